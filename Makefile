@@ -1,0 +1,44 @@
+# Everything a fresh machine needs is Python 3.11+, pip and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-slow check docs-check bench bench-peers clean
+
+# One stamp file an install, so that a second `make` starts at once.
+$(VENV)/.base: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install -e ".[dev]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.base
+	$(PIP) install -e ".[bench]"
+	@touch $@
+
+demo: $(VENV)/.base          ## the main job on an embedded default
+	$(BIN)/setwise demo
+
+test: $(VENV)/.dev           ## the test suite
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
+
+test-slow: $(VENV)/.dev      ## the slow tier
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(VENV)/.dev          ## lint and types
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+docs-check: $(VENV)/.dev     ## the README's and the docs' commands and examples, run
+	$(BIN)/python -m tests.run_examples
+
+bench: $(VENV)/.bench        ## the tables in the README
+	$(BIN)/python benchmarks/select.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,90 @@
+"""Checks shared by every public call: one line each, naming the argument, what it got and the mend."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import operator
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``allowed``, else raise with the nearest name.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not a string.
+    ValueError
+        ``value`` is not one of ``allowed``.
+    """
+    names = list(allowed)
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected one of {', '.join(names)}; got {type(value).__name__}")
+    if value in names:
+        return value
+    near = difflib.get_close_matches(value.lower().replace("_", "-"), names, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {', '.join(names)})")
+
+
+def integer(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+    """Return ``value`` as an int in ``[least, most]``.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not an integer (a bool or a fraction is not one).
+    ValueError
+        It lies outside the range.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got a bool")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name}: {number} is below {least}")
+    if most is not None and number > most:
+        raise ValueError(f"{name}: {number} is above {most}")
+    return number
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return ``value`` as a float in [0, 1]; NaN, strings and bools are refused.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not a real number.
+    ValueError
+        It lies outside [0, 1].
+    """
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{name}: expected a number in [0, 1], got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number in [0, 1], got {type(value).__name__}") from None
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name}: {number} is outside [0, 1] (0 = relevance alone, 1 = diversity alone)")
+    return number
+
+
+def optional_import(module: str, extra: str, what: str) -> ModuleType:
+    """Import an optional dependency, or say which ``pip install`` brings it.
+
+    Raises
+    ------
+    ImportError
+        The package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs {module.partition('.')[0]}: pip install 'setwise[{extra}]' ({error})"
+        ) from error
