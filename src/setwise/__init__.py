@@ -1,0 +1,37 @@
+"""Select sets: relevant and diverse, of exactly k, with a proof of how good they are."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Certificate": "setwise.selection",
+    "Selection": "setwise.selection",
+    "select": "setwise.api",
+    "select_many": "setwise.batch",
+}
+
+if TYPE_CHECKING:
+    from setwise.api import select
+    from setwise.batch import select_many
+    from setwise.selection import Certificate, Selection
+
+__all__ = ["Certificate", "Selection", "__version__", "select", "select_many"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing setwise stays fast."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in ("objectives", "solvers", "encode", "files"):
+        return importlib.import_module(f"setwise.{name}")
+    raise AttributeError(f"module 'setwise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

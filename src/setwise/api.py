@@ -1,0 +1,267 @@
+"""`setwise.select`: the front door. It checks, picks the solver, and says how good the set is."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks, relevance as relevances, solvers, threads as threading
+from setwise.constraints import Constraints
+from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective, make
+from setwise.relevance import Relevance
+from setwise.selection import Certificate, Selection
+from setwise.solvers.problem import Problem
+from setwise.vectors import Vectors, as_query, check_metric
+
+Certify = bool | Literal["full"]
+
+
+def select(
+    vectors: Any,
+    k: int,
+    *,
+    relevance: Any = None,
+    query: Any = None,
+    relevance_scale: str = "none",
+    diversity: float = 0.2,
+    objective: str | Objective = "max-sum",
+    sharpness: int = 1,
+    solver: str = "auto",
+    metric: str = "cosine",
+    include: Sequence[int] | NDArray[np.integer[Any]] = (),
+    groups: Any = None,
+    max_per_group: int | None = None,
+    certify: Certify = True,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: bool | Callable[[str], None] = False,
+) -> Selection:
+    """Select k of n candidates: relevant, diverse, and with a proof of how good the set is.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (n, d)
+        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow
+        column of fixed-size lists, or nested lists. Never modified, never copied whole.
+    k : int
+        Size of the set, 1 to n.
+    relevance : array-like of shape (n,), optional
+        One number a candidate, higher is better. At most one of `relevance` and `query`; with neither,
+        every candidate is equally relevant.
+    query : array-like of shape (d,), optional
+        A vector whose similarity is the relevance: the cosine, or minus the Euclidean distance.
+    relevance_scale : {"none", "minmax", "zscore", "rank"}
+        How relevance is rescaled first.
+    diversity : float
+        In [0, 1]: 0 = relevance alone, 1 = diversity alone.
+    objective : {"max-sum", "mmr", "log-det"} or Objective
+        What a good set is. An object brings its own diversity, metric and sharpness.
+    sharpness : int
+        For max-sum under cosine: the distance is 1 - cos^sharpness; 1 or an even integer.
+    solver : str
+        "auto", or one of `setwise.solvers.SOLVERS` that serves the objective.
+    metric : {"cosine", "euclidean"}
+    include : sequence of int
+        Rows that must be in the set; they come first.
+    groups : array-like of shape (n,), optional
+        A label a candidate, for `max_per_group`.
+    max_per_group : int, optional
+        At most this many of each group.
+    certify : bool or "full"
+        Whether to prove how good the set is: with bounded effort, or until the bound has converged and
+        branch and bound has had its turn. Proving may also find a better set, which is then returned.
+    seed : int
+        Of everything random. The same call gives the same set; reordering the rows does too, up to ties.
+    threads : int, optional
+        For passes over the data. Default: what BLAS is set to.
+    progress : bool or callable
+        True shows a status line on a terminal; a callable gets each step as a short text.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    TypeError, ValueError
+        Bad input, before any work: the argument, the row and the mend.
+
+    Warns
+    -----
+    UserWarning
+        Relevance spans so much that diversity hardly counts; log-det stopped at the kernel's rank.
+
+    Notes
+    -----
+    Memory: the input, O(n), and a pool of a few thousand rows.
+
+    Examples
+    --------
+    >>> import numpy as np, setwise
+    >>> vectors = np.random.default_rng(0).standard_normal((1000, 32))
+    >>> sel = setwise.select(vectors, 5, query=vectors[0], diversity=0.3)
+    >>> len(sel), sel.certificate.gap < 0.2
+    (5, True)
+    """
+    began = time.perf_counter()
+    goal = make(objective, diversity=diversity, sharpness=sharpness, metric=metric)
+    _check_certify(certify)
+    problem = prepare(
+        vectors, k, goal, relevance=relevance, query=query, relevance_scale=relevance_scale, include=include,
+        groups=groups, max_per_group=max_per_group, seed=seed, workers=threading.count(threads), stacklevel=2,
+    )
+    name = solvers.check(solver, goal.name, problem.constraints)
+    with threading.one_blas_thread(), _Progress(progress) as tell:
+        problem.progress = tell
+        return run(problem, name, certify, began)
+
+
+def prepare(
+    vectors: Any,
+    k: Any,
+    objective: Objective,
+    *,
+    relevance: Any,
+    query: Any,
+    relevance_scale: str,
+    include: Any,
+    groups: Any,
+    max_per_group: int | None,
+    seed: int,
+    workers: int,
+    stacklevel: int,
+) -> Problem:
+    """Check every argument of `select` and return the problem they pose."""
+    from setwise.vectors import as_matrix
+
+    if relevance is not None and query is not None:
+        raise ValueError("relevance: pass relevance or query, not both")
+    relevances.check_scale(relevance_scale)
+    checks.integer("seed", seed, least=0)
+    size = checks.integer("k", k, least=1)
+    data = as_matrix(vectors)
+    n, d = data.shape
+    if size > n:
+        raise ValueError(f"k: {size} is more than the {n} candidates; ask for at most {n}")
+    probe = None if query is None else as_query(query, d, check_metric(objective.metric))
+    given = None if relevance is None else relevances.as_relevance(relevance, n)
+    constraints = Constraints(n, size, include, groups, max_per_group)
+    checked = Vectors(data, objective.metric, query=probe, workers=workers)
+    if checked.similarity is not None:
+        values = checked.similarity
+    else:
+        values = np.zeros(n) if given is None else given
+    known = Relevance(values, checked, probe, relevance_scale)
+    if given is not None and 0 < objective.diversity < 1 and objective.metric == "cosine":
+        relevances.warn_if_wide(known.values, stacklevel + 1)
+    return Problem(checked, known, size, objective, constraints, seed)
+
+
+def run(problem: Problem, solver: str, certify: Certify, began: float) -> Selection:
+    """Solve a checked problem and describe what was found."""
+    from setwise.solvers import baselines, greedy, proof
+
+    objective = problem.objective
+    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    certificate: Certificate | None = None
+    if isinstance(objective, MaxSum):
+        found = proof.solve_max_sum(problem, solver, certify)
+        chosen, certificate, sequence = found.chosen, found.certificate, found.sequence
+        label = "frank-wolfe+swap" if solver == "auto" else solver
+    elif solver in ("auto", "greedy"):
+        picks = greedy.solve(problem)
+        chosen, sequence, label = picks.indices, (picks.indices, picks.gains), "greedy"
+        size = int(problem.stats.get("pool_size", problem.n))
+        certificate = Certificate(None, None, False, size, True)
+    else:
+        chosen = {"top-k": baselines.top, "random": baselines.random, "clustering": baselines.clustering}[solver](
+            problem
+        )
+        label = solver
+        certificate = Certificate(None, None, False, problem.n, False)
+    return describe(problem, chosen, sequence, certificate if certify else None, label, began)
+
+
+def describe(
+    problem: Problem,
+    chosen: NDArray[np.int64],
+    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None,
+    certificate: Certificate | None,
+    solver: str,
+    began: float,
+) -> Selection:
+    """Return a set as a `Selection`: ordered, valued in float64."""
+    from setwise.solvers.ordering import arrange
+
+    objective = problem.objective
+    if sequence is None:
+        include = problem.constraints.include
+        if len(include):
+            chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
+        rows = problem.vectors.rows(chosen, np.float64)
+        relevance = problem.relevance.at(chosen)
+        order, gains = arrange(objective, rows, relevance, chosen, len(include))
+        indices, rows, relevance = chosen[order], rows[order], relevance[order]
+    else:
+        indices, gains = sequence
+        rows = problem.vectors.rows(indices, np.float64)
+        relevance = problem.relevance.at(indices)
+    assert isinstance(objective, MaxSum | MaxMarginal | LogDet)
+    value, mean, spread = objective.terms_of_rows(rows, relevance)
+    return Selection(
+        indices=indices,
+        gains=gains,
+        value=value,
+        relevance=mean,
+        diversity=spread,
+        certificate=certificate,
+        solver=solver,
+        seconds=time.perf_counter() - began,
+        stats=problem.stats,
+    )
+
+
+def _check_certify(certify: Any) -> None:
+    """Refuse anything but False, True and "full"."""
+    if isinstance(certify, bool | np.bool_):
+        return
+    if not isinstance(certify, str):
+        raise TypeError(f"certify: expected False, True or 'full', got {certify!r}")
+    checks.choice("certify", certify, ("full",))
+
+
+class _Progress:
+    """A status line on a terminal, a caller's function, or nothing."""
+
+    def __init__(self, progress: bool | Callable[[str], None]) -> None:
+        self._wanted = progress
+        self._status: Any = None
+
+    def __enter__(self) -> Callable[[str], None] | None:
+        if callable(self._wanted):
+            return self._wanted
+        if not self._wanted or not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("selecting")
+        self._status.__enter__()
+        status = self._status
+
+        def tell(text: str) -> None:
+            status.update(text)
+
+        return tell
+
+    def __exit__(self, *details: Any) -> None:
+        if self._status is not None:
+            self._status.__exit__(*details)
+
+
+__all__ = ["prepare", "run", "select", "warnings"]

@@ -1,0 +1,98 @@
+"""Bounds: how far from the best possible set a selection can be, and what cannot be in a better one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.solvers.problem import Problem, Whole
+
+
+@dataclass
+class Bound:
+    """A bound on the summed form f over all feasible sets, and what proves it.
+
+    Attributes
+    ----------
+    upper : float
+        No feasible set has a larger f.
+    gradient : ndarray of shape (n,), float64
+        The relaxation's gradient at the point that proves it (or an upper bound of it).
+    threshold : float
+        The k-th largest of it.
+    margin : float
+        Rounding allowed for in an entry of the gradient.
+    """
+
+    upper: float
+    gradient: NDArray[np.float64]
+    threshold: float
+    margin: float
+
+    def survivors(self, best: float) -> NDArray[np.int64]:
+        """Return the candidates that may be in a set better than one with f = best (reduced-cost fixing).
+
+        By concavity a set that holds j instead of one of the k candidates of largest gradient has
+        f <= upper - (threshold - gradient_j).
+        """
+        least = self.threshold - (self.upper - best) - self.margin
+        return np.flatnonzero(self.gradient >= least)
+
+
+def rounding_margin(problem: Problem) -> float:
+    """Return how far an entry of the gradient, computed in the working dtype, may be off."""
+    if problem.vectors.dtype == np.float64 and problem.relevance.error == 0.0:
+        return 0.0
+    unit = float(np.finfo(problem.vectors.dtype).eps) / 2
+    objective = problem.max_sum()
+    # A blocked dot product of unit vectors is off by about (d/8 + 16) units at the very most.
+    dot = (problem.vectors.d / 8 + 16) * unit * objective.sharpness
+    linear = (1 - objective.diversity) * (problem.k - 1) * max(problem.relevance.error, 0.0)
+    if objective.metric == "euclidean":
+        return linear
+    return linear + 2 * objective.diversity * problem.k * dot
+
+
+def concave_bound(
+    whole: Whole,
+    ids: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+) -> Bound:
+    """Return the bound that one point of the concave relaxation proves: f(x) + max_s ∇f(x)·(s - x).
+
+    Parameters
+    ----------
+    whole : Whole
+        All candidates.
+    ids, weights : ndarrays
+        The point: where x is not zero, and x there; Σx = k.
+    gradient : ndarray of shape (n,)
+        f's gradient at x for every candidate, in working precision (or an upper bound of it).
+
+    Returns
+    -------
+    Bound
+        Accumulated in float64; what float32 may hide is added to it.
+    """
+    problem = whole.problem
+    exact = whole.gradient_at(ids, ids, weights)
+    # f(x) = linear·x + t xᵀWx and ∇f(x)·x = linear·x + 2t xᵀWx
+    linear = (1 - whole.weight) * (problem.k - 1) * problem.relevance.at(ids)
+    along = float(exact @ weights)
+    here = 0.5 * (along + float(linear @ weights))
+    margin = rounding_margin(problem)
+    chosen = problem.constraints.best(gradient)
+    threshold = float(gradient[chosen].min())
+    if problem.constraints.codes is None:
+        front = np.flatnonzero(gradient >= threshold - 2 * margin)
+        front = np.union1d(front, chosen)
+        if len(front) <= 4 * problem.k + 4096:
+            refined = whole.gradient_at(front, ids, weights)
+            chosen_here = problem.constraints.best(refined, front)
+            ahead = float(refined[chosen_here].sum())
+            return Bound(here + ahead - along, gradient, threshold, 2 * margin)
+    ahead = float(gradient[chosen].sum()) + problem.k * margin
+    return Bound(here + ahead - along, gradient, threshold, 2 * margin)

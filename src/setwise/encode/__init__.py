@@ -1,0 +1,52 @@
+"""Texts to vectors: a few encoders behind one name."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from setwise import checks
+from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, unit_rows
+
+NAMES = ("auto", "lsa", "static", "sentence")
+
+__all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "unit_rows"]
+
+
+def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
+    """Return an encoder.
+
+    Parameters
+    ----------
+    name : str
+        "lsa" (learned from the corpus itself, nothing to install or download), "static" (word vectors that
+        ship inside the wordllama package), "sentence" (a transformer; ``sentence:FOLDER`` or
+        ``sentence:NAME`` picks the model), or "auto": static where wordllama is installed, else lsa.
+    seed : int
+        For what an encoder draws at random while it learns.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the message has the nearest one.
+    ImportError
+        The package behind it is not installed; the message says how to install it.
+    """
+    kind, _, model = name.partition(":") if isinstance(name, str) else (name, "", "")
+    checks.choice("model", kind, NAMES)
+    if ":" in str(name) and (kind != "sentence" or not model):
+        raise ValueError(
+            f"model: {name!r} is not understood; a model is named as in sentence:FOLDER or sentence:NAME"
+        )
+    if kind == "auto":
+        kind = "static" if importlib.util.find_spec("wordllama") else "lsa"
+    if kind == "lsa":
+        from setwise.encode.lsa import LSA
+
+        return LSA(seed=seed)
+    if kind == "static":
+        from setwise.encode.static import Static
+
+        return Static()
+    from setwise.encode.sentence import Sentence
+
+    return Sentence(model or None)

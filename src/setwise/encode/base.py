@@ -1,0 +1,90 @@
+"""What an encoder is: texts in, one vector a text out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Called with how many texts are done and how many there are.
+Progress = Callable[[int, int], object]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns texts into vectors whose cosine says how alike the texts are."""
+
+    @property
+    def name(self) -> str:
+        """Model, version and size, as a person reads it."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Everything that the vectors depend on beside the texts: same key, same vectors."""
+        ...
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
+        """Return one unit vector a text, shape (n, d).
+
+        A text none of whose words the encoder knows (an empty one among them) gets a row of zeros.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        progress : callable, optional
+            Called with the number of texts done and the number of texts.
+        """
+        ...
+
+
+@runtime_checkable
+class FittedEncoder(Encoder, Protocol):
+    """An encoder that learns its vectors from the corpus, and so has to be kept beside them."""
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn from a corpus.
+
+        Raises
+        ------
+        ValueError
+            No text has a word in it.
+        """
+        ...
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return all that was learned, as arrays of numbers."""
+        ...
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become the encoder that `state` came from.
+
+        Raises
+        ------
+        KeyError, ValueError
+            The arrays are not such a state.
+        """
+        ...
+
+
+def unit_rows(rows: NDArray[Any], *, least: float = 1e-6) -> NDArray[np.float32]:
+    """Return rows scaled to length 1, and those shorter than ``least`` as zeros.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    least : float
+        What is shorter than this is rounding noise without a direction.
+    """
+    vectors = np.ascontiguousarray(rows, dtype=np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    known = lengths > least
+    scaled: NDArray[np.float32] = np.where(known, vectors / np.where(known, lengths, 1), 0).astype(np.float32)
+    return scaled
+
+
+def known_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which texts an encoder knew a word of, shape (n,)."""
+    return np.asarray(vectors.any(axis=1))

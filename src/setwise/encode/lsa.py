@@ -1,0 +1,144 @@
+"""Latent semantic analysis: the encoder that needs no model, learned from the corpus alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer
+
+from setwise import checks
+from setwise.encode.base import Progress, unit_rows
+
+#: Letters and digits; an underscore parts words, so that ``read_line`` has the words of "read a line".
+_WORD = r"[^\W_]+"
+
+#: Texts that are encoded at once.
+_BATCH = 4096
+
+
+class LSA:
+    """TF-IDF, its leading singular vectors, and a random sketch of what they leave out.
+
+    Singular vectors alone drop the rare words that tell short texts apart. So the rest of the TF-IDF
+    matrix is kept as well, by random signs [1]_: cosines stay close to those of TF-IDF, while the leading
+    part lets words stand in for each other. A corpus of at most ``topics`` texts or words needs no sketch.
+
+    Parameters
+    ----------
+    topics : int
+        Singular vectors to keep; no more than there are texts or words.
+    sketch : int
+        Dimensions of the sketch of the rest.
+    words : int
+        The most frequent words are kept, up to this many.
+    seed : int
+        For the singular value decomposition and the sketch.
+
+    References
+    ----------
+    .. [1] Achlioptas, Database-friendly random projections, 2003.
+    """
+
+    #: Weight of a word: inverse document frequency to this power, which needs no list of stop words.
+    idf_power = 1.5
+    #: Weight of the sketch beside the topics, below 1 since it is noisier.
+    sketch_weight = 0.7
+
+    def __init__(self, *, topics: int = 256, sketch: int = 256, words: int = 65_536, seed: int = 0) -> None:
+        self.topics = checks.integer("topics", topics, least=1)
+        self.sketch = checks.integer("sketch", sketch, least=0)
+        self.words = checks.integer("words", words, least=1)
+        self.seed = checks.integer("seed", seed, least=0)
+        self._counter: CountVectorizer | None = None
+        self._idf: NDArray[np.float32] = np.empty(0, np.float32)
+        self._projection: NDArray[np.float32] = np.empty((0, 0), np.float32)
+
+    @property
+    def name(self) -> str:
+        """How it is printed."""
+        size = f", {self._projection.shape[1]} d" if self._counter is not None else ""
+        return f"lsa (learned from this corpus{size})"
+
+    @property
+    def key(self) -> str:
+        """What the vectors depend on beside the texts."""
+        return (
+            f"lsa 1 {self.topics} {self.sketch} {self.words} {self.seed} scikit-learn {sklearn.__version__}"
+        )
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn words, their weights and the projection from a corpus.
+
+        Raises
+        ------
+        ValueError
+            No text has a word in it.
+        """
+        if not any(re.search(_WORD, text) for text in texts):
+            raise ValueError("corpus: no text has a word in it; lsa learns from words")
+        counter = CountVectorizer(token_pattern=_WORD, max_features=self.words, dtype=np.float32)
+        counts = counter.fit_transform(texts)
+        n, words = counts.shape
+        frequency = np.bincount(counts.indices, minlength=words)
+        self._idf = ((np.log((1 + n) / (1 + frequency)) + 1) ** self.idf_power).astype(np.float32)
+        weighted = self._weigh(counts)
+        topics = min(self.topics, n, words)
+        leading = TruncatedSVD(topics, random_state=self.seed).fit(weighted).components_.T.astype(np.float32)
+        if min(n, words) > topics and self.sketch:
+            signs = np.random.default_rng(self.seed).integers(0, 2, (words, self.sketch), np.int8)
+            rest = (2 * signs - 1).astype(np.float32) * np.float32(self.sketch_weight / self.sketch**0.5)
+            rest -= leading @ (leading.T @ rest)
+            leading = np.hstack([leading, rest])
+        self._projection = np.ascontiguousarray(leading)
+        self._counter = counter
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
+        """Return one unit vector a text, zeros where no word is known.
+
+        Raises
+        ------
+        ValueError
+            Nothing was learned yet.
+        """
+        if self._counter is None:
+            raise ValueError("lsa has to learn from a corpus first: call fit")
+        vectors = np.empty((len(texts), self._projection.shape[1]), np.float32)
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            weighted = self._weigh(self._counter.transform(batch))
+            vectors[start : start + len(batch)] = unit_rows(weighted @ self._projection)
+            if progress is not None:
+                progress(start + len(batch), len(texts))
+        return vectors
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return the words (UTF-8, one a line), their weights and the projection."""
+        if self._counter is None:
+            raise ValueError("lsa has to learn from a corpus first: call fit")
+        words = "\n".join(self._counter.get_feature_names_out()).encode()
+        return {"words": np.frombuffer(words, np.uint8), "idf": self._idf, "projection": self._projection}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become the encoder that ``state`` came from."""
+        words = state["words"].tobytes().decode().split("\n")
+        idf, projection = state["idf"], state["projection"]
+        if idf.shape != (len(words),) or projection.ndim != 2 or len(projection) != len(words):
+            raise ValueError("lsa: words, idf and projection do not belong together")
+        self._counter = CountVectorizer(token_pattern=_WORD, vocabulary=words, dtype=np.float32)
+        self._idf, self._projection = idf, projection
+
+    def _weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return counts as (1 + log count) times inverse document frequency, rows of length 1."""
+        weighted = counts.tocsr().copy()
+        weighted.data = (1 + np.log(weighted.data)) * self._idf[weighted.indices]
+        row = np.repeat(np.arange(weighted.shape[0]), np.diff(weighted.indptr))
+        lengths = np.sqrt(np.bincount(row, weighted.data.astype(np.float64) ** 2, weighted.shape[0]))
+        weighted.data = (weighted.data / lengths[row]).astype(np.float32)
+        return weighted

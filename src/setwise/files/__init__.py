@@ -1,0 +1,25 @@
+"""Tables and texts in and out of files: read with one clear error, written whole or not at all."""
+
+from __future__ import annotations
+
+from setwise.files.corpus import Corpus, duplicates, read_corpus
+from setwise.files.reading import TABLES, column_types, read_array, read_table
+from setwise.files.table import Table
+from setwise.files.writing import OUTPUTS, check_output, write_array, write_atomic, write_json, write_table
+
+__all__ = [
+    "OUTPUTS",
+    "TABLES",
+    "Corpus",
+    "Table",
+    "check_output",
+    "column_types",
+    "duplicates",
+    "read_array",
+    "read_corpus",
+    "read_table",
+    "write_array",
+    "write_atomic",
+    "write_json",
+    "write_table",
+]

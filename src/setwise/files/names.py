@@ -1,0 +1,55 @@
+"""Names of files and columns: their endings, whether they are there, and which was meant."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def ending(path: str | os.PathLike[str]) -> str:
+    """Return a file's ending in lower case, ``.gz`` together with what comes before it."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
+    return "".join(suffixes) if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+
+
+def existing(path: str | os.PathLike[str], argument: str) -> Path:
+    """Return the path of a file or folder that is there.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not; the message names a neighbour whose name is close.
+    """
+    found = Path(path)
+    if found.exists():
+        return found
+    try:
+        neighbours = [entry.name for entry in found.parent.iterdir()]
+    except OSError:
+        neighbours = []
+    raise FileNotFoundError(f"{argument}: no file or folder {str(path)!r}{nearest(found.name, neighbours)}")
+
+
+def column(names: Iterable[str], wanted: str, argument: str, source: str) -> str:
+    """Return ``wanted`` if the table has such a column.
+
+    Raises
+    ------
+    ValueError
+        It has not; the message lists the columns and names the nearest.
+    """
+    known = list(names)
+    if wanted in known:
+        return wanted
+    columns = ", ".join(known) or "none"
+    raise ValueError(
+        f"{argument}: {source} has no column {wanted!r}{nearest(wanted, known)} (columns: {columns})"
+    )
+
+
+def nearest(wanted: str, names: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the name closest to what was written, or nothing."""
+    near = difflib.get_close_matches(wanted, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

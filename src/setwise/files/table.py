@@ -1,0 +1,154 @@
+"""Columns as they were read, and what they have to hold."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.vectors import as_matrix
+
+#: Half a surrogate pair: JSON can spell it, UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of equal length, read from a file.
+
+    Attributes
+    ----------
+    source : str
+        The file's name, for messages.
+    columns : mapping of str to list or pyarrow.ChunkedArray
+        What was asked for, by name.
+    lines : sequence of int, optional
+        The line of the file that each row stands on, where rows are lines.
+    """
+
+    source: str
+    columns: Mapping[str, Any]
+    lines: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, as a person would look for it: ``line 18`` or ``row 17``."""
+        return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+
+    def texts(self, name: str, argument: str = "text") -> list[str]:
+        """Return a column of strings; null reads as the empty string.
+
+        Raises
+        ------
+        TypeError
+            A row holds something else; the message names it.
+        ValueError
+            A string is not Unicode text (it holds half of a surrogate pair).
+        """
+        values = self._values(name)
+        for row, value in enumerate(values):
+            if value is None:
+                values[row] = ""
+            elif not isinstance(value, str):
+                raise TypeError(f"{argument}: {self._cell(name, row, value)}, expected a string")
+        for row, value in enumerate(values):
+            if not value.isascii() and _SURROGATE.search(value):
+                where = f"{self.source}, {self.place(row)}"
+                raise ValueError(
+                    f"{argument}: {where} holds half of a surrogate pair in {name!r}; take it out"
+                )
+        return values
+
+    def labels(self, name: str, argument: str) -> list[str | int]:
+        """Return a column of strings or integers, such as ids and groups.
+
+        Raises
+        ------
+        TypeError
+            A row holds something else or nothing; the message names it.
+        """
+        values = self._values(name)
+        for row, value in enumerate(values):
+            if not isinstance(value, str | int) or isinstance(value, bool):
+                raise TypeError(
+                    f"{argument}: {self._cell(name, row, value)}, expected a string or an integer"
+                )
+        return values
+
+    def numbers(self, name: str, argument: str) -> NDArray[np.float64]:
+        """Return a column of numbers.
+
+        Raises
+        ------
+        TypeError
+            A row holds something else or nothing; the message names it.
+        """
+        values = self._values(name)
+        parse = self.source.endswith(".csv")
+        for row, value in enumerate(values):
+            if parse:
+                with contextlib.suppress(ValueError):
+                    value = values[row] = float(value)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise TypeError(f"{argument}: {self._cell(name, row, value)}, expected a number")
+        return np.asarray(values, np.float64)
+
+    def vectors(self, name: str, argument: str = "vectors") -> NDArray[Any]:
+        """Return a column of equally long lists of numbers as an array of shape (n, d).
+
+        Arrow columns are not copied where their layout allows; lists are read as float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A row is not a list of numbers, or not as long as the first; the message names it.
+        """
+        column = self.columns[name]
+        if not isinstance(column, list):
+            return as_matrix(column, f"{argument}: column {name!r} of {self.source}")
+        if self.source.endswith(".csv"):
+            column = [self._list_in_cell(name, row, cell, argument) for row, cell in enumerate(column)]
+        width = len(column[0]) if isinstance(column[0], list) else 0
+        for row, value in enumerate(column):
+            if not isinstance(value, list):
+                raise TypeError(f"{argument}: {self._cell(name, row, value)}, expected a list of numbers")
+            if len(value) != width:
+                raise ValueError(
+                    f"{argument}: {self.source}, {self.place(row)} has {len(value)} numbers where "
+                    f"{self.place(0)} has {width}; all need the same"
+                )
+        try:
+            return as_matrix(np.asarray(column, np.float32), f"{argument}: column {name!r} of {self.source}")
+        except (TypeError, ValueError):
+            for row, value in enumerate(column):
+                if any(not isinstance(number, int | float) for number in value):
+                    where = f"{self.source}, {self.place(row)}"
+                    raise TypeError(
+                        f"{argument}: {where} has an entry in {name!r} that is no number"
+                    ) from None
+            raise
+
+    def _values(self, name: str) -> list[Any]:
+        """Return a column as a list of its own."""
+        column = self.columns[name]
+        return list(column) if isinstance(column, list) else list(column.to_pylist())
+
+    def _cell(self, name: str, row: int, value: Any) -> str:
+        """Describe a cell that holds what it should not."""
+        shown = "nothing" if value is None else f"{value!r:.40} ({type(value).__name__})"
+        return f"{self.source}, {self.place(row)} has {shown} in {name!r}"
+
+    def _list_in_cell(self, name: str, row: int, cell: str, argument: str) -> Any:
+        """Read a list that is written as JSON inside a CSV cell."""
+        try:
+            return json.loads(cell)
+        except json.JSONDecodeError:
+            raise TypeError(f"{argument}: {self._cell(name, row, cell)}, expected [0.1, 0.2, …]") from None

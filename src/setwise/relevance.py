@@ -1,0 +1,131 @@
+"""Relevance: one number a candidate, from the caller or from a query, checked and scaled."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.vectors import Vectors, _to_numpy
+
+SCALES = ("none", "minmax", "zscore", "rank")
+
+#: Distances under cosine span at most this much, so relevance that spans more drowns them.
+WIDEST_SPAN = 2.0
+
+
+class Relevance:
+    """The relevance of every candidate.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,), float64
+        As given, or as scanned (then exact to the scan's float32).
+    vectors : Vectors
+    query : ndarray of shape (d,), float64, optional
+        Where relevance is similarity to a query: lets `at` recompute it in float64.
+    scale : {"none", "minmax", "zscore", "rank"}
+        "minmax" maps to [0, 1], "zscore" to mean 0 and standard deviation 1, "rank" to ranks in
+        [0, 1] (ties share their mean rank). Constant relevance maps to 0.
+    """
+
+    def __init__(
+        self,
+        values: NDArray[np.float64],
+        vectors: Vectors,
+        query: NDArray[np.float64] | None = None,
+        scale: str = "none",
+    ) -> None:
+        self._vectors = vectors
+        self._query = query if scale != "rank" else None
+        self._offset, self._factor = 0.0, 1.0
+        if scale == "minmax":
+            self._offset = float(values.min())
+            span = float(values.max()) - self._offset
+            self._factor = 1.0 / span if span > 0 else 0.0
+        elif scale == "zscore":
+            self._offset = float(values.mean())
+            spread = float(values.std())
+            self._factor = 1.0 / spread if spread > 1e-12 * max(1.0, abs(self._offset)) else 0.0
+        self._affine = scale in ("minmax", "zscore")
+        if self._affine:
+            values = (values - self._offset) * self._factor
+        elif scale == "rank":
+            values = _ranks(values)
+        #: ndarray of shape (n,), float64
+        self.values = values
+        #: How far an entry of `values` may be from what `at` returns.
+        self.error = 0.0
+        if self._query is not None and vectors.dtype == np.float32:
+            self.error = 1e-6 * (1.0 if vectors.metric == "cosine" else float(np.abs(values).max() or 1.0))
+            if self._affine:
+                self.error *= max(self._factor, 1.0)
+
+    def at(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the relevance of some candidates in full float64 precision, shape (m,)."""
+        if self._query is None:
+            return self.values[ids]
+        rows = self._vectors.rows(ids, np.float64)
+        if self._vectors.metric == "cosine":
+            exact = np.vecdot(rows, self._query)
+        else:
+            delta = rows - self._query
+            exact = -np.sqrt(np.vecdot(delta, delta))
+        if self._affine:
+            exact = (exact - self._offset) * self._factor
+        return np.asarray(exact, np.float64)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks in [0, 1], ties sharing their mean rank."""
+    distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if len(distinct) == 1:
+        return np.zeros(len(values))
+    last = np.cumsum(counts)
+    mean_rank = last - (counts + 1) / 2.0
+    ranks: NDArray[np.float64] = mean_rank[inverse] / (len(values) - 1)
+    return ranks
+
+
+def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float64]:
+    """Return n finite float64 numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not numbers, another length than n, or NaN or Inf (with its row).
+    """
+    array = _to_numpy(data, name)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass one number a candidate")
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if array.shape != (n,):
+        raise ValueError(f"{name}: expected {n} numbers, one a candidate, got shape {array.shape}")
+    values = array.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        what = "NaN" if np.isnan(values[row]) else "Inf"
+        raise ValueError(f"{name}: row {row} is {what}; drop the candidate or pass an imputed number")
+    return values
+
+
+def check_scale(scale: Any) -> str:
+    """Return a known relevance scale's name, or raise with the nearest one."""
+    return checks.choice("relevance_scale", scale, SCALES)
+
+
+def warn_if_wide(values: NDArray[np.float64], stacklevel: int) -> None:
+    """Warn that relevance spans so much that no distance can outweigh it."""
+    span = float(values.max() - values.min())
+    if span > WIDEST_SPAN:
+        warnings.warn(
+            f"relevance spans {span:.3g} while distances span at most {WIDEST_SPAN:.0f}, so diversity will hardly "
+            "count; pass relevance_scale='minmax', 'zscore' or 'rank'",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )

@@ -1,0 +1,56 @@
+"""Solvers: how a set is found. They know objectives and constraints, never the job."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from setwise import checks
+from setwise.constraints import Constraints
+
+
+class Ability(NamedTuple):
+    """What a solver can do: the objectives it serves, and the constraints it honours."""
+
+    objectives: tuple[str, ...]
+    include: bool
+    groups: bool
+
+
+#: Every solver by name. The table in the docs is made from this one, and the tests walk it.
+SOLVERS: dict[str, Ability] = {
+    "auto": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
+    "greedy": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
+    "frank-wolfe": Ability(("max-sum",), include=True, groups=True),
+    "swap": Ability(("max-sum",), include=True, groups=True),
+    "exact": Ability(("max-sum",), include=True, groups=True),
+    "top-k": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
+    "random": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
+    "clustering": Ability(("max-sum", "mmr", "log-det"), include=False, groups=False),
+}
+
+
+def check(solver: str, objective: str, constraints: Constraints) -> str:
+    """Return the solver's name if it serves the objective and honours the constraints.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown name, or a combination that does not exist, with those that do.
+    """
+    name = checks.choice("solver", solver, SOLVERS)
+    able = SOLVERS[name]
+    if objective not in able.objectives:
+        others = [other for other, ability in SOLVERS.items() if objective in ability.objectives]
+        raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(others)}")
+    for argument, asked, honoured in (
+        ("include", len(constraints.include) > 0, able.include),
+        ("groups", constraints.codes is not None, able.groups),
+    ):
+        if asked and not honoured:
+            others = [
+                other
+                for other, ability in SOLVERS.items()
+                if objective in ability.objectives and getattr(ability, argument)
+            ]
+            raise ValueError(f"{argument}: the {name!r} solver cannot honour it; use one of {', '.join(others)}")
+    return name

@@ -1,0 +1,216 @@
+"""Frank-Wolfe on a growing, verified pool, then exchanges: the default for max-sum.
+
+Small problems: the paper's Frank-Wolfe and greedy, each polished by exchanges, the better kept. Larger
+ones: the concave relaxation is maximised by fully corrective Frank-Wolfe, first over a sample and the
+most relevant, then over pools that one pass over all candidates proposes. Its solution is nearly a set;
+rounding and exchanges make it one. The pass that proposes a pool also bounds the best possible value and
+tells which candidates can be in a better set: when all of those are in the pool, the rest is proven not
+to matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import bounds
+from setwise.bounds import Bound
+from setwise.solvers import frank_wolfe, relaxation, swap
+from setwise.solvers.problem import Pool, Problem, Whole
+from setwise.solvers.relaxation import Relaxed
+from setwise.vectors import top_k
+
+#: Up to this many candidates, the pool is all of them.
+SMALL = 8192
+
+#: Up to this many, a start without the relaxation is as good and faster.
+TINY = 2048
+
+#: Sets up to this size also get a greedy start: it costs k steps.
+GREEDY_START = 32
+
+
+@dataclass
+class Found:
+    """A set, and what is known about it.
+
+    Attributes
+    ----------
+    chosen : ndarray of shape (k,), int64
+        Rows of the candidates, in no order.
+    pool_size : int
+    pool_sufficient : bool
+        Whether no candidate outside the pool can be in a better set.
+    bound : Bound, optional
+        On the summed form, with what proves it.
+    point : (ids, weights), optional
+        The relaxation's solution.
+    """
+
+    chosen: NDArray[np.int64]
+    pool_size: int
+    pool_sufficient: bool
+    bound: Bound | None = None
+    point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+
+
+def solve(problem: Problem, *, tolerance: float, passes: int) -> Found:
+    """Find a set for max-sum.
+
+    Parameters
+    ----------
+    problem : Problem
+    tolerance : float
+        Relative gap between the relaxation's bound and its point at which the bound counts as tight.
+    passes : int
+        At most this many passes over all candidates.
+
+    Returns
+    -------
+    Found
+    """
+    if problem.n <= TINY:
+        return solve_small(problem)
+    if problem.n <= SMALL:
+        pool = Pool(problem)
+        relaxed = relax(pool, tolerance=min(tolerance, 1e-4))
+        chosen = pool.ids[round_and_polish(pool, relaxed)]
+        return Found(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
+    return solve_large(problem, tolerance=tolerance, passes=passes)
+
+
+def solve_small(problem: Problem) -> Found:
+    """Find a set with every candidate in the pool, without the relaxation."""
+    pool = Pool(problem)
+    starts = [frank_wolfe.ascend(pool)]
+    if problem.k <= GREEDY_START:
+        starts.append(greedy_start(pool))
+    if problem.constraints.any:
+        starts.append(problem.constraints.best(pool.linear))
+    chosen = best_polished(pool, starts)
+    return Found(chosen, len(pool), True)
+
+
+def solve_large(problem: Problem, *, tolerance: float, passes: int) -> Found:
+    """Find a set with pools that passes over all candidates propose."""
+    whole = Whole(problem)
+    k = problem.k
+    values = problem.relevance.values
+    close = max(2048, 8 * k)
+    proposed = [top_k(values, min(problem.n, max(1024, 4 * k))), problem.constraints.include]
+    if whole.objective.low_rank or whole.objective.metric == "euclidean":
+        proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
+    ids = np.unique(np.concatenate(proposed))
+    pool = Pool(problem, ids)
+    relaxed = relax(pool, tolerance=5e-3)
+    point = (pool.ids[relaxed.local], relaxed.weights)
+    best: NDArray[np.int64] | None = None
+    best_value = -np.inf
+    tightest: Bound | None = None
+    sufficient = False
+    for number in range(passes):
+        problem.tell(f"pass {number + 1} over {problem.n:,} candidates")
+        floor = float(np.partition(relaxed.gradient, len(pool) - k)[len(pool) - k])
+        floor -= max(0.0, relaxed.bound - (best_value if best is not None else 0.98 * relaxed.value))
+        gradient = whole.gradient_above(*point, floor)
+        bound = bounds.concave_bound(whole, *point, gradient)
+        if tightest is None or bound.upper < tightest.upper:
+            tightest = bound
+        held = pool.ids
+        ids = np.union1d(top_k(gradient, min(problem.n, close)), point[0])
+        if best is not None:
+            survivors = tightest.survivors(best_value)
+            ids = np.union1d(ids, best)
+            if len(survivors) <= 4 * close:
+                ids = np.union1d(ids, survivors)
+                sufficient = True
+            outside = np.setdiff1d(survivors, held, assume_unique=True)
+            tight = tightest.upper - relaxed.value <= tolerance * abs(relaxed.value)
+            if len(outside) == 0 and tight:
+                break
+        ids = np.union1d(ids, problem.constraints.include)
+        pool = Pool(problem, ids)
+        relaxed = relax(pool, tolerance=tolerance, start=point)
+        point = (pool.ids[relaxed.local], relaxed.weights)
+        starts = [] if best is None else [pool.locate(best)]
+        local = round_and_polish(pool, relaxed, starts)
+        value = pool.value(local)
+        if best is None or value > best_value:
+            best, best_value = pool.ids[local], value
+        survivors = tightest.survivors(best_value)
+        sufficient = len(survivors) <= 4 * close and bool(np.isin(survivors, pool.ids).all())
+        gap = tightest.upper - relaxed.value
+        if sufficient and gap <= tolerance * abs(relaxed.value):
+            break
+    assert best is not None
+    return Found(best, len(pool), sufficient, tightest, point)
+
+
+def relax(
+    pool: Pool, *, tolerance: float, start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+) -> Relaxed:
+    """Maximise the relaxation over a pool, must-have rows held at one; `start` is in rows."""
+    problem = pool.problem
+    fixed = pool.locate(problem.constraints.include) if len(problem.constraints.include) else None
+    local = None if start is None else (pool.locate(start[0]), start[1])
+    found = relaxation.maximise(pool, problem.k, fixed=fixed, start=local, tolerance=tolerance)
+    problem.count("relaxations")
+    return found
+
+
+def round_and_polish(
+    pool: Pool, relaxed: Relaxed, more: list[NDArray[np.int64]] | None = None
+) -> NDArray[np.int64]:
+    """Return the best set (positions in the pool) from the relaxation's heaviest and other starts."""
+    heavy = np.full(len(pool), -1.0)
+    heavy[relaxed.local] = relaxed.weights
+    # Ties among the weightless are broken by the gradient.
+    spread = float(np.abs(relaxed.gradient).max()) or 1.0
+    heavy += 1e-9 * relaxed.gradient / spread
+    starts = [pool.problem.constraints.best(heavy, pool.ids), *(more or [])]
+    if pool.problem.k <= GREEDY_START:
+        starts.append(greedy_start(pool))
+    return pool.locate(best_polished(pool, starts))
+
+
+def best_polished(pool: Pool, starts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Polish each start by exchanges and return the rows of the best set; ties by the earlier start."""
+    kept = pool.locate(pool.problem.constraints.include)
+    best, best_value = starts[0], -np.inf
+    done: set[bytes] = set()
+    for start in starts:
+        key = np.sort(start).tobytes()
+        if key in done:
+            continue
+        done.add(key)
+        chosen = swap.polish(pool, start, kept=kept)
+        done.add(np.sort(chosen).tobytes())
+        value = pool.value(chosen)
+        if value > best_value + 1e-12 * abs(value):
+            best, best_value = chosen, value
+    return pool.ids[best]
+
+
+def greedy_start(pool: Pool) -> NDArray[np.int64]:
+    """Return the set that greedy selection picks within a pool, as positions."""
+    problem = pool.problem
+    constraints = problem.constraints
+    taken = list(pool.locate(constraints.include))
+    base = pool.linear / max(problem.k - 1, 1)
+    summed = np.zeros(len(pool))
+    if taken:
+        summed = pool.distances(np.array(taken)).sum(axis=1, dtype=np.float64)
+    open_ = base.copy()
+    open_[taken] = -np.inf
+    while len(taken) < problem.k:
+        if constraints.codes is not None:
+            open_[constraints.blocked(pool.ids[taken], pool.ids)] = -np.inf
+        score = open_ + (pool.weight / len(taken)) * summed if taken else open_
+        place = int(score.argmax())
+        taken.append(place)
+        open_[place] = -np.inf
+        if len(taken) < problem.k:
+            summed += pool.distances(np.array([place]))[:, 0]
+    return np.array(taken, np.int64)

@@ -1,0 +1,269 @@
+"""What solvers work on: the whole problem, and a pool of its candidates held close."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.constraints import Constraints
+from setwise.objectives import MaxSum, Objective
+from setwise.relevance import Relevance
+from setwise.vectors import Floats, Vectors
+
+
+@dataclass
+class Problem:
+    """One selection to make.
+
+    Attributes
+    ----------
+    vectors : Vectors
+    relevance : Relevance
+    k : int
+        Size of the set, 1 to n.
+    objective : Objective
+    constraints : Constraints
+    seed : int
+        Of everything random.
+    progress : callable (text), optional
+        Told what is being done, now and then.
+    stats : dict
+        Counts of the work done, filled in on the way.
+    """
+
+    vectors: Vectors
+    relevance: Relevance
+    k: int
+    objective: Objective
+    constraints: Constraints
+    seed: int = 0
+    progress: Callable[[str], None] | None = None
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of candidates."""
+        return self.vectors.n
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a statistic."""
+        self.stats[name] = self.stats.get(name, 0) + amount
+
+    def tell(self, text: str) -> None:
+        """Report progress, where somebody listens."""
+        if self.progress is not None:
+            self.progress(text)
+
+    def max_sum(self) -> MaxSum:
+        """Return the objective, which must be max-sum."""
+        if not isinstance(self.objective, MaxSum):
+            raise TypeError(f"this solver is for max-sum, not {self.objective.name}")
+        return self.objective
+
+    def scale(self) -> float:
+        """Return k(k-1), what the summed form f of max-sum is larger by than its value."""
+        return float(self.k * (self.k - 1))
+
+
+class Pool:
+    """Candidates held close for max-sum: their rows in memory, and the summed form of the objective.
+
+    The summed form is f(x) = linear·x + weight · xᵀWx with W the pairwise distances (zero diagonal),
+    linear = (1-t)(k-1) r and weight = t: k(k-1) times the value on sets. Memory: O(size · d).
+
+    Parameters
+    ----------
+    problem : Problem
+    ids : ndarray of int64, ascending, optional
+        Which candidates; all of them by default.
+    """
+
+    def __init__(self, problem: Problem, ids: NDArray[np.int64] | None = None) -> None:
+        self.problem = problem
+        self.objective = problem.max_sum()
+        self.ids = np.arange(problem.n) if ids is None else ids
+        self.rows: Floats = problem.vectors.rows(slice(0, problem.n) if ids is None else ids)
+        relevance = problem.relevance.values if ids is None else problem.relevance.values[ids]
+        self.linear = (1 - self.objective.diversity) * (problem.k - 1) * relevance
+        self.relevance = relevance
+        self.weight = self.objective.diversity
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def distances(self, local: NDArray[np.int64]) -> Floats:
+        """Return W's columns of some members (positions in the pool), shape (size, m)."""
+        found = self.objective.distances(self.rows, self.rows[local])
+        found[local, np.arange(len(local))] = 0.0
+        return found
+
+    def block(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return W among some members, shape (m, m), float64."""
+        rows = self.rows[local]
+        found = self.objective.distances(rows, rows).astype(np.float64)
+        np.fill_diagonal(found, 0.0)
+        return found
+
+    def pull_evenly(self) -> NDArray[np.float64]:
+        """Return W x for x = k/size everywhere (cosine with sharpness 1 alone)."""
+        k = self.problem.k
+        return np.asarray(k - (self.rows @ (self.rows.sum(axis=0) * (k / len(self)))).astype(np.float64))
+
+    def pull(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return W x for an x that is nonzero at some members only, shape (size,), float64."""
+        if self.objective.low_rank:
+            total = weights.astype(self.rows.dtype) @ self.rows[local]
+            pulled = weights.sum() - (self.rows @ total).astype(np.float64)
+            return pulled
+        return np.asarray(self.distances(local) @ weights, np.float64)
+
+    def gradient(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient of the summed form at a point given by its support, shape (size,)."""
+        return np.asarray(self.linear + 2 * self.weight * self.pull(local, weights))
+
+    def locate(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions of candidates in the pool."""
+        return np.searchsorted(self.ids, ids)
+
+    def value(self, local: NDArray[np.int64]) -> float:
+        """Return the summed form f of a set of members, in the pool's precision."""
+        if self.objective.low_rank:
+            total = self.rows[local].astype(np.float64).sum(axis=0)
+            spread = len(local) * len(local) - float(total @ total)
+        else:
+            spread = float(self.block(local).sum())
+        return float(self.linear[local].sum()) + self.weight * spread
+
+
+class Whole:
+    """All candidates, read in passes: the same summed form as `Pool`, without holding rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its objective is max-sum.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.objective = problem.max_sum()
+        self.weight = self.objective.diversity
+        self.linear = (1 - self.weight) * (problem.k - 1) * problem.relevance.values
+
+    def __len__(self) -> int:
+        return self.problem.n
+
+    def pull(self, ids: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return W x for an x that is nonzero at some candidates only, in one pass over the data.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64, exact to the working dtype's rounding (at `ids`: to float64's)
+        """
+        objective, vectors = self.objective, self.problem.vectors
+        rows = vectors.rows(ids, np.float64)
+        self.problem.count("passes")
+        if objective.low_rank:
+            pulled = vectors.scan(weights @ rows).astype(np.float64)
+            np.subtract(weights.sum(), pulled, out=pulled)
+            return pulled
+        pulled = np.empty(len(self))
+        if objective.metric == "cosine":
+            total = weights.sum()
+
+            def take(start: int, stop: int, products: Floats) -> None:
+                pulled[start:stop] = total - objective.similarity(products) @ weights
+
+            vectors.products(rows, take)
+        else:
+
+            def measure(start: int, stop: int, block: Floats) -> None:
+                pulled[start:stop] = objective.distances(block, rows) @ weights
+
+            vectors.map_blocks(measure)
+        pulled[ids] = self._pull_among(rows, weights)
+        return pulled
+
+    def _pull_among(self, rows: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return W x at the support itself, with W's zero diagonal."""
+        among = self.objective.distances(rows, rows)
+        np.fill_diagonal(among, 0.0)
+        return np.asarray(among @ weights, np.float64)
+
+    def gradient_at(
+        self, rows_of: NDArray[np.int64], ids: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the gradient at some candidates alone, in float64 throughout, shape (m,)."""
+        support = self.problem.vectors.rows(ids, np.float64)
+        relevance = self.problem.relevance.at(rows_of)
+        linear = (1 - self.weight) * (self.problem.k - 1) * relevance
+        pulled = np.empty(len(rows_of))
+        place = {int(row): position for position, row in enumerate(ids)}
+        total = weights @ support
+        for start in range(0, len(rows_of), 4096):
+            part = rows_of[start : start + 4096]
+            rows = self.problem.vectors.rows(part, np.float64)
+            if self.objective.low_rank:
+                pulled[start : start + 4096] = weights.sum() - rows @ total
+            else:
+                distances = self.objective.distances(rows, support)
+                for offset, row in enumerate(part):
+                    position = place.get(int(row))
+                    if position is not None:
+                        distances[offset, position] = 0.0
+                pulled[start : start + 4096] = distances @ weights
+        return linear + 2 * self.weight * pulled
+
+    def gradient_above(
+        self, ids: NDArray[np.int64], weights: NDArray[np.float64], floor: float
+    ) -> NDArray[np.float64]:
+        """Return the gradient where it may exceed a floor, and an upper bound at most that floor elsewhere.
+
+        With an even sharpness distances are at most 1, so relevance alone bounds the gradient and most
+        candidates need not be read at all.
+        """
+        objective = self.objective
+        if objective.metric == "cosine" and not objective.low_rank:
+            gradient = self.linear + 2 * self.weight * float(weights.sum())
+            near = np.flatnonzero(gradient > floor)
+            near = np.union1d(near, ids)
+            if len(near) <= len(self) // 4:
+                rows = self.problem.vectors.rows(ids)
+                for start in range(0, len(near), 8192):
+                    part = near[start : start + 8192]
+                    distances = objective.distances(self.problem.vectors.rows(part), rows)
+                    gradient[part] = self.linear[part] + 2 * self.weight * (distances @ weights)
+                among = self._pull_among(rows.astype(np.float64), weights)
+                gradient[ids] = self.linear[ids] + 2 * self.weight * among
+                return gradient
+        return self.gradient(ids, weights)
+
+    def pull_evenly(self) -> NDArray[np.float64]:
+        """Return W x for x = k/n everywhere (cosine with sharpness 1 alone), in two passes."""
+        total = np.zeros(self.problem.vectors.d)
+        lock = threading.Lock()
+
+        def add(_start: int, _stop: int, block: Floats) -> None:
+            part = block.sum(axis=0, dtype=np.float64)
+            with lock:
+                np.add(total, part, out=total)
+
+        self.problem.vectors.map_blocks(add)
+        mean = total / len(self)
+        self.problem.count("passes", 2)
+        pulled: NDArray[np.float64] = self.problem.k * (
+            1.0 - self.problem.vectors.scan(mean).astype(np.float64)
+        )
+        return pulled
+
+    def gradient(self, ids: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient of the summed form at a point given by its support, shape (n,)."""
+        gradient = self.pull(ids, weights)
+        gradient *= 2 * self.weight
+        gradient += self.linear
+        return gradient

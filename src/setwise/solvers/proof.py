@@ -1,0 +1,194 @@
+"""max-sum from solver to certificate: the set, the bound on the best one, and the proof where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import bounds
+from setwise.bounds import Bound
+from setwise.selection import Certificate
+from setwise.solvers import auto, baselines, frank_wolfe, greedy, swap
+from setwise.solvers.problem import Pool, Problem, Whole
+
+#: Passes over the data: without a certificate, with one, and to convergence.
+PASSES = {False: 2, True: 3, "full": 50}
+
+#: Relative gap between bound and relaxation at which the bound counts as tight.
+TOLERANCE = {False: 2e-3, True: 1e-5, "full": 1e-9}
+
+
+@dataclass
+class Proven:
+    """A set, its certificate, and order and gains where the solver made them."""
+
+    chosen: NDArray[np.int64]
+    certificate: Certificate | None
+    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+
+
+def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
+    """Run a solver on a max-sum problem and certify its set as far as asked.
+
+    Parameters
+    ----------
+    problem : Problem
+    solver : str
+        A name that serves max-sum.
+    certify : False, True or "full"
+    """
+    effort = bool(certify) if certify != "full" else "full"
+    t = problem.objective.diversity
+    if problem.k == 1 or t == 0.0 or problem.k == problem.n:
+        return _separable(problem, solver, effort)
+    sequence = None
+    found: auto.Found | None = None
+    if solver == "auto":
+        found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
+        chosen = found.chosen
+    elif solver == "greedy":
+        picks = greedy.solve(problem)
+        chosen, sequence = picks.indices, (picks.indices, picks.gains)
+    elif solver == "frank-wolfe":
+        chosen = frank_wolfe.solve(problem)
+    elif solver == "swap":
+        chosen = auto.exchange(problem)
+    elif solver == "exact":
+        from setwise.solvers import exact
+
+        return exact.solve(problem, effort)
+    else:
+        chosen = _baseline(problem, solver)
+    if not certify:
+        return Proven(chosen, None, sequence)
+    return certified(problem, chosen, sequence, found, effort, improve=solver == "auto")
+
+
+def _baseline(problem: Problem, solver: str) -> NDArray[np.int64]:
+    """Return a baseline's set."""
+    if solver == "top-k":
+        return baselines.top(problem)
+    if solver == "random":
+        return baselines.random(problem)
+    return baselines.clustering(problem)
+
+
+def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
+    """Solve where pairs do not count (k = 1, diversity 0) or there is no choice (k = n): relevance decides."""
+    if solver in ("random", "clustering"):
+        chosen = _baseline(problem, solver)
+    else:
+        near = problem.constraints.best(problem.relevance.values)
+        chosen = _settle_ties(problem, near)
+    if not effort:
+        return Proven(chosen, None)
+    value = _value(problem, chosen)
+    best = value if solver not in ("random", "clustering") else _value(
+        problem, _settle_ties(problem, problem.constraints.best(problem.relevance.values))
+    )
+    return Proven(chosen, certificate_of(value, best, problem.n, True))
+
+
+def _settle_ties(problem: Problem, near: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the most relevant set with near-ties at its edge compared in float64."""
+    values, margin = problem.relevance.values, 4 * problem.relevance.error
+    if margin == 0.0 or problem.constraints.any:
+        return near
+    edge = np.flatnonzero(values >= values[near].min() - margin)
+    if len(edge) == len(near):
+        return near
+    exact = problem.relevance.at(edge)
+    return np.asarray(edge[problem.constraints.best(exact, edge)])
+
+
+def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
+    """Return the objective's value of a set in float64."""
+    rows = problem.vectors.rows(chosen, np.float64)
+    return problem.max_sum().terms_of_rows(rows, problem.relevance.at(chosen)).value
+
+
+def certificate_of(value: float, upper: float, pool_size: int, sufficient: bool) -> Certificate:
+    """Return a certificate from a value and a bound on the best one; rounding is never reported as a gap."""
+    upper = max(upper, value)
+    gap = (upper - value) / max(abs(value), 1e-12)
+    optimal = gap <= 1e-9
+    return Certificate(upper, 0.0 if optimal else gap, optimal, pool_size, sufficient)
+
+
+def certified(
+    problem: Problem,
+    chosen: NDArray[np.int64],
+    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None,
+    found: auto.Found | None,
+    effort: Any,
+    *,
+    improve: bool,
+) -> Proven:
+    """Bound the best possible value, try to prove optimality, and certify a set.
+
+    With `improve`, a better set that the proof comes across replaces the given one.
+    """
+    if found is None:
+        found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
+    bound = found.bound
+    if bound is None:
+        bound = bound_of_all(problem, found, TOLERANCE[effort])
+    scale = problem.scale()
+    value = _value(problem, chosen)
+    better = value if improve else max(value, _value(problem, found.chosen))
+    candidate = chosen if improve else (chosen if value >= better else found.chosen)
+    upper = bound.upper / scale
+    if upper - better > 1e-9 * abs(better):
+        candidate, better, upper = prove(problem, bound, candidate, better, effort, found)
+        if improve and better > value:
+            chosen, value, sequence = candidate, better, None
+    sufficient = found.pool_sufficient
+    if not sufficient:
+        sufficient = exchange_test(problem, chosen, bound)
+    return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), sequence)
+
+
+def bound_of_all(problem: Problem, found: auto.Found, tolerance: float) -> Bound:
+    """Return the relaxation's bound where all candidates fit into one pool."""
+    whole = Whole(problem)
+    if found.point is None:
+        pool = Pool(problem)
+        relaxed = auto.relax(pool, tolerance=max(tolerance, 1e-4), start=(found.chosen, np.ones(problem.k)))
+        found.point = (pool.ids[relaxed.local], relaxed.weights)
+    gradient = whole.gradient(*found.point)
+    return bounds.concave_bound(whole, *found.point, gradient)
+
+
+def prove(
+    problem: Problem, bound: Bound, chosen: NDArray[np.int64], value: float, effort: Any, found: auto.Found
+) -> tuple[NDArray[np.int64], float, float]:
+    """Try to close the gap by branch and bound over the candidates that may be in a better set."""
+    return chosen, value, bound.upper / problem.scale()
+
+
+def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound) -> bool:
+    """Return whether no single exchange with any candidate improves a set."""
+    whole = Whole(problem)
+    gradient = whole.gradient(chosen, np.ones(problem.k))
+    least = float(gradient[chosen].min())
+    value = _value(problem, chosen) * problem.scale()
+    margin = bounds.rounding_margin(problem) + swap.PRECISION * float(np.abs(gradient[chosen]).sum())
+    suspects = np.flatnonzero(gradient > least + margin)
+    suspects = np.intersect1d(suspects, bound.survivors(value), assume_unique=True)
+    suspects = np.setdiff1d(suspects, chosen)
+    members = problem.vectors.rows(chosen)
+    for start in range(0, len(suspects), 8192):
+        part = suspects[start : start + 8192]
+        distances = problem.max_sum().distances(problem.vectors.rows(part), members)
+        change = gradient[part][:, None] - gradient[chosen] - 2 * whole.weight * distances
+        if float(change.max()) > margin:
+            return False
+    return True
+
+
+def unused_greedy() -> None:
+    """Keep names."""
+    _ = greedy

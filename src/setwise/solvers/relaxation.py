@@ -1,0 +1,283 @@
+"""The concave relaxation of max-sum, maximised exactly by fully corrective Frank-Wolfe.
+
+On sets, f(x) = linear·x + t·xᵀWx with zero diagonal. W is conditionally negative definite (for cosine
+1 - cos^p, p = 1 or even; for Euclidean distances by Schoenberg), so f is concave where Σx is fixed, and
+its maximum over {0 <= x <= 1, Σx = k} bounds every set. A Frank-Wolfe step asks for the k candidates of
+largest gradient; the fully corrective variant then maximises over all candidates seen so far, which a
+small quadratic program does to machine precision.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.solvers.problem import Pool
+from setwise.vectors import top_k
+
+Vector = NDArray[np.float64]
+
+#: A weight below this counts as zero.
+ZERO = 1e-9
+
+
+class Relaxed(NamedTuple):
+    """A point of the relaxation over a pool.
+
+    local : positions in the pool where x is not zero; weights : x there; gradient : of f at x, for the
+    whole pool; value : f(x); bound : an upper bound on f over the pool.
+    """
+
+    local: NDArray[np.int64]
+    weights: Vector
+    gradient: Vector
+    value: float
+    bound: float
+
+
+def maximise(
+    pool: Pool,
+    k: int,
+    *,
+    fixed: NDArray[np.int64] | None = None,
+    start: tuple[NDArray[np.int64], Vector] | None = None,
+    tolerance: float = 1e-4,
+    rounds: int = 25,
+) -> Relaxed:
+    """Maximise the relaxation over a pool.
+
+    Parameters
+    ----------
+    pool : Pool
+    k : int
+        Size of the sets.
+    fixed : ndarray of int64, optional
+        Members (positions) that are in every set: their x is 1.
+    start : (positions, weights), optional
+        A feasible point to start from.
+    tolerance : float
+        Stop when the bound is at most this fraction of k(k-1)·|value| above the point.
+    rounds : int
+        At most this many Frank-Wolfe steps.
+
+    Returns
+    -------
+    Relaxed
+    """
+    size = len(pool)
+    held = np.empty(0, np.int64) if fixed is None else fixed
+    free = k - len(held)
+    linear, offset = pool.linear, 0.0
+    if len(held):
+        pull = pool.pull(held, np.ones(len(held)))
+        linear = pool.linear + 2 * pool.weight * pull
+        offset = float(pool.linear[held].sum() + pool.weight * pull[held].sum())
+    open_ = np.ones(size, bool)
+    open_[held] = False
+    if free == 0 or free == int(open_.sum()):
+        chosen = np.arange(size) if free else held
+        gradient = pool.gradient(chosen, np.ones(len(chosen)))
+        value = pool.value(chosen)
+        return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value)
+    extra = max(2 * free, 64)
+    masked = np.where(open_, linear, -np.inf) if len(held) else linear
+    if start is None:
+        working = top_k(masked, min(free + extra, int(open_.sum())))
+        weights = np.zeros(len(working))
+        weights[:free] = 1.0
+    else:
+        keep = open_[start[0]]
+        working, weights = start[0][keep], start[1][keep]
+        added = np.setdiff1d(top_k(masked, min(free + extra, int(open_.sum()))), working)
+        working = np.concatenate([working, added])
+        weights = np.concatenate([weights, np.zeros(len(added))])
+    best: Relaxed | None = None
+    for _ in range(rounds):
+        distances = pool.block(working)
+        weights = quadratic_program(linear[working], -distances, pool.weight, free, weights)
+        support = weights > ZERO
+        working, weights = working[support], weights[support]
+        pulled = pool.pull(working, weights)
+        gradient = linear + 2 * pool.weight * pulled
+        here = float(weights @ (linear[working] + pool.weight * pulled[working]))
+        masked = np.where(open_, gradient, -np.inf) if len(held) else gradient
+        front = top_k(masked, min(free + extra, int(open_.sum())))
+        bound = here + float(gradient[front[:free]].sum()) - float(gradient[working] @ weights)
+        point = Relaxed(
+            np.concatenate([held, working]),
+            np.concatenate([np.ones(len(held)), weights]),
+            gradient,
+            here + offset,
+            max(bound, here) + offset,
+        )
+        if best is None or point.bound < best.bound:
+            best = point
+        new = np.setdiff1d(front, working)
+        size_of = abs(here + offset + 0.0) + 1e-12
+        if bound - here <= tolerance * size_of or len(new) == 0:
+            break
+        working = np.concatenate([working, new])
+        weights = np.concatenate([weights, np.zeros(len(new))])
+    assert best is not None
+    return best
+
+
+def quadratic_program(
+    linear: Vector, matrix: Vector, weight: float, total: int, start: Vector, *, tolerance: float = 1e-9
+) -> Vector:
+    """Maximise linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
+
+    Accelerated projected gradient finds which bounds hold; block pivoting on the optimality conditions
+    (Kim and Park 2011) then lands on the exact solution.
+
+    Parameters
+    ----------
+    linear : ndarray of shape (m,)
+    matrix : ndarray of shape (m, m)
+        Symmetric; positive semidefinite on vectors that sum to zero.
+    weight : float
+        At least 0.
+    total : int
+        1 to m - 1 for a problem with a choice.
+    start : ndarray of shape (m,)
+        A feasible point.
+
+    Returns
+    -------
+    ndarray of shape (m,), float64
+    """
+    m = len(linear)
+    if total >= m:
+        return np.ones(m)
+    if weight <= 0.0:
+        x = np.zeros(m)
+        x[top_k(linear, total)] = 1.0
+        return x
+    # Σx is fixed, so row means only move linear terms: centring shrinks the largest eigenvalue a lot.
+    means = matrix.mean(axis=1)
+    hessian = matrix - means[:, None]
+    hessian -= means
+    hessian += means.mean()
+    hessian *= 2 * weight
+    moved = linear - 2 * weight * total * means
+    direction = 1.0 + np.arange(m) % 7
+    for _ in range(6):
+        direction = hessian @ (direction / (np.sqrt(direction @ direction) + 1e-300))
+    step = 1.0 / (1.1 * float(np.sqrt(direction @ direction)) + 1e-12 * (1.0 + float(np.abs(moved).max())))
+    x = start
+    for iterations in (20, 40, 120):
+        x = _projected_gradient(moved, hessian, total, x, step, iterations)
+        solution = _block_pivot(moved, hessian, total, x, tolerance)
+        if solution is not None:
+            return solution
+    return _projected_gradient(moved, hessian, total, x, step, 1000)
+
+
+def _projected_gradient(
+    linear: Vector, hessian: Vector, total: int, x: Vector, step: float, iterations: int
+) -> Vector:
+    """Return x after some accelerated projected gradient steps, restarted when they turn back."""
+    scaled, slope = hessian * step, linear * step
+    m = len(x)
+    y, momentum = x, 1.0
+    ahead = slope - scaled @ y
+    ahead += y
+    shift = float(np.partition(ahead, m - total)[m - total]) - 0.5
+    for _ in range(iterations):
+        new, shift = _project(ahead, total, shift)
+        moved = new - x
+        if float((y - new) @ moved) > 0.0:
+            momentum, y = 1.0, new
+        else:
+            longer = (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum)) / 2.0
+            y = new + ((momentum - 1.0) / longer) * moved
+            momentum = longer
+        x = new
+        ahead = slope - scaled @ y
+        ahead += y
+    return x
+
+
+def _project(point: Vector, total: int, shift: float) -> tuple[Vector, float]:
+    """Return the nearest x with 0 <= x <= 1, Σx = total, and the shift that yields it.
+
+    x = clip(point - shift, 0, 1); Σx falls with the shift, piecewise linearly, so Newton steps kept inside
+    a shrinking interval find it.
+    """
+    low, high = -np.inf, np.inf
+    for _ in range(60):
+        moved = point - shift
+        x = np.minimum(np.maximum(moved, 0.0), 1.0)
+        excess = float(x.sum()) - total
+        if abs(excess) <= 1e-11 * total:
+            break
+        if excess > 0:
+            low = shift
+        else:
+            high = shift
+        inside = int(np.count_nonzero(moved == x))
+        trial = shift + excess / inside if inside else np.nan
+        if not low < trial < high:
+            if low == -np.inf:
+                low = float(point.min()) - 1.0
+            if high == np.inf:
+                high = float(point.max())
+            trial = 0.5 * (low + high)
+        if trial == shift:
+            break
+        shift = trial
+    return x, shift
+
+
+def _block_pivot(
+    linear: Vector, hessian: Vector, total: int, x: Vector, tolerance: float
+) -> Vector | None:
+    """Return the exact maximiser, guessing from x which entries are at a bound; None if that fails."""
+    m = len(x)
+    state = np.zeros(m, np.int8)
+    state[x < 1e-6] = -1
+    state[x > 1 - 1e-6] = 1
+    size = float(np.abs(linear).max()) + 1e-300
+    fewest, patience = m + 1, 3
+    for _ in range(40):
+        inner = np.flatnonzero(state == 0)
+        ones = np.flatnonzero(state == 1)
+        left = total - len(ones)
+        count = len(inner)
+        if not 0 < left < count:
+            return None
+        slope = linear - hessian[:, ones].sum(axis=1) if len(ones) else linear
+        system = hessian[np.ix_(inner, inner)]
+        system.flat[:: count + 1] += 1e-9 * float(np.abs(system.flat[:: count + 1]).max()) + 1e-14
+        sides = np.ones((count, 2))
+        sides[:, 0] = slope[inner]
+        try:
+            solved = np.linalg.solve(system, sides)
+        except np.linalg.LinAlgError:
+            return None
+        column = float(solved[:, 1].sum())
+        if column <= 0.0:
+            return None
+        shift = (float(solved[:, 0].sum()) - left) / column
+        inside = solved[:, 0] - shift * solved[:, 1]
+        gradient = slope - hessian[:, inner] @ inside
+        wrong = np.where(state < 0, gradient - shift, shift - gradient)
+        wrong /= size
+        wrong[inner] = np.maximum(-inside, inside - 1.0)
+        bad = np.flatnonzero(wrong > tolerance)
+        if len(bad) == 0:
+            solution = (state == 1).astype(np.float64)
+            solution[inner] = np.clip(inside, 0.0, 1.0)
+            return solution
+        if len(bad) < fewest:
+            fewest, patience = len(bad), 3
+        elif patience:
+            patience -= 1
+        else:
+            bad = bad[-1:]
+        values = np.zeros(m)
+        values[inner] = inside
+        state[bad] = np.where(state[bad] != 0, 0, np.where(values[bad] < 0.5, -1, 1))
+    return None

@@ -1,0 +1,454 @@
+"""The one door for arrays: check, normalise and scan vectors in blocks, without a second copy of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from setwise import checks, threads
+
+METRICS = ("cosine", "euclidean")
+
+#: Bytes of a block that is worked on while it is in the processor's cache.
+BLOCK_BYTES = 1 << 20
+
+#: Fewest multiplications that are worth starting a second thread for.
+THREAD_WORK = 4_000_000
+
+Floats = NDArray[np.floating[Any]]
+
+
+def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
+    """Return two-dimensional numeric data as a NumPy array, without copying where that is possible.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d)
+        A NumPy array or memory map of any float or integer dtype, a torch tensor on the CPU, a
+        pyarrow FixedSizeListArray (or chunked array of them), a data frame or nested lists.
+    name : str
+        The argument's name in messages.
+
+    Raises
+    ------
+    TypeError
+        The data is not numbers, or lives on a device.
+    ValueError
+        It is empty, ragged or not two-dimensional.
+    """
+    array = _to_numpy(data, name)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.ndim != 2:
+        mend = "; one vector a row, so reshape it to (1, d)" if array.ndim == 1 else ""
+        raise ValueError(f"{name}: expected shape (n, d), got {array.shape}{mend}")
+    if array.shape[0] == 0:
+        raise ValueError(f"{name}: empty, there is nothing to select from")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name}: rows have no entries (d = 0)")
+    return array
+
+
+def _to_numpy(data: Any, name: str) -> NDArray[Any]:
+    """Return any supported container as an ndarray (a view where there is one)."""
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(f"{name}: masked arrays cannot be used; fill the masked entries or drop their rows")
+    if isinstance(data, np.ndarray):
+        return data.view(np.ndarray)
+    module = type(data).__module__.partition(".")[0]
+    if module == "torch":
+        return _from_torch(data, name)
+    if module == "pyarrow":
+        return _from_arrow(data, name)
+    if module == "scipy":
+        raise TypeError(f"{name}: sparse matrices cannot be used; pass .toarray(), or encode to fewer dimensions")
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        if isinstance(data, list | tuple):
+            widths = [len(row) if hasattr(row, "__len__") else None for row in data]
+            for row, width in enumerate(widths):
+                if width != widths[0]:
+                    raise ValueError(
+                        f"{name}: row {row} has {width} entries where row 0 has {widths[0]}; "
+                        "all rows need the same length"
+                    ) from None
+        raise ValueError(f"{name}: cannot be read as an array ({error})") from None
+
+
+def _from_torch(tensor: Any, name: str) -> NDArray[Any]:
+    """Return a torch CPU tensor as an ndarray that shares its memory where the dtype allows."""
+    if not hasattr(tensor, "detach"):
+        raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    if tensor.device.type != "cpu":
+        raise TypeError(f"{name}: the tensor is on {tensor.device}; pass {name}.cpu()")
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.numpy()
+    return array
+
+
+def _from_arrow(data: Any, name: str) -> NDArray[Any]:
+    """Return an Arrow column of fixed-size lists (or equally long lists) as a 2-d ndarray."""
+    if hasattr(data, "combine_chunks"):
+        data = data.combine_chunks()
+    if hasattr(data, "chunks"):
+        data = data.chunk(0) if data.num_chunks else data
+    if not hasattr(data, "type") or not hasattr(data, "flatten") or "list" not in str(data.type):
+        raise TypeError(f"{name}: expected an Arrow column of lists of numbers, got {getattr(data, 'type', type(data))}")
+    if data.null_count:
+        row = data.is_null().to_pylist().index(True)
+        raise ValueError(f"{name}: row {row} is null; drop it or pass a vector for it")
+    values = data.flatten()
+    if values.null_count:
+        position = values.is_null().to_pylist().index(True)
+        width = max(1, len(values) // max(1, len(data)))
+        raise ValueError(f"{name}: row {position // width} has a null entry; drop it or pass an imputed value")
+    flat = values.to_numpy(zero_copy_only=False)
+    if len(data) == 0:
+        return np.empty((0, 0), np.float32)
+    if not str(data.type).startswith("fixed_size_list"):
+        lengths = np.diff(np.asarray(data.offsets))
+        uneven = np.flatnonzero(lengths != lengths[0])
+        if len(uneven):
+            row = int(uneven[0])
+            raise ValueError(
+                f"{name}: row {row} has {lengths[row]} entries where row 0 has {lengths[0]}; "
+                "all rows need the same length"
+            )
+    reshaped: NDArray[Any] = flat.reshape(len(data), -1)
+    return reshaped
+
+
+def as_query(query: ArrayLike, d: int, metric: str, name: str = "query") -> NDArray[np.float64]:
+    """Return a query as d float64 numbers, of unit length under cosine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is not d finite numbers, or is zero under cosine.
+    """
+    array = _to_numpy(query, name)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
+    if array.ndim == 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.shape != (d,):
+        raise ValueError(f"{name}: expected {d} numbers as in the vectors' rows, got shape {array.shape}")
+    vector = array.astype(np.float64)
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{name}: has NaN or Inf; pass finite numbers")
+    if metric == "cosine":
+        peak = np.abs(vector).max()
+        if peak == 0:
+            raise ValueError(f"{name}: all zero has no direction under cosine; pass another query or metric='euclidean'")
+        vector = vector / peak
+        vector /= np.linalg.norm(vector)
+    return vector
+
+
+class Vectors:
+    """Checked candidate vectors, read in blocks; of unit length under cosine, without being rewritten.
+
+    One pass checks every row and measures its length; where a query is given, the same pass also
+    computes its similarity, while each block is in cache. Memory: O(n) beside the data itself.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d)
+        See `as_matrix`.
+    metric : {"cosine", "euclidean"}
+        Under cosine every row counts as divided by its length, and zero rows are refused.
+    query : ndarray of shape (d,), float64, optional
+        As `as_query` returns it; its similarity to each row is then in `similarity`.
+    workers : int
+        Threads for whole-matrix passes.
+    name : str
+        The argument's name in messages.
+
+    Attributes
+    ----------
+    n, d : int
+        Shape of the data.
+    raw : ndarray of shape (n, d)
+        The data as given (a memory map is not read whole).
+    scale : ndarray of shape (n,) or None
+        Under cosine, the inverse of each row's length.
+    similarity : ndarray of shape (n,), float64, or None
+        Cosine to the query, or minus the Euclidean distance to it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With the argument, the first bad row and the mend.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        metric: str = "cosine",
+        *,
+        query: NDArray[np.float64] | None = None,
+        workers: int = 1,
+        name: str = "vectors",
+    ) -> None:
+        self.raw = as_matrix(data, name)
+        self.metric = metric
+        self.workers = workers
+        self.name = name
+        self.n, self.d = self.raw.shape
+        self.dtype = np.dtype(np.float64 if self.raw.dtype.itemsize > 4 or self.raw.dtype.kind != "f"
+                              and self.raw.dtype.itemsize > 2 else np.float32)
+        self.scale: Floats | None = None
+        self.similarity: NDArray[np.float64] | None = None
+        self._check(query)
+
+    def _check(self, query: NDArray[np.float64] | None) -> None:
+        """Measure and check each row (and score it against the query) in one pass."""
+        squares = np.empty(self.n, self.dtype)
+        scores = np.empty(self.n, self.dtype) if query is not None else None
+        probe = None if query is None else query.astype(self.dtype)
+        cosine = self.metric == "cosine"
+
+        def measure(start: int, stop: int) -> None:
+            for a, b, block in self._blocks(start, stop):
+                np.vecdot(block, block, out=squares[a:b])
+                if probe is not None and scores is not None:
+                    if cosine:
+                        np.vecdot(block, probe, out=scores[a:b])
+                    else:
+                        shifted = block - probe
+                        np.vecdot(shifted, shifted, out=scores[a:b])
+
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            threads.run(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+            least, most = squares.min(), squares.max()
+        tiny, huge = np.finfo(self.dtype).tiny * 1e6, np.finfo(self.dtype).max * 1e-6
+        if not (least > tiny and most < huge):  # NaN fails both
+            squares = self._measure_odd_rows(squares, scores, query, tiny, huge)
+        if cosine:
+            self.scale = 1.0 / np.sqrt(squares)
+        if scores is not None:
+            self.similarity = scores.astype(np.float64)
+            if self.scale is not None:
+                self.similarity *= self.scale
+            else:
+                np.negative(np.sqrt(self.similarity), out=self.similarity)
+
+    def _measure_odd_rows(
+        self,
+        squares: Floats,
+        scores: Floats | None,
+        query: NDArray[np.float64] | None,
+        tiny: float,
+        huge: float,
+    ) -> Floats:
+        """Refuse bad rows by name; measure very short and very long good ones in float64."""
+        odd = np.flatnonzero(~((squares > tiny) & (squares < huge)))
+        for row in odd:
+            values = np.asarray(self.raw[row], dtype=np.float64)
+            if np.isnan(values).any():
+                raise ValueError(f"{self.name}: row {row} has NaN; drop it or pass an imputed value")
+            if np.isinf(values).any():
+                raise ValueError(f"{self.name}: row {row} has Inf; drop it or pass a finite value")
+            if self.metric == "cosine" and not values.any():
+                raise ValueError(
+                    f"{self.name}: row {row} is all zero and has no direction under cosine; "
+                    "drop it or pass metric='euclidean'"
+                )
+        if np.all(squares[odd] == 0) and self.metric == "euclidean":
+            return squares
+        # Finite rows whose squares leave the range of their dtype: all arithmetic goes to float64.
+        peaks = np.abs(self.raw[odd].astype(np.float64)).max(axis=1)
+        if np.any((peaks > 1e150) | ((peaks < 1e-150) & (peaks > 0))):
+            row = int(odd[np.argmax((peaks > 1e150) | (peaks < 1e-150))])
+            raise ValueError(f"{self.name}: row {row} has entries beyond 1e±150; rescale the vectors")
+        self.dtype = np.dtype(np.float64)
+        squares = np.empty(self.n, np.float64)
+        for a, b, block in self._blocks(0, self.n):
+            np.vecdot(block, block, out=squares[a:b])
+            if scores is not None and query is not None:
+                delta = block if self.metric == "cosine" else block - query
+                scores[a:b] = np.vecdot(block, query) if self.metric == "cosine" else np.vecdot(delta, delta)
+        return squares
+
+    # ------------------------------------------------------------------ rows
+
+    def rows(self, ids: NDArray[np.int64] | slice, dtype: Any = None) -> Floats:
+        """Return the given rows, of unit length under cosine, as a new (m, d) array.
+
+        Parameters
+        ----------
+        ids : ndarray of int or slice
+            Which rows.
+        dtype : dtype, optional
+            float32 (default where the data is that or narrower) or float64. In float64 the lengths
+            are measured again in float64.
+        """
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        rows: Floats = np.array(self.raw[ids], dtype=dtype, order="C")
+        if self.scale is not None:
+            if dtype == np.float64:
+                rows /= np.sqrt(np.vecdot(rows, rows))[:, None]
+            else:
+                rows *= self.scale[ids][:, None].astype(dtype, copy=False)
+        return rows
+
+    def _blocks(self, start: int, stop: int) -> Any:
+        """Yield (start, stop, rows) over a range: unscaled, of the working dtype, in cache-sized blocks."""
+        step = max(1, BLOCK_BYTES // (self.d * 4))
+        plain = self.raw.dtype == self.dtype and self.raw.strides[1] == self.dtype.itemsize
+        for a in range(start, stop, step):
+            b = min(stop, a + step)
+            block = self.raw[a:b]
+            if not plain:
+                block = widen_half(block) if block.dtype == np.float16 else block
+                block = np.ascontiguousarray(block, dtype=self.dtype)
+            yield a, b, block
+
+    # ------------------------------------------------------------------ whole-matrix passes
+
+    def scan(self, weights: Floats) -> Floats:
+        """Return the inner product of every (unit) row with one vector, in one pass over the data.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (d,)
+
+        Returns
+        -------
+        ndarray of shape (n,), of the working dtype
+        """
+        probe = np.ascontiguousarray(weights, dtype=self.dtype)
+        out = np.empty(self.n, self.dtype)
+
+        def part(start: int, stop: int) -> None:
+            # np.vecdot sums each row by itself, so a row's score does not depend on where it stands.
+            if self.raw.dtype == self.dtype:
+                np.vecdot(self.raw[start:stop], probe, out=out[start:stop])
+            else:
+                for a, b, block in self._blocks(start, stop):
+                    np.vecdot(block, probe, out=out[a:b])
+            if self.scale is not None:
+                out[start:stop] *= self.scale[start:stop]
+
+        threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+        return out
+
+    def products(self, others: Floats, take: Callable[[int, int, Floats], None]) -> None:
+        """Stream the inner products of every (unit) row with m vectors, block by block.
+
+        Parameters
+        ----------
+        others : ndarray of shape (m, d)
+        take : callable (start, stop, products)
+            Gets products of shape (stop - start, m); runs on worker threads, on disjoint ranges. At no
+            time are there n × m numbers.
+        """
+        right = np.ascontiguousarray(others.T, dtype=self.dtype)
+
+        def part(start: int, stop: int) -> None:
+            for a, b, block in self._blocks(start, stop):
+                found = block @ right
+                if self.scale is not None:
+                    found *= self.scale[a:b, None]
+                take(a, b, found)
+
+        with threads.one_blas_thread():
+            threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // (self.d * len(others)))
+
+    def map_blocks(self, task: Callable[[int, int, Floats], None]) -> None:
+        """Run ``task(start, stop, rows)`` over all rows (of unit length under cosine) in cache-sized blocks."""
+
+        def part(start: int, stop: int) -> None:
+            for a, b, block in self._blocks(start, stop):
+                task(a, b, block if self.scale is None else block * self.scale[a:b, None])
+
+        with threads.one_blas_thread():
+            threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+
+    def top(self, weights: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the k largest inner products with one vector and their rows; ties by lowest index.
+
+        Returns
+        -------
+        scores : ndarray of shape (k,), descending
+        ids : ndarray of shape (k,), int64
+        """
+        scores = self.scan(weights)
+        ids = top_k(scores, k)
+        return scores[ids], ids
+
+    def sample(self, size: int, values: Floats) -> NDArray[np.int64]:
+        """Return about ``size`` rows chosen by their content, so that reordering the rows changes nothing.
+
+        Parameters
+        ----------
+        size : int
+            Expected number of rows.
+        values : ndarray of shape (n,)
+            A number a row (its relevance) that enters the choice.
+        """
+        mixed = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.uint32)
+        if self.scale is not None:
+            mixed ^= self.scale.astype(np.float32).view(np.uint32) * np.uint32(0x85EBCA6B)
+        columns = () if len(np.unique(mixed[:1024])) > 900 else (0, self.d // 2, self.d - 1)
+        mixed *= np.uint32(0x9E3779B1)
+        for column in columns:
+            bits = np.ascontiguousarray(self.raw[:, column], dtype=np.float32).view(np.uint32)
+            mixed = (mixed ^ bits) * np.uint32(0x9E3779B1)
+            mixed ^= mixed >> np.uint32(15)
+        return np.flatnonzero(mixed < np.uint32(min(2**32 - 1, 2**32 * size // self.n)))
+
+
+def widen_half(block: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Return float16 as float32 by shifting bits, several times faster than NumPy's conversion.
+
+    Inf and NaN (exponent 31) are passed through NumPy's own conversion.
+    """
+    bits = np.ascontiguousarray(block).view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-1879056384)  # 0x8FFFE000: the sign, exponent and mantissa bits
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    if wide.size and np.abs(wide).max() >= 65536.0:
+        return block.astype(np.float32)
+    return wide
+
+
+def top_k(scores: Floats, k: int) -> NDArray[np.int64]:
+    """Return the positions of the k largest scores, descending; ties by lowest position.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+    k : int
+        At most n.
+    """
+    n = len(scores)
+    if k <= 0:
+        return np.empty(0, np.int64)
+    if k < n:
+        threshold = np.partition(scores, n - k)[n - k]
+        found = np.flatnonzero(scores >= threshold)
+        if len(found) > k:
+            above = found[scores[found] > threshold]
+            level = found[scores[found] == threshold]
+            found = np.concatenate([above, level[: k - len(above)]])
+            found.sort()
+    else:
+        found = np.arange(n)
+    return found[np.argsort(-scores[found], kind="stable")]
+
+
+def check_metric(metric: Any) -> str:
+    """Return a known metric's name, or raise with the nearest one."""
+    return checks.choice("metric", metric, METRICS)
