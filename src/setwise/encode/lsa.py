@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.threads import one_blas_thread
 
 #: Letters and digits; an underscore parts words, so that ``read_line`` has the words of "read a line".
 _WORD = r"[^\W_]+"
@@ -90,7 +91,9 @@ class LSA:
         self._idf = ((np.log((1 + n) / (1 + frequency)) + 1) ** self.idf_power).astype(np.float32)
         weighted = self._weigh(counts)
         topics = min(self.topics, n, words)
-        leading = TruncatedSVD(topics, random_state=self.seed).fit(weighted).components_.T.astype(np.float32)
+        with one_blas_thread():  # the products here are sparse; threads would wait for each other on the rest
+            leading = TruncatedSVD(topics, random_state=self.seed).fit(weighted).components_.T
+        leading = leading.astype(np.float32)
         if min(n, words) > topics and self.sketch:
             signs = np.random.default_rng(self.seed).integers(0, 2, (words, self.sketch), np.int8)
             rest = (2 * signs - 1).astype(np.float32) * np.float32(self.sketch_weight / self.sketch**0.5)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Sentence:
                 raise ValueError(
                     f"model: {place!r} is neither a folder with a model nor the name of one ({reason})"
                 ) from None
+        self._size = self._encode([""]).shape[1]
         self._fingerprint = _fingerprint(Path(place))
 
     @property
@@ -66,11 +68,6 @@ class Sentence:
         """What the vectors depend on beside the texts."""
         limit = self._model.max_seq_length
         return f"sentence 1 {self._label} {self._fingerprint} {limit} sentence-transformers {self._version}"
-
-    @property
-    def _size(self) -> int:
-        """Dimensions of a vector."""
-        return len(self._encode([""])[0])
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros for a text without a letter or digit."""
@@ -106,8 +103,6 @@ def _fingerprint(folder: Path) -> str:
     """Return the names, sizes and times of a model folder's files, hashed; a model named gets none."""
     if not folder.is_dir():
         return ""
-    import hashlib
-
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -119,9 +114,8 @@ def _fingerprint(folder: Path) -> str:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keep transformers from drawing progress bars of its own while a model loads."""
-    from transformers.utils import logging as its_logging
-
-    shown: Any = its_logging.is_progress_bar_enabled()
+    its_logging: Any = importlib.import_module("transformers.utils.logging")
+    shown = its_logging.is_progress_bar_enabled()
     its_logging.disable_progress_bar()
     try:
         yield

@@ -91,8 +91,9 @@ def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:
     """Return the L2 distance between every two rows, shape (a, b), float64.
 
     The rows are moved by a common offset first, so that little is lost where they are far from the origin.
+    Around a single row on the left nothing is lost at all.
     """
-    offset = right[0]
+    offset = left[0] if len(left) == 1 else right[0]
     a = np.asarray(left, np.float64) - offset
     b = np.asarray(right, np.float64) - offset
     squares = a @ b.T

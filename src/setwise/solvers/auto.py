@@ -148,6 +148,26 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int) -> Found:
     return Found(best, len(pool), sufficient, tightest, point)
 
 
+def exchange(problem: Problem) -> NDArray[np.int64]:
+    """Return a greedy set polished by single exchanges, with outsiders proposed by passes over all candidates."""
+    if problem.n <= SMALL:
+        pool = Pool(problem)
+        return best_polished(pool, [greedy_start(pool)])
+    whole = Whole(problem)
+    close = max(2048, 8 * problem.k)
+    best = top_k(problem.relevance.values, close)
+    pool = Pool(problem, np.union1d(best, problem.constraints.include))
+    best = best_polished(pool, [greedy_start(pool)])
+    for _ in range(50):
+        gradient = whole.gradient(best, np.ones(problem.k))
+        pool = Pool(problem, np.union1d(top_k(gradient, close), best))
+        better = best_polished(pool, [pool.locate(best)])
+        if np.isin(better, best).all():
+            break
+        best = better
+    return best
+
+
 def relax(
     pool: Pool, *, tolerance: float, start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
 ) -> Relaxed:

@@ -21,6 +21,9 @@ from setwise.vectors import top_k
 #: Candidates whose scores differ by less than this are compared again in float64.
 NEAR = 4e-6
 
+#: Scores this close in float64 count as equal.
+TIE = 4e-15
+
 #: Up to this many candidates, all of them are the pool.
 SMALL = 4096
 
@@ -63,7 +66,7 @@ def solve(problem: Problem) -> Greedy:
     chosen: list[int] = []
     gains: list[float] = []
     for row in problem.constraints.include:
-        gains.append(float(scores.exact(np.array([row]))[0]))
+        gains.append(0.0 if scores.first_by_relevance() else float(scores.exact(np.array([row]))[0]))
         scores.choose(int(row))
         chosen.append(int(row))
     if len(chosen) < problem.k:
@@ -115,7 +118,7 @@ class _Run:
             best = float(current.max())
             if not fresh and best < bound + scores.slack() + self.near:
                 if bound < np.inf and taken < 4:
-                    size = min(2 * size, problem.n)
+                    size = min(2 * size, max(size, problem.n // 16))
                 bound = self._refresh(size)
                 fresh, taken = True, 0
                 continue
@@ -152,6 +155,7 @@ class _Run:
             bounds[ids] = -np.inf
             rest = float(bounds.max())
         scores.load(ids)
+        self._close(taken)
         problem.stats["pool_size"] = max(problem.stats.get("pool_size", 0), len(ids))
         return rest
 
@@ -166,10 +170,10 @@ class _Run:
         top = exact.max()
         if top == -np.inf:
             return False
-        position = int(np.flatnonzero(exact >= top - 1e-12 * (1.0 + abs(top)))[0])
+        position = int(np.flatnonzero(exact >= top - TIE * (1.0 + abs(top)))[0])
         row = int(rows[position])
         self.chosen.append(row)
-        self.gains.append(float(exact[position]))
+        self.gains.append(0.0 if self.scores.first_by_relevance() else float(exact[position]))
         if len(self.chosen) < self.problem.k:
             self.scores.choose(row)
             self._close(np.array([row]))

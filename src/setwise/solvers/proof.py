@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise import bounds
 from setwise.bounds import Bound
 from setwise.selection import Certificate
-from setwise.solvers import auto, baselines, frank_wolfe, greedy, swap
+from setwise.solvers import auto, baselines, exact, frank_wolfe, greedy, swap
 from setwise.solvers.problem import Pool, Problem, Whole
 
 #: Passes over the data: without a certificate, with one, and to convergence.
@@ -19,6 +19,13 @@ PASSES = {False: 2, True: 3, "full": 50}
 
 #: Relative gap between bound and relaxation at which the bound counts as tight.
 TOLERANCE = {False: 2e-3, True: 1e-5, "full": 1e-9}
+
+#: Branch and bound by effort: most candidates, most nodes, rounds of tuning the diagonal shift.
+SEARCH = {True: (128, 60, 8), "full": (512, 4000, 24)}
+
+#: The exact solver searches at most this many candidates, over at most this many nodes.
+LARGEST = 1024
+EXACT_NODES = 200_000
 
 
 @dataclass
@@ -57,9 +64,7 @@ def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
     elif solver == "swap":
         chosen = auto.exchange(problem)
     elif solver == "exact":
-        from setwise.solvers import exact
-
-        return exact.solve(problem, effort)
+        return solve_exactly(problem, effort)
     else:
         chosen = _baseline(problem, solver)
     if not certify:
@@ -142,7 +147,7 @@ def certified(
     candidate = chosen if improve else (chosen if value >= better else found.chosen)
     upper = bound.upper / scale
     if upper - better > 1e-9 * abs(better):
-        candidate, better, upper = prove(problem, bound, candidate, better, effort, found)
+        candidate, better, upper = prove(problem, bound, candidate, better, effort)
         if improve and better > value:
             chosen, value, sequence = candidate, better, None
     sufficient = found.pool_sufficient
@@ -163,10 +168,70 @@ def bound_of_all(problem: Problem, found: auto.Found, tolerance: float) -> Bound
 
 
 def prove(
-    problem: Problem, bound: Bound, chosen: NDArray[np.int64], value: float, effort: Any, found: auto.Found
+    problem: Problem, bound: Bound, chosen: NDArray[np.int64], value: float, effort: Any
 ) -> tuple[NDArray[np.int64], float, float]:
-    """Try to close the gap by branch and bound over the candidates that may be in a better set."""
-    return chosen, value, bound.upper / problem.scale()
+    """Try to close the gap by branch and bound over the candidates that may be in a better set.
+
+    Returns
+    -------
+    chosen, value : the best set known and its value
+    upper : float
+        A bound on any set's value.
+    """
+    scale = problem.scale()
+    upper = bound.upper / scale
+    survivors = bound.survivors(value * scale)
+    if len(survivors) > SEARCH[effort][0]:
+        return chosen, value, upper
+    tree = search(problem, np.union1d(survivors, chosen), chosen, limit=SEARCH[effort][1], tune=SEARCH[effort][2])
+    found = np.union1d(survivors, chosen)[tree.best]
+    better = _value(problem, found)
+    if better > value + 1e-12 * abs(value):
+        chosen, value = found, better
+    return chosen, value, max(min(upper, tree.upper / scale), value)
+
+
+def search(problem: Problem, rows: NDArray[np.int64], best: NDArray[np.int64], *, limit: int, tune: int) -> exact.Tree:
+    """Run branch and bound over some candidates; the tree says what it found and what it proved."""
+    objective = problem.max_sum()
+    exact_rows = problem.vectors.rows(rows, np.float64)
+    distances = objective.distances(exact_rows, exact_rows)
+    distances = (distances + distances.T) / 2
+    np.fill_diagonal(distances, 0.0)
+    linear = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.at(rows)
+    tree = exact.tree_of(linear, distances, objective.diversity, problem.constraints, rows, best)
+    tree.tell = problem.progress
+    fixed = np.searchsorted(rows, problem.constraints.include)
+    tree.search(fixed, np.setdiff1d(np.arange(len(rows)), fixed), limit, tune=tune)
+    problem.count("nodes", tree.nodes)
+    return tree
+
+
+def solve_exactly(problem: Problem, effort: Any) -> Proven:
+    """Find the best set, proven so, among at most `LARGEST` candidates that may be in it.
+
+    Raises
+    ------
+    ValueError
+        More candidates than that may be in a best set.
+    """
+    found = auto.solve(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
+    bound = found.bound or bound_of_all(problem, found, TOLERANCE["full"])
+    value = _value(problem, found.chosen)
+    survivors = np.union1d(bound.survivors(value * problem.scale()), found.chosen)
+    if len(survivors) > LARGEST:
+        raise ValueError(
+            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} may be in the best "
+            "set; use solver='auto' with certify='full', which says how close it is"
+        )
+    tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
+    chosen = survivors[tree.best]
+    if tree.nodes >= EXACT_NODES:
+        exact.warn_unproven(tree.nodes)
+    if not effort:
+        return Proven(chosen, None)
+    value = _value(problem, chosen)
+    return Proven(chosen, certificate_of(value, tree.upper / problem.scale(), found.pool_size, True))
 
 
 def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound) -> bool:
@@ -187,8 +252,3 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound) -> 
         if float(change.max()) > margin:
             return False
     return True
-
-
-def unused_greedy() -> None:
-    """Keep names."""
-    _ = greedy

@@ -246,6 +246,16 @@ def _block_pivot(
         ones = np.flatnonzero(state == 1)
         left = total - len(ones)
         count = len(inner)
+        if count == left:  # the free ones all belong at one: is this set a maximiser?
+            state[inner] = 1
+            solution = (state == 1).astype(np.float64)
+            gradient = linear - hessian @ solution
+            inside, outside = np.flatnonzero(state == 1), np.flatnonzero(state == -1)
+            worst, tempting = inside[gradient[inside].argmin()], outside[gradient[outside].argmax()]
+            if gradient[tempting] <= gradient[worst] + tolerance * size:
+                return solution
+            state[worst] = state[tempting] = 0
+            continue
         if not 0 < left < count:
             return None
         slope = linear - hessian[:, ones].sum(axis=1) if len(ones) else linear

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,21 @@ class Scores(ABC):
     def stack(self) -> NDArray[np.float64]:
         """Return the chosen rows, shape (s, d), float64."""
         return np.array(self.members)
+
+    def first_by_relevance(self) -> bool:
+        """Whether the next pick is the first at diversity 1, where scores say nothing: the most relevant."""
+        return not self.members and self.t == 1.0 and not isinstance(self.problem.objective, LogDet)
+
+    def first_pool(self) -> Vector:
+        """Return the pool's scores for the first pick."""
+        if not self.first_by_relevance():
+            return self.base.copy()
+        values = self.problem.relevance.values
+        return np.where(np.isneginf(self.base), -np.inf, values if self.ids is None else values[self.ids])
+
+    def first_exact(self, ids: NDArray[np.int64]) -> Vector:
+        """Return what decides the first pick, in float64."""
+        return (1.0 if self.first_by_relevance() else 1 - self.t) * self.problem.relevance.at(ids)
 
     def choose(self, row: int) -> None:
         """Take a candidate into the set."""
@@ -123,11 +139,13 @@ class MaxSumScores(Scores):
     def pool(self) -> Vector:
         assert self.summed is not None
         if not self.members:
-            return self.base.copy()
+            return self.first_pool()
         return self.base + (self.t / len(self.members)) * self.summed
 
     def bounds(self) -> Vector:
         """Return the present scores of all: one pass."""
+        if self.first_by_relevance():
+            return self.problem.relevance.values.copy()
         scores = (1 - self.t) * self.problem.relevance.values
         count = len(self.members)
         if not count:
@@ -186,6 +204,8 @@ class MaxSumScores(Scores):
         return self.t * float(across.sum()) / count
 
     def exact(self, ids: NDArray[np.int64]) -> Vector:
+        if not self.members:
+            return self.first_exact(ids)
         scores = (1 - self.t) * self.problem.relevance.at(ids)
         if self.members:
             rows = self.vectors.rows(ids, np.float64)
@@ -193,7 +213,7 @@ class MaxSumScores(Scores):
             if self.objective.low_rank:
                 scores += self.t * (1.0 - np.vecdot(rows, self.total) / count)
             else:
-                scores += self.t * _each(self.objective.distances, rows, self.stack()).mean(axis=1)
+                scores += self.t * _each(self.objective.distances, rows, self.stack(), self.vectors.metric).mean(axis=1)
         return scores
 
 
@@ -222,11 +242,15 @@ class MaxMarginalScores(Scores):
 
     def pool(self) -> Vector:
         assert self.nearest is not None
-        if not self.members or self.t == 0.0:
+        if not self.members:
+            return self.first_pool()
+        if self.t == 0.0:
             return self.base.copy()
         return self.base - self.t * self.nearest
 
     def bounds(self) -> Vector:
+        if self.first_by_relevance():
+            return self.problem.relevance.values.copy()
         if self.known is None or self._first_look():
             self.known = (1 - self.t) * self.problem.relevance.values
             if self._first_look():
@@ -278,10 +302,12 @@ class MaxMarginalScores(Scores):
         self.seen = len(self.members)
 
     def exact(self, ids: NDArray[np.int64]) -> Vector:
+        if not self.members:
+            return self.first_exact(ids)
         scores = (1 - self.t) * self.problem.relevance.at(ids)
         if self.members:
             rows = self.vectors.rows(ids, np.float64)
-            scores -= self.t * _each(self.objective.similarities, rows, self.stack()).max(axis=1)
+            scores -= self.t * _each(self.objective.similarities, rows, self.stack(), self.vectors.metric).max(axis=1)
         return scores
 
 
@@ -421,9 +447,16 @@ def _forward(factor: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray
     return np.asarray(solve_triangular(factor, right, lower=True, check_finite=False))
 
 
-def _each(measure: object, rows: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return pairwise numbers row by row, so that equal rows get equal numbers wherever they stand."""
-    assert callable(measure)
+def _each(
+    measure: Callable[[Floats, Floats], Floats], rows: NDArray[np.float64], members: NDArray[np.float64], metric: str
+) -> NDArray[np.float64]:
+    """Return pairwise numbers row by row, so that equal rows get equal numbers wherever they stand.
+
+    Under euclidean `measure` gets differences of rows, where nothing cancels, and the origin.
+    """
     if len(rows) > 512:
         return np.asarray(measure(rows, members), np.float64)
+    if metric == "euclidean":
+        origin = np.zeros((1, rows.shape[1]))
+        return np.stack([np.asarray(measure(origin, members - row), np.float64)[0] for row in rows])
     return np.concatenate([np.asarray(measure(row[None], members), np.float64) for row in rows])

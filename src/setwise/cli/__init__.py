@@ -1,0 +1,82 @@
+"""The command line: one module a command, one line an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from setwise import __version__
+from setwise.cli.demo import demo
+from setwise.cli.retrieve import retrieve
+
+app = typer.Typer(
+    name="setwise",
+    help="Select sets: relevant and diverse, of exactly k, with a proof of how good they are.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(retrieve)
+app.command()(demo)
+
+#: Exit codes: bad input or a missing package, and Ctrl-C.
+REFUSED, INTERRUPTED = 2, 130
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"setwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code: 0, 2 for bad input, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default the process's own.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=list(words), prog_name="setwise", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; nothing was written")
+        code = INTERRUPTED
+    except Exception as error:
+        # What the parser raises is told apart by duck typing: typer has changed its base class.
+        if hasattr(error, "format_message"):
+            message = error.format_message()
+        elif isinstance(error, (ValueError, TypeError, ImportError, OSError)):
+            message = str(error)
+        else:
+            raise
+        if message:
+            _complain(message)
+        code = REFUSED
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    """Write one red line to stderr."""
+    line = f"setwise: {' '.join(message.split())}"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        line = typer.style(line, fg="red")
+    typer.echo(line, err=True)

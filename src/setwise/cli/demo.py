@@ -1,0 +1,5 @@
+"""``setwise demo``."""
+
+
+def demo() -> None:
+    """Show."""

@@ -1,0 +1,275 @@
+"""What a person sees: sets as tables, certificates as one line, notes on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from setwise.retrieval import Candidates, Hits
+from setwise.selection import Selection
+
+#: Ids up to this long share a line with their text where two sets stand side by side.
+_SHORT_ID = 8
+
+#: Seconds of silence before a status line appears.
+_PATIENCE = 0.4
+
+
+def console() -> Console:
+    """Return where results go; without colour where that is no terminal."""
+    return Console(highlight=False)
+
+
+def note(message: str) -> None:
+    """Write one line to stderr that is no error."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"note: {message}", style="yellow"))
+
+
+@contextmanager
+def notes_for_warnings() -> Iterator[None]:
+    """Print the warnings raised inside as notes, each once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield
+    for message in dict.fromkeys(str(each.message) for each in caught if each.category is UserWarning):
+        note(message)
+
+
+class Status:
+    """A line on stderr that says what is going on, if that takes long and somebody is looking."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._line: Any = None
+        self._wanted = sys.stderr.isatty()
+
+    def __enter__(self) -> Status:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line is not None:
+            self._line.stop()
+
+    def tell(self, text: str) -> None:
+        """Show a step."""
+        if not self._wanted or time.monotonic() - self._began < _PATIENCE:
+            return
+        if self._line is None:
+            self._line = Console(stderr=True).status(text)
+            self._line.start()
+        self._line.update(text)
+
+    def encoding(self, done: int, total: int) -> None:
+        """Show how many texts are encoded."""
+        self.tell(f"encoding {done:,} of {total:,} texts")
+
+
+def note_what_was_left_out(candidates: Candidates) -> None:
+    """Say on stderr which texts could not be encoded and which repeat."""
+    if candidates.unknown:
+        names = _some(candidates.unknown)
+        count = len(candidates.unknown)
+        note(
+            f"{_texts(count)} left out, since the encoder knows no word of {'it' if count == 1 else 'them'}: {names}"
+        )
+    if candidates.repeats:
+        names = _some(candidates.corpus.ids[row] for row in candidates.repeats)
+        count = len(candidates.repeats)
+        what = "left out" if candidates.dropped else "kept (--drop-duplicates leaves out all but the first)"
+        note(
+            f"{_texts(count)} repeat{'s' if count == 1 else ''} an earlier one word for word, {what}: {names}"
+        )
+
+
+def explain(selection: Selection, n: int, objective: str) -> str:
+    """Return what is proven about a set, in one line."""
+    proof = selection.certificate
+    best = f"the best possible {len(selection)} of {n:,}"
+    if proof is None:
+        return "not compared with the best possible set (--certify none)"
+    if proof.optimal:
+        return f"proven {best}"
+    if proof.gap is not None:
+        return f"within {percent(proof.gap)} of {best}"
+    if proof.pool_sufficient:
+        return f"no bound exists for {objective}; the scan over all {n:,} picks exactly the same"
+    return f"no bound exists for {objective}, and nothing is proven of {selection.solver}"
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage of two digits, rounded up so that it claims no more than is proven."""
+    hundredths = fraction * 100
+    if hundredths < 0.001:
+        return "0.001 %"
+    digits = max(0, 1 - math.floor(math.log10(hundredths)))
+    scale = 10**digits
+    return f"{math.ceil(hundredths * scale - 1e-9) / scale:.{digits}f} %"
+
+
+def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
+    """Print a set of n candidates: one row a member, then what it is worth."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, title=heading, title_justify="left")
+    table.title_style = "bold"
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("id", no_wrap=True, style="cyan", max_width=max(8, out.width // 3))
+    table.add_column("relevance", justify="right", no_wrap=True)
+    table.add_column("gain", justify="right", no_wrap=True)
+    if hits.texts is not None:
+        table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
+    echoes = hits.echoes
+    for position in range(len(hits)):
+        cells = [
+            Text(str(position + 1), style="dim"),
+            Text(str(hits.ids[position])),
+            Text(_number(hits.relevances[position])),
+            Text(_number(hits.selection.gains[position]), style="dim"),
+        ]
+        if hits.texts is not None:
+            cells.append(_echo(echoes, position) + Text(one_line(hits.texts[position])))
+        table.add_row(*cells)
+    out.print(table)
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row(Text("set", style="dim"), _terms(hits))
+    lines.add_row(Text("proof", style="dim"), Text(explain(hits.selection, n, objective), style="green"))
+    out.print(lines)
+
+
+def print_side_by_side(
+    left: tuple[str, Hits], right: tuple[str, Hits], n: int, objective: str, heading: str
+) -> None:
+    """Print two sets of n candidates beside each other, what differs marked - and +, then what each is worth."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, title=heading, title_justify="left")
+    table.title_style = "bold"
+    sides = (("-", "red", *left, right[1]), ("+", "green", *right, left[1]))
+    for _, _, label, hits, _ in sides:
+        table.add_column(f"{label} ({len(hits)})", ratio=1)
+    width = max(16, (out.width - 3) // 2)
+    columns = [
+        [
+            _cell(out, hits, position, width, mark, colour, set(other.rows.tolist()))
+            for position in range(len(hits))
+        ]
+        for mark, colour, _, hits, other in sides
+    ]
+    for row in zip(*columns, strict=True):
+        table.add_row(*row)
+    out.print(table)
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row(Text(left[0], style="bold"), _terms(left[1]))
+    lines.add_row("", Text(_compare(left[1], right[1], right[0]), style="dim"))
+    lines.add_row(Text(right[0], style="bold"), _terms(right[1]))
+    lines.add_row("", Text(explain(right[1].selection, n, objective), style="green"))
+    out.print(lines)
+
+
+def print_origin(candidates: Candidates, hits: Hits, encoding: float) -> None:
+    """Print where the vectors came from and how the set was found."""
+    if candidates.encoder is None:
+        vectors = f"vectors: your own, {candidates.vectors.shape[1]} d"
+    else:
+        how = "read from the cache in" if candidates.cached else "encoded in"
+        vectors = f"vectors: {candidates.encoder.name}, {how} {milliseconds(encoding)}"
+    found = f"selected by {hits.selection.solver} in {milliseconds(hits.selection.seconds)}"
+    console().print(Text(f"{vectors} · {found}", style="dim"))
+
+
+def one_line(text: str) -> str:
+    """Return a text with every run of white space as one space, without control characters."""
+    return "".join(letter for letter in " ".join(text[:2000].split()) if letter.isprintable())
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a duration as a person reads it."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
+
+
+def _compare(hits: Hits, better: Hits, label: str) -> str:
+    """Return how a set's value stands against another's."""
+    if set(hits.rows.tolist()) == set(better.rows.tolist()):
+        return f"the same set as {label}"
+    own, other = hits.selection.value, better.selection.value
+    differ = len(set(hits.rows.tolist()) - set(better.rows.tolist()))
+    short = (other - own) / max(abs(other), 1e-12)
+    worth = f"scores {abs(short) * 100:.2g} % {'less' if short >= 0 else 'more'} than {label}"
+    return f"{worth}; {differ} of {len(hits)} differ"
+
+
+def _terms(hits: Hits) -> Text:
+    """Return a set's two terms, and how close its closest pair is."""
+    pair, echoes = hits.closest_pair, len(hits.echoes)
+    line = Text(
+        f"relevance {_number(hits.selection.relevance)} · diversity {_number(hits.selection.diversity)}"
+    )
+    if pair is not None:
+        line.append(f" · closest pair {pair:.2f}")
+    if echoes:
+        line.append(f" · {echoes} near-duplicate{'s' if echoes > 1 else ''}", style="yellow")
+    return line
+
+
+def _cell(
+    out: Console, hits: Hits, position: int, width: int, mark: str, colour: str, other: set[int]
+) -> Text:
+    """Return one member of a set in a narrow column: at most one line for a long id and two for its text."""
+    alone = int(hits.rows[position]) not in other
+    style = colour if alone else ""
+    name, text = Text(str(hits.ids[position]), style="bold"), Text("")
+    if hits.texts is not None:
+        text = _echo(hits.echoes, position) + Text(one_line(hits.texts[position]), style="dim")
+    inner = width - 5
+    if max(len(str(each)) for each in hits.ids) <= _SHORT_ID:
+        lines = _fit(out, name + Text(" ") + text, inner, 2)
+    else:
+        name.truncate(inner, overflow="ellipsis")
+        lines = [name, *_fit(out, text, inner, 1)]
+    cell = Text(f"{mark if alone else ' '}{position + 1:>2} ", style=style)
+    for number, line in enumerate(lines):
+        cell += (Text("\n    ") if number else Text("")) + line
+    return cell
+
+
+def _fit(out: Console, text: Text, width: int, most: int) -> list[Text]:
+    """Return a text as at most so many lines, the last with an ellipsis if there is more."""
+    if not text:
+        return []
+    lines = list(text.wrap(out, width))
+    if len(lines) > most:
+        last = lines[most - 1].copy()
+        last.rstrip()
+        last.truncate(width - 1)
+        lines = [*lines[: most - 1], last + Text("…", style="dim")]
+    for line in lines:
+        line.rstrip()
+    return lines
+
+
+def _echo(echoes: dict[int, int], position: int) -> Text:
+    """Return a mark on a member that says the same as an earlier one."""
+    return Text(f"≈{echoes[position] + 1} ", style="yellow") if position in echoes else Text("")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _texts(count: int) -> str:
+    return f"{count:,} text{'' if count == 1 else 's'}"
+
+
+def _some(names: Iterable[object], most: int = 5) -> str:
+    """Return a few names and how many more there are."""
+    known = [str(name) for name in names]
+    more = f" and {len(known) - most:,} more" if len(known) > most else ""
+    return ", ".join(known[:most]) + more

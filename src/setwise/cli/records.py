@@ -1,0 +1,107 @@
+"""A retrieved set as data: one JSON object, or a table to a file. The keys are part of the public interface."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from setwise import __version__
+from setwise.files import write_array, write_json, write_table
+from setwise.files.names import ending
+from setwise.retrieval import Candidates, Hits
+
+
+def as_record(
+    candidates: Candidates, hits: Hits, compared: Hits | None, query: str | None, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return everything that a run of ``setwise retrieve`` found, as plain values.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    hits : Hits
+        The set.
+    compared : Hits, optional
+        Another solver's set.
+    query : str, optional
+    settings : dict
+        The options in force.
+
+    Returns
+    -------
+    dict
+        ``setwise`` (version), ``corpus``, ``query``, ``settings``, ``encoder``, ``candidates`` (how many),
+        ``unknown`` (ids left out since no word of their text is known), ``duplicates`` (each ``id`` with
+        the earlier id it is the ``same_as``), ``set`` and ``compare`` (see `as_set`; ``compare`` may be null).
+    """
+    corpus = candidates.corpus
+    return {
+        "setwise": __version__,
+        "corpus": None if corpus.source is None else str(corpus.source),
+        "query": query,
+        "settings": settings,
+        "encoder": None if candidates.encoder is None else candidates.encoder.name,
+        "candidates": len(candidates),
+        "unknown": list(candidates.unknown),
+        "duplicates": [
+            {"id": corpus.ids[row], "same_as": corpus.ids[first]} for row, first in candidates.repeats.items()
+        ],
+        "set": as_set(hits),
+        "compare": None if compared is None else as_set(compared),
+    }
+
+
+def as_set(hits: Hits) -> dict[str, Any]:
+    """Return a set as plain values.
+
+    Returns
+    -------
+    dict
+        ``items`` (each ``rank``, ``id``, ``row``, ``relevance``, ``gain``, ``text``), ``value``,
+        ``relevance``, ``diversity``, ``closest_pair``, ``solver``, ``seconds`` and ``certificate``
+        (``upper_bound``, ``gap``, ``optimal``, ``pool_size``, ``pool_sufficient``, or null).
+    """
+    columns = as_columns(hits)
+    selection = hits.selection
+    return {
+        "items": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
+        "value": _finite(selection.value),
+        "relevance": _finite(selection.relevance),
+        "diversity": _finite(selection.diversity),
+        "closest_pair": hits.closest_pair,
+        "solver": selection.solver,
+        "seconds": selection.seconds,
+        "certificate": None if selection.certificate is None else selection.certificate.to_dict(),
+    }
+
+
+def as_columns(hits: Hits) -> dict[str, list[Any]]:
+    """Return a set's members as columns: rank, id, row, relevance, gain and, if there are texts, text."""
+    columns: dict[str, list[Any]] = {
+        "rank": list(range(1, len(hits) + 1)),
+        "id": list(hits.ids),
+        "row": hits.rows.tolist(),
+        "relevance": hits.relevances.tolist(),
+        "gain": [_finite(gain) for gain in hits.selection.gains.tolist()],
+    }
+    if hits.texts is not None:
+        columns["text"] = list(hits.texts)
+    return columns
+
+
+def write(target: Path, record: dict[str, Any], hits: Hits, *, force: bool) -> None:
+    """Write a set to a file: .json the whole record, .npy the rows alone, else a table of the members."""
+    kind = ending(target)
+    if kind == ".json":
+        write_json(target, record, force=force)
+    elif kind == ".npy":
+        write_array(target, np.asarray(hits.rows), force=force)
+    else:
+        write_table(target, as_columns(hits), force=force)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,273 @@
+"""``setwise retrieve``: k passages of a corpus for a query."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from setwise.encode import Encoder
+    from setwise.files import Corpus
+    from setwise.retrieval import Candidates
+
+_CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
+
+_INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
+
+
+def _option(*names: str, help: str, panel: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
+
+
+def retrieve(
+    corpus: Annotated[
+        str,
+        _option(
+            "--corpus",
+            help="A .parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv table, a folder of .txt, .md and .rst "
+            "files, one such file, or a .npy file of vectors.",
+            panel=_INPUT,
+            metavar="PATH",
+        ),
+    ],
+    query: Annotated[
+        str | None, _option("--query", "-q", help="What is looked for.", panel=_INPUT, metavar="TEXT")
+    ] = None,
+    text: Annotated[
+        str | None,
+        _option(
+            "--text", help="The texts. By default text, content, passage, …", panel=_INPUT, metavar="COLUMN"
+        ),
+    ] = None,
+    id: Annotated[
+        str | None,
+        _option(
+            "--id",
+            help="The ids. By default id, _id, pid, …, else row numbers.",
+            panel=_INPUT,
+            metavar="COLUMN",
+        ),
+    ] = None,
+    vectors: Annotated[
+        str | None,
+        _option(
+            "--vectors", help="Your own vectors; no text is encoded.", panel=_INPUT, metavar="COLUMN|FILE.npy"
+        ),
+    ] = None,
+    query_vector: Annotated[
+        str | None, _option("--query-vector", help="The query's vector.", panel=_INPUT, metavar="FILE.npy")
+    ] = None,
+    relevance: Annotated[
+        str | None,
+        _option(
+            "--relevance", help="Your own relevance, instead of a query.", panel=_INPUT, metavar="COLUMN"
+        ),
+    ] = None,
+    group: Annotated[
+        str | None, _option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
+    ] = None,
+    model: Annotated[
+        str,
+        _option(
+            "--model",
+            help="Encodes texts: lsa, static, sentence, sentence:FOLDER, or auto (static where installed, else lsa).",
+            panel=_INPUT,
+        ),
+    ] = "auto",
+    drop_duplicates: Annotated[
+        bool, _option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
+    ] = False,
+    k: Annotated[int, _option("-k", help="Size of the set.", panel=_SET)] = 10,
+    diversity: Annotated[
+        float, _option("--diversity", help="0 = relevance alone, 1 = diversity alone.", panel=_SET)
+    ] = 0.3,
+    objective: Annotated[
+        str, _option("--objective", help="max-sum, mmr or log-det.", panel=_SET)
+    ] = "max-sum",
+    sharpness: Annotated[
+        int | None,
+        _option(
+            "--sharpness",
+            help="Of max-sum: 1 = average likeness counts; 8 = only near-duplicates do.",
+            panel=_SET,
+            show_default="8",
+        ),
+    ] = None,
+    solver: Annotated[
+        str, _option("--solver", help="auto, greedy, frank-wolfe, swap, exact, top-k, …", panel=_SET)
+    ] = "auto",
+    metric: Annotated[str, _option("--metric", help="cosine or euclidean.", panel=_SET)] = "cosine",
+    relevance_scale: Annotated[
+        str, _option("--relevance-scale", help="none, minmax, zscore or rank.", panel=_SET)
+    ] = "none",
+    include: Annotated[
+        list[str] | None,
+        _option("--include", help="Must be in the set; may be repeated.", panel=_SET, metavar="ID"),
+    ] = None,
+    max_per_group: Annotated[
+        int | None, _option("--max-per-group", help="At most so many of each group.", panel=_SET)
+    ] = None,
+    certify: Annotated[
+        str, _option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
+    ] = "bounded",
+    seed: Annotated[int, _option("--seed", help="Of everything random.", panel=_SET)] = 0,
+    threads: Annotated[
+        int | None, _option("--threads", help="At most so many. By default all processors.", panel=_SET)
+    ] = None,
+    compare: Annotated[
+        str | None,
+        _option(
+            "--compare", help="Show another solver's set beside it: top-k, …", panel=_OUTPUT, metavar="SOLVER"
+        ),
+    ] = None,
+    as_json: Annotated[bool, _option("--json", help="Print one JSON object.", panel=_OUTPUT)] = False,
+    out: Annotated[
+        str | None,
+        _option(
+            "--out",
+            help="Also write the set: .jsonl, .csv, .parquet, .json, .npy.",
+            panel=_OUTPUT,
+            metavar="FILE",
+        ),
+    ] = None,
+    force: Annotated[bool, _option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
+    cache: Annotated[
+        str | None,
+        _option(
+            "--cache",
+            help="Where encoded texts are kept. By default beside the corpus.",
+            panel=_OUTPUT,
+            metavar="DIR",
+        ),
+    ] = None,
+    no_cache: Annotated[bool, _option("--no-cache", help="Keep nothing.", panel=_OUTPUT)] = False,
+) -> None:
+    """Select k passages of a corpus for a query: relevant, and no two saying the same."""
+    from setwise import checks
+    from setwise.cli import output, records
+    from setwise.files import check_output, read_corpus
+    from setwise.retrieval import default_sharpness, prepare
+
+    target = None if out is None else check_output(out, force=force)
+    checks.integer("k", k, least=1)
+    checks.fraction("diversity", diversity)
+    checks.choice("certify", certify, _CERTIFY)
+    if query is not None and query_vector is not None:
+        raise ValueError("query-vector: leave out --query; one of them says what is looked for")
+    if query is None and query_vector is None and relevance is None:
+        raise ValueError("query: say what is looked for with --query, --query-vector or --relevance")
+    settings: dict[str, Any] = {
+        "diversity": diversity,
+        "objective": objective,
+        "sharpness": default_sharpness(objective, metric) if sharpness is None else sharpness,
+        "metric": metric,
+        "relevance_scale": relevance_scale,
+        "include": include or [],
+        "max_per_group": max_per_group,
+        "seed": seed,
+        "threads": threads,
+    }
+    with output.Status() as status, _at_most(threads):
+        status.tell("reading")
+        read = read_corpus(corpus, text=text, id=id, vectors=vectors, relevance=relevance, group=group)
+        if k > len(read):
+            raise ValueError(
+                f"k: {k} is more than the {len(read):,} candidates; ask for at most {len(read):,}"
+            )
+        probe: Any = query if query_vector is None else _read_vector(query_vector, read)
+        began = time.perf_counter()
+        candidates = prepare(
+            read,
+            model,
+            cache=_cache_folder(read, cache, no_cache),
+            drop_duplicates=drop_duplicates,
+            seed=seed,
+            progress=status.encoding,
+        )
+        if isinstance(probe, str):
+            probe = candidates.encode(probe, _model_of_vectors(model, candidates))
+        encoding = time.perf_counter() - began
+        with output.notes_for_warnings():
+            hits = candidates.select(
+                probe, k, solver=solver, certify=_CERTIFY[certify], progress=status.tell, **settings
+            )
+        compared = (
+            None
+            if compare is None
+            else candidates.select(probe, k, solver=compare, certify=False, **settings)
+        )
+    for line in read.notes:
+        output.note(line)
+    output.note_what_was_left_out(candidates)
+    settings = {"k": k, "solver": solver, **settings, "certify": certify}
+    if as_json or target is not None:
+        record = records.as_record(candidates, hits, compared, query, settings)
+        if target is not None:
+            records.write(target, record, hits, force=force)
+        if as_json:
+            typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+            return
+    heading = f"“{query}”" if query is not None else f"{Path(corpus).name}"
+    if compared is None:
+        output.print_hits(hits, len(candidates), objective, heading)
+    else:
+        sides = (str(compare), compared), ("setwise" if solver == "auto" else solver, hits)
+        output.print_side_by_side(*sides, len(candidates), objective, heading)
+    output.print_origin(candidates, hits, encoding)
+    if target is not None:
+        output.note(f"wrote {out}")
+
+
+def _read_vector(name: str, corpus: Corpus) -> Any:
+    """Return a query's vector from a .npy file."""
+    from setwise.files import read_array
+
+    if corpus.vectors is None:
+        raise ValueError("query-vector: it needs --vectors; a corpus of texts is searched with --query")
+    vector = read_array(Path(name), "query-vector")
+    if vector.ndim == 2 and len(vector) == 1:
+        vector = vector[0]
+    if vector.shape != (corpus.vectors.shape[1],):
+        raise ValueError(
+            f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {corpus.vectors.shape[1]} d"
+        )
+    return vector
+
+
+def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
+    """Return where encoded texts are kept, if anywhere."""
+    from setwise.encode.cache import folder_for
+
+    if cache is not None and no_cache:
+        raise ValueError("cache: give --cache or --no-cache, not both")
+    return None if no_cache or corpus.vectors is not None else folder_for(corpus.source, cache)
+
+
+def _model_of_vectors(model: str, candidates: Candidates) -> Encoder | None:
+    """Return the model that encodes the query where the caller's vectors were made by a named one."""
+    from setwise.encode import encoder
+
+    if candidates.encoder is not None or model == "auto":
+        return None
+    if model == "lsa":
+        raise ValueError("model: lsa learns from texts and cannot encode a query for vectors that you bring")
+    return encoder(model)
+
+
+def _at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which numeric libraries use at most so many threads."""
+    if threads is None:
+        return contextlib.nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    from setwise import checks
+
+    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(
+        checks.integer("threads", threads, least=1)
+    )
+    return limits

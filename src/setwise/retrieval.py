@@ -1,0 +1,370 @@
+"""Retrieval: k passages for a query, relevant and diverse. A thin recipe over `setwise.select`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.api import select
+from setwise.encode import Encoder, Progress, encoder, known_rows
+from setwise.files.corpus import Corpus, duplicates
+from setwise.selection import Selection
+
+if TYPE_CHECKING:
+    from setwise.api import Certify
+
+#: Diversity and, for max-sum under cosine, the sharpness that retrieval defaults to.
+DIVERSITY, SHARPNESS = 0.3, 8
+
+#: Cosine from which two passages count as saying the same.
+NEAR_DUPLICATE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """A corpus made ready to select from: vectors, and what had to be left out.
+
+    Attributes
+    ----------
+    corpus : Corpus
+    rows : ndarray of shape (m,), int64
+        The rows of the corpus that may be selected.
+    vectors : ndarray of shape (m, d)
+        Theirs.
+    encoder : Encoder or None
+        What the texts were encoded with, None where the caller brought vectors.
+    cached : bool
+        Whether the vectors came from the cache.
+    unknown : list of str or int
+        Ids left out since the encoder knows no word of their text.
+    repeats : mapping of int to int
+        Rows whose text an earlier row has already, each with that row.
+    dropped : bool
+        Whether repeats were left out.
+    """
+
+    corpus: Corpus
+    rows: NDArray[np.int64]
+    vectors: NDArray[Any]
+    encoder: Encoder | None = None
+    cached: bool = False
+    unknown: Sequence[str | int] = ()
+    repeats: Mapping[int, int] = field(default_factory=dict)
+    dropped: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """The corpus row of every id, ids as strings."""
+        return {str(name): row for row, name in enumerate(self.corpus.ids)}
+
+    def encode(self, query: str, model: Encoder | None = None) -> NDArray[np.float32]:
+        """Return a query's vector, shape (d,).
+
+        Parameters
+        ----------
+        query : str
+        model : Encoder, optional
+            The one that made the vectors, where the caller brought them.
+
+        Raises
+        ------
+        ValueError
+            The encoder knows no word of the query, or there is no encoder.
+        """
+        if not isinstance(query, str):
+            raise TypeError(f"query: expected a string, got {type(query).__name__}")
+        used = model or self.encoder
+        if used is None:
+            raise ValueError(
+                "query: a text cannot be compared with vectors that you bring; pass the query's own vector, "
+                "relevance, or the model that made the vectors"
+            )
+        vectors = used.encode([query])
+        if not known_rows(vectors)[0]:
+            raise ValueError(
+                f"query: {used.name} knows no word of {query!r}; use other words, or another model"
+            )
+        if vectors.shape[1] != self.vectors.shape[1]:
+            d = self.vectors.shape[1]
+            raise ValueError(
+                f"query: {used.name} gives {vectors.shape[1]} d, the vectors have {d} d; name their model"
+            )
+        vector: NDArray[np.float32] = vectors[0]
+        return vector
+
+    def select(
+        self,
+        query: str | NDArray[Any] | None,
+        k: int,
+        *,
+        diversity: float = DIVERSITY,
+        objective: str = "max-sum",
+        sharpness: int | None = None,
+        solver: str = "auto",
+        metric: str = "cosine",
+        relevance_scale: str = "none",
+        include: Sequence[str | int] = (),
+        max_per_group: int | None = None,
+        certify: Certify = True,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: Any = False,
+    ) -> Hits:
+        """Select k candidates for a query.
+
+        Parameters
+        ----------
+        query : str, ndarray of shape (d,), or None
+            A text to encode or a vector; None where the corpus has relevance of its own.
+        k : int
+        sharpness : int, optional
+            By default `default_sharpness`.
+        include : sequence of str or int
+            Ids that must be in the set.
+        max_per_group : int, optional
+            At most this many of each of the corpus's groups.
+        diversity, objective, solver, metric, relevance_scale, certify, seed, threads, progress
+            As for `setwise.select`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Bad input: the argument and the mend.
+        """
+        if (query is None) == (self.corpus.relevance is None):
+            both = "pass a query or a corpus with relevance, not both" if query is not None else "pass one"
+            raise ValueError(f"query: {both}")
+        vector = self.encode(query) if isinstance(query, str) else query
+        given = None if self.corpus.relevance is None else self.corpus.relevance[self.rows]
+        if sharpness is None:
+            sharpness = default_sharpness(objective, metric)
+        groups = None
+        if max_per_group is not None:
+            if self.corpus.groups is None:
+                raise ValueError("max_per_group: the corpus has no groups; name their column")
+            labels = self.corpus.groups
+            groups = np.unique([str(labels[row]) for row in self.rows], return_inverse=True)[1]
+        selection = select(
+            self.vectors,
+            k,
+            relevance=given,
+            query=vector,
+            relevance_scale=relevance_scale,
+            diversity=diversity,
+            objective=objective,
+            sharpness=sharpness,
+            solver=solver,
+            metric=metric,
+            include=self._positions(include),
+            groups=groups,
+            max_per_group=max_per_group,
+            certify=certify,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+        return self._hits(selection, vector, given, metric)
+
+    def _positions(self, include: Sequence[str | int]) -> list[int]:
+        """Return where among the candidates the given ids stand."""
+        positions = []
+        for name in include:
+            row = self.row_of.get(str(name))
+            if row is None:
+                from setwise.files.names import nearest
+
+                raise ValueError(f"include: the corpus has no id {name!r}{nearest(str(name), self.row_of)}")
+            position = int(np.searchsorted(self.rows, row))
+            if position == len(self.rows) or self.rows[position] != row:
+                why = (
+                    "its text repeats an earlier one"
+                    if row in self.repeats
+                    else "no word of its text is known"
+                )
+                raise ValueError(f"include: {name!r} was left out of the candidates: {why}")
+            positions.append(position)
+        return positions
+
+    def _hits(
+        self, selection: Selection, vector: NDArray[Any] | None, given: NDArray[Any] | None, metric: str
+    ) -> Hits:
+        """Return a selection together with what a person wants to see of it."""
+        chosen = np.asarray(self.vectors[selection.indices], np.float64)
+        rows = self.rows[selection.indices]
+        unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), np.finfo(float).tiny)
+        if given is not None:
+            relevances = given[selection.indices]
+        elif metric == "cosine":
+            probe = np.asarray(vector, np.float64).ravel()
+            relevances = unit @ (probe / np.linalg.norm(probe))
+        else:
+            relevances = -np.linalg.norm(chosen - np.asarray(vector, np.float64).ravel(), axis=1)
+        texts = self.corpus.texts
+        return Hits(
+            selection=selection,
+            rows=rows,
+            ids=[self.corpus.ids[row] for row in rows],
+            texts=None if texts is None else [texts[row] for row in rows],
+            relevances=relevances,
+            cosines=unit @ unit.T,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """A selected set of passages.
+
+    Attributes
+    ----------
+    selection : Selection
+        Its indices count candidates, not rows of the corpus.
+    rows : ndarray of shape (k,), int64
+        Rows of the corpus.
+    ids : list of str or int
+    texts : list of str or None
+    relevances : ndarray of shape (k,), float64
+        Of each member: cosine to the query, minus the distance to it, or what the corpus gave.
+    cosines : ndarray of shape (k, k), float64
+        Between the members.
+    """
+
+    selection: Selection
+    rows: NDArray[np.int64]
+    ids: list[str | int]
+    texts: list[str] | None
+    relevances: NDArray[np.float64]
+    cosines: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def closest_pair(self) -> float | None:
+        """The largest cosine between two members; None for a set of one."""
+        return float(self.cosines[np.tril_indices(len(self), -1)].max()) if len(self) > 1 else None
+
+    @property
+    def echoes(self) -> dict[int, int]:
+        """Positions within `NEAR_DUPLICATE` of an earlier one, each with the earlier one closest to it."""
+        earlier = np.tril(self.cosines, -1)
+        return {
+            position: int(earlier[position].argmax())
+            for position in range(1, len(self))
+            if earlier[position].max() >= NEAR_DUPLICATE
+        }
+
+
+def default_sharpness(objective: str, metric: str) -> int:
+    """Return the sharpness that retrieval uses: 8 for max-sum under cosine, else 1."""
+    return SHARPNESS if objective == "max-sum" and metric == "cosine" else 1
+
+
+def prepare(
+    corpus: Corpus,
+    model: str | Encoder = "auto",
+    *,
+    cache: Path | None = None,
+    drop_duplicates: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Candidates:
+    """Make a corpus ready to select from.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With vectors of its own, or texts to encode.
+    model : str or Encoder
+        See `setwise.encode.encoder`; not used where the corpus brings vectors.
+    cache : Path, optional
+        Folder to keep the vectors in; see `setwise.encode.cache`.
+    drop_duplicates : bool
+        Leave out texts that an earlier row has already; by default they stay and are only reported.
+    seed : int
+        For an encoder that draws at random while it learns.
+    progress : callable, optional
+        Called with the number of texts done and the number of texts.
+
+    Raises
+    ------
+    ValueError
+        No text has a word that the encoder knows.
+    """
+    repeats = {} if corpus.texts is None else duplicates(corpus.texts)
+    keep = np.ones(len(corpus), np.bool_)
+    if drop_duplicates:
+        keep[list(repeats)] = False
+    if corpus.vectors is not None:
+        rows = np.flatnonzero(keep)
+        vectors = corpus.vectors if keep.all() else corpus.vectors[rows]
+        return Candidates(corpus, rows, vectors, repeats=repeats, dropped=drop_duplicates)
+    if corpus.texts is None:
+        raise ValueError("corpus: it has neither texts nor vectors")
+    from setwise.encode.cache import encode_texts
+
+    used = encoder(model, seed=seed) if isinstance(model, str) else model
+    encoded = encode_texts(corpus.texts, used, cache, progress)
+    known = known_rows(encoded.vectors)
+    if not known.any():
+        raise ValueError(f"corpus: {used.name} knows no word of any text")
+    rows = np.flatnonzero(keep & known)
+    return Candidates(
+        corpus=corpus,
+        rows=rows,
+        vectors=encoded.vectors if len(rows) == len(corpus) else encoded.vectors[rows],
+        encoder=encoded.encoder,
+        cached=encoded.cached,
+        unknown=[corpus.ids[row] for row in np.flatnonzero(~known).tolist()],
+        repeats=repeats,
+        dropped=drop_duplicates,
+    )
+
+
+def retrieve_texts(
+    corpus: Corpus,
+    query: str | NDArray[Any] | None,
+    k: int,
+    *,
+    model: str | Encoder = "auto",
+    cache: Path | None = None,
+    drop_duplicates: bool = False,
+    seed: int = 0,
+    **options: Any,
+) -> Hits:
+    """Select k passages of a corpus for a query.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        See `setwise.files.read_corpus`.
+    query : str, ndarray of shape (d,), or None
+        A text, a vector, or None where the corpus has relevance of its own.
+    k : int
+    model, cache, drop_duplicates
+        As for `prepare`.
+    seed : int
+    **options
+        As for `Candidates.select`: diversity, objective, sharpness, solver, …
+
+    Returns
+    -------
+    Hits
+
+    Examples
+    --------
+    >>> from setwise.files import Corpus
+    >>> corpus = Corpus(None, ["a", "b", "c"], ["red apple", "red apple pie", "green pear"])
+    >>> retrieve_texts(corpus, "apple", 2, model="lsa").ids
+    ['a', 'b']
+    """
+    candidates = prepare(corpus, model, cache=cache, drop_duplicates=drop_duplicates, seed=seed)
+    return candidates.select(query, k, seed=seed, **options)
