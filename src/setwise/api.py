@@ -17,7 +17,7 @@ from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
 from setwise.solvers.problem import Problem
-from setwise.vectors import Vectors, as_query, check_metric
+from setwise.vectors import Vectors, as_matrix, as_query, check_metric
 
 Certify = bool | Literal["full"]
 
@@ -113,8 +113,18 @@ def select(
     goal = make(objective, diversity=diversity, sharpness=sharpness, metric=metric)
     _check_certify(certify)
     problem = prepare(
-        vectors, k, goal, relevance=relevance, query=query, relevance_scale=relevance_scale, include=include,
-        groups=groups, max_per_group=max_per_group, seed=seed, workers=threading.count(threads), stacklevel=2,
+        vectors,
+        k,
+        goal,
+        relevance=relevance,
+        query=query,
+        relevance_scale=relevance_scale,
+        include=include,
+        groups=groups,
+        max_per_group=max_per_group,
+        seed=seed,
+        workers=threading.count(threads),
+        stacklevel=2,
     )
     name = solvers.check(solver, goal.name, problem.constraints)
     with threading.one_blas_thread(), _Progress(progress) as tell:
@@ -138,8 +148,6 @@ def prepare(
     stacklevel: int,
 ) -> Problem:
     """Check every argument of `select` and return the problem they pose."""
-    from setwise.vectors import as_matrix
-
     if relevance is not None and query is not None:
         raise ValueError("relevance: pass relevance or query, not both")
     relevances.check_scale(relevance_scale)
@@ -168,54 +176,46 @@ def run(problem: Problem, solver: str, certify: Certify, began: float) -> Select
     from setwise.solvers import baselines, greedy, proof
 
     objective = problem.objective
-    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
-    certificate: Certificate | None = None
+    certificate: Certificate | None
+    ordered = False
     if isinstance(objective, MaxSum):
         found = proof.solve_max_sum(problem, solver, certify)
-        chosen, certificate, sequence = found.chosen, found.certificate, found.sequence
+        chosen, certificate, ordered = found.chosen, found.certificate, found.ordered
         label = "frank-wolfe+swap" if solver == "auto" else solver
     elif solver in ("auto", "greedy"):
-        picks = greedy.solve(problem)
-        chosen, sequence, label = picks.indices, (picks.indices, picks.gains), "greedy"
+        chosen, label, ordered = greedy.solve(problem), "greedy", True
         size = int(problem.stats.get("pool_size", problem.n))
         certificate = Certificate(None, None, False, size, True)
     else:
-        chosen = {"top-k": baselines.top, "random": baselines.random, "clustering": baselines.clustering}[solver](
-            problem
-        )
-        label = solver
+        simple = {"top-k": baselines.top, "random": baselines.random, "clustering": baselines.clustering}
+        chosen, label = simple[solver](problem), solver
         certificate = Certificate(None, None, False, problem.n, False)
-    return describe(problem, chosen, sequence, certificate if certify else None, label, began)
+    return describe(problem, chosen, ordered, certificate if certify else None, label, began)
 
 
 def describe(
     problem: Problem,
     chosen: NDArray[np.int64],
-    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None,
+    ordered: bool,
     certificate: Certificate | None,
     solver: str,
     began: float,
 ) -> Selection:
-    """Return a set as a `Selection`: ordered, valued in float64."""
-    from setwise.solvers.ordering import arrange
+    """Return a set as a `Selection`: in selection order, valued in float64."""
+    from setwise.solvers.ordering import arrange, evaluate
 
     objective = problem.objective
-    if sequence is None:
-        include = problem.constraints.include
-        if len(include):
-            chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
-        rows = problem.vectors.rows(chosen, np.float64)
-        relevance = problem.relevance.at(chosen)
-        order, gains = arrange(objective, rows, relevance, chosen, len(include))
-        indices, rows, relevance = chosen[order], rows[order], relevance[order]
-    else:
-        indices, gains = sequence
-        rows = problem.vectors.rows(indices, np.float64)
-        relevance = problem.relevance.at(indices)
-    assert isinstance(objective, MaxSum | MaxMarginal | LogDet)
-    value, mean, spread = objective.terms_of_rows(rows, relevance)
+    include = problem.constraints.include
+    if len(include) and not ordered:
+        chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
+    rows = problem.vectors.rows(chosen, np.float64)
+    relevance = problem.relevance.at(chosen)
+    if not ordered:
+        order = arrange(objective, rows, relevance, chosen, len(include))
+        chosen, rows, relevance = chosen[order], rows[order], relevance[order]
+    gains, (value, mean, spread) = evaluate(objective, rows, relevance)
     return Selection(
-        indices=indices,
+        indices=chosen,
         gains=gains,
         value=value,
         relevance=mean,

@@ -68,11 +68,15 @@ class Constraints:
         if labels.shape != (self.n,):
             raise ValueError(f"groups: expected {self.n} labels, one a candidate, got shape {labels.shape}")
         if labels.dtype.kind == "f" and np.isnan(labels).any():
-            raise ValueError(f"groups: row {int(np.isnan(labels).argmax())} is NaN; give it a label of its own")
+            raise ValueError(
+                f"groups: row {int(np.isnan(labels).argmax())} is NaN; give it a label of its own"
+            )
         try:
             names, codes = np.unique(labels, return_inverse=True)
         except TypeError:
-            raise TypeError("groups: labels of different types cannot be compared; pass strings or numbers") from None
+            raise TypeError(
+                "groups: labels of different types cannot be compared; pass strings or numbers"
+            ) from None
         self.codes = codes.astype(np.int64)
         sizes = np.bincount(self.codes)
         room = int(np.minimum(sizes, self.quota).sum())
@@ -83,7 +87,9 @@ class Constraints:
             )
         held = np.bincount(self.codes[self.include], minlength=len(names))
         if len(held) and held.max() > self.quota:
-            raise ValueError(f"include: {held.max()} rows of group {names[held.argmax()]!r}, above max_per_group")
+            raise ValueError(
+                f"include: {held.max()} rows of group {names[held.argmax()]!r}, above max_per_group"
+            )
 
     @property
     def any(self) -> bool:

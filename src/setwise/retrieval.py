@@ -38,7 +38,7 @@ class Candidates:
     vectors : ndarray of shape (m, d)
         Theirs.
     encoder : Encoder or None
-        What the texts were encoded with, None where the caller brought vectors.
+        What encodes queries, and has encoded the texts where the corpus brings no vectors.
     cached : bool
         Whether the vectors came from the cache.
     unknown : list of str or int
@@ -66,14 +66,8 @@ class Candidates:
         """The corpus row of every id, ids as strings."""
         return {str(name): row for row, name in enumerate(self.corpus.ids)}
 
-    def encode(self, query: str, model: Encoder | None = None) -> NDArray[np.float32]:
+    def encode(self, query: str) -> NDArray[np.float32]:
         """Return a query's vector, shape (d,).
-
-        Parameters
-        ----------
-        query : str
-        model : Encoder, optional
-            The one that made the vectors, where the caller brought them.
 
         Raises
         ------
@@ -82,7 +76,7 @@ class Candidates:
         """
         if not isinstance(query, str):
             raise TypeError(f"query: expected a string, got {type(query).__name__}")
-        used = model or self.encoder
+        used = self.encoder
         if used is None:
             raise ValueError(
                 "query: a text cannot be compared with vectors that you bring; pass the query's own vector, "
@@ -96,7 +90,7 @@ class Candidates:
         if vectors.shape[1] != self.vectors.shape[1]:
             d = self.vectors.shape[1]
             raise ValueError(
-                f"query: {used.name} gives {vectors.shape[1]} d, the vectors have {d} d; name their model"
+                f"model: {used.name} does not fit vectors of {d} d; name the model that made them"
             )
         vector: NDArray[np.float32] = vectors[0]
         return vector
@@ -284,7 +278,8 @@ def prepare(
     corpus : Corpus
         With vectors of its own, or texts to encode.
     model : str or Encoder
-        See `setwise.encode.encoder`; not used where the corpus brings vectors.
+        See `setwise.encode.encoder`. Where the corpus brings vectors, the model that made them, for queries;
+        "auto" then means none.
     cache : Path, optional
         Folder to keep the vectors in; see `setwise.encode.cache`.
     drop_duplicates : bool
@@ -306,7 +301,12 @@ def prepare(
     if corpus.vectors is not None:
         rows = np.flatnonzero(keep)
         vectors = corpus.vectors if keep.all() else corpus.vectors[rows]
-        return Candidates(corpus, rows, vectors, repeats=repeats, dropped=drop_duplicates)
+        if model == "lsa":
+            raise ValueError(
+                "model: lsa learns from texts and cannot encode queries for vectors that you bring"
+            )
+        named = None if model == "auto" else encoder(model) if isinstance(model, str) else model
+        return Candidates(corpus, rows, vectors, named, repeats=repeats, dropped=drop_duplicates)
     if corpus.texts is None:
         raise ValueError("corpus: it has neither texts nor vectors")
     from setwise.encode.cache import encode_texts

@@ -68,7 +68,9 @@ def _to_numpy(data: Any, name: str) -> NDArray[Any]:
     if module == "pyarrow":
         return _from_arrow(data, name)
     if module == "scipy":
-        raise TypeError(f"{name}: sparse matrices cannot be used; pass .toarray(), or encode to fewer dimensions")
+        raise TypeError(
+            f"{name}: sparse matrices cannot be used; pass .toarray(), or encode to fewer dimensions"
+        )
     try:
         return np.asarray(data)
     except ValueError as error:
@@ -103,7 +105,9 @@ def _from_arrow(data: Any, name: str) -> NDArray[Any]:
     if hasattr(data, "chunks"):
         data = data.chunk(0) if data.num_chunks else data
     if not hasattr(data, "type") or not hasattr(data, "flatten") or "list" not in str(data.type):
-        raise TypeError(f"{name}: expected an Arrow column of lists of numbers, got {getattr(data, 'type', type(data))}")
+        raise TypeError(
+            f"{name}: expected an Arrow column of lists of numbers, got {getattr(data, 'type', type(data))}"
+        )
     if data.null_count:
         row = data.is_null().to_pylist().index(True)
         raise ValueError(f"{name}: row {row} is null; drop it or pass a vector for it")
@@ -111,7 +115,9 @@ def _from_arrow(data: Any, name: str) -> NDArray[Any]:
     if values.null_count:
         position = values.is_null().to_pylist().index(True)
         width = max(1, len(values) // max(1, len(data)))
-        raise ValueError(f"{name}: row {position // width} has a null entry; drop it or pass an imputed value")
+        raise ValueError(
+            f"{name}: row {position // width} has a null entry; drop it or pass an imputed value"
+        )
     flat = values.to_numpy(zero_copy_only=False)
     if len(data) == 0:
         return np.empty((0, 0), np.float32)
@@ -149,7 +155,9 @@ def as_query(query: ArrayLike, d: int, metric: str, name: str = "query") -> NDAr
     if metric == "cosine":
         peak = np.abs(vector).max()
         if peak == 0:
-            raise ValueError(f"{name}: all zero has no direction under cosine; pass another query or metric='euclidean'")
+            raise ValueError(
+                f"{name}: all zero has no direction under cosine; pass another query or metric='euclidean'"
+            )
         vector = vector / peak
         vector /= np.linalg.norm(vector)
     return vector
@@ -205,9 +213,13 @@ class Vectors:
         self.workers = workers
         self.name = name
         self.n, self.d = self.raw.shape
-        self.dtype = np.dtype(np.float64 if self.raw.dtype.itemsize > 4 or self.raw.dtype.kind != "f"
-                              and self.raw.dtype.itemsize > 2 else np.float32)
+        self.dtype = np.dtype(
+            np.float64
+            if self.raw.dtype.itemsize > 4 or self.raw.dtype.kind != "f" and self.raw.dtype.itemsize > 2
+            else np.float32
+        )
         self.scale: Floats | None = None
+        self.unit = False
         self.similarity: NDArray[np.float64] | None = None
         self._check(query)
 
@@ -236,6 +248,8 @@ class Vectors:
             squares = self._measure_odd_rows(squares, scores, query, tiny, huge)
         if cosine:
             self.scale = 1.0 / np.sqrt(squares)
+            # Unit rows already, to a few roundings: they serve as they are.
+            self.unit = self.raw.dtype == np.float32 == self.dtype and 1 - 1e-6 < least and most < 1 + 1e-6
         if scores is not None:
             self.similarity = scores.astype(np.float64)
             if self.scale is not None:
@@ -283,7 +297,7 @@ class Vectors:
     # ------------------------------------------------------------------ rows
 
     def rows(self, ids: NDArray[np.int64] | slice, dtype: Any = None) -> Floats:
-        """Return the given rows, of unit length under cosine, as a new (m, d) array.
+        """Return the given rows, of unit length under cosine, as an (m, d) array not to be written to.
 
         Parameters
         ----------
@@ -294,7 +308,10 @@ class Vectors:
             are measured again in float64.
         """
         dtype = self.dtype if dtype is None else np.dtype(dtype)
-        rows: Floats = np.array(self.raw[ids], dtype=dtype, order="C")
+        picked = self.raw[ids]
+        if self.unit and dtype == np.float32 and picked.flags.c_contiguous:
+            return picked
+        rows: Floats = np.array(picked, dtype=dtype, order="C")
         if self.scale is not None:
             if dtype == np.float64:
                 rows /= np.sqrt(np.vecdot(rows, rows))[:, None]
@@ -370,7 +387,7 @@ class Vectors:
 
         def part(start: int, stop: int) -> None:
             for a, b, block in self._blocks(start, stop):
-                task(a, b, block if self.scale is None else block * self.scale[a:b, None])
+                task(a, b, block if self.scale is None or self.unit else block * self.scale[a:b, None])
 
         with threads.one_blas_thread():
             threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)

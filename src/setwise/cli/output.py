@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 import warnings
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +22,9 @@ from setwise.selection import Selection
 
 #: Ids up to this long share a line with their text where two sets stand side by side.
 _SHORT_ID = 8
+
+#: Lines of punctuation, as under headings in Markdown and reStructuredText.
+_RULING = re.compile(r"([-=~^*#+_.`])\1{3,}")
 
 #: Seconds of silence before a status line appears.
 _PATIENCE = 0.4
@@ -77,11 +82,9 @@ class Status:
 def note_what_was_left_out(candidates: Candidates) -> None:
     """Say on stderr which texts could not be encoded and which repeat."""
     if candidates.unknown:
-        names = _some(candidates.unknown)
+        what = "left out, since the encoder knows no word in"
         count = len(candidates.unknown)
-        note(
-            f"{_texts(count)} left out, since the encoder knows no word of {'it' if count == 1 else 'them'}: {names}"
-        )
+        note(f"{_texts(count)} {what} {'it' if count == 1 else 'them'}: {_some(candidates.unknown)}")
     if candidates.repeats:
         names = _some(candidates.corpus.ids[row] for row in candidates.repeats)
         count = len(candidates.repeats)
@@ -107,7 +110,7 @@ def explain(selection: Selection, n: int, objective: str) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as a percentage of two digits, rounded up so that it claims no more than is proven."""
+    """Return a fraction as a percentage of two digits, rounded up: it claims no more than is proven."""
     hundredths = fraction * 100
     if hundredths < 0.001:
         return "0.001 %"
@@ -116,27 +119,49 @@ def percent(fraction: float) -> str:
     return f"{math.ceil(hundredths * scale - 1e-9) / scale:.{digits}f} %"
 
 
+def print_introduction(candidates: Candidates, encoding: float, k: int, diversity: float) -> None:
+    """Print what the demo is about to do."""
+    how = "read from the cache" if candidates.cached else f"encoded in {milliseconds(encoding)}"
+    model = candidates.encoder.name if candidates.encoder is not None else "your own vectors"
+    console().print(
+        Text(f"{len(candidates):,} docstrings of Python's standard library, {how}\n", style="bold")
+        + Text(f"vectors: {model}\n", style="dim")
+        + Text(
+            f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}. "
+            "≈ marks what is nearly an earlier one, - and + what only one side has.\n"
+        )
+    )
+
+
+def print_next_step() -> None:
+    """Print how to go on with texts of one's own."""
+    out = console()
+    out.print(Text("Your own texts: ", style="dim") + Text('setwise retrieve --corpus FOLDER --query "…"'))
+
+
 def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
     """Print a set of n candidates: one row a member, then what it is worth."""
     out = console()
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, title=heading, title_justify="left")
-    table.title_style = "bold"
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("id", no_wrap=True, style="cyan", max_width=max(8, out.width // 3))
-    table.add_column("relevance", justify="right", no_wrap=True)
-    table.add_column("gain", justify="right", no_wrap=True)
+    longest = max(len(_identity(name)) for name in hits.ids)
+    id_width = max(2, min(longest, out.width // 3))
+    text_width = max(16, out.width - id_width - 32)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=heading, title_justify="left", title_style="bold"
+    )
+    for label, justify in (("", "right"), ("id", "left"), ("relevance", "right"), ("gain", "right")):
+        table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     if hits.texts is not None:
-        table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
-    echoes = hits.echoes
+        table.add_column("text", max_width=text_width)
     for position in range(len(hits)):
         cells = [
             Text(str(position + 1), style="dim"),
-            Text(str(hits.ids[position])),
+            _middle(_identity(hits.ids[position]), id_width, "bold"),
             Text(_number(hits.relevances[position])),
             Text(_number(hits.selection.gains[position]), style="dim"),
         ]
         if hits.texts is not None:
-            cells.append(_echo(echoes, position) + Text(one_line(hits.texts[position])))
+            text = _echo(hits.echoes, position) + Text(one_line(hits.texts[position]))
+            cells.append(Text("\n").join(_fit(out, text, text_width, 2)))
         table.add_row(*cells)
     out.print(table)
     lines = Table.grid(padding=(0, 2))
@@ -148,14 +173,14 @@ def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
 def print_side_by_side(
     left: tuple[str, Hits], right: tuple[str, Hits], n: int, objective: str, heading: str
 ) -> None:
-    """Print two sets of n candidates beside each other, what differs marked - and +, then what each is worth."""
+    """Print two sets of n candidates beside each other, marking what differs, then what each is worth."""
     out = console()
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, title=heading, title_justify="left")
     table.title_style = "bold"
     sides = (("-", "red", *left, right[1]), ("+", "green", *right, left[1]))
     for _, _, label, hits, _ in sides:
         table.add_column(f"{label} ({len(hits)})", ratio=1)
-    width = max(16, (out.width - 3) // 2)
+    width = max(16, (out.width - 6) // 2)
     columns = [
         [
             _cell(out, hits, position, width, mark, colour, set(other.rows.tolist()))
@@ -172,22 +197,25 @@ def print_side_by_side(
     lines.add_row(Text(right[0], style="bold"), _terms(right[1]))
     lines.add_row("", Text(explain(right[1].selection, n, objective), style="green"))
     out.print(lines)
+    out.print()
 
 
 def print_origin(candidates: Candidates, hits: Hits, encoding: float) -> None:
     """Print where the vectors came from and how the set was found."""
-    if candidates.encoder is None:
-        vectors = f"vectors: your own, {candidates.vectors.shape[1]} d"
-    else:
-        how = "read from the cache in" if candidates.cached else "encoded in"
-        vectors = f"vectors: {candidates.encoder.name}, {how} {milliseconds(encoding)}"
     found = f"selected by {hits.selection.solver} in {milliseconds(hits.selection.seconds)}"
-    console().print(Text(f"{vectors} · {found}", style="dim"))
+    model = "" if candidates.encoder is None else candidates.encoder.name
+    if candidates.corpus.vectors is not None:
+        vectors = f"vectors: your own, {candidates.vectors.shape[1]} d{model and '; query: '}{model}"
+    else:
+        vectors = f"vectors: {model}"
+        found += f", {'read from the cache' if candidates.cached else 'encoded'} in {milliseconds(encoding)}"
+    console().print(Text(f"{vectors}\n{found}", style="dim"))
 
 
 def one_line(text: str) -> str:
-    """Return a text with every run of white space as one space, without control characters."""
-    return "".join(letter for letter in " ".join(text[:2000].split()) if letter.isprintable())
+    """Return a text on one line, without control characters and the rulings of headings and tables."""
+    words = _RULING.sub(" ", text[:2000]).split()
+    return "".join(letter for letter in " ".join(words) if letter.isprintable())
 
 
 def milliseconds(seconds: float) -> str:
@@ -213,7 +241,7 @@ def _terms(hits: Hits) -> Text:
         f"relevance {_number(hits.selection.relevance)} · diversity {_number(hits.selection.diversity)}"
     )
     if pair is not None:
-        line.append(f" · closest pair {pair:.2f}")
+        line.append(f" · closest {pair:.2f}")
     if echoes:
         line.append(f" · {echoes} near-duplicate{'s' if echoes > 1 else ''}", style="yellow")
     return line
@@ -225,18 +253,17 @@ def _cell(
     """Return one member of a set in a narrow column: at most one line for a long id and two for its text."""
     alone = int(hits.rows[position]) not in other
     style = colour if alone else ""
-    name, text = Text(str(hits.ids[position]), style="bold"), Text("")
+    name, text = _identity(hits.ids[position]), Text("")
     if hits.texts is not None:
         text = _echo(hits.echoes, position) + Text(one_line(hits.texts[position]), style="dim")
-    inner = width - 5
-    if max(len(str(each)) for each in hits.ids) <= _SHORT_ID:
-        lines = _fit(out, name + Text(" ") + text, inner, 2)
+    inner = width - 6
+    if max(len(_identity(each)) for each in hits.ids) <= _SHORT_ID:
+        lines = _fit(out, Text(name, style="bold") + Text("  ") + text, inner, 2)
     else:
-        name.truncate(inner, overflow="ellipsis")
-        lines = [name, *_fit(out, text, inner, 1)]
-    cell = Text(f"{mark if alone else ' '}{position + 1:>2} ", style=style)
+        lines = [_middle(name, inner, "bold"), *_fit(out, text, inner, 1)]
+    cell = Text(f"{mark if alone else ' '} {position + 1:>2}  ", style=style)
     for number, line in enumerate(lines):
-        cell += (Text("\n    ") if number else Text("")) + line
+        cell += (Text("\n      ") if number else Text("")) + line
     return cell
 
 
@@ -253,6 +280,21 @@ def _fit(out: Console, text: Text, width: int, most: int) -> list[Text]:
     for line in lines:
         line.rstrip()
     return lines
+
+
+def _identity(name: object) -> str:
+    return one_line(str(name)) or "''"
+
+
+def _middle(name: str, width: int, style: str) -> Text:
+    """Return a name cut in its middle to fit, since dotted names and paths tell apart at their end."""
+    if cell_len(name) > width:
+        head = (width - 1) // 3
+        tail = name[-(width - 1 - head) :]
+        while cell_len(tail) > width - 1 - head:
+            tail = tail[1:]
+        name = f"{set_cell_size(name, head).rstrip()}…{tail}"
+    return Text(name, style=style, no_wrap=True)
 
 
 def _echo(echoes: dict[int, int], position: int) -> Text:

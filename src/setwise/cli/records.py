@@ -1,4 +1,4 @@
-"""A retrieved set as data: one JSON object, or a table to a file. The keys are part of the public interface."""
+"""A retrieved set as data: one JSON object, or a table in a file. The keys are public and stay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def as_record(
     dict
         ``setwise`` (version), ``corpus``, ``query``, ``settings``, ``encoder``, ``candidates`` (how many),
         ``unknown`` (ids left out since no word of their text is known), ``duplicates`` (each ``id`` with
-        the earlier id it is the ``same_as``), ``set`` and ``compare`` (see `as_set`; ``compare`` may be null).
+        the earlier id it is the ``same_as``), ``set`` and ``compare`` (see `as_set`; the latter may be null).
     """
     corpus = candidates.corpus
     return {
@@ -80,9 +80,10 @@ def as_set(hits: Hits) -> dict[str, Any]:
 
 def as_columns(hits: Hits) -> dict[str, list[Any]]:
     """Return a set's members as columns: rank, id, row, relevance, gain and, if there are texts, text."""
+    one_type = len({type(name) for name in hits.ids}) == 1
     columns: dict[str, list[Any]] = {
         "rank": list(range(1, len(hits) + 1)),
-        "id": list(hits.ids),
+        "id": list(hits.ids) if one_type else [str(name) for name in hits.ids],
         "row": hits.rows.tolist(),
         "relevance": hits.relevances.tolist(),
         "gain": [_finite(gain) for gain in hits.selection.gains.tolist()],

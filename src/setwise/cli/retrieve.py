@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from setwise.encode import Encoder
     from setwise.files import Corpus
-    from setwise.retrieval import Candidates
 
 _CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
 
@@ -29,8 +27,8 @@ def retrieve(
         str,
         _option(
             "--corpus",
-            help="A .parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv table, a folder of .txt, .md and .rst "
-            "files, one such file, or a .npy file of vectors.",
+            help="A table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv), a folder of .txt, .md and "
+            ".rst files, one such file, or a .npy file of vectors.",
             panel=_INPUT,
             metavar="PATH",
         ),
@@ -75,7 +73,8 @@ def retrieve(
         str,
         _option(
             "--model",
-            help="Encodes texts: lsa, static, sentence, sentence:FOLDER, or auto (static where installed, else lsa).",
+            help="What encodes texts: lsa, static, sentence, sentence:FOLDER; auto is static where it is "
+            "installed, else lsa.",
             panel=_INPUT,
         ),
     ] = "auto",
@@ -148,19 +147,14 @@ def retrieve(
     no_cache: Annotated[bool, _option("--no-cache", help="Keep nothing.", panel=_OUTPUT)] = False,
 ) -> None:
     """Select k passages of a corpus for a query: relevant, and no two saying the same."""
-    from setwise import checks
     from setwise.cli import output, records
     from setwise.files import check_output, read_corpus
     from setwise.retrieval import default_sharpness, prepare
 
     target = None if out is None else check_output(out, force=force)
-    checks.integer("k", k, least=1)
-    checks.fraction("diversity", diversity)
-    checks.choice("certify", certify, _CERTIFY)
-    if query is not None and query_vector is not None:
-        raise ValueError("query-vector: leave out --query; one of them says what is looked for")
-    if query is None and query_vector is None and relevance is None:
-        raise ValueError("query: say what is looked for with --query, --query-vector or --relevance")
+    _check_query(query, query_vector, relevance)
+    if (group is None) != (max_per_group is None):
+        raise ValueError("group: --group and --max-per-group go together")
     settings: dict[str, Any] = {
         "diversity": diversity,
         "objective": objective,
@@ -172,6 +166,7 @@ def retrieve(
         "seed": seed,
         "threads": threads,
     }
+    _check_names(model, solver, compare, certify, k, settings)
     with output.Status() as status, _at_most(threads):
         status.tell("reading")
         read = read_corpus(corpus, text=text, id=id, vectors=vectors, relevance=relevance, group=group)
@@ -190,7 +185,7 @@ def retrieve(
             progress=status.encoding,
         )
         if isinstance(probe, str):
-            probe = candidates.encode(probe, _model_of_vectors(model, candidates))
+            probe = candidates.encode(probe)
         encoding = time.perf_counter() - began
         with output.notes_for_warnings():
             hits = candidates.select(
@@ -223,6 +218,46 @@ def retrieve(
         output.note(f"wrote {out}")
 
 
+def _check_query(query: str | None, query_vector: str | None, relevance: str | None) -> None:
+    """Refuse anything but exactly one way to say what is looked for."""
+    given = [
+        option
+        for option, value in (
+            ("--query", query),
+            ("--query-vector", query_vector),
+            ("--relevance", relevance),
+        )
+        if value is not None
+    ]
+    if not given:
+        raise ValueError("query: say what is looked for with --query, --query-vector or --relevance")
+    if len(given) > 1:
+        raise ValueError(f"query: {' and '.join(given)} say the same thing twice; leave one out")
+
+
+def _check_names(
+    model: str, solver: str, compare: str | None, certify: str, k: int, settings: dict[str, Any]
+) -> None:
+    """Refuse what no corpus could make right, before any is read."""
+    from setwise import checks, encode, objectives, solvers
+    from setwise.relevance import SCALES
+
+    encode.parse(model)
+    checks.integer("k", k, least=1)
+    checks.integer("seed", settings["seed"], least=0)
+    checks.choice("certify", certify, _CERTIFY)
+    checks.choice("relevance_scale", settings["relevance_scale"], SCALES)
+    objectives.make(
+        settings["objective"],
+        diversity=settings["diversity"],
+        sharpness=settings["sharpness"],
+        metric=settings["metric"],
+    )
+    for argument, name in (("solver", solver), ("compare", compare)):
+        if name is not None:
+            checks.choice(argument, name, solvers.SOLVERS)
+
+
 def _read_vector(name: str, corpus: Corpus) -> Any:
     """Return a query's vector from a .npy file."""
     from setwise.files import read_array
@@ -233,9 +268,8 @@ def _read_vector(name: str, corpus: Corpus) -> Any:
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]
     if vector.shape != (corpus.vectors.shape[1],):
-        raise ValueError(
-            f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {corpus.vectors.shape[1]} d"
-        )
+        d = corpus.vectors.shape[1]
+        raise ValueError(f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {d} d")
     return vector
 
 
@@ -246,17 +280,6 @@ def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | N
     if cache is not None and no_cache:
         raise ValueError("cache: give --cache or --no-cache, not both")
     return None if no_cache or corpus.vectors is not None else folder_for(corpus.source, cache)
-
-
-def _model_of_vectors(model: str, candidates: Candidates) -> Encoder | None:
-    """Return the model that encodes the query where the caller's vectors were made by a named one."""
-    from setwise.encode import encoder
-
-    if candidates.encoder is not None or model == "auto":
-        return None
-    if model == "lsa":
-        raise ValueError("model: lsa learns from texts and cannot encode a query for vectors that you bring")
-    return encoder(model)
 
 
 def _at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:

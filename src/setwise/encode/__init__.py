@@ -9,7 +9,7 @@ from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, un
 
 NAMES = ("auto", "lsa", "static", "sentence")
 
-__all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "unit_rows"]
+__all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "parse", "unit_rows"]
 
 
 def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
@@ -31,12 +31,7 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
     ImportError
         The package behind it is not installed; the message says how to install it.
     """
-    kind, _, model = name.partition(":") if isinstance(name, str) else (name, "", "")
-    checks.choice("model", kind, NAMES)
-    if ":" in str(name) and (kind != "sentence" or not model):
-        raise ValueError(
-            f"model: {name!r} is not understood; a model is named as in sentence:FOLDER or sentence:NAME"
-        )
+    kind, model = parse(name)
     if kind == "auto":
         kind = "static" if importlib.util.find_spec("wordllama") else "lsa"
     if kind == "lsa":
@@ -50,3 +45,18 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
     from setwise.encode.sentence import Sentence
 
     return Sentence(model or None)
+
+
+def parse(name: str) -> tuple[str, str]:
+    """Return the kind of encoder that a name asks for, and the model after the colon, if any.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The name is unknown, or only sentence takes a model.
+    """
+    kind, colon, model = name.partition(":") if isinstance(name, str) else (name, "", "")
+    checks.choice("model", kind, NAMES)
+    if colon and (kind != "sentence" or not model):
+        raise ValueError(f"model: {name!r} is not understood; a model is named as in sentence:FOLDER")
+    return kind, model

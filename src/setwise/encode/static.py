@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,19 @@ from setwise.encode.base import Progress, unit_rows
 #: Texts that are encoded at once.
 _BATCH = 2048
 
+#: Texts that rarity is learned from.
+_SAMPLE = 20_000
+
 _CONFIG, _DIMENSIONS = "l2_supercat", 256
 
 
 class Static:
-    """The mean of a text's token vectors, as wordllama defines it, at length 1.
+    """The mean of a text's token vectors, at length 1.
 
-    Tokens are pieces of words, so that every word is known; a text without a letter or digit is not.
-    Model and tokenizer are the ones inside the package; nothing is downloaded.
+    As it stands, all tokens weigh the same and the vectors are wordllama's own. After `fit` a token weighs
+    the root of its inverse document frequency in the corpus, so that "create a temporary file" is about
+    temporary files. Tokens are pieces of words, so that every word is known; a text without a letter or
+    digit is not. Model and tokenizer are the ones inside the package; nothing is downloaded.
 
     Raises
     ------
@@ -40,35 +46,63 @@ class Static:
         self._tokenizer = model.tokenizer
         self._tokenizer.no_padding()
         self._vectors: NDArray[np.float32] = model.embedding
+        self._weights = np.ones(len(self._vectors), np.float32)
+        self._fitted = False
         self._is_word = _word_tokens(self._tokenizer.get_vocab(), len(self._vectors))
 
     @property
     def name(self) -> str:
         """How it is printed."""
-        return f"static (wordllama {self._version} {_CONFIG}, {_DIMENSIONS} d)"
+        weighted = ", weighted by rarity" if self._fitted else ""
+        return f"static (wordllama {self._version}, {_DIMENSIONS} d{weighted})"
 
     @property
     def key(self) -> str:
         """What the vectors depend on beside the texts."""
         return f"static 1 wordllama {self._version} {_CONFIG} {_DIMENSIONS}"
 
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn how rare each token is, from up to about 20,000 texts spread over the corpus."""
+        sample = texts[:: max(1, len(texts) // _SAMPLE)]
+        frequency = np.zeros(len(self._vectors), np.int64)
+        for start in range(0, len(sample), _BATCH):
+            counts = self._count(sample[start : start + _BATCH])
+            counts.sum_duplicates()
+            frequency += np.bincount(counts.indices, minlength=len(frequency))
+        self._weights = np.sqrt(np.log((1 + len(sample)) / (1 + frequency)) + 1).astype(np.float32)
+        self._fitted = True
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return the tokens' weights."""
+        return {"weights": self._weights}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become the encoder that ``state`` came from."""
+        if state["weights"].shape != (len(self._vectors),):
+            raise ValueError("static: the weights belong to another vocabulary")
+        self._weights, self._fitted = state["weights"], True
+
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros where there is no word."""
         vectors = np.empty((len(texts), self._vectors.shape[1]), np.float32)
+        weighted = self._vectors * self._weights[:, None]
         for start in range(0, len(texts), _BATCH):
-            batch = list(texts[start : start + _BATCH])
-            encoded = self._tokenizer.encode_batch(batch, add_special_tokens=False)
-            rows = [np.asarray(text.ids, np.int32) for text in encoded]
-            tokens = np.concatenate(rows).clip(0, len(self._vectors) - 1)
-            ends = np.cumsum([0, *map(len, rows)])
-            counts = sparse.csr_matrix(
-                (np.ones(len(tokens), np.float32), tokens, ends), shape=(len(batch), len(self._vectors))
-            )
+            counts = self._count(texts[start : start + _BATCH])
+            stop = start + counts.shape[0]
             has_word = counts @ self._is_word > 0
-            vectors[start : start + len(batch)] = unit_rows((counts @ self._vectors) * has_word[:, None])
+            vectors[start:stop] = unit_rows((counts @ weighted) * has_word[:, None])
             if progress is not None:
-                progress(start + len(batch), len(texts))
+                progress(stop, len(texts))
         return vectors
+
+    def _count(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Return how often each token stands in each text."""
+        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        rows = [np.asarray(text.ids, np.int32) for text in encoded]
+        tokens = np.concatenate(rows).clip(0, len(self._vectors) - 1)
+        ends = np.cumsum([0, *map(len, rows)])
+        shape = (len(rows), len(self._vectors))
+        return sparse.csr_matrix((np.ones(len(tokens), np.float32), tokens, ends), shape=shape)
 
 
 def _import_wordllama() -> ModuleType:

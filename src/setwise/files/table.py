@@ -97,7 +97,7 @@ class Table:
             if parse:
                 with contextlib.suppress(ValueError):
                     value = values[row] = float(value)
-            if not isinstance(value, int | float) or isinstance(value, bool):
+            if not _is_number(value):
                 raise TypeError(f"{argument}: {self._cell(name, row, value)}, expected a number")
         return np.asarray(values, np.float64)
 
@@ -125,16 +125,12 @@ class Table:
                     f"{argument}: {self.source}, {self.place(row)} has {len(value)} numbers where "
                     f"{self.place(0)} has {width}; all need the same"
                 )
-        try:
-            return as_matrix(np.asarray(column, np.float32), f"{argument}: column {name!r} of {self.source}")
-        except (TypeError, ValueError):
-            for row, value in enumerate(column):
-                if any(not isinstance(number, int | float) for number in value):
-                    where = f"{self.source}, {self.place(row)}"
-                    raise TypeError(
-                        f"{argument}: {where} has an entry in {name!r} that is no number"
-                    ) from None
-            raise
+        array = np.asarray(column)
+        if array.dtype.kind not in "fiu" or array.ndim != 2:
+            bad = (row for row, value in enumerate(column) if not all(map(_is_number, value)))
+            where = f"{self.source}, {self.place(next(bad, 0))}"
+            raise TypeError(f"{argument}: {where} has an entry in {name!r} that is no number")
+        return array.astype(np.float32)
 
     def _values(self, name: str) -> list[Any]:
         """Return a column as a list of its own."""
@@ -152,3 +148,7 @@ class Table:
             return json.loads(cell)
         except json.JSONDecodeError:
             raise TypeError(f"{argument}: {self._cell(name, row, cell)}, expected [0.1, 0.2, …]") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

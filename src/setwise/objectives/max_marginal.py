@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -44,9 +45,7 @@ class MaxMarginal(Objective):
         mean = float(relevance.mean())
         spread = 0.0
         if k > 1:
-            similar = self.similarities(rows, rows)
-            similar[np.triu_indices(k)] = -np.inf
-            spread = -float(similar[1:].max(axis=1).sum()) / k
+            spread = -float(nearest_earlier(self.similarities(rows, rows)).sum()) / k
         return Terms((1 - self.diversity) * mean + self.diversity * spread, mean, spread)
 
     def gains(self, vectors: ArrayLike, relevance: ArrayLike, chosen: ArrayLike) -> NDArray[np.float64]:
@@ -56,3 +55,16 @@ class MaxMarginal(Objective):
         if len(members):
             score = score - self.diversity * self.similarities(self.rows(vectors), members).max(axis=1)
         return score
+
+
+def nearest_earlier(similar: Floats) -> Floats:
+    """Return each later member's largest similarity to one before it, shape (k - 1,); spoils the argument."""
+    similar[_not_earlier(len(similar))] = -np.inf
+    found: Floats = similar[1:].max(axis=1)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _not_earlier(k: int) -> NDArray[np.bool_]:
+    """Return the mask of pairs (i, j) with j not before i."""
+    return ~np.tri(k, k, -1, dtype=bool)

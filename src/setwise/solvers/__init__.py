@@ -52,5 +52,7 @@ def check(solver: str, objective: str, constraints: Constraints) -> str:
                 for other, ability in SOLVERS.items()
                 if objective in ability.objectives and getattr(ability, argument)
             ]
-            raise ValueError(f"{argument}: the {name!r} solver cannot honour it; use one of {', '.join(others)}")
+            raise ValueError(
+                f"{argument}: the {name!r} solver cannot honour it; use one of {', '.join(others)}"
+            )
     return name

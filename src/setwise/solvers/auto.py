@@ -227,8 +227,10 @@ def greedy_start(pool: Pool) -> NDArray[np.int64]:
     while len(taken) < problem.k:
         if constraints.codes is not None:
             open_[constraints.blocked(pool.ids[taken], pool.ids)] = -np.inf
-        score = open_ + (pool.weight / len(taken)) * summed if taken else open_
-        place = int(score.argmax())
+        if taken:
+            place = int((open_ + (pool.weight / len(taken)) * summed).argmax())
+        else:  # the most relevant, at diversity 1 too
+            place = int(pool.relevance.argmax())
         taken.append(place)
         open_[place] = -np.inf
         if len(taken) < problem.k:

@@ -36,8 +36,13 @@ def clustering(problem: Problem) -> NDArray[np.int64]:
     picked = np.sort(np.random.default_rng(problem.seed).permutation(problem.n)[:size])
     rows = np.ascontiguousarray(vectors.rows(picked), dtype=np.float32)
     means = faiss.Kmeans(
-        vectors.d, k, niter=20, seed=1 + problem.seed % (2**31 - 2), spherical=vectors.metric == "cosine",
-        min_points_per_centroid=1, max_points_per_centroid=ROWS_A_CLUSTER,
+        vectors.d,
+        k,
+        niter=20,
+        seed=1 + problem.seed % (2**31 - 2),
+        spherical=vectors.metric == "cosine",
+        min_points_per_centroid=1,
+        max_points_per_centroid=ROWS_A_CLUSTER,
     )
     means.train(rows)
     centroids: Floats = np.asarray(means.centroids, dtype=vectors.dtype)

@@ -149,7 +149,11 @@ class Tree:
         x: Vector | None = None
         shift: Vector | None = None
         if start is not None:
-            x, _ = _project(start[0] + 0.0, free, 0.0) if free < len(candidates) else (np.ones(len(candidates)), 0.0)
+            x, _ = (
+                _project(start[0] + 0.0, free, 0.0)
+                if free < len(candidates)
+                else (np.ones(len(candidates)), 0.0)
+            )
             shift = start[1]
         while True:
             m = len(candidates)
@@ -227,7 +231,10 @@ class Tree:
             size = float(pushed.max())
             if size < 1e-9:
                 break
-            shift = _fit(inverse, shift + (float(own.max()) * 0.5 / (1 + 0.3 * number) / size) * pushed * own / own.max())
+            shift = _fit(
+                inverse,
+                shift + (float(own.max()) * 0.5 / (1 + 0.3 * number) / size) * pushed * own / own.max(),
+            )
         return best[1], best[2]
 
     def _branch_on(self, candidates: Rows, x: Vector) -> int:
@@ -251,9 +258,7 @@ class Tree:
             self.best, self.value = chosen.copy(), value
 
 
-def _relaxed(
-    linear: Vector, matrix: Vector, weight: float, free: int, x: Vector, shift: Vector
-) -> Vector:
+def _relaxed(linear: Vector, matrix: Vector, weight: float, free: int, x: Vector, shift: Vector) -> Vector:
     """Maximise the shifted relaxation."""
     if shift.any():
         matrix = matrix - np.diag(shift)

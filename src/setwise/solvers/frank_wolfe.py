@@ -82,7 +82,9 @@ def ascend(
         problem.count("frank_wolfe_steps")
         if gap <= tolerance * max(abs(size_of_gradient), 1e-12) or gap <= 0.0:
             break
-        problem.tell(f"Frank-Wolfe step {step + 1}, relative gap {gap / max(abs(size_of_gradient), 1e-12):.1e}")
+        problem.tell(
+            f"Frank-Wolfe step {step + 1}, relative gap {gap / max(abs(size_of_gradient), 1e-12):.1e}"
+        )
         ahead = view.pull(vertex, np.ones(k))
         moved = -x
         moved[vertex] += 1.0

@@ -8,14 +8,12 @@ best no longer beats them. Near-ties are settled in float64, by lowest index.
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import LogDet, MaxMarginal, MaxSum
 from setwise.solvers.problem import Problem
-from setwise.solvers.scores import LogDetScores, MaxMarginalScores, MaxSumScores, Scores
+from setwise.solvers.scores import SMALL, LogDetScores, MaxMarginalScores, MaxSumScores, Scores
 from setwise.vectors import top_k
 
 #: Candidates whose scores differ by less than this are compared again in float64.
@@ -23,16 +21,6 @@ NEAR = 4e-6
 
 #: Scores this close in float64 count as equal.
 TIE = 4e-15
-
-#: Up to this many candidates, all of them are the pool.
-SMALL = 4096
-
-
-class Greedy(NamedTuple):
-    """Rows in selection order, and the score of each when it was chosen."""
-
-    indices: NDArray[np.int64]
-    gains: NDArray[np.float64]
 
 
 def scores_of(problem: Problem) -> Scores:
@@ -47,7 +35,7 @@ def scores_of(problem: Problem) -> Scores:
     raise TypeError(f"greedy has no scores for {objective!r}")
 
 
-def solve(problem: Problem) -> Greedy:
+def solve(problem: Problem) -> NDArray[np.int64]:
     """Select k candidates greedily, exactly as scanning all of them at each step would.
 
     The first is the one of best score alone: the most relevant. Must-have rows come first, in their order.
@@ -59,22 +47,16 @@ def solve(problem: Problem) -> Greedy:
 
     Returns
     -------
-    Greedy
-        Fewer than k for log-det where the kernel's rank is reached; a warning says so.
+    ndarray of int64
+        Rows in selection order: k, or fewer for log-det where the kernel's rank is reached; a warning
+        says so.
     """
     scores = scores_of(problem)
-    chosen: list[int] = []
-    gains: list[float] = []
-    for row in problem.constraints.include:
-        gains.append(0.0 if scores.first_by_relevance() else float(scores.exact(np.array([row]))[0]))
-        scores.choose(int(row))
-        chosen.append(int(row))
+    chosen = [int(row) for row in problem.constraints.include]
+    for row in chosen:
+        scores.choose(row)
     if len(chosen) < problem.k:
-        run = _Run(problem, scores, chosen, gains)
-        if problem.n <= SMALL:
-            run.take_all()
-        else:
-            run.take_lazily()
+        _Run(problem, scores, chosen).take()
     problem.stats.setdefault("pool_size", problem.n)
     if len(chosen) < problem.k:
         warnings.warn(
@@ -83,49 +65,70 @@ def solve(problem: Problem) -> Greedy:
             UserWarning,
             stacklevel=2,
         )
-    return Greedy(np.array(chosen, np.int64), np.array(gains))
+    return np.array(chosen, np.int64)
 
 
 class _Run:
-    """The loop over steps; fills the two lists."""
+    """The loop over steps; fills the list of chosen rows."""
 
-    def __init__(self, problem: Problem, scores: Scores, chosen: list[int], gains: list[float]) -> None:
-        self.problem, self.scores = problem, scores
-        self.chosen, self.gains = chosen, gains
+    def __init__(self, problem: Problem, scores: Scores, chosen: list[int]) -> None:
+        self.problem, self.scores, self.chosen = problem, scores, chosen
         self.grouped = problem.constraints.codes is not None
         self.near = NEAR + 4 * problem.relevance.error
 
-    def take_all(self) -> None:
-        """Select with every candidate in the pool."""
-        scores = self.scores
-        scores.load(None)
-        self._close(np.array(self.chosen, np.int64))
-        while len(self.chosen) < self.problem.k:
-            current = scores.pool()
-            if not self._take(current, float(current.max())):
-                return
-
-    def take_lazily(self) -> None:
+    def take(self) -> None:
         """Select from a pool, refreshed when candidates outside it may be better."""
         problem, scores = self.problem, self.scores
         size = max(2048, 8 * problem.k)
-        bound = np.inf
-        fresh = False
-        taken = 0
+        if not self.chosen:
+            self._take_first()
+        bound, fresh, short, since = np.inf, False, 0, 0
+        if problem.n <= max(SMALL, size):
+            bound = self._take_in_all()
         while len(self.chosen) < problem.k:
-            problem.tell(f"greedy: {len(self.chosen)} of {problem.k}")
-            current = scores.pool() if bound < np.inf else np.array([-np.inf])
-            best = float(current.max())
-            if not fresh and best < bound + scores.slack() + self.near:
-                if bound < np.inf and taken < 4:
-                    size = min(2 * size, max(size, problem.n // 16))
-                bound = self._refresh(size)
-                fresh, taken = True, 0
-                continue
-            if not self._take(current, best):
+            if problem.progress is not None:
+                problem.tell(f"greedy: {len(self.chosen)} of {problem.k}")
+            if bound == np.inf:
+                bound, fresh = self._refresh(size), True
+                since = len(self.chosen)
+            current = scores.pool()
+            if not fresh and bound > -np.inf:
+                place = int(current.argmax())
+                best = float(current[place])
+                if best > -np.inf:
+                    best = scores.surely(place, best)
+                if best < bound + scores.slack() + self.near:
+                    short += len(self.chosen) - since < 4
+                    if short > 1:
+                        size = min(2 * size, max(size, problem.n // 16))
+                    bound = np.inf
+                    continue
+            if not self._take(current):
                 return
             fresh = False
-            taken += 1
+
+    def _take_first(self) -> None:
+        """Choose the candidate of best score while nothing is chosen: by relevance alone."""
+        scores = self.scores
+        values = self.problem.relevance.values
+        place = int(values.argmax())
+        if self.near and not (isinstance(scores, LogDetScores) and scores.t == 1.0):
+            near = values >= values[place] - self.near
+            if np.count_nonzero(near) > 1:
+                places = near.nonzero()[0]
+                exact = self.problem.relevance.at(places)
+                place = int(places[(exact >= exact.max() - TIE * (1.0 + abs(float(exact.max())))).argmax()])
+        if isinstance(scores, LogDetScores) and scores.t == 1.0:
+            place = 0
+        self.chosen.append(place)
+        scores.choose(place)
+
+    def _take_in_all(self) -> float:
+        """Make every candidate the pool; nothing bounds from outside."""
+        self.scores.load(None)
+        if self.chosen:
+            self._close()
+        return -np.inf
 
     def _refresh(self, size: int) -> float:
         """Make the best-scored candidates the pool, and return the best score bound of the rest."""
@@ -152,44 +155,48 @@ class _Run:
                 asked = size
         if rest > top - self.near:  # more near-ties than the pool holds: they all come in
             ids = np.flatnonzero(bounds >= top - self.near)
-            bounds[ids] = -np.inf
-            rest = float(bounds.max())
+            outside = bounds.copy()
+            outside[ids] = -np.inf
+            rest = float(outside.max())
         scores.load(ids)
-        self._close(taken)
+        scores.base[np.isneginf(bounds[ids])] = -np.inf
         problem.stats["pool_size"] = max(problem.stats.get("pool_size", 0), len(ids))
         return rest
 
-    def _take(self, current: NDArray[np.float64], best: float) -> bool:
+    def _take(self, current: NDArray[np.float64]) -> bool:
         """Choose the best of the pool; False if nothing is left to choose."""
+        scores = self.scores
+        place = int(current.argmax())
+        best = float(current[place])
         if best == -np.inf:
             return False
-        near = np.flatnonzero(current >= best - self.near)
-        ids = self.scores.ids
-        rows = near if ids is None else ids[near]
-        exact = self.scores.exact(rows)
-        top = exact.max()
-        if top == -np.inf:
-            return False
-        position = int(np.flatnonzero(exact >= top - TIE * (1.0 + abs(top)))[0])
-        row = int(rows[position])
+        least = scores.surely(place, best) - self.near
+        current[place] = -np.inf
+        if current.max() >= least:
+            current[place] = best
+            places = (current >= least).nonzero()[0]
+            exact = scores.exact(places if scores.ids is None else scores.ids[places])
+            top = exact.max()
+            if top == -np.inf:
+                current[places] = -np.inf
+                return self._take(current)
+            place = int(places[(exact >= top - TIE * (1.0 + abs(top))).argmax()])
+        row = place if scores.ids is None else int(scores.ids[place])
         self.chosen.append(row)
-        self.gains.append(0.0 if self.scores.first_by_relevance() else float(exact[position]))
         if len(self.chosen) < self.problem.k:
-            self.scores.choose(row)
-            self._close(np.array([row]))
+            scores.choose(row, place)
+            scores.base[place] = -np.inf
+            if self.grouped:
+                self._block()
         return True
 
-    def _close(self, rows: NDArray[np.int64]) -> None:
-        """Take chosen rows, and those they leave no room for, out of the pool."""
-        ids = self.scores.ids
-        base = self.scores.base
-        if len(rows) == 0:
-            return
-        if ids is None:
-            base[rows] = -np.inf
-        else:
-            places = np.searchsorted(ids, rows)
-            places = places[(places < len(ids)) & (ids[np.minimum(places, len(ids) - 1)] == rows)]
-            base[places] = -np.inf
+    def _close(self) -> None:
+        """Take chosen rows, and those they leave no room for, out of a pool of all candidates."""
+        self.scores.base[self.chosen] = -np.inf
         if self.grouped:
-            base[self.problem.constraints.blocked(np.array(self.chosen, np.int64), ids)] = -np.inf
+            self._block()
+
+    def _block(self) -> None:
+        """Take candidates of full groups out of the pool."""
+        chosen = np.array(self.chosen, np.int64)
+        self.scores.base[self.problem.constraints.blocked(chosen, self.scores.ids)] = -np.inf

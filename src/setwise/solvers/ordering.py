@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
+from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective, Terms
+from setwise.objectives.max_marginal import nearest_earlier
 from setwise.objectives.log_det import NOISE
 
 
@@ -15,8 +16,8 @@ def arrange(
     relevance: NDArray[np.float64],
     indices: NDArray[np.int64],
     first: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the order in which greedy selection would take a set's members, and their gains.
+) -> NDArray[np.int64]:
+    """Return the order in which greedy selection would take a set's members.
 
     Parameters
     ----------
@@ -31,22 +32,20 @@ def arrange(
 
     Returns
     -------
-    order : ndarray of shape (k,), int64
+    ndarray of shape (k,), int64
         Positions in the set.
-    gains : ndarray of shape (k,), float64
     """
     k = len(rows)
     t = objective.diversity
     base = (1 - t) * relevance
     order = np.empty(k, np.int64)
-    gains = np.empty(k)
     if isinstance(objective, MaxSum):
         between = objective.distances(rows, rows)
         np.fill_diagonal(between, 0.0)
     elif isinstance(objective, MaxMarginal):
         between = objective.similarities(rows, rows)
     else:
-        return _arrange_log_det(objective, rows, base, indices, first)
+        return _arrange_log_det(objective, rows, base, indices, first)[0]
     by_index = np.argsort(indices, kind="stable")
     summed = np.zeros(k)
     nearest = np.full(k, -np.inf)
@@ -62,13 +61,54 @@ def arrange(
         lead = relevance if step == 0 else score
         place = step if step < first else int(by_index[np.argmax(lead[by_index])])
         order[step] = place
-        gains[step] = score[place]
         open_[place] = -np.inf
         if isinstance(objective, MaxSum):
             summed += between[:, place]
         else:
             np.maximum(nearest, between[:, place], out=nearest)
-    return order, gains
+    return order
+
+
+def evaluate(
+    objective: Objective, rows: NDArray[np.float64], relevance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], Terms]:
+    """Return each member's score when it joined those before it, and the set's terms, in float64.
+
+    Parameters
+    ----------
+    objective : Objective
+    rows : ndarray of shape (k, d)
+        Members in selection order, of unit length under cosine.
+    relevance : ndarray of shape (k,)
+    """
+    k, t = len(rows), objective.diversity
+    gains = (1 - t) * relevance
+    if isinstance(objective, MaxSum):
+        if k > 1 and objective.low_rank:
+            earlier = np.cumsum(rows[:-1], axis=0)
+            gains[1:] += t * (1.0 - np.vecdot(rows[1:], earlier) / np.arange(1, k))
+        elif k > 1:
+            gains[1:] += t * np.tril(objective.distances(rows, rows), -1).sum(axis=1)[1:] / np.arange(1, k)
+        return gains, objective.terms_of_rows(rows, relevance)
+    if isinstance(objective, MaxMarginal):
+        mean, spread = float(relevance.sum()) / k, 0.0
+        if k > 1:
+            nearest = nearest_earlier(objective.similarities(rows, rows))
+            gains[1:] -= t * nearest
+            spread = -float(nearest.sum()) / k
+        return gains, Terms((1 - t) * mean + t * spread, mean, spread)
+    assert isinstance(objective, LogDet)
+    gram = objective.kernel(rows, rows)
+    np.fill_diagonal(gram, 1.0)
+    try:
+        residual = np.square(np.diag(np.linalg.cholesky(gram)))
+    except np.linalg.LinAlgError:
+        residual = np.zeros(k)
+    if float(residual.min()) > NOISE:
+        logarithm = np.log(residual)
+        total, spread = float(relevance.sum()), float(logarithm.sum())
+        return gains + t * logarithm, Terms((1 - t) * total + t * spread, total, spread)
+    return _arrange_log_det(objective, rows, gains, np.arange(k), k)[1], objective.terms_of_rows(rows, relevance)
 
 
 def _arrange_log_det(

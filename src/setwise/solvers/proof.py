@@ -30,11 +30,11 @@ EXACT_NODES = 200_000
 
 @dataclass
 class Proven:
-    """A set, its certificate, and order and gains where the solver made them."""
+    """A set, its certificate, and whether it stands in selection order."""
 
     chosen: NDArray[np.int64]
     certificate: Certificate | None
-    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    ordered: bool = False
 
 
 def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
@@ -51,14 +51,12 @@ def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
     t = problem.objective.diversity
     if problem.k == 1 or t == 0.0 or problem.k == problem.n:
         return _separable(problem, solver, effort)
-    sequence = None
     found: auto.Found | None = None
     if solver == "auto":
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
         chosen = found.chosen
     elif solver == "greedy":
-        picks = greedy.solve(problem)
-        chosen, sequence = picks.indices, (picks.indices, picks.gains)
+        chosen = greedy.solve(problem)
     elif solver == "frank-wolfe":
         chosen = frank_wolfe.solve(problem)
     elif solver == "swap":
@@ -68,8 +66,8 @@ def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
     else:
         chosen = _baseline(problem, solver)
     if not certify:
-        return Proven(chosen, None, sequence)
-    return certified(problem, chosen, sequence, found, effort, improve=solver == "auto")
+        return Proven(chosen, None, solver == "greedy")
+    return certified(problem, chosen, found, effort, solver)
 
 
 def _baseline(problem: Problem, solver: str) -> NDArray[np.int64]:
@@ -91,8 +89,10 @@ def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
     if not effort:
         return Proven(chosen, None)
     value = _value(problem, chosen)
-    best = value if solver not in ("random", "clustering") else _value(
-        problem, _settle_ties(problem, problem.constraints.best(problem.relevance.values))
+    best = (
+        value
+        if solver not in ("random", "clustering")
+        else _value(problem, _settle_ties(problem, problem.constraints.best(problem.relevance.values)))
     )
     return Proven(chosen, certificate_of(value, best, problem.n, True))
 
@@ -126,16 +126,15 @@ def certificate_of(value: float, upper: float, pool_size: int, sufficient: bool)
 def certified(
     problem: Problem,
     chosen: NDArray[np.int64],
-    sequence: tuple[NDArray[np.int64], NDArray[np.float64]] | None,
     found: auto.Found | None,
     effort: Any,
-    *,
-    improve: bool,
+    solver: str,
 ) -> Proven:
     """Bound the best possible value, try to prove optimality, and certify a set.
 
-    With `improve`, a better set that the proof comes across replaces the given one.
+    For the default solver, a better set that the proof comes across replaces the given one.
     """
+    improve = solver == "auto"
     if found is None:
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
     bound = found.bound
@@ -149,11 +148,11 @@ def certified(
     if upper - better > 1e-9 * abs(better):
         candidate, better, upper = prove(problem, bound, candidate, better, effort)
         if improve and better > value:
-            chosen, value, sequence = candidate, better, None
+            chosen, value = candidate, better
     sufficient = found.pool_sufficient
     if not sufficient:
         sufficient = exchange_test(problem, chosen, bound)
-    return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), sequence)
+    return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), solver == "greedy")
 
 
 def bound_of_all(problem: Problem, found: auto.Found, tolerance: float) -> Bound:
@@ -183,7 +182,9 @@ def prove(
     survivors = bound.survivors(value * scale)
     if len(survivors) > SEARCH[effort][0]:
         return chosen, value, upper
-    tree = search(problem, np.union1d(survivors, chosen), chosen, limit=SEARCH[effort][1], tune=SEARCH[effort][2])
+    tree = search(
+        problem, np.union1d(survivors, chosen), chosen, limit=SEARCH[effort][1], tune=SEARCH[effort][2]
+    )
     found = np.union1d(survivors, chosen)[tree.best]
     better = _value(problem, found)
     if better > value + 1e-12 * abs(value):
@@ -191,7 +192,9 @@ def prove(
     return chosen, value, max(min(upper, tree.upper / scale), value)
 
 
-def search(problem: Problem, rows: NDArray[np.int64], best: NDArray[np.int64], *, limit: int, tune: int) -> exact.Tree:
+def search(
+    problem: Problem, rows: NDArray[np.int64], best: NDArray[np.int64], *, limit: int, tune: int
+) -> exact.Tree:
     """Run branch and bound over some candidates; the tree says what it found and what it proved."""
     objective = problem.max_sum()
     exact_rows = problem.vectors.rows(rows, np.float64)

@@ -231,9 +231,7 @@ def _project(point: Vector, total: int, shift: float) -> tuple[Vector, float]:
     return x, shift
 
 
-def _block_pivot(
-    linear: Vector, hessian: Vector, total: int, x: Vector, tolerance: float
-) -> Vector | None:
+def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, tolerance: float) -> Vector | None:
     """Return the exact maximiser, guessing from x which entries are at a bound; None if that fails."""
     m = len(x)
     state = np.zeros(m, np.int8)

@@ -14,67 +14,70 @@ from setwise.solvers.problem import Problem
 from setwise.vectors import Floats
 
 Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+#: Up to this many candidates, all of them are the pool.
+SMALL = 4096
 
 
 class Scores(ABC):
     """Scores of candidates as the next member, given those chosen.
 
-    `base` is the pool's relevance part; entries of candidates that may no longer be chosen are -inf.
-    `ids` are the pool's rows, None for all.
+    Attributes
+    ----------
+    base : ndarray
+        The pool's relevance part; -inf for candidates that may no longer be chosen.
+    ids : ndarray of int64 or None
+        The pool's rows, ascending; None for all candidates.
+    members : list of int
+        The chosen rows.
     """
 
     base: Vector
-    ids: NDArray[np.int64] | None
     rows: Floats
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.vectors = problem.vectors
         self.t = problem.objective.diversity
-        self.members: list[NDArray[np.float64]] = []
-        self.ids = None
+        self.members: list[int] = []
+        self.ids: Rows | None = None
+        self._stack = np.empty((0, problem.vectors.d))
 
-    def load(self, ids: NDArray[np.int64] | None) -> None:
+    def load(self, ids: Rows | None) -> None:
         """Make these candidates the pool."""
         self.ids = ids
-        every = slice(0, self.problem.n)
-        self.rows = self.vectors.rows(every if ids is None else ids, self.row_dtype())
+        self.rows = self.vectors.rows(slice(0, self.problem.n) if ids is None else ids)
         values = self.problem.relevance.values
         self.base = (1 - self.t) * (values if ids is None else values[ids])
         self.start_pool()
 
-    def row_dtype(self) -> np.dtype[np.floating]:
-        """Return the precision that the pool's rows are kept in."""
-        return self.vectors.dtype
-
-    def stack(self) -> NDArray[np.float64]:
+    def stack(self) -> Vector:
         """Return the chosen rows, shape (s, d), float64."""
-        return np.array(self.members)
+        if len(self._stack) < len(self.members):
+            new = self.vectors.rows(np.array(self.members[len(self._stack) :]), np.float64)
+            self._stack = np.concatenate([self._stack, new])
+        return self._stack
 
-    def first_by_relevance(self) -> bool:
-        """Whether the next pick is the first at diversity 1, where scores say nothing: the most relevant."""
-        return not self.members and self.t == 1.0 and not isinstance(self.problem.objective, LogDet)
-
-    def first_pool(self) -> Vector:
-        """Return the pool's scores for the first pick."""
-        if not self.first_by_relevance():
-            return self.base.copy()
-        values = self.problem.relevance.values
-        return np.where(np.isneginf(self.base), -np.inf, values if self.ids is None else values[self.ids])
-
-    def first_exact(self, ids: NDArray[np.int64]) -> Vector:
-        """Return what decides the first pick, in float64."""
-        return (1.0 if self.first_by_relevance() else 1 - self.t) * self.problem.relevance.at(ids)
-
-    def choose(self, row: int) -> None:
-        """Take a candidate into the set."""
-        member = self.vectors.rows(np.array([row]), np.float64)[0]
-        self.members.append(member)
-        self.follow(member)
+    def choose(self, row: int, place: int | None = None) -> None:
+        """Take a candidate into the set; `place` is its position in the loaded pool."""
+        self.members.append(row)
+        self.follow(place)
 
     @abstractmethod
-    def follow(self, member: NDArray[np.float64]) -> None:
-        """Update the pool for a new member (if a pool is loaded)."""
+    def between(self, left: Floats, right: Floats) -> Floats:
+        """Return the objective's pairwise numbers: distances, similarities or the kernel."""
+
+    def column(self, place: int) -> Floats:
+        """Return the pairwise numbers of the pool with one of its members."""
+        if self.vectors.metric == "cosine":
+            return self.rows @ self.rows[place]
+        found: Floats = self.between(self.rows, self.rows[place : place + 1])[:, 0]
+        return found
+
+    @abstractmethod
+    def follow(self, place: int | None) -> None:
+        """Update the state for the newest member, at this place in the pool (None: no pool is loaded)."""
 
     @abstractmethod
     def start_pool(self) -> None:
@@ -82,15 +85,19 @@ class Scores(ABC):
 
     @abstractmethod
     def pool(self) -> Vector:
-        """Return the pool's scores, as exact as the pool's precision."""
+        """Return the pool's scores, as exact as the pool's precision, as a new array."""
 
     @abstractmethod
     def bounds(self) -> Vector:
         """Return an upper bound on the score of every candidate, a new array of shape (n,)."""
 
     @abstractmethod
-    def exact(self, ids: NDArray[np.int64]) -> Vector:
+    def exact(self, ids: Rows) -> Vector:
         """Return the scores of some candidates in float64, from scratch."""
+
+    def surely(self, place: int, best: float) -> float:
+        """Return what the pool's best is at least worth, rounding allowed for."""
+        return best
 
     def slack(self) -> float:
         """Return by how much a bound may have risen since `bounds`: 0 where scores only fall."""
@@ -100,13 +107,28 @@ class Scores(ABC):
         """Whether `bounds` gives the present scores (to rounding) rather than older bounds."""
         return True
 
-    def tighten(self, ids: NDArray[np.int64]) -> float:
+    def tighten(self, ids: Rows) -> float:
         """Bring the bounds of some candidates up to date and return the largest of their scores."""
         raise NotImplementedError
 
     def renew(self) -> None:
         """Bring the bounds of all candidates up to date."""
         raise NotImplementedError
+
+    def first_by_relevance(self) -> bool:
+        """Whether the next pick is the first at diversity 1, where scores say nothing: the most relevant."""
+        return self.t == 1.0 and not self.members
+
+    def first_pool(self) -> Vector:
+        """Return the pool's scores for the first pick."""
+        if not self.first_by_relevance():
+            return self.base.copy()
+        values = self.problem.relevance.values
+        return np.where(np.isneginf(self.base), -np.inf, values if self.ids is None else values[self.ids])
+
+    def first_exact(self, ids: Rows) -> Vector:
+        """Return what decides the first pick, in float64."""
+        return (1.0 if self.first_by_relevance() else 1 - self.t) * self.problem.relevance.at(ids)
 
 
 class MaxSumScores(Scores):
@@ -115,47 +137,58 @@ class MaxSumScores(Scores):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self.objective: MaxSum = problem.max_sum()
-        self.total = np.zeros(self.vectors.d)
+        self.total = np.zeros(self.vectors.d)  # sum of the members, to the pool's precision
         self.sums: Vector | None = None  # summed distances of all candidates to the first `seen` members
         self.seen = 0
         self.centre = np.zeros(self.vectors.d)
         self.least_mean = 0.0
-        self.summed: Vector | None = None
+        self.summed = np.empty(0)
 
-    def follow(self, member: NDArray[np.float64]) -> None:
-        self.total = self.total + member
-        if self.summed is not None:
-            self.summed += self.objective.distances(self.rows, member[None].astype(self.rows.dtype))[:, 0]
+    def between(self, left: Floats, right: Floats) -> Floats:
+        return self.objective.distances(left, right)
+
+    def follow(self, place: int | None) -> None:
+        if place is None:
+            self.total += self.stack()[-1]
+        else:
+            self.total += self.rows[place]
+            if self.vectors.metric == "cosine":
+                self.summed += 1.0
+                self.summed -= self.objective.similarity(self.column(place))
+            else:
+                self.summed += self.column(place)
 
     def start_pool(self) -> None:
         if not self.members:
             self.summed = np.zeros(len(self.rows))
         elif self.objective.low_rank:
-            self.summed = len(self.members) - (self.rows @ self.total.astype(self.rows.dtype)).astype(np.float64)
+            self.summed = len(self.members) - (self.rows @ self.total.astype(self.rows.dtype)).astype(
+                np.float64
+            )
         else:
             members = self.stack().astype(self.rows.dtype)
             self.summed = self.objective.distances(self.rows, members).sum(axis=1, dtype=np.float64)
 
     def pool(self) -> Vector:
-        assert self.summed is not None
         if not self.members:
             return self.first_pool()
-        return self.base + (self.t / len(self.members)) * self.summed
+        scores: Vector = self.summed * (self.t / len(self.members))
+        scores += self.base
+        return scores
 
     def bounds(self) -> Vector:
         """Return the present scores of all: one pass."""
         if self.first_by_relevance():
             return self.problem.relevance.values.copy()
-        scores = (1 - self.t) * self.problem.relevance.values
+        scores: Vector = (1 - self.t) * self.problem.relevance.values
         count = len(self.members)
-        if not count:
-            return scores
-        if self.t == 0.0:
+        if not count or self.t == 0.0:
             return scores
         self.problem.count("passes")
         if self.objective.low_rank:
             self.centre = self.total / count
-            scores += self.t * (1.0 - self.vectors.scan(self.centre).astype(np.float64))
+            scores += self.t
+            scores -= self.t * self.vectors.scan(self.centre)
         else:
             if self.sums is None:
                 self.sums = np.zeros(self.problem.n)
@@ -166,7 +199,7 @@ class MaxSumScores(Scores):
         self.seen = count
         return scores
 
-    def _add_sums(self, sums: Vector, members: NDArray[np.float64]) -> None:
+    def _add_sums(self, sums: Vector, members: Vector) -> None:
         """Add every candidate's distances to some members."""
         if len(members) == 0:
             return
@@ -188,7 +221,7 @@ class MaxSumScores(Scores):
         """Return how far any mean distance may have risen since the last pass, times t."""
         count = len(self.members)
         if self.seen == 0:
-            return np.inf if count else 0.0
+            return np.inf if count and self.t > 0 else 0.0
         if self.objective.low_rank:
             moved = self.total / count - self.centre
             return self.t * float(np.sqrt(moved @ moved))
@@ -203,50 +236,25 @@ class MaxSumScores(Scores):
         across = self.objective.distances(members[self.seen :], members[: self.seen]).mean(axis=1)
         return self.t * float(across.sum()) / count
 
-    def exact(self, ids: NDArray[np.int64]) -> Vector:
+    def exact(self, ids: Rows) -> Vector:
         if not self.members:
             return self.first_exact(ids)
         scores = (1 - self.t) * self.problem.relevance.at(ids)
-        if self.members:
-            rows = self.vectors.rows(ids, np.float64)
-            count = len(self.members)
-            if self.objective.low_rank:
-                scores += self.t * (1.0 - np.vecdot(rows, self.total) / count)
-            else:
-                scores += self.t * _each(self.objective.distances, rows, self.stack(), self.vectors.metric).mean(axis=1)
+        rows = self.vectors.rows(ids, np.float64)
+        if self.objective.low_rank:
+            scores += self.t * (1.0 - np.vecdot(rows, self.stack().sum(axis=0)) / len(self.members))
+        else:
+            scores += self.t * _each(self.between, rows, self.stack(), self.vectors.metric).mean(axis=1)
         return scores
 
 
-class MaxMarginalScores(Scores):
-    """(1 - t) r - t · largest similarity to the chosen. Only falls, so old scores are bounds."""
+class FallingScores(Scores):
+    """Scores that only fall as the set grows (once it is not empty), so that old ones are bounds."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        assert isinstance(problem.objective, MaxMarginal)
-        self.objective = problem.objective
-        self.nearest: NDArray[np.floating] | None = None
         self.known: Vector | None = None
         self.seen = 0
-
-    def follow(self, member: NDArray[np.float64]) -> None:
-        if self.nearest is not None:
-            found = self.objective.similarities(self.rows, member[None].astype(self.rows.dtype))[:, 0]
-            np.maximum(self.nearest, found, out=self.nearest)
-
-    def start_pool(self) -> None:
-        if self.members:
-            members = self.stack().astype(self.rows.dtype)
-            self.nearest = self.objective.similarities(self.rows, members).max(axis=1)
-        else:
-            self.nearest = np.full(len(self.rows), -np.inf, self.rows.dtype)
-
-    def pool(self) -> Vector:
-        assert self.nearest is not None
-        if not self.members:
-            return self.first_pool()
-        if self.t == 0.0:
-            return self.base.copy()
-        return self.base - self.t * self.nearest
 
     def bounds(self) -> Vector:
         if self.first_by_relevance():
@@ -267,14 +275,53 @@ class MaxMarginalScores(Scores):
     def is_current(self) -> bool:
         return self.seen == len(self.members) or self.t == 0.0
 
-    def tighten(self, ids: NDArray[np.int64]) -> float:
+    def tighten(self, ids: Rows) -> float:
         assert self.known is not None
-        rows = self.vectors.rows(ids)
-        similar = self.objective.similarities(rows, self.stack().astype(rows.dtype)).max(axis=1)
-        score = (1 - self.t) * self.problem.relevance.values[ids] - self.t * similar
+        score = self.score_rows(ids)
         open_ = np.isfinite(self.known[ids])
         self.known[ids] = np.minimum(self.known[ids], score)
         return float(score[open_].max()) if open_.any() else -np.inf
+
+    @abstractmethod
+    def score_rows(self, ids: Rows) -> Vector:
+        """Return the scores of some candidates, exact to the working precision."""
+
+
+class MaxMarginalScores(FallingScores):
+    """(1 - t) r - t · largest similarity to the chosen."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        assert isinstance(problem.objective, MaxMarginal)
+        self.objective = problem.objective
+        self.nearest: Floats = np.empty(0)
+
+    def between(self, left: Floats, right: Floats) -> Floats:
+        return self.objective.similarities(left, right)
+
+    def follow(self, place: int | None) -> None:
+        if place is not None:
+            np.maximum(self.nearest, self.column(place), out=self.nearest)
+
+    def start_pool(self) -> None:
+        if self.members:
+            members = self.stack().astype(self.rows.dtype)
+            self.nearest = self.objective.similarities(self.rows, members).max(axis=1)
+        else:
+            self.nearest = np.full(len(self.rows), -np.inf, self.rows.dtype)
+
+    def pool(self) -> Vector:
+        if not self.members:
+            return self.first_pool()
+        if self.t == 0.0:
+            return self.base.copy()
+        scores: Vector = self.nearest * -self.t
+        return scores + self.base
+
+    def score_rows(self, ids: Rows) -> Vector:
+        rows = self.vectors.rows(ids)
+        similar = self.objective.similarities(rows, self.stack().astype(rows.dtype)).max(axis=1)
+        return np.asarray((1 - self.t) * self.problem.relevance.values[ids] - self.t * similar)
 
     def renew(self) -> None:
         assert self.known is not None
@@ -301,21 +348,20 @@ class MaxMarginalScores(Scores):
             self.vectors.map_blocks(measure)
         self.seen = len(self.members)
 
-    def exact(self, ids: NDArray[np.int64]) -> Vector:
+    def exact(self, ids: Rows) -> Vector:
         if not self.members:
             return self.first_exact(ids)
         scores = (1 - self.t) * self.problem.relevance.at(ids)
-        if self.members:
-            rows = self.vectors.rows(ids, np.float64)
-            scores -= self.t * _each(self.objective.similarities, rows, self.stack(), self.vectors.metric).max(axis=1)
+        rows = self.vectors.rows(ids, np.float64)
+        scores -= self.t * _each(self.between, rows, self.stack(), self.vectors.metric).max(axis=1)
         return scores
 
 
-class LogDetScores(Scores):
-    """(1 - t) r + t · log of the residual d². Only falls, so old scores are bounds.
+class LogDetScores(FallingScores):
+    """(1 - t) r + t · log of the residual d².
 
-    Under cosine d² is what an orthonormal basis of the chosen rows leaves of a candidate; else it comes
-    from the kernel's Cholesky factor, kept up row by row.
+    A small pool's d² comes from its kernel's Cholesky columns; a large one's, under cosine, from an
+    orthonormal basis of the chosen rows. Rounding in single precision is allowed for.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -324,132 +370,130 @@ class LogDetScores(Scores):
         self.objective = problem.objective
         self.objective.fit(problem.vectors)
         self.linear = problem.objective.metric == "cosine"
-        self.basis: list[NDArray[np.float64]] = []
-        self.factor = np.zeros((0, 0))
-        self.residual: Vector | None = None
-        self.columns: list[Vector] = []
-        self.known: Vector | None = None
-        self.seen = 0
+        self.basis = np.zeros((problem.k, problem.vectors.d))
+        self.spanned = 0
+        self.by_basis = False
+        self.noise = 0.0
+        self.residual = np.empty(0)
+        self.columns = np.empty((0, 0))
 
-    def row_dtype(self) -> np.dtype[np.floating]:
-        return np.dtype(np.float64)
+    def first_by_relevance(self) -> bool:
+        return False
 
-    def follow(self, member: NDArray[np.float64]) -> None:
-        if self.linear:
-            rest = member.copy()
-            for _ in range(2):  # twice is enough (Giraud et al. 2005)
-                for direction in self.basis:
-                    rest -= (direction @ rest) * direction
-            length = float(np.sqrt(rest @ rest))
-            direction = rest / length if length * length > NOISE * 1e-3 else np.zeros_like(rest)
-            self.basis.append(direction)
-            if self.residual is not None:
-                along = self.rows @ direction
-                self.residual -= along * along
+    def between(self, left: Floats, right: Floats) -> Floats:
+        return self.objective.kernel(left, right)
+
+    def follow(self, place: int | None) -> None:
+        if place is None:
             return
-        before = self.stack()[:-1]
-        size = len(before)
-        cross = self.objective.kernel(before, member[None])[:, 0] if size else np.zeros(0)
-        row = _forward(self.factor, cross)
-        corner = np.sqrt(max(1.0 - float(row @ row), 1e-15))
-        grown = np.zeros((size + 1, size + 1))
-        grown[:size, :size] = self.factor
-        grown[size, :size] = row
-        grown[size, size] = corner
-        self.factor = grown
-        if self.residual is not None:
-            fresh = self.objective.kernel(self.rows, member[None])[:, 0]
-            for column, entry in zip(self.columns, row, strict=True):
-                fresh -= entry * column
-            fresh /= corner
-            self.columns.append(fresh)
-            self.residual -= fresh * fresh
+        step = len(self.members) - 1
+        if self.by_basis:
+            along = self.rows @ self._span()[step].astype(self.rows.dtype)
+        else:
+            left = float(self.residual[place])
+            if left <= NOISE * 1e-3:
+                return
+            along = self.columns[step]
+            np.subtract(self.column(place), self.columns[:step, place] @ self.columns[:step], out=along)
+            along *= 1.0 / left**0.5
+        self.residual -= along * along
 
-    def _residuals(self, rows: Floats) -> tuple[Vector, list[Vector]]:
-        """Return d² of some rows from scratch (and, off the linear kernel, the Cholesky columns)."""
-        if not self.members:
-            return np.ones(len(rows)), []
+    def _span(self) -> Vector:
+        """Return an orthonormal basis of the members (zero rows where one adds nothing)."""
+        members = self.stack()
+        for place in range(self.spanned, len(members)):
+            rest, before = members[place], self.basis[:place]
+            for _ in range(2):  # twice is enough (Giraud et al. 2005)
+                rest = rest - (before @ rest) @ before
+            length = float(np.sqrt(rest @ rest))
+            if length * length > NOISE * 1e-3:
+                self.basis[place] = rest / length
+        self.spanned = len(members)
+        return self.basis
+
+    def _columns(self, rows: Floats) -> Floats:
+        """Return the Cholesky columns of some rows against the members, shape (m, s)."""
+        count = len(self.members)
         if self.linear:
-            along = rows @ np.array(self.basis).T.astype(rows.dtype)
-            return 1.0 - np.vecdot(along, along).astype(np.float64), []
-        solved = _forward(self.factor, self.objective.kernel(self.stack(), rows))
-        return 1.0 - np.einsum("ij,ij->j", solved, solved), list(solved)
+            return np.asarray(rows @ self._span()[:count].T.astype(rows.dtype))
+        from scipy.linalg import solve_triangular
+
+        members = self.stack()
+        gram = self.objective.kernel(members, members)
+        np.fill_diagonal(gram, 1.0 + 1e-12)
+        factor = np.linalg.cholesky(gram)
+        found = solve_triangular(factor, self.objective.kernel(members, rows), lower=True, check_finite=False)
+        return np.asarray(found.T)
+
+    def _residuals(self, rows: Floats) -> Vector:
+        """Return d² of some rows from scratch."""
+        if not self.members:
+            return np.ones(len(rows))
+        along = self._columns(rows)
+        return np.asarray(1.0 - np.vecdot(along, along).astype(np.float64))
 
     def start_pool(self) -> None:
-        self.residual, self.columns = self._residuals(self.rows)
+        size, count = len(self.rows), len(self.members)
+        self.by_basis = self.linear and size > SMALL
+        single = self.linear and self.rows.dtype == np.float32
+        self.noise = (3e-6 if self.by_basis else 1e-5) if single else 0.0
+        self.residual = np.ones(size)
+        if not self.by_basis:
+            self.columns = np.zeros((self.problem.k, size))
+            if count:
+                self.columns[:count] = self._columns(self.rows).T
+                self.residual -= np.square(self.columns[:count]).sum(axis=0)
+        elif count:
+            self.residual = self._residuals(self.rows)
 
-    def _score(self, base: Vector, residual: Vector, floor: float) -> Vector:
+    def surely(self, place: int, best: float) -> float:
+        """Return the best's score with rounding allowed for downwards; `pool` allows for it upwards."""
+        if self.noise == 0.0 or self.t == 0.0 or not self.members:
+            return best
+        least = float(self.residual[place]) - self.noise
+        return float(self.base[place]) + self.t * float(np.log(least)) if least > NOISE else -np.inf
+
+    def _score(self, base: Vector, residual: Vector) -> Vector:
         """Return base + t log d², -inf where d² is noise."""
         if self.t == 0.0 or not self.members:
             return np.array(base)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = base + self.t * np.log(np.where(residual > floor, residual, 0.0))
-        return np.asarray(found)
+        if float(residual.min()) > NOISE:
+            return np.asarray(base + self.t * np.log(residual))
+        with np.errstate(divide="ignore"):
+            return np.asarray(base + self.t * np.log(np.where(residual > NOISE, residual, 0.0)))
 
     def pool(self) -> Vector:
-        assert self.residual is not None
-        return self._score(self.base, self.residual, NOISE)
+        return self._score(self.base, self.residual + self.noise if self.noise else self.residual)
 
-    def bounds(self) -> Vector:
-        if self.known is None or self._first_look():
-            self.known = (1 - self.t) * self.problem.relevance.values
-            if self._first_look():
-                self.renew()
-        return self.known.copy()
-
-    def _first_look(self) -> bool:
-        """Whether bounds predate every member: they then bound nothing where similarities are negative."""
-        return self.seen == 0 and bool(self.members) and self.t > 0.0
-
-    def slack(self) -> float:
-        return np.inf if self._first_look() else 0.0
-
-    def is_current(self) -> bool:
-        return self.seen == len(self.members) or self.t == 0.0
-
-    def tighten(self, ids: NDArray[np.int64]) -> float:
-        assert self.known is not None
-        residual, _ = self._residuals(self.vectors.rows(ids, np.float64))
-        score = self._score((1 - self.t) * self.problem.relevance.values[ids], residual, NOISE)
-        open_ = np.isfinite(self.known[ids])
-        self.known[ids] = np.minimum(self.known[ids], score)
-        return float(score[open_].max()) if open_.any() else -np.inf
+    def score_rows(self, ids: Rows) -> Vector:
+        residual = self._residuals(self.vectors.rows(ids, np.float64))
+        return self._score((1 - self.t) * self.problem.relevance.values[ids], residual)
 
     def renew(self) -> None:
         assert self.known is not None
         known, base = self.known, (1 - self.t) * self.problem.relevance.values
+        allowed = 3e-6 if self.vectors.dtype == np.float32 else 0.0
         self.problem.count("passes")
-
-        def measure(start: int, stop: int, block: Floats) -> None:
-            residual, _ = self._residuals(block)
-            # Single precision sees d² to about this much: a bound has to allow for it.
-            score = self._score(base[start:stop], residual + 2e-6, NOISE)
-            np.minimum(known[start:stop], score, out=known[start:stop])
-
+        if self.linear:
+            self._span()
         if self.linear and len(self.members) == 1:
             along = self.vectors.scan(self.basis[0]).astype(np.float64)
-            np.minimum(known, self._score(base, 1.0 - along * along + 2e-6, NOISE), out=known)
+            np.minimum(known, self._score(base, 1.0 - along * along + allowed), out=known)
         else:
+
+            def measure(start: int, stop: int, block: Floats) -> None:
+                score = self._score(base[start:stop], self._residuals(block) + allowed)
+                np.minimum(known[start:stop], score, out=known[start:stop])
+
             self.vectors.map_blocks(measure)
         self.seen = len(self.members)
 
-    def exact(self, ids: NDArray[np.int64]) -> Vector:
-        residual, _ = self._residuals(self.vectors.rows(ids, np.float64))
-        return self._score((1 - self.t) * self.problem.relevance.at(ids), residual, NOISE)
+    def exact(self, ids: Rows) -> Vector:
+        residual = self._residuals(self.vectors.rows(ids, np.float64))
+        return self._score((1 - self.t) * self.problem.relevance.at(ids), residual)
 
 
-def _forward(factor: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve L y = right for a lower triangular L."""
-    if len(factor) == 0:
-        return right
-    from scipy.linalg import solve_triangular
-
-    return np.asarray(solve_triangular(factor, right, lower=True, check_finite=False))
-
-
-def _each(
-    measure: Callable[[Floats, Floats], Floats], rows: NDArray[np.float64], members: NDArray[np.float64], metric: str
-) -> NDArray[np.float64]:
+def _each(measure: Callable[[Floats, Floats], Floats], rows: Vector, members: Vector, metric: str) -> Vector:
     """Return pairwise numbers row by row, so that equal rows get equal numbers wherever they stand.
 
     Under euclidean `measure` gets differences of rows, where nothing cancels, and the origin.

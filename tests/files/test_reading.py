@@ -1,0 +1,278 @@
+"""Tables in: every format gives the same columns, and every damage one clear line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+
+from setwise.files import column_types, read_array, read_table
+
+ROWS = [
+    {"id": 7, "text": 'one, "quoted"\nand broken', "score": 0.5, "vector": [1.0, 0.0]},
+    {"id": 8, "text": "zwei – ünï", "score": -1.0, "vector": [0.0, 1.0]},
+    {"id": 9, "text": "", "score": 3.0, "vector": [0.6, 0.8]},
+]
+COLUMNS = ["id", "text", "score", "vector"]
+
+
+def write(path, rows=ROWS):
+    """Write the rows in the format that the name asks for, by other code than the one tested."""
+    table = pa.Table.from_pylist(rows)
+    name = path.name
+    if name.endswith(".parquet"):
+        pq.write_table(table, path)
+    elif name.endswith(".feather"):
+        pyarrow.feather.write_feather(table, path)
+    elif name.endswith("stream.arrow"):
+        with pa.ipc.new_stream(path, table.schema) as sink:
+            sink.write_table(table)
+    elif name.endswith(".arrow"):
+        with pa.ipc.new_file(path, table.schema) as sink:
+            sink.write_table(table)
+    elif name.endswith(".csv"):
+        lines = ["id,text,score,vector"]
+        for row in rows:
+            text = row["text"].replace('"', '""')
+            lines.append(f'{row["id"]},"{text}",{row["score"]},"{json.dumps(row["vector"])}"')
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        data = "\n".join(json.dumps(row) for row in rows).encode()
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+FORMATS = ["a.parquet", "a.feather", "a.arrow", "stream.arrow", "a.jsonl", "a.jsonl.gz", "a.JSONL", "a.csv"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_columns(tmp_path, name):
+    path = write(tmp_path / name)
+    assert list(column_types(path)) == COLUMNS
+    assert column_types(path)["text"] == "string"
+    table = read_table(path, COLUMNS)
+    assert len(table) == 3
+    assert table.texts("text") == [row["text"] for row in ROWS]
+    assert [str(label) for label in table.labels("id", "id")] == ["7", "8", "9"]
+    np.testing.assert_allclose(table.numbers("score", "relevance"), [0.5, -1.0, 3.0])
+    np.testing.assert_allclose(table.vectors("vector"), [[1, 0], [0, 1], [0.6, 0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_only_the_columns_asked_for_are_read(tmp_path, name):
+    assert list(read_table(write(tmp_path / name), ["score", "id"]).columns) == ["score", "id"]
+
+
+def test_csv_keeps_ids_as_they_are_written(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n007,bond\n2020-01-01,a date\n")
+    assert read_table(path, ["id"]).labels("id", "id") == ["007", "2020-01-01"]
+
+
+def test_json_dates_stay_strings(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "2020-01-01"}\n')
+    assert read_table(path, ["text"]).texts("text") == ["2020-01-01"]
+
+
+def test_null_texts_read_as_empty(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": null}\n{"other": 1}\n{"text": "x"}\n')
+    assert read_table(path, ["text"]).texts("text") == ["", "", "x"]
+    pq.write_table(pa.table({"text": pa.array([None, "x"], pa.string())}), tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet", ["text"]).texts("text") == ["", "x"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32(), 2), pa.list_(pa.float64()), pa.large_list(pa.float16())]
+)
+def test_arrow_vectors_of_every_list_type(tmp_path, kind):
+    values = np.array([[1, 2], [3, 4]], np.float16 if "half" in str(kind) else np.float64)
+    column = pa.array(list(values), kind)
+    pq.write_table(pa.table({"v": pa.chunked_array([column, column])}), tmp_path / "a.parquet")
+    np.testing.assert_array_equal(
+        read_table(tmp_path / "a.parquet", ["v"]).vectors("v"), [[1, 2], [3, 4]] * 2
+    )
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def refused(path, columns=("text",), error=ValueError):
+    def read():
+        column_types(path, "corpus")
+        read_table(path, columns, "corpus")
+
+    with pytest.raises(error) as caught:
+        read()
+    message = str(caught.value)
+    assert message.startswith("corpus: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path):
+    write(tmp_path / "perspectives.jsonl")
+    message = refused(tmp_path / "perspectves.jsonl", error=FileNotFoundError)
+    assert "did you mean 'perspectives.jsonl'?" in message
+
+
+def test_an_unknown_ending_names_the_known_ones(tmp_path):
+    (tmp_path / "a.xlsx").write_text("x")
+    assert ".parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv" in refused(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_file(tmp_path, name):
+    (tmp_path / name).touch()
+    assert refused(tmp_path / name) == f"corpus: {name} is empty"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow", "stream.arrow", "a.feather"])
+def test_a_table_without_rows(tmp_path, name):
+    path = tmp_path / name
+    if name == "a.csv":
+        path.write_text("id,text\n")
+    else:
+        table = pa.table({"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())})
+        if name == "a.parquet":
+            pq.write_table(table, path)
+        elif name == "a.feather":
+            pyarrow.feather.write_feather(table, path)
+        else:
+            opened = pa.ipc.new_stream if name.startswith("stream") else pa.ipc.new_file
+            with opened(path, table.schema) as sink:
+                sink.write_table(table)
+    assert refused(path) == f"corpus: {name} has no rows"
+
+
+@pytest.mark.parametrize("name", ["blank.jsonl", "blank.jsonl.gz"])
+def test_jsonl_of_blank_lines(tmp_path, name):
+    data = b"\n \n"
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert refused(tmp_path / name) == f"corpus: {name} has no rows"
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow", "stream.arrow", "a.jsonl.gz"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_file(tmp_path, name, share):
+    rows = [{**ROWS[0], "id": number, "text": f"text {number * 7919 % 1000}"} for number in range(3000)]
+    path = write(tmp_path / name, rows)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    assert "truncated or damaged" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow", "a.jsonl", "a.jsonl.gz", "a.csv"])
+def test_bytes_that_are_something_else(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(range(256)) * 20)
+    refused(tmp_path / name)
+
+
+def test_jsonl_errors_name_the_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n\n{"text": "b"}\n{"text": "c"')
+    assert refused(path).startswith("corpus: a.jsonl, line 4 is not JSON")
+    path.write_text('{"text": "a"}\n[1, 2]\n')
+    assert refused(path) == "corpus: a.jsonl, line 2 is not a JSON object but list"
+    path.write_bytes(b'{"text": "a"}\n{"text": "\xff\xfe"}\n')
+    assert refused(path).startswith("corpus: a.jsonl, line 2 is not UTF-8")
+
+
+def test_a_csv_row_with_too_many_cells(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n1,a\n2,b,c\n")
+    assert "Expected 2 columns, got 3" in refused(path)
+
+
+def test_a_csv_that_is_not_utf8(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,text\n1,caf\xe9\n")
+    refused(path)
+
+
+def test_a_column_that_stands_there_twice(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,text\n1,a\n")
+    assert "'text' stands there more than once" in refused(path)
+
+
+def wrong(tmp_path, rows, reading, error=TypeError):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    with pytest.raises(error) as caught:
+        reading(read_table(path, rows[0]))
+    return str(caught.value)
+
+
+def test_rows_of_the_wrong_type_are_named(tmp_path):
+    message = wrong(tmp_path, [{"text": "a"}, {"text": 5}], lambda table: table.texts("text"))
+    assert message == "text: a.jsonl, line 2 has 5 (int) in 'text', expected a string"
+    message = wrong(tmp_path, [{"id": "a"}, {"id": 0.5}], lambda table: table.labels("id", "id"))
+    assert message == "id: a.jsonl, line 2 has 0.5 (float) in 'id', expected a string or an integer"
+    message = wrong(tmp_path, [{"id": "a"}, {}], lambda table: table.labels("id", "id"))
+    assert message == "id: a.jsonl, line 2 has nothing in 'id', expected a string or an integer"
+    message = wrong(tmp_path, [{"r": 1}, {"r": "2"}], lambda table: table.numbers("r", "relevance"))
+    assert message == "relevance: a.jsonl, line 2 has '2' (str) in 'r', expected a number"
+    message = wrong(tmp_path, [{"r": 1}, {"r": True}], lambda table: table.numbers("r", "relevance"))
+    assert "line 2 has True (bool)" in message
+
+
+def test_rows_are_named_from_zero_where_they_are_no_lines(tmp_path):
+    pq.write_table(pa.table({"r": ["x", "y"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        TypeError, match=r"relevance: a.parquet, row 0 has 'x' \(str\) in 'r', expected a number"
+    ):
+        read_table(tmp_path / "a.parquet", ["r"]).numbers("r", "relevance")
+    (tmp_path / "a.csv").write_text("r\n1\n1e3\nabc\n")
+    with pytest.raises(TypeError, match=r"relevance: a.csv, row 2 has 'abc'"):
+        read_table(tmp_path / "a.csv", ["r"]).numbers("r", "relevance")
+
+
+def test_ragged_and_broken_vectors(tmp_path):
+    rows = [{"v": [1, 2]}, {"v": [1, 2, 3]}]
+    message = wrong(tmp_path, rows, lambda table: table.vectors("v"), ValueError)
+    assert message == "vectors: a.jsonl, line 2 has 3 numbers where line 1 has 2; all need the same"
+    message = wrong(tmp_path, [{"v": [1, 2]}, {"v": "x"}], lambda table: table.vectors("v"))
+    assert message == "vectors: a.jsonl, line 2 has 'x' (str) in 'v', expected a list of numbers"
+    message = wrong(tmp_path, [{"v": [1, 2]}, {"v": [1, "x"]}], lambda table: table.vectors("v"))
+    assert message == "vectors: a.jsonl, line 2 has an entry in 'v' that is no number"
+    message = wrong(tmp_path, [{"v": [1, 2]}, {"v": [1, None]}], lambda table: table.vectors("v"))
+    assert "line 2 has an entry in 'v' that is no number" in message
+    message = wrong(tmp_path, [{"v": ["1", "2"]}, {"v": ["1", "2"]}], lambda table: table.vectors("v"))
+    assert "line 1 has an entry in 'v' that is no number" in message
+    pq.write_table(pa.table({"v": pa.array([[1.0, 2.0], [1.0]])}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"vectors: column 'v' of a.parquet: row 1 has 1"):
+        read_table(tmp_path / "a.parquet", ["v"]).vectors("v")
+    (tmp_path / "a.csv").write_text('v\n"[1, 2]"\nabc\n')
+    with pytest.raises(TypeError, match="row 1 has 'abc'"):
+        read_table(tmp_path / "a.csv", ["v"]).vectors("v")
+
+
+def test_half_a_surrogate_pair_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "ok \\ud83d\\ude00"}\n{"text": "half \\ud83d"}\n')
+    with pytest.raises(ValueError, match="line 2 holds half of a surrogate pair"):
+        read_table(tmp_path / "a.jsonl", ["text"]).texts("text")
+
+
+def test_arrays_are_memory_mapped_and_never_unpickled(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
+    array = read_array(tmp_path / "a.npy", "vectors")
+    assert isinstance(array, np.memmap)
+    np.testing.assert_array_equal(array, np.arange(6.0).reshape(3, 2))
+    np.save(tmp_path / "b.npy", np.array([{}], object), allow_pickle=True)
+    data = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "c.npy").write_bytes(data[:-8])
+    (tmp_path / "d.npy").write_bytes(b"hello")
+    (tmp_path / "e.npy").touch()
+    for name in "bcde":
+        with pytest.raises(
+            ValueError, match=rf"vectors: {name}.npy is truncated, or no .npy file of numbers"
+        ):
+            read_array(tmp_path / f"{name}.npy", "vectors")
+    with pytest.raises(FileNotFoundError, match="vectors: no file or folder"):
+        read_array(tmp_path / "z.npy", "vectors")
