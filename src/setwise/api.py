@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, relevance as relevances, solvers, threads as threading
+from setwise import checks, solvers
+from setwise import relevance as relevances
+from setwise import threads as threading
 from setwise.constraints import Constraints
-from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective, make
+from setwise.objectives import MaxSum, Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
 from setwise.solvers.problem import Problem
@@ -161,10 +163,9 @@ def prepare(
     given = None if relevance is None else relevances.as_relevance(relevance, n)
     constraints = Constraints(n, size, include, groups, max_per_group)
     checked = Vectors(data, objective.metric, query=probe, workers=workers)
+    values = np.zeros(n) if given is None else given
     if checked.similarity is not None:
         values = checked.similarity
-    else:
-        values = np.zeros(n) if given is None else given
     known = Relevance(values, checked, probe, relevance_scale)
     if given is not None and 0 < objective.diversity < 1 and objective.metric == "cosine":
         relevances.warn_if_wide(known.values, stacklevel + 1)

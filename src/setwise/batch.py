@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import api, checks, relevance as relevances, solvers, threads as threading
+from setwise import api, checks, solvers
+from setwise import relevance as relevances
+from setwise import threads as threading
 from setwise.constraints import Constraints
+from setwise.containers import to_numpy
 from setwise.objectives import Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
 from setwise.solvers import batched
 from setwise.solvers.problem import Problem
-from setwise.vectors import Vectors, _to_numpy, as_matrix, as_query
+from setwise.vectors import Vectors, as_matrix, as_query
 
 #: Pools up to this size are solved in batches.
 SMALL = 2048
@@ -96,11 +99,13 @@ def select_many(
         raise ValueError("relevance: pass relevance or queries, not both")
     workers = threading.count(threads)
     work = _Work(goal, size, solver, relevance_scale, certify, seed, workers, max_per_group)
-    stacked = vectors if isinstance(vectors, np.ndarray) else _to_numpy(vectors, "vectors")
+    stacked = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
     with threading.one_blas_thread():
         if stacked.ndim == 3:
             if offsets is not None:
-                raise ValueError("offsets: not with vectors of shape (m, n, d), whose pools are already apart")
+                raise ValueError(
+                    "offsets: not with vectors of shape (m, n, d), whose pools are already apart"
+                )
             count, n, d = stacked.shape
             if count == 0 or n == 0:
                 raise ValueError("vectors: empty, there is nothing to select from")
@@ -121,7 +126,14 @@ class _Work:
     """The settings that all selections of a call share, and the three shapes of work."""
 
     def __init__(
-        self, objective: Objective, k: int, solver: str, scale: str, certify: Any, seed: int, workers: int,
+        self,
+        objective: Objective,
+        k: int,
+        solver: str,
+        scale: str,
+        certify: Any,
+        seed: int,
+        workers: int,
         max_per_group: int | None,
     ) -> None:
         self.objective, self.k, self.solver, self.scale = objective, k, solver, scale
@@ -141,7 +153,7 @@ class _Work:
             probes = _probes(queries, d, self.objective.metric)
             count = len(probes)
         else:
-            scores = np.atleast_2d(_to_numpy(relevance, "relevance"))
+            scores = np.atleast_2d(to_numpy(relevance, "relevance"))
             count = len(scores)
             if scores.ndim != 2 or scores.shape[1] != n:
                 raise ValueError(f"relevance: expected shape (m, {n}), got {scores.shape}")
@@ -154,13 +166,12 @@ class _Work:
         found: list[Selection] = []
         for start in range(0, count, QUERIES):
             stop = min(count, start + QUERIES)
-            if queries is not None:
-                block = _similarities(vectors, probes[start:stop])
+            near = None if queries is None else _similarities(vectors, probes[start:stop])
 
-            def one(position: int, start: int = start) -> Selection:
+            def one(position: int, start: int = start, near: NDArray[np.float64] | None = near) -> Selection:
                 began = time.perf_counter()
-                if queries is not None:
-                    known = Relevance(block[position - start], alone, probes[position], self.scale)
+                if near is not None:
+                    known = Relevance(near[position - start], alone, probes[position], self.scale)
                 else:
                     values = relevances.as_relevance(scores[position], n, f"relevance[{position}]")
                     known = Relevance(values, alone, None, self.scale)
@@ -193,20 +204,30 @@ class _Work:
             raise ValueError(f"queries: expected one for each of {count} pools, got {len(probes)}")
         labels = None if groups is None else np.asarray(groups)
         if labels is not None and labels.shape != (len(data),):
-            raise ValueError(f"groups: expected {len(data)} labels, one a row of vectors, got shape {labels.shape}")
+            raise ValueError(
+                f"groups: expected {len(data)} labels, one a row of vectors, got shape {labels.shape}"
+            )
         checked = Vectors(data, self.objective.metric, workers=self.workers)
-        trial = Constraints(int(sizes[0]), self.k, (), None if labels is None else labels[: cuts[1]], self.max_per_group)
+        trial = Constraints(
+            int(sizes[0]), self.k, (), None if labels is None else labels[: cuts[1]], self.max_per_group
+        )
         name = solvers.check(self.solver, self.objective.name, trial)
 
         def one(position: int) -> Selection:
             rows = slice(int(cuts[position]), int(cuts[position + 1]))
             return api.select(
-                data[rows], self.k,
+                data[rows],
+                self.k,
                 relevance=None if relevance is None else relevance[rows],
                 query=None if probes is None else probes[position],
-                relevance_scale=self.scale, objective=self.objective, solver=self.solver, certify=self.certify,
-                groups=None if labels is None else labels[rows], max_per_group=self.max_per_group,
-                seed=self.seed, threads=1,
+                relevance_scale=self.scale,
+                objective=self.objective,
+                solver=self.solver,
+                certify=self.certify,
+                groups=None if labels is None else labels[rows],
+                max_per_group=self.max_per_group,
+                seed=self.seed,
+                threads=1,
             )
 
         quick = (
@@ -241,7 +262,9 @@ class _Work:
             stop = start
             while stop < len(order):
                 widest = max(widest, int(sizes[order[stop]]))
-                if (stop - start + 1) * widest * vectors.d * vectors.dtype.itemsize > BATCH_BYTES and stop > start:
+                if (
+                    stop - start + 1
+                ) * widest * vectors.d * vectors.dtype.itemsize > BATCH_BYTES and stop > start:
                     break
                 stop += 1
             batches.append(order[start:stop])
@@ -282,7 +305,9 @@ class _Work:
                 rows[place, : sizes[place]] = vectors.rows(span)
                 values[place, : sizes[place]] = 0.0 if relevance is None else relevance[span]
         if probes is not None:
-            exact = np.matmul(rows, probes[members].astype(rows.dtype)[:, :, None])[:, :, 0].astype(np.float64)
+            exact = np.matmul(rows, probes[members].astype(rows.dtype)[:, :, None])[:, :, 0].astype(
+                np.float64
+            )
             values = np.where(np.isneginf(values), -np.inf, exact)
         picked = batched.solve(batched.Batch(rows, values, sizes), self.k, self.objective, name)
         globals_ = picked.places + cuts[members][:, None]
@@ -311,8 +336,15 @@ class _Work:
                 (
                     position,
                     Selection(
-                        places[place], gains[place], float(value[place]), float(mean[place]), float(spread[place]),
-                        certificate, label, seconds, {},
+                        places[place],
+                        gains[place],
+                        float(value[place]),
+                        float(mean[place]),
+                        float(spread[place]),
+                        certificate,
+                        label,
+                        seconds,
+                        {},
                     ),
                 )
             )
@@ -321,7 +353,9 @@ class _Work:
     def _beside(self, one: Callable[[int], Selection], start: int, stop: int) -> list[Selection]:
         """Run selections beside each other, and return them in order."""
         parts = threading.run(
-            lambda first, last: [one(start + position) for position in range(first, last)], stop - start, self.workers
+            lambda first, last: [one(start + position) for position in range(first, last)],
+            stop - start,
+            self.workers,
         )
         return [selection for part in parts for selection in part]
 
@@ -348,7 +382,7 @@ def _similarities(vectors: Vectors, probes: NDArray[np.float64]) -> NDArray[np.f
 
 def _probes(queries: Any, d: int, metric: str) -> NDArray[np.float64]:
     """Return queries as (m, d) float64, of unit length under cosine."""
-    array = as_matrix(_to_numpy(queries, "queries"), "queries")
+    array = as_matrix(to_numpy(queries, "queries"), "queries")
     return np.stack([as_query(row, d, metric, f"queries[{place}]") for place, row in enumerate(array)])
 
 
@@ -367,7 +401,7 @@ def _cuts(offsets: Any, n: int) -> NDArray[np.int64]:
 
 def _reshaped(values: Any, shape: tuple[int, int], name: str) -> NDArray[np.float64]:
     """Return (m, n) relevance as checked flat numbers."""
-    array = _to_numpy(values, name)
+    array = to_numpy(values, name)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
     return relevances.as_relevance(array.reshape(-1), shape[0] * shape[1], name)

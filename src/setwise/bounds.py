@@ -45,11 +45,11 @@ def rounding_margin(problem: Problem) -> float:
     """Return how far an entry of the gradient, computed in the working dtype, may be off."""
     if problem.vectors.dtype == np.float64 and problem.relevance.error == 0.0:
         return 0.0
-    unit = float(np.finfo(problem.vectors.dtype).eps) / 2
+    unit = 2.0**-24 if problem.vectors.dtype == np.float32 else 2.0**-53
     objective = problem.max_sum()
     # A blocked dot product of unit vectors is off by about (d/8 + 16) units at the very most.
-    dot = (problem.vectors.d / 8 + 16) * unit * objective.sharpness
-    linear = (1 - objective.diversity) * (problem.k - 1) * max(problem.relevance.error, 0.0)
+    dot = float((problem.vectors.d / 8 + 16) * unit * objective.sharpness)
+    linear = float((1 - objective.diversity) * (problem.k - 1) * problem.relevance.error)
     if objective.metric == "euclidean":
         return linear
     return linear + 2 * objective.diversity * problem.k * dot

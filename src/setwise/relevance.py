@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.vectors import Vectors, _to_numpy
+from setwise.containers import to_numpy
+from setwise.vectors import Vectors
 
 SCALES = ("none", "minmax", "zscore", "rank")
 
@@ -98,7 +99,7 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
     TypeError, ValueError
         Not numbers, another length than n, or NaN or Inf (with its row).
     """
-    array = _to_numpy(data, name)
+    array = to_numpy(data, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass one number a candidate")
     if array.ndim == 2 and 1 in array.shape:
@@ -124,8 +125,8 @@ def warn_if_wide(values: NDArray[np.float64], stacklevel: int) -> None:
     span = float(values.max() - values.min())
     if span > WIDEST_SPAN:
         warnings.warn(
-            f"relevance spans {span:.3g} while distances span at most {WIDEST_SPAN:.0f}, so diversity will hardly "
-            "count; pass relevance_scale='minmax', 'zscore' or 'rank'",
+            f"relevance spans {span:.3g} while distances span at most {WIDEST_SPAN:.0f}, so diversity hardly "
+            "counts; pass relevance_scale='minmax', 'zscore' or 'rank'",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

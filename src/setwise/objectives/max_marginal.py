@@ -39,7 +39,7 @@ class MaxMarginal(Objective):
         """See `Objective.terms`; depends on the order."""
         return self.terms_of_rows(self.rows(vectors), np.asarray(relevance, np.float64))
 
-    def terms_of_rows(self, rows: NDArray[np.float64], relevance: NDArray[np.float64]) -> Terms:
+    def terms_of_rows(self, rows: Floats, relevance: NDArray[np.float64]) -> Terms:
         """Return the terms of a sequence given as float64 rows, of unit length under cosine."""
         k = len(rows)
         mean = float(relevance.mean())

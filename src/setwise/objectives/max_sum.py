@@ -77,7 +77,7 @@ class MaxSum(Objective):
         """See `Objective.terms`."""
         return self.terms_of_rows(self.rows(vectors), np.asarray(relevance, np.float64))
 
-    def terms_of_rows(self, rows: NDArray[np.float64], relevance: NDArray[np.float64]) -> Terms:
+    def terms_of_rows(self, rows: Floats, relevance: NDArray[np.float64]) -> Terms:
         """Return the terms of a set given as float64 rows, of unit length under cosine."""
         k = len(rows)
         mean = float(relevance.sum()) / k
@@ -103,7 +103,7 @@ class MaxSum(Objective):
     def gradient(
         self, vectors: ArrayLike, relevance: ArrayLike, weights: ArrayLike, k: int
     ) -> NDArray[np.float64]:
-        """Return the gradient of f(x) = (1-t)(k-1) r·x + t Σ_ij x_i x_j d_ij, which is k(k-1) times the value on sets.
+        """Return the gradient of f(x) = (1-t)(k-1) r·x + t Σ_ij x_i x_j d_ij, on sets k(k-1) times the value.
 
         Parameters
         ----------

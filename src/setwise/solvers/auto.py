@@ -149,7 +149,7 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int) -> Found:
 
 
 def exchange(problem: Problem) -> NDArray[np.int64]:
-    """Return a greedy set polished by single exchanges, with outsiders proposed by passes over all candidates."""
+    """Return a greedy set polished by single exchanges; passes over all candidates propose outsiders."""
     if problem.n <= SMALL:
         pool = Pool(problem)
         return best_polished(pool, [greedy_start(pool)])

@@ -25,7 +25,7 @@ def random(problem: Problem) -> NDArray[np.int64]:
 
 
 def clustering(problem: Problem) -> NDArray[np.int64]:
-    """Return the most relevant of each of k k-means clusters; clusters that stay empty are made up by relevance.
+    """Return the most relevant of each of k k-means clusters; empty clusters are made up by relevance.
 
     k-means runs on at most 256 k rows drawn from the seed, on the unit sphere under cosine.
     """
@@ -61,7 +61,7 @@ def clustering(problem: Problem) -> NDArray[np.int64]:
         rest = values.copy()
         rest[leaders] = -np.inf
         leaders = np.concatenate([leaders, top_k(rest, k - len(leaders))])
-    problem.stats["clusters"] = int(len(np.unique(labels)))
+    problem.stats["clusters"] = len(np.unique(labels))
     return np.asarray(leaders[np.argsort(-values[leaders], kind="stable")])
 
 

@@ -93,7 +93,9 @@ class _Steps:
 
     def __init__(self, batch: Batch, k: int, t: float, *, first_by_relevance: bool) -> None:
         self.batch, self.k = batch, k
-        self.base = (1 - t) * batch.relevance if t < 1 else np.where(np.isneginf(batch.relevance), -np.inf, 0.0)
+        self.base = (
+            (1 - t) * batch.relevance if t < 1 else np.where(np.isneginf(batch.relevance), -np.inf, 0.0)
+        )
         self.places = np.empty((len(batch.rows), k), np.int64)
         self.doubtful = np.zeros(len(batch.rows), bool)
         self.each = batch.each
@@ -175,7 +177,7 @@ def log_det(batch: Batch, k: int, t: float) -> Picked:
 
 
 def max_sum_auto(batch: Batch, k: int, objective: MaxSum) -> Picked:
-    """Frank-Wolfe and (for small k) greedy starts, each polished by exchanges; the better set of each pool."""
+    """Frank-Wolfe and (for small k) greedy starts, polished by exchanges; the better set of each pool."""
     forms = _Forms(batch, k, objective)
     best, value = forms.polish(frank_wolfe(forms))
     if k <= GREEDY_START:
@@ -213,7 +215,7 @@ class _Forms:
             return np.asarray(self.distances(places, of).sum(axis=2, dtype=np.float64))
         rows = self.batch.rows[of]
         total = rows[np.arange(len(rows))[:, None], places].sum(axis=1)
-        return self.k - np.matmul(rows, total[:, :, None])[:, :, 0].astype(np.float64)
+        return np.asarray(self.k - np.matmul(rows, total[:, :, None])[:, :, 0].astype(np.float64))
 
     def polish(self, places: Places) -> tuple[Places, Vector]:
         """Improve each pool's set by best exchanges to a local maximum; return sets and their f."""
@@ -317,7 +319,7 @@ def _top(scores: Vector, k: int) -> Places:
 
 
 def evaluate(
-    objective: Objective, rows: Vector, relevance: Vector, picked: Picked
+    objective: Objective, rows: Floats, relevance: Vector, picked: Picked
 ) -> tuple[Places, Vector, Vector, Vector, Vector]:
     """Return order, gains, value and the two terms of every set of a batch.
 
@@ -343,7 +345,9 @@ def evaluate(
         between[:, np.arange(k), np.arange(k)] = 0.0
         if not picked.ordered:
             order = _greedy_order(between, relevance, picked.places, t)
-            between = np.take_along_axis(np.take_along_axis(between, order[:, :, None], 1), order[:, None, :], 2)
+            between = np.take_along_axis(
+                np.take_along_axis(between, order[:, :, None], 1), order[:, None, :], 2
+            )
             relevance = np.take_along_axis(relevance, order, 1)
         gains = (1 - t) * relevance
         if k > 1:
@@ -367,7 +371,7 @@ def evaluate(
     return order, gains + t * logarithm, (1 - t) * total + t * spread, total, spread
 
 
-def _greedy_order(between: Vector, relevance: Vector, places: Places, t: float) -> Places:
+def _greedy_order(between: Floats, relevance: Vector, places: Places, t: float) -> Places:
     """Return the order in which greedy selection would take each set's members, ties by lowest place."""
     count, k = relevance.shape
     each = np.arange(count)

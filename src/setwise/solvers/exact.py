@@ -307,8 +307,8 @@ def tree_of(
 def warn_unproven(nodes: int) -> None:
     """Say that the search gave up."""
     warnings.warn(
-        f"exact: gave up after {nodes} nodes; the set is the best found, and its certificate says how far it can be "
-        "from the best possible",
+        f"exact: gave up after {nodes} nodes; the set is the best found, and its certificate says how "
+        "far it can be from the best possible",
         UserWarning,
         stacklevel=3,
     )

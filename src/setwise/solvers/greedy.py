@@ -8,12 +8,12 @@ best no longer beats them. Near-ties are settled in float64, by lowest index.
 from __future__ import annotations
 
 import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.objectives import LogDet, MaxMarginal, MaxSum
 from setwise.solvers.problem import Problem
-from setwise.solvers.scores import SMALL, LogDetScores, MaxMarginalScores, MaxSumScores, Scores
+from setwise.solvers.scores import SMALL, LogDetScores, Scores, scores_of
 from setwise.vectors import top_k
 
 #: Candidates whose scores differ by less than this are compared again in float64.
@@ -21,18 +21,6 @@ NEAR = 4e-6
 
 #: Scores this close in float64 count as equal.
 TIE = 4e-15
-
-
-def scores_of(problem: Problem) -> Scores:
-    """Return the scores that greedy selection keeps up for the problem's objective."""
-    objective = problem.objective
-    if isinstance(objective, MaxSum):
-        return MaxSumScores(problem)
-    if isinstance(objective, MaxMarginal):
-        return MaxMarginalScores(problem)
-    if isinstance(objective, LogDet):
-        return LogDetScores(problem)
-    raise TypeError(f"greedy has no scores for {objective!r}")
 
 
 def solve(problem: Problem) -> NDArray[np.int64]:
@@ -60,8 +48,8 @@ def solve(problem: Problem) -> NDArray[np.int64]:
     problem.stats.setdefault("pool_size", problem.n)
     if len(chosen) < problem.k:
         warnings.warn(
-            f"log-det: only {len(chosen)} of the {problem.k} asked for are selected, the kernel's rank: the residual "
-            "of every other candidate is rounding noise; ask for fewer, or pass a vector space of higher rank",
+            f"log-det: only {len(chosen)} of the {problem.k} asked for are selected, the kernel's rank: the "
+            "residual of every other candidate is rounding noise; ask for fewer, or pass vectors of higher rank",
             UserWarning,
             stacklevel=2,
         )

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective, Terms
-from setwise.objectives.max_marginal import nearest_earlier
 from setwise.objectives.log_det import NOISE
+from setwise.objectives.max_marginal import nearest_earlier
+from setwise.vectors import Floats
 
 
 def arrange(
     objective: Objective,
-    rows: NDArray[np.float64],
+    rows: Floats,
     relevance: NDArray[np.float64],
     indices: NDArray[np.int64],
     first: int,
@@ -70,7 +71,7 @@ def arrange(
 
 
 def evaluate(
-    objective: Objective, rows: NDArray[np.float64], relevance: NDArray[np.float64]
+    objective: Objective, rows: Floats, relevance: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Terms]:
     """Return each member's score when it joined those before it, and the set's terms, in float64.
 
@@ -108,12 +109,14 @@ def evaluate(
         logarithm = np.log(residual)
         total, spread = float(relevance.sum()), float(logarithm.sum())
         return gains + t * logarithm, Terms((1 - t) * total + t * spread, total, spread)
-    return _arrange_log_det(objective, rows, gains, np.arange(k), k)[1], objective.terms_of_rows(rows, relevance)
+    return _arrange_log_det(objective, rows, gains, np.arange(k), k)[1], objective.terms_of_rows(
+        rows, relevance
+    )
 
 
 def _arrange_log_det(
     objective: Objective,
-    rows: NDArray[np.float64],
+    rows: Floats,
     base: NDArray[np.float64],
     indices: NDArray[np.int64],
     first: int,

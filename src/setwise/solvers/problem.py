@@ -48,7 +48,7 @@ class Problem:
     @property
     def n(self) -> int:
         """Number of candidates."""
-        return self.vectors.n
+        return int(self.vectors.n)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a statistic."""
@@ -119,7 +119,7 @@ class Pool:
         if self.objective.low_rank:
             total = weights.astype(self.rows.dtype) @ self.rows[local]
             pulled = weights.sum() - (self.rows @ total).astype(np.float64)
-            return pulled
+            return np.asarray(pulled, np.float64)
         return np.asarray(self.distances(local) @ weights, np.float64)
 
     def gradient(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -189,7 +189,7 @@ class Whole:
         pulled[ids] = self._pull_among(rows, weights)
         return pulled
 
-    def _pull_among(self, rows: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _pull_among(self, rows: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return W x at the support itself, with W's zero diagonal."""
         among = self.objective.distances(rows, rows)
         np.fill_diagonal(among, 0.0)

@@ -1,4 +1,4 @@
-"""max-sum from solver to certificate: the set, the bound on the best one, and the proof where there is one."""
+"""max-sum from solver to certificate: the set, the bound on the best one, a proof where there is one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _baseline(problem: Problem, solver: str) -> NDArray[np.int64]:
 
 
 def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
-    """Solve where pairs do not count (k = 1, diversity 0) or there is no choice (k = n): relevance decides."""
+    """Solve where relevance decides: k = 1, diversity 0, or no choice (k = n)."""
     if solver in ("random", "clustering"):
         chosen = _baseline(problem, solver)
     else:
@@ -224,8 +224,8 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
     survivors = np.union1d(bound.survivors(value * problem.scale()), found.chosen)
     if len(survivors) > LARGEST:
         raise ValueError(
-            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} may be in the best "
-            "set; use solver='auto' with certify='full', which says how close it is"
+            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} may be in "
+            "the best set; use solver='auto' with certify='full', which says how close it is"
         )
     tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
     chosen = survivors[tree.best]

@@ -246,7 +246,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
         count = len(inner)
         if count == left:  # the free ones all belong at one: is this set a maximiser?
             state[inner] = 1
-            solution = (state == 1).astype(np.float64)
+            solution: Vector = (state == 1).astype(np.float64)
             gradient = linear - hessian @ solution
             inside, outside = np.flatnonzero(state == 1), np.flatnonzero(state == -1)
             worst, tempting = inside[gradient[inside].argmin()], outside[gradient[outside].argmax()]
@@ -276,7 +276,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
         wrong[inner] = np.maximum(-inside, inside - 1.0)
         bad = np.flatnonzero(wrong > tolerance)
         if len(bad) == 0:
-            solution = (state == 1).astype(np.float64)
+            solution = np.asarray(state == 1, np.float64)
             solution[inner] = np.clip(inside, 0.0, 1.0)
             return solution
         if len(bad) < fewest:

@@ -36,7 +36,7 @@ def polish(
     """
     chosen = chosen.copy()
     k = len(chosen)
-    if k == len(pool) or pool.weight == 0.0 and k == 0:
+    if k == len(pool) or (pool.weight == 0.0 and k == 0):
         return chosen
     constraints = pool.problem.constraints
     codes = None if constraints.codes is None else constraints.codes[pool.ids]

@@ -1,0 +1,147 @@
+"""Greedy scores of the log-determinant."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from setwise.objectives import LogDet
+from setwise.objectives.log_det import NOISE
+from setwise.solvers.problem import Problem
+from setwise.solvers.scores.base import SMALL, FallingScores, Rows, Vector
+from setwise.vectors import Floats
+
+
+class LogDetScores(FallingScores):
+    """(1 - t) r + t · log of the residual d².
+
+    A small pool's d² comes from its kernel's Cholesky columns; a large one's, under cosine, from an
+    orthonormal basis of the chosen rows. Rounding in single precision is allowed for.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        assert isinstance(problem.objective, LogDet)
+        self.objective = problem.objective
+        self.objective.fit(problem.vectors)
+        self.linear = problem.objective.metric == "cosine"
+        self.basis = np.zeros((problem.k, problem.vectors.d))
+        self.spanned = 0
+        self.by_basis = False
+        self.noise = 0.0
+        self.residual = np.empty(0)
+        self.columns = np.empty((0, 0))
+
+    def first_by_relevance(self) -> bool:
+        return False
+
+    def between(self, left: Floats, right: Floats) -> Floats:
+        return self.objective.kernel(left, right)
+
+    def follow(self, place: int | None) -> None:
+        if place is None:
+            return
+        step = len(self.members) - 1
+        if self.by_basis:
+            along = self.rows @ self._span()[step].astype(self.rows.dtype)
+        else:
+            left = float(self.residual[place])
+            if left <= NOISE * 1e-3:
+                return
+            along = self.columns[step]
+            np.subtract(self.column(place), self.columns[:step, place] @ self.columns[:step], out=along)
+            along *= 1.0 / left**0.5
+        self.residual -= along * along
+
+    def _span(self) -> Vector:
+        """Return an orthonormal basis of the members (zero rows where one adds nothing)."""
+        members = self.stack()
+        for place in range(self.spanned, len(members)):
+            rest, before = members[place], self.basis[:place]
+            for _ in range(2):  # twice is enough (Giraud et al. 2005)
+                rest = rest - (before @ rest) @ before
+            length = float(np.sqrt(rest @ rest))
+            if length * length > NOISE * 1e-3:
+                self.basis[place] = rest / length
+        self.spanned = len(members)
+        return self.basis
+
+    def _columns(self, rows: Floats) -> Floats:
+        """Return the Cholesky columns of some rows against the members, shape (m, s)."""
+        count = len(self.members)
+        if self.linear:
+            return np.asarray(rows @ self._span()[:count].T.astype(rows.dtype))
+        from scipy.linalg import solve_triangular
+
+        members = self.stack()
+        gram = self.objective.kernel(members, members)
+        np.fill_diagonal(gram, 1.0 + 1e-12)
+        factor = np.linalg.cholesky(gram)
+        found = solve_triangular(factor, self.objective.kernel(members, rows), lower=True, check_finite=False)
+        return np.asarray(found.T)
+
+    def _residuals(self, rows: Floats) -> Vector:
+        """Return d² of some rows from scratch."""
+        if not self.members:
+            return np.ones(len(rows))
+        along = self._columns(rows)
+        return np.asarray(1.0 - np.vecdot(along, along).astype(np.float64))
+
+    def start_pool(self) -> None:
+        size, count = len(self.rows), len(self.members)
+        self.by_basis = self.linear and size > SMALL
+        single = self.linear and self.rows.dtype == np.float32
+        self.noise = (3e-6 if self.by_basis else 1e-5) if single else 0.0
+        self.residual = np.ones(size)
+        if not self.by_basis:
+            self.columns = np.zeros((self.problem.k, size))
+            if count:
+                self.columns[:count] = self._columns(self.rows).T
+                self.residual -= np.square(self.columns[:count]).sum(axis=0)
+        elif count:
+            self.residual = self._residuals(self.rows)
+
+    def surely(self, place: int, best: float) -> float:
+        """Return the best's score with rounding allowed for downwards; `pool` allows for it upwards."""
+        if self.noise == 0.0 or self.t == 0.0 or not self.members:
+            return best
+        least = float(self.residual[place]) - self.noise
+        return float(self.base[place]) + self.t * float(np.log(least)) if least > NOISE else -np.inf
+
+    def _score(self, base: Vector, residual: Vector) -> Vector:
+        """Return base + t log d², -inf where d² is noise."""
+        if self.t == 0.0 or not self.members:
+            return np.array(base)
+        if float(residual.min()) > NOISE:
+            return np.asarray(base + self.t * np.log(residual))
+        with np.errstate(divide="ignore"):
+            return np.asarray(base + self.t * np.log(np.where(residual > NOISE, residual, 0.0)))
+
+    def pool(self) -> Vector:
+        return self._score(self.base, self.residual + self.noise if self.noise else self.residual)
+
+    def score_rows(self, ids: Rows) -> Vector:
+        residual = self._residuals(self.vectors.rows(ids, np.float64))
+        return self._score((1 - self.t) * self.problem.relevance.values[ids], residual)
+
+    def renew(self) -> None:
+        assert self.known is not None
+        known, base = self.known, (1 - self.t) * self.problem.relevance.values
+        allowed = 3e-6 if self.vectors.dtype == np.float32 else 0.0
+        self.problem.count("passes")
+        if self.linear:
+            self._span()
+        if self.linear and len(self.members) == 1:
+            along = self.vectors.scan(self.basis[0]).astype(np.float64)
+            np.minimum(known, self._score(base, 1.0 - along * along + allowed), out=known)
+        else:
+
+            def measure(start: int, stop: int, block: Floats) -> None:
+                score = self._score(base[start:stop], self._residuals(block) + allowed)
+                np.minimum(known[start:stop], score, out=known[start:stop])
+
+            self.vectors.map_blocks(measure)
+        self.seen = len(self.members)
+
+    def exact(self, ids: Rows) -> Vector:
+        residual = self._residuals(self.vectors.rows(ids, np.float64))
+        return self._score((1 - self.t) * self.problem.relevance.at(ids), residual)
