@@ -58,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=list(words), prog_name="setwise", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; nothing was written")
         code = INTERRUPTED
     except Exception as error:
         # What the parser raises is told apart by duck typing: typer has changed its base class.
@@ -71,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if message:
             _complain(message)
         code = REFUSED
+    if code == INTERRUPTED:
+        _complain("interrupted; nothing was written")
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

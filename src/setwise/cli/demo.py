@@ -32,7 +32,7 @@ def demo(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no encoded texts.")] = False,
 ) -> None:
     """Search Python's own documentation twice: the k most relevant texts, and the best set of k."""
-    from setwise import checks
+    from setwise import checks, encode
     from setwise.cli import output
     from setwise.cli.docstrings import standard_library
     from setwise.encode.cache import folder_for
@@ -40,6 +40,7 @@ def demo(
 
     checks.integer("k", k, least=1)
     checks.fraction("diversity", diversity)
+    encode.parse(model)
     with output.Status() as status:
         corpus = standard_library(
             lambda count: status.tell(f"{count:,} docstrings of Python's standard library")

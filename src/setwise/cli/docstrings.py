@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import os
 import sysconfig
 import warnings
@@ -27,6 +26,7 @@ _NOT_LIBRARY = {
 #: Characters that a docstring needs to say something.
 _LEAST = 40
 
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -89,7 +89,7 @@ def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
         name, node = waiting.pop()
         text = ast.get_docstring(node)
         if text and len(text) >= _LEAST:
-            yield name, inspect.cleandoc(text)
-        for child in reversed(node.body):
+            yield name, text
+        for child in reversed([] if isinstance(node, _FUNCTIONS) else node.body):
             if isinstance(child, _Documented) and not child.name.startswith("_"):
                 waiting.append((f"{name}.{child.name}" if name else child.name, child))

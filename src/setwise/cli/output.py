@@ -123,14 +123,14 @@ def print_introduction(candidates: Candidates, encoding: float, k: int, diversit
     """Print what the demo is about to do."""
     how = "read from the cache" if candidates.cached else f"encoded in {milliseconds(encoding)}"
     model = candidates.encoder.name if candidates.encoder is not None else "your own vectors"
-    console().print(
-        Text(f"{len(candidates):,} docstrings of Python's standard library, {how}\n", style="bold")
-        + Text(f"vectors: {model}\n", style="dim")
-        + Text(
-            f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}. "
-            "≈ marks what is nearly an earlier one, - and + what only one side has.\n"
-        )
+    lines = Text()
+    lines.append(f"{len(candidates):,} docstrings of Python's standard library, {how}\n", style="bold")
+    lines.append(f"vectors: {model}\n", style="dim")
+    lines.append(
+        f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}. "
     )
+    lines.append("≈ marks what is nearly an earlier one, - and + what only one side has.\n")
+    console().print(lines)
 
 
 def print_next_step() -> None:
@@ -160,7 +160,7 @@ def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
             Text(_number(hits.selection.gains[position]), style="dim"),
         ]
         if hits.texts is not None:
-            text = _echo(hits.echoes, position) + Text(one_line(hits.texts[position]))
+            text = Text().append_text(_echo(hits.echoes, position)).append(one_line(hits.texts[position]))
             cells.append(Text("\n").join(_fit(out, text, text_width, 2)))
         table.add_row(*cells)
     out.print(table)
@@ -177,7 +177,7 @@ def print_side_by_side(
     out = console()
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, title=heading, title_justify="left")
     table.title_style = "bold"
-    sides = (("-", "red", *left, right[1]), ("+", "green", *right, left[1]))
+    sides = (("-", "bright_red", *left, right[1]), ("+", "bright_green", *right, left[1]))
     for _, _, label, hits, _ in sides:
         table.add_column(f"{label} ({len(hits)})", ratio=1)
     width = max(16, (out.width - 6) // 2)
@@ -252,18 +252,22 @@ def _cell(
 ) -> Text:
     """Return one member of a set in a narrow column: at most one line for a long id and two for its text."""
     alone = int(hits.rows[position]) not in other
-    style = colour if alone else ""
+    style = f"bold {colour}" if alone else "bold"
     name, text = _identity(hits.ids[position]), Text("")
     if hits.texts is not None:
-        text = _echo(hits.echoes, position) + Text(one_line(hits.texts[position]), style="dim")
+        text = (
+            Text()
+            .append_text(_echo(hits.echoes, position))
+            .append(one_line(hits.texts[position]), style="dim")
+        )
     inner = width - 6
     if max(len(_identity(each)) for each in hits.ids) <= _SHORT_ID:
-        lines = _fit(out, Text(name, style="bold") + Text("  ") + text, inner, 2)
+        lines = _fit(out, Text().append(name, style=style).append("  ").append_text(text), inner, 2)
     else:
-        lines = [_middle(name, inner, "bold"), *_fit(out, text, inner, 1)]
-    cell = Text(f"{mark if alone else ' '} {position + 1:>2}  ", style=style)
+        lines = [_middle(name, inner, style), *_fit(out, text, inner, 1)]
+    cell = Text().append(f"{mark if alone else ' '} {position + 1:>2}  ", style=colour if alone else "dim")
     for number, line in enumerate(lines):
-        cell += (Text("\n      ") if number else Text("")) + line
+        cell.append("\n      " if number else "").append_text(line)
     return cell
 
 

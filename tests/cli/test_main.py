@@ -1,0 +1,174 @@
+"""The entry point: help, version, and one line for whatever is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+import setwise
+from setwise import cli
+
+
+def test_version(run):
+    assert run("--version") == (0, f"setwise {setwise.__version__}\n", "")
+
+
+def test_help_names_the_commands(run):
+    ran = run("--help")
+    assert ran.code == 0
+    assert "retrieve" in ran.out
+    assert "demo" in ran.out
+
+
+@pytest.mark.parametrize("command", ["retrieve", "demo"])
+def test_help_of_a_command(run, command):
+    ran = run(command, "--help")
+    assert ran.code == 0
+    assert "--diversity" in ran.out
+
+
+def test_the_app_runs_under_typers_own_runner(corpus):
+    words = ["retrieve", "--corpus", str(corpus), "--query", "school uniforms", "-k", "3", "--model", "lsa"]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 0, result.output
+    assert (
+        "of the best possible 3 of 10" in result.stdout or "proven the best possible 3 of 10" in result.stdout
+    )
+
+
+def test_what_the_parser_refuses(refused):
+    assert refused("retrieve") == "Missing option '--corpus'."
+    assert "No such command 'retreive'" in refused("retreive")
+    assert "--modle" in refused("retrieve", "--corpus", "x", "--modle", "y")
+    assert "Invalid value for '-k'" in refused("retrieve", "--corpus", "x", "-k", "many")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a: b\nc"),
+        TypeError("a: b c"),
+        FileNotFoundError("a: b c"),
+        ImportError("a: b c"),
+        OSError("a: b c"),
+    ],
+)
+def test_one_line_an_error(monkeypatch, refused, error):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr("setwise.files.read_corpus", lambda *_, **__: fail())
+    assert refused("retrieve", "--corpus", "x", "--query", "y") == "a: b c"
+
+
+def test_defects_are_not_hidden(monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("setwise.files.read_corpus", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["retrieve", "--corpus", "x", "--query", "y"])
+
+
+def test_an_interrupt_is_one_line_and_130(monkeypatch, run, corpus, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("setwise.files.writing.os.fsync", interrupt)
+    out = tmp_path / "set.jsonl"
+    ran = run(
+        "retrieve", "--corpus", corpus, "--query", "school", "--model", "lsa", "--no-cache", "--out", out
+    )
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "setwise: interrupted; nothing was written")
+    assert os.listdir(tmp_path) == ["corpus.jsonl"]
+
+
+def command(*words, **more):
+    code = "from setwise.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more,
+    )  # fmt: skip
+
+
+def test_a_real_process(corpus, tmp_path):
+    out = tmp_path / "set.csv"
+    words = [
+        "retrieve",
+        "--corpus",
+        corpus,
+        "--query",
+        "school uniforms",
+        "-k",
+        3,
+        "--model",
+        "lsa",
+        "--out",
+        out,
+    ]
+    with command(*words) as process:
+        shown, noted = process.communicate(timeout=60)
+    assert process.returncode == 0, noted
+    assert "School uniforms" in shown
+    assert "\x1b" not in shown + noted
+    assert noted == f"note: wrote {out}\n"
+    assert len(out.read_text().splitlines()) == 4
+    with command(*words) as process:
+        shown, noted = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (2, "")
+    assert noted == f"setwise: out: {str(out)!r} exists; add --force (force=True) to replace it\n"
+
+
+def test_a_real_interrupt(tmp_path):
+    """Ctrl-C while the corpus is being read from a pipe that never ends."""
+    pipe = tmp_path / "slow.jsonl"
+    pipe.write_text('{"text": "x"}\n')
+    code = (
+        "import time, setwise.files.reading as reading\n"
+        "def slow(path):\n"
+        "    print('reading', flush=True)\n"
+        "    time.sleep(60)\n"
+        "    yield 1, {}\n"
+        "reading._json_rows = slow\n"
+        "from setwise.cli import main; main()"
+    )
+    words = [
+        "retrieve",
+        "--corpus",
+        str(pipe),
+        "--query",
+        "x",
+        "-k",
+        "1",
+        "--out",
+        str(tmp_path / "set.json"),
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "reading\n"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, noted = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert noted.strip() == "setwise: interrupted; nothing was written"
+    assert os.listdir(tmp_path) == ["slow.jsonl"]
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from setwise.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = ('sklearn', 'torch', 'wordllama', 'pyarrow', 'scipy', 'numpy', 'faiss')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"

@@ -1,0 +1,80 @@
+"""Words and numbers as a person sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from setwise import Certificate, Selection
+from setwise.cli.output import Status, _middle, explain, milliseconds, one_line, percent
+
+UNBOUNDED = "no bound exists for mmr"
+SAME = "the scan over all 11,112 picks exactly the same"
+
+
+def selection(certificate, solver="greedy"):
+    return Selection(np.arange(10), np.zeros(10), 1.0, 1.0, 1.0, certificate, solver, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "line"),
+    [
+        (Certificate(1.0, 0.0, True, 20, True), "proven the best possible 10 of 11,112"),
+        (Certificate(1.1, 0.00057, False, 20, True), "within 0.057 % of the best possible 10 of 11,112"),
+        (Certificate(1.1, 0.0312, False, 20, True), "within 3.2 % of the best possible 10 of 11,112"),
+        (Certificate(None, None, False, 9, True), f"{UNBOUNDED}; {SAME}"),
+        (Certificate(None, None, False, 9, False), f"{UNBOUNDED}, and nothing is proven of greedy"),
+        (None, "not compared with the best possible set (--certify none)"),
+    ],
+)  # fmt: skip
+def test_certificates_in_words(certificate, line):
+    assert explain(selection(certificate), 11_112, "mmr") == line
+
+
+@given(st.floats(0, 20))
+def test_a_percentage_never_claims_more_than_is_proven(gap):
+    shown = float(percent(gap).removesuffix(" %")) / 100
+    assert shown >= gap * (1 - 1e-9)
+    assert shown <= max(gap * 1.11, 1e-5)
+
+
+def test_times():
+    assert (milliseconds(0.0123), milliseconds(0.9994), milliseconds(1.26)) == ("12 ms", "999 ms", "1.3 s")
+
+
+def test_texts_on_one_line():
+    assert one_line("Heading\n=======\n\ta  b\x1b[31mc\x00") == "Heading a b[31mc"
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cc", "Mn", "Me", "Cf"]), max_size=60), st.integers(8, 40)
+)
+def test_names_are_cut_in_their_middle(name, width):
+    shown = _middle(name, width, "bold").plain
+    assert cell_len(shown) <= width
+    if cell_len(name) <= width:
+        assert shown == name
+    else:
+        assert shown.partition("…")[2] in name
+        assert name.endswith(shown.rpartition("…")[2])
+
+
+def test_no_status_where_nobody_looks(capsys):
+    with Status() as status:
+        status._began -= 10
+        status.tell("working")
+        status.encoding(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_status_on_a_terminal_comes_late_and_goes(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Status() as status:
+        status.tell("early")
+        assert status._line is None
+        status._began -= 10
+        status.encoding(1, 2000)
+        assert status._line.status == "encoding 1 of 2,000 texts"
