@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -40,11 +41,11 @@ def clustered(
     return rows, (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
 
 
-def text(queries: int = 8, limit: int = 90_000, seed: int = 0) -> tuple[str, NDArray[np.float32], NDArray[np.float32]]:
+def text(queries: int = 8, limit: int = 200_008, seed: int = 0) -> tuple[str, NDArray[np.float32], NDArray[np.float32]]:
     """Return real texts' vectors, and other real texts' as queries, with a name that says which.
 
-    Instructions of an instruction-tuning mix where the shared data is at hand, else the docstrings of the
-    Python installation; encoded with the encoder that setwise takes by default.
+    Sentences of an instruction-tuning mix where the shared data is at hand, else of the docstrings of
+    the Python installation; encoded with the encoder that setwise takes by default.
     """
     from setwise.encode import encoder
     from setwise.encode.base import FittedEncoder
@@ -53,15 +54,17 @@ def text(queries: int = 8, limit: int = 90_000, seed: int = 0) -> tuple[str, NDA
     if mix.exists():
         import pyarrow.parquet as parquet
 
-        table = parquet.read_table(mix, columns=["instruction", "input"]).to_pydict()
-        texts = [f"{a} {b or ''}"[:200] for a, b in zip(table["instruction"], table["input"], strict=True)]
-        name = "instruct_mix"
+        table = parquet.read_table(mix, columns=["instruction", "input", "output"]).to_pydict()
+        texts = [one for column in table.values() for one in column if one]
+        name = "sentences of instruct_mix"
     else:
         from setwise.cli.docstrings import standard_library
 
         texts = list(standard_library().texts)
-        name = "docstrings"
-    texts = list(dict.fromkeys(one.strip() for one in texts if one.strip()))[:limit]
+        name = "sentences of docstrings"
+    sentences = (part.strip() for one in texts for part in re.split(r"(?<=[.!?])\s+|\n+", one))
+    texts = list(dict.fromkeys(part for part in sentences if len(part) >= 20))
+    texts = [texts[place] for place in np.random.default_rng(seed).permutation(len(texts))[:limit]]
     model = encoder("auto")
     print(f"encoding {len(texts):,} texts of {name} with {model.name}", file=sys.stderr)
     if isinstance(model, FittedEncoder):

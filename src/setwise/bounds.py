@@ -37,8 +37,11 @@ class Bound:
         By concavity a set that holds j instead of one of the k candidates of largest gradient has
         f <= upper - (threshold - gradient_j).
         """
-        least = self.threshold - (self.upper - best) - self.margin
-        return np.flatnonzero(self.gradient >= least)
+        return np.flatnonzero(self.may_be_better(best))
+
+    def may_be_better(self, best: float) -> NDArray[np.bool_]:
+        """Return `survivors` as a mask of shape (n,)."""
+        return np.asarray(self.gradient >= self.threshold - (self.upper - best) - self.margin)
 
 
 def rounding_margin(problem: Problem) -> float:
@@ -60,6 +63,7 @@ def concave_bound(
     ids: NDArray[np.int64],
     weights: NDArray[np.float64],
     gradient: NDArray[np.float64],
+    leaders: NDArray[np.int64] | None = None,
 ) -> Bound:
     """Return the bound that one point of the concave relaxation proves: f(x) + max_s ∇f(x)·(s - x).
 
@@ -71,6 +75,8 @@ def concave_bound(
         The point: where x is not zero, and x there; Σx = k.
     gradient : ndarray of shape (n,)
         f's gradient at x for every candidate, in working precision (or an upper bound of it).
+    leaders : ndarray of int64, optional
+        The candidates of largest gradient in descending order, more than k of them, where at hand.
 
     Returns
     -------
@@ -84,10 +90,18 @@ def concave_bound(
     along = float(exact @ weights)
     here = 0.5 * (along + float(linear @ weights))
     margin = rounding_margin(problem)
-    chosen = problem.constraints.best(gradient)
+    if leaders is None or problem.constraints.any:
+        leaders = None
+        chosen = problem.constraints.best(gradient)
+    else:
+        chosen = leaders[: problem.k]
     threshold = float(gradient[chosen].min())
     if problem.constraints.codes is None:
-        front = np.flatnonzero(gradient >= threshold - 2 * margin)
+        least = threshold - 2 * margin
+        if leaders is not None and gradient[leaders[-1]] < least:
+            front = leaders[gradient[leaders] >= least]
+        else:
+            front = np.flatnonzero(gradient >= least)
         front = np.union1d(front, chosen)
         if len(front) <= 4 * problem.k + 4096:
             refined = whole.gradient_at(front, ids, weights)

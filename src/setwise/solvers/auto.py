@@ -56,7 +56,7 @@ class Found:
     point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
 
 
-def solve(problem: Problem, *, tolerance: float, passes: int) -> Found:
+def solve(problem: Problem, *, tolerance: float, passes: int, exact: bool = True) -> Found:
     """Find a set for max-sum.
 
     Parameters
@@ -66,6 +66,8 @@ def solve(problem: Problem, *, tolerance: float, passes: int) -> Found:
         Relative gap between the relaxation's bound and its point at which the bound counts as tight.
     passes : int
         At most this many passes over all candidates.
+    exact : bool
+        Whether to solve the relaxation's quadratic programs exactly: tighter bounds, more work.
 
     Returns
     -------
@@ -75,10 +77,10 @@ def solve(problem: Problem, *, tolerance: float, passes: int) -> Found:
         return solve_small(problem)
     if problem.n <= SMALL:
         pool = Pool(problem)
-        relaxed = relax(pool, tolerance=min(tolerance, 1e-4))
+        relaxed = relax(pool, tolerance=tolerance, exact=exact)
         chosen = pool.ids[round_and_polish(pool, relaxed)]
         return Found(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
-    return solve_large(problem, tolerance=tolerance, passes=passes)
+    return solve_large(problem, tolerance=tolerance, passes=passes, exact=exact)
 
 
 def solve_small(problem: Problem) -> Found:
@@ -93,7 +95,7 @@ def solve_small(problem: Problem) -> Found:
     return Found(chosen, len(pool), True)
 
 
-def solve_large(problem: Problem, *, tolerance: float, passes: int) -> Found:
+def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool) -> Found:
     """Find a set with pools that passes over all candidates propose."""
     whole = Whole(problem)
     k = problem.k
@@ -104,7 +106,7 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int) -> Found:
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
     ids = np.unique(np.concatenate(proposed))
     pool = Pool(problem, ids)
-    relaxed = relax(pool, tolerance=5e-3)
+    relaxed = relax(pool, tolerance=5e-3, exact=False)
     point = (pool.ids[relaxed.local], relaxed.weights)
     best: NDArray[np.int64] | None = None
     best_value = -np.inf
@@ -115,24 +117,24 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int) -> Found:
         floor = float(np.partition(relaxed.gradient, len(pool) - k)[len(pool) - k])
         floor -= max(0.0, relaxed.bound - (best_value if best is not None else 0.98 * relaxed.value))
         gradient = whole.gradient_above(*point, floor)
-        bound = bounds.concave_bound(whole, *point, gradient)
+        leaders = top_k(gradient, min(problem.n, close))
+        bound = bounds.concave_bound(whole, *point, gradient, leaders)
         if tightest is None or bound.upper < tightest.upper:
             tightest = bound
-        held = pool.ids
-        ids = np.union1d(top_k(gradient, min(problem.n, close)), point[0])
+        ids = np.union1d(leaders, point[0])
         if best is not None:
-            survivors = tightest.survivors(best_value)
             ids = np.union1d(ids, best)
-            if len(survivors) <= 4 * close:
-                ids = np.union1d(ids, survivors)
-                sufficient = True
-            outside = np.setdiff1d(survivors, held, assume_unique=True)
+            survivors = tightest.survivors(best_value)
+            few = len(survivors) <= 4 * close
             tight = tightest.upper - relaxed.value <= tolerance * abs(relaxed.value)
-            if len(outside) == 0 and tight:
+            if tight and few and bool(np.isin(survivors, pool.ids).all()):
+                sufficient = True
                 break
+            if few:
+                ids = np.union1d(ids, survivors)
         ids = np.union1d(ids, problem.constraints.include)
         pool = Pool(problem, ids)
-        relaxed = relax(pool, tolerance=tolerance, start=point)
+        relaxed = relax(pool, tolerance=tolerance, start=point, exact=exact, rounds=25 if passes > 3 else 8)
         point = (pool.ids[relaxed.local], relaxed.weights)
         starts = [] if best is None else [pool.locate(best)]
         local = round_and_polish(pool, relaxed, starts)
@@ -169,13 +171,20 @@ def exchange(problem: Problem) -> NDArray[np.int64]:
 
 
 def relax(
-    pool: Pool, *, tolerance: float, start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    pool: Pool,
+    *,
+    tolerance: float,
+    start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
+    exact: bool = True,
+    rounds: int = 25,
 ) -> Relaxed:
     """Maximise the relaxation over a pool, must-have rows held at one; `start` is in rows."""
     problem = pool.problem
     fixed = pool.locate(problem.constraints.include) if len(problem.constraints.include) else None
     local = None if start is None else (pool.locate(start[0]), start[1])
-    found = relaxation.maximise(pool, problem.k, fixed=fixed, start=local, tolerance=tolerance)
+    found = relaxation.maximise(
+        pool, problem.k, fixed=fixed, start=local, tolerance=tolerance, exact=exact, rounds=rounds
+    )
     problem.count("relaxations")
     return found
 

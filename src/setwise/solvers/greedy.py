@@ -19,6 +19,13 @@ from setwise.vectors import top_k
 #: Candidates whose scores differ by less than this are compared again in float64.
 NEAR = 4e-6
 
+#: A pool that did not last this many picks is followed by one twice as large, up to this part of all.
+LASTS = 16
+LARGEST = 16
+
+#: Bounds are brought up to date one by one for at most this part of all candidates; else for all at once.
+TIGHTEN = 24
+
 #: Scores this close in float64 count as equal.
 TIE = 4e-15
 
@@ -86,9 +93,9 @@ class _Run:
                 if best > -np.inf:
                     best = scores.surely(place, best)
                 if best < bound + scores.slack() + self.near:
-                    short += len(self.chosen) - since < 4
-                    if short > 1:
-                        size = min(2 * size, max(size, problem.n // 16))
+                    short += len(self.chosen) - since < LASTS
+                    if short > 0:
+                        size = min(2 * size, max(size, problem.n // LARGEST))
                     bound = np.inf
                     continue
             if not self._take(current):
@@ -134,11 +141,13 @@ class _Run:
             if scores.is_current():
                 top = float(bounds[ids].max())
                 break
-            top = scores.tighten(ids)
-            if top >= rest + self.near:
+            present = scores.tighten(ids)
+            top = float(present.max())
+            lasting = np.count_nonzero(present >= rest + self.near)
+            if lasting >= min(LASTS, problem.k - len(self.chosen)):
                 break
             asked *= 4
-            if asked > problem.n // 4:
+            if asked > problem.n // TIGHTEN:
                 scores.renew()
                 asked = size
         if rest > top - self.near:  # more near-ties than the pool holds: they all come in

@@ -122,6 +122,13 @@ class Pool:
             return np.asarray(pulled, np.float64)
         return np.asarray(self.distances(local) @ weights, np.float64)
 
+    def pull_change(self, comes: int, goes: int) -> NDArray[np.float64]:
+        """Return by how much W x changes when one member of a set comes for another, shape (size,)."""
+        if self.objective.low_rank:
+            return -(self.rows @ (self.rows[comes] - self.rows[goes])).astype(np.float64)
+        both = self.distances(np.array([comes, goes]))
+        return np.asarray(both[:, 0].astype(np.float64) - both[:, 1])
+
     def gradient(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gradient of the summed form at a point given by its support, shape (size,)."""
         return np.asarray(self.linear + 2 * self.weight * self.pull(local, weights))

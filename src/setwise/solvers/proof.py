@@ -18,10 +18,17 @@ from setwise.solvers.problem import Pool, Problem, Whole
 PASSES = {False: 2, True: 3, "full": 50}
 
 #: Relative gap between bound and relaxation at which the bound counts as tight.
-TOLERANCE = {False: 2e-3, True: 1e-5, "full": 1e-9}
+TOLERANCE = {False: 2e-3, True: 1e-4, "full": 1e-9}
 
 #: Branch and bound by effort: most candidates, most nodes, rounds of tuning the diagonal shift.
 SEARCH = {True: (128, 60, 8), "full": (512, 4000, 24)}
+
+#: In small pools, with bounded effort: relaxation steps, and candidates beyond k for branch and bound.
+SMALL_ROUNDS = 3
+SMALL_SEARCH = 4
+
+#: With bounded effort, an exchange is tried with at most this many candidates outside the pool.
+SUSPECTS = 32_768
 
 #: The exact solver searches at most this many candidates, over at most this many nodes.
 LARGEST = 1024
@@ -53,7 +60,7 @@ def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
         return _separable(problem, solver, effort)
     found: auto.Found | None = None
     if solver == "auto":
-        found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
+        found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort], exact=bool(effort))
         chosen = found.chosen
     elif solver == "greedy":
         chosen = greedy.solve(problem)
@@ -139,7 +146,7 @@ def certified(
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
     bound = found.bound
     if bound is None:
-        bound = bound_of_all(problem, found, TOLERANCE[effort])
+        bound = bound_of_all(problem, found, effort)
     scale = problem.scale()
     value = _value(problem, chosen)
     better = value if improve else max(value, _value(problem, found.chosen))
@@ -151,16 +158,23 @@ def certified(
             chosen, value = candidate, better
     sufficient = found.pool_sufficient
     if not sufficient:
-        sufficient = exchange_test(problem, chosen, bound)
+        sufficient = exchange_test(problem, chosen, bound, None if effort == "full" else SUSPECTS)
     return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), solver == "greedy")
 
 
-def bound_of_all(problem: Problem, found: auto.Found, tolerance: float) -> Bound:
+def bound_of_all(problem: Problem, found: auto.Found, effort: Any) -> Bound:
     """Return the relaxation's bound where all candidates fit into one pool."""
     whole = Whole(problem)
     if found.point is None:
         pool = Pool(problem)
-        relaxed = auto.relax(pool, tolerance=max(tolerance, 1e-4), start=(found.chosen, np.ones(problem.k)))
+        full = effort == "full"
+        relaxed = auto.relax(
+            pool,
+            tolerance=TOLERANCE[effort],
+            start=(found.chosen, np.ones(problem.k)),
+            exact=full,
+            rounds=25 if full else SMALL_ROUNDS,
+        )
         found.point = (pool.ids[relaxed.local], relaxed.weights)
     gradient = whole.gradient(*found.point)
     return bounds.concave_bound(whole, *found.point, gradient)
@@ -180,11 +194,12 @@ def prove(
     scale = problem.scale()
     upper = bound.upper / scale
     survivors = bound.survivors(value * scale)
-    if len(survivors) > SEARCH[effort][0]:
+    most, nodes, tune = SEARCH[effort]
+    if effort is True and problem.n <= auto.TINY:
+        most, nodes, tune = problem.k + SMALL_SEARCH, 8, 0
+    if len(survivors) > most:
         return chosen, value, upper
-    tree = search(
-        problem, np.union1d(survivors, chosen), chosen, limit=SEARCH[effort][1], tune=SEARCH[effort][2]
-    )
+    tree = search(problem, np.union1d(survivors, chosen), chosen, limit=nodes, tune=tune)
     found = np.union1d(survivors, chosen)[tree.best]
     better = _value(problem, found)
     if better > value + 1e-12 * abs(value):
@@ -219,7 +234,7 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
         More candidates than that may be in a best set.
     """
     found = auto.solve(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
-    bound = found.bound or bound_of_all(problem, found, TOLERANCE["full"])
+    bound = found.bound or bound_of_all(problem, found, "full")
     value = _value(problem, found.chosen)
     survivors = np.union1d(bound.survivors(value * problem.scale()), found.chosen)
     if len(survivors) > LARGEST:
@@ -237,16 +252,21 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
     return Proven(chosen, certificate_of(value, tree.upper / problem.scale(), found.pool_size, True))
 
 
-def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound) -> bool:
-    """Return whether no single exchange with any candidate improves a set."""
+def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound, most: int | None) -> bool:
+    """Return whether no single exchange with any candidate improves a set.
+
+    False also where more than `most` candidates would have to be looked at.
+    """
     whole = Whole(problem)
     gradient = whole.gradient(chosen, np.ones(problem.k))
     least = float(gradient[chosen].min())
     value = _value(problem, chosen) * problem.scale()
     margin = bounds.rounding_margin(problem) + swap.PRECISION * float(np.abs(gradient[chosen]).sum())
-    suspects = np.flatnonzero(gradient > least + margin)
-    suspects = np.intersect1d(suspects, bound.survivors(value), assume_unique=True)
-    suspects = np.setdiff1d(suspects, chosen)
+    able = (gradient > least + margin) & bound.may_be_better(value)
+    able[chosen] = False
+    suspects = np.flatnonzero(able)
+    if most is not None and len(suspects) > most:
+        return False
     members = problem.vectors.rows(chosen)
     for start in range(0, len(suspects), 8192):
         part = suspects[start : start + 8192]

@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.solvers.problem import Pool
+from setwise.vectors import Floats
 
 #: An exchange must improve the summed form by more than this, relative to its size.
 PRECISION = 1e-7
+
+#: Outsiders of largest gradient that are tried before all.
+FRONT = 192
 
 
 def polish(
@@ -36,43 +40,76 @@ def polish(
     """
     chosen = chosen.copy()
     k = len(chosen)
-    if k == len(pool) or (pool.weight == 0.0 and k == 0):
+    if k == len(pool):
         return chosen
     constraints = pool.problem.constraints
     codes = None if constraints.codes is None else constraints.codes[pool.ids]
-    distances = pool.distances(chosen)
-    gradient = pool.linear + 2 * pool.weight * distances.sum(axis=1, dtype=np.float64)
-    inside = np.zeros(len(pool), bool)
-    inside[chosen] = True
-    movable = np.ones(k, bool)
-    if kept is not None and len(kept):
-        movable = ~np.isin(chosen, kept)
+    movable = np.ones(k, bool) if kept is None or len(kept) == 0 else ~np.isin(chosen, kept)
     if not movable.any():
         return chosen
+    gradient = pool.gradient(chosen, np.ones(k))
+    inside = np.zeros(len(pool), bool)
+    inside[chosen] = True
     least_gain = PRECISION * (float(np.abs(gradient[chosen]).sum()) + 1e-12)
     double = 2 * pool.weight
+    table = _Distances(pool, chosen)
+    narrow = True
     for _ in range(most):
         leaving = np.where(movable, gradient[chosen], np.inf)
-        able = gradient > leaving.min() + least_gain
-        able[chosen] = False
-        outside = np.flatnonzero(able)
+        outside = ((gradient > leaving.min() + least_gain) & ~inside).nonzero()[0]
         if len(outside) == 0:
             break
-        change = distances[outside] * -double
+        cut = narrow and len(outside) > FRONT
+        if cut:
+            outside = outside[np.argpartition(-gradient[outside], FRONT)[:FRONT]]
+        change = table.of(outside) * -double
         change += gradient[outside, None]
         change -= leaving
         if codes is not None:
             held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
             full = held[codes[outside]] >= constraints.quota
             change[full[:, None] & (codes[outside][:, None] != codes[chosen])] = -np.inf
-        position = int(change.argmax())
-        row, slot = divmod(position, k)
+        row, slot = divmod(int(change.argmax()), k)
         if not change[row, slot] > least_gain:
-            break
-        comes = int(outside[row])
-        column = pool.distances(np.array([comes]))[:, 0]
-        gradient += double * (column.astype(np.float64) - distances[:, slot])
-        distances[:, slot] = column
+            if not cut:
+                break
+            narrow = False  # none of the most tempting can gain: look at all
+            continue
+        narrow = True
+        comes, goes = int(outside[row]), int(chosen[slot])
+        gradient += double * pool.pull_change(comes, goes)
+        table.exchange(slot, comes)
+        inside[goes], inside[comes] = False, True
         chosen[slot] = comes
         pool.problem.count("swaps")
     return chosen
+
+
+class _Distances:
+    """Distances of outsiders to the members, computed when first asked for and kept up."""
+
+    def __init__(self, pool: Pool, chosen: NDArray[np.int64]) -> None:
+        self.pool = pool
+        self.members = pool.rows[chosen]
+        self.where = np.full(len(pool), -1, np.int64)
+        self.known = np.empty(0, np.int64)
+        self.table = np.empty((0, len(chosen)), pool.rows.dtype)
+
+    def of(self, outside: NDArray[np.int64]) -> Floats:
+        """Return the distances of some outsiders to each member, shape (m, k)."""
+        missing = outside[self.where[outside] < 0]
+        if len(missing):
+            new = self.pool.objective.distances(self.pool.rows[missing], self.members)
+            self.where[missing] = len(self.known) + np.arange(len(missing))
+            self.known = np.concatenate([self.known, missing])
+            self.table = np.concatenate([self.table, new])
+        found: Floats = self.table[self.where[outside]]
+        return found
+
+    def exchange(self, slot: int, comes: int) -> None:
+        """Put another candidate in a member's place."""
+        self.members[slot] = self.pool.rows[comes]
+        self.table[:, slot] = self.pool.objective.distances(
+            self.pool.rows[self.known], self.members[slot : slot + 1]
+        )[:, 0]
+        self.table[self.where[comes], slot] = 0.0

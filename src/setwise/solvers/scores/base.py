@@ -106,8 +106,8 @@ class Scores(ABC):
         """Whether `bounds` gives the present scores (to rounding) rather than older bounds."""
         return True
 
-    def tighten(self, ids: Rows) -> float:
-        """Bring the bounds of some candidates up to date and return the largest of their scores."""
+    def tighten(self, ids: Rows) -> Vector:
+        """Bring the bounds of some candidates up to date; return them, -inf for those out of the game."""
         raise NotImplementedError
 
     def renew(self) -> None:
@@ -157,12 +157,10 @@ class FallingScores(Scores):
     def is_current(self) -> bool:
         return self.seen == len(self.members) or self.t == 0.0
 
-    def tighten(self, ids: Rows) -> float:
+    def tighten(self, ids: Rows) -> Vector:
         assert self.known is not None
-        score = self.score_rows(ids)
-        open_ = np.isfinite(self.known[ids])
-        self.known[ids] = np.minimum(self.known[ids], score)
-        return float(score[open_].max()) if open_.any() else -np.inf
+        self.known[ids] = np.minimum(self.known[ids], self.score_rows(ids))
+        return self.known[ids]
 
     @abstractmethod
     def score_rows(self, ids: Rows) -> Vector:

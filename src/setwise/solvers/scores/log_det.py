@@ -26,6 +26,8 @@ class LogDetScores(FallingScores):
         self.linear = problem.objective.metric == "cosine"
         self.basis = np.zeros((problem.k, problem.vectors.d))
         self.spanned = 0
+        self.left: Vector | None = None  # d² of all candidates, given the first `seen` members
+        self.allowed = 3e-6 if self.linear and problem.vectors.dtype == np.float32 else 0.0
         self.by_basis = False
         self.noise = 0.0
         self.residual = np.empty(0)
@@ -120,23 +122,42 @@ class LogDetScores(FallingScores):
         return self._score(self.base, self.residual + self.noise if self.noise else self.residual)
 
     def score_rows(self, ids: Rows) -> Vector:
-        residual = self._residuals(self.vectors.rows(ids, np.float64))
-        return self._score((1 - self.t) * self.problem.relevance.values[ids], residual)
+        scores = np.empty(len(ids))
+        for start in range(0, len(ids), 4096):
+            part = ids[start : start + 4096]
+            base = (1 - self.t) * self.problem.relevance.values[part]
+            # Single precision sees d² to about this much: a bound has to allow for it.
+            rows = self.vectors.rows(part)
+            if self.left is None:
+                residual = self._residuals(rows) + self.allowed
+            else:  # what the members since the last pass leave
+                along = rows @ self._span()[self.seen : len(self.members)].T.astype(rows.dtype)
+                residual = self.left[part] - np.vecdot(along, along)
+            scores[start : start + 4096] = self._score(base, residual)
+        return scores
 
     def renew(self) -> None:
         assert self.known is not None
         known, base = self.known, (1 - self.t) * self.problem.relevance.values
-        allowed = 3e-6 if self.vectors.dtype == np.float32 else 0.0
         self.problem.count("passes")
         if self.linear:
-            self._span()
-        if self.linear and len(self.members) == 1:
-            along = self.vectors.scan(self.basis[0]).astype(np.float64)
-            np.minimum(known, self._score(base, 1.0 - along * along + allowed), out=known)
+            if self.left is None:
+                self.left = np.full(self.problem.n, 1.0 + self.allowed)
+            left, fresh = self.left, self._span()[self.seen : len(self.members)]
+            if len(fresh) == 1:
+                along = self.vectors.scan(fresh[0])
+                left -= along * along
+            else:
+
+                def take(start: int, stop: int, products: Floats) -> None:
+                    left[start:stop] -= np.vecdot(products, products)
+
+                self.vectors.products(fresh, take)
+            np.minimum(known, self._score(base, left), out=known)
         else:
 
             def measure(start: int, stop: int, block: Floats) -> None:
-                score = self._score(base[start:stop], self._residuals(block) + allowed)
+                score = self._score(base[start:stop], self._residuals(block))
                 np.minimum(known[start:stop], score, out=known[start:stop])
 
             self.vectors.map_blocks(measure)

@@ -1,0 +1,39 @@
+"""Fixtures and settings that all tests share."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from reference import make
+
+settings.register_profile(
+    "setwise",
+    deadline=None,
+    derandomize=True,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "setwise"))
+
+
+@pytest.fixture
+def rng():
+    """A generator that starts alike in every test."""
+    return np.random.default_rng(20240607)
+
+
+@pytest.fixture(scope="session")
+def many():
+    """20,000 clustered rows of 24 dimensions in float32, and their relevance to a query; not writable."""
+    E, r = make.clustered(n=20_000, d=24, seed=5, clusters=40, cone=1.0)
+    X = E.astype(np.float32)
+    X.flags.writeable = False
+    r.flags.writeable = False
+    return X, r
+
+
+@pytest.fixture
+def split(monkeypatch):
+    """Make every pass over the data worth a second thread, however small the data."""
+    monkeypatch.setattr("setwise.vectors.THREAD_WORK", 64)

@@ -1,0 +1,273 @@
+"""The one door for arrays: every container that is taken, and one clear line for each that is not."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse
+
+import setwise
+from setwise.containers import as_matrix, as_query, to_numpy
+
+torch = pytest.importorskip("torch")
+
+FLOATS = ["float16", "float32", "float64"]
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+ROWS = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
+
+
+# --- taken --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
+def test_numpy_of_every_dtype_is_a_view(dtype):
+    X = np.array(ROWS, dtype)
+    found = as_matrix(X)
+    assert found.dtype == X.dtype
+    assert np.shares_memory(found, X)
+    assert np.array_equal(found, X)
+
+
+def test_wide_floats_and_foreign_byte_orders_are_converted():
+    assert as_matrix(np.array(ROWS, np.longdouble)).dtype == np.float64
+    for code in (">f2", ">f4", ">f8", ">i2", ">i4", ">i8"):
+        found = as_matrix(np.array(ROWS, code))
+        assert found.dtype.isnative
+        assert np.array_equal(found, ROWS)
+
+
+def test_views_of_any_stride_are_not_copied():
+    X = np.arange(240.0).reshape(20, 12)
+    for view in (X[::2], X[:, ::3], X.T, X[::-1], np.asfortranarray(X), np.broadcast_to(X[0], (5, 12))):
+        found = as_matrix(view)
+        assert np.shares_memory(found, view)
+        assert np.array_equal(found, view)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "int8", "int64"])
+def test_memory_maps_stay_on_disk(tmp_path, dtype):
+    np.save(tmp_path / "x.npy", np.array(ROWS, dtype))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap)
+    found = as_matrix(mapped)
+    assert np.shares_memory(found, mapped)
+    assert np.array_equal(found, ROWS)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
+def test_torch_tensors_share_their_memory(dtype):
+    tensor = torch.tensor(ROWS, dtype=getattr(torch, dtype))
+    found = as_matrix(tensor)
+    assert found.dtype == dtype
+    assert np.array_equal(found, ROWS)
+    assert np.shares_memory(found, tensor.numpy())
+
+
+def test_torch_bfloat16_gradients_and_views():
+    values = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(as_matrix(values.bfloat16()), values.bfloat16().float().numpy())
+    assert np.array_equal(as_matrix(values.requires_grad_()), values.detach().numpy())
+    assert np.array_equal(as_matrix(values.detach().T), values.detach().numpy().T)
+    assert np.array_equal(as_matrix(torch.nn.Parameter(values.detach())), values.detach().numpy())
+
+
+@pytest.mark.parametrize("dtype", [pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.int64(), pa.uint16()])
+def test_arrow_fixed_size_lists_share_their_memory(dtype):
+    flat = np.arange(1, 13).astype(dtype.to_pandas_dtype())
+    column = pa.FixedSizeListArray.from_arrays(pa.array(flat, dtype), 3)
+    found = as_matrix(column)
+    assert np.array_equal(found, ROWS)
+    assert found.dtype == flat.dtype
+    assert np.shares_memory(found, column.flatten().to_numpy())
+
+
+def test_arrow_columns_of_every_make():
+    fixed = pa.array(ROWS, pa.list_(pa.float32(), 3))
+    listed = pa.array(ROWS, pa.list_(pa.float64()))
+    large = pa.array(ROWS, pa.large_list(pa.float32()))
+    for column in (fixed, listed, large):
+        assert np.array_equal(as_matrix(column), ROWS)
+        assert np.array_equal(as_matrix(column[1:3]), ROWS[1:3])
+        chunked = pa.chunked_array([column[:1], column[1:1], column[1:]])
+        assert np.array_equal(as_matrix(chunked), ROWS)
+        assert np.array_equal(as_matrix(chunked[2:]), ROWS[2:])
+        assert np.array_equal(as_matrix(pa.chunked_array([column])), ROWS)
+        assert np.array_equal(as_matrix(pa.table({"v": column})["v"]), ROWS)
+
+
+def test_lists_tuples_and_what_calls_itself_an_array():
+    assert np.array_equal(as_matrix(ROWS), ROWS)
+    assert np.array_equal(as_matrix(tuple(map(tuple, ROWS))), ROWS)
+    assert np.array_equal(as_matrix([np.array(row) for row in ROWS]), ROWS)
+
+    class Rows:
+        def __array__(self, dtype=None, copy=None):
+            return np.array(ROWS, dtype)
+
+    assert np.array_equal(as_matrix(Rows()), ROWS)
+
+
+def test_every_container_gives_the_same_selection():
+    """One set of float32 numbers by eight doors."""
+    rng = np.random.default_rng(1)
+    X, r = rng.standard_normal((60, 8)).astype(np.float32), rng.random(60)
+    flat = pa.array(X.reshape(-1))
+    doors = [
+        X,
+        X.astype(">f4"),
+        np.asfortranarray(X),
+        np.repeat(X, 2, axis=0)[::2],
+        torch.from_numpy(X),
+        pa.FixedSizeListArray.from_arrays(flat, 8),
+        pa.chunked_array([pa.FixedSizeListArray.from_arrays(flat, 8)[a : a + 20] for a in (0, 20, 40)]),
+        X.tolist(),
+    ]
+    first = setwise.select(X, 7, relevance=r)
+    for door in doors:
+        sel = setwise.select(door, 7, relevance=r)
+        assert np.array_equal(sel.indices, first.indices)
+        assert sel.value == pytest.approx(first.value, abs=1e-12)
+    for relevance in (torch.from_numpy(r), r.tolist(), r[:, None], r[None], r.astype(">f8")):
+        assert np.array_equal(setwise.select(X, 7, relevance=relevance).indices, first.indices)
+
+
+def test_relevance_and_query_may_be_arrow_columns():
+    rng = np.random.default_rng(1)
+    X, r = rng.standard_normal((60, 8)).astype(np.float32), rng.random(60)
+    for relevance in (pa.array(r), pa.chunked_array([r[:20], r[20:]])):
+        found = setwise.select(X, 7, relevance=relevance)
+        assert np.array_equal(found.indices, setwise.select(X, 7, relevance=r).indices)
+    found = setwise.select(X, 7, query=pa.array(X[0]))
+    assert np.array_equal(found.indices, setwise.select(X, 7, query=X[0]).indices)
+
+
+# --- refused ------------------------------------------------------------------------------------------------
+
+BAD_NUMPY = [
+    (np.array([["a", "b"]]), TypeError, r"vectors: dtype <U1 cannot be used; pass floats"),
+    (np.array([[b"a", b"b"]]), TypeError, r"vectors: dtype .* cannot be used; pass floats"),
+    (np.ones((2, 2), bool), TypeError, r"vectors: dtype bool cannot be used; pass floats"),
+    (np.ones((2, 2), complex), TypeError, r"vectors: dtype complex128 cannot be used; pass floats"),
+    (np.ones((2, 2), object), TypeError, r"vectors: dtype object cannot be used; pass floats"),
+    (np.ones((2, 2), "datetime64[s]"), TypeError, r"vectors: dtype datetime64.* cannot be used"),
+    (np.ma.masked_equal(np.eye(2), 0), TypeError, r"vectors: masked arrays cannot be used; fill"),
+    (np.ones(3), ValueError, r"vectors: expected shape \(n, d\), got \(3,\); .*reshape"),
+    (np.ones((2, 2, 2)), ValueError, r"vectors: expected shape \(n, d\), got \(2, 2, 2\)"),
+    (np.float64(3), ValueError, r"vectors: expected shape \(n, d\), got \(\)"),
+    (np.ones((0, 3)), ValueError, r"vectors: empty"),
+    (np.ones((3, 0)), ValueError, r"vectors: rows have no entries"),
+    ([[1, 2], [3]], ValueError, r"vectors: row 1 has 1 entries where row 0 has 2"),
+    ([[1, 2], [3, 4], 5], ValueError, r"vectors: row 2 has .* where row 0 has 2"),
+    ([[1.0, None]], TypeError, r"vectors: dtype object cannot be used"),
+    ([["1", "2"]], TypeError, r"vectors: dtype <U1 cannot be used"),
+    ("abc", TypeError, r"vectors: dtype <U3 cannot be used"),
+    (None, TypeError, r"vectors: dtype object cannot be used"),
+    ({"a": 1}, TypeError, r"vectors: dtype object cannot be used"),
+    (scipy.sparse.csr_matrix(np.eye(2)), TypeError, r"vectors: sparse matrices cannot be used; pass .toarray"),
+    (scipy.sparse.coo_array(np.eye(2)), TypeError, r"vectors: sparse matrices cannot be used"),
+]
+
+
+@pytest.mark.parametrize(("data", "error", "message"), BAD_NUMPY)
+def test_what_cannot_be_used_is_refused(data, error, message):
+    with pytest.raises(error, match=message):
+        as_matrix(data)
+    with pytest.raises(error, match=message):
+        setwise.select(data, 1)
+
+
+def test_an_empty_list_is_called_empty():
+    with pytest.raises(ValueError, match="vectors: empty"):
+        as_matrix([])
+
+
+BAD_TORCH = [
+    (torch.ones(2, 2, dtype=torch.bool), TypeError, "vectors: dtype bool cannot be used"),
+    (torch.ones(2, 2, dtype=torch.complex64), TypeError, "vectors: dtype complex64 cannot be used"),
+    (torch.ones(2, 2, device="meta"), TypeError, r"vectors: the tensor is on meta; pass vectors.cpu\(\)"),
+    (torch.ones(3), ValueError, r"vectors: expected shape \(n, d\), got \(3,\)"),
+    (torch.ones(0, 3), ValueError, "vectors: empty"),
+    (torch.eye(2).to_sparse(), TypeError, "vectors: .*sparse"),
+]
+
+
+@pytest.mark.parametrize(("data", "error", "message"), BAD_TORCH)
+def test_tensors_that_cannot_be_used(data, error, message):
+    with pytest.raises(error, match=message):
+        as_matrix(data)
+
+
+BAD_ARROW = [
+    (pa.array([1.0, 2.0]), TypeError, "vectors: expected an Arrow column of lists of numbers, got double"),
+    (pa.array(["a"]), TypeError, "vectors: expected an Arrow column of lists of numbers, got string"),
+    (pa.table({"v": [1.0]}), TypeError, "vectors: expected an Arrow column"),
+    (pa.array([["a", "b"]]), TypeError, "vectors: dtype object cannot be used"),
+    (pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), ValueError, "vectors: row 1 is null; drop it"),
+    (pa.array([[1.0, 2.0], None], pa.list_(pa.float32())), ValueError, "vectors: row 1 is null"),
+    (
+        pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32(), 2)),
+        ValueError,
+        "vectors: row 1 has a null entry; drop it or pass an imputed value",
+    ),
+    (pa.array([[1.0, 2.0], [3.0]]), ValueError, "vectors: row 1 has 1 entries where row 0 has 2"),
+    (pa.array([], pa.list_(pa.float32(), 2)), ValueError, "vectors: empty"),
+    (pa.chunked_array([], pa.list_(pa.float32(), 2)), ValueError, "vectors: empty"),
+]
+
+
+@pytest.mark.parametrize(("data", "error", "message"), BAD_ARROW)
+def test_arrow_that_cannot_be_used(data, error, message):
+    with pytest.raises(error, match=message):
+        as_matrix(data)
+
+
+def test_a_null_entry_in_ragged_lists_is_placed_right():
+    column = pa.array([[1.0, 2.0, 3.0, 4.0], [5.0], [6.0, None]])
+    with pytest.raises(ValueError, match="row [12] has (a null entry|1 entries)"):
+        as_matrix(column)
+
+
+def test_messages_name_the_argument():
+    with pytest.raises(TypeError, match="^examples: dtype bool"):
+        as_matrix(np.ones((2, 2), bool), "examples")
+    with pytest.raises(TypeError, match="^examples: masked"):
+        to_numpy(np.ma.masked_equal(np.eye(2), 0), "examples")
+
+
+# --- queries ------------------------------------------------------------------------------------------------
+
+
+def test_queries_are_float64_and_of_unit_length_under_cosine():
+    for query in ([3, 4], np.array([3, 4], np.int8), np.array([[3.0, 4.0]]), torch.tensor([3.0, 4.0]).bfloat16()):
+        assert np.allclose(as_query(query, 2, "cosine"), [0.6, 0.8], atol=1e-15)
+        assert np.array_equal(as_query(query, 2, "euclidean"), [3.0, 4.0])
+    for size in (1e-320, 1e-200, 1e200, 1.5e308):
+        assert np.allclose(as_query([size, size], 2, "cosine"), 0.5**0.5, rtol=1e-2)
+    assert np.array_equal(as_query([0, 0], 2, "euclidean"), [0.0, 0.0])
+
+
+def test_a_query_is_never_modified():
+    query = np.array([3.0, 4.0])
+    as_query(query, 2, "cosine")
+    as_query(query, 2, "euclidean")[0] = 7
+    assert np.array_equal(query, [3.0, 4.0])
+
+
+BAD_QUERIES = [
+    ([1.0, 2.0, 3.0], ValueError, r"query: expected 2 numbers as in the vectors' rows, got shape \(3,\)"),
+    (1.0, ValueError, r"query: expected 2 numbers .* got shape \(\)"),
+    (np.eye(2), ValueError, r"query: expected 2 numbers .* got shape \(2, 2\)"),
+    ([1.0, np.nan], ValueError, "query: has NaN or Inf; pass finite"),
+    ([1.0, np.inf], ValueError, "query: has NaN or Inf; pass finite"),
+    ([0.0, 0.0], ValueError, "query: all zero has no direction under cosine; pass another query or metric="),
+    (["a", "b"], TypeError, "query: dtype <U1 cannot be used; pass floats"),
+    ([True, False], TypeError, "query: dtype bool cannot be used"),
+    ([1j, 2], TypeError, "query: dtype complex128 cannot be used"),
+]
+
+
+@pytest.mark.parametrize(("query", "error", "message"), BAD_QUERIES)
+def test_queries_that_cannot_be_used(query, error, message):
+    with pytest.raises(error, match=message):
+        as_query(query, 2, "cosine")
+    with pytest.raises(error, match=message):
+        setwise.select(np.eye(2), 1, query=query)
