@@ -79,59 +79,86 @@ def value_of(X, r, S, t, sharpness=1, metric="cosine"):
     return max_sum_value(X, r, S, t, sharpness, metric)[0]
 
 
-def full_scan(
-    name, X, r, k, t, sharpness=1, metric="cosine", include=(), groups=None, max_per_group=None
-):
-    """Greedy selection that looks at all candidates at each step, float64, O(n d) a step.
+class Scan:
+    """Greedy selection that looks at all candidates at each step, in float64, O(n d) a step.
 
-    As tests/reference/greedy.py, without the n × n matrix. Returns indices and gains.
+    As tests/reference/greedy.py, without the n × n matrix.
     """
-    X, r = np.asarray(X, np.float64), np.asarray(r, np.float64)
-    rows = unit_rows(X) if metric == "cosine" else X
-    n = len(r)
-    bandwidth = 2.0 * X.var(axis=0).sum()
 
-    def column(i):
-        if metric == "cosine":
-            return np.vecdot(rows, rows[i])
-        return np.sqrt(np.vecdot(rows - rows[i], rows - rows[i]))
+    def __init__(
+        self, name, X, r, t, sharpness=1, metric="cosine", include=(), groups=None, max_per_group=None
+    ):
+        self.name, self.t, self.sharpness, self.metric = name, t, sharpness, metric
+        self.X, self.r = np.asarray(X, np.float64), np.asarray(r, np.float64)
+        self.rows = unit_rows(self.X) if metric == "cosine" else self.X
+        self.include, self.groups, self.quota = include, groups, max_per_group
+        self.state = np.full(len(self.r), {"max-sum": 0.0, "mmr": -np.inf, "log-det": 1.0}[name])
+        self.factors = np.zeros((0, len(self.r)))
+        self.bandwidth = 2.0 * self.X.var(axis=0).sum()
+        self.S = []
 
-    state = np.zeros(n)
-    state[:] = {"max-sum": 0.0, "mmr": -np.inf, "log-det": 1.0}[name]
-    factors = np.zeros((0, n))
-    S, gains = [], []
-    while len(S) < k:
-        if name == "log-det" and t > 0:
-            score = np.full(n, -np.inf)
+    def scores(self):
+        """(scores, what decides), the latter -inf for those that may not be chosen."""
+        t, r, state = self.t, self.r, self.state
+        score = (1 - t) * r
+        if self.name == "log-det" and t > 0:
             free = state >= RANK_TOLERANCE
-            score[free] = (1 - t) * r[free] + t * np.log(state[free])
-        elif not S or t == 0:
-            score = (1 - t) * r
-        elif name == "max-sum":
-            score = (1 - t) * r + t * state / len(S)
+            score = np.where(free, score + t * np.log(np.where(free, state, 1.0)), -np.inf)
+        elif self.S and t > 0:
+            score = score + t * state / len(self.S) if self.name == "max-sum" else score - t * state
+        lead = r if not self.S and self.name != "log-det" else score
+        ok = allowed(len(r), self.S, self.groups, self.quota) & (score > -np.inf)
+        return score, np.where(ok, lead, -np.inf)
+
+    def take(self, row):
+        """Choose a candidate."""
+        self.S.append(int(row))
+        rows, metric, state = self.rows, self.metric, self.state
+        if metric == "cosine":
+            similar = np.vecdot(rows, rows[row])
         else:
-            score = (1 - t) * r - t * state
-        lead = r if not S and name != "log-det" else score
-        if len(S) < len(include):
-            best = int(include[len(S)])
-        else:
-            ok = allowed(n, S, groups, max_per_group) & (score > -np.inf)
-            if not ok.any():
-                break
-            best = int(np.where(ok, lead, -np.inf).argmax())
-        S.append(best)
-        gains.append(score[best])
-        similar = column(best)
-        if name == "max-sum":
-            state = state + (1.0 - similar**sharpness if metric == "cosine" else similar)
-        elif name == "mmr":
-            state = np.maximum(state, similar if metric == "cosine" else -similar)
-        elif state[best] >= RANK_TOLERANCE:
-            kernel = similar if metric == "cosine" else np.exp(-(similar**2) / bandwidth)
-            factor = (kernel - factors[:, best] @ factors) / np.sqrt(state[best])
-            factors = np.vstack([factors, factor])
-            state = state - factor * factor
-    return np.array(S, np.int64), np.array(gains)
+            similar = np.sqrt(np.vecdot(rows - rows[row], rows - rows[row]))
+        if self.name == "max-sum":
+            self.state = state + (1.0 - similar**self.sharpness if metric == "cosine" else similar)
+        elif self.name == "mmr":
+            self.state = np.maximum(state, similar if metric == "cosine" else -similar)
+        elif state[row] >= RANK_TOLERANCE:
+            kernel = similar if metric == "cosine" else np.exp(-(similar**2) / self.bandwidth)
+            factor = (kernel - self.factors[:, row] @ self.factors) / np.sqrt(state[row])
+            self.factors = np.vstack([self.factors, factor])
+            self.state = state - factor * factor
+
+
+def full_scan(name, X, r, k, t, sharpness=1, metric="cosine", **constraints):
+    """(indices, gains) of greedy selection by full scans, ties to the lowest index."""
+    scan = Scan(name, X, r, t, sharpness, metric, **constraints)
+    gains = []
+    while len(scan.S) < k:
+        score, lead = scan.scores()
+        row = scan.include[len(scan.S)] if len(scan.S) < len(scan.include) else int(lead.argmax())
+        if len(scan.S) >= len(scan.include) and lead[row] == -np.inf:
+            break
+        gains.append(float(score[row]))
+        scan.take(row)
+    return np.array(scan.S, np.int64), np.array(gains)
+
+
+def assert_greedy(indices, name, X, r, k, t, sharpness=1, metric="cosine", **constraints):
+    """Each pick is the best of all there are, to float64 rounding, and the first of those equal to it."""
+    scan = Scan(name, X, r, t, sharpness, metric, **constraints)
+    include = list(scan.include)
+    assert list(indices[: len(include)]) == include
+    for step, row in enumerate(indices):
+        _, lead = scan.scores()
+        if step >= len(include):
+            assert lead[row] > -np.inf, f"step {step}: {row} may not be chosen"
+            assert lead[row] >= lead.max() - 2e-13 * (1 + abs(lead.max())), f"step {step}: {row} is not the best"
+            same = (scan.X[:row] == scan.X[row]).all(axis=1) & (scan.r[:row] == scan.r[row])
+            assert not (same & (lead[:row] > -np.inf)).any(), f"step {step}: an earlier row equals {row}"
+        scan.take(row)
+    if len(indices) < k:
+        assert name == "log-det"
+        assert scan.scores()[1].max() == -np.inf, "there was more to choose"
 
 
 def summed_form(X, r, x, k, t, sharpness=1, metric="cosine"):

@@ -18,6 +18,8 @@ from setwise.constraints import Constraints
 from setwise.objectives import MaxSum, Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
+from setwise.solvers import baselines, greedy, proof
+from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors, as_matrix, as_query, check_metric
 
@@ -174,8 +176,6 @@ def prepare(
 
 def run(problem: Problem, solver: str, certify: Certify, began: float) -> Selection:
     """Solve a checked problem and describe what was found."""
-    from setwise.solvers import baselines, greedy, proof
-
     objective = problem.objective
     certificate: Certificate | None
     ordered = False
@@ -203,8 +203,6 @@ def describe(
     began: float,
 ) -> Selection:
     """Return a set as a `Selection`: in selection order, valued in float64."""
-    from setwise.solvers.ordering import arrange, evaluate
-
     objective = problem.objective
     include = problem.constraints.include
     if len(include) and not ordered:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.solvers.problem import Problem
-from setwise.solvers.scores import SMALL, LogDetScores, Scores, scores_of
+from setwise.solvers.scores import SMALL, FallingScores, LogDetScores, Scores, scores_of
 from setwise.vectors import top_k
 
 #: Candidates whose scores differ by less than this are compared again in float64.
@@ -22,6 +22,9 @@ NEAR = 4e-6
 #: A pool that did not last this many picks is followed by one twice as large, up to this part of all.
 LASTS = 16
 LARGEST = 16
+
+#: A small problem's front: at most this many candidates.
+FRONT = 96
 
 #: Bounds are brought up to date one by one for at most this part of all candidates; else for all at once.
 TIGHTEN = 24
@@ -56,7 +59,8 @@ def solve(problem: Problem) -> NDArray[np.int64]:
     if len(chosen) < problem.k:
         warnings.warn(
             f"log-det: only {len(chosen)} of the {problem.k} asked for are selected, the kernel's rank: the "
-            "residual of every other candidate is rounding noise; ask for fewer, or pass vectors of higher rank",
+            "residual of every other candidate is rounding noise; ask for fewer, or pass vectors of "
+            "higher rank",
             UserWarning,
             stacklevel=2,
         )
@@ -75,11 +79,15 @@ class _Run:
         """Select from a pool, refreshed when candidates outside it may be better."""
         problem, scores = self.problem, self.scores
         size = max(2048, 8 * problem.k)
-        if not self.chosen:
-            self._take_first()
         bound, fresh, short, since = np.inf, False, 0, 0
         if problem.n <= max(SMALL, size):
+            if self._front_fits():
+                self._take_first()
+                if self._take_from_front():
+                    return
             bound = self._take_in_all()
+        if not self.chosen:
+            self._take_first()
         while len(self.chosen) < problem.k:
             if problem.progress is not None:
                 problem.tell(f"greedy: {len(self.chosen)} of {problem.k}")
@@ -116,7 +124,46 @@ class _Run:
         if isinstance(scores, LogDetScores) and scores.t == 1.0:
             place = 0
         self.chosen.append(place)
-        scores.choose(place)
+        if len(self.chosen) < self.problem.k:
+            loaded = scores.loaded
+            scores.choose(place, place if loaded else None)
+            if loaded:
+                scores.base[place] = -np.inf
+                if self.grouped:
+                    self._block()
+
+    def _front_fits(self) -> bool:
+        """Return whether a front is likely to last: relevance leads, and it is a small part of all."""
+        problem, scores = self.problem, self.scores
+        if self.chosen or self.grouped or problem.vectors.metric != "cosine":
+            return False
+        if not isinstance(scores, FallingScores) or 12 * problem.k > min(problem.n, 4 * FRONT):
+            return False
+        return 0.0 < scores.t <= (0.15 if isinstance(scores, LogDetScores) else 0.35)
+
+    def _take_from_front(self) -> bool:
+        """Select from the few candidates that the first pick leaves best, their pairs computed at once.
+
+        Scores that only fall are bounded by those after the first pick. Returns False when the front
+        does not last; what was chosen then stays chosen.
+        """
+        problem, scores = self.problem, self.scores
+        assert isinstance(scores, FallingScores)
+        size = 3 * problem.k
+        if len(self.chosen) == problem.k:
+            return True
+        after = scores.front(self.chosen[0])
+        after[self.chosen[0]] = -np.inf
+        order = np.argpartition(after, problem.n - size - 1)
+        rest = float(after[order[problem.n - size - 1]])
+        scores.take_front(np.sort(order[problem.n - size :]))
+        while len(self.chosen) < problem.k:
+            current = scores.pool()
+            place = int(current.argmax())
+            best = float(current[place])
+            if best == -np.inf or scores.surely(place, best) < rest + self.near or not self._take(current):
+                return False
+        return True
 
     def _take_in_all(self) -> float:
         """Make every candidate the pool; nothing bounds from outside."""

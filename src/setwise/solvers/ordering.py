@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,12 +87,15 @@ def evaluate(
     k, t = len(rows), objective.diversity
     gains = (1 - t) * relevance
     if isinstance(objective, MaxSum):
-        if k > 1 and objective.low_rank:
-            earlier = np.cumsum(rows[:-1], axis=0)
-            gains[1:] += t * (1.0 - np.vecdot(rows[1:], earlier) / np.arange(1, k))
-        elif k > 1:
-            gains[1:] += t * np.tril(objective.distances(rows, rows), -1).sum(axis=1)[1:] / np.arange(1, k)
-        return gains, objective.terms_of_rows(rows, relevance)
+        mean, spread = float(relevance.sum()) / k, 0.0
+        if k == 1:
+            return gains, Terms((1 - t) * mean, mean, spread)
+        earlier = objective.distances(rows, rows)
+        earlier *= _earlier(k)
+        sums = earlier.sum(axis=1)
+        gains[1:] += sums[1:] * (t / np.arange(1, k))
+        spread = 2.0 * float(sums.sum()) / (k * (k - 1))
+        return gains, Terms((1 - t) * mean + t * spread, mean, spread)
     if isinstance(objective, MaxMarginal):
         mean, spread = float(relevance.sum()) / k, 0.0
         if k > 1:
@@ -112,6 +117,12 @@ def evaluate(
     return _arrange_log_det(objective, rows, gains, np.arange(k), k)[1], objective.terms_of_rows(
         rows, relevance
     )
+
+
+@lru_cache(maxsize=8)
+def _earlier(k: int) -> NDArray[np.float64]:
+    """Return the pairs (i, j) with j before i, as ones."""
+    return np.tri(k, k, -1)
 
 
 def _arrange_log_det(

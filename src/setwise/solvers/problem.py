@@ -125,7 +125,7 @@ class Pool:
     def pull_change(self, comes: int, goes: int) -> NDArray[np.float64]:
         """Return by how much W x changes when one member of a set comes for another, shape (size,)."""
         if self.objective.low_rank:
-            return -(self.rows @ (self.rows[comes] - self.rows[goes])).astype(np.float64)
+            return np.asarray(self.rows @ (self.rows[goes] - self.rows[comes]), np.float64)
         both = self.distances(np.array([comes, goes]))
         return np.asarray(both[:, 0].astype(np.float64) - both[:, 1])
 

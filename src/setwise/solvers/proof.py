@@ -239,8 +239,8 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
     survivors = np.union1d(bound.survivors(value * problem.scale()), found.chosen)
     if len(survivors) > LARGEST:
         raise ValueError(
-            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} may be in "
-            "the best set; use solver='auto' with certify='full', which says how close it is"
+            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
+            "may be in the best set; use solver='auto' with certify='full', which says how close it is"
         )
     tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
     chosen = survivors[tree.best]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from setwise.objectives import LogDet, MaxMarginal, MaxSum
 from setwise.solvers.problem import Problem
-from setwise.solvers.scores.base import SMALL, Scores
+from setwise.solvers.scores.base import SMALL, FallingScores, Scores
 from setwise.solvers.scores.log_det import LogDetScores
 from setwise.solvers.scores.max_marginal import MaxMarginalScores
 from setwise.solvers.scores.max_sum import MaxSumScores
 
-__all__ = ["SMALL", "LogDetScores", "MaxMarginalScores", "MaxSumScores", "Scores", "scores_of"]
+__all__ = [
+    "SMALL",
+    "FallingScores",
+    "LogDetScores",
+    "MaxMarginalScores",
+    "MaxSumScores",
+    "Scores",
+    "scores_of",
+]
 
 
 def scores_of(problem: Problem) -> Scores:

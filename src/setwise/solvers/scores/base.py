@@ -40,11 +40,17 @@ class Scores(ABC):
         self.t = problem.objective.diversity
         self.members: list[int] = []
         self.ids: Rows | None = None
+        self.loaded = False
+        self.gram: Floats | None = (
+            None  # the pairwise numbers of a small pool, where all were computed at once
+        )
         self._stack = np.empty((0, problem.vectors.d))
 
     def load(self, ids: Rows | None) -> None:
         """Make these candidates the pool."""
         self.ids = ids
+        self.loaded = True
+        self.gram = None
         self.rows = self.vectors.rows(slice(0, self.problem.n) if ids is None else ids)
         values = self.problem.relevance.values
         self.base = (1 - self.t) * (values if ids is None else values[ids])
@@ -68,6 +74,9 @@ class Scores(ABC):
 
     def column(self, place: int) -> Floats:
         """Return the pairwise numbers of the pool with one of its members."""
+        if self.gram is not None:
+            column: Floats = self.gram[place]
+            return column
         if self.vectors.metric == "cosine":
             found: Floats = self.rows @ self.rows[place]
             return found
@@ -161,6 +170,27 @@ class FallingScores(Scores):
         assert self.known is not None
         self.known[ids] = np.minimum(self.known[ids], self.score_rows(ids))
         return self.known[ids]
+
+    def front(self, first: int) -> Vector:
+        """Return the scores of all after the first pick (cosine alone), shape (n,), for `take_front`."""
+        self.rows = self.vectors.rows(slice(0, self.problem.n))
+        self.first = self.rows @ self.rows[first]
+        self.base = (1 - self.t) * self.problem.relevance.values
+        return self.after_first(self.base, self.first)
+
+    def take_front(self, ids: Rows) -> None:
+        """Make a few candidates the pool, after `front`, with all their pairwise numbers."""
+        self.ids, self.rows, self.base = ids, self.rows[ids], self.base[ids]
+        self.gram = self.rows @ self.rows.T
+        self.start_front(self.first[ids])
+
+    @abstractmethod
+    def after_first(self, base: Vector, column: Floats) -> Vector:
+        """Return scores once the first is chosen, given the pairwise numbers with it."""
+
+    @abstractmethod
+    def start_front(self, column: Floats) -> None:
+        """Start the pool's state from the pairwise numbers with the first member."""
 
     @abstractmethod
     def score_rows(self, ids: Rows) -> Vector:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from setwise.objectives import LogDet
@@ -81,6 +83,22 @@ class LogDetScores(FallingScores):
         found = solve_triangular(factor, self.objective.kernel(members, rows), lower=True, check_finite=False)
         return np.asarray(found.T)
 
+    def _solved(self, rows: Floats) -> Vector | None:
+        """Return d² of a few rows by one small factorisation; None where the members are dependent."""
+        if not self.members:
+            return np.ones(len(rows))
+        members = self.stack()
+        try:
+            factor = np.linalg.cholesky(members @ members.T)
+        except np.linalg.LinAlgError:
+            return None
+        if float(factor.diagonal().min()) < NOISE:
+            return None
+        # Row by row, so that equal rows get equal residuals wherever they stand.
+        across = np.stack([members @ row for row in rows], axis=1) if len(rows) <= 512 else members @ rows.T
+        found = np.linalg.solve(factor, across)
+        return np.asarray(1.0 - np.square(found).sum(axis=0))
+
     def _residuals(self, rows: Floats) -> Vector:
         """Return d² of some rows from scratch."""
         if not self.members:
@@ -88,11 +106,21 @@ class LogDetScores(FallingScores):
         along = self._columns(rows)
         return np.asarray(1.0 - np.vecdot(along, along).astype(np.float64))
 
+    def after_first(self, base: Vector, column: Floats) -> Vector:
+        self.noise = 3e-6 if column.dtype == np.float32 else 0.0
+        return self._score(base, 1.0 + self.noise - column * column)
+
+    def start_front(self, column: Floats) -> None:
+        self.by_basis = False
+        self.columns = np.zeros((self.problem.k, len(column)))
+        self.columns[0] = column
+        self.residual = 1.0 - self.columns[0] * self.columns[0]
+
     def start_pool(self) -> None:
         size, count = len(self.rows), len(self.members)
         self.by_basis = self.linear and size > SMALL
         single = self.linear and self.rows.dtype == np.float32
-        self.noise = (3e-6 if self.by_basis else 1e-5) if single else 0.0
+        self.noise = 3e-6 if single else 0.0
         self.residual = np.ones(size)
         if not self.by_basis:
             self.columns = np.zeros((self.problem.k, size))
@@ -104,10 +132,10 @@ class LogDetScores(FallingScores):
 
     def surely(self, place: int, best: float) -> float:
         """Return the best's score with rounding allowed for downwards; `pool` allows for it upwards."""
-        if self.noise == 0.0 or self.t == 0.0 or not self.members:
+        if self.t == 0.0 or not self.members:
             return best
         least = float(self.residual[place]) - self.noise
-        return float(self.base[place]) + self.t * float(np.log(least)) if least > NOISE else -np.inf
+        return float(self.base[place]) + self.t * math.log(least) if least > NOISE else -np.inf
 
     def _score(self, base: Vector, residual: Vector) -> Vector:
         """Return base + t log d², -inf where d² is noise."""
@@ -119,7 +147,15 @@ class LogDetScores(FallingScores):
             return np.asarray(base + self.t * np.log(np.where(residual > NOISE, residual, 0.0)))
 
     def pool(self) -> Vector:
-        return self._score(self.base, self.residual + self.noise if self.noise else self.residual)
+        if self.t == 0.0 or not self.members:
+            return self.base.copy()
+        # Residuals that are noise are not masked here: one that comes first is found out by `surely`.
+        scores: Vector = np.maximum(self.residual, NOISE * 1e-3)
+        scores += self.noise
+        np.log(scores, out=scores)
+        scores *= self.t
+        scores += self.base
+        return scores
 
     def score_rows(self, ids: Rows) -> Vector:
         scores = np.empty(len(ids))
@@ -164,5 +200,8 @@ class LogDetScores(FallingScores):
         self.seen = len(self.members)
 
     def exact(self, ids: Rows) -> Vector:
-        residual = self._residuals(self.vectors.rows(ids, np.float64))
+        rows = self.vectors.rows(ids, np.float64)
+        residual = self._solved(rows) if self.linear and len(self.members) <= 64 else None
+        if residual is None:
+            residual = self._residuals(rows)
         return self._score((1 - self.t) * self.problem.relevance.at(ids), residual)

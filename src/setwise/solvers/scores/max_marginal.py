@@ -26,6 +26,12 @@ class MaxMarginalScores(FallingScores):
         if place is not None:
             np.maximum(self.nearest, self.column(place), out=self.nearest)
 
+    def after_first(self, base: Vector, column: Floats) -> Vector:
+        return np.asarray(base - self.t * column)
+
+    def start_front(self, column: Floats) -> None:
+        self.nearest = column
+
     def start_pool(self) -> None:
         if self.members:
             members = self.stack().astype(self.rows.dtype)

@@ -21,7 +21,8 @@ class MaxSumScores(Scores):
         self.seen = 0
         self.centre = np.zeros(self.vectors.d)
         self.least_mean = 0.0
-        self.summed = np.empty(0)
+        self.summed = np.empty(0)  # summed distances of the pool to the members, less `plus`
+        self.plus = 0
 
     def between(self, left: Floats, right: Floats) -> Floats:
         return self.objective.distances(left, right)
@@ -30,17 +31,19 @@ class MaxSumScores(Scores):
         if place is None:
             self.total += self.stack()[-1]
         else:
-            self.total += self.rows[place]
+            if self.ids is not None:
+                self.total += self.rows[place]
             if self.vectors.metric == "cosine":
-                self.summed += 1.0
                 self.summed -= self.objective.similarity(self.column(place))
+                self.plus += 1
             else:
                 self.summed += self.column(place)
 
     def start_pool(self) -> None:
+        self.plus = 0
         if not self.members:
             self.summed = np.zeros(len(self.rows))
-        elif self.objective.low_rank:
+        elif self.objective.low_rank and self.ids is not None:
             self.summed = len(self.members) - (self.rows @ self.total.astype(self.rows.dtype)).astype(
                 np.float64
             )
@@ -53,6 +56,8 @@ class MaxSumScores(Scores):
             return self.first_pool()
         scores: Vector = self.summed * (self.t / len(self.members))
         scores += self.base
+        if self.plus:
+            scores += self.t * self.plus / len(self.members)
         return scores
 
     def bounds(self) -> Vector:
