@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow check docs-check bench bench-peers clean
+.PHONY: demo test test-slow check docs-check bench clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.base: pyproject.toml
@@ -16,11 +16,15 @@ $(VENV)/.dev: $(VENV)/.base
 	$(PIP) install -e ".[dev]"
 	@touch $@
 
+$(VENV)/.static: $(VENV)/.base
+	$(PIP) install -e ".[static]"
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.base
 	$(PIP) install -e ".[bench]"
 	@touch $@
 
-demo: $(VENV)/.base          ## the main job on an embedded default
+demo: $(VENV)/.static        ## the main job on an embedded default
 	$(BIN)/setwise demo
 
 test: $(VENV)/.dev           ## the test suite

@@ -110,3 +110,19 @@ def concave_bound(
             return Bound(here + ahead - along, gradient, threshold, 2 * margin)
     ahead = float(gradient[chosen].sum()) + problem.k * margin
     return Bound(here + ahead - along, gradient, threshold, 2 * margin)
+
+
+def relevance_bound(problem: Problem) -> Bound | None:
+    """Return the bound that relevance alone proves where distances are at most 1 (an even sharpness).
+
+    A set is worth at most (1-t) times the mean of the k largest relevances, plus t. For small sets of
+    sharp distances this is far tighter than the relaxation.
+    """
+    objective = problem.max_sum()
+    if objective.metric != "cosine" or objective.low_rank:
+        return None
+    gradient = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.values
+    margin = float((1 - objective.diversity) * (problem.k - 1) * problem.relevance.error)
+    chosen = problem.constraints.best(gradient)
+    upper = float(gradient[chosen].sum()) + problem.k * margin + objective.diversity * problem.scale()
+    return Bound(upper, gradient, float(gradient[chosen].min()), 2 * margin)

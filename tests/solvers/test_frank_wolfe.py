@@ -28,7 +28,7 @@ def test_it_is_ccbqp_algorithm_1(seed, dtype):
         assert sel.stats["frank_wolfe_steps"] <= iterations + 2
 
 
-def test_it_is_ccbqp_algorithm_1_among_ten_thousand():
+def test_it_is_ccbqp_algorithm_1_without_holding_the_rows():
     X, r = make.clustered(n=1500, d=8, seed=1, clusters=30)
     S, *_ = frank_wolfe(X, r, 25, 0.4)
     found = solve(problem_of(X.astype(np.float32), r, 25, 0.4))
@@ -128,7 +128,6 @@ def test_constraints_are_kept(seed, metric, sharpness):
                     **options,
                 )
                 assert_feasible(sel.indices, 50, k, **options)
-                assert sel.certificate.upper_bound >= sel.value
 
 
 @measures

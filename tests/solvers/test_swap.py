@@ -126,10 +126,11 @@ def test_among_twenty_thousand_with_constraints(many, metric, sharpness, solver)
                 sharpness=sharpness,
                 metric=metric,
                 solver=solver,
-                certify=False,
+                certify=solver == "auto",
                 **options,
             )
             assert_feasible(sel.indices, len(r), 12, **options)
-            S = sel.indices
-            allowed = tolerance(X, r, S, t, sharpness, metric) + 1e-6
-            assert best_exchange(X, r, S, t, sharpness, metric, **options) <= allowed
+            if solver == "swap" or sel.certificate.pool_sufficient:
+                S = sel.indices
+                allowed = tolerance(X, r, S, t, sharpness, metric) + 1e-6
+                assert best_exchange(X, r, S, t, sharpness, metric, **options) <= allowed

@@ -144,22 +144,35 @@ def certified(
     improve = solver == "auto"
     if found is None:
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
-    bound = found.bound
-    if bound is None:
-        bound = bound_of_all(problem, found, effort)
+    known = known_bounds(problem, found, effort)
     scale = problem.scale()
     value = _value(problem, chosen)
     better = value if improve else max(value, _value(problem, found.chosen))
     candidate = chosen if improve else (chosen if value >= better else found.chosen)
-    upper = bound.upper / scale
+    upper = min(bound.upper for bound in known) / scale
     if upper - better > 1e-9 * abs(better):
-        candidate, better, upper = prove(problem, bound, candidate, better, effort)
+        candidate, better, upper = prove(problem, known, candidate, better, effort)
         if improve and better > value:
             chosen, value = candidate, better
     sufficient = found.pool_sufficient
     if not sufficient:
-        sufficient = exchange_test(problem, chosen, bound, None if effort == "full" else SUSPECTS)
+        sufficient = exchange_test(problem, chosen, known, None if effort == "full" else SUSPECTS)
     return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), solver == "greedy")
+
+
+def known_bounds(problem: Problem, found: auto.Found, effort: Any) -> list[Bound]:
+    """Return every bound on the best set's summed form: the relaxation's, and relevance's if any."""
+    relaxed = found.bound or bound_of_all(problem, found, effort)
+    simple = bounds.relevance_bound(problem)
+    return [relaxed] if simple is None else [relaxed, simple]
+
+
+def survivors_of(known: list[Bound], value: float) -> NDArray[np.int64]:
+    """Return the candidates that every bound allows in a set better than one with this summed form."""
+    mask = known[0].may_be_better(value)
+    for bound in known[1:]:
+        mask &= bound.may_be_better(value)
+    return np.flatnonzero(mask)
 
 
 def bound_of_all(problem: Problem, found: auto.Found, effort: Any) -> Bound:
@@ -181,7 +194,7 @@ def bound_of_all(problem: Problem, found: auto.Found, effort: Any) -> Bound:
 
 
 def prove(
-    problem: Problem, bound: Bound, chosen: NDArray[np.int64], value: float, effort: Any
+    problem: Problem, known: list[Bound], chosen: NDArray[np.int64], value: float, effort: Any
 ) -> tuple[NDArray[np.int64], float, float]:
     """Try to close the gap by branch and bound over the candidates that may be in a better set.
 
@@ -192,8 +205,8 @@ def prove(
         A bound on any set's value.
     """
     scale = problem.scale()
-    upper = bound.upper / scale
-    survivors = bound.survivors(value * scale)
+    upper = min(bound.upper for bound in known) / scale
+    survivors = survivors_of(known, value * scale)
     most, nodes, tune = SEARCH[effort]
     if effort is True and problem.n <= auto.TINY:
         most, nodes, tune = problem.k + SMALL_SEARCH, 8, 0
@@ -234,9 +247,9 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
         More candidates than that may be in a best set.
     """
     found = auto.solve(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
-    bound = found.bound or bound_of_all(problem, found, "full")
+    known = known_bounds(problem, found, "full")
     value = _value(problem, found.chosen)
-    survivors = np.union1d(bound.survivors(value * problem.scale()), found.chosen)
+    survivors = np.union1d(survivors_of(known, value * problem.scale()), found.chosen)
     if len(survivors) > LARGEST:
         raise ValueError(
             f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
@@ -252,7 +265,7 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
     return Proven(chosen, certificate_of(value, tree.upper / problem.scale(), found.pool_size, True))
 
 
-def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound, most: int | None) -> bool:
+def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound], most: int | None) -> bool:
     """Return whether no single exchange with any candidate improves a set.
 
     False also where more than `most` candidates would have to be looked at.
@@ -262,9 +275,9 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], bound: Bound, mos
     least = float(gradient[chosen].min())
     value = _value(problem, chosen) * problem.scale()
     margin = bounds.rounding_margin(problem) + swap.PRECISION * float(np.abs(gradient[chosen]).sum())
-    able = (gradient > least + margin) & bound.may_be_better(value)
-    able[chosen] = False
-    suspects = np.flatnonzero(able)
+    suspects = survivors_of(known, value)
+    suspects = suspects[gradient[suspects] > least + margin]
+    suspects = suspects[~np.isin(suspects, chosen)]
     if most is not None and len(suspects) > most:
         return False
     members = problem.vectors.rows(chosen)

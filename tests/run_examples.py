@@ -1,0 +1,82 @@
+"""Run every example of the README and the docs: Python blocks, and console lines that call setwise.
+
+    python -m tests.run_examples
+
+Python blocks of one page share a namespace, and run in a folder of their own that starts with a few files
+the pages speak of. Lines that start with ``$ setwise`` in console blocks run there too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Return the pages that have examples."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def prepare(folder: Path) -> None:
+    """Put the files that the examples name into a folder."""
+    import numpy as np
+
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns(".*"))
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((2000, 64)).astype(np.float32)
+    np.save(folder / "vectors.npy", vectors)
+    with open(folder / "notes.jsonl", "w", encoding="utf-8") as lines:
+        for number, word in enumerate(("apples", "pears", "plums", "trains", "ships", "planes") * 5):
+            lines.write(f'{{"id": "n{number}", "text": "Note {number} about {word} and more {word}."}}\n')
+
+
+def run_page(page: Path) -> int:
+    """Run a page's examples; returns how many there were."""
+    count = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        code = []
+        for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "python":
+                code.append(body)
+                count += 1
+                continue
+            for line in re.sub(r"\\\n\s*", " ", body).splitlines():
+                if line.startswith("$ setwise"):
+                    command = line[2:]
+                    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+                    done = subprocess.run(
+                        command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+                    )
+                    if done.returncode:
+                        raise SystemExit(f"{page.name}: {command}\n{done.stdout}{done.stderr}")
+                    count += 1
+        if code:
+            script = folder / "page.py"
+            script.write_text("\n".join(code), encoding="utf-8")
+            done = subprocess.run([sys.executable, str(script)], cwd=folder, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"{page.name}: Python examples failed\n{done.stdout}{done.stderr}")
+    return count
+
+
+def main() -> None:
+    """Run all pages and say how many examples ran."""
+    for page in pages():
+        began = time.perf_counter()
+        count = run_page(page)
+        print(f"{page.relative_to(ROOT)}: {count} examples ran, {time.perf_counter() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The default solver: never behind the published ones, and its pool proven to suffice."""
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers import MEASURES, best_exchange, value_of
+from reference import make
+from reference.frank_wolfe import frank_wolfe
+from reference.greedy import check, max_sum_greedy
+
+import setwise
+
+measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
+
+
+def instance(seed):
+    """A random small instance: data, k, trade-off, measure, constraints; None where infeasible."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([30, 100, 300, 1000, 2000], p=[0.3, 0.3, 0.2, 0.15, 0.05]))
+    d = int(rng.choice([2, 4, 16, 64]))
+    k = int(min(n - 1, rng.choice([2, 3, 5, 10, 20, 40, 60])))
+    metric, sharpness = MEASURES[rng.integers(4)]
+    X, r = make.clustered(n, d, seed, clusters=int(rng.integers(2, 9)), cone=float(rng.choice([0, 0.5, 2])))
+    if rng.random() < 0.3:
+        r = rng.random(n)
+    options = {}
+    if rng.random() < 0.25:
+        options["include"] = rng.choice(n, min(k, 2), replace=False).tolist()
+    if rng.random() < 0.25:
+        labels = rng.integers(0, max(k, 4), n)
+        options |= {"groups": labels, "max_per_group": max(2, 1 + k // len(set(labels.tolist())))}
+    try:
+        check(n, k, **options)
+    except ValueError:
+        return None
+    t = float(rng.choice([0.1, 0.3, 0.5, 0.7, 0.9, 1.0]))
+    options |= {"diversity": t, "metric": metric, "sharpness": sharpness}
+    return X.astype(rng.choice(["f4", "f8"])), r, k, options
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_never_behind_the_published_solvers(part):
+    """Greedy and Frank-Wolfe, 300 random instances of up to 2,000 candidates."""
+    for seed in range(part * 50, part * 50 + 50):
+        made = instance(seed)
+        if made is None:
+            continue
+        X, r, k, options = made
+        best = setwise.select(X, k, relevance=r, certify=False, **options)
+        for solver in ("greedy", "frank-wolfe", "top-k"):
+            other = setwise.select(X, k, relevance=r, solver=solver, certify=False, **options)
+            assert best.value >= other.value - 1e-9 * max(1, abs(other.value)), (seed, solver)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_never_behind_the_plain_references(seed):
+    X, r = make.clustered(n=250, d=12, seed=seed, clusters=9)
+    for t, k in itertools.product([0.1, 0.5, 0.9], (3, 10, 40)):
+        value = setwise.select(X, k, relevance=r, diversity=t).value
+        assert value >= value_of(X, r, frank_wolfe(X, r, k, t)[0], t) - 1e-9
+        assert value >= value_of(X, r, max_sum_greedy(X, r, k, t)[0], t) - 1e-9
+
+
+@pytest.mark.parametrize("n", [3000, 20_000])
+@pytest.mark.parametrize("k", [5, 25, 60])
+@measures
+def test_never_behind_among_many(many, n, k, metric, sharpness):
+    X, r = many[0][:n], many[1][:n]
+    for t in (0.1, 0.5) if k != 25 else (0.3, 0.7):
+        options = {"relevance": r, "diversity": t, "metric": metric, "sharpness": sharpness, "certify": False}
+        best = setwise.select(X, k, **options)
+        for solver in ("greedy", "frank-wolfe"):
+            other = setwise.select(X, k, solver=solver, **options)
+            assert best.value >= other.value - 1e-9, (solver, t)
+
+
+@measures
+@pytest.mark.parametrize("certify", [True, pytest.param("full", marks=pytest.mark.slow)])
+def test_a_sufficient_pool_leaves_no_exchange(many, metric, sharpness, certify):
+    """`pool_sufficient` is a proof: float64 sums over all 20,000 find no single exchange that improves."""
+    X, r = many
+    proven = 0
+    for t, k in [(0.1, 10), (0.3, 25), (0.6, 10), (0.3, 100)]:
+        sel = setwise.select(
+            X, k, relevance=r, diversity=t, metric=metric, sharpness=sharpness, certify=certify
+        )
+        certificate = sel.certificate
+        assert certificate.pool_size <= len(r)
+        if certificate.pool_sufficient:
+            proven += 1
+            gain = best_exchange(X, r, sel.indices, t, sharpness, metric)
+            assert gain <= 1e-6 * max(1, abs(sel.value)), (t, k)
+        assert certificate.upper_bound >= sel.value - 1e-12
+    assert proven
+
+
+@measures
+def test_a_sufficient_pool_of_few(metric, sharpness):
+    for n, seed in ((40, 1), (700, 2), (3000, 3)):
+        X, r = make.clustered(n=n, d=8, seed=seed, clusters=6)
+        for t, k in ((0.2, 5), (0.8, 12)):
+            sel = setwise.select(X, k, relevance=r, diversity=t, metric=metric, sharpness=sharpness)
+            assert sel.certificate.pool_sufficient
+            assert best_exchange(X, r, sel.indices, t, sharpness, metric) <= 1e-6
+
+
+@pytest.mark.parametrize("solver", ["greedy", "top-k", "random", "clustering"])
+@pytest.mark.parametrize("n", [300, 20_000])
+def test_a_pool_is_called_sufficient_of_the_set_it_is_said_of(many, solver, n):
+    """A set that one exchange with a candidate improves is not proven to need none."""
+    X, r = many[0][:n], many[1][:n]
+    sel = setwise.select(X, 10, relevance=r, diversity=0.5, solver=solver)
+    gain = best_exchange(X, r, sel.indices, 0.5)
+    if sel.certificate.pool_sufficient and sel.certificate.pool_size < n:
+        assert gain <= 1e-6
+
+
+@measures
+def test_proving_never_worsens_the_set(many, metric, sharpness):
+    X, r = many[0][:6000], many[1][:6000]
+    for t, k in ((0.2, 8), (0.6, 20)):
+        options = {"relevance": r, "diversity": t, "metric": metric, "sharpness": sharpness}
+        plain = setwise.select(X, k, certify=False, **options)
+        proven = setwise.select(X, k, certify=True, **options)
+        assert proven.value >= plain.value - 1e-3 * abs(plain.value)
+        assert plain.certificate is None
+        assert proven.certificate.upper_bound >= max(plain.value, proven.value) - 1e-12
+
+
+def test_more_than_a_thousand():
+    """k = 1,200: the set, its certificate, in seconds."""
+    X, r = make.clustered(n=3000, d=16, seed=0, clusters=20)
+    for options in ({}, {"sharpness": 8}, {"metric": "euclidean"}):
+        sel = setwise.select(X.astype(np.float32), 1200, relevance=r, diversity=0.4, **options)
+        assert len(set(sel.indices.tolist())) == 1200
+        other = setwise.select(X.astype(np.float32), 1200, relevance=r, diversity=0.4, solver="greedy", certify=False, **options)
+        assert sel.value >= other.value - 1e-9
+        assert sel.certificate.gap < 0.01
+
+
+def test_wide_relevance():
+    """A span of 1e6 leaves distances their say among candidates of equal relevance."""
+    X, r = make.clustered(n=400, d=12, seed=0, clusters=9)
+    r = np.round(r * 4) * 1e6
+    with pytest.warns(UserWarning, match="relevance spans"):
+        sel = setwise.select(X, 10, relevance=r, diversity=0.5)
+    top = np.sort(r)[::-1][:10]
+    assert np.sort(r[sel.indices])[::-1] == pytest.approx(top)
+    with pytest.warns(UserWarning, match="relevance spans"):
+        other = setwise.select(X, 10, relevance=r, diversity=0.5, solver="greedy")
+    assert sel.value >= other.value - 1e-9 * abs(other.value)
+    assert sel.certificate.upper_bound >= sel.value
