@@ -34,6 +34,7 @@ def prepare(folder: Path) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((2000, 64)).astype(np.float32)
     np.save(folder / "vectors.npy", vectors)
+    np.save(folder / "docs" / "query.npy", vectors[0])
     with open(folder / "notes.jsonl", "w", encoding="utf-8") as lines:
         for number, word in enumerate(("apples", "pears", "plums", "trains", "ships", "planes") * 5):
             lines.write(f'{{"id": "n{number}", "text": "Note {number} about {word} and more {word}."}}\n')
