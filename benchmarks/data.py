@@ -41,7 +41,9 @@ def clustered(
     return rows, (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
 
 
-def text(queries: int = 8, limit: int = 200_008, seed: int = 0) -> tuple[str, NDArray[np.float32], NDArray[np.float32]]:
+def text(
+    queries: int = 8, limit: int = 200_008, seed: int = 0
+) -> tuple[str, NDArray[np.float32], NDArray[np.float32]]:
     """Return real texts' vectors, and other real texts' as queries, with a name that says which.
 
     Sentences of an instruction-tuning mix where the shared data is at hand, else of the docstrings of
@@ -73,6 +75,8 @@ def text(queries: int = 8, limit: int = 200_008, seed: int = 0) -> tuple[str, ND
     rows = rows[np.linalg.norm(rows, axis=1) > 0]
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     picked = np.random.default_rng(seed).permutation(len(rows))
-    return f"{name} ({len(rows) - queries:,} × {rows.shape[1]})", np.ascontiguousarray(rows[picked[queries:]]), rows[
-        picked[:queries]
-    ]
+    return (
+        f"{name} ({len(rows) - queries:,} × {rows.shape[1]})",
+        np.ascontiguousarray(rows[picked[queries:]]),
+        rows[picked[:queries]],
+    )

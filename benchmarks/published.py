@@ -14,10 +14,14 @@ def value(rows: Rows, relevance: NDArray[np.float32], chosen: NDArray[np.int64],
     members = rows[chosen].astype(np.float64)
     members /= np.linalg.norm(members, axis=1, keepdims=True)
     total = members.sum(axis=0)
-    return float((1 - t) * relevance[chosen].astype(np.float64).mean() + t * (1 - (total @ total - k) / (k * (k - 1))))
+    return float(
+        (1 - t) * relevance[chosen].astype(np.float64).mean() + t * (1 - (total @ total - k) / (k * (k - 1)))
+    )
 
 
-def frank_wolfe(rows: Rows, relevance: NDArray[np.float32], k: int, t: float, most: int = 200) -> NDArray[np.int64]:
+def frank_wolfe(
+    rows: Rows, relevance: NDArray[np.float32], k: int, t: float, most: int = 200
+) -> NDArray[np.int64]:
     """CCBQP Algorithm 1 with λ = 2 from x = k/n, until the gap is zero to single precision."""
     n = len(rows)
     x = np.full(n, np.float32(k / n))

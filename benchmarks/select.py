@@ -65,7 +65,9 @@ def max_sum(name: str, rows: Any, queries: Any, ks: tuple[int, ...], results: di
             for query in queries:
                 relevance = rows @ query
                 scan, _ = timed(lambda query=query: rows @ query, 7)
-                quick, plain = timed(lambda query=query: setwise.select(rows, k, query=query, diversity=t, certify=False))
+                quick, plain = timed(
+                    lambda query=query: setwise.select(rows, k, query=query, diversity=t, certify=False)
+                )
                 slow, proven = timed(lambda query=query: setwise.select(rows, k, query=query, diversity=t))
                 wolfe, theirs = timed(lambda r=relevance: published.frank_wolfe(rows, r, k, t), 1)
                 step, picked = timed(lambda r=relevance: published.greedy(rows, r, k, t), 1)
@@ -76,24 +78,52 @@ def max_sum(name: str, rows: Any, queries: Any, ks: tuple[int, ...], results: di
                 losses += ours < max(baseline, simple) - 1e-7
                 losses += proven.value < max(baseline, simple) - 1e-7
                 for key, number in (
-                    ("auto", quick / scan), ("certified", slow / scan), ("wolfe", wolfe / scan), ("greedy", step / scan),
-                    ("gap", 100 * certificate.gap), ("optimal", certificate.optimal),
-                    ("sufficient", certificate.pool_sufficient), ("over_wolfe", ours - baseline),
-                    ("over_greedy", ours - simple), ("scan_ms", scan * 1e3),
+                    ("auto", quick / scan),
+                    ("certified", slow / scan),
+                    ("wolfe", wolfe / scan),
+                    ("greedy", step / scan),
+                    ("gap", 100 * certificate.gap),
+                    ("optimal", certificate.optimal),
+                    ("sufficient", certificate.pool_sufficient),
+                    ("over_wolfe", ours - baseline),
+                    ("over_greedy", ours - simple),
+                    ("scan_ms", scan * 1e3),
                 ):
                     cells.setdefault(key, []).append(float(number))
             middle = {key: statistics.median(numbers) for key, numbers in cells.items()}
             records.append({"k": k, "diversity": t, **middle, "worst_gap": max(cells["gap"])})
-            lines.append([
-                k, t, f"{middle['auto']:.1f}", f"{middle['certified']:.1f}", f"{middle['wolfe']:.1f}",
-                f"{middle['greedy']:.0f}", f"{min(cells['over_wolfe']):+.1e}", f"{min(cells['over_greedy']):+.1e}",
-                f"{middle['gap']:.3f}", f"{max(cells['gap']):.3f}",
-                f"{sum(cells['optimal']):.0f}/{len(queries)}", f"{sum(cells['sufficient']):.0f}/{len(queries)}",
-            ])
+            lines.append(
+                [
+                    k,
+                    t,
+                    f"{middle['auto']:.1f}",
+                    f"{middle['certified']:.1f}",
+                    f"{middle['wolfe']:.1f}",
+                    f"{middle['greedy']:.0f}",
+                    f"{min(cells['over_wolfe']):+.1e}",
+                    f"{min(cells['over_greedy']):+.1e}",
+                    f"{middle['gap']:.3f}",
+                    f"{max(cells['gap']):.3f}",
+                    f"{sum(cells['optimal']):.0f}/{len(queries)}",
+                    f"{sum(cells['sufficient']):.0f}/{len(queries)}",
+                ]
+            )
     table(
         f"max-sum on {name}: times in scans (one scan: {records[0]['scan_ms']:.1f} ms)",
-        ["k", "diversity", "auto", "auto, certified", "published FW", "greedy, full scan", "value - FW (least)",
-         "value - greedy (least)", "gap % (median)", "gap % (worst)", "proven optimal", "pool sufficient"],
+        [
+            "k",
+            "diversity",
+            "auto",
+            "auto, certified",
+            "published FW",
+            "greedy, full scan",
+            "value - FW (least)",
+            "value - greedy (least)",
+            "gap % (median)",
+            "gap % (worst)",
+            "proven optimal",
+            "pool sufficient",
+        ],
         lines,
     )
     print(f"\ninstances where auto is below the published Frank-Wolfe or greedy: {losses}")
@@ -108,14 +138,27 @@ def full_proof(name: str, rows: Any, queries: Any, results: dict[str, Any]) -> N
     for k, t in ((5, 0.1), (5, 0.3), (10, 0.1), (10, 0.3), (10, 0.5), (25, 0.3), (100, 0.3)):
         seconds, gaps, optimal = [], [], 0
         for query in queries:
-            cost, found = timed(lambda query=query: setwise.select(rows, k, query=query, diversity=t, certify="full"), 1)
+            cost, found = timed(
+                lambda query=query: setwise.select(rows, k, query=query, diversity=t, certify="full"), 1
+            )
             seconds.append(cost)
             gaps.append(100 * found.certificate.gap)
             optimal += found.certificate.optimal
-        lines.append([k, t, f"{statistics.median(seconds):.2f}", f"{statistics.median(gaps):.4f}", f"{max(gaps):.4f}",
-                      f"{optimal}/{len(queries)}"])
-    table(f'certify="full" on {name}', ["k", "diversity", "seconds (median)", "gap % (median)", "gap % (worst)",
-                                         "proven optimal"], lines)
+        lines.append(
+            [
+                k,
+                t,
+                f"{statistics.median(seconds):.2f}",
+                f"{statistics.median(gaps):.4f}",
+                f"{max(gaps):.4f}",
+                f"{optimal}/{len(queries)}",
+            ]
+        )
+    table(
+        f'certify="full" on {name}',
+        ["k", "diversity", "seconds (median)", "gap % (median)", "gap % (worst)", "proven optimal"],
+        lines,
+    )
     results[f"full {name}"] = lines
 
 
@@ -127,26 +170,47 @@ def lazy(name: str, rows: Any, queries: Any, results: dict[str, Any]) -> None:
     import setwise
 
     lines = []
-    for objective, baseline in (("mmr", published.mmr), ("log-det", published.dpp), ("max-sum", published.greedy)):
+    for objective, baseline in (
+        ("mmr", published.mmr),
+        ("log-det", published.dpp),
+        ("max-sum", published.greedy),
+    ):
         for k in (10, 100):
             for t in DIVERSITIES:
                 ratios, same = [], 0
                 for query in queries:
                     relevance = rows @ query
-                    theirs, full = timed(lambda r=relevance: r * 0 + (rows @ query), 1)  # the scan counts for both
+                    theirs, full = timed(
+                        lambda r=relevance: r * 0 + (rows @ query), 1
+                    )  # the scan counts for both
                     cost, full = timed(lambda r=relevance: baseline(rows, r, k, t), 1)
                     ours, found = timed(
                         lambda query=query: setwise.select(
-                            rows, k, query=query, diversity=t, objective=objective, solver="greedy", certify=False
+                            rows,
+                            k,
+                            query=query,
+                            diversity=t,
+                            objective=objective,
+                            solver="greedy",
+                            certify=False,
                         )
                     )
                     ratios.append((cost + theirs) / ours)
                     same += bool(np.array_equal(found.indices, full))
-                lines.append([objective, k, t, f"{statistics.median(ratios):.1f}", f"{min(ratios):.1f}",
-                              f"{same}/{len(queries)}"])
+                lines.append(
+                    [
+                        objective,
+                        k,
+                        t,
+                        f"{statistics.median(ratios):.1f}",
+                        f"{min(ratios):.1f}",
+                        f"{same}/{len(queries)}",
+                    ]
+                )
     table(
         f"lazy greedy on {name}: how many times faster than the full scan (single-precision baseline)",
-        ["objective", "k", "diversity", "times faster (median)", "(least)", "same picks in order"], lines,
+        ["objective", "k", "diversity", "times faster (median)", "(least)", "same picks in order"],
+        lines,
     )
     results[f"lazy {name}"] = lines
 
@@ -165,43 +229,84 @@ def small_pools(rows: Any, results: dict[str, Any]) -> None:
         pool = np.ascontiguousarray(pool / np.linalg.norm(pool, axis=1, keepdims=True))
         relevance = pool @ pool[int(rng.integers(n))]
         for strategy, objective, solver in (
-            ("mmr", "mmr", "auto"), ("dpp", "log-det", "auto"), ("msd", "max-sum", "greedy"), ("msd", "max-sum", "auto"),
+            ("mmr", "mmr", "auto"),
+            ("dpp", "log-det", "auto"),
+            ("msd", "max-sum", "greedy"),
+            ("msd", "max-sum", "auto"),
         ):
+
             def theirs() -> Any:
                 return diversify(pool, relevance, 10, strategy=strategy, diversity=0.3)
 
             def ours(certify: bool = False) -> Any:
-                return setwise.select(pool, 10, relevance=relevance, objective=objective, solver=solver, diversity=0.3,
-                                      certify=certify)
+                return setwise.select(
+                    pool,
+                    10,
+                    relevance=relevance,
+                    objective=objective,
+                    solver=solver,
+                    diversity=0.3,
+                    certify=certify,
+                )
 
-            pairs = [(timed(theirs, 5)[0], timed(ours, 5)[0], timed(lambda: ours(True), 5)[0]) for _ in range(41)]
+            pairs = [
+                (timed(theirs, 5)[0], timed(ours, 5)[0], timed(lambda: ours(True), 5)[0]) for _ in range(41)
+            ]
             a, b, c = (statistics.median(column) for column in zip(*pairs, strict=True))
-            lines.append([f"{n} × {d}", strategy, f"{objective}, {solver}", f"{a * 1e6:.0f}", f"{b * 1e6:.0f}",
-                          f"{a / b:.2f}", f"{c / b:.1f}"])
-    table("one small pool, k = 10, µs a call",
-          ["pool", "pyversity", "setwise", "pyversity µs", "setwise µs", "times faster", "certified / not"], lines)
+            lines.append(
+                [
+                    f"{n} × {d}",
+                    strategy,
+                    f"{objective}, {solver}",
+                    f"{a * 1e6:.0f}",
+                    f"{b * 1e6:.0f}",
+                    f"{a / b:.2f}",
+                    f"{c / b:.1f}",
+                ]
+            )
+    table(
+        "one small pool, k = 10, µs a call",
+        ["pool", "pyversity", "setwise", "pyversity µs", "setwise µs", "times faster", "certified / not"],
+        lines,
+    )
     results["small"] = lines
     pools = np.ascontiguousarray(rows[:200_000]).reshape(-1, 200, rows.shape[1])[:1000]
     anchors = pools[np.arange(len(pools)), rng.integers(200, size=len(pools))]
     relevance = np.einsum("mnd,md->mn", pools, anchors)
     lines = []
     for strategy, objective, solver in (
-        ("mmr", "mmr", "auto"), ("dpp", "log-det", "auto"), ("msd", "max-sum", "greedy"), ("msd", "max-sum", "auto"),
+        ("mmr", "mmr", "auto"),
+        ("dpp", "log-det", "auto"),
+        ("msd", "max-sum", "greedy"),
+        ("msd", "max-sum", "auto"),
     ):
+
         def loop() -> Any:
-            return [diversify(pool, scores, 10, strategy=strategy, diversity=0.3)
-                    for pool, scores in zip(pools, relevance, strict=True)]
+            return [
+                diversify(pool, scores, 10, strategy=strategy, diversity=0.3)
+                for pool, scores in zip(pools, relevance, strict=True)
+            ]
 
         def many() -> Any:
-            return setwise.select_many(pools, 10, relevance=relevance, objective=objective, solver=solver, diversity=0.3,
-                                       certify=False)
+            return setwise.select_many(
+                pools,
+                10,
+                relevance=relevance,
+                objective=objective,
+                solver=solver,
+                diversity=0.3,
+                certify=False,
+            )
 
         many()
         pairs = [(timed(loop, 1)[0], timed(many, 1)[0]) for _ in range(5)]
         a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
         lines.append([strategy, f"{objective}, {solver}", f"{a * 1e3:.0f}", f"{b * 1e3:.0f}", f"{a / b:.1f}"])
-    table(f"select_many: {len(pools)} pools of 200 × {rows.shape[1]}, k = 10, against pyversity in a loop",
-          ["pyversity", "setwise", "pyversity ms", "setwise ms", "times faster"], lines)
+    table(
+        f"select_many: {len(pools)} pools of 200 × {rows.shape[1]}, k = 10, against pyversity in a loop",
+        ["pyversity", "setwise", "pyversity ms", "setwise ms", "times faster"],
+        lines,
+    )
     results["many"] = lines
 
 
@@ -229,8 +334,13 @@ def busy(rows: Any, query: Any, results: dict[str, Any]) -> None:
             process.kill()
             process.wait()
     names = ["auto, k = 100, all rows", "mmr, k = 100, all rows", "mmr, k = 10, 1,000 rows", "one scan E @ q"]
-    lines = [[label, f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}"] for label, a, b in zip(names, quiet, loaded, strict=True)]
-    table("with another process busy on one of the processors", ["call", "quiet ms", "busy ms", "ratio"], lines)
+    lines = [
+        [label, f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}"]
+        for label, a, b in zip(names, quiet, loaded, strict=True)
+    ]
+    table(
+        "with another process busy on one of the processors", ["call", "quiet ms", "busy ms", "ratio"], lines
+    )
     results["busy"] = lines
 
 
@@ -250,10 +360,14 @@ def memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     figures = {}
     for label, options in (
-        ("max-sum, auto, certified", {}), ("mmr", {"objective": "mmr"}), ("log-det", {"objective": "log-det"}),
+        ("max-sum, auto, certified", {}),
+        ("mmr", {"objective": "mmr"}),
+        ("log-det", {"objective": "log-det"}),
         ("max-sum, sharpness 8", {"sharpness": 8}),
     ):
-        seconds, _ = timed(lambda options=options: setwise.select(rows, 100, query=query, diversity=0.3, **options), 1)
+        seconds, _ = timed(
+            lambda options=options: setwise.select(rows, 100, query=query, diversity=0.3, **options), 1
+        )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         figures[label] = [rows.nbytes >> 20, (peak - before) >> 10, round(seconds, 2)]
     print(json.dumps(figures))
@@ -261,7 +375,9 @@ def memory() -> None:
 
 def main() -> None:
     """Run the tables for each number of threads in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="BLAS threads, one run each")
     parser.add_argument("--quick", action="store_true", help="fewer queries, k = 10 and 100 alone")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
@@ -276,7 +392,11 @@ def main() -> None:
             command += ["--quick"] * arguments.quick
             if arguments.out:
                 command += ["--out", str(arguments.out.with_suffix(f".{threads}{arguments.out.suffix}"))]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+            environment = {
+                **os.environ,
+                "OMP_NUM_THREADS": str(threads),
+                "OPENBLAS_NUM_THREADS": str(threads),
+            }
             subprocess.run(command, env=environment, check=True)
         return
     tables(arguments.quick, arguments.out)
@@ -291,8 +411,10 @@ def tables(quick: bool, out: Path | None) -> None:
 
     warnings.simplefilter("ignore")
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(f"\n## {threads} thread(s); {platform.processor() or platform.machine()}, {os.cpu_count()} processors; "
-          f"Python {platform.python_version()}, NumPy {np.__version__}, setwise {setwise.__version__}")
+    print(
+        f"\n## {threads} thread(s); {platform.processor() or platform.machine()}, {os.cpu_count()} processors; "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, setwise {setwise.__version__}"
+    )
     results: dict[str, Any] = {"threads": threads}
     rows, queries = data.clustered(queries=3 if quick else 5)
     ks = (10, 100) if quick else KS
@@ -306,8 +428,11 @@ def tables(quick: bool, out: Path | None) -> None:
     lazy(name, real, asked[:2], results)
     command = [sys.executable, str(Path(__file__).resolve()), "--part", "memory"]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    table("peak memory beyond the rows: 1,000,000 × 384, k = 100, diversity 0.3",
-          ["call", "rows MiB", "beyond MiB", "seconds"], [[label, *numbers] for label, numbers in figures.items()])
+    table(
+        "peak memory beyond the rows: 1,000,000 × 384, k = 100, diversity 0.3",
+        ["call", "rows MiB", "beyond MiB", "seconds"],
+        [[label, *numbers] for label, numbers in figures.items()],
+    )
     results["memory"] = figures
     if out is not None:
         out.write_text(json.dumps(results, indent=1))

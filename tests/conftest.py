@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
 from reference import make
 
 settings.register_profile(

@@ -1,11 +1,14 @@
 """What several test modules need: plain float64 checks on a selection, and problems made for solvers."""
 
 import numpy as np
+
 from reference.greedy import RANK_TOLERANCE, allowed
 from reference.objectives import distance_matrix, max_sum_value, unit_rows
-
-from setwise import api
+from setwise.constraints import Constraints
 from setwise.objectives import MaxSum
+from setwise.relevance import Relevance
+from setwise.solvers.problem import Problem
+from setwise.vectors import Vectors
 
 MEASURES = [("cosine", 1), ("cosine", 2), ("cosine", 8), ("euclidean", 1)]
 """(metric, sharpness) that max-sum takes."""
@@ -14,20 +17,14 @@ MEASURES = [("cosine", 1), ("cosine", 2), ("cosine", 8), ("euclidean", 1)]
 def problem_of(
     X, r, k, t=0.3, sharpness=1, metric="cosine", include=(), groups=None, max_per_group=None, objective=None
 ):
-    """A checked problem, as `setwise.select` would hand it to a solver."""
-    return api.prepare(
-        X,
+    """A problem for a solver, as `setwise.select` would pose it."""
+    vectors = Vectors(X, metric)
+    return Problem(
+        vectors,
+        Relevance(np.asarray(r, np.float64), vectors),
         k,
         objective or MaxSum(t, sharpness=sharpness, metric=metric),
-        relevance=r,
-        query=None,
-        relevance_scale="none",
-        include=include,
-        groups=groups,
-        max_per_group=max_per_group,
-        seed=0,
-        workers=1,
-        stacklevel=1,
+        Constraints(len(r), k, include, groups, max_per_group),
     )
 
 
@@ -152,7 +149,9 @@ def assert_greedy(indices, name, X, r, k, t, sharpness=1, metric="cosine", **con
         _, lead = scan.scores()
         if step >= len(include):
             assert lead[row] > -np.inf, f"step {step}: {row} may not be chosen"
-            assert lead[row] >= lead.max() - 2e-13 * (1 + abs(lead.max())), f"step {step}: {row} is not the best"
+            assert lead[row] >= lead.max() - 2e-13 * (1 + abs(lead.max())), (
+                f"step {step}: {row} is not the best"
+            )
             same = (scan.X[:row] == scan.X[row]).all(axis=1) & (scan.r[:row] == scan.r[row])
             assert not (same & (lead[:row] > -np.inf)).any(), f"step {step}: an earlier row equals {row}"
         scan.take(row)

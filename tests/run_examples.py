@@ -57,7 +57,12 @@ def run_page(page: Path) -> int:
                     command = line[2:]
                     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
                     done = subprocess.run(
-                        command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+                        command,
+                        shell=True,
+                        cwd=folder,
+                        env={**os.environ, "PATH": path},
+                        capture_output=True,
+                        text=True,
                     )
                     if done.returncode:
                         raise SystemExit(f"{page.name}: {command}\n{done.stdout}{done.stderr}")

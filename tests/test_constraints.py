@@ -126,7 +126,9 @@ def test_labels_of_any_kind(labels):
     assert set(Constraints(4, 2, [2], labels, 1).best(np.arange(4.0)[::-1]).tolist()) == {1, 2}
 
 
-@pytest.mark.parametrize("include", [[3, 1], (3, 1), np.array([3, 1], np.int8), range(3, 0, -2), iter([3, 1])])
+@pytest.mark.parametrize(
+    "include", [[3, 1], (3, 1), np.array([3, 1], np.int8), range(3, 0, -2), iter([3, 1])]
+)
 def test_must_have_rows_of_any_kind(include):
     assert np.array_equal(Constraints(5, 3, include).include, [3, 1])
 
@@ -145,13 +147,33 @@ BAD = [
     ({"include": None}, TypeError, "include: expected row numbers"),
     ({"groups": [0] * 5}, ValueError, "max_per_group: needed with groups"),
     ({"max_per_group": 2}, ValueError, "groups: needed with max_per_group"),
-    ({"groups": [0] * 4, "max_per_group": 3}, ValueError, r"groups: expected 5 labels, one a candidate, got shape \(4,\)"),
-    ({"groups": np.zeros((5, 2)), "max_per_group": 3}, ValueError, r"groups: expected 5 labels, .* got shape \(5, 2\)"),
-    ({"groups": [0, 1, np.nan, 2, 3], "max_per_group": 1}, ValueError, "groups: row 2 is NaN; give it a label"),
-    ({"groups": [0, "a", None, 2, 3], "max_per_group": 1}, TypeError, "groups: labels of different types .*; pass"),
+    (
+        {"groups": [0] * 4, "max_per_group": 3},
+        ValueError,
+        r"groups: expected 5 labels, one a candidate, got shape \(4,\)",
+    ),
+    (
+        {"groups": np.zeros((5, 2)), "max_per_group": 3},
+        ValueError,
+        r"groups: expected 5 labels, .* got shape \(5, 2\)",
+    ),
+    (
+        {"groups": [0, 1, np.nan, 2, 3], "max_per_group": 1},
+        ValueError,
+        "groups: row 2 is NaN; give it a label",
+    ),
+    (
+        {"groups": [0, "a", None, 2, 3], "max_per_group": 1},
+        TypeError,
+        "groups: labels of different types .*; pass",
+    ),
     ({"groups": range(5), "max_per_group": 0}, ValueError, "max_per_group: 0 is below 1"),
     ({"groups": range(5), "max_per_group": 1.0}, TypeError, "max_per_group: expected an integer, got 1.0"),
-    ({"groups": range(5), "max_per_group": True}, TypeError, "max_per_group: expected an integer, got a bool"),
+    (
+        {"groups": range(5), "max_per_group": True},
+        TypeError,
+        "max_per_group: expected an integer, got a bool",
+    ),
     (
         {"groups": [0, 0, 0, 1, 1], "max_per_group": 1},
         ValueError,
@@ -194,5 +216,7 @@ def test_a_quota_that_never_binds_changes_nothing():
     X, r = rng.standard_normal((300, 8)), rng.random(300)
     for objective in ("max-sum", "mmr", "log-det"):
         free = setwise.select(X, 7, relevance=r, objective=objective)
-        loose = setwise.select(X, 7, relevance=r, objective=objective, groups=np.arange(300) % 3, max_per_group=7)
+        loose = setwise.select(
+            X, 7, relevance=r, objective=objective, groups=np.arange(300) % 3, max_per_group=7
+        )
         assert np.array_equal(free.indices, loose.indices)

@@ -53,7 +53,9 @@ def test_memory_maps_stay_on_disk(tmp_path, dtype):
     assert np.array_equal(found, ROWS)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"]
+)
 def test_torch_tensors_share_their_memory(dtype):
     tensor = torch.tensor(ROWS, dtype=getattr(torch, dtype))
     found = as_matrix(tensor)
@@ -70,7 +72,9 @@ def test_torch_bfloat16_gradients_and_views():
     assert np.array_equal(as_matrix(torch.nn.Parameter(values.detach())), values.detach().numpy())
 
 
-@pytest.mark.parametrize("dtype", [pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.int64(), pa.uint16()])
+@pytest.mark.parametrize(
+    "dtype", [pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.int64(), pa.uint16()]
+)
 def test_arrow_fixed_size_lists_share_their_memory(dtype):
     flat = np.arange(1, 13).astype(dtype.to_pandas_dtype())
     column = pa.FixedSizeListArray.from_arrays(pa.array(flat, dtype), 3)
@@ -162,7 +166,11 @@ BAD_NUMPY = [
     ("abc", TypeError, r"vectors: dtype <U3 cannot be used"),
     (None, TypeError, r"vectors: dtype object cannot be used"),
     ({"a": 1}, TypeError, r"vectors: dtype object cannot be used"),
-    (scipy.sparse.csr_matrix(np.eye(2)), TypeError, r"vectors: sparse matrices cannot be used; pass .toarray"),
+    (
+        scipy.sparse.csr_matrix(np.eye(2)),
+        TypeError,
+        r"vectors: sparse matrices cannot be used; pass .toarray",
+    ),
     (scipy.sparse.coo_array(np.eye(2)), TypeError, r"vectors: sparse matrices cannot be used"),
 ]
 
@@ -237,7 +245,12 @@ def test_messages_name_the_argument():
 
 
 def test_queries_are_float64_and_of_unit_length_under_cosine():
-    for query in ([3, 4], np.array([3, 4], np.int8), np.array([[3.0, 4.0]]), torch.tensor([3.0, 4.0]).bfloat16()):
+    for query in (
+        [3, 4],
+        np.array([3, 4], np.int8),
+        np.array([[3.0, 4.0]]),
+        torch.tensor([3.0, 4.0]).bfloat16(),
+    ):
         assert np.allclose(as_query(query, 2, "cosine"), [0.6, 0.8], atol=1e-15)
         assert np.array_equal(as_query(query, 2, "euclidean"), [3.0, 4.0])
     for size in (1e-320, 1e-200, 1e200, 1.5e308):

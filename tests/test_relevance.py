@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.objectives import unit_rows
 from scipy.stats import rankdata
 
 import setwise
+from reference.objectives import unit_rows
 from setwise.relevance import Relevance, as_relevance
 from setwise.vectors import Vectors
 

@@ -110,9 +110,12 @@ def test_a_repr_to_read(sel):
     [
         (Certificate(1.0, 0.0, True, 5, True), "proven the best possible set"),
         (Certificate(1.0, 1e-9, False, 5, True), "within 0.001 % of the best possible set"),
-        (Certificate(1.0, 0.00123, False, 5, True), "within 0.12 % of the best possible set"),
+        (Certificate(1.0, 0.00123, False, 5, True), "within 0.13 % of the best possible set"),
         (Certificate(1.0, 0.5, False, 5, True), "within 50 % of the best possible set"),
-        (Certificate(None, None, False, 5000, True), "proven identical to the scan over all candidates .*5,000"),
+        (
+            Certificate(None, None, False, 5000, True),
+            "proven identical to the scan over all candidates .*5,000",
+        ),
         (Certificate(None, None, False, 5, False), "nothing proven"),
     ],
 )

@@ -40,7 +40,9 @@ def in_child(script, timeout=60):
 # --- run and count ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "workers", "least"), [(10, 3, 1), (10, 3, 4), (10, 3, 11), (1, 4, 1), (7, 7, 1), (0, 2, 1)])
+@pytest.mark.parametrize(
+    ("n", "workers", "least"), [(10, 3, 1), (10, 3, 4), (10, 3, 11), (1, 4, 1), (7, 7, 1), (0, 2, 1)]
+)
 def test_run_cuts_rows_evenly_and_in_order(n, workers, least):
     parts = threads.run(lambda start, stop: (start, stop), n, workers, least=least)
     assert parts[0][0] == 0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.objectives import unit_rows
 
 import setwise
+from reference.objectives import unit_rows
 from setwise.vectors import Vectors, top_k, widen_half
 
 torch = pytest.importorskip("torch")
@@ -126,7 +126,9 @@ def test_subnormal_and_huge_rows_are_good_rows(factor, metric):
     wide = X.astype(np.float64)
     if metric == "cosine":
         assert np.allclose(Vectors(X).rows(np.arange(40), np.float64), unit_rows(wide), atol=1e-15)
-        assert np.allclose(Vectors(X, query=unit_rows(wide[:1])[0]).similarity, unit_rows(wide) @ unit_rows(wide)[0])
+        assert np.allclose(
+            Vectors(X, query=unit_rows(wide[:1])[0]).similarity, unit_rows(wide) @ unit_rows(wide)[0]
+        )
     t = 0.5 if metric == "cosine" else min(1.0, 1 / (1 + factor))
     for options in ({"solver": "greedy"}, {"objective": "mmr"}, {"objective": "log-det"}, {}):
         sel = setwise.select(X, 6, relevance=r, metric=metric, diversity=t, **options)
@@ -158,7 +160,13 @@ def test_widen_half_is_numpys_conversion_for_every_number():
     wide = widen_half(finite)
     assert wide.dtype == np.float32
     assert np.array_equal(wide.view(np.uint32), finite.astype(np.float32).view(np.uint32))
-    for values in (every, every.reshape(256, 256), every[::3], every[np.isinf(every)], every[np.isnan(every)]):
+    for values in (
+        every,
+        every.reshape(256, 256),
+        every[::3],
+        every[np.isinf(every)],
+        every[np.isnan(every)],
+    ):
         assert np.array_equal(widen_half(values), values.astype(np.float32), equal_nan=True)
     for number in every[~np.isfinite(every)][::97]:
         block = np.array([[1.0, number]], np.float16)
@@ -293,9 +301,13 @@ def test_nan_and_inf_name_the_first_bad_row(dtype, row, metric):
 def test_zero_rows_have_no_cosine(dtype):
     X = rows_of(dtype, 400, 6)
     X[23] = X[300] = 0
-    with pytest.raises(ValueError, match=r"vectors: row 23 is all zero .*; drop it or pass metric='euclidean'"):
+    with pytest.raises(
+        ValueError, match=r"vectors: row 23 is all zero .*; drop it or pass metric='euclidean'"
+    ):
         Vectors(X)
-    assert np.array_equal(setwise.select(X, 3, relevance=np.arange(400), metric="euclidean", diversity=0.0), [399, 398, 397])
+    assert np.array_equal(
+        setwise.select(X, 3, relevance=np.arange(400), metric="euclidean", diversity=0.0), [399, 398, 397]
+    )
 
 
 def test_bad_rows_are_told_from_odd_ones():
@@ -325,7 +337,9 @@ def test_an_unknown_metric():
 # --- top_k and samples --------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.integers(0, 40), st.sampled_from(["f4", "f8"]))
+@given(
+    st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.integers(0, 40), st.sampled_from(["f4", "f8"])
+)
 def test_top_k_is_a_stable_sort(values, k, dtype):
     scores = np.array(values, dtype)
     k = min(k, len(scores))

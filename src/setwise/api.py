@@ -128,7 +128,6 @@ def select(
         max_per_group=max_per_group,
         seed=seed,
         workers=threading.count(threads),
-        stacklevel=2,
     )
     name = solvers.check(solver, goal.name, problem.constraints)
     with threading.one_blas_thread(), _Progress(progress) as tell:
@@ -149,7 +148,6 @@ def prepare(
     max_per_group: int | None,
     seed: int,
     workers: int,
-    stacklevel: int,
 ) -> Problem:
     """Check every argument of `select` and return the problem they pose."""
     if relevance is not None and query is not None:
@@ -170,7 +168,7 @@ def prepare(
         values = checked.similarity
     known = Relevance(values, checked, probe, relevance_scale)
     if given is not None and 0 < objective.diversity < 1 and objective.metric == "cosine":
-        relevances.warn_if_wide(known.values, stacklevel + 1)
+        relevances.warn_if_wide(known.values)
     return Problem(checked, known, size, objective, constraints, seed)
 
 
@@ -232,7 +230,8 @@ def _check_certify(certify: Any) -> None:
         return
     if not isinstance(certify, str):
         raise TypeError(f"certify: expected False, True or 'full', got {certify!r}")
-    checks.choice("certify", certify, ("full",))
+    if certify != "full":
+        raise ValueError(f"certify: expected False, True or 'full', got {certify!r}")
 
 
 class _Progress:

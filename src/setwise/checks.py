@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import operator
+import sys
+import warnings
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -88,3 +90,13 @@ def optional_import(module: str, extra: str, what: str) -> ModuleType:
         raise ImportError(
             f"{what} needs {module.partition('.')[0]}: pip install 'setwise[{extra}]' ({error})"
         ) from error
+
+
+def warn(text: str) -> None:
+    """Warn the first caller outside this package."""
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "setwise":
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, UserWarning, stacklevel=level)

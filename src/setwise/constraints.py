@@ -47,8 +47,11 @@ class Constraints:
 
     def _rows(self, include: Any) -> NDArray[np.int64]:
         """Return the must-have rows as int64."""
-        rows = np.asarray(include if hasattr(include, "__len__") else list(include))
-        if rows.size == 0:
+        try:
+            rows = np.asarray(include if hasattr(include, "__len__") else list(include))
+        except (TypeError, ValueError):
+            raise TypeError("include: expected row numbers") from None
+        if rows.size == 0 and not isinstance(include, str):
             return np.empty(0, np.int64)
         if rows.dtype.kind not in "iu" or rows.ndim != 1:
             raise TypeError("include: expected row numbers")

@@ -31,8 +31,8 @@ def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
+    if array.size == 0 and array.ndim < 2:
+        raise ValueError(f"{name}: empty, there is nothing to select from")
     if array.ndim != 2:
         mend = "; one vector a row, so reshape it to (1, d)" if array.ndim == 1 else ""
         raise ValueError(f"{name}: expected shape (n, d), got {array.shape}{mend}")
@@ -43,8 +43,11 @@ def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
     return array
 
 
-def to_numpy(data: Any, name: str) -> NDArray[Any]:
-    """Return any supported container as an ndarray (a view where there is one)."""
+def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
+    """Return any supported container as an ndarray (a view where there is one).
+
+    With `flat`, an Arrow column of numbers will do as well.
+    """
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError(f"{name}: masked arrays cannot be used; fill the masked entries or drop their rows")
     if isinstance(data, np.ndarray):
@@ -53,7 +56,7 @@ def to_numpy(data: Any, name: str) -> NDArray[Any]:
     if module == "torch":
         return _from_torch(data, name)
     if module == "pyarrow":
-        return _from_arrow(data, name)
+        return _from_arrow(data, name, flat)
     if module == "scipy":
         raise TypeError(
             f"{name}: sparse matrices cannot be used; pass .toarray(), or encode to fewer dimensions"
@@ -78,6 +81,8 @@ def _from_torch(tensor: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     if tensor.device.type != "cpu":
         raise TypeError(f"{name}: the tensor is on {tensor.device}; pass {name}.cpu()")
+    if str(tensor.layout) != "torch.strided":
+        raise TypeError(f"{name}: sparse tensors cannot be used; pass {name}.to_dense()")
     tensor = tensor.detach()
     if str(tensor.dtype) == "torch.bfloat16":
         tensor = tensor.float()
@@ -85,30 +90,26 @@ def _from_torch(tensor: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def _from_arrow(data: Any, name: str) -> NDArray[Any]:
+def _from_arrow(data: Any, name: str, flat: bool) -> NDArray[Any]:
     """Return an Arrow column of fixed-size lists (or equally long lists) as a 2-d ndarray."""
-    if hasattr(data, "combine_chunks"):
+    if hasattr(data, "combine_chunks") and hasattr(data, "type"):
         data = data.combine_chunks()
     if hasattr(data, "chunks"):
         data = data.chunk(0) if data.num_chunks else data
-    if not hasattr(data, "type") or not hasattr(data, "flatten") or "list" not in str(data.type):
-        raise TypeError(
-            f"{name}: expected an Arrow column of lists of numbers, got {getattr(data, 'type', type(data))}"
-        )
+    kind = str(getattr(data, "type", type(data).__name__))
+    if "list" not in kind or not hasattr(data, "flatten"):
+        if not flat or not hasattr(data, "null_count"):
+            raise TypeError(f"{name}: expected an Arrow column of lists of numbers, got {kind}")
+        if data.null_count:
+            raise ValueError(
+                f"{name}: row {data.is_null().to_pylist().index(True)} is null; pass a number for it"
+            )
+        column: NDArray[Any] = data.to_numpy(zero_copy_only=False)
+        return column
     if data.null_count:
         row = data.is_null().to_pylist().index(True)
         raise ValueError(f"{name}: row {row} is null; drop it or pass a vector for it")
-    values = data.flatten()
-    if values.null_count:
-        position = values.is_null().to_pylist().index(True)
-        width = max(1, len(values) // max(1, len(data)))
-        raise ValueError(
-            f"{name}: row {position // width} has a null entry; drop it or pass an imputed value"
-        )
-    flat = values.to_numpy(zero_copy_only=False)
-    if len(data) == 0:
-        return np.empty((0, 0), np.float32)
-    if not str(data.type).startswith("fixed_size_list"):
+    if len(data) and not kind.startswith("fixed_size_list"):
         lengths = np.diff(np.asarray(data.offsets))
         uneven = np.flatnonzero(lengths != lengths[0])
         if len(uneven):
@@ -117,7 +118,17 @@ def _from_arrow(data: Any, name: str) -> NDArray[Any]:
                 f"{name}: row {row} has {lengths[row]} entries where row 0 has {lengths[0]}; "
                 "all rows need the same length"
             )
-    reshaped: NDArray[Any] = flat.reshape(len(data), -1)
+    values = data.flatten()
+    if values.null_count:
+        position = values.is_null().to_pylist().index(True)
+        width = max(1, len(values) // max(1, len(data)))
+        raise ValueError(
+            f"{name}: row {position // width} has a null entry; drop it or pass an imputed value"
+        )
+    entries = values.to_numpy(zero_copy_only=False)
+    if len(data) == 0:
+        return np.empty((0, 0), np.float32)
+    reshaped: NDArray[Any] = entries.reshape(len(data), -1)
     return reshaped
 
 
@@ -129,7 +140,7 @@ def as_query(query: ArrayLike, d: int, metric: str, name: str = "query") -> NDAr
     TypeError, ValueError
         It is not d finite numbers, or is zero under cosine.
     """
-    array = to_numpy(query, name)
+    array = to_numpy(query, name, flat=True)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
     if array.ndim == 2 and array.shape[0] == 1:
@@ -139,6 +150,8 @@ def as_query(query: ArrayLike, d: int, metric: str, name: str = "query") -> NDAr
     vector = array.astype(np.float64)
     if not np.isfinite(vector).all():
         raise ValueError(f"{name}: has NaN or Inf; pass finite numbers")
+    if metric != "cosine" and np.abs(vector).max() > 1e150:
+        raise ValueError(f"{name}: has entries beyond 1e150; rescale it and the vectors")
     if metric == "cosine":
         peak = np.abs(vector).max()
         if peak == 0:

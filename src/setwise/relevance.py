@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -42,28 +41,31 @@ class Relevance:
     ) -> None:
         self._vectors = vectors
         self._query = query if scale != "rank" else None
-        self._offset, self._factor = 0.0, 1.0
-        if scale == "minmax":
-            self._offset = float(values.min())
-            span = float(values.max()) - self._offset
-            self._factor = 1.0 / span if span > 0 else 0.0
-        elif scale == "zscore":
-            self._offset = float(values.mean())
-            spread = float(values.std())
-            self._factor = 1.0 / spread if spread > 1e-12 * max(1.0, abs(self._offset)) else 0.0
+        self._peak, self._offset, self._span = 1.0, 0.0, 1.0
         self._affine = scale in ("minmax", "zscore")
         if self._affine:
-            values = (values - self._offset) * self._factor
+            # Numbers near either end of the range of float64 are first brought to its middle.
+            self._peak = float(np.abs(values).max()) or 1.0
+            level = values / self._peak
+            self._offset = float(level.min() if scale == "minmax" else level.mean())
+            self._span = float(np.ptp(level) if scale == "minmax" else level.std())
+            if self._span <= 1e-13:
+                self._span = np.inf
+            values = self._scaled(values)
         elif scale == "rank":
             values = _ranks(values)
         #: ndarray of shape (n,), float64
         self.values = values
         #: How far an entry of `values` may be from what `at` returns.
         self.error = 0.0
-        if self._query is not None and vectors.dtype == np.float32:
-            self.error = 1e-6 * (1.0 if vectors.metric == "cosine" else float(np.abs(values).max() or 1.0))
+        if self._query is not None and vectors.dtype == np.float32 and vectors.metric == "cosine":
+            self.error = 1e-6
             if self._affine:
-                self.error *= max(self._factor, 1.0)
+                self.error /= min(self._peak * self._span, 1.0)
+
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return numbers on the scale."""
+        return (values / self._peak - self._offset) / self._span
 
     def at(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the relevance of some candidates in full float64 precision, shape (m,)."""
@@ -76,7 +78,7 @@ class Relevance:
             delta = rows - self._query
             exact = -np.sqrt(np.vecdot(delta, delta))
         if self._affine:
-            exact = (exact - self._offset) * self._factor
+            exact = self._scaled(np.asarray(exact, np.float64))
         return np.asarray(exact, np.float64)
 
 
@@ -99,7 +101,7 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
     TypeError, ValueError
         Not numbers, another length than n, or NaN or Inf (with its row).
     """
-    array = to_numpy(data, name)
+    array = to_numpy(data, name, flat=True)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass one number a candidate")
     if array.ndim == 2 and 1 in array.shape:
@@ -120,13 +122,11 @@ def check_scale(scale: Any) -> str:
     return checks.choice("relevance_scale", scale, SCALES)
 
 
-def warn_if_wide(values: NDArray[np.float64], stacklevel: int) -> None:
+def warn_if_wide(values: NDArray[np.float64]) -> None:
     """Warn that relevance spans so much that no distance can outweigh it."""
     span = float(values.max() - values.min())
     if span > WIDEST_SPAN:
-        warnings.warn(
+        checks.warn(
             f"relevance spans {span:.3g} while distances span at most {WIDEST_SPAN:.0f}, so diversity hardly "
-            "counts; pass relevance_scale='minmax', 'zscore' or 'rank'",
-            UserWarning,
-            stacklevel=stacklevel + 1,
+            "counts; pass relevance_scale='minmax', 'zscore' or 'rank'"
         )

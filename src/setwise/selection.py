@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,6 +95,11 @@ class Selection:
     seconds: float
     stats: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for array in (self.indices, self.gains):
+            if array.flags.writeable:
+                array.flags.writeable = False
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -134,8 +140,10 @@ class Selection:
 
 
 def _percent(gap: float) -> str:
-    """Return a gap as a percentage that does not claim more than it has."""
+    """Return a gap as a percentage of two digits, rounded up: it never claims more than is proven."""
     percent = gap * 100
-    if percent < 0.001:
+    if percent <= 0.001:
         return "0.001 %"
-    return f"{percent:.2g} %" if percent < 10 else f"{percent:.0f} %"
+    digits = 1 - math.floor(math.log10(percent))
+    raised = math.ceil(percent * 10.0**digits - 1e-9) / 10.0**digits
+    return f"{raised:.{max(digits, 0)}f} %"

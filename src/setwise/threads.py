@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,31 +15,50 @@ T = TypeVar("T")
 
 _executors: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.RLock()
-_blas: list[Any] | None = None
+_blas: tuple[int, list[Any]] = (-1, [])
 _pins = 0
 _unpinned: list[int] = []
-
-
-def _forget_executors() -> None:
-    """Drop worker pools inherited over a fork: their threads do not exist in the child."""
-    global _lock, _pins
-    _executors.clear()
-    _lock = threading.RLock()
-    _pins = 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_executors)
+_here = threading.local()  # of each thread: contexts it is in, and whether it is a worker
 
 
 def _controllers() -> list[Any]:
-    """Return the handles of the loaded BLAS libraries, found once."""
+    """Return the handles of the loaded BLAS libraries, looked for when packages that bring one appear."""
     global _blas
-    if _blas is None:
+    bring = sum(name in sys.modules for name in ("scipy.linalg", "faiss", "torch", "sklearn"))
+    if _blas[0] != bring and not _pins:
         from threadpoolctl import ThreadpoolController
 
-        _blas = list(ThreadpoolController().select(user_api="blas").lib_controllers)
-    return _blas
+        _blas = (bring, list(ThreadpoolController().select(user_api="blas").lib_controllers))
+    return _blas[1]
+
+
+def _set(library: Any, number: int) -> None:
+    """Set a library's threads from whichever Python thread this is.
+
+    threadpoolctl lets one Python thread alone set them; here the lock and the count below see to it that
+    threads do not undo each other's setting.
+    """
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
+
+
+def _give_back() -> None:
+    """Set BLAS as it was before the first context began."""
+    for library, number in zip(_controllers(), _unpinned, strict=True):
+        _set(library, number)
+
+
+def _after_fork() -> None:
+    """In a forked child: other threads' workers and contexts are gone."""
+    global _lock, _pins
+    _executors.clear()
+    _lock = threading.RLock()
+    pinned, _pins = _pins, getattr(_here, "pins", 0)
+    if pinned and not _pins:
+        _give_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class one_blas_thread:
@@ -56,16 +76,17 @@ class one_blas_thread:
                 libraries = _controllers()
                 _unpinned = [library.num_threads for library in libraries]
                 for library in libraries:
-                    library.set_num_threads(1)
+                    _set(library, 1)
             _pins += 1
+            _here.pins = getattr(_here, "pins", 0) + 1
 
     def __exit__(self, *_: object) -> None:
         global _pins
         with _lock:
             _pins -= 1
+            _here.pins -= 1
             if _pins == 0:
-                for library, count in zip(_controllers(), _unpinned, strict=True):
-                    library.set_num_threads(count)
+                _give_back()
 
 
 def count(threads: int | None = None) -> int:
@@ -100,11 +121,16 @@ def run(task: Callable[[int, int], T], n: int, workers: int, *, least: int = 1) 
         Fewest rows worth a thread of their own.
     """
     parts = max(1, min(workers, n // max(1, least)))
-    if parts == 1:
+    if parts == 1 or getattr(_here, "worker", False):  # a worker that waited for workers might wait for ever
         return [task(0, n)]
     cuts = [n * part // parts for part in range(parts + 1)]
     with _lock:
         executor = _executors.get(workers)
         if executor is None:
             executor = _executors[workers] = ThreadPoolExecutor(workers, thread_name_prefix="setwise")
-    return list(executor.map(task, cuts[:-1], cuts[1:]))
+
+    def work(start: int, stop: int) -> T:
+        _here.worker = True
+        return task(start, stop)
+
+    return list(executor.map(work, cuts[:-1], cuts[1:]))

@@ -87,7 +87,9 @@ class Vectors:
     def _check(self, query: NDArray[np.float64] | None) -> None:
         """Measure and check each row (and score it against the query) in one pass."""
         squares = np.empty(self.n, self.dtype)
-        scores = np.empty(self.n, self.dtype) if query is not None else None
+        scores = (
+            None if query is None else np.empty(self.n, self.dtype if self.metric == "cosine" else np.float64)
+        )
         probe = None if query is None else query.astype(self.dtype)
         cosine = self.metric == "cosine"
 
@@ -98,7 +100,7 @@ class Vectors:
                     if cosine:
                         np.vecdot(block, probe, out=scores[a:b])
                     else:
-                        shifted = block - probe
+                        shifted = block.astype(np.float64) - query
                         np.vecdot(shifted, shifted, out=scores[a:b])
 
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):

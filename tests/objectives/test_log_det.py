@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+
+import setwise
 from reference import make
 from reference.greedy import dpp
 from reference.objectives import kernel_matrix, log_det_value
-
-import setwise
 from setwise.objectives import LogDet
 from setwise.vectors import Vectors
 
@@ -72,7 +72,9 @@ def test_an_objective_object_serves_many_candidates():
     objective = LogDet(0.5, metric="euclidean")
     for factor in (1.0, 100.0, 0.01):
         found = setwise.select(X * factor, 6, relevance=r, objective=objective)
-        same = setwise.select(X * factor, 6, relevance=r, objective="log-det", diversity=0.5, metric="euclidean")
+        same = setwise.select(
+            X * factor, 6, relevance=r, objective="log-det", diversity=0.5, metric="euclidean"
+        )
         assert np.array_equal(found.indices, same.indices)
         assert found.value == pytest.approx(same.value)
     assert objective.bandwidth is None

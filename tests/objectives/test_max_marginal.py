@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+
 from reference import make
 from reference.greedy import mmr
 from reference.objectives import mmr_similarity_matrix, mmr_value
-
 from setwise.objectives import MaxMarginal
 
 TRADE = [0.0, 0.1, 0.5, 0.9, 1.0]
@@ -46,7 +46,9 @@ def test_similarities_leave_their_arguments_alone():
     kept = X.copy()
     for metric in ("cosine", "euclidean"):
         objective = MaxMarginal(0.5, metric=metric)
-        assert np.allclose(objective.similarities(X, X[:3]), mmr_similarity_matrix(X, metric)[:, :3], atol=1e-7)
+        assert np.allclose(
+            objective.similarities(X, X[:3]), mmr_similarity_matrix(X, metric)[:, :3], atol=1e-7
+        )
         objective.terms(X, np.zeros(len(X)))
     assert np.array_equal(X, kept)
 

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+
 from helpers import MEASURES, summed_form
 from reference import make
 from reference.greedy import max_sum_greedy
 from reference.objectives import distance_matrix, max_sum_value
-
 from setwise.objectives import MaxSum
 
 TRADE = [0.0, 0.1, 0.5, 0.9, 1.0]
@@ -153,7 +153,11 @@ BAD = [
     ({"sharpness": 2.0}, TypeError, "sharpness: expected 1 or an even integer, got 2.0"),
     ({"sharpness": True}, TypeError, "sharpness: expected 1 or an even integer, got True"),
     ({"sharpness": "8"}, TypeError, "sharpness: expected 1 or an even integer, got '8'"),
-    ({"sharpness": 8, "metric": "euclidean"}, ValueError, "sharpness: .*; pass metric='cosine' or sharpness=1"),
+    (
+        {"sharpness": 8, "metric": "euclidean"},
+        ValueError,
+        "sharpness: .*; pass metric='cosine' or sharpness=1",
+    ),
     ({"diversity": 1.5}, ValueError, r"diversity: 1.5 is outside \[0, 1\]"),
     ({"diversity": float("nan")}, ValueError, r"diversity: nan is outside \[0, 1\]"),
     ({"diversity": None}, TypeError, r"diversity: expected a number in \[0, 1\], got NoneType"),

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+
+import setwise
 from helpers import MEASURES, best_exchange, value_of
 from reference import make
 from reference.frank_wolfe import frank_wolfe
 from reference.greedy import check, max_sum_greedy
-
-import setwise
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
 
@@ -134,7 +134,9 @@ def test_more_than_a_thousand():
     for options in ({}, {"sharpness": 8}, {"metric": "euclidean"}):
         sel = setwise.select(X.astype(np.float32), 1200, relevance=r, diversity=0.4, **options)
         assert len(set(sel.indices.tolist())) == 1200
-        other = setwise.select(X.astype(np.float32), 1200, relevance=r, diversity=0.4, solver="greedy", certify=False, **options)
+        other = setwise.select(
+            X.astype(np.float32), 1200, relevance=r, diversity=0.4, solver="greedy", certify=False, **options
+        )
         assert sel.value >= other.value - 1e-9
         assert sel.certificate.gap < 0.01
 

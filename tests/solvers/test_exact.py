@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+
+import setwise
 from helpers import MEASURES, assert_feasible, value_of
 from reference import make
 from reference.brute import best_subset, best_value_milp
 from reference.greedy import check
 from reference.objectives import distance_matrix
-
-import setwise
 from setwise.constraints import Constraints
 from setwise.solvers import exact, proof
 
@@ -81,7 +81,9 @@ def test_among_many_where_few_can_matter(options):
 
 def test_too_many_to_search_is_refused_with_the_alternative():
     X = np.random.default_rng(0).standard_normal((3000, 64)).astype(np.float32)
-    with pytest.raises(ValueError, match=r"solver: 'exact' can search 1024 candidates, but \d+ of the 3000 .*'auto'"):
+    with pytest.raises(
+        ValueError, match=r"solver: 'exact' can search 1024 candidates, but \d+ of the 3000 .*'auto'"
+    ):
         setwise.select(X, 5, diversity=1.0, solver="exact")
 
 
@@ -89,7 +91,9 @@ def test_giving_up_is_said_and_the_bound_still_holds(monkeypatch):
     monkeypatch.setattr(proof, "EXACT_NODES", 2)
     X, r = np.random.default_rng(0).standard_normal((14, 10)), np.zeros(14)
     best, _ = best_subset(X, r, 4, 1.0)
-    with pytest.warns(UserWarning, match="exact: gave up after .* nodes; the set is the best found") as caught:
+    with pytest.warns(
+        UserWarning, match="exact: gave up after .* nodes; the set is the best found"
+    ) as caught:
         sel = setwise.select(X, 4, diversity=1.0, solver="exact")
     assert [warning.filename for warning in caught] == [__file__]
     assert not sel.certificate.optimal

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+
+import setwise
 from helpers import MEASURES, assert_feasible, problem_of, value_of
 from reference import make
 from reference.frank_wolfe import frank_wolfe
-
-import setwise
 from setwise.solvers.frank_wolfe import ascend, solve
 from setwise.solvers.problem import Pool, Whole
 
@@ -23,7 +23,9 @@ def test_it_is_ccbqp_algorithm_1(seed, dtype):
     for t, k in itertools.product([0.1, 0.3, 0.5, 0.7, 0.9, 1.0], (2, 5, 20, 60)):
         S, iterations, _ = frank_wolfe(X, r, k, t)
         assert iterations < 200
-        sel = setwise.select(X.astype(dtype), k, relevance=r, diversity=t, solver="frank-wolfe", certify=False)
+        sel = setwise.select(
+            X.astype(dtype), k, relevance=r, diversity=t, solver="frank-wolfe", certify=False
+        )
         assert set(sel.indices.tolist()) == set(S.tolist()), (t, k)
         assert sel.stats["frank_wolfe_steps"] <= iterations + 2
 
@@ -144,7 +146,9 @@ def test_ends_of_the_range(metric, sharpness):
 def test_steps_are_told_and_limited():
     X, r = make.clustered(n=300, d=16, seed=0, clusters=12)
     told = []
-    setwise.select(X, 20, relevance=r, diversity=0.5, solver="frank-wolfe", certify=False, progress=told.append)
+    setwise.select(
+        X, 20, relevance=r, diversity=0.5, solver="frank-wolfe", certify=False, progress=told.append
+    )
     assert told
     assert all(text.startswith("Frank-Wolfe step") for text in told)
     gaps = [float(text.rpartition(" ")[2]) for text in told]

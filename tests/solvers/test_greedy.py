@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
+
+import setwise
 from helpers import MEASURES, assert_greedy, full_scan
 from reference import make
 from reference.greedy import check, dpp, max_sum_greedy, mmr
-
-import setwise
 
 REFERENCE = {"max-sum": max_sum_greedy, "mmr": mmr, "log-det": dpp}
 CASES = [("max-sum", metric, sharpness) for metric, sharpness in MEASURES] + [
@@ -202,7 +202,9 @@ def test_a_query_amid_near_duplicates(name, solver, must):
 def test_log_det_stops_at_the_rank_and_says_so(n, dtype):
     X, r = make.low_rank(n=n, d=16, rank=5, seed=1)
     X = X.astype(dtype)
-    with pytest.warns(UserWarning, match="only 5 of the 9 asked for are selected, the kernel's rank.*ask for fewer"):
+    with pytest.warns(
+        UserWarning, match="only 5 of the 9 asked for are selected, the kernel's rank.*ask for fewer"
+    ):
         sel = setwise.select(X, 9, relevance=r, objective="log-det", diversity=0.5)
     assert np.array_equal(sel.indices, full_scan("log-det", X, r, 9, 0.5)[0])
     assert len(sel) == len(sel.gains) == 5

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import LinearConstraint, linprog, minimize
+
 from helpers import MEASURES, problem_of
 from reference import make
 from reference.brute import best_subset
 from reference.objectives import distance_matrix
-from scipy.optimize import LinearConstraint, linprog, minimize
-
 from setwise import bounds
 from setwise.solvers.problem import Pool, Whole
 from setwise.solvers.relaxation import maximise, quadratic_program

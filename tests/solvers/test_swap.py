@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import MEASURES, assert_feasible, best_exchange, problem_of, value_of
-from reference import make
 
 import setwise
+from helpers import MEASURES, assert_feasible, best_exchange, problem_of, value_of
+from reference import make
 from setwise.solvers.problem import Pool
 from setwise.solvers.swap import polish
 

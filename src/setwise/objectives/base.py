@@ -100,6 +100,15 @@ def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:
     squares *= -2.0
     squares += np.vecdot(a, a)[:, None]
     squares += np.vecdot(b, b)
+    # Where rows are much closer to each other than to the offset, little of the square is left: again, by
+    # differences.
+    near = squares < 1e-6 * (np.vecdot(a, a)[:, None] + np.vecdot(b, b))
+    if near.any():
+        rows, columns = near.nonzero()
+        for start in range(0, len(rows), 65_536):
+            i, j = rows[start : start + 65_536], columns[start : start + 65_536]
+            delta = a[i] - b[j]
+            squares[i, j] = np.vecdot(delta, delta)
     np.maximum(squares, 0.0, out=squares)
     found: NDArray[np.float64] = np.sqrt(squares, out=squares)
     return found

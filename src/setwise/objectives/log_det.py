@@ -36,8 +36,11 @@ class LogDet(Objective):
         self, diversity: float = 0.2, *, metric: str = "cosine", bandwidth: float | None = None
     ) -> None:
         super().__init__(diversity, metric=metric)
-        if bandwidth is not None and not (np.isfinite(bandwidth) and bandwidth > 0):
-            raise ValueError(f"bandwidth: {bandwidth} is not above 0")
+        if bandwidth is not None:
+            if isinstance(bandwidth, bool) or not isinstance(bandwidth, int | float | np.number):
+                raise TypeError(f"bandwidth: expected a number above 0, got {bandwidth!r}")
+            if not (np.isfinite(bandwidth) and bandwidth > 0):
+                raise ValueError(f"bandwidth: {bandwidth} is not above 0")
         self.bandwidth = bandwidth
 
     def fit(self, vectors: Vectors) -> None:
@@ -54,6 +57,14 @@ class LogDet(Objective):
         mean = total / vectors.n
         spread = 2.0 * (squares / vectors.n - float(mean @ mean))
         self.bandwidth = spread if spread > 0 else 1.0
+
+    def fitted(self, vectors: Vectors) -> LogDet:
+        """Return this objective, or a copy of it that has the bandwidth of some candidates where it has none."""
+        if self.metric != "euclidean" or self.bandwidth is not None:
+            return self
+        other = LogDet(self.diversity, metric=self.metric)
+        other.fit(vectors)
+        return other
 
     def kernel(self, left: Floats, right: Floats) -> Floats:
         """Return the kernel between every two rows (of unit length under cosine), shape (a, b)."""

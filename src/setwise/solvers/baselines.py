@@ -14,8 +14,20 @@ ROWS_A_CLUSTER = 256
 
 def top(problem: Problem) -> NDArray[np.int64]:
     """Return the k most relevant that the constraints allow, must-have rows first."""
-    chosen = problem.constraints.best(problem.relevance.values)
-    return _include_first(problem, chosen)
+    return _include_first(problem, most_relevant(problem))
+
+
+def most_relevant(problem: Problem) -> NDArray[np.int64]:
+    """Return the most relevant set that the constraints allow, near-ties compared in float64."""
+    values, constraints = problem.relevance.values, problem.constraints
+    chosen = constraints.best(values)
+    margin = 4 * problem.relevance.error
+    if margin == 0.0:
+        return chosen
+    edge = values >= values[chosen].min() - margin
+    edge[constraints.include] = True
+    rows = np.flatnonzero(edge)
+    return np.asarray(rows[constraints.best(problem.relevance.at(rows), rows)])
 
 
 def random(problem: Problem) -> NDArray[np.int64]:

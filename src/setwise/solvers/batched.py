@@ -184,7 +184,9 @@ def max_sum_auto(batch: Batch, k: int, objective: MaxSum) -> Picked:
         other, rival = forms.polish(max_sum_greedy(batch, k, objective).places)
         better = rival > value + 1e-12 * np.abs(rival)
         best = np.where(better[:, None], other, best)
-    doubtful = np.zeros(len(best), bool)
+    # Of equal candidates the first are to be taken: where there may be some, that is looked at pool by pool.
+    levels = np.sort(batch.relevance, axis=1)
+    doubtful = ((levels[:, 1:] == levels[:, :-1]) & ~np.isneginf(levels[:, 1:])).any(axis=1)
     return Picked(best, doubtful, False)
 
 

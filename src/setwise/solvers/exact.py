@@ -7,13 +7,13 @@ only falls. The shift is tuned by subgradients inside the largest that keeps the
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.constraints import Constraints
 from setwise.solvers.relaxation import _project, quadratic_program
 from setwise.vectors import top_k
@@ -306,9 +306,7 @@ def tree_of(
 
 def warn_unproven(nodes: int) -> None:
     """Say that the search gave up."""
-    warnings.warn(
+    checks.warn(
         f"exact: gave up after {nodes} nodes; the set is the best found, and its certificate says how "
-        "far it can be from the best possible",
-        UserWarning,
-        stacklevel=3,
+        "far it can be from the best possible"
     )

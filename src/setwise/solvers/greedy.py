@@ -7,11 +7,10 @@ best no longer beats them. Near-ties are settled in float64, by lowest index.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.solvers.problem import Problem
 from setwise.solvers.scores import SMALL, FallingScores, LogDetScores, Scores, scores_of
 from setwise.vectors import top_k
@@ -57,12 +56,10 @@ def solve(problem: Problem) -> NDArray[np.int64]:
         _Run(problem, scores, chosen).take()
     problem.stats.setdefault("pool_size", problem.n)
     if len(chosen) < problem.k:
-        warnings.warn(
+        checks.warn(
             f"log-det: only {len(chosen)} of the {problem.k} asked for are selected, the kernel's rank: the "
             "residual of every other candidate is rounding noise; ask for fewer, or pass vectors of "
-            "higher rank",
-            UserWarning,
-            stacklevel=2,
+            "higher rank"
         )
     return np.array(chosen, np.int64)
 
@@ -218,7 +215,7 @@ class _Run:
         current[place] = -np.inf
         if current.max() >= least:
             current[place] = best
-            places = (current >= least).nonzero()[0]
+            places = ((current >= least) & (current > -np.inf)).nonzero()[0]
             exact = scores.exact(places if scores.ids is None else scores.ids[places])
             top = exact.max()
             if top == -np.inf:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
-from setwise.objectives import MaxSum, Objective
+from setwise.objectives import LogDet, MaxSum, Objective
 from setwise.relevance import Relevance
 from setwise.vectors import Floats, Vectors
 
@@ -44,6 +44,10 @@ class Problem:
     seed: int = 0
     progress: Callable[[str], None] | None = None
     stats: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.objective, LogDet):
+            self.objective = self.objective.fitted(self.vectors)
 
     @property
     def n(self) -> int:

@@ -91,29 +91,14 @@ def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
     if solver in ("random", "clustering"):
         chosen = _baseline(problem, solver)
     else:
-        near = problem.constraints.best(problem.relevance.values)
-        chosen = _settle_ties(problem, near)
+        chosen = baselines.most_relevant(problem)
     if not effort:
         return Proven(chosen, None)
     value = _value(problem, chosen)
     best = (
-        value
-        if solver not in ("random", "clustering")
-        else _value(problem, _settle_ties(problem, problem.constraints.best(problem.relevance.values)))
+        value if solver not in ("random", "clustering") else _value(problem, baselines.most_relevant(problem))
     )
     return Proven(chosen, certificate_of(value, best, problem.n, True))
-
-
-def _settle_ties(problem: Problem, near: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the most relevant set with near-ties at its edge compared in float64."""
-    values, margin = problem.relevance.values, 4 * problem.relevance.error
-    if margin == 0.0 or problem.constraints.any:
-        return near
-    edge = np.flatnonzero(values >= values[near].min() - margin)
-    if len(edge) == len(near):
-        return near
-    exact = problem.relevance.at(edge)
-    return np.asarray(edge[problem.constraints.best(exact, edge)])
 
 
 def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
@@ -154,7 +139,7 @@ def certified(
         candidate, better, upper = prove(problem, known, candidate, better, effort)
         if improve and better > value:
             chosen, value = candidate, better
-    sufficient = found.pool_sufficient
+    sufficient = found.pool_sufficient and bool(np.isin(chosen, found.chosen).all())
     if not sufficient:
         sufficient = exchange_test(problem, chosen, known, None if effort == "full" else SUSPECTS)
     return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), solver == "greedy")
@@ -256,7 +241,8 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
             "may be in the best set; use solver='auto' with certify='full', which says how close it is"
         )
     tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
-    chosen = survivors[tree.best]
+    pool = Pool(problem, survivors)
+    chosen = survivors[auto.first_of_equals(pool, tree.best)]
     if tree.nodes >= EXACT_NODES:
         exact.warn_unproven(tree.nodes)
     if not effort:

@@ -177,6 +177,11 @@ def quadratic_program(
     hessian += means.mean()
     hessian *= 2 * weight
     moved = linear - 2 * weight * total * means
+    moved -= moved.mean()
+    if float(np.abs(hessian).max()) <= 1e-12 * weight * (1.0 + float(np.abs(matrix).max())):
+        x = np.zeros(m)  # nothing but linear terms is left
+        x[top_k(linear, total)] = 1.0
+        return x
     direction = 1.0 + np.arange(m) % 7
     for _ in range(6):
         direction = hessian @ (direction / (np.sqrt(direction @ direction) + 1e-300))
@@ -189,6 +194,12 @@ def quadratic_program(
         solution = _block_pivot(moved, hessian, total, x, tolerance)
         if solution is not None:
             return solution
+    for _ in range(20):
+        gradient = moved - hessian @ x
+        lead = float(np.partition(gradient, m - total)[m - total :].sum())
+        if lead - float(gradient @ x) <= 1e-7 * (float(np.abs(moved).max()) + 1e-300):
+            break
+        x = _projected_gradient(moved, hessian, total, x, step, 100)
     return x
 
 

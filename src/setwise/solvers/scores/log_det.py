@@ -24,7 +24,6 @@ class LogDetScores(FallingScores):
         super().__init__(problem)
         assert isinstance(problem.objective, LogDet)
         self.objective = problem.objective
-        self.objective.fit(problem.vectors)
         self.linear = problem.objective.metric == "cosine"
         self.basis = np.zeros((problem.k, problem.vectors.d))
         self.spanned = 0
@@ -191,6 +190,7 @@ class LogDetScores(FallingScores):
                 self.vectors.products(fresh, take)
             np.minimum(known, self._score(base, left), out=known)
         else:
+            self.stack()  # once, before the workers ask for it
 
             def measure(start: int, stop: int, block: Floats) -> None:
                 score = self._score(base[start:stop], self._residuals(block))

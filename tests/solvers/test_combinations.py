@@ -1,0 +1,112 @@
+"""The table of solvers, walked: each combination works and keeps its constraints, or says what does."""
+
+import itertools
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import setwise
+from helpers import assert_feasible
+from reference import make
+from setwise.objectives import NAMES
+from setwise.solvers import SOLVERS
+
+DOCUMENTED = {
+    "max-sum": {"auto", "greedy", "frank-wolfe", "swap", "exact", "top-k", "random", "clustering"},
+    "mmr": {"auto", "greedy", "top-k", "random", "clustering"},
+    "log-det": {"auto", "greedy", "top-k", "random", "clustering"},
+}
+
+COMBINATIONS = list(itertools.product(NAMES, SOLVERS, ["cosine", "euclidean"], [False, True], [False, True]))
+
+
+def test_the_table_has_the_contracts_solvers():
+    for objective, solvers in DOCUMENTED.items():
+        assert solvers <= {name for name, able in SOLVERS.items() if objective in able.objectives}
+    for able in SOLVERS.values():
+        assert set(able.objectives) <= set(NAMES)
+
+
+@pytest.mark.parametrize(("objective", "solver", "metric", "include", "groups"), COMBINATIONS)
+@pytest.mark.parametrize("n", [40, 9000])
+def test_each_combination_works_or_says_what_does(objective, solver, metric, include, groups, n):
+    X, r = make.clustered(n=n, d=12, seed=1, clusters=12, cone=1.0)
+    X = X.astype(np.float32)
+    labels = make.group_labels(n, 5, 1)
+    options = {"include": [5, int(np.flatnonzero(labels != labels[5])[3])]} if include else {}
+    if groups:
+        options |= {"groups": labels, "max_per_group": 2}
+    call = {
+        "relevance": r,
+        "objective": objective,
+        "solver": solver,
+        "metric": metric,
+        "diversity": 0.05,
+        **options,
+    }
+    able = SOLVERS[solver]
+    if objective not in able.objectives:
+        with pytest.raises(
+            ValueError, match=f"^solver: '{solver}' is not for {objective}; use one of "
+        ) as refused:
+            setwise.select(X, 6, **call)
+        offered = re.split(r"[,\s]+", str(refused.value).partition("use one of ")[2])
+        assert set(offered) == {name for name, other in SOLVERS.items() if objective in other.objectives}
+        return
+    unable = [
+        name
+        for name, asked in (("include", include), ("groups", groups))
+        if asked and not getattr(able, name)
+    ]
+    if unable:
+        with pytest.raises(
+            ValueError, match=f"^{unable[0]}: the '{solver}' solver cannot honour it; use one of auto"
+        ):
+            setwise.select(X, 6, **call)
+        return
+    for certify in (True, False):
+        try:
+            sel = setwise.select(X, 6, certify=certify, **call)
+        except ValueError as error:
+            if solver == "exact" and n > 1024 and "can search 1024 candidates" in str(error):
+                return
+            raise
+        assert_feasible(sel.indices, n, 6, **options)
+        assert np.isfinite(sel.value)
+        assert np.isfinite(sel.gains).all()
+        assert (sel.certificate is not None) == certify
+        assert sel.solver == {"auto": "frank-wolfe+swap" if objective == "max-sum" else "greedy"}.get(
+            solver, solver
+        )
+
+
+@pytest.mark.parametrize(("objective", "solver"), list(itertools.product(NAMES, SOLVERS)))
+@pytest.mark.parametrize("t", [0.0, 1.0])
+@pytest.mark.parametrize("k", [1, 14])
+def test_ends_of_the_range(objective, solver, t, k):
+    """k = 1 and k = n, relevance alone and diversity alone."""
+    if objective not in SOLVERS[solver].objectives:
+        return
+    X, r = make.clustered(n=14, d=20, seed=2)
+    for metric in ("cosine", "euclidean"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sel = setwise.select(
+                X, k, relevance=r, objective=objective, solver=solver, diversity=t, metric=metric
+            )
+        assert_feasible(sel.indices, 14, k)
+        if k == 14:
+            assert set(sel.indices.tolist()) == set(range(14))
+        elif solver != "random" and (t == 0 or objective != "log-det"):
+            assert sel.indices.tolist() == [int(np.argmax(r))]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("frank_wolfe", "frank-wolfe"), ("Greedy", "greedy"), ("topk", "top-k"), ("exakt", "exact")],
+)
+def test_the_nearest_solver_is_suggested(name, hint):
+    with pytest.raises(ValueError, match=f"solver: '{name}' is unknown; did you mean '{hint}'"):
+        setwise.select(np.eye(3), 1, solver=name)
