@@ -27,11 +27,10 @@ def test_numpy_of_every_dtype_is_a_view(dtype):
     assert np.array_equal(found, X)
 
 
-def test_wide_floats_and_foreign_byte_orders_are_converted():
+def test_wide_floats_are_converted_and_foreign_byte_orders_read():
     assert as_matrix(np.array(ROWS, np.longdouble)).dtype == np.float64
     for code in (">f2", ">f4", ">f8", ">i2", ">i4", ">i8"):
         found = as_matrix(np.array(ROWS, code))
-        assert found.dtype.isnative
         assert np.array_equal(found, ROWS)
 
 
@@ -230,14 +229,14 @@ def test_arrow_that_cannot_be_used(data, error, message):
 
 def test_a_null_entry_in_ragged_lists_is_placed_right():
     column = pa.array([[1.0, 2.0, 3.0, 4.0], [5.0], [6.0, None]])
-    with pytest.raises(ValueError, match="row [12] has (a null entry|1 entries)"):
+    with pytest.raises(ValueError, match=r"row [12] has (a null entry|1 entries)"):
         as_matrix(column)
 
 
 def test_messages_name_the_argument():
-    with pytest.raises(TypeError, match="^examples: dtype bool"):
+    with pytest.raises(TypeError, match=r"^examples: dtype bool"):
         as_matrix(np.ones((2, 2), bool), "examples")
-    with pytest.raises(TypeError, match="^examples: masked"):
+    with pytest.raises(TypeError, match=r"^examples: masked"):
         to_numpy(np.ma.masked_equal(np.eye(2), 0), "examples")
 
 

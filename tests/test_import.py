@@ -72,7 +72,8 @@ def test_a_selection_loads_nothing_heavy():
     """Arrow, torch, scikit-learn and FAISS are loaded where they are asked for."""
     loaded = packages_after(
         "import numpy, setwise\nsetwise.select(numpy.eye(4), 2, objective='mmr')\n"
-        "setwise.select(numpy.eye(4), 2, certify='full')\nsetwise.select_many(numpy.eye(4), 2, queries=numpy.eye(4))"
+        "setwise.select(numpy.eye(4), 2, certify='full')\n"
+        "setwise.select_many(numpy.eye(4), 2, queries=numpy.eye(4))"
     )
     assert not loaded & HEAVY
 

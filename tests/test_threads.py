@@ -1,5 +1,6 @@
 """Threads: BLAS is given back as it was, callers may run beside each other, and a fork finds its feet."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_run_cuts_rows_evenly_and_in_order(n, workers, least):
     parts = threads.run(lambda start, stop: (start, stop), n, workers, least=least)
     assert parts[0][0] == 0
     assert parts[-1][1] == n
-    assert all(before[1] == after[0] for before, after in zip(parts, parts[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(parts))
     sizes = [stop - start for start, stop in parts]
     assert max(sizes) - min(sizes) <= 1
     assert len(parts) == max(1, min(workers, n // least))
@@ -212,11 +213,13 @@ import setwise, setwise.vectors
 setwise.vectors.THREAD_WORK = 64
 rng = np.random.default_rng(0)
 V, Q = rng.standard_normal((6000, 8)).astype("f4"), rng.standard_normal((3, 8))
-expected = [sel.indices.tolist() for sel in setwise.select_many(V, 8, queries=Q, threads=1, solver="greedy", certify=False)]
+def select(threads):
+    found = setwise.select_many(V, 8, queries=Q, threads=threads, solver="greedy", certify=False)
+    return [sel.indices.tolist() for sel in found]
+expected = select(1)
 def go():
     for _ in range(20):
-        found = setwise.select_many(V, 8, queries=Q, threads=4, solver="greedy", certify=False)
-        assert [sel.indices.tolist() for sel in found] == expected
+        assert select(4) == expected
 threads = [threading.Thread(target=go, daemon=True) for _ in range(6)]
 [thread.start() for thread in threads]
 [thread.join(15) for thread in threads[:1]]

@@ -323,7 +323,7 @@ def test_bad_rows_are_told_from_odd_ones():
 def test_entries_beyond_float64s_squares_are_refused(factor):
     X = rows_of("float64", 10, 3)
     X[4] *= factor
-    with pytest.raises(ValueError, match="vectors: row 4 has entries beyond .*; rescale"):
+    with pytest.raises(ValueError, match=r"vectors: row 4 has entries beyond .*; rescale"):
         Vectors(X)
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -211,6 +212,8 @@ def describe(
         order = arrange(objective, rows, relevance, chosen, len(include))
         chosen, rows, relevance = chosen[order], rows[order], relevance[order]
     gains, (value, mean, spread) = evaluate(objective, rows, relevance)
+    if certificate is not None and certificate.upper_bound is not None and certificate.upper_bound < value:
+        certificate = replace(certificate, upper_bound=value)
     return Selection(
         indices=chosen,
         gains=gains,

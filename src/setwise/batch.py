@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -113,7 +114,10 @@ def select_many(
             flat = stacked.reshape(count * n, d)
             given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
             labels = None if groups is None else np.asarray(groups).reshape(-1)
-            return work.pools(flat, cuts, given, queries, include, labels)
+            try:
+                return work.pools(flat, cuts, given, queries, include, labels)
+            except ValueError as error:
+                raise ValueError(_in_stack(str(error), n)) from None
         if offsets is not None:
             data = as_matrix(stacked)
             cuts = _cuts(offsets, len(data))
@@ -194,7 +198,7 @@ class _Work:
         data = as_matrix(data)
         count, d = len(cuts) - 1, data.shape[1]
         sizes = np.diff(cuts)
-        if len(np.asarray(include)):
+        if np.size(include):
             raise ValueError("include: rows of one matrix only; with pools, call setwise.select for each")
         if sizes.min() < self.k:
             pool = int(sizes.argmin())
@@ -207,6 +211,12 @@ class _Work:
             raise ValueError(
                 f"groups: expected {len(data)} labels, one a row of vectors, got shape {labels.shape}"
             )
+        for pool in range(count if labels is not None else 0):
+            own = labels[cuts[pool] : cuts[pool + 1]] if labels is not None else None
+            try:
+                Constraints(int(sizes[pool]), self.k, (), own, self.max_per_group)
+            except ValueError as error:
+                raise ValueError(f"pool {pool}: {error}") from None
         checked = Vectors(data, self.objective.metric, workers=self.workers)
         trial = Constraints(
             int(sizes[0]), self.k, (), None if labels is None else labels[: cuts[1]], self.max_per_group
@@ -404,4 +414,17 @@ def _reshaped(values: Any, shape: tuple[int, int], name: str) -> NDArray[np.floa
     array = to_numpy(values, name)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    return relevances.as_relevance(array.reshape(-1), shape[0] * shape[1], name)
+    try:
+        return relevances.as_relevance(array.reshape(-1), shape[0] * shape[1], name)
+    except ValueError as error:
+        raise ValueError(_in_stack(str(error), shape[1])) from None
+
+
+def _in_stack(message: str, n: int) -> str:
+    """Return a message about a row of stacked pools with the pool named, and the row counted from its start."""
+
+    def place(found: re.Match[str]) -> str:
+        row = int(found[2])
+        return f"{found[1]}[{row // n}]: row {row % n}"
+
+    return re.sub(r"^(\w+): row (\d+)", place, message)

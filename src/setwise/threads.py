@@ -17,7 +17,7 @@ _executors: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.RLock()
 _blas: tuple[int, list[Any]] = (-1, [])
 _pins = 0
-_unpinned: list[int] = []
+_unpinned: list[tuple[Any, int]] = []  # libraries, and their threads before the first context began
 _here = threading.local()  # of each thread: contexts it is in, and whether it is a worker
 
 
@@ -43,7 +43,7 @@ def _set(library: Any, number: int) -> None:
 
 def _give_back() -> None:
     """Set BLAS as it was before the first context began."""
-    for library, number in zip(_controllers(), _unpinned, strict=True):
+    for library, number in _unpinned:
         _set(library, number)
 
 
@@ -73,9 +73,8 @@ class one_blas_thread:
         global _pins, _unpinned
         with _lock:
             if _pins == 0:
-                libraries = _controllers()
-                _unpinned = [library.num_threads for library in libraries]
-                for library in libraries:
+                _unpinned = [(library, library.num_threads) for library in _controllers()]
+                for library, _ in _unpinned:
                     _set(library, 1)
             _pins += 1
             _here.pins = getattr(_here, "pins", 0) + 1
@@ -101,7 +100,11 @@ def count(threads: int | None = None) -> int:
     if threads is not None:
         return checks.integer("threads", threads, least=1)
     with _lock:
-        blas = _unpinned if _pins else [library.num_threads for library in _controllers()]
+        blas = (
+            [number for _, number in _unpinned]
+            if _pins
+            else [library.num_threads for library in _controllers()]
+        )
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([available, *[number for number in blas if number]]))
 

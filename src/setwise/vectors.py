@@ -109,7 +109,7 @@ class Vectors:
         limits = np.finfo(np.float32 if self.dtype == np.float32 else np.float64)
         tiny, huge = float(limits.tiny) * 1e6, float(limits.max) * 1e-6
         if not (least > tiny and most < huge):  # NaN fails both
-            squares = self._measure_odd_rows(squares, scores, query, tiny, huge)
+            squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
         if cosine:
             self.scale = 1.0 / np.sqrt(squares)
             # Unit rows already, to a few roundings: they serve as they are.
@@ -128,14 +128,14 @@ class Vectors:
         query: NDArray[np.float64] | None,
         tiny: float,
         huge: float,
-    ) -> Floats:
+    ) -> tuple[Floats, Floats | None]:
         """Refuse bad rows by name; measure very short and very long good ones in float64."""
         fine = squares < huge
         if self.metric == "cosine":
             fine &= squares > tiny
         odd = np.flatnonzero(~fine)
         if len(odd) == 0:
-            return squares
+            return squares, scores
         for row in odd.tolist():
             values = np.asarray(self.raw[row], dtype=np.float64)
             if np.isnan(values).any():
@@ -154,12 +154,13 @@ class Vectors:
             raise ValueError(f"{self.name}: row {row} has entries beyond 1e±150; rescale the vectors")
         self.dtype = np.dtype(np.float64)
         squares = np.empty(self.n, np.float64)
+        scores = None if query is None else np.empty(self.n, np.float64)
         for a, b, block in self._blocks(0, self.n):
             np.vecdot(block, block, out=squares[a:b])
             if scores is not None and query is not None:
                 delta = block if self.metric == "cosine" else block - query
                 scores[a:b] = np.vecdot(block, query) if self.metric == "cosine" else np.vecdot(delta, delta)
-        return squares
+        return squares, scores
 
     # ------------------------------------------------------------------ rows
 

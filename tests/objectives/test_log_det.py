@@ -93,7 +93,7 @@ def test_a_given_bandwidth_counts():
     [(0, ValueError), (-1.0, ValueError), (np.nan, ValueError), (np.inf, ValueError), ("wide", TypeError)],
 )
 def test_bandwidths_that_cannot_be(bandwidth, error):
-    with pytest.raises(error, match="^bandwidth: "):
+    with pytest.raises(error, match=r"^bandwidth: "):
         LogDet(0.5, metric="euclidean", bandwidth=bandwidth)
 
 

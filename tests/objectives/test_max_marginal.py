@@ -55,5 +55,5 @@ def test_similarities_leave_their_arguments_alone():
 
 def test_repr_and_range():
     assert repr(MaxMarginal(0.5)) == "MaxMarginal(diversity=0.5, metric='cosine')"
-    with pytest.raises(ValueError, match="diversity: -0.1 is outside"):
+    with pytest.raises(ValueError, match=r"diversity: -0\.1 is outside"):
         MaxMarginal(-0.1)

@@ -25,7 +25,7 @@ def test_the_nearest_name_is_suggested(name, hint):
 
 
 def test_what_is_no_objective():
-    with pytest.raises(ValueError, match="objective: 'zzz' is unknown .one of max-sum, mmr, log-det"):
+    with pytest.raises(ValueError, match=r"objective: 'zzz' is unknown \(one of max-sum, mmr, log-det"):
         make("zzz")
     for thing in (None, 3, MaxSum, ["mmr"]):
         with pytest.raises(TypeError, match="objective: expected one of max-sum, mmr, log-det"):

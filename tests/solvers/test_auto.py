@@ -1,6 +1,7 @@
 """The default solver: never behind the published ones, and its pool proven to suffice."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -153,3 +154,65 @@ def test_wide_relevance():
         other = setwise.select(X, 10, relevance=r, diversity=0.5, solver="greedy")
     assert sel.value >= other.value - 1e-9 * abs(other.value)
     assert sel.certificate.upper_bound >= sel.value
+
+
+def degenerate(seed):
+    """Duplicates everywhere, exact ties, low rank, one dimension, no relevance."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([100, 400, 1500, 3000]))
+    kind = rng.choice(["duplicates", "ties", "low-rank", "integers", "line", "ball"])
+    if kind == "duplicates":
+        X, r = make.clustered(int(rng.choice([10, 50, 300])), 12, seed)
+        rows = rng.integers(len(r), size=n)
+        X, r = X[rows], r[rows]
+    elif kind in ("line", "ball"):
+        X, r = rng.standard_normal((n, 1 if kind == "line" else 3)), rng.random(n)
+    else:
+        X, r = make.ALL[kind](n=n, seed=seed)
+    k = int(min(rng.choice([2, 5, 12, 25, 40, 80]), n // 2))
+    t = float(rng.choice([0.1, 0.3, 0.5, 0.9, 1.0]))
+    return X.astype(rng.choice(["f4", "f8"])), r / 5 * rng.integers(0, 4), k, t
+
+
+@pytest.mark.filterwarnings("ignore:relevance spans")
+@measures
+@pytest.mark.parametrize("part", range(3))
+def test_never_behind_on_degenerate_data(part, metric, sharpness):
+    for seed in range(part * 12, part * 12 + 12):
+        X, r, k, t = degenerate(seed)
+        options = {"relevance": r, "diversity": t, "metric": metric, "sharpness": sharpness, "certify": False}
+        best = setwise.select(X, k, **options)
+        for solver in ("greedy", "frank-wolfe", "top-k"):
+            other = setwise.select(X, k, solver=solver, **options)
+            assert best.value >= other.value - 1e-9 * max(1, abs(other.value)), (seed, solver)
+
+
+def test_never_behind_with_ties_and_k_above_greedys():
+    X, r = make.with_ties(400, 6, 247)
+    best = setwise.select(X, 40, relevance=r, diversity=0.9)
+    assert best.value >= setwise.select(X, 40, relevance=r, diversity=0.9, solver="greedy").value - 1e-9
+
+
+@pytest.mark.parametrize("sharpness", [1, 2, 8])
+@pytest.mark.parametrize("t", [0.3, 1.0])
+def test_never_behind_among_many_duplicates(sharpness, t):
+    """20,000 candidates, 50 of them distinct: a pool by gradient alone holds few of those."""
+    X, r = make.clustered(50, 16, 2)
+    rows = np.random.default_rng(0).integers(50, size=20_000)
+    X, r = X[rows].astype(np.float32), r[rows]
+    for certify in (False, True):
+        options = {"relevance": r, "diversity": t, "sharpness": sharpness}
+        best = setwise.select(X, 20, certify=certify, **options)
+        for solver in ("greedy", "frank-wolfe"):
+            other = setwise.select(X, 20, solver=solver, certify=False, **options)
+            assert best.value >= other.value - 1e-9, solver
+
+
+def test_memory_is_never_that_of_all_pairs():
+    """k = 1,000 of 4,000: less than one n × n matrix of float64."""
+    X, r = make.clustered(n=4000, d=16, seed=1, clusters=20)
+    tracemalloc.start()
+    setwise.select(X.astype(np.float32), 1000, relevance=r, diversity=0.4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4000 * 4000 * 8

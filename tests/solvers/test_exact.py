@@ -23,7 +23,8 @@ measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
 def test_it_is_the_best_of_every_set(kind, metric, sharpness, dtype):
     X, r = make.ALL[kind](seed=2)
     X = X.astype(dtype)
-    for t, k in itertools.product([0.0, 0.1, 0.5, 0.9, 1.0], (1, 2, 5, 8, 12)):
+    ends = [(0.0, 5), (0.5, 1), (0.5, 12)] if kind == "clustered" else []
+    for t, k in [*itertools.product([0.1, 0.5, 1.0], (2, 5, 8)), *ends]:
         best, _ = best_subset(X, r, k, t, sharpness, metric)
         sel = setwise.select(
             X, k, relevance=r, diversity=t, sharpness=sharpness, metric=metric, solver="exact"
@@ -36,7 +37,7 @@ def test_it_is_the_best_of_every_set(kind, metric, sharpness, dtype):
 
 
 @measures
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_under_constraints(metric, sharpness, seed):
     X, r = make.clustered(n=13, d=5, seed=seed)
     labels = make.group_labels(13, 4, seed)

@@ -105,7 +105,6 @@ def test_without_weight_it_is_a_linear_program(seed):
 def test_the_bound_is_above_every_set(kind, metric, sharpness, dtype):
     """At any point, not at the best one alone: few rounds, no tolerance met."""
     X, r = make.ALL[kind](seed=1)
-    n = len(r)
     for t, k in itertools.product([0.1, 0.5, 0.9, 1.0], (2, 4, 9)):
         best = best_subset(X.astype(dtype), r, k, t, sharpness, metric)[0] * k * (k - 1)
         problem = problem_of(X.astype(dtype), r, k, t, sharpness, metric)

@@ -101,7 +101,7 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
     k = problem.k
     values = problem.relevance.values
     close = max(2048, 8 * k)
-    proposed = [top_k(values, min(problem.n, max(1024, 4 * k))), problem.constraints.include]
+    proposed = [top_k(values, min(problem.n, max(1024, 4 * k))), problem.constraints.best(values)]
     if whole.objective.low_rank or whole.objective.metric == "euclidean":
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
     ids = np.unique(np.concatenate(proposed))
@@ -132,7 +132,8 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
                 break
             if few:
                 ids = np.union1d(ids, survivors)
-        ids = np.union1d(ids, problem.constraints.include)
+        if problem.constraints.any:  # the leaders alone need not hold a feasible set
+            ids = np.union1d(ids, problem.constraints.best(gradient))
         pool = Pool(problem, ids)
         relaxed = relax(pool, tolerance=tolerance, start=point, exact=exact, rounds=25 if passes > 3 else 8)
         point = (pool.ids[relaxed.local], relaxed.weights)
@@ -157,12 +158,18 @@ def exchange(problem: Problem) -> NDArray[np.int64]:
         return best_polished(pool, [greedy_start(pool)])
     whole = Whole(problem)
     close = max(2048, 8 * problem.k)
-    best = top_k(problem.relevance.values, close)
-    pool = Pool(problem, np.union1d(best, problem.constraints.include))
+    best = problem.constraints.best(problem.relevance.values)
+    pool = Pool(problem, np.union1d(top_k(problem.relevance.values, close), best))
     best = best_polished(pool, [greedy_start(pool)])
     for _ in range(50):
         gradient = whole.gradient(best, np.ones(problem.k))
-        pool = Pool(problem, np.union1d(top_k(gradient, close), best))
+        leaders = top_k(gradient, close)
+        if problem.constraints.any:
+            open_ = np.where(problem.constraints.blocked(best), -np.inf, gradient)
+            leaders = np.unique(
+                np.concatenate([leaders, problem.constraints.best(gradient), top_k(open_, close)])
+            )
+        pool = Pool(problem, np.union1d(leaders, best))
         better = best_polished(pool, [pool.locate(best)])
         if np.isin(better, best).all():
             break

@@ -46,7 +46,9 @@ def clustering(problem: Problem) -> NDArray[np.int64]:
     vectors, k = problem.vectors, problem.k
     size = min(problem.n, ROWS_A_CLUSTER * k)
     picked = np.sort(np.random.default_rng(problem.seed).permutation(problem.n)[:size])
-    rows = np.ascontiguousarray(vectors.rows(picked), dtype=np.float32)
+    wide = vectors.rows(picked, np.float64)
+    peak = float(np.abs(wide).max()) or 1.0  # k-means works in float32, whose range the rows may exceed
+    rows = np.ascontiguousarray(wide / peak, dtype=np.float32)
     means = faiss.Kmeans(
         vectors.d,
         k,
@@ -57,7 +59,7 @@ def clustering(problem: Problem) -> NDArray[np.int64]:
         max_points_per_centroid=ROWS_A_CLUSTER,
     )
     means.train(rows)
-    centroids: Floats = np.asarray(means.centroids, dtype=vectors.dtype)
+    centroids: Floats = np.asarray(np.asarray(means.centroids, np.float64) * peak, dtype=vectors.dtype)
     labels = np.empty(problem.n, np.int64)
     lengths = np.vecdot(centroids, centroids) / 2
 

@@ -297,7 +297,8 @@ def tree_of(
     best: Rows,
 ) -> Tree:
     """Return a search over some candidates (rows), starting from the best set known (also rows)."""
-    positions = np.searchsorted(rows, best)
+    place = {int(row): position for position, row in enumerate(rows)}
+    positions = np.array([place[int(row)] for row in best], np.int64)
     among = distances[np.ix_(positions, positions)]
     value = float(linear[positions].sum()) + weight * float(among.sum())
     codes = None if constraints.codes is None else constraints.codes[rows]

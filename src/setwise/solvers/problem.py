@@ -84,13 +84,23 @@ class Pool:
     ----------
     problem : Problem
     ids : ndarray of int64, ascending, optional
-        Which candidates; all of them by default.
+        Which candidates; all of them by default. `self.ids` holds them in the pool's own order.
     """
 
     def __init__(self, problem: Problem, ids: NDArray[np.int64] | None = None) -> None:
         self.problem = problem
         self.objective = problem.max_sum()
-        self.ids = np.arange(problem.n) if ids is None else ids
+        if ids is None:
+            self.ids = self._ascending = np.arange(problem.n)
+            self._places = self.ids
+        else:
+            # By relevance, so that the same candidates are computed with in the same order, and so to the
+            # same bit, however the data is ordered. Equal relevance goes by row.
+            self._places = np.empty(len(ids), np.int64)
+            order = np.argsort(-problem.relevance.values[ids], kind="stable")
+            self._ascending = ids
+            self._places[order] = np.arange(len(ids))
+            ids = self.ids = ids[order]
         self.rows: Floats = problem.vectors.rows(slice(0, problem.n) if ids is None else ids)
         relevance = problem.relevance.values if ids is None else problem.relevance.values[ids]
         self.linear = (1 - self.objective.diversity) * (problem.k - 1) * relevance
@@ -139,7 +149,7 @@ class Pool:
 
     def locate(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of candidates in the pool."""
-        return np.searchsorted(self.ids, ids)
+        return np.asarray(self._places[np.searchsorted(self._ascending, ids)])
 
     def value(self, local: NDArray[np.int64]) -> float:
         """Return the summed form f of a set of members, in the pool's precision."""

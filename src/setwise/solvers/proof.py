@@ -98,7 +98,7 @@ def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
     best = (
         value if solver not in ("random", "clustering") else _value(problem, baselines.most_relevant(problem))
     )
-    return Proven(chosen, certificate_of(value, best, problem.n, True))
+    return Proven(chosen, certificate_of(problem, value, best, problem.n, True))
 
 
 def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
@@ -107,11 +107,18 @@ def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
     return problem.max_sum().terms_of_rows(rows, problem.relevance.at(chosen)).value
 
 
-def certificate_of(value: float, upper: float, pool_size: int, sufficient: bool) -> Certificate:
-    """Return a certificate from a value and a bound on the best one; rounding is never reported as a gap."""
+def certificate_of(
+    problem: Problem, value: float, upper: float, pool_size: int, sufficient: bool
+) -> Certificate:
+    """Return a certificate from a value and a bound on the best one; rounding is never reported as a gap.
+
+    The gap is relative to the value, or where that is next to nothing, to the size of its terms.
+    """
     upper = max(upper, value)
-    gap = (upper - value) / max(abs(value), 1e-12)
-    optimal = gap <= 1e-9
+    t = problem.objective.diversity
+    size = (1 - t) * float(np.abs(problem.relevance.values).max()) + t
+    optimal = upper - value <= 1e-9 * max(abs(value), 1e-3 * size)
+    gap = (upper - value) / (abs(value) if abs(value) > 1e-6 * size else size or 1.0)
     return Certificate(upper, 0.0 if optimal else gap, optimal, pool_size, sufficient)
 
 
@@ -142,7 +149,9 @@ def certified(
     sufficient = found.pool_sufficient and bool(np.isin(chosen, found.chosen).all())
     if not sufficient:
         sufficient = exchange_test(problem, chosen, known, None if effort == "full" else SUSPECTS)
-    return Proven(chosen, certificate_of(value, upper, found.pool_size, sufficient), solver == "greedy")
+    return Proven(
+        chosen, certificate_of(problem, value, upper, found.pool_size, sufficient), solver == "greedy"
+    )
 
 
 def known_bounds(problem: Problem, found: auto.Found, effort: Any) -> list[Bound]:
@@ -197,12 +206,17 @@ def prove(
         most, nodes, tune = problem.k + SMALL_SEARCH, 8, 0
     if len(survivors) > most:
         return chosen, value, upper
-    tree = search(problem, np.union1d(survivors, chosen), chosen, limit=nodes, tune=tune)
-    found = np.union1d(survivors, chosen)[tree.best]
+    rows = by_relevance(problem, np.union1d(survivors, chosen))
+    found = rows[(tree := search(problem, rows, chosen, limit=nodes, tune=tune)).best]
     better = _value(problem, found)
     if better > value + 1e-12 * abs(value):
         chosen, value = found, better
     return chosen, value, max(min(upper, tree.upper / scale), value)
+
+
+def by_relevance(problem: Problem, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ascending rows by falling relevance: an order that does not depend on that of the data."""
+    return rows[np.argsort(-problem.relevance.values[rows], kind="stable")]
 
 
 def search(
@@ -217,7 +231,7 @@ def search(
     linear = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.at(rows)
     tree = exact.tree_of(linear, distances, objective.diversity, problem.constraints, rows, best)
     tree.tell = problem.progress
-    fixed = np.searchsorted(rows, problem.constraints.include)
+    fixed = np.flatnonzero(np.isin(rows, problem.constraints.include))
     tree.search(fixed, np.setdiff1d(np.arange(len(rows)), fixed), limit, tune=tune)
     problem.count("nodes", tree.nodes)
     return tree
@@ -234,21 +248,21 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
     found = auto.solve(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
     known = known_bounds(problem, found, "full")
     value = _value(problem, found.chosen)
-    survivors = np.union1d(survivors_of(known, value * problem.scale()), found.chosen)
+    survivors = by_relevance(problem, np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
     if len(survivors) > LARGEST:
         raise ValueError(
             f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
             "may be in the best set; use solver='auto' with certify='full', which says how close it is"
         )
     tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
-    pool = Pool(problem, survivors)
-    chosen = survivors[auto.first_of_equals(pool, tree.best)]
+    pool = Pool(problem, np.sort(survivors))
+    chosen = pool.ids[auto.first_of_equals(pool, pool.locate(survivors[tree.best]))]
     if tree.nodes >= EXACT_NODES:
         exact.warn_unproven(tree.nodes)
     if not effort:
         return Proven(chosen, None)
     value = _value(problem, chosen)
-    return Proven(chosen, certificate_of(value, tree.upper / problem.scale(), found.pool_size, True))
+    return Proven(chosen, certificate_of(problem, value, tree.upper / problem.scale(), found.pool_size, True))
 
 
 def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound], most: int | None) -> bool:

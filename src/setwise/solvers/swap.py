@@ -13,6 +13,7 @@ PRECISION = 1e-7
 
 #: Outsiders of largest gradient that are tried before all.
 FRONT = 192
+LARGE = 2048  # only in pools beyond this size
 
 
 def polish(
@@ -59,7 +60,7 @@ def polish(
         outside = ((gradient > leaving.min() + least_gain) & ~inside).nonzero()[0]
         if len(outside) == 0:
             break
-        cut = narrow and len(outside) > FRONT
+        cut = narrow and len(outside) > FRONT and len(pool) > LARGE
         if cut:
             outside = outside[np.argpartition(-gradient[outside], FRONT)[:FRONT]]
         change = table.of(outside) * -double
