@@ -405,9 +405,9 @@ def main() -> None:
 def tables(quick: bool, out: Path | None) -> None:
     """Run and print every table at the present number of threads."""
     import numpy as np
+    from benchmarks import data
 
     import setwise
-    from benchmarks import data
 
     warnings.simplefilter("ignore")
     threads = os.environ.get("OMP_NUM_THREADS", "all")

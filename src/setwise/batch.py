@@ -421,7 +421,7 @@ def _reshaped(values: Any, shape: tuple[int, int], name: str) -> NDArray[np.floa
 
 
 def _in_stack(message: str, n: int) -> str:
-    """Return a message about a row of stacked pools with the pool named, and the row counted from its start."""
+    """Return a message about a row of stacked pools with its pool named, and its row counted in that."""
 
     def place(found: re.Match[str]) -> str:
         row = int(found[2])

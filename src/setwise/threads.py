@@ -41,9 +41,9 @@ def _set(library: Any, number: int) -> None:
     getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
 
 
-def _give_back() -> None:
-    """Set BLAS as it was before the first context began."""
-    for library, number in _unpinned:
+def _give_back(before: list[tuple[Any, int]]) -> None:
+    """Set libraries as they were."""
+    for library, number in before:
         _set(library, number)
 
 
@@ -54,7 +54,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     pinned, _pins = _pins, getattr(_here, "pins", 0)
     if pinned and not _pins:
-        _give_back()
+        _give_back(_unpinned)
 
 
 if hasattr(os, "register_at_fork"):
@@ -73,19 +73,34 @@ class one_blas_thread:
         global _pins, _unpinned
         with _lock:
             if _pins == 0:
-                _unpinned = [(library, library.num_threads) for library in _controllers()]
-                for library, _ in _unpinned:
-                    _set(library, 1)
+                _unpinned = _pin(own=False)
             _pins += 1
             _here.pins = getattr(_here, "pins", 0) + 1
+            if _here.pins == 1:
+                _here.unpinned = _pin(own=True)
 
     def __exit__(self, *_: object) -> None:
         global _pins
         with _lock:
             _pins -= 1
             _here.pins -= 1
+            if _here.pins == 0:
+                _give_back(_here.unpinned)
             if _pins == 0:
-                _give_back()
+                _give_back(_unpinned)
+
+
+def _pin(*, own: bool) -> list[tuple[Any, int]]:
+    """Hold libraries to one thread and return what they had before.
+
+    With `own` those on OpenMP, whose setting is each Python thread's; else the others, whose setting is the
+    process's.
+    """
+    libraries = [one for one in _controllers() if (getattr(one, "threading_layer", "") == "openmp") == own]
+    before = [(library, library.num_threads) for library in libraries]
+    for library in libraries:
+        _set(library, 1)
+    return before
 
 
 def count(threads: int | None = None) -> int:

@@ -208,6 +208,7 @@ def test_never_behind_among_many_duplicates(sharpness, t):
             assert best.value >= other.value - 1e-9, solver
 
 
+@pytest.mark.slow
 def test_memory_is_never_that_of_all_pairs():
     """k = 1,000 of 4,000: less than one n × n matrix of float64."""
     X, r = make.clustered(n=4000, d=16, seed=1, clusters=20)

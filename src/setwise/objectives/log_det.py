@@ -59,7 +59,7 @@ class LogDet(Objective):
         self.bandwidth = spread if spread > 0 else 1.0
 
     def fitted(self, vectors: Vectors) -> LogDet:
-        """Return this objective, or a copy of it that has the bandwidth of some candidates where it has none."""
+        """Return this objective, or where it has no bandwidth a copy that has the candidates' own."""
         if self.metric != "euclidean" or self.bandwidth is not None:
             return self
         other = LogDet(self.diversity, metric=self.metric)

@@ -163,17 +163,11 @@ def exchange(problem: Problem) -> NDArray[np.int64]:
     best = best_polished(pool, [greedy_start(pool)])
     for _ in range(50):
         gradient = whole.gradient(best, np.ones(problem.k))
-        leaders = top_k(gradient, close)
-        if problem.constraints.any:
-            open_ = np.where(problem.constraints.blocked(best), -np.inf, gradient)
-            leaders = np.unique(
-                np.concatenate([leaders, problem.constraints.best(gradient), top_k(open_, close)])
-            )
-        pool = Pool(problem, np.union1d(leaders, best))
-        better = best_polished(pool, [pool.locate(best)])
-        if np.isin(better, best).all():
+        gaining = swap.improving(whole, best, gradient)
+        if len(gaining) == 0:
             break
-        best = better
+        pool = Pool(problem, np.union1d(gaining[:close], best))
+        best = best_polished(pool, [pool.locate(best)])
     return best
 
 

@@ -272,19 +272,8 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound
     """
     whole = Whole(problem)
     gradient = whole.gradient(chosen, np.ones(problem.k))
-    least = float(gradient[chosen].min())
-    value = _value(problem, chosen) * problem.scale()
-    margin = bounds.rounding_margin(problem) + swap.PRECISION * float(np.abs(gradient[chosen]).sum())
-    suspects = survivors_of(known, value)
-    suspects = suspects[gradient[suspects] > least + margin]
-    suspects = suspects[~np.isin(suspects, chosen)]
+    suspects = survivors_of(known, _value(problem, chosen) * problem.scale())
     if most is not None and len(suspects) > most:
         return False
-    members = problem.vectors.rows(chosen)
-    for start in range(0, len(suspects), 8192):
-        part = suspects[start : start + 8192]
-        distances = problem.max_sum().distances(problem.vectors.rows(part), members)
-        change = gradient[part][:, None] - gradient[chosen] - 2 * whole.weight * distances
-        if float(change.max()) > margin:
-            return False
-    return True
+    margin = bounds.rounding_margin(problem)
+    return len(swap.improving(whole, chosen, gradient, among=suspects, margin=margin)) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import Pool
+from setwise.solvers.problem import Pool, Whole
 from setwise.vectors import Floats
 
 #: An exchange must improve the summed form by more than this, relative to its size.
@@ -84,6 +84,52 @@ def polish(
         chosen[slot] = comes
         pool.problem.count("swaps")
     return chosen
+
+
+def improving(
+    whole: Whole,
+    chosen: NDArray[np.int64],
+    gradient: NDArray[np.float64],
+    *,
+    among: NDArray[np.int64] | None = None,
+    margin: float = 0.0,
+) -> NDArray[np.int64]:
+    """Return the candidates that improve a set when exchanged for its best member to lose, most first.
+
+    Parameters
+    ----------
+    whole : Whole
+        All candidates.
+    chosen : ndarray of shape (k,), int64
+        Rows of the set.
+    gradient : ndarray of shape (n,)
+        Of the summed form at the set.
+    among : ndarray of int64, optional
+        Look at these candidates alone.
+    margin : float
+        Rounding to allow for in the gradient.
+    """
+    problem, k = whole.problem, len(chosen)
+    constraints = problem.constraints
+    codes = constraints.codes
+    margin = margin + PRECISION * (float(np.abs(gradient[chosen]).sum()) + 1e-12)
+    leaving = np.where(np.isin(chosen, constraints.include), np.inf, gradient[chosen])
+    suspects = np.arange(problem.n) if among is None else among
+    suspects = suspects[gradient[suspects] > leaving.min() + margin]
+    suspects = suspects[~np.isin(suspects, chosen)]
+    members = problem.vectors.rows(chosen)
+    gains = np.empty(len(suspects))
+    for start in range(0, len(suspects), 8192):
+        part = suspects[start : start + 8192]
+        change = problem.max_sum().distances(problem.vectors.rows(part), members) * (-2.0 * whole.weight)
+        change = change + gradient[part, None] - leaving
+        if codes is not None:
+            held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
+            full = held[codes[part]] >= constraints.quota
+            change[full[:, None] & (codes[part][:, None] != codes[chosen])] = -np.inf
+        gains[start : start + 8192] = change.max(axis=1) if k else -np.inf
+    better = np.flatnonzero(gains > margin)
+    return np.asarray(suspects[better[np.argsort(-gains[better], kind="stable")]])
 
 
 class _Distances:
