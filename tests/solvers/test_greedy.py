@@ -150,12 +150,25 @@ def test_lazily_on_awkward_data(many, name, metric, sharpness, kind):
 
 
 @cases
+@pytest.mark.parametrize("t", [0.3, 0.5, 0.8])
+def test_lazily_from_one_crowd_to_another(name, metric, sharpness, t):
+    """Each crowd is larger than a pool, and each pick makes the others' members the better ones."""
+    rng = np.random.default_rng(0)
+    centres = np.linalg.qr(rng.standard_normal((24, 3)))[0].T
+    crowd = np.repeat(np.arange(3), 2500)
+    X = (centres[crowd] + 0.02 * rng.standard_normal((7500, 24))).astype(np.float32)
+    r = np.array([0.5, 0.45, 0.4])[crowd] + 0.01 * rng.random(7500)
+    S, _ = full_scan(name, X, r, 12, t, sharpness, metric)
+    assert np.array_equal(greedy(name, X, r, 12, t, sharpness, metric).indices, S)
+
+
+@cases
 def test_near_ties_in_float32_are_settled_in_float64(name, metric, sharpness):
     """Rows that differ by less than float32 scores can tell."""
     rng = np.random.default_rng(0)
-    for n in (300, 6000):
-        base = rng.standard_normal((n // 20, 16))
-        X = (np.repeat(base, 20, axis=0) + 2e-7 * rng.standard_normal((n, 16))).astype(np.float32)
+    for n, d in ((300, 16), (4500, 16), (300, 768), (4500, 768)):
+        base = rng.standard_normal((n // 20, d))
+        X = (np.repeat(base, 20, axis=0) + 2e-7 * rng.standard_normal((n, d))).astype(np.float32)
         r = np.repeat(rng.random(n // 20), 20)
         sel = greedy(name, X, r, 10, 0.4, sharpness, metric)
         assert_greedy(sel.indices, name, X, r, 10, 0.4, sharpness, metric)

@@ -28,7 +28,7 @@ SMALL = 8192
 #: Up to this many, a start without the relaxation is as good and faster.
 TINY = 2048
 
-#: Sets up to this size also get a greedy start: it costs k steps.
+#: Sets up to this size also get a greedy start, which costs k steps; in small problems 16 times as large.
 GREEDY_START = 32
 
 
@@ -87,7 +87,7 @@ def solve_small(problem: Problem) -> Found:
     """Find a set with every candidate in the pool, without the relaxation."""
     pool = Pool(problem)
     starts = [frank_wolfe.ascend(pool)]
-    if problem.k <= GREEDY_START:
+    if problem.k <= 16 * GREEDY_START:
         starts.append(greedy_start(pool))
     if problem.constraints.any:
         starts.append(problem.constraints.best(pool.linear))
@@ -104,6 +104,8 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
     proposed = [top_k(values, min(problem.n, max(1024, 4 * k))), problem.constraints.best(values)]
     if whole.objective.low_rank or whole.objective.metric == "euclidean":
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
+    apart = one_of_each(values)
+    proposed.append(apart)
     ids = np.unique(np.concatenate(proposed))
     pool = Pool(problem, ids)
     relaxed = relax(pool, tolerance=5e-3, exact=False)
@@ -121,7 +123,7 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
         bound = bounds.concave_bound(whole, *point, gradient, leaders)
         if tightest is None or bound.upper < tightest.upper:
             tightest = bound
-        ids = np.union1d(leaders, point[0])
+        ids = np.union1d(np.union1d(leaders, point[0]), apart)
         if best is not None:
             ids = np.union1d(ids, best)
             survivors = tightest.survivors(best_value)
@@ -149,6 +151,18 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
             break
     assert best is not None
     return Found(best, len(pool), sufficient, tightest, point)
+
+
+def one_of_each(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return a row of each relevance where few are distinct, as among many copies of few candidates.
+
+    A pool of the leaders alone would hold the copies of a few of them.
+    """
+    some = values[:: max(1, len(values) // 512)]
+    if len(np.unique(some)) > len(some) // 2:
+        return np.empty(0, np.int64)
+    first = np.unique(values, return_index=True)[1]
+    return first if len(first) <= SMALL else np.empty(0, np.int64)
 
 
 def exchange(problem: Problem) -> NDArray[np.int64]:

@@ -180,7 +180,7 @@ def max_sum_auto(batch: Batch, k: int, objective: MaxSum) -> Picked:
     """Frank-Wolfe and (for small k) greedy starts, polished by exchanges; the better set of each pool."""
     forms = _Forms(batch, k, objective)
     best, value = forms.polish(frank_wolfe(forms))
-    if k <= GREEDY_START:
+    if k <= 16 * GREEDY_START:
         other, rival = forms.polish(max_sum_greedy(batch, k, objective).places)
         better = rival > value + 1e-12 * np.abs(rival)
         best = np.where(better[:, None], other, best)
@@ -226,7 +226,7 @@ class _Forms:
         distances = self.distances(places)
         gradient = self.linear + 2 * t * distances.sum(axis=2, dtype=np.float64)
         gradient[each[:, None], places] += 0.0
-        least = PRECISION * (np.abs(gradient[each[:, None], places]).sum(axis=1) + 1e-12)
+        least = PRECISION * (np.abs(gradient[each[:, None], places]).max(axis=1) + 1e-12)
         open_ = np.ones(self.batch.relevance.shape, bool)
         open_[each[:, None], places] = False
         active = each

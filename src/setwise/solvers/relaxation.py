@@ -85,7 +85,7 @@ def maximise(
         gradient = pool.gradient(chosen, np.ones(len(chosen)))
         value = pool.value(chosen)
         return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value)
-    extra = max(2 * free, 64)
+    extra = max(2 * free, 64) if free <= 128 else max(256, free // 2)
     masked = np.where(open_, linear, -np.inf) if len(held) else linear
     if start is None:
         working = top_k(masked, min(free + extra, int(open_.sum())))

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from setwise.solvers.problem import Pool, Whole
 from setwise.vectors import Floats
 
-#: An exchange must improve the summed form by more than this, relative to its size.
-PRECISION = 1e-7
+#: An exchange must improve the summed form by more than this, relative to its gradient.
+PRECISION = 4e-7
 
 #: Outsiders of largest gradient that are tried before all.
 FRONT = 192
@@ -51,7 +51,7 @@ def polish(
     gradient = pool.gradient(chosen, np.ones(k))
     inside = np.zeros(len(pool), bool)
     inside[chosen] = True
-    least_gain = PRECISION * (float(np.abs(gradient[chosen]).sum()) + 1e-12)
+    least_gain = PRECISION * (float(np.abs(gradient[chosen]).max()) + 1e-12)
     double = 2 * pool.weight
     table = _Distances(pool, chosen)
     narrow = True
@@ -112,7 +112,7 @@ def improving(
     problem, k = whole.problem, len(chosen)
     constraints = problem.constraints
     codes = constraints.codes
-    margin = margin + PRECISION * (float(np.abs(gradient[chosen]).sum()) + 1e-12)
+    margin = margin + PRECISION * (float(np.abs(gradient[chosen]).max()) + 1e-12)
     leaving = np.where(np.isin(chosen, constraints.include), np.inf, gradient[chosen])
     suspects = np.arange(problem.n) if among is None else among
     suspects = suspects[gradient[suspects] > leaving.min() + margin]
