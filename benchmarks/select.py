@@ -412,7 +412,7 @@ def tables(quick: bool, out: Path | None) -> None:
     warnings.simplefilter("ignore")
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     print(
-        f"\n## {threads} thread(s); {platform.processor() or platform.machine()}, {os.cpu_count()} processors; "
+        f"\n## {threads} thread(s); {platform.machine()}, {os.cpu_count()} processors; "
         f"Python {platform.python_version()}, NumPy {np.__version__}, setwise {setwise.__version__}"
     )
     results: dict[str, Any] = {"threads": threads}

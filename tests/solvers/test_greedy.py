@@ -152,14 +152,15 @@ def test_lazily_on_awkward_data(many, name, metric, sharpness, kind):
 @cases
 @pytest.mark.parametrize("t", [0.3, 0.5, 0.8])
 def test_lazily_from_one_crowd_to_another(name, metric, sharpness, t):
-    """Each crowd is larger than a pool, and each pick makes the others' members the better ones."""
+    """Each pick makes members of another crowd the better ones, most of which the pool does not hold."""
     rng = np.random.default_rng(0)
     centres = np.linalg.qr(rng.standard_normal((24, 3)))[0].T
-    crowd = np.repeat(np.arange(3), 2500)
-    X = (centres[crowd] + 0.02 * rng.standard_normal((7500, 24))).astype(np.float32)
-    r = np.array([0.5, 0.45, 0.4])[crowd] + 0.01 * rng.random(7500)
-    S, _ = full_scan(name, X, r, 12, t, sharpness, metric)
-    assert np.array_equal(greedy(name, X, r, 12, t, sharpness, metric).indices, S)
+    for sizes in ((2500, 2500, 2500), (3500, 1000, 1000)):
+        crowd = np.repeat(np.arange(3), sizes)
+        X = (centres[crowd] + 0.05 * rng.standard_normal((len(crowd), 24))).astype(np.float32)
+        r = np.array([0.5, 0.45, 0.4])[crowd] + 0.002 * rng.random(len(crowd))
+        S, _ = full_scan(name, X, r, 12, t, sharpness, metric)
+        assert np.array_equal(greedy(name, X, r, 12, t, sharpness, metric).indices, S)
 
 
 @cases

@@ -134,7 +134,9 @@ def certified(
     For the default solver, a better set that the proof comes across replaces the given one.
     """
     improve = solver == "auto"
-    if found is None:
+    if found is None and problem.n <= auto.TINY and effort != "full":
+        found = auto.Found(chosen, problem.n, True)
+    elif found is None:
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
     known = known_bounds(problem, found, effort)
     scale = problem.scale()
@@ -273,6 +275,7 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound
     whole = Whole(problem)
     gradient = whole.gradient(chosen, np.ones(problem.k))
     suspects = survivors_of(known, _value(problem, chosen) * problem.scale())
+    suspects = suspects[gradient[suspects] > gradient[chosen].min()]
     if most is not None and len(suspects) > most:
         return False
     margin = bounds.rounding_margin(problem)
