@@ -105,7 +105,8 @@ def assert_true(sel, best, X, r, t, sharpness, metric):
 def test_the_bound_is_never_below_the_best(kind, metric, sharpness, certify):
     some = itertools.product([0.1, 0.5, 1.0], (2, 5))
     ends = itertools.product([0.0, 0.5], (1, 12))
-    for dtype, (t, k) in itertools.product(["f4", "f8"], [*some, *(ends if certify is True else ())]):
+    for number, (t, k) in enumerate([*some, *(ends if certify is True else ())]):
+        dtype = "f4" if (number + k) % 2 else "f8"
         X, r = DATA[kind](seed=3)
         X = X.astype(dtype)
         best, _ = best_subset(X, r, k, t, sharpness, metric)
@@ -119,24 +120,14 @@ def test_the_bound_is_never_below_the_best(kind, metric, sharpness, certify):
 @measures
 def test_of_every_solver(solver, metric, sharpness):
     """The bound is on the best set, whoever found the set at hand."""
-    for seed in range(2):
-        X, r = make.clustered(n=11, seed=seed)
-        for t, k in ((0.3, 3), (0.8, 6)):
-            best, _ = best_subset(X, r, k, t, sharpness, metric)
-            sel = select(
-                X,
-                k,
-                relevance=r,
-                diversity=t,
-                sharpness=sharpness,
-                metric=metric,
-                solver=solver,
-                certify="full",
-            )
-            assert_true(sel, best, X, r, t, sharpness, metric)
-            assert sel.certificate.optimal == (
-                value_of(X, r, sel.indices, t, sharpness, metric) >= best - 1e-9
-            )
+    X, r = make.clustered(n=11, seed=0)
+    for t, k in ((0.3, 3), (0.8, 6)):
+        best, _ = best_subset(X, r, k, t, sharpness, metric)
+        options = {"relevance": r, "diversity": t, "sharpness": sharpness, "metric": metric}
+        sel = select(X, k, solver=solver, certify="full", **options)
+        assert_true(sel, best, X, r, t, sharpness, metric)
+        is_best = value_of(X, r, sel.indices, t, sharpness, metric) >= best - 1e-9
+        assert sel.certificate.optimal == is_best
 
 
 @pytest.mark.parametrize("certify", [True, "full"])

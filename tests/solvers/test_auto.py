@@ -179,7 +179,7 @@ def degenerate(seed):
 @measures
 @pytest.mark.parametrize("part", range(3))
 def test_never_behind_on_degenerate_data(part, metric, sharpness):
-    for seed in range(part * 12, part * 12 + 12):
+    for seed in range(part * 12, part * 12 + 6):
         X, r, k, t = degenerate(seed)
         options = {"relevance": r, "diversity": t, "metric": metric, "sharpness": sharpness, "certify": False}
         best = setwise.select(X, k, **options)
@@ -202,7 +202,7 @@ def test_never_behind_among_many_duplicates(sharpness, t):
     X, r = make.clustered(50, 16, 2)
     rows = np.random.default_rng(0).integers(50, size=20_000)
     X, r = X[rows].astype(np.float32), r[rows]
-    for certify in (False, True):
+    for certify in (False, True) if sharpness == 8 else (False,):
         options = {"relevance": r, "diversity": t, "sharpness": sharpness}
         best = setwise.select(X, 20, certify=certify, **options)
         for solver in ("greedy", "frank-wolfe"):

@@ -24,7 +24,7 @@ def test_it_is_the_best_of_every_set(kind, metric, sharpness, dtype):
     X, r = make.ALL[kind](seed=2)
     X = X.astype(dtype)
     ends = [(0.0, 5), (0.5, 1), (0.5, 12)] if kind == "clustered" else []
-    for t, k in [*itertools.product([0.1, 0.5, 1.0], (2, 5, 8)), *ends]:
+    for t, k in [*itertools.product([0.1, 0.5, 1.0], (3, 7)), *ends]:
         best, _ = best_subset(X, r, k, t, sharpness, metric)
         sel = setwise.select(
             X, k, relevance=r, diversity=t, sharpness=sharpness, metric=metric, solver="exact"
@@ -37,7 +37,7 @@ def test_it_is_the_best_of_every_set(kind, metric, sharpness, dtype):
 
 
 @measures
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_under_constraints(metric, sharpness, seed):
     X, r = make.clustered(n=13, d=5, seed=seed)
     labels = make.group_labels(13, 4, seed)
