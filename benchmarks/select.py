@@ -416,14 +416,14 @@ def tables(quick: bool, out: Path | None) -> None:
         f"Python {platform.python_version()}, NumPy {np.__version__}, setwise {setwise.__version__}"
     )
     results: dict[str, Any] = {"threads": threads}
-    rows, queries = data.clustered(queries=2)
+    rows, queries = data.clustered(queries=3)
     ks = (10, 100) if quick else KS
     small_pools(rows, results)
     max_sum("clustered 200,000 × 384", rows, queries, ks, results)
     full_proof("clustered 200,000 × 384", rows, queries[:3], results)
     lazy("clustered 200,000 × 384", rows, queries[:2], results)
     busy(rows, queries[0], results)
-    name, real, asked = data.text(queries=2)
+    name, real, asked = data.text(queries=3)
     max_sum(name, real, asked, ks, results)
     lazy(name, real, asked[:2], results)
     command = [sys.executable, str(Path(__file__).resolve()), "--part", "memory"]

@@ -15,8 +15,12 @@ from setwise import threads
 
 
 def blas_threads():
-    """How many threads each BLAS library uses."""
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    """How many threads each BLAS library uses, of those that have one setting for all Python threads."""
+    return [
+        library["num_threads"]
+        for library in threadpool_info()
+        if library["user_api"] == "blas" and library.get("threading_layer") != "openmp"
+    ]
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ SMALL = 8192
 TINY = 2048
 
 #: Sets up to this size also get a greedy start, which costs k steps; in small problems 16 times as large.
-GREEDY_START = 32
+GREEDY_START = 12
 
 
 @dataclass
@@ -101,7 +101,9 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
     k = problem.k
     values = problem.relevance.values
     close = max(2048, 8 * k)
-    proposed = [top_k(values, min(problem.n, max(1024, 4 * k))), problem.constraints.best(values)]
+    proposed = [top_k(values, min(problem.n, max(1024, 4 * k)))]
+    if problem.constraints.any:
+        proposed.append(problem.constraints.best(values))
     if whole.objective.low_rank or whole.objective.metric == "euclidean":
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
     apart = one_of_each(values)
