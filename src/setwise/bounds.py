@@ -102,7 +102,8 @@ def concave_bound(
             front = leaders[gradient[leaders] >= least]
         else:
             front = np.flatnonzero(gradient >= least)
-        front = np.union1d(front, chosen)
+        if problem.constraints.any:  # must-have rows may have less than the rest
+            front = np.union1d(front, chosen)
         if len(front) <= 4 * problem.k + 4096:
             refined = whole.gradient_at(front, ids, weights)
             chosen_here = problem.constraints.best(refined, front)

@@ -219,3 +219,25 @@ def test_memory_is_never_that_of_all_pairs():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * 4000 * 4000 * 8
+
+
+@pytest.mark.parametrize(
+    ("seed", "n", "d", "clusters", "cone", "spread", "k", "t", "sharpness"),
+    [
+        (51, 15_000, 64, 5, 0.5, 0.2, 100, 0.9, 8),
+        (55, 25_000, 64, 100, 0.0, 0.2, 40, 0.7, 2),
+        (45, 25_000, 24, 30, 1.0, 0.8, 40, 0.7, 2),
+        (24, 15_000, 8, 30, 2.0, 0.5, 60, 0.5, 2),
+    ],
+)
+@pytest.mark.parametrize("certify", [False, True])
+def test_never_behind_with_sharp_distances_and_large_sets(
+    seed, n, d, clusters, cone, spread, k, t, sharpness, certify
+):
+    """Where relevance says little of what a good set holds."""
+    X, r = make.clustered(n, d, seed, clusters=clusters, cone=cone, spread=spread)
+    options = {"relevance": r, "diversity": t, "sharpness": sharpness}
+    best = setwise.select(X.astype(np.float32), k, certify=certify, **options)
+    for solver in ("greedy", "frank-wolfe"):
+        other = setwise.select(X.astype(np.float32), k, solver=solver, certify=False, **options)
+        assert best.value >= other.value - 1e-9, solver

@@ -19,6 +19,9 @@ from setwise.vectors import top_k
 
 Vector = NDArray[np.float64]
 
+#: With at most this many steps the effort is bounded: no long search for the exact solution.
+BOUNDED = 8
+
 #: A weight below this counts as zero.
 ZERO = 1e-9
 
@@ -101,7 +104,15 @@ def maximise(
     sharp = False
     for _ in range(rounds):
         distances = pool.block(working)
-        weights = quadratic_program(linear[working], -distances, pool.weight, free, weights, exact=sharp)
+        weights = quadratic_program(
+            linear[working],
+            -distances,
+            pool.weight,
+            free,
+            weights,
+            exact=sharp,
+            patience=20 if rounds > BOUNDED else 1,
+        )
         support = weights > ZERO
         working, weights = working[support], weights[support]
         pulled = pool.pull(working, weights)
@@ -139,6 +150,7 @@ def quadratic_program(
     *,
     tolerance: float = 1e-8,
     exact: bool = True,
+    patience: int = 20,
 ) -> Vector:
     """Maximise linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
 
@@ -158,6 +170,8 @@ def quadratic_program(
         A feasible point.
     exact : bool
         If False, stop after the projected gradient steps: good to about three digits.
+    patience : int
+        Where the exact solution is not found, at most this many times a hundred steps more.
 
     Returns
     -------
@@ -194,7 +208,7 @@ def quadratic_program(
         solution = _block_pivot(moved, hessian, total, x, tolerance)
         if solution is not None:
             return solution
-    for _ in range(20):
+    for _ in range(patience):
         gradient = moved - hessian @ x
         lead = float(np.partition(gradient, m - total)[m - total :].sum())
         if lead - float(gradient @ x) <= 1e-7 * (float(np.abs(moved).max()) + 1e-300):

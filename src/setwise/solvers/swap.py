@@ -116,7 +116,9 @@ def improving(
     leaving = np.where(np.isin(chosen, constraints.include), np.inf, gradient[chosen])
     suspects = np.arange(problem.n) if among is None else among
     suspects = suspects[gradient[suspects] > leaving.min() + margin]
-    suspects = suspects[~np.isin(suspects, chosen)]
+    inside = np.zeros(problem.n, bool)
+    inside[chosen] = True
+    suspects = suspects[~inside[suspects]]
     members = problem.vectors.rows(chosen)
     gains = np.empty(len(suspects))
     for start in range(0, len(suspects), 8192):
