@@ -215,8 +215,19 @@ def peak_of(task):
     return peak
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8"])
-@pytest.mark.parametrize("options", [{}, {"sharpness": 8}, {"objective": "mmr"}, {"objective": "log-det"}])
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        ("float16", {}),
+        ("float32", {}),
+        ("float64", {}),
+        ("int8", {"objective": "log-det"}),
+        ("float16", {"objective": "mmr"}),
+        ("float32", {"sharpness": 8}),
+        ("float32", {"objective": "mmr"}),
+        ("float32", {"objective": "log-det"}),
+    ],
+)
 def test_a_memory_map_is_never_copied(tmp_path, dtype, options):
     """30,000 rows are read in blocks: the peak is the pool and O(n), a fraction of one float32 copy."""
     n, d = 30_000, 256

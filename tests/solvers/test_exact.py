@@ -18,8 +18,10 @@ measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
 
 
 @measures
-@pytest.mark.parametrize("kind", list(make.ALL))
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [*((kind, "float64") for kind in make.ALL), ("clustered", "float32"), ("ties", "float32")],
+)
 def test_it_is_the_best_of_every_set(kind, metric, sharpness, dtype):
     X, r = make.ALL[kind](seed=2)
     X = X.astype(dtype)
@@ -43,7 +45,7 @@ def test_under_constraints(metric, sharpness, seed):
     labels = make.group_labels(13, 4, seed)
     first = int(np.argmin(r))
     include = [first, int(np.flatnonzero(labels != labels[first])[seed])]
-    for t, k in itertools.product([0.1, 0.5, 1.0], (2, 4)):
+    for t, k in [(0.1, 4), (0.5, 2), (0.5, 4), (1.0, 4)]:
         for options in (
             {"include": include},
             {"groups": labels, "max_per_group": 1},

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from setwise import bounds
 from setwise.bounds import Bound
-from setwise.solvers import frank_wolfe, relaxation, swap
+from setwise.solvers import frank_wolfe, greedy, relaxation, swap
 from setwise.solvers.problem import Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
 from setwise.vectors import top_k
@@ -28,7 +28,8 @@ SMALL = 8192
 #: Up to this many, a start without the relaxation is as good and faster.
 TINY = 2048
 
-#: Sets up to this size also get a greedy start, which costs k steps; in small problems 16 times as large.
+#: Sets up to this size also get a greedy start, which costs k steps; sets 16 times as large do in small
+#: problems and where distances have no low rank, whose relaxation is a poorer guide.
 GREEDY_START = 12
 
 
@@ -152,6 +153,11 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
         if sufficient and gap <= tolerance * abs(relaxed.value):
             break
     assert best is not None
+    if not sufficient and not whole.objective.low_rank:
+        # Relevance prunes little here, and two passes may not have seen what matters.
+        rivals = [best, greedy.solve(problem), frank_wolfe.solve(problem)]
+        pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
+        best = best_polished(pool, [pool.locate(rival) for rival in rivals])
     return Found(best, len(pool), sufficient, tightest, point)
 
 
@@ -216,7 +222,7 @@ def round_and_polish(
     spread = float(np.abs(relaxed.gradient).max()) or 1.0
     heavy += 1e-9 * relaxed.gradient / spread
     starts = [pool.problem.constraints.best(heavy, pool.ids), *(more or [])]
-    if pool.problem.k <= GREEDY_START:
+    if pool.problem.k <= (GREEDY_START if pool.objective.low_rank else 16 * GREEDY_START):
         starts.append(greedy_start(pool))
     return pool.locate(best_polished(pool, starts))
 
