@@ -21,6 +21,12 @@ BLOCK_BYTES = 1 << 20
 #: Fewest multiplications that are worth starting a second thread for.
 THREAD_WORK = 4_000_000
 
+#: Fewest numbers to gather that are worth a second thread.
+GATHER_WORK = 200_000
+
+#: From this many scores on, the largest few are sifted before they are partitioned.
+SIFTED = 16_384
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -176,7 +182,7 @@ class Vectors:
             are measured again in float64.
         """
         dtype = self.dtype if dtype is None else np.dtype(dtype)
-        picked = self.raw[ids]
+        picked = self._gather(ids)
         if self.unit and dtype == np.float32 and picked.flags.c_contiguous:
             return picked
         rows: Floats = np.array(picked, dtype=dtype, order="C")
@@ -186,6 +192,24 @@ class Vectors:
             else:
                 rows *= self.scale[ids][:, None].astype(dtype, copy=False)
         return rows
+
+    def plain(self) -> tuple[Floats, Floats | None] | None:
+        """Return all rows as given and what each is to be multiplied by, where no copy is needed."""
+        if self.raw.dtype != self.dtype or not self.raw.flags.c_contiguous:
+            return None
+        return self.raw, None if self.unit else self.scale
+
+    def _gather(self, ids: NDArray[np.int64] | slice) -> Floats:
+        """Return rows as they are, fetched by several threads where they are many."""
+        if isinstance(ids, slice) or len(ids) * self.d < GATHER_WORK or self.workers == 1:
+            return self.raw[ids]
+        out = np.empty((len(ids), self.d), self.raw.dtype)
+
+        def fetch(start: int, stop: int) -> None:
+            np.take(self.raw, ids[start:stop], axis=0, out=out[start:stop], mode="clip")
+
+        threads.run(fetch, len(ids), self.workers)
+        return out
 
     def _blocks(self, start: int, stop: int) -> Any:
         """Yield (start, stop, rows) over a range: unscaled, of the working dtype, in cache-sized blocks."""
@@ -321,6 +345,13 @@ def top_k(scores: Floats, k: int) -> NDArray[np.int64]:
     n = len(scores)
     if k <= 0:
         return np.empty(0, np.int64)
+    if n >= SIFTED and k <= n // 16:
+        # A sample guesses a level that about twice k scores reach; too few, and all are partitioned.
+        sample = scores[:: n // 4096]
+        rank = min(len(sample), 2 * k * len(sample) // n + 16)
+        reach = np.flatnonzero(scores >= np.partition(sample, len(sample) - rank)[len(sample) - rank])
+        if k <= len(reach) <= n // 2:
+            return np.asarray(reach[top_k(scores[reach], k)])
     if k < n:
         threshold = np.partition(scores, n - k)[n - k]
         found = np.flatnonzero(scores >= threshold)

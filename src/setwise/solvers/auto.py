@@ -79,7 +79,9 @@ def solve(problem: Problem, *, tolerance: float, passes: int, exact: bool = True
     if problem.n <= SMALL:
         pool = Pool(problem)
         relaxed = relax(pool, tolerance=tolerance, exact=exact)
-        chosen = pool.ids[round_and_polish(pool, relaxed)]
+        # Without low rank the relaxation is a poorer guide, and the paper's ascent a start of its own.
+        more = [] if pool.objective.low_rank else [frank_wolfe.ascend(pool)]
+        chosen = pool.ids[round_and_polish(pool, relaxed, more)]
         return Found(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
     return solve_large(problem, tolerance=tolerance, passes=passes, exact=exact)
 
@@ -111,8 +113,12 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
     proposed.append(apart)
     ids = np.unique(np.concatenate(proposed))
     pool = Pool(problem, ids)
-    relaxed = relax(pool, tolerance=5e-3, exact=False)
+    relaxed = relax(pool, tolerance=5e-3 if passes > 1 else 1e-2, exact=False)
     point = (pool.ids[relaxed.local], relaxed.weights)
+    if passes == 1:
+        if whole.objective.low_rank:
+            return _one_pass(whole, point, apart, tolerance, close)
+        passes = 2
     best: NDArray[np.int64] | None = None
     best_value = -np.inf
     tightest: Bound | None = None
@@ -159,6 +165,25 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
         pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
         best = best_polished(pool, [pool.locate(rival) for rival in rivals])
     return Found(best, len(pool), sufficient, tightest, point)
+
+
+def _one_pass(
+    whole: Whole,
+    point: tuple[NDArray[np.int64], NDArray[np.float64]],
+    apart: NDArray[np.int64],
+    tolerance: float,
+    close: int,
+) -> Found:
+    """Find a set in the pool that one pass at a point proposes, with nothing proven."""
+    problem = whole.problem
+    problem.tell(f"a pass over {problem.n:,} candidates")
+    gradient = whole.gradient(*point)
+    parts = [top_k(gradient, min(problem.n, close)), point[0], apart]
+    if problem.constraints.any:  # the leaders alone need not hold a feasible set
+        parts.append(problem.constraints.best(gradient))
+    pool = Pool(problem, np.unique(np.concatenate(parts)))
+    relaxed = relax(pool, tolerance=tolerance, start=point, exact=False, rounds=8)
+    return Found(pool.ids[round_and_polish(pool, relaxed)], len(pool), False)
 
 
 def one_of_each(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -116,10 +116,12 @@ class Pool:
         found[local, np.arange(len(local))] = 0.0
         return found
 
-    def block(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return W among some members, shape (m, m), float64."""
+    def block(self, local: NDArray[np.int64], *, wide: bool = True) -> Floats:
+        """Return W among some members, shape (m, m), float64; if not `wide`, of the precision at hand."""
         rows = self.rows[local]
-        found = self.objective.distances(rows, rows).astype(np.float64)
+        found = self.objective.distances(rows, rows)
+        if wide:
+            found = found.astype(np.float64, copy=False)
         np.fill_diagonal(found, 0.0)
         return found
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.solvers.problem import Pool
-from setwise.vectors import top_k
+from setwise.vectors import Floats, top_k
 
 Vector = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def maximise(
         gradient = pool.gradient(chosen, np.ones(len(chosen)))
         value = pool.value(chosen)
         return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value)
-    extra = max(2 * free, 64) if free <= 128 else max(256, free // 2)
+    extra = max(free, 64) if free <= 128 else max(256, free // 2)
     masked = np.where(open_, linear, -np.inf) if len(held) else linear
     if start is None:
         working = top_k(masked, min(free + extra, int(open_.sum())))
@@ -103,10 +103,10 @@ def maximise(
     best: Relaxed | None = None
     sharp = False
     for _ in range(rounds):
-        distances = pool.block(working)
+        distances = pool.block(working, wide=sharp)
         weights = quadratic_program(
             linear[working],
-            -distances,
+            np.negative(distances, out=distances),
             pool.weight,
             free,
             weights,
@@ -143,7 +143,7 @@ def maximise(
 
 def quadratic_program(
     linear: Vector,
-    matrix: Vector,
+    matrix: Floats,
     weight: float,
     total: int,
     start: Vector,
@@ -161,7 +161,8 @@ def quadratic_program(
     ----------
     linear : ndarray of shape (m,)
     matrix : ndarray of shape (m, m)
-        Symmetric; positive semidefinite on vectors that sum to zero.
+        Symmetric; positive semidefinite on vectors that sum to zero. float64, or float32 where the
+        solution need not be exact.
     weight : float
         At least 0.
     total : int
@@ -187,8 +188,7 @@ def quadratic_program(
     # Σx is fixed, so row means only move linear terms: centring shrinks the largest eigenvalue a lot.
     means = matrix.mean(axis=1)
     hessian = matrix - means[:, None]
-    hessian -= means
-    hessian += means.mean()
+    hessian -= means - means.mean()
     hessian *= 2 * weight
     moved = linear - 2 * weight * total * means
     moved -= moved.mean()
@@ -196,7 +196,7 @@ def quadratic_program(
         x = np.zeros(m)  # nothing but linear terms is left
         x[top_k(linear, total)] = 1.0
         return x
-    direction = 1.0 + np.arange(m) % 7
+    direction = (1.0 + np.arange(m) % 7).astype(hessian.dtype)
     for _ in range(6):
         direction = hessian @ (direction / (np.sqrt(direction @ direction) + 1e-300))
     step = 1.0 / (1.1 * float(np.sqrt(direction @ direction)) + 1e-12 * (1.0 + float(np.abs(moved).max())))
@@ -218,13 +218,13 @@ def quadratic_program(
 
 
 def _projected_gradient(
-    linear: Vector, hessian: Vector, total: int, x: Vector, step: float, iterations: int
+    linear: Vector, hessian: Floats, total: int, x: Vector, step: float, iterations: int
 ) -> Vector:
     """Return x after some accelerated projected gradient steps, restarted when they turn back."""
     scaled, slope = hessian * step, linear * step
     m = len(x)
     y, momentum = x, 1.0
-    ahead = slope - scaled @ y
+    ahead = slope - scaled @ y.astype(scaled.dtype, copy=False)
     ahead += y
     shift = float(np.partition(ahead, m - total)[m - total]) - 0.5
     for _ in range(iterations):
@@ -237,7 +237,7 @@ def _projected_gradient(
             y = new + ((momentum - 1.0) / longer) * moved
             momentum = longer
         x = new
-        ahead = slope - scaled @ y
+        ahead = slope - scaled @ y.astype(scaled.dtype, copy=False)
         ahead += y
     return x
 

@@ -33,6 +33,8 @@ class Scores(ABC):
 
     base: Vector
     rows: Floats
+    #: What each of `rows` is to be multiplied by to be of unit length; None where they are.
+    scale: Floats | None
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -51,10 +53,21 @@ class Scores(ABC):
         self.ids = ids
         self.loaded = True
         self.gram = None
-        self.rows = self.vectors.rows(slice(0, self.problem.n) if ids is None else ids)
+        if ids is None:
+            self._take_all_rows(only_columns=not self.members and self.problem.n <= SMALL)
+        else:
+            self.rows, self.scale = self.vectors.rows(ids), None
         values = self.problem.relevance.values
         self.base = (1 - self.t) * (values if ids is None else values[ids])
         self.start_pool()
+
+    def _take_all_rows(self, *, only_columns: bool) -> None:
+        """Hold every row; where only columns are asked of them, as given and beside their scale."""
+        plain = self.vectors.plain() if only_columns else None
+        if plain is None:
+            self.rows, self.scale = self.vectors.rows(slice(0, self.problem.n)), None
+        else:
+            self.rows, self.scale = plain
 
     def stack(self) -> Vector:
         """Return the chosen rows, shape (s, d), float64."""
@@ -79,6 +92,9 @@ class Scores(ABC):
             return column
         if self.vectors.metric == "cosine":
             found: Floats = self.rows @ self.rows[place]
+            if self.scale is not None:
+                found *= self.scale
+                found *= self.scale[place]
             return found
         found = self.between(self.rows, self.rows[place : place + 1])[:, 0]
         return found
@@ -173,14 +189,15 @@ class FallingScores(Scores):
 
     def front(self, first: int) -> Vector:
         """Return the scores of all after the first pick (cosine alone), shape (n,), for `take_front`."""
-        self.rows = self.vectors.rows(slice(0, self.problem.n))
-        self.first = self.rows @ self.rows[first]
+        self._take_all_rows(only_columns=True)
+        self.first = self.column(first)
         self.base = (1 - self.t) * self.problem.relevance.values
         return self.after_first(self.base, self.first)
 
     def take_front(self, ids: Rows) -> None:
         """Make a few candidates the pool, after `front`, with all their pairwise numbers."""
-        self.ids, self.rows, self.base = ids, self.rows[ids], self.base[ids]
+        self.ids, self.base = ids, self.base[ids]
+        self.rows, self.scale = self.vectors.rows(ids), None
         self.gram = self.rows @ self.rows.T
         self.start_front(self.first[ids])
 
