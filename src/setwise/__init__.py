@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Certificate": "setwise.selection",
+    "Index": "setwise.index.base",
     "Selection": "setwise.selection",
     "select": "setwise.api",
     "select_many": "setwise.batch",

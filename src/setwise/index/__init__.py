@@ -1,0 +1,5 @@
+"""Where vectors live and how to search them: one protocol, and an adapter for each store."""
+
+from setwise.index.base import Found, Ids, Index
+
+__all__ = ["Found", "Ids", "Index"]

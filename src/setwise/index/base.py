@@ -1,0 +1,212 @@
+"""The protocol every index keeps to: search by inner product, fetch vectors, say whether it is exact."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from setwise.index.array import ArrayIndex
+    from setwise.index.faiss import FaissIndex
+    from setwise.index.lance import LanceIndex
+    from setwise.index.pgvector import PgvectorIndex
+    from setwise.index.qdrant import QdrantIndex
+
+#: Ids of stored vectors: int64, or an object array of strings.
+Ids = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one query found, best first.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (m,), int64 or object
+        As the store knows them; no padding, no repeats. m may be less than asked for.
+    scores : ndarray of shape (m,), float64, falling
+        Inner product of the query with the unit vector (cosine), or minus the distance (euclidean).
+    vectors : ndarray of shape (m, d), float32
+        As stored; their length does not matter under cosine.
+    """
+
+    ids: Ids
+    scores: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Index(ABC):
+    """Where vectors live and how to search them.
+
+    Under cosine a stored vector counts as divided by its length, queries do not: ``search`` ranks by the
+    inner product of the query, of any length, with unit vectors. That is what a step of Frank-Wolfe asks
+    for, and any vector database answers.
+
+    Attributes
+    ----------
+    size : int
+        Number of stored vectors.
+    dim : int
+        Their width.
+    metric : {"cosine", "euclidean"}
+    exact : bool
+        Whether ``search`` always returns the true k best.
+    """
+
+    dim: int
+    metric: str
+    exact: bool
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of stored vectors."""
+
+    @abstractmethod
+    def search(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> tuple[NDArray[np.float64], Ids]:
+        """Find the k best for each query.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (m, d)
+            Of any length; not zero.
+        k : int
+            At least 1; more than there are is no error.
+        filter : optional
+            Which may be found, in the store's own terms; applied inside the search.
+        exclude : sequence of ids
+            Which may not.
+
+        Returns
+        -------
+        scores : ndarray of shape (m, k), float64
+            Falling along a row: inner products with unit vectors (cosine), minus distances (euclidean).
+            Where fewer are found, the rest is -inf.
+        ids : ndarray of shape (m, k), int64 or object
+            Where fewer are found, the rest is -1 (int64) or None (object).
+        """
+
+    @abstractmethod
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
+        """Return stored vectors, in the order of the ids.
+
+        Returns
+        -------
+        ndarray of shape (m, d), float32
+
+        Raises
+        ------
+        KeyError
+            An id is not stored; the message names it.
+        """
+
+    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
+        """Return a stored field (a payload key, a column) of some vectors, to group them by.
+
+        Raises
+        ------
+        ValueError
+            The index stores no such field.
+        """
+        raise ValueError(
+            f"groups: a {type(self).__name__} stores no field {field!r}; pass a label for every id instead"
+        )
+
+    def fetch(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> list[Found]:
+        """Search, and fetch the vectors of what is found.
+
+        A store that returns both in one round trip overrides this.
+
+        Parameters
+        ----------
+        queries, k, filter, exclude
+            As for ``search``.
+
+        Returns
+        -------
+        list of Found, one a query
+        """
+        scores, ids = self.search(queries, k, filter=filter, exclude=exclude)
+        found = scores > -np.inf
+        rows = self.vectors(ids[found])
+        counts = found.sum(axis=1)
+        stops = np.cumsum(counts)
+        return [
+            Found(ids[one][found[one]], scores[one][found[one]], rows[stop - count : stop])
+            for one, (count, stop) in enumerate(zip(counts, stops, strict=True))
+        ]
+
+    async def afetch(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> list[Found]:
+        """``fetch`` without blocking the event loop: on a thread, unless the store's client is async."""
+        return await asyncio.to_thread(self.fetch, queries, k, filter=filter, exclude=exclude)
+
+    def sample(self) -> Found | None:
+        """Return a few thousand vectors drawn over the whole index (scores are 0), or None.
+
+        A good start where diversity outweighs relevance; drawn once and kept, where that is cheap.
+        """
+        return None
+
+    def close(self) -> None:  # noqa: B027: most have nothing to close
+        """Close connections this index has opened."""
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ the adapters
+
+    @staticmethod
+    def from_array(vectors: Any, **options: Any) -> ArrayIndex:
+        """Return an exact index over an array or memory map; see `setwise.index.array.ArrayIndex`."""
+        from setwise.index.array import ArrayIndex
+
+        return ArrayIndex(vectors, **options)
+
+    @staticmethod
+    def from_faiss(index: Any, **options: Any) -> FaissIndex:
+        """Return an index over any FAISS index; see `setwise.index.faiss.FaissIndex`."""
+        from setwise.index.faiss import FaissIndex
+
+        return FaissIndex(index, **options)
+
+    @staticmethod
+    def from_qdrant(client: Any, collection: str, **options: Any) -> QdrantIndex:
+        """Return an index over a Qdrant collection; see `setwise.index.qdrant.QdrantIndex`."""
+        from setwise.index.qdrant import QdrantIndex
+
+        return QdrantIndex(client, collection, **options)
+
+    @staticmethod
+    def from_pgvector(connection: Any, table: str, **options: Any) -> PgvectorIndex:
+        """Return an index over a PostgreSQL table; see `setwise.index.pgvector.PgvectorIndex`."""
+        from setwise.index.pgvector import PgvectorIndex
+
+        return PgvectorIndex(connection, table, **options)
+
+    @staticmethod
+    def from_lance(table: Any, **options: Any) -> LanceIndex:
+        """Return an index over a LanceDB table; see `setwise.index.lance.LanceIndex`."""
+        from setwise.index.lance import LanceIndex
+
+        return LanceIndex(table, **options)
