@@ -1,0 +1,343 @@
+"""Vectors in a Qdrant collection: on a server, or in the client's local mode."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.index.base import Found, Ids
+from setwise.index.store import Hits, StoreIndex
+
+#: Points asked for in one request, where ids are looked up.
+LOOKED_UP = 1000
+
+METRIC_OF = {"Cosine": "cosine", "Dot": "cosine", "Euclid": "euclidean"}
+
+
+class QdrantIndex(StoreIndex):
+    """An index over a Qdrant collection of dense vectors.
+
+    Searches of several queries go out as one request and bring the vectors back with them. Cosine, Dot
+    (stored vectors must have length 1) and Euclid collections serve. Ids are int64 where all ids of the
+    collection are integers, else strings.
+
+    Parameters
+    ----------
+    client : qdrant_client.QdrantClient
+        On a server, or local (``":memory:"`` or a path). How long it waits for a server is its own
+        ``timeout``.
+    collection : str
+        Name of the collection.
+    using : str, optional
+        Which vector, in a collection of named vectors.
+    exact : bool, optional
+        True makes a server compare every vector, instead of walking its graph. Local mode always does.
+    timeout : float, optional
+        Seconds that the server may spend on a request, rounded up to whole ones.
+    batch : int
+        Queries sent in one request.
+    async_client : qdrant_client.AsyncQdrantClient, optional
+        For ``afetch``, to the same server; without it, ``afetch`` runs on a thread.
+
+    Raises
+    ------
+    ImportError
+        qdrant-client is not installed.
+    TypeError, ValueError
+        The collection or the vector is unknown, or of a kind that cannot be searched by one vector.
+    ConnectionError, TimeoutError
+        The server does not answer, or not in time.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        collection: str,
+        *,
+        using: str | None = None,
+        exact: bool | None = None,
+        timeout: float | None = None,
+        batch: int = 16,
+        async_client: Any = None,
+    ) -> None:
+        self._qdrant = checks.optional_import("qdrant_client", "qdrant", "QdrantIndex")
+        checks.optional_import("qdrant_client.local.qdrant_local", "qdrant", "QdrantIndex")
+        self._models = self._qdrant.models
+        if not isinstance(client, self._qdrant.QdrantClient):
+            raise TypeError(
+                f"client: expected a QdrantClient, got {type(client).__name__}"
+                " (an AsyncQdrantClient goes in async_client=, beside it)"
+            )
+        if async_client is not None and not isinstance(async_client, self._qdrant.AsyncQdrantClient):
+            raise TypeError(f"async_client: expected an AsyncQdrantClient, got {type(async_client).__name__}")
+        self.client, self.collection, self.using = client, collection, using
+        self.async_client = async_client
+        self.place = f"collection {collection!r}"
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout: {timeout} is not above 0 seconds")
+        self.timeout = timeout
+        self._seconds = None if timeout is None else math.ceil(timeout)
+        self._batch = checks.integer("batch", batch, least=1)
+        local = isinstance(getattr(client, "_client", None), self._qdrant.local.qdrant_local.QdrantLocal)
+        self.exact = local or bool(exact)
+        self._params = None
+        if exact and not local:
+            self._params = self._models.SearchParams(
+                exact=True, quantization=self._models.QuantizationSearchParams(ignore=True)
+            )
+        self._describe()
+
+    def _describe(self) -> None:
+        """Ask what the collection holds."""
+        with self._asking():
+            if not self.client.collection_exists(self.collection):
+                names = [one.name for one in self.client.get_collections().collections]
+                checks.choice("collection", self.collection, names)
+            params = self.client.get_collection(self.collection).config.params
+        named = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
+        named = {name: one for name, one in named.items() if one is not None}
+        sparse = params.sparse_vectors or {}
+        name = self.using or ""
+        if name in sparse:
+            raise ValueError(f"using: {name!r} is a sparse vector; only dense vectors can be searched")
+        if name not in named:
+            if self.using is not None:
+                raise ValueError(
+                    f"using: {self.place} has no vector {name!r}; it has {sorted({*named, *sparse})}"
+                )
+            raise ValueError(f"using: {self.place} has named vectors; say which: {sorted({*named, *sparse})}")
+        vector = named[name]
+        if vector.multivector_config is not None:
+            raise ValueError(
+                f"using: the vectors of {self.place} are multi-vectors (several rows a point); "
+                "only one vector a point can be searched"
+            )
+        distance = str(getattr(vector.distance, "value", vector.distance))
+        if distance not in METRIC_OF:
+            raise ValueError(
+                f"{self.place}: its distance is {distance}; Cosine, Dot and Euclid are supported"
+            )
+        self.metric = METRIC_OF[distance]
+        self.unit = distance == "Dot"
+        self._negate = distance == "Euclid"
+        self.dim = int(vector.size)
+        # Points are kept integers first, so one look from the smallest UUID on says whether there is any.
+        with self._asking():
+            beyond, _ = self.client.scroll(
+                self.collection, limit=1, offset=str(uuid.UUID(int=0)), with_payload=False
+            )
+        self.integers = not beyond
+
+    # ------------------------------------------------------------------ searching
+
+    async def afetch(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> list[Found]:
+        """``fetch`` through ``async_client``, or on a thread where there is none."""
+        if self.async_client is None:
+            return await super().afetch(queries, k, filter=filter, exclude=exclude)
+        rows, _ = self._directions(queries)
+        k = checks.integer("k", k, least=1)
+        answers: list[Hits] = []
+        for requests in self._requests(rows, k, filter, self.ids_of(exclude), True):
+            with self._asking():
+                responses = await self.async_client.query_batch_points(
+                    self.collection, requests, timeout=self._seconds
+                )
+            answers.extend(self._hits(response.points, True) for response in responses)
+        return self._finish(queries, answers)
+
+    def _find(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
+    ) -> list[Hits]:
+        answers: list[Hits] = []
+        for requests in self._requests(queries, k, filter, exclude, rows):
+            with self._asking():
+                responses = self.client.query_batch_points(self.collection, requests, timeout=self._seconds)
+            answers.extend(self._hits(response.points, rows) for response in responses)
+        return answers
+
+    def _requests(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
+    ) -> Iterator[list[Any]]:
+        """Yield the queries as lists of requests."""
+        condition = self._condition(filter, exclude)
+        for start in range(0, len(queries), self._batch):
+            yield [
+                self._models.QueryRequest(
+                    query=query.tolist(),
+                    using=self.using,
+                    filter=condition,
+                    params=self._params,
+                    limit=k,
+                    with_vector=self._wanted(rows),
+                    with_payload=False,
+                )
+                for query in queries[start : start + self._batch]
+            ]
+
+    def _wanted(self, rows: bool) -> Any:
+        """Which vectors to send along: those that are searched, or none."""
+        return [self.using] if rows and self.using else rows
+
+    def _condition(self, filter: Any, exclude: list[Any]) -> Any:
+        """Put the filter and the excluded ids together."""
+        if isinstance(filter, dict):
+            try:
+                filter = self._models.Filter.model_validate(filter)
+            except ValueError as error:
+                raise ValueError(f"filter: not a Qdrant filter ({str(error).splitlines()[0]})") from error
+        if filter is not None and not isinstance(filter, self._models.Filter):
+            raise TypeError(
+                f"filter: expected a qdrant_client.models.Filter or a dict, got {type(filter).__name__}"
+            )
+        if not exclude:
+            return filter
+        return self._models.Filter(
+            must=None if filter is None else [filter],
+            must_not=[self._models.HasIdCondition(has_id=[self._point_id(one) for one in exclude])],
+        )
+
+    def _hits(self, points: list[Any], rows: bool) -> Hits:
+        """Read one answer."""
+        scores = np.array([point.score for point in points], dtype=np.float64)
+        return Hits(
+            [self._own_id(point.id) for point in points],
+            -scores if self._negate else scores,
+            [self._vector(point) for point in points] if rows else None,
+        )
+
+    def _vector(self, point: Any) -> Any:
+        """Return the vector of a point, or None where it has none."""
+        vector = point.vector
+        return vector.get(self.using or "") if isinstance(vector, dict) else vector
+
+    # ------------------------------------------------------------------ reading
+
+    def _count(self) -> int:
+        held = None
+        if self.using:
+            held = self._models.Filter(must=[self._models.HasVectorCondition(has_vector=self.using)])
+        with self._asking():
+            return int(self.client.count(self.collection, count_filter=held, exact=True).count)
+
+    def _read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
+        known: list[tuple[Any, Any]] = []
+        stored = False
+        for start in range(0, len(ids), LOOKED_UP):
+            with self._asking():
+                points = self.client.retrieve(
+                    self.collection,
+                    [self._point_id(one) for one in ids[start : start + LOOKED_UP]],
+                    with_payload=False if field is None else [field],
+                    with_vectors=self._wanted(field is None),
+                    timeout=self._seconds,
+                )
+            for point in points:
+                value = self._vector(point) if field is None else payload_value(point.payload or {}, field)
+                stored |= value is not None
+                if field is not None or value is not None:
+                    known.append((self._own_id(point.id), value))
+        if field is not None and known and not stored:
+            raise ValueError(f"{self.place}: no payload of these points has the key {field!r}")
+        return known
+
+    def _draw(self, count: int) -> tuple[list[Any], list[Any]] | None:
+        models = self._models
+        request = models.QueryRequest(
+            query=models.SampleQuery(sample=models.Sample.RANDOM),
+            limit=count,
+            with_vector=self._wanted(True),
+            with_payload=False,
+        )
+        try:
+            with self._asking():
+                (drawn,) = self.client.query_batch_points(self.collection, [request], timeout=self._seconds)
+        except ValueError:  # servers before 1.12 know no random sample
+            return None
+        points = [point for point in drawn.points if self._vector(point) is not None]
+        return [self._own_id(point.id) for point in points], [self._vector(point) for point in points]
+
+    # ------------------------------------------------------------------ ids
+
+    def _id(self, one: Any, name: str) -> Any:
+        """Return an id as this index writes it: an int; or a string, of an integer or a UUID."""
+        if self.integers:
+            return super()._id(one, name)
+        if isinstance(one, int | np.integer) and not isinstance(one, bool):
+            return str(int(one))
+        if isinstance(one, str) and one.isdecimal() and len(one) <= 20:
+            return one
+        try:
+            return str(one if isinstance(one, uuid.UUID) else uuid.UUID(one))
+        except (TypeError, ValueError, AttributeError):
+            raise TypeError(
+                f"{name}: {one!r} is no id of {self.place}, whose ids are integers or UUIDs"
+            ) from None
+
+    def _point_id(self, one: Any) -> Any:
+        """Return an id as Qdrant writes it: an int, or the string of a UUID."""
+        return int(one) if isinstance(one, int) or one.isdecimal() else one
+
+    def _own_id(self, one: Any) -> Any:
+        """Return an id of Qdrant as this index writes it."""
+        if not self.integers:
+            return str(one)
+        if not isinstance(one, int) or one > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"{self.place}: id {one!r} is not an int64, as all were when the index was made; make it anew"
+            )
+        return one
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turn the client's many errors into few."""
+        exceptions = self._qdrant.http.exceptions
+        try:
+            yield
+        except exceptions.UnexpectedResponse as error:
+            status, told = error.status_code or 0, error.content.decode(errors="replace")[:200]
+            text = f"{self.place}: Qdrant answered {status} {told}"
+            if status in (408, 504):
+                raise TimeoutError(text) from error
+            if status in (401, 403) or status >= 500:
+                raise ConnectionError(text) from error
+            raise ValueError(text) from error
+        except exceptions.ApiException as error:
+            source = getattr(error, "source", error)
+            if "Timeout" in type(source).__name__:
+                raise TimeoutError(
+                    f"{self.place}: Qdrant did not answer in time ({type(source).__name__})"
+                ) from error
+            raise ConnectionError(
+                f"{self.place}: Qdrant cannot be reached ({str(source) or type(source).__name__})"
+            ) from error
+        except Exception as error:
+            code = getattr(getattr(error, "code", lambda: None)(), "name", None)  # of a gRPC call
+            if not isinstance(code, str):
+                raise
+            text = f"{self.place}: Qdrant answered {code}"
+            if code == "DEADLINE_EXCEEDED":
+                raise TimeoutError(text) from error
+            if code in ("NOT_FOUND", "INVALID_ARGUMENT", "OUT_OF_RANGE"):
+                raise ValueError(f"{text}: {getattr(error, 'details', str)()}") from error
+            raise ConnectionError(text) from error
+
+
+def payload_value(payload: dict[str, Any], field: str) -> Any:
+    """Return the value of a key, whose dots may lead into nested objects; None where there is none."""
+    if field in payload:
+        return payload[field]
+    value: Any = payload
+    for part in field.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value
