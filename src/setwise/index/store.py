@@ -201,7 +201,8 @@ class StoreIndex(Index):
     def _id(self, one: Any, name: str) -> Any:
         """Return one id as the store's own kind."""
         if self.integers:
-            if isinstance(one, int | np.integer) and not isinstance(one, bool):
+            whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
+            if whole and -(2**63) <= one < 2**63:
                 return int(one)
             raise TypeError(f"{name}: {one!r} is no id of {self.place}, whose ids are integers")
         if isinstance(one, str):

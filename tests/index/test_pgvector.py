@@ -1,0 +1,476 @@
+"""PgvectorIndex over a real PostgreSQL server with pgvector, started by the tests in a temporary folder."""
+
+import asyncio
+import decimal
+import socket
+import threading
+import uuid
+
+import numpy as np
+import pytest
+from postgres import Unavailable, server
+from stores import D, N, assert_answers, data, queries_of, scores_of
+
+from setwise.index import Index
+from setwise.index.pgvector import PgvectorIndex
+
+psycopg = pytest.importorskip("psycopg")
+sqlalchemy = pytest.importorskip("sqlalchemy")
+psycopg_pool = pytest.importorskip("psycopg_pool")
+
+OPERATORS = {"<=>": "cosine", "<#>": "cosine", "<->": "euclidean"}
+NAMES = {"bigint": int, "uuid": lambda row: str(uuid.UUID(int=row * 7919)), "text": lambda row: f"n{row}"}
+
+
+@pytest.fixture(scope="session")
+def dsn():
+    """How to connect to a server with the extension."""
+    try:
+        with server() as dsn:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            yield dsn
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def connection(dsn):
+    """A connection in autocommit mode, to a database without tables."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS items CASCADE")
+        yield connection
+
+
+def fill(connection, X, id_type="bigint", column=f"vector({D})", table="items"):
+    """Make a table of the rows."""
+    colors, prices = data()[1:]
+    name = NAMES[id_type]
+    connection.execute(f"CREATE TABLE {table} (id {id_type}, embedding {column}, color text, price int)")
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {table} VALUES (%s, %s, %s, %s)",
+            [(name(row), str(X[row].tolist()), colors[row], int(prices[row])) for row in range(len(X))],
+        )
+    return connection
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("id_type", NAMES)
+def test_answers_are_those_of_a_scan(connection, operator, id_type):
+    X = data(unit=operator == "<#>")[0]
+    fill(connection, X, id_type)
+    index = Index.from_pgvector(connection, "items", metric=OPERATORS[operator], operator=operator)
+    assert (index.dim, index.metric, index.exact) == (D, OPERATORS[operator], True)
+    red = ("color = %s", ["red"])
+    kept = np.array(data()[1]) == "red"
+    assert_answers(index, X, OPERATORS[operator], NAMES[id_type], red, kept)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("method", [None, "hnsw", "ivfflat"])
+def test_half_precision(connection, operator, method):
+    X = data(unit=operator == "<#>")[0].astype(np.float16)
+    fill(connection, X, column=f"halfvec({D})")
+    if method:
+        name = {"<=>": "cosine", "<#>": "ip", "<->": "l2"}[operator]
+        lists = " WITH (lists = 1)" if method == "ivfflat" else ""
+        connection.execute(f"CREATE INDEX ON items USING {method} (embedding halfvec_{name}_ops){lists}")
+    index = PgvectorIndex(connection, "items", metric=OPERATORS[operator], operator=operator)
+    assert index.exact == (method is None)
+    red = ("color = %s", ["red"])
+    if method is None:
+        assert_answers(index, X, OPERATORS[operator], int, red, np.array(data()[1]) == "red")
+    (found,) = index.fetch(queries_of(1), 20)
+    truth = scores_of(X, queries_of(1), OPERATORS[operator])[0]
+    assert len(set(found.ids) & set(np.argsort(-truth)[:20])) >= 18
+    np.testing.assert_allclose(found.scores, truth[found.ids], atol=1e-5)
+    scores, ids = index.search(queries_of(1), 20)
+    np.testing.assert_allclose(scores[0], truth[ids[0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pool", "engine", "alchemy"])
+def test_pools_and_sqlalchemy(dsn, connection, kind):
+    X = data()[0]
+    fill(connection, X)
+    red = ("color = %s", ["red"])
+    kept = np.array(data()[1]) == "red"
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    if kind == "pool":
+        with psycopg_pool.ConnectionPool(dsn, min_size=1, max_size=2, open=True) as pool:
+            assert_answers(PgvectorIndex(pool, "items"), X, filter=red, kept=kept)
+    elif kind == "engine":
+        assert_answers(PgvectorIndex(engine, "items"), X, filter=red, kept=kept)
+    else:
+        with engine.connect() as alchemy:
+            assert_answers(PgvectorIndex(alchemy, "items"), X, filter=red, kept=kept)
+            assert not alchemy.in_transaction()
+    engine.dispose()
+
+
+def test_filters_of_every_kind(connection):
+    fill(connection, data()[0])
+    table = sqlalchemy.table("items", *map(sqlalchemy.column, ("color", "price")))
+    index = PgvectorIndex(connection, "items")
+    for condition in (
+        "price < 20 AND color LIKE 'r%'",
+        ("price < %s AND color = %s", [20, "red"]),
+        ("price < %s AND color LIKE 'r%%'", (20,)),
+        psycopg.sql.SQL("{} < {} AND color = 'red'").format(psycopg.sql.Identifier("price"), 20),
+        sqlalchemy.and_(table.c.price < 20, table.c.color == "red"),
+        sqlalchemy.and_(table.c.price.in_(range(20)), table.c.color.in_(["red", "mauve"])),
+        "price < 20 AND color = 'red' OR false",
+    ):
+        (found,) = index.fetch(queries_of(1), 50, filter=condition, exclude=[0, 777])
+        assert sorted(found.ids.tolist()) == [3, 6, 9, 12, 15, 18], condition
+    for nothing in ("false", ("color = %s", ["mauve"])):
+        (none,) = index.fetch(queries_of(1), 5, filter=nothing)
+        assert len(none) == 0
+        scores, ids = index.search(queries_of(1), 5, filter=nothing)
+        assert (scores == -np.inf).all()
+        assert (ids == -1).all()
+    for wrong in ("colour = 'red'", "price <", "1; DROP TABLE items"):
+        with pytest.raises(ValueError, match="table 'items': PostgreSQL refused"):
+            index.search(queries_of(1), 5, filter=wrong)
+    for wrong in (7, {"color": "red"}, ("color = %s", "red")):
+        with pytest.raises(TypeError, match="filter: expected an SQL condition"):
+            index.search(queries_of(1), 5, filter=wrong)
+    assert index.size == N
+
+
+@pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
+def test_an_approximate_index_is_used_and_never_starves_a_result(connection, method):
+    rng = np.random.default_rng(3)
+    connection.execute(f"CREATE TABLE items (id bigserial, embedding vector({D}), rare bool)")
+    X = rng.standard_normal((4000, D)).astype(np.float32)
+    with connection.cursor() as cursor, cursor.copy("COPY items (embedding, rare) FROM STDIN") as copy:
+        for row in range(len(X)):
+            copy.write_row((str(X[row].tolist()), row % 200 == 0))
+    lists = "WITH (lists = 40)" if method == "ivfflat" else ""
+    connection.execute(f"CREATE INDEX ON items USING {method} (embedding vector_cosine_ops) {lists}")
+    connection.execute("ANALYZE items")
+    index = PgvectorIndex(connection, "items")
+    assert not index.exact
+    (found,) = index.fetch(queries_of(1), 500)
+    assert len(found) == 500
+    truth = scores_of(X, queries_of(1))[0]
+    assert len(set(found.ids - 1) & set(np.argsort(-truth)[:500])) > 150
+    np.testing.assert_allclose(found.scores, truth[found.ids - 1], atol=1e-5)
+    (rare,) = index.fetch(queries_of(1), 20, filter="rare")
+    assert len(rare) == 20
+    assert PgvectorIndex(connection, "items", exact=True).exact
+    (exact,) = PgvectorIndex(connection, "items", exact=True).fetch(queries_of(1), 500)
+    assert (exact.ids - 1).tolist() == np.argsort(-truth, kind="stable")[:500].tolist()
+    # An index for another operator does not serve this one.
+    assert PgvectorIndex(connection, "items", metric="euclidean").exact
+    assert PgvectorIndex(connection, "items", ef_search=200, probes=40).fetch(queries_of(1), 5)[0].ids[0] == (
+        truth.argmax() + 1
+    )
+    plans = []
+    with psycopg.connect(connection.info.dsn, autocommit=True) as watched:
+        seen = PgvectorIndex(watched, "items")
+        asked = seen._ask
+
+        def explain(execute, *details, **more):
+            plans.append(asked(lambda text, values: execute(f"EXPLAIN {text}", values), *details, **more))
+            return asked(execute, *details, **more)
+
+        seen._ask = explain
+        seen.search(queries_of(1), 10)
+    assert any("Index Scan" in row[0] for row in plans[0])
+
+
+def test_indexes_of_partitions_and_views_count(connection):
+    connection.execute("CREATE TABLE items (id int, embedding vector(2)) PARTITION BY RANGE (id)")
+    connection.execute("CREATE TABLE items_1 PARTITION OF items FOR VALUES FROM (0) TO (100)")
+    connection.execute("INSERT INTO items SELECT i, array[i, 1]::vector FROM generate_series(1, 9) i")
+    connection.execute("CREATE VIEW seen AS SELECT * FROM items WHERE id < 5")
+    try:
+        assert PgvectorIndex(connection, "items").exact
+        connection.execute("CREATE INDEX ON items_1 USING hnsw (embedding vector_cosine_ops)")
+        assert not PgvectorIndex(connection, "items").exact
+        view = PgvectorIndex(connection, "seen")
+        assert not view.exact
+        assert sorted(view.fetch(np.ones((1, 2)), 9)[0].ids) == [1, 2, 3, 4]
+        assert PgvectorIndex(connection, "seen", exact=True).exact
+    finally:
+        connection.execute("DROP VIEW seen")
+
+
+def test_the_callers_transaction_is_left_as_it_was(dsn, connection):
+    fill(connection, data()[0])
+    with psycopg.connect(dsn) as mine:
+        index = PgvectorIndex(mine, "items", timeout=5)
+        assert mine.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        mine.execute("UPDATE items SET color = 'mauve' WHERE id = 1")
+        (found,) = index.fetch(queries_of(1), 5, filter="color = 'mauve'")
+        assert found.ids.tolist() == [1]
+        with pytest.raises(ValueError, match="refused"):
+            index.search(queries_of(1), 5, filter="nonsense")
+        assert mine.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+        assert mine.execute("SHOW statement_timeout").fetchone() == ("0",)
+        assert mine.execute("SELECT color FROM items WHERE id = 1").fetchone() == ("mauve",)
+        assert connection.execute("SELECT color FROM items WHERE id = 1").fetchone() == ("green",)
+        mine.rollback()
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    with engine.connect() as mine:
+        index = PgvectorIndex(mine, "items", timeout=5)
+        assert not mine.in_transaction()
+        mine.execute(sqlalchemy.text("UPDATE items SET color = 'mauve' WHERE id = 1"))
+        assert index.fetch(queries_of(1), 5, filter="color = 'mauve'")[0].ids.tolist() == [1]
+        with pytest.raises(ValueError, match="refused"):
+            index.search(queries_of(1), 5, filter="nonsense")
+        assert mine.in_transaction()
+        assert mine.execute(sqlalchemy.text("SHOW statement_timeout")).scalar() == "0"
+        assert mine.execute(sqlalchemy.text("SELECT color FROM items WHERE id = 1")).scalar() == "mauve"
+        mine.rollback()
+    engine.dispose()
+    with psycopg.connect(dsn) as mine:
+        index = PgvectorIndex(mine, "items")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            mine.execute("SELECT * FROM nowhere")
+        with pytest.raises(ValueError, match="transaction is aborted"):
+            index.search(queries_of(1), 5)
+
+
+def test_names_are_quoted(connection):
+    schema, table, ident, vector = 'a "b"', "it'em; s%", 'i"d %s', "Vec tor%"
+    q = psycopg.sql.Identifier
+    connection.execute(psycopg.sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(q(schema)))
+    connection.execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(q(schema)))
+    statement = psycopg.sql.SQL("CREATE TABLE {} ({} int, {} vector(2), {} text)")
+    connection.execute(statement.format(q(schema, table), q(ident), q(vector), q("10%")))
+    statement = psycopg.sql.SQL("INSERT INTO {} VALUES (1, '[1,0]', 'x'), (2, '[0,1]', 'y')")
+    connection.execute(statement.format(q(schema, table)))
+    index = PgvectorIndex(connection, table, schema=schema, id=ident, embedding=vector)
+    assert index.search(np.array([[1.0, 0.5]]), 2)[1].tolist() == [[1, 2]]
+    assert index.values([2, 1], "10%") == ["y", "x"]
+    assert index.size == len(index.sample()) == 2
+    connection.execute(psycopg.sql.SQL("DROP SCHEMA {} CASCADE").format(q(schema)))
+
+
+def test_an_extension_off_the_search_path(dsn, connection):
+    fill(connection, data()[0])
+    connection.execute("CREATE SCHEMA IF NOT EXISTS extensions")
+    connection.execute("ALTER EXTENSION vector SET SCHEMA extensions")
+    try:
+        with psycopg.connect(dsn) as fresh:
+            index = PgvectorIndex(fresh, "items")
+            assert index.fetch(queries_of(1), 1)[0].ids[0] == scores_of(data()[0], queries_of(1))[0].argmax()
+            assert len(index.sample()) == N
+    finally:
+        connection.execute("ALTER EXTENSION vector SET SCHEMA public")
+
+
+def test_rows_without_a_vector_are_left_out(connection):
+    fill(connection, data()[0])
+    connection.execute("UPDATE items SET embedding = NULL WHERE id < 10")
+    index = PgvectorIndex(connection, "items")
+    assert index.size == N - 10
+    assert index.fetch(queries_of(1), N)[0].ids.min() == 10
+    assert index.sample().ids.min() == 10
+    with pytest.raises(KeyError, match="3 is not stored in table 'items', or has no vector"):
+        index.vectors([20, 3])
+    assert index.values([20, 3], "color") == ["blue", "red"]
+
+
+def test_vectors_of_several_widths(connection):
+    connection.execute("CREATE TABLE items (id int, embedding vector)")
+    connection.execute("INSERT INTO items VALUES (1, '[1,0]'), (2, '[0,1]'), (3, '[1,2,3]')")
+    for query in (np.ones((1, 2)), np.ones((1, 3))):
+        index = PgvectorIndex(connection, "items")
+        if index.dim == query.shape[1]:
+            with pytest.raises(ValueError, match="several widths .* pass dim= to search those of one width"):
+                index.search(query, 3)
+            with pytest.raises(ValueError, match="the vector of id 3 has shape"):
+                index.vectors([1, 3])
+    for dim, ids in ((2, [1, 2]), (3, [3])):
+        index = PgvectorIndex(connection, "items", dim=dim)
+        assert (index.dim, index.size) == (dim, len(ids))
+        assert sorted(index.fetch(np.ones((1, dim)), 9)[0].ids) == ids
+        assert sorted(index.sample().ids) == ids
+    with pytest.raises(KeyError, match="3"):
+        PgvectorIndex(connection, "items", dim=2).vectors([1, 3])
+    connection.execute("TRUNCATE items")
+    with pytest.raises(ValueError, match="has no vectors, and its column declares no width; pass dim="):
+        PgvectorIndex(connection, "items")
+
+
+def test_ids_must_be_unique_and_there(connection):
+    fill(connection, data()[0])
+    connection.execute("INSERT INTO items SELECT * FROM items WHERE id = 5")
+    index = PgvectorIndex(connection, "items")
+    with pytest.raises(ValueError, match="id 5 is stored twice; ids must be unique"):
+        index.search(queries_of(1), N + 1)
+    with pytest.raises(ValueError, match="id 5 is stored twice"):
+        index.fetch(queries_of(1), N + 1)
+    with pytest.raises(ValueError, match="id 5 is stored twice"):
+        index.vectors([4, 5])
+    connection.execute("UPDATE items SET id = NULL WHERE id = 5")
+    with pytest.raises(ValueError, match="a row has a vector and no id"):
+        index.search(queries_of(1), N + 1)
+
+
+def test_values_and_unknown_ids(connection):
+    fill(connection, data()[0])
+    index = PgvectorIndex(connection, "items")
+    assert index.values([4, 0, 4], "color") == ["green", "red", "green"]
+    assert index.values(np.array([7, 2]), "price") == [7, 2]
+    with pytest.raises(ValueError, match="groups: 'colour' is unknown; did you mean 'color'"):
+        index.values([1], "colour")
+    for ids in ([0, 12345], ["12345"], [12345 * 10**30]):
+        with pytest.raises(KeyError, match="12345"):
+            index.vectors(ids)
+    with pytest.raises(KeyError, match="12345"):
+        index.values([12345], "color")
+    with pytest.raises(TypeError, match="exclude: 'a' is no id of table 'items'"):
+        index.search(queries_of(1), 5, exclude=["a"])
+
+
+def test_uuids_in_any_form(connection):
+    fill(connection, data()[0], "uuid")
+    index = PgvectorIndex(connection, "items")
+    name = NAMES["uuid"](3)
+    forms = [name, name.upper(), uuid.UUID(name), uuid.UUID(name).hex]
+    assert (index.vectors(forms) == index.vectors([name])).all()
+    (found,) = index.fetch(queries_of(1), N, exclude=[uuid.UUID(name)])
+    assert len(found) == N - 1
+    with pytest.raises(KeyError, match="no-uuid"):
+        index.vectors(["no-uuid"])
+
+
+def test_bad_vectors_are_named(connection):
+    fill(connection, data()[0])
+    with pytest.raises(ValueError, match="has length .* store unit vectors, or use the cosine distance"):
+        PgvectorIndex(connection, "items", operator="<#>").fetch(queries_of(1), 5)
+    zero = str([0] * D)
+    connection.execute("UPDATE items SET embedding = %s WHERE id = 7", [zero])
+    for call in ("search", "fetch"):
+        with pytest.raises(ValueError, match="the vector of id 7 is all zero"):
+            getattr(PgvectorIndex(connection, "items"), call)(queries_of(1), N)
+
+
+def test_what_cannot_be_searched_is_refused(connection):
+    connection.execute("CREATE TABLE items (id int, price numeric, embedding vector(2), few sparsevec(5))")
+    for options, text in [
+        ({"table": "itemz"}, "table: 'itemz' is unknown; pass schema= if it is not on the search path"),
+        ({"schema": "elsewhere"}, "table: 'elsewhere.items' is unknown"),
+        ({"id": "ids"}, "id: 'ids' is unknown; did you mean 'id'"),
+        ({"id": "price"}, "id: column 'price' of table 'items' is of type numeric"),
+        ({"embedding": "embeddings"}, "embedding: 'embeddings' is unknown; did you mean 'embedding'"),
+        ({"embedding": "few"}, "is of type sparsevec; only vector and halfvec"),
+        ({"embedding": "price"}, "is of type numeric; only vector and halfvec"),
+        ({"metric": "manhattan"}, "metric: 'manhattan' is unknown"),
+        ({"operator": "<->"}, "operator: <-> ranks by euclidean, not cosine"),
+        ({"operator": "<+>"}, "operator: '<\\+>' is unknown"),
+        ({"dim": 3}, "dim: 3 is not the width of the column, 2"),
+        ({"timeout": 0}, "timeout: 0 is not above 0"),
+        ({"ef_search": 1001}, "ef_search: 1001 is above 1000"),
+        ({"probes": 0}, "probes: 0 is below 1"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            PgvectorIndex(connection, **{"table": "items", **options})
+    with pytest.raises(TypeError, match=r"connection: expected a psycopg.Connection"):
+        PgvectorIndex("host=here", "items")
+    with pytest.raises(TypeError, match="expected PostgreSQL through psycopg, got sqlite"):
+        PgvectorIndex(sqlalchemy.create_engine("sqlite://"), "items")
+    index = PgvectorIndex(connection, "items")
+    assert index.size == 0
+    assert index.sample() is None
+    assert len(index.fetch(np.ones((1, 2)), 3)[0]) == 0
+
+
+def test_queries_are_checked(connection):
+    fill(connection, data()[0])
+    index = PgvectorIndex(connection, "items")
+    for query in (np.ones((1, D + 1)), np.full((1, D), np.nan), np.zeros((1, D))):
+        with pytest.raises(ValueError, match="query: "):
+            index.search(query, 3)
+        with pytest.raises(ValueError, match="query: "):
+            index.fetch(query, 3)
+    with pytest.raises(ValueError, match="k: 0 is below 1"):
+        index.search(np.ones((1, D)), 0)
+
+
+def test_a_slow_statement_ends_in_time(connection):
+    fill(connection, data()[0])
+    index = PgvectorIndex(connection, "items", timeout=0.2)
+    with pytest.raises(TimeoutError, match="table 'items': PostgreSQL did not answer in time"):
+        index.search(queries_of(1), 3, filter="pg_sleep(0.05) IS NOT NULL")
+    assert len(index.fetch(queries_of(1), 3)[0]) == 3
+
+
+def test_a_pool_without_a_free_connection(dsn, connection):
+    fill(connection, data()[0])
+    with psycopg_pool.ConnectionPool(dsn, min_size=1, max_size=1, timeout=0.2, open=True) as pool:
+        index = PgvectorIndex(pool, "items")
+        with pool.connection(), pytest.raises(TimeoutError, match="did not answer in time"):
+            index.search(queries_of(1), 3)
+
+
+def test_a_server_that_is_down_or_gone(dsn, connection):
+    fill(connection, data()[0])
+    mine = psycopg.connect(dsn, autocommit=True)
+    index = PgvectorIndex(mine, "items")
+    connection.execute("SELECT pg_terminate_backend(%s)", [mine.info.backend_pid])
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="table 'items': PostgreSQL cannot be reached"):
+            index.search(queries_of(1), 3)
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        url = f"postgresql+psycopg://me@127.0.0.1:{reserved.getsockname()[1]}/db"
+        with pytest.raises(ConnectionError, match="cannot be reached"):
+            PgvectorIndex(sqlalchemy.create_engine(url), "items")
+
+
+def test_tables_that_change(connection):
+    fill(connection, data()[0])
+    index = PgvectorIndex(connection, "items")
+    connection.execute("DELETE FROM items WHERE id >= 10")
+    assert index.size == 10
+    assert len(index.fetch(queries_of(1), 50)[0]) == 10
+    connection.execute("DROP TABLE items")
+    with pytest.raises(ValueError, match="table 'items': PostgreSQL refused"):
+        index.search(queries_of(1), 3)
+
+
+def test_one_connection_serves_threads_and_the_event_loop(connection):
+    X = data()[0]
+    fill(connection, X)
+    index = PgvectorIndex(connection, "items")
+    best = scores_of(X, queries_of(8)).argmax(axis=1).tolist()
+
+    async def together():
+        return await asyncio.gather(*(index.afetch(query[None], 3) for query in queries_of(8)))
+
+    assert [found.ids[0] for (found,) in asyncio.run(together())] == best
+    wrong = []
+
+    def work():
+        for query, row in zip(queries_of(8), best, strict=True):
+            if index.search(query[None], 3)[1][0, 0] != row:
+                wrong.append(row)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_large_table_is_sampled_by_pages(connection, monkeypatch):
+    monkeypatch.setattr("setwise.index.pgvector.SAMPLED_BY_ROW", 100)
+    monkeypatch.setattr("setwise.index.store.SAMPLED", 20)
+    fill(connection, data()[0])
+    drawn = PgvectorIndex(connection, "items").sample()
+    assert 0 < len(drawn) <= 20
+    np.testing.assert_array_equal(drawn.ids, PgvectorIndex(connection, "items").sample().ids)
+
+
+def test_expressions_convert_their_values(connection):
+    fill(connection, data()[0])
+    index = PgvectorIndex(connection, "items")
+    price = sqlalchemy.column("price", sqlalchemy.Numeric)
+    (found,) = index.fetch(queries_of(1), 50, filter=price < decimal.Decimal("3.5"))
+    assert sorted(found.ids.tolist()) == [0, 1, 2, 3]
