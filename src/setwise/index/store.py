@@ -116,17 +116,15 @@ class StoreIndex(Index):
         rows, lengths = self._directions(queries)
         k = checks.integer("k", k, least=1)
         answers = self._find(rows, k, filter, self.ids_of(exclude), False)
-        scores = np.full((len(rows), k), -np.inf)
-        ids: Ids = np.full((len(rows), k), -1, np.int64) if self.integers else np.full((len(rows), k), None)
-        for one, (hits, length) in enumerate(zip(answers, lengths, strict=True)):
+        found = []
+        for hits, length in zip(answers, lengths, strict=True):
             self._check_unique(hits.ids)
             bad = np.flatnonzero(~np.isfinite(hits.scores))
             if len(bad):
                 raise ValueError(f"{self.place}: {self._no_direction(hits.ids[bad[0]])}")
             order = np.argsort(-hits.scores, kind="stable")
-            scores[one, : len(order)] = hits.scores[order] * length
-            ids[one, : len(order)] = self._array(hits.ids)[order]
-        return scores, ids
+            found.append((self._array(hits.ids)[order], hits.scores[order] * length))
+        return self._padded(found, k)
 
     def fetch(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
@@ -244,18 +242,32 @@ class StoreIndex(Index):
             for query, hits in zip(as_queries(queries, self.dim, "query"), answers, strict=True)
         ]
 
+    def _padded(
+        self, found: list[tuple[Ids, NDArray[np.float64]]], k: int
+    ) -> tuple[NDArray[np.float64], Ids]:
+        """Put ids and scores of several queries into tables of width k."""
+        scores = np.full((len(found), k), -np.inf)
+        ids: Ids = np.full((len(found), k), -1, np.int64) if self.integers else np.full((len(found), k), None)
+        for one, (names, values) in enumerate(found):
+            ids[one, : len(names)] = names
+            scores[one, : len(names)] = values
+        return scores, ids
+
     def _found(self, query: NDArray[np.float64], hits: Hits) -> Found:
         """Check one answer, and score its vectors in float64."""
         self._check_unique(hits.ids)
         rows = self._matrix(hits.ids, hits.rows)
-        wide = rows.astype(np.float64)
-        if self.metric == "cosine":
-            scores = (wide @ query) / np.sqrt(np.vecdot(wide, wide))
-        else:
-            wide -= query
-            scores = -np.sqrt(np.vecdot(wide, wide))
+        scores = self._scores(query, rows)
         order = np.argsort(-scores, kind="stable")
         return Found(self._array(hits.ids)[order], scores[order], rows[order])
+
+    def _scores(self, query: NDArray[np.float64], rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Score vectors for a query as the protocol defines it."""
+        wide = rows.astype(np.float64)
+        if self.metric == "cosine":
+            return np.asarray((wide @ query) / np.sqrt(np.vecdot(wide, wide)))
+        wide -= query
+        return np.asarray(-np.sqrt(np.vecdot(wide, wide)))
 
     def _array(self, ids: list[Any]) -> Ids:
         """Ids as an int64 or object array."""

@@ -1,0 +1,290 @@
+"""Vectors in a LanceDB table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.index.base import Ids
+from setwise.index.store import Hits, StoreIndex
+from setwise.vectors import check_metric
+
+#: Distances of LanceDB, and the metric of each.
+DISTANCES = {"cosine": "cosine", "dot": "cosine", "l2": "euclidean"}
+
+#: Ids asked for in one query, where ids are looked up.
+LOOKED_UP = 1000
+
+#: What LanceDB's own arithmetic may err by, in single precision over a few thousand dimensions.
+SLACK = 1e-4
+
+SEED = 0
+
+
+class LanceIndex(StoreIndex):
+    """An index over a column of fixed-size lists of floats in a LanceDB table.
+
+    Filters and excluded ids are applied before the search (LanceDB's prefilter). Where a vector index still
+    finds fewer rows than were asked for, that query is answered again without it, so a filter never starves
+    a result. Rows without a vector (null) are left out, and so, under cosine, are all-zero vectors. Scores
+    are computed from the vectors, since LanceDB's are rounded in half precision or by quantisation.
+
+    Parameters
+    ----------
+    table : lancedb.table.Table
+        An open table.
+    vector, id : str
+        Its columns: vectors are float16, float32 or float64; ids are integers or strings, and unique.
+    metric : {"cosine", "euclidean"}
+    distance : {"cosine", "dot", "l2"}, optional
+        What to rank by: that of the metric, or "dot" where all vectors have length 1.
+    exact : bool, optional
+        True compares every row. By default a vector index that was built for this distance is used, and
+        without one search is exact.
+    nprobes, refine_factor : int, optional
+        How many partitions of an index to search, and how many times k rows to rank again by their
+        full vectors.
+    timeout : float, optional
+        Seconds that a query may take.
+
+    Raises
+    ------
+    ImportError
+        lancedb is not installed.
+    TypeError, ValueError
+        The table or a column is unknown or of a kind that cannot be used.
+    ConnectionError, TimeoutError
+        The table cannot be read, or not in time.
+
+    Notes
+    -----
+    A filter is an SQL condition, in a string: ``"price < 10 AND color = 'red'"``.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        *,
+        vector: str = "vector",
+        id: str = "id",
+        metric: str = "cosine",
+        distance: str | None = None,
+        exact: bool | None = None,
+        nprobes: int | None = None,
+        refine_factor: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        lancedb = checks.optional_import("lancedb", "lance", "LanceIndex")
+        if not isinstance(table, lancedb.table.Table):
+            raise TypeError(
+                f"table: expected an open LanceDB table, got {type(table).__name__}"
+                " (db.open_table(name) of lancedb.connect opens one)"
+            )
+        self.metric = check_metric(metric)
+        if distance is None:
+            distance = "cosine" if metric == "cosine" else "l2"
+        if DISTANCES[checks.choice("distance", distance, DISTANCES)] != metric:
+            raise ValueError(f"distance: {distance} ranks by {DISTANCES[distance]}, not {metric}")
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout: {timeout} is not above 0 seconds")
+        self.table, self.distance, self.timeout = table, distance, timeout
+        self.unit = distance == "dot"
+        self.place = f"table {table.name!r}"
+        self._nprobes = None if nprobes is None else checks.integer("nprobes", nprobes, least=1)
+        self._refine = (
+            None if refine_factor is None else checks.integer("refine_factor", refine_factor, least=1)
+        )
+        self._vector, self._id_name = vector, id
+        self._describe()
+        self.exact = bool(exact) or not self._call(self._has_index)
+
+    def _describe(self) -> None:
+        """Look up the columns, and the width of the vectors."""
+        import pyarrow as pa
+
+        schema = self._call(lambda: self.table.schema)
+        kind = schema.field(checks.choice("vector", self._vector, schema.names)).type
+        if not pa.types.is_fixed_size_list(kind) or not pa.types.is_floating(kind.value_type):
+            raise ValueError(
+                f"vector: column {self._vector!r} of {self.place} is of type {kind}; "
+                "only fixed-size lists of floats can be searched"
+            )
+        self.dim = int(kind.list_size)
+        self._half = pa.types.is_float16(kind.value_type)
+        kind = schema.field(checks.choice("id", self._id_name, schema.names)).type
+        self.integers = pa.types.is_integer(kind)
+        if not (self.integers or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ValueError(
+                f"id: column {self._id_name!r} of {self.place} is of type {kind}; ids are integers or strings"
+            )
+
+    def _has_index(self) -> bool:
+        """Whether there is a vector index on the column for this distance."""
+        for index in self.table.list_indices():
+            if list(index.columns) == [self._vector]:
+                stats = self.table.index_stats(index.name)
+                if stats is not None and str(stats.distance_type).lower() == self.distance:
+                    return True
+        return False
+
+    # ------------------------------------------------------------------ searching
+
+    def search(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> tuple[NDArray[np.float64], Ids]:
+        """Find the k best for each query; see `StoreIndex.search`."""
+        found = self.fetch(queries, k, filter=filter, exclude=exclude)
+        return self._padded([(one.ids, one.scores) for one in found], k)
+
+    def _find(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
+    ) -> list[Hits]:
+        condition = self._condition(filter, exclude)
+        return [self._best(query, k, condition) for query in queries]
+
+    def _best(self, query: NDArray[np.float64], k: int, condition: str | None) -> Hits:
+        """Answer one query."""
+        if not self._half:
+            hits = self._ask(query, k, condition, scan=self.exact)
+            if len(hits.ids) < k and not self.exact:
+                hits = self._ask(query, k, condition, scan=True)
+            return hits
+        # LanceDB rounds the query to halves and ranks by that: ask for more, until what is left out
+        # cannot be among the k best.
+        with np.errstate(over="ignore"):
+            near = query.astype(np.float16).astype(np.float64)
+        if not np.isfinite(near).all():
+            raise ValueError(f"query: has a number beyond what the half precision of {self.place} holds")
+        if self.metric == "cosine" and self.distance == "cosine":
+            near /= np.linalg.norm(near)
+        margin = float(np.linalg.norm(near - query)) + SLACK * (1 + float(np.linalg.norm(query)))
+        asked, scan = 2 * k + 16, self.exact
+        while True:
+            hits = self._ask(query, asked, condition, scan=scan)
+            scores = self._scores(query, self._matrix(hits.ids, hits.rows))
+            order = np.argsort(-scores, kind="stable")[:k]
+            complete = len(hits.ids) < asked
+            if complete and not scan and len(hits.ids) < k:
+                scan = True
+                continue
+            if complete or not scan or hits.scores.min() + margin <= scores[order[-1]]:
+                return Hits([hits.ids[one] for one in order], scores[order], hits.rows[order])
+            asked *= 2
+
+    def _ask(self, query: NDArray[np.float64], k: int, condition: str | None, *, scan: bool) -> Hits:
+        """Run one search; a scan compares every row that the condition lets through."""
+        builder = self.table.search(query.astype(np.float32), vector_column_name=self._vector)
+        builder = builder.distance_type(self.distance).limit(k)
+        builder = builder.select([self._id_name, self._vector, "_distance"])
+        if condition:
+            builder = builder.where(condition, prefilter=True)
+        if scan:
+            builder = builder.bypass_vector_index()
+        else:
+            if self._nprobes is not None:
+                builder = builder.nprobes(self._nprobes)
+            if self._refine is not None:
+                builder = builder.refine_factor(self._refine)
+        answer = self._call(partial(self._table_of, builder))
+        distances = answer["_distance"].to_numpy().astype(np.float64)
+        scores = -np.sqrt(np.maximum(distances, 0)) if self.distance == "l2" else 1.0 - distances
+        return Hits(self._ids_in(answer), scores, self._rows_in(answer))
+
+    def _condition(self, filter: Any, exclude: list[Any]) -> str | None:
+        """Put together which rows may be found."""
+        if filter is not None and not isinstance(filter, str):
+            raise TypeError(f"filter: expected an SQL condition in a string, got {type(filter).__name__}")
+        parts = [] if filter is None else [f"({filter})"]
+        if exclude:
+            parts.append(f"{_quoted(self._id_name)} NOT IN {_listed(exclude)}")
+        return " AND ".join(parts) or None
+
+    # ------------------------------------------------------------------ reading
+
+    def _count(self) -> int:
+        return int(self._call(lambda: self.table.count_rows(f"{_quoted(self._vector)} IS NOT NULL")))
+
+    def _read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
+        name = self._vector
+        if field is not None:
+            name = checks.choice("groups", field, self._call(lambda: self.table.schema).names)
+        known: list[tuple[Any, Any]] = []
+        for start in range(0, len(ids), LOOKED_UP):
+            where = f"{_quoted(self._id_name)} IN {_listed(ids[start : start + LOOKED_UP])}"
+            if field is None:
+                where += f" AND {_quoted(self._vector)} IS NOT NULL"
+            builder = self.table.search().where(where).limit(None)
+            builder = builder.select(list(dict.fromkeys([self._id_name, name])))
+            answer = self._call(partial(self._table_of, builder))
+            values = self._rows_in(answer) if field is None else answer[name].to_pylist()
+            known.extend(zip(self._ids_in(answer), values, strict=True))
+        return known
+
+    def _draw(self, count: int) -> tuple[list[Any], list[Any]] | None:
+        total = int(self._call(self.table.count_rows))
+        offsets = np.random.default_rng(SEED).permutation(total)[:count]
+        if total == 0:
+            return None
+        builder = self.table.take_offsets(np.sort(offsets).tolist()).select([self._id_name, self._vector])
+        answer = self._call(builder.to_arrow)
+        answer = answer.filter(answer[self._vector].is_valid())
+        return self._ids_in(answer), list(self._rows_in(answer))
+
+    def _table_of(self, builder: Any) -> Any:
+        """Run a query."""
+        return builder.to_arrow(timeout=None if self.timeout is None else timedelta(seconds=self.timeout))
+
+    def _ids_in(self, answer: Any) -> list[Any]:
+        """Read the ids of an answer."""
+        ids: list[Any] = answer[self._id_name].to_pylist()
+        if None in ids:
+            raise ValueError(
+                f"{self.place}: a row has a vector and no id (null); give it one, or filter it out"
+            )
+        return ids
+
+    def _rows_in(self, answer: Any) -> NDArray[np.float32]:
+        """Read the vectors of an answer, which has none that is null."""
+        column = answer[self._vector].combine_chunks()
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(flat.reshape(-1, self.dim), dtype=np.float32)
+
+    def _call(self, question: Callable[[], Any]) -> Any:
+        """Ask LanceDB, and turn its errors into few."""
+        try:
+            return question()
+        except ValueError as error:
+            raise ValueError(f"{self.place}: LanceDB refused ({_line(error)})") from error
+        except (RuntimeError, OSError) as error:
+            if "timeout" in str(error).lower() or isinstance(error, TimeoutError):
+                raise TimeoutError(
+                    f"{self.place}: LanceDB did not answer in time ({_line(error)})"
+                ) from error
+            raise ConnectionError(f"{self.place}: LanceDB cannot read it ({_line(error)})") from error
+
+
+def _quoted(name: str) -> str:
+    """Return a column's name as an SQL identifier of LanceDB."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _listed(ids: list[Any]) -> str:
+    """Return ids as an SQL list."""
+    return (
+        "("
+        + ", ".join(
+            "'" + str(one).replace("'", "''") + "'" if isinstance(one, str) else str(one) for one in ids
+        )
+        + ")"
+    )
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a message, without where in LanceDB's sources it arose."""
+    return str(error).splitlines()[0].partition(", /")[0][:300] if str(error) else type(error).__name__

@@ -1,0 +1,240 @@
+"""LanceIndex over embedded LanceDB tables."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from stores import D, N, assert_answers, data, queries_of, scores_of
+
+from setwise.index import Index
+from setwise.index.lance import LanceIndex
+
+lancedb = pytest.importorskip("lancedb")
+
+DISTANCES = {"cosine": "cosine", "dot": "cosine", "l2": "euclidean"}
+NAMES = {"integers": int, "strings": lambda row: f"it's `n{row}`"}
+
+
+@pytest.fixture
+def db(tmp_path):
+    """An empty database in a folder."""
+    return lancedb.connect(tmp_path / "db")
+
+
+def lists(X):
+    """Rows as Arrow stores vectors."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), X.shape[1])
+
+
+def fill(db, X, name=int, id="id", vector="vector", table="items"):
+    """Make a table of the rows."""
+    colors, prices = data()[1:]
+    columns = {
+        id: [name(row) for row in range(len(X))],
+        vector: lists(X),
+        "color": (colors * 20)[: len(X)],
+        "price": np.arange(len(X)),
+    }
+    assert len(prices) == N
+    return db.create_table(table, pa.table(columns))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("kind", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("ids", NAMES)
+def test_answers_are_those_of_a_scan(db, distance, kind, ids):
+    X = data(unit=distance == "dot")[0].astype(kind)
+    table = fill(db, X, NAMES[ids])
+    index = Index.from_lance(table, metric=DISTANCES[distance], distance=distance)
+    assert (index.dim, index.metric, index.exact) == (D, DISTANCES[distance], True)
+    kept = np.array(data()[1]) == "red"
+    assert_answers(index, X, DISTANCES[distance], NAMES[ids], "color = 'red'", kept)
+
+
+def test_the_best_of_close_halves_are_found(db):
+    rng = np.random.default_rng(0)
+    X = (np.ones(D) + 2e-2 * rng.standard_normal((N * 5, D))).astype(np.float16)
+    index = LanceIndex(fill(db, X))
+    Q = np.ones((1, D)) + 1e-2 * rng.standard_normal((1, D))
+    truth = scores_of(X, Q)[0]
+    assert set(index.fetch(Q, 20)[0].ids) == set(np.argsort(-truth)[:20])
+    with pytest.raises(ValueError, match="beyond what the half precision"):
+        LanceIndex(index.table, metric="euclidean").search(Q * 1e6, 3)
+
+
+def test_filters(db):
+    index = LanceIndex(fill(db, data()[0]))
+    (found,) = index.fetch(
+        queries_of(1), 50, filter="price < 20 AND color = 'red' OR false", exclude=[0, 777]
+    )
+    assert sorted(found.ids.tolist()) == [3, 6, 9, 12, 15, 18]
+    (none,) = index.fetch(queries_of(1), 5, filter="color = 'mauve'")
+    assert len(none) == 0
+    assert none.vectors.shape == (0, D)
+    assert (index.search(queries_of(1), 5, filter="false")[1] == -1).all()
+    for wrong in ("colour = 'red'", "price <", "1; DROP TABLE items"):
+        with pytest.raises(ValueError, match="table 'items': LanceDB refused"):
+            index.search(queries_of(1), 5, filter=wrong)
+    with pytest.raises(TypeError, match="filter: expected an SQL condition"):
+        index.search(queries_of(1), 5, filter={"color": "red"})
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_vector_index_is_used_and_never_starves_a_result(db, kind):
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((4000, D)).astype(kind)
+    table = fill(db, X)
+    table.create_index(
+        "vector", config=lancedb.index.IvfPq(distance_type="cosine", num_partitions=16, num_sub_vectors=4)
+    )
+    index = LanceIndex(table)
+    assert not index.exact
+    truth = scores_of(X, queries_of(1))[0]
+    best = np.argsort(-truth, kind="stable")
+    (found,) = index.fetch(queries_of(1), 100)
+    assert len(found) == 100
+    assert len(set(found.ids) & set(best[:100])) > 30
+    np.testing.assert_allclose(found.scores, truth[found.ids], atol=1e-5)
+    scores, ids = index.search(queries_of(1), 100)
+    np.testing.assert_allclose(scores[0], truth[ids[0]], atol=1e-5)
+    for options in ({"filter": "price % 200 = 0"}, {"filter": "price % 200 = 0", "exclude": [7, 9]}):
+        assert len(index.fetch(queries_of(1), 20, **options)[0]) == 20
+    exact = LanceIndex(table, exact=True)
+    assert exact.exact
+    assert exact.fetch(queries_of(1), 100)[0].ids.tolist() == best[:100].tolist()
+    tuned = LanceIndex(table, nprobes=16, refine_factor=10)
+    assert len(set(tuned.fetch(queries_of(1), 100)[0].ids) & set(best[:100])) > 90
+    # An index for another distance does not serve this one.
+    assert LanceIndex(table, metric="euclidean").exact
+
+
+def test_names_are_quoted(db):
+    X = data()[0]
+    table = fill(db, X, id="my id", vector="Vec tor")
+    assert_answers(
+        LanceIndex(table, id="my id", vector="Vec tor"),
+        X,
+        filter="color = 'red'",
+        kept=[color == "red" for color in data()[1]],
+    )
+
+
+def test_rows_without_a_vector_are_left_out(db):
+    vectors = pa.array([[1.0, 0.0], None, [0.0, 1.0], [1.0, 1.0]], pa.list_(pa.float32(), 2))
+    table = db.create_table(
+        "items", pa.table({"id": ["a", "b", "c", "d"], "vector": vectors}), on_bad_vectors="null"
+    )
+    index = LanceIndex(table)
+    assert index.size == 3
+    assert sorted(index.fetch(np.ones((1, 2)), 9)[0].ids) == ["a", "c", "d"]
+    assert sorted(index.sample().ids) == ["a", "c", "d"]
+    np.testing.assert_array_equal(index.sample().vectors, [[1, 0], [0, 1], [1, 1]])
+    with pytest.raises(KeyError, match="'b' is not stored in table 'items', or has no vector"):
+        index.vectors(["a", "b"])
+    table.delete("id = 'a'")
+    assert sorted(LanceIndex(table).sample().ids) == ["c", "d"]
+
+
+def test_ids_must_be_unique_and_there(db):
+    table = fill(db, data()[0])
+    table.add(table.search().where("id = 5").to_arrow())
+    index = LanceIndex(table)
+    for call in (lambda: index.search(queries_of(1), N + 1), lambda: index.vectors([4, 5])):
+        with pytest.raises(ValueError, match="id 5 is stored twice; ids must be unique"):
+            call()
+    for ids in ([0, 12345], ["12345"], [12345 * 10**30]):
+        with pytest.raises(KeyError, match="12345"):
+            index.vectors(ids)
+    with pytest.raises(TypeError, match="exclude: 'a' is no id of table 'items'"):
+        index.search(queries_of(1), 5, exclude=["a"])
+    table = db.create_table(
+        "gaps", pa.table({"id": ["a", None], "vector": lists(np.eye(2, dtype=np.float32))})
+    )
+    with pytest.raises(ValueError, match="a row has a vector and no id"):
+        LanceIndex(table).search(np.ones((1, 2)), 2)
+
+
+def test_values(db):
+    index = LanceIndex(fill(db, data()[0]))
+    assert index.values([4, 0, 4], "color") == ["green", "red", "green"]
+    assert index.values(np.array([7, 2]), "price") == [7, 2]
+    assert index.values([7], "id") == [7]
+    many = np.arange(N).repeat(9)
+    assert index.values(many, "price") == many.tolist()
+    with pytest.raises(ValueError, match="groups: 'colour' is unknown; did you mean 'color'"):
+        index.values([1], "colour")
+    with pytest.raises(KeyError, match="12345"):
+        index.values([12345], "color")
+
+
+def test_many_ids_may_be_excluded(db):
+    X = np.random.default_rng(0).standard_normal((6000, 4)).astype(np.float32)
+    index = LanceIndex(fill(db, X, NAMES["strings"]))
+    out = [NAMES["strings"](row) for row in range(5000)]
+    (found,) = index.fetch(np.ones((1, 4)), 2000, exclude=out)
+    assert sorted(found.ids) == sorted(NAMES["strings"](row) for row in range(5000, 6000))
+    assert len(index.sample()) == 2000
+
+
+def test_bad_vectors_are_named(db):
+    with pytest.raises(ValueError, match="has length .* store unit vectors, or use the cosine distance"):
+        LanceIndex(fill(db, data()[0]), distance="dot").fetch(queries_of(1), 5)
+    X = np.array([[1, 0], [0, 0], [0, 1]], np.float32)
+    index = LanceIndex(db.create_table("zero", pa.table({"id": [0, 1, 2], "vector": lists(X)})))
+    assert sorted(index.fetch(np.ones((1, 2)), 3)[0].ids) == [0, 2]
+    with pytest.raises(ValueError, match="the vector of id 1 is all zero"):
+        index.vectors([0, 1])
+
+
+def test_what_cannot_be_searched_is_refused(db):
+    X = data()[0][:4]
+    ragged = pa.array([[1.0], [1.0, 2.0], [3.0], [4.0]], pa.list_(pa.float32()))
+    whole = pa.FixedSizeListArray.from_arrays(pa.array(range(8), pa.uint8()), 2)
+    columns = {"id": [0, 1, 2, 3], "at": [0.5] * 4, "vector": lists(X), "ragged": ragged, "whole": whole}
+    table = db.create_table("items", pa.table(columns))
+    for options, text in [
+        ({"vector": "vectors"}, "vector: 'vectors' is unknown; did you mean 'vector'"),
+        ({"id": "ids"}, "id: 'ids' is unknown; did you mean 'id'"),
+        ({"id": "at"}, "id: column 'at' of table 'items' is of type double"),
+        ({"vector": "ragged"}, "only fixed-size lists of floats"),
+        ({"vector": "whole"}, "only fixed-size lists of floats"),
+        ({"vector": "at"}, "only fixed-size lists of floats"),
+        ({"metric": "manhattan"}, "metric: 'manhattan' is unknown"),
+        ({"distance": "l2"}, "distance: l2 ranks by euclidean, not cosine"),
+        ({"timeout": 0}, "timeout: 0 is not above 0"),
+        ({"nprobes": 0}, "nprobes: 0 is below 1"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            LanceIndex(table, **options)
+    with pytest.raises(TypeError, match="table: expected an open LanceDB table, got str"):
+        LanceIndex("items")
+
+
+def test_queries_are_checked(db):
+    index = LanceIndex(fill(db, data()[0]))
+    for query in (np.ones((1, D + 1)), np.full((1, D), np.nan), np.zeros((1, D))):
+        with pytest.raises(ValueError, match="query: "):
+            index.search(query, 3)
+    with pytest.raises(ValueError, match="k: 0 is below 1"):
+        index.search(np.ones((1, D)), 0)
+
+
+def test_an_empty_table(db):
+    schema = pa.schema({"id": pa.int64(), "vector": pa.list_(pa.float32(), 2)})
+    index = LanceIndex(db.create_table("items", schema=schema))
+    assert index.size == 0
+    assert index.sample() is None
+    assert len(index.fetch(np.ones((1, 2)), 3)[0]) == 0
+
+
+def test_a_slow_query_ends_in_time(db):
+    table = fill(db, data()[0])
+    with pytest.raises(TimeoutError, match="table 'items': LanceDB did not answer in time"):
+        LanceIndex(table, timeout=1e-6).search(queries_of(1), 3)
+    assert len(LanceIndex(table, timeout=60).fetch(queries_of(1), 3)[0]) == 3
+
+
+def test_a_table_that_is_gone(db):
+    index = LanceIndex(fill(db, data()[0]))
+    db.drop_table("items")
+    with pytest.raises(ConnectionError, match="table 'items': LanceDB cannot read it"):
+        index.search(queries_of(1), 3)
