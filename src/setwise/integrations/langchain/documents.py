@@ -1,0 +1,46 @@
+"""What the retriever and the compressor do alike with documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+
+def document_id(document: Document) -> Any:
+    """Return the id a store knows a document by, None where it has none."""
+    return document.id if document.id is not None else document.metadata.get("_id")
+
+
+def label(document: Document) -> str:
+    """Return how a message names a document: its id, or how its text starts."""
+    name = document_id(document)
+    return f"id {name!r}" if name is not None else repr(document.page_content[:40])
+
+
+def described(document: Document, facts: Mapping[str, float], prefix: str | None) -> Document:
+    """Return a copy with facts in its metadata, under ``<prefix>_<name>``; with no prefix set, no facts."""
+    metadata = dict(document.metadata)
+    if prefix is not None:
+        start = f"{prefix}_" if prefix else ""
+        metadata.update({f"{start}{name}": value for name, value in facts.items()})
+    return document.model_copy(update={"metadata": metadata})
+
+
+def in_order(documents: Sequence[Document], names: Sequence[Any]) -> list[Document]:
+    """Return documents in the order of their ids.
+
+    Raises
+    ------
+    ValueError
+        One is not there.
+    """
+    by_name = {str(document_id(document)): document for document in documents}
+    absent = [name for name in names if str(name) not in by_name]
+    if absent:
+        raise ValueError(
+            f"index: it holds id {absent[0]!r}, which the vector store does not; build both from the same "
+            "data, or pass documents="
+        )
+    return [by_name[str(name)] for name in names]

@@ -1,0 +1,266 @@
+"""A retriever that returns a set: relevant documents that differ from one another."""
+# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import run_in_executor
+from langchain_core.vectorstores import VectorStore
+from pydantic import ConfigDict, Field, model_validator
+
+import setwise
+from setwise.index import Index
+from setwise.integrations.common import (
+    DIVERSITY,
+    Choice,
+    K,
+    Picked,
+    Search,
+    fill,
+    first_of_each,
+    pick,
+    take_weight,
+)
+from setwise.integrations.langchain.documents import described, document_id, in_order, label
+from setwise.integrations.langchain.stores import StoreReader, reader_of
+
+#: Parameters of the retriever that a call may override.
+_PER_CALL = ("k", "diversity", "lambda_mult", "sharpness", "objective", "fetch_k", "filter", "search_kwargs")
+
+
+class DiverseRetriever(BaseRetriever):
+    """Retrieve k documents that are relevant and differ from one another.
+
+    The vectors come from `index`; else from the store itself (in-memory, FAISS and Qdrant stores, and
+    those made known by `register`); else from each document's metadata. Texts are embedded again only
+    where none of these has a vector and `reembed` is set.
+
+    Parameters
+    ----------
+    vectorstore : VectorStore, optional
+        What is searched, or where documents are looked up where `index` is searched.
+    index : setwise.Index, optional
+        Searched in place of the store: its pool grows until it is proven sufficient.
+    documents : mapping, sequence or callable, optional
+        With `index`: the document of an id. By default ``vectorstore.get_by_ids`` is asked.
+    embeddings : Embeddings, optional
+        For the query, and for texts where `reembed` is set. By default the store's own.
+    k : int
+        How many documents; where fewer are found, all of them come back.
+    diversity : float
+        In [0, 1]: 0 = relevance alone, 1 = diversity alone.
+    lambda_mult : float, optional
+        LangChain's own trade-off in place of `diversity`, which is 1 - lambda_mult.
+    sharpness : int, optional
+        As for `setwise.retrieve`.
+    objective : {"max-sum", "mmr", "log-det"}
+    fetch_k : int, optional
+        How many candidates are fetched, at least k. Default: with `index` as many as are proven to
+        suffice, else the larger of 50 and 5 k.
+    filter : optional
+        Passed to the search, in the store's own terms.
+    search_kwargs : dict
+        Further keywords for the store's ``similarity_search_by_vector``.
+    embedding_key : str
+        Metadata key of a document's vector, for stores that give none back.
+    reembed : bool
+        Whether to embed texts again where no vector is stored.
+    prefix : str or None
+        Documents get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        A parameter is unknown or out of its range.
+
+    Notes
+    -----
+    `k`, `diversity` (or `lambda_mult`), `sharpness`, `objective`, `fetch_k`, `filter` and `search_kwargs` can
+    also be passed to ``invoke`` and ``ainvoke``.
+
+    Relevance is the cosine of the query with the stored vector, whatever score the store has. Documents are
+    copies: what the store keeps is not touched.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+
+    vectorstore: VectorStore | None = None
+    index: Index | None = None
+    documents: Any = None
+    embeddings: Embeddings | None = None
+    k: int = K
+    diversity: float = DIVERSITY
+    lambda_mult: float | None = None
+    sharpness: int | None = None
+    objective: str = "max-sum"
+    fetch_k: int | None = None
+    filter: Any = None
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    embedding_key: str = "embedding"
+    reembed: bool = False
+    prefix: str | None = "setwise"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_the_border(cls, values: Any) -> Any:
+        return take_weight(values, "lambda_mult") if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _check(self) -> DiverseRetriever:
+        self._call({})
+        if self.vectorstore is None and self.index is None:
+            raise ValueError("vectorstore: pass a vector store, an index=, or both")
+        if self.index is not None and self.documents is None and self.vectorstore is None:
+            raise ValueError("documents: with an index alone, pass the document of each id")
+        if self._embedder() is None:
+            raise ValueError(
+                "embeddings: the store has none of its own; pass the model that embeds the query"
+            )
+        return self
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
+    ) -> list[Document]:
+        search, options = self._call(overrides)
+        vector = np.asarray(self._model.embed_query(query), np.float64)
+        if self.index is not None:
+            if self.index.size == 0:
+                return []
+            found = setwise.retrieve(vector, self.index, **search.of_index(self.index))
+            return self._described(self._documents_of(found.ids.tolist()), Picked.of(found))
+        documents = self._store.similarity_search_by_vector(vector.tolist(), **self._options(search, options))
+        rows = self._stored(documents)
+        texts = self._to_embed(documents, rows)
+        if texts:
+            fill(rows, self._model.embed_documents(texts))
+        return self._choose(documents, rows, vector, search.choice)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any
+    ) -> list[Document]:
+        search, options = self._call(overrides)
+        vector = np.asarray(await self._model.aembed_query(query), np.float64)
+        if self.index is not None:
+            if self.index.size == 0:
+                return []
+            found = await setwise.aretrieve(vector, self.index, **search.of_index(self.index))
+            return self._described(await self._adocuments_of(found.ids.tolist()), Picked.of(found))
+        documents = await self._store.asimilarity_search_by_vector(
+            vector.tolist(), **self._options(search, options)
+        )
+        rows = await run_in_executor(None, self._stored, documents)
+        texts = self._to_embed(documents, rows)
+        if texts:
+            fill(rows, await self._model.aembed_documents(texts))
+        chosen: list[Document] = await run_in_executor(
+            None, self._choose, documents, rows, vector, search.choice
+        )
+        return chosen
+
+    # ------------------------------------------------------------------ over a store
+
+    def _options(self, search: Search, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of the store's own search; the filter is applied there and nowhere else."""
+        reader = reader_of(self.vectorstore)
+        needed = {} if reader is None else reader.search_options(self.vectorstore, search.filter)
+        filtered = {} if search.filter is None else {"filter": search.filter}
+        return {"k": search.fetched, **needed, **filtered, **given}
+
+    def _stored(self, documents: list[Document]) -> list[Any]:
+        """Return the stored vector of each document, None where there is none."""
+        reader = reader_of(self.vectorstore)
+        rows = (
+            [None] * len(documents) if reader is None else list(reader.vectors(self.vectorstore, documents))
+        )
+        return [
+            document.metadata.get(self.embedding_key) if row is None else row
+            for document, row in zip(documents, rows, strict=True)
+        ]
+
+    def _to_embed(self, documents: list[Document], rows: list[Any]) -> list[str]:
+        """Return the texts that have no vector, which is an error unless they may be embedded again."""
+        lacking = [place for place, row in enumerate(rows) if row is None]
+        if lacking and not self.reembed:
+            raise ValueError(
+                f"vectorstore: a {type(self.vectorstore).__name__} gives no vector for {len(lacking)} of "
+                f"{len(rows)} documents (the first: {label(documents[lacking[0]])}), and their metadata has "
+                f"no {self.embedding_key!r}; pass index=, an embedding_key that the metadata has, or "
+                "reembed=True to embed their texts again"
+            )
+        return [documents[place].page_content for place in lacking]
+
+    def _choose(
+        self, documents: list[Document], rows: list[Any], query: Any, choice: Choice
+    ) -> list[Document]:
+        keep = first_of_each([document_id(document) for document in documents])
+        picked = pick([rows[place] for place in keep], choice, query=query)
+        return self._described([documents[keep[row]] for row in picked.rows], picked)
+
+    # ------------------------------------------------------------------ over an index
+
+    def _documents_of(self, ids: list[Any]) -> list[Document]:
+        if self.documents is not None or not ids:
+            return self._given(ids)
+        names = self._names(ids)
+        return in_order(self._store.get_by_ids(names), names)
+
+    async def _adocuments_of(self, ids: list[Any]) -> list[Document]:
+        if self.documents is not None or not ids:
+            return self._given(ids)
+        names = self._names(ids)
+        return in_order(await self._store.aget_by_ids(names), names)
+
+    def _given(self, ids: list[Any]) -> list[Document]:
+        """Return the documents that `documents` has for ids."""
+        source = self.documents
+        try:
+            return [source(one) if callable(source) else source[one] for one in ids]
+        except LookupError as error:
+            raise ValueError(f"documents: the index has an id that they lack ({error})") from error
+
+    def _names(self, ids: list[Any]) -> list[Any]:
+        reader = reader_of(self.vectorstore) or StoreReader()
+        return reader.ids(self.vectorstore, ids)
+
+    # ------------------------------------------------------------------ both
+
+    def _call(self, overrides: Mapping[str, Any]) -> tuple[Search, Mapping[str, Any]]:
+        """Return the parameters of one call: the retriever's own, and what the call overrides."""
+        unknown = [name for name in overrides if name not in _PER_CALL]
+        if unknown:
+            raise TypeError(f"{unknown[0]}: a call takes no such parameter (it takes {', '.join(_PER_CALL)})")
+        given = take_weight(overrides, "lambda_mult")
+        values = {name: given.get(name, getattr(self, name)) for name in _PER_CALL}
+        taken = next((name for name in values["search_kwargs"] if name in _PER_CALL), None)
+        if taken is not None:
+            raise ValueError(f"search_kwargs: {taken} is a parameter of the retriever itself; pass it there")
+        choice = Choice(values["k"], values["diversity"], values["sharpness"], values["objective"])
+        return Search(choice, values["fetch_k"], values["filter"]), values["search_kwargs"]
+
+    def _embedder(self) -> Embeddings | None:
+        if self.embeddings is not None or self.vectorstore is None:
+            return self.embeddings
+        return self.vectorstore.embeddings
+
+    @property
+    def _model(self) -> Embeddings:
+        model = self._embedder()
+        assert model is not None, "checked at construction"
+        return model
+
+    @property
+    def _store(self) -> VectorStore:
+        assert self.vectorstore is not None, "checked at construction"
+        return self.vectorstore
+
+    def _described(self, documents: list[Document], picked: Picked) -> list[Document]:
+        return [
+            described(document, picked.facts(place), self.prefix) for place, document in enumerate(documents)
+        ]

@@ -1,0 +1,121 @@
+"""What the postprocessor and the retriever do alike: find nodes and their vectors, describe the chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core import VectorStoreIndex
+from llama_index.core.schema import BaseNode, NodeWithScore
+from llama_index.core.storage.docstore.types import BaseDocumentStore
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+from setwise.integrations.common import first_of_each, look_up
+
+#: What a vector can be looked up in beside a mapping, an index and a function.
+STORES = (BasePydanticVectorStore, VectorStoreIndex)
+
+
+def each_once(nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
+    """Return the nodes without repeats; of the same id the one with the highest score."""
+    return [
+        nodes[place] for place in first_of_each([one.node_id for one in nodes], [one.score for one in nodes])
+    ]
+
+
+def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> list[Any]:
+    """Return each node's vector: its own, or what the source has for its id, or None."""
+    rows: list[Any] = [one.node.embedding for one in nodes]
+    lacking = [one.node_id for one, row in zip(nodes, rows, strict=True) if row is None]
+    if not lacking or source is None:
+        return rows
+    store = source.vector_store if isinstance(source, VectorStoreIndex) else source
+    if _keeps_nodes(store):
+        found = {one.node_id: one.embedding for one in store.get_nodes(node_ids=lacking)}
+        return _filled(nodes, rows, found)
+    return _filled(nodes, rows, _at_hand(store, lacking))
+
+
+async def astored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> list[Any]:
+    """``stored_vectors`` without blocking the event loop."""
+    rows: list[Any] = [one.node.embedding for one in nodes]
+    lacking = [one.node_id for one, row in zip(nodes, rows, strict=True) if row is None]
+    if not lacking or source is None:
+        return rows
+    store = source.vector_store if isinstance(source, VectorStoreIndex) else source
+    if _keeps_nodes(store):
+        found = {one.node_id: one.embedding for one in await store.aget_nodes(node_ids=lacking)}
+        return _filled(nodes, rows, found)
+    return _filled(nodes, rows, await asyncio.to_thread(_at_hand, store, lacking))
+
+
+def _keeps_nodes(store: Any) -> bool:
+    """Say whether a store gives back nodes by id, which then carry their vectors."""
+    if isinstance(store, SimpleVectorStore) or not isinstance(store, BasePydanticVectorStore):
+        return False
+    return type(store).get_nodes is not BasePydanticVectorStore.get_nodes
+
+
+def _at_hand(store: Any, ids: list[str]) -> Mapping[str, Any]:
+    """Return the vectors that a source other than a database has."""
+    if isinstance(store, SimpleVectorStore):
+        kept: dict[str, Any] = store.data.embedding_dict
+        return kept
+    if isinstance(store, BasePydanticVectorStore):
+        return {}
+    return dict(zip(ids, look_up(store, ids), strict=True))
+
+
+def _filled(nodes: Sequence[NodeWithScore], rows: list[Any], found: Mapping[str, Any]) -> list[Any]:
+    return [found.get(one.node_id) if row is None else row for one, row in zip(nodes, rows, strict=True)]
+
+
+def nodes_of(source: Any, ids: list[Any]) -> list[BaseNode]:
+    """Return the node of each id from a document store, mapping, sequence or function.
+
+    Raises
+    ------
+    ValueError
+        One is not there.
+    """
+    if isinstance(source, BaseDocumentStore):
+        return _in_order(source.get_nodes([str(one) for one in ids], raise_error=False), ids)
+    try:
+        return [source(one) if callable(source) else source[one] for one in ids]
+    except LookupError as error:
+        raise ValueError(f"nodes: the index has an id that they lack ({error})") from error
+
+
+async def anodes_of(source: Any, ids: list[Any]) -> list[BaseNode]:
+    """``nodes_of`` without blocking the event loop."""
+    if isinstance(source, BaseDocumentStore):
+        return _in_order(await source.aget_nodes([str(one) for one in ids], raise_error=False), ids)
+    return nodes_of(source, ids)
+
+
+def _in_order(nodes: Sequence[BaseNode], ids: list[Any]) -> list[BaseNode]:
+    by_id = {one.node_id: one for one in nodes}
+    absent = [one for one in ids if str(one) not in by_id]
+    if absent:
+        raise ValueError(f"nodes: the index has id {absent[0]!r}, which the document store lacks")
+    return [by_id[str(one)] for one in ids]
+
+
+def described(
+    node: BaseNode, score: float | None, facts: Mapping[str, float], prefix: str | None
+) -> NodeWithScore:
+    """Return a copy with a score, and with facts in its metadata that prompts and embeddings do not see."""
+    if prefix is None:
+        return NodeWithScore(node=node.model_copy(), score=score)
+    start = f"{prefix}_" if prefix else ""
+    added = {f"{start}{name}": value for name, value in facts.items()}
+    copy = node.model_copy(
+        update={
+            "metadata": {**node.metadata, **added},
+            "excluded_llm_metadata_keys": list(dict.fromkeys([*node.excluded_llm_metadata_keys, *added])),
+            "excluded_embed_metadata_keys": list(dict.fromkeys([*node.excluded_embed_metadata_keys, *added])),
+        }
+    )
+    return NodeWithScore(node=copy, score=score)
