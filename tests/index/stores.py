@@ -1,6 +1,11 @@
 """What the tests of all databases share: the same data, and plain NumPy answers over it."""
 
+import asyncio
+
 import numpy as np
+
+import setwise
+from setwise.index import Index
 
 N, D = 300, 12
 
@@ -82,3 +87,34 @@ def assert_answers(index, X, metric="cosine", name=int, filter=None, kept=None, 
     assert sorted(drawn.ids.tolist()) == sorted(names)
     assert not drawn.scores.any()
     assert index.sample() is drawn
+
+
+def assert_retrieves(index, X, metric="cosine", name=int, filter=None, kept=None):
+    """`setwise.retrieve` over the store chooses the sets that it chooses over the array."""
+    colors = data()[1]
+    array = Index.from_array(X, metric=metric, fields={"color": np.array(colors)})
+    Q = queries_of()
+    sharp = ({}, {"sharpness": 1}) if metric == "cosine" else ({},)
+    for options in (
+        *({"diversity": t, **one} for t in (0.0, 0.4, 0.9) for one in sharp),
+        {"objective": "mmr"},
+        {"objective": "log-det", "diversity": 0.1},
+        {"groups": "color", "max_per_group": 3},
+        {"include": [4, 9], "exclude": [1, 2, 3]},
+        {"filter": kept},
+    ):
+        mine = dict(options)
+        for rows in {"include", "exclude"} & set(options):
+            mine[rows] = [name(row) for row in options[rows]]
+        if "filter" in options:
+            mine["filter"] = filter
+        for one, other in zip(
+            setwise.retrieve(Q, index, 8, **mine), setwise.retrieve(Q, array, 8, **options), strict=True
+        ):
+            assert set(one.ids.tolist()) == {name(row) for row in other.ids.tolist()}, options
+            assert abs(one.value - other.value) < 1e-5 * (1 + abs(other.value))
+            if metric == "cosine":
+                assert one.certificate.pool_sufficient == other.certificate.pool_sufficient
+    awaited = asyncio.run(setwise.aretrieve(Q, index, 5))
+    for one, other in zip(awaited, setwise.retrieve(Q, index, 5), strict=True):
+        assert one.ids.tolist() == other.ids.tolist()

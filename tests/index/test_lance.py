@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from stores import D, N, assert_answers, data, queries_of, scores_of
+from stores import D, N, assert_answers, assert_retrieves, data, queries_of, scores_of
 
 from setwise.index import Index
 from setwise.index.lance import LanceIndex
@@ -48,6 +48,8 @@ def test_answers_are_those_of_a_scan(db, distance, kind, ids):
     assert (index.dim, index.metric, index.exact) == (D, DISTANCES[distance], True)
     kept = np.array(data()[1]) == "red"
     assert_answers(index, X, DISTANCES[distance], NAMES[ids], "color = 'red'", kept)
+    if kind == "float32":
+        assert_retrieves(index, X, DISTANCES[distance], NAMES[ids], "color = 'red'", kept)
 
 
 def test_the_best_of_close_halves_are_found(db):

@@ -9,7 +9,7 @@ import uuid
 import numpy as np
 import pytest
 from postgres import Unavailable, server
-from stores import D, N, assert_answers, data, queries_of, scores_of
+from stores import D, N, assert_answers, assert_retrieves, data, queries_of, scores_of
 
 from setwise.index import Index
 from setwise.index.pgvector import PgvectorIndex
@@ -65,6 +65,7 @@ def test_answers_are_those_of_a_scan(connection, operator, id_type):
     red = ("color = %s", ["red"])
     kept = np.array(data()[1]) == "red"
     assert_answers(index, X, OPERATORS[operator], NAMES[id_type], red, kept)
+    assert_retrieves(index, X, OPERATORS[operator], NAMES[id_type], red, kept)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

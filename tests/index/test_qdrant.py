@@ -7,7 +7,7 @@ import uuid
 
 import numpy as np
 import pytest
-from stores import D, N, assert_answers, data, queries_of, scores_of
+from stores import D, N, assert_answers, assert_retrieves, data, queries_of, scores_of
 
 from setwise.index import Index
 from setwise.index.qdrant import QdrantIndex, payload_value
@@ -63,6 +63,7 @@ def test_answers_are_those_of_a_scan(client, distance, using, name):
     metric = "euclidean" if distance == "euclidean" else "cosine"
     assert (index.dim, index.metric, index.exact) == (D, metric, True)
     assert_answers(index, X, metric, name, RED, np.array(colors) == "red")
+    assert_retrieves(index, X, metric, name, RED, np.array(colors) == "red")
     assert index.integers == (name is int)
 
 
