@@ -19,6 +19,9 @@ SHOWN = (0, 1, 4, 2)
 #: Splits of the questions in halves: the first is reported, all are counted.
 SPLITS = 100
 
+#: How far the close-up reaches, from top-k's ILAD to the largest.
+CLOSE = 0.25
+
 #: Colours that remain apart for readers who see few, and markers.
 LOOKS = {
     "MMR": ("#E69F00", "s", "-"),
@@ -165,7 +168,7 @@ def write(page: Path, parts: dict[str, str]) -> None:
 
 
 def draw(measured: Measured, path: Path) -> None:
-    """Draw aspect recall and α-nDCG against ILAD, a curve a method over diversity."""
+    """Draw aspect recall and α-nDCG against ILAD, a curve a method over diversity; below, close to top-k."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -174,41 +177,49 @@ def draw(measured: Measured, path: Path) -> None:
     means = measured.values.mean(axis=1)
     low, high = intervals(measured.differences(), measured.groups)
     far = MEASURES.index("ILAD")
-    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5.6), layout="constrained")
-    for measure, axis in enumerate(axes):
-        top = means[0, measure]
-        axis.axhline(top, color="0.6", linewidth=0.8, linestyle="--", zorder=1)
+    contest = [place for place, (label, _) in enumerate(measured.configurations) if label not in BASELINES]
+    figure, axes = pyplot.subplots(2, 2, figsize=(13, 10), layout="constrained", sharex="row")
+    for row, measure in ((row, measure) for row in range(2) for measure in range(2)):
+        axis, top = axes[row, measure], means[0, measure]
+        axis.axhline(top, color="0.5", linewidth=0.8, linestyle="--", zorder=1)
         for label in measured.methods:
             colour, marker, line = LOOKS[label]
-            places = [
-                p for p, (name, t) in enumerate(measured.configurations) if name == label and t is not None
-            ]
+            places = [measured.of(label, t) for t in measured.diversities]
             x, y = means[places, far], means[places, measure]
             ends = np.clip([y - (top + low[places, measure]), (top + high[places, measure]) - y], 0, None)
+            hollow, front = line == ":", label == CHOSEN
             axis.errorbar(
-                x, y, yerr=ends, color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.5,
-                elinewidth=0.7, capsize=2, label=label, zorder=3 if label == CHOSEN else 2,
-                markerfacecolor="white" if line == ":" else colour,
+                x, y, yerr=ends, color=colour, marker=marker, linestyle=line, label=label,
+                markersize=6 if front else 5, linewidth=2.4 if front else 1.3, elinewidth=0.6, capsize=2,
+                markerfacecolor="white" if hollow else colour, zorder=4 if front else 2,
             )  # fmt: skip
-        for label, marker in (("random", "X"), ("oracle", "*")):
-            place = measured.of(label)
-            axis.plot(
-                means[place, far], means[place, measure], marker, color="0.35", markersize=10, linestyle="",
-                label=f"{label} ({means[place, measure]:.2f})", zorder=2,
-            )  # fmt: skip
-        axis.plot(means[0, far], top, "h", color="black", markersize=9, linestyle="", label="top-k", zorder=4)
-        axis.set_xlabel(f"ILAD@{measured.k}: mean cosine distance between two of the set")
-        axis.set_ylabel(f"{MEASURES[measure]}@{measured.k}")
+        drawn = measured.of("random")
+        axis.plot(means[drawn, far], means[drawn, measure], "X", color="0.35", markersize=10, linestyle="")
+        axis.plot(means[0, far], top, "h", color="black", markersize=9, linestyle="", zorder=5)
+        if row == 1:
+            reach = means[0, far] + CLOSE * (max(means[contest, far]) - means[0, far])
+            near = [place for place in contest if means[place, far] <= reach]
+            best, worst = max(top + high[near, measure]), min(top + low[near, measure])
+            axis.set_xlim(means[0, far] - 0.03 * (reach - means[0, far]), reach)
+            reserve = max(best - top, 0.02)
+            axis.set_ylim(max(top - 1.5 * reserve, worst - 0.1 * reserve), best + 0.1 * reserve)
+            axis.set_xlabel(f"ILAD@{measured.k}: mean cosine distance between two of the set")
+        oracle = means[measured.of("oracle"), measure]
+        told = (
+            f"top-k {top:.3f} (dashed), random {means[drawn, measure]:.3f} (cross), oracle {oracle:.3f}"
+            if row == 0
+            else "close to top-k"
+        )
+        axis.set_title(f"{MEASURES[measure]}@{measured.k}: {told}", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="0.92")
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+        axis.grid(color="0.93")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(
-        f"{measured.name}: {measured.values.shape[1]} questions, k = {measured.k}; along each curve "
-        f"diversity goes from 0 to {measured.diversities[-1]}; bars: 95 % of the difference from top-k",
-        fontsize=10,
+        f"{measured.name}: {measured.values.shape[1]} questions, k = {measured.k}. Along each curve "
+        f"diversity goes from 0 (top-k) to {measured.diversities[-1]}; bars: 95 % of the difference from top-k"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     pyplot.close(figure)
 
 
