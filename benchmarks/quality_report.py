@@ -216,7 +216,7 @@ def draw(measured: Measured, path: Path) -> None:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(
         f"{measured.name}: {measured.values.shape[1]} questions, k = {measured.k}. Along each curve "
-        f"diversity goes from 0 (top-k) to {measured.diversities[-1]}; bars: 95 % of the difference from top-k"
+        f"diversity goes from 0 to {measured.diversities[-1]}; bars: 95 % interval of the difference from top-k"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
