@@ -215,8 +215,8 @@ def draw(measured: Measured, path: Path) -> None:
         axis.grid(color="0.93")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(
-        f"{measured.name}: {measured.values.shape[1]} questions, k = {measured.k}. Along each curve "
-        f"diversity goes from 0 to {measured.diversities[-1]}; bars: 95 % interval of the difference from top-k"
+        f"{measured.name}: {len(measured.groups)} questions, k = {measured.k}. Along each curve diversity "
+        f"goes from 0 to {measured.diversities[-1]}; bars: 95 % interval of the difference from top-k"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
