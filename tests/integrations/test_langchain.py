@@ -226,6 +226,11 @@ def test_what_must_be_passed(store):
         DiverseRetriever(index=index, embeddings=Known(VECTORS, QUERY))
     with pytest.raises(ValidationError, match="embeddings: the store has none"):
         DiverseRetriever(index=index, documents={})
+    with pytest.raises(ValidationError, match="documents: they are looked up by an index"):
+        DiverseRetriever(vectorstore=store, documents={})
+    for name, value in (("search_kwargs", {"score_threshold": 0.5}), ("reembed", True)):
+        with pytest.raises(ValidationError, match=f"{name}: it is for the vector store's search"):
+            DiverseRetriever(vectorstore=store, index=index, **{name: value})
 
 
 def test_nan_is_the_librarys_error(store):

@@ -358,6 +358,11 @@ def test_what_the_retriever_is_over():
         DiverseRetriever(array)
     with pytest.raises(TypeError, match="index: expected a VectorStoreIndex or a setwise.Index, got list"):
         DiverseRetriever([])
+    for name, value in (("vectors", VECTORS), ("search_kwargs", {})):
+        with pytest.raises(ValueError, match=f"{name}: it has no effect over a ArrayIndex"):
+            DiverseRetriever(array, nodes={}, **{name: value})
+    with pytest.raises(ValueError, match="nodes: it has no effect over a VectorStoreIndex"):
+        DiverseRetriever(index_over(), nodes={})
 
 
 def test_a_store_that_gives_no_vectors_back():

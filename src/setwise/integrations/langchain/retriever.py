@@ -65,7 +65,7 @@ class DiverseRetriever(BaseRetriever):
         How many candidates are fetched, at least k. Default: with `index` as many as are proven to
         suffice, else the larger of 50 and 5 k.
     filter : optional
-        Passed to the search, in the store's own terms.
+        Passed to the search of the store, or of the index, in its own terms.
     search_kwargs : dict
         Further keywords for the store's ``similarity_search_by_vector``.
     embedding_key : str
@@ -119,11 +119,22 @@ class DiverseRetriever(BaseRetriever):
             raise ValueError("vectorstore: pass a vector store, an index=, or both")
         if self.index is not None and self.documents is None and self.vectorstore is None:
             raise ValueError("documents: with an index alone, pass the document of each id")
+        self._check_used()
         if self._embedder() is None:
             raise ValueError(
                 "embeddings: the store has none of its own; pass the model that embeds the query"
             )
         return self
+
+    def _check_used(self) -> None:
+        """Refuse parameters that would have no effect."""
+        if self.index is None and self.documents is not None:
+            raise ValueError(
+                "documents: they are looked up by an index's ids; pass index= too, or leave them out"
+            )
+        if self.index is not None and (self.search_kwargs or self.reembed):
+            name = "search_kwargs" if self.search_kwargs else "reembed"
+            raise ValueError(f"{name}: it is for the vector store's search, and index= is searched instead")
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any

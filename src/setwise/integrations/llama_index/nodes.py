@@ -108,7 +108,7 @@ def described(
 ) -> NodeWithScore:
     """Return a copy with a score, and with facts in its metadata that prompts and embeddings do not see."""
     if prefix is None:
-        return NodeWithScore(node=node.model_copy(), score=score)
+        return NodeWithScore(node=node.model_copy(update={"metadata": dict(node.metadata)}), score=score)
     start = f"{prefix}_" if prefix else ""
     added = {f"{start}{name}": value for name, value in facts.items()}
     copy = node.model_copy(

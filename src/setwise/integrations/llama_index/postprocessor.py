@@ -147,4 +147,6 @@ class DiverseNodePostprocessor(BaseNodePostprocessor):
             described(nodes[present[row]].node, nodes[present[row]].score, picked.facts(place), self.prefix)
             for place, row in enumerate(picked.rows)
         ]
-        return [*chosen, *(nodes[place] for place in left)][: self.k]
+        return [*chosen, *(described(nodes[place].node, nodes[place].score, {}, None) for place in left)][
+            : self.k
+        ]

@@ -111,6 +111,12 @@ class DiverseRetriever(BaseRetriever):
             )
         if isinstance(index, Index) and nodes is None:
             raise ValueError("nodes: with a setwise.Index, pass the node of each id")
+        idle = {"nodes": nodes} if isinstance(index, VectorStoreIndex) else {"vectors": vectors}
+        if isinstance(index, Index):
+            idle["search_kwargs"] = search_kwargs
+        for name, value in idle.items():
+            if value is not None:
+                raise ValueError(f"{name}: it has no effect over a {type(index).__name__}; leave it out")
         self._index = index
         self._nodes = nodes
         self._embed_model = embed_model
