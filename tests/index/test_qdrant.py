@@ -260,6 +260,15 @@ def test_a_database_that_goes_away(client):
         index.search(queries_of(1), 3)
 
 
+def test_a_client_that_is_closed(tmp_path):
+    X, colors, prices = data()
+    client = fill(qdrant_client.QdrantClient(path=str(tmp_path / "db")), X, colors, prices)
+    index = QdrantIndex(client, "items")
+    client.close()
+    with pytest.raises(ConnectionError, match="collection 'items': the client is closed"):
+        index.search(queries_of(1), 3)
+
+
 @pytest.mark.parametrize("grpc", [False, True])
 def test_a_server_that_is_down(grpc):
     with socket.socket() as reserved:

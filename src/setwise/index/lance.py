@@ -161,7 +161,7 @@ class LanceIndex(StoreIndex):
             near = query.astype(np.float16).astype(np.float64)
         if not np.isfinite(near).all():
             raise ValueError(f"query: has a number beyond what the half precision of {self.place} holds")
-        if self.metric == "cosine" and self.distance == "cosine":
+        if self.metric == "cosine":
             near /= np.linalg.norm(near)
         margin = float(np.linalg.norm(near - query)) + SLACK * (1 + float(np.linalg.norm(query)))
         asked, scan = 2 * k + 16, self.exact
@@ -180,7 +180,9 @@ class LanceIndex(StoreIndex):
     def _ask(self, query: NDArray[np.float64], k: int, condition: str | None, *, scan: bool) -> Hits:
         """Run one search; a scan compares every row that the condition lets through."""
         builder = self.table.search(query.astype(np.float32), vector_column_name=self._vector)
-        builder = builder.distance_type(self.distance).limit(k)
+        # A scan need not trust that lengths are 1.
+        distance = "cosine" if scan and self.unit else self.distance
+        builder = builder.distance_type(distance).limit(k)
         builder = builder.select([self._id_name, self._vector, "_distance"])
         if condition:
             builder = builder.where(condition, prefilter=True)

@@ -54,9 +54,10 @@ class Database:
             self._open = self._of_pool
         elif alchemy is not None and isinstance(connection, alchemy.Engine | alchemy.Connection):
             dialect = connection.dialect
-            if dialect.name != "postgresql" or dialect.paramstyle not in ("format", "pyformat"):
+            if (dialect.name, dialect.driver) != ("postgresql", "psycopg"):
                 raise TypeError(
-                    f"connection: expected PostgreSQL through psycopg, got {dialect.name}+{dialect.driver}"
+                    f"connection: expected an engine made with postgresql+psycopg://, got {dialect.name}+"
+                    f"{dialect.driver}"
                 )
             if isinstance(connection, alchemy.Engine):
                 self._open = self._of_engine
@@ -114,18 +115,9 @@ class Database:
 
     @contextmanager
     def _of_alchemy(self, connection: Any) -> Iterator[Execute]:
-        """A transaction on an SQLAlchemy connection."""
-
-        def execute(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in connection.exec_driver_sql(statement, tuple(values)).fetchall()]
-
-        nested = connection.in_transaction()
-        transaction = connection.begin_nested() if nested else connection.begin()
-        try:
+        """A transaction on the psycopg connection under an SQLAlchemy one, which is not touched."""
+        with self._of_connection(connection.connection.driver_connection) as execute:
             yield execute
-        finally:
-            if transaction.is_active or not nested:
-                transaction.rollback()
 
     @contextmanager
     def _of_engine(self, engine: Any) -> Iterator[Execute]:

@@ -263,6 +263,7 @@ class QdrantIndex(StoreIndex):
         except ValueError:  # servers before 1.12 know no random sample
             return None
         points = [point for point in drawn.points if self._vector(point) is not None]
+        points.sort(key=lambda point: (isinstance(point.id, str), point.id))
         return [self._own_id(point.id) for point in points], [self._vector(point) for point in points]
 
     # ------------------------------------------------------------------ ids
@@ -320,7 +321,10 @@ class QdrantIndex(StoreIndex):
                 f"{self.place}: Qdrant cannot be reached ({str(source) or type(source).__name__})"
             ) from error
         except Exception as error:
-            code = getattr(getattr(error, "code", lambda: None)(), "name", None)  # of a gRPC call
+            if isinstance(error, RuntimeError) and "closed" in str(error):
+                raise ConnectionError(f"{self.place}: the client is closed") from error
+            ask = getattr(error, "code", None)  # of a gRPC call
+            code = getattr(ask() if callable(ask) else None, "name", None)
             if not isinstance(code, str):
                 raise
             text = f"{self.place}: Qdrant answered {code}"

@@ -21,7 +21,7 @@ SAMPLED = 2000
 COUNT_KEPT = 100_000
 
 #: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
-UNIT = 2e-3
+UNIT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,10 +212,13 @@ class StoreIndex(Index):
         rows = as_queries(queries, self.dim, "query")
         if self.metric != "cosine":
             return rows, np.ones(len(rows))
-        lengths = np.linalg.norm(rows, axis=1)
-        if not lengths.all():
+        peaks = np.abs(rows).max(axis=1)
+        if not peaks.all():
             raise ValueError("query: is all zero and has no direction under cosine")
-        return rows / lengths[:, None], lengths
+        # Divided by the largest entry first, so that no square leaves the range of float64.
+        rows = rows / peaks[:, None]
+        lengths = np.linalg.norm(rows, axis=1)
+        return rows / lengths[:, None], lengths * peaks
 
     def _look_up(self, ids: Sequence[Any] | Ids, field: str | None) -> tuple[list[Any], dict[Any, Any]]:
         """Return the ids, and what the store holds for each."""
