@@ -1,8 +1,6 @@
 """Haystack: a ranker that chooses a set of documents which are relevant and differ from one another."""
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,6 +27,8 @@ except ImportError:
     raise
 
 __all__ = ["SetwiseRanker"]
+
+# Annotations here are evaluated: pipelines of Haystack 2 connect by the types themselves, not their names.
 
 
 @component
@@ -105,7 +105,7 @@ class SetwiseRanker:
         return data
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> SetwiseRanker:
+    def from_dict(cls, data: dict[str, Any]) -> "SetwiseRanker":
         """Return the component that `to_dict` described."""
         made: SetwiseRanker = default_from_dict(cls, data)
         return made
