@@ -209,8 +209,8 @@ def test_configurable_fields(store):
         ({"sharpness": 3}, "sharpness"),
         ({"sharpness": 2, "objective": "mmr"}, "only max-sum"),
         ({"fetch_k": 3}, "fetch_k: 3 candidates cannot give k = 10"),
-        ({"search_kwargs": {"k": 3}}, "search_kwargs: k is a parameter of the retriever"),
-        ({"search_kwargs": {"lambda_mult": 0.3}}, "search_kwargs: lambda_mult"),
+        ({"search_kwargs": {"k": 3}}, "search_kwargs: k: k is a parameter of the retriever"),
+        ({"search_kwargs": {"lambda_mul": 0.3}}, "search_kwargs: lambda_mul: lambda_mult is a parameter"),
     ],
 )
 def test_refused_at_construction(store, bad, says):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ from setwise.integrations.langchain.stores import StoreReader, reader_of
 
 #: Parameters of the retriever that a call may override.
 _PER_CALL = ("k", "diversity", "lambda_mult", "sharpness", "objective", "fetch_k", "filter", "search_kwargs")
+
+#: Of these, what no store has: a store may swallow such a name, mistyped too, without a word.
+_OURS = ("diversity", "lambda_mult", "sharpness", "objective", "fetch_k")
 
 
 class DiverseRetriever(BaseRetriever):
@@ -249,9 +253,12 @@ class DiverseRetriever(BaseRetriever):
             raise TypeError(f"{unknown[0]}: a call takes no such parameter (it takes {', '.join(_PER_CALL)})")
         given = take_weight(overrides, "lambda_mult")
         values = {name: given.get(name, getattr(self, name)) for name in _PER_CALL}
-        taken = next((name for name in values["search_kwargs"] if name in _PER_CALL), None)
-        if taken is not None:
-            raise ValueError(f"search_kwargs: {taken} is a parameter of the retriever itself; pass it there")
+        for name in values["search_kwargs"]:
+            own = [name] if name in _PER_CALL else difflib.get_close_matches(name, _OURS, n=1, cutoff=0.8)
+            if own:
+                raise ValueError(
+                    f"search_kwargs: {name}: {own[0]} is a parameter of the retriever itself; pass it there"
+                )
         choice = Choice(values["k"], values["diversity"], values["sharpness"], values["objective"])
         return Search(choice, values["fetch_k"], values["filter"]), values["search_kwargs"]
 
