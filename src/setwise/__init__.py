@@ -11,6 +11,10 @@ _HOMES = {
     "Certificate": "setwise.selection",
     "Index": "setwise.index.base",
     "Selection": "setwise.selection",
+    "Retrieved": "setwise.retrieval.retrieved",
+    "aretrieve": "setwise.retrieval.search",
+    "diversify": "setwise.retrieval.rerank",
+    "retrieve": "setwise.retrieval.search",
     "select": "setwise.api",
     "select_many": "setwise.batch",
 }
@@ -18,9 +22,24 @@ _HOMES = {
 if TYPE_CHECKING:
     from setwise.api import select
     from setwise.batch import select_many
+    from setwise.index.base import Index
+    from setwise.retrieval.rerank import diversify
+    from setwise.retrieval.retrieved import Retrieved
+    from setwise.retrieval.search import aretrieve, retrieve
     from setwise.selection import Certificate, Selection
 
-__all__ = ["Certificate", "Selection", "__version__", "select", "select_many"]
+__all__ = [
+    "Certificate",
+    "Index",
+    "Retrieved",
+    "Selection",
+    "__version__",
+    "aretrieve",
+    "diversify",
+    "retrieve",
+    "select",
+    "select_many",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -29,7 +48,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
-    if name in ("objectives", "solvers", "encode", "files"):
+    if name in ("objectives", "solvers", "encode", "files", "index", "integrations", "metrics", "retrieval"):
         return importlib.import_module(f"setwise.{name}")
     raise AttributeError(f"module 'setwise' has no attribute {name!r}")
 

@@ -116,7 +116,7 @@ def select(
     """
     began = time.perf_counter()
     goal = make(objective, diversity=diversity, sharpness=sharpness, metric=metric)
-    _check_certify(certify)
+    check_certify(certify)
     problem = prepare(
         vectors,
         k,
@@ -227,7 +227,7 @@ def describe(
     )
 
 
-def _check_certify(certify: Any) -> None:
+def check_certify(certify: Any) -> None:
     """Refuse anything but False, True and "full"."""
     if isinstance(certify, bool | np.bool_):
         return

@@ -92,7 +92,7 @@ def select_many(
         As `setwise.select`; a bad pool or query is named.
     """
     goal = make(objective, diversity=diversity, sharpness=sharpness, metric=metric)
-    api._check_certify(certify)
+    api.check_certify(certify)
     relevances.check_scale(relevance_scale)
     checks.integer("seed", seed, least=0)
     size = checks.integer("k", k, least=1)

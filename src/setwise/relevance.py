@@ -24,7 +24,8 @@ class Relevance:
     ----------
     values : ndarray of shape (n,), float64
         As given, or as scanned (then exact to the scan's float32).
-    vectors : Vectors
+    vectors : Vectors or None
+        Not needed without a query.
     query : ndarray of shape (d,), float64, optional
         Where relevance is similarity to a query: lets `at` recompute it in float64.
     scale : {"none", "minmax", "zscore", "rank"}
@@ -35,7 +36,7 @@ class Relevance:
     def __init__(
         self,
         values: NDArray[np.float64],
-        vectors: Vectors,
+        vectors: Vectors | None,
         query: NDArray[np.float64] | None = None,
         scale: str = "none",
     ) -> None:
@@ -58,10 +59,20 @@ class Relevance:
         self.values = values
         #: How far an entry of `values` may be from what `at` returns.
         self.error = 0.0
-        if self._query is not None and vectors.dtype == np.float32 and vectors.metric == "cosine":
+        if (
+            self._query is not None
+            and vectors is not None
+            and vectors.dtype == np.float32
+            and vectors.metric == "cosine"
+        ):
             self.error = 1e-6
             if self._affine:
                 self.error /= min(self._peak * self._span, 1.0)
+
+    @property
+    def query(self) -> NDArray[np.float64] | None:
+        """What relevance is the similarity to, unscaled; None where it was given or is ranks."""
+        return None if self._affine else self._query
 
     def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return numbers on the scale."""
@@ -69,7 +80,7 @@ class Relevance:
 
     def at(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the relevance of some candidates in full float64 precision, shape (m,)."""
-        if self._query is None:
+        if self._query is None or self._vectors is None:
             return self.values[ids]
         rows = self._vectors.rows(ids, np.float64)
         if self._vectors.metric == "cosine":
@@ -115,6 +126,11 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
         what = "NaN" if np.isnan(values[row]) else "Inf"
         raise ValueError(f"{name}: row {row} is {what}; drop the candidate or pass an imputed number")
     return values
+
+
+def scaled(data: Any, n: int, scale: str) -> NDArray[np.float64]:
+    """Return n numbers of relevance on a scale, checked."""
+    return Relevance(as_relevance(data, n), None, None, check_scale(scale)).values
 
 
 def check_scale(scale: Any) -> str:

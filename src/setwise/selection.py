@@ -29,6 +29,9 @@ class Certificate:
     pool_sufficient : bool
         Whether the rest is proven not to matter: for max-sum, no exchange with any candidate outside the
         pool improves the set; for mmr and log-det, the selection is that of the scan over all candidates.
+    scope : {"all", "returned"}
+        What "all candidates" means: all there are, or, where an index searches approximately, those that
+        its searches would return if they were exact. Nothing can be proven about what an index misses.
     """
 
     upper_bound: float | None
@@ -36,6 +39,7 @@ class Certificate:
     optimal: bool
     pool_size: int
     pool_sufficient: bool
+    scope: str = "all"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
@@ -45,12 +49,17 @@ class Certificate:
             "optimal": self.optimal,
             "pool_size": self.pool_size,
             "pool_sufficient": self.pool_sufficient,
+            "scope": self.scope,
         }
 
     def __str__(self) -> str:
+        return self._proven() + (", relative to what the index returns" if self.scope == "returned" else "")
+
+    def _proven(self) -> str:
+        """Return what is proven, in words."""
         if self.optimal:
             return "proven the best possible set"
-        if self.gap is not None:
+        if self.gap is not None and math.isfinite(self.gap):
             return f"within {_percent(self.gap)} of the best possible set"
         if self.pool_sufficient:
             return f"proven identical to the scan over all candidates (looked closely at {self.pool_size:,})"

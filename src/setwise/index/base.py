@@ -162,8 +162,8 @@ class Index(ABC):
         """
         return None
 
-    def close(self) -> None:  # noqa: B027: most have nothing to close
-        """Close connections this index has opened."""
+    def close(self) -> None:  # noqa: B027
+        """Close connections this index has opened; most have nothing to close."""
 
     def __len__(self) -> int:
         return self.size

@@ -198,16 +198,20 @@ def one_of_each(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return first if len(first) <= SMALL else np.empty(0, np.int64)
 
 
-def exchange(problem: Problem) -> NDArray[np.int64]:
-    """Return a greedy set polished by single exchanges; passes over all candidates propose outsiders."""
-    if problem.n <= SMALL:
-        pool = Pool(problem)
-        return best_polished(pool, [greedy_start(pool)])
+def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return a set (by default greedy's) polished by single exchanges; passes over all candidates propose
+    outsiders."""
     whole = Whole(problem)
     close = max(2048, 8 * problem.k)
-    best = problem.constraints.best(problem.relevance.values)
-    pool = Pool(problem, np.union1d(top_k(problem.relevance.values, close), best))
-    best = best_polished(pool, [greedy_start(pool)])
+    if start is not None:
+        best = start
+    elif problem.n <= SMALL:
+        pool = Pool(problem)
+        return best_polished(pool, [greedy_start(pool)])
+    else:
+        best = problem.constraints.best(problem.relevance.values)
+        pool = Pool(problem, np.union1d(top_k(problem.relevance.values, close), best))
+        best = best_polished(pool, [greedy_start(pool)])
     for _ in range(50):
         gradient = whole.gradient(best, np.ones(problem.k))
         gaining = swap.improving(whole, best, gradient)

@@ -94,32 +94,36 @@ def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
         chosen = baselines.most_relevant(problem)
     if not effort:
         return Proven(chosen, None)
-    value = _value(problem, chosen)
+    value = value_of(problem, chosen)
     best = (
-        value if solver not in ("random", "clustering") else _value(problem, baselines.most_relevant(problem))
+        value
+        if solver not in ("random", "clustering")
+        else value_of(problem, baselines.most_relevant(problem))
     )
     return Proven(chosen, certificate_of(problem, value, best, problem.n, True))
 
 
-def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
+def value_of(problem: Problem, chosen: NDArray[np.int64]) -> float:
     """Return the objective's value of a set in float64."""
     rows = problem.vectors.rows(chosen, np.float64)
     return problem.max_sum().terms_of_rows(rows, problem.relevance.at(chosen)).value
 
 
 def certificate_of(
-    problem: Problem, value: float, upper: float, pool_size: int, sufficient: bool
+    problem: Problem, value: float, upper: float, pool_size: int, sufficient: bool, *, scope: str = "all"
 ) -> Certificate:
     """Return a certificate from a value and a bound on the best one; rounding is never reported as a gap.
 
     The gap is relative to the value, or where that is next to nothing, to the size of its terms.
     """
+    if not np.isfinite(upper):
+        return Certificate(None, None, False, pool_size, sufficient, scope)
     upper = max(upper, value)
     t = problem.objective.diversity
     size = (1 - t) * float(np.abs(problem.relevance.values).max()) + t
     optimal = upper - value <= 1e-9 * max(abs(value), 1e-3 * size)
     gap = (upper - value) / (abs(value) if abs(value) > 1e-6 * size else size or 1.0)
-    return Certificate(upper, 0.0 if optimal else gap, optimal, pool_size, sufficient)
+    return Certificate(upper, 0.0 if optimal else gap, optimal, pool_size, sufficient, scope)
 
 
 def certified(
@@ -140,8 +144,8 @@ def certified(
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
     known = known_bounds(problem, found, effort)
     scale = problem.scale()
-    value = _value(problem, chosen)
-    better = value if improve else max(value, _value(problem, found.chosen))
+    value = value_of(problem, chosen)
+    better = value if improve else max(value, value_of(problem, found.chosen))
     candidate = chosen if improve else (chosen if value >= better else found.chosen)
     upper = min(bound.upper for bound in known) / scale
     if upper - better > 1e-9 * abs(better):
@@ -210,7 +214,7 @@ def prove(
         return chosen, value, upper
     rows = by_relevance(problem, np.union1d(survivors, chosen))
     found = rows[(tree := search(problem, rows, chosen, limit=nodes, tune=tune)).best]
-    better = _value(problem, found)
+    better = value_of(problem, found)
     if better > value + 1e-12 * abs(value):
         chosen, value = found, better
     return chosen, value, max(min(upper, tree.upper / scale), value)
@@ -249,7 +253,7 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
     """
     found = auto.solve(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
     known = known_bounds(problem, found, "full")
-    value = _value(problem, found.chosen)
+    value = value_of(problem, found.chosen)
     survivors = by_relevance(problem, np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
     if len(survivors) > LARGEST:
         raise ValueError(
@@ -263,7 +267,7 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
         exact.warn_unproven(tree.nodes)
     if not effort:
         return Proven(chosen, None)
-    value = _value(problem, chosen)
+    value = value_of(problem, chosen)
     return Proven(chosen, certificate_of(problem, value, tree.upper / problem.scale(), found.pool_size, True))
 
 
@@ -274,7 +278,7 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound
     """
     whole = Whole(problem)
     gradient = whole.gradient(chosen, np.ones(problem.k))
-    suspects = survivors_of(known, _value(problem, chosen) * problem.scale())
+    suspects = survivors_of(known, value_of(problem, chosen) * problem.scale())
     suspects = suspects[gradient[suspects] > gradient[chosen].min()]
     if most is not None and len(suspects) > most:
         return False

@@ -1,0 +1,206 @@
+"""An exact index over an array or memory map: one scan at memory bandwidth a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise import threads as threading
+from setwise.index.base import Found, Ids, Index
+from setwise.index.checking import as_positions, as_queries, as_width
+from setwise.vectors import Vectors, check_metric, top_k
+
+#: Rows kept aside as a sample of the whole, and the seed that draws them.
+SAMPLE, SEED = 4096, 0
+
+#: With a filter that leaves at most this part of the rows, only they are read.
+FEW = 0.2
+
+
+class ArrayIndex(Index):
+    """Exact search over rows in memory or in a memory map.
+
+    The rows are checked and measured once, here; each search after that is one pass over them, for all its
+    queries together. Ids are row numbers.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (n, d)
+        As for `setwise.select`. float32 and float16 are read as they are; a memory map is not read whole.
+    metric : {"cosine", "euclidean"}
+    storage : {"float32", "float16"}, optional
+        Copy the rows into this type first; float16 halves the memory and rounds entries to three digits.
+        By default they stay as they are.
+    fields : mapping of str to sequence of length n, optional
+        Columns to group or filter by: `values` and filters by name read them.
+    threads : int, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `setwise.select`.
+
+    Notes
+    -----
+    A filter is a boolean mask of shape (n,), an array of row numbers, or a function of a row number.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        vectors: Any,
+        *,
+        metric: str = "cosine",
+        storage: str | None = None,
+        fields: Mapping[str, Sequence[Any] | NDArray[Any]] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        workers: int = threading.count(threads)
+        if storage is not None:
+            wanted = np.dtype(checks.choice("storage", storage, ("float32", "float16")))
+            vectors = _stored(vectors, wanted)
+        self._vectors = Vectors(vectors, check_metric(metric), workers=workers)
+        self.metric = self._vectors.metric
+        self.dim = self._vectors.d
+        self._fields = dict(fields or {})
+        for name, column in self._fields.items():
+            if len(column) != self.size:
+                raise ValueError(f"fields: {name!r} has {len(column)} values for {self.size} vectors")
+        self._sample: Found | None = None
+
+    @property
+    def size(self) -> int:
+        return int(self._vectors.n)
+
+    def checked(self) -> Vectors:
+        """Return the checked rows, for algorithms that read all of them."""
+        return self._vectors
+
+    def search(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> tuple[NDArray[np.float64], Ids]:
+        probes = as_queries(queries, self.dim)
+        k = checks.integer("k", k, least=1)
+        allowed = self._allowed(filter, exclude)
+        scores = np.full((len(probes), k), -np.inf)
+        ids = np.full((len(probes), k), -1, np.int64)
+        if allowed is not None and np.count_nonzero(allowed) <= FEW * self.size:
+            rows = np.flatnonzero(allowed)
+            for one, column in enumerate(self._score_rows(rows, probes)):
+                best = top_k(column, min(k, len(rows)))
+                scores[one, : len(best)], ids[one, : len(best)] = column[best], rows[best]
+            return scores, ids
+        for one, column in enumerate(self._score_all(probes)):
+            if allowed is not None:
+                column[~allowed] = -np.inf
+            best = top_k(column, min(k, self.size if allowed is None else int(np.count_nonzero(allowed))))
+            scores[one, : len(best)], ids[one, : len(best)] = column[best], best
+        return scores, ids
+
+    def _score_all(self, probes: NDArray[np.float64]) -> NDArray[Any]:
+        """Return every row's score for every query, shape (m, n), in one pass over the rows."""
+        vectors = self._vectors
+        if self.metric == "cosine" and len(probes) == 1:
+            found: NDArray[Any] = vectors.scan(probes[0])[None]
+            return found
+        scores = np.empty((len(probes), vectors.n), vectors.dtype)
+        if self.metric == "cosine":
+
+            def take(start: int, stop: int, products: NDArray[Any]) -> None:
+                scores[:, start:stop] = products.T
+
+            vectors.products(probes, take)
+        else:
+
+            def measure(start: int, stop: int, block: NDArray[Any]) -> None:
+                scores[:, start:stop] = -_distances(block, probes).T
+
+            vectors.map_blocks(measure)
+        return scores
+
+    def _score_rows(self, rows: NDArray[np.int64], probes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return some rows' scores for every query, shape (m, len(rows))."""
+        scores = np.empty((len(probes), len(rows)))
+        for start in range(0, len(rows), 8192):
+            block = self._vectors.rows(rows[start : start + 8192])
+            if self.metric == "cosine":
+                scores[:, start : start + 8192] = (block @ probes.T.astype(block.dtype)).T
+            else:
+                scores[:, start : start + 8192] = -_distances(block, probes).T
+        return scores
+
+    def _allowed(self, filter: Any, exclude: Sequence[Any] | Ids) -> NDArray[np.bool_] | None:
+        """Return which rows may be found, or None for all of them."""
+        excluded = as_positions(exclude, self.size, "exclude")
+        if filter is None and len(excluded) == 0:
+            return None
+        allowed = self._mask(filter)
+        if len(excluded):
+            allowed = allowed.copy()
+            allowed[excluded] = False
+        return allowed
+
+    def _mask(self, filter: Any) -> NDArray[np.bool_]:
+        """Return a filter as a mask."""
+        if filter is None:
+            return np.ones(self.size, np.bool_)
+        if callable(filter):
+            call: Callable[[int], Any] = filter
+            return np.fromiter((bool(call(row)) for row in range(self.size)), np.bool_, self.size)
+        values = np.asarray(filter)
+        if values.dtype == np.bool_:
+            if values.shape != (self.size,):
+                raise ValueError(f"filter: expected a mask of {self.size} rows, got shape {values.shape}")
+            return values
+        mask = np.zeros(self.size, np.bool_)
+        mask[as_positions(values, self.size, "filter")] = True
+        return mask
+
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
+        rows = as_positions(ids, self.size, "ids", missing=KeyError)
+        return np.asarray(self._vectors.rows(rows), np.float32)
+
+    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
+        if field not in self._fields:
+            known = ", ".join(map(repr, self._fields)) or "none"
+            raise ValueError(f"groups: the index has no field {field!r} (it has {known})")
+        column = self._fields[field]
+        return [column[row] for row in as_positions(ids, self.size, "ids", missing=KeyError).tolist()]
+
+    def sample(self) -> Found | None:
+        """Return up to `SAMPLE` rows; drawn and copied once."""
+        if self._sample is None:
+            if self.size <= SAMPLE:
+                rows = np.arange(self.size)
+            else:
+                rows = np.sort(np.random.default_rng(SEED).choice(self.size, SAMPLE, replace=False))
+            drawn = np.asarray(self._vectors.rows(rows), np.float32)
+            self._sample = Found(rows.astype(np.int64), np.zeros(len(rows)), drawn)
+        return self._sample
+
+    def __repr__(self) -> str:
+        return f"ArrayIndex of {self.size:,} × {self.dim} ({self._vectors.raw.dtype}, {self.metric}, exact)"
+
+
+def _stored(vectors: Any, wanted: np.dtype[Any]) -> NDArray[Any]:
+    """Return the rows in another type; what float16 cannot hold is refused."""
+    from setwise.containers import as_matrix
+
+    raw = as_matrix(vectors, "vectors")
+    if raw.dtype == wanted:
+        return raw
+    out = np.empty(raw.shape, wanted)
+    as_width(raw, out)
+    return out
+
+
+def _distances(rows: NDArray[Any], probes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return L2 distances of rows to queries, shape (rows, m)."""
+    from setwise.objectives.base import euclidean
+
+    return euclidean(np.asarray(rows), probes)

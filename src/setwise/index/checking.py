@@ -1,0 +1,99 @@
+"""Checks that adapters share: queries, row numbers, widths and unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: How far from 1 the length of a vector may be that a store keeps by inner product: quantisation moves it.
+UNIT = 0.05
+
+
+def as_queries(queries: Any, dim: int, name: str = "queries") -> NDArray[np.float64]:
+    """Return queries as float64 of shape (m, dim).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not numbers, of another width, with NaN or Inf, or all zero.
+    """
+    try:
+        found = np.asarray(queries, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected numbers of shape (m, {dim})") from None
+    if found.ndim == 1:
+        found = found[None]
+    if found.ndim != 2 or found.shape[1] != dim:
+        raise ValueError(
+            f"{name}: expected vectors of {dim} dimensions, the index's, got shape {found.shape}"
+        )
+    if not np.isfinite(found).all():
+        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+        raise ValueError(f"{name}: row {row} has NaN or Inf; drop it or pass finite numbers")
+    return found
+
+
+def as_positions(
+    ids: Any, size: int, name: str, *, missing: type[Exception] = ValueError
+) -> NDArray[np.int64]:
+    """Return row numbers as int64, all of them rows there are.
+
+    Raises
+    ------
+    TypeError
+        Not whole numbers.
+    ValueError (or `missing`)
+        A number is not a row.
+    """
+    rows = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
+    if rows.size == 0:
+        return np.empty(0, np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected row numbers, got {rows.dtype} of shape {rows.shape}")
+    bad = np.flatnonzero((rows < 0) | (rows >= size))
+    if len(bad):
+        raise missing(f"{name}: {rows[bad[0]]} is not one of the {size} rows")
+    return rows.astype(np.int64)
+
+
+def as_width(raw: NDArray[Any], out: NDArray[Any]) -> None:
+    """Copy rows into another floating type block by block.
+
+    Raises
+    ------
+    ValueError
+        A finite number that the type cannot hold.
+    """
+    for start in range(0, len(raw), 16_384):
+        block = raw[start : start + 16_384]
+        with np.errstate(over="ignore"):
+            out[start : start + 16_384] = block
+        lost = np.isinf(out[start : start + 16_384]) & np.isfinite(block)
+        if lost.any():
+            row = start + int(np.flatnonzero(lost.any(axis=1))[0])
+            raise ValueError(f"storage: row {row} has a number beyond what {out.dtype} holds")
+
+
+def check_unit(
+    vectors: NDArray[Any], ids: Sequence[Any] | NDArray[Any], store: str, *, tolerance: float = UNIT
+) -> None:
+    """Refuse vectors whose length is not 1, from a store that ranks by plain inner product.
+
+    Raises
+    ------
+    ValueError
+        The first such id, its length, and the mend.
+    """
+    if len(vectors) == 0:
+        return
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
+    odd = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
+    if len(odd):
+        place = int(odd[0])
+        raise ValueError(
+            f"{store}: vector {ids[place]} has length {float(lengths[place]):.4g}, and the store ranks by "
+            "inner product; divide the vectors by their length before storing them, or store them for cosine"
+        )

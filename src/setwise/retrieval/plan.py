@@ -1,0 +1,410 @@
+"""How a query's candidates are gathered: searches, each proposed by what the last one found.
+
+A plan is a generator. It yields what to search for and is sent what was found; who drives it may do so one
+by one, for many queries together, or without blocking an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.index.base import Found, Ids
+from setwise.objectives import MaxSum
+from setwise.retrieval.seen import Job, Seen, TooFew
+from setwise.selection import Certificate
+from setwise.solvers import auto, baselines, greedy, proof, unseen
+from setwise.solvers.problem import Pool, Problem, Whole
+from setwise.solvers.relaxation import Relaxed
+from setwise.solvers.scores import scores_of
+from setwise.solvers.unseen import Unseen
+from setwise.vectors import top_k
+
+Vector = NDArray[np.float64]
+
+#: Candidates asked for first: at least this many, and this many times k.
+FIRST, TIMES = 400, 8
+
+#: Each further search asks for this many times more, up to this many in all.
+GROWTH, MOST = 4, 16_384
+
+#: Searches along the gradient: with no certificate asked for, with one, and to convergence.
+STEPS = {False: 1, True: 3, "full": 12}
+
+#: Relative gap at which a relaxation over the pool is good enough to search along its gradient.
+LOOSE, TIGHT = 5e-3, 1e-3
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One search: what for, and how many to return."""
+
+    weights: Vector
+    count: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A set among the candidates seen.
+
+    problem : what was solved; ids : the candidates' ids; chosen : rows of them; ordered : whether those
+    stand in selection order; certificate : what is proven, if asked for; label : the solver's name.
+    """
+
+    problem: Problem | None
+    ids: Ids
+    chosen: NDArray[np.int64]
+    ordered: bool
+    certificate: Certificate | None
+    label: str
+
+
+Plan = Generator[Ask, Found, Outcome]
+
+
+def plan_for(job: Job) -> Plan:
+    """Return the plan for a job: by relevance alone where that proves enough, else along gradients."""
+    objective = job.objective
+    if (
+        isinstance(objective, MaxSum)
+        and objective.low_rank
+        and job.solver not in ("top-k",)
+        and job.k > 1
+        and objective.diversity > 0.0
+        and job.pool is None
+    ):
+        return _along_gradients(job)
+    return _by_relevance(job)
+
+
+def _nothing(job: Job, seen: Seen) -> Outcome:
+    """Return the outcome where nothing was found."""
+    certificate = Certificate(None, None, False, 0, True, job.scope) if job.certify else None
+    return Outcome(None, seen.ids, np.empty(0, np.int64), True, certificate, job.solver)
+
+
+def _first_count(job: Job) -> int:
+    """Return how many candidates to ask for first."""
+    return min(job.size, max(FIRST, TIMES * job.k)) if job.pool is None else job.pool
+
+
+def _by_relevance(job: Job) -> Plan:
+    """Gather the most relevant, more of them until the rest is proven not to matter."""
+    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all")
+    count = max(_first_count(job), job.k)
+    separable = isinstance(job.objective, MaxSum) and (job.k == 1 or job.objective.diversity == 0.0)
+    if (separable or job.solver == "top-k") and job.labels is None and job.pool is None:
+        count = job.k + len(job.include)
+    before: Ids | None = None
+    while True:
+        found = yield Ask(job.query, count)
+        seen.add(found)
+        rest.note(job.query, found.scores, count)
+        job.stats["searches"] = job.stats.get("searches", 0) + 1
+        if len(seen) == 0:
+            return _nothing(job, seen)
+        last = rest.exhausted or job.pool is not None or count >= min(MOST, job.size)
+        try:
+            problem = seen.problem(min(job.k, len(seen)))
+        except TooFew:
+            if last and (rest.exhausted or job.pool is not None or count >= job.size):
+                raise
+            count = min(job.size, count * GROWTH)
+            continue
+        outcome, enough = _solve(job, seen, problem, rest, before)
+        if isinstance(job.objective, MaxSum):
+            names = np.sort(seen.ids[outcome.chosen])
+        else:
+            names = seen.ids[outcome.chosen]
+            if not enough and not last:
+                extra = yield from _greedy_rivals(job, seen, problem, outcome, rest, count)
+                if extra:
+                    problem = seen.problem(min(job.k, len(seen)))
+                    outcome, enough = _solve(job, seen, problem, rest, None)
+                    names = seen.ids[outcome.chosen]
+        stable = job.scope == "returned" and before is not None and np.array_equal(before, names)
+        if enough or last or stable:
+            return outcome
+        before = names
+        count = min(job.size, MOST, count * GROWTH)
+
+
+def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Outcome, bool]:
+    """Solve over what has been seen; return the outcome, and whether nothing unseen matters."""
+    if isinstance(job.objective, MaxSum):
+        known = None if before is None else seen.locate(before)
+        return _solve_max_sum(job, seen, problem, rest, known)
+    if job.solver == "top-k":
+        chosen, enough = baselines.top(problem), True
+    else:
+        chosen = greedy.solve(problem)
+        enough = _greedy_is_proven(problem, chosen, rest)
+    certificate = (
+        Certificate(None, None, False, len(seen), enough, job.scope)
+        if job.certify and job.solver != "top-k"
+        else Certificate(None, None, False, len(seen), False, job.scope)
+        if job.certify
+        else None
+    )
+    label = "greedy" if job.solver == "auto" else job.solver
+    return Outcome(problem, seen.ids, chosen, job.solver != "top-k", certificate, label), enough
+
+
+def _best_known(problem: Problem, before: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return a set of seen candidates that no exchange improves, from the set found before there were so
+    many, if any."""
+    if problem.n <= auto.TINY or before is None or len(before) < problem.k:
+        return auto.solve(problem, tolerance=TIGHT, passes=2, exact=False).chosen
+    return auto.exchange(problem, before)
+
+
+def _point(problem: Problem, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], Vector] | None:
+    """Return the relaxation's solution over the candidates of largest gradient at a set; its bound holds
+    for all."""
+    if problem.n <= auto.TINY:
+        return None
+    gradient = Whole(problem).gradient(chosen, np.ones(problem.k))
+    near = np.union1d(top_k(gradient, min(problem.n, max(1024, 8 * problem.k))), chosen)
+    pool = Pool(problem, np.union1d(near, problem.constraints.include))
+    start = (chosen, np.ones(problem.k))
+    relaxed = auto.relax(pool, tolerance=TIGHT, start=start, exact=False, rounds=4)
+    return pool.ids[relaxed.local], relaxed.weights
+
+
+def _solve_max_sum(
+    job: Job, seen: Seen, problem: Problem, rest: Unseen, before: NDArray[np.int64] | None = None
+) -> tuple[Outcome, bool]:
+    """Solve max-sum over what has been seen, from the set found before, if any."""
+    separable = problem.k == 1 or job.objective.diversity == 0.0
+    if separable or problem.k == problem.n or job.solver == "top-k":
+        chosen = baselines.most_relevant(problem) if job.solver != "top-k" else baselines.top(problem)
+        if not separable and rest.exhausted is False:
+            separable = job.solver == "top-k"
+        label = (
+            "top-k" if job.solver == "top-k" else "frank-wolfe+swap" if job.solver == "auto" else job.solver
+        )
+        certificate = None
+        if job.certify:
+            certificate = _separable_certificate(job, problem, chosen, rest)
+        return Outcome(problem, seen.ids, chosen, False, certificate, label), True
+    found: auto.Found | None = None
+    if job.solver == "auto":
+        chosen, ordered, label = _best_known(problem, before), False, "frank-wolfe+swap"
+        if job.certify:
+            found = auto.Found(chosen, problem.n, True, point=_point(problem, chosen))
+    else:
+        solved = proof.solve_max_sum(problem, job.solver, False)
+        chosen, ordered, label = solved.chosen, solved.ordered, job.solver
+    enough = unseen.sufficient(problem, chosen, rest)
+    certificate = None
+    if job.certify:
+        chosen, certificate = unseen.certify(
+            problem, chosen, found, rest, effort=job.certify, improve=job.solver == "auto", scope=job.scope
+        )
+        enough = enough or certificate.pool_sufficient
+    return Outcome(problem, seen.ids, chosen, ordered, certificate, label), enough
+
+
+def _separable_certificate(
+    job: Job, problem: Problem, chosen: NDArray[np.int64], rest: Unseen
+) -> Certificate:
+    """Certify a set that relevance alone decides, or that is all there is."""
+    value = proof.value_of(problem, chosen)
+    decided = problem.k == 1 or job.objective.diversity == 0.0
+    if decided or (problem.k == problem.n and rest.exhausted):
+        best = value if job.solver != "top-k" or decided else np.inf
+        return proof.certificate_of(problem, value, best, problem.n, True, scope=job.scope)
+    return proof.certificate_of(problem, value, np.inf, problem.n, False, scope=job.scope)
+
+
+# ---------------------------------------------------------------------- along gradients
+
+
+def _along_gradients(job: Job) -> Plan:
+    """Frank-Wolfe whose linear oracle is the index's search (CCBQP Algorithm 1, fully corrective).
+
+    The gradient of max-sum under cosine at a point is w·e plus a constant, so its largest entries are what
+    a search by w returns. Each search's results join the relaxation; the last score bounds the rest.
+    """
+    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all")
+    count = min(job.size, max(1024 if job.sample is not None else FIRST, 4 * job.k))
+    found = yield Ask(job.query, count)
+    seen.add(found)
+    rest.note(job.query, found.scores, count)
+    searches = 1
+    if len(seen) < job.k and rest.exhausted:
+        job.stats["searches"] = searches
+        if len(seen) == 0:
+            return _nothing(job, seen)
+        return _solve_max_sum(job, seen, seen.problem(len(seen)), rest)[0]
+    leaders = found.ids
+    if job.sample is not None and not rest.exhausted:
+        seen.add(job.sample)
+        leaders = seen.ids
+    point: tuple[Ids, Vector] | None = None
+    best: Ids | None = None
+    steps, near = STEPS[job.certify], max(2048, 8 * job.k) if job.sample is not None else FIRST + 4 * job.k
+    while True:
+        try:
+            problem = seen.problem(job.k)
+        except TooFew:
+            if rest.exhausted or count >= job.size:
+                raise
+            count = min(job.size, count * GROWTH)
+            found = yield Ask(job.query, count)
+            seen.add(found)
+            rest.note(job.query, found.scores, count)
+            searches += 1
+            leaders = np.union1d(leaders, found.ids)
+            continue
+        relaxed, pool = _relaxed(job, seen, problem, leaders, point)
+        here = pool.ids[relaxed.local]
+        point = (seen.ids[here], relaxed.weights)
+        weights = _gradient(problem, here, relaxed.weights)
+        best = _rounded(seen, problem, pool, relaxed, best) if searches > 1 else best
+        job.stats["searches"] = searches
+        if best is not None:
+            at = seen.locate(best)
+            knows = auto.Found(at, problem.n, True, point=(here, relaxed.weights))
+            enough = rest.exhausted or unseen.sufficient(problem, at, rest)
+            if enough or searches > steps:
+                return _concluded(job, seen, problem, at, knows, rest)
+        if rest.exhausted:  # all there is has been seen: no search can add to it
+            outcome, _ = _solve_max_sum(job, seen, problem, rest)
+            return outcome
+        wanted = min(job.size, near * (1 if searches == 1 else GROWTH))
+        found = yield Ask(weights, wanted)
+        searches += 1
+        seen.add(found)
+        rest.note(weights, found.scores, wanted)
+        leaders = found.ids[: max(2048, 8 * job.k)]
+
+
+def _gradient(problem: Problem, ids: NDArray[np.int64], weights: Vector) -> Vector:
+    """Return w: the gradient of a candidate outside the support is w·e and a constant."""
+    objective, query = problem.max_sum(), problem.relevance.query
+    assert query is not None
+    t = objective.diversity
+    return (1 - t) * (problem.k - 1) * query - 2 * t * (weights @ problem.vectors.rows(ids, np.float64))
+
+
+def _relaxed(
+    job: Job, seen: Seen, problem: Problem, leaders: Ids, point: tuple[Ids, Vector] | None
+) -> tuple[Relaxed, Pool]:
+    """Maximise the relaxation over the leaders of the last search and the last point's support."""
+    rows = [seen.locate(leaders), problem.constraints.include]
+    start = None
+    if point is not None:
+        start = (seen.locate(point[0]), point[1])
+        rows.append(start[0])
+    if problem.constraints.any:
+        rows.append(problem.constraints.best(problem.relevance.values))
+    pool = Pool(problem, np.unique(np.concatenate(rows)))
+    tight = TIGHT if point is not None else LOOSE
+    exact = bool(job.certify) and point is not None
+    return auto.relax(pool, tolerance=tight, start=start, exact=exact, rounds=8), pool
+
+
+def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: Ids | None) -> Ids:
+    """Return the ids of the better of the relaxation's set, polished, and the best set before."""
+    inside = [] if best is None else [row for row in seen.locate(best) if np.isin(row, pool.ids)]
+    more = [pool.locate(np.array(inside))] if best is not None and len(inside) == problem.k else []
+    chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
+    if best is not None:
+        old = seen.locate(best)
+        if proof.value_of(problem, old) > proof.value_of(problem, chosen):
+            chosen = old
+    return seen.ids[chosen]
+
+
+def _concluded(
+    job: Job,
+    seen: Seen,
+    problem: Problem,
+    chosen: NDArray[np.int64],
+    knows: auto.Found,
+    rest: Unseen,
+) -> Outcome:
+    """Return the outcome for a set that the default solver found, or another solver's over what was seen."""
+    label = "frank-wolfe+swap"
+    ordered = False
+    if job.solver != "auto":
+        solved = proof.solve_max_sum(problem, job.solver, False)
+        chosen, ordered, label = solved.chosen, solved.ordered, job.solver
+    certificate = None
+    if job.certify:
+        chosen, certificate = unseen.certify(
+            problem, chosen, knows, rest, effort=job.certify, improve=job.solver == "auto", scope=job.scope
+        )
+    return Outcome(problem, seen.ids, chosen, ordered, certificate, label)
+
+
+# ---------------------------------------------------------------------- mmr and log-det
+
+
+def _greedy_is_proven(problem: Problem, chosen: NDArray[np.int64], rest: Unseen) -> bool:
+    """Return whether the greedy picks are those of a scan over all candidates, unseen ones included."""
+    if rest.exhausted:
+        return True
+    gains = _gains(problem, chosen)
+    first = len(problem.constraints.include)
+    return all(gains[step] >= _limit(problem, chosen[:step], rest) for step in range(first, len(chosen)))
+
+
+def _gains(problem: Problem, chosen: NDArray[np.int64]) -> Vector:
+    """Return each pick's score when it was picked, in float64."""
+    scores = scores_of(problem)
+    gains = np.empty(len(chosen))
+    for step, row in enumerate(chosen.tolist()):
+        gains[step] = float(scores.exact(np.array([row]))[0])
+        scores.choose(row)
+    return gains
+
+
+def _limit(problem: Problem, members: NDArray[np.int64], rest: Unseen) -> float:
+    """Return an upper bound on the greedy score of any unseen candidate, given the members."""
+    t = problem.objective.diversity
+    relevance = (1 - t) * rest.relevance()
+    if len(members) == 0:
+        return relevance
+    if problem.objective.name != "mmr":
+        # A residual is at most 1, its logarithm at most 0. Under euclidean the kernel's bandwidth is that
+        # of the candidates seen.
+        return relevance if problem.vectors.metric == "cosine" else np.inf
+    if problem.vectors.metric != "cosine":
+        # At distance D from the query and at most D + D1 from the first member.
+        if t > 0.5:
+            return np.inf
+        far = -rest.relevance()
+        return (2 * t - 1) * far - t * float(problem.relevance.values[members[0]])
+    rows = problem.vectors.rows(members, np.float64)
+    query = problem.relevance.query
+    assert query is not None
+    least = relevance + t
+    for row in [*rows[:4], rows.mean(axis=0)]:  # a score is at most that for any mixture of members
+        least = min(least, rest.most_similar((1 - t) * query - t * row))
+    return least
+
+
+def _greedy_rivals(
+    job: Job, seen: Seen, problem: Problem, outcome: Outcome, rest: Unseen, count: int
+) -> Generator[Ask, Found, int]:
+    """Search for what would score best next to the first pick, and next to all of them; return how many
+    of those are new."""
+    if problem.objective.name != "mmr" or problem.vectors.metric != "cosine":
+        return 0
+    t, query = problem.objective.diversity, job.query
+    rows = problem.vectors.rows(outcome.chosen, np.float64)
+    new = 0
+    for row in (rows[0], rows.mean(axis=0)):
+        weights = (1 - t) * query - t * row
+        if float(weights @ weights) <= 1e-12:
+            continue
+        found = yield Ask(weights, count)
+        new += seen.add(found)
+        rest.note(weights, found.scores, count)
+        job.stats["searches"] = job.stats.get("searches", 0) + 1
+    return new

@@ -1,0 +1,94 @@
+"""What a retrieval returns: a selection, by the index's own ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.index.base import Ids
+from setwise.selection import Selection
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Retrieved(Selection):
+    """A selection from an index, in selection order.
+
+    Everything a `Selection` has; ``indices`` are the ids where those are integers, else the members' ranks
+    by relevance among the candidates looked at.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (k,), int64 or object
+        As the index knows them.
+    scores : ndarray of shape (k,), float64
+        Each member's relevance: cosine to the query, minus the distance to it, or what a reranker gave.
+    novelty : ndarray of shape (k,), float64
+        1 minus the largest cosine to an earlier member (1 for the first); under euclidean, the least
+        distance to one (inf for the first).
+    """
+
+    ids: Ids = field(default_factory=lambda: np.empty(0, np.int64))
+    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    novelty: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for array in (self.ids, self.scores, self.novelty):
+            if array.flags.writeable:
+                array.flags.writeable = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON."""
+        novelty = [value if np.isfinite(value) else None for value in self.novelty.tolist()]
+        return {
+            **super().to_dict(),
+            "ids": [name if isinstance(name, int | str) else str(name) for name in self.ids.tolist()],
+            "scores": self.scores.tolist(),
+            "novelty": novelty,
+        }
+
+    def __repr__(self) -> str:
+        head, _, tail = super().__repr__().partition("\n")
+        shown = ", ".join(map(str, self.ids[:8].tolist()))
+        more = f", … {len(self) - 8} more" if len(self) > 8 else ""
+        return f"Retrieved {len(self)} by {self.solver}: [{shown}{more}]\n{tail}" if head else tail
+
+
+def retrieved(
+    selection: Selection, ids: Ids, scores: NDArray[np.float64], rows: NDArray[np.float64], metric: str
+) -> Retrieved:
+    """Return a selection with its ids.
+
+    Parameters
+    ----------
+    selection : Selection
+        In selection order.
+    ids : ndarray of shape (k,)
+    scores : ndarray of shape (k,)
+        Relevance of each.
+    rows : ndarray of shape (k, d), float64
+        The members' vectors, of unit length under cosine.
+    metric : {"cosine", "euclidean"}
+    """
+    given = {one.name: getattr(selection, one.name) for one in fields(Selection)}
+    return Retrieved(**given, ids=ids.copy(), scores=scores.copy(), novelty=novelty_of(rows, metric))
+
+
+def novelty_of(rows: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
+    """Return how new each member is beside those before it, shape (k,)."""
+    if len(rows) == 0:
+        return np.empty(0)
+    if metric == "euclidean":
+        from setwise.objectives.base import euclidean
+
+        far = euclidean(rows, rows)
+        far[np.triu_indices(len(rows))] = np.inf
+        return np.asarray(far.min(axis=1))
+    near = rows @ rows.T
+    near[np.triu_indices(len(rows))] = -np.inf
+    found = 1.0 - near.max(axis=1)
+    found[0] = 1.0
+    return np.asarray(np.clip(found, 0.0, 2.0))

@@ -1,0 +1,211 @@
+"""The candidates that searches have returned so far, as a problem to select from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.constraints import Constraints
+from setwise.index.base import Found, Ids
+from setwise.objectives import Objective
+from setwise.relevance import Relevance
+from setwise.solvers.problem import Problem
+from setwise.vectors import Vectors
+
+Vector = NDArray[np.float64]
+Labels = Callable[[Ids], Sequence[Any]]
+
+
+@dataclass
+class Job:
+    """One query's retrieval, checked.
+
+    Attributes
+    ----------
+    query : ndarray of shape (d,), float64
+        Of unit length under cosine.
+    k : int
+    objective : Objective
+    solver : str
+    metric : {"cosine", "euclidean"}
+    pool : int or None
+        Candidates to look at; None lets the pool grow until it is proven sufficient.
+    include : ndarray
+        Ids that must be in the set, in this order.
+    labels : callable, optional
+        The group of each of some ids.
+    max_per_group : int, optional
+    certify : False, True or "full"
+    scope : str
+        See `setwise.Certificate`.
+    size : int
+        Of the index.
+    seed : int
+    sample : Found, optional
+        Vectors drawn over the whole index, which the search may return.
+    known : Found, optional
+        The must-have candidates, with their vectors.
+    threads : int
+    """
+
+    query: Vector
+    k: int
+    objective: Objective
+    solver: str
+    metric: str
+    pool: int | None
+    include: Ids
+    labels: Labels | None
+    max_per_group: int | None
+    certify: Any
+    scope: str
+    size: int
+    seed: int
+    sample: Found | None = None
+    known: Found | None = None
+    threads: int = 1
+    stats: dict[str, Any] = field(default_factory=dict)
+
+
+class TooFew(ValueError):
+    """No set of the wanted size satisfies the constraints among the candidates seen."""
+
+
+class Seen:
+    """Candidates by id: each counts once, whichever searches return it.
+
+    Parameters
+    ----------
+    job : Job
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.ids: Ids = np.empty(0, job.include.dtype if len(job.include) else np.int64)
+        self.rows: NDArray[np.float32] = np.empty((0, len(job.query)), np.float32)
+        self._labels: dict[Any, Any] = {}
+        if job.known is not None:
+            self.add(job.known)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, found: Found) -> int:
+        """Take in what a search returned; return how many are new.
+
+        Raises
+        ------
+        ValueError
+            A vector has NaN or Inf, is zero under cosine, or is of another width than the query.
+        """
+        if len(found) == 0:
+            return 0
+        self._check(found)
+        if len(self) == 0:
+            ids, first = np.unique(found.ids, return_index=True)
+            self.ids, self.rows = ids, found.vectors[first]
+            return len(ids)
+        ids, first = np.unique(found.ids, return_index=True)
+        new = ~np.isin(ids, self.ids)
+        if not new.any():
+            return 0
+        every = np.concatenate([self.ids, ids[new]])
+        order = np.argsort(every, kind="stable")
+        self.ids = every[order]
+        self.rows = np.concatenate([self.rows, found.vectors[first[new]]])[order]
+        return int(np.count_nonzero(new))
+
+    def _check(self, found: Found) -> None:
+        """Refuse vectors that cannot be compared, by id."""
+        vectors = found.vectors
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.job.query):
+            raise ValueError(
+                f"index: it returned vectors of shape {vectors.shape} for a query of {len(self.job.query)} "
+                "dimensions; all its vectors must be of one width"
+            )
+        squares = np.vecdot(vectors, vectors)
+        fine = np.isfinite(squares)
+        if self.job.metric == "cosine":
+            fine &= squares > 0.0
+        if not fine.all():
+            place = int(np.flatnonzero(~fine)[0])
+            what = "is all zero and has no direction" if np.isfinite(squares[place]) else "has NaN or Inf"
+            raise ValueError(f"index: vector {found.ids[place]!r} {what}; delete it or store it anew")
+
+    def problem(self, k: int) -> Problem:
+        """Return the selection problem over everything seen.
+
+        Raises
+        ------
+        TooFew
+            The constraints leave no set of k.
+        """
+        job = self.job
+        vectors = Vectors(self.rows, job.metric, query=job.query, workers=job.threads)
+        assert vectors.similarity is not None
+        relevance = Relevance(vectors.similarity, vectors, job.query)
+        groups = self._groups()
+        try:
+            constraints = Constraints(len(self), k, self.locate(job.include), groups, job.max_per_group)
+        except ValueError as error:
+            raise TooFew(str(error)) from None
+        return Problem(vectors, relevance, k, job.objective, constraints, job.seed, None, job.stats)
+
+    def _groups(self) -> list[Any] | None:
+        """Return the group of every candidate; each is asked for once."""
+        if self.job.labels is None:
+            return None
+        names = self.ids.tolist()
+        missing = [name for name in names if name not in self._labels]
+        if missing:
+            wanted = np.array(missing, dtype=self.ids.dtype)
+            self._labels.update(zip(missing, self.job.labels(wanted), strict=True))
+        return [self._labels[name] for name in names]
+
+    def locate(self, ids: Ids) -> NDArray[np.int64]:
+        """Return the rows of some candidates that have been seen."""
+        if len(ids) == 0:
+            return np.empty(0, np.int64)
+        return np.asarray(np.searchsorted(self.ids, ids), np.int64)
+
+
+def labels_of(groups: Any, values: Callable[[Ids, str], Sequence[Any]]) -> Labels:
+    """Return what finds the group of ids.
+
+    Parameters
+    ----------
+    groups : str, mapping, callable or sequence
+        A stored field's name; a mapping from ids; a function of an id; or a label for every row number.
+    values : callable
+        The index's own.
+    """
+    if isinstance(groups, str):
+        return lambda ids: values(ids, groups)
+    if callable(groups):
+        return lambda ids: [groups(name) for name in ids.tolist()]
+    if isinstance(groups, Mapping):
+        return lambda ids: list(_looked_up(groups, ids))
+    labels = groups if hasattr(groups, "__getitem__") else list(groups)
+    return lambda ids: list(_by_row(labels, ids))
+
+
+def _looked_up(groups: Mapping[Any, Any], ids: Ids) -> Iterator[Any]:
+    """Yield each id's label."""
+    for name in ids.tolist():
+        if name not in groups:
+            raise ValueError(f"groups: no label for id {name!r}")
+        yield groups[name]
+
+
+def _by_row(labels: Any, ids: Ids) -> Iterator[Any]:
+    """Yield each row number's label."""
+    if ids.dtype.kind not in "iu":
+        raise TypeError("groups: the index's ids are no row numbers; pass a mapping from ids to labels")
+    for row in ids.tolist():
+        if not 0 <= row < len(labels):
+            raise ValueError(f"groups: no label for id {row}, there are {len(labels)}")
+        yield labels[row]

@@ -1,0 +1,189 @@
+"""Candidates that no search has returned: what they can be worth at most, and the certificate with them.
+
+A search by w for the m largest w·e says of every unit vector e it did not return that w·e is at most the
+m-th score. For another w' and any a >= 0, w'·e <= a·(that score) + |w' - a·w|. With an even sharpness,
+where distances are at most 1, the relevance search alone bounds the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.bounds import Bound, rounding_margin
+from setwise.selection import Certificate
+from setwise.solvers import auto, proof
+from setwise.solvers.problem import Problem, Whole
+
+Vector = NDArray[np.float64]
+
+#: What a score computed in single precision may be off by, relative to the length of the query.
+ROUNDING = 5e-6
+
+
+@dataclass
+class Unseen:
+    """What is known about candidates that no search has returned.
+
+    Attributes
+    ----------
+    query : ndarray of shape (d,)
+        What relevance is the similarity to: of unit length under cosine.
+    metric : {"cosine", "euclidean"}
+    floors : list of (w, score)
+        For each search: what was searched for, and the score that no unseen candidate exceeds.
+    exhausted : bool
+        Whether a search returned all there is.
+    exact : bool
+        Whether searches that return less than asked for have returned all there is.
+    """
+
+    query: Vector
+    metric: str
+    exact: bool = True
+    floors: list[tuple[Vector, float]] = field(default_factory=list)
+    exhausted: bool = False
+
+    def note(self, weights: Vector, scores: Vector, asked: int) -> None:
+        """Take in one search's scores, falling."""
+        if len(scores) < asked and (self.exact or len(scores) == 0):
+            self.exhausted = True
+        elif self.metric == "cosine":
+            margin = ROUNDING * float(np.sqrt(weights @ weights))
+            self.floors.append((weights, float(scores[-1]) + margin))
+        else:
+            self.floors.append((weights, float(scores[-1]) * (1 - 1e-5)))
+
+    def most_similar(self, weights: Vector) -> float:
+        """Return an upper bound on w·e over all unseen unit vectors e."""
+        if self.exhausted:
+            return -np.inf
+        length = float(np.sqrt(weights @ weights))
+        least = length
+        for known, floor in self.floors:
+            square = float(known @ known)
+            if square <= 0.0:
+                continue
+            along = float(weights @ known) / square
+            for share in (1.0, along, along + 0.5 * (1.0 - along)):
+                if share < 0.0:
+                    continue
+                rest = weights - share * known
+                least = min(least, share * floor + float(np.sqrt(rest @ rest)))
+        return least
+
+    def relevance(self) -> float:
+        """Return an upper bound on the relevance of any unseen candidate."""
+        if self.metric == "cosine":
+            return self.most_similar(self.query)
+        return -np.inf if self.exhausted else min((floor for _, floor in self.floors), default=0.0)
+
+    def gradient(self, problem: Problem, ids: NDArray[np.int64], weights: Vector) -> float:
+        """Return an upper bound on an unseen candidate's gradient of max-sum at a point of seen ones.
+
+        Parameters
+        ----------
+        problem : Problem
+            The seen candidates.
+        ids, weights : ndarrays
+            The point: its support and its weights there.
+        """
+        if self.exhausted:
+            return -np.inf
+        objective = problem.max_sum()
+        t, k = objective.diversity, problem.k
+        part = (1 - t) * (k - 1)
+        total = float(weights.sum())
+        if objective.low_rank:
+            pulled = weights @ problem.vectors.rows(ids, np.float64)
+            return 2 * t * total + self.most_similar(part * self.query - 2 * t * pulled)
+        if objective.metric == "cosine":
+            return part * self.relevance() + 2 * t * total
+        # Distances are at most those over the query: what is far away is irrelevant, but also diverse.
+        slope = 2 * t * total - part
+        if slope > 0.0:
+            return np.inf
+        near = -problem.relevance.values[ids]
+        return slope * -self.relevance() + 2 * t * float(weights @ near)
+
+    def best_exchange(self, problem: Problem, chosen: NDArray[np.int64]) -> float:
+        """Return an upper bound on what exchanging a member for an unseen candidate gains."""
+        if self.exhausted:
+            return -np.inf
+        objective = problem.max_sum()
+        ones = np.ones(len(chosen))
+        inside = Whole(problem).gradient_at(chosen, chosen, ones)
+        movable = ~np.isin(chosen, problem.constraints.include)
+        if not movable.any():
+            return -np.inf
+        outside = self.gradient(problem, chosen, ones)
+        if objective.metric == "cosine" and not objective.low_rank:
+            outside -= 2 * objective.diversity  # the distance to the one that leaves counts for neither
+        return outside - float(inside[movable].min())
+
+
+def sufficient(problem: Problem, chosen: NDArray[np.int64], unseen: Unseen) -> bool:
+    """Return whether no exchange of a member for an unseen candidate can improve a set."""
+    margin = rounding_margin(problem)
+    return unseen.best_exchange(problem, chosen) <= margin
+
+
+def certify(
+    problem: Problem,
+    chosen: NDArray[np.int64],
+    found: auto.Found | None,
+    unseen: Unseen,
+    *,
+    effort: Any,
+    improve: bool,
+    scope: str,
+) -> tuple[NDArray[np.int64], Certificate]:
+    """Certify a set of seen candidates against all sets, unseen candidates included.
+
+    Parameters
+    ----------
+    problem : Problem
+        The seen candidates; its objective is max-sum.
+    chosen : ndarray of int64
+        The set.
+    found : Found, optional
+        What the default solver knows of the relaxation.
+    unseen : Unseen
+    effort : True or "full"
+    improve : bool
+        Whether a better set that the proof comes across replaces the given one.
+    scope : str
+        See `Certificate`.
+
+    Returns
+    -------
+    chosen : ndarray of int64
+    certificate : Certificate
+    """
+    whole = Whole(problem)
+    if found is None:
+        found = auto.Found(chosen, problem.n, True)
+    known = proof.known_bounds(problem, found, effort)
+    assert found.point is not None
+    scale = problem.scale()
+    part = (1 - whole.weight) * (problem.k - 1)
+    limits = [unseen.gradient(problem, *found.point), part * unseen.relevance()]
+    # A set with an unseen candidate has the bound of the best set, less what that candidate is short of.
+    beyond = min(_with(bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
+    value = proof.value_of(problem, chosen)
+    upper = min(bound.upper for bound in known) / scale
+    if max(upper, beyond) - value > 1e-9 * abs(value):
+        better, best, upper = proof.prove(problem, known, chosen, value, effort)
+        if improve and best > value:
+            chosen, value = better, best
+    enough = beyond <= value or sufficient(problem, chosen, unseen)
+    certificate = proof.certificate_of(problem, value, max(upper, beyond), problem.n, enough, scope=scope)
+    return chosen, certificate
+
+
+def _with(bound: Bound, limit: float) -> float:
+    """Return a bound on the summed form of every set that holds a candidate with at most this gradient."""
+    return bound.upper - (bound.threshold - bound.margin - limit)
