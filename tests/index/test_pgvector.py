@@ -236,7 +236,7 @@ def test_the_callers_transaction_is_left_as_it_was(dsn, connection):
         index = PgvectorIndex(mine, "items")
         with pytest.raises(psycopg.errors.UndefinedTable):
             mine.execute("SELECT * FROM nowhere")
-        with pytest.raises(ValueError, match="transaction is aborted"):
+        with pytest.raises(ValueError, match="transaction has failed; roll it back first"):
             index.search(queries_of(1), 5)
 
 

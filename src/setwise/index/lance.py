@@ -264,6 +264,8 @@ class LanceIndex(StoreIndex):
         except ValueError as error:
             raise ValueError(f"{self.place}: LanceDB refused ({_line(error)})") from error
         except (RuntimeError, OSError) as error:
+            if any(word in str(error) for word in ("(Schema)", "InvalidInput", "Invalid user input")):
+                raise ValueError(f"{self.place}: LanceDB refused ({_line(error)})") from error
             if "timeout" in str(error).lower() or isinstance(error, TimeoutError):
                 raise TimeoutError(
                     f"{self.place}: LanceDB did not answer in time ({_line(error)})"

@@ -95,6 +95,8 @@ class Database:
     @contextmanager
     def _of_connection(self, connection: Any) -> Iterator[Execute]:
         """A transaction on a psycopg connection."""
+        if connection.info.transaction_status == self.psycopg.pq.TransactionStatus.INERROR:
+            raise ValueError(f"{self.place}: the connection's transaction has failed; roll it back first")
         with (
             connection.transaction(force_rollback=True),
             connection.cursor(row_factory=self.psycopg.rows.tuple_row) as cursor,

@@ -69,7 +69,7 @@ class QdrantIndex(StoreIndex):
     ) -> None:
         self._qdrant = checks.optional_import("qdrant_client", "qdrant", "QdrantIndex")
         checks.optional_import("qdrant_client.local.qdrant_local", "qdrant", "QdrantIndex")
-        self._models = self._qdrant.models
+        self._models: Any = checks.optional_import("qdrant_client.models", "qdrant", "QdrantIndex")
         if not isinstance(client, self._qdrant.QdrantClient):
             raise TypeError(
                 f"client: expected a QdrantClient, got {type(client).__name__}"
@@ -260,8 +260,10 @@ class QdrantIndex(StoreIndex):
         try:
             with self._asking():
                 (drawn,) = self.client.query_batch_points(self.collection, [request], timeout=self._seconds)
-        except ValueError:  # servers before 1.12 know no random sample
-            return None
+        except ValueError as error:
+            if getattr(error.__cause__, "status_code", None) in (400, 422):
+                return None  # a server before 1.12, which knows no random sample
+            raise
         points = [point for point in drawn.points if self._vector(point) is not None]
         points.sort(key=lambda point: (isinstance(point.id, str), point.id))
         return [self._own_id(point.id) for point in points], [self._vector(point) for point in points]
