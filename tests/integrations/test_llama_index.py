@@ -146,7 +146,10 @@ def test_nodes_are_copies_and_prompts_do_not_change():
 
 def test_without_scores_the_order_counts():
     nodes = scored([None] * 5, names=RANKED[::-1])
-    assert ids(DiverseNodePostprocessor(diversity=0).postprocess_nodes(nodes)) == RANKED[::-1]
+    found = DiverseNodePostprocessor(diversity=0).postprocess_nodes(nodes)
+    assert ids(found) == RANKED[::-1]
+    steps = [one.metadata["setwise_relevance"] for one in found]
+    np.testing.assert_allclose(steps, [1.0, 0.8, 0.6, 0.4, 0.2])
     some = scored([0.9, None, 0.8, 0.7, 0.6])
     with pytest.raises(ValueError, match="1 of 5 .*id 'a again' has no score"):
         DiverseNodePostprocessor().postprocess_nodes(some)
@@ -263,7 +266,12 @@ def test_over_a_setwise_index(crowd):
     vectors, query = crowd
     array = setwise.Index.from_array(np.array(list(vectors.values())))
     nodes = [TextNode(id_=str(row), text=text) for row, text in enumerate(vectors)]
-    docstore = SimpleDocumentStore()
+
+    class Shuffled(SimpleDocumentStore):
+        def get_nodes(self, node_ids, raise_error=True):
+            return super().get_nodes(sorted(node_ids), raise_error)
+
+    docstore = Shuffled()
     docstore.add_documents(nodes)
     expected = [str(row) for row in setwise.retrieve(np.array(query), array, 6, diversity=0.4).ids]
     for source in (nodes, dict(enumerate(nodes)), docstore, lambda row: nodes[row]):
