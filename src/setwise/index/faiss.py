@@ -123,30 +123,32 @@ class FaissIndex(Index):
     def search(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
     ) -> tuple[NDArray[np.float64], Ids]:
-        probes = as_queries(queries, self.dim).astype(np.float32)
+        probes = as_queries(queries, self.dim)
+        lengths = np.sqrt(np.vecdot(probes, probes))
+        if self._l2 and self.metric == "cosine":  # the order is the same, and less is lost to rounding
+            probes = probes / np.where(lengths > 0.0, lengths, 1.0)[:, None]
         k = checks.integer("k", k, least=1)
         asked = min(k, self.size)
         selector, keep = self._selector(filter, exclude)
         parameters = None if selector is None else self._parameters(selector)
-        found, names = self._index.search(probes, asked, params=parameters)
+        found, names = self._index.search(probes.astype(np.float32), asked, params=parameters)
         del keep
         scores = np.full((len(probes), k), -np.inf)
         ids = np.full((len(probes), k), -1, np.int64)
         good = names >= 0
-        scores[:, :asked] = np.where(good, self._scored(found, probes), -np.inf)
+        scores[:, :asked] = np.where(good, self._scored(found, lengths), -np.inf)
         ids[:, :asked] = np.where(good, names, -1)
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
-    def _scored(self, found: NDArray[Any], probes: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _scored(self, found: NDArray[Any], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return FAISS's numbers as inner products with unit vectors, or minus distances."""
         values = found.astype(np.float64)
         if self.metric == "euclidean":
-            return -np.sqrt(np.maximum(values, 0.0))
+            return np.asarray(-np.sqrt(np.maximum(values, 0.0)))
         if not self._l2:
             return values
-        squares = np.vecdot(probes, probes).astype(np.float64)
-        return (squares[:, None] + 1.0 - values) / 2.0
+        return np.asarray((2.0 - values) * (lengths[:, None] / 2.0))
 
     def _selector(self, filter: Any, exclude: Sequence[Any] | Ids) -> tuple[Any, list[Any]]:
         """Return the FAISS selector of what may be found, or None; and what must outlive it."""

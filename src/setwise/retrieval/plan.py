@@ -93,7 +93,7 @@ def _first_count(job: Job) -> int:
 
 def _by_relevance(job: Job) -> Plan:
     """Gather the most relevant, more of them until the rest is proven not to matter."""
-    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all")
+    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all", job.size)
     count = max(_first_count(job), job.k)
     separable = isinstance(job.objective, MaxSum) and (job.k == 1 or job.objective.diversity == 0.0)
     if (separable or job.solver == "top-k") and job.labels is None and job.pool is None:
@@ -106,11 +106,15 @@ def _by_relevance(job: Job) -> Plan:
         job.stats["searches"] = job.stats.get("searches", 0) + 1
         if len(seen) == 0:
             return _nothing(job, seen)
-        last = rest.exhausted or job.pool is not None or count >= min(MOST, job.size)
+        complete = rest.exhausted or count >= job.size
+        last = complete or job.pool is not None or count >= MOST
+        if len(seen) < job.k and not complete and job.pool is None:
+            count = min(job.size, count * GROWTH)
+            continue
         try:
             problem = seen.problem(min(job.k, len(seen)))
         except TooFew:
-            if last and (rest.exhausted or job.pool is not None or count >= job.size):
+            if complete or job.pool is not None:
                 raise
             count = min(job.size, count * GROWTH)
             continue
@@ -229,13 +233,19 @@ def _along_gradients(job: Job) -> Plan:
     The gradient of max-sum under cosine at a point is w·e plus a constant, so its largest entries are what
     a search by w returns. Each search's results join the relaxation; the last score bounds the rest.
     """
-    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all")
+    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all", job.size)
     count = min(job.size, max(1024 if job.sample is not None else FIRST, 4 * job.k))
     found = yield Ask(job.query, count)
     seen.add(found)
     rest.note(job.query, found.scores, count)
     searches = 1
-    if len(seen) < job.k and rest.exhausted:
+    while len(seen) < job.k and not rest.exhausted and count < job.size:
+        count = min(job.size, count * GROWTH)
+        found = yield Ask(job.query, count)
+        seen.add(found)
+        rest.note(job.query, found.scores, count)
+        searches += 1
+    if len(seen) < job.k:
         job.stats["searches"] = searches
         if len(seen) == 0:
             return _nothing(job, seen)
@@ -272,7 +282,7 @@ def _along_gradients(job: Job) -> Plan:
             enough = rest.exhausted or unseen.sufficient(problem, at, rest)
             if enough or searches > steps:
                 return _concluded(job, seen, problem, at, knows, rest)
-        if rest.exhausted:  # all there is has been seen: no search can add to it
+        if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
             outcome, _ = _solve_max_sum(job, seen, problem, rest)
             return outcome
         wanted = min(job.size, near * (1 if searches == 1 else GROWTH))

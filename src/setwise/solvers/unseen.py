@@ -39,17 +39,20 @@ class Unseen:
         Whether a search returned all there is.
     exact : bool
         Whether searches that return less than asked for have returned all there is.
+    size : int
+        How many candidates there are in all.
     """
 
     query: Vector
     metric: str
     exact: bool = True
+    size: int = 2**62
     floors: list[tuple[Vector, float]] = field(default_factory=list)
     exhausted: bool = False
 
     def note(self, weights: Vector, scores: Vector, asked: int) -> None:
         """Take in one search's scores, falling."""
-        if len(scores) < asked and (self.exact or len(scores) == 0):
+        if (self.exact and len(scores) < min(asked, self.size + 1)) or len(scores) in (0, self.size):
             self.exhausted = True
         elif self.metric == "cosine":
             margin = ROUNDING * float(np.sqrt(weights @ weights))
@@ -172,7 +175,7 @@ def certify(
     part = (1 - whole.weight) * (problem.k - 1)
     limits = [unseen.gradient(problem, *found.point), part * unseen.relevance()]
     # A set with an unseen candidate has the bound of the best set, less what that candidate is short of.
-    beyond = min(_with(bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
+    beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
     value = proof.value_of(problem, chosen)
     upper = min(bound.upper for bound in known) / scale
     if max(upper, beyond) - value > 1e-9 * abs(value):
@@ -184,6 +187,13 @@ def certify(
     return chosen, certificate
 
 
-def _with(bound: Bound, limit: float) -> float:
-    """Return a bound on the summed form of every set that holds a candidate with at most this gradient."""
-    return bound.upper - (bound.threshold - bound.margin - limit)
+def _with(problem: Problem, bound: Bound, limit: float) -> float:
+    """Return a bound on the summed form of every set that holds candidates with at most this gradient.
+
+    One such candidate replaces the least of the set that proves the bound; where they may be better than
+    several of its members, as many of them do.
+    """
+    if limit <= bound.threshold - bound.margin:
+        return bound.upper - (bound.threshold - bound.margin - limit)
+    leading = bound.gradient[problem.constraints.best(bound.gradient)]
+    return bound.upper + float(np.maximum(limit - leading, 0.0).sum()) + problem.k * bound.margin

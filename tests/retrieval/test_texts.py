@@ -59,7 +59,7 @@ def test_every_option_reaches_select(monkeypatch):
         seen.update(options, k=k)
         return setwise.select(vectors, k, query=options["query"])
 
-    monkeypatch.setattr("setwise.retrieval.select", select)
+    monkeypatch.setattr("setwise.retrieval.texts.select", select)
     given = {
         "diversity": 0.7, "objective": "mmr", "sharpness": 1, "solver": "greedy", "metric": "euclidean",
         "relevance_scale": "rank", "certify": "full", "seed": 5, "threads": 1,

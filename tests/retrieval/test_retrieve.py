@@ -1,0 +1,453 @@
+"""`setwise.retrieve`: sets, certificates and pages, against brute force over everything."""
+
+import asyncio
+import warnings
+
+import numpy as np
+import pytest
+
+import setwise
+from helpers import best_exchange, full_scan, value_of
+from reference import make
+from reference.brute import best_subset
+from setwise.index.base import Index
+
+
+class Plain(Index):
+    """A user's own exact index: a NumPy scan, ids that start elsewhere or are strings."""
+
+    def __init__(self, X, metric="cosine", exact=True, start=0, names=False, misses=0.0):
+        self.X = np.asarray(X, np.float64)
+        self.metric, self.exact, self.dim = metric, exact, self.X.shape[1]
+        self.start, self.names, self.misses = start, names, misses
+        self.calls = []
+
+    @property
+    def size(self):
+        return len(self.X)
+
+    def named(self, rows):
+        if self.names:
+            return np.array([None if row < 0 else f"doc-{row:05d}" for row in rows.ravel()], object).reshape(
+                rows.shape
+            )
+        return np.where(rows < 0, -1, rows + self.start)
+
+    def rows_of(self, ids):
+        rows = [int(one[4:]) if self.names else int(one) - self.start for one in np.asarray(ids).tolist()]
+        if any(not 0 <= row < self.size for row in rows):
+            raise KeyError(f"ids: no such id in {ids}")
+        return np.array(rows, np.int64)
+
+    def search(self, queries, k, *, filter=None, exclude=()):
+        self.calls.append((len(queries), k))
+        if self.metric == "cosine":
+            scores = queries @ (self.X / np.linalg.norm(self.X, axis=1, keepdims=True)).T
+        else:
+            scores = -np.linalg.norm(queries[:, None] - self.X[None], axis=2)
+        if filter is not None:
+            scores[:, ~filter] = -np.inf
+        scores[:, self.rows_of(exclude)] = -np.inf
+        if self.misses:
+            scores[:, np.random.default_rng(0).random(self.size) < self.misses] = -np.inf
+        ids = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores = np.take_along_axis(scores, ids, 1)
+        out = np.full((len(queries), k), -np.inf)
+        rows = np.full((len(queries), k), -1, np.int64)
+        out[:, : ids.shape[1]] = scores
+        rows[:, : ids.shape[1]] = np.where(np.isneginf(scores), -1, ids)
+        return out, self.named(rows)
+
+    def vectors(self, ids):
+        return self.X[self.rows_of(ids)].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    E, _ = make.clustered(n=6000, d=16, seed=2, clusters=60, cone=0.8)
+    return E.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def query(corpus):
+    return corpus[17] + 0.2 * np.random.default_rng(0).standard_normal(16).astype(np.float32)
+
+
+def relevance_of(X, query):
+    X, q = np.asarray(X, np.float64), np.asarray(query, np.float64)
+    return X @ q / np.linalg.norm(q) / np.linalg.norm(X, axis=1)
+
+
+@pytest.mark.parametrize("sharpness", [1, 2, 8])
+@pytest.mark.parametrize("t", [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
+def test_certificates_hold_against_every_set(sharpness, t, monkeypatch):
+    """Pools of a few out of 13, so that what is unseen is bounded and not searched."""
+    monkeypatch.setattr("setwise.retrieval.plan.FIRST", 5)
+    monkeypatch.setattr("setwise.retrieval.plan.TIMES", 1)
+    monkeypatch.setattr("setwise.retrieval.plan.GROWTH", 2)
+    optimal = 0
+    for seed in range(12):
+        X, _ = make.clustered(n=13, d=5, seed=seed)
+        q = X[seed] + 0.3 * np.random.default_rng(seed).standard_normal(5)
+        r = relevance_of(X, q)
+        for pool in ("auto", 6):
+            for include in ((), (3,)):
+                k = 4
+                hits = setwise.retrieve(
+                    q, Plain(X), k, diversity=t, sharpness=sharpness, pool=pool, include=include
+                )
+                best, _ = best_subset(X, r, k, t, sharpness, include=include)
+                value = value_of(X, r, hits.ids, t, sharpness)
+                assert hits.value == pytest.approx(value, abs=1e-6)
+                certificate = hits.certificate
+                assert value <= best + 1e-6
+                if certificate.upper_bound is not None:
+                    assert best <= certificate.upper_bound + 1e-6
+                if certificate.optimal:
+                    optimal += 1
+                    assert value >= best - 1e-6
+                if certificate.pool_sufficient:
+                    assert best_exchange(X, r, hits.ids, t, sharpness, include=include) <= 1e-6
+    if t <= 0.1:
+        assert optimal >= 6
+
+
+@pytest.mark.parametrize("sharpness", [1, 8])
+@pytest.mark.parametrize("t", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("k", [2, 10, 40])
+def test_no_exchange_with_anything_improves_where_the_pool_is_proven(corpus, query, sharpness, t, k):
+    index = Plain(corpus)
+    hits = setwise.retrieve(query, index, k, diversity=t, sharpness=sharpness)
+    over_all = setwise.select(corpus, k, query=query, diversity=t, sharpness=sharpness)
+    r = relevance_of(corpus, query)
+    assert hits.value >= over_all.value - 2e-3 * abs(over_all.value)
+    if hits.certificate.pool_sufficient:
+        assert best_exchange(corpus, r, hits.ids, t, sharpness) <= 1e-5
+    assert hits.certificate.upper_bound >= over_all.value - 1e-6
+    if t <= 0.3:
+        assert hits.certificate.pool_sufficient
+
+
+@pytest.mark.parametrize("objective", ["mmr", "log-det"])
+@pytest.mark.parametrize("t", [0.0, 0.05, 0.2, 0.5, 1.0])
+def test_greedy_pools_that_are_proven_are_the_full_scan(corpus, query, objective, t):
+    r = relevance_of(corpus, query)
+    proven = 0
+    for k in (3, 12):
+        hits = setwise.retrieve(query, Plain(corpus), k, diversity=t, objective=objective)
+        expected = full_scan(objective, corpus, r, k, t)[0]
+        direct = setwise.retrieve(query, Index.from_array(corpus), k, diversity=t, objective=objective)
+        assert direct.ids.tolist() == list(expected)
+        assert direct.certificate.pool_sufficient
+        if hits.certificate.pool_sufficient:
+            proven += 1
+            assert hits.ids.tolist() == list(expected)
+    if t <= 0.05 or (objective == "mmr" and t <= 0.2):
+        assert proven == 2
+
+
+@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det"])
+def test_euclidean(corpus, query, objective):
+    for t in (0.0, 0.2, 0.6):
+        hits = setwise.retrieve(query, Plain(corpus[:500], "euclidean"), 5, diversity=t, objective=objective)
+        whole = setwise.select(
+            corpus[:500], 5, query=query, diversity=t, objective=objective, metric="euclidean"
+        )
+        if objective == "max-sum":
+            assert hits.value >= whole.value - 1e-6
+        assert np.allclose(hits.scores, -np.linalg.norm(corpus[hits.ids] - query, axis=1), atol=1e-5)
+        assert np.isinf(hits.novelty[0])
+
+
+def test_what_comes_back(corpus, query):
+    hits = setwise.retrieve(query, Index.from_array(corpus), 8, diversity=0.4)
+    unit = corpus.astype(np.float64) / np.linalg.norm(corpus.astype(np.float64), axis=1, keepdims=True)
+    assert np.array_equal(hits.indices, hits.ids)
+    assert np.allclose(hits.scores, relevance_of(corpus, query)[hits.ids], atol=1e-6)
+    near = unit[hits.ids] @ unit[hits.ids].T
+    assert hits.novelty[0] == 1.0
+    assert np.allclose(hits.novelty[1:], [1 - near[i, :i].max() for i in range(1, 8)], atol=1e-6)
+    written = hits.to_dict()
+    assert written["ids"] == hits.ids.tolist()
+    assert "Retrieved 8 by frank-wolfe+swap" in repr(hits)
+    assert not hits.ids.flags.writeable
+
+
+def test_ids_of_the_store_are_kept(corpus, query):
+    plain = setwise.retrieve(query, Plain(corpus[:800]), 6)
+    shifted = setwise.retrieve(query, Plain(corpus[:800], start=10**12), 6)
+    named = setwise.retrieve(query, Plain(corpus[:800], names=True), 6, include=["doc-00003"])
+    assert (shifted.ids - 10**12).tolist() == plain.ids.tolist()
+    assert named.ids[0] == "doc-00003"
+    assert all(isinstance(one, str) for one in named.ids.tolist())
+    assert named.indices.dtype == np.int64
+
+
+@pytest.mark.parametrize("sharpness", [1, 8])
+def test_many_queries_are_searched_together(corpus, sharpness):
+    queries = corpus[:7] + 0.1
+    index = Plain(corpus)
+    together = setwise.retrieve(queries, index, 10, sharpness=sharpness, diversity=0.3)
+    assert index.calls[0] == (7, index.calls[0][1])
+    alone = [setwise.retrieve(one, Plain(corpus), 10, sharpness=sharpness, diversity=0.3) for one in queries]
+    for one, other in zip(together, alone, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-6)
+        assert one.ids.tolist() == other.ids.tolist()
+
+
+@pytest.mark.parametrize("objective", ["max-sum", "mmr"])
+def test_awaited_is_the_same(corpus, query, objective):
+    options = {"diversity": 0.3, "objective": objective, "offset": 5}
+
+    async def both():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        clock = asyncio.create_task(tick())
+        one, many = await asyncio.gather(
+            setwise.aretrieve(query, Plain(corpus), 5, **options),
+            setwise.aretrieve(corpus[:3], Plain(corpus), 5, **options),
+        )
+        clock.cancel()
+        return one, many, ticks
+
+    one, many, ticks = asyncio.run(both())
+    assert ticks > 3  # the event loop went on
+    assert one.ids.tolist() == setwise.retrieve(query, Plain(corpus), 5, **options).ids.tolist()
+    assert len(many) == 3
+    with pytest.raises(TypeError, match="lambda_mult"):
+        asyncio.run(setwise.aretrieve(query, Plain(corpus), 5, lambda_mult=0.5))
+
+
+@pytest.mark.parametrize("sharpness", [1, 8])
+def test_filters_hold_and_never_starve(corpus, query, sharpness):
+    r = relevance_of(corpus, query)
+    allowed = np.zeros(len(corpus), bool)
+    allowed[np.argsort(r)[: len(r) // 2]] = True  # the irrelevant half: filtering afterwards would find none
+    for index in (Plain(corpus), Index.from_array(corpus)):
+        hits = setwise.retrieve(query, index, 10, filter=allowed, sharpness=sharpness)
+        assert len(hits) == 10
+        assert allowed[hits.ids].all()
+        inside = setwise.select(corpus[allowed], 10, query=query, diversity=0.3, sharpness=sharpness)
+        assert hits.value >= inside.value - 1e-3
+
+
+def test_a_filter_that_leaves_few_or_none(corpus, query):
+    for index in (Plain(corpus), Index.from_array(corpus)):
+        for sharpness in (1, 8):
+            few = np.zeros(len(corpus), bool)
+            few[[5, 9, 40]] = True
+            with pytest.warns(UserWarning, match="only 3 of the 10"):
+                hits = setwise.retrieve(query, index, 10, filter=few, sharpness=sharpness)
+            assert sorted(hits.ids.tolist()) == [5, 9, 40]
+            with pytest.warns(UserWarning, match="nothing in the index passes the filter"):
+                none = setwise.retrieve(query, index, 10, filter=few & False, sharpness=sharpness)
+            assert len(none) == 0
+            assert none.to_dict()["ids"] == []
+
+
+def test_include_and_exclude(corpus, query):
+    for sharpness in (1, 8):
+        plain = setwise.retrieve(query, Plain(corpus), 6, sharpness=sharpness)
+        hits = setwise.retrieve(
+            query, Plain(corpus), 6, include=[4000, 7], exclude=plain.ids[:2], sharpness=sharpness
+        )
+        assert hits.ids[:2].tolist() == [4000, 7]
+        assert not set(plain.ids[:2].tolist()) & set(hits.ids.tolist())
+
+
+@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det"])
+@pytest.mark.parametrize("sharpness", [1, 8])
+def test_at_most_so_many_of_each_group(corpus, query, objective, sharpness):
+    document = np.arange(len(corpus)) // 60  # clustered data: one document crowds the list
+    order = np.argsort(-relevance_of(corpus, query))
+    document[order[:1500]] = 7
+    for index in (Plain(corpus), Index.from_array(corpus)):
+        for groups in (document, lambda row: int(document[row]), dict(enumerate(document.tolist()))):
+            hits = setwise.retrieve(
+                query,
+                index,
+                8,
+                groups=groups,
+                max_per_group=1,
+                objective=objective,
+                sharpness=sharpness if objective == "max-sum" else None,
+                diversity=0.1,
+            )
+            assert len(set(document[hits.ids].tolist())) == 8
+
+
+def test_groups_that_leave_no_set(corpus, query):
+    with pytest.raises(ValueError, match="max_per_group"):
+        setwise.retrieve(query, Plain(corpus[:300]), 5, groups=np.zeros(300, int), max_per_group=2)
+
+
+@pytest.mark.parametrize(("sharpness", "objective"), [(1, "max-sum"), (8, "max-sum"), (None, "mmr")])
+def test_pages_neither_overlap_nor_skip(corpus, query, sharpness, objective):
+    options = {"diversity": 0.4, "sharpness": sharpness, "objective": objective}
+    index = Plain(corpus)
+    first = setwise.retrieve(query, index, 6, **options)
+    pages = [setwise.retrieve(query, index, 6, offset=offset, **options) for offset in (0, 6, 12)]
+    assert pages[0].ids.tolist() == first.ids.tolist()
+    every = np.concatenate([page.ids for page in pages])
+    assert len(set(every.tolist())) == 18
+    again = setwise.retrieve(query, index, 6, offset=12, **options)
+    assert again.ids.tolist() == pages[2].ids.tolist()
+    between = setwise.retrieve(query, index, 6, offset=9, **options)
+    assert between.ids.tolist() == every[9:15].tolist()
+
+
+def test_pages_past_the_end(corpus, query):
+    index = Plain(corpus[:20])
+    page = setwise.retrieve(query, index, 8, offset=16)
+    assert len(page) == 4
+    beyond = setwise.retrieve(query, index, 8, offset=40)
+    assert len(beyond) == 0
+
+
+@pytest.mark.parametrize("sharpness", [1, 8])
+def test_approximate_indexes_say_what_is_proven(corpus, query, sharpness):
+    hits = setwise.retrieve(query, Plain(corpus, exact=False, misses=0.3), 10, sharpness=sharpness)
+    assert hits.certificate.scope == "returned"
+    assert "relative to what the index returns" in str(hits.certificate)
+    exact = setwise.retrieve(query, Plain(corpus), 10, sharpness=sharpness)
+    assert exact.certificate.scope == "all"
+    assert hits.value <= exact.value + 1e-3
+
+
+def test_a_fixed_pool_is_kept_to_and_judged(corpus, query):
+    index = Plain(corpus)
+    small = setwise.retrieve(query, index, 10, pool=10, diversity=0.5)
+    assert index.calls == [(1, 10)]
+    assert small.certificate.pool_size == 10
+    assert not small.certificate.pool_sufficient
+    with pytest.raises(ValueError, match="pool: 9 is below 10"):
+        setwise.retrieve(query, index, 10, pool=9)
+
+
+@pytest.mark.parametrize("solver", ["auto", "greedy", "frank-wolfe", "swap", "top-k", "exact"])
+@pytest.mark.parametrize("sharpness", [1, 8])
+def test_every_solver_it_takes(corpus, query, solver, sharpness):
+    X = corpus[:900]
+    hits = setwise.retrieve(query, Plain(X), 5, solver=solver, sharpness=sharpness, diversity=0.2)
+    best = setwise.retrieve(query, Plain(X), 5, sharpness=sharpness, diversity=0.2)
+    assert hits.value <= best.certificate.upper_bound + 1e-6
+    assert len(hits) == 5
+    if solver == "top-k":
+        assert set(hits.ids.tolist()) == set(np.argsort(-relevance_of(X, query))[:5].tolist())
+    with pytest.raises(ValueError, match="solver"):
+        setwise.retrieve(query, Plain(X), 5, solver="random")
+
+
+def test_both_ends_of_the_trade_off(corpus, query):
+    order = np.argsort(-relevance_of(corpus, query), kind="stable")
+    for objective in ("max-sum", "mmr", "log-det"):
+        top = setwise.retrieve(query, Plain(corpus), 10, diversity=0.0, objective=objective)
+        assert top.ids.tolist() == order[:10].tolist()
+        wide = setwise.retrieve(query, Plain(corpus), 10, diversity=1.0, objective=objective)
+        assert wide.novelty[1:].mean() > top.novelty[1:].mean()
+    assert setwise.retrieve(query, Plain(corpus), 10, diversity=0).certificate.optimal
+
+
+def test_duplicates_of_one_passage_do_not_come_twice(corpus, query):
+    X = np.concatenate([corpus[:300], corpus[np.argsort(-relevance_of(corpus[:300], query))[:5]]])
+    hits = setwise.retrieve(query, Plain(X), 6, diversity=0.5)
+    assert hits.novelty[1:].min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda q, i: setwise.retrieve(q, i, 0), ValueError, "k: 0 is below 1"),
+        (lambda q, i: setwise.retrieve(q, i, 51), ValueError, "k: 51 is more than the 50"),
+        (lambda q, i: setwise.retrieve(q[:3], i, 5), ValueError, "query: expected vectors of 16"),
+        (lambda q, i: setwise.retrieve(q * np.nan, i, 5), ValueError, "query: row 0 has NaN"),
+        (lambda q, i: setwise.retrieve(q * 0, i, 5), ValueError, "query: row 0 is all zero"),
+        (lambda q, i: setwise.retrieve(q, i.X, 5), TypeError, "from_array"),
+        (lambda q, i: setwise.retrieve(q, i, 5, diversity=1.5), ValueError, "diversity"),
+        (lambda q, i: setwise.retrieve(q, i, 5, sharpness=3), ValueError, "sharpness"),
+        (lambda q, i: setwise.retrieve(q, i, 5, objective="mrm"), ValueError, "did you mean 'mmr'"),
+        (lambda q, i: setwise.retrieve(q, i, 5, pool="all"), ValueError, "pool"),
+        (lambda q, i: setwise.retrieve(q, i, 5, offset=-1), ValueError, "offset"),
+        (lambda q, i: setwise.retrieve(q, i, 5, certify="yes"), ValueError, "certify"),
+        (lambda q, i: setwise.retrieve(q, i, 5, include=[99]), KeyError, "99"),
+        (lambda q, i: setwise.retrieve(q, i, 5, include=[1, 1]), ValueError, "named twice"),
+        (lambda q, i: setwise.retrieve(q, i, 5, include="abc"), TypeError, "include"),
+        (lambda q, i: setwise.retrieve(q, i, 2, include=[1, 2, 3]), ValueError, "do not fit"),
+        (lambda q, i: setwise.retrieve(q, i, 5, include=[1], exclude=[1]), ValueError, "exclude"),
+        (lambda q, i: setwise.retrieve(q, i, 5, groups=[1] * 50), ValueError, "max_per_group: needed"),
+        (lambda q, i: setwise.retrieve(q, i, 5, groups=[1], max_per_group=1), ValueError, "no label"),
+        (lambda q, i: setwise.retrieve(q, i, 5, groups="a", max_per_group=1), ValueError, "no field"),
+        (lambda q, i: setwise.retrieve(q, i, 5, lambda_mult=0.5), TypeError, "lambda_mult"),
+    ],
+)
+def test_bad_input(corpus, query, call, error, match):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(error, match=match):
+            call(query, Plain(corpus[:50]))
+
+
+def test_bad_rows_in_the_store_are_named(corpus, query):
+    X = corpus[:50].copy()
+    X[np.argmax(relevance_of(X, query))] *= np.nan
+
+    class Broken(Plain):
+        def search(self, queries, k, *, filter=None, exclude=()):
+            return np.ones((len(queries), 50)), np.tile(np.arange(50), (len(queries), 1))
+
+    with pytest.raises(ValueError, match=r"index: vector .* has NaN or Inf"):
+        setwise.retrieve(query, Broken(X), 5)
+
+
+class TestDiversify:
+    def test_is_select_by_the_scorers_relevance(self, corpus):
+        scores = np.random.default_rng(0).normal(3, 9, 200)
+        hits = setwise.diversify(
+            np.arange(200) + 40, 9, relevance=scores, vectors=Plain(corpus), diversity=0.4
+        )
+        same = setwise.select(
+            corpus[40:240], 9, relevance=scores, relevance_scale="minmax", diversity=0.4, sharpness=8
+        )
+        assert (hits.ids - 40).tolist() == same.indices.tolist() == hits.indices.tolist()
+        scaled = (scores - scores.min()) / np.ptp(scores)
+        assert np.allclose(hits.scores, scaled[same.indices])
+
+    def test_names_groups_and_must_haves(self, corpus):
+        names = [f"p{row}" for row in range(60)]
+        group = np.arange(60) % 5
+        hits = setwise.diversify(
+            names,
+            5,
+            relevance=np.arange(60),
+            vectors=corpus[:60],
+            include=["p3"],
+            groups=group,
+            max_per_group=1,
+        )
+        assert hits.ids[0] == "p3"
+        assert len(set(group[hits.indices].tolist())) == 5
+
+    @pytest.mark.parametrize(
+        ("changes", "error", "match"),
+        [
+            ({"ids": []}, ValueError, "no candidates"),
+            ({"ids": [1, 1, 2]}, ValueError, "named twice"),
+            ({"relevance": [1, 2]}, ValueError, "expected 3 numbers"),
+            ({"relevance": [1, np.nan, 2]}, ValueError, "row 1 is NaN"),
+            ({"vectors": np.eye(2)}, ValueError, "2 rows for 3 ids"),
+            ({"k": 4}, ValueError, "more than the 3"),
+            ({"include": [9]}, ValueError, "not one of the candidates"),
+            ({"relevance_scale": "log"}, ValueError, "relevance_scale"),
+            ({"groups": "a", "max_per_group": 1}, ValueError, "no field 'a'"),
+        ],
+    )
+    def test_bad_input(self, changes, error, match):
+        given = {"ids": [1, 2, 3], "k": 2, "relevance": [3, 2, 1], "vectors": np.eye(3), **changes}
+        with pytest.raises(error, match=match):
+            setwise.diversify(given.pop("ids"), given.pop("k"), **given)
