@@ -1,6 +1,6 @@
 """How many of several right answers a retrieved set holds: setwise, top-k, MMR, DPP, the published method.
 
-    python benchmarks/quality.py            # the full grid at k = 10, about ten minutes on two processors
+    python benchmarks/quality.py            # the full grid at k = 10, ten to twenty minutes on two processors
     python benchmarks/quality.py --quick    # some questions and some diversities, about half a minute
     python benchmarks/quality.py --k 5 10 20 --out quality.json
 

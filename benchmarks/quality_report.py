@@ -13,7 +13,7 @@ from benchmarks.evidence import BASELINES, MEASURES, Measured, choose, frontier,
 #: The method whose default is chosen.
 CHOSEN = "auto, sharpness 8"
 
-#: Measures in tables: two in sight, two to unfold.
+#: Measures in tables, those that differences are shown of first.
 SHOWN = (0, 1, 4, 2)
 
 #: Splits of the questions in halves: the first is reported, all are counted.
@@ -44,6 +44,8 @@ def pages(measured: Sequence[Measured]) -> dict[str, str]:
         if any(label == CHOSEN for label, _ in sets[0].configurations):
             parts[f"default-{k}"] = default(sets)
             parts[f"differences-{k}"] = differences(sets)
+        if len(sets[0].methods) > 1:
+            parts[f"methods-{k}"] = contest(sets)
     return parts
 
 
@@ -53,8 +55,6 @@ def tables(measured: Measured) -> str:
     low, high = intervals(measured.differences(), measured.groups)
     lines = [f"{measured.about[:1].upper()}{measured.about[1:]}. k = {measured.k}."]
     for measure in SHOWN:
-        if measure == SHOWN[2]:
-            lines += ["", "<details><summary>The other two measures</summary>"]
         heads = [f"{t:.1f}" for t in measured.diversities]
         lines += ["", *header([f"{MEASURES[measure]}@{measured.k}", *heads])]
         for label in BASELINES:
@@ -64,7 +64,6 @@ def tables(measured: Measured) -> str:
             places = [measured.of(label, t) for t in measured.diversities]
             cells = [marked(means[p, measure], low[p, measure], high[p, measure]) for p in places]
             lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines += ["", "</details>"]
     for measure in SHOWN[:2]:
         on: dict[str, list[str]] = {}
         for label, t in frontier(measured, measure):
@@ -114,6 +113,25 @@ def default(sets: Sequence[Measured]) -> str:
             "",
             *compared(sets, best, [~mask for mask in on]),
         ]
+    return "\n".join(lines)
+
+
+def contest(sets: Sequence[Measured]) -> str:
+    """Return what the rule chooses for each method on either half, and what that does on the other."""
+    heads = ["chosen on half A, B", "mean difference in aspect recall", "in alpha-nDCG", "harmed"]
+    lines = header(["method", *heads])
+    for label in sets[0].methods:
+        chosen, gains, harmed = [], [], 0
+        for number in (0, 1):
+            on = [halves(one.groups, 0)[number] for one in sets]
+            chosen.append(choose(sets, label, on)[0])
+            for one, mask in zip(sets, on, strict=True):
+                part = one.differences()[[one.of(label, chosen[-1])]][:, ~mask, :2]
+                harmed += int((intervals(part, one.groups[~mask])[1] < 0).sum())
+                gains.append(part[0].mean(axis=0))
+        recall, gain = np.mean(gains, axis=0)
+        told = ", ".join(f"{t:.1f}" for t in chosen)
+        lines.append(f"| {label} | {told} | {recall:+.4f} | {gain:+.4f} | {harmed} of {4 * len(sets)} |")
     return "\n".join(lines)
 
 
