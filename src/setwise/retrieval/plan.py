@@ -32,7 +32,10 @@ FIRST, TIMES = 400, 8
 GROWTH, MOST = 4, 16_384
 
 #: Searches along the gradient: with no certificate asked for, with one, and to convergence.
-STEPS = {False: 1, True: 3, "full": 12}
+STEPS = {False: 1, True: 2, "full": 12}
+
+#: A search that finds this much more, relatively, than the point it was made from is followed by one more.
+FAR = 0.02
 
 #: Relative gap at which a relaxation over the pool is good enough to search along its gradient.
 LOOSE, TIGHT = 5e-3, 1e-3
@@ -256,6 +259,8 @@ def _along_gradients(job: Job) -> Plan:
         leaders = seen.ids
     point: tuple[Ids, Vector] | None = None
     best: Ids | None = None
+    searched: tuple[Ids, Vector] | None = None
+    gap = 0.0
     steps, near = STEPS[job.certify], max(2048, 8 * job.k) if job.sample is not None else FIRST + 4 * job.k
     while True:
         try:
@@ -280,13 +285,16 @@ def _along_gradients(job: Job) -> Plan:
             at = seen.locate(best)
             knows = auto.Found(at, problem.n, True, point=(here, relaxed.weights))
             enough = rest.exhausted or unseen.sufficient(problem, at, rest)
-            if enough or searches > steps:
-                return _concluded(job, seen, problem, at, knows, rest)
+            if enough or searches > steps + (gap > FAR):
+                return _concluded(job, seen, problem, at, knows, rest, searched)
         if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
             outcome, _ = _solve_max_sum(job, seen, problem, rest)
             return outcome
         wanted = min(job.size, near * (1 if searches == 1 else GROWTH))
+        reached = float(relaxed.weights @ (problem.vectors.rows(here, np.float64) @ weights))
+        searched = point
         found = yield Ask(weights, wanted)
+        gap = (float(found.scores[: job.k].sum()) - reached) / (abs(relaxed.value) or 1.0)
         searches += 1
         seen.add(found)
         rest.note(weights, found.scores, wanted)
@@ -320,11 +328,12 @@ def _relaxed(
 
 def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: Ids | None) -> Ids:
     """Return the ids of the better of the relaxation's set, polished, and the best set before."""
-    inside = [] if best is None else [row for row in seen.locate(best) if np.isin(row, pool.ids)]
-    more = [pool.locate(np.array(inside))] if best is not None and len(inside) == problem.k else []
-    chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
+    more = []
     if best is not None:
         old = seen.locate(best)
+        more = [pool.locate(old)] if np.isin(old, pool.ids).all() else []
+    chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
+    if best is not None:
         if proof.value_of(problem, old) > proof.value_of(problem, chosen):
             chosen = old
     return seen.ids[chosen]
@@ -337,6 +346,7 @@ def _concluded(
     chosen: NDArray[np.int64],
     knows: auto.Found,
     rest: Unseen,
+    searched: tuple[Ids, Vector] | None,
 ) -> Outcome:
     """Return the outcome for a set that the default solver found, or another solver's over what was seen."""
     label = "frank-wolfe+swap"
@@ -347,7 +357,14 @@ def _concluded(
     certificate = None
     if job.certify:
         chosen, certificate = unseen.certify(
-            problem, chosen, knows, rest, effort=job.certify, improve=job.solver == "auto", scope=job.scope
+            problem,
+            chosen,
+            knows,
+            rest,
+            effort=job.certify,
+            improve=job.solver == "auto",
+            scope=job.scope,
+            searched=None if searched is None else (seen.locate(searched[0]), searched[1]),
         )
     return Outcome(problem, seen.ids, chosen, ordered, certificate, label)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import bounds
 from setwise.bounds import Bound, rounding_margin
 from setwise.selection import Certificate
 from setwise.solvers import auto, proof
@@ -143,6 +144,7 @@ def certify(
     effort: Any,
     improve: bool,
     scope: str,
+    searched: tuple[NDArray[np.int64], Vector] | None = None,
 ) -> tuple[NDArray[np.int64], Certificate]:
     """Certify a set of seen candidates against all sets, unseen candidates included.
 
@@ -160,6 +162,8 @@ def certify(
         Whether a better set that the proof comes across replaces the given one.
     scope : str
         See `Certificate`.
+    searched : (ids, weights), optional
+        The point whose gradient was searched for last: what is unseen is bounded most tightly there.
 
     Returns
     -------
@@ -174,6 +178,10 @@ def certify(
     scale = problem.scale()
     part = (1 - whole.weight) * (problem.k - 1)
     limits = [unseen.gradient(problem, *found.point), part * unseen.relevance()]
+    if searched is not None:
+        gradient = whole.gradient(*searched)
+        known.insert(0, bounds.concave_bound(whole, *searched, gradient))
+        limits.insert(0, unseen.gradient(problem, *searched))
     # A set with an unseen candidate has the bound of the best set, less what that candidate is short of.
     beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
     value = proof.value_of(problem, chosen)
