@@ -35,7 +35,7 @@ GROWTH, MOST = 4, 16_384
 STEPS = {False: 1, True: 2, "full": 12}
 
 #: A search that finds this much more, relatively, than the point it was made from is followed by one more.
-FAR = 0.02
+FAR = 0.025
 
 #: Relative gap at which a relaxation over the pool is good enough to search along its gradient.
 LOOSE, TIGHT = 5e-3, 1e-3
@@ -237,7 +237,8 @@ def _along_gradients(job: Job) -> Plan:
     a search by w returns. Each search's results join the relaxation; the last score bounds the rest.
     """
     seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all", job.size)
-    count = min(job.size, max(1024 if job.sample is not None else FIRST, 4 * job.k))
+    wide = job.scope == "all"  # an exact search is a scan: what it returns besides costs next to nothing
+    count = min(job.size, max(1024 if wide else FIRST, 4 * job.k))
     found = yield Ask(job.query, count)
     seen.add(found)
     rest.note(job.query, found.scores, count)
@@ -261,7 +262,7 @@ def _along_gradients(job: Job) -> Plan:
     best: Ids | None = None
     searched: tuple[Ids, Vector] | None = None
     gap = 0.0
-    steps, near = STEPS[job.certify], max(2048, 8 * job.k) if job.sample is not None else FIRST + 4 * job.k
+    steps, near = STEPS[job.certify], max(2048, 8 * job.k) if wide else FIRST + 4 * job.k
     while True:
         try:
             problem = seen.problem(job.k)
@@ -279,18 +280,20 @@ def _along_gradients(job: Job) -> Plan:
         here = pool.ids[relaxed.local]
         point = (seen.ids[here], relaxed.weights)
         weights = _gradient(problem, here, relaxed.weights)
-        best = _rounded(seen, problem, pool, relaxed, best) if searches > 1 else best
+        more = searches <= steps + (gap > FAR)
+        if searches > 1 and not (more and gap > FAR):  # far from done, a set is not worth its polishing
+            best = _rounded(seen, problem, pool, relaxed, best)
         job.stats["searches"] = searches
         if best is not None:
             at = seen.locate(best)
             knows = auto.Found(at, problem.n, True, point=(here, relaxed.weights))
             enough = rest.exhausted or unseen.sufficient(problem, at, rest)
-            if enough or searches > steps + (gap > FAR):
+            if enough or not more:
                 return _concluded(job, seen, problem, at, knows, rest, searched)
         if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
             outcome, _ = _solve_max_sum(job, seen, problem, rest)
             return outcome
-        wanted = min(job.size, near * (1 if searches == 1 else GROWTH))
+        wanted = min(job.size, near * (GROWTH if wide and searches > 1 else 1))
         reached = float(relaxed.weights @ (problem.vectors.rows(here, np.float64) @ weights))
         searched = point
         found = yield Ask(weights, wanted)
@@ -321,7 +324,7 @@ def _relaxed(
     if problem.constraints.any:
         rows.append(problem.constraints.best(problem.relevance.values))
     pool = Pool(problem, np.unique(np.concatenate(rows)))
-    tight = TIGHT if point is not None else LOOSE
+    tight = LOOSE if point is None else TIGHT if job.certify else 2 * TIGHT
     exact = bool(job.certify) and point is not None
     return auto.relax(pool, tolerance=tight, start=start, exact=exact, rounds=8), pool
 
@@ -333,9 +336,8 @@ def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: I
         old = seen.locate(best)
         more = [pool.locate(old)] if np.isin(old, pool.ids).all() else []
     chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
-    if best is not None:
-        if proof.value_of(problem, old) > proof.value_of(problem, chosen):
-            chosen = old
+    if best is not None and proof.value_of(problem, old) > proof.value_of(problem, chosen):
+        chosen = old
     return seen.ids[chosen]
 
 

@@ -29,6 +29,9 @@ from setwise.solvers import SOLVERS, greedy
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors
 
+#: How many vectors of a sample to start from where searches are approximate, and so cheap.
+FEW = 512
+
 #: Solvers that need all candidates, not those a search returns.
 UNFIT = ("random", "clustering")
 
@@ -254,7 +257,6 @@ class _Call:
             and self.k > 1
             and self.pool is None
             and self.filter is None
-            and self.index.exact
         )
 
     def jobs(self, vectors: Any, sample: Found | None) -> list[Job]:
@@ -262,6 +264,9 @@ class _Call:
         known = None
         if len(self.include):
             known = Found(self.include, np.zeros(len(self.include)), vectors(self.include))
+        if sample is not None and not self.index.exact:  # a few: its searches cost less than the relaxation
+            some = slice(None, None, max(1, len(sample) // FEW))
+            sample = Found(sample.ids[some], sample.scores[some], sample.vectors[some])
         if sample is not None and len(self.exclude):
             keep = ~np.isin(sample.ids, self.exclude)
             sample = Found(sample.ids[keep], sample.scores[keep], sample.vectors[keep])

@@ -86,7 +86,9 @@ class Seen:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.ids: Ids = np.empty(0, job.include.dtype if len(job.include) else np.int64)
-        self.rows: NDArray[np.float32] = np.empty((0, len(job.query)), np.float32)
+        self._rows: NDArray[np.float32] = np.empty((0, len(job.query)), np.float32)
+        self._placed: Ids = self.ids
+        self._waiting: list[tuple[Ids, NDArray[np.float32]]] = []
         self._labels: dict[Any, Any] = {}
         if job.known is not None:
             self.add(job.known)
@@ -105,19 +107,24 @@ class Seen:
         if len(found) == 0:
             return 0
         self._check(found)
-        if len(self) == 0:
-            ids, first = np.unique(found.ids, return_index=True)
-            self.ids, self.rows = ids, found.vectors[first]
-            return len(ids)
         ids, first = np.unique(found.ids, return_index=True)
-        new = ~np.isin(ids, self.ids)
-        if not new.any():
-            return 0
-        every = np.concatenate([self.ids, ids[new]])
-        order = np.argsort(every, kind="stable")
-        self.ids = every[order]
-        self.rows = np.concatenate([self.rows, found.vectors[first[new]]])[order]
-        return int(np.count_nonzero(new))
+        if len(self):
+            new = ~np.isin(ids, self.ids)
+            ids, first = ids[new], first[new]
+        if len(ids):
+            self._waiting.append((ids, found.vectors[first]))
+            self.ids = np.sort(np.concatenate([self.ids, ids]), kind="stable") if len(self) else ids
+        return len(ids)
+
+    def _settled(self) -> NDArray[np.float32]:
+        """Return the rows in the order of the ids, what has come since the last time merged in."""
+        if self._waiting:
+            rows = np.empty((len(self), self._rows.shape[1]), np.float32)
+            rows[np.searchsorted(self.ids, self._placed)] = self._rows
+            for ids, vectors in self._waiting:
+                rows[np.searchsorted(self.ids, ids)] = vectors
+            self._rows, self._placed, self._waiting = rows, self.ids, []
+        return self._rows
 
     def _check(self, found: Found) -> None:
         """Refuse vectors that cannot be compared, by id."""
@@ -145,7 +152,7 @@ class Seen:
             The constraints leave no set of k.
         """
         job = self.job
-        vectors = Vectors(self.rows, job.metric, query=job.query, workers=job.threads)
+        vectors = Vectors(self._settled(), job.metric, query=job.query, workers=job.threads)
         assert vectors.similarity is not None
         relevance = Relevance(vectors.similarity, vectors, job.query)
         groups = self._groups()
