@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from setwise.index.lance import LanceIndex
     from setwise.index.pgvector import PgvectorIndex
     from setwise.index.qdrant import QdrantIndex
+    from setwise.index.torch import TorchIndex
 
 #: Ids of stored vectors: int64, or an object array of strings.
 Ids = NDArray[Any]
@@ -184,6 +185,13 @@ class Index(ABC):
         return ArrayIndex(vectors, **options)
 
     @staticmethod
+    def from_torch(tensor: Any, **options: Any) -> TorchIndex:
+        """Return an exact index over a tensor on any device; see `setwise.index.torch.TorchIndex`."""
+        from setwise.index.torch import TorchIndex
+
+        return TorchIndex(tensor, **options)
+
+    @staticmethod
     def from_faiss(index: Any, **options: Any) -> FaissIndex:
         """Return an index over any FAISS index; see `setwise.index.faiss.FaissIndex`."""
         from setwise.index.faiss import FaissIndex
@@ -194,6 +202,7 @@ class Index(ABC):
     def from_qdrant(client: Any, collection: str, **options: Any) -> QdrantIndex:
         """Return an index over a Qdrant collection; see `setwise.index.qdrant.QdrantIndex`."""
         from setwise.index.qdrant import QdrantIndex
+    from setwise.index.torch import TorchIndex
 
         return QdrantIndex(client, collection, **options)
 

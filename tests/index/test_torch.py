@@ -1,0 +1,77 @@
+"""The index over a tensor: CPU always, and a GPU where there is one, against the array's."""
+
+import numpy as np
+import pytest
+import torch
+
+import setwise
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(3).standard_normal((3000, 16)).astype(np.float32) + 0.4
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_search_is_the_arrays(rows, device, metric, dtype, monkeypatch):
+    monkeypatch.setattr("setwise.index.torch.BLOCK", 700)
+    tensor = torch.from_numpy(rows).to(device, dtype)
+    same = setwise.Index.from_array(tensor.float().cpu().numpy(), metric=metric)
+    index = setwise.Index.from_torch(tensor, metric=metric)
+    queries = np.random.default_rng(0).standard_normal((3, 16)) * 4
+    allowed = np.arange(3000) % 3 > 0
+    for options in ({}, {"filter": allowed}, {"filter": np.flatnonzero(allowed), "exclude": [1, 2]}):
+        scores, ids = index.search(queries, 20, **options)
+        expected, places = same.search(queries, 20, **options)
+        assert np.allclose(scores, expected, atol=1e-4, rtol=1e-4)
+        assert np.array_equal(ids, places)
+    assert np.array_equal(
+        index.search(queries, 9, filter=torch.from_numpy(allowed).to(device))[1],
+        same.search(queries, 9, filter=allowed)[1],
+    )
+    scores, ids = index.search(queries, 3005)
+    assert (ids[:, 3000:] == -1).all()
+    assert np.isneginf(scores[:, 3000:]).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("objective", "sharpness"), [("max-sum", 1), ("max-sum", 8), ("mmr", None), ("log-det", None)]
+)
+def test_sets_are_the_arrays(rows, device, objective, sharpness):
+    index = setwise.Index.from_torch(torch.from_numpy(rows).to(device))
+    array = setwise.Index.from_array(rows)
+    for t in (0.1, 0.4):
+        options = {"diversity": t, "objective": objective, "sharpness": sharpness}
+        for one, other in zip(
+            setwise.retrieve(rows[:3], index, 12, **options),
+            setwise.retrieve(rows[:3], array, 12, **options),
+            strict=True,
+        ):
+            assert one.value == pytest.approx(other.value, abs=1e-5)
+            if objective == "max-sum" or one.certificate.pool_sufficient:
+                assert one.ids.tolist() == other.ids.tolist()
+            assert one.certificate.scope == "all"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda T: setwise.Index.from_torch(T.numpy()), TypeError, "torch.Tensor"),
+        (lambda T: setwise.Index.from_torch(T[0]), ValueError, "shape"),
+        (lambda T: setwise.Index.from_torch(T.int()), TypeError, "dtype"),
+        (lambda T: setwise.Index.from_torch(T * torch.nan), ValueError, "row 0 has NaN"),
+        (lambda T: setwise.Index.from_torch(T * 0), ValueError, "row 0 is all zero"),
+        (lambda T: setwise.Index.from_torch(T).vectors([3000]), KeyError, "3000"),
+        (lambda T: setwise.Index.from_torch(T).search(T[:1, :3], 2), ValueError, "16 dimensions"),
+        (lambda T: setwise.Index.from_torch(T).search(T[:1], 2, filter=[True]), ValueError, "mask"),
+        (lambda T: setwise.Index.from_torch(T).values([0], "a"), ValueError, "no field"),
+    ],
+)
+def test_bad_input(rows, make, error, match):
+    with pytest.raises(error, match=match):
+        make(torch.from_numpy(rows))
