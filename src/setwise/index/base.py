@@ -202,7 +202,6 @@ class Index(ABC):
     def from_qdrant(client: Any, collection: str, **options: Any) -> QdrantIndex:
         """Return an index over a Qdrant collection; see `setwise.index.qdrant.QdrantIndex`."""
         from setwise.index.qdrant import QdrantIndex
-    from setwise.index.torch import TorchIndex
 
         return QdrantIndex(client, collection, **options)
 
