@@ -19,37 +19,16 @@ sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or 
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
-import time
 import warnings
-from collections.abc import Callable
 from typing import Any
+
+from benchmarks.reporting import busy_processor, heading, run_at, table, timed
 
 KS = (10, 25, 100)
 DIVERSITIES = (0.1, 0.3, 0.5, 0.7)
-
-
-def timed(call: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
-    """Return the median seconds of a call, and what it returned."""
-    seconds, result = [], None
-    for _ in range(repeats):
-        began = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds), result
-
-
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Print a Markdown table."""
-    print(f"\n### {title}\n")
-    print("| " + " | ".join(columns) + " |")
-    print("|" + "|".join(" --- " for _ in columns) + "|")
-    for row in rows:
-        print("| " + " | ".join(str(cell) for cell in row) + " |")
-    sys.stdout.flush()
 
 
 def max_sum(name: str, rows: Any, queries: Any, ks: tuple[int, ...], results: dict[str, Any]) -> None:
@@ -325,14 +304,8 @@ def busy(rows: Any, query: Any, results: dict[str, Any]) -> None:
         ]
 
     quiet = measure()
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(1)]
-    try:
-        time.sleep(0.5)
+    with busy_processor():
         loaded = measure()
-    finally:
-        for process in spinning:
-            process.kill()
-            process.wait()
     names = ["auto, k = 100, all rows", "mmr, k = 100, all rows", "mmr, k = 10, 1,000 rows", "one scan E @ q"]
     lines = [
         [label, f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}"]
@@ -388,34 +361,22 @@ def main() -> None:
         return
     if arguments.part is None:
         for threads in arguments.threads:
-            command = [sys.executable, str(Path(__file__).resolve()), "--part", "tables"]
+            command = ["--part", "tables"]
             command += ["--quick"] * arguments.quick
             if arguments.out:
                 command += ["--out", str(arguments.out.with_suffix(f".{threads}{arguments.out.suffix}"))]
-            environment = {
-                **os.environ,
-                "OMP_NUM_THREADS": str(threads),
-                "OPENBLAS_NUM_THREADS": str(threads),
-            }
-            subprocess.run(command, env=environment, check=True)
+            run_at(threads, __file__, command)
         return
     tables(arguments.quick, arguments.out)
 
 
 def tables(quick: bool, out: Path | None) -> None:
     """Run and print every table at the present number of threads."""
-    import numpy as np
     from benchmarks import data
 
-    import setwise
-
     warnings.simplefilter("ignore")
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(
-        f"\n## {threads} thread(s); {platform.machine()}, {os.cpu_count()} processors; "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, setwise {setwise.__version__}"
-    )
-    results: dict[str, Any] = {"threads": threads}
+    heading()
+    results: dict[str, Any] = {"threads": os.environ.get("OMP_NUM_THREADS", "all")}
     rows, queries = data.clustered(queries=3)
     ks = (10, 100) if quick else KS
     small_pools(rows, results)
