@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise import threads as threading
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Ids
 from setwise.index.checking import as_positions, as_queries, as_width
+from setwise.index.local import RowIndex
 from setwise.vectors import Vectors, check_metric, top_k
-
-#: Rows kept aside as a sample of the whole, and the seed that draws them.
-SAMPLE, SEED = 4096, 0
 
 #: With a filter that leaves at most this part of the rows, only they are read.
 FEW = 0.2
 
 
-class ArrayIndex(Index):
+class ArrayIndex(RowIndex):
     """Exact search over rows in memory or in a memory map.
 
     The rows are checked and measured once, here; each search after that is one pass over them, for all its
@@ -71,7 +69,6 @@ class ArrayIndex(Index):
         for name, column in self._fields.items():
             if len(column) != self.size:
                 raise ValueError(f"fields: {name!r} has {len(column)} values for {self.size} vectors")
-        self._sample: Found | None = None
 
     @property
     def size(self) -> int:
@@ -165,23 +162,9 @@ class ArrayIndex(Index):
         rows = as_positions(ids, self.size, "ids", missing=KeyError)
         return np.asarray(self._vectors.rows(rows), np.float32)
 
-    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
-        if field not in self._fields:
-            known = ", ".join(map(repr, self._fields)) or "none"
-            raise ValueError(f"groups: the index has no field {field!r} (it has {known})")
-        column = self._fields[field]
-        return [column[row] for row in as_positions(ids, self.size, "ids", missing=KeyError).tolist()]
-
-    def sample(self) -> Found | None:
-        """Return up to `SAMPLE` rows; drawn and copied once."""
-        if self._sample is None:
-            if self.size <= SAMPLE:
-                rows = np.arange(self.size)
-            else:
-                rows = np.sort(np.random.default_rng(SEED).choice(self.size, SAMPLE, replace=False))
-            drawn = np.asarray(self._vectors.rows(rows), np.float32)
-            self._sample = Found(rows.astype(np.int64), np.zeros(len(rows)), drawn)
-        return self._sample
+    def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
+        known: list[int] = as_positions(ids, self.size, "ids", missing=KeyError).tolist()
+        return known
 
     def __repr__(self) -> str:
         return f"ArrayIndex of {self.size:,} × {self.dim} ({self._vectors.raw.dtype}, {self.metric}, exact)"

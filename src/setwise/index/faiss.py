@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.containers import as_matrix
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Ids
 from setwise.index.checking import UNIT, as_positions, as_queries, check_unit
+from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
-
-#: Rows that `sample` draws.
-SAMPLE, SEED = 4096, 0
 
 #: How far from 1 the length of a vector may be that comes back from a quantised index.
 QUANTISED = 0.4
 
 
-class FaissIndex(Index):
+class FaissIndex(RowIndex):
     """Search by FAISS.
 
     Under cosine the index must hold vectors of unit length, ranked by inner product or L2 (for those it is
@@ -90,9 +88,8 @@ class FaissIndex(Index):
                 f"{self._side.shape}"
             )
         self._fields = dict(fields or {})
-        self._names, self._base = self._id_map()
+        self._mapped, self._base = self._id_map()
         self._positions: dict[int, int] | None = None
-        self._sample: Found | None = None
         whole = isinstance(self._base, faiss.IndexFlat | faiss.IndexHNSWFlat | faiss.IndexIVFFlat)
         self._tolerance = UNIT if whole else QUANTISED
 
@@ -233,32 +230,23 @@ class FaissIndex(Index):
 
     def _places(self, ids: Sequence[Any] | Ids) -> NDArray[np.int64]:
         """Return the positions of ids."""
-        if self._names is None:
+        if self._mapped is None:
             return as_positions(ids, self.size, "ids", missing=KeyError)
         if self._positions is None:
-            self._positions = {name: place for place, name in enumerate(self._names.tolist())}
+            self._positions = {name: place for place, name in enumerate(self._mapped.tolist())}
         listed = np.asarray(ids).tolist()
         for name in listed:
             if name not in self._positions:
                 raise KeyError(f"ids: the index has no id {name!r}")
         return np.array([self._positions[name] for name in listed], np.int64)
 
-    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
-        if field not in self._fields:
-            known = ", ".join(map(repr, self._fields)) or "none"
-            raise ValueError(f"groups: the index has no field {field!r} (it has {known}); pass fields=")
-        column = self._fields[field]
-        return [column[name] for name in np.asarray(ids).tolist()]
+    def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
+        self._places(ids)
+        known: list[int] = np.asarray(ids).tolist()
+        return known
 
-    def sample(self) -> Found | None:
-        if self._sample is None:
-            if self.size <= SAMPLE:
-                places = np.arange(self.size)
-            else:
-                places = np.sort(np.random.default_rng(SEED).choice(self.size, SAMPLE, replace=False))
-            names = places if self._names is None else self._names[places]
-            self._sample = Found(names, np.zeros(len(names)), self.vectors(names))
-        return self._sample
+    def _names(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows if self._mapped is None else self._mapped[rows]
 
     def __repr__(self) -> str:
         kind = "exact" if self.exact else "approximate"

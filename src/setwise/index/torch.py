@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Ids
 from setwise.index.checking import as_positions, as_queries
+from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
-
-#: Rows that `sample` draws, and the seed that draws them.
-SAMPLE, SEED = 4096, 0
 
 #: Rows of a narrow type that are widened at a time.
 BLOCK = 262_144
 
 
-class TorchIndex(Index):
+class TorchIndex(RowIndex):
     """Exact search over the rows of a torch tensor, where it lies: on a GPU, or on the CPU.
 
     The rows are checked and measured once, on their device. A search moves its queries there and the few
@@ -63,7 +61,6 @@ class TorchIndex(Index):
         self._work = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         self._squares = self._measured()
         self._fields = dict(fields or {})
-        self._sample: Found | None = None
 
     def _blocks(self) -> Any:
         """Yield (start, stop, rows in the working dtype)."""
@@ -159,20 +156,9 @@ class TorchIndex(Index):
         found: NDArray[np.float32] = self._rows[rows].to(self._torch.float32).cpu().numpy()
         return found
 
-    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
-        if field not in self._fields:
-            known = ", ".join(map(repr, self._fields)) or "none"
-            raise ValueError(f"groups: the index has no field {field!r} (it has {known})")
-        column = self._fields[field]
-        return [column[row] for row in as_positions(ids, self.size, "ids", missing=KeyError).tolist()]
-
-    def sample(self) -> Found | None:
-        if self._sample is None:
-            rows = np.arange(self.size)
-            if self.size > SAMPLE:
-                rows = np.sort(np.random.default_rng(SEED).choice(self.size, SAMPLE, replace=False))
-            self._sample = Found(rows, np.zeros(len(rows)), self.vectors(rows))
-        return self._sample
+    def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
+        known: list[int] = as_positions(ids, self.size, "ids", missing=KeyError).tolist()
+        return known
 
     def __repr__(self) -> str:
         kind = f"{self._rows.dtype}, {self.device}, {self.metric}, exact"

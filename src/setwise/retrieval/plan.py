@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from setwise.index.base import Found, Ids
 from setwise.objectives import MaxSum
+from setwise.retrieval import proven_greedy
 from setwise.retrieval.seen import Job, Seen, TooFew
 from setwise.selection import Certificate
 from setwise.solvers import auto, baselines, greedy, proof, unseen
 from setwise.solvers.problem import Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
-from setwise.solvers.scores import scores_of
 from setwise.solvers.unseen import Unseen
 from setwise.vectors import top_k
 
@@ -127,8 +127,13 @@ def _by_relevance(job: Job) -> Plan:
         else:
             names = seen.ids[outcome.chosen]
             if not enough and not last:
-                extra = yield from _greedy_rivals(job, seen, problem, outcome, rest, count)
-                if extra:
+                new = 0
+                for weights in proven_greedy.worth_searching(problem, outcome.chosen):
+                    found = yield Ask(weights, count)
+                    new += seen.add(found)
+                    rest.note(weights, found.scores, count)
+                    job.stats["searches"] += 1
+                if new:
                     problem = seen.problem(min(job.k, len(seen)))
                     outcome, enough = _solve(job, seen, problem, rest, None)
                     names = seen.ids[outcome.chosen]
@@ -148,7 +153,7 @@ def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | N
         chosen, enough = baselines.top(problem), True
     else:
         chosen = greedy.solve(problem)
-        enough = _greedy_is_proven(problem, chosen, rest)
+        enough = proven_greedy.is_proven(problem, chosen, rest)
     certificate = (
         Certificate(None, None, False, len(seen), enough, job.scope)
         if job.certify and job.solver != "top-k"
@@ -369,71 +374,3 @@ def _concluded(
             searched=None if searched is None else (seen.locate(searched[0]), searched[1]),
         )
     return Outcome(problem, seen.ids, chosen, ordered, certificate, label)
-
-
-# ---------------------------------------------------------------------- mmr and log-det
-
-
-def _greedy_is_proven(problem: Problem, chosen: NDArray[np.int64], rest: Unseen) -> bool:
-    """Return whether the greedy picks are those of a scan over all candidates, unseen ones included."""
-    if rest.exhausted:
-        return True
-    gains = _gains(problem, chosen)
-    first = len(problem.constraints.include)
-    return all(gains[step] >= _limit(problem, chosen[:step], rest) for step in range(first, len(chosen)))
-
-
-def _gains(problem: Problem, chosen: NDArray[np.int64]) -> Vector:
-    """Return each pick's score when it was picked, in float64."""
-    scores = scores_of(problem)
-    gains = np.empty(len(chosen))
-    for step, row in enumerate(chosen.tolist()):
-        gains[step] = float(scores.exact(np.array([row]))[0])
-        scores.choose(row)
-    return gains
-
-
-def _limit(problem: Problem, members: NDArray[np.int64], rest: Unseen) -> float:
-    """Return an upper bound on the greedy score of any unseen candidate, given the members."""
-    t = problem.objective.diversity
-    relevance = (1 - t) * rest.relevance()
-    if len(members) == 0:
-        return relevance
-    if problem.objective.name != "mmr":
-        # A residual is at most 1, its logarithm at most 0. Under euclidean the kernel's bandwidth is that
-        # of the candidates seen.
-        return relevance if problem.vectors.metric == "cosine" else np.inf
-    if problem.vectors.metric != "cosine":
-        # At distance D from the query and at most D + D1 from the first member.
-        if t > 0.5:
-            return np.inf
-        far = -rest.relevance()
-        return (2 * t - 1) * far - t * float(problem.relevance.values[members[0]])
-    rows = problem.vectors.rows(members, np.float64)
-    query = problem.relevance.query
-    assert query is not None
-    least = relevance + t
-    for row in [*rows[:4], rows.mean(axis=0)]:  # a score is at most that for any mixture of members
-        least = min(least, rest.most_similar((1 - t) * query - t * row))
-    return least
-
-
-def _greedy_rivals(
-    job: Job, seen: Seen, problem: Problem, outcome: Outcome, rest: Unseen, count: int
-) -> Generator[Ask, Found, int]:
-    """Search for what would score best next to the first pick, and next to all of them; return how many
-    of those are new."""
-    if problem.objective.name != "mmr" or problem.vectors.metric != "cosine":
-        return 0
-    t, query = problem.objective.diversity, job.query
-    rows = problem.vectors.rows(outcome.chosen, np.float64)
-    new = 0
-    for row in (rows[0], rows.mean(axis=0)):
-        weights = (1 - t) * query - t * row
-        if float(weights @ weights) <= 1e-12:
-            continue
-        found = yield Ask(weights, count)
-        new += seen.add(found)
-        rest.note(weights, found.scores, count)
-        job.stats["searches"] = job.stats.get("searches", 0) + 1
-    return new
