@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow check docs-check bench clean
+.PHONY: demo test test-slow check docs-check bench bench-quality clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.base: pyproject.toml
@@ -41,8 +41,12 @@ check: $(VENV)/.dev          ## lint and types
 docs-check: $(VENV)/.dev     ## the README's and the docs' commands and examples, run
 	$(BIN)/python -m tests.run_examples
 
-bench: $(VENV)/.bench        ## the tables in the README
+bench: $(VENV)/.bench        ## the tables in the README and in docs/
 	$(BIN)/python benchmarks/select.py
+	$(BIN)/python benchmarks/retrieve.py
+
+bench-quality: $(VENV)/.bench ## what diversity is worth on labelled questions (docs/retrieval-quality.md)
+	$(BIN)/python benchmarks/quality.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
