@@ -318,12 +318,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="BLAS threads, one run each")
     parser.add_argument("--n", type=int, default=1_000_000, help="vectors")
     parser.add_argument("--queries", type=int, default=3)
+    parser.add_argument("--only", choices=["array", "faiss", "growth", "together", "device"])
     parser.add_argument("--tables", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.tables:
         for threads in arguments.threads:
             command = ["--tables", "--n", str(arguments.n), "--queries", str(arguments.queries)]
-            run_at(threads, __file__, command)
+            run_at(threads, __file__, command + (["--only", arguments.only] if arguments.only else []))
         return
     import torch
     from benchmarks import data
@@ -332,12 +333,16 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     heading()
     rows, queries = data.clustered(arguments.n, queries=arguments.queries)
-    array(rows, queries)
     lists = max(16, int(arguments.n**0.5) // 16 * 16)
-    approximate(rows, queries, lists, (16, 32))
-    growth(rows, queries)
-    together(rows, queries)
-    on_device(rows, queries)
+    for name, show in (
+        ("array", lambda: array(rows, queries)),
+        ("faiss", lambda: approximate(rows, queries, lists, (16, 32))),
+        ("growth", lambda: growth(rows, queries)),
+        ("together", lambda: together(rows, queries)),
+        ("device", lambda: on_device(rows, queries)),
+    ):
+        if arguments.only in (None, name):
+            show()
 
 
 if __name__ == "__main__":
