@@ -43,7 +43,7 @@ def test_the_app_runs_under_typers_own_runner(corpus):
 
 
 def test_what_the_parser_refuses(refused):
-    assert refused("retrieve") == "Missing option '--corpus'."
+    assert refused("index", "build", "x") == "Missing option '--out'."
     assert "No such command 'retreive'" in refused("retreive")
     assert "--modle" in refused("retrieve", "--corpus", "x", "--modle", "y")
     assert "Invalid value for '-k'" in refused("retrieve", "--corpus", "x", "-k", "many")
@@ -57,6 +57,7 @@ def test_what_the_parser_refuses(refused):
         FileNotFoundError("a: b c"),
         ImportError("a: b c"),
         OSError("a: b c"),
+        KeyError("a: b c"),
     ],
 )
 def test_one_line_an_error(monkeypatch, refused, error):
@@ -67,12 +68,13 @@ def test_one_line_an_error(monkeypatch, refused, error):
     assert refused("retrieve", "--corpus", "x", "--query", "y") == "a: b c"
 
 
-def test_defects_are_not_hidden(monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyError("a"), KeyError(3), KeyError()])
+def test_defects_are_not_hidden(monkeypatch, error):
     def fail(*_, **__):
-        raise ZeroDivisionError
+        raise error
 
     monkeypatch.setattr("setwise.files.read_corpus", fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(error)):
         cli.main(["retrieve", "--corpus", "x", "--query", "y"])
 
 

@@ -100,6 +100,7 @@ def test_json_is_one_object_with_stable_keys(retrieve):
         "optimal",
         "pool_size",
         "pool_sufficient",
+        "scope",
     ]
     assert record["settings"]["sharpness"] == 8
     assert record["settings"]["diversity"] == 0.3
@@ -186,7 +187,7 @@ def test_own_vectors_and_relevance_run_no_encoder(run, corpus, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("an encoder was asked for")
 
-    monkeypatch.setattr("setwise.retrieval.encoder", refuse)
+    monkeypatch.setattr("setwise.retrieval.texts.encoder", refuse)
     ran = run("retrieve", "--corpus", corpus, "--vectors", "vector", "--relevance", "score", "-k", 3)
     assert (ran.code, ran.err) == (0, "")
     assert "vectors: your own, 3 d" in ran.out

@@ -11,6 +11,7 @@ import typer
 
 from setwise import __version__
 from setwise.cli.demo import demo
+from setwise.cli.index import app as index_app
 from setwise.cli.retrieve import retrieve
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(retrieve)
+app.add_typer(index_app, name="index")
 app.command()(demo)
 
 #: Exit codes: bad input or a missing package, and Ctrl-C.
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             message = error.format_message()
         elif isinstance(error, (ValueError, TypeError, ImportError, OSError)):
             message = str(error)
+        elif isinstance(error, KeyError) and ": " in str(error.args[0] if error.args else ""):
+            message = str(error.args[0])  # of an id that is not there; a defect's has the key alone
         else:
             raise
         if message:

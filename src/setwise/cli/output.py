@@ -7,9 +7,9 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -19,6 +19,9 @@ from rich.text import Text
 
 from setwise.retrieval import Candidates, Hits
 from setwise.selection import Selection
+
+if TYPE_CHECKING:
+    from setwise.index.saved import Saved
 
 #: Ids up to this long share a line with their text where two sets stand side by side.
 _SHORT_ID = 8
@@ -94,19 +97,60 @@ def note_what_was_left_out(candidates: Candidates) -> None:
         )
 
 
-def explain(selection: Selection, n: int, objective: str) -> str:
-    """Return what is proven about a set, in one line."""
+def explain(selection: Selection, n: int, objective: str, before: int = 0) -> str:
+    """Return what is proven about a set, in one line.
+
+    Parameters
+    ----------
+    selection : Selection
+    n : int
+        Number of candidates.
+    objective : str
+    before : int
+        How many stand on the pages before this one; what is proven is then of all of them together.
+    """
     proof = selection.certificate
     best = f"the best possible {len(selection)} of {n:,}"
+    if before:
+        best = f"the best {len(selection)} of {n:,} to add to the {before:,} before"
     if proof is None:
         return "not compared with the best possible set (--certify none)"
+    scope = ", relative to what the index returns" if proof.scope == "returned" else ""
     if proof.optimal:
-        return f"proven {best}"
+        return f"proven {best}{scope}"
     if proof.gap is not None:
-        return f"within {percent(proof.gap)} of {best}"
+        return f"within {percent(proof.gap)} of {best}{scope}"
     if proof.pool_sufficient:
-        return f"no bound exists for {objective}; the scan over all {n:,} picks exactly the same"
+        over = f"all {n:,}" if proof.scope == "all" else "all that the index returns"
+        return f"no bound exists for {objective}; the scan over {over} picks exactly the same"
+    if objective == "max-sum":
+        return f"no bound from this pool, and nothing is proven of {selection.solver}"
     return f"no bound exists for {objective}, and nothing is proven of {selection.solver}"
+
+
+def enough(selection: Selection, n: int, pool: int | str) -> str:
+    """Return whether enough of an index's n candidates were looked at, in one line.
+
+    Parameters
+    ----------
+    selection : Selection
+    n : int
+    pool : "auto" or int
+        How many were asked for.
+    """
+    proof = selection.certificate
+    if proof is None:
+        return "not checked whether enough candidates were fetched (--certify none)"
+    looked = f"looked at {proof.pool_size:,} of {n:,}"
+    if proof.pool_size >= n:
+        return f"{looked}: all there are"
+    if proof.pool_sufficient:
+        scope = " that the index would return" if proof.scope == "returned" else ""
+        return f"{looked}: enough, no other{scope} would change the set"
+    more = "; --certify full searches on" if pool == "auto" else "; --pool auto fetches until it is enough"
+    if proof.gap is None:
+        return f"{looked}: may be too few{more}"
+    return f"{looked}: others could improve the set by at most {percent(proof.gap)}{more}"
 
 
 def percent(fraction: float) -> str:
@@ -139,8 +183,21 @@ def print_next_step() -> None:
     out.print(Text("Your own texts: ", style="dim") + Text('setwise retrieve --corpus FOLDER --query "…"'))
 
 
-def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
-    """Print a set of n candidates: one row a member, then what it is worth."""
+def print_hits(
+    hits: Hits, n: int, objective: str, heading: str, *, offset: int = 0, pool: int | str | None = None
+) -> None:
+    """Print a set of n candidates: one row a member, then what it is worth.
+
+    Parameters
+    ----------
+    hits : Hits
+    n : int
+    objective, heading : str
+    offset : int
+        How many stand on the pages before this one.
+    pool : "auto" or int, optional
+        How many candidates of an index were asked for: says whether that was enough, too.
+    """
     out = console()
     longest = max(len(_identity(name)) for name in hits.ids)
     id_width = max(2, min(longest, out.width // 3))
@@ -154,7 +211,7 @@ def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
         table.add_column("text", max_width=text_width)
     for position in range(len(hits)):
         cells = [
-            Text(str(position + 1), style="dim"),
+            Text(str(offset + position + 1), style="dim"),
             _middle(_identity(hits.ids[position]), id_width, "bold"),
             Text(_number(hits.relevances[position])),
             Text(_number(hits.selection.gains[position]), style="dim"),
@@ -166,12 +223,21 @@ def print_hits(hits: Hits, n: int, objective: str, heading: str) -> None:
     out.print(table)
     lines = Table.grid(padding=(0, 2))
     lines.add_row(Text("set", style="dim"), _terms(hits))
-    lines.add_row(Text("proof", style="dim"), Text(explain(hits.selection, n, objective), style="green"))
+    proof = explain(hits.selection, n, objective, offset)
+    lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
+    if pool is not None:
+        lines.add_row(Text("pool", style="dim"), _enough(hits, n, pool))
     out.print(lines)
 
 
 def print_side_by_side(
-    left: tuple[str, Hits], right: tuple[str, Hits], n: int, objective: str, heading: str
+    left: tuple[str, Hits],
+    right: tuple[str, Hits],
+    n: int,
+    objective: str,
+    heading: str,
+    *,
+    pool: int | str | None = None,
 ) -> None:
     """Print two sets of n candidates beside each other, marking what differs, then what each is worth."""
     out = console()
@@ -196,6 +262,8 @@ def print_side_by_side(
     lines.add_row("", Text(_compare(left[1], right[1], right[0]), style="dim"))
     lines.add_row(Text(right[0], style="bold"), _terms(right[1]))
     lines.add_row("", Text(explain(right[1].selection, n, objective), style="green"))
+    if pool is not None:
+        lines.add_row("", _enough(right[1], n, pool))
     out.print(lines)
     out.print()
 
@@ -210,6 +278,35 @@ def print_origin(candidates: Candidates, hits: Hits, encoding: float) -> None:
         vectors = f"vectors: {model}"
         found += f", {'read from the cache' if candidates.cached else 'encoded'} in {milliseconds(encoding)}"
     console().print(Text(f"{vectors}\n{found}", style="dim"))
+
+
+def print_index_origin(saved: Saved, hits: Hits, encoding: float) -> None:
+    """Print which index was asked, and how long that took."""
+    searches = hits.selection.stats.get("searches")
+    often = "" if not searches else f" after {searches} search{'es' if searches > 1 else ''}"
+    found = f"selected by {hits.selection.solver} in {milliseconds(hits.selection.seconds)}{often}"
+    query = ""
+    if saved.info.encoder is not None:
+        query = f"; {saved.info.encoder['name']}"
+        found += f", query encoded in {milliseconds(encoding)}"
+    how = "" if saved.info.faiss is None else f", FAISS {saved.info.faiss['factory']}"
+    size = f"{saved.info.n:,} × {saved.info.d:,}{how}"
+    console().print(Text(f"index: {saved.path.resolve().name}, {size}{query}\n{found}", style="dim"))
+
+
+def print_line(head: str, rest: str) -> None:
+    """Print one line that starts with a name."""
+    console().print(Text(head, style="bold").append(f"  {rest}", style="not bold"), soft_wrap=True)
+
+
+def print_facts(name: str, what: str, facts: Mapping[str, str]) -> None:
+    """Print a name, what it is, and facts about it, one a line."""
+    out = console()
+    out.print(Text(name, style="bold").append(f"  {what}", style="not bold"))
+    lines = Table.grid(padding=(0, 2))
+    for label, value in facts.items():
+        lines.add_row(Text(label, style="dim"), Text(value))
+    out.print(lines)
 
 
 def one_line(text: str) -> str:
@@ -232,6 +329,12 @@ def _compare(hits: Hits, better: Hits, label: str) -> str:
     short = (other - own) / max(abs(other), 1e-12)
     worth = f"scores {abs(short) * 100:.2g} % {'less' if short >= 0 else 'more'} than {label}"
     return f"{worth}; {differ} of {len(hits)} differ"
+
+
+def _enough(hits: Hits, n: int, pool: int | str) -> Text:
+    proof = hits.selection.certificate
+    fine = proof is not None and (proof.pool_sufficient or proof.pool_size >= n)
+    return Text(enough(hits.selection, n, pool), style="green" if fine else "yellow")
 
 
 def _terms(hits: Hits) -> Text:

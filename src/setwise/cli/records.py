@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from setwise import __version__
 from setwise.files import write_array, write_json, write_table
 from setwise.files.names import ending
 from setwise.retrieval import Candidates, Hits
+
+if TYPE_CHECKING:
+    from setwise.index.saved import Saved
 
 
 def as_record(
@@ -54,6 +57,35 @@ def as_record(
     }
 
 
+def as_index_record(
+    saved: Saved,
+    path: str,
+    hits: Hits,
+    compared: Hits | None,
+    query: str | None,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Return everything that a run of ``setwise retrieve --index`` found, as plain values.
+
+    Returns
+    -------
+    dict
+        ``setwise`` (version), ``index`` (as it was named), ``query``, ``settings``, ``encoder``,
+        ``candidates`` (how many the index has), ``set`` and ``compare`` (see `as_set`; the latter may be
+        null). An item's ``row`` is that of the index.
+    """
+    return {
+        "setwise": __version__,
+        "index": path,
+        "query": query,
+        "settings": settings,
+        "encoder": None if saved.info.encoder is None else saved.info.encoder["name"],
+        "candidates": len(saved),
+        "set": as_set(hits),
+        "compare": None if compared is None else as_set(compared),
+    }
+
+
 def as_set(hits: Hits) -> dict[str, Any]:
     """Return a set as plain values.
 
@@ -62,7 +94,7 @@ def as_set(hits: Hits) -> dict[str, Any]:
     dict
         ``items`` (each ``rank``, ``id``, ``row``, ``relevance``, ``gain``, ``text``), ``value``,
         ``relevance``, ``diversity``, ``closest_pair``, ``solver``, ``seconds`` and ``certificate``
-        (``upper_bound``, ``gap``, ``optimal``, ``pool_size``, ``pool_sufficient``, or null).
+        (``upper_bound``, ``gap``, ``optimal``, ``pool_size``, ``pool_sufficient``, ``scope``, or null).
     """
     columns = as_columns(hits)
     selection = hits.selection

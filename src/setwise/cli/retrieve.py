@@ -1,4 +1,4 @@
-"""``setwise retrieve``: k passages of a corpus for a query."""
+"""``setwise retrieve``: k passages of a corpus, or of a saved index, for a query."""
 
 from __future__ import annotations
 
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 
 _CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
 
+#: Options that only a corpus takes, and only an index.
+_OF_CORPUS = (
+    *("text", "id", "vectors", "relevance", "group", "model", "drop_duplicates", "metric"),
+    *("relevance_scale", "cache", "no_cache"),
+)
+_OF_INDEX = ("exclude", "offset", "pool")
+
+#: Why an index does not take them.
+_BUILT = "an index has it from when it was built"
+_SETTLED = {
+    "relevance": "an index is searched by a query",
+    "relevance_scale": "an index is searched by a query",
+    "cache": "an index needs no cache",
+    "no_cache": "an index needs no cache",
+}
+
 _INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
 
 
@@ -23,8 +39,9 @@ def _option(*names: str, help: str, panel: str, metavar: str | None = None, **mo
 
 
 def retrieve(
+    context: typer.Context,
     corpus: Annotated[
-        str,
+        str | None,
         _option(
             "--corpus",
             help="A table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv), a folder of .txt, .md and "
@@ -32,7 +49,11 @@ def retrieve(
             panel=_INPUT,
             metavar="PATH",
         ),
-    ],
+    ] = None,
+    index: Annotated[
+        str | None,
+        _option("--index", help="Instead: what setwise index build has made.", panel=_INPUT, metavar="DIR"),
+    ] = None,
     query: Annotated[
         str | None, _option("--query", "-q", help="What is looked for.", panel=_INPUT, metavar="TEXT")
     ] = None,
@@ -108,9 +129,25 @@ def retrieve(
         list[str] | None,
         _option("--include", help="Must be in the set; may be repeated.", panel=_SET, metavar="ID"),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        _option("--exclude", help="Must not be; may be repeated. With --index.", panel=_SET, metavar="ID"),
+    ] = None,
     max_per_group: Annotated[
         int | None, _option("--max-per-group", help="At most so many of each group.", panel=_SET)
     ] = None,
+    offset: Annotated[
+        int, _option("--offset", help="Skip so many: the page after those. With --index.", panel=_SET)
+    ] = 0,
+    pool: Annotated[
+        str,
+        _option(
+            "--pool",
+            help="How many candidates to fetch; auto fetches more until that is proven enough. With --index.",
+            panel=_SET,
+            metavar="auto|COUNT",
+        ),
+    ] = "auto",
     certify: Annotated[
         str, _option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
     ] = "bounded",
@@ -151,8 +188,43 @@ def retrieve(
     from setwise.files import check_output, read_corpus
     from setwise.retrieval import default_sharpness, prepare
 
+    _check_source(context, corpus, index)
     target = None if out is None else check_output(out, force=force)
     _check_query(query, query_vector, relevance)
+    if index is not None:
+        from setwise.cli.indexed import retrieve_from
+
+        wanted: dict[str, Any] = {
+            "diversity": diversity,
+            "objective": objective,
+            "sharpness": sharpness,
+            "include": include or [],
+            "exclude": exclude or [],
+            "max_per_group": max_per_group,
+            "offset": offset,
+            "pool": pool,
+            "seed": seed,
+            "threads": threads,
+        }
+        scale = {"metric": metric, "relevance_scale": relevance_scale}
+        usual = default_sharpness(objective, metric) if sharpness is None else sharpness
+        _check_names(model, solver, compare, certify, k, {**wanted, **scale, "sharpness": usual})
+        with at_most(threads):
+            retrieve_from(
+                index,
+                query,
+                query_vector,
+                k,
+                solver=solver,
+                certify=(certify, _CERTIFY[certify]),
+                compare=compare,
+                settings=wanted,
+                as_json=as_json,
+                target=target,
+                force=force,
+            )
+        return
+    assert corpus is not None
     if (group is None) != (max_per_group is None):
         raise ValueError("group: --group and --max-per-group go together")
     settings: dict[str, Any] = {
@@ -167,14 +239,14 @@ def retrieve(
         "threads": threads,
     }
     _check_names(model, solver, compare, certify, k, settings)
-    with output.Status() as status, _at_most(threads):
+    with output.Status() as status, at_most(threads):
         status.tell("reading")
         read = read_corpus(corpus, text=text, id=id, vectors=vectors, relevance=relevance, group=group)
         if k > len(read):
             raise ValueError(
                 f"k: {k} is more than the {len(read):,} candidates; ask for at most {len(read):,}"
             )
-        probe: Any = query if query_vector is None else _read_vector(query_vector, read)
+        probe: Any = query if query_vector is None else _query_vector(query_vector, read)
         began = time.perf_counter()
         candidates = prepare(
             read,
@@ -218,6 +290,21 @@ def retrieve(
         output.note(f"wrote {out}")
 
 
+def _check_source(context: typer.Context, corpus: str | None, index: str | None) -> None:
+    """Refuse anything but a corpus or an index, and options that are for the other of the two."""
+    if corpus is None and index is None:
+        raise ValueError("corpus: say what to retrieve from with --corpus or --index")
+    if corpus is not None and index is not None:
+        raise ValueError("index: --corpus and --index are two sources; leave one out")
+    for name in _OF_INDEX if index is None else _OF_CORPUS:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            option = f"--{name.replace('_', '-')}"
+            if index is None:
+                raise ValueError(f"{name}: {option} goes with --index; build one with setwise index build")
+            raise ValueError(f"{name}: {option} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
+
+
 def _check_query(query: str | None, query_vector: str | None, relevance: str | None) -> None:
     """Refuse anything but exactly one way to say what is looked for."""
     given = [
@@ -258,17 +345,21 @@ def _check_names(
             checks.choice(argument, name, solvers.SOLVERS)
 
 
-def _read_vector(name: str, corpus: Corpus) -> Any:
-    """Return a query's vector from a .npy file."""
-    from setwise.files import read_array
-
+def _query_vector(name: str, corpus: Corpus) -> Any:
+    """Return a query's vector from a .npy file, for a corpus with vectors."""
     if corpus.vectors is None:
         raise ValueError("query-vector: it needs --vectors; a corpus of texts is searched with --query")
+    return read_vector(name, corpus.vectors.shape[1])
+
+
+def read_vector(name: str, d: int) -> Any:
+    """Return a query's vector of width d from a .npy file."""
+    from setwise.files import read_array
+
     vector = read_array(Path(name), "query-vector")
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]
-    if vector.shape != (corpus.vectors.shape[1],):
-        d = corpus.vectors.shape[1]
+    if vector.shape != (d,):
         raise ValueError(f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {d} d")
     return vector
 
@@ -282,7 +373,7 @@ def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | N
     return None if no_cache or corpus.vectors is not None else folder_for(corpus.source, cache)
 
 
-def _at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:
+def at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:
     """Return a context in which numeric libraries use at most so many threads."""
     if threads is None:
         return contextlib.nullcontext()

@@ -1,0 +1,189 @@
+"""Ids, texts and groups of a saved index: a Parquet file of which only what is asked for is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Rows that are stored, and read, together.
+TOGETHER = 2048
+
+#: Parts that a column keeps in memory, texts being long.
+KEPT = 16
+
+
+class Column(Sequence[Any]):
+    """One column, read in parts of `TOGETHER` rows as they are asked for.
+
+    Parameters
+    ----------
+    path : Path
+        The Parquet file.
+    name : str
+    n : int
+        Number of rows.
+    kept : int, optional
+        Parts to keep in memory; by default all that were read.
+    decode : callable, optional
+        Turns a stored value into the caller's.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        n: int,
+        *,
+        kept: int | None = None,
+        decode: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._path, self._name, self._n = path, name, n
+        self._kept, self._decode = kept, decode
+        self._parts: dict[int, list[Any]] = {}
+        self._file: Any = None
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, row: int) -> Any: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Any]: ...
+    def __getitem__(self, row: int | slice) -> Any:
+        if isinstance(row, slice):
+            return self.take(range(*row.indices(self._n)))
+        place = row + self._n if row < 0 else row
+        if not 0 <= place < self._n:
+            raise IndexError(f"{self._name}: no row {row}, there are {self._n}")
+        return self._part(place // TOGETHER)[place % TOGETHER]
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in range(-(-self._n // TOGETHER)):
+            yield from self._part(part)
+
+    def take(self, rows: Iterable[int] | NDArray[Any]) -> list[Any]:
+        """Return the values of some rows, in their order."""
+        wanted = [int(row) for row in rows]
+        found: dict[int, Any] = {}
+        for row in sorted(set(wanted)):
+            found[row] = self[row]
+        return [found[row] for row in wanted]
+
+    def _part(self, number: int) -> list[Any]:
+        """Return a part's values, read unless it is in memory."""
+        if number not in self._parts:
+            from pyarrow import parquet
+
+            if self._file is None:
+                self._file = parquet.ParquetFile(self._path, memory_map=True)
+            values = self._file.read_row_group(number, columns=[self._name]).column(0).to_pylist()
+            if self._decode is not None:
+                values = list(map(self._decode, values))
+            while self._kept is not None and len(self._parts) >= self._kept:
+                del self._parts[next(iter(self._parts))]
+            self._parts[number] = values
+        return self._parts[number]
+
+    def __repr__(self) -> str:
+        return f"<column {self._name!r} of {self._n:,} rows>"
+
+
+def columns(
+    path: Path, n: int, kind: str, *, texts: bool, groups: bool
+) -> tuple[Column, Column | None, Column | None]:
+    """Return the columns of ids, texts and groups.
+
+    Raises
+    ------
+    ValueError
+        The file is no table of n such rows.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    wanted = {"id", *(["text"] if texts else []), *(["group"] if groups else [])}
+    try:
+        facts = parquet.read_metadata(path)
+    except (pyarrow.ArrowException, OSError):
+        raise ValueError(f"index: {path.name} is damaged; build the index again") from None
+    if facts.num_rows != n or set(facts.schema.names) != wanted:
+        raise ValueError(f"index: {path.name} does not belong to {n:,} vectors; build the index again")
+    ids = Column(path, "id", n, decode=json.loads if kind == "json" else None)
+    labels = Column(path, "group", n, decode=json.loads) if groups else None
+    return ids, Column(path, "text", n, kept=KEPT) if texts else None, labels
+
+
+def write(
+    path: Path, ids: Sequence[str | int], texts: Sequence[str] | None, groups: Sequence[str | int] | None
+) -> str:
+    """Write the columns; return how ids are stored.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An id or group is no string or integer, a text is no string, or two ids are the same.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    names = [_label(value, row, "ids") for row, value in enumerate(ids)]
+    _check_different(names)
+    kind = "json"
+    if all(isinstance(name, int) and -(2**63) <= name < 2**63 for name in names):
+        kind = "integers"
+    elif all(isinstance(name, str) and _is_unicode(name) for name in names):
+        kind = "strings"
+    encode: Callable[[Any], Any] = json.dumps if kind == "json" else lambda name: name
+    types = {"id": pyarrow.int64() if kind == "integers" else pyarrow.string()}
+    if texts is not None:
+        types["text"] = pyarrow.string()
+        for row, value in enumerate(texts):
+            if not isinstance(value, str):
+                raise TypeError(f"texts: row {row} is no string but {type(value).__name__}")
+            if not _is_unicode(value):
+                raise ValueError(f"texts: row {row} holds half of a surrogate pair; take it out")
+    if groups is not None:
+        types["group"] = pyarrow.string()
+    schema = pyarrow.schema(list(types.items()))
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(names), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            values: dict[str, list[Any]] = {"id": [encode(name) for name in names[part]]}
+            if texts is not None:
+                values["text"] = list(texts[part])
+            if groups is not None:
+                labels = enumerate(groups[part], start)
+                values["group"] = [json.dumps(_label(value, row, "groups")) for row, value in labels]
+            writer.write_table(pyarrow.table(values, schema=schema), row_group_size=TOGETHER)
+    return kind
+
+
+def _label(value: Any, row: int, argument: str) -> str | int:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError(f"{argument}: row {row} is no string or integer but {type(value).__name__}")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a string can be written as UTF-8; JSON can spell some that cannot."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
+
+
+def _check_different(names: Sequence[str | int]) -> None:
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        seen = first.setdefault(str(name), row)
+        if seen != row:
+            raise ValueError(f"ids: {name!r} stands in row {seen} and row {row}; they must differ")
