@@ -330,10 +330,14 @@ def test_fewer_than_asked_for_is_said(run, index):
     ran = run("retrieve", "--index", index, "--query", QUERY, "-k", 4, *words)
     assert ran.code == 0
     assert ran.err.startswith("note: k: only 2 of the 4 asked for")
+    both = run("retrieve", "--index", index, "--query", QUERY, "-k", 4, "--compare", "top-k", *words)
+    assert (both.code, both.err) == (0, ran.err)
     everything = [word for row in range(10) for word in ("--exclude", f"p{row}")]
     ran = run("retrieve", "--index", index, "--query", QUERY, "-k", 4, *everything)
     assert ran.code == 0
     assert ran.err.startswith("note: nothing in the index")
+    ran = run("retrieve", "--index", index, "--query", QUERY, "-k", 4, "--json", *everything)
+    assert record(ran)["set"]["items"] == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from setwise import Certificate, Selection
-from setwise.cli.output import Status, _middle, explain, milliseconds, one_line, percent
+from setwise.cli.output import Status, _middle, enough, explain, milliseconds, one_line, percent
 
 UNBOUNDED = "no bound exists for mmr"
 SAME = "the scan over all 11,112 picks exactly the same"
@@ -32,6 +32,68 @@ def selection(certificate, solver="greedy"):
 )  # fmt: skip
 def test_certificates_in_words(certificate, line):
     assert explain(selection(certificate), 11_112, "mmr") == line
+
+
+RETURNED = "relative to what the index returns"
+
+
+def returned(*facts):
+    return Certificate(*facts, "returned")
+
+
+@pytest.mark.parametrize(
+    ("certificate", "line"),
+    [
+        (returned(1.0, 0.0, True, 20, True), f"proven the best possible 10 of 99, {RETURNED}"),
+        (returned(1.1, 0.02, False, 20, True), f"within 2.0 % of the best possible 10 of 99, {RETURNED}"),
+        (
+            returned(None, None, False, 9, True),
+            f"{UNBOUNDED}; the scan over all that the index returns picks exactly the same",
+        ),
+        (returned(None, None, False, 9, False), f"{UNBOUNDED}, and nothing is proven of greedy"),
+    ],
+)
+def test_certificates_of_an_index_in_words(certificate, line):
+    assert explain(selection(certificate), 99, "mmr") == line
+
+
+def test_a_page_is_proven_beside_the_pages_before():
+    proof = Certificate(1.1, 0.02, False, 20, True)
+    assert (
+        explain(selection(proof), 99, "mmr", 20)
+        == "within 2.0 % of the best 10 of 99 to add to the 20 before"
+    )
+
+
+@pytest.mark.parametrize(
+    ("certificate", "pool", "line"),
+    [
+        (Certificate(1.0, 0.0, True, 99, True), "auto", "looked at 99 of 99: all there are"),
+        (
+            Certificate(1.1, 0.02, False, 20, True),
+            "auto",
+            "looked at 20 of 99: enough, no other would change the set",
+        ),
+        (
+            returned(None, None, False, 20, True),
+            20,
+            "looked at 20 of 99: enough, no other that the index would return would change the set",
+        ),
+        (
+            Certificate(1.1, 0.02, False, 20, False),
+            "auto",
+            "looked at 20 of 99: others could improve the set by at most 2.0 %",
+        ),
+        (
+            Certificate(None, None, False, 20, False),
+            20,
+            "looked at 20 of 99: may be too few; --pool auto fetches until it is enough",
+        ),
+        (None, 20, "not checked whether enough candidates were fetched (--certify none)"),
+    ],
+)  # fmt: skip
+def test_whether_enough_was_fetched_in_words(certificate, pool, line):
+    assert enough(selection(certificate), 99, pool) == line
 
 
 @given(st.floats(0, 20))

@@ -72,11 +72,11 @@ def retrieve_from(
             encoding = time.perf_counter() - began
             status.tell("selecting")
             hits = _select(saved, probe, k, {**options, "solver": solver, "certify": certify[1]})
-        compared = (
-            None
-            if compare is None
-            else _select(saved, probe, k, {**options, "solver": compare, "certify": False})
-        )
+            compared = (
+                None
+                if compare is None
+                else _select(saved, probe, k, {**options, "solver": compare, "certify": False})
+            )
     objective = settings["objective"]
     if settings["sharpness"] is None:
         settings = {**settings, "sharpness": default_sharpness(objective, saved.info.metric)}

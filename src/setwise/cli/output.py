@@ -147,7 +147,7 @@ def enough(selection: Selection, n: int, pool: int | str) -> str:
     if proof.pool_sufficient:
         scope = " that the index would return" if proof.scope == "returned" else ""
         return f"{looked}: enough, no other{scope} would change the set"
-    more = "; --certify full searches on" if pool == "auto" else "; --pool auto fetches until it is enough"
+    more = "" if pool == "auto" else "; --pool auto fetches until it is enough"
     if proof.gap is None:
         return f"{looked}: may be too few{more}"
     return f"{looked}: others could improve the set by at most {percent(proof.gap)}{more}"
