@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Catalog": "setwise.catalog",
     "Certificate": "setwise.selection",
     "Index": "setwise.index.base",
     "Selection": "setwise.selection",
@@ -22,6 +23,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from setwise.api import select
     from setwise.batch import select_many
+    from setwise.catalog import Catalog
     from setwise.index.base import Index
     from setwise.retrieval.rerank import diversify
     from setwise.retrieval.retrieved import Retrieved
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from setwise.selection import Certificate, Selection
 
 __all__ = [
+    "Catalog",
     "Certificate",
     "Index",
     "Retrieved",

@@ -1,0 +1,415 @@
+"""A catalogue: items clustered once; k of them by quality and spread, as often as quality changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise import cluster as clustering
+from setwise import threads as threading
+from setwise.api import Certify, check_certify, describe
+from setwise.constraints import Constraints
+from setwise.objectives import MaxSum
+from setwise.relevance import Relevance, as_relevance
+from setwise.selection import Certificate, Selection
+from setwise.solvers import baselines, multilevel, proof
+from setwise.solvers.problem import Problem
+from setwise.vectors import Vectors, check_metric
+
+#: What `Catalog.select` takes as method, with what each does in one line.
+METHODS = {
+    "auto": "frank-wolfe in one process: measured to give the highest objective for the least time",
+    "frank-wolfe": "the core's solver over the whole catalogue, certified",
+    "muss": "greedy over clusters, inside the selected ones, and over the union (MUSS Algorithm 2)",
+    "dgds": "greedy inside every part of a random partition, and over the union (Ghadiri and Schmidt 2019)",
+    "greedy": "greedy over all items (MUSS Algorithm 1; the paper's MMR)",
+    "clustering": "the best item of each of k clusters",
+    "top-k": "the best by quality alone",
+    "random": "drawn at random",
+    "muss-random-clusters": "muss with clusters drawn at random (rand.A)",
+    "muss-random-partition": "muss with a random partition for clusters (rand.B)",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CatalogSelection(Selection):
+    """A selection from a catalogue.
+
+    Everything a `Selection` has; ``stats`` has the time of each stage in seconds and what was looked at.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (k,)
+        The items' own ids, in selection order; ``indices`` are their rows.
+    clusters : ndarray of shape (k,), int32
+        The cluster of each.
+    method : str
+    reason : str
+        Why ``auto`` chose the method; empty otherwise.
+    bound : float or None
+        The paper's own guarantee as a fraction of the best value, before its loss for radii: 1/α of MUSS's
+        Theorem 8, 1/16 of DGDS's Theorem 4. The certificate is far tighter.
+    """
+
+    ids: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
+    clusters: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    method: str = ""
+    reason: str = ""
+    bound: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON."""
+        return {
+            **super().to_dict(),
+            "ids": self.ids.tolist(),
+            "clusters": self.clusters.tolist(),
+            "method": self.method,
+            "reason": self.reason,
+            "bound": self.bound,
+        }
+
+
+class Catalog:
+    """Items with vectors and a quality, partitioned into clusters.
+
+    Make one with `Catalog.build`.
+
+    Attributes
+    ----------
+    clusters : Clusters
+    quality : ndarray of shape (n,), float64
+    ids : ndarray of shape (n,)
+    """
+
+    def __init__(
+        self,
+        vectors: Vectors,
+        quality: NDArray[np.float64],
+        clusters: clustering.Clusters,
+        ids: NDArray[Any],
+    ) -> None:
+        self._vectors = vectors
+        self.quality = quality
+        self.clusters = clusters
+        self.ids = ids
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Any,
+        quality: Any,
+        *,
+        clusters: int = 200,
+        ids: Sequence[Any] | NDArray[Any] | None = None,
+        metric: str = "cosine",
+        quality_weight: float = 0.0,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> Catalog:
+        """Check items and partition them: once, or as often as they change much.
+
+        Parameters
+        ----------
+        vectors : array-like of shape (n, d)
+            As for `setwise.select`; a memory map is read in blocks.
+        quality : array-like of shape (n,)
+            One number an item, at least 0, higher is better: a predicted click rate, a rating.
+        clusters : int
+            l of the paper, at most n.
+        ids : sequence of length n, optional
+            None twice; row numbers by default.
+        metric : {"cosine", "euclidean"}
+        quality_weight : float
+            With a weight above 0, clusters are made of vectors and quality together.
+        seed : int
+        threads : int, optional
+
+        Raises
+        ------
+        TypeError, ValueError
+            Bad input: the argument, the row and the mend.
+
+        Examples
+        --------
+        >>> import numpy as np, setwise
+        >>> rng = np.random.default_rng(0)
+        >>> catalog = setwise.Catalog.build(rng.standard_normal((2000, 16)), rng.random(2000), clusters=20)
+        >>> len(catalog.select(50, diversity=0.1, method="muss", clusters=10))
+        50
+        """
+        checked = Vectors(vectors, check_metric(metric), workers=threading.count(threads))
+        known = as_quality(quality, checked.n)
+        named = np.arange(checked.n) if ids is None else _as_names(ids, checked.n)
+        with threading.one_blas_thread():
+            made = clustering.k_means(
+                checked, clusters, quality=known, quality_weight=quality_weight, seed=seed
+            )
+        return cls(checked, known, made, named)
+
+    def __len__(self) -> int:
+        return int(self._vectors.n)
+
+    def set_quality(self, quality: Any) -> None:
+        """Take new qualities, as every hour: clusters stay.
+
+        Parameters
+        ----------
+        quality : array-like of shape (n,)
+            At least 0, in the order of the items.
+        """
+        self.quality = as_quality(quality, len(self))
+
+    def select(
+        self,
+        k: int = 500,
+        *,
+        diversity: float = 0.1,
+        method: str = "auto",
+        clusters: int | None = None,
+        per_cluster: int | None = None,
+        cluster_diversity: float = 0.5,
+        top_up: bool = True,
+        final_quality_scale: float = 1.0,
+        criterion: str = "sum",
+        certify: Certify = False,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> CatalogSelection:
+        """Select k items by quality and spread.
+
+        Parameters
+        ----------
+        k : int
+            At most n.
+        diversity : float
+            1 - λ of the paper, in [0, 1].
+        method : str
+            One of `METHODS`.
+        clusters : int, optional
+            m, the clusters to keep, at most the catalogue's; half of them by default. For ``dgds`` the
+            parts of the random partition (the catalogue's number of clusters by default).
+        per_cluster : int, optional
+            k', items selected inside each, at most the largest part's size; by default k/10, at least 1
+            (all of a smaller cluster).
+        cluster_diversity : float
+            1 - λ_c, of the selection of clusters.
+        top_up : bool
+            Whether the k best by quality join the last step (the paper's second version; False: the first).
+        final_quality_scale : float
+            Quality's factor in the last step, above 0 (0.5 in the first version).
+        criterion : {"sum", "min"}
+            Greedy's distance to the chosen: the mean one, or the least one.
+        certify : False, True or "full"
+            Bound the best possible value, over all items: a few passes more.
+        seed : int
+        threads : int, optional
+
+        Returns
+        -------
+        CatalogSelection
+            ``value``, ``relevance`` (mean quality) and ``diversity`` (mean distance) are max-sum's (MUSS
+            Eq. 2), whatever the method.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Bad input: the argument and the mend.
+        """
+        began = time.perf_counter()
+        size = checks.integer("k", k, least=1)
+        if size > len(self):
+            raise ValueError(f"k: {size} is more than the {len(self)} items; ask for at most that")
+        name = checks.choice("method", method, METHODS)
+        checks.choice("criterion", criterion, ("sum", "min"))
+        check_certify(certify)
+        checks.fraction("cluster_diversity", cluster_diversity)
+        checks.integer("seed", seed, least=0)
+        if not 0.0 < final_quality_scale <= 1.0:
+            raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
+        workers = threading.count(threads)
+        goal = MaxSum(diversity, metric=self._vectors.metric)
+        problem = Problem(
+            self._vectors,
+            Relevance(self.quality, self._vectors),
+            size,
+            goal,
+            Constraints(len(self), size),
+            seed,
+        )
+        reason = ""
+        if name == "auto":
+            name, reason = "frank-wolfe", METHODS["auto"]
+        bound: float | None = None
+        ordered = False
+        if name in ("muss", "dgds", "muss-random-clusters", "muss-random-partition"):
+            levels, bound = self._levels(
+                name,
+                size,
+                goal,
+                clusters,
+                per_cluster,
+                cluster_diversity,
+                top_up,
+                final_quality_scale,
+                criterion,
+                seed,
+                workers,
+            )
+            chosen, ordered = levels.chosen, True
+            problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
+            problem.stats.update(partitions=len(levels.partitions), union=levels.union)
+        else:
+            with threading.one_blas_thread():
+                chosen, ordered = self._whole(name, problem, criterion)
+        certificate: Certificate | None = None
+        if certify:
+            with threading.one_blas_thread():
+                certificate = proof.certified(
+                    problem, chosen, None, bool(certify) if certify != "full" else "full", name
+                ).certificate
+        found = describe(problem, chosen, ordered, certificate, name, began)
+        given = {one.name: getattr(found, one.name) for one in fields(Selection)}
+        return CatalogSelection(
+            **given,
+            ids=self.ids[found.indices],
+            clusters=self.clusters.labels[found.indices],
+            method=name,
+            reason=reason,
+            bound=bound,
+        )
+
+    def _whole(self, method: str, problem: Problem, criterion: str) -> tuple[NDArray[np.int64], bool]:
+        """Select by a method that looks at all items; return the rows, and whether they stand in order."""
+        if method == "greedy":
+            objective = multilevel.objective_of(criterion, problem.objective.diversity, self._vectors.metric)
+            rows = multilevel.select_greedily(self._vectors, self.quality, None, problem.k, objective)
+            return rows, True
+        if method == "frank-wolfe":
+            return proof.solve_max_sum(problem, "auto", False).chosen, False
+        if method == "clustering":
+            return baselines.clustering(problem), False
+        return (baselines.top(problem) if method == "top-k" else baselines.random(problem)), False
+
+    def _levels(
+        self,
+        method: str,
+        k: int,
+        goal: MaxSum,
+        clusters: int | None,
+        per_cluster: int | None,
+        cluster_diversity: float,
+        top_up: bool,
+        final_quality_scale: float,
+        criterion: str,
+        seed: int,
+        workers: int,
+    ) -> tuple[multilevel.Levels, float | None]:
+        """Run MUSS, DGDS or an ablation of them; return what was done and the paper's guarantee."""
+        total = len(self.clusters)
+        m = checks.integer("clusters", clusters, least=1) if clusters is not None else None
+        if method == "dgds":
+            count = total if m is None else m
+            if count > len(self):
+                raise ValueError(f"clusters: {count} parts are more than the {len(self)} items")
+            parts = _rows_of(clustering.random_partition(len(self), count, seed), count)
+            m = count
+        else:
+            m = max(1, total // 2) if m is None else m
+            if m > total:
+                raise ValueError(f"clusters: {m} are more than the catalogue's {total}; build it with more")
+            if method == "muss-random-partition":
+                parts = _rows_of(clustering.random_partition(len(self), total, seed), total)
+            else:
+                parts = self.clusters.members()
+        inside = (
+            max(1, k // 10) if per_cluster is None else checks.integer("per_cluster", per_cluster, least=1)
+        )
+        largest = max(len(rows) for rows in parts)
+        if per_cluster is not None and inside > largest:
+            raise ValueError(f"per_cluster: {inside} is more than the largest cluster's {largest} items")
+
+        def kept() -> NDArray[np.int64]:
+            if method == "dgds":
+                return np.arange(len(parts))
+            if method == "muss-random-clusters":
+                return np.sort(np.random.default_rng(seed).choice(total, m, replace=False))
+            if method == "muss":
+                return multilevel.select_clusters(
+                    self.clusters.centroids,
+                    self.clusters.medians(self.quality),
+                    m,
+                    cluster_diversity,
+                    self._vectors.metric,
+                )
+            medians = np.array([np.median(self.quality[rows]) for rows in parts])
+            means = np.stack([self._vectors.rows(rows).mean(axis=0) for rows in parts])
+            return multilevel.select_clusters(
+                means.astype(np.float32), medians, m, cluster_diversity, self._vectors.metric
+            )
+
+        levels = multilevel.solve(
+            self._vectors,
+            self.quality,
+            k,
+            parts=parts,
+            kept=kept,
+            objective=multilevel.objective_of(criterion, goal.diversity, self._vectors.metric),
+            per_cluster=inside,
+            top_up=top_up and method != "dgds",
+            final_quality_scale=final_quality_scale,
+            workers=workers,
+        )
+        if len(levels.chosen) < k:
+            raise ValueError(
+                f"per_cluster: the kept clusters yield {levels.union} items, fewer than k = {k}; take more "
+                "clusters, more items of each, or top_up=True"
+            )
+        bound = None
+        if method == "dgds":
+            bound = 1.0 / 16.0
+        elif method == "muss":
+            bound = 1.0 / multilevel.approximation_factor(k, m, goal.diversity, cluster_diversity)
+        return levels, bound
+
+
+def as_quality(quality: Any, n: int) -> NDArray[np.float64]:
+    """Return n qualities: finite numbers of at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The first bad row, and the mend.
+    """
+    values = as_relevance(quality, n, "quality")
+    low = np.flatnonzero(values < 0.0)
+    if len(low):
+        raise ValueError(
+            f"quality: row {low[0]} is {values[low[0]]:.4g}; it must be at least 0: shift or clip it"
+        )
+    return values
+
+
+def _as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
+    """Return ids, one an item and none twice."""
+    names = np.asarray(ids)
+    if names.shape != (n,):
+        raise ValueError(f"ids: expected {n}, one an item, got shape {names.shape}")
+    values, counts = np.unique(names, return_counts=True)
+    if len(values) < n:
+        raise ValueError(f"ids: {values[counts.argmax()]!r} is named {counts.max()} times")
+    return names
+
+
+def _rows_of(labels: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each part, ascending."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(labels, minlength=count))[:-1])
+
+
+__all__ = ["METHODS", "Catalog", "CatalogSelection", "as_quality"]
