@@ -1,0 +1,175 @@
+"""The catalogue's methods against MUSS's definition and the core."""
+
+import numpy as np
+import pytest
+
+import setwise
+from helpers import value_of
+from reference import make
+from reference.muss import alg1, muss
+from setwise.catalog import METHODS
+from setwise.cluster import random_partition
+
+
+@pytest.fixture(scope="module")
+def items():
+    X, _ = make.clustered(n=1200, d=10, seed=4, clusters=25)
+    return X, np.random.default_rng(1).random(1200) ** 2
+
+
+@pytest.fixture(scope="module")
+def catalog(items):
+    return setwise.Catalog.build(*items, clusters=20, seed=0)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("criterion", ["sum", "min"])
+def test_muss_is_algorithm_2(items, catalog, t, version, criterion):
+    X, q = items
+    k, m = 30, 8
+    inside, top_up, scale = (k, False, 0.5) if version == 1 else (6, True, 1.0)
+    sizes = catalog.clusters.sizes()
+    inside = min(inside, int(sizes.max()))
+    found = catalog.select(
+        k,
+        diversity=t,
+        method="muss",
+        clusters=m,
+        per_cluster=inside,
+        cluster_diversity=0.4,
+        top_up=top_up,
+        final_quality_scale=scale,
+        criterion=criterion,
+    )
+    expected, _ = muss(
+        X, q, catalog.clusters.labels, k, t, m, inside, 0.4, top_up=top_up, scale=scale, criterion=criterion
+    )
+    assert found.indices.tolist() == expected.tolist()
+    assert found.value == pytest.approx(value_of(X, q, expected, t), abs=1e-9)
+    assert found.stats["partitions"] == m
+    assert set(found.stats) >= {"seconds_clusters", "seconds_inside", "seconds_union", "union"}
+
+
+def test_dgds_is_greedy_over_random_parts(items, catalog):
+    X, q = items
+    found = catalog.select(25, diversity=0.3, method="dgds", clusters=10, per_cluster=9, seed=5)
+    labels = random_partition(1200, 10, seed=5)
+    expected, _ = muss(X, q, labels, 25, 0.3, 10, 9, 0.5, top_up=False)
+    assert found.indices.tolist() == expected.tolist()
+    assert found.bound == 1 / 16
+
+
+def test_the_ablations_differ_in_what_they_keep(items, catalog):
+    X, q = items
+    a = catalog.select(20, method="muss-random-clusters", clusters=5, per_cluster=8, seed=2)
+    kept = np.sort(np.random.default_rng(2).choice(20, 5, replace=False))
+    expected, _ = muss(X, q, catalog.clusters.labels, 20, 0.1, 5, 8, 0.5, kept=kept)
+    assert a.indices.tolist() == expected.tolist()
+    b = catalog.select(20, method="muss-random-partition", clusters=5, per_cluster=8, seed=2)
+    expected, _ = muss(X, q, random_partition(1200, 20, seed=2), 20, 0.1, 5, 8, 0.5)
+    assert b.indices.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "k-dpp"])
+def test_every_method_selects_k_items_of_the_catalogue(items, metric, method):
+    X, q = items
+    catalog = setwise.Catalog.build(X, q, clusters=20, metric=metric, ids=[f"item {i}" for i in range(1200)])
+    found = catalog.select(40, diversity=0.4, method=method, certify=True)
+    assert len(set(found.indices.tolist())) == 40
+    assert found.ids[0] == f"item {found.indices[0]}"
+    assert found.clusters.tolist() == catalog.clusters.labels[found.indices].tolist()
+    assert found.value == pytest.approx(value_of(X, q, found.indices, 0.4, metric=metric), abs=1e-6)
+    assert found.certificate.upper_bound >= found.value
+    best = catalog.select(40, diversity=0.4, method="frank-wolfe")
+    assert found.certificate.upper_bound >= best.value - 1e-9
+    assert found.value <= best.value + 1e-9
+    assert (found.reason != "") == (method == "auto")
+    assert found.to_dict()["method"] == found.method
+
+
+def test_greedy_is_the_papers_mmr(items, catalog):
+    X, q = items
+    for criterion in ("sum", "min"):
+        found = catalog.select(25, diversity=0.3, method="greedy", criterion=criterion)
+        expected = alg1(X, q, np.arange(1200), 25, 0.3, criterion=criterion)
+        assert found.indices.tolist() == expected.tolist()
+
+
+def test_all_clusters_and_all_items_inside_is_greedy_over_everything(items, catalog):
+    largest = int(catalog.clusters.sizes().max())
+    found = catalog.select(30, diversity=0.2, method="muss", clusters=20, per_cluster=largest)
+    assert found.indices.tolist() == catalog.select(30, diversity=0.2, method="greedy").indices.tolist()
+
+
+def test_quality_changes_every_hour_and_clusters_stay(items, catalog):
+    X, q = items
+    mine = setwise.Catalog.build(X, q, clusters=20, seed=0)
+    labels = mine.clusters.labels.copy()
+    mine.set_quality(q[::-1].copy())
+    assert np.array_equal(mine.clusters.labels, labels)
+    assert mine.select(10, method="top-k").relevance == pytest.approx(np.sort(q)[-10:].mean())
+
+
+def test_the_seed_decides(items):
+    one, two = (setwise.Catalog.build(*items, clusters=20, seed=7) for _ in range(2))
+    assert np.array_equal(one.clusters.labels, two.clusters.labels)
+    for method in ("dgds", "random", "muss-random-partition"):
+        a, b = (c.select(20, method=method, seed=3, threads=n) for c, n in ((one, 1), (two, 2)))
+        assert a.indices.tolist() == b.indices.tolist()
+
+
+def test_the_papers_guarantee():
+    X, q = make.clustered(n=300, d=4, seed=0)[0], np.ones(300)
+    catalog = setwise.Catalog.build(X, q, clusters=20)
+    found = catalog.select(20, diversity=0.5, method="muss", clusters=20, cluster_diversity=0.5)
+    assert 1 / found.bound == pytest.approx(14.0)  # k = m and λ = λ_c
+
+
+@pytest.mark.parametrize(
+    ("quality", "match"),
+    [
+        (np.r_[-1.0, np.ones(29)], "quality: row 0 is -1"),
+        (np.r_[np.ones(29), np.nan], "quality: row 29 is NaN"),
+        (np.ones(29), "expected 30 numbers"),
+    ],
+)
+def test_bad_quality(quality, match):
+    X = np.random.default_rng(0).standard_normal((30, 3))
+    with pytest.raises(ValueError, match=match):
+        setwise.Catalog.build(X, quality, clusters=3)
+    catalog = setwise.Catalog.build(X, np.ones(30), clusters=3)
+    with pytest.raises(ValueError, match=match):
+        catalog.set_quality(quality)
+    assert (catalog.quality == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"k": 0}, ValueError, "k: 0"),
+        ({"k": 1201}, ValueError, "more than the 1200 items"),
+        ({"method": "mus"}, ValueError, "did you mean 'muss'"),
+        ({"method": "muss", "clusters": 21}, ValueError, "catalogue's 20"),
+        ({"method": "muss", "clusters": 0}, ValueError, "clusters: 0"),
+        ({"method": "muss", "per_cluster": 1200}, ValueError, "largest cluster's"),
+        ({"method": "muss", "clusters": 2, "per_cluster": 1, "top_up": False}, ValueError, "fewer than k"),
+        ({"cluster_diversity": 2.0}, ValueError, "cluster_diversity"),
+        ({"diversity": -0.1}, ValueError, "diversity"),
+        ({"final_quality_scale": 0.0}, ValueError, "final_quality_scale"),
+        ({"criterion": "max"}, ValueError, "criterion"),
+        ({"certify": 1.5}, TypeError, "certify"),
+        ({"method": "dgds", "clusters": 1300}, ValueError, "1300 parts"),
+    ],
+)
+def test_bad_input(catalog, options, error, match):
+    with pytest.raises(error, match=match):
+        catalog.select(**{"k": 20, **options})
+
+
+def test_bad_ids(items):
+    with pytest.raises(ValueError, match="named 2 times"):
+        setwise.Catalog.build(np.eye(3), np.ones(3), clusters=2, ids=["a", "b", "a"])
+    with pytest.raises(ValueError, match="expected 3"):
+        setwise.Catalog.build(np.eye(3), np.ones(3), clusters=2, ids=["a"])

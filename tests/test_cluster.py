@@ -1,0 +1,89 @@
+"""k-means partitions: every row at its nearest centroid, no empty cluster, radii that hold."""
+
+import numpy as np
+import pytest
+
+from reference import make
+from reference.muss import nearest
+from setwise.cluster import k_means, random_partition
+from setwise.vectors import Vectors
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_a_partition_with_radii_that_hold(metric, count, split):
+    X, q = make.clustered(n=900, d=8, seed=1, clusters=12)
+    vectors = Vectors(X.astype(np.float32), metric, workers=2)
+    made = k_means(vectors, count)
+    sizes = made.sizes()
+    assert len(made) == count
+    assert sizes.sum() == 900
+    assert sizes.min() >= 1
+    rows = vectors.rows(np.arange(900), np.float64)
+    for cluster, members in enumerate(made.members()):
+        assert (made.labels[members] == cluster).all()
+        mean = rows[members].mean(axis=0)
+        if metric == "cosine":
+            mean /= np.linalg.norm(mean)
+            far = 1 - rows[members] @ made.centroids[cluster]
+        else:
+            far = np.linalg.norm(rows[members] - made.centroids[cluster], axis=1)
+        assert np.allclose(mean, made.centroids[cluster], atol=1e-5)
+        assert far.max() == pytest.approx(made.radii[cluster], abs=1e-5)
+    medians = made.medians(q)
+    assert medians[0] == np.median(q[made.labels == 0])
+    away = made.quality_radii(q)
+    assert away[0] == pytest.approx(np.abs(q[made.labels == 0] - medians[0]).max())
+    labels, distances = made.assign(rows)
+    expected, far = nearest(rows, made.centroids, metric)
+    assert np.allclose(distances, far, atol=1e-6)
+    assert np.mean(labels == expected) > 0.999
+
+
+def test_clusters_are_better_than_chance():
+    X, _ = make.clustered(n=2000, d=16, seed=2, clusters=20)
+    vectors = Vectors(X, "cosine")
+    made = k_means(vectors, 20)
+    rows = vectors.rows(np.arange(2000), np.float64)
+    inside = 1 - np.vecdot(rows, made.centroids[made.labels].astype(np.float64))
+    chance = random_partition(2000, 20, seed=0)
+    means = np.stack([rows[chance == c].mean(axis=0) for c in range(20)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    assert inside.mean() < 0.8 * (1 - np.vecdot(rows, means[chance])).mean()
+
+
+def test_no_cluster_is_empty_among_many_copies():
+    X = np.repeat(np.eye(6)[:3], 50, axis=0) + 1e-9
+    made = k_means(Vectors(X, "cosine"), 12)
+    assert made.sizes().min() >= 1
+    assert made.sizes().sum() == 150
+
+
+def test_quality_can_join_the_vectors():
+    X = np.ones((400, 4)) + 1e-3 * np.random.default_rng(0).standard_normal((400, 4))
+    q = np.r_[np.zeros(200), np.ones(200)]
+    made = k_means(Vectors(X, "cosine"), 2, quality=q, quality_weight=10.0)
+    assert len(set(made.labels[:200].tolist())) == 1
+    assert made.labels[0] != made.labels[300]
+
+
+def test_random_partitions_are_even_and_from_the_seed():
+    labels = random_partition(1001, 10, seed=3)
+    assert np.bincount(labels).max() - np.bincount(labels).min() == 1
+    assert np.array_equal(labels, random_partition(1001, 10, seed=3))
+    assert not np.array_equal(labels, random_partition(1001, 10, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"clusters": 0}, "clusters: 0"),
+        ({"clusters": 21}, "more than the 20 items"),
+        ({"clusters": 3, "quality_weight": 1.0}, "needs quality"),
+        ({"clusters": 3, "quality_weight": -1.0}, "below 0"),
+        ({"clusters": 3, "seed": -1}, "seed"),
+    ],
+)
+def test_bad_input(options, match):
+    with pytest.raises(ValueError, match=match):
+        k_means(Vectors(np.random.default_rng(0).random((20, 3))), **options)
