@@ -1,0 +1,150 @@
+"""k = 500 of up to two million items: MUSS, DGDS and Frank-Wolfe against the published MMR.
+
+    python benchmarks/catalogue.py                       # 2,000,000 × 256 and 100,000 × 1024, 2 BLAS threads
+    python benchmarks/catalogue.py --n 250000 --dim 256
+
+The published MMR is greedy selection with one pass over all items a pick (MUSS Algorithm 1, the sum of
+distances kept up), single precision, on the same threads and data in the same process. Clusters are built
+once and are not counted; every figure is of one call with new qualities.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# A neighbour bears the name of a standard module: this folder must not be where modules are looked for.
+sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or ".").resolve() != HERE]]
+
+import argparse
+import statistics
+import warnings
+from typing import Any
+
+import numpy as np
+from benchmarks.reporting import heading, run_at, table, timed
+
+K = 500
+DIVERSITIES = (0.1, 0.5)
+METHODS: list[tuple[str, dict[str, Any]]] = [
+    ("frank-wolfe", {}),
+    ("muss", {}),
+    ("dgds", {}),
+    ("muss-random-clusters", {}),
+    ("muss-random-partition", {}),
+    ("greedy", {}),
+    ("top-k", {}),
+    ("random", {}),
+]
+
+
+def qualities(labels: Any, seed: int = 0) -> Any:
+    """Return skewed qualities in [0, 1] that differ by cluster and by item, as predicted click rates do."""
+    rng = np.random.default_rng(seed)
+    base = rng.beta(2, 6, int(labels.max()) + 1)[labels]
+    return np.clip(base + 0.15 * rng.standard_normal(len(labels)), 0.0, 1.0)
+
+
+def methods(n: int, d: int, clusters: int) -> None:
+    """Every method's value and time at both diversities."""
+    from benchmarks import data, published
+
+    import setwise
+
+    rows, _ = data.clustered(n, d, queries=1)
+    seconds, catalog = timed(lambda: setwise.Catalog.build(rows, np.ones(n), clusters=clusters), 1)
+    catalog.set_quality(qualities(catalog.clusters.labels))
+    relevance = catalog.quality.astype(np.float32)
+    lines = []
+    for t in DIVERSITIES:
+        mmr, chosen = timed(lambda t=t: published.greedy(rows, relevance, K, t), 1)
+        theirs = published.value(rows, relevance, chosen, t)
+        lines.append([t, "published MMR (k passes)", f"{theirs:.5f}", "1", f"{mmr:.2f}", "1", ""])
+        for name, options in METHODS:
+            given = {"clusters": clusters // 2} if name.startswith("muss") else {}
+            cost, found = timed(
+                lambda t=t, name=name, given=given, options=options: catalog.select(
+                    K, diversity=t, method=name, **given, **options
+                ),
+                3,
+            )
+            stages = ", ".join(
+                f"{stage[8:]} {taken:.2f}"
+                for stage, taken in found.stats.items()
+                if stage.startswith("seconds_")
+            )
+            lines.append(
+                [
+                    t,
+                    name,
+                    f"{found.value:.5f}",
+                    f"{found.value / theirs:.4f}",
+                    f"{cost:.2f}",
+                    f"{mmr / cost:.0f}",
+                    stages,
+                ]
+            )
+    table(
+        f"{n:,} × {d}, k = {K}, {clusters} clusters (built in {seconds:.0f} s), half of them kept, k' = 50",
+        ["diversity", "method", "objective", "of MMR's", "seconds", "times faster than MMR", "stages, s"],
+        lines,
+    )
+
+
+def growth(n: int, d: int) -> None:
+    """Query time at a fixed number of items a cluster."""
+    from benchmarks import data
+
+    import setwise
+
+    rows, _ = data.clustered(n, d, queries=1)
+    lines = []
+    for size in [n // part for part in (16, 8, 4, 2, 1)]:
+        clusters = max(8, size // 10_000)
+        catalog = setwise.Catalog.build(rows[:size], np.ones(size), clusters=clusters)
+        catalog.set_quality(qualities(catalog.clusters.labels))
+        cells = []
+        for name in ("muss", "frank-wolfe"):
+            given = {"clusters": min(clusters, 8)} if name == "muss" else {}
+            cost = statistics.median(
+                timed(
+                    lambda name=name, given=given, catalog=catalog: catalog.select(K, method=name, **given), 3
+                )[0]
+                for _ in range(1)
+            )
+            cells.append(f"{cost * 1e3:.0f}")
+        lines.append([f"{size:,}", clusters, *cells])
+    table(
+        f"time of a query in ms at 10,000 items a cluster, 8 clusters kept, {d} dimensions, diversity 0.1",
+        ["n", "clusters", "muss", "frank-wolfe"],
+        lines,
+    )
+
+
+def main() -> None:
+    """Run the tables in a process with the asked number of threads."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--n", type=int)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--tables", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not arguments.tables:
+        size = ["--n", str(arguments.n)] if arguments.n else []
+        run_at(arguments.threads, __file__, ["--tables", *size, "--dim", str(arguments.dim)])
+        return
+    warnings.simplefilter("ignore")
+    heading()
+    if arguments.n:
+        methods(arguments.n, arguments.dim, max(16, arguments.n // 10_000))
+        return
+    methods(100_000, 1024, 200)
+    methods(2_000_000, 256, 200)
+    growth(2_000_000, 256)
+
+
+if __name__ == "__main__":
+    main()
