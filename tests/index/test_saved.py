@@ -11,7 +11,8 @@ import pytest
 
 import setwise
 from setwise.encode import encoder
-from setwise.index import folder, rows
+from setwise.files.folder import digest
+from setwise.index import rows
 from setwise.index.array import ArrayIndex
 from setwise.index.faiss import FaissIndex
 from setwise.index.saved import open_index, read_info, save, verify
@@ -169,7 +170,7 @@ def _rewrite(place, change):
     meta = json.loads((place / "meta.json").read_text())
     change(meta)
     meta.pop("checksum")
-    meta["checksum"] = folder._digest(meta)
+    meta["checksum"] = digest(meta)
     (place / "meta.json").write_text(json.dumps(meta))
 
 

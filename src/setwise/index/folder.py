@@ -1,32 +1,32 @@
-"""The folder that a saved index is: what its files are, that they are whole, and how it appears at once."""
+"""The folder that a saved index is: what its files are, and what ``meta.json`` says of them."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from setwise.files.names import existing
+from setwise.files.folder import FolderFormat, Progress
 
-FORMAT, VERSION = "setwise index", 1
-
-META = "meta.json"
+__all__ = [
+    "ENCODER",
+    "FAISS",
+    "ROWS",
+    "VECTORS",
+    "Info",
+    "Progress",
+    "check_target",
+    "new_folder",
+    "read_info",
+    "verify",
+    "write_info",
+]
 
 #: Every file that may stand beside ``meta.json``.
 VECTORS, ROWS, FAISS, ENCODER = FILES = ("vectors.npy", "rows.parquet", "index.faiss", "encoder.npz")
-
-#: Bytes that are read at once where a checksum is computed.
-_CHUNK = 1 << 22
-
-#: Called with the step, how much of it is done, and how much there is.
-Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,17 @@ class Info:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as ``meta.json`` has them."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return {**FORMAT.head(), **asdict(self)}
+
+
+FORMAT = FolderFormat(
+    noun="index",
+    version=1,
+    files=FILES,
+    entries=frozenset(field.name for field in fields(Info)),
+    make="make one with setwise index build",
+    again="build it again",
+)
 
 
 def read_info(path: str | os.PathLike[str]) -> tuple[Path, Info]:
@@ -96,38 +106,8 @@ def read_info(path: str | os.PathLike[str]) -> tuple[Path, Info]:
     FileNotFoundError, ValueError
         There is no such folder, it is no saved index, of another format version, or damaged.
     """
-    folder = existing(path, "index")
-    meta = folder / META
-    if not folder.is_dir() or not meta.is_file():
-        what = "a file" if not folder.is_dir() else f"a folder without {META}"
-        raise ValueError(
-            f"index: {str(path)!r} is {what}, no setwise index; make one with setwise index build"
-        )
-    try:
-        record = json.loads(meta.read_bytes())
-    except ValueError:
-        raise _damaged(path, f"{META} is no JSON") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"index: {str(path)!r} is no setwise index (its {META} is of something else)")
-    if record.get("version") != VERSION:
-        raise ValueError(
-            f"index: {str(path)!r} has format version {record.get('version')!r}, this setwise reads "
-            f"{VERSION}; build it again, or use the setwise that built it"
-        )
-    checksum = record.pop("checksum", None)
-    if checksum != _digest(record):
-        raise _damaged(path, f"{META} was altered")
-    del record["format"], record["version"]
-    if set(record) != {field.name for field in fields(Info)} or not set(record["files"]) <= set(FILES):
-        raise _damaged(path, f"{META} lacks entries or has unknown ones")
-    info = Info(**record)
-    for name, facts in info.files.items():
-        file = folder / name
-        if not file.is_file():
-            raise _damaged(path, f"{name} is missing")
-        if file.stat().st_size != facts["bytes"]:
-            raise _damaged(path, f"{name} has {file.stat().st_size:,} bytes instead of {facts['bytes']:,}")
-    return folder, info
+    folder, record = FORMAT.read(path)
+    return folder, Info(**record)
 
 
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Info:
@@ -144,18 +124,8 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> In
     FileNotFoundError, ValueError
         As for `read_info`, or a file is not what was written.
     """
-    folder, info = read_info(path)
-    done = 0
-    for name, facts in info.files.items():
-        before = done
-
-        def tell(read: int, before: int = before) -> None:
-            if progress is not None:
-                progress("checking", before + read, info.bytes)
-
-        if _checksum(folder / name, tell) != facts["blake2b"]:
-            raise _damaged(path, f"{name} was altered (its checksum differs)")
-        done += int(facts["bytes"])
+    _, info = read_info(path)
+    FORMAT.check_files(path, info.files, progress=progress)
     return info
 
 
@@ -168,21 +138,7 @@ def write_info(folder: Path, facts: Mapping[str, Any]) -> Info:
     facts : mapping
         Everything of `Info` but ``files``.
     """
-    files: dict[str, dict[str, Any]] = {}
-    for name in FILES:
-        file = folder / name
-        if file.exists():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-            files[name] = {"bytes": file.stat().st_size, "blake2b": _checksum(file)}
-    info = Info(**facts, files=files)
-    record = info.to_dict()
-    record["checksum"] = _digest(record)
-    with (folder / META).open("xb") as stream:
-        stream.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    return info
+    return Info(**facts, files=FORMAT.write(folder, facts))
 
 
 def check_target(path: str | os.PathLike[str], *, force: bool, argument: str = "out") -> Path:
@@ -195,86 +151,11 @@ def check_target(path: str | os.PathLike[str], *, force: bool, argument: str = "
     FileNotFoundError, NotADirectoryError, PermissionError
         Its parent is missing or not writable, or it is a file.
     """
-    target = Path(os.path.realpath(path))
-    shown = repr(str(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")
-    if not target.exists():
-        return target
-    if not target.is_dir():
-        raise NotADirectoryError(f"{argument}: {shown} is a file; name a folder")
-    names = sorted(os.listdir(target))
-    if names and not _is_ours(target):
-        raise FileExistsError(
-            f"{argument}: {shown} is no setwise index, so nothing replaces it; name another folder"
-        )
-    if not force:
-        raise FileExistsError(f"{argument}: {shown} exists; add --force (force=True) to replace it")
-    strange = [name for name in names if name != META and name not in FILES]
-    if strange:
-        raise FileExistsError(
-            f"{argument}: {shown} also holds {strange[0]!r}, which is no part of an index; move it elsewhere"
-        )
-    return target
+    return FORMAT.check_target(path, force=force, argument=argument)
 
 
-@contextlib.contextmanager
-def new_folder(path: str | os.PathLike[str], *, force: bool, argument: str = "out") -> Iterator[Path]:
-    """Give a hidden folder beside ``path`` to write into, which takes that name if all went well.
-
-    Whatever interrupts this, nothing is left of it and an index that was there is as it was.
-
-    Raises
-    ------
-    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
-        As for `check_target`.
-    """
-    target = check_target(path, force=force, argument=argument)
-    token = secrets.token_hex(4)
-    part = target.with_name(f".{target.name}.{token}.part")
-    old = target.with_name(f".{target.name}.{token}.old")
-    try:
-        part.mkdir()
-        yield part
-        if check_target(path, force=force, argument=argument).exists():
-            os.rename(target, old)
-        os.rename(part, target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            os.rename(old, target)
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    finally:
-        if old.exists():
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_ours(folder: Path) -> bool:
-    """Return whether a folder's ``meta.json`` is that of a saved index, of any version."""
-    try:
-        record = json.loads((folder / META).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("format") == FORMAT
-
-
-def _damaged(path: str | os.PathLike[str], what: str) -> ValueError:
-    return ValueError(f"index: {str(path)!r} is damaged: {what}; build it again")
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    """Return a checksum of ``meta.json``'s own content."""
-    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _checksum(file: Path, tell: Callable[[int], object] | None = None) -> str:
-    digest, read = hashlib.blake2b(digest_size=16), 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-            read += len(chunk)
-            if tell is not None:
-                tell(read)
-    return digest.hexdigest()
+def new_folder(
+    path: str | os.PathLike[str], *, force: bool, argument: str = "out"
+) -> contextlib.AbstractContextManager[Path]:
+    """Give a hidden folder to write a saved index into: see `FolderFormat.new_folder`."""
+    return FORMAT.new_folder(path, force=force, argument=argument)
