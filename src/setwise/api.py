@@ -19,7 +19,7 @@ from setwise.constraints import Constraints
 from setwise.objectives import MaxSum, Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
-from setwise.solvers import baselines, greedy, proof
+from setwise.solvers import baselines, greedy, k_dpp, proof
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors, as_matrix, as_query, check_metric
@@ -187,7 +187,12 @@ def run(problem: Problem, solver: str, certify: Certify, began: float) -> Select
         size = int(problem.stats.get("pool_size", problem.n))
         certificate = Certificate(None, None, False, size, True)
     else:
-        simple = {"top-k": baselines.top, "random": baselines.random, "clustering": baselines.clustering}
+        simple = {
+            "k-dpp": k_dpp.solve,
+            "top-k": baselines.top,
+            "random": baselines.random,
+            "clustering": baselines.clustering,
+        }
         chosen, label = simple[solver](problem), solver
         certificate = Certificate(None, None, False, problem.n, False)
     return describe(problem, chosen, ordered, certificate if certify else None, label, began)

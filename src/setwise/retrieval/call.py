@@ -28,7 +28,7 @@ from setwise.solvers import SOLVERS
 FEW = 512
 
 #: Solvers that need all candidates, not those a search returns.
-UNFIT = ("random", "clustering")
+UNFIT = ("k-dpp", "random", "clustering")
 
 
 class Call:

@@ -23,6 +23,7 @@ SOLVERS: dict[str, Ability] = {
     "frank-wolfe": Ability(("max-sum",), include=True, groups=True),
     "swap": Ability(("max-sum",), include=True, groups=True),
     "exact": Ability(("max-sum",), include=True, groups=True),
+    "k-dpp": Ability(("log-det",), include=False, groups=False),
     "top-k": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
     "random": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
     "clustering": Ability(("max-sum", "mmr", "log-det"), include=False, groups=False),
