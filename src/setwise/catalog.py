@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import catalog_changes as changes
 from setwise import checks
 from setwise import cluster as clustering
 from setwise import threads as threading
@@ -78,7 +80,7 @@ class CatalogSelection(Selection):
 class Catalog:
     """Items with vectors and a quality, partitioned into clusters.
 
-    Make one with `Catalog.build`.
+    Make one with `Catalog.build`, or open a saved one with `Catalog.load`.
 
     Attributes
     ----------
@@ -164,6 +166,96 @@ class Catalog:
             At least 0, in the order of the items.
         """
         self.quality = as_quality(quality, len(self))
+
+    def add(self, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None = None) -> None:
+        """Take new items, each into the nearest cluster by its vector; centroids stay, radii grow.
+
+        All vectors are copied once: after `load`, a memory map becomes an array in memory.
+
+        Parameters
+        ----------
+        vectors : array-like of shape (m, d)
+            Stored in the type that the catalogue's vectors have.
+        quality : array-like of shape (m,)
+        ids : sequence of length m, optional
+            None twice, none in the catalogue; by default the integers after the largest id.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Bad input: the argument, the row and the mend. The catalogue is as it was.
+        """
+        grown, made = changes.grown(self._vectors, self.clusters, vectors)
+        count = grown.n - len(self)
+        known = as_quality(quality, count)
+        named = changes.following(self.ids, count) if ids is None else _as_names(ids, count)
+        names = changes.joined(self.ids, named)
+        self._vectors, self.clusters, self.ids = grown, made, names
+        self.quality = np.concatenate([self.quality, known])
+
+    def remove(self, ids: Sequence[Any] | NDArray[Any]) -> None:
+        """Drop items; clusters that become empty go, and the others are numbered anew.
+
+        The vectors that stay are copied once: after `load`, a memory map becomes an array in memory.
+
+        Parameters
+        ----------
+        ids : sequence
+
+        Raises
+        ------
+        KeyError
+            An id is not there. The catalogue is as it was.
+        TypeError, ValueError
+            Ids of another kind than the catalogue's, or all of them.
+        """
+        rows = changes.rows_of(ids, self.ids)
+        if len(rows) == len(self):
+            raise ValueError("ids: these are all items; a catalogue keeps at least one")
+        if len(rows):
+            kept = np.ones(len(self), np.bool_)
+            kept[rows] = False
+            self._vectors, self.clusters = changes.shrunk(self._vectors, self.clusters, kept)
+            self.quality, self.ids = self.quality[kept], self.ids[kept]
+
+    def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
+        """Save everything as a folder, which appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        force : bool
+            Replace a saved catalogue that is there. A folder that is something else is never replaced.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
+            The folder cannot be written.
+        TypeError, ValueError
+            Ids that are neither integers nor strings.
+        """
+        from setwise import catalog_files
+
+        catalog_files.write(path, self._vectors, self.quality, self.clusters, self.ids, force=force)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Catalog:
+        """Open a saved catalogue: vectors stay on disk, a few numbers an item are read and checked.
+
+        Parameters
+        ----------
+        path : path-like
+        threads : int, optional
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            There is no such folder, it is no saved catalogue, of another format version, cut short or
+            altered. Of the vectors the size is compared; ``setwise catalog info --verify`` reads them.
+        """
+        from setwise import catalog_files
+
+        return cls(*catalog_files.read(path, threading.count(threads)))
 
     def select(
         self,
@@ -402,7 +494,8 @@ def _as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
         raise ValueError(f"ids: expected {n}, one an item, got shape {names.shape}")
     values, counts = np.unique(names, return_counts=True)
     if len(values) < n:
-        raise ValueError(f"ids: {values[counts.argmax()]!r} is named {counts.max()} times")
+        name = values[counts.argmax()].tolist() if values.dtype != object else values[counts.argmax()]
+        raise ValueError(f"ids: {name!r} is named {counts.max()} times")
     return names
 
 

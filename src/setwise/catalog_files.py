@@ -1,0 +1,249 @@
+"""The folder that a saved catalogue is: vectors left on disk, everything else read and checked on opening."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import __version__
+from setwise.catalog_changes import as_integers, kind_of
+from setwise.cluster import Clusters
+from setwise.files.folder import FolderFormat, Progress
+from setwise.files.reading import read_array
+from setwise.vectors import Floats, Vectors
+
+__all__ = ["FORMAT", "CatalogInfo", "read", "read_info", "verify", "write"]
+
+#: Every file that may stand beside ``meta.json``.
+VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, RADII, NUMBERS, NAMES = FILES = (
+    *("vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "radii.npy"),
+    *("ids.npy", "ids.parquet"),
+)
+
+#: Bytes of vectors that are copied at once.
+_CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class CatalogInfo:
+    """What ``meta.json`` says of a saved catalogue.
+
+    Attributes
+    ----------
+    setwise : str
+        The version that wrote it.
+    saved : str
+        When, in UTC.
+    n, d, clusters : int
+        Number of items, width of their vectors, number of clusters.
+    metric : {"cosine", "euclidean"}
+    dtype : str
+        Of the stored vectors.
+    working : {"float32", "float64"}
+        What they are computed in.
+    unit : bool
+        Whether they are of unit length as stored.
+    ids : {"integers", "strings"}
+    files : mapping
+        Size (``bytes``) and checksum (``blake2b``) of each file.
+    """
+
+    setwise: str
+    saved: str
+    n: int
+    d: int
+    clusters: int
+    metric: str
+    dtype: str
+    working: str
+    unit: bool
+    ids: str
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(int(one["bytes"]) for one in self.files.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as ``meta.json`` has them."""
+        return {**FORMAT.head(), **asdict(self)}
+
+
+FORMAT = FolderFormat(
+    noun="catalog",
+    version=1,
+    files=FILES,
+    entries=frozenset(field.name for field in fields(CatalogInfo)),
+    make="make one with setwise catalog build",
+    again="build it again",
+)
+
+
+class _Measured(Vectors):
+    """Vectors that were checked before they were saved: no row is read until it is asked for."""
+
+    def __init__(
+        self, raw: NDArray[Any], info: CatalogInfo, scale: Floats | None, workers: int, name: str
+    ) -> None:
+        self._known = scale, info.unit, np.dtype(info.working)
+        super().__init__(raw, info.metric, workers=workers, name=name)
+
+    def _check(self, query: NDArray[np.float64] | None) -> None:
+        self.scale, self.unit, self.dtype = self._known
+
+
+def write(
+    path: str | os.PathLike[str],
+    vectors: Vectors,
+    quality: NDArray[np.float64],
+    clusters: Clusters,
+    ids: NDArray[Any],
+    *,
+    force: bool,
+) -> CatalogInfo:
+    """Write a catalogue's parts as a folder, whole or not at all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Ids that are neither integers of 64 bits nor strings.
+    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
+        The folder cannot be written.
+    """
+    FORMAT.check_target(path, force=force, argument="path")
+    kind, names = _as_stored_ids(ids)
+    with FORMAT.new_folder(path, force=force, argument="path") as folder:
+        _write_vectors(folder / VECTORS, vectors.raw)
+        arrays: dict[str, NDArray[Any] | None] = {
+            SCALES: vectors.scale,
+            QUALITY: quality,
+            LABELS: clusters.labels,
+            CENTROIDS: clusters.centroids,
+            RADII: clusters.radii,
+        }
+        for name, array in arrays.items():
+            if array is not None:
+                np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
+        if kind == "integers":
+            np.save(folder / NUMBERS, names, allow_pickle=False)
+        else:
+            from pyarrow import parquet
+
+            parquet.write_table(names, folder / NAMES, compression="zstd")
+        facts = {
+            "setwise": __version__,
+            "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "n": vectors.n,
+            "d": vectors.d,
+            "clusters": len(clusters),
+            "metric": vectors.metric,
+            "dtype": str(vectors.raw.dtype),
+            "working": str(vectors.dtype),
+            "unit": bool(vectors.unit),
+            "ids": kind,
+        }
+        return CatalogInfo(**facts, files=FORMAT.write(folder, facts))
+
+
+def read_info(path: str | os.PathLike[str]) -> tuple[Path, CatalogInfo]:
+    """Return a saved catalogue's folder and what its ``meta.json`` says, its files being there.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such folder, it is no saved catalogue, of another format version, or damaged.
+    """
+    folder, record = FORMAT.read(path)
+    return folder, CatalogInfo(**record)
+
+
+def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> CatalogInfo:
+    """Read every file of a saved catalogue, vectors too, and compare its checksum.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `read_info`, or a file is not what was written.
+    """
+    _, info = read_info(path)
+    FORMAT.check_files(path, info.files, progress=progress)
+    return info
+
+
+def read(
+    path: str | os.PathLike[str], workers: int
+) -> tuple[Vectors, NDArray[np.float64], Clusters, NDArray[Any]]:
+    """Return the vectors (memory-mapped), qualities, clusters and ids of a saved catalogue.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `read_info`, or a file other than the vectors is not what was written.
+    """
+    folder, info = read_info(path)
+    FORMAT.check_files(path, info.files, [name for name in FILES if name != VECTORS])
+
+    def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
+        found = read_array(folder / name, FORMAT.noun)
+        if found.shape != shape or found.dtype != np.dtype(dtype):
+            what = f"{name} holds {found.dtype} of shape {found.shape} instead of {dtype} of {shape}"
+            raise FORMAT.damaged(path, what)
+        return found if name == VECTORS else np.array(found)
+
+    n, d, count = info.n, info.d, info.clusters
+    scale = array(SCALES, info.working, n) if info.metric == "cosine" else None
+    raw = array(VECTORS, info.dtype, n, d)
+    vectors = _Measured(raw, info, scale, workers, f"catalog {str(path)!r}, vectors")
+    clusters = Clusters(
+        array(CENTROIDS, "float32", count, d),
+        array(LABELS, "int32", n),
+        array(RADII, "float64", count),
+        info.metric,
+    )
+    quality: NDArray[np.float64] = array(QUALITY, "float64", n)
+    if info.ids == "integers":
+        return vectors, quality, clusters, array(NUMBERS, "int64", n)
+    from pyarrow import parquet
+
+    names: NDArray[Any] = parquet.read_table(folder / NAMES).column("id").to_numpy()
+    if len(names) != n:
+        raise FORMAT.damaged(path, f"{NAMES} has {len(names):,} ids instead of {n:,}")
+    return vectors, quality, clusters, names
+
+
+def _write_vectors(file: Path, raw: NDArray[Any]) -> None:
+    """Write rows as they are, in blocks: a memory map is never held whole."""
+    step = max(1, _CHUNK // (raw.shape[1] * raw.dtype.itemsize))
+    header = {
+        "descr": np.lib.format.dtype_to_descr(raw.dtype),
+        "fortran_order": False,
+        "shape": raw.shape,
+    }
+    with file.open("xb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for start in range(0, len(raw), step):
+            stream.write(np.ascontiguousarray(raw[start : start + step]).data)
+
+
+def _as_stored_ids(ids: NDArray[Any]) -> tuple[str, Any]:
+    """Return "integers" and int64, or "strings" and an Arrow table."""
+    kind = kind_of(ids)
+    if kind == "integers":
+        return kind, as_integers(ids)
+    if kind != "strings":
+        raise TypeError(f"ids: integers or strings can be saved, not {kind}; rename the items")
+    import pyarrow
+
+    try:
+        column = pyarrow.array(ids.tolist(), pyarrow.large_string())
+    except UnicodeEncodeError:
+        raise ValueError("ids: one holds half of a surrogate pair; take it out") from None
+    return kind, pyarrow.table({"id": column})
