@@ -122,6 +122,81 @@ def growth(n: int, d: int) -> None:
     )
 
 
+def labelled(folder: Path, seeds: int = 5) -> None:
+    """Every method on catalogues with labels, over seeds; and what m, l, k' and the rest change."""
+    from benchmarks import labelled as sets
+
+    import setwise
+
+    try:
+        vectors, quality, labels = sets.games(folder)
+        loaded = [("games: items of a shop, label = bought next by another user", vectors, quality, labels)]
+        loaded.append(("books: titles and authors, rating", *sets.books(folder), None))
+    except FileNotFoundError as missing:
+        print(f"\nthe labelled catalogues are left out: {missing.args[0].name} is not here")
+        return
+    every = [name for name, _ in METHODS] + ["clustering"]
+    for title, vectors, quality, labels in loaded:
+        catalogs = [setwise.Catalog.build(vectors, quality, clusters=100, seed=seed) for seed in range(seeds)]
+        lines = []
+        for t in DIVERSITIES:
+            for name in every:
+                given = {"clusters": 50} if name.startswith("muss") else {}
+                lines.append([t, name, *_figures(catalogs, labels, t, method=name, **given)])
+        columns = ["precision@500 %", "objective", "quality", "diversity", "ms"]
+        table(
+            f"{title}; {len(vectors):,} items, k = {K}, 100 clusters, 50 kept, {seeds} seeds "
+            "(± standard error)",
+            ["diversity", "method", *columns],
+            lines,
+        )
+        lines = []
+        for change in (
+            {"clusters": 10},
+            {"clusters": 25},
+            {"clusters": 50},
+            {"clusters": 100},
+            {"per_cluster": 10, "clusters": 50},
+            {"per_cluster": 25, "clusters": 50},
+            {"cluster_diversity": 0.1, "clusters": 50},
+            {"cluster_diversity": 0.9, "clusters": 50},
+            {"top_up": False, "clusters": 50},
+            {"final_quality_scale": 0.5, "clusters": 50},
+            {"criterion": "min", "clusters": 50},
+        ):
+            what = ", ".join(f"{key} {value}" for key, value in change.items())
+            lines.append([what, *_figures(catalogs, labels, 0.5, method="muss", **change)])
+        for count in (25, 400):
+            others = [
+                setwise.Catalog.build(vectors, quality, clusters=count, seed=seed) for seed in range(seeds)
+            ]
+            found = _figures(others, labels, 0.5, method="muss", clusters=count // 2)
+            lines.append([f"{count} clusters built, half kept", *found])
+        table(f"{title.partition(':')[0]}: muss at diversity 0.5 with", ["", *columns], lines)
+
+
+def _figures(catalogs: list[Any], labels: Any, t: float, **options: Any) -> list[str]:
+    """Return precision, objective, quality, diversity and time over seeds as text."""
+    cells: list[list[float]] = [[] for _ in range(5)]
+    for seed, catalog in enumerate(catalogs):
+        cost, found = timed(
+            lambda catalog=catalog, seed=seed: catalog.select(K, diversity=t, seed=seed, **options), 1
+        )
+        hits = float("nan") if labels is None else 100 * float(labels[found.indices].mean())
+        values = (hits, found.value, found.relevance, found.diversity, cost * 1e3)
+        for cell, value in zip(cells, values, strict=True):
+            cell.append(value)
+    shown = []
+    for cell, digits in zip(cells, (1, 4, 4, 4, 0), strict=True):
+        mean = statistics.fmean(cell)
+        if mean != mean:  # no labels
+            shown.append("")
+            continue
+        error = statistics.stdev(cell) / len(cell) ** 0.5 if len(cell) > 1 else 0.0
+        shown.append(f"{mean:.{digits}f} ± {error:.{digits}f}")
+    return shown
+
+
 def main() -> None:
     """Run the tables in a process with the asked number of threads."""
     parser = argparse.ArgumentParser(
@@ -130,20 +205,27 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--n", type=int)
     parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
+    parser.add_argument("--labelled", action="store_true", help="the catalogues with labels alone")
     parser.add_argument("--tables", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.tables:
         size = ["--n", str(arguments.n)] if arguments.n else []
-        run_at(arguments.threads, __file__, ["--tables", *size, "--dim", str(arguments.dim)])
+        more = ["--labelled"] * arguments.labelled + ["--data", str(arguments.data)]
+        run_at(arguments.threads, __file__, ["--tables", *size, "--dim", str(arguments.dim), *more])
         return
     warnings.simplefilter("ignore")
     heading()
+    if arguments.labelled:
+        labelled(arguments.data)
+        return
     if arguments.n:
         methods(arguments.n, arguments.dim, max(16, arguments.n // 10_000))
         return
     methods(100_000, 1024, 200)
     methods(2_000_000, 256, 200)
     growth(2_000_000, 256)
+    labelled(arguments.data)
 
 
 if __name__ == "__main__":
