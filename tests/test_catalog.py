@@ -173,3 +173,12 @@ def test_bad_ids(items):
         setwise.Catalog.build(np.eye(3), np.ones(3), clusters=2, ids=["a", "b", "a"])
     with pytest.raises(ValueError, match="expected 3"):
         setwise.Catalog.build(np.eye(3), np.ones(3), clusters=2, ids=["a"])
+
+
+def test_k_dpp_draws_from_the_seed(items, catalog):
+    one, two, other = (catalog.select(8, diversity=0.5, method="k-dpp", seed=seed) for seed in (3, 3, 4))
+    assert one.indices.tolist() == two.indices.tolist() != other.indices.tolist()
+    with pytest.raises(ValueError, match="rank"):
+        catalog.select(20, diversity=0.5, method="k-dpp")
+    with pytest.raises(ValueError, match="diversity"):
+        catalog.select(8, diversity=0.0, method="k-dpp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ from setwise import cluster as clustering
 from setwise import threads as threading
 from setwise.api import Certify, check_certify, describe
 from setwise.constraints import Constraints
-from setwise.objectives import MaxSum
+from setwise.objectives import LogDet, MaxSum
 from setwise.relevance import Relevance, as_relevance
 from setwise.selection import Certificate, Selection
-from setwise.solvers import baselines, multilevel, proof
+from setwise.solvers import baselines, k_dpp, multilevel, proof
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors, check_metric
 
@@ -32,6 +32,7 @@ METHODS = {
     "dgds": "greedy inside every part of a random partition, and over the union (Ghadiri and Schmidt 2019)",
     "greedy": "greedy over all items (MUSS Algorithm 1; the paper's MMR)",
     "clustering": "the best item of each of k clusters",
+    "k-dpp": "drawn by its determinant and its qualities, exactly (Kulesza and Taskar 2012)",
     "top-k": "the best by quality alone",
     "random": "drawn at random",
     "muss-random-clusters": "muss with clusters drawn at random (rand.A)",
@@ -386,6 +387,10 @@ class Catalog:
             return proof.solve_max_sum(problem, "auto", False).chosen, False
         if method == "clustering":
             return baselines.clustering(problem), False
+        if method == "k-dpp":
+            goal = LogDet(problem.objective.diversity, metric=self._vectors.metric)
+            drawn = replace(problem, objective=goal)
+            return k_dpp.solve(drawn), False
         return (baselines.top(problem) if method == "top-k" else baselines.random(problem)), False
 
     def _levels(
