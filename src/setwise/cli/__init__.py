@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from setwise import __version__
+from setwise.cli.catalog import app as catalog_app
 from setwise.cli.demo import demo
 from setwise.cli.index import app as index_app
 from setwise.cli.retrieve import retrieve
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(retrieve)
 app.add_typer(index_app, name="index")
+app.add_typer(catalog_app, name="catalog")
 app.command()(demo)
 
 #: Exit codes: bad input or a missing package, and Ctrl-C.

@@ -1,0 +1,120 @@
+"""What ``setwise catalog select`` gives: a table for people, a record and files for programs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from setwise import __version__
+from setwise.catalog import Catalog, CatalogSelection
+from setwise.cli import output
+from setwise.files import write_array, write_json, write_table
+from setwise.files.names import ending
+
+#: Members that are printed.
+_SHOWN = 10
+
+
+def as_columns(catalog: Catalog, found: CatalogSelection) -> dict[str, list[Any]]:
+    """Return a set's members as columns."""
+    return {
+        "id": found.ids.tolist(),
+        "rank": list(range(1, len(found) + 1)),
+        "gain": [gain if math.isfinite(gain) else None for gain in found.gains.tolist()],
+        "quality": catalog.quality[found.indices].tolist(),
+        "cluster": found.clusters.tolist(),
+    }
+
+
+def as_record(
+    path: str,
+    catalog: Catalog,
+    found: CatalogSelection,
+    columns: dict[str, list[Any]],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Return everything that a run of ``setwise catalog select`` found, as plain values."""
+    return {
+        "setwise": __version__,
+        "catalog": path,
+        "items": len(catalog),
+        "settings": settings,
+        "set": {
+            "items": [
+                dict(zip([*columns, "row"], [*row, place], strict=True))
+                for *row, place in zip(*columns.values(), found.indices.tolist(), strict=True)
+            ],
+            "value": found.value,
+            "quality": found.relevance,
+            "diversity": found.diversity,
+            "method": found.method,
+            "reason": found.reason,
+            "bound": found.bound,
+            "seconds": found.seconds,
+            "certificate": None if found.certificate is None else found.certificate.to_dict(),
+        },
+    }
+
+
+def write(target: Path, record: dict[str, Any], columns: dict[str, list[Any]], *, force: bool) -> None:
+    """Write a set: .json the whole record, .npy a structured array, else a table of the members."""
+    if ending(target) == ".json":
+        write_json(target, record, force=force)
+    elif ending(target) == ".npy":
+        arrays = {
+            name: np.asarray(values, float if name == "gain" else None) for name, values in columns.items()
+        }
+        table = np.empty(len(columns["id"]), [(name, array.dtype) for name, array in arrays.items()])
+        for name, array in arrays.items():
+            table[name] = array
+        write_array(target, table, force=force)
+    else:
+        write_table(target, columns, force=force)
+
+
+def print_selection(
+    name: str, catalog: Catalog, found: CatalogSelection, columns: dict[str, list[Any]], *, kept: bool
+) -> None:
+    """Print the first members of a set, then what it is worth, and how it was found."""
+    out = output.console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left", title_style="bold")
+    for label, justify in (("", "right"), ("id", "left"), ("gain", "right"), ("quality", "right")):
+        table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("cluster", justify="right")
+    for row in range(min(_SHOWN, len(found))):
+        gain = columns["gain"][row]
+        table.add_row(
+            Text(str(columns["rank"][row]), style="dim"),
+            Text(output.one_line(str(columns["id"][row])), style="bold"),
+            Text("" if gain is None else f"{gain:.4g}", style="dim"),
+            f"{columns['quality'][row]:.4g}",
+            str(columns["cluster"][row]),
+        )
+    out.print(table)
+    if len(found) > _SHOWN:
+        rest = f"… and {len(found) - _SHOWN:,} more"
+        out.print(Text(f"{rest}\n" if kept else f"{rest}; --out FILE writes all\n", style="dim"))
+    lines = Table.grid(padding=(0, 2))
+    terms = (
+        f"value {found.value:.4f}",
+        f"quality {found.relevance:.4f}",
+        f"diversity {found.diversity:.4f}",
+        f"{len(found):,} of {len(catalog):,} in {output.milliseconds(found.seconds)}",
+    )
+    lines.add_row(Text("set", style="dim"), Text(" · ".join(terms)))
+    reason = f" ({found.reason.removeprefix(f'{found.method} ')})" if found.reason else ""
+    lines.add_row(Text("method", style="dim"), Text(f"{found.method}{reason}"))
+    proof = output.explain(found, len(catalog), "max-sum")
+    if found.bound is not None:
+        theorem = (
+            "DGDS, Theorem 4" if found.method == "dgds" else "MUSS, Theorem 8, before its loss for radii"
+        )
+        proof += f"; the paper guarantees {found.bound:.2g} of the best value ({theorem})"
+    lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
+    out.print(lines)

@@ -1,0 +1,203 @@
+"""Items of a catalogue as files have them: vectors, qualities and ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.files import TABLES, Table, column_types, read_array, read_table
+from setwise.files.corpus import ID_COLUMNS
+from setwise.files.names import column, ending, existing
+
+if TYPE_CHECKING:
+    from setwise.catalog import Catalog
+
+VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
+QUALITY_COLUMN = "quality"
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Items as they were read.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (n, d)
+        A memory map where they are a .npy file.
+    quality : ndarray of shape (n,) or None
+        None where neither the caller nor the table names one.
+    ids : list of str or int, or None
+    """
+
+    vectors: NDArray[Any]
+    quality: NDArray[Any] | None
+    ids: Sequence[str | int] | None
+
+
+def read_items(path: str, vectors: str | None, quality: str | None, id: str | None) -> Items:
+    """Read items from a .npy file of vectors or a table.
+
+    Parameters
+    ----------
+    path : str
+        A .npy file, or a table with an ending in `TABLES`.
+    vectors : str, optional
+        A table's column, or a .npy file; by default the first of `VECTOR_COLUMNS` that there is.
+    quality : str, optional
+        A table's column, or a .npy file; by default the column "quality" if there is one.
+    id : str, optional
+        A table's column; by default the first of `ID_COLUMNS` that there is, if any.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        A file or column is missing, a row holds something else, ids repeat, or lengths differ.
+    """
+    source = existing(path, "items")
+    if ending(source) == ".npy":
+        for argument, value in (("vectors", vectors), ("id", id)):
+            if value is not None:
+                raise ValueError(
+                    f"{argument}: {source.name!r} is a .npy file of vectors without columns; leave it out"
+                )
+        found = _matrix(read_array(source, "items"), "items", source.name)
+        return Items(found, _array_of(source, quality, "quality", len(found)), None)
+    if source.is_dir() or ending(source) not in TABLES:
+        raise ValueError(f"items: {source.name!r} ends in none of {', '.join([*TABLES, '.npy'])}")
+    types = column_types(source, "items")
+    if vectors is None:
+        vectors = next((name for name in VECTOR_COLUMNS if name in types), None)
+        if vectors is None:
+            raise ValueError(
+                f"vectors: {source.name} has no column {' or '.join(VECTOR_COLUMNS)}; name one with "
+                f"--vectors (columns: {', '.join(types)})"
+            )
+    if quality is None and QUALITY_COLUMN in types:
+        quality = QUALITY_COLUMN
+    if id is None:
+        id = next((name for name in ID_COLUMNS if name in types), None)
+    columns = {
+        argument: column(types, name, argument, source.name)
+        for argument, name in (("vectors", vectors), ("quality", quality), ("id", id))
+        if name is not None and not _is_file(name, types)
+    }
+    table = read_table(source, columns.values() or list(types)[:1], "items")
+    n = len(table)
+    rows = table.vectors(vectors) if "vectors" in columns else _array_of(source, vectors, "vectors", n)
+    assert rows is not None
+    return Items(
+        _matrix(rows, "vectors", source.name),
+        table.numbers(columns["quality"], "quality")
+        if "quality" in columns
+        else _array_of(source, quality, "quality", n),
+        _ids(table, columns["id"]) if "id" in columns else None,
+    )
+
+
+def read_quality(
+    path: str, name: str, id: str | None, catalog: Catalog
+) -> tuple[NDArray[np.float64], str | None]:
+    """Read new qualities for a catalogue's items.
+
+    Parameters
+    ----------
+    path : str
+        A .npy file in the items' order, or a table: matched by its ids where it has them.
+    name : str
+        The table's column of qualities.
+    id : str, optional
+        The table's column of ids; by default the first of `ID_COLUMNS` that there is.
+    catalog : Catalog
+
+    Returns
+    -------
+    quality : ndarray of shape (n,), float64
+    note : str or None
+        What of the table was not used.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        A file or column is missing, or an item has no quality.
+    """
+    source = existing(path, "quality")
+    if ending(source) == ".npy":
+        found = _array_of(source, str(source.resolve()), "quality", len(catalog))
+        assert found is not None
+        return found, None
+    types = column_types(source, "quality")
+    column(types, name, "quality_column", source.name)
+    if id is not None:
+        column(types, id, "id", source.name)
+    id = id or next((known for known in ID_COLUMNS if known in types), None)
+    table = read_table(source, [name] if id is None else [name, id], "quality")
+    values = table.numbers(name, "quality")
+    if id is None:
+        if len(values) != len(catalog):
+            raise ValueError(
+                f"quality: {source.name} has {len(values):,} rows and no ids, the catalogue has "
+                f"{len(catalog):,} items; name its column of ids with --id"
+            )
+        return values, None
+    places = {str(given): row for row, given in enumerate(_ids(table, id))}
+    names = catalog.ids.tolist()
+    rows = np.fromiter((places.get(str(one), -1) for one in names), np.int64, len(names))
+    lacking = np.flatnonzero(rows < 0)
+    if len(lacking):
+        raise ValueError(
+            f"quality: {source.name} has no row for {len(lacking):,} of the {len(names):,} items, such as "
+            f"{names[lacking[0]]!r}; give each a quality, or remove them"
+        )
+    strange = len(places) - len(names)
+    note = f"ids in {source.name} that the catalogue has not, left out: {strange:,}" if strange else None
+    return values[rows], note
+
+
+def _is_file(name: str, types: dict[str, str]) -> bool:
+    return name.lower().endswith(".npy") and name not in types
+
+
+def _matrix(array: NDArray[Any], argument: str, name: str) -> NDArray[Any]:
+    if array.ndim != 2:
+        raise ValueError(f"{argument}: {name} has shape {array.shape}, expected (n, d)")
+    return array
+
+
+def _array_of(source: Path, name: str | None, argument: str, n: int) -> Any:
+    """Return the array of a .npy file that belongs to n items, looked for as given and beside them."""
+    if name is None:
+        return None
+    if not name.lower().endswith(".npy"):
+        raise ValueError(f"{argument}: {source.name!r} has no columns; name a .npy file, one row an item")
+    path = Path(name)
+    if not path.exists() and (source.parent / path).exists():
+        path = source.parent / path
+    array = read_array(path, argument)
+    if argument == "quality":
+        if array.ndim != 1:
+            raise ValueError(f"quality: {path.name} has shape {array.shape}, expected (n,)")
+        array = np.array(array)
+    if len(array) != n:
+        raise ValueError(f"{argument}: {path.name} has {len(array):,} rows for {n:,} items; they must match")
+    return array
+
+
+def _ids(table: Table, name: str) -> list[str | int]:
+    """Return a column of ids, all different and of one kind."""
+    ids = table.labels(name, "id")
+    if len({type(one) for one in ids}) > 1:
+        raise TypeError(f"id: {table.source} has strings and integers in {name!r}; write all as one of them")
+    first: dict[str | int, int] = {}
+    for row, one in enumerate(ids):
+        seen = first.setdefault(one, row)
+        if seen != row:
+            places = f"{table.place(seen)} and {table.place(row)}"
+            raise ValueError(
+                f"id: {one!r} stands in {places} of {table.source}; name a column without repeats with --id"
+            )
+    return ids

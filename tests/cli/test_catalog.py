@@ -1,0 +1,361 @@
+"""``setwise catalog``: what it prints, keeps and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+import setwise
+from setwise.cli import items as reading
+
+N, D = 300, 8
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((N, D)).astype(np.float32), rng.random(N)
+
+
+@pytest.fixture
+def table(data, tmp_path):
+    """A Parquet file with ids, vectors and qualities."""
+    vectors, quality = data
+    columns = {
+        "id": [f"sku{row}" for row in range(N)],
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), D),
+        "quality": quality,
+        "clicks": quality / 2,
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "items.parquet")
+    return tmp_path / "items.parquet"
+
+
+@pytest.fixture
+def shop(run, table, tmp_path):
+    ran = run("catalog", "build", table, "--out", tmp_path / "shop", "--clusters", 10)
+    assert (ran.code, ran.err) == (0, "")
+    return tmp_path / "shop"
+
+
+@pytest.fixture
+def arrays(data, tmp_path):
+    np.save(tmp_path / "v.npy", data[0])
+    np.save(tmp_path / "q.npy", data[1])
+    return tmp_path / "v.npy"
+
+
+def record(ran):
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
+
+
+def ids(ran):
+    return [item["id"] for item in record(ran)["set"]["items"]]
+
+
+# ---------------------------------------------------------------- build
+
+
+def test_one_summary_line(run, table, tmp_path, data):
+    ran = run("catalog", "build", table, "--out", tmp_path / "shop", "--clusters", 10)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("shop  300 items · 8 d float32 · 10 clusters of ")
+    assert sorted(os.listdir(tmp_path)) == ["items.parquet", "shop"]
+    loaded = setwise.Catalog.load(tmp_path / "shop")
+    own = setwise.Catalog.build(*data, clusters=10, ids=[f"sku{row}" for row in range(N)])
+    assert loaded.ids.tolist() == own.ids.tolist()
+    assert loaded.select(20).ids.tolist() == own.select(20).ids.tolist()
+    assert np.array_equal(loaded.clusters.labels, own.clusters.labels)
+
+
+def test_settings_reach_the_catalogue(run, arrays, tmp_path, data):
+    words = (
+        "--quality",
+        "q.npy",
+        "--clusters",
+        7,
+        "--metric",
+        "euclidean",
+        "--quality-weight",
+        2,
+        "--seed",
+        3,
+    )
+    ran = run("catalog", "build", arrays, "--out", tmp_path / "shop", *words)
+    assert (ran.code, ran.err) == (0, "")
+    loaded = setwise.Catalog.load(tmp_path / "shop")
+    own = setwise.Catalog.build(*data, clusters=7, metric="euclidean", quality_weight=2, seed=3)
+    assert np.array_equal(loaded.clusters.labels, own.clusters.labels)
+    assert np.array_equal(loaded.quality, data[1])
+    assert loaded.ids.tolist() == list(range(N))
+
+
+def test_columns_and_files(run, table, arrays, tmp_path, data):
+    words = ("--vectors", "v.npy", "--quality", "clicks", "--id", "id", "--clusters", 5)
+    assert run("catalog", "build", table, "--out", tmp_path / "a", *words).code == 0
+    assert np.array_equal(setwise.Catalog.load(tmp_path / "a").quality, data[1] / 2)
+    lines = [{"uid": row, "vector": data[0][row].tolist(), "quality": data[1][row]} for row in range(N)]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert (
+        run("catalog", "build", tmp_path / "items.jsonl", "--out", tmp_path / "b", "--clusters", 5).code == 0
+    )
+    loaded = setwise.Catalog.load(tmp_path / "b")
+    assert loaded.ids.tolist() == list(range(N))
+    assert np.allclose(loaded._vectors.raw, data[0])
+
+
+def test_without_quality(run, arrays, tmp_path):
+    ran = run("catalog", "build", arrays, "--out", tmp_path / "shop", "--clusters", 5)
+    assert ran.code == 0
+    assert ran.err.startswith("note: no quality was given, so every item has 1")
+    assert set(setwise.Catalog.load(tmp_path / "shop").quality) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("v.npy", "--clusters", 301), "clusters: 301 are more than the 300 items"),
+        (("v.npy", "--quality", "clicks"), "quality: 'v.npy' has no columns; name a .npy file"),
+        (("v.npy", "--quality", "short.npy"), "quality: short.npy has 3 rows for 300 items"),
+        (("v.npy", "--quality", "v.npy"), "quality: v.npy has shape (300, 8), expected (n,)"),
+        (("v.npy", "--quality", "low.npy"), "quality: row 0 is -1; it must be at least 0: shift or clip it"),
+        (("v.npy", "--quality-weight", 1), "quality_weight: it needs qualities; name them with --quality"),
+        (("v.npy", "--id", "id"), "id: 'v.npy' is a .npy file of vectors without columns"),
+        (("v.npy", "--metric", "cosin"), "metric: 'cosin' is unknown"),
+        (("q.npy",), "items: q.npy has shape (300,), expected (n, d)"),
+        (("missing.npy",), "items: no file or folder"),
+        (("items.parquet", "--vectors", "embeding"), "did you mean 'embedding'?"),
+        (("items.parquet", "--vectors", "quality"), "vectors: column 'quality' of items.parquet"),
+        (("items.parquet", "--quality", "id"), "quality: items.parquet, row 0 has 'sku0' (str) in 'id'"),
+        (("bare.csv",), "vectors: bare.csv has no column vector or vectors or embedding or embeddings"),
+        (("twice.jsonl",), "id: 'a' stands in line 1 and line 2 of twice.jsonl"),
+        (("mixed.jsonl",), "id: mixed.jsonl has strings and integers in 'id'"),
+        (("notes.txt",), "items: 'notes.txt' ends in none of"),
+    ],
+)
+def test_what_cannot_be_built(refused, table, arrays, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    np.save("short.npy", np.ones(3))
+    np.save("low.npy", np.full(N, -1.0))
+    (tmp_path / "notes.txt").write_text("words")
+    (tmp_path / "bare.csv").write_text("a,b\n1,2\n")
+    line = '{{"id": {}, "vector": [1, 2], "quality": 1}}\n'
+    (tmp_path / "twice.jsonl").write_text(line.format('"a"') * 2)
+    (tmp_path / "mixed.jsonl").write_text(line.format('"a"') + line.format(1))
+    before = sorted(os.listdir())
+    assert message in refused("catalog", "build", *words, "--out", "shop")
+    assert sorted(os.listdir()) == before
+
+
+def test_nothing_is_replaced_unasked(run, refused, arrays, tmp_path):
+    words = ("catalog", "build", arrays, "--out", tmp_path / "shop", "--clusters")
+    assert run(*words, 5).code == 0
+    assert "exists; add --force" in refused(*words, 6)
+    assert len(setwise.Catalog.load(tmp_path / "shop").clusters) == 5
+    assert run(*words, 6, "--force").code == 0
+    assert len(setwise.Catalog.load(tmp_path / "shop").clusters) == 6
+
+
+# ---------------------------------------------------------------- select
+
+
+def test_a_set_on_the_terminal(run, shop):
+    ran = run("catalog", "select", shop, "-k", 25, "--certify", "bounded")
+    assert (ran.code, ran.err) == (0, "")
+    assert "quality" in ran.out
+    assert "… and 15 more; --out FILE writes all" in ran.out
+    assert "25 of 300 in " in ran.out
+    assert "frank-wolfe (in one process: measured" in ran.out
+    assert "the best possible 25 of 300" in ran.out
+    ran = run("catalog", "select", shop, "-k", 3, "--method", "muss")
+    assert "more" not in ran.out
+    assert "MUSS, Theorem 8" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        ((), {}),
+        (
+            (
+                "--method",
+                "muss",
+                "--clusters",
+                4,
+                "--per-cluster",
+                3,
+                "--cluster-diversity",
+                0.2,
+                "--no-top-up",
+            ),
+            {"method": "muss", "clusters": 4, "per_cluster": 3, "cluster_diversity": 0.2, "top_up": False},
+        ),
+        (
+            ("--method", "muss", "--criterion", "min", "--final-quality-scale", 0.5, "--diversity", 0.6),
+            {"method": "muss", "criterion": "min", "final_quality_scale": 0.5, "diversity": 0.6},
+        ),
+        (("--method", "dgds", "--seed", 4, "--threads", 1), {"method": "dgds", "seed": 4}),
+    ],
+)
+def test_the_same_set_as_in_python(run, shop, words, settings):
+    found = record(run("catalog", "select", shop, "-k", 10, "--json", *words))
+    own = setwise.Catalog.load(shop).select(10, **settings)
+    assert [item["id"] for item in found["set"]["items"]] == own.ids.tolist()
+    assert [item["row"] for item in found["set"]["items"]] == own.indices.tolist()
+    assert found["set"]["value"] == own.value
+    assert found["set"]["bound"] == own.bound
+    assert found["items"] == N
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "json", "npy"])
+def test_files(run, refused, shop, tmp_path, kind):
+    out = tmp_path / f"set.{kind}"
+    words = ("catalog", "select", shop, "-k", 5, "--out", out)
+    ran = run(*words)
+    assert ran.err == f"note: wrote {out}\n"
+    own = setwise.Catalog.load(shop).select(5)
+    if kind == "npy":
+        found = np.load(out)
+        assert found.dtype.names == ("id", "rank", "gain", "quality", "cluster")
+        assert found["id"].tolist() == own.ids.tolist()
+        assert np.allclose(found["gain"], own.gains)
+    elif kind == "json":
+        assert [item["id"] for item in json.loads(out.read_text())["set"]["items"]] == own.ids.tolist()
+    elif kind == "csv":
+        lines = out.read_text().splitlines()
+        assert lines[0] == "id,rank,gain,quality,cluster"
+        assert [line.split(",")[0] for line in lines[1:]] == own.ids.tolist()
+    else:
+        rows = (
+            parquet.read_table(out).to_pylist()
+            if kind == "parquet"
+            else [json.loads(line) for line in out.read_text().splitlines()]
+        )
+        assert [row["id"] for row in rows] == own.ids.tolist()
+        assert [row["cluster"] for row in rows] == own.clusters.tolist()
+        assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
+    assert "exists; add --force" in refused(*words)
+    assert run(*words, "--force").code == 0
+
+
+def test_quality_of_this_hour(run, shop, tmp_path, data):
+    fresh = data[1][::-1]
+    own = setwise.Catalog.load(shop)
+    own.set_quality(fresh)
+    wanted = own.select(10).ids.tolist()
+    np.save(tmp_path / "hour.npy", fresh)
+    order = np.random.default_rng(1).permutation(N)
+    columns = {"id": [f"sku{row}" for row in order], "quality": fresh[order], "rate": fresh[order]}
+    parquet.write_table(pa.table(columns), tmp_path / "hour.parquet")
+    lines = ["item,quality", *(f"sku{row},{fresh[row]!r}" for row in order), "strange,1"]
+    (tmp_path / "hour.csv").write_text(
+        "\n".join(line.replace("np.float64(", "").rstrip(")") for line in lines)
+    )
+    base = ("catalog", "select", shop, "-k", 10, "--json", "--quality")
+    assert ids(run(*base, tmp_path / "hour.npy")) == wanted
+    assert ids(run(*base, tmp_path / "hour.parquet")) == wanted
+    assert ids(run(*base, tmp_path / "hour.parquet", "--quality-column", "rate", "--id", "id")) == wanted
+    ran = run(*base, tmp_path / "hour.csv", "--id", "item")
+    assert ids(ran) == wanted
+    assert ran.err == "note: ids in hour.csv that the catalogue has not, left out: 1\n"
+    assert ids(run(*base[:-1])) != wanted  # what is saved stays
+
+
+def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
+    catalog = setwise.Catalog.build(*data, clusters=5)
+    (tmp_path / "h.csv").write_text("id,quality\n" + "".join(f"{row},{row}\n" for row in reversed(range(N))))
+    found, note = reading.read_quality(str(tmp_path / "h.csv"), "quality", None, catalog)
+    assert found.tolist() == list(range(N))
+    assert note is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-k", 301), "k: 301 is more than the 300 items"),
+        (("-k", 0), "k: 0 is below 1"),
+        (("--method", "mus"), "did you mean 'muss'?"),
+        (("-k", 10, "--method", "muss", "--clusters", 11), "clusters: 11 are more than the catalogue's 10"),
+        (("-k", 5, "--diversity", 2), "diversity: 2.0 is outside [0, 1]"),
+        (("-k", 5, "--certify", "yes"), "certify: 'yes' is unknown"),
+        (("-k", 5, "--out", "set.txt"), "out: 'set.txt' ends in none of"),
+        (("-k", 5, "--id", "id"), "id: --id goes with --quality TABLE"),
+        (
+            ("-k", 5, "--quality", "few.csv"),
+            "quality: few.csv has no row for 299 of the 300 items, such as 'sku0'",
+        ),
+        (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalogue has 300 items"),
+        (
+            ("-k", 5, "--quality", "few.csv", "--quality-column", "rate"),
+            "quality_column: few.csv has no column 'rate'",
+        ),
+        (("-k", 5, "--quality", "low.npy"), "quality: row 0 is -1"),
+        (("-k", 5, "--quality", "gone.npy"), "quality: no file or folder 'gone.npy'"),
+    ],
+)
+def test_what_cannot_be_selected(refused, shop, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    np.save("low.npy", np.full(N, -1.0))
+    (tmp_path / "few.csv").write_text("id,quality\nsku7,1\n")
+    (tmp_path / "plain.csv").write_text("quality\n1\n2\n")
+    assert message in refused("catalog", "select", shop, *words)
+
+
+def test_options_that_do_nothing_are_named(run, shop):
+    ran = run("catalog", "select", shop, "-k", 5, "--clusters", 3, "--json")
+    assert ran.err.startswith("note: --clusters does nothing for frank-wolfe; it is for muss")
+    assert run("catalog", "select", shop, "-k", 5, "--clusters", 3, "--method", "muss").err == ""
+
+
+# ---------------------------------------------------------------- add, info
+
+
+def test_added_items(run, shop, tmp_path):
+    rows = [{"id": f"new{row}", "vector": [row, *[1.0] * (D - 1)], "quality": 9} for row in range(4)]
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ran = run("catalog", "add", shop, tmp_path / "new.jsonl")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("shop  304 items, 4 of them new · 8 d float32 · 10 clusters")
+    assert set(ids(run("catalog", "select", shop, "-k", 4, "--json"))) == {f"new{row}" for row in range(4)}
+    assert sorted(os.listdir(tmp_path)) == ["items.parquet", "new.jsonl", "shop"]
+
+
+def test_what_cannot_be_added(refused, shop, table, tmp_path):
+    before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
+    np.save(tmp_path / "v.npy", np.ones((2, D)))
+    np.save(tmp_path / "wide.npy", np.ones((2, D + 1)))
+    np.save(tmp_path / "q.npy", np.ones(2))
+    assert "'sku0' (row 0) is in the catalogue already" in refused("catalog", "add", shop, table)
+    assert "quality: new items need one" in refused("catalog", "add", shop, tmp_path / "v.npy")
+    words = ("--quality", tmp_path / "q.npy")
+    assert "new items need their own; pass ids" in refused("catalog", "add", shop, tmp_path / "v.npy", *words)
+    assert "rows have 9 entries" in refused("catalog", "add", shop, tmp_path / "wide.npy", *words)
+    assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
+
+
+def test_info(run, refused, shop, tmp_path):
+    ran = run("catalog", "info", shop, "--verify")
+    assert (ran.code, ran.err) == (0, "")
+    for words in (
+        "300 × 8, float32, cosine",
+        "strings, sku0, sku1, sku2, …",
+        "10 clusters of ",
+        "7 files are as",
+    ):
+        assert words in ran.out
+    found = record(run("catalog", "info", shop, "--json"))
+    assert (found["format"], found["n"], found["verified"]) == ("setwise catalog", N, None)
+    data = (shop / "vectors.npy").read_bytes()
+    (shop / "vectors.npy").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert run("catalog", "info", shop).code == 0
+    assert "vectors.npy was altered" in refused("catalog", "info", shop, "--verify")
+    (shop / "vectors.npy").write_bytes(data[:-1])
+    for command in ("info", "select"):
+        assert "vectors.npy has 9,727 bytes instead of 9,728" in refused("catalog", command, shop)
+    assert "no setwise catalog" in refused("catalog", "info", tmp_path)
