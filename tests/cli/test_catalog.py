@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 import setwise
+from setwise.catalog import METHODS
 from setwise.cli import items as reading
 
 N, D = 300, 8
@@ -173,9 +176,11 @@ def test_a_set_on_the_terminal(run, shop):
     assert "25 of 300 in " in ran.out
     assert "frank-wolfe (in one process: measured" in ran.out
     assert "the best possible 25 of 300" in ran.out
-    ran = run("catalog", "select", shop, "-k", 3, "--method", "muss")
+    ran = run("catalog", "select", shop, "-k", 8, "--method", "muss")
     assert "more" not in ran.out
     assert "MUSS, Theorem 8" in ran.out
+    ran = run("catalog", "select", shop, "-k", 3, "--method", "muss")
+    assert "Theorem" not in ran.out  # it says nothing of k below the clusters kept
 
 
 @pytest.mark.parametrize(
@@ -359,3 +364,12 @@ def test_info(run, refused, shop, tmp_path):
     for command in ("info", "select"):
         assert "vectors.npy has 9,727 bytes instead of 9,728" in refused("catalog", command, shop)
     assert "no setwise catalog" in refused("catalog", "info", tmp_path)
+
+
+def test_the_page_names_every_method_and_call():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
+    for name in METHODS:
+        assert re.search(rf"^\|.*`{name}`.*\|", page, re.MULTILINE)
+    for name in vars(setwise.Catalog):
+        if not name.startswith("_"):
+            assert f".{name}(" in page

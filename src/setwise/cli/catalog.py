@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def build(
     ] = False,
 ) -> None:
     """Read items, cluster them, and keep both in a folder."""
+    import numpy as np
+
     from setwise.catalog import Catalog
     from setwise.catalog_files import FORMAT
     from setwise.cli import output
@@ -305,6 +306,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what a catalogue is, and whether it is whole."""
+    import numpy as np
+
     from setwise.catalog import Catalog
     from setwise.catalog_files import read_info, verify
     from setwise.cli import output

@@ -111,7 +111,7 @@ def print_selection(
     reason = f" ({found.reason.removeprefix(f'{found.method} ')})" if found.reason else ""
     lines.add_row(Text("method", style="dim"), Text(f"{found.method}{reason}"))
     proof = output.explain(found, len(catalog), "max-sum")
-    if found.bound is not None:
+    if found.bound:  # 0 where the theorem says nothing
         theorem = (
             "DGDS, Theorem 4" if found.method == "dgds" else "MUSS, Theorem 8, before its loss for radii"
         )
