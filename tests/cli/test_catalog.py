@@ -331,6 +331,17 @@ def test_added_items(run, shop, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["items.parquet", "new.jsonl", "shop"]
 
 
+def test_a_csv_adds_to_integer_ids(run, refused, arrays, tmp_path, data):
+    setwise.Catalog.build(*data, clusters=5).save(tmp_path / "shop")
+    new = tmp_path / "new.csv"
+    for name in ("007", "a", "1.0"):
+        new.write_text(f'id,vector,quality\n{name},"{[1] * D}",2\n')
+        assert f"id: new.csv has '{name}'" in refused("catalog", "add", tmp_path / "shop", new)
+    new.write_text(f'id,vector,quality\n900,"{[1] * D}",2\n-3,"{[2] * D}",2\n')
+    assert run("catalog", "add", tmp_path / "shop", new).code == 0
+    assert setwise.Catalog.load(tmp_path / "shop").ids.tolist() == [*range(N), 900, -3]
+
+
 def test_what_cannot_be_added(refused, shop, table, tmp_path):
     before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
     np.save(tmp_path / "v.npy", np.ones((2, D)))

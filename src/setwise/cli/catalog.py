@@ -151,7 +151,7 @@ def add(
     from setwise.catalog import Catalog
     from setwise.catalog_files import read_info
     from setwise.cli.index import _bar
-    from setwise.cli.items import read_items
+    from setwise.cli.items import ids_like, read_items
     from setwise.cli.retrieve import at_most
 
     read_info(path)
@@ -164,7 +164,7 @@ def add(
             raise ValueError("quality: new items need one; name it with --quality")
         tell("adding", 0, 0)
         before = len(catalog)
-        catalog.add(read.vectors, read.quality, read.ids)
+        catalog.add(read.vectors, read.quality, ids_like(read, items, catalog))
         tell("writing", 0, 0)
         catalog.save(path, force=True)
     _print_summary(path, catalog, f"{len(catalog):,} items, {len(catalog) - before:,} of them new", began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 QUALITY_COLUMN = "quality"
+
+#: An integer as it is written back.
+_INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,22 @@ def read_items(path: str, vectors: str | None, quality: str | None, id: str | No
         else _array_of(source, quality, "quality", n),
         _ids(table, columns["id"]) if "id" in columns else None,
     )
+
+
+def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] | None:
+    """Return new items' ids; those of a CSV file, which has no types, as integers where a catalogue's are.
+
+    Raises
+    ------
+    ValueError
+        Such an id is spelled otherwise than an integer is.
+    """
+    if items.ids is None or ending(path) != ".csv" or catalog.ids.dtype.kind not in "iu":
+        return items.ids
+    for name in items.ids:
+        if not _INTEGER.fullmatch(str(name)):
+            raise ValueError(f"id: {Path(path).name} has {name!r}, the catalogue's ids are integers")
+    return [int(name) for name in items.ids]
 
 
 def read_quality(
