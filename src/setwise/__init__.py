@@ -51,7 +51,17 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
-    if name in ("objectives", "solvers", "encode", "files", "index", "integrations", "metrics", "retrieval"):
+    if name in (
+        "objectives",
+        "solvers",
+        "encode",
+        "files",
+        "engine",
+        "index",
+        "integrations",
+        "metrics",
+        "retrieval",
+    ):
         return importlib.import_module(f"setwise.{name}")
     raise AttributeError(f"module 'setwise' has no attribute {name!r}")
 

@@ -273,6 +273,7 @@ class Catalog:
         certify: Certify = False,
         seed: int = 0,
         threads: int | None = None,
+        workers: int | str | None = None,
     ) -> CatalogSelection:
         """Select k items by quality and spread.
 
@@ -288,8 +289,8 @@ class Catalog:
             m, the clusters to keep, at most the catalogue's; half of them by default. For ``dgds`` the
             parts of the random partition (the catalogue's number of clusters by default).
         per_cluster : int, optional
-            k', items selected inside each, at most the largest part's size; by default k/10, at least 1
-            (all of a smaller cluster).
+            k', items selected inside each, at most the largest part's size; by default k/10, and at
+            least enough for k (all of a smaller cluster).
         cluster_diversity : float
             1 - λ_c, of the selection of clusters.
         top_up : bool
@@ -302,6 +303,10 @@ class Catalog:
             Bound the best possible value, over all items: a few passes more.
         seed : int
         threads : int, optional
+        workers : int or str, optional
+            Where the partitions of muss, dgds and their ablations run: so many local processes (the vectors
+            in shared memory, or mapped by each), "ray", or the address of a Ray cluster. By default
+            threads of this process. The result is the same.
 
         Returns
         -------
@@ -325,7 +330,7 @@ class Catalog:
         checks.integer("seed", seed, least=0)
         if not 0.0 < final_quality_scale <= 1.0:
             raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
-        workers = threading.count(threads)
+        thread_count = threading.count(threads)
         goal = MaxSum(diversity, metric=self._vectors.metric)
         problem = Problem(
             self._vectors,
@@ -352,12 +357,15 @@ class Catalog:
                 final_quality_scale,
                 criterion,
                 seed,
+                thread_count,
                 workers,
             )
             chosen, ordered = levels.chosen, True
             problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
             problem.stats.update(partitions=len(levels.partitions), union=levels.union)
         else:
+            if workers is not None:
+                raise ValueError(f"workers: {name} looks at all items at once; use muss or dgds, or threads=")
             with threading.one_blas_thread():
                 chosen, ordered = self._whole(name, problem, criterion)
         certificate: Certificate | None = None
@@ -405,7 +413,8 @@ class Catalog:
         final_quality_scale: float,
         criterion: str,
         seed: int,
-        workers: int,
+        thread_count: int,
+        workers: int | str | None,
     ) -> tuple[multilevel.Levels, float | None]:
         """Run MUSS, DGDS or an ablation of them; return what was done and the paper's guarantee."""
         total = len(self.clusters)
@@ -425,7 +434,9 @@ class Catalog:
             else:
                 parts = self.clusters.members()
         inside = (
-            max(1, k // 10) if per_cluster is None else checks.integer("per_cluster", per_cluster, least=1)
+            max(1, k // 10, -(-k // m))
+            if per_cluster is None
+            else checks.integer("per_cluster", per_cluster, least=1)
         )
         largest = max(len(rows) for rows in parts)
         if per_cluster is not None and inside > largest:
@@ -450,6 +461,16 @@ class Catalog:
                 means.astype(np.float32), medians, m, cluster_diversity, self._vectors.metric
             )
 
+        def elsewhere(kept_parts: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+            from setwise.engine.base import engine_for, shared_rows
+            from setwise.engine.partition import select_part
+
+            assert workers is not None
+            with engine_for(workers) as engine, shared_rows(engine, self._vectors.raw) as shared:
+                common = (inside, criterion, goal.diversity, self._vectors.metric)
+                work = [(shared, rows, self.quality[rows], *common) for rows in kept_parts]
+                return engine.map(select_part, work)
+
         levels = multilevel.solve(
             self._vectors,
             self.quality,
@@ -460,7 +481,8 @@ class Catalog:
             per_cluster=inside,
             top_up=top_up and method != "dgds",
             final_quality_scale=final_quality_scale,
-            workers=workers,
+            workers=thread_count,
+            elsewhere=None if workers is None else elsewhere,
         )
         if len(levels.chosen) < k:
             raise ValueError(

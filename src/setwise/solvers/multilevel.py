@@ -106,6 +106,7 @@ def solve(
     top_up: bool,
     final_quality_scale: float,
     workers: int,
+    elsewhere: Callable[[list[Rows]], list[Rows]] | None = None,
 ) -> Levels:
     """Select inside the kept partitions, and then from the union of what those yield.
 
@@ -128,6 +129,8 @@ def solve(
         Quality's factor in the last step (version 1: 0.5).
     workers : int
         Threads over partitions.
+    elsewhere : callable, optional
+        Selects inside the kept partitions instead of threads: gets their rows, returns each one's selection.
     """
     seconds: dict[str, float] = {}
     began = time.perf_counter()
@@ -142,7 +145,10 @@ def solve(
             found[place] = select_greedily(vectors, quality, rows, per_cluster, objective)
 
     with threads.one_blas_thread():
-        threads.run(inside, len(chosen_parts), workers)
+        if elsewhere is None:
+            threads.run(inside, len(chosen_parts), workers)
+        else:
+            found = elsewhere([parts[int(part)] for part in chosen_parts])
         seconds["inside"] = time.perf_counter() - began
         began = time.perf_counter()
         if top_up:

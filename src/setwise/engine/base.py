@@ -1,0 +1,106 @@
+"""Engines: map a pure function over partitions, in order, wherever they run."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: How often a partition is run again after its worker was lost.
+RETRIES = 3
+
+
+class Engine(ABC):
+    """Runs a function once for each of some arguments, and returns the results in their order.
+
+    The function is a module's own, so that a worker can import it; arguments are small. Vectors are shared:
+    a worker opens what `share` returns.
+    """
+
+    @abstractmethod
+    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        """Return ``[function(one) for one in arguments]``; a lost worker's are run again.
+
+        Raises
+        ------
+        RuntimeError
+            Workers were lost again and again.
+        Exception
+            What the function itself raised.
+        """
+
+    @abstractmethod
+    def share(self, array: NDArray[Any]) -> contextlib.AbstractContextManager[Any]:
+        """Return a context whose value, passed to a worker, `opened` there gives the array, not copied."""
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what this engine has started; most have nothing."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+class OnDisk:
+    """An array in a .npy file that every worker can read: it is mapped there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open(self) -> NDArray[Any]:
+        """Return the mapped array."""
+        mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+
+def opened(shared: Any) -> NDArray[Any]:
+    """Return a shared array in a worker."""
+    array: NDArray[Any] = shared.open() if hasattr(shared, "open") else shared
+    return array
+
+
+@contextlib.contextmanager
+def shared_rows(engine: Engine, raw: NDArray[Any]) -> Iterator[Any]:
+    """Share an array with an engine's workers; a memory map of a whole .npy file by its name."""
+    path = getattr(raw, "filename", None)
+    if isinstance(raw, np.memmap) and path is not None and str(path).endswith(".npy"):
+        mapped = np.load(str(path), mmap_mode="r", allow_pickle=False)
+        if mapped.shape == raw.shape and mapped.dtype == raw.dtype:
+            yield OnDisk(str(path))
+            return
+    with engine.share(raw) as shared:
+        yield shared
+
+
+def engine_for(workers: int | str) -> Engine:
+    """Return an engine.
+
+    Parameters
+    ----------
+    workers : int or str
+        A number of local processes; "ray" for the Ray that is running, else one started here; or the
+        address of a Ray cluster.
+
+    Raises
+    ------
+    TypeError, ValueError
+    ImportError
+        Ray is not installed.
+    ConnectionError
+        There is no Ray at that address.
+    """
+    from setwise import checks
+
+    if isinstance(workers, str):
+        from setwise.engine.ray import RayEngine
+
+        return RayEngine(None if workers == "ray" else workers)
+    from setwise.engine.local import LocalEngine
+
+    return LocalEngine(checks.integer("workers", workers, least=1))

@@ -1,0 +1,135 @@
+"""Local processes: vectors in shared memory, one BLAS thread each."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import shared_memory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.engine.base import RETRIES, Engine
+
+#: What keeps a worker's libraries on one thread: the processes are the parallelism.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+class Block:
+    """An array in shared memory, by name."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        self.name, self.shape, self.dtype = name, shape, dtype
+
+    def open(self) -> NDArray[Any]:
+        """Return the array, attached once a process."""
+        if self.name not in _attached:
+            _attached.clear()
+            _attached[self.name] = shared_memory.SharedMemory(self.name)
+        return np.ndarray(self.shape, self.dtype, buffer=_attached[self.name].buf)
+
+
+_starting = threading.Lock()
+_attached: dict[str, shared_memory.SharedMemory] = {}
+
+
+class LocalEngine(Engine):
+    """Processes on this machine, started afresh (spawned), so that nothing of the caller is copied.
+
+    Parameters
+    ----------
+    workers : int
+        Processes; with one, this process itself does the work.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        if self.workers == 1:
+            return [function(argument) for argument in arguments]
+        results: dict[int, Any] = {}
+        for _ in range(1 + RETRIES):
+            left = [place for place in range(len(arguments)) if place not in results]
+            if not left:
+                break
+            with (
+                _environment(ONE_THREAD),
+                ProcessPoolExecutor(
+                    min(self.workers, len(left)), mp_context=multiprocessing.get_context("spawn")
+                ) as pool,
+            ):
+                with _main_left_alone():
+                    futures = {place: pool.submit(function, arguments[place]) for place in left}
+                try:
+                    for place, future in futures.items():
+                        with contextlib.suppress(BrokenProcessPool):
+                            results[place] = future.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        if len(results) < len(arguments):
+            raise RuntimeError(
+                f"workers: a process was lost {1 + RETRIES} times over, out of memory perhaps; take fewer"
+            )
+        return [results[place] for place in range(len(arguments))]
+
+    @contextlib.contextmanager
+    def share(self, array: NDArray[Any]) -> Iterator[Any]:
+        if self.workers == 1:
+            yield array
+            return
+        block = shared_memory.SharedMemory(create=True, size=array.nbytes)
+        try:
+            held: NDArray[Any] = np.ndarray(array.shape, array.dtype, buffer=block.buf)
+            step = max(1, (64 << 20) // max(1, array.nbytes // len(array)))
+            for start in range(0, len(array), step):
+                held[start : start + step] = array[start : start + step]
+            del held
+            yield Block(block.name, array.shape, array.dtype.str)
+        finally:
+            block.close()
+            block.unlink()
+
+
+@contextlib.contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Start processes that do not run the caller's script again.
+
+    A spawned process imports the main module first, for functions defined there; ours are in modules of
+    their own, and a script without ``if __name__ == "__main__"`` would start itself over.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    with _starting:
+        try:
+            for name in kept:
+                setattr(main, name, None)
+            yield
+        finally:
+            for name, value in kept.items():
+                setattr(main, name, value)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that start meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

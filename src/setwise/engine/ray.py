@@ -1,0 +1,105 @@
+"""Ray: partitions as tasks of a cluster, vectors in its object store."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.engine.base import RETRIES, Engine
+
+#: Seconds to wait for a cluster's door to open.
+WAIT = 5.0
+
+
+class RayEngine(Engine):
+    """A Ray cluster's workers; a lost worker's partitions are run again by Ray.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a cluster. Without one, the Ray that this process is connected to, else one started here and
+        shut down by `close`.
+
+    Raises
+    ------
+    ImportError
+        Ray is not installed.
+    ConnectionError
+        There is no Ray at that address.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._ray = ray = checks.optional_import("ray", "ray", "workers='ray'")
+        self._started = not ray.is_initialized()
+        if not self._started:
+            return
+        options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if address is not None:
+            _check_reachable(address)
+        try:
+            if address is None:
+                ray.init(include_dashboard=False, **options)
+            else:
+                ray.init(address=address, **options)
+        except Exception as error:
+            where = "here" if address is None else f"at {address!r}"
+            reason = str(error).strip().splitlines()
+            raise ConnectionError(
+                f"workers: no Ray {where} ({reason[0] if reason else type(error).__name__})"
+            ) from error
+
+    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        remote = self._ray.remote(num_cpus=1, max_retries=RETRIES)(_one_thread)
+        waiting = [remote.remote(function, *_split(argument)) for argument in arguments]
+        try:
+            return list(self._ray.get(waiting))
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+        except self._ray.exceptions.WorkerCrashedError as error:
+            raise RuntimeError(f"workers: a Ray worker was lost {1 + RETRIES} times over") from error
+        except BaseException:
+            for task in waiting:
+                self._ray.cancel(task, force=True)
+            raise
+
+    @contextlib.contextmanager
+    def share(self, array: NDArray[Any]) -> Iterator[Any]:
+        yield self._ray.put(array)
+
+    def close(self) -> None:
+        if self._started:
+            self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a host and port where nothing listens, which Ray itself would ask for minutes.
+
+    Raises
+    ------
+    ConnectionError
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # "auto" and names that Ray looks up itself
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()
+    except OSError as error:
+        raise ConnectionError(f"workers: no Ray at {address!r} ({error})") from error
+
+
+def _split(argument: Any) -> tuple[Any, Any]:
+    """Return a tuple's first entry beside the rest: Ray resolves what it shares where it is an argument."""
+    return (argument[0], argument[1:]) if isinstance(argument, tuple) else (argument, None)
+
+
+def _one_thread(function: Callable[[Any], Any], first: Any, rest: Any) -> Any:
+    """Run a function in a worker, its libraries on one thread."""
+    from setwise import threads
+
+    with threads.one_blas_thread():
+        return function(first if rest is None else (first, *rest))
