@@ -7,7 +7,7 @@ import setwise
 from helpers import value_of
 from reference import make
 from reference.muss import alg1, muss
-from setwise.catalog import METHODS
+from setwise.catalog import METHODS, choose
 from setwise.cluster import random_partition
 
 
@@ -86,6 +86,7 @@ def test_every_method_selects_k_items_of_the_catalogue(items, metric, method):
     assert found.certificate.upper_bound >= best.value - 1e-9
     assert found.value <= best.value + 1e-9
     assert (found.reason != "") == (method == "auto")
+    assert found.method != "auto"
     assert found.to_dict()["method"] == found.method
 
 
@@ -182,3 +183,13 @@ def test_k_dpp_draws_from_the_seed(items, catalog):
         catalog.select(20, diversity=0.5, method="k-dpp")
     with pytest.raises(ValueError, match="diversity"):
         catalog.select(8, diversity=0.0, method="k-dpp")
+
+
+def test_auto_says_what_it_took_and_why():
+    assert choose(2_000_000, 500, 0.1, "cosine")[0] == "frank-wolfe"
+    assert choose(1000, 50, 0.0, "cosine")[0] == "top-k"
+    assert choose(10_000, 500, 0.5, "euclidean")[0] == "frank-wolfe"
+    method, reason = choose(2_000_000, 500, 0.5, "euclidean")
+    assert method == "muss"
+    assert "2,000,000" in reason
+    assert choose(10, 5, 0.5, "cosine", elsewhere=True)[0] == "muss"

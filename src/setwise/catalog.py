@@ -24,9 +24,12 @@ from setwise.solvers import baselines, k_dpp, multilevel, proof
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors, check_metric
 
+#: Most n · k for which ``auto`` takes Frank-Wolfe under euclidean: some ten seconds.
+EUCLIDEAN_WORK = 50_000_000
+
 #: What `Catalog.select` takes as method, with what each does in one line.
 METHODS = {
-    "auto": "frank-wolfe in one process: measured to give the highest objective for the least time",
+    "auto": "by size, metric and diversity: see `choose`",
     "frank-wolfe": "the core's solver over the whole catalogue, certified",
     "muss": "greedy over clusters, inside the selected ones, and over the union (MUSS Algorithm 2)",
     "dgds": "greedy inside every part of a random partition, and over the union (Ghadiri and Schmidt 2019)",
@@ -342,7 +345,7 @@ class Catalog:
         )
         reason = ""
         if name == "auto":
-            name, reason = "frank-wolfe", METHODS["auto"]
+            name, reason = choose(len(self), size, goal.diversity, goal.metric, elsewhere=workers is not None)
         bound: float | None = None
         ordered = False
         if name in ("muss", "dgds", "muss-random-clusters", "muss-random-partition"):
@@ -495,6 +498,28 @@ class Catalog:
         elif method == "muss":
             bound = 1.0 / multilevel.approximation_factor(k, m, goal.diversity, cluster_diversity)
         return levels, bound
+
+
+def choose(n: int, k: int, diversity: float, metric: str, *, elsewhere: bool = False) -> tuple[str, str]:
+    """Return the method that ``auto`` takes, and why: what was measured to be best.
+
+    Parameters
+    ----------
+    n, k : int
+    diversity : float
+    metric : {"cosine", "euclidean"}
+    elsewhere : bool
+        Whether partitions are to run in other processes.
+    """
+    if diversity == 0.0:
+        return "top-k", "at diversity 0 quality alone decides"
+    if elsewhere:
+        return "muss", "partitions that run elsewhere are what its levels are for"
+    if metric == "cosine":
+        return "frank-wolfe", "the highest objective in every measurement, in a few passes whatever k is"
+    if n * k <= EUCLIDEAN_WORK:
+        return "frank-wolfe", "the highest objective in every measurement, and few enough items for it"
+    return "muss", f"passes over {n:,} items cost k times as much under euclidean as under cosine"
 
 
 def as_quality(quality: Any, n: int) -> NDArray[np.float64]:

@@ -174,10 +174,14 @@ def test_a_set_on_the_terminal(run, shop):
     assert "quality" in ran.out
     assert "… and 15 more; --out FILE writes all" in ran.out
     assert "25 of 300 in " in ran.out
-    assert "frank-wolfe (in one process: measured" in ran.out
+    assert "frank-wolfe (the highest objective" in ran.out
     assert "the best possible 25 of 300" in ran.out
     ran = run("catalog", "select", shop, "-k", 8, "--method", "muss")
     assert "more" not in ran.out
+    assert run("catalog", "select", shop, "-k", 8, "--method", "muss", "--workers", "2").code == 0
+    refused = run("catalog", "select", shop, "-k", 8, "--method", "greedy", "--workers", "2")
+    assert (refused.code, refused.out) == (2, "")
+    assert "looks at all items at once" in refused.err
     assert "MUSS, Theorem 8" in ran.out
     ran = run("catalog", "select", shop, "-k", 3, "--method", "muss")
     assert "Theorem" not in ran.out  # it says nothing of k below the clusters kept

@@ -229,6 +229,15 @@ def select(
     ] = "none",
     seed: Annotated[int, _option("--seed", help="Of everything random.", panel=_SET)] = 0,
     threads: _Threads = None,
+    workers: Annotated[
+        str | None,
+        _option(
+            "--workers",
+            help="Run partitions in so many processes, on ray, or on the Ray at an address.",
+            panel=_SET,
+            metavar="N|ray|ADDRESS",
+        ),
+    ] = None,
     as_json: Annotated[bool, _option("--json", help="Print one JSON object.", panel=_OUTPUT)] = False,
     out: Annotated[
         str | None,
@@ -277,7 +286,12 @@ def select(
             catalog.set_quality(fresh)
         status.tell("selecting")
         with output.notes_for_warnings():
-            found = catalog.select(**settings, certify=_CERTIFY[certify], threads=threads)
+            found = catalog.select(
+                **settings,
+                certify=_CERTIFY[certify],
+                threads=threads,
+                workers=int(workers) if workers is not None and workers.isdigit() else workers,
+            )
     if unused is not None:
         output.note(unused)
     for name, methods in _FOR.items():
