@@ -371,14 +371,14 @@ class Catalog:
             count = total if m is None else m
             if count > len(self):
                 raise ValueError(f"clusters: {count} parts are more than the {len(self)} items")
-            parts = _rows_of(clustering.random_partition(len(self), count, seed), count)
+            parts = clustering.rows_of_parts(clustering.random_partition(len(self), count, seed), count)
             m = count
         else:
             m = max(1, total // 2) if m is None else m
             if m > total:
                 raise ValueError(f"clusters: {m} are more than the catalogue's {total}; build it with more")
             if method == "muss-random-partition":
-                parts = _rows_of(clustering.random_partition(len(self), total, seed), total)
+                parts = clustering.rows_of_parts(clustering.random_partition(len(self), total, seed), total)
             else:
                 parts = self.clusters.members()
         inside = (
@@ -395,19 +395,12 @@ class Catalog:
                 return np.arange(len(parts))
             if method == "muss-random-clusters":
                 return np.sort(np.random.default_rng(seed).choice(total, m, replace=False))
-            if method == "muss":
-                return multilevel.select_clusters(
-                    self.clusters.centroids,
-                    self.clusters.medians(self.quality),
-                    m,
-                    cluster_diversity,
-                    self._vectors.metric,
-                )
-            medians = np.array([np.median(self.quality[rows]) for rows in parts])
-            means = np.stack([self._vectors.rows(rows).mean(axis=0) for rows in parts])
-            return multilevel.select_clusters(
-                means.astype(np.float32), medians, m, cluster_diversity, self._vectors.metric
-            )
+            centres = self.clusters.centroids
+            if method == "muss-random-partition":
+                means = [self._vectors.rows(rows).mean(axis=0) for rows in parts]
+                centres = np.stack(means).astype(np.float32)
+            medians = clustering.medians_of(parts, self.quality)
+            return multilevel.select_clusters(centres, medians, m, cluster_diversity, self._vectors.metric)
 
         def elsewhere(kept_parts: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
             from setwise.engine.base import engine_for, shared_rows
@@ -472,12 +465,6 @@ def _as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
         name = values[counts.argmax()].tolist() if values.dtype != object else values[counts.argmax()]
         raise ValueError(f"ids: {name!r} is named {counts.max()} times")
     return names
-
-
-def _rows_of(labels: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:
-    """Return the rows of each part, ascending."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(labels, minlength=count))[:-1])
 
 
 __all__ = ["METHODS", "Catalog", "CatalogSelection", "as_quality"]

@@ -48,12 +48,11 @@ class Clusters:
 
     def members(self) -> list[NDArray[np.int64]]:
         """Return the rows of each cluster, ascending."""
-        order = np.argsort(self.labels, kind="stable")
-        return np.split(order, np.cumsum(self.sizes())[:-1])
+        return rows_of_parts(self.labels, len(self))
 
     def medians(self, quality: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each cluster's quality: its members' median (MUSS, step 1), shape (l,)."""
-        return np.array([np.median(quality[rows]) for rows in self.members()])
+        return medians_of(self.members(), quality)
 
     def quality_radii(self, quality: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far a member's quality is from its cluster's at most, shape (l,)."""
@@ -142,6 +141,17 @@ def k_means(
     labels = _assign_all(vectors, centres, extra)
     labels = _fill_empty(vectors, labels, count)
     return _described(vectors, labels, count)
+
+
+def rows_of_parts(labels: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each part of a partition, ascending."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(labels, minlength=count))[:-1])
+
+
+def medians_of(parts: list[NDArray[np.int64]], quality: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each part's median quality."""
+    return np.array([np.median(quality[rows]) for rows in parts])
 
 
 def random_partition(n: int, parts: int, seed: int = 0) -> NDArray[np.int32]:

@@ -80,7 +80,6 @@ class FaissIndex(RowIndex):
             raise ValueError("index: its metric is neither inner product nor L2; build it with one of those")
         if self.metric == "euclidean" and not self._l2:
             raise ValueError("metric: 'euclidean' needs an L2 index, this one ranks by inner product")
-        self.exact = self._judged_exact() if exact is None else bool(exact)
         self._side = None if vectors is None else as_matrix(vectors)
         if self._side is not None and self._side.shape != (self.size, self.dim):
             raise ValueError(
@@ -89,15 +88,14 @@ class FaissIndex(RowIndex):
             )
         self._fields = dict(fields or {})
         self._mapped, self._base = self._id_map()
+        self.exact = self._judged_exact() if exact is None else bool(exact)
         self._positions: dict[int, int] | None = None
         whole = isinstance(self._base, faiss.IndexFlat | faiss.IndexHNSWFlat | faiss.IndexIVFFlat)
         self._tolerance = UNIT if whole else QUANTISED
 
     def _judged_exact(self) -> bool:
         """Return whether the index compares a query with every stored vector as it is."""
-        faiss, core = self._faiss, self._core
-        while isinstance(core, faiss.IndexIDMap | faiss.IndexIDMap2):
-            core = faiss.downcast_index(core.index)
+        faiss, core = self._faiss, self._base
         if isinstance(core, faiss.IndexIVFFlat):
             return bool(core.nprobe >= core.nlist)
         return isinstance(core, faiss.IndexFlat)
@@ -181,9 +179,7 @@ class FaissIndex(RowIndex):
 
     def _parameters(self, selector: Any, core: Any = None) -> Any:
         """Return search parameters that apply a selector inside the search, the index's own kept."""
-        faiss, core = self._faiss, self._core if core is None else core
-        while isinstance(core, faiss.IndexIDMap | faiss.IndexIDMap2):
-            core = faiss.downcast_index(core.index)
+        faiss, core = self._faiss, self._base if core is None else core
         if isinstance(core, faiss.IndexPreTransform):
             inner = self._parameters(selector, faiss.downcast_index(core.index))
             return faiss.SearchParametersPreTransform(index_params=inner)

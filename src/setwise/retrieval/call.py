@@ -17,7 +17,7 @@ from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import as_queries
 from setwise.objectives import MaxSum, make
-from setwise.retrieval.plan import Outcome
+from setwise.retrieval.plan import Outcome, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of
 from setwise.retrieval.texts import default_sharpness
@@ -104,15 +104,8 @@ class Call:
     @property
     def wants_sample(self) -> bool:
         """Whether vectors drawn over the whole index are a useful start: where gradients are searched."""
-        objective = self.objective
-        return (
-            isinstance(objective, MaxSum)
-            and objective.low_rank
-            and objective.diversity > 0.0
-            and self.k > 1
-            and self.pool is None
-            and self.filter is None
-        )
+        along = goes_along_gradients(self.objective, self.solver, self.k, self.pool)
+        return along and self.filter is None
 
     def jobs(self, vectors: Any, sample: Found | None) -> list[Job]:
         """Return a job a query; must-have vectors are fetched once."""

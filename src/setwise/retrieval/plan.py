@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.index.base import Found, Ids
-from setwise.objectives import MaxSum
+from setwise.objectives import MaxSum, Objective
 from setwise.retrieval import proven_greedy
 from setwise.retrieval.seen import Job, Seen, TooFew
 from setwise.selection import Certificate
@@ -70,17 +70,21 @@ Plan = Generator[Ask, Found, Outcome]
 
 def plan_for(job: Job) -> Plan:
     """Return the plan for a job: by relevance alone where that proves enough, else along gradients."""
-    objective = job.objective
-    if (
-        isinstance(objective, MaxSum)
-        and objective.low_rank
-        and job.solver not in ("top-k",)
-        and job.k > 1
-        and objective.diversity > 0.0
-        and job.pool is None
-    ):
+    if goes_along_gradients(job.objective, job.solver, job.k, job.pool):
         return _along_gradients(job)
     return _by_relevance(job)
+
+
+def goes_along_gradients(objective: Objective, solver: str, k: int, pool: int | None) -> bool:
+    """Return whether relevance alone proves nothing, and each search is proposed by a gradient."""
+    return (
+        isinstance(objective, MaxSum)
+        and objective.low_rank
+        and solver != "top-k"
+        and k > 1
+        and objective.diversity > 0.0
+        and pool is None
+    )
 
 
 def _nothing(job: Job, seen: Seen) -> Outcome:
@@ -149,20 +153,12 @@ def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | N
     if isinstance(job.objective, MaxSum):
         known = None if before is None else seen.locate(before)
         return _solve_max_sum(job, seen, problem, rest, known)
-    if job.solver == "top-k":
-        chosen, enough = baselines.top(problem), True
-    else:
-        chosen = greedy.solve(problem)
-        enough = proven_greedy.is_proven(problem, chosen, rest)
-    certificate = (
-        Certificate(None, None, False, len(seen), enough, job.scope)
-        if job.certify and job.solver != "top-k"
-        else Certificate(None, None, False, len(seen), False, job.scope)
-        if job.certify
-        else None
-    )
+    picks = job.solver != "top-k"
+    chosen = greedy.solve(problem) if picks else baselines.top(problem)
+    proven = picks and proven_greedy.is_proven(problem, chosen, rest)
+    certificate = Certificate(None, None, False, len(seen), proven, job.scope) if job.certify else None
     label = "greedy" if job.solver == "auto" else job.solver
-    return Outcome(problem, seen.ids, chosen, job.solver != "top-k", certificate, label), enough
+    return Outcome(problem, seen.ids, chosen, picks, certificate, label), proven or not picks
 
 
 def _best_known(problem: Problem, before: NDArray[np.int64] | None) -> NDArray[np.int64]:
@@ -193,8 +189,6 @@ def _solve_max_sum(
     separable = problem.k == 1 or job.objective.diversity == 0.0
     if separable or problem.k == problem.n or job.solver == "top-k":
         chosen = baselines.most_relevant(problem) if job.solver != "top-k" else baselines.top(problem)
-        if not separable and rest.exhausted is False:
-            separable = job.solver == "top-k"
         label = (
             "top-k" if job.solver == "top-k" else "frank-wolfe+swap" if job.solver == "auto" else job.solver
         )
@@ -284,7 +278,7 @@ def _along_gradients(job: Job) -> Plan:
         relaxed, pool = _relaxed(job, seen, problem, leaders, point)
         here = pool.ids[relaxed.local]
         point = (seen.ids[here], relaxed.weights)
-        weights = _gradient(problem, here, relaxed.weights)
+        weights = rest.direction(problem, here, relaxed.weights)
         more = searches <= steps + (gap > FAR)
         if searches > 1 and not (more and gap > FAR):  # far from done, a set is not worth its polishing
             best = _rounded(seen, problem, pool, relaxed, best)
@@ -307,14 +301,6 @@ def _along_gradients(job: Job) -> Plan:
         seen.add(found)
         rest.note(weights, found.scores, wanted)
         leaders = found.ids[: max(2048, 8 * job.k)]
-
-
-def _gradient(problem: Problem, ids: NDArray[np.int64], weights: Vector) -> Vector:
-    """Return w: the gradient of a candidate outside the support is w·e and a constant."""
-    objective, query = problem.max_sum(), problem.relevance.query
-    assert query is not None
-    t = objective.diversity
-    return (1 - t) * (problem.k - 1) * query - 2 * t * (weights @ problem.vectors.rows(ids, np.float64))
 
 
 def _relaxed(

@@ -102,8 +102,7 @@ class Unseen:
         part = (1 - t) * (k - 1)
         total = float(weights.sum())
         if objective.low_rank:
-            pulled = weights @ problem.vectors.rows(ids, np.float64)
-            return 2 * t * total + self.most_similar(part * self.query - 2 * t * pulled)
+            return 2 * t * total + self.most_similar(self.direction(problem, ids, weights))
         if objective.metric == "cosine":
             return part * self.relevance() + 2 * t * total
         # Distances are at most those over the query: what is far away is irrelevant, but also diverse.
@@ -112,6 +111,12 @@ class Unseen:
             return np.inf
         near = -problem.relevance.values[ids]
         return slope * -self.relevance() + 2 * t * float(weights @ near)
+
+    def direction(self, problem: Problem, ids: NDArray[np.int64], weights: Vector) -> Vector:
+        """Return w at a point, sharpness 1: a candidate e's gradient of max-sum is w·e and a constant."""
+        t = problem.objective.diversity
+        pulled = weights @ problem.vectors.rows(ids, np.float64)
+        return np.asarray((1 - t) * (problem.k - 1) * self.query - 2 * t * pulled)
 
     def best_exchange(self, problem: Problem, chosen: NDArray[np.int64]) -> float:
         """Return an upper bound on what exchanging a member for an unseen candidate gains."""
