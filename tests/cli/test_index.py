@@ -134,7 +134,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, step):
     """Ctrl-C while the folder is being written, an index that is there included."""
     np.save(tmp_path / "v.npy", np.random.default_rng(0).standard_normal((500, 4)))
     code = (
-        "import sys, time, setwise.cli.index as index\n"
+        "import sys, time, setwise.cli.folders as folders\n"
         "from contextlib import contextmanager\n"
         "@contextmanager\n"
         "def bar():\n"
@@ -143,7 +143,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, step):
         "            print(step, flush=True)\n"
         "            time.sleep(60)\n"
         "    yield tell\n"
-        "index._bar = bar\n"
+        "folders.step_bar = bar\n"
         "from setwise.cli import main; main()"
     )
     words = ["index", "build", str(tmp_path / "v.npy"), "--out", str(tmp_path / "ix"), "--kind=faiss"]

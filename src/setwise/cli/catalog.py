@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from setwise.cli import folders
+
 if TYPE_CHECKING:
     from setwise.catalog import Catalog
 
@@ -107,7 +109,6 @@ def build(
     from setwise.catalog import Catalog
     from setwise.catalog_files import FORMAT
     from setwise.cli import output
-    from setwise.cli.index import _bar
     from setwise.cli.items import read_items
     from setwise.cli.retrieve import at_most
     from setwise.vectors import check_metric
@@ -115,7 +116,7 @@ def build(
     FORMAT.check_target(out, force=force)
     check_metric(metric)
     began = time.perf_counter()
-    with _bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
         read = read_items(items, vectors, quality, id)
         if read.quality is None and quality_weight:
@@ -150,13 +151,12 @@ def add(
     """Add items to a catalogue, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog_files import read_info
-    from setwise.cli.index import _bar
     from setwise.cli.items import ids_like, read_items
     from setwise.cli.retrieve import at_most
 
     read_info(path)
     began = time.perf_counter()
-    with _bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
         catalog = Catalog.load(path, threads)
         read = read_items(items, vectors, quality, id)
@@ -325,17 +325,11 @@ def info(
     from setwise.catalog import Catalog
     from setwise.catalog_files import read_info, verify
     from setwise.cli import output
-    from setwise.cli.index import _bar, _size
 
     folder, found = read_info(path)
-    began = time.perf_counter()
-    if check:
-        with _bar() as tell:
-            verify(path, tell)
-    seconds = time.perf_counter() - began
+    verified = folders.seconds_to_verify(verify, path) if check else None
     if as_json:
-        record = {**found.to_dict(), "bytes": found.bytes, "verified": True if check else None}
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        folders.print_record(found, verified)
         return
     catalog = Catalog.load(path)
     low, middle, high = np.quantile(catalog.quality, [0, 0.5, 1])
@@ -345,13 +339,8 @@ def info(
         "clusters": f"{_clusters(catalog)}, radii up to {catalog.clusters.radii.max():.3g}",
         "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}",
         "saved": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
-        "size": f"{_size(found.bytes)}: "
-        + ", ".join(f"{name} {_size(int(facts['bytes']))}" for name, facts in found.files.items()),
+        **folders.file_facts(found, verified),
     }
-    if check:
-        lines["verified"] = (
-            f"its {len(found.files)} files are as they were written ({output.milliseconds(seconds)})"
-        )
     output.print_facts(folder.resolve().name, "catalogue", lines)
 
 
@@ -364,10 +353,9 @@ def _print_summary(path: str, catalog: Catalog, items: str, began: float) -> Non
     """Print what a folder holds now, in one line."""
     from setwise.catalog_files import read_info
     from setwise.cli import output
-    from setwise.cli.index import _size
 
     _, found = read_info(path)
-    facts = items, f"{found.d:,} d {found.dtype}", _clusters(catalog), _size(found.bytes)
+    facts = items, f"{found.d:,} d {found.dtype}", _clusters(catalog), folders.size_of(found.bytes)
     seconds = output.milliseconds(time.perf_counter() - began)
     output.print_line(Path(path).resolve().name, " · ".join([*facts, seconds]))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from setwise.cli import folders
 
 if TYPE_CHECKING:
     from setwise.index.saved import Info
@@ -136,7 +134,7 @@ def build(
     if storage is not None:
         checks.choice("storage", storage, STORAGE)
     began = time.perf_counter()
-    with _bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
         read = read_corpus(corpus, text=text, id=id, vectors=vectors, group=group)
         candidates = prepare(
@@ -175,7 +173,7 @@ def build(
         f"{info.d:,} d {info.dtype}",
         *([] if used is None else [used.name.partition(" (")[0]]),
         _search(info),
-        _size(info.bytes),
+        folders.size_of(info.bytes),
         output.milliseconds(time.perf_counter() - began),
     )
     output.print_line(Path(out).name, " · ".join(facts))
@@ -194,14 +192,9 @@ def info(
     from setwise.index.saved import read_info, verify
 
     folder, found = read_info(path)
-    began = time.perf_counter()
-    if check:
-        with _bar() as tell:
-            verify(path, tell)
-    seconds = time.perf_counter() - began
+    verified = folders.seconds_to_verify(verify, path) if check else None
     if as_json:
-        record = {**found.to_dict(), "bytes": found.bytes, "verified": True if check else None}
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        folders.print_record(found, verified)
         return
     lines = {
         "vectors": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
@@ -212,13 +205,8 @@ def info(
         if found.encoder is None
         else f"by text, encoded by {found.encoder['name']}",
         "built": f"{found.built[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
-        "size": f"{_size(found.bytes)}: "
-        + ", ".join(f"{name} {_size(int(facts['bytes']))}" for name, facts in found.files.items()),
+        **folders.file_facts(found, verified),
     }
-    if check:
-        lines["verified"] = (
-            f"its {len(found.files)} files are as they were written ({output.milliseconds(seconds)})"
-        )
     source = f"index of {found.source}" if found.source else "index"
     output.print_facts(folder.resolve().name, source, lines)
 
@@ -235,42 +223,3 @@ def _search(found: Info) -> str:
         ]
     )
     return f"{'exact' if found.exact else 'approximate'}, by FAISS {facts['factory']}{effort}"
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes as a person reads it."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}" if count < 999.5 * size else f"{count / size:,.0f} {unit}"
-    return f"{count} bytes"
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show steps as a bar on stderr, if somebody is looking; it is gone when the work is done."""
-    if not sys.stderr.isatty():
-        yield lambda step, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    look = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        TextColumn("{task.fields[count]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*look, console=Console(stderr=True), transient=True) as bar:
-        task: list[Any] = []
-
-        def tell(step: str, done: int, total: int) -> None:
-            known = total > 1
-            count = f"{done:,} of {total:,}" if known and step != "checking" else ""
-            if not task or bar.tasks[-1].description != step:
-                for old in task:
-                    bar.remove_task(old)
-                task[:] = [bar.add_task(step, total=total if known else None, count=count)]
-            bar.update(task[0], completed=done, total=total if known else None, count=count)
-
-        yield tell

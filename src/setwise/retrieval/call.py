@@ -55,9 +55,10 @@ class Call:
         check_certify(options["certify"])
         self.certify = options["certify"]
         self.k = checks.integer("k", k, least=1)
-        if self.k > index.size:
+        self.size = index.size  # a store counts its rows: once a call
+        if self.k > self.size:
             raise ValueError(
-                f"k: {self.k} is more than the {index.size} vectors of the index; ask for at most that"
+                f"k: {self.k} is more than the {self.size} vectors of the index; ask for at most that"
             )
         pool = options["pool"]
         if isinstance(pool, str):
@@ -131,7 +132,7 @@ class Call:
                 max_per_group=self.max_per_group,
                 certify=self.certify,
                 scope="all" if self.index.exact else "returned",
-                size=self.index.size,
+                size=self.size,
                 seed=self.seed,
                 sample=sample,
                 known=known,
@@ -140,16 +141,32 @@ class Call:
             for query in self.queries
         ]
 
-    def next_page(self, job: Job, ids: Ids, vectors: Any) -> Job:
-        """Return the job of the page after a set: that set is in it, and the best to add is looked for."""
-        known = Found(ids, np.zeros(len(ids)), vectors(ids)) if len(ids) else None
+    def next_page(self, jobs: list[Job], outcomes: list[Outcome], results: list[Retrieved]) -> list[Job]:
+        """Return the jobs of the page after these: what is found is in it, and the best to add is wanted."""
+        return [self._next(*one) for one in zip(jobs, outcomes, results, strict=True)]
+
+    def _next(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:
+        """Return one query's next page; the vectors of the page before are at hand."""
+        ids, known = result.ids, None
+        if outcome.problem is not None and len(ids):
+            rows = outcome.problem.vectors.raw[np.searchsorted(outcome.ids, ids)]
+            known = Found(ids, np.zeros(len(ids)), np.asarray(rows, np.float32))
         return replace(
             job,
-            k=min(len(ids) + self.k, self.index.size),
+            k=min(len(ids) + self.k, self.size),
             include=ids,
             known=known,
             pool=None if self.pool is None else max(self.pool, len(ids) + self.k),
         )
+
+    def describe_all(self, jobs: list[Job], outcomes: list[Outcome], began: float) -> list[Retrieved]:
+        """Return the jobs' outcomes as what the caller gets, all pages so far in one."""
+        return [self.describe(job, outcome, began) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+    def answer(self, results: list[Retrieved]) -> Any:
+        """Return the page asked for, of one query or of many."""
+        pages = [self.cut(result) for result in results]
+        return pages if self.many else pages[0]
 
     def cut(self, result: Retrieved) -> Retrieved:
         """Return the page asked for."""

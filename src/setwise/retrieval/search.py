@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setwise import threads as threading
 from setwise.api import Certify
@@ -117,17 +118,14 @@ def retrieve(
     began = time.perf_counter()
     call = Call(query, index, k, options)
     jobs = call.jobs(index.vectors, index.sample() if call.wants_sample else None)
+    outcomes: list[Outcome] = []
     results: list[Retrieved] = []
-    pages = call.pages
-    chosen: list[Ids] = [job.include for job in jobs]
-    for page in range(pages):
+    for page in range(call.pages):
         if page:
-            jobs = [call.next_page(job, ids, index.vectors) for job, ids in zip(jobs, chosen, strict=True)]
+            jobs = call.next_page(jobs, outcomes, results)
         outcomes = _drive(call, jobs)
-        results = [call.describe(job, outcome, began) for job, outcome in zip(jobs, outcomes, strict=True)]
-        chosen = [result.ids for result in results]
-    results = [call.cut(result) for result in results]
-    return results if call.many else results[0]
+        results = call.describe_all(jobs, outcomes, began)
+    return call.answer(results)
 
 
 async def aretrieve(query: Any, index: Index, k: int = 10, **options: Any) -> Any:
@@ -138,22 +136,17 @@ async def aretrieve(query: Any, index: Index, k: int = 10, **options: Any) -> An
     import asyncio
 
     began = time.perf_counter()
-    call = Call(query, index, k, _with_defaults(options))
+    call = await asyncio.to_thread(Call, query, index, k, _with_defaults(options))
     sample = await asyncio.to_thread(index.sample) if call.wants_sample else None
     jobs = await asyncio.to_thread(call.jobs, index.vectors, sample)
+    outcomes: list[Outcome] = []
     results: list[Retrieved] = []
-    chosen: list[Ids] = [job.include for job in jobs]
     for page in range(call.pages):
         if page:
-            jobs = [
-                await asyncio.to_thread(call.next_page, job, ids, index.vectors)
-                for job, ids in zip(jobs, chosen, strict=True)
-            ]
+            jobs = call.next_page(jobs, outcomes, results)
         outcomes = await _adrive(call, jobs)
-        results = [call.describe(job, outcome, began) for job, outcome in zip(jobs, outcomes, strict=True)]
-        chosen = [result.ids for result in results]
-    results = [call.cut(result) for result in results]
-    return results if call.many else results[0]
+        results = call.describe_all(jobs, outcomes, began)
+    return call.answer(results)
 
 
 def _with_defaults(options: dict[str, Any]) -> dict[str, Any]:
@@ -170,24 +163,13 @@ def _drive(call: Call, jobs: list[Job]) -> list[Outcome]:
     whole = call.whole()
     if whole is not None:
         return [_greedy_over_all(job, whole) for job in jobs]
-    plans = [plan_for(job) for job in jobs]
-    outcomes: list[Outcome | None] = [None] * len(jobs)
-    answers: list[Found | None] = [None] * len(jobs)
-    waiting = list(range(len(jobs)))
-    with threading.one_blas_thread():
-        while waiting:
-            asked = _step(plans, waiting, answers, outcomes, call.threads)
-            waiting = [place for place, _ in asked]
-            for group in _rounds(asked):
-                found = call.index.fetch(
-                    np.stack([ask.weights for _, ask in group]),
-                    group[0][1].count,
-                    filter=call.filter,
-                    exclude=call.exclude,
-                )
-                for (place, _), one in zip(group, found, strict=True):
-                    answers[place] = one
-    return [outcome for outcome in outcomes if outcome is not None]
+    rounds = _Rounds(jobs, call.threads)
+    while groups := rounds.searches():
+        for group in groups:
+            weights, count = group.question()
+            found = call.index.fetch(weights, count, filter=call.filter, exclude=call.exclude)
+            rounds.take(group, found)
+    return rounds.outcomes()
 
 
 async def _adrive(call: Call, jobs: list[Job]) -> list[Outcome]:
@@ -197,61 +179,70 @@ async def _adrive(call: Call, jobs: list[Job]) -> list[Outcome]:
     whole = call.whole()
     if whole is not None:
         return [await asyncio.to_thread(_greedy_over_all, job, whole) for job in jobs]
-    plans = [plan_for(job) for job in jobs]
-    outcomes: list[Outcome | None] = [None] * len(jobs)
-    answers: list[Found | None] = [None] * len(jobs)
-    waiting = list(range(len(jobs)))
+    rounds = _Rounds(jobs, call.threads)
+    while groups := await asyncio.to_thread(rounds.searches):
+        for group in groups:
+            weights, count = group.question()
+            found = await call.index.afetch(weights, count, filter=call.filter, exclude=call.exclude)
+            rounds.take(group, found)
+    return rounds.outcomes()
 
-    def step(waiting: list[int]) -> list[tuple[int, Ask]]:
+
+class _Group(NamedTuple):
+    """Searches of one round that ask for as many: one call of the index."""
+
+    places: list[int]
+    asks: list[Ask]
+
+    def question(self) -> tuple[NDArray[np.float64], int]:
+        """Return what is searched for, shape (m, d), and how many are wanted of each."""
+        return np.stack([ask.weights for ask in self.asks]), self.asks[0].count
+
+
+class _Rounds:
+    """Plans taken from search to search together, each with what the last one found."""
+
+    def __init__(self, jobs: list[Job], workers: int) -> None:
+        self._plans = [plan_for(job) for job in jobs]
+        self._workers = workers
+        self._done: dict[int, Outcome] = {}
+        self._answers: list[Found | None] = [None] * len(jobs)
+        self._waiting = list(range(len(jobs)))
+
+    def searches(self) -> list[_Group]:
+        """Take every waiting plan to its next search, several at a time; none is left when all are done."""
+
+        def part(start: int, stop: int) -> list[Ask | None]:
+            return [self._advance(place) for place in self._waiting[start:stop]]
+
         with threading.one_blas_thread():
-            return _step(plans, waiting, answers, outcomes, call.threads)
+            asks = [ask for some in threading.run(part, len(self._waiting), self._workers) for ask in some]
+        groups: dict[int, _Group] = {}
+        for place, ask in zip(self._waiting, asks, strict=True):
+            if ask is not None:
+                group = groups.setdefault(ask.count, _Group([], []))
+                group.places.append(place)
+                group.asks.append(ask)
+        self._waiting = [place for group in groups.values() for place in group.places]
+        return list(groups.values())
 
-    while waiting:
-        asked = await asyncio.to_thread(step, waiting)
-        waiting = [place for place, _ in asked]
-        for group in _rounds(asked):
-            found = await call.index.afetch(
-                np.stack([ask.weights for _, ask in group]),
-                group[0][1].count,
-                filter=call.filter,
-                exclude=call.exclude,
-            )
-            for (place, _), one in zip(group, found, strict=True):
-                answers[place] = one
-    return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _step(
-    plans: list[Any],
-    waiting: list[int],
-    answers: list[Found | None],
-    outcomes: list[Outcome | None],
-    workers: int,
-) -> list[tuple[int, Ask]]:
-    """Take every waiting plan to its next search; return those that have one, with what they ask."""
-
-    def advance(place: int) -> Ask | None:
+    def _advance(self, place: int) -> Ask | None:
+        """Take one plan on; None when it has ended."""
+        answer, plan = self._answers[place], self._plans[place]
         try:
-            answer = answers[place]
-            ask: Ask = next(plans[place]) if answer is None else plans[place].send(answer)
-            return ask
+            return next(plan) if answer is None else plan.send(answer)
         except StopIteration as done:
-            outcomes[place] = done.value
+            self._done[place] = done.value
             return None
 
-    def part(start: int, stop: int) -> list[Ask | None]:
-        return [advance(place) for place in waiting[start:stop]]
+    def take(self, group: _Group, found: list[Found]) -> None:
+        """Keep what a group's searches found for their plans."""
+        for place, one in zip(group.places, found, strict=True):
+            self._answers[place] = one
 
-    found = [ask for asks in threading.run(part, len(waiting), workers) for ask in asks]
-    return [(place, ask) for place, ask in zip(waiting, found, strict=True) if ask is not None]
-
-
-def _rounds(asked: list[tuple[int, Ask]]) -> list[list[tuple[int, Ask]]]:
-    """Return searches by how many they ask for: those of one count are one call."""
-    counts: dict[int, list[tuple[int, Ask]]] = {}
-    for place, ask in asked:
-        counts.setdefault(ask.count, []).append((place, ask))
-    return list(counts.values())
+    def outcomes(self) -> list[Outcome]:
+        """Return every plan's outcome, in the jobs' order."""
+        return [self._done[place] for place in range(len(self._plans))]
 
 
 def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
