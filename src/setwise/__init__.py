@@ -57,9 +57,11 @@ def __getattr__(name: str) -> Any:
         "encode",
         "files",
         "engine",
+        "finetuning",
         "index",
         "integrations",
         "metrics",
+        "preference",
         "retrieval",
     ):
         return importlib.import_module(f"setwise.{name}")

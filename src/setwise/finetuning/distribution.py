@@ -1,0 +1,150 @@
+"""A sampling distribution over a repository's rows, and the samples drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+
+
+@dataclass(frozen=True, repr=False)
+class Distribution:
+    """Which rows of a repository to train on, and how often.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (s,), int64
+        Rows of positive probability, in ascending order.
+    probabilities : ndarray of shape (s,), float64
+        They sum to 1.
+    n : int
+        Rows of the repository.
+    """
+
+    indices: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    n: int
+
+    @classmethod
+    def over(cls, weights: NDArray[np.floating], n: int | None = None) -> Distribution:
+        """Return the distribution in proportion to one weight a row, shape (n,), at least one above 0.
+
+        Raises
+        ------
+        ValueError
+            A weight is negative or not finite, or none is positive.
+        """
+        weights = np.asarray(weights, np.float64)
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError("weights: expected finite numbers of at least 0")
+        rows = np.flatnonzero(weights).astype(np.int64)
+        if not len(rows):
+            raise ValueError("weights: none is positive, so there is nothing to sample")
+        mass = weights[rows] / weights[rows].sum()
+        return Distribution(rows, mass / mass.sum(), len(weights) if n is None else n)
+
+    @classmethod
+    def uniform(cls, rows: NDArray[np.integer], n: int) -> Distribution:
+        """Return the distribution that gives each of these rows the same probability."""
+        distinct = np.unique(np.asarray(rows, np.int64))
+        return Distribution(distinct, np.full(len(distinct), 1.0 / len(distinct)), n)
+
+    @property
+    def effective(self) -> float:
+        """The effective number of distinct rows: the exponential of the entropy (1 to s)."""
+        p = self.probabilities[self.probabilities > 0]
+        return float(np.exp(-(p * np.log(p)).sum()))
+
+    def dense(self) -> NDArray[np.float64]:
+        """Return one probability a row, shape (n,)."""
+        p = np.zeros(self.n)
+        p[self.indices] = self.probabilities
+        return p
+
+    def sample(self, n: int, *, seed: int = 0, replace: bool = True) -> NDArray[np.int64]:
+        """Draw rows, in the order in which to train on them.
+
+        Parameters
+        ----------
+        n : int
+            At least 1; without replacement at most the rows of positive probability.
+        seed : int
+            The same seed draws the same rows.
+        replace : bool
+            True: independent draws (multinomial, TSDS section 2.3). False: each row at most once, by the Gumbel
+            top-k trick, which draws one row after the other in proportion to what is left.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        ValueError
+            ``n`` is below 1, or above what can be drawn without replacement.
+        """
+        return self._draw(n, np.random.default_rng(np.random.SeedSequence([_seed(seed), 0])), replace)
+
+    def epochs(
+        self, n: int, epochs: int, *, seed: int = 0, replace: bool = True
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield a fresh sample for every epoch; epoch e is the same whichever others are drawn.
+
+        Parameters
+        ----------
+        n : int
+            Rows an epoch.
+        epochs : int
+            At least 1. The first equals ``sample(n, seed=seed)``.
+        seed, replace
+            As in `sample`.
+
+        Raises
+        ------
+        ValueError
+            As in `sample`.
+        """
+        checks.integer("epochs", epochs, least=1)
+        self._check(n, replace)
+        return (
+            self._draw(n, np.random.default_rng(np.random.SeedSequence([_seed(seed), epoch])), replace)
+            for epoch in range(epochs)
+        )
+
+    def _check(self, n: int, replace: bool) -> int:
+        n = checks.integer("n", n, least=1)
+        if not replace and n > len(self.indices):
+            raise ValueError(
+                f"n: {n} is above the {len(self.indices)} rows of positive probability; draw with "
+                "replacement, ask for fewer, or spread the distribution (diversity, neighbors)"
+            )
+        return n
+
+    def _draw(self, n: int, rng: np.random.Generator, replace: bool) -> NDArray[np.int64]:
+        n = self._check(n, replace)
+        if replace:
+            edges = np.cumsum(self.probabilities)
+            edges /= edges[-1]
+            found: NDArray[np.int64] = self.indices[np.searchsorted(edges, rng.random(n), side="right")]
+            return found
+        keys = np.log(self.probabilities) + rng.gumbel(size=len(self.indices))
+        first = np.argpartition(-keys, n - 1)[:n]
+        order: NDArray[np.int64] = self.indices[first[np.argsort(-keys[first], kind="stable")]]
+        return order
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self.indices):,} of {self.n:,} rows, "
+            f"as spread as {self.effective:,.0f} equal ones)"
+        )
+
+
+def _seed(seed: int) -> int:
+    return checks.integer("seed", seed, least=0)
