@@ -75,8 +75,8 @@ class Distribution:
         seed : int
             The same seed draws the same rows.
         replace : bool
-            True: independent draws (multinomial, TSDS section 2.3). False: each row at most once, by the Gumbel
-            top-k trick, which draws one row after the other in proportion to what is left.
+            True: independent draws (multinomial, TSDS section 2.3). False: each row at most once, by
+            the Gumbel top-k trick, which draws one row after the other in proportion to what is left.
 
         Returns
         -------
