@@ -7,7 +7,7 @@ import importlib.util
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, unit_rows
 
-NAMES = ("auto", "lsa", "static", "sentence")
+NAMES = ("auto", "lsa", "static", "sentence", "ngrams")
 
 __all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "parse", "unit_rows"]
 
@@ -20,7 +20,8 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
     name : str
         "lsa" (learned from the corpus itself, nothing to install or download), "static" (word vectors that
         ship inside the wordllama package), "sentence" (a transformer; ``sentence:FOLDER`` or
-        ``sentence:NAME`` picks the model), or "auto": static where wordllama is installed, else lsa.
+        ``sentence:NAME`` picks the model), "ngrams" (hashed words and pairs of words: alike means alike in
+        wording), or "auto": static where wordllama is installed, else lsa.
     seed : int
         For what an encoder draws at random while it learns.
 
@@ -42,6 +43,10 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
         from setwise.encode.static import Static
 
         return Static()
+    if kind == "ngrams":
+        from setwise.encode.ngrams import Ngrams
+
+        return Ngrams(seed=seed)
     from setwise.encode.sentence import Sentence
 
     return Sentence(model or None)
