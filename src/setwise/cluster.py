@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading as locks
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,18 @@ class Clusters:
     radii : ndarray of shape (l,), float64
         Largest distance of a member to its centroid (r of MUSS, Lemma 5, is the largest of these).
     metric : {"cosine", "euclidean"}
+    quality_weight : float
+        w_c, where clusters were made of [x, sqrt(w_c) · quality] (MUSS, Appendix C); 0 for vectors alone.
+    joint : ndarray of shape (l, d + 1), float32, or None
+        With a weight above 0, the means of those.
     """
 
     centroids: NDArray[np.float32]
     labels: NDArray[np.int32]
     radii: NDArray[np.float64]
     metric: str
+    quality_weight: float = 0.0
+    joint: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.centroids)
@@ -62,20 +69,37 @@ class Clusters:
         np.maximum.at(found, self.labels, away)
         return found
 
-    def assign(self, rows: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    def assign(
+        self, rows: NDArray[Any], quality: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Return the nearest cluster of each row (of unit length under cosine), and its distance.
 
         Parameters
         ----------
         rows : ndarray of shape (m, d)
+        quality : ndarray of shape (m,), optional
+            Needed where clusters were made of vectors and quality: the nearest is then that of
+            [x, sqrt(w_c) · quality], under the Euclidean distance, as when they were made.
 
         Returns
         -------
         labels : ndarray of shape (m,), int32
             Ties by lowest cluster.
         distances : ndarray of shape (m,), float64
+            Of the vectors to the centroids.
+
+        Raises
+        ------
+        ValueError
+            The quality is needed and not given.
         """
-        return _nearest(rows, self.centroids, self.metric)
+        if self.joint is None:
+            return nearest(rows, self.centroids, self.metric)
+        if quality is None:
+            raise ValueError("quality: clusters were made of vectors and quality, so rows need theirs")
+        extra = (np.sqrt(self.quality_weight) * quality).astype(np.float32)
+        labels, _ = nearest(np.hstack([rows, extra[:, None]]), self.joint, "euclidean")
+        return labels, distances(rows, self.centroids, labels, self.metric)
 
 
 def k_means(
@@ -109,8 +133,6 @@ def k_means(
     TypeError, ValueError
         More clusters than rows, or a weight below 0 or without quality.
     """
-    import faiss
-
     count = checks.integer("clusters", clusters, least=1)
     if count > vectors.n:
         raise ValueError(f"clusters: {count} are more than the {vectors.n} items; ask for at most that")
@@ -121,26 +143,39 @@ def k_means(
     extra = None
     if quality is not None and quality_weight:
         extra = (np.sqrt(quality_weight) * quality).astype(np.float32)
-    rng = np.random.default_rng(checks.integer("seed", seed, least=0))
-    size = min(vectors.n, ROWS_A_CLUSTER * count)
-    picked = np.sort(rng.permutation(vectors.n)[:size])
-    learnt = np.asarray(vectors.rows(picked), np.float32)
+    picked = sampled_rows(vectors.n, count, checks.integer("seed", seed, least=0))
+    sample = np.asarray(vectors.rows(picked), np.float32)
     if extra is not None:
-        learnt = np.hstack([learnt, extra[picked, None]])
+        sample = np.hstack([sample, extra[picked, None]])
+    spherical = vectors.metric == "cosine" and extra is None
+    centres = learn_centres(sample, count, spherical=spherical, seed=seed)
+    labels = fill_empty(vectors.rows, _assign_all(vectors, centres, extra), count)
+    return _described(vectors, labels, count, quality_weight, extra)
+
+
+def sampled_rows(n: int, clusters: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows that k-means learns from, ascending."""
+    size = min(n, ROWS_A_CLUSTER * clusters)
+    return np.sort(np.random.default_rng(seed).permutation(n)[:size])
+
+
+def learn_centres(
+    sample: NDArray[np.float32], clusters: int, *, spherical: bool, seed: int
+) -> NDArray[np.float32]:
+    """Return the centres that Lloyd's iterations find in a sample, shape (clusters, its width)."""
+    import faiss
+
     means = faiss.Kmeans(
-        learnt.shape[1],
-        count,
+        sample.shape[1],
+        clusters,
         niter=ITERATIONS,
         seed=1 + seed % (2**31 - 2),
-        spherical=vectors.metric == "cosine" and extra is None,
+        spherical=spherical,
         min_points_per_centroid=1,
         max_points_per_centroid=ROWS_A_CLUSTER,
     )
-    means.train(np.ascontiguousarray(learnt))
-    centres = np.asarray(means.centroids, np.float32).reshape(count, -1)
-    labels = _assign_all(vectors, centres, extra)
-    labels = _fill_empty(vectors, labels, count)
-    return _described(vectors, labels, count)
+    means.train(np.ascontiguousarray(sample))
+    return np.asarray(means.centroids, np.float32).reshape(clusters, -1)
 
 
 def rows_of_parts(labels: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:
@@ -160,19 +195,29 @@ def random_partition(n: int, parts: int, seed: int = 0) -> NDArray[np.int32]:
     return np.random.default_rng(seed).permutation(labels)
 
 
-def _nearest(
+def nearest(
     rows: NDArray[Any], centres: NDArray[np.float32], metric: str
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the nearest centre of each row, and its distance."""
+    """Return the nearest centre of each row (ties by lowest), and its distance."""
     products = rows @ centres.T.astype(rows.dtype)
     if metric == "cosine":
         labels = products.argmax(axis=1)
         found = 1.0 - products[np.arange(len(rows)), labels].astype(np.float64)
         return labels.astype(np.int32), np.maximum(found, 0.0)
     squares = np.vecdot(centres, centres).astype(np.float64)
-    labels = (squares - 2.0 * products).argmin(axis=1)
+    labels = (squares - 2.0 * products).argmin(axis=1).astype(np.int32)
+    return labels, distances(rows, centres, labels, metric)
+
+
+def distances(
+    rows: NDArray[Any], centres: NDArray[np.float32], labels: NDArray[np.int32], metric: str
+) -> NDArray[np.float64]:
+    """Return the distance of each row to its own centre, shape (m,), float64."""
+    if metric == "cosine":
+        return np.maximum(1.0 - np.vecdot(rows, centres[labels]).astype(np.float64), 0.0)
     delta = rows.astype(np.float64) - centres[labels]
-    return labels.astype(np.int32), np.sqrt(np.vecdot(delta, delta))
+    found: NDArray[np.float64] = np.sqrt(np.vecdot(delta, delta))
+    return found
 
 
 def _assign_all(
@@ -184,27 +229,36 @@ def _assign_all(
 
     def assign(start: int, stop: int, block: NDArray[Any]) -> None:
         rows = block if extra is None else np.hstack([block, extra[start:stop, None]])
-        labels[start:stop] = _nearest(rows, centres, metric)[0]
+        labels[start:stop] = nearest(rows, centres, metric)[0]
 
     vectors.map_blocks(assign)
     return labels
 
 
-def _fill_empty(vectors: Vectors, labels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """Give every empty cluster half of the largest one, split at random rows of it."""
+def fill_empty(
+    rows_of: Callable[[NDArray[np.int64]], NDArray[Any]], labels: NDArray[np.int32], count: int
+) -> NDArray[np.int32]:
+    """Give every empty cluster half of the largest one, along the direction in which that one is widest.
+
+    Parameters
+    ----------
+    rows_of : callable
+        Returns the vectors of some rows.
+    labels : ndarray of shape (n,), int32
+        Written to.
+    count : int
+        At most n.
+    """
     sizes = np.bincount(labels, minlength=count)
     for empty in np.flatnonzero(sizes == 0).tolist():
         largest = int(sizes.argmax())
         rows = np.flatnonzero(labels == largest)
-        held = np.asarray(vectors.rows(rows[:: max(1, len(rows) // 4096)]), np.float64)
+        held = np.asarray(rows_of(rows[:: max(1, len(rows) // 4096)]), np.float64)
         # The two ends of the direction in which the members differ most from their mean.
         away = held - held.mean(axis=0)
         far = away[int(np.vecdot(away, away).argmax())]
         along = np.concatenate(
-            [
-                np.asarray(vectors.rows(rows[a : a + 8192]), np.float64) @ far
-                for a in range(0, len(rows), 8192)
-            ]
+            [np.asarray(rows_of(rows[a : a + 8192]), np.float64) @ far for a in range(0, len(rows), 8192)]
         )
         moved = rows[np.argsort(along, kind="stable")[len(rows) // 2 :]]
         labels[moved] = empty
@@ -213,36 +267,52 @@ def _fill_empty(vectors: Vectors, labels: NDArray[np.int32], count: int) -> NDAr
     return labels
 
 
-def _described(vectors: Vectors, labels: NDArray[np.int32], count: int) -> Clusters:
+def sums_of(labels: NDArray[np.int32], rows: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the clusters that some rows are of, and the rows' sums in each."""
+    order = np.argsort(labels, kind="stable")
+    present, first = np.unique(labels[order], return_index=True)
+    return present, np.add.reduceat(rows[order].astype(np.float64), first, axis=0)
+
+
+def centroids_of(sums: NDArray[np.float64], sizes: NDArray[np.int64], metric: str) -> NDArray[np.float32]:
+    """Return the means of clusters, of unit length under cosine, shape (l, d)."""
+    means = sums / sizes[:, None]
+    if metric == "cosine":
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        means = means / np.where(lengths > 0.0, lengths, 1.0)
+    return means.astype(np.float32)
+
+
+def _described(
+    vectors: Vectors,
+    labels: NDArray[np.int32],
+    count: int,
+    quality_weight: float,
+    extra: NDArray[np.float32] | None,
+) -> Clusters:
     """Return clusters with their members' means and radii, in two passes."""
     sums = np.zeros((count, vectors.d))
     lock = locks.Lock()
 
     def add(start: int, stop: int, block: NDArray[Any]) -> None:
-        part = labels[start:stop]
-        order = np.argsort(part, kind="stable")
-        present, first = np.unique(part[order], return_index=True)
-        found = np.add.reduceat(block[order].astype(np.float64), first, axis=0)
+        present, found = sums_of(labels[start:stop], block)
         with lock:
             sums[present] += found
 
     vectors.map_blocks(add)
-    means = sums / np.bincount(labels, minlength=count)[:, None]
-    if vectors.metric == "cosine":
-        lengths = np.linalg.norm(means, axis=1, keepdims=True)
-        means = means / np.where(lengths > 0.0, lengths, 1.0)
-    centroids = means.astype(np.float32)
+    sizes = np.bincount(labels, minlength=count)
+    centroids = centroids_of(sums, sizes, vectors.metric)
     radii = np.zeros(count)
 
     def measure(start: int, stop: int, block: NDArray[Any]) -> None:
         part = labels[start:stop]
-        if vectors.metric == "cosine":
-            away = 1.0 - np.vecdot(block, centroids[part]).astype(np.float64)
-        else:
-            delta = block.astype(np.float64) - centroids[part]
-            away = np.sqrt(np.vecdot(delta, delta))
+        away = distances(block, centroids, part, vectors.metric)
         with lock:
             np.maximum.at(radii, part, away)
 
     vectors.map_blocks(measure)
-    return Clusters(centroids, labels, radii, vectors.metric)
+    joint = None
+    if extra is not None:
+        means = np.bincount(labels, extra, minlength=count) / sizes
+        joint = np.column_stack([sums / sizes[:, None], means]).astype(np.float32)
+    return Clusters(centroids, labels, radii, vectors.metric, float(quality_weight), joint)

@@ -107,7 +107,7 @@ def build(
     import numpy as np
 
     from setwise.catalog import Catalog
-    from setwise.catalog_files import FORMAT
+    from setwise.catalog.files import FORMAT
     from setwise.cli import output
     from setwise.cli.items import read_items
     from setwise.cli.retrieve import at_most
@@ -150,7 +150,7 @@ def add(
 ) -> None:
     """Add items to a catalogue, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
-    from setwise.catalog_files import read_info
+    from setwise.catalog.files import read_info
     from setwise.cli.items import ids_like, read_items
     from setwise.cli.retrieve import at_most
 
@@ -323,7 +323,7 @@ def info(
     import numpy as np
 
     from setwise.catalog import Catalog
-    from setwise.catalog_files import read_info, verify
+    from setwise.catalog.files import read_info, verify
     from setwise.cli import output
 
     folder, found = read_info(path)
@@ -351,7 +351,7 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def _print_summary(path: str, catalog: Catalog, items: str, began: float) -> None:
     """Print what a folder holds now, in one line."""
-    from setwise.catalog_files import read_info
+    from setwise.catalog.files import read_info
     from setwise.cli import output
 
     _, found = read_info(path)

@@ -200,7 +200,7 @@ def _selected(
     metric: str,
 ) -> Yield:
     """Return what a partition yields: its greedy selection and its best by quality, rows ascending."""
-    from setwise.catalog import as_quality
+    from setwise.catalog.items import as_quality
 
     known = as_quality(given, len(held))
     checked = Vectors(as_matrix(held), metric)

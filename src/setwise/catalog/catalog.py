@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import catalog_changes as changes
 from setwise import checks
 from setwise import cluster as clustering
 from setwise import threads as threading
 from setwise.api import Certify, check_certify, describe
-from setwise.catalog_methods import METHODS, CatalogSelection, choose
+from setwise.catalog import changes, items
+from setwise.catalog import select as selecting
+from setwise.catalog.methods import METHODS, CatalogSelection, choose
 from setwise.constraints import Constraints
-from setwise.objectives import LogDet, MaxSum
-from setwise.relevance import Relevance, as_relevance
+from setwise.objectives import MaxSum
+from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
-from setwise.solvers import baselines, k_dpp, multilevel, proof
+from setwise.solvers import proof
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors, check_metric
+
+__all__ = ["Catalog"]
 
 
 class Catalog:
@@ -77,7 +80,8 @@ class Catalog:
             None twice; row numbers by default.
         metric : {"cosine", "euclidean"}
         quality_weight : float
-            With a weight above 0, clusters are made of vectors and quality together.
+            With a weight w above 0, clusters are made of [x, sqrt(w) · quality], and items that are added
+            later are assigned by both.
         seed : int
         threads : int, optional
 
@@ -95,8 +99,8 @@ class Catalog:
         50
         """
         checked = Vectors(vectors, check_metric(metric), workers=threading.count(threads))
-        known = as_quality(quality, checked.n)
-        named = np.arange(checked.n) if ids is None else _as_names(ids, checked.n)
+        known = items.as_quality(quality, checked.n)
+        named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
         with threading.one_blas_thread():
             made = clustering.k_means(
                 checked, clusters, quality=known, quality_weight=quality_weight, seed=seed
@@ -114,11 +118,12 @@ class Catalog:
         quality : array-like of shape (n,)
             At least 0, in the order of the items.
         """
-        self.quality = as_quality(quality, len(self))
+        self.quality = items.as_quality(quality, len(self))
 
     def add(self, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None = None) -> None:
-        """Take new items, each into the nearest cluster by its vector; centroids stay, radii grow.
+        """Take new items, each into the nearest cluster; centroids stay, radii grow.
 
+        The nearest by its vector; by vector and quality where the catalogue was built with a quality weight.
         All vectors are copied once: after `load`, a memory map becomes an array in memory.
 
         Parameters
@@ -134,11 +139,10 @@ class Catalog:
         TypeError, ValueError
             Bad input: the argument, the row and the mend. The catalogue is as it was.
         """
-        grown, made = changes.grown(self._vectors, self.clusters, vectors)
-        count = grown.n - len(self)
-        known = as_quality(quality, count)
-        named = changes.following(self.ids, count) if ids is None else _as_names(ids, count)
-        names = changes.joined(self.ids, named)
+        grown, made, known = changes.grown(self._vectors, self.clusters, vectors, quality)
+        count = len(known)
+        named = items.following(self.ids, count) if ids is None else items.as_names(ids, count)
+        names = items.joined(self.ids, named)
         self._vectors, self.clusters, self.ids = grown, made, names
         self.quality = np.concatenate([self.quality, known])
 
@@ -158,7 +162,7 @@ class Catalog:
         TypeError, ValueError
             Ids of another kind than the catalogue's, or all of them.
         """
-        rows = changes.rows_of(ids, self.ids)
+        rows = items.rows_of(ids, self.ids)
         if len(rows) == len(self):
             raise ValueError("ids: these are all items; a catalogue keeps at least one")
         if len(rows):
@@ -183,9 +187,9 @@ class Catalog:
         TypeError, ValueError
             Ids that are neither integers nor strings.
         """
-        from setwise import catalog_files
+        from setwise.catalog import files
 
-        catalog_files.write(path, self._vectors, self.quality, self.clusters, self.ids, force=force)
+        files.write(path, self._vectors, self.quality, self.clusters, self.ids, force=force)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Catalog:
@@ -202,9 +206,9 @@ class Catalog:
             There is no such folder, it is no saved catalogue, of another format version, cut short or
             altered. Of the vectors the size is compared; ``setwise catalog info --verify`` reads them.
         """
-        from setwise import catalog_files
+        from setwise.catalog import files
 
-        return cls(*catalog_files.read(path, threading.count(threads)))
+        return cls(*files.read(path, threading.count(threads)))
 
     def select(
         self,
@@ -292,22 +296,22 @@ class Catalog:
         if name == "auto":
             name, reason = choose(len(self), size, goal.diversity, goal.metric, elsewhere=workers is not None)
         bound: float | None = None
-        ordered = False
-        if name in ("muss", "dgds", "muss-random-clusters", "muss-random-partition"):
-            levels, bound = self._levels(
-                name,
-                size,
-                goal,
-                clusters,
-                per_cluster,
-                cluster_diversity,
-                top_up,
-                final_quality_scale,
-                criterion,
-                seed,
-                thread_count,
-                workers,
+        if name in selecting.LEVELS:
+            asked = selecting.Settings(
+                method=name,
+                k=size,
+                goal=goal,
+                clusters=clusters,
+                per_cluster=per_cluster,
+                cluster_diversity=cluster_diversity,
+                top_up=top_up,
+                final_quality_scale=final_quality_scale,
+                criterion=criterion,
+                seed=seed,
+                threads=thread_count,
+                workers=workers,
             )
+            levels, bound = selecting.by_levels(self._vectors, self.quality, self.clusters, asked)
             chosen, ordered = levels.chosen, True
             problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
             problem.stats.update(partitions=len(levels.partitions), union=levels.union)
@@ -315,7 +319,7 @@ class Catalog:
             if workers is not None:
                 raise ValueError(f"workers: {name} looks at all items at once; use muss or dgds, or threads=")
             with threading.one_blas_thread():
-                chosen, ordered = self._whole(name, problem, criterion)
+                chosen, ordered = selecting.over_all(name, problem, self.quality, criterion)
         certificate: Certificate | None = None
         if certify:
             with threading.one_blas_thread():
@@ -332,139 +336,3 @@ class Catalog:
             reason=reason,
             bound=bound,
         )
-
-    def _whole(self, method: str, problem: Problem, criterion: str) -> tuple[NDArray[np.int64], bool]:
-        """Select by a method that looks at all items; return the rows, and whether they stand in order."""
-        if method == "greedy":
-            objective = multilevel.objective_of(criterion, problem.objective.diversity, self._vectors.metric)
-            rows = multilevel.select_greedily(self._vectors, self.quality, None, problem.k, objective)
-            return rows, True
-        if method == "frank-wolfe":
-            return proof.solve_max_sum(problem, "auto", False).chosen, False
-        if method == "clustering":
-            return baselines.clustering(problem), False
-        if method == "k-dpp":
-            goal = LogDet(problem.objective.diversity, metric=self._vectors.metric)
-            drawn = replace(problem, objective=goal)
-            return k_dpp.solve(drawn), False
-        return (baselines.top(problem) if method == "top-k" else baselines.random(problem)), False
-
-    def _levels(
-        self,
-        method: str,
-        k: int,
-        goal: MaxSum,
-        clusters: int | None,
-        per_cluster: int | None,
-        cluster_diversity: float,
-        top_up: bool,
-        final_quality_scale: float,
-        criterion: str,
-        seed: int,
-        thread_count: int,
-        workers: int | str | None,
-    ) -> tuple[multilevel.Levels, float | None]:
-        """Run MUSS, DGDS or an ablation of them; return what was done and the paper's guarantee."""
-        total = len(self.clusters)
-        m = checks.integer("clusters", clusters, least=1) if clusters is not None else None
-        if method == "dgds":
-            count = total if m is None else m
-            if count > len(self):
-                raise ValueError(f"clusters: {count} parts are more than the {len(self)} items")
-            parts = clustering.rows_of_parts(clustering.random_partition(len(self), count, seed), count)
-            m = count
-        else:
-            m = max(1, total // 2) if m is None else m
-            if m > total:
-                raise ValueError(f"clusters: {m} are more than the catalogue's {total}; build it with more")
-            if method == "muss-random-partition":
-                parts = clustering.rows_of_parts(clustering.random_partition(len(self), total, seed), total)
-            else:
-                parts = self.clusters.members()
-        inside = (
-            max(1, k // 10, -(-k // m))
-            if per_cluster is None
-            else checks.integer("per_cluster", per_cluster, least=1)
-        )
-        largest = max(len(rows) for rows in parts)
-        if per_cluster is not None and inside > largest:
-            raise ValueError(f"per_cluster: {inside} is more than the largest cluster's {largest} items")
-
-        def kept() -> NDArray[np.int64]:
-            if method == "dgds":
-                return np.arange(len(parts))
-            if method == "muss-random-clusters":
-                return np.sort(np.random.default_rng(seed).choice(total, m, replace=False))
-            centres = self.clusters.centroids
-            if method == "muss-random-partition":
-                means = [self._vectors.rows(rows).mean(axis=0) for rows in parts]
-                centres = np.stack(means).astype(np.float32)
-            medians = clustering.medians_of(parts, self.quality)
-            return multilevel.select_clusters(centres, medians, m, cluster_diversity, self._vectors.metric)
-
-        def elsewhere(kept_parts: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
-            from setwise.engine.base import engine_for, shared_rows
-            from setwise.engine.partition import select_part
-
-            assert workers is not None
-            with engine_for(workers) as engine, shared_rows(engine, self._vectors.raw) as shared:
-                common = (inside, criterion, goal.diversity, self._vectors.metric)
-                work = [(shared, rows, self.quality[rows], *common) for rows in kept_parts]
-                return engine.map(select_part, work)
-
-        levels = multilevel.solve(
-            self._vectors,
-            self.quality,
-            k,
-            parts=parts,
-            kept=kept,
-            objective=multilevel.objective_of(criterion, goal.diversity, self._vectors.metric),
-            per_cluster=inside,
-            top_up=top_up and method != "dgds",
-            final_quality_scale=final_quality_scale,
-            workers=thread_count,
-            elsewhere=None if workers is None else elsewhere,
-        )
-        if len(levels.chosen) < k:
-            raise ValueError(
-                f"per_cluster: the kept clusters yield {levels.union} items, fewer than k = {k}; take more "
-                "clusters, more items of each, or top_up=True"
-            )
-        bound = None
-        if method == "dgds":
-            bound = 1.0 / 16.0
-        elif method == "muss":
-            bound = 1.0 / multilevel.approximation_factor(k, m, goal.diversity, cluster_diversity)
-        return levels, bound
-
-
-def as_quality(quality: Any, n: int) -> NDArray[np.float64]:
-    """Return n qualities: finite numbers of at least 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The first bad row, and the mend.
-    """
-    values = as_relevance(quality, n, "quality")
-    low = np.flatnonzero(values < 0.0)
-    if len(low):
-        raise ValueError(
-            f"quality: row {low[0]} is {values[low[0]]:.4g}; it must be at least 0: shift or clip it"
-        )
-    return values
-
-
-def _as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
-    """Return ids, one an item and none twice."""
-    names = np.asarray(ids)
-    if names.shape != (n,):
-        raise ValueError(f"ids: expected {n}, one an item, got shape {names.shape}")
-    values, counts = np.unique(names, return_counts=True)
-    if len(values) < n:
-        name = values[counts.argmax()].tolist() if values.dtype != object else values[counts.argmax()]
-        raise ValueError(f"ids: {name!r} is named {counts.max()} times")
-    return names
-
-
-__all__ = ["METHODS", "Catalog", "CatalogSelection", "as_quality"]

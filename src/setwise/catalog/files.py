@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import __version__
-from setwise.catalog_changes import as_integers, kind_of
+from setwise.catalog.items import as_integers, kind_of
 from setwise.cluster import Clusters
 from setwise.files.folder import FolderFormat, Progress
 from setwise.files.reading import read_array
@@ -22,8 +22,8 @@ from setwise.vectors import Floats, Vectors
 __all__ = ["FORMAT", "CatalogInfo", "read", "read_info", "verify", "write"]
 
 #: Every file that may stand beside ``meta.json``.
-VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, RADII, NUMBERS, NAMES = FILES = (
-    *("vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "radii.npy"),
+VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES = FILES = (
+    *("vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "joint.npy", "radii.npy"),
     *("ids.npy", "ids.parquet"),
 )
 
@@ -44,6 +44,8 @@ class CatalogInfo:
     n, d, clusters : int
         Number of items, width of their vectors, number of clusters.
     metric : {"cosine", "euclidean"}
+    quality_weight : float
+        Of the clusters; above 0 there is ``joint.npy``.
     dtype : str
         Of the stored vectors.
     working : {"float32", "float64"}
@@ -61,6 +63,7 @@ class CatalogInfo:
     d: int
     clusters: int
     metric: str
+    quality_weight: float
     dtype: str
     working: str
     unit: bool
@@ -79,7 +82,7 @@ class CatalogInfo:
 
 FORMAT = FolderFormat(
     noun="catalog",
-    version=1,
+    version=2,
     files=FILES,
     entries=frozenset(field.name for field in fields(CatalogInfo)),
     make="make one with setwise catalog build",
@@ -127,6 +130,7 @@ def write(
             QUALITY: quality,
             LABELS: clusters.labels,
             CENTROIDS: clusters.centroids,
+            JOINT: clusters.joint,
             RADII: clusters.radii,
         }
         for name, array in arrays.items():
@@ -145,6 +149,7 @@ def write(
             "d": vectors.d,
             "clusters": len(clusters),
             "metric": vectors.metric,
+            "quality_weight": clusters.quality_weight,
             "dtype": str(vectors.raw.dtype),
             "working": str(vectors.dtype),
             "unit": bool(vectors.unit),
@@ -207,6 +212,8 @@ def read(
         array(LABELS, "int32", n),
         array(RADII, "float64", count),
         info.metric,
+        info.quality_weight,
+        array(JOINT, "float32", count, d + 1) if info.quality_weight else None,
     )
     quality: NDArray[np.float64] = array(QUALITY, "float64", n)
     if info.ids == "integers":

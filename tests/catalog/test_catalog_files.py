@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import setwise
-from setwise import catalog_files
+import setwise.cluster
+from setwise.catalog import files as catalog_files
 from setwise.files.folder import digest
 
 N, D = 600, 12
@@ -215,8 +216,8 @@ def test_what_was_there_stays_if_writing_fails(catalog, place, monkeypatch, erro
 def test_another_version(catalog, place):
     catalog.save(place)
     meta = json.loads((place / "meta.json").read_text())
-    (place / "meta.json").write_text(json.dumps({**meta, "version": 2}))
-    with pytest.raises(ValueError, match="catalog: .* has format version 2, this setwise reads 1"):
+    (place / "meta.json").write_text(json.dumps({**meta, "version": 3}))
+    with pytest.raises(ValueError, match="catalog: .* has format version 3, this setwise reads 2"):
         setwise.Catalog.load(place)
     (place / "meta.json").write_text(json.dumps({**meta, "n": N - 1}))
     with pytest.raises(ValueError, match=r"meta.json was altered; build it again"):
@@ -293,6 +294,57 @@ def test_added_items_join_the_nearest_cluster(place, metric, saved):
     assert len(catalog.select(50, method="muss")) == 50
     catalog.save(place, force=True)
     same(catalog.select(30), setwise.Catalog.load(place).select(30))
+
+
+def nearest_of_both(rows, quality, labels, weight, new, fresh):
+    """The cluster whose mean of [x, sqrt(w) q] is nearest, by the whole matrix of distances, float64."""
+    both = np.column_stack([rows, np.sqrt(weight) * quality])
+    means = np.stack([both[labels == cluster].mean(axis=0) for cluster in range(labels.max() + 1)])
+    asked = np.column_stack([new, np.sqrt(weight) * fresh])
+    return np.linalg.norm(asked[:, None] - means, axis=2).argmin(axis=1)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize(
+    ("metric", "weight"), [("cosine", 0.5), ("cosine", 20.0), ("euclidean", 300.0), ("euclidean", 3000.0)]
+)
+def test_added_items_are_assigned_by_quality_too(place, metric, saved, weight):
+    vectors, quality = make()
+    options = {"clusters": 10, "metric": metric}
+    catalog = setwise.Catalog.build(vectors[:500], quality[:500], quality_weight=weight, **options)
+    catalog.set_quality(np.zeros(500))  # this hour's says nothing of how clusters were made
+    if saved:
+        catalog.save(place)
+        catalog = setwise.Catalog.load(place)
+    old = catalog.clusters
+    catalog.add(vectors[500:] * 3, quality[500:])
+    new = vectors[500:].astype(np.float64) * 3
+    rows = vectors[:500].astype(np.float64)
+    if metric == "cosine":
+        rows, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, new))
+    nearest = nearest_of_both(rows, quality[:500], old.labels, weight, new, quality[500:])
+    assert np.array_equal(catalog.clusters.labels[500:], nearest)
+    alone, _ = setwise.cluster.nearest(new, old.centroids, metric)
+    assert (alone != nearest).any()  # vectors alone say otherwise
+    assert (catalog.clusters.radii >= old.radii).all()
+    check_radii(catalog)
+    emptied = catalog.clusters.members()[4]
+    catalog.remove(emptied)
+    assert np.array_equal(catalog.clusters.joint, np.delete(old.joint, 4, axis=0))
+    catalog.save(place, force=True)
+    again = setwise.Catalog.load(place)
+    assert (again.clusters.quality_weight, len(again.clusters)) == (weight, 9)
+    again.add(vectors[emptied[:3]], quality[emptied[:3]])
+    check_radii(again)
+
+
+def test_clusters_of_quality_need_it_to_assign():
+    vectors, quality = make()
+    made = setwise.Catalog.build(vectors, quality, clusters=5, quality_weight=1.0).clusters
+    with pytest.raises(ValueError, match="quality: clusters were made of vectors and quality"):
+        made.assign(vectors[:2])
+    plain = setwise.Catalog.build(vectors, quality, clusters=5)
+    assert (plain.clusters.joint, plain.clusters.quality_weight) == (None, 0.0)
 
 
 def test_an_added_item_can_be_selected(catalog):

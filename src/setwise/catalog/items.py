@@ -1,4 +1,4 @@
-"""Items that join a catalogue and leave it: what becomes of vectors, clusters and ids."""
+"""What is said of items: a quality and an id each, checked, and ids looked up in others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.cluster import Clusters
-from setwise.containers import as_matrix
-from setwise.vectors import Vectors
+from setwise.relevance import as_relevance
 
-__all__ = ["as_integers", "following", "grown", "joined", "kind_of", "rows_of", "shrunk"]
+__all__ = ["as_integers", "as_names", "as_quality", "following", "joined", "kind_of", "rows_of"]
 
-#: Rows that are measured at once.
-_BLOCK = 8192
+
+def as_quality(quality: Any, n: int) -> NDArray[np.float64]:
+    """Return n qualities: finite numbers of at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The first bad row, and the mend.
+    """
+    values = as_relevance(quality, n, "quality")
+    low = np.flatnonzero(values < 0.0)
+    if len(low):
+        raise ValueError(
+            f"quality: row {low[0]} is {values[low[0]]:.4g}; it must be at least 0: shift or clip it"
+        )
+    return values
+
+
+def as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
+    """Return ids, one an item and none twice.
+
+    Raises
+    ------
+    ValueError
+        Another number of them, or one that is named twice.
+    """
+    names = np.asarray(ids)
+    if names.shape != (n,):
+        raise ValueError(f"ids: expected {n}, one an item, got shape {names.shape}")
+    values, counts = np.unique(names, return_counts=True)
+    if len(values) < n:
+        name = values[counts.argmax()].tolist() if values.dtype != object else values[counts.argmax()]
+        raise ValueError(f"ids: {name!r} is named {counts.max()} times")
+    return names
 
 
 def kind_of(ids: NDArray[Any]) -> str:
@@ -104,57 +134,6 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
     return np.flatnonzero(_among(ids, names))
 
 
-def grown(vectors: Vectors, clusters: Clusters, data: Any) -> tuple[Vectors, Clusters]:
-    """Return vectors with new rows after them, each in the nearest cluster; centroids stay.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Rows of another width, ones that the stored type cannot hold, or bad ones.
-    """
-    raw = as_matrix(data)
-    if raw.shape[1] != vectors.d:
-        raise ValueError(
-            f"vectors: rows have {raw.shape[1]} entries, the catalogue's have {vectors.d}; encode them alike"
-        )
-    new = Vectors(_as_stored(raw, vectors.raw.dtype), vectors.metric, workers=vectors.workers)
-    labels, away = np.empty(new.n, np.int32), np.empty(new.n)
-
-    def assign(start: int, stop: int, block: NDArray[Any]) -> None:
-        labels[start:stop], away[start:stop] = clusters.assign(block)
-
-    new.map_blocks(assign)
-    radii = clusters.radii.copy()
-    np.maximum.at(radii, labels, away)
-    both = np.concatenate([vectors.raw, new.raw])
-    return (
-        Vectors(both, vectors.metric, workers=vectors.workers),
-        Clusters(clusters.centroids, np.concatenate([clusters.labels, labels]), radii, clusters.metric),
-    )
-
-
-def shrunk(vectors: Vectors, clusters: Clusters, kept: NDArray[np.bool_]) -> tuple[Vectors, Clusters]:
-    """Return the kept rows; clusters that become empty are dropped, radii of those that lose rows shrink."""
-    rest = Vectors(vectors.raw[kept], vectors.metric, workers=vectors.workers)
-    lost = np.bincount(clusters.labels[~kept], minlength=len(clusters)) > 0
-    filled = np.bincount(clusters.labels[kept], minlength=len(clusters)) > 0
-    labels = (np.cumsum(filled) - 1).astype(np.int32)[clusters.labels[kept]]
-    centroids = clusters.centroids[filled]
-    radii, lost = clusters.radii[filled], lost[filled]
-    radii[lost] = 0.0
-    touched = np.flatnonzero(lost[labels])
-    for start in range(0, len(touched), _BLOCK):
-        rows = touched[start : start + _BLOCK]
-        held, centres = rest.rows(rows), centroids[labels[rows]]
-        if rest.metric == "cosine":
-            away = 1.0 - np.vecdot(held, centres).astype(np.float64)
-        else:
-            delta = held.astype(np.float64) - centres
-            away = np.sqrt(np.vecdot(delta, delta))
-        np.maximum.at(radii, labels[rows], away)
-    return rest, Clusters(centroids, labels, radii, clusters.metric)
-
-
 def _alike(ids: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return ids of a catalogue, and others, as arrays that can be compared."""
     own, other = kind_of(ids), kind_of(others)
@@ -169,22 +148,6 @@ def _among(names: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
         return np.isin(names, others)
     known = set(others.tolist())  # np.isin compares objects one by one
     return np.fromiter((name in known for name in names.tolist()), np.bool_, len(names))
-
-
-def _as_stored(raw: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return rows in the type that a catalogue's vectors are stored in."""
-    if raw.dtype == dtype:
-        return raw
-    with np.errstate(over="ignore", invalid="ignore"):
-        stored = raw.astype(dtype)
-    lost = np.isinf(stored) & np.isfinite(raw) if dtype.kind == "f" else stored != raw
-    if lost.any():
-        row = int(np.flatnonzero(lost.any(axis=1))[0])
-        raise ValueError(
-            f"vectors: row {row} has a number that {dtype}, the catalogue's type, cannot hold; rescale or "
-            "quantise as for the catalogue"
-        )
-    return stored
 
 
 def _plain(name: Any) -> Any:
