@@ -76,6 +76,27 @@ def fraction(name: str, value: Any) -> float:
     return number
 
 
+def positive(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float above 0; NaN, strings and bools are refused.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not a real number.
+    ValueError
+        It is not above 0, or not finite.
+    """
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{name}: expected a number above 0, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number above 0, got {type(value).__name__}") from None
+    if not 0.0 < number < float("inf"):
+        raise ValueError(f"{name}: {number:g} is not a finite number above 0")
+    return number
+
+
 def optional_import(module: str, extra: str, what: str) -> ModuleType:
     """Import an optional dependency, or say which ``pip install`` brings it.
 
