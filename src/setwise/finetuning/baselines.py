@@ -211,15 +211,17 @@ def dsir(
     Xie et al., Data selection for language models via importance resampling, NeurIPS 2023, section 4.
     """
     source = candidate_texts if callable(candidate_texts) else lambda: candidate_texts
+    buckets = checks.integer("buckets", buckets, least=1)
     if isinstance(candidate_texts, Iterator):
         raise TypeError(
             "candidate_texts: an iterator can be read once and is needed twice; pass a list, or a function "
             "that opens it anew"
         )
-    raw, texts = _totals(_counted(source(), buckets, n), buckets)
-    target, _ = _totals(_counted(example_texts, buckets, n), buckets)
+    raw, texts = _totals(_counted(source(), buckets, n, "candidate_texts"), buckets)
+    target, _ = _totals(_counted(example_texts, buckets, n, "example_texts"), buckets)
     ratio = log_ratio(raw, target, smoothing=smoothing)
-    log_weights = np.concatenate([np.empty(0), *(block @ ratio for block in _counted(source(), buckets, n))])
+    again = _counted(source(), buckets, n, "candidate_texts")
+    log_weights = np.concatenate([np.empty(0), *(block @ ratio for block in again)])
     if len(log_weights) != texts:
         raise ValueError(
             f"candidate_texts: {texts} texts when read first, {len(log_weights)} when read again; the "
@@ -269,15 +271,20 @@ def log_ratio(
     return np.asarray(np.log(q + smoothing) - np.log(p + smoothing), np.float64)
 
 
-def _counted(texts: Iterable[str], buckets: int, n: int) -> Iterator[sparse.csr_matrix]:
+def _counted(texts: Iterable[str], buckets: int, n: int, name: str) -> Iterator[sparse.csr_matrix]:
     """Yield the texts' n-gram counts, batch by batch."""
     from setwise.encode.ngrams import counts
 
-    if isinstance(texts, str):
-        raise TypeError("texts: expected many texts, got one; put it in a list")
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"{name}: expected many texts, got one; put it in a list")
     texts = iter(texts)
+    done = 0
     while batch := list(islice(texts, _BATCH)):
+        for row, text in enumerate(batch, done):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}: row {row} is {type(text).__name__}, not a text")
         yield counts(batch, buckets=buckets, n=n)
+        done += len(batch)
 
 
 def _totals(blocks: Iterable[sparse.csr_matrix], buckets: int) -> tuple[NDArray[np.float64], int]:

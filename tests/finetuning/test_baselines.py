@@ -1,0 +1,340 @@
+"""Each baseline against its definition, written out over all pairs in float64."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from setwise.encode.ngrams import counts
+from setwise.finetuning import Distribution, baselines
+from setwise.index.array import ArrayIndex
+
+WORDS = [f"w{one}" for one in range(60)]
+
+
+def unit(X):
+    X = np.asarray(X, np.float64)
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def texts_of(rng, count, favoured=(), length=12):
+    weight = np.ones(len(WORDS))
+    weight[list(favoured)] = 8.0
+    drawn = rng.choice(len(WORDS), (count, length), p=weight / weight.sum())
+    return [" ".join(WORDS[one] for one in row) for row in drawn]
+
+
+# ---------------------------------------------------------------------- random
+
+
+def test_random_is_uniform():
+    found = baselines.random(7)
+    np.testing.assert_allclose(found.dense(), np.full(7, 1 / 7))
+    assert isinstance(found, Distribution)
+    with pytest.raises(ValueError, match="n: 0 is below 1"):
+        baselines.random(0)
+
+
+# ---------------------------------------------------------------------- LESS
+
+
+def plain_less(train, examples, rows, subtasks=None):
+    labels = [0] * len(examples) if subtasks is None else list(subtasks)
+    influence = unit(train) @ unit(examples).T
+    names = sorted(set(labels))
+    of = [influence[:, [one == label for one in labels]].mean(axis=1) for label in names]
+    scores = np.max(of, axis=0)
+    return sorted(sorted(range(len(train)), key=lambda row: (-scores[row], row))[:rows])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("subtasks", [None, "three"])
+def test_less_equals_its_definition(rng, dtype, subtasks):
+    train = (rng.standard_normal((500, 12)) * rng.random((500, 1)) * 9 + 0.1).astype(dtype)
+    examples = rng.standard_normal((30, 12))
+    labels = None if subtasks is None else rng.choice(["a", "b", "c"], 30)
+    found = baselines.less(train, examples, 40, subtasks=labels)
+    assert found.indices.tolist() == plain_less(train, examples, 40, labels)
+    np.testing.assert_allclose(found.probabilities, 1 / 40)
+    assert found.n == 500
+
+
+def test_less_takes_the_greatest_over_subtasks_not_the_mean(rng):
+    train = np.eye(4)[:3]
+    examples = np.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 1.0, 0, 0], [0, 1.0, 0, 0.1]])
+    assert baselines.less(train, examples, 1).indices.tolist() == [1]
+    both = baselines.less(train, examples, 2, subtasks=[0, 1, 1, 1])
+    assert both.indices.tolist() == [0, 1]
+
+
+def test_less_breaks_ties_by_lowest_row(rng):
+    one = rng.standard_normal(33).astype(np.float32)
+    train = np.repeat(one[None], 4000, axis=0)
+    train[::7] = -one
+    found = baselines.less(train, one[None] + 0.1, 1000)
+    expected = [row for row in range(4000) if row % 7][:1000]
+    assert found.indices.tolist() == expected
+
+
+def test_less_is_the_same_on_several_threads(rng, split):
+    train, examples = rng.standard_normal((3000, 8)).astype(np.float32), rng.standard_normal((20, 8))
+    one = baselines.less(train, examples, 100, threads=1)
+    two = baselines.less(train, examples, 100, threads=2)
+    np.testing.assert_array_equal(one.indices, two.indices)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": 0}, "rows: 0 is below 1"),
+        ({"rows": 11}, "rows: 11 is above 10"),
+        ({"example_features": np.ones((3, 4))}, "example_features: 4 wide where train_features are 3"),
+        ({"subtasks": [1, 2]}, "subtasks: expected 5 labels"),
+        ({"example_features": np.zeros((3, 3))}, "example_features.*row 0"),
+        ({"train_features": np.full((10, 3), np.nan)}, "train_features.*row 0"),
+    ],
+)
+def test_less_names_what_is_wrong(rng, change, message):
+    given = {
+        "train_features": rng.standard_normal((10, 3)),
+        "example_features": rng.standard_normal((5, 3)),
+        "rows": 2,
+        **change,
+    }
+    with pytest.raises(ValueError, match=message):
+        baselines.less(given.pop("train_features"), given.pop("example_features"), given.pop("rows"), **given)
+
+
+# ---------------------------------------------------------------------- DSIR
+
+
+def bag(text, n):
+    """The n-grams of a text, as DSIR counts them."""
+    words = re.findall(r"\w+|[^\w\s]+", text.lower())
+    return [" ".join(words[i : i + size]) for size in range(1, n + 1) for i in range(len(words) - size + 1)]
+
+
+def plain_dsir(raw, target, n, smoothing=1e-8):
+    """log importance weights with a bucket of its own for every n-gram."""
+    names = {}
+    for text in itertools.chain(raw, target):
+        for gram in bag(text, n):
+            names.setdefault(gram, len(names))
+
+    def counted(texts):
+        found = np.zeros((len(texts), len(names)))
+        for row, text in enumerate(texts):
+            for gram in bag(text, n):
+                found[row, names[gram]] += 1
+        return found
+
+    R, T = counted(raw), counted(target)
+    p, q = R.sum(axis=0) / R.sum(), T.sum(axis=0) / T.sum()
+    return R @ (np.log(q + smoothing) - np.log(p + smoothing))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_dsir_equals_its_definition_where_no_bucket_is_shared(rng, n):
+    raw, target = texts_of(rng, 40), texts_of(rng, 10, favoured=range(5))
+    raw += ["Some words, twice: some words!", "!?", ""]
+    found = baselines.dsir(raw, target, buckets=2**28, n=n)
+    np.testing.assert_allclose(found.log_weights, plain_dsir(raw, target, n), rtol=1e-9, atol=1e-9)
+    weights = np.exp(found.log_weights - found.log_weights.max())
+    np.testing.assert_allclose(found.probabilities, weights / weights.sum())
+
+
+def test_dsir_with_shared_buckets_is_the_same_from_counts(rng):
+    raw, target = texts_of(rng, 300), texts_of(rng, 20, favoured=range(5))
+    found = baselines.dsir(raw, target, buckets=50)
+    C, T = counts(raw, buckets=50).toarray(), counts(target, buckets=50).toarray()
+    p, q = C.sum(axis=0) / C.sum(), T.sum(axis=0) / T.sum()
+    np.testing.assert_allclose(found.log_weights, C @ np.log((q + 1e-8) / (p + 1e-8)), rtol=1e-9)
+    same = baselines.dsir_counts(counts(raw, buckets=50), counts(target, buckets=50))
+    np.testing.assert_allclose(same.log_weights, found.log_weights)
+
+
+def test_dsir_prefers_texts_like_the_examples(rng):
+    raw = texts_of(rng, 400) + texts_of(rng, 100, favoured=range(5))
+    found = baselines.dsir(raw, texts_of(rng, 50, favoured=range(5)))
+    assert (found.sample(50, replace=False) >= 400).mean() > 0.9
+
+
+def test_dsir_reads_streams_in_batches(rng, monkeypatch):
+    monkeypatch.setattr(baselines, "_BATCH", 7)
+    raw, target = texts_of(rng, 40), texts_of(rng, 10, favoured=range(5))
+    whole = baselines.dsir(raw, target)
+    streamed = baselines.dsir(lambda: (text for text in raw), (text for text in target))
+    np.testing.assert_array_equal(whole.log_weights, streamed.log_weights)
+
+
+def test_dsir_refuses_what_can_be_read_once(rng):
+    raw = texts_of(rng, 5)
+    with pytest.raises(TypeError, match="an iterator can be read once"):
+        baselines.dsir(iter(raw), raw)
+    ended = iter(raw)
+    with pytest.raises(ValueError, match="5 texts when read first, 0 when read again"):
+        baselines.dsir(lambda: ended, raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "target", "error", "message"),
+    [
+        ([], ["a"], ValueError, "candidate_texts: no text has a word"),
+        (["a"], [" "], ValueError, "example_texts: no text has a word"),
+        ("one text", ["a"], TypeError, "candidate_texts: expected many texts"),
+        (["a"], "one", TypeError, "example_texts: expected many texts"),
+        (["a", None], ["a"], TypeError, "candidate_texts: row 1 is NoneType"),
+    ],
+)
+def test_dsir_names_what_is_wrong(raw, target, error, message):
+    with pytest.raises(error, match=message):
+        baselines.dsir(raw, target)
+
+
+def test_dsir_checks_its_parameters():
+    for given in ({"smoothing": 0.0}, {"smoothing": float("nan")}, {"buckets": 0}, {"n": 0}):
+        with pytest.raises(ValueError, match=next(iter(given))):
+            baselines.dsir(["a b"], ["a"], **given)
+    with pytest.raises(ValueError, match="example_counts: 4 buckets where candidate_counts have 5"):
+        baselines.dsir_counts(sparse.csr_matrix(np.ones((2, 5))), sparse.csr_matrix(np.ones((2, 4))))
+
+
+def test_log_weights_of_long_texts_stay_in_order():
+    """exp(-5000) is 0 in float64; drawing without replacement must go on past it, in order of weight."""
+    logs = np.array([-5000.0, 0.0, -1e6, -2000.0, -9000.0])
+    found = baselines.Importance.of(logs)
+    assert found.probabilities.tolist() == [0, 1, 0, 0, 0]
+    assert found.sample(5, replace=False).tolist() == [1, 3, 0, 4, 2]
+    assert set(found.sample(20)) == {1}
+    assert found.effective == 1.0
+
+
+def test_gumbel_draws_follow_the_weights(rng):
+    """Sampling without replacement draws one row after the other in proportion to what is left."""
+    logs = np.log([0.5, 0.3, 0.15, 0.05])
+    found = baselines.Importance.of(logs + 800.0)  # exp would overflow
+    drawn = [tuple(found.sample(2, seed=seed, replace=False)) for seed in range(4000)]
+    for pair in itertools.permutations(range(4), 2):
+        p = np.exp(logs)
+        expected = p[pair[0]] * p[pair[1]] / (1 - p[pair[0]])
+        error = np.sqrt(expected * (1 - expected) / len(drawn))
+        assert abs(drawn.count(pair) / len(drawn) - expected) < 4.5 * error
+
+
+@pytest.mark.parametrize("logs", [[], [0.0, np.nan], [np.inf], [[0.0]]])
+def test_log_weights_are_checked(logs):
+    with pytest.raises(ValueError, match="log_weights"):
+        baselines.Importance.of(np.array(logs))
+
+
+def test_millions_of_weights(rng):
+    found = baselines.Importance.of(rng.normal(scale=400.0, size=2_000_000))
+    assert abs(found.probabilities.sum() - 1) < 1e-9
+    drawn = found.sample(1000, replace=False)
+    assert len(set(drawn.tolist())) == 1000
+    best = np.argsort(-found.log_weights)[:1100]
+    assert np.isin(drawn, best).mean() > 0.95  # weights this far apart leave chance no say
+
+
+# ---------------------------------------------------------------------- nearest
+
+
+def plain_nearest(candidates, examples, rows, metric):
+    E, Q = np.asarray(candidates, np.float64), np.asarray(examples, np.float64)
+    if metric == "cosine":
+        score = unit(Q) @ unit(E).T
+    else:
+        score = -np.linalg.norm(Q[:, None] - E[None], axis=2)
+    orders = np.argsort(-score, axis=1, kind="stable")
+    taken = []
+    for rank in range(len(E)):
+        for order in orders:
+            if order[rank] not in taken:
+                taken.append(order[rank])
+            if len(taken) == rows:
+                return sorted(taken)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("rows", [1, 5, 60, 300])
+def test_nearest_equals_its_definition(rng, metric, rows):
+    X, Q = rng.standard_normal((300, 6)), rng.standard_normal((9, 6))
+    found = baselines.nearest(X, Q, rows, metric=metric)
+    assert found.indices.tolist() == plain_nearest(X, Q, rows, metric)
+    assert found.n == 300
+
+
+def test_nearest_looks_deeper_where_examples_share_neighbours(rng):
+    X = rng.standard_normal((300, 6))
+    Q = np.repeat(rng.standard_normal((1, 6)), 40, axis=0)
+    found = baselines.nearest(X, Q, 100)
+    assert found.indices.tolist() == np.sort(np.argsort(-(unit(X) @ unit(Q[:1])[0]))[:100]).tolist()
+
+
+def test_nearest_searches_examples_in_batches(rng, monkeypatch):
+    X, Q = rng.standard_normal((300, 6)), rng.standard_normal((9, 6))
+    whole = baselines.nearest(X, Q, 50)
+    monkeypatch.setattr(baselines, "_SCORES", 650)
+    np.testing.assert_array_equal(baselines.nearest(X, Q, 50).indices, whole.indices)
+
+
+def test_nearest_of_an_index_passes_over_what_is_not_found(rng):
+    faiss = pytest.importorskip("faiss")
+    X = unit(rng.standard_normal((400, 6))).astype(np.float32)
+    Q = unit(rng.standard_normal((5, 6))).astype(np.float32)
+    quantizer = faiss.IndexFlatIP(6)
+    index = faiss.IndexIVFFlat(quantizer, 6, 40, faiss.METRIC_INNER_PRODUCT)
+    index.train(X)
+    index.add(X)
+    index.nprobe = 1
+    reached = set(index.search(Q, 400)[1].ravel().tolist()) - {-1}
+    assert -1 in index.search(Q, 400)[1]
+    from setwise import Index
+
+    found = baselines.nearest(Index.from_faiss(index), Q, len(reached))
+    assert set(found.indices.tolist()) == reached
+    assert 399 in reached or 399 not in found.indices  # -1 is not the last row
+    with pytest.raises(ValueError, match=f"finds {len(reached)} different rows in all, 400 are asked for"):
+        baselines.nearest(Index.from_faiss(index), Q, 400)
+
+
+def test_nearest_takes_an_index_as_an_array(rng):
+    X, Q = rng.standard_normal((300, 6)), rng.standard_normal((9, 6))
+    one, two = baselines.nearest(X, Q, 50), baselines.nearest(ArrayIndex(X), Q, 50)
+    np.testing.assert_array_equal(one.indices, two.indices)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "examples", "rows", "message"),
+    [
+        (np.ones((4, 3)), np.ones((2, 2)), 1, "examples: 2 wide where the candidates are 3"),
+        (np.ones((4, 3)), np.ones((2, 3)), 5, "rows: 5 is above 4"),
+        (np.ones((4, 3)), np.zeros((2, 3)), 1, "examples.*row 0"),
+    ],
+)
+def test_nearest_names_what_is_wrong(candidates, examples, rows, message):
+    with pytest.raises(ValueError, match=message):
+        baselines.nearest(candidates, examples, rows)
+
+
+# ---------------------------------------------------------------------- all alike
+
+
+def test_every_baseline_samples_and_repeats_alike(rng):
+    X, Q = rng.standard_normal((60, 6)), rng.standard_normal((9, 6))
+    raw = texts_of(rng, 60)
+    every = [
+        baselines.random(60),
+        baselines.less(X, Q, 20),
+        baselines.dsir(raw, raw[:5]),
+        baselines.nearest(X, Q, 20),
+    ]
+    for found in every:
+        assert found.n == 60
+        assert found.probabilities.sum() == pytest.approx(1)
+        np.testing.assert_array_equal(found.sample(9, seed=1), found.sample(9, seed=1))
+        first = next(iter(found.epochs(9, 2, seed=1, replace=False)))
+        np.testing.assert_array_equal(first, found.sample(9, seed=1, replace=False))
