@@ -1,0 +1,332 @@
+"""A repository of rows to choose from: one file or a folder of them, larger than memory if need be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.files import TABLES, Table
+from setwise.files.corpus import ID_COLUMNS, TEXT_COLUMNS
+from setwise.files.names import column, ending, existing
+from setwise.finetuning.shards import LINE, Block, Lines, Shard, open_shard
+
+#: Columns that hold one text together, looked for in this order where no single column is known to.
+_TOGETHER = (
+    ("messages",),
+    ("conversations",),
+    ("conversation",),
+    ("instruction", "input", "output"),
+    ("instruction", "context", "response"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+)
+
+#: What a message of a conversation says, in the two spellings there are.
+_SAYS = ("content", "value")
+
+#: Rows that are read at once.
+_BLOCK = 8192
+
+
+class Repository:
+    """Rows of one file or of a folder's files in name order, numbered from 0 through all of them.
+
+    Opening reads no row of Parquet, and where the lines start of JSONL.
+
+    Parameters
+    ----------
+    path : path-like
+        A table (.parquet, .jsonl, .jsonl.gz, .csv, .arrow, .feather), or a folder of such files of one kind.
+        Folders inside and hidden files are left out.
+    text : str or sequence of str, optional
+        The columns that a row's text is made of, joined by line breaks; a column may hold strings or
+        conversations (lists of objects with "content" or "value"). By default the first of `TEXT_COLUMNS`
+        that there is, else messages, else the first of the usual pairs and triples such as instruction,
+        input and output, else the only column of strings.
+    argument : str
+        The argument's name in messages.
+
+    Attributes
+    ----------
+    source : Path
+    shards : tuple of Shard
+    kind : str
+        The files' ending, without ".gz".
+    columns : dict of str to str
+        Names and types.
+    text : tuple of str
+        Empty where nothing is known to be a text.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Missing, of an unknown ending, truncated or empty; files of a folder are of several kinds or differ
+        in their columns; a column is not there.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        text: str | Sequence[str] | None = None,
+        argument: str = "repository",
+    ) -> None:
+        self.source = existing(path, argument)
+        self.argument = argument
+        self.shards = tuple(open_shard(file, argument) for file in _files(self.source, argument))
+        self.kind = ending(self.shards[0].path).removesuffix(".gz")
+        self.columns = _common_columns(self.shards, argument)
+        self._starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
+        named = [text] if isinstance(text, str) else list(text or [])
+        for name in named:
+            column(self.columns, name, _text_argument(argument), self.source.name)
+        self.text = tuple(named) or _default_text(self.columns)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def lines(self) -> bool:
+        """Whether rows are lines of JSON, which `take` gives as they stand."""
+        return self.kind == ".jsonl"
+
+    @property
+    def size(self) -> int:
+        """Bytes that all rows take in memory, roughly."""
+        return sum(shard.size for shard in self.shards)
+
+    def blocks(self, columns: Sequence[str], most: int = _BLOCK) -> Iterator[Block]:
+        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
+        for shard in self.shards:
+            yield from shard.blocks(columns, most)
+
+    def texts(self, most: int = _BLOCK) -> Iterator[list[str]]:
+        """Yield the texts of all rows in order, at most ``most`` at once; null reads as no text.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No column is known to hold texts, or a row holds something else; the message names it.
+        """
+        names = self.text_columns()
+        for block in self.blocks(names, most):
+            yield self._texts(block)
+
+    def texts_of(self, rows: NDArray[np.integer]) -> list[str]:
+        """Return the texts of some rows, in their order."""
+        names = self.text_columns()
+        rows = np.asarray(rows, np.int64)
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        found: list[str] = []
+        for table in self.take(distinct):
+            if self.lines:
+                objects = [self._parse(line) for line in table.column(LINE).to_pylist()]
+                values: dict[str, Any] = {name: [row.get(name) for row in objects] for name in names}
+            else:
+                values = {name: table.column(name) for name in names}
+            found += self._texts(Block(self.source.name, values))
+        return [found[place] for place in inverse.tolist()]
+
+    def numbers(self, name: str, argument: str) -> NDArray[np.float64]:
+        """Return a column of numbers, shape (n,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            There is no such column, or a row holds something else.
+        """
+        column(self.columns, name, argument, self.source.name)
+        return np.concatenate([block.numbers(name, argument) for block in self.blocks([name])])
+
+    def take(self, rows: NDArray[np.integer]) -> Iterator[Any]:
+        """Yield Arrow tables of rows given in ascending order without repeats, read in that order.
+
+        Of JSONL the tables have one column, `LINE`, with the lines as they stand in the file.
+
+        Raises
+        ------
+        ValueError
+            A file has changed since it was opened.
+        """
+        rows = np.asarray(rows, np.int64)
+        edges = np.searchsorted(rows, self._starts)
+        for number, shard in enumerate(self.shards):
+            wanted = rows[edges[number] : edges[number + 1]] - self._starts[number]
+            if not len(wanted):
+                continue
+            found = 0
+            for table in shard.take(wanted):
+                found += table.num_rows
+                yield table
+            if found != len(wanted):
+                raise ValueError(f"{self.argument}: {shard.path.name} has changed while it was read")
+
+    def schema(self) -> Any:
+        """Return the Arrow schema of its rows; JSONL's is that of all its lines together.
+
+        Raises
+        ------
+        ValueError
+            Files or lines have values in a column that no type holds.
+        """
+        import pyarrow as arrow
+
+        if self.lines:
+            return self._schema_of_lines()
+        first = self.shards[0]
+        schema = first.schema()
+        for shard in self.shards[1:]:
+            try:
+                schema = arrow.unify_schemas([schema, shard.schema()], promote_options="permissive")
+            except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
+                reason = " ".join(str(error).split())[:160]
+                raise ValueError(
+                    f"{self.argument}: {shard.path.name} and {first.path.name} have columns of different "
+                    f"types ({reason})"
+                ) from None
+        return schema
+
+    def parsed(self, table: Any, schema: Any) -> Any:
+        """Return a table that `take` gave as one with the repository's columns."""
+        import pyarrow as arrow
+
+        if not self.lines:
+            return table.cast(schema) if table.schema != schema else table
+        objects = [self._parse(line) for line in table.column(LINE).to_pylist()]
+        columns = [arrow.array([row.get(field.name) for row in objects], field.type) for field in schema]
+        return arrow.table(columns, schema=schema)
+
+    def text_columns(self) -> list[str]:
+        """Return the columns of texts, or refuse where none is known.
+
+        Raises
+        ------
+        ValueError
+            No column is known to hold texts.
+        """
+        if not self.text:
+            raise ValueError(
+                f"{_text_argument(self.argument)}: {self.source.name} has no column that is known to hold "
+                f"texts; name one of {', '.join(self.columns)}"
+            )
+        return list(self.text)
+
+    def _texts(self, block: Block) -> list[str]:
+        argument = _text_argument(self.argument)
+        parts = [_as_strings(block, name).texts(name, argument) for name in self.text]
+        if len(parts) == 1:
+            return parts[0]
+        return ["\n".join(part for part in row if part) for row in zip(*parts, strict=True)]
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{self.argument}: {self.source.name} has a line that is not a JSON object, {line[:40]!r}"
+            )
+        return value
+
+    def _schema_of_lines(self) -> Any:
+        import pyarrow as arrow
+
+        schema = arrow.schema([])
+        for shard in self.shards:
+            assert isinstance(shard, Lines)
+            for rows in shard.objects(_BLOCK):
+                names = list(dict.fromkeys(name for row in rows for name in row))
+                for name in names:
+                    try:
+                        kind = arrow.array([row.get(name) for row in rows]).type
+                        field = arrow.schema([(name, kind)])
+                        schema = arrow.unify_schemas([schema, field], promote_options="permissive")
+                    except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:
+                        reason = " ".join(str(error).split())[:120]
+                        raise ValueError(
+                            f"{self.argument}: {shard.path.name} has values of several kinds in {name!r}, "
+                            f"which Parquet does not hold; write .jsonl ({reason})"
+                        ) from None
+        return schema
+
+
+def _files(source: Path, argument: str) -> list[Path]:
+    """Return the files of a repository, in name order."""
+    if not source.is_dir():
+        if ending(source) not in TABLES:
+            known = ", ".join(TABLES)
+            raise ValueError(f"{argument}: {source.name!r} ends in none of {known}, and is no folder")
+        return [source]
+    files = sorted(
+        path
+        for path in source.iterdir()
+        if ending(path) in TABLES and path.is_file() and not path.name.startswith(".")
+    )
+    if not files:
+        raise ValueError(f"{argument}: folder {str(source)!r} holds no {', '.join(TABLES)} file")
+    first = ending(files[0]).removesuffix(".gz")
+    for path in files:
+        if ending(path).removesuffix(".gz") != first:
+            raise ValueError(
+                f"{argument}: {files[0].name} and {path.name} are of two kinds; name one file, or "
+                "a folder with files of one kind"
+            )
+    return files
+
+
+def _common_columns(shards: Sequence[Shard], argument: str) -> dict[str, str]:
+    """Return the columns of all files; JSONL files need not all have the same."""
+    first = shards[0]
+    found = dict(first.types)
+    for shard in shards[1:]:
+        if isinstance(shard, Lines):
+            for name, kind in shard.types.items():
+                found.setdefault(name, kind)
+        elif set(shard.types) != set(found):
+            name = sorted(set(shard.types) ^ set(found))[0]
+            has, lacks = (first, shard) if name in found else (shard, first)
+            raise ValueError(
+                f"{argument}: {has.path.name} has a column {name!r} and {lacks.path.name} has not; "
+                "a repository's files have the same columns"
+            )
+    return found
+
+
+def _default_text(types: dict[str, str]) -> tuple[str, ...]:
+    """Return the columns that texts are read from when none is named."""
+    for name in TEXT_COLUMNS:
+        if types.get(name) == "string":
+            return (name,)
+    for names in _TOGETHER:
+        if all(name in types for name in names):
+            return names
+    strings = [name for name, kind in types.items() if kind == "string" and name not in ID_COLUMNS]
+    return (strings[0],) if len(strings) == 1 else ()
+
+
+def _as_strings(block: Block, name: str) -> Table:
+    """Return a block whose conversations are texts: what each says, a line each."""
+    values = block.columns[name]
+    values = list(values) if isinstance(values, list) else values.to_pylist()
+    for row, value in enumerate(values):
+        if isinstance(value, list) and all(isinstance(turn, dict) for turn in value):
+            said = (
+                next((turn[key] for key in _SAYS if isinstance(turn.get(key), str)), "") for turn in value
+            )
+            values[row] = "\n".join(said)
+    return Block(block.source, {name: values}, None, block.where)
+
+
+def _text_argument(argument: str) -> str:
+    """Return what the columns of a repository's or of examples' texts are called in messages."""
+    return "text-column" if argument == "repository" else "example-text-column"

@@ -1,0 +1,363 @@
+"""The files of a repository: rows read in blocks, and rows taken by number, in memory of one block."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.files import Table, column_types
+from setwise.files.names import ending
+from setwise.files.reading import _open_arrow, _reading
+
+#: The one column of a table whose rows are lines of JSON, as they stand in the file.
+LINE = "line"
+
+#: Bytes of a JSONL file that are looked at at once.
+_CHUNK = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Block(Table):
+    """Some columns of consecutive rows; a row is named by its place in the file.
+
+    Attributes
+    ----------
+    where : callable
+        A row of the block to its place in the file: "line 18" or "row 17".
+    """
+
+    where: Callable[[int], str] = str
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, as a person would look for it."""
+        return self.where(row)
+
+
+class Shard(Protocol):
+    """A file of rows."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes that all rows take in memory, roughly."""
+        ...
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Columns and their types, as `setwise.files.column_types` names them."""
+        ...
+
+    def schema(self) -> Any:
+        """Return the Arrow schema of its rows."""
+        ...
+
+    def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
+        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
+        ...
+
+    def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
+        ...
+
+
+def open_shard(path: Path, argument: str = "repository") -> Shard:
+    """Open a file of rows.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Missing, of an unknown ending, truncated, damaged or empty.
+    """
+    types = column_types(path, argument)
+    kind = ending(path)
+    with _reading(path, argument):
+        shard: Shard
+        if kind in (".jsonl", ".jsonl.gz"):
+            shard = Lines(path, types, argument, kind == ".jsonl.gz")
+        elif kind == ".parquet":
+            shard = Parquet(path, types, argument)
+        else:
+            shard = Batches(path, types, argument, kind == ".csv")
+        if not shard.rows:
+            raise ValueError(f"{path.name} has no rows")
+    return shard
+
+
+class Parquet:
+    """A Parquet file: of its row groups, only those with a row that is asked for are read."""
+
+    def __init__(self, path: Path, types: dict[str, str], argument: str) -> None:
+        from pyarrow import parquet
+
+        self.path, self.types, self.argument = path, types, argument
+        facts = parquet.read_metadata(path)
+        groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+        self._ends = np.cumsum([0, *(group.num_rows for group in groups)])
+        self.rows = int(facts.num_rows)
+        self.size = sum(group.total_byte_size for group in groups)
+
+    def schema(self) -> Any:
+        """Return the Arrow schema of its rows."""
+        from pyarrow import parquet
+
+        return parquet.read_schema(self.path)
+
+    def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
+        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
+        from pyarrow import parquet
+
+        with _reading(self.path, self.argument), parquet.ParquetFile(self.path) as file:
+            yield from _blocks(self.path, file.iter_batches(most, columns=list(columns)), columns)
+
+    def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
+        from pyarrow import parquet
+
+        edges = np.searchsorted(rows, self._ends)
+        with _reading(self.path, self.argument), parquet.ParquetFile(self.path) as file:
+            for group in np.flatnonzero(np.diff(edges)):
+                wanted = rows[edges[group] : edges[group + 1]] - self._ends[group]
+                yield from _pick(file.iter_batches(8192, row_groups=[int(group)]), wanted)
+
+
+class Batches:
+    """A CSV or Arrow file: batches in their order. CSV has no types, so its cells stay strings."""
+
+    def __init__(self, path: Path, types: dict[str, str], argument: str, csv: bool) -> None:
+        self.path, self.argument, self._csv = path, argument, csv
+        self.types = dict.fromkeys(types, "string") if csv else types
+        self.size = path.stat().st_size
+        self.rows = sum(batch.num_rows for batch in self._batches())
+
+    def schema(self) -> Any:
+        """Return the Arrow schema of its rows."""
+        import pyarrow as arrow
+
+        if self._csv:
+            return arrow.schema([(name, arrow.string()) for name in self.types])
+        with _reading(self.path, self.argument), _open_arrow(self.path) as reader:
+            return reader.schema
+
+    def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
+        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
+        smaller = (
+            batch.slice(start, most) for batch in self._batches() for start in range(0, batch.num_rows, most)
+        )
+        yield from _blocks(self.path, (batch.select(list(columns)) for batch in smaller), columns)
+
+    def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
+        yield from _pick(self._batches(), rows)
+
+    def _batches(self) -> Iterator[Any]:
+        with _reading(self.path, self.argument), ExitStack() as stack:
+            if not self._csv:
+                reader = stack.enter_context(_open_arrow(self.path))
+                file = hasattr(reader, "get_batch")
+                yield from map(reader.get_batch, range(reader.num_record_batches)) if file else reader
+                return
+            import pyarrow as arrow
+            from pyarrow import csv
+
+            yield from stack.enter_context(
+                csv.open_csv(
+                    self.path,
+                    parse_options=csv.ParseOptions(newlines_in_values=True),
+                    convert_options=csv.ConvertOptions(
+                        column_types=dict.fromkeys(self.types, arrow.string()), strings_can_be_null=False
+                    ),
+                )
+            )
+
+
+class Lines:
+    """A JSONL file: where each line starts is known, so that lines are read by number, byte for byte.
+
+    A compressed one has no such places: it is read from its start to the last line that is asked for.
+    """
+
+    def __init__(self, path: Path, types: dict[str, str], argument: str, compressed: bool) -> None:
+        self.path, self.types, self.argument, self._compressed = path, types, argument, compressed
+        self._starts: NDArray[np.int64] = np.empty(0, np.int64)
+        if compressed:
+            self.rows = self.size = 0
+            for line in self._stream():
+                self.rows, self.size = self.rows + 1, self.size + len(line)
+        else:
+            self._starts = _line_starts(path)
+            self.rows, self.size = len(self._starts), path.stat().st_size
+
+    def schema(self) -> Any:
+        """Return the schema of lines: one column of bytes."""
+        import pyarrow as arrow
+
+        return arrow.schema([(LINE, arrow.large_binary())])
+
+    def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
+        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
+        start = 0
+        for rows in self.objects(most):
+            values = {name: [row.get(name) for row in rows] for name in columns}
+            yield Block(self.path.name, values, None, self._where_from(start))
+            start += len(rows)
+
+    def objects(self, most: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield all rows in order as objects, at most ``most`` at once."""
+        start = 0
+        for lines in _in_lists(self._stream(), most):
+            yield [self.parse(line, start + row) for row, line in enumerate(lines)]
+            start += len(lines)
+
+    def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield tables of lines, given in ascending order without repeats, without their line ends."""
+        import pyarrow as arrow
+
+        for lines in _in_lists(self._lines(rows), 8192):
+            yield arrow.table({LINE: arrow.array(lines, arrow.large_binary())})
+
+    def parse(self, line: bytes, row: int) -> dict[str, Any]:
+        """Return the object on the line of a row.
+
+        Raises
+        ------
+        ValueError
+            It is not JSON, not UTF-8, or not an object.
+        """
+        try:
+            value = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            what = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+            raise ValueError(f"{self.argument}: {self.path.name}, {self.line_of(row)} is {what}") from None
+        if not isinstance(value, dict):
+            kind = type(value).__name__
+            raise ValueError(
+                f"{self.argument}: {self.path.name}, {self.line_of(row)} is not a JSON object but {kind}"
+            )
+        return value
+
+    def line_of(self, row: int) -> str:
+        """Return the line that a row stands on, counted with the blank ones; made for messages only."""
+        opener: Any = gzip.open if self._compressed else open
+        with opener(self.path, "rb") as stream:
+            seen = -1
+            for number, line in enumerate(stream, 1):
+                seen += not line.isspace()
+                if seen == row:
+                    return f"line {number}"
+        return f"row {row}"
+
+    def _where_from(self, start: int) -> Callable[[int], str]:
+        return lambda row: self.line_of(start + row)
+
+    def _stream(self) -> Iterator[bytes]:
+        """Yield every line that is not blank."""
+        opener: Any = gzip.open if self._compressed else open
+        with _reading(self.path, self.argument), opener(self.path, "rb") as stream:
+            yield from (_bare(line) for line in stream if not line.isspace())
+
+    def _lines(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        if self._compressed:
+            wanted = iter(rows.tolist())
+            row = next(wanted, None)
+            for number, line in enumerate(self._stream()):
+                if number == row:
+                    yield line
+                    row = next(wanted, None)
+                    if row is None:
+                        return
+            return
+        with self.path.open("rb") as stream:
+            for place in self._starts[rows].tolist():
+                stream.seek(place)
+                yield _bare(stream.readline())
+
+
+def _bare(line: bytes) -> bytes:
+    """Return a line without its end, and without the mark that a file may start with."""
+    return line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+
+
+def _line_starts(path: Path) -> NDArray[np.int64]:
+    """Return where each line that is not blank starts, in bytes."""
+    found = []
+    at, fresh = 0, True
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")).astype(np.int64) + 1
+            starts = np.concatenate([[0], ends]) if fresh else ends
+            fresh = chunk.endswith(b"\n")
+            found.append(at + (starts[:-1] if fresh and len(starts) else starts))
+            at += len(chunk)
+        places: NDArray[np.int64] = np.concatenate(found)
+        stops = np.append(places[1:], at)
+        # An object starts with a brace; what starts otherwise may be a blank line and is looked at.
+        head = np.empty(len(places), np.uint8)
+        stream.seek(0)
+        at = low = 0
+        while chunk := stream.read(_CHUNK):
+            high = int(np.searchsorted(places, at + len(chunk)))
+            head[low:high] = np.frombuffer(chunk, np.uint8)[places[low:high] - at]
+            at, low = at + len(chunk), high
+        keep = np.ones(len(places), bool)
+        for row in np.flatnonzero(head != ord("{")):
+            stream.seek(int(places[row]))
+            keep[row] = not stream.read(int(stops[row] - places[row])).isspace()
+    return places[keep]
+
+
+def _in_lists(lines: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
+    """Yield lines in lists of at most ``most``, and of about `_CHUNK` bytes."""
+    found: list[bytes] = []
+    weight = 0
+    for line in lines:
+        found.append(line)
+        weight += len(line)
+        if len(found) == most or weight > _CHUNK:
+            yield found
+            found, weight = [], 0
+    if found:
+        yield found
+
+
+def _blocks(path: Path, batches: Iterable[Any], columns: Sequence[str]) -> Iterator[Block]:
+    """Yield Arrow batches as blocks."""
+    start = 0
+    for batch in batches:
+
+        def where(row: int, before: int = start) -> str:
+            return f"row {before + row}"
+
+        yield Block(path.name, {name: batch.column(name) for name in columns}, None, where)
+        start += batch.num_rows
+
+
+def _pick(batches: Iterable[Any], rows: NDArray[np.int64]) -> Iterator[Any]:
+    """Yield tables of the wanted rows of consecutive batches, and stop after the last of them."""
+    import pyarrow as arrow
+
+    start = done = 0
+    for batch in batches:
+        until = int(np.searchsorted(rows, start + batch.num_rows))
+        if until > done:
+            yield arrow.Table.from_batches([batch]).take(arrow.array(rows[done:until] - start))
+        start, done = start + batch.num_rows, until
+        if done == len(rows):
+            return

@@ -1,0 +1,409 @@
+"""Rows out, in the order they were drawn: as they stand in the repository, one file or one an epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.files.names import ending
+from setwise.files.writing import check_output, write_atomic, write_json
+from setwise.finetuning.repository import Repository
+from setwise.finetuning.shards import LINE
+
+KINDS = (".parquet", ".jsonl")
+
+MANIFEST = "manifest.json"
+
+#: The column that says which epoch a row is of, where one file holds several.
+EPOCH = "epoch"
+
+#: Bytes of rows that are put in order at once.
+MEMORY = 1 << 28
+
+_FORMAT, _VERSION = "setwise epochs", 1
+
+#: Called with the step, how much of it is done, and how much there is.
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run wrote.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        One an epoch, or one.
+    kept : tuple of str
+        Names of those that an earlier run had finished.
+    """
+
+    files: tuple[Path, ...]
+    kept: tuple[str, ...] = ()
+
+
+def check_target(path: str | os.PathLike[str], kind: str, *, force: bool) -> Path:
+    """Return where rows will go, refusing before any work what could not be written after it.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that ends in one of `KINDS`, or a folder for one file an epoch.
+    kind : str
+        The repository's ending.
+    force : bool
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError, ValueError
+        Something is there that must not be replaced, or cannot be written, or the ending is of no use.
+    """
+    end = ending(path)
+    if end in KINDS:
+        return check_output(path, force=force)
+    if end and not Path(path).is_dir():
+        raise ValueError(
+            f"out: {str(path)!r} ends in none of {', '.join(KINDS)}; a folder, for one file "
+            "an epoch, is named without an ending"
+        )
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(
+            f"out: {str(path)!r} is a file; name a folder, or a file in {', '.join(KINDS)}"
+        )
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"out: no folder {str(target.parent)!r}; create it first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise PermissionError(f"out: folder {str(target)!r} is not writable")
+    if target.exists() and os.listdir(target) and _manifest(target) is None:
+        raise FileExistsError(
+            f"out: {str(path)!r} holds files that are no epochs, so nothing is put beside them; "
+            "name another folder"
+        )
+    return target
+
+
+def write_file(
+    repository: Repository,
+    epochs: Sequence[NDArray[np.int64]],
+    out: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> Written:
+    """Write the rows of all epochs to one file; where they are several, a column tells them apart.
+
+    Parameters
+    ----------
+    repository : Repository
+    epochs : sequence of ndarray, int64
+        Rows in the order to write them, an array an epoch.
+    out : path-like
+        Ends in .parquet or .jsonl. Rows keep all their columns and types; lines of JSONL stay as they are,
+        byte for byte, and get the column at their end where there are several epochs.
+    force : bool
+        Replace an existing file.
+    memory : int
+        Bytes of rows that are put in order at once. A larger sample is read in one pass over the repository
+        and parted into blocks on disk, beside the file, so that no more than this and one batch of rows is
+        held.
+    progress : callable, optional
+        Called with "writing", the rows done and all rows.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, PermissionError, ValueError
+        As `check_target`; or a value has no place in the format.
+    """
+    target = check_target(out, repository.kind, force=force)
+    if len(epochs) > 1 and EPOCH in repository.columns:
+        raise ValueError(
+            f"out: the repository has a column {EPOCH!r} of its own; name a folder, for one file an epoch"
+        )
+    _write(repository, epochs, target, len(epochs) > 1, force, memory, progress)
+    return Written((target,))
+
+
+def write_epochs(
+    repository: Repository,
+    epochs: Sequence[NDArray[np.int64]],
+    out: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    force: bool = False,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> Written:
+    """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
+
+    A run that was interrupted is gone on with: files that are finished, as the folder's manifest says by
+    size and checksum, are kept if they are of the same rows; others are written anew.
+
+    Parameters
+    ----------
+    repository, epochs, memory, progress
+        As in `write_file`.
+    out : path-like
+        A folder, made if it is not there.
+    kind : {".parquet", ".jsonl"}, optional
+        By default .jsonl where the repository is JSONL, else .parquet.
+    settings : mapping, optional
+        Plain values that the manifest keeps, such as seed and diversity.
+    force : bool
+        Replace epochs of other rows.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError, ValueError
+        As `check_target`; or the folder has epochs of other rows and ``force`` is not given.
+    """
+    folder = check_target(out, repository.kind, force=force)
+    kind = kind or (".jsonl" if repository.lines else ".parquet")
+    names = [f"epoch-{number}{kind}" for number in range(1, len(epochs) + 1)]
+    marks = [_mark(repository, drawn) for drawn in epochs]
+    before = (_manifest(folder) or {}).get("files", {}) if folder.exists() else {}
+    same = [
+        name in before and before[name]["rows_digest"] == mark
+        for name, mark in zip(names, marks, strict=True)
+    ]
+    others = [name for name in before if name not in names] + [
+        name for name, alike in zip(names, same, strict=True) if name in before and not alike
+    ]
+    if others and not force:
+        raise FileExistsError(
+            f"out: {str(out)!r} holds epochs of other rows ({others[0]}); name another folder, or add "
+            "--force (force=True) to replace them"
+        )
+    folder.mkdir(exist_ok=True)
+    for name in others:
+        (folder / name).unlink(missing_ok=True)
+    kept = [
+        name
+        for name, alike in zip(names, same, strict=True)
+        if alike and _is_whole(folder / name, before[name])
+    ]
+    record: dict[str, Any] = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "settings": dict(settings or {}),
+        "epochs": len(epochs),
+        "files": {name: before[name] for name in kept},
+    }
+    write_json(folder / MANIFEST, record, force=True)
+    for name, drawn, mark in zip(names, epochs, marks, strict=True):
+        if name in kept:
+            continue
+        file = folder / name
+        tell = None if progress is None else _named(progress, name)
+        _write(repository, [drawn], file, False, True, memory, tell)
+        record["files"][name] = {"rows": len(drawn), "rows_digest": mark, **_facts(file)}
+        record["files"] = {each: record["files"][each] for each in names if each in record["files"]}
+        write_json(folder / MANIFEST, record, force=True)
+    return Written(tuple(folder / name for name in names), tuple(kept))
+
+
+def in_order(
+    repository: Repository, rows: NDArray[np.int64], *, memory: int = MEMORY, beside: Path | None = None
+) -> Iterator[Any]:
+    """Yield a repository's rows in any order, with repeats, as Arrow tables of up to ``memory`` bytes.
+
+    The repository is read once, in its own order. What does not fit into memory at once is parted on the
+    way into files, one for every block of the output, and each block is then put in order by itself.
+
+    Parameters
+    ----------
+    repository : Repository
+    rows : ndarray of shape (s,), int64
+    memory : int
+        Bytes, by the mean size of the repository's rows.
+    beside : Path, optional
+        The folder in which files are made for the time it takes.
+    """
+    import pyarrow as arrow
+
+    block = max(1, int(memory / max(1.0, repository.size / len(repository))))
+    distinct, inverse = np.unique(rows, return_inverse=True)
+    if len(rows) <= block:
+        whole = arrow.concat_tables(list(repository.take(distinct)), promote_options="permissive")
+        yield whole.take(arrow.array(inverse))
+        return
+    order = np.argsort(inverse, kind="stable")
+    edges = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
+    blocks = -(-len(rows) // block)
+    with tempfile.TemporaryDirectory(prefix=".setwise-", dir=beside) as name:
+        places = _part(repository, distinct, order, edges, block, blocks, Path(name))
+        for number in range(blocks):
+            path = Path(name, str(number))
+            with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as reader:
+                whole = reader.read_all()
+                found = np.concatenate(places[number])
+                yield whole.take(arrow.array(np.argsort(found)))
+                del whole
+            path.unlink()
+
+
+def _part(
+    repository: Repository,
+    distinct: NDArray[np.int64],
+    order: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    block: int,
+    blocks: int,
+    folder: Path,
+) -> list[list[NDArray[np.int64]]]:
+    """Write rows to the files of the blocks they are for; return the places of each file's rows."""
+    import pyarrow as arrow
+
+    places: list[list[NDArray[np.int64]]] = [[] for _ in range(blocks)]
+    with contextlib.ExitStack() as stack:
+        writers: list[Any] = [None] * blocks
+        done = 0
+        for table in repository.take(distinct):
+            low, high = edges[done], edges[done + table.num_rows]
+            wanted = order[low:high]
+            row = np.repeat(np.arange(table.num_rows), np.diff(edges[done : done + table.num_rows + 1]))
+            for number in np.unique(wanted // block).tolist():
+                mine = np.flatnonzero(wanted // block == number)
+                if writers[number] is None:
+                    sink = stack.enter_context(arrow.OSFile(str(folder / str(number)), "wb"))
+                    writers[number] = stack.enter_context(arrow.ipc.new_stream(sink, table.schema))
+                writers[number].write_table(table.take(arrow.array(row[mine])))
+                places[number].append(wanted[mine])
+            done += table.num_rows
+    return places
+
+
+def _write(
+    repository: Repository,
+    epochs: Sequence[NDArray[np.int64]],
+    target: Path,
+    numbered: bool,
+    force: bool,
+    memory: int,
+    progress: Progress | None,
+) -> None:
+    """Write the rows of some epochs to one file, whole or not at all."""
+    total = sum(map(len, epochs))
+
+    def tables() -> Iterator[tuple[int, Any]]:
+        done = 0
+        for number, drawn in enumerate(epochs, 1):
+            for table in in_order(repository, drawn, memory=memory, beside=target.parent):
+                yield number, table
+                done += table.num_rows
+                if progress is not None:
+                    progress("writing", done, total)
+
+    kind = ending(target)
+    if kind == ".parquet":
+        write_atomic(target, lambda stream: _as_parquet(repository, tables(), numbered, stream), force=force)
+    elif repository.lines:
+        write_atomic(target, lambda stream: _as_lines(tables(), numbered, stream), force=force)
+    else:
+        write_atomic(target, lambda stream: _as_json(repository, tables(), numbered, stream), force=force)
+
+
+def _as_parquet(
+    repository: Repository, tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]
+) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    schema = repository.schema()
+    wide = schema.append(arrow.field(EPOCH, arrow.int32())) if numbered else schema
+    with parquet.ParquetWriter(stream, wide) as writer:
+        for number, table in tables:
+            parsed = repository.parsed(table, schema)
+            if numbered:
+                parsed = parsed.append_column(
+                    wide.field(EPOCH), arrow.array(np.full(parsed.num_rows, number, np.int32))
+                )
+            writer.write_table(parsed)
+
+
+def _as_lines(tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]) -> None:
+    for number, table in tables:
+        for line in table.column(LINE).to_pylist():
+            stream.write(_with_epoch(line, number) if numbered else line)
+            stream.write(b"\n")
+
+
+def _with_epoch(line: bytes, number: int) -> bytes:
+    """Return an object's line with one more entry at its end, the rest as it was."""
+    head = line.rstrip()[:-1]
+    comma = b"" if head.strip() == b"{" else b", "
+    return head + comma + f'"{EPOCH}": {number}}}'.encode()
+
+
+def _as_json(
+    repository: Repository, tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]
+) -> None:
+    for number, table in tables:
+        for batch in table.to_batches(8192):
+            for row in batch.to_pylist():
+                if numbered:
+                    row[EPOCH] = number
+                try:
+                    line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+                except (TypeError, ValueError) as error:
+                    reason = " ".join(str(error).split())[:120]
+                    raise ValueError(
+                        f"out: {repository.source.name} has a value that JSON does not hold ({reason}); "
+                        "write .parquet"
+                    ) from None
+                stream.write(line.encode() + b"\n")
+
+
+def _plain(value: Any) -> Any:
+    """Return a date or time as ISO 8601 spells it; nothing else that JSON lacks is guessed at."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} {value!r:.40}")
+
+
+def _mark(repository: Repository, drawn: NDArray[np.int64]) -> str:
+    """Return what tells apart which rows of which files an epoch has."""
+    found = hashlib.blake2b(np.ascontiguousarray(drawn, "<i8").tobytes(), digest_size=16)
+    for shard in repository.shards:
+        facts = shard.path.stat()
+        found.update(f"{shard.path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return found.hexdigest()
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        checksum = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return {"bytes": file.stat().st_size, "blake2b": checksum}
+
+
+def _is_whole(file: Path, facts: Mapping[str, Any]) -> bool:
+    """Return whether a file is as the manifest says."""
+    if not file.is_file() or file.stat().st_size != facts["bytes"]:
+        return False
+    return bool(_facts(file)["blake2b"] == facts["blake2b"])
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """Return a folder's manifest, or None where it has none of ours."""
+    try:
+        record = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(record, dict) and record.get("format") == _FORMAT and record.get("version") == _VERSION
+    return record if ours and isinstance(record.get("files"), dict) else None
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda step, done, total: progress(f"{step} {name}", done, total)
