@@ -213,10 +213,12 @@ def distances(
     rows: NDArray[Any], centres: NDArray[np.float32], labels: NDArray[np.int32], metric: str
 ) -> NDArray[np.float64]:
     """Return the distance of each row to its own centre, shape (m,), float64."""
+    found: NDArray[np.float64]
     if metric == "cosine":
-        return np.maximum(1.0 - np.vecdot(rows, centres[labels]).astype(np.float64), 0.0)
-    delta = rows.astype(np.float64) - centres[labels]
-    found: NDArray[np.float64] = np.sqrt(np.vecdot(delta, delta))
+        found = np.maximum(1.0 - np.vecdot(rows, centres[labels]).astype(np.float64), 0.0)
+    else:
+        delta = rows.astype(np.float64) - centres[labels]
+        found = np.sqrt(np.vecdot(delta, delta))
     return found
 
 

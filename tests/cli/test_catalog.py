@@ -322,7 +322,7 @@ def test_options_that_do_nothing_are_named(run, shop):
     assert run("catalog", "select", shop, "-k", 5, "--clusters", 3, "--method", "muss").err == ""
 
 
-# ---------------------------------------------------------------- add, info
+# ---------------------------------------------------------------- add, remove, info
 
 
 def test_added_items(run, shop, tmp_path):
@@ -356,6 +356,97 @@ def test_what_cannot_be_added(refused, shop, table, tmp_path):
     words = ("--quality", tmp_path / "q.npy")
     assert "new items need their own; pass ids" in refused("catalog", "add", shop, tmp_path / "v.npy", *words)
     assert "rows have 9 entries" in refused("catalog", "add", shop, tmp_path / "wide.npy", *words)
+    assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
+
+
+def test_removed_items(run, shop, tmp_path):
+    ran = run("catalog", "remove", shop, "sku0", "sku299", "sku0")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("shop  298 items, 2 removed · 8 d float32 · 10 clusters")
+    (tmp_path / "gone.txt").write_text("sku5\n\n  sku6 \n")
+    assert run("catalog", "remove", shop, "sku7", "--from", tmp_path / "gone.txt").code == 0
+    gone = [0, 5, 6, 7, 299]
+    loaded = setwise.Catalog.load(shop)
+    assert loaded.ids.tolist() == [f"sku{row}" for row in range(N) if row not in gone]
+    assert sorted(os.listdir(tmp_path)) == ["gone.txt", "items.parquet", "shop"]
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv", "npy", "txt", "only.csv"])
+def test_files_of_ids(run, tmp_path, data, kind, numbers):
+    names = list(range(N)) if numbers else [f"sku{row}" for row in range(N)]
+    setwise.Catalog.build(*data, clusters=5, ids=names).save(tmp_path / "shop")
+    gone = names[10:40]
+    path, words = tmp_path / f"gone.{kind}", ()
+    if kind == "parquet":
+        parquet.write_table(pa.table({"sku": gone, "id": names[:30]}), path)
+        words = ("--id", "sku")
+    elif kind == "jsonl":
+        path.write_text("\n".join(json.dumps({"id": name, "why": "sold"}) for name in gone))
+    elif kind == "csv":
+        path.write_text("id,why\n" + "".join(f"{name},sold\n" for name in gone))
+    elif kind == "only.csv":
+        path.write_text("article\n" + "".join(f"{name}\n" for name in gone))
+    elif kind == "npy":
+        np.save(path, np.array(gone))
+    else:
+        path.write_text("\n".join(map(str, gone)))
+    ran = run("catalog", "remove", tmp_path / "shop", "--from", path, *words)
+    assert (ran.code, ran.err) == (0, "")
+    assert setwise.Catalog.load(tmp_path / "shop").ids.tolist() == names[:10] + names[40:]
+
+
+def test_negative_integers_as_words(run, tmp_path, data):
+    setwise.Catalog.build(*data, clusters=5, ids=range(-5, N - 5)).save(tmp_path / "shop")
+    assert run("catalog", "remove", tmp_path / "shop", "--", "-5", "17").code == 0
+    left = setwise.Catalog.load(tmp_path / "shop").ids.tolist()
+    assert left == [name for name in range(-5, N - 5) if name not in (-5, 17)]
+
+
+def test_what_cannot_be_removed(refused, shop, tmp_path, data):
+    before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
+    (tmp_path / "gone.txt").write_text("sku5\nnone\n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "two.csv").write_text("a,b\n1,2\n")
+    parquet.write_table(pa.table({"id": [1, 2]}), tmp_path / "numbers.parquet")
+    np.save(tmp_path / "half.npy", np.ones(3) / 2)
+    remove = ("catalog", "remove", shop)
+    assert refused(*remove, "sku1", "sku300") == "ids: 'sku300' is not in the catalogue"
+    message = refused(*remove, "sku1", "x", "y", "--from", tmp_path / "gone.txt")
+    assert message == "ids: 3 of these 5 are not in the catalogue, such as 'x'"
+    for words, message in (
+        ((), "ids: say which items to remove, or name a file of ids with --from"),
+        (("sku1", "--id", "id"), "id: --id goes with --from TABLE"),
+        (("--from", tmp_path / "gone.tx"), "from: no file or folder"),
+        (("--from", tmp_path / "bytes.txt"), "from: bytes.txt is not UTF-8 text"),
+        (("--from", tmp_path / "two.csv"), "id: two.csv has none of the usual columns of ids"),
+        (("--from", tmp_path / "two.csv", "--id", "c"), "id: two.csv has no column 'c'"),
+        (("--from", tmp_path / "gone.txt", "--id", "c"), "id: 'gone.txt' has no columns"),
+        (("--from", tmp_path / "half.npy"), "from: half.npy holds float64 of shape (3,)"),
+        (("--from", tmp_path), "ends in none of"),
+        (("--from", tmp_path / "numbers.parquet"), "the catalogue's are strings, these are integers"),
+        ([f"sku{row}" for row in range(N)], "ids: these are all items"),
+    ):
+        assert message in refused(*remove, *words)
+    assert "no file or folder" in refused("catalog", "remove", tmp_path / "shob", "sku1")
+    assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
+    setwise.Catalog.build(*data, clusters=5).save(tmp_path / "numbers")
+    message = refused("catalog", "remove", tmp_path / "numbers", "3", "007")
+    assert message == "id: the command line has '007', the catalogue's ids are integers"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_removal_that_fails_leaves_the_folder(run, shop, monkeypatch, error):
+    before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
+
+    def fail(*words, **more):
+        raise error("no room")
+
+    monkeypatch.setattr(np, "save", fail)
+    ran = run("catalog", "remove", shop, "sku1")
+    assert ran.code == (130 if error is KeyboardInterrupt else 2)
+    assert os.listdir(shop.parent).count("shop") == 1
+    assert len(os.listdir(shop.parent)) == 2  # and the table; nothing half-written
     assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
 
 

@@ -118,7 +118,7 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
     Raises
     ------
     KeyError
-        The first that is not there.
+        One is not there: the first such, and how many there are.
     TypeError
         Not a sequence, or of another kind than the catalogue's.
     """
@@ -130,7 +130,13 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
     ids, names = _alike(ids, names)
     there = _among(names, ids)
     if not there.all():
-        raise KeyError(f"ids: {_plain(names[np.flatnonzero(~there)[0]])!r} is not in the catalogue")
+        strange = np.flatnonzero(~there)
+        first = _plain(names[strange[0]])
+        if len(strange) == 1:
+            raise KeyError(f"ids: {first!r} is not in the catalogue")
+        raise KeyError(
+            f"ids: {len(strange):,} of these {len(names):,} are not in the catalogue, such as {first!r}"
+        )
     return np.flatnonzero(_among(ids, names))
 
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from setwise.cli import folders
-
-if TYPE_CHECKING:
-    from setwise.catalog import Catalog
+from setwise.cli.options import CERTIFY, given, json_option, option, threads_option
 
 app = typer.Typer(
     help="Cluster items once, keep them in a folder, and select k by quality and spread every hour.",
     no_args_is_help=True,
 )
-
-_CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
 
 _MUSS = ("muss", "muss-random-clusters", "muss-random-partition")
 
@@ -36,10 +32,6 @@ _FOR = {
 _INPUT, _CLUSTERS, _SET, _OUTPUT = "What to read", "How to cluster", "What a good set is", "Where to"
 
 
-def _option(*names: str, help: str, panel: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
-
-
 _Items = Annotated[
     str,
     typer.Argument(
@@ -50,7 +42,7 @@ _Items = Annotated[
 _Folder = Annotated[str, typer.Argument(help="What setwise catalog build has made.", metavar="DIR")]
 _Vectors = Annotated[
     str | None,
-    _option(
+    option(
         "--vectors",
         help="The vectors of a table. By default vector, vectors, embedding or embeddings.",
         panel=_INPUT,
@@ -59,7 +51,7 @@ _Vectors = Annotated[
 ]
 _Quality = Annotated[
     str | None,
-    _option(
+    option(
         "--quality",
         help="One number an item, at least 0. By default a table's column quality.",
         panel=_INPUT,
@@ -68,13 +60,9 @@ _Quality = Annotated[
 ]
 _Id = Annotated[
     str | None,
-    _option(
-        "--id", help="The ids. By default id, _id, pid, …, else numbers.", panel=_INPUT, metavar="COLUMN"
-    ),
+    option("--id", help="The ids. By default id, _id, pid, …, else numbers.", panel=_INPUT, metavar="COLUMN"),
 ]
-_Threads = Annotated[
-    int | None, typer.Option("--threads", help="At most so many. By default all processors.")
-]
+_Threads = Annotated[int | None, threads_option()]
 
 
 @app.command()
@@ -82,25 +70,25 @@ def build(
     items: _Items,
     out: Annotated[
         str,
-        _option("--out", help="The folder; it appears whole or not at all.", panel=_OUTPUT, metavar="DIR"),
+        option("--out", help="The folder; it appears whole or not at all.", panel=_OUTPUT, metavar="DIR"),
     ],
     vectors: _Vectors = None,
     quality: _Quality = None,
     id: _Id = None,
     clusters: Annotated[
-        int, _option("--clusters", help="How many; at most the items.", panel=_CLUSTERS)
+        int, option("--clusters", help="How many; at most the items.", panel=_CLUSTERS)
     ] = 200,
-    metric: Annotated[str, _option("--metric", help="cosine or euclidean.", panel=_CLUSTERS)] = "cosine",
+    metric: Annotated[str, option("--metric", help="cosine or euclidean.", panel=_CLUSTERS)] = "cosine",
     quality_weight: Annotated[
         float,
-        _option(
+        option(
             "--quality-weight", help="Above 0: clusters of vectors and quality together.", panel=_CLUSTERS
         ),
     ] = 0.0,
-    seed: Annotated[int, _option("--seed", help="Of everything random.", panel=_CLUSTERS)] = 0,
+    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_CLUSTERS)] = 0,
     threads: _Threads = None,
     force: Annotated[
-        bool, _option("--force", help="Replace a catalogue that is there.", panel=_OUTPUT)
+        bool, option("--force", help="Replace a catalogue that is there.", panel=_OUTPUT)
     ] = False,
 ) -> None:
     """Read items, cluster them, and keep both in a folder."""
@@ -108,7 +96,7 @@ def build(
 
     from setwise.catalog import Catalog
     from setwise.catalog.files import FORMAT
-    from setwise.cli import output
+    from setwise.cli import catalog_output, output
     from setwise.cli.items import read_items
     from setwise.cli.retrieve import at_most
     from setwise.vectors import check_metric
@@ -136,7 +124,7 @@ def build(
         made.save(out, force=force)
     if read.quality is None:
         output.note("no quality was given, so every item has 1 until setwise catalog select --quality")
-    _print_summary(out, made, f"{len(made):,} item{'' if len(made) == 1 else 's'}", began)
+    catalog_output.print_summary(out, made, f"{len(made):,} item{'' if len(made) == 1 else 's'}", began)
 
 
 @app.command()
@@ -151,6 +139,7 @@ def add(
     """Add items to a catalogue, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import read_info
+    from setwise.cli import catalog_output
     from setwise.cli.items import ids_like, read_items
     from setwise.cli.retrieve import at_most
 
@@ -167,7 +156,60 @@ def add(
         catalog.add(read.vectors, read.quality, ids_like(read, items, catalog))
         tell("writing", 0, 0)
         catalog.save(path, force=True)
-    _print_summary(path, catalog, f"{len(catalog):,} items, {len(catalog) - before:,} of them new", began)
+    catalog_output.print_summary(
+        path, catalog, f"{len(catalog):,} items, {len(catalog) - before:,} of them new", began
+    )
+
+
+@app.command()
+def remove(
+    path: _Folder,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids of items; after -- where one starts with -.", metavar="[ID]..."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        option(
+            "--from",
+            help="A file of ids: a table, a .npy array, or a .txt with one a line.",
+            panel=_INPUT,
+            metavar="FILE",
+        ),
+    ] = None,
+    id: Annotated[
+        str | None,
+        option("--id", help="Of that table. By default id, _id, pid, …", panel=_INPUT, metavar="COLUMN"),
+    ] = None,
+    threads: _Threads = None,
+) -> None:
+    """Remove items from a catalogue by their ids; the folder is replaced in one step."""
+    from setwise.catalog import Catalog
+    from setwise.catalog.files import read_info
+    from setwise.cli import catalog_output
+    from setwise.cli.items import ids_as_in, read_ids
+    from setwise.cli.retrieve import at_most
+
+    if not ids and source is None:
+        raise ValueError("ids: say which items to remove, or name a file of ids with --from")
+    if id is not None and source is None:
+        raise ValueError("id: --id goes with --from TABLE")
+    read_info(path)
+    began = time.perf_counter()
+    with folders.step_bar() as tell, at_most(threads):
+        tell("reading", 0, 0)
+        catalog = Catalog.load(path, threads)
+        gone = ids_as_in(catalog, ids or [], "the command line")
+        if source is not None:
+            gone = [*gone, *ids_as_in(catalog, *read_ids(source, id))]
+        tell("removing", 0, 0)
+        before = len(catalog)
+        catalog.remove(gone)
+        tell("writing", 0, 0)
+        catalog.save(path, force=True)
+    catalog_output.print_summary(
+        path, catalog, f"{len(catalog):,} items, {before - len(catalog):,} removed", began
+    )
 
 
 @app.command()
@@ -176,7 +218,7 @@ def select(
     path: _Folder,
     quality: Annotated[
         str | None,
-        _option(
+        option(
             "--quality",
             help="This hour's: in the items' order, or a table with ids.",
             panel=_INPUT,
@@ -185,23 +227,23 @@ def select(
         ),
     ] = None,
     quality_column: Annotated[
-        str, _option("--quality-column", help="Of that table.", panel=_INPUT, metavar="COLUMN")
+        str, option("--quality-column", help="Of that table.", panel=_INPUT, metavar="COLUMN")
     ] = "quality",
     id: Annotated[
         str | None,
-        _option("--id", help="Of that table. By default id, _id, pid, …", panel=_INPUT, metavar="COLUMN"),
+        option("--id", help="Of that table. By default id, _id, pid, …", panel=_INPUT, metavar="COLUMN"),
     ] = None,
-    k: Annotated[int, _option("-k", help="Size of the set.", panel=_SET)] = 500,
+    k: Annotated[int, option("-k", help="Size of the set.", panel=_SET)] = 500,
     diversity: Annotated[
-        float, _option("--diversity", help="0 = quality alone, 1 = diversity alone.", panel=_SET)
+        float, option("--diversity", help="0 = quality alone, 1 = diversity alone.", panel=_SET)
     ] = 0.1,
     method: Annotated[
         str,
-        _option("--method", help="auto, frank-wolfe, muss, dgds, greedy, clustering, top-k, …", panel=_SET),
+        option("--method", help="auto, frank-wolfe, muss, dgds, greedy, clustering, top-k, …", panel=_SET),
     ] = "auto",
     clusters: Annotated[
         int | None,
-        _option(
+        option(
             "--clusters",
             help="Of muss: clusters to keep. Of dgds: parts.",
             panel=_SET,
@@ -210,45 +252,45 @@ def select(
     ] = None,
     per_cluster: Annotated[
         int | None,
-        _option("--per-cluster", help="Items selected inside each.", panel=_SET, show_default="k / 10"),
+        option("--per-cluster", help="Items selected inside each.", panel=_SET, show_default="k / 10"),
     ] = None,
     cluster_diversity: Annotated[
-        float, _option("--cluster-diversity", help="Diversity of the clusters kept.", panel=_SET)
+        float, option("--cluster-diversity", help="Diversity of the clusters kept.", panel=_SET)
     ] = 0.5,
     no_top_up: Annotated[
-        bool, _option("--no-top-up", help="The k best by quality do not join the last step.", panel=_SET)
+        bool, option("--no-top-up", help="The k best by quality do not join the last step.", panel=_SET)
     ] = False,
     final_quality_scale: Annotated[
-        float, _option("--final-quality-scale", help="Quality's factor in the last step.", panel=_SET)
+        float, option("--final-quality-scale", help="Quality's factor in the last step.", panel=_SET)
     ] = 1.0,
     criterion: Annotated[
-        str, _option("--criterion", help="Greedy's distance to the chosen: sum or min.", panel=_SET)
+        str, option("--criterion", help="Greedy's distance to the chosen: sum or min.", panel=_SET)
     ] = "sum",
     certify: Annotated[
-        str, _option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
+        str, option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
     ] = "none",
-    seed: Annotated[int, _option("--seed", help="Of everything random.", panel=_SET)] = 0,
+    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_SET)] = 0,
     threads: _Threads = None,
     workers: Annotated[
         str | None,
-        _option(
+        option(
             "--workers",
             help="Run partitions in so many processes, on ray, or on the Ray at an address.",
             panel=_SET,
             metavar="N|ray|ADDRESS",
         ),
     ] = None,
-    as_json: Annotated[bool, _option("--json", help="Print one JSON object.", panel=_OUTPUT)] = False,
+    as_json: Annotated[bool, json_option(_OUTPUT)] = False,
     out: Annotated[
         str | None,
-        _option(
+        option(
             "--out",
             help="Also write the set: .csv, .jsonl, .parquet, .json, .npy.",
             panel=_OUTPUT,
             metavar="FILE",
         ),
     ] = None,
-    force: Annotated[bool, _option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
+    force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
 ) -> None:
     """Select k items by quality and spread."""
     from setwise import checks
@@ -259,11 +301,11 @@ def select(
     from setwise.files import check_output
 
     target = None if out is None else check_output(out, force=force)
-    checks.choice("certify", certify, _CERTIFY)
+    checks.choice("certify", certify, CERTIFY)
     checks.choice("method", method, METHODS)
     if quality is None:
         for name in ("quality_column", "id"):
-            if _given(context, name):
+            if given(context, name):
                 raise ValueError(f"{name}: --{name.replace('_', '-')} goes with --quality TABLE")
     settings: dict[str, Any] = {
         "k": k,
@@ -288,14 +330,14 @@ def select(
         with output.notes_for_warnings():
             found = catalog.select(
                 **settings,
-                certify=_CERTIFY[certify],
+                certify=CERTIFY[certify],
                 threads=threads,
                 workers=int(workers) if workers is not None and workers.isdigit() else workers,
             )
     if unused is not None:
         output.note(unused)
     for name, methods in _FOR.items():
-        if _given(context, name) and found.method not in methods:
+        if given(context, name) and found.method not in methods:
             known = ", ".join(methods)
             output.note(f"--{name.replace('_', '-')} does nothing for {found.method}; it is for {known}")
     columns = catalog_output.as_columns(catalog, found)
@@ -317,14 +359,14 @@ def info(
     check: Annotated[
         bool, typer.Option("--verify", help="Read every file, vectors too, and compare its checksum.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, json_option()] = False,
 ) -> None:
     """Say what a catalogue is, and whether it is whole."""
     import numpy as np
 
     from setwise.catalog import Catalog
     from setwise.catalog.files import read_info, verify
-    from setwise.cli import output
+    from setwise.cli import catalog_output, output
 
     folder, found = read_info(path)
     verified = folders.seconds_to_verify(verify, path) if check else None
@@ -335,40 +377,10 @@ def info(
     low, middle, high = np.quantile(catalog.quality, [0, 0.5, 1])
     lines = {
         "items": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
-        "ids": f"{found.ids}, {_some(catalog.ids)}",
-        "clusters": f"{_clusters(catalog)}, radii up to {catalog.clusters.radii.max():.3g}",
+        "ids": f"{found.ids}, {catalog_output.some(catalog.ids)}",
+        "clusters": f"{catalog_output.clusters_of(catalog)}, radii up to {catalog.clusters.radii.max():.3g}",
         "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}",
         "saved": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
         **folders.file_facts(found, verified),
     }
     output.print_facts(folder.resolve().name, "catalogue", lines)
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
-
-
-def _print_summary(path: str, catalog: Catalog, items: str, began: float) -> None:
-    """Print what a folder holds now, in one line."""
-    from setwise.catalog.files import read_info
-    from setwise.cli import output
-
-    _, found = read_info(path)
-    facts = items, f"{found.d:,} d {found.dtype}", _clusters(catalog), folders.size_of(found.bytes)
-    seconds = output.milliseconds(time.perf_counter() - began)
-    output.print_line(Path(path).resolve().name, " · ".join([*facts, seconds]))
-
-
-def _clusters(catalog: Catalog) -> str:
-    """Return how many clusters there are, and of what size."""
-    sizes = catalog.clusters.sizes()
-    least, most = int(sizes.min()), int(sizes.max())
-    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"{len(sizes):,} cluster{'' if len(sizes) == 1 else 's'} of {each}"
-
-
-def _some(ids: Any, most: int = 3) -> str:
-    """Return the first few ids."""
-    shown = ", ".join(str(name)[:40] for name in ids[:most].tolist())
-    return f"{shown}{', …' if len(ids) > most else ''}"

@@ -1,8 +1,9 @@
-"""What ``setwise catalog select`` gives: a table for people, a record and files for programs."""
+"""What ``setwise catalog`` tells: a line on a folder, and of a set a table, a record and files."""
 
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from rich.text import Text
 
 from setwise import __version__
 from setwise.catalog import Catalog, CatalogSelection
+from setwise.catalog.files import read_info
 from setwise.cli import output
+from setwise.cli.folders import size_of
 from setwise.files import write_array, write_json, write_table
 from setwise.files.names import ending
 
@@ -118,3 +121,25 @@ def print_selection(
         proof += f"; the paper guarantees {found.bound:.2g} of the best value ({theorem})"
     lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
     out.print(lines)
+
+
+def print_summary(path: str, catalog: Catalog, items: str, began: float) -> None:
+    """Print what a folder holds now, in one line."""
+    _, found = read_info(path)
+    facts = items, f"{found.d:,} d {found.dtype}", clusters_of(catalog), size_of(found.bytes)
+    seconds = output.milliseconds(time.perf_counter() - began)
+    output.print_line(Path(path).resolve().name, " · ".join([*facts, seconds]))
+
+
+def clusters_of(catalog: Catalog) -> str:
+    """Return how many clusters there are, and of what size."""
+    sizes = catalog.clusters.sizes()
+    least, most = int(sizes.min()), int(sizes.max())
+    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{len(sizes):,} cluster{'' if len(sizes) == 1 else 's'} of {each}"
+
+
+def some(ids: Any, most: int = 3) -> str:
+    """Return the first few ids."""
+    shown = ", ".join(str(name)[:40] for name in ids[:most].tolist())
+    return f"{shown}{', …' if len(ids) > most else ''}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from setwise.cli import folders
+from setwise.cli.options import json_option, option, threads_option
 
 if TYPE_CHECKING:
     from setwise.index.saved import Info
@@ -18,10 +19,6 @@ app = typer.Typer(
 )
 
 _INPUT, _INDEX, _OUTPUT = "What to read", "What to build", "Where to"
-
-
-def _option(*names: str, help: str, panel: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
 
 
 @app.command()
@@ -36,17 +33,17 @@ def build(
     ],
     out: Annotated[
         str,
-        _option("--out", help="The folder; it appears whole or not at all.", panel=_OUTPUT, metavar="DIR"),
+        option("--out", help="The folder; it appears whole or not at all.", panel=_OUTPUT, metavar="DIR"),
     ],
     text: Annotated[
         str | None,
-        _option(
+        option(
             "--text", help="The texts. By default text, content, passage, …", panel=_INPUT, metavar="COLUMN"
         ),
     ] = None,
     id: Annotated[
         str | None,
-        _option(
+        option(
             "--id",
             help="The ids. By default id, _id, pid, …, else row numbers.",
             panel=_INPUT,
@@ -55,29 +52,29 @@ def build(
     ] = None,
     vectors: Annotated[
         str | None,
-        _option(
+        option(
             "--vectors", help="Your own vectors; no text is encoded.", panel=_INPUT, metavar="COLUMN|FILE.npy"
         ),
     ] = None,
     group: Annotated[
-        str | None, _option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
+        str | None, option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
     ] = None,
     drop_duplicates: Annotated[
-        bool, _option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
+        bool, option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
     ] = False,
     model: Annotated[
         str,
-        _option(
+        option(
             "--model",
             help="What encodes texts, and queries later: lsa, static, sentence, sentence:FOLDER; auto is "
             "static where it is installed, else lsa.",
             panel=_INDEX,
         ),
     ] = "auto",
-    metric: Annotated[str, _option("--metric", help="cosine or euclidean.", panel=_INDEX)] = "cosine",
+    metric: Annotated[str, option("--metric", help="cosine or euclidean.", panel=_INDEX)] = "cosine",
     storage: Annotated[
         str | None,
-        _option(
+        option(
             "--storage",
             help="float16 halves the size; entries keep three digits.",
             panel=_INDEX,
@@ -87,11 +84,11 @@ def build(
     ] = None,
     kind: Annotated[
         str,
-        _option("--kind", help="Exact search by scans, or by FAISS.", panel=_INDEX, metavar="array|faiss"),
+        option("--kind", help="Exact search by scans, or by FAISS.", panel=_INDEX, metavar="array|faiss"),
     ] = "array",
     factory: Annotated[
         str | None,
-        _option(
+        option(
             "--factory",
             help="Of FAISS: Flat, IVF1024,Flat, HNSW32, …",
             panel=_INDEX,
@@ -101,7 +98,7 @@ def build(
     ] = None,
     nprobe: Annotated[
         int | None,
-        _option(
+        option(
             "--nprobe",
             help="Lists that a search reads, of an IVF factory.",
             panel=_INDEX,
@@ -110,12 +107,10 @@ def build(
     ] = None,
     ef: Annotated[
         int | None,
-        _option("--ef", help="Effort of a search, of an HNSW factory.", panel=_INDEX, show_default="128"),
+        option("--ef", help="Effort of a search, of an HNSW factory.", panel=_INDEX, show_default="128"),
     ] = None,
-    threads: Annotated[
-        int | None, _option("--threads", help="At most so many. By default all processors.", panel=_INDEX)
-    ] = None,
-    force: Annotated[bool, _option("--force", help="Replace an index that is there.", panel=_OUTPUT)] = False,
+    threads: Annotated[int | None, threads_option(_INDEX)] = None,
+    force: Annotated[bool, option("--force", help="Replace an index that is there.", panel=_OUTPUT)] = False,
 ) -> None:
     """Read a corpus, encode its texts, and keep both in a folder."""
     from setwise import checks, encode
@@ -185,7 +180,7 @@ def info(
     check: Annotated[
         bool, typer.Option("--verify", help="Read every file and compare its checksum.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, json_option()] = False,
 ) -> None:
     """Say what a saved index is, and whether it is whole."""
     from setwise.cli import output

@@ -111,12 +111,87 @@ def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] |
     ValueError
         Such an id is spelled otherwise than an integer is.
     """
-    if items.ids is None or ending(path) != ".csv" or catalog.ids.dtype.kind not in "iu":
+    if items.ids is None or ending(path) != ".csv":
         return items.ids
-    for name in items.ids:
+    return ids_as_in(catalog, items.ids, Path(path).name)
+
+
+def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
+    """Read ids alone.
+
+    Parameters
+    ----------
+    path : str
+        A table, a .npy file of integers or strings, or a .txt file of one id a line.
+    id : str, optional
+        The table's column; by default the first of `ID_COLUMNS` that there is, or its only one.
+
+    Returns
+    -------
+    ids : list of str or int
+    name : str
+        Of the file, where its ids are words without a type; else empty.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        The file or the column is missing, or holds something else.
+    """
+    source = existing(path, "from")
+    kind = ending(source)
+    if kind in (".npy", ".txt"):
+        if id is not None:
+            raise ValueError(f"id: {source.name!r} has no columns; leave it out")
+        if kind == ".txt":
+            try:
+                words = source.read_text(encoding="utf-8-sig").splitlines()
+            except UnicodeDecodeError:
+                raise ValueError(f"from: {source.name} is not UTF-8 text") from None
+            return [word.strip() for word in words if word.strip()], source.name
+        array = read_array(source, "from")
+        if array.ndim != 1 or array.dtype.kind not in "iuU":
+            raise ValueError(
+                f"from: {source.name} holds {array.dtype} of shape {array.shape}, expected ids: integers or "
+                "strings, shape (m,)"
+            )
+        return array.tolist(), ""
+    if source.is_dir() or kind not in TABLES:
+        raise ValueError(f"from: {source.name!r} ends in none of {', '.join([*TABLES, '.npy', '.txt'])}")
+    types = column_types(source, "from")
+    if id is None:
+        id = next((name for name in ID_COLUMNS if name in types), None)
+        if id is None and len(types) == 1:
+            id = next(iter(types))
+        if id is None:
+            raise ValueError(
+                f"id: {source.name} has none of the usual columns of ids; name one with --id (columns: "
+                f"{', '.join(types)})"
+            )
+    column(types, id, "id", source.name)
+    return read_table(source, [id], "from").labels(id, "id"), source.name if kind == ".csv" else ""
+
+
+def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[str | int]:
+    """Return ids that were written as words, as integers where a catalogue's are.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    ids : sequence
+    where : str
+        Where the words stand, for messages; empty where ids have types already.
+
+    Raises
+    ------
+    ValueError
+        One is spelled otherwise than an integer is.
+    """
+    if not where or catalog.ids.dtype.kind not in "iu":
+        return list(ids)
+    for name in ids:
         if not _INTEGER.fullmatch(str(name)):
-            raise ValueError(f"id: {Path(path).name} has {name!r}, the catalogue's ids are integers")
-    return [int(name) for name in items.ids]
+            raise ValueError(f"id: {where} has {name!r}, the catalogue's ids are integers")
+    return [int(name) for name in ids]
 
 
 def read_quality(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from setwise.cli.options import CERTIFY, given, json_option, option, threads_option
+
 if TYPE_CHECKING:
     from setwise.files import Corpus
-
-_CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
 
 #: Options that only a corpus takes, and only an index.
 _OF_CORPUS = (
@@ -34,15 +34,11 @@ _SETTLED = {
 _INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
 
 
-def _option(*names: str, help: str, panel: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
-
-
 def retrieve(
     context: typer.Context,
     corpus: Annotated[
         str | None,
-        _option(
+        option(
             "--corpus",
             help="A table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv), a folder of .txt, .md and "
             ".rst files, one such file, or a .npy file of vectors.",
@@ -52,20 +48,20 @@ def retrieve(
     ] = None,
     index: Annotated[
         str | None,
-        _option("--index", help="Instead: what setwise index build has made.", panel=_INPUT, metavar="DIR"),
+        option("--index", help="Instead: what setwise index build has made.", panel=_INPUT, metavar="DIR"),
     ] = None,
     query: Annotated[
-        str | None, _option("--query", "-q", help="What is looked for.", panel=_INPUT, metavar="TEXT")
+        str | None, option("--query", "-q", help="What is looked for.", panel=_INPUT, metavar="TEXT")
     ] = None,
     text: Annotated[
         str | None,
-        _option(
+        option(
             "--text", help="The texts. By default text, content, passage, …", panel=_INPUT, metavar="COLUMN"
         ),
     ] = None,
     id: Annotated[
         str | None,
-        _option(
+        option(
             "--id",
             help="The ids. By default id, _id, pid, …, else row numbers.",
             panel=_INPUT,
@@ -74,25 +70,23 @@ def retrieve(
     ] = None,
     vectors: Annotated[
         str | None,
-        _option(
+        option(
             "--vectors", help="Your own vectors; no text is encoded.", panel=_INPUT, metavar="COLUMN|FILE.npy"
         ),
     ] = None,
     query_vector: Annotated[
-        str | None, _option("--query-vector", help="The query's vector.", panel=_INPUT, metavar="FILE.npy")
+        str | None, option("--query-vector", help="The query's vector.", panel=_INPUT, metavar="FILE.npy")
     ] = None,
     relevance: Annotated[
         str | None,
-        _option(
-            "--relevance", help="Your own relevance, instead of a query.", panel=_INPUT, metavar="COLUMN"
-        ),
+        option("--relevance", help="Your own relevance, instead of a query.", panel=_INPUT, metavar="COLUMN"),
     ] = None,
     group: Annotated[
-        str | None, _option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
+        str | None, option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
     ] = None,
     model: Annotated[
         str,
-        _option(
+        option(
             "--model",
             help="What encodes texts: lsa, static, sentence, sentence:FOLDER; auto is static where it is "
             "installed, else lsa.",
@@ -100,18 +94,16 @@ def retrieve(
         ),
     ] = "auto",
     drop_duplicates: Annotated[
-        bool, _option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
+        bool, option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
     ] = False,
-    k: Annotated[int, _option("-k", help="Size of the set.", panel=_SET)] = 10,
+    k: Annotated[int, option("-k", help="Size of the set.", panel=_SET)] = 10,
     diversity: Annotated[
-        float, _option("--diversity", help="0 = relevance alone, 1 = diversity alone.", panel=_SET)
+        float, option("--diversity", help="0 = relevance alone, 1 = diversity alone.", panel=_SET)
     ] = 0.3,
-    objective: Annotated[
-        str, _option("--objective", help="max-sum, mmr or log-det.", panel=_SET)
-    ] = "max-sum",
+    objective: Annotated[str, option("--objective", help="max-sum, mmr or log-det.", panel=_SET)] = "max-sum",
     sharpness: Annotated[
         int | None,
-        _option(
+        option(
             "--sharpness",
             help="Of max-sum: 1 = average likeness counts; 8 = only near-duplicates do.",
             panel=_SET,
@@ -119,29 +111,29 @@ def retrieve(
         ),
     ] = None,
     solver: Annotated[
-        str, _option("--solver", help="auto, greedy, frank-wolfe, swap, exact, top-k, …", panel=_SET)
+        str, option("--solver", help="auto, greedy, frank-wolfe, swap, exact, top-k, …", panel=_SET)
     ] = "auto",
-    metric: Annotated[str, _option("--metric", help="cosine or euclidean.", panel=_SET)] = "cosine",
+    metric: Annotated[str, option("--metric", help="cosine or euclidean.", panel=_SET)] = "cosine",
     relevance_scale: Annotated[
-        str, _option("--relevance-scale", help="none, minmax, zscore or rank.", panel=_SET)
+        str, option("--relevance-scale", help="none, minmax, zscore or rank.", panel=_SET)
     ] = "none",
     include: Annotated[
         list[str] | None,
-        _option("--include", help="Must be in the set; may be repeated.", panel=_SET, metavar="ID"),
+        option("--include", help="Must be in the set; may be repeated.", panel=_SET, metavar="ID"),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        _option("--exclude", help="Must not be; may be repeated. With --index.", panel=_SET, metavar="ID"),
+        option("--exclude", help="Must not be; may be repeated. With --index.", panel=_SET, metavar="ID"),
     ] = None,
     max_per_group: Annotated[
-        int | None, _option("--max-per-group", help="At most so many of each group.", panel=_SET)
+        int | None, option("--max-per-group", help="At most so many of each group.", panel=_SET)
     ] = None,
     offset: Annotated[
-        int, _option("--offset", help="Skip so many: the page after those. With --index.", panel=_SET)
+        int, option("--offset", help="Skip so many: the page after those. With --index.", panel=_SET)
     ] = 0,
     pool: Annotated[
         str,
-        _option(
+        option(
             "--pool",
             help="How many candidates to fetch; auto fetches more until that is proven enough. With --index.",
             panel=_SET,
@@ -149,39 +141,37 @@ def retrieve(
         ),
     ] = "auto",
     certify: Annotated[
-        str, _option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
+        str, option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
     ] = "bounded",
-    seed: Annotated[int, _option("--seed", help="Of everything random.", panel=_SET)] = 0,
-    threads: Annotated[
-        int | None, _option("--threads", help="At most so many. By default all processors.", panel=_SET)
-    ] = None,
+    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_SET)] = 0,
+    threads: Annotated[int | None, threads_option(_SET)] = None,
     compare: Annotated[
         str | None,
-        _option(
+        option(
             "--compare", help="Show another solver's set beside it: top-k, …", panel=_OUTPUT, metavar="SOLVER"
         ),
     ] = None,
-    as_json: Annotated[bool, _option("--json", help="Print one JSON object.", panel=_OUTPUT)] = False,
+    as_json: Annotated[bool, json_option(_OUTPUT)] = False,
     out: Annotated[
         str | None,
-        _option(
+        option(
             "--out",
             help="Also write the set: .jsonl, .csv, .parquet, .json, .npy.",
             panel=_OUTPUT,
             metavar="FILE",
         ),
     ] = None,
-    force: Annotated[bool, _option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
+    force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
     cache: Annotated[
         str | None,
-        _option(
+        option(
             "--cache",
             help="Where encoded texts are kept. By default beside the corpus.",
             panel=_OUTPUT,
             metavar="DIR",
         ),
     ] = None,
-    no_cache: Annotated[bool, _option("--no-cache", help="Keep nothing.", panel=_OUTPUT)] = False,
+    no_cache: Annotated[bool, option("--no-cache", help="Keep nothing.", panel=_OUTPUT)] = False,
 ) -> None:
     """Select k passages of a corpus for a query: relevant, and no two saying the same."""
     from setwise.cli import output, records
@@ -216,7 +206,7 @@ def retrieve(
                 query_vector,
                 k,
                 solver=solver,
-                certify=(certify, _CERTIFY[certify]),
+                certify=(certify, CERTIFY[certify]),
                 compare=compare,
                 settings=wanted,
                 as_json=as_json,
@@ -261,7 +251,7 @@ def retrieve(
         encoding = time.perf_counter() - began
         with output.notes_for_warnings():
             hits = candidates.select(
-                probe, k, solver=solver, certify=_CERTIFY[certify], progress=status.tell, **settings
+                probe, k, solver=solver, certify=CERTIFY[certify], progress=status.tell, **settings
             )
         compared = (
             None
@@ -297,12 +287,11 @@ def _check_source(context: typer.Context, corpus: str | None, index: str | None)
     if corpus is not None and index is not None:
         raise ValueError("index: --corpus and --index are two sources; leave one out")
     for name in _OF_INDEX if index is None else _OF_CORPUS:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            option = f"--{name.replace('_', '-')}"
+        if given(context, name):
+            written = f"--{name.replace('_', '-')}"
             if index is None:
-                raise ValueError(f"{name}: {option} goes with --index; build one with setwise index build")
-            raise ValueError(f"{name}: {option} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
+                raise ValueError(f"{name}: {written} goes with --index; build one with setwise index build")
+            raise ValueError(f"{name}: {written} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
 
 
 def _check_query(query: str | None, query_vector: str | None, relevance: str | None) -> None:
@@ -332,7 +321,7 @@ def _check_names(
     encode.parse(model)
     checks.integer("k", k, least=1)
     checks.integer("seed", settings["seed"], least=0)
-    checks.choice("certify", certify, _CERTIFY)
+    checks.choice("certify", certify, CERTIFY)
     checks.choice("relevance_scale", settings["relevance_scale"], SCALES)
     objectives.make(
         settings["objective"],
