@@ -19,7 +19,9 @@ from setwise.files.names import ending
 OUTPUTS = (".jsonl", ".csv", ".parquet", ".json", ".npy")
 
 
-def check_output(path: str | os.PathLike[str], *, force: bool, argument: str = "out") -> Path:
+def check_output(
+    path: str | os.PathLike[str], *, force: bool, argument: str = "out", endings: Sequence[str] = OUTPUTS
+) -> Path:
     """Return where an output will go, refusing before any work what could not be written after it.
 
     Raises
@@ -27,11 +29,11 @@ def check_output(path: str | os.PathLike[str], *, force: bool, argument: str = "
     FileExistsError
         The file is there and ``force`` is not given.
     FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-        Its folder is missing or not writable, it is a folder, or its ending is not in `OUTPUTS`.
+        Its folder is missing or not writable, it is a folder, or its ending is none of ``endings``.
     """
     target = Path(os.path.realpath(path))
-    if ending(path) not in OUTPUTS:
-        raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(OUTPUTS)}")
+    if ending(path) not in endings:
+        raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(endings)}")
     if target.is_dir():
         raise IsADirectoryError(f"{argument}: {str(path)!r} is a folder; name a file in it")
     if not target.parent.is_dir():

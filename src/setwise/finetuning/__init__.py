@@ -8,10 +8,16 @@ from typing import Any
 _HOMES = {
     "Distribution": "setwise.finetuning.distribution",
     "Match": "setwise.finetuning.matched",
+    "Neighborhood": "setwise.finetuning.neighborhood",
+    "Sweep": "setwise.finetuning.parameters",
+    "kernel_width": "setwise.finetuning.parameters",
     "match": "setwise.finetuning.api",
+    "sweep": "setwise.finetuning.api",
 }
 
-__all__ = ["Distribution", "Match", "match"]
+_ROOMS = ("baselines", "deduplicate", "surrogate")
+
+__all__ = ["Distribution", "Match", "Neighborhood", "Sweep", "kernel_width", "match", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,8 +26,10 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
+    if name in _ROOMS:
+        return importlib.import_module(f"setwise.finetuning.{name}")
     raise AttributeError(f"module 'setwise.finetuning' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_ROOMS])

@@ -1,0 +1,117 @@
+"""The repository's vectors: one array, a memory map, or shards of them, numbered through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.vectors import Floats, Vectors
+
+#: Rows that are read and compared at once.
+BLOCK = 65_536
+
+
+class Candidates:
+    """Vectors of N rows under L2, in one part or in several.
+
+    Parameters
+    ----------
+    data : array-like of shape (N, d), or a list or tuple of such, or of paths of .npy files
+        Parts are numbered through in their order. Files and memory maps are read in blocks.
+    workers : int
+        Threads.
+
+    Attributes
+    ----------
+    parts : list of Vectors
+    starts : ndarray of shape (parts + 1,), int64
+        The number of each part's first row.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No rows, parts of different width, NaN or Inf, with the row.
+    """
+
+    def __init__(self, data: Any, workers: int = 1) -> None:
+        shards = list(data) if _is_shards(data) else [data]
+        if not shards:
+            raise ValueError("candidates: no shards were given")
+        several = len(shards) > 1
+        self.parts = [
+            Vectors(
+                _opened(shard),
+                "euclidean",
+                workers=workers,
+                name=f"candidates[{number}]" if several else "candidates",
+            )
+            for number, shard in enumerate(shards)
+        ]
+        self.d = self.parts[0].d
+        for number, part in enumerate(self.parts):
+            if part.d != self.d:
+                raise ValueError(
+                    f"candidates: part {number} has {part.d} dimensions, the first has {self.d}; "
+                    "encode them alike"
+                )
+        self.starts = np.concatenate([[0], np.cumsum([part.n for part in self.parts])]).astype(np.int64)
+        self.n = int(self.starts[-1])
+
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]:
+        """float64 where any part needs it, else float32."""
+        return np.dtype(np.result_type(*[part.dtype for part in self.parts]))
+
+    def rows(self, ids: NDArray[np.int64]) -> Floats:
+        """Return rows by number, in the order asked, shape (m, d)."""
+        if len(self.parts) == 1:
+            return self.parts[0].rows(ids, self.dtype)
+        found: Floats = np.empty((len(ids), self.d), self.dtype)
+        home = np.searchsorted(self.starts, ids, side="right") - 1
+        for number in np.unique(home).tolist():
+            here = home == number
+            found[here] = self.parts[number].rows(ids[here] - self.starts[number], self.dtype)
+        return found
+
+    def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, Floats]]:
+        """Yield all rows in blocks, with the number of each block's first."""
+        for start, part in zip(self.starts.tolist(), self.parts, strict=False):
+            for row in range(0, part.n, size):
+                yield start + row, part.rows(slice(row, min(row + size, part.n)), self.dtype)
+
+    def sample(self, size: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
+        """Return some rows drawn at random, their numbers ascending."""
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(self.n, min(size, self.n), replace=False)).astype(np.int64)
+        return chosen, self.rows(chosen)
+
+
+def offset_of(candidates: Candidates, seed: int = 0) -> Floats | None:
+    """Return the rows' mean where they lie far from the origin beside their spread, else None.
+
+    Squared distances by inner products in float32 need rows moved there first, or little of them is left.
+    """
+    _, some = candidates.sample(1_024, seed)
+    mean = some.mean(axis=0, dtype=np.float64)
+    spread = float(some.astype(np.float64).var(axis=0).sum())
+    return mean.astype(some.dtype) if float(mean @ mean) > 4.0 * spread else None
+
+
+def _is_shards(data: Any) -> bool:
+    if not isinstance(data, list | tuple) or not data:
+        return False
+    first = data[0]
+    return isinstance(first, str | os.PathLike) or getattr(first, "ndim", 1) == 2
+
+
+def _opened(shard: Any) -> Any:
+    if not isinstance(shard, str | os.PathLike):
+        return shard
+    from setwise.files.reading import read_array
+
+    return read_array(Path(shard), "candidates")

@@ -1,0 +1,127 @@
+"""What a match returns: the distribution over a repository, and how good and how spread it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from setwise.finetuning.distribution import Distribution
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Match(Distribution):
+    """The optimal sampling distribution of TSDS for some examples, with what it achieves.
+
+    Attributes
+    ----------
+    indices, probabilities, n
+        See `Distribution`.
+    value : float
+        Problem RT's value: (1 - diversity) / scale * transport_cost + diversity * regularization.
+    transport_cost : float
+        Mean distance that the examples' mass is carried, in the vectors' units.
+    regularization : float
+        G(γ): how far from even the plan is. Where the weight of all candidates is estimated, to that
+        estimate (``stats["total"]``).
+    complete : bool
+        False where ``neighbors`` ran out before the optimum was reached: raise it, or lower diversity.
+    fits : bool or None
+        Whether the papers' theorem applies (neighbourhoods of at most half the repository). Where it does
+        not, the completed closed form is used. None where too few neighbours are known to tell.
+    limit : float
+        s*, the weight 1/ρ of a neighbourhood: its size in distinct rows. NaN for "tv".
+    neighborhoods : ndarray of shape (M,), int64
+        Rows that each example spreads its mass over (K_i of TSDS, Table 12).
+    remainder : float
+        Mass that fell on the examples' (K_i + 1)th neighbours.
+    densities : ndarray of shape (s,), float64
+        ρ of each row of ``indices``: 1 = no near-duplicate, 3 = as two exact copies besides. Ones where the
+        regularizer asks for none.
+    nearest : ndarray of shape (M,), float64
+        Each example's distance to its nearest candidate: where it is large, the repository lacks its like.
+    costs : ndarray of shape (M,), float64
+        Mean distance that each example's mass is carried.
+    diversity, scale, kernel_width, regularizer, neighbors
+        As used; ``scale`` and ``kernel_width`` in numbers where "auto" was asked.
+    seconds : mapping of str to float
+        Per stage: search, density, assignment.
+    stats : mapping
+        What was done: rows whose density was counted, the weight of all candidates, the kind of search.
+    """
+
+    value: float = 0.0
+    transport_cost: float = 0.0
+    regularization: float = 0.0
+    complete: bool = True
+    fits: bool | None = True
+    limit: float = float("nan")
+    neighborhoods: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    remainder: float = 0.0
+    densities: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    nearest: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    costs: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    diversity: float = 0.4
+    scale: float = 5.0
+    kernel_width: float = 0.1
+    regularizer: str = "kde"
+    neighbors: int = 2_000
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    entries: sparse.csr_array | None = None
+
+    @property
+    def plan(self) -> sparse.csr_array:
+        """γ, shape (M, n), sparse: each row sums to 1/M.
+
+        Raises
+        ------
+        ValueError
+            It is even over all candidates and was not written out.
+        """
+        if self.entries is None:
+            raise ValueError("plan: it is even over all candidates; every entry is a row's probability / M")
+        return self.entries
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain values, without the arrays over rows."""
+        return {
+            "rows": self.n,
+            "chosen": len(self),
+            "effective": self.effective,
+            "value": self.value,
+            "transport_cost": self.transport_cost,
+            "regularization": self.regularization,
+            "complete": self.complete,
+            "fits": self.fits,
+            "limit": None if np.isnan(self.limit) else self.limit,
+            "neighborhood_mean": float(self.neighborhoods.mean()),
+            "neighborhood_least": int(self.neighborhoods.min()),
+            "neighborhood_most": int(self.neighborhoods.max()),
+            "remainder": self.remainder,
+            "near_duplicates": self.near_duplicates,
+            "diversity": self.diversity,
+            "scale": self.scale,
+            "kernel_width": self.kernel_width,
+            "regularizer": self.regularizer,
+            "neighbors": self.neighbors,
+            "seconds": dict(self.seconds),
+            "stats": dict(self.stats),
+        }
+
+    @property
+    def near_duplicates(self) -> float:
+        """Near-duplicates of the average row drawn (ρ - 1, weighted by probability)."""
+        return float((self.densities - 1.0) @ self.probabilities)
+
+    def __repr__(self) -> str:
+        cut = "" if self.complete else f"; incomplete: raise neighbors above {self.neighbors:,}"
+        return (
+            f"Match({len(self):,} of {self.n:,} rows, as spread as {self.effective:,.0f} equal ones; "
+            f"{self.neighborhoods.mean():,.1f} neighbours an example, mean distance "
+            f"{self.transport_cost:.4g}{cut})"
+        )

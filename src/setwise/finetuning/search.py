@@ -1,0 +1,291 @@
+"""Where neighbours come from: all candidates, an index of them, or parts of them in other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.finetuning.candidates import Candidates
+from setwise.finetuning.density import Density, NearPairs
+from setwise.finetuning.neighbors import Neighbors, Progress, merged, nearest
+from setwise.index.base import Index
+
+#: Multiplications of an exact search above which "auto" takes an index: some minutes of two processors.
+EXACT = 4e13
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Neighbours, and among which candidates they were looked for.
+
+    Attributes
+    ----------
+    neighbors : Neighbors
+    among : ndarray, int64, or None
+        Ascending: the union of what an index returned; None = all candidates.
+    kind : str
+    """
+
+    neighbors: Neighbors
+    among: NDArray[np.int64] | None
+    kind: str
+
+    @property
+    def reach(self) -> int:
+        """Neighbours of each example."""
+        return int(self.neighbors.ids.shape[1])
+
+
+def find(
+    candidates: Candidates,
+    examples: NDArray[Any],
+    count: int,
+    index: Any,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Found:
+    """Find neighbours exactly, or in the paper's two stages (TSDS Appendix C).
+
+    Two stages: an index over all candidates returns ``count`` for each example; then every example is
+    compared with the union of what all were given. FAISS's -1 for "no more" is left out.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    examples : ndarray of shape (M, d)
+    count : int
+    index : str, path, faiss.Index or Index
+        "auto", "exact", a FAISS factory string, a folder that ``setwise index build`` wrote, a file that
+        ``faiss.write_index`` wrote, or an open index. Ids are the candidates' numbers.
+    seed : int
+    progress : callable, optional
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        An index of another width or size than the candidates, or an unknown one.
+    """
+    if isinstance(index, str) and index == "auto":
+        index = "exact" if len(examples) * candidates.n * candidates.d <= EXACT else _default(candidates.n)
+    if isinstance(index, str) and index == "exact":
+        return Found(nearest(candidates, examples, count, progress=progress), None, "exact")
+    with _opened(index, candidates, seed, progress) as (coarse, kind):
+        if coarse.dim != candidates.d or coarse.size != candidates.n:
+            raise ValueError(
+                f"index: it holds {coarse.size:,} × {coarse.dim}, the candidates are {candidates.n:,} × "
+                f"{candidates.d}; build it of the same vectors"
+            )
+        _, ids = coarse.search(examples, min(count, candidates.n))
+    known = _row_numbers(ids, candidates.n)
+    union = np.unique(known[known >= 0])
+    if not len(union):
+        raise ValueError("index: it returned no neighbour at all; raise its search effort (nprobe, ef)")
+    fine = nearest(candidates, examples, min(count, len(union)), progress=progress, ids=union)
+    return Found(fine, union, kind)
+
+
+def find_in_parts(
+    candidates: Candidates,
+    examples: NDArray[Any],
+    count: int,
+    workers: int | str,
+    progress: Progress | None = None,
+) -> Found:
+    """Find neighbours exactly, each part of the candidates in a worker: as `find`, to the last tie.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Its shards are the parts; of a single array as many ranges as there are workers.
+    workers : int or str
+        Local processes, "ray", or a Ray address.
+    """
+    from setwise.engine.base import engine_for
+
+    with engine_for(workers) as engine, _parts(engine, candidates, workers) as parts:
+        works = [(handle, start, stop, first, examples, count) for handle, start, stop, first in parts]
+        found = engine.map(nearest_in_part, works)
+    if progress is not None:
+        progress("searching", candidates.n, candidates.n)
+    return Found(merged(found, count), None, "exact in parts")
+
+
+def nearest_in_part(work: tuple[Any, int, int, int, NDArray[Any], int]) -> Neighbors:
+    """Find the neighbours in one part; run by a worker."""
+    handle, start, stop, first, examples, count = work
+    part = _part(handle, start, stop)
+    found = nearest(part, examples, min(count, part.n))
+    return Neighbors(found.ids + first, found.distances)
+
+
+def density_in_parts(
+    candidates: Candidates,
+    ids: NDArray[np.int64],
+    width: float,
+    limit: int,
+    workers: int | str,
+) -> NDArray[np.float64]:
+    """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
+    from setwise.engine.base import engine_for
+
+    rows = candidates.rows(ids)
+    sums = np.zeros(len(ids))
+    with (
+        engine_for(workers) as engine,
+        _parts(engine, candidates, workers) as parts,
+        engine.share(rows) as probes,
+    ):
+        works = [(handle, start, stop, probes, width, limit) for handle, start, stop, _ in parts]
+        found = engine.map(kernels_in_part, works)
+    counts = np.sum([np.bincount(which, minlength=len(ids)) for which, _ in found], axis=0)
+    full = counts > limit
+    for which, kernel in found:
+        sums += np.bincount(which, kernel, minlength=len(ids))
+    if full.any():  # the largest over all parts count, each part has sent as many
+        which = np.concatenate([which for which, _ in found])
+        kernel = np.concatenate([kernel for _, kernel in found])
+        kept = full[which]
+        order = np.lexsort((-kernel[kept], which[kept]))
+        which, kernel = which[kept][order], kernel[kept][order]
+        sizes = np.bincount(which, minlength=len(ids))
+        rank = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        sums[full] = np.bincount(which[rank < limit], kernel[rank < limit], minlength=len(ids))[full]
+    return np.maximum(sums, 1.0)
+
+
+def kernels_in_part(
+    work: tuple[Any, int, int, Any, float, int],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the near pairs of some rows with one part, at most ``limit`` a row; run by a worker."""
+    from setwise.engine.base import opened
+
+    handle, start, stop, shared, width, limit = work
+    probes = opened(shared)
+    finder = NearPairs(_part(handle, start, stop), width)
+    which_of: list[NDArray[np.int64]] = []
+    kernel_of: list[NDArray[np.float64]] = []
+    for low in range(0, len(probes), 8_192):
+        which, kernel = finder.kernels(probes[low : low + 8_192])
+        order = np.lexsort((-kernel, which))
+        which, kernel = which[order], kernel[order]
+        sizes = np.bincount(which)
+        rank = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        which_of.append(which[rank < limit] + low)
+        kernel_of.append(kernel[rank < limit])
+    return np.concatenate(which_of), np.concatenate(kernel_of)
+
+
+def density_of(
+    candidates: Candidates,
+    found: Found,
+    width: float,
+    limit: int,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+) -> Density:
+    """Return what counts the density of candidates, among those that were searched."""
+    return Density(candidates, width, limit, among=found.among, seed=seed, workers=threads)
+
+
+def _part(handle: Any, start: int, stop: int) -> Candidates:
+    from setwise.engine.base import opened
+
+    return Candidates(opened(handle)[start:stop])
+
+
+@contextlib.contextmanager
+def _parts(engine: Any, candidates: Candidates, workers: int | str) -> Any:
+    """Share every part; yield (handle, start, stop, the number of its first row) of each."""
+    from setwise.engine.base import shared_rows
+
+    several = len(candidates.parts) > 1
+    ranges = 1 if several else max(2, workers if isinstance(workers, int) else 2)
+    with contextlib.ExitStack() as stack:
+        parts = []
+        for part, first in zip(candidates.parts, candidates.starts.tolist(), strict=False):
+            handle = stack.enter_context(shared_rows(engine, part.raw))
+            cuts = [part.n * cut // ranges for cut in range(ranges + 1)]
+            parts += [(handle, a, b, first + a) for a, b in itertools.pairwise(cuts) if b > a]
+        yield parts
+
+
+def _default(n: int) -> str:
+    return f"IVF{int(4 * n**0.5)},Flat"
+
+
+@contextlib.contextmanager
+def _opened(index: Any, candidates: Candidates, seed: int, progress: Progress | None) -> Any:
+    """Yield an open index and what it is called."""
+    import faiss
+
+    if isinstance(index, Index):
+        yield index, type(index).__name__
+    elif isinstance(index, faiss.Index):
+        yield _of_faiss(index), type(index).__name__
+    elif isinstance(index, str | Path) and Path(index).is_dir():
+        from setwise.index.saved import open_index
+
+        with open_index(index).index as saved:
+            yield saved, "saved index"
+    elif isinstance(index, str | Path) and Path(index).is_file():
+        yield _of_faiss(faiss.read_index(str(index))), "saved FAISS index"
+    elif isinstance(index, str):
+        if len(candidates.parts) > 1:
+            raise ValueError("index: it is built of one array; pass one, or a saved index of all shards")
+        from setwise.index.factory import build
+
+        made, facts = build(candidates.parts[0], index, seed=seed, progress=progress)
+        yield _of_faiss(made), str(facts["factory"])
+    else:
+        raise TypeError(
+            "index: expected 'auto', 'exact', a FAISS factory string, a saved index or an open one; "
+            f"got {type(index).__name__}"
+        )
+
+
+def _of_faiss(index: Any) -> Index:
+    import faiss
+
+    l2 = index.metric_type == faiss.METRIC_L2
+    return Index.from_faiss(index, metric="euclidean" if l2 else "cosine")
+
+
+def _row_numbers(ids: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Return ids as the candidates' numbers, -1 where there is none."""
+    if ids.dtype == object:
+        raise ValueError("index: its ids are no row numbers; build it with ids 0 to n - 1")
+    numbers = ids.astype(np.int64)
+    if numbers.max(initial=-1) >= n or numbers.min(initial=-1) < -1:
+        raise ValueError(f"index: it returned an id outside 0 to {n - 1:,}; its ids must be row numbers")
+    return numbers
+
+
+def check_examples(examples: Any, candidates: Candidates) -> NDArray[Any]:
+    """Return the examples as a checked matrix of the candidates' width.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    from setwise.vectors import Vectors
+
+    rows = Vectors(examples, "euclidean", name="examples")
+    if rows.d != candidates.d:
+        raise ValueError(
+            f"examples: they have {rows.d} dimensions, the candidates {candidates.d}; encode them alike"
+        )
+    return np.asarray(rows.rows(slice(0, rows.n), np.result_type(rows.dtype, candidates.dtype)))
+
+
+def check_count(neighbors: Any) -> int:
+    """Return the number of neighbours asked for, at least 2."""
+    return checks.integer("neighbors", neighbors, least=2)

@@ -1,0 +1,266 @@
+"""`setwise.finetuning.match` against the LP, the paper's algorithms and all distances."""
+
+import warnings
+
+import faiss
+import numpy as np
+import pytest
+
+import setwise
+from reference import tsds
+from setwise.finetuning import Match, match, sweep
+
+
+def rows(seed, n, d=6, copies=0, spread=0.03):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d))
+    if copies:
+        X[-copies:] = X[0] + spread * rng.normal(size=(copies, d))
+    return X / np.linalg.norm(X, axis=1, keepdims=True)
+
+
+def distances_of(Q, X):
+    return np.sqrt(((np.asarray(Q, float)[:, None] - np.asarray(X, float)[None]) ** 2).sum(-1))
+
+
+@pytest.mark.parametrize("regularizer", ["kde", "uniform", "tv"])
+@pytest.mark.parametrize("diversity", [0.0, 0.05, 0.4, 0.9, 1.0])
+def test_equals_the_linear_program(regularizer, diversity):
+    X, Q = rows(0, 15, copies=5), rows(1, 4)
+    found = match(X, Q, diversity=diversity, regularizer=regularizer, kernel_width=0.2, scale=1.0)
+    assert isinstance(found, Match)
+    assert found.complete
+    rho = tsds.density(X, 0.2) if regularizer == "kde" else np.ones(15)
+    d = distances_of(Q, X)
+    assert found.value == pytest.approx(tsds.lp_value(d, rho, diversity, 1.0, regularizer), abs=1e-9)
+    assert found.probabilities.sum() == pytest.approx(1.0, abs=1e-12)
+    goal = setwise.objectives.transport.Transport(diversity, regularizer=regularizer, scale=1.0)
+    if diversity < 1.0:
+        terms = goal.terms(found.plan, d, rho)
+        assert terms.value == pytest.approx(found.value, abs=1e-12)
+        assert terms.cost == pytest.approx(found.transport_cost, abs=1e-12)
+        assert terms.regularization == pytest.approx(found.regularization, abs=1e-12)
+        np.testing.assert_allclose(np.asarray(found.plan.sum(axis=0)).ravel(), found.dense(), atol=1e-12)
+    np.testing.assert_allclose(found.nearest, d.min(axis=1), atol=1e-12)
+    np.testing.assert_allclose(found.costs.mean(), found.transport_cost, rtol=1e-12)
+    np.testing.assert_allclose(found.densities, rho[found.indices], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_equals_the_papers_algorithm_on_many_rows(dtype):
+    X, Q = rows(2, 3_000, 16, copies=400).astype(dtype), rows(3, 20, 16).astype(dtype)
+    found = match(X, Q, diversity=0.4, kernel_width=0.3, scale=2.0, neighbors=500)
+    assert found.complete
+    assert found.fits
+    d = distances_of(Q, X)
+    ids = np.argsort(d, axis=1, kind="stable")[:, :500]
+    near = np.take_along_axis(d, ids, axis=1)
+    rho = tsds.density(np.asarray(X, float), 0.3)
+    p, s, _ = tsds.knn_kde(ids, near, rho[ids], 3_000, 0.4, 2.0)
+    assert found.limit == pytest.approx(s, rel=1e-9)
+    np.testing.assert_allclose(found.dense(), p, atol=1e-9)
+    # Densities were counted where they can matter alone, and for the estimate of the whole.
+    assert found.stats["densities_counted"] <= 3_000
+    assert found.stats["total"] == pytest.approx((1 / rho).sum(), rel=0.05)
+
+
+def test_only_the_nearest_near_duplicates_count():
+    X, Q = rows(4, 300, copies=100), rows(5, 5)
+    found = match(X, Q, diversity=0.5, kernel_width=0.3, density_neighbors=20, scale=1.0)
+    rho = tsds.density(X, 0.3, 20)
+    np.testing.assert_allclose(found.densities, rho[found.indices], rtol=1e-12)
+    assert rho.max() <= 20
+
+
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW16", "Flat"])
+def test_two_stages_by_a_faiss_factory(factory):
+    X, Q = rows(6, 2_000, 12, copies=100).astype(np.float32), rows(7, 8, 12).astype(np.float32)
+    exact = match(X, Q, kernel_width=0.3, scale=1.0, neighbors=200, diversity=0.3)
+    found = match(X, Q, kernel_width=0.3, scale=1.0, neighbors=200, diversity=0.3, index=factory)
+    assert found.stats["search"] == factory
+    assert found.stats["union"] <= 8 * 200
+    assert found.transport_cost <= 1.02 * exact.transport_cost
+    if factory == "Flat":  # the union holds every true neighbour; near-duplicates outside it do not count
+        np.testing.assert_allclose(found.nearest, exact.nearest, atol=1e-6)
+        assert 0.5 * np.abs(found.dense() - exact.dense()).sum() < 0.05
+
+
+def test_faiss_lists_that_run_dry_credit_no_row(tmp_path):
+    """FAISS fills up with -1 where the lists that it reads hold too few: the last row must not get them."""
+    X = rows(8, 1_000, 8).astype(np.float32)
+    X[-1] = -5.0  # far from everything
+    index = faiss.index_factory(8, "IVF64,Flat")
+    index.train(X)
+    index.add(X)
+    assert (index.search(X[:5], 300)[1] < 0).any()
+    found = match(X, X[:5] + 0.01, index=index, neighbors=300, kernel_width=0.05, diversity=0.2)
+    assert 999 not in found.indices
+    faiss.write_index(index, str(tmp_path / "lists.faiss"))
+    again = match(
+        X, X[:5] + 0.01, index=str(tmp_path / "lists.faiss"), neighbors=300, kernel_width=0.05, diversity=0.2
+    )
+    np.testing.assert_array_equal(again.indices, found.indices)
+    assert again.stats["search"] == "saved FAISS index"
+
+
+def test_an_open_index_and_memory_maps_and_shards_give_the_same(tmp_path):
+    X, Q = rows(9, 1_200, 10, copies=60).astype(np.float32), rows(10, 6, 10).astype(np.float32)
+    settings = {"kernel_width": 0.3, "neighbors": 150, "diversity": 0.3, "scale": 1.0}
+    whole = match(X, Q, **settings)
+    np.save(tmp_path / "all.npy", X)
+    np.save(tmp_path / "a.npy", X[:500])
+    np.save(tmp_path / "b.npy", X[500:])
+    for given in (
+        np.load(tmp_path / "all.npy", mmap_mode="r"),
+        [tmp_path / "a.npy", str(tmp_path / "b.npy")],
+        [X[:700], X[700:]],
+    ):
+        found = match(given, Q, **settings)
+        np.testing.assert_array_equal(found.indices, whole.indices)
+        np.testing.assert_array_equal(found.probabilities, whole.probabilities)
+    index = setwise.Index.from_array(X, metric="euclidean")
+    found = match(X, Q, index=index, **settings)
+    np.testing.assert_allclose(found.nearest, whole.nearest)
+
+
+@pytest.mark.parametrize("workers", [1, 2, pytest.param("ray", marks=pytest.mark.slow)])
+def test_workers_find_the_same(workers, tmp_path):
+    X, Q = rows(11, 40_000, 24, copies=900).astype(np.float32), rows(12, 300, 24).astype(np.float32)
+    settings = {
+        "kernel_width": 0.4,
+        "neighbors": 400,
+        "diversity": 0.2,
+        "scale": 1.0,
+        "density_neighbors": 50,
+    }
+    alone = match(X, Q, **settings)
+    np.save(tmp_path / "a.npy", X[:15_000])
+    np.save(tmp_path / "b.npy", X[15_000:])
+    for given in (X, [tmp_path / "a.npy", tmp_path / "b.npy"]):
+        found = match(given, Q, workers=workers, **settings)
+        np.testing.assert_array_equal(found.indices, alone.indices)
+        np.testing.assert_allclose(found.probabilities, alone.probabilities, rtol=1e-12)
+        np.testing.assert_allclose(found.densities, alone.densities, rtol=1e-12)
+
+
+def test_too_few_neighbours_warn_and_say_so():
+    X, Q = rows(13, 2_000), rows(14, 10)
+    with pytest.warns(UserWarning, match=r"neighbors: 20 ran out .* raise neighbors \(to 40 first\)"):
+        found = match(X, Q, neighbors=20, diversity=0.8)
+    assert not found.complete
+    assert "incomplete" in repr(found)
+    assert found.neighborhoods.max() <= 20
+
+
+def test_a_sweep_searches_once_and_equals_single_matches(tmp_path):
+    X, Q = rows(15, 1_500, copies=100), rows(16, 12)
+    settings = {"kernel_width": 0.1, "scale": 1.0, "neighbors": 1_000}
+    found = sweep(X, Q, (0.7, 0.1, 0.4), **settings)
+    for one, diversity in zip(found, (0.7, 0.1, 0.4), strict=True):
+        alone = match(X, Q, diversity=diversity, **settings)
+        np.testing.assert_array_equal(one.indices, alone.indices)
+        np.testing.assert_allclose(one.probabilities, alone.probabilities, rtol=1e-12)
+    sizes = {row["diversity"]: row["neighborhood"] for row in found.rows()}
+    assert sizes[0.1] < sizes[0.4] < sizes[0.7]
+    assert "0.40" in found.table()
+    assert found.plot(tmp_path / "sweep.png").stat().st_size > 10_000
+    with pytest.raises(FileExistsError):
+        found.plot(tmp_path / "sweep.png")
+    with pytest.raises(ValueError, match=r"path: .* ends in none of .png"):
+        found.plot(tmp_path / "sweep.txt")
+
+
+def test_auto_parameters():
+    X, Q = 7.0 * rows(17, 2_000, 32, copies=300, spread=0.001), 7.0 * rows(18, 5, 32)
+    found = match(X, Q, scale="auto", kernel_width="auto", diversity=0.3)
+    assert found.scale == pytest.approx(35.0)
+    apart = distances_of(X[:1_000], X[:1_000])
+    np.fill_diagonal(apart, np.inf)
+    assert 0.05 * 7 < found.kernel_width < np.median(apart.min(axis=1)) / 2
+    assert found.densities.max() == pytest.approx(1 / (1 / 301), rel=0.02) or found.densities.max() < 301
+
+
+def test_the_width_of_marked_near_duplicates():
+    marked = np.array([[0.0, 0], [3, 4], [0, 1], [10, 10], [10, 12]])
+    assert setwise.finetuning.kernel_width(marked[:3]) == 5.0
+    assert setwise.finetuning.kernel_width(marked, groups=[[0, 2], [3, 4]]) == 2.0
+    with pytest.raises(ValueError, match="mark at least two rows"):
+        setwise.finetuning.kernel_width(marked[:1])
+    with pytest.raises(ValueError, match="exact copies"):
+        setwise.finetuning.kernel_width(np.ones((3, 2)))
+
+
+def test_a_repository_of_copies_is_sampled_evenly():
+    X = np.tile(rows(19, 1), (50, 1))
+    for regularizer in ("kde", "uniform"):
+        found = match(X, rows(20, 3), regularizer=regularizer)
+        np.testing.assert_allclose(found.dense(), 1 / 50)
+        assert found.complete
+    assert found.fits is False
+
+
+def test_fewer_candidates_than_neighbours_are_all_used():
+    found = match(rows(21, 7), rows(22, 3), diversity=0.4, scale=0.1)
+    assert found.neighbors == 7
+    assert found.complete
+
+
+def test_near_duplicates_share_one_rows_probability():
+    X, Q = rows(23, 500, 8), rows(24, 10, 8)
+    plain = match(X, Q, kernel_width=0.01, diversity=0.3, scale=1.0)
+    busiest = plain.indices[plain.probabilities.argmax()]
+    many = np.concatenate([X, np.tile(X[busiest], (99, 1))])
+    found = match(many, Q, kernel_width=0.01, diversity=0.3, scale=1.0).dense()
+    share = found[busiest] + found[500:].sum()
+    assert share == pytest.approx(plain.probabilities.max(), rel=0.05)
+    uniform = match(many, Q, regularizer="uniform", diversity=0.3, scale=1.0).dense()
+    assert uniform[busiest] + uniform[500:].sum() > 3 * share
+
+
+def bad(**change):
+    return {"candidates": rows(0, 20), "examples": rows(1, 3), **change}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"examples": rows(0, 3, 4)}, "examples: they have 4 dimensions, the candidates 6"),
+        ({"candidates": np.empty((0, 6))}, "candidates: "),
+        ({"examples": np.empty((0, 6))}, "examples: "),
+        ({"candidates": np.full((4, 6), np.nan)}, "candidates: row 0 has NaN"),
+        ({"kernel_width": 0.0}, "kernel_width: 0 is not a finite number above 0"),
+        ({"kernel_width": -1}, "kernel_width: -1 is not"),
+        ({"kernel_width": "wide"}, "kernel_width: expected a number above 0 or 'auto'"),
+        ({"scale": 0}, "scale: 0 is not"),
+        ({"scale": float("nan")}, "scale: nan is not"),
+        ({"neighbors": 1}, "neighbors: 1 is below 2"),
+        ({"density_neighbors": 0}, "density_neighbors: 0 is below 1"),
+        ({"diversity": 1.2}, "diversity: 1.2 is outside"),
+        ({"regularizer": "kd"}, "regularizer: 'kd' is unknown; did you mean 'kde'"),
+        ({"index": "IVFx"}, "factory: FAISS does not understand 'IVFx'"),
+        ({"index": "IVF4,Flat", "workers": 2}, "workers: parts are searched exactly"),
+        ({"candidates": np.tile(rows(0, 1), (9, 1)), "kernel_width": "auto"}, "only copies of one row"),
+        ({"candidates": [rows(0, 4), rows(1, 4, 5)]}, "candidates: part 1 has 5 dimensions, the first has 6"),
+        ({"seed": -1}, "seed: -1 is below 0"),
+        ({"index": setwise.Index.from_array(rows(0, 9))}, "index: it holds 9 × 6, the candidates are 20 × 6"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        match(**bad(**change))
+
+
+def test_wrong_types_are_refused():
+    for change in ({"diversity": "high"}, {"neighbors": 2.5}, {"index": 7}, {"kernel_width": True}):
+        with pytest.raises(TypeError):
+            match(**bad(**change))
+    with pytest.raises(ValueError, match="give at least one"):
+        sweep(rows(0, 9), rows(1, 2), ())
+    with pytest.raises(FileNotFoundError):
+        match(["missing.npy"], rows(0, 2))
+
+
+def test_nothing_warns_when_all_is_well():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        match(rows(0, 500), rows(1, 5), diversity=0.1, scale=1.0)
