@@ -1,0 +1,152 @@
+"""Chosen and rejected responses as rows: a group a prompt, or the pairs and labelled ones that TRL reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from setwise.preference.row_pools import PoolColumns, Prompt, ResponsePool
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: The columns that are made, by format; of the input's, those of the same name are left out.
+FORMATS: dict[str, tuple[str, ...]] = {
+    "groups": ("prompt", "chosen", "rejected", "rewards", "indices", "cost", "lower_bound"),
+    "pairs": ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
+    "unpaired": ("prompt", "completion", "label", "score"),
+}
+
+#: TRL tells a conversation by whichever of these it sees first, so one that is not made must not be there.
+_READ_BY_TRL = ("chosen", "rejected", "completion", "messages")
+
+
+def left_out(format: str) -> frozenset[str]:
+    """Return the names of columns that are not handed through from the input."""
+    return frozenset(FORMATS[format] + (() if format == "groups" else _READ_BY_TRL))
+
+
+def as_rows(
+    pool: ResponsePool,
+    positives: Sequence[int],
+    negatives: Sequence[int],
+    *,
+    cost: float,
+    lower_bound: float | None,
+    format: str,
+    several: bool,
+) -> list[dict[str, Any]]:
+    """Return a prompt's rows.
+
+    Parameters
+    ----------
+    pool : ResponsePool
+    positives, negatives : sequence of int
+        Places in the pool.
+    cost : float
+        Coverage cost of the negatives.
+    lower_bound : float or None
+        What no choice can cost less than.
+    format : {"groups", "pairs", "unpaired"}
+        One row a prompt, one a pair of a positive and a negative, or one a response.
+    several : bool
+        Whether ``chosen`` of a group is a list.
+
+    Returns
+    -------
+    list of dict
+        Where the prompt is a conversation, responses are messages of the assistant. What long form has of
+        each response is, in groups and pairs, a list of the chosen's and then the rejected's.
+    """
+    prompt = pool.prompt
+    hidden = left_out(format)
+    others = {name: value for name, value in pool.others.items() if name not in hidden}
+
+    def of(members: Sequence[int]) -> dict[str, list[Any]]:
+        kept = {name: cells for name, cells in pool.each.items() if name not in hidden}
+        return {name: [cells[one] for one in members] for name, cells in kept.items()}
+
+    def text(one: int) -> Any:
+        return _as_said(pool.responses[one], prompt)
+
+    rewards = pool.rewards.tolist()
+    members = [*positives, *negatives]
+    if format == "unpaired":
+        return [
+            {
+                "prompt": prompt,
+                "completion": text(one),
+                "label": place < len(positives),
+                "score": rewards[one],
+                **others,
+                **{name: cells[0] for name, cells in of([one]).items()},
+            }
+            for place, one in enumerate(members)
+        ]
+    if format == "pairs":
+        return [
+            {
+                "prompt": prompt,
+                "chosen": text(better),
+                "rejected": text(worse),
+                "score_chosen": rewards[better],
+                "score_rejected": rewards[worse],
+                **others,
+                **of([better, worse]),
+            }
+            for better in positives
+            for worse in negatives
+        ]
+    return [
+        {
+            "prompt": prompt,
+            "chosen": [text(one) for one in positives] if several else text(positives[0]),
+            "rejected": [text(one) for one in negatives],
+            "rewards": [rewards[one] for one in members],
+            "indices": members if pool.places is None else [pool.places[one] for one in members],
+            "cost": cost,
+            "lower_bound": lower_bound,
+            **others,
+            **of(members),
+        }
+    ]
+
+
+def row_schema(source: pyarrow.Schema, columns: PoolColumns, *, format: str, several: bool) -> pyarrow.Schema:
+    """Return the Arrow types of the rows of a format.
+
+    Parameters
+    ----------
+    source : pyarrow.Schema
+        Types of the input's columns that are handed through, and of its prompt.
+    columns : PoolColumns
+    format, several
+        As in `as_rows`.
+    """
+    import pyarrow as arrow
+
+    prompt = source.field(columns.prompt).type
+    said: Any = arrow.string()
+    if "list" in str(prompt):
+        said = arrow.list_(arrow.struct({"role": arrow.string(), "content": arrow.string()}))
+    types: dict[str, Any] = {
+        "prompt": prompt,
+        "chosen": arrow.list_(said) if several and format == "groups" else said,
+        "rejected": arrow.list_(said) if format == "groups" else said,
+        "completion": said,
+        "label": arrow.bool_(),
+        "rewards": arrow.list_(arrow.float64()),
+        "indices": arrow.list_(arrow.int64()),
+    }
+    fields = [(name, types.get(name, arrow.float64())) for name in FORMATS[format]]
+    for field in source:
+        if field.name in left_out(format) or field.name in columns.taken:
+            continue
+        of_each = columns.long and field.name != columns.prompt_id and format != "unpaired"
+        fields.append((field.name, arrow.list_(field.type) if of_each else field.type))
+    return arrow.schema(fields)
+
+
+def _as_said(text: str, prompt: Prompt) -> str | list[Mapping[str, str]]:
+    """Return a response as the prompt is written: a text, or a message of the assistant."""
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]

@@ -1,0 +1,251 @@
+"""Where rows come from: JSONL line by line, Parquet in batches, a Hugging Face dataset, or rows in memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from setwise import checks
+from setwise.files.names import ending, existing
+from setwise.files.reading import _json_rows, _reading, column_types
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: Rows of a Parquet file or a dataset that are in memory at once.
+_ROWS = 256
+
+#: Endings of files that are read.
+ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+
+_MESSAGE = "responses"
+
+
+class RowSource(Protocol):
+    """Rows that can be read more than once, one after the other."""
+
+    @property
+    def name(self) -> str:
+        """What the rows are called in messages."""
+        ...
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many rows there are; 0 where that is not known before they are read."""
+        ...
+
+    def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each row with the words for where it stands: ``line 18 of pools.jsonl``.
+
+        Parameters
+        ----------
+        arrays : str, optional
+            A column of numbers, whose cells may be left as Arrow arrays.
+        """
+        ...
+
+    def schema(self, without: Container[str]) -> pyarrow.Schema:
+        """Return the other columns' Arrow types; rows without types are read through for them."""
+        ...
+
+
+def open_rows(source: Any) -> RowSource:
+    """Open rows for reading.
+
+    Parameters
+    ----------
+    source : path-like, datasets.Dataset or iterable of mappings
+        A .jsonl, .jsonl.gz or .parquet file, the folder of a saved Hugging Face dataset, such a dataset, or
+        rows in memory. What can be read only once, as a generator, is refused.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        There is no such file, it is something else, or it has no rows.
+    """
+    if not isinstance(source, str | os.PathLike):
+        if hasattr(source, "with_format") and hasattr(source, "column_names") and hasattr(source, "__len__"):
+            return _of_dataset(source, type(source).__name__)
+        return _Records(source)
+    path = existing(source, _MESSAGE)
+    if path.is_dir():
+        return _of_folder(path)
+    kind = ending(path)
+    if kind not in ENDINGS:
+        raise ValueError(
+            f"{_MESSAGE}: {path.name!r} ends in none of {', '.join(ENDINGS)}, and is no folder of a dataset"
+        )
+    if path.stat().st_size == 0:
+        raise ValueError(f"{_MESSAGE}: {path.name} is empty")
+    return _Parquet(path) if kind == ".parquet" else _JsonLines(path)
+
+
+def _of_folder(path: Path) -> RowSource:
+    """Open a folder that `datasets.Dataset.save_to_disk` has made."""
+    if (path / "dataset_dict.json").exists():
+        splits = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        raise ValueError(
+            f"{_MESSAGE}: {path.name!r} holds the splits {', '.join(splits)}; name one, such as "
+            f"{str(path / splits[0]) if splits else path}"
+        )
+    if not (path / "state.json").exists():
+        raise ValueError(f"{_MESSAGE}: folder {path.name!r} is no saved dataset (it has no state.json)")
+    datasets = checks.optional_import("datasets", "train", "a saved dataset")
+    with _reading(path, _MESSAGE):
+        return _of_dataset(datasets.load_from_disk(str(path)), path.name)
+
+
+def _of_dataset(dataset: Any, name: str) -> RowSource:
+    if isinstance(dataset, Mapping):
+        splits = ", ".join(map(str, dataset))
+        raise TypeError(f"{_MESSAGE}: a {name} of the splits {splits}; pass one of them")
+    if len(dataset) == 0:
+        raise ValueError(f"{_MESSAGE}: {name} has no rows")
+    return _Dataset(dataset, name)
+
+
+class _Arrow:
+    """Rows that come as Arrow batches."""
+
+    name: str
+    _types: Any
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._types.names)
+
+    def _batches(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        numbers = itertools.count()
+        for batch in self._batches():
+            plain = [name for name in batch.schema.names if name != arrays]
+            cells = batch.column(arrays) if arrays in batch.schema.names else None
+            for place, row in enumerate(batch.select(plain).to_pylist()):
+                if cells is not None:
+                    row[arrays] = cells[place].values if cells[place].is_valid else None
+                yield f"row {next(numbers)} of {self.name}", row
+
+    def schema(self, without: Container[str]) -> Any:
+        import pyarrow as arrow
+
+        return arrow.schema([field for field in self._types if field.name not in without])
+
+
+class _Parquet(_Arrow):
+    def __init__(self, path: Path) -> None:
+        from pyarrow import parquet
+
+        column_types(path, _MESSAGE)  # one clear error on a damaged file or a repeated column
+        self.name = path.name
+        self._path = path
+        with _reading(path, _MESSAGE), parquet.ParquetFile(path) as file:
+            self._types = file.schema_arrow
+            self._count = file.metadata.num_rows
+            if not self._count:
+                raise ValueError(f"{path.name} has no rows")
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def _batches(self) -> Iterator[Any]:
+        from pyarrow import parquet
+
+        with _reading(self._path, _MESSAGE), parquet.ParquetFile(self._path) as file:
+            yield from file.iter_batches(batch_size=_ROWS)
+
+
+class _Dataset(_Arrow):
+    def __init__(self, dataset: Any, name: str) -> None:
+        self.name = name
+        self._data = dataset.with_format("arrow")
+        self._types = dataset.features.arrow_schema
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def _batches(self) -> Iterator[Any]:
+        yield from self._data.iter(batch_size=_ROWS)
+
+
+class _Untyped:
+    """Rows whose types are known when they have been read."""
+
+    name: str
+
+    def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        raise NotImplementedError
+
+    def schema(self, without: Container[str]) -> Any:
+        import pyarrow as arrow
+
+        found = arrow.schema([])
+        rows = (row for _, row in self.rows())
+        while part := list(itertools.islice(rows, _ROWS)):
+            for name in dict.fromkeys(name for row in part for name in row if name not in without):
+                try:
+                    types = arrow.table({name: [row.get(name) for row in part]}).schema
+                    found = arrow.unify_schemas([found, types], promote_options="permissive")
+                except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+                    raise ValueError(
+                        f"out: column {name!r} of {self.name} holds values of different types, which Parquet "
+                        "cannot; write .jsonl, or make them one type"
+                    ) from None
+        return found
+
+
+class _JsonLines(_Untyped):
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+        self.columns = list(column_types(path, _MESSAGE))
+
+    def __len__(self) -> int:
+        if self._path.suffix.lower() == ".gz":
+            return 0
+        with self._path.open("rb") as stream:
+            return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 22), b"")) + 1
+
+    def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        with _reading(self._path, _MESSAGE):
+            for number, row in _json_rows(self._path):
+                yield f"line {number} of {self.name}", row
+
+
+class _Records(_Untyped):
+    def __init__(self, rows: Any) -> None:
+        if isinstance(rows, Mapping):
+            raise TypeError(
+                f"{_MESSAGE}: expected rows, got one {type(rows).__name__}; pass a list of rows, or of a "
+                "DatasetDict one split"
+            )
+        if not isinstance(rows, Iterable) or isinstance(rows, Iterator):
+            raise TypeError(
+                f"{_MESSAGE}: expected a path, a datasets.Dataset or rows that can be read again, got "
+                f"{type(rows).__name__}"
+            )
+        self.name = "responses"
+        self._rows: Any = rows
+        first = next(iter(rows), None)
+        if first is None:
+            raise ValueError(f"{_MESSAGE}: there are no rows")
+        if not isinstance(first, Mapping):
+            raise TypeError(f"{_MESSAGE}: row 0 is no mapping but {type(first).__name__}")
+        self.columns = list(first)
+
+    def __len__(self) -> int:
+        return len(self._rows) if hasattr(self._rows, "__len__") else 0
+
+    def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        for number, row in enumerate(self._rows):
+            if not isinstance(row, Mapping):
+                raise TypeError(f"{_MESSAGE}: row {number} is no mapping but {type(row).__name__}")
+            yield f"row {number}", dict(row)
