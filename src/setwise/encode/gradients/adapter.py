@@ -1,0 +1,105 @@
+"""A language model with a LoRA adapter in it for a while, and the gradient of one row's loss."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from setwise import checks
+from setwise.encode.gradients.rows import Tokens
+
+#: Values of each weight matrix that tell one model from another.
+_VALUES = 256
+
+
+def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
+    """Return a model and its tokenizer, loaded in float32 where a folder or a name is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such model, a model comes without its tokenizer, or it has an adapter already.
+    """
+    torch = checks.optional_import("torch", "train", "a gradient encoder")
+    checks.optional_import("peft", "train", "a gradient encoder")
+    transformers = checks.optional_import("transformers", "train", "a gradient encoder")
+    if not isinstance(model, torch.nn.Module):
+        place = str(model)
+        try:
+            if tokenizer is None:
+                tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(
+                f"model: {place!r} cannot be loaded as a causal language model ({reason})"
+            ) from None
+    elif tokenizer is None:
+        raise TypeError("tokenizer: a model that is already loaded needs its tokenizer beside it")
+    if hasattr(model, "peft_config"):
+        raise ValueError("model: it has an adapter already; pass the base model (model.unload())")
+    if device is not None:
+        model = model.to(device)
+    return model, tokenizer
+
+
+@contextlib.contextmanager
+def adapted(model: Any, wrap: Callable[[Any], Any]) -> Iterator[Any]:
+    """Give the model with the adapter that ``wrap`` puts in; afterwards it is as it was."""
+    training, weights = model.training, list(model.parameters())
+    learns = [weight.requires_grad for weight in weights]
+    wrapped = None
+    try:
+        wrapped = wrap(model)
+        yield wrapped
+    finally:
+        if wrapped is not None:
+            wrapped.unload()
+        for weight, learn in zip(weights, learns, strict=True):
+            weight.requires_grad_(learn)
+        model.train(training)
+
+
+def trainable(wrapped: Any) -> dict[str, Any]:
+    """Return the adapter's weights by name, in order of their names, whatever the adapter is called."""
+    label = f".{wrapped.active_adapter}."
+    found = ((name.replace(label, "."), weight) for name, weight in wrapped.named_parameters())
+    return dict(sorted((name, weight) for name, weight in found if weight.requires_grad))
+
+
+def loss(wrapped: Any, tokens: Tokens) -> Any:
+    """Return the mean cross-entropy of the tokens that a row's loss is about, a scalar tensor."""
+    torch = checks.optional_import("torch", "train", "a gradient encoder")
+    ids = torch.from_numpy(tokens.ids).to(wrapped.device)
+    keep = len(ids) - tokens.first + 1
+    # The logits of a prompt are not needed, and logits are the largest arrays of all.
+    able = "logits_to_keep" in inspect.signature(wrapped.get_base_model().forward).parameters
+    logits = wrapped(
+        input_ids=ids[None], use_cache=False, **({"logits_to_keep": keep} if able else {})
+    ).logits
+    return torch.nn.functional.cross_entropy(logits[0, -keep:-1].float(), ids[tokens.first :])
+
+
+def gradient(wrapped: Any, weights: dict[str, Any], tokens: Tokens) -> Any:
+    """Return the gradient of a row's loss in the adapter's weights, end to end: shape (D,), float32."""
+    torch = checks.optional_import("torch", "train", "a gradient encoder")
+    parts = torch.autograd.grad(
+        loss(wrapped, tokens), list(weights.values()), allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([part.reshape(-1).float() for part in parts])
+
+
+def fingerprint(model: Any) -> str:
+    """Return a hash of a model's shape and of values spread over each of its weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, weight in sorted(model.named_parameters()):
+        flat = weight.detach().reshape(-1)
+        some = flat[:: max(1, len(flat) // _VALUES)].double().cpu().numpy()
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(np.ascontiguousarray(some).tobytes())
+    return digest.hexdigest()

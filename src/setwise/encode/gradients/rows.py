@@ -1,0 +1,125 @@
+"""Rows as tokens: which of them the loss is about, checked before any work starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+
+#: A text, all of which is learned; or a prompt and the completion, which alone is learned.
+Row = str | tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A row as a language model reads it.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (t,), int64
+    first : int
+        The loss is about tokens ``first`` to t - 1; 1 <= first < t.
+    cut : bool
+        Whether tokens beyond the limit were left out.
+    """
+
+    ids: NDArray[np.int64]
+    first: int
+    cut: bool
+
+
+class Tokenizer:
+    """Turns rows into tokens.
+
+    A row ends with the end-of-sequence token where the tokenizer has one, which belongs to the completion.
+    A token that straddles prompt and completion belongs to the completion. A text that already begins with
+    the beginning-of-sequence token, as a chat template writes it, gets no second one.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+    max_tokens : int
+        At least 2; what is beyond is left out.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self.max_tokens = checks.integer("max_tokens", max_tokens, least=2)
+
+    def __call__(self, row: Any, number: int) -> Tokens:
+        """Return a row's tokens.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is neither a text nor a pair of texts, or no token is left to predict; with its number.
+        """
+        if isinstance(row, str):
+            prompt, text = "", row
+        elif isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(part, str) for part in row):
+            prompt, text = row
+        else:
+            raise TypeError(
+                f"rows: row {number} is {type(row).__name__}; expected a text, or a prompt and a completion"
+            )
+        what = "text" if isinstance(row, str) else "completion"
+        if not text:
+            raise ValueError(f"rows: row {number} has an empty {what}; drop it")
+        ids = self._encode(prompt + text)
+        first = max(1, _common(ids, self._encode(prompt))) if prompt else 1
+        if first >= len(ids):
+            raise ValueError(f"rows: row {number} has no token of its {what} to predict; drop it")
+        if first >= self.max_tokens:
+            raise ValueError(
+                f"rows: row {number} has a prompt of {first:,} tokens, which leaves none of its completion "
+                f"within max_tokens={self.max_tokens}; raise that, or drop the row"
+            )
+        end = self._tokenizer.eos_token_id
+        whole = ids if end is None else [*ids, end]
+        return Tokens(np.array(whole[: self.max_tokens], np.int64), first, len(whole) > self.max_tokens)
+
+    def check(self, rows: Sequence[Row]) -> str:
+        """Read all rows once and return a hash of their tokens; memory stays that of one row.
+
+        Raises
+        ------
+        TypeError, ValueError
+            There is none, or one of them is refused.
+        """
+        if isinstance(rows, str | bytes) or not isinstance(rows, Sequence):
+            raise TypeError(f"rows: expected a list of rows, got {type(rows).__name__}")
+        if not rows:
+            raise ValueError("rows: there is none; pass at least one")
+        digest, cut = hashlib.blake2b(digest_size=16), 0
+        for number, row in enumerate(rows):
+            tokens = self(row, number)
+            digest.update(np.array([len(tokens.ids), tokens.first]).tobytes())
+            digest.update(tokens.ids.tobytes())
+            cut += tokens.cut
+        if cut:
+            checks.warn(
+                f"rows: {cut:,} of {len(rows):,} are longer than max_tokens={self.max_tokens}; "
+                "what is beyond is left out"
+            )
+        return digest.hexdigest()
+
+    def _encode(self, text: str) -> list[int]:
+        """Return a text's tokens with what the tokenizer puts before them, and without an end of sequence."""
+        begin = self._tokenizer.bos_token
+        special = not (begin and text.startswith(begin))
+        ids: list[int] = list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+        if special and ids and ids[-1] == self._tokenizer.eos_token_id:
+            ids.pop()
+        return ids
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    """Return how many tokens two lists share from the start."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
