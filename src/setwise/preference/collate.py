@@ -1,0 +1,81 @@
+"""Groups of responses into one padded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from setwise import checks
+from setwise.preference.groups import Group
+from setwise.preference.logps import IGNORED
+
+try:
+    import torch
+except ImportError:
+    checks.optional_import("torch", "train", "setwise.preference.collate")
+    raise
+
+__all__ = ["GroupCollator"]
+
+
+@dataclass(frozen=True)
+class GroupCollator:
+    """Make a batch of B groups with R responses in all, G in the largest.
+
+    Sequences are padded on the right: a causal model's outputs then do not depend on the padding, nor on
+    position numbers made for it. Ragged groups cost no forward passes over nothing: the R sequences are those
+    that exist, in the order of `mask`'s True cells.
+
+    Parameters
+    ----------
+    pad_token_id : int
+        What stands in the padding; it is masked everywhere.
+
+    Returns
+    -------
+    dict, on calling it with a list of `Group`
+        ``mask`` (B, G) bool, where there is a response; ``positive`` (B, G) bool; ``rewards`` (B, G) float32,
+        0 where there are none; ``input_ids``, ``attention_mask`` and ``labels`` (R, T) int64, the labels -100
+        on prompts and padding; ``prompt_lengths`` (R,) int64.
+    """
+
+    pad_token_id: int
+
+    def __call__(self, groups: Sequence[Group]) -> dict[str, torch.Tensor]:
+        """Pad and stack the groups."""
+        most = max(len(group.responses) for group in groups)
+        mask = torch.zeros(len(groups), most, dtype=torch.bool)
+        positive = torch.zeros_like(mask)
+        rewards = torch.zeros(len(groups), most, dtype=torch.float32)
+        total = sum(len(group.responses) for group in groups)
+        longest = max(len(group.prompt) + max(map(len, group.responses)) for group in groups)
+        tokens = torch.full((total, longest), self.pad_token_id, dtype=torch.int64)
+        labels = torch.full((total, longest), IGNORED, dtype=torch.int64)
+        attention = torch.zeros(total, longest, dtype=torch.int64)
+        prompts = torch.empty(total, dtype=torch.int64)
+        place = 0
+        for row, group in enumerate(groups):
+            count = len(group.responses)
+            mask[row, :count] = True
+            positive[row, :count] = torch.from_numpy(group.positive)
+            if group.rewards is not None:
+                rewards[row, :count] = torch.from_numpy(group.rewards)
+            begin = len(group.prompt)
+            for response in group.responses:
+                end = begin + len(response)
+                tokens[place, :begin] = torch.from_numpy(group.prompt)
+                tokens[place, begin:end] = torch.from_numpy(response)
+                labels[place, begin:end] = tokens[place, begin:end]
+                attention[place, :end] = 1
+                prompts[place] = begin
+                place += 1
+        # mask comes first: the Trainer takes the first tensor's length for the number of rows in a batch.
+        return {
+            "mask": mask,
+            "positive": positive,
+            "rewards": rewards,
+            "input_ids": tokens,
+            "attention_mask": attention,
+            "labels": labels,
+            "prompt_lengths": prompts,
+        }

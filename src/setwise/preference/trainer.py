@@ -1,0 +1,316 @@
+"""transformers' Trainer on groups of responses, with the swepo loss."""
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from setwise import checks
+from setwise.preference.collate import GroupCollator
+from setwise.preference.config import PreferenceConfig
+from setwise.preference.groups import Groups, as_groups
+from setwise.preference.logps import SequenceLogps, sequence_logps
+from setwise.preference.loss import scores, swepo_loss
+from setwise.preference.models import load_model
+
+try:
+    import torch
+    import transformers
+    from torch.utils.checkpoint import checkpoint
+except ImportError:
+    checks.optional_import("transformers", "train", "setwise.preference.trainer")
+    raise
+
+__all__ = ["PreferenceTrainer"]
+
+#: What is logged, each a mean over groups, under the names that TRL's trainers use.
+METRICS = ("rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected")
+
+
+class PreferenceTrainer(transformers.Trainer):
+    """transformers' Trainer on groups of responses, with the swepo loss (AMPO Eq. 4).
+
+    The loss of a step is the mean over all its prompts, so that gradient accumulation and several devices
+    give what one large batch gives. What is logged beside it, and in evaluation with its prefix:
+
+    ``rewards/margins``
+        Mean implicit reward (beta · log-probability, a token's if `length_normalized`) of the positives minus
+        that of the negatives.
+    ``rewards/accuracies``
+        Share of pairs of a positive and a negative whose implicit rewards are in the right order.
+    ``logps/chosen``, ``logps/rejected``
+        Mean log-probability of a positive, of a negative.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel, peft.PeftModel or str
+        A causal language model. A name is what `setwise.preference.models.load_model` takes, and is loaded in
+        float32: steps of usual sizes are lost in the rounding of narrower weights. ``bf16=True`` computes in
+        bfloat16 all the same.
+    args : PreferenceConfig, optional
+    data_collator : callable, optional
+        By default a `GroupCollator`.
+    train_dataset, eval_dataset : rows, or Groups, optional
+        Rows as `train` takes them; `eval_dataset` may also be a mapping of names to rows.
+    processing_class : transformers.PreTrainedTokenizerBase, optional
+        The tokenizer; needed unless the model is given by name.
+    peft_config : peft.PeftConfig, optional
+        Adapters to train; comes before the ``lora`` settings. Under ``lora=True`` a model that has adapters
+        already trains those on.
+    **options
+        Further arguments of transformers.Trainer, such as callbacks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What `PreferenceConfig` and `as_groups` raise; no tokenizer; a model without a trainable weight.
+    """
+
+    # The loss is divided by the groups of the whole accumulated batch; the Trainer must not divide it again.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: Any,
+        args: PreferenceConfig | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        peft_config: Any = None,
+        **options: Any,
+    ) -> None:
+        if args is None:
+            args = PreferenceConfig()
+        if not isinstance(args, PreferenceConfig):
+            raise TypeError(f"args: expected a PreferenceConfig, got {type(args).__name__}")
+        if isinstance(model, str | os.PathLike):
+            model, found = load_model(os.fspath(model), dtype="float32")
+            processing_class = found if processing_class is None else processing_class
+        if processing_class is None:
+            raise ValueError("processing_class: pass the model's tokenizer")
+        transformers.set_seed(args.seed)  # adapters start from random numbers
+        model = _with_adapters(model, args, peft_config)
+        if not any(weight.requires_grad for weight in model.parameters()):
+            raise ValueError("model: none of its weights can be trained; set requires_grad, or use lora=True")
+        pad = processing_class.pad_token_id
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=data_collator
+            or GroupCollator(processing_class.eos_token_id if pad is None else pad),
+            train_dataset=_as_dataset(train_dataset, processing_class, args, "rows"),
+            eval_dataset=_as_dataset(eval_dataset, processing_class, args, "eval_rows"),
+            processing_class=processing_class,
+            **options,
+        )
+        self.model_accepts_loss_kwargs = True
+        self._sums: dict[str, torch.Tensor] = {}
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._keeps_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Return the groups' summed loss over the number of groups in the whole (accumulated) batch."""
+        settings, mask, positive = self.args, inputs["mask"], inputs["positive"]
+        found = self.sequence_logps(model, inputs)
+        logps = _as_grid(found.logps, mask)
+        lengths = _as_grid(found.lengths, mask)
+        total = swepo_loss(
+            logps,
+            inputs["rewards"] if settings.alpha else None,
+            positive,
+            mask=mask,
+            lengths=lengths,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            length_normalized=settings.length_normalized,
+            gamma=settings.gamma,
+            eos_regularizer=settings.eos_regularizer,
+            eos_logps=None if found.eos_logps is None else _as_grid(found.eos_logps, mask),
+            reduction="sum",
+        )
+        self._add_up(
+            "train" if model.training else "eval", total.detach(), logps.detach(), lengths, positive, mask
+        )
+        loss = total / (len(mask) if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is not None and settings.average_tokens_across_devices:
+            # Gradients are averaged over the processes, each of which has divided by the groups of all.
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
+        return (loss, found) if return_outputs else loss
+
+    def sequence_logps(self, model: Any, inputs: Mapping[str, Any]) -> SequenceLogps:
+        """Return the log-probabilities of a batch's R responses, in its order.
+
+        With `responses_per_forward`, all parts but the last are run without keeping their activations, and
+        are run again, one after the other, when their gradient is asked for (that is activation checkpointing
+        with a part as the segment, so random numbers such as dropout's repeat themselves).
+
+        Parameters
+        ----------
+        model : the model as the Trainer has wrapped it
+        inputs : mapping
+            What `GroupCollator` returns.
+        """
+        count = len(inputs["input_ids"])
+        size = self.args.responses_per_forward or count
+        if size >= count:
+            return self._forward(model, inputs)
+        # By length, so that a part is padded to its own longest, and the longest part is not run twice.
+        lengths = inputs["attention_mask"].sum(dim=1)
+        order = lengths.argsort(stable=True)
+        *earlier, last = order.split(size)
+        # A wrapper for data parallelism waits for one forward pass a step: the part that is run just once.
+        parallel = isinstance(model, torch.nn.parallel.DistributedDataParallel)
+        inner = model.module if parallel else model
+        parts = []
+        for rows in [*earlier, last]:
+            end = int(lengths[rows].max())
+            part = {name: inputs[name][rows, :end] for name in ("input_ids", "attention_mask", "labels")}
+            part["prompt_lengths"] = inputs["prompt_lengths"][rows]
+            if rows is last or not torch.is_grad_enabled():
+                parts.append(self._forward(model if rows is last else inner, part))
+            else:
+                parts.append(checkpoint(self._forward, inner, part, use_reentrant=False))
+        back = order.argsort()
+        columns = (
+            None if column[0] is None else torch.cat(column)[back] for column in zip(*parts, strict=True)
+        )
+        return SequenceLogps(*columns)
+
+    def _forward(self, model: Any, batch: Mapping[str, Any]) -> SequenceLogps:
+        """Run sequences through the model; logits are made from the last token of the shortest prompt on."""
+        tokens, labels = batch["input_ids"], batch["labels"]
+        keep = tokens.shape[1] - int(batch["prompt_lengths"].min()) + 1
+        options = {"logits_to_keep": keep} if self._keeps_logits else {}
+        output = model(input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options)
+        end = self.processing_class.eos_token_id if self.args.eos_regularizer else None
+        return sequence_logps(output.logits[:, -keep:], labels[:, -keep:], eos_token_id=end)
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[torch.Tensor, None, None]:
+        """Return the loss of a batch; there are no predictions to gather."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, inputs).detach(), None, None
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        *arguments: Any,
+        metric_key_prefix: str = "eval",
+        **options: Any,
+    ) -> Any:
+        """Add the metrics of `METRICS`, and take the loss as a mean over groups."""
+        self._sums.pop("eval", None)
+        output = super().evaluation_loop(
+            dataloader, description, *arguments, metric_key_prefix=metric_key_prefix, **options
+        )
+        for name, value in self._averages("eval").items():
+            output.metrics[f"{metric_key_prefix}_{name}"] = value
+        return output
+
+    def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
+        """Add the metrics since the last log to a training step's."""
+        if "loss" in logs:
+            averages = self._averages("train")
+            averages.pop("loss", None)  # the Trainer has its own, over the same groups
+            logs.update(averages)
+        super().log(logs, *arguments, **options)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> torch.Tensor | None:
+        """Count the groups of an accumulated batch, over all processes."""
+        if not batch_samples:
+            return None
+        count = torch.tensor(sum(len(batch["mask"]) for batch in batch_samples), device=device)
+        if self.args.average_tokens_across_devices and self.args.world_size > 1:
+            count = self.accelerator.gather(count).sum() / self.get_tp_size()
+        return count
+
+    def _add_up(self, mode: str, loss: Any, logps: Any, lengths: Any, positive: Any, mask: Any) -> None:
+        """Add a batch's groups to the sums that `METRICS` are made from."""
+        settings = self.args
+        implied = scores(
+            logps,
+            mask=mask,
+            lengths=lengths,
+            beta=settings.beta,
+            length_normalized=settings.length_normalized,
+        )
+        positive, negative = positive & mask, ~positive & mask
+        ranked = (implied[:, :, None] > implied[:, None, :]) & positive[:, :, None] & negative[:, None, :]
+        pairs = positive.sum(dim=1) * negative.sum(dim=1)
+
+        def average(values: Any, members: Any) -> Any:
+            return (values * members).sum(dim=1) / members.sum(dim=1)
+
+        sums = torch.stack(
+            [
+                torch.full_like(loss, len(mask)),
+                loss,
+                (average(implied, positive) - average(implied, negative)).sum(),
+                (ranked.sum(dim=(1, 2)) / pairs).sum(),
+                average(logps, positive).sum(),
+                average(logps, negative).sum(),
+            ]
+        ).to("cpu", torch.float64)
+        self._sums[mode] = self._sums[mode] + sums if mode in self._sums else sums
+
+    def _averages(self, mode: str) -> dict[str, float]:
+        """Return the means over the groups of all processes since the last call."""
+        sums = self._sums.pop(mode, None)
+        if sums is None:
+            return {}
+        if self.accelerator.num_processes > 1:
+            sums = self.accelerator.reduce(sums.to(self.args.device), reduction="sum")
+        count, *totals = sums.tolist()
+        return {name: total / count for name, total in zip(("loss", *METRICS), totals, strict=True)}
+
+
+def _as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> Any:
+    """Return rows as groups; groups, None and mappings of names stay what they are."""
+    if rows is None or isinstance(rows, Groups):
+        return rows
+    if isinstance(rows, Mapping):
+        return {key: _as_dataset(value, tokenizer, config, f"{name}[{key!r}]") for key, value in rows.items()}
+    return as_groups(rows, tokenizer, config, name)
+
+
+def _as_grid(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Lay R values out over the True cells of a mask (B, G); 0 elsewhere."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+
+def _with_adapters(model: Any, config: PreferenceConfig, given: Any) -> Any:
+    """Return the model with the adapters that are asked for."""
+    if given is None and not config.lora:
+        return model
+    peft = checks.optional_import("peft", "train", "training adapters")
+    if isinstance(model, peft.PeftModel):
+        if given is not None:
+            raise ValueError(
+                "peft_config: the model has adapters already; merge them, or leave peft_config out"
+            )
+        return model
+    if given is None:
+        given = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=config.lora_r,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=config.lora_target_modules or "all-linear",
+        )
+    # The same setting under the names of transformers 5 and 6.
+    if any(getattr(config, f"{name}_checkpointing", False) for name in ("activation", "gradient")):
+        model.enable_input_require_grads()  # else no gradient reaches the adapters through recomputed layers
+    return peft.get_peft_model(model, given)

@@ -1,0 +1,118 @@
+"""Training on groups of responses with the swepo loss: rows in, a trained model and its metrics out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from setwise import checks
+from setwise.preference.config import PreferenceConfig
+from setwise.preference.groups import Groups
+from setwise.preference.trainer import PreferenceTrainer
+
+try:
+    import transformers
+    from transformers.trainer_utils import get_last_checkpoint
+except ImportError:
+    checks.optional_import("transformers", "train", "setwise.preference.training")
+    raise
+
+__all__ = ["PreferenceConfig", "PreferenceTrainer", "train"]
+
+#: Files that say a folder holds a model already.
+_MODEL_FILES = ("config.json", "adapter_config.json", "model.safetensors", "adapter_model.safetensors")
+
+
+def train(
+    model: Any,
+    rows: Iterable[Mapping[str, Any]] | Groups,
+    config: PreferenceConfig | None = None,
+    *,
+    tokenizer: Any = None,
+    eval_rows: Any = None,
+    resume: bool | str | os.PathLike[str] = False,
+    peft_config: Any = None,
+) -> PreferenceTrainer:
+    """Train a model on groups of responses, and save it in ``config.output_dir``.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel, peft.PeftModel or str
+        As in `PreferenceTrainer`.
+    rows : iterable of mapping, or Groups
+        Each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or several), ``rejected``
+        (responses) and ``rewards`` (the chosen's, then the rejected's), or ``responses`` and ``rewards``. A
+        `datasets.Dataset`, a list, or what `setwise prefer` writes.
+    config : PreferenceConfig, optional
+    tokenizer : transformers.PreTrainedTokenizerBase, optional
+        By default the one saved with the model.
+    eval_rows : iterable of mapping, mapping of names to such, or Groups, optional
+        Rows to evaluate on; when, `config.eval_strategy` says, and by default once, at the end.
+    resume : bool or path
+        Go on from the last checkpoint in ``config.output_dir``, or from that checkpoint. A resumed run ends
+        as an uninterrupted one does.
+    peft_config : peft.PeftConfig, optional
+
+    Returns
+    -------
+    PreferenceTrainer
+        With the trained ``.model``, and all that was logged in ``.state.log_history``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `PreferenceTrainer`; an output folder that holds a model or a checkpoint already, or, with
+        `resume`, holds none.
+    """
+    config = PreferenceConfig() if config is None else config
+    if not isinstance(config, PreferenceConfig):
+        raise TypeError(f"config: expected a PreferenceConfig, got {type(config).__name__}")
+    start = _checkpoint(config, resume)
+    if tokenizer is None and not isinstance(model, str | os.PathLike):
+        tokenizer = _saved_tokenizer(model)
+    trainer = PreferenceTrainer(
+        model,
+        config,
+        train_dataset=rows,
+        eval_dataset=eval_rows,
+        processing_class=tokenizer,
+        peft_config=peft_config,
+    )
+    trainer.train(resume_from_checkpoint=start)
+    if eval_rows is not None and config.eval_strategy == "no":
+        trainer.evaluate()
+    if config.save_strategy != "no":
+        trainer.save_model()
+        trainer.save_state()
+    return trainer
+
+
+def _checkpoint(config: PreferenceConfig, resume: bool | str | os.PathLike[str]) -> str | None:
+    """Return the checkpoint to go on from, having checked that nothing is overwritten."""
+    folder = Path(config.output_dir)
+    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if resume is False:
+        held = found or next((str(folder / name) for name in _MODEL_FILES if (folder / name).exists()), None)
+        if held is not None:
+            raise ValueError(
+                f"output_dir: {str(folder)!r} holds {Path(held).name} already; pass resume=True or another "
+                "folder"
+            )
+        return None
+    if resume is True:
+        if found is None:
+            raise ValueError(f"resume: no checkpoint in {str(folder)!r}; leave resume out to start anew")
+        return str(found)
+    if not Path(resume).is_dir():
+        raise ValueError(f"resume: no checkpoint {os.fspath(resume)!r}")
+    return os.fspath(resume)
+
+
+def _saved_tokenizer(model: Any) -> Any:
+    """Return the tokenizer of the folder or name that a model was loaded from."""
+    name = getattr(getattr(model, "config", None), "_name_or_path", "")
+    if not name:
+        raise ValueError("tokenizer: the model was not loaded from a folder or a name; pass its tokenizer")
+    return transformers.AutoTokenizer.from_pretrained(name)

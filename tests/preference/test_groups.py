@@ -1,0 +1,177 @@
+"""Rows as groups of tokens: what enters a model, and which rows are refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from training_toys import BOS, EOS, ids, make_tokenizer, settings
+
+from setwise.preference.collate import GroupCollator
+from setwise.preference.groups import as_groups
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer()
+
+
+def test_groups_are_prompts_and_responses_in_tokens(tokenizer, tmp_path):
+    row = {"prompt": "what is", "chosen": "rome", "rejected": ["paris ugly", "old"], "rewards": [1, 0.5, 0]}
+    (group,) = as_groups([row], tokenizer, settings(tmp_path))
+    assert group.prompt.tolist() == [BOS, *ids("what is")]
+    assert [tokens.tolist() for tokens in group.responses] == [
+        [*ids(text), EOS] for text in ("rome", "paris ugly", "old")
+    ]
+    assert group.positive.tolist() == [True, False, False]
+    assert group.rewards.tolist() == [1, 0.5, 0]
+
+
+def test_a_chat_template_is_used_where_there_is_one(tmp_path):
+    chat = make_tokenizer(chat=True)
+    said = [{"role": "user", "content": "what is"}]
+    answer = [{"role": "assistant", "content": "rome"}]
+    wrong = [{"role": "assistant", "content": "old"}]
+    rows = [
+        {"prompt": "what is", "chosen": "rome", "rejected": ["old"]},
+        {"prompt": said, "chosen": ["rome"], "rejected": "old"},
+        {"prompt": said, "chosen": answer, "rejected": [wrong]},
+        {"prompt": said, "chosen": [answer], "rejected": wrong},
+    ]
+    for group in as_groups(rows, chat, settings(tmp_path)):
+        assert group.prompt.tolist() == ids("<user> what is </s> <assistant>")
+        assert [tokens.tolist() for tokens in group.responses] == [ids("rome </s>"), ids("old </s>")]
+    (plain,) = as_groups(rows[:1], chat, settings(tmp_path, chat=False))
+    assert plain.prompt.tolist() == [BOS, *ids("what is")]
+
+
+def test_responses_and_rewards_are_split(tokenizer, tmp_path):
+    row = {"prompt": "what", "responses": ["a", "b", "c", "d"], "rewards": [0.2, 0.9, 0.8, 0.1]}
+
+    def positive(**options):
+        return as_groups([row], tokenizer, settings(tmp_path, **options))[0].positive.tolist()
+
+    assert positive() == [False, True, False, False]
+    assert positive(split="one-vs-k") == [False, True, False, False]
+    assert positive(split="mean") == [False, True, True, False]
+    given = {"prompt": "what", "chosen": "a", "rejected": ["b", "c"], "rewards": [0.5, 0.6, 0.1]}
+    assert as_groups([given], tokenizer, settings(tmp_path))[0].positive.tolist() == [True, False, False]
+    mean = as_groups([given], tokenizer, settings(tmp_path, split="mean"))[0].positive.tolist()
+    assert mean == [True, True, False]
+
+
+def test_long_responses_are_cut_off_and_counted(tokenizer, tmp_path):
+    rows = [
+        {"prompt": "what is", "chosen": "a b c d", "rejected": ["a b", "a b c"]},
+        {"prompt": "what", "chosen": "a", "rejected": ["b"]},
+    ]
+    with pytest.warns(UserWarning, match="2 of 5 responses cut off at max_length=6"):
+        groups = as_groups(rows, tokenizer, settings(tmp_path, max_length=6))
+    assert groups.truncated == 2
+    assert [tokens.tolist() for tokens in groups[0].responses] == [
+        ids("a b c"),
+        ids("a b </s>"),
+        ids("a b c"),
+    ]
+
+
+def test_the_batch(tokenizer, tmp_path):
+    rows = [
+        {"prompt": "what", "chosen": "a b", "rejected": ["c"], "rewards": [1, 0]},
+        {"prompt": "what is", "chosen": ["a", "b"], "rejected": ["c d"], "rewards": [3, 2, 1]},
+    ]
+    batch = GroupCollator(pad_token_id=9)(as_groups(rows, tokenizer, settings(tmp_path)))
+    assert batch["mask"].tolist() == [[True, True, False], [True, True, True]]
+    assert batch["positive"].tolist() == [[True, False, False], [True, True, False]]
+    assert batch["rewards"].tolist() == [[1, 0, 0], [3, 2, 1]]
+    prompts = [[BOS, *ids("what")]] * 2 + [[BOS, *ids("what is")]] * 3
+    answers = [ids(text) for text in ("a b </s>", "c </s>", "a </s>", "b </s>", "c d </s>")]
+    for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        padding = 6 - len(prompt) - len(answer)
+        assert batch["input_ids"][place].tolist() == prompt + answer + [9] * padding
+        assert batch["attention_mask"][place].tolist() == [1] * (6 - padding) + [0] * padding
+        assert batch["labels"][place].tolist() == [-100] * len(prompt) + answer + [-100] * padding
+        assert int(batch["prompt_lengths"][place]) == len(prompt)
+
+
+# Bad input
+
+GOOD = {"prompt": "what is", "chosen": "a", "rejected": ["b", "c"], "rewards": [1.0, 0.5, 0.0]}
+BAD = {
+    "no prompt": ({"prompt": None}, {}, "rows: row 1 has no prompt"),
+    "empty prompt": ({"prompt": " "}, {}, "rows: row 1: prompt is empty"),
+    "prompt of another type": ({"prompt": 3}, {}, "rows: row 1: prompt is neither a text nor"),
+    "messages without a template": (
+        {"prompt": [{"role": "user", "content": "what"}]},
+        {},
+        "rows: row 1: prompt holds messages",
+    ),
+    "no rejected": ({"rejected": None}, {}, "rows: row 1: rejected is missing"),
+    "rejected empty": ({"rejected": [], "rewards": [1.0]}, {}, "rows: row 1 has no negative response"),
+    "chosen empty": ({"chosen": [], "rewards": [1, 0]}, {}, "rows: row 1 has no positive response"),
+    "empty response": ({"rejected": ["b", " "]}, {}, "rows: row 1: rejected: response 1 is empty"),
+    "response of another type": ({"rejected": ["b", 3]}, {}, "rejected: response 1 is neither a text nor"),
+    "a user's response": (
+        {"chosen": [{"role": "user", "content": "a"}]},
+        {},
+        "chosen: response 0 is neither a text nor one message of the assistant",
+    ),
+    "rewards too few": ({"rewards": [1.0, 0.5]}, {}, "rows: row 1 has 3 responses and 2 rewards"),
+    "rewards NaN": ({"rewards": [1.0, math.nan, 0.0]}, {}, "rows: row 1: rewards: reward 1 is NaN"),
+    "rewards of another type": ({"rewards": [1.0, "x", 0]}, {}, "rewards: reward 1 is no number: 'x'"),
+    "rewards a text": ({"rewards": "1.0"}, {}, "rewards: expected a list of numbers, got str"),
+    "rewards needed by alpha": (
+        {"rewards": None},
+        {"alpha": 1.0},
+        "row 1 has no rewards, which alpha=1 needs",
+    ),
+    "rewards needed by split": ({"rewards": None}, {"split": "mean"}, "which the split by reward needs"),
+    "rewards alike": ({"rewards": [0.1, 0.1, 0.1]}, {"split": "mean"}, "no positive response .*alike"),
+    "both": ({"responses": ["a", "b", "c"]}, {}, "both responses and chosen or rejected"),
+    "prompt too long": (
+        {"prompt": "a b c d"},
+        {"max_prompt_length": 4},
+        "a prompt of 5 tokens, and max_prompt_length is 4; shorten it, raise the limit, or pass unusable=",
+    ),
+    "no room": ({"prompt": "a b c d"}, {"max_length": 5}, "a prompt of 5 tokens, and max_length is 5"),
+}
+
+
+@pytest.mark.parametrize(("changes", "options", "message"), BAD.values(), ids=BAD)
+def test_bad_rows_are_refused_by_number(tokenizer, tmp_path, changes, options, message):
+    rows = [GOOD, {**GOOD, **changes}]
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        as_groups(rows, tokenizer, settings(tmp_path, **options))
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_cannot_be_trained_on_can_be_dropped(tokenizer, tmp_path):
+    rows = [
+        GOOD,
+        {**GOOD, "prompt": "a b c d a b c d"},
+        {**GOOD, "rejected": [], "rewards": [1.0]},
+        {**GOOD, "rewards": None},
+    ]
+    options = {"max_prompt_length": 5, "unusable": "drop"}
+    with pytest.warns(UserWarning, match=r"dropped 2 of 4 .*the first: row 1 has a prompt of 9 tokens"):
+        groups = as_groups(rows, tokenizer, settings(tmp_path, **options))
+    assert (len(groups), groups.dropped) == (2, 2)
+    with pytest.raises(ValueError, match=r"rows: there are none left of 1 \(row 0 has a prompt"):
+        as_groups(rows[1:2], tokenizer, settings(tmp_path, **options))
+    broken = {**GOOD, "rewards": [1.0, math.inf, 0.0]}
+    with pytest.raises(ValueError, match="reward 1 is NaN or infinite"):  # not a matter of dropping
+        as_groups([GOOD, broken], tokenizer, settings(tmp_path, **options))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "rows: there are none; give at least one"),
+        ("rows.jsonl", "rows: expected rows .*got str"),
+        (GOOD, "rows: expected rows .*got dict"),
+        ([GOOD, "text"], "rows: row 1 is a str"),
+    ],
+)
+def test_what_is_no_rows(tokenizer, tmp_path, rows, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        as_groups(rows, tokenizer, settings(tmp_path))

@@ -1,0 +1,489 @@
+"""Training on groups: the loss and gradient of a step, metrics, resuming, adapters, mistakes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import math
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from training_toys import BOS, EOS, ids, make_model, make_rows, make_tokenizer, settings, weights
+from transformers import HfArgumentParser, LlamaForCausalLM
+
+from setwise.preference import PreferenceConfig, PreferenceTrainer, swepo_loss, train
+from setwise.preference import trainer as trainer_module
+from setwise.preference.groups import Groups
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_tokenizer()
+
+
+ALL = {
+    "beta": 0.7,
+    "gamma": 2.0,
+    "alpha": 1.5,
+    "length_normalized": True,
+    "eos_regularizer": 0.3,
+}
+
+
+def written_out(model, rows, alpha, beta, gamma, length_normalized, eos_regularizer):
+    """The mean loss of rows, each response run alone and unpadded, the whole log-softmax taken."""
+    losses = []
+    for row in rows:
+        responses = [*row["chosen"], *row["rejected"]]
+        s, ends = [], []
+        for response, reward in zip(responses, row["rewards"], strict=True):
+            prompt, answer = [BOS, *ids(row["prompt"])], [*ids(response), EOS]
+            table = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+            terms = [table[len(prompt) + place - 1, token] for place, token in enumerate(answer)]
+            logp = sum(terms) / (len(terms) if length_normalized else 1)
+            s.append(beta * logp + alpha * (reward - np.mean(row["rewards"])))
+            ends.append(terms[-1].exp())
+        s = torch.stack(s).exp()
+        good, bad = s[: len(row["chosen"])].sum(), s[len(row["chosen"]) :].sum()
+        losses.append(-torch.log(good / (good + gamma * bad)) + eos_regularizer * torch.stack(ends).mean())
+    return torch.stack(losses).mean()
+
+
+# The loss and the gradient of a step
+
+
+def a_step(model, rows, tokenizer, folder, **options):
+    """The trainer's loss and gradient on all rows as one batch."""
+    made = PreferenceTrainer(
+        model, settings(folder, **options), train_dataset=rows, processing_class=tokenizer
+    )
+    model.train()
+    batch = made.data_collator(list(made.train_dataset))
+    loss = made.compute_loss(model, batch)
+    model.zero_grad()
+    loss.backward()
+    gradient = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+    return float(loss.detach()), gradient
+
+
+@pytest.mark.parametrize("options", [{}, ALL], ids=["plain", "all options"])
+def test_the_loss_is_that_of_each_response_alone(tokenizer, tmp_path, options):
+    model, rows = make_model().double(), make_rows(4)
+    loss, gradient = a_step(model, rows, tokenizer, tmp_path, **options)
+    defaults = {"alpha": 0.0, "beta": 1.0, "gamma": 1.0, "eos_regularizer": 0.0}
+    expected = written_out(model, rows, **{**defaults, "length_normalized": False, **options})
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
+    model.zero_grad()
+    expected.backward()
+    plain = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+    torch.testing.assert_close(gradient, plain, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_the_gradient_in_parts_is_the_whole_batchs(tokenizer, tmp_path, size):
+    model, rows = make_model().double(), make_rows(4)
+    whole = a_step(model, rows, tokenizer, tmp_path, **ALL)
+    parts = a_step(model, rows, tokenizer, tmp_path, responses_per_forward=size, **ALL)
+    assert parts[0] == pytest.approx(whole[0], rel=1e-12)
+    torch.testing.assert_close(parts[1], whole[1], rtol=1e-9, atol=1e-13)
+
+
+def test_no_part_is_larger_than_asked_for_and_one_is_run_once(tokenizer, tmp_path, monkeypatch):
+    model, rows = make_model(), make_rows(4)
+    sizes = []
+    forward = model.forward
+
+    def counted(*, input_ids, **options):
+        sizes.append(input_ids.shape)
+        return forward(input_ids=input_ids, **options)
+
+    counted.__signature__ = inspect.signature(forward)
+    monkeypatch.setattr(model, "forward", counted)
+    a_step(model, rows, tokenizer, tmp_path, responses_per_forward=3)
+    responses = sum(len(row["chosen"]) + len(row["rejected"]) for row in rows)
+    parts = math.ceil(responses / 3)
+    assert len(sizes) == 2 * parts - 1
+    assert max(rows for rows, _ in sizes) == 3
+    assert len({length for _, length in sizes}) > 1  # each is padded to its own longest
+
+
+def test_random_numbers_repeat_in_parts(tokenizer, tmp_path, monkeypatch):
+    """With dropout, the gradient is that of the very activations whose loss was taken."""
+    rows = make_rows(3)
+    model = make_model(attention_dropout=0.3).double()
+    options = {"responses_per_forward": 2, "seed": 11}
+    recomputed = a_step(model, rows, tokenizer, tmp_path, **options)
+
+    def kept(function, *arguments, use_reentrant):
+        return function(*arguments)
+
+    monkeypatch.setattr(trainer_module, "checkpoint", kept)
+    direct = a_step(model, rows, tokenizer, tmp_path, **options)
+    assert recomputed[0] == direct[0]
+    torch.testing.assert_close(recomputed[1], direct[1], rtol=1e-9, atol=1e-13)
+    other = a_step(model, rows, tokenizer, tmp_path, **{**options, "seed": 12})
+    assert not torch.allclose(other[1], direct[1])
+
+
+def one_update(tokenizer, folder, rows, **options):
+    model = make_model().double()
+    train(model, rows, settings(folder, num_train_epochs=1, **options), tokenizer=tokenizer)
+    return weights(model)
+
+
+@pytest.mark.parametrize("count", [8, 5], ids=["full", "short last batch"])
+def test_accumulated_groups_are_one_large_batch(tokenizer, tmp_path, count):
+    rows = make_rows(count)
+    at_once = one_update(tokenizer, tmp_path, rows, per_device_train_batch_size=8)
+    accumulated = one_update(
+        tokenizer, tmp_path, rows, per_device_train_batch_size=2, gradient_accumulation_steps=4
+    )
+    torch.testing.assert_close(accumulated, at_once, rtol=1e-6, atol=1e-8)
+    assert not torch.allclose(at_once, weights(make_model().double()), atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"responses_per_forward": 2}, {"gradient_checkpointing": True}])
+def test_a_logged_loss_is_the_mean_over_groups(tokenizer, tmp_path, options):
+    rows = make_rows(6)
+    model = make_model()
+    trainer = train(
+        copy.deepcopy(model),
+        rows,
+        settings(
+            tmp_path,
+            num_train_epochs=1,
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=3,
+            **options,
+        ),
+        tokenizer=tokenizer,
+    )
+    expected = written_out(model, rows, 0.0, 1.0, 1.0, False, 0.0)
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(float(expected.detach()), rel=1e-4)
+
+
+def test_bfloat16(tokenizer, tmp_path):
+    rows = make_rows(4)
+    exact, _ = a_step(make_model(), rows, tokenizer, tmp_path, **ALL)
+    narrow, _ = a_step(make_model().bfloat16(), rows, tokenizer, tmp_path, **ALL)
+    assert narrow == pytest.approx(exact, rel=0.02)
+    assert narrow != exact
+    logged = train(
+        make_model(),
+        rows,
+        settings(tmp_path, bf16=True, max_steps=2, per_device_train_batch_size=4, **ALL),
+        tokenizer=tokenizer,
+    )
+    assert logged.state.log_history[0]["loss"] == pytest.approx(exact, rel=0.02)
+    assert logged.model.dtype == torch.float32
+
+
+# Training
+
+
+CITIES = [
+    {
+        "prompt": f"what is the best city of {letter}",
+        "chosen": "rome fine",
+        "rejected": ["paris ugly", "old old old", "maybe"],
+        "rewards": [1.0, 0.2, 0.1, 0.0],
+    }
+    for letter in "abcd"
+]
+
+
+@pytest.mark.parametrize("options", [{}, ALL, {"responses_per_forward": 2}])
+def test_training_raises_the_positives_above_the_negatives(tokenizer, tmp_path, options):
+    trainer = train(
+        make_model(),
+        CITIES[:3],
+        settings(tmp_path, learning_rate=0.01, optim="adamw_torch", num_train_epochs=5, **options),
+        tokenizer=tokenizer,
+        eval_rows=CITIES[3:],
+    )
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    first, last = logs[0], logs[-1]
+    assert last["loss"] < 0.7 * first["loss"]
+    assert last["rewards/margins"] > first["rewards/margins"] + 0.5
+    assert last["logps/chosen"] > first["logps/chosen"]
+    assert last["rewards/accuracies"] == 1.0
+    evaluated = trainer.state.log_history[-1]
+    assert evaluated["eval_rewards/accuracies"] == 1.0  # a prompt it was not trained on
+    assert evaluated["eval_rewards/margins"] > first["rewards/margins"]
+
+
+def test_evaluation_is_a_mean_over_groups(tokenizer, tmp_path):
+    model, rows = make_model(), make_rows(5)
+    trainer = PreferenceTrainer(
+        model,
+        settings(tmp_path, per_device_eval_batch_size=2, beta=0.5),
+        eval_dataset={"one": rows, "two": rows[:2]},
+        processing_class=tokenizer,
+    )
+    found = trainer.evaluate()
+    expected = written_out(model, rows, 0.0, 0.5, 1.0, False, 0.0)
+    assert found["eval_one_loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
+    margins, accuracies, chosen = [], [], []
+    for row in rows:
+        logps = []
+        for response in [*row["chosen"], *row["rejected"]]:
+            prompt, answer = [BOS, *ids(row["prompt"])], [*ids(response), EOS]
+            table = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1).detach()
+            logps.append(sum(float(table[len(prompt) + i - 1, token]) for i, token in enumerate(answer)))
+        good, bad = logps[: len(row["chosen"])], logps[len(row["chosen"]) :]
+        margins.append(0.5 * (np.mean(good) - np.mean(bad)))
+        accuracies.append(np.mean([g > b for g in good for b in bad]))
+        chosen.append(np.mean(good))
+    assert found["eval_one_rewards/margins"] == pytest.approx(np.mean(margins), rel=1e-4)
+    assert found["eval_one_rewards/accuracies"] == pytest.approx(np.mean(accuracies))
+    assert found["eval_one_logps/chosen"] == pytest.approx(np.mean(chosen), rel=1e-5)
+    assert found["eval_two_rewards/margins"] == pytest.approx(np.mean(margins[:2]), rel=1e-4)
+
+
+class StopAt(transformers.TrainerCallback):
+    """End a run early, as a machine that is taken away does after its last checkpoint."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **_):
+        control.should_training_stop = state.global_step == self.step
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapters"])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tokenizer, tmp_path, lora):
+    rows = make_rows(6)
+    options = {
+        "num_train_epochs": 2,
+        "optim": "adamw_torch",
+        "learning_rate": 0.01,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "lora": lora,
+        "lora_dropout": 0.2 if lora else 0.0,
+    }
+    straight = train(make_model(), rows, settings(tmp_path / "one", **options), tokenizer=tokenizer)
+    halted = PreferenceTrainer(
+        make_model(),
+        settings(tmp_path / "two", **options),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        callbacks=[StopAt(4)],
+    )
+    halted.train()
+    assert halted.state.global_step == 4
+    assert not torch.equal(weights(halted.model), weights(straight.model))
+    resumed = train(
+        make_model(), rows, settings(tmp_path / "two", **options), tokenizer=tokenizer, resume=True
+    )
+    assert resumed.state.global_step == straight.state.global_step == 6
+    assert torch.equal(weights(resumed.model), weights(straight.model))
+    by_path = train(
+        make_model(),
+        rows,
+        settings(tmp_path / "three", **options),
+        tokenizer=tokenizer,
+        resume=tmp_path / "one" / "checkpoint-2",
+    )
+    assert torch.equal(weights(by_path.model), weights(straight.model))
+
+
+def test_what_is_saved_is_what_was_trained(tokenizer, tmp_path):
+    options = {"max_steps": 2, "save_strategy": "epoch"}
+    trainer = train(make_model(), CITIES, settings(tmp_path / "out", **options), tokenizer=tokenizer)
+    loaded = LlamaForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.equal(weights(loaded), weights(trainer.model))
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert any("rewards/margins" in entry for entry in state["log_history"])
+    # The tokenizer was saved too: a folder alone is enough to go on with.
+    again = train(str(tmp_path / "out"), CITIES, settings(tmp_path / "next", max_steps=1))
+    assert again.state.global_step == 1
+    with pytest.raises(ValueError, match=r"output_dir: .*holds .* already; pass resume=True or another"):
+        train(make_model(), CITIES, settings(tmp_path / "out", **options), tokenizer=tokenizer)
+
+
+def test_adapters(tokenizer, tmp_path):
+    import peft
+
+    model = make_model()
+    before = weights(model)
+    options = {"lora": True, "lora_r": 4, "learning_rate": 0.05, "optim": "adamw_torch", "max_steps": 6}
+    trainer = train(
+        model,
+        CITIES,
+        settings(tmp_path / "out", save_strategy="steps", gradient_checkpointing=True, **options),
+        tokenizer=tokenizer,
+    )
+    assert isinstance(trainer.model, peft.PeftModel)
+    trained = {name for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+    assert trained
+    assert all("lora_" in name for name in trained)
+    base = [weight for name, weight in trainer.model.named_parameters() if "lora_" not in name]
+    assert torch.equal(torch.cat([weight.detach().flatten() for weight in base]), before)
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert logs[-1]["loss"] < logs[0]["loss"]
+
+    loaded = peft.PeftModel.from_pretrained(make_model(), tmp_path / "out", is_trainable=True)
+    tokens = torch.tensor([ids("what is the best")])
+    torch.testing.assert_close(loaded(tokens).logits, trainer.model(tokens).logits)
+    onward = train(loaded, CITIES, settings(tmp_path / "next", **options), tokenizer=tokenizer)
+    assert onward.model is loaded
+    with pytest.raises(ValueError, match="peft_config: the model has adapters already"):
+        train(
+            loaded,
+            CITIES,
+            settings(tmp_path / "third", **options),
+            tokenizer=tokenizer,
+            peft_config=peft.LoraConfig(),
+        )
+
+
+def test_peft_config(tokenizer, tmp_path):
+    import peft
+
+    trainer = train(
+        make_model(),
+        CITIES,
+        settings(tmp_path, max_steps=1),
+        tokenizer=tokenizer,
+        peft_config=peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"),
+    )
+    trained = [name for name, weight in trainer.model.named_parameters() if weight.requires_grad]
+    assert len(trained) == 4
+    assert all("q_proj.lora_" in name for name in trained)
+
+
+def test_rows_of_hugging_face_datasets(tokenizer, tmp_path):
+    import datasets
+
+    rows = datasets.Dataset.from_list([{**row, "chosen": [row["chosen"]], "cost": 0.5} for row in CITIES])
+    trainer = train(make_model(), rows, settings(tmp_path, max_steps=1), tokenizer=tokenizer)
+    assert isinstance(trainer.train_dataset, Groups)
+    assert len(trainer.train_dataset) == len(CITIES)
+
+
+def test_the_config_is_read_from_the_command_line(tmp_path):
+    arguments = (
+        f"--output_dir {tmp_path} --beta 5 --gamma 3 --length_normalized --split mean --max_length 100"
+    )
+    arguments += " --lora --lora_target_modules q_proj v_proj --chat false --responses_per_forward 4"
+    (config,) = HfArgumentParser(PreferenceConfig).parse_args_into_dataclasses(arguments.split())
+    assert (config.beta, config.gamma, config.length_normalized, config.split) == (5.0, 3.0, True, "mean")
+    assert (config.lora, config.lora_target_modules, config.chat) == (True, ["q_proj", "v_proj"], False)
+    assert (config.max_length, config.responses_per_forward) == (100, 4)
+    own = (
+        PreferenceConfig.__dataclass_fields__.keys()
+        - transformers.TrainingArguments.__dataclass_fields__.keys()
+    )
+    parser = HfArgumentParser(PreferenceConfig)
+    helped = {action.dest for action in parser._actions if action.help}
+    assert own <= helped
+    parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": 0.0}, "beta"),
+        ({"gamma": -1.0}, "gamma"),
+        ({"alpha": math.nan}, "alpha"),
+        ({"eos_regularizer": math.inf}, "eos_regularizer"),
+        ({"split": "median"}, "split: 'median' is unknown"),
+        ({"unusable": "dropp"}, "did you mean 'drop'"),
+        ({"max_length": 1}, "max_length: 1 is below 2"),
+        ({"max_prompt_length": 2048}, "max_prompt_length: 2048 is above 2047"),
+        ({"responses_per_forward": 0}, "responses_per_forward: 0 is below 1"),
+        ({"lora_r": 0}, "lora_r: 0 is below 1"),
+        ({"lora_dropout": 1.5}, "lora_dropout: 1.5 is outside"),
+        ({"remove_unused_columns": True}, "remove_unused_columns: must be False"),
+    ],
+)
+def test_settings_out_of_range(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        settings(tmp_path, **options)
+
+
+def test_other_mistakes(tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="resume: no checkpoint in"):
+        train(make_model(), CITIES, settings(tmp_path), tokenizer=tokenizer, resume=True)
+    with pytest.raises(ValueError, match="resume: no checkpoint '"):
+        train(make_model(), CITIES, settings(tmp_path), tokenizer=tokenizer, resume=str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="tokenizer: the model was not loaded"):
+        train(make_model(), CITIES, settings(tmp_path))
+    with pytest.raises(TypeError, match="config: expected a PreferenceConfig, got TrainingArguments"):
+        train(make_model(), CITIES, transformers.TrainingArguments(use_cpu=True), tokenizer=tokenizer)
+    frozen = make_model().requires_grad_(False)
+    with pytest.raises(ValueError, match="model: none of its weights can be trained"):
+        train(frozen, CITIES, settings(tmp_path), tokenizer=tokenizer)
+    endless = make_tokenizer()
+    endless.eos_token = None
+    with pytest.raises(ValueError, match="tokenizer: it has no end-of-sequence token"):
+        train(make_model(), CITIES, settings(tmp_path), tokenizer=endless)
+    broken = make_model()
+    with torch.no_grad():
+        broken.lm_head.weight[:] = math.nan
+    with pytest.raises(ValueError, match="logps: row 0, response 0 is NaN or infinite"):
+        train(broken, CITIES, settings(tmp_path), tokenizer=tokenizer)
+
+
+def test_swepo_loss_and_the_trainer_agree_on_names():
+    shared = {"beta", "gamma", "alpha", "length_normalized", "eos_regularizer"}
+    parameters = inspect.signature(swepo_loss).parameters
+    for name in shared:
+        assert parameters[name].default == PreferenceConfig.__dataclass_fields__[name].default
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["None", "2"])
+def test_two_processes_train_as_one(tokenizer, tmp_path, part):
+    """Two processes of two groups a step each, against one of four."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import os, sys, torch
+            sys.path.insert(0, {str(os.path.dirname(os.path.abspath(__file__)))!r})
+            import training_toys as t
+            from setwise.preference import train
+            size, out = int(sys.argv[1]), sys.argv[2]
+            model = t.make_model().double()
+            config = t.settings(out, num_train_epochs=1, per_device_train_batch_size=size,
+                                responses_per_forward={part}, ddp_backend="gloo" if size == 2 else None)
+            trainer = train(model, t.make_rows(8), config, tokenizer=t.make_tokenizer())
+            if trainer.is_world_process_zero():
+                logs = trainer.state.log_history
+                torch.save((t.weights(model), logs), os.path.join(out, "weights.pt"))
+        """)
+    )
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc_per_node={processes}",
+        ]
+        done = subprocess.run(
+            [*(command if processes == 2 else [sys.executable]), str(script), str(4 // processes), str(out)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(torch.load(out / "weights.pt", weights_only=False))
+    (one, one_logs), (two, two_logs) = found
+    torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-8)
+    for a, b in zip(one_logs, two_logs, strict=True):
+        for name in ("loss", "rewards/margins", "logps/chosen"):
+            if name in a:
+                assert b[name] == pytest.approx(a[name], rel=1e-5)
