@@ -1,0 +1,123 @@
+"""On-policy preference optimization: generate, score, select, train, and again (AMPO, Algorithm 1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from setwise.preference.loop_config import OnPolicyConfig
+from setwise.preference.models import Prompt
+from setwise.preference.rounds import Rounds
+from setwise.preference.score import Reward, RewardModel
+from setwise.preference.stages import Progress, Row
+
+__all__ = ["OnPolicyConfig", "OnPolicyResult", "RewardModel", "on_policy"]
+
+
+@dataclass(frozen=True, repr=False)
+class OnPolicyResult:
+    """A trained policy and how its rewards went.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel or peft.PeftModel
+        The policy after the last iteration.
+    tokenizer : transformers.PreTrainedTokenizerBase
+    metrics : list of dict
+        One an iteration, as in ``metrics.jsonl``; the first is iteration 0, before any training, if prompts
+        were held out.
+    out : Path
+        The run's folder.
+    """
+
+    model: Any
+    tokenizer: Any
+    metrics: list[Row]
+    out: Path
+
+    def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Draw rewards by iteration into a .png, .svg or .pdf file (needs matplotlib)."""
+        from setwise.preference.curves import draw
+
+        draw(self.metrics, path, force=force)
+
+    def __repr__(self) -> str:
+        last = self.metrics[-1]
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {last[name]:.4g}"
+            for name in ("mean_reward", "evaluation_reward")
+            if last.get(name) is not None
+        )
+        return f"OnPolicyResult({last['iteration']} iterations, {figures}, out={str(self.out)!r})"
+
+
+def on_policy(
+    model: Any,
+    prompts: Sequence[Prompt],
+    reward: Reward,
+    config: OnPolicyConfig | None = None,
+    *,
+    out: str | os.PathLike[str],
+    tokenizer: Any = None,
+    evaluation_prompts: Sequence[Prompt] = (),
+    progress: Progress | None = None,
+) -> OnPolicyResult:
+    """Train a policy on responses of its own, selected anew at every iteration.
+
+    An iteration samples N responses a prompt, scores them, selects one positive and k negatives of each
+    prompt's, trains on these groups, and samples fresh responses to held-out prompts. Every stage's rows stay
+    in ``out``. Called again with the same arguments, a run that was interrupted goes on where it stopped:
+    responses are drawn by random numbers of their own, so what is made anew is what it would have been.
+
+    Parameters
+    ----------
+    model : str, transformers.PreTrainedModel or peft.PeftModel
+        What `setwise.preference.models.load_model` takes, or a model, which is trained in place.
+    prompts : sequence of str or of lists of messages
+    reward : callable
+        Gets a list of prompts and a list of responses of the same length, and returns one finite number each;
+        `RewardModel` is one.
+    config : OnPolicyConfig, optional
+    out : path-like
+        A folder: new, empty, or of a run with the same settings.
+    tokenizer : transformers.PreTrainedTokenizerBase, optional
+        Needed where ``model`` is not a name.
+    evaluation_prompts : sequence of prompt
+        Held-out prompts; without any, there is no evaluation.
+    progress : callable, optional
+        Called with the stage, how much of it is done, and how much there is.
+
+    Returns
+    -------
+    OnPolicyResult
+
+    Raises
+    ------
+    ImportError
+        Something that the settings need is not installed.
+    FileExistsError
+        ``out`` holds something else than a run.
+    TypeError, ValueError
+        An argument cannot be used; ``out`` holds a run with other settings; a reward is not a finite number.
+
+    References
+    ----------
+    .. [1] Gupta et al., "AMPO: Active Multi-Preference Optimization for Self-play Preference Selection",
+       Algorithm 1 and section 7.
+    """
+    config = OnPolicyConfig() if config is None else config
+    if not isinstance(config, OnPolicyConfig):
+        raise TypeError(f"config: expected an OnPolicyConfig, got {type(config).__name__}")
+    if not callable(reward):
+        raise TypeError(f"reward: expected a callable, got {type(reward).__name__}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "out: several processes were started and would write the same run; start one, or train on the "
+            "selection.jsonl files with setwise.preference.train under accelerate"
+        )
+    rounds = Rounds(model, prompts, reward, config, out, tokenizer, evaluation_prompts, progress)
+    metrics = rounds.run()
+    return OnPolicyResult(rounds.model(), rounds.tokenizer, metrics, rounds.folder)

