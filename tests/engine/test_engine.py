@@ -85,6 +85,10 @@ def test_ray_gives_the_local_result(items, shards, ray):
     local = select_shards(shards, 20, diversity=0.3, workers=1)
     remote = select_shards(shards, 20, diversity=0.3, workers="ray")
     assert remote.ids.tolist() == local.ids.tolist()
+    options = {"diversity": 0.3, "method": "muss", "clusters": 9, "seed": 2}
+    remote, local = (select_shards(shards, 20, workers=workers, **options) for workers in ("ray", 1))
+    assert remote.ids.tolist() == local.ids.tolist()
+    assert remote.value == local.value
     catalog = Catalog.build(*items, clusters=9)
     for method in ("muss", "dgds"):
         options = {"diversity": 0.2, "method": method, "clusters": 5}
@@ -164,9 +168,15 @@ def slow(argument):
 
 def test_a_lost_workers_partition_is_run_again(tmp_path):
     names = [str(tmp_path / name) for name in "abc"]
-    assert LocalEngine(2).map(lost_once, names) == list("abc")
-    with pytest.raises(RuntimeError, match="lost 4 times"):
-        LocalEngine(2).map(always_lost, [1, 2])
+    with LocalEngine(2) as engine:
+        assert engine.map(lost_once, names) == list("abc")
+        assert engine.map(slow, [0.0, 0.0]) == [0.0, 0.0]
+
+
+@pytest.mark.slow
+def test_a_partition_that_always_loses_its_worker_is_given_up():
+    with LocalEngine(2) as engine, pytest.raises(RuntimeError, match="lost 4 times"):
+        engine.map(always_lost, [1, 2])
 
 
 def test_a_script_without_a_main_guard_is_not_run_again(shards, tmp_path):
@@ -182,9 +192,27 @@ def test_a_script_without_a_main_guard_is_not_run_again(shards, tmp_path):
 
 
 def test_what_a_partition_raises_comes_back():
-    with pytest.raises(ValueError, match="no 3"):
-        LocalEngine(2).map(failing, [3])
-    assert LocalEngine(2).map(slow, [0.2, 0.0, 0.1]) == [0.2, 0.0, 0.1]
+    with LocalEngine(2) as engine:
+        with pytest.raises(ValueError, match="no 3"):
+            engine.map(failing, [3])
+        assert engine.map(slow, [0.2, 0.0, 0.1]) == [0.2, 0.0, 0.1]
+
+
+def own_process(argument):
+    return os.getpid()
+
+
+def test_processes_stay_until_the_engine_is_closed():
+    with LocalEngine(1) as engine:
+        assert engine.map(own_process, [0]) == [os.getpid()]
+    with LocalEngine(2) as engine:
+        first, second = (set(engine.map(own_process, range(4))) for _ in range(2))
+        assert first & second
+        assert len(first | second) <= 2
+        assert os.getpid() not in first
+    for process in first | second:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
 
 
 def test_shared_memory_is_given_back(items):

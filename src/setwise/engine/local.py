@@ -6,9 +6,9 @@ import contextlib
 import multiprocessing
 import os
 import sys
-import threading
+import threading as locks
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import shared_memory
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import threads
 from setwise.engine.base import RETRIES, Engine
 
 #: What keeps a worker's libraries on one thread: the processes are the parallelism.
@@ -38,12 +39,14 @@ class Block:
         return np.ndarray(self.shape, self.dtype, buffer=_attached[self.name].buf)
 
 
-_starting = threading.Lock()
+_starting = locks.Lock()
 _attached: dict[str, shared_memory.SharedMemory] = {}
 
 
 class LocalEngine(Engine):
     """Processes on this machine, started afresh (spawned), so that nothing of the caller is copied.
+
+    They stay from one `map` to the next, until `close`.
 
     Parameters
     ----------
@@ -53,35 +56,50 @@ class LocalEngine(Engine):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         if self.workers == 1:
-            return [function(argument) for argument in arguments]
+            with threads.one_blas_thread():
+                return [function(argument) for argument in arguments]
         results: dict[int, Any] = {}
         for _ in range(1 + RETRIES):
             left = [place for place in range(len(arguments)) if place not in results]
             if not left:
                 break
-            with (
-                _environment(ONE_THREAD),
-                ProcessPoolExecutor(
-                    min(self.workers, len(left)), mp_context=multiprocessing.get_context("spawn")
-                ) as pool,
-            ):
-                with _main_left_alone():
-                    futures = {place: pool.submit(function, arguments[place]) for place in left}
-                try:
-                    for place, future in futures.items():
-                        with contextlib.suppress(BrokenProcessPool):
-                            results[place] = future.result()
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            futures = self._submitted(function, {place: arguments[place] for place in left})
+            try:
+                for place, future in futures.items():
+                    with contextlib.suppress(BrokenProcessPool):
+                        results[place] = future.result()
+            except BaseException:
+                self.close(wait=False)
+                raise
+            if len(results) < len(arguments):
+                self.close()  # a pool that has lost a process takes no more work
         if len(results) < len(arguments):
             raise RuntimeError(
                 f"workers: a process was lost {1 + RETRIES} times over, out of memory perhaps; take fewer"
             )
         return [results[place] for place in range(len(arguments))]
+
+    def _submitted(self, function: Callable[[Any], Any], arguments: dict[int, Any]) -> dict[int, Future[Any]]:
+        """Hand arguments to the processes; those that are lacking are started."""
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=spawn)
+        futures: dict[int, Future[Any]] = {}
+        # A process may be lost before all is handed over: what is left is in the next round.
+        with _environment(ONE_THREAD), _main_left_alone(), contextlib.suppress(BrokenProcessPool):
+            for place, argument in arguments.items():
+                futures[place] = self._pool.submit(function, argument)
+        return futures
+
+    def close(self, wait: bool = True) -> None:
+        """End the processes; without waiting, what was not begun is left undone."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait, cancel_futures=not wait)
+            self._pool = None
 
     @contextlib.contextmanager
     def share(self, array: NDArray[Any]) -> Iterator[Any]:

@@ -1,11 +1,11 @@
-"""Selection over shards that no machine holds at once: a few of each, then of those (DGDS)."""
+"""Selection over shards that no machine holds at once: DGDS and MUSS where the items lie."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,31 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.containers import as_matrix
+from setwise.engine import muss
+from setwise.engine.base import engine_for
+from setwise.engine.muss import ShardClusters
+from setwise.engine.partition import Candidates, merge, select_inside
+from setwise.engine.stored import Columns, Shard, ids_of, naming, store
 from setwise.objectives import MaxSum
-from setwise.relevance import as_relevance
-from setwise.solvers import multilevel
-from setwise.vectors import Vectors, top_k
+from setwise.solvers.multilevel import approximation_factor
 
-#: Rows of a Parquet shard that are read at a time.
-BATCH = 16_384
+__all__ = ["Shard", "ShardClusters", "ShardSelection", "select_shards"]
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A part of the items.
-
-    Attributes
-    ----------
-    path : str
-        A Parquet file with columns of vectors (fixed-size lists), qualities and ids; or a .npy file of
-        vectors, read through a memory map.
-    quality : str, optional
-        Of a .npy shard: the .npy file of its qualities.
-    """
-
-    path: str
-    quality: str | None = None
+#: What `select_shards` takes as method.
+METHODS = ("dgds", "muss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +44,15 @@ class ShardSelection:
     value, relevance, diversity : float
         Max-sum's (MUSS Eq. 2) and its terms: mean quality and mean distance.
     union : int
-        Candidates that the shards have yielded.
+        Candidates of the last step.
     seconds : float
+    method : {"dgds", "muss"}
+    clusters : ndarray of shape (k,), int32, or None
+        Of ``muss``: the cluster of each.
+    clustering : ShardClusters or None
+        Of ``muss``: all clusters, and which were kept.
+    bound : float or None
+        Of ``muss``: the paper's guarantee, as of `setwise.catalog.CatalogSelection`.
     """
 
     ids: NDArray[Any]
@@ -70,55 +64,81 @@ class ShardSelection:
     diversity: float
     union: int
     seconds: float
+    method: str = "dgds"
+    clusters: NDArray[np.int32] | None = None
+    clustering: ShardClusters | None = None
+    bound: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@dataclass(frozen=True, eq=False)
-class Yield:
-    """What one shard yields: its rows, ids, qualities and vectors, and its best qualities."""
-
-    rows: NDArray[np.int64]
-    ids: NDArray[Any]
-    quality: NDArray[np.float64]
-    vectors: NDArray[Any]
 
 
 def select_shards(
     shards: Sequence[Shard | str],
     k: int,
     *,
+    method: str = "dgds",
     diversity: float = 0.1,
     per_shard: int | None = None,
+    clusters: int | NDArray[Any] | None = None,
+    kept: int | None = None,
+    per_cluster: int | None = None,
+    cluster_diversity: float = 0.5,
+    top_up: bool = True,
+    final_quality_scale: float = 1.0,
     criterion: str = "sum",
     metric: str = "cosine",
-    top_up: bool = True,
     vectors: str = "vector",
     quality: str = "quality",
     ids: str = "id",
+    seed: int = 0,
+    scratch: str | os.PathLike[str] | None = None,
     workers: int | str = 1,
 ) -> ShardSelection:
-    """Select k items over shards: greedily in each, where it lies, and greedily from what those yield.
+    """Select k items over shards, where they lie, and greedily from what those yield.
 
-    The shards are the partition of DGDS (Ghadiri and Schmidt 2019). A Parquet shard is written to a mapped
-    file in batches first, so that one larger than memory does. Only what is selected travels.
+    ``dgds`` takes the shards for the partition (Ghadiri and Schmidt 2019): greedy selection in each. ``muss``
+    clusters all items first (MUSS Algorithm 2): k-means on a sample, a streamed pass that assigns every row,
+    greedy selection of clusters, and greedy selection inside each that is kept, wherever its rows lie. It
+    selects what `setwise.Catalog` does from the same seed, or from the same clusters.
+
+    Vectors stay in their files. Under ``muss`` a worker holds a block of 16,384 rows or a cluster, and this
+    process some 30 bytes an item and the sample that k-means learns from. Only what is selected travels.
+    Vectors of a Parquet shard are written to a .npy file first, in batches.
 
     Parameters
     ----------
     shards : sequence of Shard or path
-        Readable by every worker.
+        Readable here and by every worker.
     k : int
         At most the number of items.
+    method : {"dgds", "muss"}
     diversity : float
+        In [0, 1].
     per_shard : int, optional
-        Items selected in each, k by default (DGDS); all of a smaller shard.
+        Of ``dgds``: items selected in each shard, k by default; all of a smaller one.
+    clusters : int or array-like of shape (l, d), optional
+        Of ``muss``: how many to make (200 by default), or their centroids, such as a catalogue's; those that
+        come out empty are left out.
+    kept : int, optional
+        Of ``muss``: m, the clusters to keep, half of them by default.
+    per_cluster : int, optional
+        Of ``muss``: k', as for `Catalog.select`.
+    cluster_diversity : float
+        Of ``muss``: 1 - λ_c, in [0, 1].
+    top_up : bool
+        Whether the k best by quality enter the last step.
+    final_quality_scale : float
+        Quality's factor in the last step, in (0, 1].
     criterion : {"sum", "min"}
     metric : {"cosine", "euclidean"}
-    top_up : bool
-        Whether each shard's k best by quality join, of which the k best of all enter the last step.
     vectors, quality, ids : str
         Columns of Parquet shards; without a column of ids, row numbers.
+    seed : int
+        Of ``muss``: of the sample and of k-means.
+    scratch : path-like, optional
+        A folder that all workers share, where Parquet shards' vectors are kept meanwhile under ``muss``; by
+        default one for temporary files, which does for workers on this machine.
     workers : int or str
         Local processes, "ray", or a Ray address: the result is the same.
 
@@ -131,13 +151,103 @@ def select_shards(
     TypeError, ValueError, FileNotFoundError
         Bad input, with the shard.
     """
-    from setwise.engine.base import engine_for
-
     began = time.perf_counter()
     size = checks.integer("k", k, least=1)
-    inside = size if per_shard is None else checks.integer("per_shard", per_shard, least=1)
+    checks.choice("method", method, METHODS)
     checks.choice("criterion", criterion, ("sum", "min"))
+    checks.fraction("cluster_diversity", cluster_diversity)
+    if not 0.0 < final_quality_scale <= 1.0:
+        raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
+    foreign = {"per_shard": per_shard} if method == "muss" else {"clusters": clusters, "kept": kept}
+    if method == "dgds":
+        foreign["per_cluster"] = per_cluster
+    for name, given in foreign.items():
+        if given is not None:
+            raise ValueError(f"{name}: {method} has none; leave it out")
     goal = MaxSum(diversity, metric=metric)
+    listed = _listed(shards)
+    columns = Columns(vectors, quality, ids)
+    made: ShardClusters | None = None
+    bound: float | None = None
+    with engine_for(workers) as engine:
+        if method == "dgds":
+            inside = size if per_shard is None else checks.integer("per_shard", per_shard, least=1)
+            top = size if top_up else 0
+            work = [(one, columns, inside, top, criterion, goal.diversity, metric) for one in listed]
+            found = _joined(engine.map(select_shard, work))
+        else:
+            asked = muss.Settings(
+                k=size,
+                goal=goal,
+                clusters=clusters,
+                kept=kept,
+                per_cluster=per_cluster,
+                cluster_diversity=cluster_diversity,
+                top_up=top_up,
+                criterion=criterion,
+                seed=checks.integer("seed", seed, least=0),
+            )
+            with tempfile.TemporaryDirectory(prefix="setwise-", dir=_folder(scratch)) as folder:
+                found, made = muss.candidates(engine, listed, columns, asked, folder)
+            factor = approximation_factor(size, len(made.kept), goal.diversity, cluster_diversity)
+            bound = 1.0 / factor
+    union = len(found.rows)
+    if union < size:
+        raise ValueError(f"k: {size} is more than the {union} items that the shards yield")
+    chosen = merge(
+        found.vectors,
+        found.quality * final_quality_scale,
+        size,
+        diversity=goal.diversity,
+        criterion=criterion,
+        metric=metric,
+    )
+    terms = goal.terms(np.asarray(found.vectors[chosen], np.float64), found.quality[chosen])
+    which, rows = found.shards[chosen], found.rows[chosen]
+    return ShardSelection(
+        ids=_ids(listed, which, rows, ids),
+        shards=which,
+        rows=rows,
+        quality=found.quality[chosen],
+        value=terms.value,
+        relevance=terms.relevance,
+        diversity=terms.spread,
+        union=union,
+        seconds=time.perf_counter() - began,
+        method=method,
+        clusters=None if found.clusters is None else found.clusters[chosen],
+        clustering=made,
+        bound=bound,
+    )
+
+
+def select_shard(work: tuple[Shard, Columns, int, int, str, float, str]) -> Candidates:
+    """Select inside one shard; what a worker runs under ``dgds``."""
+    shard, columns, inside, top, criterion, diversity, metric = work
+    with tempfile.TemporaryDirectory(prefix="setwise-") as folder:
+        stored, quality = store((shard, str(Path(folder) / "vectors.npy"), columns))
+        with naming(shard.path):
+            rows = select_inside(stored.open(), quality, inside, top, criterion, diversity, metric)
+        return Candidates(np.zeros(len(rows), np.int64), rows, quality[rows], stored.rows(rows))
+
+
+def _joined(found: list[Candidates]) -> Candidates:
+    """Return the candidates of all shards, in their order."""
+    return Candidates(
+        np.repeat(np.arange(len(found)), [len(one.rows) for one in found]),
+        np.concatenate([one.rows for one in found]),
+        np.concatenate([one.quality for one in found]),
+        np.concatenate([one.vectors for one in found]),
+    )
+
+
+def _listed(shards: Sequence[Shard | str]) -> list[Shard]:
+    """Return shards whose files are there.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+    """
     listed = [one if isinstance(one, Shard) else Shard(os.fspath(one)) for one in shards]
     if not listed:
         raise ValueError("shards: none given")
@@ -145,198 +255,24 @@ def select_shards(
         for path in (one.path, one.quality):
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(f"shards: no file {path!r}")
-    common = (inside, size if top_up else 0, criterion, diversity, metric, vectors, quality, ids)
-    with engine_for(workers) as engine:
-        found: list[Yield] = engine.map(select_shard, [(one, *common) for one in listed])
-    total = sum(len(one.rows) for one in found)
-    if total < size:
-        raise ValueError(f"k: {size} is more than the {total} items that the shards yield")
-    which = np.repeat(np.arange(len(found)), [len(one.rows) for one in found])
-    rows = np.concatenate([one.rows for one in found])
-    qualities = np.concatenate([one.quality for one in found])
-    held = np.concatenate([one.vectors for one in found])
-    names = np.concatenate([np.asarray(one.ids) for one in found])
-    chosen = merge(held, qualities, size, diversity=diversity, criterion=criterion, metric=metric)
-    terms = goal.terms(np.asarray(held[chosen], np.float64), qualities[chosen])
-    return ShardSelection(
-        ids=names[chosen],
-        shards=which[chosen],
-        rows=rows[chosen],
-        quality=qualities[chosen],
-        value=terms.value,
-        relevance=terms.relevance,
-        diversity=terms.spread,
-        union=total,
-        seconds=time.perf_counter() - began,
-    )
+    return listed
 
 
-def select_shard(work: tuple[Shard, int, int, str, float, str, str, str, str]) -> Yield:
-    """Select inside one shard; what every worker runs."""
-    shard, inside, top, criterion, diversity, metric, vectors, quality, ids = work
-    with tempfile.TemporaryDirectory(prefix="setwise-") as folder:
-        if shard.path.endswith(".npy"):
-            held: NDArray[Any] = np.load(shard.path, mmap_mode="r", allow_pickle=False)
-            if shard.quality is None:
-                raise ValueError(f"shards: {shard.path} needs a file of qualities: Shard(path, quality)")
-            given: Any = np.load(shard.quality, allow_pickle=False)
-            names = np.arange(len(held))
-        else:
-            held, given, names = _spooled(shard.path, Path(folder), vectors, quality, ids)
-        try:
-            return _selected(held, given, names, inside, top, criterion, diversity, metric)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"shards: {shard.path}: {error}") from None
+def _folder(scratch: str | os.PathLike[str] | None) -> str | None:
+    """Return the folder for temporary files, which has to be there."""
+    if scratch is None:
+        return None
+    if not Path(scratch).is_dir():
+        raise FileNotFoundError(f"scratch: no folder {os.fspath(scratch)!r}; create it first")
+    return os.fspath(scratch)
 
 
-def _selected(
-    held: NDArray[Any],
-    given: Any,
-    names: NDArray[Any],
-    inside: int,
-    top: int,
-    criterion: str,
-    diversity: float,
-    metric: str,
-) -> Yield:
-    """Return what a partition yields: its greedy selection and its best by quality, rows ascending."""
-    from setwise.catalog.items import as_quality
-
-    known = as_quality(given, len(held))
-    checked = Vectors(as_matrix(held), metric)
-    objective = multilevel.objective_of(criterion, diversity, metric)
-    chosen = multilevel.select_greedily(checked, known, None, inside, objective)
-    rows = np.union1d(chosen, top_k(known, min(top, len(known))))
-    return Yield(rows, np.asarray(names)[rows], known[rows], np.array(held[rows]))
-
-
-def merge(
-    held: NDArray[Any],
-    quality: NDArray[np.float64],
-    k: int,
-    *,
-    diversity: float,
-    criterion: str = "sum",
-    metric: str = "cosine",
-) -> NDArray[np.int64]:
-    """Return k rows of a union by greedy selection, in selection order: the last step of DGDS and MUSS."""
-    objective = multilevel.objective_of(criterion, diversity, metric)
-    return multilevel.select_greedily(Vectors(as_matrix(held), metric), quality, None, k, objective)
-
-
-def _spooled(
-    path: str, folder: Path, vectors: str, quality: str, ids: str
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Write a Parquet file's vectors to a mapped file in batches; return them, the qualities and the ids."""
-    import pyarrow.parquet as parquet
-
-    file = parquet.ParquetFile(path)
-    for name in (vectors, quality):
-        if name not in file.schema_arrow.names:
-            raise ValueError(
-                f"shards: {path} has no column {name!r} (it has {', '.join(file.schema_arrow.names)})"
-            )
-    named = ids in file.schema_arrow.names
-    columns = [vectors, quality, *([ids] if named else [])]
-    held: Any = None
-    qualities, names, at = [], [], 0
-    for batch in file.iter_batches(BATCH, columns=columns):
-        part = _matrix(batch.column(vectors), path)
-        if held is None:
-            shape = (file.metadata.num_rows, part.shape[1])
-            held = np.lib.format.open_memmap(folder / "vectors.npy", "w+", part.dtype, shape)
-        held[at : at + len(part)] = part
-        at += len(part)
-        qualities.append(batch.column(quality).to_numpy(zero_copy_only=False))
-        if named:
-            names.append(batch.column(ids).to_numpy(zero_copy_only=False))
-    if held is None:
-        raise ValueError(f"shards: {path} is empty")
-    return held, np.concatenate(qualities), np.concatenate(names) if named else np.arange(at)
-
-
-def _matrix(column: Any, where: str) -> NDArray[Any]:
-    """Return an Arrow column of lists of one width as a matrix."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    if len(column) == 0 or column.null_count or len(flat) % len(column):
-        raise ValueError(f"shards: {where}: every item needs a vector of the same width")
-    return np.asarray(flat.reshape(len(column), -1))
-
-
-# ---------------------------------------------------------------------- batches of Arrow, for Spark
-
-
-def select_batches(
-    batches: Iterable[Any],
-    *,
-    per_part: int,
-    diversity: float = 0.1,
-    top: int = 0,
-    criterion: str = "sum",
-    metric: str = "cosine",
-    vectors: str = "vector",
-    quality: str = "quality",
-    ids: str = "id",
-) -> Iterator[Any]:
-    """Select inside one partition given as Arrow record batches: for Spark's ``mapInArrow``.
-
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        All of one partition, with columns of vectors, qualities and ids.
-    per_part : int
-        Items to select.
-    top : int
-        The best by quality to add (the k of the last step, for version 2's top-up).
-    diversity, criterion, metric, vectors, quality, ids
-        As for `select_shards`.
-
-    Yields
-    ------
-    pyarrow.RecordBatch
-        The selected items, with those three columns; nothing for an empty partition.
-    """
-    import pyarrow as pa
-
-    table = [batch.select([ids, vectors, quality]) for batch in batches if batch.num_rows]
-    if not table:
-        return
-    whole = pa.Table.from_batches(table).combine_chunks()
-    held = np.concatenate([_matrix(chunk, "batches") for chunk in whole.column(vectors).chunks])
-    given = whole.column(quality).to_numpy()
-    found = _selected(held, given, np.arange(len(held)), per_part, top, criterion, diversity, metric)
-    yield from whole.take(pa.array(found.rows)).to_batches()
-
-
-def merge_batches(
-    batches: Iterable[Any],
-    k: int,
-    *,
-    diversity: float = 0.1,
-    criterion: str = "sum",
-    metric: str = "cosine",
-    vectors: str = "vector",
-    quality: str = "quality",
-) -> Any:
-    """Return the k items, in selection order, of what the partitions' `select_batches` yielded.
-
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-    k : int
-    diversity, criterion, metric, vectors, quality
-        As for `select_shards`.
-
-    Returns
-    -------
-    pyarrow.Table
-    """
-    import pyarrow as pa
-
-    whole = pa.Table.from_batches(list(batches)).combine_chunks()
-    held = np.concatenate([_matrix(chunk, "batches") for chunk in whole.column(vectors).chunks])
-    known = as_relevance(whole.column(quality).to_numpy(), len(held), "quality")
-    if k > len(held):
-        raise ValueError(f"k: {k} is more than the {len(held)} items that the partitions yield")
-    chosen = merge(held, known, k, diversity=diversity, criterion=criterion, metric=metric)
-    return whole.take(pa.array(chosen))
+def _ids(shards: list[Shard], which: NDArray[np.int64], rows: NDArray[np.int64], column: str) -> NDArray[Any]:
+    """Return the ids of items by shard and row, in their order."""
+    names: list[Any] = [None] * len(rows)
+    for number in np.unique(which).tolist():
+        places = np.flatnonzero(which == number)
+        found = ids_of(shards[number], rows[places], column)
+        for place, name in zip(places.tolist(), found.tolist(), strict=True):
+            names[place] = name
+    return np.asarray(names)

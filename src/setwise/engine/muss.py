@@ -1,0 +1,260 @@
+"""MUSS over shards: clusters of all items, and selection inside those that are kept, wherever rows lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise import cluster as clustering
+from setwise.catalog.select import check_yield, items_inside
+from setwise.engine.base import Engine
+from setwise.engine.partition import Candidates
+from setwise.engine.stored import Columns, Shard, Stored, store
+from setwise.objectives import MaxSum
+from setwise.solvers import multilevel
+from setwise.vectors import Vectors, top_k
+
+__all__ = ["Settings", "ShardClusters", "candidates"]
+
+#: Clusters that are made where nothing is said of them.
+CLUSTERS = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a selection is asked for; see `setwise.engine.select_shards`."""
+
+    k: int
+    goal: MaxSum
+    clusters: int | NDArray[Any] | None
+    kept: int | None
+    per_cluster: int | None
+    cluster_diversity: float
+    top_up: bool
+    criterion: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class ShardClusters:
+    """Clusters of items over shards.
+
+    Attributes
+    ----------
+    centroids : ndarray of shape (l, d), float32
+        Means of the members, or as given; of unit length under cosine.
+    sizes : ndarray of shape (l,), int64
+    medians : ndarray of shape (l,), float64
+        Of the members' qualities.
+    kept : ndarray of shape (m,), int64
+        The clusters selected from.
+    radii : ndarray of shape (m,), float64
+        Of the kept ones: the largest distance of a member to its centroid.
+    """
+
+    centroids: NDArray[np.float32]
+    sizes: NDArray[np.int64]
+    medians: NDArray[np.float64]
+    kept: NDArray[np.int64]
+    radii: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+
+class _Rows:
+    """The rows of all shards, counted through."""
+
+    def __init__(self, stored: list[Stored]) -> None:
+        self.stored = stored
+        self.starts = np.cumsum([0, *[one.n for one in stored]])
+        self.n = int(self.starts[-1])
+
+    def parts(self, rows: NDArray[np.int64]) -> list[tuple[Stored, NDArray[np.int64]]]:
+        """Return ascending rows as (shard, its rows), for those shards that have any."""
+        cuts = np.searchsorted(rows, self.starts)
+        return [
+            (one, rows[a:b] - start)
+            for one, start, a, b in zip(self.stored, self.starts[:-1], cuts[:-1], cuts[1:], strict=True)
+            if b > a
+        ]
+
+    def unit(self, rows: NDArray[np.int64], metric: str) -> NDArray[Any]:
+        """Return ascending rows, checked, of unit length under cosine."""
+        found = [one.checked(ids, metric) for one, ids in self.parts(rows)]
+        return np.concatenate([one.rows(slice(0, one.n)) for one in found])
+
+
+def candidates(
+    engine: Engine, shards: list[Shard], columns: Columns, asked: Settings, folder: str
+) -> tuple[Candidates, ShardClusters]:
+    """Return what MUSS's levels yield for the last step (Algorithm 2, lines 1 to 6), and the clusters.
+
+    Parameters
+    ----------
+    engine : Engine
+    shards : list of Shard
+    columns : Columns
+    asked : Settings
+    folder : str
+        For the vectors of Parquet shards; every worker reads and writes it.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        Bad input, with the shard.
+    """
+    metric = asked.goal.metric
+    work = [(one, str(Path(folder) / f"{number}.npy"), columns) for number, one in enumerate(shards)]
+    # Nothing is copied of .npy shards: not worth a worker.
+    spooled = any(not one.path.endswith(".npy") for one in shards)
+    read = engine.map(store, work) if spooled else [store(one) for one in work]
+    rows = _Rows([stored for stored, _ in read])
+    quality = np.concatenate([known for _, known in read])
+    for one in rows.stored:
+        if one.d != rows.stored[0].d:
+            raise ValueError(
+                f"shards: {one.source} has vectors of {one.d} entries, {rows.stored[0].source} of "
+                f"{rows.stored[0].d}; encode them alike"
+            )
+    if asked.k > rows.n:
+        raise ValueError(f"k: {asked.k} is more than the {rows.n} items; ask for at most that")
+    labels, centroids = _partition(engine, rows, asked)
+    members = clustering.rows_of_parts(labels, len(centroids))
+    sizes = np.array([len(part) for part in members])
+    m = max(1, len(centroids) // 2) if asked.kept is None else checks.integer("kept", asked.kept, least=1)
+    if m > len(centroids):
+        raise ValueError(f"kept: {m} are more than the {len(centroids)} clusters; ask for at most that")
+    inside = items_inside(asked.per_cluster, asked.k, m, int(sizes.max()))
+    medians = clustering.medians_of(members, quality)
+    kept = multilevel.select_clusters(centroids, medians, m, asked.cluster_diversity, metric)
+    common = (inside, asked.criterion, asked.goal.diversity, metric)
+    found = engine.map(
+        select_cluster,
+        [(rows.parts(members[one]), quality[members[one]], centroids[one], *common) for one in kept.tolist()],
+    )
+    taken = [members[one][places] for one, (places, _, _) in zip(kept.tolist(), found, strict=True)]
+    vectors = [held for _, held, _ in found]
+    if asked.top_up:
+        best = np.sort(top_k(quality, asked.k))
+        taken.append(best)
+        vectors += [one.rows(ids) for one, ids in rows.parts(best)]
+    union, first = np.unique(np.concatenate(taken), return_index=True)
+    check_yield(len(union), asked.k)
+    which = np.searchsorted(rows.starts, union, side="right") - 1
+    held = np.concatenate(vectors)[first]
+    radii = np.array([radius for _, _, radius in found])
+    return (
+        Candidates(which, union - rows.starts[which], quality[union], held, labels[union]),
+        ShardClusters(centroids, sizes, medians, kept, radii),
+    )
+
+
+def _partition(engine: Engine, rows: _Rows, asked: Settings) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the cluster of every row, and the centroids: given, or by k-means as `k_means` makes them."""
+    metric = asked.goal.metric
+    if asked.clusters is not None and np.ndim(asked.clusters):
+        centres = _as_centroids(asked.clusters, rows.stored[0].d, metric)
+        found = engine.map(assign_shard, [(one, centres, None, metric) for one in rows.stored])
+        labels = np.concatenate([own for own, _ in found])
+        filled = np.bincount(labels, minlength=len(centres)) > 0
+        return (np.cumsum(filled) - 1).astype(np.int32)[labels], centres[filled]
+    wanted = CLUSTERS if asked.clusters is None else asked.clusters
+    count = checks.integer("clusters", wanted, least=1)
+    if count > rows.n:
+        raise ValueError(f"clusters: {count} are more than the {rows.n} items; ask for at most that")
+    sample = rows.unit(clustering.sampled_rows(rows.n, count, asked.seed), metric).astype(np.float32)
+    centres = clustering.learn_centres(sample, count, spherical=metric == "cosine", seed=asked.seed)
+    found = engine.map(assign_shard, [(one, centres, None, metric) for one in rows.stored])
+    labels = np.concatenate([own for own, _ in found])
+    if np.bincount(labels, minlength=count).min() == 0:
+        labels = clustering.fill_empty(lambda ids: rows.unit(ids, metric), labels, count)
+        parts = np.split(labels, rows.starts[1:-1])
+        again = [(one, centres, part, metric) for one, part in zip(rows.stored, parts, strict=True)]
+        found = engine.map(assign_shard, again)
+    sums = np.sum([sums for _, sums in found], axis=0)
+    return labels, clustering.centroids_of(sums, np.bincount(labels, minlength=count), metric)
+
+
+def _as_centroids(given: Any, d: int, metric: str) -> NDArray[np.float32]:
+    """Return given centroids, checked, of unit length under cosine.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    held = Vectors(given, metric, name="clusters")
+    if held.d != d:
+        raise ValueError(f"clusters: centroids have {held.d} entries, the shards' vectors {d}")
+    return np.asarray(held.rows(slice(0, held.n)), np.float32)
+
+
+def assign_shard(
+    work: tuple[Stored, NDArray[np.float32], NDArray[np.int32] | None, str],
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the cluster of each row of a shard, and the rows' sums in each cluster; block by block.
+
+    Parameters
+    ----------
+    work : tuple
+        (the shard, the centres, the rows' clusters where they are known already, the metric).
+    """
+    stored, centres, known, metric = work
+    labels = np.empty(stored.n, np.int32) if known is None else known
+    sums = np.zeros(centres.shape)
+    for start, block in stored.blocks(metric):
+
+        def add(a: int, b: int, part: NDArray[Any], start: int = start) -> None:
+            if known is None:
+                labels[start + a : start + b] = clustering.nearest(part, centres, metric)[0]
+            present, found = clustering.sums_of(labels[start + a : start + b], part)
+            sums[present] += found
+
+        block.map_blocks(add)
+    return labels, sums
+
+
+def select_cluster(
+    work: tuple[
+        list[tuple[Stored, NDArray[np.int64]]],
+        NDArray[np.float64],
+        NDArray[np.float32],
+        int,
+        str,
+        float,
+        str,
+    ],
+) -> tuple[NDArray[np.int64], NDArray[Any], float]:
+    """Select inside one cluster, whose rows lie in several shards.
+
+    Parameters
+    ----------
+    work : tuple
+        (its rows by shard, their qualities, its centroid, k', the criterion, the diversity, the metric).
+
+    Returns
+    -------
+    places : ndarray of int64
+        Positions in the cluster, in selection order.
+    vectors : ndarray of shape (at most k', d)
+        As they are stored.
+    radius : float
+    """
+    parts, quality, centroid, inside, criterion, diversity, metric = work
+    held = Vectors(np.concatenate([one.rows(ids) for one, ids in parts]), metric)
+    objective = multilevel.objective_of(criterion, diversity, metric)
+    places = multilevel.select_greedily(held, quality, None, inside, objective)
+    everyone = np.zeros(held.n, np.int32)
+    far: list[float] = []
+
+    def measure(a: int, b: int, block: NDArray[Any]) -> None:
+        away = clustering.distances(block, centroid[None], everyone[a:b], metric)
+        far.append(float(away.max()))
+
+    held.map_blocks(measure)
+    return places, held.raw[places], max(far)
