@@ -114,7 +114,11 @@ def encoded_rows(
         home.mkdir(parents=True, exist_ok=True)
         learned = 0
         if isinstance(encoder, FittedEncoder):
-            _learn(encoder, sample, home / "encoder.npz")
+            try:
+                _learn(encoder, sample, home / "encoder.npz")
+            except ValueError as error:  # which calls what it learns from a corpus
+                message = str(error).removeprefix("corpus: ")
+                raise ValueError(f"{repository.argument}: {message}") from None
             learned = len(sample)
         vectors, found = _encode(repository, encoder, home, chunk, tell)
         known, rows = _known(vectors, home)
@@ -122,7 +126,8 @@ def encoded_rows(
             bare = int(np.setdiff1d(np.arange(len(repository)), rows)[0])
             what = "no word that the encoder knows, or no text at all"
             if not len(rows):
-                raise ValueError(f"{repository.argument}: every row of {repository.source.name} has {what}")
+                where = f"{repository.source.name} has {what}, in {', '.join(repository.text)}"
+                raise ValueError(f"{repository.argument}: every row of {where}")
             if empty == "refuse":
                 count = len(repository) - len(rows)
                 raise ValueError(

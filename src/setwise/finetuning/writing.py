@@ -52,16 +52,15 @@ class Written:
     kept: tuple[str, ...] = ()
 
 
-def check_target(path: str | os.PathLike[str], kind: str, *, force: bool) -> Path:
+def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     """Return where rows will go, refusing before any work what could not be written after it.
 
     Parameters
     ----------
     path : path-like
         A file that ends in one of `KINDS`, or a folder for one file an epoch.
-    kind : str
-        The repository's ending.
     force : bool
+        Replace a file. Of a folder, `write_epochs` looks at what it holds.
 
     Raises
     ------
@@ -126,7 +125,7 @@ def write_file(
     FileExistsError, FileNotFoundError, PermissionError, ValueError
         As `check_target`; or a value has no place in the format.
     """
-    target = check_target(out, repository.kind, force=force)
+    target = check_target(out, force=force)
     if len(epochs) > 1 and EPOCH in repository.columns:
         raise ValueError(
             f"out: the repository has a column {EPOCH!r} of its own; name a folder, for one file an epoch"
@@ -169,7 +168,7 @@ def write_epochs(
     FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError, ValueError
         As `check_target`; or the folder has epochs of other rows and ``force`` is not given.
     """
-    folder = check_target(out, repository.kind, force=force)
+    folder = check_target(out, force=force)
     kind = kind or (".jsonl" if repository.lines else ".parquet")
     names = [f"epoch-{number}{kind}" for number in range(1, len(epochs) + 1)]
     marks = [_mark(repository, drawn) for drawn in epochs]
@@ -212,6 +211,12 @@ def write_epochs(
         record["files"] = {each: record["files"][each] for each in names if each in record["files"]}
         write_json(folder / MANIFEST, record, force=True)
     return Written(tuple(folder / name for name in names), tuple(kept))
+
+
+def finished(out: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the names of the epochs that a folder's manifest says are finished; none where it has none."""
+    folder = Path(out)
+    return tuple((_manifest(folder) or {}).get("files", ())) if folder.is_dir() else ()
 
 
 def in_order(
