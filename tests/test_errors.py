@@ -47,10 +47,18 @@ BAD = [
     (
         {"objective": "max_sum"},
         ValueError,
-        "objective: 'max_sum' is unknown; did you mean 'max-sum'.*mmr, log-det",
+        "objective: 'max_sum' is unknown; did you mean 'max-sum'.*mmr, log-det, coverage",
     ),
-    ({"objective": "zzzz"}, ValueError, r"objective: 'zzzz' is unknown \(one of max-sum, mmr, log-det\)"),
-    ({"objective": None}, TypeError, "objective: expected one of max-sum, mmr, log-det; got NoneType"),
+    (
+        {"objective": "zzzz"},
+        ValueError,
+        r"objective: 'zzzz' is unknown \(one of max-sum, mmr, log-det, coverage\)",
+    ),
+    (
+        {"objective": None},
+        TypeError,
+        "objective: expected one of max-sum, mmr, log-det, coverage; got NoneType",
+    ),
     ({"solver": "gredy"}, ValueError, "solver: 'gredy' is unknown; did you mean 'greedy'"),
     ({"solver": "multilevel"}, ValueError, "solver: 'multilevel' is unknown.*one of auto, greedy"),
     ({"solver": None}, TypeError, "solver: expected one of auto, greedy"),

@@ -16,10 +16,10 @@ from setwise import checks, solvers
 from setwise import relevance as relevances
 from setwise import threads as threading
 from setwise.constraints import Constraints
-from setwise.objectives import MaxSum, Objective, make
+from setwise.objectives import Coverage, MaxSum, Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
-from setwise.solvers import baselines, greedy, k_dpp, proof
+from setwise.solvers import baselines, greedy, k_dpp, k_medoids, proof
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors, as_matrix, as_query, check_metric
@@ -65,7 +65,7 @@ def select(
         How relevance is rescaled first.
     diversity : float
         In [0, 1]: 0 = relevance alone, 1 = diversity alone.
-    objective : {"max-sum", "mmr", "log-det"} or Objective
+    objective : {"max-sum", "mmr", "log-det", "coverage"} or Objective
         What a good set is. An object brings its own diversity, metric and sharpness.
     sharpness : int
         For max-sum under cosine: the distance is 1 - cos^sharpness; 1 or an even integer.
@@ -182,6 +182,9 @@ def run(problem: Problem, solver: str, certify: Certify, began: float) -> Select
         found = proof.solve_max_sum(problem, solver, certify)
         chosen, certificate, ordered = found.chosen, found.certificate, found.ordered
         label = "frank-wolfe+swap" if solver == "auto" else solver
+    elif isinstance(objective, Coverage):
+        found, label = k_medoids.solve(problem, solver, certify)
+        chosen, certificate, ordered = found.chosen, found.certificate, found.ordered
     elif solver in ("auto", "greedy"):
         chosen, label, ordered = greedy.solve(problem), "greedy", True
         size = int(problem.stats.get("pool_size", problem.n))

@@ -242,6 +242,7 @@ class _Work:
 
         quick = (
             name in ("auto", "greedy")
+            and self.objective.name != "coverage"
             and self.objective.metric == "cosine"
             and labels is None
             and self.scale == "none"

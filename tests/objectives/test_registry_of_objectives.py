@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import setwise
-from setwise.objectives import NAMES, LogDet, MaxMarginal, MaxSum, make
+from setwise.objectives import NAMES, Coverage, LogDet, MaxMarginal, MaxSum, make
 
 
 def test_names():
-    for name, kind in zip(NAMES, (MaxSum, MaxMarginal, LogDet), strict=True):
+    for name, kind in zip(NAMES, (MaxSum, MaxMarginal, LogDet, Coverage), strict=True):
         objective = make(name, diversity=0.3, metric="euclidean")
         assert type(objective) is kind
         assert (objective.name, objective.diversity, objective.metric) == (name, 0.3, "euclidean")
@@ -30,12 +30,14 @@ def test_what_is_no_objective():
     for thing in (None, 3, MaxSum, ["mmr"]):
         with pytest.raises(TypeError, match="objective: expected one of max-sum, mmr, log-det"):
             make(thing)
-    for name in ("mmr", "log-det"):
+    for name in ("mmr", "log-det", "coverage"):
         with pytest.raises(ValueError, match=f"sharpness: only max-sum has one; leave it at 1 for {name}"):
             make(name, sharpness=8)
 
 
-@pytest.mark.parametrize("objective", [MaxSum(0.4, sharpness=2), MaxMarginal(0.4), LogDet(0.4)])
+@pytest.mark.parametrize(
+    "objective", [MaxSum(0.4, sharpness=2), MaxMarginal(0.4), LogDet(0.4), Coverage(0.4)]
+)
 def test_an_object_is_its_name_and_parameters(objective):
     rng = np.random.default_rng(0)
     X, r = rng.standard_normal((40, 8)), rng.random(40)

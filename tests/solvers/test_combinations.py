@@ -17,6 +17,7 @@ DOCUMENTED = {
     "max-sum": {"auto", "greedy", "frank-wolfe", "swap", "exact", "top-k", "random", "clustering"},
     "mmr": {"auto", "greedy", "top-k", "random", "clustering"},
     "log-det": {"auto", "greedy", "k-dpp", "top-k", "random", "clustering"},
+    "coverage": {"auto", "greedy", "swap", "exact", "k-means", "top-k", "random", "clustering"},
 }
 
 COMBINATIONS = list(itertools.product(NAMES, SOLVERS, ["cosine", "euclidean"], [False, True], [False, True]))
@@ -79,9 +80,8 @@ def test_each_combination_works_or_says_what_does(objective, solver, metric, inc
         assert np.isfinite(sel.value)
         assert np.isfinite(sel.gains).all()
         assert (sel.certificate is not None) == certify
-        assert sel.solver == {"auto": "frank-wolfe+swap" if objective == "max-sum" else "greedy"}.get(
-            solver, solver
-        )
+        default = {"max-sum": "frank-wolfe+swap", "coverage": "swap"}.get(objective, "greedy")
+        assert sel.solver == (default if solver == "auto" else solver)
 
 
 @pytest.mark.parametrize(("objective", "solver"), list(itertools.product(NAMES, SOLVERS)))
@@ -107,7 +107,7 @@ def test_ends_of_the_range(objective, solver, t, k):
         assert_feasible(sel.indices, 14, k)
         if k == 14:
             assert set(sel.indices.tolist()) == set(range(14))
-        elif solver != "random" and (t == 0 or objective != "log-det"):
+        elif solver != "random" and (t == 0 or objective in ("max-sum", "mmr")):
             assert sel.indices.tolist() == [int(np.argmax(r))]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from setwise import checks
 from setwise.objectives.base import Objective, Terms
+from setwise.objectives.coverage import Coverage
 from setwise.objectives.log_det import LogDet
 from setwise.objectives.max_marginal import MaxMarginal
 from setwise.objectives.max_sum import MaxSum
 
-__all__ = ["NAMES", "LogDet", "MaxMarginal", "MaxSum", "Objective", "Terms", "make"]
+__all__ = ["NAMES", "Coverage", "LogDet", "MaxMarginal", "MaxSum", "Objective", "Terms", "make"]
 
 #: Names that `make` (and so `setwise.select`) takes.
-NAMES = ("max-sum", "mmr", "log-det")
+NAMES = ("max-sum", "mmr", "log-det", "coverage")
 
 
 def make(
@@ -31,4 +32,5 @@ def make(
         return MaxSum(diversity, sharpness=sharpness, metric=metric)
     if sharpness != 1:
         raise ValueError(f"sharpness: only max-sum has one; leave it at 1 for {name}")
-    return MaxMarginal(diversity, metric=metric) if name == "mmr" else LogDet(diversity, metric=metric)
+    kinds: dict[str, type[Objective]] = {"mmr": MaxMarginal, "log-det": LogDet, "coverage": Coverage}
+    return kinds[name](diversity, metric=metric)

@@ -49,6 +49,10 @@ class Call:
         self.objective = make(
             options["objective"], diversity=options["diversity"], sharpness=sharpness, metric=metric
         )
+        if self.objective.name == "coverage":
+            raise ValueError(
+                "objective: coverage is of all candidates, of which a search returns a few; use setwise.select"
+            )
         self.solver = checks.choice("solver", options["solver"], [n for n in SOLVERS if n not in UNFIT])
         if self.objective.name not in SOLVERS[self.solver].objectives:
             raise ValueError(f"solver: {self.solver!r} is not for {self.objective.name}")

@@ -18,15 +18,16 @@ class Ability(NamedTuple):
 
 #: Every solver by name. The table in the docs is made from this one, and the tests walk it.
 SOLVERS: dict[str, Ability] = {
-    "auto": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
-    "greedy": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
+    "auto": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
+    "greedy": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
     "frank-wolfe": Ability(("max-sum",), include=True, groups=True),
-    "swap": Ability(("max-sum",), include=True, groups=True),
-    "exact": Ability(("max-sum",), include=True, groups=True),
+    "swap": Ability(("max-sum", "coverage"), include=True, groups=True),
+    "exact": Ability(("max-sum", "coverage"), include=True, groups=True),
     "k-dpp": Ability(("log-det",), include=False, groups=False),
-    "top-k": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
-    "random": Ability(("max-sum", "mmr", "log-det"), include=True, groups=True),
-    "clustering": Ability(("max-sum", "mmr", "log-det"), include=False, groups=False),
+    "k-means": Ability(("coverage",), include=False, groups=False),
+    "top-k": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
+    "random": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
+    "clustering": Ability(("max-sum", "mmr", "log-det", "coverage"), include=False, groups=False),
 }
 
 

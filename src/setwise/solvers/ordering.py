@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective, Terms
+from setwise.objectives import Coverage, LogDet, MaxMarginal, MaxSum, Objective, Terms
 from setwise.objectives.log_det import NOISE
 from setwise.objectives.max_marginal import nearest_earlier
 from setwise.vectors import Floats
@@ -84,6 +84,8 @@ def evaluate(
         Members in selection order, of unit length under cosine.
     relevance : ndarray of shape (k,)
     """
+    if isinstance(objective, Coverage):
+        return objective.evaluate(rows, relevance)
     k, t = len(rows), objective.diversity
     gains = (1 - t) * relevance
     if isinstance(objective, MaxSum):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
-from setwise.objectives import LogDet, MaxSum, Objective
+from setwise.objectives import Coverage, LogDet, MaxSum, Objective
 from setwise.relevance import Relevance
 from setwise.vectors import Floats, Vectors
 
@@ -46,7 +46,7 @@ class Problem:
     stats: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.objective, LogDet):
+        if isinstance(self.objective, LogDet | Coverage):
             self.objective = self.objective.fitted(self.vectors)
 
     @property

@@ -1,0 +1,293 @@
+"""The arithmetic of choosing responses, for a batch of prompts at once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.preference.response_selection import PROVEN, ResponseSelection
+from setwise.solvers.k_medoids import dual, exact, means, search
+from setwise.solvers.k_medoids.stack import Stack, arrange
+
+#: Numbers of one (B, N, N) array of a batch, so that a handful of them stays in the processor's cache.
+BATCH = 1 << 18
+
+#: Steps of dual ascent that a certificate takes.
+STEPS = 40
+
+#: Largest entry of an embedding or reward, so that squares of differences are numbers.
+LARGEST = 1e140
+
+
+class Settings(NamedTuple):
+    """What a call asks for, checked."""
+
+    k: int
+    method: str
+    solver: str
+    positives: int
+    split: str
+    certify: Any
+    seed: int
+
+
+class Scaled(NamedTuple):
+    """A batch on AMPO's scales.
+
+    Attributes
+    ----------
+    rewards : ndarray of shape (B, N), float64
+        As given; -inf where there is no response.
+    positives : ndarray of shape (B, m), int64
+        The best m, best first.
+    products : ndarray of shape (B, N, N), float64
+        Inner products of the embeddings around a common middle.
+    stack : Stack
+        Weighted, scaled distances; positives and padding neither count nor may be chosen.
+    weights : ndarray of shape (B, N), float64
+    """
+
+    rewards: NDArray[np.float64]
+    positives: NDArray[np.int64]
+    products: NDArray[np.float64]
+    stack: Stack
+    weights: NDArray[np.float64]
+
+
+def solve(
+    embeddings: NDArray[Any],
+    rewards: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    settings: Settings,
+    draws: NDArray[np.float64],
+) -> list[ResponseSelection]:
+    """Choose responses for a batch of prompts.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (B, N, d)
+        Rows beyond a prompt's size are zeros.
+    rewards : ndarray of shape (B, N), float64
+        -inf beyond a prompt's size.
+    sizes : ndarray of shape (B,), int64
+        Responses of each prompt, at least k + positives.
+    settings : Settings
+    draws : ndarray of shape (B, N), float64
+        In [0, 1): what "random" goes by.
+
+    Raises
+    ------
+    FloatingPointError
+        An embedding has NaN, Inf or an entry beyond 1e140.
+    """
+    began = time.perf_counter()
+    scaled = scale(embeddings, rewards, sizes, settings.positives)
+    places, lower, label = _choose(scaled, embeddings, settings, draws)
+    stack = scaled.stack
+    rows = np.arange(len(sizes))[:, None]
+    near = stack.near(places)
+    costs = near.min(axis=1).sum(axis=1)
+    covered = places[rows, near.argmin(axis=1)]
+    covered[rows, places] = places  # itself, even where another is as near
+    covered[~stack.free] = -1
+    seconds = (time.perf_counter() - began) / len(sizes)
+    bounds = [None] * len(sizes) if lower is None else np.minimum(lower, costs).tolist()
+    for array in (places, covered, scaled.weights, scaled.positives, scaled.rewards):
+        array.flags.writeable = False
+    found = []
+    for row, size in enumerate(sizes.tolist()):
+        positives, negatives = scaled.positives[row], places[row]
+        if settings.split == "mean":
+            positives, negatives = by_mean(rewards[row], positives, negatives)
+        found.append(
+            ResponseSelection(
+                positives,
+                negatives,
+                places[row],
+                float(costs[row]),
+                bounds[row],
+                scaled.weights[row, :size],
+                covered[row, :size],
+                scaled.rewards[row, :size],
+                settings.method,
+                label,
+                seconds,
+                {"responses": size, "batch": len(sizes)},
+            )
+        )
+    return found
+
+
+def scale(
+    embeddings: NDArray[Any], rewards: NDArray[np.float64], sizes: NDArray[np.int64], positives: int
+) -> Scaled:
+    """Put a batch on the scales of AMPO's Appendix E.
+
+    Rewards go to [0, 1] by their least and largest (all 0.5 where they are equal); the best come out (the
+    first of equals); the rest weigh ``exp(mean - reward)``, and their distances are divided by the largest.
+    """
+    n = rewards.shape[1]
+    there = np.arange(n) < sizes[:, None]
+    best = np.argsort(-rewards, axis=1, kind="stable")[:, :positives]
+    low = rewards.min(axis=1, where=there, initial=np.inf, keepdims=True)
+    span = rewards.max(axis=1, keepdims=True) - low
+    unit = np.where(there, rewards, low)
+    unit -= low
+    unit /= np.where(span > 0, span, 1.0)
+    unit[span[:, 0] == 0] = 0.5
+    free = there.copy()
+    free[np.arange(len(rewards))[:, None], best] = False
+    mean = (unit * free).sum(axis=1, keepdims=True) / (sizes - positives)[:, None]
+    weights = np.exp(mean - unit) * free
+    products, distances = distances_of(embeddings, free)
+    largest = distances.max(axis=(1, 2))
+    distances /= np.where(largest > 1e-12, largest, 1.0)[:, None, None]
+    distances *= weights[:, :, None]
+    return Scaled(rewards, best, products, Stack(distances, free), weights)
+
+
+def distances_of(
+    embeddings: NDArray[Any], free: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return inner products around a middle, and Euclidean distances, both (B, N, N) in float64.
+
+    Distances are zero where a response is not free. Those much shorter than the vectors around their
+    middle are taken by differences: near-duplicates lose nothing, and copies are at distance 0.
+    """
+    n = free.shape[1]
+    given = (
+        embeddings if embeddings.dtype.kind == "f" and embeddings.itemsize > 2 else embeddings.astype(float)
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        middle = (np.ones(n, given.dtype) / n @ given)[:, None, :]
+        rows = np.subtract(given, middle, dtype=np.float64)
+        products = rows @ rows.transpose(0, 2, 1)
+        squares = np.diagonal(products, axis1=1, axis2=2).copy()
+    if not squares.max() <= LARGEST**2 * 1e10:
+        raise FloatingPointError("an embedding is not finite, or beyond 1e140")
+    both = squares[:, :, None] + squares[:, None, :]
+    apart = products * -2.0
+    apart += both
+    both *= 1e-6
+    diagonal = np.arange(n)
+    apart[:, diagonal, diagonal] = np.inf
+    close = apart < both
+    if close.any():
+        batch, left, right = close.nonzero()
+        upper = left < right
+        batch, left, right = batch[upper], left[upper], right[upper]
+        step = max(1, (1 << 20) // rows.shape[2])
+        for start in range(0, len(batch), step):
+            b, i, j = batch[start : start + step], left[start : start + step], right[start : start + step]
+            delta = rows[b, i] - rows[b, j]
+            apart[b, i, j] = apart[b, j, i] = np.vecdot(delta, delta)
+    apart[:, diagonal, diagonal] = 0.0
+    np.maximum(apart, 0.0, out=apart)
+    np.sqrt(apart, out=apart)
+    apart *= free[:, :, None]
+    apart *= free[:, None, :]
+    return products, apart
+
+
+def _choose(
+    scaled: Scaled, embeddings: NDArray[Any], settings: Settings, draws: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, str]:
+    """Return the chosen responses, a bound on the cost of any (None if not asked), and the solver's name."""
+    stack, k, method = scaled.stack, settings.k, settings.method
+    if method == "opt-select":
+        first = search.greedy(stack, k)
+        places = first if settings.solver == "greedy" else search.swap(stack, first)[0]
+        if settings.solver == "exact":
+            places, lower = _exactly(stack, places)
+            return _arranged(stack, places, first), lower if settings.certify else None, "exact"
+        label = settings.solver
+    else:
+        scores = np.where(stack.free, scaled.rewards, np.inf)
+        if method == "coreset":
+            seeds = np.random.default_rng(settings.seed).random(k)
+            labels = means.cluster(scaled.products, stack.free, k, seeds)
+            places = arrange(stack, means.lowest_of_each(labels, scores, k))
+        elif method == "bottom-k":
+            places = lowest(scores, embeddings, k)
+        else:
+            places = np.argsort(np.where(stack.free, draws, np.inf), axis=1, kind="stable")[:, :k]
+        label, first = "k-means" if method == "coreset" else method, places
+    if not settings.certify:
+        return places if label != "swap" else _arranged(stack, places, first), None, label
+    better = places if label == "swap" else search.swap(stack, places)[0]
+    climbed = dual.ascend(stack, better, steps=STEPS)
+    lower = climbed.lower
+    if label == "swap":
+        places = dual.improved(stack, places, climbed)
+    if settings.certify == "full":
+        best, proven = _exactly(stack, dual.improved(stack, better, climbed))
+        lower = np.maximum(lower, proven)
+        if label == "swap":
+            places = best
+    return places if label != "swap" else _arranged(stack, places, first), lower, label
+
+
+def _arranged(stack: Stack, places: NDArray[np.int64], greedy: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sets in selection order; those that are still greedy's are in it already."""
+    changed = np.flatnonzero((places != greedy).any(axis=1))
+    if len(changed) == len(stack):
+        return arrange(stack, places)
+    result = places.copy()
+    if len(changed):
+        result[changed] = arrange(stack.some(changed), places[changed])
+    return result
+
+
+def _exactly(stack: Stack, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the best set of each problem, and the bound that proves it."""
+    climbed = dual.ascend(stack, places, steps=STEPS)
+    places = dual.improved(stack, places, climbed)
+    totals = stack.totals(places)
+    lower = np.minimum(climbed.lower, totals)
+    for row in np.flatnonzero(totals - lower > PROVEN * totals).tolist():
+        found = exact.solve(stack.some(np.array([row])), places.shape[1], places[row])
+        places[row], lower[row] = found.places, found.lower
+    return places, lower
+
+
+def lowest(scores: NDArray[np.float64], embeddings: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Return the k responses of least reward, lowest first (AMPO-BottomK, Eq. 5).
+
+    Among equal rewards the next is the one whose largest cosine to those chosen before is least (the first
+    of equals; a zero vector has cosine 0 to all).
+    """
+    order = np.argsort(scores, axis=1, kind="stable")[:, : k + 1]
+    sorted_ = np.take_along_axis(scores, order, axis=1)
+    tied = np.isfinite(sorted_[:, 1:]) & (sorted_[:, 1:] == sorted_[:, :-1])
+    places = np.array(order[:, :k])
+    for row in np.flatnonzero(tied.any(axis=1)).tolist():
+        vectors = embeddings[row].astype(np.float64)
+        lengths = np.sqrt(np.vecdot(vectors, vectors))
+        vectors /= np.where(lengths > 0, lengths, 1.0)[:, None]
+        left = scores[row].copy()
+        closest = np.full(len(left), -np.inf)
+        for step in range(k):
+            equal = np.flatnonzero(left == left.min())
+            pick = int(equal[closest[equal].argmin()])
+            places[row, step] = pick
+            left[pick] = np.inf
+            closest = np.maximum(closest, vectors @ vectors[pick])
+    return places
+
+
+def by_mean(
+    rewards: NDArray[np.float64], positives: NDArray[np.int64], chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split what was taken by its mean reward (AMPO, section 2): those above it, best first, and the rest.
+
+    Where all rewards are the same, none is above: the first positive stays one.
+    """
+    taken = np.concatenate([chosen, positives])
+    above = rewards[taken] > rewards[taken].mean()
+    if not above.any() or (rewards[taken] == rewards[taken[0]]).all():
+        above = taken == positives[0]
+    high = taken[above]
+    return high[np.lexsort((high, -rewards[high]))], taken[~above]

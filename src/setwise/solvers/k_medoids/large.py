@@ -1,0 +1,144 @@
+"""Greedy choice and exchanges for one k-medoids problem whose table of costs is large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.constraints import Constraints
+from setwise.solvers.k_medoids.search import LEAST_GAIN
+from setwise.vectors import Floats
+
+#: Candidates whose exchanges are worked out together.
+BLOCK = 256
+
+#: Stale candidates that a greedy step measures again together.
+FRONT = 64
+
+
+@dataclass
+class Table:
+    """What each point costs when a candidate serves it, candidate by candidate.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n, m), float32 or float64
+        Of n candidates serving m points, weights folded in.
+    fixed : ndarray of shape (n,), float64
+        What choosing a candidate costs by itself.
+    constraints : Constraints
+    """
+
+    cost: Floats
+    fixed: NDArray[np.float64]
+    constraints: Constraints
+
+    def open(self, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which candidates may join those chosen, shape (n,)."""
+        may = np.ones(len(self.cost), bool)
+        may[chosen] = False
+        codes = self.constraints.codes
+        if codes is not None:
+            held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
+            may &= held[codes] < self.constraints.quota
+        return may
+
+
+def greedy(table: Table, k: int) -> NDArray[np.int64]:
+    """Choose k candidates one by one, each the one that lowers the cost most; must-have ones first.
+
+    What a candidate saves can only fall as the set grows (the cost is supermodular), so an old figure
+    bounds the present one, and only the front of the candidates is measured again at each step.
+    """
+    chosen = list(table.constraints.include.tolist())
+    if not chosen:
+        scores = table.cost.sum(axis=1, dtype=np.float64) + table.fixed
+        chosen.append(int(scores.argmin()))
+    least = table.cost[chosen].min(axis=0)
+    saved = np.empty(len(table.cost))
+    for start in range(0, len(saved), BLOCK):
+        saved[start : start + BLOCK] = _saved(table, slice(start, start + BLOCK), least)
+    fresh = np.full(len(saved), len(chosen))
+    while len(chosen) < k:
+        may = table.open(np.array(chosen))
+        score = np.where(may, saved - table.fixed, -np.inf)
+        while True:
+            front = np.argpartition(-score, min(FRONT, len(score) - 1))[:FRONT]
+            stale = front[(fresh[front] < len(chosen)) & may[front]]
+            best = int(score.argmax())
+            if fresh[best] == len(chosen):
+                break
+            saved[stale] = _saved(table, stale, least)
+            score[stale] = saved[stale] - table.fixed[stale]
+            fresh[stale] = len(chosen)
+        chosen.append(best)
+        least = np.minimum(least, table.cost[best])
+    return np.array(chosen, np.int64)
+
+
+def _saved(table: Table, rows: NDArray[np.int64] | slice, least: Floats) -> NDArray[np.float64]:
+    """Return by how much some candidates lower what is paid at present."""
+    return np.asarray((least - np.minimum(table.cost[rows], least)).sum(axis=1, dtype=np.float64))
+
+
+def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tuple[NDArray[np.int64], int]:
+    """Improve a set by single exchanges until none lowers the cost: a local minimum.
+
+    Candidates are taken in blocks, and of each block the best exchange is made at once where it helps, as
+    in FasterPAM (Schubert and Rousseeuw 2021), whose nearest and second nearest members it keeps. It ends
+    when all candidates in a row have been looked at to no end. O(n m) a sweep beside products of blocks.
+
+    Returns
+    -------
+    places : ndarray of shape (k,), int64
+    swaps : int
+    """
+    places = places.copy()
+    n, k = len(table.cost), len(places)
+    constraints = table.constraints
+    kept = np.isin(places, constraints.include)
+    columns = np.arange(table.cost.shape[1])
+    near = np.ascontiguousarray(table.cost[places].T)
+    first, least, second = _servers(near)
+    swaps = quiet = start = 0
+    # What exchanges promise is a sum in the table's precision: less than this of it is rounding.
+    margin = max(LEAST_GAIN, 8 * float(np.finfo(table.cost.dtype).eps) * float(least.sum(dtype=np.float64)))
+    while quiet < n and swaps < most:
+        stop = min(n, start + BLOCK)
+        block = table.cost[start:stop]
+        low = np.minimum(block, least)
+        high = np.minimum(block, second) - low
+        mine = np.zeros((len(columns), k), table.cost.dtype)
+        mine[columns, first] = 1.0
+        change = (high @ mine).astype(np.float64)
+        change += (low - least).sum(axis=1, dtype=np.float64)[:, None]
+        change += table.fixed[start:stop, None] - table.fixed[places]
+        change[:, kept] = np.inf
+        inside = places[(places >= start) & (places < stop)] - start
+        change[inside] = np.inf
+        if constraints.codes is not None:
+            own, codes = constraints.codes[places], constraints.codes[start:stop]
+            held = np.bincount(own, minlength=int(constraints.codes.max()) + 1)
+            change[(held[codes] >= constraints.quota)[:, None] & (codes[:, None] != own)] = np.inf
+        row, slot = divmod(int(change.argmin()), k)
+        if change[row, slot] < -margin:
+            places[slot] = start + row
+            near[:, slot] = block[row]
+            first, least, second = _servers(near)
+            swaps += 1
+            quiet = 0
+        else:
+            quiet += stop - start
+        start = stop % n
+    return places, swaps
+
+
+def _servers(near: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return the cheapest member of each point, its cost, and the second cheapest's (infinite for k = 1)."""
+    first = near.argmin(axis=1)
+    if near.shape[1] == 1:
+        return first, near[:, 0], np.full(len(near), np.inf, near.dtype)
+    two = np.partition(near, 1, axis=1)
+    return first, two[:, 0], two[:, 1]

@@ -1,0 +1,143 @@
+"""Stacks of k-medoids problems: what a set costs, and which member serves each point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.constraints import Constraints
+
+
+@dataclass
+class Stack:
+    """B weighted k-medoids problems of the same shape, worked on together.
+
+    The cost of a set S of candidates is ``Σ_{j∈S} fixed_j + Σ_i min_{j∈S} cost_ij`` (AMPO Eq. 8 with the
+    weights folded into the rows and no fixed costs).
+
+    Parameters
+    ----------
+    cost : ndarray of shape (B, N, M), float64
+        What point i costs when candidate j serves it, at least 0. A point that does not count (padding) has
+        a row of zeros.
+    free : ndarray of shape (B, M), bool
+        Which candidates may be chosen.
+    fixed : ndarray of shape (B, M), float64, optional
+        What choosing a candidate costs by itself; any sign. Default 0.
+    constraints : Constraints, optional
+        Must-have candidates and quotas, for a stack of one.
+    """
+
+    cost: NDArray[np.float64]
+    free: NDArray[np.bool_]
+    fixed: NDArray[np.float64] | None = None
+    constraints: Constraints | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    @property
+    def include(self) -> NDArray[np.int64]:
+        """Candidates that must be chosen."""
+        return np.empty(0, np.int64) if self.constraints is None else self.constraints.include
+
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """The group of each candidate, where there are quotas."""
+        return None if self.constraints is None else self.constraints.codes
+
+    def some(self, rows: NDArray[np.int64]) -> Stack:
+        """Return the stack of some of the problems."""
+        fixed = None if self.fixed is None else self.fixed[rows]
+        return Stack(self.cost[rows], self.free[rows], fixed, self.constraints)
+
+    def near(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what each point costs when each member of a set serves it, shape (B, k, N)."""
+        found: NDArray[np.float64] = self.cost[np.arange(len(self))[:, None], :, places]
+        return found
+
+    def totals(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the cost of a set of each problem, shape (B,)."""
+        served = self.near(places).min(axis=1).sum(axis=1)
+        if self.fixed is not None:
+            served = served + self.fixed[np.arange(len(self))[:, None], places].sum(axis=1)
+        return np.asarray(served)
+
+    def allowed(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which candidates may join the sets so far, shape (B, M)."""
+        open_ = self.free.copy()
+        np.put_along_axis(open_, places, False, axis=1)
+        if self.codes is not None and self.constraints is not None:
+            held = np.bincount(self.codes[places[0]], minlength=int(self.codes.max()) + 1)
+            open_[0, held[self.codes] >= self.constraints.quota] = False
+        return open_
+
+
+def servers(near: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the member that serves each point, its cost, and the cost of the second cheapest.
+
+    Parameters
+    ----------
+    near : ndarray of shape (B, k, N)
+
+    Returns
+    -------
+    first : ndarray of shape (B, N), int64
+        Position in the set.
+    least, second : ndarray of shape (B, N), float64
+        `second` is infinite where k = 1.
+    """
+    first = near.argmin(axis=1)
+    least = near.min(axis=1)
+    others = near.copy()
+    others[np.arange(len(near))[:, None], first, np.arange(near.shape[2])] = np.inf
+    return first, least, others.min(axis=1)
+
+
+def column_sums(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over points of a (B, N, M) array, (B, M), as a product: several times faster here."""
+    return np.asarray(_ones(table.shape[1]) @ table)
+
+
+@lru_cache(maxsize=64)
+def _ones(n: int) -> NDArray[np.float64]:
+    return np.ones(n)
+
+
+def arrange(stack: Stack, places: NDArray[np.int64], kept: int = 0) -> NDArray[np.int64]:
+    """Return each set in the order in which greedy selection would take its members.
+
+    Every prefix then covers as well as a greedy choice among the members can.
+
+    Parameters
+    ----------
+    stack : Stack
+    places : ndarray of shape (B, k), int64
+    kept : int
+        This many leading members stay where they are.
+
+    Returns
+    -------
+    ndarray of shape (B, k), int64
+    """
+    places = np.sort(places, axis=1) if kept == 0 else places
+    near = stack.near(places)
+    count, k, _ = near.shape
+    fixed = 0.0 if stack.fixed is None else np.take_along_axis(stack.fixed, places, axis=1)
+    order = np.empty((count, k), np.int64)
+    waiting = np.zeros((count, k))
+    rows = np.arange(count)
+    for step in range(k):
+        if step < kept:
+            pick = np.full(count, step)
+        else:
+            scores = near.sum(axis=2) + fixed + waiting
+            pick = scores.argmin(axis=1)
+        order[:, step] = pick
+        waiting[rows, pick] = np.inf
+        if step + 1 < k:
+            np.minimum(near, near[rows, pick][:, None, :], out=near)
+    return np.take_along_axis(places, order, axis=1)
