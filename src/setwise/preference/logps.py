@@ -16,8 +16,9 @@ except ImportError:
 
 __all__ = ["IGNORED", "SequenceLogps", "sequence_logps"]
 
-#: Numbers of a block of logits that are widened to float32 at a time: 32 MB.
-BLOCK = 1 << 23
+#: Numbers of a block of logits that are worked on at a time: about what a processor's cache holds (4 MB in
+#: float32), and enough to fill a GPU (64 MB).
+BLOCKS = {"cpu": 1 << 20, "gpu": 1 << 24}
 
 #: Label of a token that is not part of the response.
 IGNORED = -100
@@ -40,13 +41,14 @@ def sequence_logps(
     labels: torch.Tensor,
     *,
     eos_token_id: int | None = None,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> SequenceLogps:
     """Sum the log-probabilities of each sequence's labelled tokens.
 
-    The logits are widened to float32 a block of tokens at a time, forward and backward, and only where a
-    token is labelled. Beside the logits and their gradient, which has their own type, memory holds one such
-    block; a plain log-softmax holds two or three float32 copies of the whole.
+    The logits are worked on a block of tokens at a time, forward and backward, and widened to float32 there,
+    from each sequence's first to its last labelled token. Beside the logits and their gradient, which has
+    their own type, memory holds one or two such blocks; a plain log-softmax holds two or three float32 copies
+    of the whole.
 
     Parameters
     ----------
@@ -57,8 +59,8 @@ def sequence_logps(
         The first column predicts nothing and is not looked at.
     eos_token_id : int, optional
         Return the end-of-sequence token's log-probabilities too.
-    block : int
-        Numbers widened at a time (at least one token's).
+    block : int, optional
+        Numbers worked on at a time (at least one token's); by default what suits the device.
 
     Returns
     -------
@@ -76,69 +78,74 @@ def sequence_logps(
         raise TypeError("labels: expected an integer tensor of shape (B, T)")
     if labels.shape != logits.shape[:2]:
         raise ValueError(f"labels: expected shape {tuple(logits.shape[:2])}, got {tuple(labels.shape)}")
+    if labels.shape[1] < 2:
+        raise ValueError("labels: expected at least two tokens a sequence; the first predicts the second")
+    if block is None:
+        block = BLOCKS["cpu" if logits.device.type == "cpu" else "gpu"]
     checks.integer("block", block, least=1)
     vocabulary = logits.shape[2]
-    targets = labels[:, 1:]
+    targets = labels[:, 1:].long()
     labelled = targets != IGNORED
-    rows, steps = labelled.nonzero(as_tuple=True)
-    tokens = targets[rows, steps].long()
-    if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocabulary:
+    if bool((labelled & ((targets < 0) | (targets >= vocabulary))).any()):
         raise ValueError(
             f"labels: a label lies outside the vocabulary of {vocabulary} (and is not {IGNORED})"
         )
-    each = _TokenLogps.apply(logits, rows, steps, tokens, max(1, block // vocabulary))
-    summed = each.new_zeros(labels.shape[0]).index_add(0, rows, each)
+    each = _TokenLogps.apply(logits, targets, labelled, _spans(labelled, max(1, block // vocabulary)))
     lengths = labelled.sum(dim=1)
+    found = SequenceLogps(each.sum(dim=1), lengths)
     if eos_token_id is None:
-        return SequenceLogps(summed, lengths)
-    endings = (
-        lengths.cumsum(0) - 1
-    )  # `each` lists a row's tokens in order, so its last is where the count ends
-    last = endings.clamp(min=0)
-    ends = lengths > 0
-    if tokens.numel():
-        ends = ends & (tokens[last] == eos_token_id)
-        ending = torch.where(ends, each[last], math.nan)
-    else:
-        ending = torch.full_like(summed, math.nan)
-    return SequenceLogps(summed, lengths, ending)
+        return found
+    places = torch.arange(targets.shape[1], device=labels.device)
+    last = torch.where(labelled, places, 0).amax(dim=1, keepdim=True)
+    ends = (targets.gather(1, last) == eos_token_id) & labelled.gather(1, last)
+    return found._replace(eos_logps=torch.where(ends, each.gather(1, last), math.nan).squeeze(1))
+
+
+def _spans(labelled: torch.Tensor, most: int) -> list[tuple[int, slice]]:
+    """Return rows with slices of at most so many steps, from each row's first to its last labelled one."""
+    steps = labelled.shape[1]
+    firsts = labelled.int().argmax(dim=1).tolist()
+    behinds = (steps - labelled.flip(1).int().argmax(dim=1)).tolist()
+    found = []
+    for row, used in enumerate(labelled.any(dim=1).tolist()):
+        if used:
+            for start in range(firsts[row], behinds[row], most):
+                found.append((row, slice(start, min(start + most, behinds[row]))))
+    return found
 
 
 class _TokenLogps(torch.autograd.Function):
-    """log softmax(logits)[b, t, token] of chosen (b, t), a block of them at a time."""
+    """log softmax(logits[:, t])[target t] where a target is labelled, else 0, a block of steps at a time."""
 
     @staticmethod
     def forward(
         ctx: Any,
         logits: torch.Tensor,
-        rows: torch.Tensor,
-        steps: torch.Tensor,
-        tokens: torch.Tensor,
-        block: int,
+        targets: torch.Tensor,
+        labelled: torch.Tensor,
+        spans: list[tuple[int, slice]],
     ) -> torch.Tensor:
-        """Gather the tokens' logits and take off the log of the sum; keep that sum for the gradient."""
+        """Take the log of the sum off each target's logit; keep it for the gradient."""
         wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        normalizers = torch.empty(len(tokens), dtype=wide, device=logits.device)
-        chosen = torch.empty_like(normalizers)
-        for start in range(0, len(tokens), block):
-            part = slice(start, start + block)
-            some = logits[rows[part], steps[part]].to(wide)
-            normalizers[part] = torch.logsumexp(some, dim=1)
-            chosen[part] = some.gather(1, tokens[part, None]).squeeze(1)
-        ctx.save_for_backward(logits, rows, steps, tokens, normalizers)
-        ctx.block = block
-        return chosen - normalizers
+        tokens = torch.where(labelled, targets, 0)
+        normalizers = torch.zeros(tokens.shape, dtype=wide, device=logits.device)
+        for row, part in spans:
+            normalizers[row, part] = torch.logsumexp(logits[row, part].to(wide), dim=1)
+        chosen = logits[:, :-1].gather(2, tokens[:, :, None]).squeeze(2).to(wide)
+        ctx.save_for_backward(logits, tokens, labelled, normalizers)
+        ctx.spans = spans
+        return torch.where(labelled, chosen - normalizers, 0.0)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[misc, unused-ignore]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return upstream · (one-hot - softmax), in the logits' own type."""
-        logits, rows, steps, tokens, normalizers = ctx.saved_tensors
+        logits, tokens, labelled, normalizers = ctx.saved_tensors
+        weights = torch.where(labelled, upstream, 0.0)
         gradient = torch.zeros_like(logits)
-        for start in range(0, len(tokens), ctx.block):
-            part = slice(start, start + ctx.block)
-            some = logits[rows[part], steps[part]].to(normalizers.dtype)
-            some.sub_(normalizers[part, None]).exp_().mul_(-upstream[part, None])
-            some.scatter_add_(1, tokens[part, None], upstream[part, None])
-            gradient[rows[part], steps[part]] = some.to(logits.dtype)
-        return gradient, None, None, None, None
+        for row, part in ctx.spans:
+            weight = weights[row, part, None]
+            some = logits[row, part].to(normalizers.dtype) - normalizers[row, part, None]
+            some.exp_().mul_(-weight).scatter_add_(1, tokens[row, part, None], weight)
+            gradient[row, part] = some
+        return gradient, None, None, None
