@@ -24,6 +24,9 @@ LINE = "line"
 #: Bytes of a JSONL file that are looked at at once.
 _CHUNK = 1 << 24
 
+#: Bytes of a Parquet column that are read at once.
+_PIECE = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class Block(Table):
@@ -122,20 +125,22 @@ class Parquet:
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
         """Yield all rows in order, at most ``most`` at once, with some of their columns."""
-        from pyarrow import parquet
-
-        with _reading(self.path, self.argument), parquet.ParquetFile(self.path) as file:
+        with _reading(self.path, self.argument), self._open() as file:
             yield from _blocks(self.path, file.iter_batches(most, columns=list(columns)), columns)
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
         """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
-        from pyarrow import parquet
-
         edges = np.searchsorted(rows, self._ends)
-        with _reading(self.path, self.argument), parquet.ParquetFile(self.path) as file:
+        with _reading(self.path, self.argument), self._open() as file:
             for group in np.flatnonzero(np.diff(edges)):
                 wanted = rows[edges[group] : edges[group + 1]] - self._ends[group]
                 yield from _pick(file.iter_batches(8192, row_groups=[int(group)]), wanted)
+
+    def _open(self) -> Any:
+        """Open the file so that a row group is read piece by piece, however large it is."""
+        from pyarrow import parquet
+
+        return parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_PIECE)
 
 
 class Batches:
