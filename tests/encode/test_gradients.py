@@ -20,7 +20,7 @@ import peft
 import torch
 import transformers
 
-from setwise.encode.gradients import Checkpoint, GradientEncoder, save_checkpoint, warm_up
+from setwise.encode.gradients import Checkpoint, GradientEncoder, save_checkpoint, usable_rows, warm_up
 from setwise.encode.gradients.projection import projector
 from setwise.encode.gradients.rows import Tokenizer
 
@@ -264,6 +264,21 @@ def test_rows_that_are_refused(model, tokenizer, checkpoints, tmp_path, rows, er
     with pytest.raises(error, match=match):
         encoder.encode(rows, tmp_path / "features.npy")
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_can_be_used(model, tokenizer, checkpoints):
+    rows = ["the cat", "", ("the", " cat sat"), ("the cat sat on the mat", " ."), "cat"]
+    encoder = make_encoder(model, tokenizer, checkpoints, max_tokens=5, dimensions=4)
+    with pytest.raises(
+        ValueError, match=r"row 1 has an empty text; drop it \(3 rows cannot be used; usable_rows"
+    ):
+        encoder.encode(rows)
+    kept = usable_rows(rows, tokenizer, max_tokens=5)
+    assert kept.tolist() == [0, 2]
+    assert encoder.encode([rows[row] for row in kept]).shape == (2, 8)
+    assert usable_rows(rows, tokenizer).tolist() == [0, 2, 3]
+    with pytest.raises(TypeError, match="rows: row 1 is int"):
+        usable_rows(["the cat", 3], tokenizer)
 
 
 def test_long_rows_are_cut_with_a_warning(model, tokenizer, checkpoints):

@@ -10,10 +10,11 @@ _HOMES = {
     "GradientEncoder": "setwise.encode.gradients.encoder",
     "Row": "setwise.encode.gradients.rows",
     "save_checkpoint": "setwise.encode.gradients.checkpoint",
+    "usable_rows": "setwise.encode.gradients.rows",
     "warm_up": "setwise.encode.gradients.training",
 }
 
-__all__ = ["Checkpoint", "GradientEncoder", "Row", "save_checkpoint", "warm_up"]
+__all__ = ["Checkpoint", "GradientEncoder", "Row", "save_checkpoint", "usable_rows", "warm_up"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,18 +91,26 @@ class Tokenizer:
         Raises
         ------
         TypeError, ValueError
-            There is none, or one of them is refused.
+            There is none, or some are refused.
         """
         if isinstance(rows, str | bytes) or not isinstance(rows, Sequence):
             raise TypeError(f"rows: expected a list of rows, got {type(rows).__name__}")
         if not rows:
             raise ValueError("rows: there is none; pass at least one")
-        digest, cut = hashlib.blake2b(digest_size=16), 0
+        digest, cut, refused, reason = hashlib.blake2b(digest_size=16), 0, 0, ""
         for number, row in enumerate(rows):
-            tokens = self(row, number)
+            try:
+                tokens = self(row, number)
+            except ValueError as error:
+                refused, reason = refused + 1, reason or str(error)
+                continue
             digest.update(np.array([len(tokens.ids), tokens.first]).tobytes())
             digest.update(tokens.ids.tobytes())
             cut += tokens.cut
+        if refused > 1:
+            raise ValueError(f"{reason} ({refused:,} rows cannot be used; usable_rows finds those that can)")
+        if refused:
+            raise ValueError(reason)
         if cut:
             checks.warn(
                 f"rows: {cut:,} of {len(rows):,} are longer than max_tokens={self.max_tokens}; "
@@ -117,6 +126,29 @@ class Tokenizer:
         if special and ids and ids[-1] == self._tokenizer.eos_token_id:
             ids.pop()
         return ids
+
+
+def usable_rows(rows: Sequence[Row], tokenizer: Any, *, max_tokens: int = 2048) -> NDArray[np.int64]:
+    """Return which rows gradients can be taken of, shape (u,), ascending: those with a token to predict.
+
+    Parameters
+    ----------
+    rows : sequence of str or of (prompt, completion)
+    tokenizer : transformers tokenizer
+    max_tokens : int
+        As for `GradientEncoder`.
+
+    Raises
+    ------
+    TypeError
+        A row is neither a text nor a pair of texts.
+    """
+    words, found = Tokenizer(tokenizer, max_tokens), []
+    for number, row in enumerate(rows):
+        with contextlib.suppress(ValueError):
+            words(row, number)
+            found.append(number)
+    return np.array(found, np.int64)
 
 
 def _common(one: list[int], other: list[int]) -> int:
