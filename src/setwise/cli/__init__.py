@@ -12,7 +12,9 @@ import typer
 from setwise import __version__
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.demo import demo
+from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
+from setwise.cli.prefer import prefer
 from setwise.cli.retrieve import retrieve
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.command()(retrieve)
 app.add_typer(index_app, name="index")
 app.add_typer(catalog_app, name="catalog")
+app.command()(finetune)
+app.command()(prefer)
 app.command()(demo)
 
 #: Exit codes: bad input or a missing package, and Ctrl-C.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.names import column
+from setwise.preference.response_batches import LARGEST
 from setwise.preference.row_sources import RowSource
 from setwise.vectors import as_matrix
 
@@ -29,6 +29,8 @@ EMBEDDING_COLUMNS = ("embedding", "response_embedding", "vector")
 
 #: Half a surrogate pair: JSON can spell it, UTF-8 cannot.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+_NOT_FINITE = "has NaN, Inf or an entry beyond 1e140; drop that response or embed it again"
 
 Prompt = str | list[dict[str, Any]]
 
@@ -104,18 +106,15 @@ class ResponsePool:
     def __len__(self) -> int:
         return len(self.responses)
 
-    def without_blank(self) -> ResponsePool:
-        """Return the pool without responses that say nothing, which no model can be trained on."""
-        kept = [place for place, text in enumerate(self.responses) if text and not text.isspace()]
-        if len(kept) == len(self.responses):
-            return self
+    def only(self, kept: list[int]) -> ResponsePool:
+        """Return the pool with some of its responses."""
         return replace(
             self,
             responses=[self.responses[place] for place in kept],
             rewards=self.rewards[kept],
             embeddings=None if self.embeddings is None else self.embeddings[kept],
             each={name: [cells[place] for place in kept] for name, cells in self.each.items()},
-            places=kept,
+            places=kept if self.places is None else [self.places[place] for place in kept],
         )
 
 
@@ -177,7 +176,17 @@ def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool
     TypeError, ValueError
         A row holds something else than it should; the message names it and the column.
     """
-    yield from (_one_each if columns.long else _all_in_one)(source, columns)
+    width = 0
+    for pool in (_one_each if columns.long else _all_in_one)(source, columns):
+        if pool.embeddings is not None and len(pool):
+            d = pool.embeddings.shape[1]
+            width = width or d
+            if d != width:
+                raise ValueError(
+                    f"embeddings: those at {pool.place} have {d} numbers where earlier ones have {width}; "
+                    "all need the same"
+                )
+        yield pool
 
 
 def _known(source: RowSource, argument: str, candidates: Sequence[str]) -> str:
@@ -311,12 +320,13 @@ def _prompt(cell: Any, name: str, place: str) -> Prompt:
 
 
 def _reward(cell: Any, place: str) -> float:
-    """Return a cell that is a finite number."""
+    """Return a cell that is a finite number, and not so large that its square is not."""
     if isinstance(cell, bool) or not isinstance(cell, numbers.Real | None):
         raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
-    if cell is None or not math.isfinite(cell):
+    value = float("nan") if cell is None else float(cell)
+    if not abs(value) <= LARGEST:
         raise ValueError(f"rewards: {place} has {_shown(cell)}; score that response, or drop it")
-    return float(cell)
+    return value
 
 
 def _matrix(row: dict[str, Any], name: str, n: int, place: str) -> NDArray[Any]:
@@ -329,6 +339,9 @@ def _matrix(row: dict[str, Any], name: str, n: int, place: str) -> NDArray[Any]:
     vectors = as_matrix(cell, f"embeddings: {place}, {name!r}") if n else np.empty((0, 0))
     if len(vectors) != n:
         raise ValueError(f"embeddings: {place} has {len(vectors)} for {n} responses; give each response one")
+    bad = np.flatnonzero(~(np.abs(vectors) <= LARGEST).all(axis=1)).tolist()
+    if bad:
+        raise ValueError(f"embeddings: {place}, response {bad[0]} {_NOT_FINITE}")
     return vectors
 
 
@@ -341,6 +354,8 @@ def _vector(cell: Any, name: str, place: str) -> NDArray[Any]:
     found = np.asarray(cell)
     if found.ndim != 1 or not found.size or found.dtype.kind not in "fiu":
         raise TypeError(f"embeddings: {place} has no list of numbers in {name!r}")
+    if not (np.abs(found) <= LARGEST).all():
+        raise ValueError(f"embeddings: {place} {_NOT_FINITE}")
     return found
 
 

@@ -16,11 +16,11 @@ class Summary:
     prompts, skipped : int
         Prompts selected from, and those left out for too few responses.
     responses : int
-        Of the prompts selected from.
+        Chosen from, in all.
     blank : int
         Responses left out since they say nothing.
     duplicates : int
-        Responses that repeat an earlier one of their prompt word for word.
+        Responses that repeat an earlier one of their prompt word for word, left out or kept.
     rows : int
         Rows made.
     first_skipped : str or None
@@ -46,7 +46,6 @@ class Summary:
 
     def add(
         self,
-        responses: list[str],
         rewards: NDArray[np.float64],
         positives: list[int],
         negatives: list[int],
@@ -59,8 +58,7 @@ class Summary:
     ) -> None:
         """Count a prompt that was selected from."""
         self.prompts += 1
-        self.responses += len(responses)
-        self.duplicates += len(responses) - len(set(responses))
+        self.responses += len(rewards)
         self.rows += rows
         self._sums["cost"] += cost
         self._sums["chosen_reward"] += float(rewards[positives].mean())
@@ -86,7 +84,7 @@ class Summary:
 
     @property
     def gap(self) -> float | None:
-        """Mean of how far the cost is above the bound, relative to it, at most; None as `lower_bound`."""
+        """Mean of how far above the least possible a cost can be, of the cost; None as `lower_bound`."""
         return self._mean("gap", self.prompts if self._proven == self.prompts else 0)
 
     @property

@@ -1,0 +1,51 @@
+"""What a person sees of ``setwise prefer``: what came of the prompts, and what was left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from setwise.cli import output
+
+if TYPE_CHECKING:
+    from setwise.preference.rows import PreferenceRows
+
+
+def tell_notes(made: PreferenceRows) -> None:
+    """Say on stderr which prompts and columns were left out."""
+    summary = made.summary
+    if summary.skipped:
+        count = f"{summary.skipped:,} prompt{'' if summary.skipped == 1 else 's'}"
+        output.note(f"{count} skipped for too few responses, the first: {summary.first_skipped}")
+    if summary.blank:
+        count = f"{summary.blank:,} response{' says' if summary.blank == 1 else 's say'} nothing, left out"
+        output.note(f"{count}: no model can be trained on {'it' if summary.blank == 1 else 'them'}")
+    if made.replaced:
+        names = ", ".join(made.replaced)
+        output.note(
+            f"left out of the rows: the input's {names}; {made.format} have columns of "
+            f"{'that name' if len(made.replaced) == 1 else 'those names'}, or TRL would take them for such"
+        )
+
+
+def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
+    """Print what came of the prompts, some lines."""
+    summary = made.summary
+    noun = {"groups": "group", "pairs": "pair", "unpaired": "labelled response"}[made.format]
+    lines = {
+        "prompts": f"{summary.prompts:,}, of {summary.responses:,} responses"
+        + (f"; {summary.skipped:,} skipped" if summary.skipped else "")
+    }
+    if summary.duplicates:
+        what = "left out" if made.duplicates == "drop" else "kept"
+        lines["repeated"] = f"{summary.duplicates:,} responses repeat another of their prompt, {what}"
+    lines["reward"] = f"chosen {summary.chosen_reward:.4g} · rejected {summary.rejected_reward:.4g}, means"
+    proof = "not compared with the best possible choice"
+    if summary.gap is not None:
+        proof = f"proven the best possible for {summary.optimal:,} of {summary.prompts:,} prompts"
+        if summary.gap:
+            proof = f"within {output.percent(summary.gap)} of the best possible; {proof}"
+    lines["coverage"] = f"cost {summary.cost:.4g} on average; {proof}"
+    encoder = made.encoder
+    lines["vectors"] = f"your own, column {made.columns.embeddings}" if encoder is None else encoder
+    rows = f"{summary.rows:,} {noun}{'' if summary.rows == 1 else 's'}"
+    output.print_facts(name, f"{rows} by {made.method} in {output.milliseconds(seconds)}", lines)

@@ -1,0 +1,376 @@
+"""Sampled responses in, rows for preference training out: from files larger than memory to files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks, encode
+from setwise.encode import Encoder, FittedEncoder
+from setwise.files import check_output, write_atomic
+from setwise.files.names import ending
+from setwise.preference.responses import METHODS, SOLVERS, SPLITS, ResponseSelection, select_responses_many
+from setwise.preference.row_formats import FORMATS, as_rows, left_out, row_schema
+from setwise.preference.row_pools import PoolColumns, ResponsePool, find_columns, read_pools
+from setwise.preference.row_sources import open_rows
+from setwise.preference.row_summary import Summary
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow
+
+TOO_FEW = ("refuse", "skip")
+DUPLICATES = ("drop", "keep")
+OUTPUTS = (".jsonl", ".parquet")
+
+#: Prompts that are encoded and selected from at once.
+_PROMPTS = 256
+
+#: Responses that an encoder which learns from its texts learns from at most.
+_LEARNED_FROM = 50_000
+
+#: Called with the rows read and how many there are (0 if that is unknown).
+Progress = Callable[[int, int], object]
+
+
+class PreferenceRows:
+    """One positive and k informative negatives of each prompt's responses, as rows to train on.
+
+    Rows are made while they are iterated over, some hundred prompts at a time, as often as one likes.
+    What is wrong with options or columns is refused at once, what is wrong with a row when it is read.
+
+    Parameters
+    ----------
+    responses : path-like, datasets.Dataset or iterable of mappings
+        Either each row has a prompt, its responses and their rewards, or each row is one response, those
+        of a prompt one after the other. See `open_rows`. A prompt is a text or a list of messages.
+    k : int
+        Negatives a prompt.
+    method : {"opt-select", "coreset", "bottom-k", "random"}
+    solver : {"swap", "exact", "greedy"}
+    positives : int
+    split : {"one-vs-k", "mean"}
+        These four as in `select_responses`.
+    format : {"groups", "pairs", "unpaired"}
+        One row a prompt (for a loss that compares all at once), one row a pair of chosen and rejected (for
+        TRL's DPO and its like), or one row a response with a label (for TRL's KTO and its like).
+    model : str
+        What encodes the responses, as in `setwise.encode.encoder`; not used where there are embeddings.
+        "auto" looks for a column of embeddings first.
+    prompt, responses_column, rewards, embeddings : str, optional
+        Names of columns; by default the first known name that there is.
+    prompt_id : str, optional
+        Where a row is one response: the column that says which belong together; by default "prompt_id" if
+        there is one, else the prompt.
+    duplicates : {"drop", "keep"}
+        Responses that repeat an earlier one of their prompt word for word: left out, since one of them as
+        the positive and the other as a negative would contradict each other; or kept, so that what a policy
+        often says counts more in the coverage cost.
+    too_few : {"refuse", "skip"}
+        What to do with prompts that have not enough responses.
+    certify : bool
+        Also compute what no choice can cost less than.
+    seed : int
+    threads : int, optional
+    progress : callable, optional
+        Called with the rows read and how many there are (0 if unknown).
+
+    Attributes
+    ----------
+    summary : Summary
+        What came of the prompts iterated over last.
+    encoder : str or None
+        What encodes; None where the embeddings were brought.
+    replaced : list of str
+        Columns of the input that are not handed through, since a column made has their name or TRL would
+        take them for something else.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        An option or a column is unknown; while iterating, a row that cannot be used, by its place.
+
+    Examples
+    --------
+    >>> rows = [{"prompt": "Hi", "responses": ["Hello!", "No.", "Go away."], "rewards": [1.0, 0.1, 0.0]}]
+    >>> [row["chosen"] for row in PreferenceRows(rows, k=1, model="lsa")]
+    ['Hello!']
+    """
+
+    def __init__(
+        self,
+        responses: Any,
+        k: int,
+        *,
+        method: str = "opt-select",
+        solver: str = "swap",
+        positives: int = 1,
+        split: str = "one-vs-k",
+        format: str = "groups",
+        model: str = "auto",
+        prompt: str | None = None,
+        prompt_id: str | None = None,
+        responses_column: str | None = None,
+        rewards: str | None = None,
+        embeddings: str | None = None,
+        duplicates: str = "drop",
+        too_few: str = "refuse",
+        certify: bool = True,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.k = checks.integer("k", k, least=1)
+        self.positives = checks.integer("positives", positives, least=1)
+        self.format = checks.choice("format", format, FORMATS)
+        self.too_few = checks.choice("too_few", too_few, TOO_FEW)
+        self.method = checks.choice("method", method, METHODS)
+        self.duplicates = checks.choice("duplicates", duplicates, DUPLICATES)
+        self.progress = progress
+        self._seed = checks.integer("seed", seed, least=0)
+        encode.parse(model)
+        if embeddings is not None and model != "auto":
+            raise ValueError("model: embeddings say what the responses' vectors are; leave one of them out")
+        self._options: dict[str, Any] = {
+            "method": method,
+            "solver": checks.choice("solver", solver, SOLVERS),
+            "positives": positives,
+            "split": checks.choice("split", split, SPLITS),
+            "certify": certify,
+            "threads": threads,
+        }
+        self.source = open_rows(responses)
+        columns = find_columns(
+            self.source,
+            prompt=prompt,
+            prompt_id=prompt_id,
+            responses=responses_column,
+            rewards=rewards,
+            embeddings=embeddings,
+        )
+        self._model = model
+        if model != "auto":
+            columns = columns.without_embeddings()
+        self.columns: PoolColumns = columns
+        self.several = positives > 1 or split == "mean"
+        self.summary = Summary()
+        self._encoder: Encoder | None = None
+        hidden = left_out(format)
+        self.replaced = [name for name in self.source.columns if name in hidden and name not in columns.taken]
+
+    @property
+    def encoder(self) -> str | None:
+        """What encodes the responses; None where embeddings were brought."""
+        if self.columns.embeddings is not None:
+            return None
+        return self._encoder.name if self._encoder is not None else self._model
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for rows in self._batches():
+            yield from rows
+
+    def schema(self) -> pyarrow.Schema:
+        """Return the rows' Arrow types. Where the source has none, it is read through for them."""
+        without = self.columns.taken - {self.columns.prompt}
+        return row_schema(self.source.schema(without), self.columns, format=self.format, several=self.several)
+
+    def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Summary:
+        """Write the rows to a .jsonl or .parquet file, whole or not at all; return what came of them.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
+            As `setwise.files.check_output`, and where there is nothing to write.
+        """
+        target = check_target(path, force=force)
+        if ending(target) == ".parquet":
+            write_atomic(target, self._write_parquet, force=force)
+        else:
+            write_atomic(target, self._write_jsonl, force=force)
+        return self.summary
+
+    def to_dataset(self) -> datasets.Dataset:
+        """Return the rows as a Hugging Face dataset in memory."""
+        import pyarrow as arrow
+
+        hf = checks.optional_import("datasets", "train", "a dataset")
+        schema = self.schema()
+        tables = [arrow.Table.from_pylist(rows, schema=schema) for rows in self._batches()]
+        made: datasets.Dataset = hf.Dataset(arrow.concat_tables(tables))
+        return made
+
+    def _write_jsonl(self, stream: IO[bytes]) -> None:
+        for row in self:
+            try:
+                line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+            except (TypeError, ValueError):
+                raise ValueError(f"out: {_unwritable(row)}, which JSON cannot hold; write .parquet") from None
+            stream.write(line.encode() + b"\n")
+
+    def _write_parquet(self, stream: IO[bytes]) -> None:
+        import pyarrow as arrow
+        from pyarrow import parquet
+
+        schema = self.schema()
+        with parquet.ParquetWriter(stream, schema) as writer:
+            for rows in self._batches():
+                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows of some prompts at a time."""
+        self.summary = Summary()
+        total = len(self.source) if self.progress is not None else 0
+        self._learn()
+        pools = read_pools(self.source, self.columns)
+        done = 0
+        while batch := list(itertools.islice(pools, _PROMPTS)):
+            rows = self._rows_of(batch, done, total)
+            done = batch[-1].read
+            if self.progress is not None:
+                self.progress(done, total)
+            if rows:
+                yield rows
+        if not self.summary.prompts:
+            raise ValueError(f"too_few: every prompt was skipped, as was {self.summary.first_skipped}")
+
+    def _rows_of(self, batch: list[ResponsePool], done: int, total: int) -> list[dict[str, Any]]:
+        """Return the rows of some prompts."""
+        pools = [pool for pool in map(self._trainable, batch) if self._enough(pool)]
+        if not pools:
+            return []
+
+        def tell(texts: int, of: int) -> None:
+            if self.progress is not None:
+                self.progress(done + (batch[-1].read - done) * texts // max(1, of), total)
+
+        found = select_responses_many(
+            self._vectors(pools, tell),
+            [pool.rewards for pool in pools],
+            self.k,
+            seed=self._seed_of(done),
+            **self._options,
+        )
+        rows = []
+        for pool, selection in zip(pools, found, strict=True):
+            rows += self._rows_from(pool, selection)
+        return rows
+
+    def _trainable(self, pool: ResponsePool) -> ResponsePool:
+        """Return a prompt's pool without what cannot or shall not be trained on, having counted it."""
+        worded = [place for place, text in enumerate(pool.responses) if text and not text.isspace()]
+        first: dict[str, int] = {}
+        for place in worded:
+            first.setdefault(pool.responses[place], place)
+        self.summary.blank += len(pool) - len(worded)
+        self.summary.duplicates += len(worded) - len(first)
+        kept = list(first.values()) if self.duplicates == "drop" else worded
+        return pool if len(kept) == len(pool) else pool.only(kept)
+
+    def _enough(self, pool: ResponsePool) -> bool:
+        """Return whether a prompt has responses enough; else count it, or refuse it."""
+        needed = self.k + self.positives
+        if len(pool) >= needed:
+            return True
+        kind = "different responses" if self.duplicates == "drop" else "responses"
+        reason = f"{pool.place} with {len(pool)} {kind}, where {needed} are needed"
+        if self.too_few == "refuse":
+            raise ValueError(f"responses: {reason}; take a smaller k, or skip such prompts (--too-few skip)")
+        self.summary.skip(reason)
+        return False
+
+    def _seed_of(self, rows: int) -> int:
+        """Return the seed after so many rows: a new one where prompts draw one after another."""
+        if self.method != "random" or not rows:
+            return self._seed
+        return int(np.random.SeedSequence([self._seed, rows]).generate_state(1)[0])
+
+    def _rows_from(self, pool: ResponsePool, selection: ResponseSelection) -> list[dict[str, Any]]:
+        """Return a prompt's rows, and count them."""
+        positives = [int(one) for one in selection.positives]
+        negatives = [int(one) for one in selection.negatives]
+        rows = as_rows(
+            pool,
+            positives,
+            negatives,
+            cost=selection.cost,
+            lower_bound=selection.lower_bound,
+            format=self.format,
+            several=self.several,
+        )
+        self.summary.add(
+            pool.rewards,
+            positives,
+            negatives,
+            cost=selection.cost,
+            lower_bound=selection.lower_bound,
+            gap=selection.gap,
+            optimal=selection.optimal,
+            rows=len(rows),
+        )
+        return rows
+
+    def _vectors(self, pools: Sequence[ResponsePool], tell: Progress) -> list[NDArray[Any]]:
+        """Return each pool's vectors; equal texts are encoded once."""
+        if self._encoder is None:
+            return [pool.embeddings for pool in pools if pool.embeddings is not None]
+        places = {text: 0 for pool in pools for text in pool.responses}
+        for place, text in enumerate(places):
+            places[text] = place
+        vectors = self._encoder.encode(list(places), tell)
+        return [vectors[[places[text] for text in pool.responses]] for pool in pools]
+
+    def _learn(self) -> None:
+        """Make the encoder, if one is needed; one that learns does so from a sample of all responses."""
+        if self.columns.embeddings is not None or self._encoder is not None:
+            return
+        made = encode.encoder(self._model, seed=self._seed)
+        if isinstance(made, FittedEncoder):
+            made.fit(self._sample())
+        self._encoder = made
+
+    def _sample(self) -> list[str]:
+        """Return responses drawn from the whole source, each as likely as any other (reservoir sampling)."""
+        rng = np.random.default_rng(self._seed)
+        kept: list[str] = []
+        seen = 0
+        for pool in read_pools(self.source, self.columns):
+            for text in pool.responses:
+                seen += 1
+                if len(kept) < _LEARNED_FROM:
+                    kept.append(text)
+                elif (place := int(rng.integers(seen))) < _LEARNED_FROM:
+                    kept[place] = text
+        return kept
+
+
+def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
+    """Return where rows will be written, refusing what could not be before any work.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
+        As `setwise.files.check_output`; or the ending is not in `OUTPUTS`.
+    """
+    target = check_output(path, force=force)
+    if ending(target) not in OUTPUTS:
+        raise ValueError(f"out: {str(path)!r} ends in none of {', '.join(OUTPUTS)}")
+    return target
+
+
+def _unwritable(row: dict[str, Any]) -> str:
+    """Say which of a row's columns JSON cannot hold."""
+    for name, value in row.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except TypeError:
+            return f"column {name!r} has {value!r:.40} ({type(value).__name__})"
+        except ValueError:
+            return f"column {name!r} has NaN or Inf"
+    raise AssertionError("every column of the row can be written")
