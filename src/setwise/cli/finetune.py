@@ -78,8 +78,8 @@ def finetune(
         str,
         option(
             "--model",
-            help="What encodes texts: lsa, static, sentence, sentence:FOLDER; auto is static where it is "
-            "installed, else lsa.",
+            help="What encodes texts: lsa, static, ngrams, sentence, sentence:FOLDER; auto is static where "
+            "it is installed, else lsa.",
             panel=_INPUT,
         ),
     ] = "auto",

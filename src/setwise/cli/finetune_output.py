@@ -36,11 +36,11 @@ def as_record(outcome: Outcome, sources: Sources) -> dict[str, Any]:
     dict
         ``setwise`` (version), ``repository`` and ``examples`` (as they were named), ``encoder``,
         ``candidates`` (how many), ``left_out`` (rows without a word), ``settings``, ``sweep`` (a record a
-        diversity, or null), ``distribution`` (``rows`` of positive probability, ``effective``, ``top_row``
-        and, of a match, all of `Match.to_dict` and ``near_duplicate_share``), ``epochs`` (``rows``,
-        ``distinct``, ``tokens`` and ``file`` of each), ``distinct`` (over all epochs), ``least_covered``
-        (``row``, ``distance`` and ``text`` of examples), ``most_drawn`` (``row``, ``times``,
-        ``probability`` and ``text``), ``notes`` and ``seconds``.
+        diversity, or null), ``distribution`` (``rows``, ``chosen`` = those of positive probability,
+        ``effective``, ``top_row`` and, of a match, all of `Match.to_dict` and ``near_duplicate_share``),
+        ``epochs`` (``rows``, ``distinct``, ``tokens`` and ``file`` of each), ``distinct`` (over all epochs),
+        ``least_covered`` (``row``, ``distance`` and ``text`` of examples), ``most_drawn`` (``row``,
+        ``times``, ``probability`` and ``text``), ``notes`` and ``seconds``.
     """
     read, found = outcome.read, outcome.distribution
     match: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def as_record(outcome: Outcome, sources: Sources) -> dict[str, Any]:
             "top_row": float(found.probabilities.max()),
         }
         if isinstance(found, Match):
-            match = {**found.to_dict(), **match, "near_duplicate_share": near_duplicate_share(found)}
+            match = {**match, **found.to_dict(), "near_duplicate_share": near_duplicate_share(found)}
         # What does not apply, such as a kernel's width without a kernel, is no number in JSON.
         match = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -107,7 +107,10 @@ def least_covered(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def most_drawn(outcome: Outcome) -> list[dict[str, Any]]:
-    """Return the rows that are drawn most often over all epochs, or the likeliest where none is drawn."""
+    """Return the rows drawn most often over all epochs; the first drawn where none comes twice.
+
+    Where no row is drawn, they are the likeliest.
+    """
     found, read = outcome.distribution, outcome.read
     if found is None:
         return []
@@ -116,7 +119,8 @@ def most_drawn(outcome: Outcome) -> list[dict[str, Any]]:
     if outcome.draws:
         rows, counts = np.unique(np.concatenate(outcome.draws), return_counts=True)
         first = np.lexsort((rows, [-dense[row] for row in rows.tolist()], -counts))[:_SHOWN]
-        top, times = rows[first], dict(zip(rows[first].tolist(), counts[first].tolist(), strict=True))
+        top = rows[first] if counts.max() > 1 else outcome.draws[0][:_SHOWN]
+        times = dict(zip(rows.tolist(), counts.tolist(), strict=True))
     else:
         first = np.argsort(-found.probabilities, kind="stable")[:_SHOWN]
         top = _rows_of(outcome, found.indices[first])
@@ -217,6 +221,8 @@ def _match_facts(found: Match) -> list[tuple[str, Text]]:
 def _print_rows(out: Console, outcome: Outcome) -> None:
     """Print the examples that the repository covers least, and the rows drawn most."""
     drawn = most_drawn(outcome)
+    again = any((one["times"] or 0) > 1 for one in drawn)
+    chosen = "most drawn rows" if again else "first rows drawn"
     tables = (
         (
             "least covered examples",
@@ -224,7 +230,7 @@ def _print_rows(out: Console, outcome: Outcome) -> None:
             [(f"{one['distance']:.3f}", one) for one in least_covered(outcome)],
         ),
         (
-            "most drawn rows" if outcome.draws else "likeliest rows",
+            chosen if outcome.draws else "likeliest rows",
             "times" if outcome.draws else "share",
             [
                 (_share(one["probability"]) if one["times"] is None else f"{one['times']:,}", one)
