@@ -2,6 +2,9 @@
 
     python benchmarks/catalogue.py                       # 2,000,000 × 256 and 100,000 × 1024, 2 BLAS threads
     python benchmarks/catalogue.py --n 250000 --dim 256
+    python benchmarks/catalogue.py --only labelled       # catalogues with labels
+    python benchmarks/catalogue.py --only ray            # over shards, in processes and on Ray
+    python benchmarks/catalogue.py --only disk           # 2,000,000 × 1024 float16 in a file of 4.1 GB
 
 The published MMR is greedy selection with one pass over all items a pick (MUSS Algorithm 1, the sum of
 distances kept up), single precision, on the same threads and data in the same process. Clusters are built
@@ -203,29 +206,41 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--n", type=int)
-    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--n", type=int, help="items, instead of the sizes of the tables")
+    parser.add_argument("--dim", type=int, help="dimensions; 256, 128 with --only ray, 1024 with --only disk")
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
-    parser.add_argument("--labelled", action="store_true", help="the catalogues with labels alone")
+    parser.add_argument("--only", choices=("labelled", "ray", "disk"), help="one part alone")
+    parser.add_argument(
+        "--steps", type=int, default=10, help="picks of the published MMR, with --only disk (500: all)"
+    )
+    parser.add_argument("--scratch", type=Path, help="where the file of --only disk goes meanwhile")
     parser.add_argument("--tables", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.tables:
-        size = ["--n", str(arguments.n)] if arguments.n else []
-        more = ["--labelled"] * arguments.labelled + ["--data", str(arguments.data)]
-        run_at(arguments.threads, __file__, ["--tables", *size, "--dim", str(arguments.dim), *more])
+        run_at(arguments.threads, __file__, ["--tables", *sys.argv[1:]])
         return
     warnings.simplefilter("ignore")
     heading()
-    if arguments.labelled:
+    n, d = arguments.n, arguments.dim
+    if arguments.only == "labelled":
         labelled(arguments.data)
-        return
-    if arguments.n:
-        methods(arguments.n, arguments.dim, max(16, arguments.n // 10_000))
-        return
-    methods(100_000, 1024, 200)
-    methods(2_000_000, 256, 200)
-    growth(2_000_000, 256)
-    labelled(arguments.data)
+    elif arguments.only == "ray":
+        from benchmarks.catalogue_shards import elsewhere
+
+        elsewhere([n] if n else [125_000, 250_000, 500_000], d or 128, K, qualities)
+    elif arguments.only == "disk":
+        from benchmarks.catalogue_disk import on_disk
+
+        n = n or 2_000_000
+        steps = max(2, min(K, arguments.steps))
+        on_disk(n, d or 1024, K, max(16, n // 10_000), steps, qualities, arguments.scratch)
+    elif n:
+        methods(n, d or 256, max(16, n // 10_000))
+    else:
+        methods(100_000, 1024, 200)
+        methods(2_000_000, d or 256, 200)
+        growth(2_000_000, d or 256)
+        labelled(arguments.data)
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def test_a_shard_is_read_in_blocks(tmp_path, monkeypatch):
     for n in (4_000, 32_000):
         X = np.random.default_rng(0).standard_normal((n, 64)).astype(np.float32)
         np.save(tmp_path / "x.npy", X)
-        one = stored.Stored(str(tmp_path / "x.npy"), "x", n, 64)
+        one = stored.Stored(str(tmp_path / "x.npy"), "x", n, 64, "<f4")
         centres = X[:20].copy()
         del X
         over_shards.assign_shard((one, centres, None, "cosine"))
@@ -261,6 +261,11 @@ def test_shards_that_do_not_belong_together(items, shards, tmp_path):
         select_shards([str(tmp_path / "wide.npy")], 5, method="muss")
     with pytest.raises(ValueError, match=r"flat\.npy: .*expected shape"):
         select_shards([Shard(str(tmp_path / "flat.npy"), str(tmp_path / "q.npy"))], 5, method="muss")
+    for rows in ([[1.0, 2.0], [1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0], None]):
+        parquet.write_table(pa.table({"vector": rows, "quality": [1.0, 2.0]}), tmp_path / "ragged.parquet")
+        for method in ("muss", "dgds"):
+            with pytest.raises(ValueError, match=r"ragged\.parquet: every item needs a vector of the same"):
+                select_shards([tmp_path / "ragged.parquet"], 1, method=method)
     with pytest.raises(ValueError, match="expected 1 numbers"):
         select_shards([Shard(shards[2].path, shards[0].quality)], 1, method="muss")
 

@@ -24,6 +24,9 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
+#: Arrays that a worker keeps attached; one piece of work uses fewer at once.
+ATTACHED = 4
+
 
 class Block:
     """An array in shared memory, by name."""
@@ -32,10 +35,11 @@ class Block:
         self.name, self.shape, self.dtype = name, shape, dtype
 
     def open(self) -> NDArray[Any]:
-        """Return the array, attached once a process."""
-        if self.name not in _attached:
-            _attached.clear()
-            _attached[self.name] = shared_memory.SharedMemory(self.name)
+        """Return the array, attached once a process; the last few stay so, for as long as they are used."""
+        held = _attached.pop(self.name, None)
+        _attached[self.name] = shared_memory.SharedMemory(self.name) if held is None else held
+        while len(_attached) > ATTACHED:
+            del _attached[next(iter(_attached))]
         return np.ndarray(self.shape, self.dtype, buffer=_attached[self.name].buf)
 
 

@@ -246,7 +246,12 @@ def select_cluster(
     radius : float
     """
     parts, quality, centroid, inside, criterion, diversity, metric = work
-    held = Vectors(np.concatenate([one.rows(ids) for one, ids in parts]), metric)
+    dtype = np.result_type(*[one.dtype for one, _ in parts])
+    raw, at = np.empty((len(quality), parts[0][0].d), dtype), 0
+    for one, ids in parts:
+        raw[at : at + len(ids)] = one.rows(ids)
+        at += len(ids)
+    held = Vectors(raw, metric)
     objective = multilevel.objective_of(criterion, diversity, metric)
     places = multilevel.select_greedily(held, quality, None, inside, objective)
     everyone = np.zeros(held.n, np.int32)

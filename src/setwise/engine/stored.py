@@ -64,12 +64,14 @@ class Stored:
     source : str
         The shard's own file, for messages.
     n, d : int
+    dtype : str
     """
 
     path: str
     source: str
     n: int
     d: int
+    dtype: str
 
     def open(self) -> NDArray[Any]:
         """Return all rows, mapped."""
@@ -89,7 +91,7 @@ class Stored:
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
         """Return some rows as they are stored."""
-        found = np.empty((len(ids), self.d), self.open().dtype)
+        found = np.empty((len(ids), self.d), self.dtype)
         for start in range(0, len(ids), _GATHERED):
             found[start : start + _GATHERED] = self.open()[ids[start : start + _GATHERED]]
         return found
@@ -144,15 +146,15 @@ def store(work: tuple[Shard, str, Columns]) -> tuple[Stored, NDArray[np.float64]
             raise ValueError(f"shards: {shard.path} needs a file of qualities: Shard(path, quality)")
         with naming(shard.path):
             held = as_matrix(np.load(shard.path, mmap_mode="r", allow_pickle=False))
-            stored = Stored(shard.path, shard.path, *held.shape)
+            stored = Stored(shard.path, shard.path, len(held), held.shape[1], held.dtype.str)
             return stored, as_quality(np.load(shard.quality, allow_pickle=False), stored.n)
     if not Path(target).parent.is_dir():
         raise FileNotFoundError(
             f"scratch: a worker has no folder {str(Path(target).parent)!r}; name one that all of them share"
         )
-    shape, given = _spool(shard.path, Path(target), columns)
+    stored, given = _spool(shard.path, Path(target), columns)
     with naming(shard.path):
-        return Stored(target, shard.path, *shape), as_quality(given, shape[0])
+        return stored, as_quality(given, stored.n)
 
 
 def ids_of(shard: Shard, rows: NDArray[np.int64], column: str) -> NDArray[Any]:
@@ -184,14 +186,17 @@ def as_rows(column: Any, where: str) -> NDArray[Any]:
     ValueError
         A row has none, or one of another width.
     """
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    if len(column) == 0 or column.null_count or len(flat) % len(column):
+    import pyarrow.compute as compute
+
+    widths = compute.min_max(compute.list_value_length(column)).as_py()
+    if len(column) == 0 or column.null_count or widths["min"] != widths["max"]:
         raise ValueError(f"shards: {where}: every item needs a vector of the same width")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat.reshape(len(column), -1))
 
 
-def _spool(path: str, target: Path, columns: Columns) -> tuple[tuple[int, int], NDArray[Any]]:
-    """Write a Parquet file's vectors to a .npy file in batches; return their shape, and the qualities."""
+def _spool(path: str, target: Path, columns: Columns) -> tuple[Stored, NDArray[Any]]:
+    """Write a Parquet file's vectors to a .npy file in batches; return where, and the qualities."""
     import pyarrow.parquet as parquet
 
     file = parquet.ParquetFile(path)
@@ -204,17 +209,17 @@ def _spool(path: str, target: Path, columns: Columns) -> tuple[tuple[int, int], 
     if n == 0:
         raise ValueError(f"shards: {path} is empty")
     qualities: list[NDArray[Any]] = []
-    shape, dtype = (n, 0), None
+    stored: Stored | None = None
     with target.open("wb") as stream:
         for batch in file.iter_batches(BATCH, columns=[columns.vectors, columns.quality]):
             part = np.ascontiguousarray(as_rows(batch.column(columns.vectors), path))
-            if dtype is None:
-                shape, dtype = (n, part.shape[1]), part.dtype
-                described = np.lib.format.dtype_to_descr(dtype)
-                header = {"descr": described, "fortran_order": False, "shape": shape}
+            if stored is None:
+                stored = Stored(str(target), path, n, part.shape[1], part.dtype.str)
+                header = {"descr": stored.dtype, "fortran_order": False, "shape": (n, stored.d)}
                 np.lib.format.write_array_header_1_0(stream, header)
-            if part.shape[1] != shape[1]:
+            if part.shape[1] != stored.d:
                 raise ValueError(f"shards: {path}: every item needs a vector of the same width")
             stream.write(part.data)
             qualities.append(batch.column(columns.quality).to_numpy(zero_copy_only=False))
-    return shape, np.concatenate(qualities)
+    assert stored is not None
+    return stored, np.concatenate(qualities)
