@@ -27,9 +27,9 @@ def solved(distances, rho, goal, reach=None):
     if goal.regularizer == "tv":
         plan = matching.total_variation(near, goal, N)
     else:
-        weights = (1 / rho)[ids] if goal.regularizer == "kde" else np.broadcast_to(np.ones(reach), near.shape)
+        sums = matching.Sums(near, (1 / rho)[ids] if goal.regularizer == "kde" else None)
         total = float((1 / rho).sum())
-        plan = matching.capped(near, weights, goal, least_total=total, total=total if reach == N else None)
+        plan = matching.capped(sums, goal, least_total=total, total=total if reach == N else None)
     gamma = sparse.csr_array((plan.mass, plan.entries(ids), plan.starts), shape=(M, N))
     return gamma.toarray(), plan
 
@@ -135,9 +135,9 @@ def test_many_equal_breakpoints():
     rng = np.random.default_rng(0)
     near = np.sort(rng.random((9_000, 30)), axis=1)
     goal = Transport(0.05, regularizer="uniform", scale=2.0)
-    plan = matching.capped(near, np.broadcast_to(np.ones(30), near.shape), goal, least_total=1e4, total=None)
+    plan = matching.capped(matching.Sums(near, None), goal, least_total=1e4, total=None)
     costs = [(near[:, k : k + 1] - near[:, :k]).sum() for k in range(1, 30)]
     K = next(k for k, c in enumerate(costs, 1) if 0.95 / 2.0 * c >= 0.05 * 9_000)
     assert plan.limit == K
-    same = matching.capped(near, np.ones((9_000, 30)), goal, least_total=1e4, total=None)
+    same = matching.capped(matching.Sums(near, np.ones((9_000, 30))), goal, least_total=1e4, total=None)
     assert same.limit == K

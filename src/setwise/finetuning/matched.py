@@ -72,7 +72,7 @@ class Match(Distribution):
     neighbors: int = 2_000
     seconds: Mapping[str, float] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
-    entries: sparse.csr_array | None = None
+    entries: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @property
     def plan(self) -> sparse.csr_array:
@@ -85,7 +85,7 @@ class Match(Distribution):
         """
         if self.entries is None:
             raise ValueError("plan: it is even over all candidates; every entry is a row's probability / M")
-        return self.entries
+        return sparse.csr_array(self.entries, shape=(len(self.nearest), self.n))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values, without the arrays over rows."""

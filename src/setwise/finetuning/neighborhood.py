@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from setwise import checks, threads
 from setwise.finetuning import parameters, search
@@ -43,13 +42,13 @@ class Neighborhood:
     progress: Progress | None
     seconds: dict[str, float]
     _known: NDArray[np.float64] = field(init=False, repr=False)
-    _weights: NDArray[np.float64] = field(init=False, repr=False)
-    _columns: int = field(init=False, default=0, repr=False)
+    _sums: matching.Sums | None = field(init=False, default=None, repr=False)
     _counter: Any = field(init=False, default=None, repr=False)
+    _counted: int = field(init=False, default=0, repr=False)
+    _weight: float = field(init=False, default=0.0, repr=False)
 
     def __post_init__(self) -> None:
         self._known = np.full(0, np.nan)
-        self._weights = np.empty((len(self.examples), 0))
 
     @classmethod
     def of(
@@ -114,10 +113,8 @@ class Neighborhood:
             total = float(self.candidates.n)
         elif self.regularizer == "uniform":
             total = float(self.candidates.n)
-            ones = np.broadcast_to(np.ones(reach), (m, reach))
-            plan = matching.capped(
-                distances, ones, goal, least_total=total, total=total if everything else None
-            )
+            sums = matching.Sums(distances, None)
+            plan = matching.capped(sums, goal, least_total=total, total=total if everything else None)
         else:
             plan, total, spent = self._kde(goal, everything)
             seconds["density"] = spent
@@ -127,43 +124,35 @@ class Neighborhood:
     def _kde(self, goal: Transport, everything: bool) -> tuple[matching.Plan, float, float]:
         """Solve with the densities of ever more neighbours, until none further out can matter."""
         distances = self.found.neighbors.distances
-        m, reach = distances.shape
+        reach = distances.shape[1]
         if everything:
             columns = reach
         else:  # a row counts at most once, so that neighbourhoods are at least as large as without densities
-            ones = np.broadcast_to(np.ones(reach), (m, reach))
-            first = matching.capped(distances, ones, goal, least_total=float(reach), total=None)
+            ones = matching.Sums(distances, None)
+            first = matching.capped(ones, goal, least_total=float(reach), total=None)
             columns = min(reach, int(first.limit * 1.1) + 16)
         spent = 0.0
         while True:
             began = time.perf_counter()
-            weights = self._weigh(columns)
-            least = float((1.0 / self._known[~np.isnan(self._known)]).sum())
+            sums = self._weigh(columns)
+            least = self._weight
             spent += time.perf_counter() - began
-            plan = matching.capped(
-                distances[:, :columns],
-                weights,
-                goal,
-                least_total=least,
-                total=least if everything else None,
-            )
-            if plan.complete or columns == reach:
+            plan = matching.capped(sums, goal, least_total=least, total=least if everything else None)
+            if plan.complete or columns >= reach:
                 break
-            columns = min(reach, max(columns + 16, int(columns * 1.5)))
+            columns = min(reach, max(sums.distances.shape[1] + 16, int(columns * 1.5)))
         began = time.perf_counter()
         total = least if everything else self._total()
         return plan, total, spent + time.perf_counter() - began
 
-    def _weigh(self, columns: int) -> NDArray[np.float64]:
-        """Return 1/ρ of the first columns of neighbours, counting what is not known yet."""
-        if columns > self._columns:
-            ids = self.found.neighbors.ids[:, self._columns : columns]
+    def _weigh(self, columns: int) -> matching.Sums:
+        """Return the sums over at least so many columns of neighbours, counting what is not known yet."""
+        if self._sums is None or columns > self._sums.distances.shape[1]:
+            near = self.found.neighbors
+            ids = near.ids[:, :columns]
             self._count(np.unique(ids))
-            grown = np.empty((len(ids), columns))
-            grown[:, : self._columns] = self._weights[:, : self._columns]
-            grown[:, self._columns :] = 1.0 / self._known[ids]
-            self._weights, self._columns = grown, columns
-        return self._weights[:, :columns]
+            self._sums = matching.Sums(near.distances[:, :columns], 1.0 / self._known[ids])
+        return self._sums
 
     def _count(self, rows: NDArray[np.int64]) -> None:
         """Count the densities of some rows, unless they are known."""
@@ -173,20 +162,23 @@ class Neighborhood:
         if not len(new):
             return
         if self.workers is not None:
-            self._known[new] = search.density_in_parts(
+            rho = search.density_in_parts(
                 self.candidates, new, self.kernel_width, self.density_neighbors, self.workers
             )
-            return
-        if self._counter is None:
-            self._counter = search.density_of(
-                self.candidates,
-                self.found,
-                self.kernel_width,
-                self.density_neighbors,
-                seed=self.seed,
-                threads=self.threads,
-            )
-        self._known[new] = self._counter.of(new, self.progress)
+        else:
+            if self._counter is None:
+                self._counter = search.density_of(
+                    self.candidates,
+                    self.found,
+                    self.kernel_width,
+                    self.density_neighbors,
+                    seed=self.seed,
+                    threads=self.threads,
+                )
+            rho = self._counter.of(new, self.progress)
+        self._known[new] = rho
+        self._counted += len(new)
+        self._weight += float((1.0 / rho).sum())
 
     def _total(self) -> float:
         """Estimate s̄, the weight 1/ρ of all candidates, from some drawn at random."""
@@ -243,17 +235,21 @@ class Neighborhood:
         carried = plan.mass * distances
         costs = np.add.reduceat(carried, plan.starts[:-1]) * m
         cost = float(carried.sum())
-        indices, where = np.unique(ids, return_inverse=True)
-        p = np.bincount(where, plan.mass)
-        kept = p > 0.0
-        indices, p = indices[kept], p[kept]
+        if n <= 16 * len(ids) + 1_000_000:
+            dense = np.bincount(ids, plan.mass, minlength=n)
+            indices = np.flatnonzero(dense)
+            p = dense[indices]
+        else:
+            indices, where = np.unique(ids, return_inverse=True)
+            p = np.bincount(where, plan.mass)
+            indices, p = indices[p > 0.0], p[p > 0.0]
         if plan.even:
             regularization = 0.0
         elif self.regularizer == "tv":
             regularization = float((n - counts).sum()) / (m * n)
         elif goal.diversity == 0.0:
             # All on the nearest: mass 1/M on rows of any density.
-            rho = 1.0 / self._weights[:, 0] if self.regularizer == "kde" else np.ones(m)
+            rho = np.ones(m) if self._sums is None else 1.0 / self._sums.weight[:, 0]
             regularization = float(max(rho.max() - 1.0 / total, 1.0 / total if n > 1 else 0.0))
         else:
             regularization = max(1.0 / plan.limit - 1.0 / total, 1.0 / total)
@@ -274,7 +270,7 @@ class Neighborhood:
             costs=costs,
             seconds=seconds,
             stats=self._stats(total, exact=self.regularizer != "kde" or self.reach == n),
-            entries=sparse.csr_array((plan.mass, ids, plan.starts), shape=(m, n)),
+            entries=(plan.mass, ids, plan.starts),
             **self._settings(goal),
         )
 
@@ -291,7 +287,7 @@ class Neighborhood:
         return {
             "search": self.found.kind,
             "union": None if self.found.among is None else len(self.found.among),
-            "densities_counted": int((~np.isnan(self._known)).sum()),
+            "densities_counted": self._counted,
             "total": total,
             "total_exact": exact,
         }

@@ -55,20 +55,46 @@ class Plan:
 
     def entries(self, table: NDArray[Any]) -> NDArray[Any]:
         """Return the entries' values of a table of shape (M, L), nearest first, in the order of ``mass``."""
-        counts = np.diff(self.starts)
-        columns = int(counts.max())
-        found: NDArray[Any] = table[:, :columns][np.arange(columns) < counts[:, None]]
+        m, reach = table.shape
+        skipped = np.arange(m) * reach - self.starts[:-1]
+        flat = np.arange(len(self.mass)) + np.repeat(skipped, np.diff(self.starts))
+        found: NDArray[Any] = np.take(table.reshape(-1), flat)
         return found
 
 
-def capped(
-    distances: NDArray[np.floating],
-    weights: NDArray[np.floating],
-    goal: Transport,
-    *,
-    least_total: float,
-    total: float | None,
-) -> Plan:
+class Sums:
+    """Running sums over each query's neighbours, nearest first; they serve every diversity.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (M, L)
+        To each query's L nearest candidates, ascending.
+    weights : ndarray of shape (M, L), or None
+        Theirs, 1/ρ, in (0, 1]; None = all 1 (G∞).
+
+    Attributes
+    ----------
+    weight : ndarray of shape (M, L), float64
+        Σ 1/ρ up to each. With weights of 1, a broadcast view of one row.
+    paid : ndarray of shape (M, L), float64
+        Σ d/ρ up to each; made when it is needed.
+    """
+
+    def __init__(self, distances: NDArray[np.floating], weights: NDArray[np.floating] | None) -> None:
+        self.distances = distances
+        self.even = weights is None
+        if weights is None:
+            row = np.arange(1.0, distances.shape[1] + 1.0)
+            self.weight: NDArray[np.float64] = np.broadcast_to(row, distances.shape)
+        else:
+            self.weight = np.cumsum(weights, axis=1, dtype=np.float64)
+            self.paid = np.cumsum(weights * distances, axis=1, dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self.distances)
+
+
+def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | None) -> Plan:
     """Return the optimal plan under G∞ or G_KDE (TSDS Theorems 3.1 and 3.2, completed).
 
     Where the theorem's assumption fails (s* > s̄/2), its formula is not optimal. The value is convex in G, and
@@ -76,34 +102,29 @@ def capped(
 
     Parameters
     ----------
-    distances : ndarray of shape (M, L)
-        To each query's L nearest candidates, ascending.
-    weights : ndarray of shape (M, L)
-        Theirs, 1/ρ, in (0, 1]; all 1 for G∞. May be a broadcast view.
+    sums : Sums
     goal : Transport
     least_total : float
         A lower bound of s̄, the weights of all candidates.
     total : float or None
         s̄ itself, given if and only if the L neighbours are all the candidates.
     """
-    prefix = _prefix(weights)
-    limit, crossed = _limit(distances, weights, prefix, goal)
+    limit, crossed = _limit(sums, goal)
     complete = crossed or total is not None
     if total is None:
         fits = True if limit <= 0.5 * least_total else None
-        return _filled(prefix, limit, complete=complete, fits=fits)
+        return _filled(sums.weight, limit, complete=complete, fits=fits)
     if limit <= 0.5 * total or goal.diversity == 0.0:
-        return _filled(prefix, limit, complete=True, fits=limit <= 0.5 * total)
-    half = _filled(prefix, 0.5 * total, complete=True, fits=False)
-    m = len(distances)
-    shares = np.asarray(weights, np.float64) / (m * total)
-    cost_even = float((shares * distances).sum())
-    cost_half = float((half.mass * half.entries(distances)).sum())
+        return _filled(sums.weight, limit, complete=True, fits=limit <= 0.5 * total)
+    half = _filled(sums.weight, 0.5 * total, complete=True, fits=False)
+    m, reach = sums.distances.shape
+    shares = np.diff(sums.weight, axis=1, prepend=0.0)
+    shares *= (1.0 / m) / shares.sum(axis=1, keepdims=True)
+    cost_even = float((shares * sums.distances).sum())
+    cost_half = float((half.mass * half.entries(sums.distances)).sum())
     if goal.combined(cost_half, 1.0 / total) < goal.combined(cost_even, 0.0):
         return half
-    whole = np.full(m, distances.shape[1])
-    starts = np.arange(m + 1) * distances.shape[1]
-    shares *= (1.0 / m) / shares.sum(axis=1, keepdims=True)
+    whole, starts = np.full(m, reach), np.arange(m + 1) * reach
     return Plan(starts, shares.ravel(), total, whole, 0.0, even=True, complete=True, fits=False)
 
 
@@ -131,70 +152,88 @@ def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) ->
     return Plan(starts, mass, float("nan"), kept, 0.0, even=even, complete=complete, fits=True)
 
 
-def _prefix(weights: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the running sums of weights along each row; of a row that repeats, once."""
-    if weights.strides[0] == 0:
-        return np.broadcast_to(np.cumsum(weights[0], dtype=np.float64), weights.shape)
-    return np.cumsum(weights, axis=1, dtype=np.float64)
-
-
-def _limit(
-    distances: NDArray[np.floating],
-    weights: NDArray[np.floating],
-    prefix: NDArray[np.float64],
-    goal: Transport,
-) -> tuple[float, bool]:
+def _limit(sums: Sums, goal: Transport) -> tuple[float, bool]:
     """Return s*, the breakpoint past which reaching further costs too much, and whether there is one."""
-    m, reach = distances.shape
-    alpha, most = 1.0 - goal.diversity, float(prefix[:, -1].min())
+    alpha, most = 1.0 - goal.diversity, float(sums.weight[:, -1].min())
     if goal.diversity == 0.0:
-        return float(prefix[:, 0].min()), True
+        return float(sums.weight[:, 0].min()), True
     if alpha == 0.0:
         return most, False
-    paid = np.cumsum(weights * distances, axis=1, dtype=np.float64)
+    bound = goal.diversity * len(sums) * goal.scale / alpha
+    return _shared_limit(sums.distances, bound) if sums.even else _bisected(sums, bound, most)
+
+
+def _shared_limit(distances: NDArray[np.floating], bound: float) -> tuple[float, bool]:
+    """Find s* where every candidate weighs 1 (the paper's K): c from the distances' column sums.
+
+    Only so many columns are read as the answer needs, and as many again.
+    """
+    reach = distances.shape[1]
+    columns = min(32, reach)
+    sums = distances[:, :columns].sum(axis=0, dtype=np.float64)
+    while True:
+        dear = sums[1:] * np.arange(1, columns) - np.cumsum(sums)[:-1] >= bound
+        if dear.any():
+            return float(dear.argmax() + 1), True
+        if columns == reach:
+            return float(reach), False
+        grown = min(2 * columns, reach)
+        sums = np.concatenate([sums, distances[:, columns:grown].sum(axis=0, dtype=np.float64)])
+        columns = grown
+
+
+def _bisected(sums: Sums, bound: float, most: float) -> tuple[float, bool]:
+    """Find s* by bisection, then among the few breakpoints that are left."""
+    distances, prefix, paid = sums.distances, sums.weight, sums.paid
+    m, reach = prefix.shape
     rows = np.arange(m)
 
-    def too_dear(limit: float) -> bool:
-        """Tell whether α/C c(s) ≥ (1 - α) M just past s; c from each query's next neighbour's distance."""
-        whole = _count(prefix, limit)
+    def too_dear(whole: NDArray[np.int64]) -> bool:
+        """Tell whether C/α c(s) reaches the bound just past s, where so many neighbours are whole."""
         last = np.maximum(whole - 1, 0)
         following = distances[rows, np.minimum(whole, reach - 1)]
         cost = following * prefix[rows, last] - paid[rows, last]
-        return bool(alpha * cost[whole > 0].sum() >= goal.diversity * m * goal.scale)
+        return bool(cost[whole > 0].sum() >= bound)
 
     low, high = 0.0, most
-    for _ in range(200):
-        if int((_count(prefix, high) - _count(prefix, low)).sum()) <= max(FEW, 4 * m):
-            break
+    below, above = np.zeros(m, np.int64), np.full(m, reach)
+    if not too_dear(_count(prefix, np.nextafter(most, 0.0), below, above)):
+        return most, False
+    while int((above - below).sum()) > max(FEW, 4 * m):
         middle = 0.5 * (low + high)
         if not low < middle < high:
             break
-        if too_dear(middle):
-            high = middle
+        counts = _count(prefix, middle, below, above)
+        if too_dear(counts):
+            high, above = middle, counts
         else:
-            low = middle
-    points = _between(prefix, low, high)
+            low, below = middle, counts
+    sizes = above - below
+    where = np.repeat(rows, sizes)
+    columns = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    points = np.unique(prefix[where, np.repeat(below, sizes) + columns])
     points = points[points < most]
     first, last = 0, len(points)
     while first < last:
-        middle_point = (first + last) // 2
-        if too_dear(float(points[middle_point])):
-            last = middle_point
+        place = (first + last) // 2
+        counts = _count(prefix, float(points[place]), below, above)
+        if too_dear(counts):
+            last, above = place, counts
         else:
-            first = middle_point + 1
-    if first < len(points):
-        return float(points[first]), True
-    return (most, False) if high >= most else (high, True)
+            first, below = place + 1, counts
+    return float(points[first]), True  # the last is too dear, as what is just below ``most``
 
 
-def _count(prefix: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
-    """Return how many of each row's running sums are at most ``limit``, shape (M,)."""
+def _count(
+    prefix: NDArray[np.float64], limit: float, least: NDArray[np.int64], most: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return how many of each row's running sums are at most ``limit``, known to be in [least, most]."""
     m, reach = prefix.shape
     if prefix.strides[0] == 0:
         return np.full(m, np.searchsorted(prefix[0], limit, side="right"))
     rows = np.arange(m)
-    low, high = np.zeros(m, np.int64), np.full(m, reach)
-    for _ in range(reach.bit_length()):
+    low, high = least, most
+    for _ in range(int((most - least).max()).bit_length()):
         middle = (low + high) >> 1
         below = (low < high) & (prefix[rows, np.minimum(middle, reach - 1)] <= limit)
         low = np.where(below, middle + 1, low)
@@ -202,21 +241,10 @@ def _count(prefix: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
     return low
 
 
-def _between(prefix: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Return the distinct running sums in (low, high], ascending."""
-    if prefix.strides[0] == 0:
-        prefix = prefix[:1]
-    starts, stops = _count(prefix, low), _count(prefix, high)
-    counts = stops - starts
-    rows = np.repeat(np.arange(len(prefix)), counts)
-    columns = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.unique(prefix[rows, np.repeat(starts, counts) + columns])
-
-
 def _filled(prefix: NDArray[np.float64], limit: float, *, complete: bool, fits: bool | None) -> Plan:
     """Return the plan that gives each neighbour 1/(M s ρ), nearest first, until 1/M is spent."""
     m, reach = prefix.shape
-    whole = _count(prefix, limit)
+    whole = _count(prefix, limit, np.zeros(m, np.int64), np.full(m, reach))
     spent = np.where(whole > 0, prefix[np.arange(m), np.maximum(whole - 1, 0)], 0.0)
     partly = (spent < limit) & (whole < reach)
     counts = whole + partly
