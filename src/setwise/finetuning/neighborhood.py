@@ -106,8 +106,7 @@ class Neighborhood:
         if diversity == 1.0 and (self.found.among is None or self.regularizer != "kde"):
             return self._even(goal, seconds)
         distances = self.found.neighbors.distances
-        m, reach = distances.shape
-        everything = reach == self.candidates.n
+        everything = self.reach == self.candidates.n
         if self.regularizer == "tv":
             plan = matching.total_variation(distances, goal, self.candidates.n)
             total = float(self.candidates.n)
