@@ -231,9 +231,20 @@ def test_another_version(catalog, place):
 
 @pytest.mark.parametrize(
     "name",
-    ["vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "radii.npy", "ids.npy"],
+    [
+        "vectors.npy",
+        "scales.npy",
+        "quality.npy",
+        "labels.npy",
+        "centroids.npy",
+        "radii.npy",
+        "ids.npy",
+        "joint.npy",
+    ],
 )
 def test_truncated_missing_and_altered_files(catalog, place, name):
+    if name == "joint.npy":
+        catalog = setwise.Catalog.build(*make(), clusters=10, quality_weight=1.0)
     catalog.save(place)
     catalog_files.verify(place)
     data = (place / name).read_bytes()

@@ -97,6 +97,7 @@ def test_settings_reach_the_catalogue(run, arrays, tmp_path, data):
     assert np.array_equal(loaded.clusters.labels, own.clusters.labels)
     assert np.array_equal(loaded.quality, data[1])
     assert loaded.ids.tolist() == list(range(N))
+    assert " of vectors and quality (weight 2), radii up to" in run("catalog", "info", tmp_path / "shop").out
 
 
 def test_columns_and_files(run, table, arrays, tmp_path, data):

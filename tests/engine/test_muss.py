@@ -209,6 +209,7 @@ def test_a_shard_is_read_in_blocks(tmp_path, monkeypatch):
         ({"method": "dgds", "clusters": 5}, ValueError, "clusters: dgds has none"),
         ({"method": "dgds", "clusters": None, "kept": 5}, ValueError, "kept: dgds has none"),
         ({"method": "dgds", "clusters": None, "per_cluster": 5}, ValueError, "per_cluster: dgds has none"),
+        ({"method": "dgds", "clusters": None, "scratch": "."}, ValueError, "scratch: dgds has none"),
         ({"k": 1201}, ValueError, "k: 1201 is more than the 1200 items"),
         ({"clusters": 1201}, ValueError, "clusters: 1201 are more than the 1200 items"),
         ({"clusters": 0}, ValueError, "clusters: 0"),

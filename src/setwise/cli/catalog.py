@@ -375,10 +375,12 @@ def info(
         return
     catalog = Catalog.load(path)
     low, middle, high = np.quantile(catalog.quality, [0, 0.5, 1])
+    radius = catalog.clusters.radii.max()
+    made_of = f" of vectors and quality (weight {found.quality_weight:g})" if found.quality_weight else ""
     lines = {
         "items": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
         "ids": f"{found.ids}, {catalog_output.some(catalog.ids)}",
-        "clusters": f"{catalog_output.clusters_of(catalog)}, radii up to {catalog.clusters.radii.max():.3g}",
+        "clusters": f"{catalog_output.clusters_of(catalog)}{made_of}, radii up to {radius:.3g}",
         "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}",
         "saved": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
         **folders.file_facts(found, verified),

@@ -127,7 +127,7 @@ def select_shards(
     cluster_diversity : float
         Of ``muss``: 1 - λ_c, in [0, 1].
     top_up : bool
-        Whether the k best by quality enter the last step.
+        Whether the k best by quality enter the last step; under ``dgds`` each shard's.
     final_quality_scale : float
         Quality's factor in the last step, in (0, 1].
     criterion : {"sum", "min"}
@@ -158,10 +158,8 @@ def select_shards(
     checks.fraction("cluster_diversity", cluster_diversity)
     if not 0.0 < final_quality_scale <= 1.0:
         raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
-    foreign = {"per_shard": per_shard} if method == "muss" else {"clusters": clusters, "kept": kept}
-    if method == "dgds":
-        foreign["per_cluster"] = per_cluster
-    for name, given in foreign.items():
+    of_muss = {"clusters": clusters, "kept": kept, "per_cluster": per_cluster, "scratch": scratch}
+    for name, given in ({"per_shard": per_shard} if method == "muss" else of_muss).items():
         if given is not None:
             raise ValueError(f"{name}: {method} has none; leave it out")
     goal = MaxSum(diversity, metric=metric)
