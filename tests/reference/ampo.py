@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 
 def scaled(vectors, rating, positives=1):
-    """(rows left, weights, distances) of Appendix E: the best out, rewards in [0, 1], distances over the largest.
+    """(rows left, weights, distances) of Appendix E: the best out, rewards and distances scaled to [0, 1].
 
     With several positives the best m come out (Appendix B, remark).
     """
@@ -32,7 +32,7 @@ def coverage_cost(distances, w, chosen, fixed=None):
 
 
 def local_search(distances, w, start):
-    """Appendix E's loop from a given start: the best exchange of all until none gains; (set, cost, exchanges)."""
+    """Appendix E's loop from a given start, best exchanges until none gains: (set, cost, exchanges)."""
     everyone = np.arange(len(w))
     current = {int(row) for row in start}
     cost = coverage_cost(distances, w, current)

@@ -51,7 +51,7 @@ class Call:
         )
         if self.objective.name == "coverage":
             raise ValueError(
-                "objective: coverage is of all candidates, of which a search returns a few; use setwise.select"
+                "objective: coverage is of all candidates, and a search returns a few; use setwise.select"
             )
         self.solver = checks.choice("solver", options["solver"], [n for n in SOLVERS if n not in UNFIT])
         if self.objective.name not in SOLVERS[self.solver].objectives:

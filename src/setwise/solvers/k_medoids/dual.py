@@ -113,6 +113,7 @@ class _Climb:
         self.direction = np.zeros_like(prices)
         self.work = np.empty_like(stack.cost)
         self.own = own_costs(stack)
+        self.counts = stack.cost.any(axis=2)  # a point that costs nothing anywhere has no price
 
     def some(self, rows: NDArray[np.int64]) -> _Climb:
         """Return the ascent of some of the problems."""
@@ -141,7 +142,7 @@ class _Climb:
         self.idle[gained] = 0
         served = np.add.reduce(stack.near(chosen) < prices[:, None, :], axis=1, dtype=np.int32)
         self.direction *= INERTIA
-        self.direction += 1.0 - served
+        self.direction += (1.0 - served) * self.counts
         reach = self.length * np.maximum(self.target - lower, 0.0)
         reach /= np.vecdot(self.direction, self.direction) + 1e-300
         prices = prices + reach[:, None] * self.direction
