@@ -18,7 +18,7 @@ import transformers
 from training_toys import BOS, EOS, ids, make_model, make_rows, make_tokenizer, settings, weights
 from transformers import HfArgumentParser, LlamaForCausalLM
 
-from setwise.preference import PreferenceConfig, PreferenceTrainer, swepo_loss, train
+from setwise.preference import PreferenceConfig, PreferenceTrainer, sequence_logps, swepo_loss, train
 from setwise.preference import trainer as trainer_module
 from setwise.preference.groups import Groups
 
@@ -149,7 +149,17 @@ def test_accumulated_groups_are_one_large_batch(tokenizer, tmp_path, count):
     assert not torch.allclose(at_once, weights(make_model().double()), atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"responses_per_forward": 2}, {"gradient_checkpointing": True}])
+def test_activation_checkpointing_goes_together_with_parts(tokenizer, tmp_path):
+    rows = make_rows(4)
+    options = {"per_device_train_batch_size": 4, **ALL}
+    plain = one_update(tokenizer, tmp_path, rows, **options)
+    both = one_update(
+        tokenizer, tmp_path, rows, responses_per_forward=3, activation_checkpointing=True, **options
+    )
+    torch.testing.assert_close(both, plain, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("options", [{}, {"responses_per_forward": 2}])
 def test_a_logged_loss_is_the_mean_over_groups(tokenizer, tmp_path, options):
     rows = make_rows(6)
     model = make_model()
@@ -175,14 +185,37 @@ def test_bfloat16(tokenizer, tmp_path):
     narrow, _ = a_step(make_model().bfloat16(), rows, tokenizer, tmp_path, **ALL)
     assert narrow == pytest.approx(exact, rel=0.02)
     assert narrow != exact
-    logged = train(
-        make_model(),
-        rows,
-        settings(tmp_path, bf16=True, max_steps=2, per_device_train_batch_size=4, **ALL),
-        tokenizer=tokenizer,
-    )
-    assert logged.state.log_history[0]["loss"] == pytest.approx(exact, rel=0.02)
-    assert logged.model.dtype == torch.float32
+
+
+def test_mixed_precision_leaves_the_logits_narrow(tokenizer, tmp_path, monkeypatch):
+    rows = make_rows(4)
+    exact, _ = a_step(make_model(), rows, tokenizer, tmp_path, **ALL)
+    seen = set()
+
+    def spy(logits, labels, **options):
+        seen.add(logits.dtype)
+        return sequence_logps(logits, labels, **options)
+
+    monkeypatch.setattr(trainer_module, "sequence_logps", spy)
+    for size in (None, 3):
+        logged = train(
+            make_model(),
+            rows,
+            settings(
+                tmp_path,
+                bf16=True,
+                max_steps=1,
+                per_device_train_batch_size=4,
+                responses_per_forward=size,
+                **ALL,
+            ),
+            tokenizer=tokenizer,
+        )
+        loss = logged.state.log_history[0]["loss"]
+        assert loss == pytest.approx(exact, rel=0.02)
+        assert loss != exact
+        assert seen == {torch.bfloat16}
+        assert {weight.dtype for weight in logged.model.parameters()} == {torch.float32}
 
 
 # Training
@@ -320,7 +353,7 @@ def test_adapters(tokenizer, tmp_path):
     trainer = train(
         model,
         CITIES,
-        settings(tmp_path / "out", save_strategy="steps", gradient_checkpointing=True, **options),
+        settings(tmp_path / "out", save_strategy="steps", activation_checkpointing=True, **options),
         tokenizer=tokenizer,
     )
     assert isinstance(trainer.model, peft.PeftModel)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from setwise.preference.models import load_model
 try:
     import torch
     import transformers
+    from accelerate import DistributedType
     from torch.utils.checkpoint import checkpoint
 except ImportError:
     checks.optional_import("transformers", "train", "setwise.preference.trainer")
@@ -112,6 +114,19 @@ class PreferenceTrainer(transformers.Trainer):
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._keeps_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Take mixed precision in hand; accelerate's own widens all logits to float32."""
+        super().create_accelerator_and_postprocess()
+        accelerator = self.accelerator
+        plain = accelerator.distributed_type in (
+            DistributedType.NO,
+            DistributedType.MULTI_CPU,
+            DistributedType.MULTI_GPU,
+        )
+        self._casts = plain and accelerator.mixed_precision == "bf16"
+        if self._casts:
+            accelerator.native_amp = False
+
     def compute_loss(
         self,
         model: Any,
@@ -191,7 +206,11 @@ class PreferenceTrainer(transformers.Trainer):
         tokens, labels = batch["input_ids"], batch["labels"]
         keep = tokens.shape[1] - int(batch["prompt_lengths"].min()) + 1
         options = {"logits_to_keep": keep} if self._keeps_logits else {}
-        output = model(input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options)
+        device = tokens.device.type
+        with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
+            output = model(
+                input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options
+            )
         end = self.processing_class.eos_token_id if self.args.eos_regularizer else None
         return sequence_logps(output.logits[:, -keep:], labels[:, -keep:], eos_token_id=end)
 
