@@ -53,16 +53,24 @@ def adapted(model: Any, wrap: Callable[[Any], Any]) -> Iterator[Any]:
     """Give the model with the adapter that ``wrap`` puts in; afterwards it is as it was."""
     training, weights = model.training, list(model.parameters())
     learns = [weight.requires_grad for weight in weights]
-    wrapped = None
     try:
-        wrapped = wrap(model)
-        yield wrapped
+        yield wrap(model)
     finally:
-        if wrapped is not None:
-            wrapped.unload()
+        _take_out(model)
         for weight, learn in zip(weights, learns, strict=True):
             weight.requires_grad_(learn)
         model.train(training)
+
+
+def _take_out(model: Any) -> None:
+    """Put a model's own layers back, also where an adapter was put in half before it failed."""
+    layers = checks.optional_import("peft.tuners.tuners_utils", "train", "a gradient encoder")
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, layers.BaseTunerLayer):
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, layer.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config
 
 
 def trainable(wrapped: Any) -> dict[str, Any]:
