@@ -429,7 +429,7 @@ def test_bad_rewards_stop_the_run(tmp_path, reward, message):
 
 
 def test_rewards_that_are_all_alike_leave_nothing_to_learn(tmp_path):
-    with pytest.raises(ValueError, match="k: at iteration 1 no prompt has 3 responses that are worse"):
+    with pytest.raises(ValueError, match="k: at iteration 1 no prompt has 3 different responses worse"):
         run(tmp_path / "run", lambda prompts, responses: [1.0] * len(responses), held_out=())
 
 

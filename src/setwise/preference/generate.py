@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from setwise import checks
 
 ENGINES = ("transformers", "vllm")
+
+#: Ranks of adapters that vLLM can make room for.
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 #: Called with how many responses are done and how many there are.
 Progress = Callable[[int, int], object]
@@ -233,7 +237,9 @@ class VLLMEngine:
         settings: dict[str, Any] = {"model": place, **(options or {})}
         self._lora = None
         if adapter is not None:
+            rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
             settings.setdefault("enable_lora", True)
+            settings.setdefault("max_lora_rank", next(one for one in _RANKS if one >= rank))
             requests = checks.optional_import("vllm.lora.request", "vllm", "engine='vllm'")
             self._lora = requests.LoRARequest("policy", 1, str(adapter))
         self._engine: Any = self._vllm.LLM(**settings)

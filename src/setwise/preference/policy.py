@@ -113,6 +113,7 @@ class Policy:
         output = trainer.train(resume_from_checkpoint=begun)
         # What mixed precision wrapped around the model's forward pass comes off again.
         self.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        self._device = self.model.device
         self._trained += 1
         return {"loss": float(output.training_loss), "steps": int(output.global_step)}
 
@@ -143,6 +144,10 @@ class Policy:
         if not (first.folder / "base").exists():
             first.write_folder("base", self.save)
         return str(first.folder / "base"), checkpoint
+
+    def on_gpu(self) -> bool:
+        """Return whether there is a GPU that training would use."""
+        return bool(checks.optional_import("torch", "train", "training").cuda.is_available())
 
     def leave_gpu(self) -> None:
         """Make room for an engine of its own; `return_to_gpu` brings the model back."""

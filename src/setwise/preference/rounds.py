@@ -160,21 +160,22 @@ class Rounds:
         from setwise.preference.rows import PreferenceRows
 
         config = self._config
-        drawn = [_usable(row, config) for row in iteration.rows("scores.jsonl")]
-        pools = [row for row in drawn if len(row["responses"]) >= config.k + config.positives]
-        if not pools:
+        pools = [_usable(row, config) for row in iteration.rows("scores.jsonl")]
+        if all(len(set(row["responses"])) < config.k + config.positives for row in pools):
             raise ValueError(
-                f"k: at iteration {number} no prompt has {config.k} responses that are worse than its best; "
+                f"k: at iteration {number} no prompt has {config.k} different responses worse than its best; "
                 "lower k, raise responses or temperature, or stop before it"
             )
         groups = PreferenceRows(
-            pools,
+            [row for row in pools if row["responses"]],
             config.k,
             method=config.method,
             solver=config.solver,
             positives=config.positives,
             split=config.split,
             model=config.encoder,
+            duplicates="drop",
+            too_few="skip",
             certify=config.certify,
             seed=self._seed(number),
             progress=lambda done, total: self._tell(iteration, "select", done, total),
@@ -184,7 +185,7 @@ class Rounds:
         found = groups.summary.to_dict()
         return ["selection.jsonl"], {
             "groups": len(rows),
-            "skipped": len(drawn) - len(rows),
+            "skipped": len(pools) - len(rows),
             "coverage_cost": found["cost"],
             "coverage_gap": found["gap"],
             "chosen_reward": found["chosen_reward"],
@@ -217,6 +218,7 @@ class Rounds:
             "report_to": "none",
             "save_strategy": "no",
             "disable_tqdm": True,
+            "dataloader_pin_memory": self._policy.on_gpu(),
             # Responses are tokenized anew, which may give a few tokens more than were drawn.
             "max_length": max(2 * longest, 64),
             **self._config.training,
