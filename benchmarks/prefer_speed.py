@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.reporting import heading, table
+from numpy.typing import NDArray
 
 Pools = tuple[NDArray[np.float32], NDArray[np.float64]]
 

@@ -148,6 +148,12 @@ def test_many_candidates_are_measured_against_a_sample(metric, monkeypatch):
     assert whole.stats["points"] == 300
     sel = setwise.select(X, 12, **call)
     assert sel.stats["points"] == 256
+    order = np.random.default_rng(0).permutation(900)
+    moved = setwise.select(X[order], 12, **{**call, "relevance": r[order]})
+    assert set(order[moved.indices].tolist()) == set(sel.indices.tolist())
+    copies = setwise.select(np.repeat(X[:3], 300, axis=0), 12, objective="coverage", metric=metric)
+    assert copies.stats["points"] == 256
+    assert copies.diversity == pytest.approx(0.0, abs=1e-6)
     assert sel.value == pytest.approx(value_of(X, r, sel.indices, 0.8, metric), abs=1e-6)
     assert sel.certificate.upper_bound >= sel.value
     values = {

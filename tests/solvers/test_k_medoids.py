@@ -188,6 +188,13 @@ def test_the_large_solvers_are_the_small_ones(seed, k, constrained):
         assert np.bincount(labels[places]).max() <= 2
 
 
+def test_large_ties_go_to_the_first():
+    """More equal candidates than a front holds."""
+    table = large.Table(np.zeros((300, 40), np.float32), np.zeros(300), Constraints(300, 5))
+    assert large.greedy(table, 5).tolist() == [0, 1, 2, 3, 4]
+    assert large.swap(table, np.arange(5))[1] == 0
+
+
 def test_several_blocks_of_candidates():
     stack, _ = problems(count=1, n=600, d=3, seed=2)
     table = large.Table(np.ascontiguousarray(stack.cost[0].T), np.zeros(600), Constraints(600, 8))

@@ -225,7 +225,9 @@ def _sampled_table(problem: Problem) -> large.Table:
     """Return the cost of each candidate serving each point of a sample. Memory: n times the sample."""
     objective, vectors, n = coverage_of(problem), problem.vectors, problem.n
     size = min(n, max(FEWEST, min(MOST, DISTANCES // n), 4 * problem.k))
-    points = np.sort(np.random.default_rng(problem.seed).permutation(n)[:size])
+    # Evenly along a random direction: whatever the order of the data, and copies get no more than their due.
+    along = vectors.scan(np.random.default_rng(problem.seed).standard_normal(vectors.d))
+    points = np.sort(np.argsort(along, kind="stable")[(2 * np.arange(size) + 1) * n // (2 * size)])
     problem.stats["points"] = size
     rows = vectors.rows(points)
     cost = np.empty((n, size), np.float32)

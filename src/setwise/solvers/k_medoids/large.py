@@ -65,11 +65,12 @@ def greedy(table: Table, k: int) -> NDArray[np.int64]:
         may = table.open(np.array(chosen))
         score = np.where(may, saved - table.fixed, -np.inf)
         while True:
-            front = np.argpartition(-score, min(FRONT, len(score) - 1))[:FRONT]
-            stale = front[(fresh[front] < len(chosen)) & may[front]]
             best = int(score.argmax())
             if fresh[best] == len(chosen):
                 break
+            # Of many equal ones the front need not hold the first.
+            front = np.append(np.argpartition(-score, min(FRONT, len(score) - 1))[:FRONT], best)
+            stale = np.unique(front[(fresh[front] < len(chosen)) & may[front]])
             saved[stale] = _saved(table, stale, least)
             score[stale] = saved[stale] - table.fixed[stale]
             fresh[stale] = len(chosen)
@@ -88,7 +89,8 @@ def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tup
 
     Candidates are taken in blocks, and of each block the best exchange is made at once where it helps, as
     in FasterPAM (Schubert and Rousseeuw 2021), whose nearest and second nearest members it keeps. It ends
-    when all candidates in a row have been looked at to no end. O(n m) a sweep beside products of blocks.
+    when all candidates in a row have been looked at to no end. Their order is that of the cost of each
+    alone, so that it does not depend on the order of the data. O(n m) a sweep beside products of blocks.
 
     Returns
     -------
@@ -102,29 +104,30 @@ def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tup
     columns = np.arange(table.cost.shape[1])
     near = np.ascontiguousarray(table.cost[places].T)
     first, least, second = _servers(near)
+    order = np.argsort(table.cost.sum(axis=1, dtype=np.float64) + table.fixed, kind="stable")
     swaps = quiet = start = 0
     # What exchanges promise is a sum in the table's precision: less than this of it is rounding.
     margin = max(LEAST_GAIN, 8 * float(np.finfo(table.cost.dtype).eps) * float(least.sum(dtype=np.float64)))
     while quiet < n and swaps < most:
         stop = min(n, start + BLOCK)
-        block = table.cost[start:stop]
+        rows = order[start:stop]
+        block = table.cost[rows]
         low = np.minimum(block, least)
         high = np.minimum(block, second) - low
         mine = np.zeros((len(columns), k), table.cost.dtype)
         mine[columns, first] = 1.0
         change = (high @ mine).astype(np.float64)
         change += (low - least).sum(axis=1, dtype=np.float64)[:, None]
-        change += table.fixed[start:stop, None] - table.fixed[places]
+        change += table.fixed[rows, None] - table.fixed[places]
         change[:, kept] = np.inf
-        inside = places[(places >= start) & (places < stop)] - start
-        change[inside] = np.inf
+        change[np.isin(rows, places)] = np.inf
         if constraints.codes is not None:
-            own, codes = constraints.codes[places], constraints.codes[start:stop]
+            own, codes = constraints.codes[places], constraints.codes[rows]
             held = np.bincount(own, minlength=int(constraints.codes.max()) + 1)
             change[(held[codes] >= constraints.quota)[:, None] & (codes[:, None] != own)] = np.inf
         row, slot = divmod(int(change.argmin()), k)
         if change[row, slot] < -margin:
-            places[slot] = start + row
+            places[slot] = rows[row]
             near[:, slot] = block[row]
             first, least, second = _servers(near)
             swaps += 1
