@@ -184,6 +184,27 @@ def test_own_vectors_need_no_texts(run, arrays, rows, tmp_path):
     assert sum(float(line.split(",")[1]) for line in lines[1:]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_vectors_may_be_a_column(run, refused, arrays, tmp_path, kind):
+    names = []
+    for file in arrays:
+        table = pa.table({"id": range(len(np.load(file))), "embedding": np.load(file).tolist()})
+        names.append(tmp_path / f"{file.stem}.{kind}")
+        if kind == "parquet":
+            parquet.write_table(table, names[-1], row_group_size=100)
+        else:
+            names[-1].write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    words = ("finetune", "--repository", names[0], "--examples", names[1], "--json")
+    by_column = record(run(*words, "--vectors", "embedding", "--example-vectors", "embedding"))
+    by_file = record(run("finetune", "--repository", arrays[0], "--examples", arrays[1], "--json"))
+    for one in (by_column, by_file):
+        one["distribution"].pop("seconds")
+    assert by_column["distribution"] == by_file["distribution"]
+    assert "did you mean 'embedding'?" in refused(
+        *words, "--vectors", "embeding", "--example-vectors", "e.npy"
+    )
+
+
 def test_baselines_draw_without_replacement(run, rows, examples, tmp_path):
     for method in ("random", "nearest", "less", "dsir"):
         out = tmp_path / f"{method}.parquet"

@@ -67,12 +67,14 @@ def finetune(
             "--vectors",
             help="Your own vectors, one a row of the repository; nothing is encoded.",
             panel=_INPUT,
-            metavar="FILE.npy",
+            metavar="COLUMN|FILE.npy",
         ),
     ] = None,
     example_vectors: Annotated[
         str | None,
-        option("--example-vectors", help="The same of the examples.", panel=_INPUT, metavar="FILE.npy"),
+        option(
+            "--example-vectors", help="The same of the examples.", panel=_INPUT, metavar="COLUMN|FILE.npy"
+        ),
     ] = None,
     model: Annotated[
         str,

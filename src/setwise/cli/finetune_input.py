@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.files import read_array
-from setwise.files.names import ending, existing
+from setwise.files.names import column, ending, existing
 from setwise.finetuning.repository import Repository
 
 #: Called with the step, how much of it is done, and how much there is.
@@ -33,7 +34,7 @@ class Sources:
     text, example_text : tuple of str
         Columns; empty = found by their names.
     vectors, example_vectors : str or None
-        .npy files.
+        Columns or .npy files.
     model : str
     empty : str
     cache : Path or None
@@ -145,14 +146,20 @@ def opened(sources: Sources, method: str, tell: Tell) -> Iterator[Read]:
         Something is missing, damaged, empty, or does not fit together.
     """
     tell("reading", 0, 0)
-    repository, own = _side(sources.repository, sources.text, sources.vectors, "repository", "vectors")
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(_opened(sources, method, tell, stack))
+
+
+@contextlib.contextmanager
+def _opened(sources: Sources, method: str, tell: Tell, stack: contextlib.ExitStack) -> Iterator[Read]:
+    repository, own = _side(sources.repository, sources.text, sources.vectors, "repository", "vectors", stack)
     if method == "random":
         yield _plain(repository, own, None, sources, tell)
         return
     if sources.examples is None and (sources.example_vectors is None or method == "dsir"):
         what = "--examples" if method == "dsir" else "--examples or --example-vectors"
         raise ValueError(f"examples: say what the task is like with {what}")
-    shown, theirs = _examples(sources, own is None or method == "dsir")
+    shown, theirs = _examples(sources, own is None or method == "dsir", stack)
     if method == "dsir":
         if repository is None or shown is None:
             raise ValueError("method: dsir counts words, so repository and examples must be rows with texts")
@@ -177,13 +184,15 @@ def opened(sources: Sources, method: str, tell: Tell) -> Iterator[Read]:
     yield Read(repository, len(own), None, own, theirs, shown, np.arange(len(theirs)))
 
 
-def _examples(sources: Sources, encoded: bool) -> tuple[Repository | None, NDArray[Any] | None]:
+def _examples(
+    sources: Sources, encoded: bool, stack: contextlib.ExitStack
+) -> tuple[Repository | None, NDArray[Any] | None]:
     """Return the examples' rows and vectors; their texts have the repository's columns if they have them."""
     if sources.examples is None:
         assert sources.example_vectors is not None
         return None, _vectors(Path(sources.example_vectors), "example-vectors")
     text = sources.example_text or (sources.text if encoded else ())
-    return _side(sources.examples, text, sources.example_vectors, "examples", "example-vectors")
+    return _side(sources.examples, text, sources.example_vectors, "examples", "example-vectors", stack)
 
 
 def _plain(
@@ -280,7 +289,12 @@ def _is_empty(rows: Repository, row: int) -> ValueError:
 
 
 def _side(
-    path: str, text: tuple[str, ...], vectors: str | None, argument: str, option: str
+    path: str,
+    text: tuple[str, ...],
+    vectors: str | None,
+    argument: str,
+    option: str,
+    stack: contextlib.ExitStack,
 ) -> tuple[Repository | None, NDArray[Any] | None]:
     """Return the rows of a repository or of examples, and their vectors where these are brought."""
     source = existing(path, argument)
@@ -293,6 +307,8 @@ def _side(
     rows = Repository(source, text=text, argument=argument)
     if vectors is None:
         return rows, None
+    if vectors in rows.columns or ending(vectors) != ".npy":
+        return rows, _column(rows, vectors, option, stack)
     path_of = Path(vectors)
     home = source if source.is_dir() else source.parent
     if not path_of.exists() and (home / path_of).exists():
@@ -304,6 +320,28 @@ def _side(
             "they must match"
         )
     return rows, array
+
+
+def _column(rows: Repository, name: str, option: str, stack: contextlib.ExitStack) -> NDArray[Any]:
+    """Return a column of vectors, in a memory map that lasts as long as the context."""
+    column(rows.columns, name, option, rows.source.name)
+    array: Any = None
+    done = 0
+    for block in rows.blocks([name]):
+        part = block.vectors(name, option)
+        if array is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="setwise-"))
+            shape = (len(rows), part.shape[1])
+            array = np.lib.format.open_memmap(Path(folder, "vectors.npy"), "w+", part.dtype, shape)
+        if part.shape[1] != array.shape[1]:
+            raise ValueError(
+                f"{option}: {rows.source.name} has {part.shape[1]} numbers in {block.place(0)} of {name!r}, "
+                f"{array.shape[1]} before; all need the same"
+            )
+        array[done : done + len(part)] = part
+        done += len(part)
+    vectors: NDArray[Any] = array
+    return vectors
 
 
 def _vectors(path: Path, argument: str) -> NDArray[Any]:

@@ -114,22 +114,26 @@ def most_drawn(outcome: Outcome) -> list[dict[str, Any]]:
     found, read = outcome.distribution, outcome.read
     if found is None:
         return []
-    dense = dict(zip(_rows_of(outcome, found.indices).tolist(), found.probabilities.tolist(), strict=True))
-    times: dict[int, int] = {}
+    known = _rows_of(outcome, found.indices)  # ascending, as a distribution's are
+
+    def likely(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        mass: NDArray[np.float64] = found.probabilities[np.searchsorted(known, rows)]
+        return mass
+
+    times: list[int | None] = [None] * _SHOWN
     if outcome.draws:
         rows, counts = np.unique(np.concatenate(outcome.draws), return_counts=True)
-        first = np.lexsort((rows, [-dense[row] for row in rows.tolist()], -counts))[:_SHOWN]
+        first = np.lexsort((rows, -likely(rows), -counts))[:_SHOWN]
         top = rows[first] if counts.max() > 1 else outcome.draws[0][:_SHOWN]
-        times = dict(zip(rows.tolist(), counts.tolist(), strict=True))
+        times = counts[np.searchsorted(rows, top)].tolist()
     else:
-        first = np.argsort(-found.probabilities, kind="stable")[:_SHOWN]
-        top = _rows_of(outcome, found.indices[first])
+        top = known[np.argsort(-found.probabilities, kind="stable")[:_SHOWN]]
     texts = read.texts_of(top)
     return [
         {
             "row": row,
-            "times": times.get(row),
-            "probability": dense[row],
+            "times": times[number],
+            "probability": float(likely(top)[number]),
             "text": None if texts is None else texts[number],
         }
         for number, row in enumerate(top.tolist())
@@ -198,13 +202,20 @@ def _facts(outcome: Outcome) -> list[tuple[str, Text]]:
 
 def _match_facts(found: Match) -> list[tuple[str, Text]]:
     sizes = found.neighborhoods
-    hood = f"{sizes.mean():,.1f} rows an example ({sizes.min():,} to {sizes.max():,})"
+    least, most = int(sizes.min()), int(sizes.max())
+    hood = f"{sizes.mean():,.1f} rows an example ({least:,} to {most:,})"
+    if least == most:
+        hood = f"{least:,} row{'' if least == 1 else 's'} an example"
     line = f"{hood}, at a mean distance of {found.transport_cost:.3f}"
     facts = [("match", Text(f"{line}; diversity {found.diversity:g}"))]
     if found.regularizer == "kde":
         share = near_duplicate_share(found)
-        near = f"{_share(share)} of draws are of rows with a near-duplicate (within {found.kernel_width:.3g})"
-        facts.append(("repeats", Text(f"{near}, which share one row's probability")))
+        near = (
+            f"{_share(share)} of draws are of rows with a near-duplicate, which share one row's probability"
+        )
+        if share == 0:
+            near = "no row that can be drawn has a near-duplicate"
+        facts.append(("repeats", Text(f"{near} (within {found.kernel_width:.3g})")))
     if found.complete:
         facts.append(("optimal", Text("yes: more neighbours would change nothing", style="green")))
     else:
