@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -201,11 +202,13 @@ def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
 def _solve_sampled(problem: Problem, solver: str, certify: Any) -> Proven:
     """Solve with all candidates, measured against a sample of points (OneBatchPAM, de Mathelin et al. 2025).
 
-    Each point stands for the candidates nearest to it. Relevance alone bounds the value: a cost is never
-    below 0.
+    Each point stands for the candidates nearest to it; exchanges then settle the set by all points. Relevance
+    alone bounds the value: a cost is never below 0.
     """
     if solver in ("greedy", "swap"):
         chosen = _search_table(problem, _sampled_table(problem), solver)
+        if solver == "swap":
+            chosen = _settle(problem, chosen)
     else:
         chosen = _baseline(problem, solver)
     certificate = None
@@ -226,7 +229,8 @@ def _sampled_table(problem: Problem) -> large.Table:
     objective, vectors, n = coverage_of(problem), problem.vectors, problem.n
     size = min(n, max(FEWEST, min(MOST, DISTANCES // n), 4 * problem.k))
     # Evenly along a random direction: whatever the order of the data, and copies get no more than their due.
-    along = vectors.scan(np.random.default_rng(problem.seed).standard_normal(vectors.d))
+    direction: Floats = np.random.default_rng(problem.seed).standard_normal(vectors.d)
+    along = vectors.scan(direction)
     points = np.sort(np.argsort(along, kind="stable")[(2 * np.arange(size) + 1) * n // (2 * size)])
     problem.stats["points"] = size
     rows = vectors.rows(points)
@@ -248,6 +252,39 @@ def _sampled_table(problem: Problem) -> large.Table:
     cost *= weights.astype(np.float32)
     fixed = -(1 - objective.diversity) / problem.k * problem.relevance.values
     return large.Table(cost, fixed, problem.constraints)
+
+
+def _settle(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Improve a set by exchanges with the candidates around its members, measured against all points.
+
+    A sample says which regions to take members from; which member of a region is best takes all of it.
+    """
+    objective, vectors, n, k = coverage_of(problem), problem.vectors, problem.n, problem.k
+    around = max(1, min(MOST, DISTANCES // n) // k)
+    near = np.empty((k, n), np.float32)
+    members = vectors.rows(chosen)
+
+    def measure(start: int, stop: int, block: Floats) -> None:
+        near[:, start:stop] = objective.distances(members, block)
+
+    vectors.map_blocks(measure)
+    ids = np.unique(np.append(np.argpartition(near, min(around, n - 1), axis=1)[:, :around], chosen))
+    rows = vectors.rows(ids)
+    cost = np.empty((len(ids), n), np.float32)
+
+    def take(start: int, stop: int, block: Floats) -> None:
+        cost[:, start:stop] = objective.distances(rows, block)
+
+    vectors.map_blocks(take)
+    cost[np.arange(len(ids)), ids] = 0.0
+    cost *= (objective.diversity * objective.shares).astype(np.float32)
+    fixed = -(1 - objective.diversity) / k * problem.relevance.values[ids]
+    constraints = copy.copy(problem.constraints)
+    constraints.include = np.searchsorted(ids, constraints.include)
+    constraints.codes = None if constraints.codes is None else constraints.codes[ids]
+    places, swaps = large.swap(large.Table(cost, fixed, constraints), np.searchsorted(ids, chosen))
+    problem.count("swaps", swaps)
+    return ids[places]
 
 
 def _ordered(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
