@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("-k", type=int, default=7)
-    parser.add_argument("--model", default="sentence", help="encoder of the responses: sentence, static, lsa")
+    parser.add_argument("--model", default="static", help="encoder of the responses: static, sentence, lsa")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the picture goes")
@@ -52,6 +52,7 @@ def main() -> None:
         if "quality" in parts:
             for title, pools in sets.items():
                 prefer_quality.report(title, pools, given.k, given.seed)
+                prefer_quality.report_splits(title, pools, given.k)
         if "picture" in parts:
             pools = next(iter(sets.values()))
             given.picture.parent.mkdir(exist_ok=True)

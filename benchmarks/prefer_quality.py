@@ -128,3 +128,62 @@ def report(title: str, pools: Sequence[Pool], k: int, seed: int = 0) -> None:
         f"clusters than bottom-k on {(chosen[:, 2] > bottom[:, 2]).mean():.0%}, fewer on "
         f"{(chosen[:, 2] < bottom[:, 2]).mean():.0%}."
     )
+
+
+#: Ways to say which responses count as positives.
+_SPLITS: list[dict[str, Any]] = [
+    {},
+    {"positives": 4},
+    {"positives": 8},
+    {"split": "mean"},
+]
+
+
+def report_splits(title: str, pools: Sequence[Pool], k: int) -> None:
+    """Print how often opt-select rejects good responses, by what counts as a positive; and repeated texts."""
+    from setwise.preference import select_responses_many
+
+    lines = []
+    for options in _SPLITS:
+        found = select_responses_many(
+            [pool.embeddings for pool in pools],
+            [pool.rewards for pool in pools],
+            k,
+            certify=False,
+            **options,
+        )
+        good = [
+            (pool.rewards[one.negatives] > np.quantile(pool.rewards, 0.75)).mean()
+            for pool, one in zip(pools, found, strict=True)
+        ]
+        error = statistics.stdev(good) / math.sqrt(len(good)) if len(good) > 1 else 0.0
+        lines.append(
+            [
+                ", ".join(f"{name} {value}" for name, value in options.items()) or "positives 1",
+                f"{statistics.fmean(len(one.positives) for one in found):.1f}",
+                f"{statistics.fmean(len(one.negatives) for one in found):.1f}",
+                f"{100 * statistics.fmean(good):.1f} ± {100 * error:.1f}",
+            ]
+        )
+    columns = ["", "positives", "negatives", "negatives in the best quarter, % ↓"]
+    table(f"{title}: opt-select by what counts as a positive, k = {k}", columns, lines)
+    if any(pool.texts is None for pool in pools):
+        return
+    for method in ("opt-select", "bottom-k"):
+        found = select_responses_many(
+            [pool.embeddings for pool in pools],
+            [pool.rewards for pool in pools],
+            k,
+            method=method,
+            certify=False,
+        )
+        both = repeated = 0
+        for pool, one in zip(pools, found, strict=True):
+            assert pool.texts is not None
+            rejected = [pool.texts[place] for place in one.negatives]
+            both += pool.texts[one.positive] in rejected
+            repeated += len(set(rejected)) < len(rejected)
+        print(
+            f"\nrepeated responses not left out: {method} rejects the very text that is chosen on {both} of "
+            f"{len(pools)} prompts, and a text twice on {repeated}"
+        )

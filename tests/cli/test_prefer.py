@@ -160,6 +160,7 @@ def test_the_record(call, rows, tmp_path, pools):
         "format": "pairs",
         "model": "lsa",
         "duplicates": "drop",
+        "ties": "drop",
         "too_few": "refuse",
         "seed": 0,
         "threads": None,
@@ -179,21 +180,29 @@ def test_what_was_left_out_is_said(call, rows, pools):
     ran = call("--too-few", "skip")
     assert ran.code == 0
     assert ran.err.splitlines() == [
-        "note: 1 prompt skipped for too few responses, the first: line 3 of pools.jsonl with 2 different "
-        "responses, where 4 are needed",
+        "note: 1 prompt skipped for too few responses, the first: line 3 of pools.jsonl with 2 responses "
+        "to choose from, where 4 are needed",
         "note: 1 response says nothing, left out: no model can be trained on it",
         "note: left out of the rows: the input's cost; groups have columns of that name, or TRL would take "
         "them for such",
     ]
     assert "11, of 86 responses; 1 skipped" in ran.out
     assert "1 responses repeat another of their prompt, left out" in ran.out
+    assert "ties" not in ran.out
     assert "kept" in call("--too-few", "skip", "--duplicates", "keep", "--force").out
+
+
+def test_ties_are_said(call, rows, pools):
+    rows[0]["all_rm_scores"][:3] = [9, 9, 9]
+    pools.write_text("\n".join(map(json.dumps, rows)))
+    assert "2 responses are as good as a chosen one and were left out" in call().out
+    assert "ties" not in call("--ties", "keep", "--force").out
 
 
 def test_bad_input_is_one_line(refused, rows, pools, tmp_path):
     out = tmp_path / "out.jsonl"
     base = ("prefer", "--responses", pools, "--out", out, "--model", "lsa")
-    assert refused(*base, "-k", 9).startswith("responses: line 1 of pools.jsonl with 8 different responses")
+    assert refused(*base, "-k", 9).startswith("responses: line 1 of pools.jsonl with 8 responses to choose")
     assert refused(*base, "-k", 0) == "k: 0 is below 1"
     assert refused(*base, "--method", "coresets").startswith("method: 'coresets' is unknown; did you mean")
     assert refused(*base, "--format", "pair").startswith("format: 'pair' is unknown; did you mean 'pairs'")

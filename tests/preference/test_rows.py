@@ -397,6 +397,32 @@ def test_repeated_responses_are_left_out_or_kept():
     assert [row["indices"] for row in kept] != [row["indices"] for row in dropped]
 
 
+def test_ties_with_the_chosen_are_left_out_or_kept():
+    rows = make(30, n=9)
+    rng = np.random.default_rng(5)
+    for row in rows:
+        row["rewards"] = [1.0, *rng.integers(0, 2, 5).tolist(), 0, 0, 0]  # right or wrong
+    right = sum(sum(row["rewards"]) for row in rows)
+    dropped = PreferenceRows(rows, K, format="pairs", method="random")
+    assert all(row["score_chosen"] == 1 and row["score_rejected"] == 0 for row in dropped)
+    assert dropped.summary.ties == right - 30
+    kept = PreferenceRows(rows, K, format="pairs", method="random", ties="keep")
+    assert any(row["score_rejected"] == 1 for row in kept)
+    assert kept.summary.ties == 0
+    two = PreferenceRows([row for row in rows if sum(row["rewards"]) > 1], K, positives=2)
+    assert all(row["rewards"] == [1, 1, 0, 0, 0] for row in two)
+    split = PreferenceRows(rows, K, split="mean")
+    for row in split:
+        above = len(row["chosen"])
+        assert set(row["rewards"][:above]) == {1}
+        assert 1 not in row["rewards"][above:]
+    assert split.summary.ties == 0
+    alike = [{**rows[0], "rewards": [0.5] * 9}]
+    for option in ({}, {"split": "mean"}):
+        with pytest.raises(ValueError, match="row 0 with 1 responses to choose from, where 4 are needed"):
+            list(PreferenceRows(alike, K, **option))
+
+
 def test_draws_differ_from_batch_to_batch_and_repeat_with_the_seed():
     rows = make(1, n=12) * 600
     draws = [
@@ -421,15 +447,15 @@ def test_too_few_responses_are_refused_or_skipped(tmp_path):
     for column in ("responses", "rewards", "embeddings"):
         rows[2][column] = rows[2][column][:K]
     message = (
-        r"responses: line 3 of rows\.jsonl with 3 different responses, where 4 are needed; .*--too-few skip"
+        r"responses: line 3 of rows\.jsonl with 3 responses to choose from, where 4 are .*--too-few skip"
     )
     with pytest.raises(ValueError, match=message):
         list(PreferenceRows(jsonl(tmp_path / "rows.jsonl", rows), K))
     made = PreferenceRows(rows, K, too_few="skip")
     assert [row["prompt"] for row in made] == [rows[at]["prompt"] for at in (0, 1, 3, 4)]
     assert (made.summary.prompts, made.summary.skipped) == (4, 1)
-    assert made.summary.first_skipped == "row 2 with 3 different responses, where 4 are needed"
-    with pytest.raises(ValueError, match="too_few: every prompt was skipped, as was row 0 with 6 different"):
+    assert made.summary.first_skipped == "row 2 with 3 responses to choose from, where 4 are needed"
+    with pytest.raises(ValueError, match="too_few: every prompt was skipped, as was row 0 with 6 responses"):
         list(PreferenceRows(rows, 6, too_few="skip"))
 
 
@@ -479,6 +505,7 @@ def test_encoded_responses_are_those_of_the_encoder():
         ({"split": "median"}, "split: 'median' is unknown"),
         ({"format": "pair"}, "format: 'pair' is unknown; did you mean 'pairs'"),
         ({"duplicates": "skip"}, "duplicates: 'skip' is unknown"),
+        ({"ties": "skip"}, "ties: 'skip' is unknown"),
         ({"too_few": "drop"}, "too_few: 'drop' is unknown"),
         ({"model": "lsaa"}, "model: 'lsaa' is unknown; did you mean 'lsa'"),
         ({"model": "lsa", "embeddings": "embeddings"}, "model: embeddings say what"),

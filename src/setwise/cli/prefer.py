@@ -94,6 +94,15 @@ def prefer(
             metavar="drop|keep",
         ),
     ] = "drop",
+    ties: Annotated[
+        str,
+        option(
+            "--ties",
+            help="Responses as good as a chosen one that are not chosen: drop, or keep as rejectable.",
+            panel=_INPUT,
+            metavar="drop|keep",
+        ),
+    ] = "drop",
     too_few: Annotated[
         str,
         option(
@@ -156,6 +165,7 @@ def prefer(
         "format": format,
         "model": model,
         "duplicates": duplicates,
+        "ties": ties,
         "too_few": too_few,
         "seed": seed,
         "threads": threads,

@@ -38,6 +38,8 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     if summary.duplicates:
         what = "left out" if made.duplicates == "drop" else "kept"
         lines["repeated"] = f"{summary.duplicates:,} responses repeat another of their prompt, {what}"
+    if summary.ties:
+        lines["ties"] = f"{summary.ties:,} responses are as good as a chosen one and were left out"
     lines["reward"] = f"chosen {summary.chosen_reward:.4g} · rejected {summary.rejected_reward:.4g}, means"
     proof = "not compared with the best possible choice"
     if summary.gap is not None:

@@ -189,6 +189,42 @@ def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool
         yield pool
 
 
+def sift(
+    pool: ResponsePool, positives: int, split: str, distinct: bool
+) -> tuple[list[int], list[int], list[int]]:
+    """Return which of a pool's responses can be trained on, in rising demands.
+
+    Parameters
+    ----------
+    pool : ResponsePool
+    positives, split
+        As in `select_responses`.
+    distinct : bool
+        Whether the last list is of the second, rather than of the first.
+
+    Returns
+    -------
+    worded : list of int
+        Those that say something.
+    first : list of int
+        Of these, those that repeat no earlier one word for word.
+    better : list of int
+        Without those that are no worse than a positive and are none.
+    """
+    worded = [place for place, text in enumerate(pool.responses) if text and not text.isspace()]
+    seen: dict[str, int] = {}
+    for place in worded:
+        seen.setdefault(pool.responses[place], place)
+    first = list(seen.values())
+    kept = first if distinct else worded
+    ranked = sorted(kept, key=lambda place: -pool.rewards[place])
+    if split == "mean" and ranked and pool.rewards[ranked[0]] > pool.rewards[ranked[-1]]:
+        return worded, first, kept  # a mean parts them, and equal ones are on the same side
+    best = set(ranked[:positives])
+    least = min((pool.rewards[place] for place in best), default=0.0)
+    return worded, first, [place for place in kept if place in best or pool.rewards[place] < least]
+
+
 def _known(source: RowSource, argument: str, candidates: Sequence[str]) -> str:
     """Return the first column of a known name."""
     found = next((name for name in candidates if name in source.columns), None)

@@ -21,6 +21,8 @@ class Summary:
         Responses left out since they say nothing.
     duplicates : int
         Responses that repeat an earlier one of their prompt word for word, left out or kept.
+    ties : int
+        Responses left out since they are no worse than a positive.
     rows : int
         Rows made.
     first_skipped : str or None
@@ -33,6 +35,7 @@ class Summary:
         self.responses = 0
         self.blank = 0
         self.duplicates = 0
+        self.ties = 0
         self.rows = 0
         self.first_skipped: str | None = None
         self._proven = 0

@@ -18,7 +18,7 @@ from setwise.files import check_output, write_atomic
 from setwise.files.names import ending
 from setwise.preference.responses import METHODS, SOLVERS, SPLITS, ResponseSelection, select_responses_many
 from setwise.preference.row_formats import FORMATS, as_rows, left_out, row_schema
-from setwise.preference.row_pools import PoolColumns, ResponsePool, find_columns, read_pools
+from setwise.preference.row_pools import PoolColumns, ResponsePool, find_columns, read_pools, sift
 from setwise.preference.row_sources import open_rows
 from setwise.preference.row_summary import Summary
 
@@ -73,6 +73,9 @@ class PreferenceRows:
         Responses that repeat an earlier one of their prompt word for word: left out, since one of them as
         the positive and the other as a negative would contradict each other; or kept, so that what a policy
         often says counts more in the coverage cost.
+    ties : {"drop", "keep"}
+        Responses as good as a positive that are none: left out, since a policy would be taught against what
+        is no worse; with rewards of 0 and 1, these are all the other right ones. Or kept.
     too_few : {"refuse", "skip"}
         What to do with prompts that have not enough responses.
     certify : bool
@@ -121,6 +124,7 @@ class PreferenceRows:
         rewards: str | None = None,
         embeddings: str | None = None,
         duplicates: str = "drop",
+        ties: str = "drop",
         too_few: str = "refuse",
         certify: bool = True,
         seed: int = 0,
@@ -130,6 +134,7 @@ class PreferenceRows:
         self.k = checks.integer("k", k, least=1)
         self.positives = checks.integer("positives", positives, least=1)
         self.format = checks.choice("format", format, FORMATS)
+        self.ties = checks.choice("ties", ties, DUPLICATES)
         self.too_few = checks.choice("too_few", too_few, TOO_FEW)
         self.method = checks.choice("method", method, METHODS)
         self.duplicates = checks.choice("duplicates", duplicates, DUPLICATES)
@@ -264,13 +269,13 @@ class PreferenceRows:
 
     def _trainable(self, pool: ResponsePool) -> ResponsePool:
         """Return a prompt's pool without what cannot or shall not be trained on, having counted it."""
-        worded = [place for place, text in enumerate(pool.responses) if text and not text.isspace()]
-        first: dict[str, int] = {}
-        for place in worded:
-            first.setdefault(pool.responses[place], place)
+        worded, first, better = sift(pool, self.positives, self._options["split"], self.duplicates == "drop")
         self.summary.blank += len(pool) - len(worded)
         self.summary.duplicates += len(worded) - len(first)
-        kept = list(first.values()) if self.duplicates == "drop" else worded
+        kept = first if self.duplicates == "drop" else worded
+        if self.ties == "drop":
+            self.summary.ties += len(kept) - len(better)
+            kept = better
         return pool if len(kept) == len(pool) else pool.only(kept)
 
     def _enough(self, pool: ResponsePool) -> bool:
@@ -278,8 +283,7 @@ class PreferenceRows:
         needed = self.k + self.positives
         if len(pool) >= needed:
             return True
-        kind = "different responses" if self.duplicates == "drop" else "responses"
-        reason = f"{pool.place} with {len(pool)} {kind}, where {needed} are needed"
+        reason = f"{pool.place} with {len(pool)} responses to choose from, where {needed} are needed"
         if self.too_few == "refuse":
             raise ValueError(f"responses: {reason}; take a smaller k, or skip such prompts (--too-few skip)")
         self.summary.skip(reason)
