@@ -140,6 +140,7 @@ def test_what_is_kept(whole):
             assert len(group["rejected"]) == 3
             assert known[group["chosen"]] == max(pool["rewards"])
             said = [group["chosen"], *group["rejected"]]
+            assert [pool["responses"][place] for place in group["indices"]] == said
             assert group["rewards"] == [known[text] for text in said]
             assert all(text.strip() for text in said)
             assert max(group["rewards"][1:]) < group["rewards"][0]

@@ -160,14 +160,8 @@ class Rounds:
         from setwise.preference.rows import PreferenceRows
 
         config = self._config
-        pools = [_usable(row, config) for row in iteration.rows("scores.jsonl")]
-        if all(len(set(row["responses"])) < config.k + config.positives for row in pools):
-            raise ValueError(
-                f"k: at iteration {number} no prompt has {config.k} different responses worse than its best; "
-                "lower k, raise responses or temperature, or stop before it"
-            )
         groups = PreferenceRows(
-            [row for row in pools if row["responses"]],
+            iteration.folder / "scores.jsonl",
             config.k,
             method=config.method,
             solver=config.solver,
@@ -180,12 +174,20 @@ class Rounds:
             seed=self._seed(number),
             progress=lambda done, total: self._tell(iteration, "select", done, total),
         )
-        rows = list(groups)
+        try:
+            rows = list(groups)
+        except ValueError as error:
+            if groups.summary.prompts or not groups.summary.skipped:
+                raise
+            raise ValueError(
+                f"k: at iteration {number} no prompt has {config.k} different responses worse than its best "
+                f"({error}); lower k, raise responses or temperature, or stop before it"
+            ) from None
         iteration.write_rows("selection.jsonl", rows)
         found = groups.summary.to_dict()
         return ["selection.jsonl"], {
             "groups": len(rows),
-            "skipped": len(pools) - len(rows),
+            "skipped": found["skipped"],
             "coverage_cost": found["cost"],
             "coverage_gap": found["gap"],
             "chosen_reward": found["chosen_reward"],
@@ -329,24 +331,6 @@ class _Prompts:
 
     given: list[Prompt]
     tokens: list[list[int]]
-
-
-def _usable(row: Row, config: OnPolicyConfig) -> Row:
-    """Return a prompt's responses without those that cannot be trained on.
-
-    These are the ones without a word, and, one against k, those that are no positive and yet no worse than
-    one: trained down, they would be what is trained up (a copy of the best, above all).
-    """
-    texts, rewards = row["responses"], row["rewards"]
-    kept = [place for place, text in enumerate(texts) if text.strip()]
-    if config.split == "one-vs-k":
-        best = sorted(kept, key=lambda place: -rewards[place])[: config.positives]
-        least = min((rewards[place] for place in best), default=0.0)
-        up = {texts[place] for place in best}
-        kept = [
-            place for place in kept if place in best or (rewards[place] < least and texts[place] not in up)
-        ]
-    return {**row, **{name: [row[name][place] for place in kept] for name in ("responses", "rewards")}}
 
 
 def _digest(prompts: Sequence[Prompt]) -> str:

@@ -46,6 +46,7 @@ class Run:
 
     def __init__(self, out: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
         self.folder = Path(os.path.realpath(out))
+        self._iterations: dict[int, Iteration] = {}
         shown, record = repr(str(out)), self.folder / "run.json"
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"out: {shown} is a file; name a folder")
@@ -66,7 +67,9 @@ class Run:
 
     def iteration(self, number: int) -> Iteration:
         """Return the folder of an iteration; 0 holds what is measured before the first."""
-        return Iteration(self.folder / f"iteration-{number:03d}")
+        if number not in self._iterations:
+            self._iterations[number] = Iteration(self.folder / f"iteration-{number:03d}")
+        return self._iterations[number]
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write one line an iteration to ``metrics.jsonl``, in place of what stood there."""
@@ -191,7 +194,8 @@ def _measure(file: Path) -> dict[str, Any]:
     """Return a file's size, and the checksum of one that is small."""
     facts: dict[str, Any] = {"bytes": file.stat().st_size}
     if file.suffix in (".json", ".jsonl"):
-        facts["blake2b"] = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+        with file.open("rb") as stream:
+            facts["blake2b"] = hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
     return facts
 
 
