@@ -261,6 +261,12 @@ def refusals(rows, examples, tmp_path):
     yield (*base, "--rows", 0, *out), "rows: 0 is below 1"
     yield (*base, "--fraction", 2, *out), "fraction: 2.0 is not above 0 and at most 1"
     yield (*base, "--rows", 3, "--out", rows), "exists; add --force"
+    yield (*base, "--rows", 3, "--out", rows, "--force"), "is the repository itself"
+    inside = tmp_path / "folder" / "o.parquet"
+    yield (
+        ("--repository", tmp_path / "folder", "--rows", 3, "--out", inside, "--method", "random"),
+        "a part of it",
+    )
     yield (*base, "--rows", 3, "--out", tmp_path / "x.csv"), "ends in none of .parquet, .jsonl"
     yield (*base, "--rows", 3, "--out", tmp_path / "no" / "x.jsonl"), "create it first"
     yield (*base, "--rows", 3, *out, "--text-column", "txet"), "did you mean 'text'?"
@@ -302,6 +308,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(refused, rows, examples, array
     nan = np.load(arrays[0]).copy()
     nan[2, 1] = np.nan
     np.save(tmp_path / "nan.npy", nan)
+    (tmp_path / "folder").mkdir()
     before = sorted(os.listdir(tmp_path))
     for words, message in refusals(rows, examples, tmp_path):
         assert message in refused("finetune", *words), words

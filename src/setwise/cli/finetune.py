@@ -253,6 +253,9 @@ def finetune(
         seed,
     )
     sources.check()
+    for name, path in (("out", wish.out), ("indices", wish.indices)):
+        if path is not None:
+            _check_apart(name, path, Path(repository))
     steps = Steps()
     try:
         with at_most(threads), folders.step_bar() as bar:
@@ -289,6 +292,18 @@ def _check_options(context: typer.Context, wish: Wish) -> None:
                 )
     if wish.tokens is None and wish.length_column is not None:
         raise ValueError("length-column: it goes with --tokens")
+
+
+def _check_apart(argument: str, path: Path, repository: Path) -> None:
+    """Refuse an output that would become a part of the repository, or take its place."""
+    target, source = path.resolve(), repository.resolve()
+    if target == source:
+        raise ValueError(f"{argument}: {str(path)!r} is the repository itself; name another file")
+    if source.is_dir() and target.parent == source and path.suffix:
+        raise ValueError(
+            f"{argument}: {str(path)!r} lies in the repository's folder and would be read as a part of it; "
+            "name a file elsewhere"
+        )
 
 
 def _cache_folder(repository: str, vectors: str | None, cache: str | None, no_cache: bool) -> Path | None:
