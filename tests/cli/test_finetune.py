@@ -184,6 +184,17 @@ def test_own_vectors_need_no_texts(run, arrays, rows, tmp_path):
     assert sum(float(line.split(",")[1]) for line in lines[1:]) == pytest.approx(1)
 
 
+def test_an_index_is_searched_in_two_stages(run, arrays, tmp_path):
+    vectors, probes = arrays
+    words = ("finetune", "--repository", vectors, "--examples", probes, "--json")
+    exact = record(run(*words))["distribution"]
+    found = record(run(*words, "--index", "IVF4,Flat", "--neighbors", 60))["distribution"]
+    assert exact["stats"]["union"] is None
+    assert found["stats"]["union"] <= N
+    assert found["transport_cost"] == pytest.approx(exact["transport_cost"], rel=0.2)
+    assert "rows that the index returned" in run(*words[:-1], "--index", "IVF4,Flat", "--diversity", 0.05).out
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 def test_vectors_may_be_a_column(run, refused, arrays, tmp_path, kind):
     names = []

@@ -217,7 +217,9 @@ def _match_facts(found: Match) -> list[tuple[str, Text]]:
             near = "no row that can be drawn has a near-duplicate"
         facts.append(("repeats", Text(f"{near} (within {found.kernel_width:.3g})")))
     if found.complete:
-        facts.append(("optimal", Text("yes: more neighbours would change nothing", style="green")))
+        union = found.stats.get("union")
+        among = "" if union is None else f", among the {union:,} rows that the index returned"
+        facts.append(("optimal", Text(f"yes: more neighbours would change nothing{among}", style="green")))
     else:
         more = min(2 * found.neighbors, found.n)
         text = f"cut short by the {found.neighbors:,} neighbours; raise --neighbors to {more:,}"

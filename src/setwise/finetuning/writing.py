@@ -98,7 +98,7 @@ def write_file(
     out: str | os.PathLike[str],
     *,
     force: bool = False,
-    memory: int = MEMORY,
+    memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> Written:
     """Write the rows of all epochs to one file; where they are several, a column tells them apart.
@@ -113,7 +113,7 @@ def write_file(
         byte for byte, and get the column at their end where there are several epochs.
     force : bool
         Replace an existing file.
-    memory : int
+    memory : float
         Bytes of rows that are put in order at once. A larger sample is read in one pass over the repository
         and parted into blocks on disk, beside the file, so that no more than this and one batch of rows is
         held.
@@ -142,7 +142,7 @@ def write_epochs(
     kind: str | None = None,
     settings: Mapping[str, Any] | None = None,
     force: bool = False,
-    memory: int = MEMORY,
+    memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> Written:
     """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
@@ -220,7 +220,7 @@ def finished(out: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def in_order(
-    repository: Repository, rows: NDArray[np.int64], *, memory: int = MEMORY, beside: Path | None = None
+    repository: Repository, rows: NDArray[np.int64], *, memory: float = MEMORY, beside: Path | None = None
 ) -> Iterator[Any]:
     """Yield a repository's rows in any order, with repeats, as Arrow tables of up to ``memory`` bytes.
 
@@ -231,7 +231,7 @@ def in_order(
     ----------
     repository : Repository
     rows : ndarray of shape (s,), int64
-    memory : int
+    memory : float
         Bytes, by the mean size of the repository's rows.
     beside : Path, optional
         The folder in which files are made for the time it takes.
@@ -296,7 +296,7 @@ def _write(
     target: Path,
     numbered: bool,
     force: bool,
-    memory: int,
+    memory: float,
     progress: Progress | None,
 ) -> None:
     """Write the rows of some epochs to one file, whole or not at all."""
