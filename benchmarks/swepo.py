@@ -6,8 +6,10 @@
 A random Llama runs one prompt's responses forward and backward (a batch of several prompts is that many times
 the work). *Model alone* is given a constant gradient of its logits. The others turn logits into each
 response's log-probability: by torch's cross-entropy over float32 logits, by a log-softmax and a gather, and
-by `sequence_logps`. The group-contrastive loss itself is timed on all prompts' log-probabilities. Memory is
-the peak of a process that does the step once, beside that of the model alone; on CUDA, the allocator's peak.
+by `sequence_logps`; they are timed forward and backward on logits that are there. The group-contrastive loss
+itself is timed on all prompts' log-probabilities. Times are processor seconds, which other programs on the
+machine disturb least (on CUDA, elapsed ones); of some repeats, the fastest. Memory is the peak of a process
+that does the step once, beside that of the model alone; on CUDA, the allocator's peak.
 """
 
 # ruff: noqa: E402  (its own folder leaves the module path first)
@@ -23,9 +25,10 @@ sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or 
 import argparse
 import resource
 import subprocess
+import time
 
 import torch
-from benchmarks.reporting import heading, table, timed
+from benchmarks.reporting import heading, table
 from torch.nn.functional import cross_entropy
 
 from setwise.preference import sequence_logps, swepo_loss
@@ -83,6 +86,22 @@ class Step:
             logps_by(variant, logits, self.labels).sum().backward()
         self.wait()
 
+    def seconds(self, call):
+        """Return how long a call takes: processor seconds, or elapsed ones on a GPU."""
+        clock = time.process_time if self.device == "cpu" else time.perf_counter
+        began = clock()
+        call()
+        self.wait()
+        return clock() - began
+
+    def alone(self, variant):
+        """Return how long log-probabilities take, forward and backward to the logits."""
+        with torch.no_grad():
+            logits = self.model(input_ids=self.tokens, use_cache=False).logits
+        logits.requires_grad_()
+        self.wait()
+        return self.seconds(lambda: logps_by(variant, logits, self.labels).sum().backward())
+
     def wait(self):
         """Wait for the device."""
         if self.device == "cuda":
@@ -113,8 +132,6 @@ def contrast(prompts, responses, device):
 
     def run():
         swepo_loss(logps, rewards, positive, alpha=1.0).backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
 
     return run
 
@@ -143,28 +160,30 @@ def main() -> None:
     step("model alone")
     # One of each in turn, so that a machine which is busy for a while is busy for all.
     rounds = [
-        [timed(lambda variant=variant: step(variant), 1)[0] for variant in VARIANTS]
+        [step.seconds(lambda: step("model alone")), *map(step.alone, VARIANTS[1:])]
         for _ in range(options.repeats)
     ]
-    seconds = {variant: min(times[place] for times in rounds) for place, variant in enumerate(VARIANTS)}
+    seconds = dict(zip(VARIANTS, map(min, zip(*rounds, strict=True)), strict=True))
     shared = [argument for argument in sys.argv[1:] if argument != "--peak"]
     memory = {variant: peak(variant, shared) for variant in VARIANTS}
     whole = options.prompts * seconds["model alone"]
-    loss = timed(contrast(options.prompts, options.responses, step.device), 50)[0]
+    run = contrast(options.prompts, options.responses, step.device)
+    run()
+    loss = min(step.seconds(run) for _ in range(20))
     logits = (
         options.responses * options.tokens * options.vocabulary * getattr(torch, options.dtype).itemsize / 1e6
     )
     table(
         f"{options.prompts} prompts × {options.responses} responses × {options.tokens} tokens, vocabulary "
         f"{options.vocabulary:,}, hidden size {options.hidden}, {options.layers} layers, {options.dtype}",
-        ["part", "seconds", "added to the model's own"],
+        ["part", "processor seconds" if step.device == "cpu" else "seconds", "of the model's own"],
         [
             ["model alone, forward and backward", f"{whole:.2f}", ""],
             *[
                 [
                     f"log-probabilities: {variant}",
-                    f"{options.prompts * (seconds[variant] - seconds['model alone']):.2f}",
-                    f"{seconds[variant] / seconds['model alone'] - 1:.1%}",
+                    f"{options.prompts * seconds[variant]:.2f}",
+                    f"{seconds[variant] / seconds['model alone']:.1%}",
                 ]
                 for variant in VARIANTS[1:]
             ],
