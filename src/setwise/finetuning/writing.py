@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from setwise.files.names import ending
 from setwise.files.writing import check_output, write_atomic, write_json
+from setwise.finetuning.ordering import MEMORY, in_order
 from setwise.finetuning.repository import Repository
 from setwise.finetuning.shards import LINE
 
@@ -26,9 +25,6 @@ MANIFEST = "manifest.json"
 
 #: The column that says which epoch a row is of, where one file holds several.
 EPOCH = "epoch"
-
-#: Bytes of rows that are put in order at once.
-MEMORY = 1 << 28
 
 _FORMAT, _VERSION = "setwise epochs", 1
 
@@ -217,77 +213,6 @@ def finished(out: str | os.PathLike[str]) -> tuple[str, ...]:
     """Return the names of the epochs that a folder's manifest says are finished; none where it has none."""
     folder = Path(out)
     return tuple((_manifest(folder) or {}).get("files", ())) if folder.is_dir() else ()
-
-
-def in_order(
-    repository: Repository, rows: NDArray[np.int64], *, memory: float = MEMORY, beside: Path | None = None
-) -> Iterator[Any]:
-    """Yield a repository's rows in any order, with repeats, as Arrow tables of up to ``memory`` bytes.
-
-    The repository is read once, in its own order. What does not fit into memory at once is parted on the
-    way into files, one for every block of the output, and each block is then put in order by itself.
-
-    Parameters
-    ----------
-    repository : Repository
-    rows : ndarray of shape (s,), int64
-    memory : float
-        Bytes, by the mean size of the repository's rows.
-    beside : Path, optional
-        The folder in which files are made for the time it takes.
-    """
-    import pyarrow as arrow
-
-    block = max(1, int(memory / max(1.0, repository.size / len(repository))))
-    distinct, inverse = np.unique(rows, return_inverse=True)
-    if len(rows) <= block:
-        whole = arrow.concat_tables(list(repository.take(distinct)), promote_options="permissive")
-        yield whole.take(arrow.array(inverse))
-        return
-    order = np.argsort(inverse, kind="stable")
-    edges = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
-    blocks = -(-len(rows) // block)
-    with tempfile.TemporaryDirectory(prefix=".setwise-", dir=beside) as name:
-        places = _part(repository, distinct, order, edges, block, blocks, Path(name))
-        for number in range(blocks):
-            path = Path(name, str(number))
-            with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as reader:
-                whole = reader.read_all()
-                found = np.concatenate(places[number])
-                yield whole.take(arrow.array(np.argsort(found)))
-                del whole
-            path.unlink()
-
-
-def _part(
-    repository: Repository,
-    distinct: NDArray[np.int64],
-    order: NDArray[np.int64],
-    edges: NDArray[np.int64],
-    block: int,
-    blocks: int,
-    folder: Path,
-) -> list[list[NDArray[np.int64]]]:
-    """Write rows to the files of the blocks they are for; return the places of each file's rows."""
-    import pyarrow as arrow
-
-    places: list[list[NDArray[np.int64]]] = [[] for _ in range(blocks)]
-    with contextlib.ExitStack() as stack:
-        writers: list[Any] = [None] * blocks
-        done = 0
-        for table in repository.take(distinct):
-            low, high = edges[done], edges[done + table.num_rows]
-            wanted = order[low:high]
-            row = np.repeat(np.arange(table.num_rows), np.diff(edges[done : done + table.num_rows + 1]))
-            for number in np.unique(wanted // block).tolist():
-                mine = np.flatnonzero(wanted // block == number)
-                if writers[number] is None:
-                    sink = stack.enter_context(arrow.OSFile(str(folder / str(number)), "wb"))
-                    writers[number] = stack.enter_context(arrow.ipc.new_stream(sink, table.schema))
-                writers[number].write_table(table.take(arrow.array(row[mine])))
-                places[number].append(wanted[mine])
-            done += table.num_rows
-    return places
 
 
 def _write(
