@@ -1,5 +1,7 @@
 """k-medoids: each solver against brute force, the plain loop, the linear and the integer program."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -135,6 +137,23 @@ def test_sets_are_not_proven_best_that_are_not():
         assert least - 1e-9 <= stack.totals(better)[row] <= stack.totals(poor)[row] + 1e-12
 
 
+def test_no_poor_set_of_many_is_proven_best():
+    """1500 small problems from sets drawn at random: bounds, and proofs by reduced costs, all hold."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1500, 10, 2))
+    distances = np.sqrt(np.square(X[:, :, None] - X[:, None]).sum(axis=3))
+    w = np.exp(rng.random((1500, 10)) - 0.5)
+    stack = Stack(distances * w[:, :, None], np.ones((1500, 10), bool))
+    sets = np.array(list(itertools.combinations(range(10), 3)))
+    least = np.min([stack.totals(np.tile(one, (1500, 1))) for one in sets], axis=0)
+    drawn = np.argsort(rng.random((1500, 10)), axis=1)[:, :3]
+    for places in (drawn, search.swap(stack, drawn)[0]):
+        climbed = dual.ascend(stack, places, steps=10)
+        assert (climbed.lower <= least + 1e-9).all()
+        proven = climbed.lower >= stack.totals(places) - 1e-9
+        assert 0 < proven.sum() < 1500
+
+
 @pytest.mark.parametrize(("n", "d", "k"), [(40, 8, 6), (40, 2, 6), (64, 3, 8)])
 def test_the_exact_solver_is_the_whole_program(n, d, k):
     stack, plain = problems(count=2, n=n, d=d, seed=5)
@@ -251,3 +270,11 @@ def test_zero_costs_are_proven_at_once():
     assert places.tolist() == [[0, 1, 2]] * 2
     assert dual.ascend(stack, places, steps=40).lower.tolist() == [0.0, 0.0]
     assert exact.solve(stack.some(np.array([0])), 3).lower == 0.0
+
+
+def test_a_cluster_that_runs_empty_is_refilled():
+    """Lloyd's rounds from these centres leave a cluster without points, though all are distinct."""
+    rng = np.random.default_rng(2)
+    X = np.cumsum(rng.exponential(size=(3000, 14, 1)) ** 2, axis=1)[[1442]]
+    labels = means.cluster(X @ X.transpose(0, 2, 1), np.ones((1, 14), bool), 6, rng.random(6))
+    assert set(labels[0].tolist()) == set(range(6))

@@ -229,7 +229,7 @@ def _sampled_table(problem: Problem) -> large.Table:
     objective, vectors, n = coverage_of(problem), problem.vectors, problem.n
     size = min(n, max(FEWEST, min(MOST, DISTANCES // n), 4 * problem.k))
     # Evenly along a random direction: whatever the order of the data, and copies get no more than their due.
-    direction: Floats = np.random.default_rng(problem.seed).standard_normal(vectors.d)
+    direction = np.random.default_rng(problem.seed).standard_normal((1, vectors.d))[0]
     along = vectors.scan(direction)
     points = np.sort(np.argsort(along, kind="stable")[(2 * np.arange(size) + 1) * n // (2 * size)])
     problem.stats["points"] = size
