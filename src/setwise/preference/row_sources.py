@@ -211,8 +211,12 @@ class _JsonLines(_Untyped):
     def __len__(self) -> int:
         if self._path.suffix.lower() == ".gz":
             return 0
+        lines, last = 0, b""
         with self._path.open("rb") as stream:
-            return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 22), b"")) + 1
+            while block := stream.read(1 << 22):
+                lines += block.count(b"\n")
+                last = block
+        return lines + (not last.endswith(b"\n"))
 
     def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         with _reading(self._path, _MESSAGE):
