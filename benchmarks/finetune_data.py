@@ -243,7 +243,8 @@ def _problem(
     from setwise.encode.cache import encode_texts
 
     texts = [text[row] for row in rows]
-    found = encode_texts(texts, encoder("auto"), CACHE)
+    # Made-up words are all alike to a model of real ones.
+    found = encode_texts(texts, encoder("lsa" if name == "generated" else "auto"), CACHE)
     known = np.flatnonzero(np.linalg.norm(found.vectors, axis=1) > 0)
     keep = rows[known]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/finetune_downstream.py            # twenty minutes or so on two processors
     python benchmarks/finetune_downstream.py --quick    # a smaller repository and fewer targets, two minutes
-    python benchmarks/finetune_downstream.py --seeds 5 --out downstream.json --gpu-lora
+    python benchmarks/finetune_downstream.py --seeds 5 --out downstream.jsonl --gpu-lora
 
 Every method gets the same examples of a target, the same budget of words, and its choice trains the same
 models: a trigram language model, tested by its perplexity on held-out texts of the target, and, where there
@@ -106,13 +106,23 @@ def _copied(task: tuple[int, int, float, int, int]) -> list[Result]:
     return [{**one, "times": times, "pool": len(pool.origin)} for one in found]
 
 
-def _run(work: Callable[[Any], list[Result]], tasks: Iterable[Any], jobs: int) -> list[Result]:
-    """Run tasks, in forked processes where there are to be several."""
-    tasks = list(tasks)
+def _run(
+    work: Callable[[Any], list[Result]], tasks: Iterable[Any], jobs: int, part: str, out: Path | None
+) -> list[Result]:
+    """Run tasks, in forked processes where there are to be several; write what each finds as it comes."""
     if jobs == 1:
-        return [one for task in tasks for one in work(task)]
+        return [one for task in tasks for one in _kept(work(task), part, out)]
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as executor:
-        return [one for found in executor.map(work, tasks) for one in found]
+        return [one for found in executor.map(work, tasks) for one in _kept(found, part, out)]
+
+
+def _kept(found: list[Result], part: str, out: Path | None) -> list[Result]:
+    """Name the part that results belong to, and append them to a file of JSON lines."""
+    found = [{"part": part, **one} for one in found]
+    if out is not None:
+        with out.open("a") as lines:
+            lines.writelines(json.dumps(one) + "\n" for one in found)
+    return found
 
 
 def _adopt(problem: data.Problem) -> None:
@@ -293,14 +303,14 @@ def main(arguments: list[str] | None = None) -> list[Result]:
     )
     parser.add_argument("--share", type=float, default=0.02, help="words to select, of the repository's")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes")
-    parser.add_argument("--out", type=Path, help="write every single result to a JSON file")
+    parser.add_argument("--out", type=Path, help="append every single result to a file of JSON lines")
     parser.add_argument("--gpu-lora", action="store_true", help="also finetune a language model, on a GPU")
     parser.add_argument(
         "--parts", nargs="+", default=["instructions", "domains", "copies"], help="which parts to run"
     )
     options = parser.parse_args(arguments)
     seeds = range(options.seeds or (2 if options.quick else 3))
-    limits = (8_000, 8_000, 1_000) if options.quick else (40_000, 40_000, 3_000)
+    limits = (8_000, 8_000, 1_000) if options.quick else (20_000, 20_000, 1_500)
     share = max(options.share, 0.04) if options.quick else options.share
     heading()
     results: list[Result] = []
@@ -318,33 +328,32 @@ def main(arguments: list[str] | None = None) -> list[Result]:
         numbers = range(len(problem.targets))[: 3 if options.quick else None]
         if part in options.parts:
             began = time.perf_counter()
-            tasks = [(number, seed, share) for number in numbers for seed in seeds]
-            found = _run(_plain, tasks, options.jobs)
+            tasks = [(number, seed, share) for seed in seeds for number in numbers]
+            found = _run(_plain, tasks, options.jobs, part, options.out)
             report_plain(f"{part.capitalize()}, {share:.0%} of the words, {len(seeds)} seeds", found)
             _tell_cut(found)
             print(f"\n{time.perf_counter() - began:.0f} s")
-            results += [{"part": part, **one} for one in found]
+            results += found
         if "copies" in options.parts:
             began = time.perf_counter()
             copy_share = 5 * share
             tasks = [
                 (number, seed, copy_share, limits[2], times)
+                for seed in seeds
                 for times in ((1000, 100, 0) if options.quick else TIMES[::-1])
                 for number, target in enumerate(problem.targets)
                 if target.name in COPY_TARGETS[part]
-                for seed in seeds
             ]
-            found = _run(_copied, tasks, options.jobs)
+            found = _run(_copied, tasks, options.jobs, f"copies, {part}", options.out)
             report_copies(f"Copies among {part}, {copy_share:.0%} of the words, {len(seeds)} seeds", found)
             _tell_cut(found)
             print(f"\n{time.perf_counter() - began:.0f} s")
-            results += [{"part": f"copies, {part}", **one} for one in found]
+            results += found
     if options.gpu_lora:
         from benchmarks.finetune_lora import lora
 
-        results += lora(data.instructions(limits[0]), share=share, seeds=seeds)
-    if options.out:
-        options.out.write_text(json.dumps(results) + "\n")
+        tuned = lora(data.instructions(limits[0]), share=share, seeds=seeds)
+        results += _kept(tuned, "lora", options.out)
     return results
 
 
