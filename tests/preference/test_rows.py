@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from setwise.preference import row_sources
+from setwise.preference import rows as rows_module
 from setwise.preference.responses import select_responses_many
 from setwise.preference.row_formats import FORMATS
 from setwise.preference.row_pools import find_columns, read_pools
@@ -19,6 +21,13 @@ from setwise.preference.rows import PreferenceRows
 
 N, D, K = 6, 4, 3
 WORDS = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew"]
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Let eight rows be read, and as many prompts be selected from, at a time."""
+    monkeypatch.setattr(row_sources, "_ROWS", 8)
+    monkeypatch.setattr(rows_module, "_PROMPTS", 8)
 
 
 def make(prompts=5, n=N, seed=0):
@@ -136,8 +145,9 @@ def test_rows_without_ids_are_grouped_by_their_prompt():
     assert [len(pool) for pool in pools_of(talks)] == [N] * 3
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_only_what_is_needed_is_read():
-    rows = make(3000, n=4)
+    rows = make(50, n=4)
     taken = []
 
     class Counting:
@@ -149,7 +159,7 @@ def test_only_what_is_needed_is_read():
     made = iter(PreferenceRows(Counting(), 2))
     taken.clear()
     next(made)
-    assert len(taken) == 256
+    assert len(taken) == 8
 
 
 @pytest.mark.parametrize(
@@ -423,13 +433,14 @@ def test_ties_with_the_chosen_are_left_out_or_kept():
             list(PreferenceRows(alike, K, **option))
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_draws_differ_from_batch_to_batch_and_repeat_with_the_seed():
-    rows = make(1, n=12) * 600
+    rows = make(1, n=12) * 24
     draws = [
         [tuple(row["indices"]) for row in PreferenceRows(rows, 5, method="random", seed=s)] for s in (0, 0, 1)
     ]
     assert draws[0] == draws[1] != draws[2]
-    assert draws[0][:88] != draws[0][256:344] != draws[0][512:]
+    assert draws[0][:8] != draws[0][8:16] != draws[0][16:]
 
 
 def test_more_positives_and_the_split_at_the_mean():
@@ -490,6 +501,7 @@ def test_encoded_responses_are_those_of_the_encoder():
     own = [{**row, "embeddings": model.encode(row["responses"]).tolist()} for row in rows]
     encoded = PreferenceRows(rows, K, model="lsa")  # said aloud, so the column of vectors is not used
     assert encoded.columns.embeddings is None
+    assert "embeddings" not in next(iter(encoded))
     assert [row["indices"] for row in encoded] == [row["indices"] for row in PreferenceRows(own, K)]
     assert encoded.encoder.startswith("lsa")
     assert PreferenceRows(own, K).encoder is None
@@ -523,13 +535,14 @@ def test_bad_options_are_refused_before_a_row_is_made(options, message):
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "list", "dataset"])
 @pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("format", ["groups", "pairs", "unpaired"])
+@pytest.mark.usefixtures("small_batches")
 def test_files_hold_the_rows(kind, long, format, tmp_path):
-    rows = make(260, n=4)
+    rows = make(20, n=4)
     source = source_of(kind, lengthened(rows) if long else rows, tmp_path)
     made = PreferenceRows(source, 2, format=format, certify=False)
     wanted = list(made)
     summary = made.write(tmp_path / "out.jsonl")
-    assert summary.prompts == 260
+    assert summary.prompts == 20
     made.write(tmp_path / "out.parquet")
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == wanted
@@ -548,20 +561,21 @@ def test_conversations_and_several_chosen_in_parquet(tmp_path):
         assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == list(made)
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_columns_of_late_rows_and_late_types_are_kept(tmp_path):
-    rows = make(600, n=4)
+    rows = make(120, n=4)
     for row in rows:
         row["note"] = None
         row["number"] = 1
-    rows[500]["note"] = "late"
-    rows[599]["number"] = 1.5
-    rows[599]["only here"] = {"deep": [1]}
+    rows[110]["note"] = "late"
+    rows[119]["number"] = 1.5
+    rows[119]["only here"] = {"deep": [1]}
     source = jsonl(tmp_path / "rows.jsonl", rows)
     PreferenceRows(source, 2).write(tmp_path / "out.parquet")
     found = parquet.read_table(tmp_path / "out.parquet").to_pylist()
-    assert found[500]["note"] == "late"
-    assert (found[0]["number"], found[599]["number"]) == (1.0, 1.5)
-    assert (found[0]["only here"], found[599]["only here"]) == (None, {"deep": [1]})
+    assert found[110]["note"] == "late"
+    assert (found[0]["number"], found[119]["number"]) == (1.0, 1.5)
+    assert (found[0]["only here"], found[119]["only here"]) == (None, {"deep": [1]})
     PreferenceRows(source, 2).write(tmp_path / "out.jsonl")
     last = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[-1])
     assert last["only here"] == {"deep": [1]}
@@ -583,17 +597,18 @@ def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     assert parquet.read_table(tmp_path / "out.parquet")["source"][0].as_py() == datetime.date(2020, 1, 2)
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_failure_half_way_leaves_what_was_there(tmp_path):
-    rows = make(600, n=4)
-    rows[580]["rewards"][0] = None
+    rows = make(40, n=4)
+    rows[38]["rewards"][0] = None
     for name in ("out.jsonl", "out.parquet"):
-        with pytest.raises(ValueError, match="rewards: row 580, response 0"):
+        with pytest.raises(ValueError, match="rewards: row 38, response 0"):
             PreferenceRows(rows, 2).write(tmp_path / name)
         assert list(tmp_path.iterdir()) == []
         (tmp_path / name).write_text("mine")
         with pytest.raises(FileExistsError, match="add --force"):
             PreferenceRows(rows, 2).write(tmp_path / name)
-        with pytest.raises(ValueError, match="rewards: row 580"):
+        with pytest.raises(ValueError, match="rewards: row 38"):
             PreferenceRows(rows, 2).write(tmp_path / name, force=True)
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
@@ -601,9 +616,10 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path):
         PreferenceRows(rows, 2).write(tmp_path / "out.csv")
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_progress_ends_at_the_last_row(tmp_path):
-    rows = make(600, n=4)
-    for source, total in ((source_of("jsonl", lengthened(rows), tmp_path), 2400), (rows, 600)):
+    rows = make(20, n=4)
+    for source, total in ((source_of("jsonl", lengthened(rows), tmp_path), 80), (rows, 20)):
         told = []
         list(PreferenceRows(source, 2, progress=lambda done, of, told=told: told.append((done, of))))
         done = [each for each, _ in told]

@@ -47,6 +47,8 @@ class PoolColumns:
         In long form, what says which rows belong together; None where the prompt itself does.
     long : bool
         Whether a row is one response, rather than a prompt with all of them.
+    unused : str or None
+        A column of embeddings that is not read.
     """
 
     prompt: str
@@ -55,20 +57,21 @@ class PoolColumns:
     embeddings: str | None
     prompt_id: str | None
     long: bool
+    unused: str | None = None
 
     @property
     def taken(self) -> frozenset[str]:
-        """The columns that are read, and so are not handed through as they are."""
-        names = (self.prompt, self.responses, self.rewards, self.embeddings)
+        """The columns of prompts and responses, which are not handed through as they are."""
+        names = (self.prompt, self.responses, self.rewards, self.embeddings, self.unused)
         return frozenset(name for name in names if name is not None)
 
     def to_dict(self) -> dict[str, str | bool | None]:
         """Return the names as plain values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "unused"}
 
     def without_embeddings(self) -> PoolColumns:
         """Return the same, with vectors to be made from the responses."""
-        return replace(self, embeddings=None)
+        return replace(self, embeddings=None, unused=self.embeddings)
 
 
 @dataclass(frozen=True, eq=False)
