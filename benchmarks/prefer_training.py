@@ -7,7 +7,7 @@ A small transformer is pretrained on a grammar of three good and nine bad modes 
 then trained on policy by `setwise.preference.on_policy`: 32 responses a prompt at temperature 0.8 as in
 AMPO, section 7, one positive and k = 7 negatives. All methods start from the same weights and draw by the
 same random numbers; they differ in the negatives alone. Best-vs-worst is one positive and the worst, so an
-epoch of it has a quarter of the responses; it is also run for four times the epochs.
+epoch of it has a quarter of the responses; it, and opt-select, are also run for four times the epochs.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ METHODS: list[tuple[str, dict[str, Any], int]] = [
     ("random", {"method": "random"}, 1),
     ("best-vs-worst", {"method": "bottom-k", "k": 1}, 1),
     ("best-vs-worst, 4 × epochs", {"method": "bottom-k", "k": 1}, 4),
+    ("opt-select, 4 × epochs", {"method": "opt-select"}, 4),
 ]
 
 
