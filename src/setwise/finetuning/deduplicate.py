@@ -18,7 +18,7 @@ from setwise.vectors import Vectors
 KEEP = ("far", "near", "first")
 
 #: Up to so many rows all pairs are compared by default, so that no pair is lost to a cluster's border.
-ALL_PAIRS = 5_000
+ALL_PAIRS = 20_000
 
 #: Rows that are compared with each other, or with as many kept ones, at once.
 _BLOCK = 1024
@@ -108,7 +108,7 @@ def deduplicate(
     eps : float
         In [0, 1]; 0 drops exact copies alone.
     clusters : int, optional
-        1 to n. By default 1 (all pairs) up to 5,000 rows, else the root of n.
+        1 to n. By default 1 (all pairs) up to 20,000 rows, else the root of n.
     keep : {"far", "near", "first"}
         Which row of a group: the one farthest from its cluster's centroid (SemDeDup's choice), the one
         nearest to it, or the lowest.
