@@ -1,8 +1,9 @@
 """Kernel density of candidates: how many near-duplicates each has, itself counted (TSDS section 3.3).
 
 Near-duplicates are rare and much closer than anything else, so that they are found exactly without comparing
-all rows: along a few directions in which the data spread, two rows are never further apart than they are. A
-tree over those coordinates gives the pairs that may be near, and only they are measured.
+all rows. Along a few directions in which the data spread, two rows are never further apart than they are;
+there, rows are put into cells, and a row has near ones only in cells whose border is near. What is near along
+those directions is measured in full.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from sklearn.utils.extmath import randomized_svd
 
 from setwise import threads
 from setwise.finetuning.candidates import Candidates
 from setwise.finetuning.neighbors import Progress
 from setwise.vectors import Floats
 
-#: Directions of the tree, and rows they are learned from.
-DIRECTIONS, LEARNED = 10, 4_096
+#: Directions of the cells, and rows they are learned from.
+DIRECTIONS, LEARNED = 32, 4_096
 
-#: Rows whose near ones are looked up at once, and pairs that one look-up should give.
-ROWS, PAIRS = 8_192, 2_000_000
+#: Rows whose near ones are looked up at once, and candidates compared with at once.
+ROWS, BLOCK = 8_192, 65_536
 
-#: Where the tree would leave more than this share of all pairs, all are measured in blocks instead.
-USELESS = 0.02
+#: Where rows reach more than this share of the cells, those are no help. Rows of a product, of either kind.
+OPEN, RUN = 0.15, 4_096
+
+#: Where more than this share of all rows is near along the few directions, all are compared in full instead.
+USELESS = 0.01
 
 
 class Density:
@@ -103,20 +105,17 @@ class NearPairs:
             some = candidates.rows(np.sort(rng.choice(among, min(LEARNED, self.n), replace=False)))
         self._centre = some.mean(axis=0, dtype=np.float64)
         spread = some.astype(np.float64) - self._centre
-        few = min(DIRECTIONS, candidates.d, len(some))
-        if few < candidates.d:
-            basis = randomized_svd(spread, few, random_state=seed)[2].T
-            self._basis: NDArray[np.float64] = np.linalg.qr(basis)[0]
-        else:
-            self._basis = np.eye(candidates.d)
-        low = np.empty((self.n, self._basis.shape[1]))
+        self._basis = _directions(spread, min(DIRECTIONS, candidates.d, len(some)), seed)
+        low = np.empty((self.n, self._basis.shape[1]), np.float32)
         for start, block in self._blocks():
             low[start : start + len(block)] = self._coordinates(block)
-        # Rounding of the coordinates is far below this: a pair that is near is never missed.
-        self._reach = width * (1.0 + 1e-9) + 1e-6 * float(np.abs(low).max(initial=0.0) + 1e-300)
-        self._tree = cKDTree(low, leafsize=32, compact_nodes=False, balanced_tree=False)
+        longest = float(np.vecdot(low, low).max(initial=0.0))
+        # What float32 may lose of a squared distance: a pair that is near is never missed.
+        self._slack = 1e-5 * longest + 1e-30
+        self._cells = _Cells(low, seed)
         probe = low[np.linspace(0, self.n - 1, min(64, self.n)).astype(np.int64)]
-        self._likely = max(1.0, self._tree.count_neighbors(cKDTree(probe), self._reach) / len(probe))
+        likely = sum(len(i) for i, _ in self._cells.near(probe, width**2 + self._slack)) / len(probe)
+        self._cheap = likely <= max(64.0, USELESS * self.n)
 
     def _blocks(self) -> Iterator[tuple[int, Floats]]:
         if self.among is None:
@@ -125,9 +124,10 @@ class NearPairs:
         for start in range(0, self.n, 65_536):
             yield start, self.candidates.rows(self.among[start : start + 65_536])
 
-    def _coordinates(self, rows: Floats) -> NDArray[np.float64]:
-        moved: NDArray[np.float64] = rows.astype(np.float64) - self._centre
-        return moved @ self._basis
+    def _coordinates(self, rows: Floats) -> NDArray[np.float32]:
+        moved = rows.astype(np.float64)
+        moved -= self._centre
+        return np.asarray(moved @ self._basis, np.float32)
 
     def kernels(self, probes: Floats) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the Epanechnikov kernel of each near pair, in no order.
@@ -143,44 +143,47 @@ class NearPairs:
         kernel : ndarray of shape (pairs,), float64
             1 - d² / h², above 0.
         """
-        pairs = self._by_tree if self._likely <= max(64.0, USELESS * self.n) else self._by_blocks
+        pairs = self._by_cells if self._cheap else self._by_blocks
         found = [self._measured(probes, i, rows) for i, rows in pairs(probes)]
         if not found:
             return np.empty(0, np.int64), np.empty(0)
         return np.concatenate([which for which, _ in found]), np.concatenate([k for _, k in found])
 
-    def _by_tree(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    def _by_cells(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Yield pairs that may be near: probes' numbers, and the candidates' rows."""
         low = self._coordinates(probes)
-        step = int(max(16, min(ROWS, PAIRS / self._likely)))
-        for start in range(0, len(probes), step):
-            found = cKDTree(low[start : start + step]).sparse_distance_matrix(
-                self._tree, self._reach, output_type="ndarray"
-            )
-            for first in range(0, len(found), 65_536):
-                some = found[first : first + 65_536]
-                yield some["i"].astype(np.int64) + start, self._rows(some["j"].astype(np.int64))
+        held: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        size = 0
+        for pair in self._cells.near(low, self.width**2 + self._slack):
+            held.append(pair)
+            size += len(pair[0])
+            if size >= BLOCK:
+                yield from self._fetched(held)
+                held, size = [], 0
+        if held:
+            yield from self._fetched(held)
+
+    def _fetched(
+        self, held: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+        i, j = (np.concatenate(side) for side in zip(*held, strict=True))
+        for start in range(0, len(i), BLOCK):
+            yield i[start : start + BLOCK], self._rows(j[start : start + BLOCK])
 
     def _by_blocks(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Yield pairs that may be near, of all pairs, told by inner products of the centred rows."""
-        centred = probes.astype(np.float64) - self._centre
+        centred = np.asarray(probes - self._centre, np.float32)
         squares = np.vecdot(centred, centred)
-        for first, whole in self._blocks():
+        for _, whole in self._blocks():
             for offset in range(0, len(whole), 4_096):
                 block = whole[offset : offset + 4_096]
-                others = block.astype(np.float64) - self._centre
-                lengths = np.vecdot(others, others)
+                others = _augmented(np.asarray(block - self._centre, np.float32))
                 for start in range(0, len(probes), 1_024):
                     some = slice(start, start + 1_024)
-                    apart = centred[some] @ others.T
-                    apart *= -2.0
-                    apart += squares[some, None]
-                    apart += lengths
-                    slack = 1e-9 * (squares[some].max() + lengths.max())
-                    i, j = np.nonzero(apart < self.width**2 + slack)
-                    for low in range(0, len(i), 65_536):
-                        yield i[low : low + 65_536] + start, block[j[low : low + 65_536]]
-            del first
+                    slack = 1e-5 * float(squares[some].max() + others[:, -1].max())
+                    i, j = _close(centred[some], squares[some], others, self.width**2 + slack)
+                    for first in range(0, len(i), BLOCK):
+                        yield i[first : first + BLOCK] + start, block[j[first : first + BLOCK]]
 
     def _rows(self, places: NDArray[np.int64]) -> Floats:
         return self.candidates.rows(places if self.among is None else self.among[places])
@@ -193,6 +196,98 @@ class NearPairs:
         kernel = 1.0 - np.vecdot(delta, delta) / self.width**2
         near = kernel > 0.0
         return which[near], kernel[near]
+
+
+class _Cells:
+    """Rows of few coordinates by their nearest centre, and which pairs of rows are near.
+
+    Parameters
+    ----------
+    low : ndarray of shape (n, p), float32
+    seed : int
+    """
+
+    def __init__(self, low: NDArray[np.float32], seed: int) -> None:
+        import faiss
+
+        n, p = low.shape
+        count = int(np.clip(2.0 * n**0.5, 1, min(4_096, max(1, n // 40))))
+        k_means = faiss.Kmeans(p, count, niter=6, seed=seed + 1, max_points_per_centroid=64)
+        k_means.train(low)
+        self._centres = np.asarray(k_means.centroids)
+        squares, labels = faiss.knn(low, self._centres, 1)
+        self._order = np.argsort(labels[:, 0], kind="stable")
+        self._low = _augmented(low[self._order])
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(labels[:, 0], minlength=count))])
+        self._radii = np.zeros(count, np.float32)
+        np.maximum.at(self._radii, labels[:, 0], np.sqrt(np.maximum(squares[:, 0], 0.0)))
+        lengths = np.vecdot(self._centres, self._centres)
+        apart = lengths[:, None] + lengths - 2.0 * (self._centres @ self._centres.T)
+        self._apart = 2.0 * np.sqrt(np.maximum(apart, 1e-30))
+        self._lengths = lengths
+
+    def near(
+        self, probes: NDArray[np.float32], bound: float
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield pairs (probe, row) at a squared distance of at most ``bound``, by the probes' cells.
+
+        A row of another cell lies beyond the plane halfway between both centres, so that it is at least as
+        far as that plane; and within its cell's radius of its centre.
+        """
+        reach = float(np.sqrt(bound))
+        squares = np.vecdot(probes, probes)
+        step = max(1_024, 16_000_000 // len(self._centres))
+        for start in range(0, len(probes), step):
+            some = slice(start, min(start + step, len(probes)))
+            to_centre = squares[some, None] + self._lengths - 2.0 * (probes[some] @ self._centres.T)
+            own = to_centre.argmin(axis=1)
+            gap = to_centre - to_centre.min(axis=1, keepdims=True)
+            reached = gap <= reach * self._apart[own] * (1.0 + 1e-4) + 1e-4 * bound
+            reached &= to_centre <= (self._radii * (1.0 + 1e-4) + reach) ** 2 + 1e-4 * bound
+            if reached.mean() > OPEN:  # cells tell little apart here: rows as they come, in larger products
+                groups, runs_of = [np.arange(len(own))], np.ones((1, len(self._centres)), bool)
+            else:
+                by_cell = np.argsort(own, kind="stable")
+                groups = np.split(by_cell, np.flatnonzero(np.diff(own[by_cell])) + 1)
+                runs_of = np.stack([reached[group].any(axis=0) for group in groups])
+            for group, cells in zip(groups, runs_of, strict=True):
+                which = group + start
+                for begin, end in self._runs(cells):
+                    i, j = _close(probes[which], squares[which], self._low[begin:end], bound)
+                    yield which[i], self._order[begin + j]
+
+    def _runs(self, cells: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+        """Yield ranges of rows that lie in these cells, cells beside each other as one, none too long."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], cells, [False]]).astype(np.int8)))
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            begin, end = int(self._starts[first]), int(self._starts[last])
+            for low in range(begin, end, RUN):
+                yield low, min(low + RUN, end)
+
+
+def _augmented(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows with their squared length beside, so that one product compares distances."""
+    return np.concatenate([rows, np.vecdot(rows, rows)[:, None]], axis=1)
+
+
+def _close(
+    left: NDArray[np.float32], squares: NDArray[np.float32], right: NDArray[np.float32], bound: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of rows at a squared distance of at most ``bound``; ``right`` as `_augmented`."""
+    doubled = np.full((len(left), left.shape[1] + 1), -1.0, np.float32)
+    np.multiply(left, 2.0, out=doubled[:, :-1])
+    near = doubled @ right.T >= (squares - np.float32(bound))[:, None]
+    flat = np.flatnonzero(near)
+    return flat // near.shape[1], flat % near.shape[1]
+
+
+def _directions(spread: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float64]:
+    """Return the directions of most variance of centred rows, orthonormal, shape (d, count)."""
+    if count == spread.shape[1]:
+        return np.eye(count)
+    from sklearn.utils.extmath import randomized_svd
+
+    return np.asarray(np.linalg.qr(randomized_svd(spread, count, random_state=seed)[2].T)[0])
 
 
 def kernel_sums(
