@@ -149,7 +149,7 @@ def against_appendix_e(prompts: int, repeats: int, n: int, d: int, k: int, threa
 def costs(prompts: int, n: int, d: int, k: int) -> None:
     """Compare where Appendix E and our exchanges end, from the same start and each from its own."""
     from setwise.preference import select_responses_many
-    from setwise.preference.response_batches import scale
+    from setwise.preference.responses.batches import scale
     from setwise.solvers.k_medoids.search import swap
 
     embeddings, rewards = responses(prompts, n, d, seed=1)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from setwise.preference.rows import PreferenceRows
+from setwise.preference.rows.rows import PreferenceRows
 
 N, K = 8, 3
 
@@ -235,7 +235,7 @@ def test_nothing_is_replaced_unasked(call, tmp_path):
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.parquet"])
 def test_an_interrupt_leaves_no_file(call, tmp_path, monkeypatch, out):
-    from setwise.preference import rows as module
+    from setwise.preference.rows import rows as module
 
     def interrupted(*_, **__):
         assert [name for name in os.listdir(tmp_path) if name.endswith(".part")]  # it had begun to write

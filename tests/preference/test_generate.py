@@ -12,8 +12,9 @@ import tiny_policy
 import torch
 from scipy import stats
 
-from setwise.preference import generate, models
-from setwise.preference.score import RewardModel, reward_name, score
+from setwise.preference import models
+from setwise.preference.loop import generate
+from setwise.preference.loop.score import RewardModel, reward_name, score
 
 PROMPTS = ["what is it", "red tree", "is house blue green good"]
 

@@ -7,8 +7,8 @@ import math
 import pytest
 from training_toys import BOS, EOS, ids, make_tokenizer, settings
 
-from setwise.preference.collate import GroupCollator
-from setwise.preference.groups import as_groups
+from setwise.preference.training.collate import GroupCollator
+from setwise.preference.training.groups import as_groups
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import tiny_policy
 import torch
 
 from setwise.preference import models
-from setwise.preference.loop import OnPolicyConfig, on_policy
-from setwise.preference.policy import Policy
-from setwise.preference.stages import Run
+from setwise.preference.loop.policy import Policy
+from setwise.preference.loop.run import OnPolicyConfig, on_policy
+from setwise.preference.loop.stages import Run
 
 PROMPTS = ["what is it", "red tree", "is it green", "house", "blue house is"]
 HELD_OUT = ["what is red", "tree"]

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from reference import ampo
 from setwise.preference import ResponseSelection, select_responses, select_responses_many
-from setwise.preference.responses import METHODS, SOLVERS
+from setwise.preference.responses.choose import METHODS, SOLVERS
 
 
 def pools(count=12, n=14, d=6, seed=0):
@@ -120,7 +120,7 @@ def test_ragged_prompts_are_one_by_one(seed, method, solver):
 
 
 def test_batches_of_any_size(monkeypatch):
-    from setwise.preference import response_batches
+    from setwise.preference.responses import batches as response_batches
 
     X, r = pools(25, 12, 4)
     whole = select_responses_many(X, r, 3)

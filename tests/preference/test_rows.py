@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from setwise.preference import row_sources
-from setwise.preference import rows as rows_module
-from setwise.preference.responses import select_responses_many
-from setwise.preference.row_formats import FORMATS
-from setwise.preference.row_pools import find_columns, read_pools
-from setwise.preference.row_sources import open_rows
-from setwise.preference.rows import PreferenceRows
+from setwise.preference.responses.choose import select_responses_many
+from setwise.preference.rows import rows as rows_module
+from setwise.preference.rows import sources as row_sources
+from setwise.preference.rows.formats import FORMATS
+from setwise.preference.rows.pools import find_columns, read_pools
+from setwise.preference.rows.rows import PreferenceRows
+from setwise.preference.rows.sources import open_rows
 
 N, D, K = 6, 4, 3
 WORDS = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "yew"]

@@ -19,8 +19,8 @@ from training_toys import BOS, EOS, ids, make_model, make_rows, make_tokenizer, 
 from transformers import HfArgumentParser, LlamaForCausalLM
 
 from setwise.preference import PreferenceConfig, PreferenceTrainer, sequence_logps, swepo_loss, train
-from setwise.preference import trainer as trainer_module
-from setwise.preference.groups import Groups
+from setwise.preference.training import trainer as trainer_module
+from setwise.preference.training.groups import Groups
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ def prefer(
     from setwise.cli import output
     from setwise.cli.prefer_output import print_summary, tell_notes
     from setwise.cli.retrieve import at_most
-    from setwise.preference.rows import PreferenceRows, check_target
+    from setwise.preference.rows.rows import PreferenceRows, check_target
 
     check_target(out, force=force)
     checks.choice("certify", certify, _CERTIFY)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from setwise.cli import output
 
 if TYPE_CHECKING:
-    from setwise.preference.rows import PreferenceRows
+    from setwise.preference.rows.rows import PreferenceRows
 
 
 def tell_notes(made: PreferenceRows) -> None:

@@ -7,9 +7,13 @@ from typing import Any
 
 _HOMES = {
     "OnPolicyConfig": "setwise.preference.loop",
+    "OnPolicyResult": "setwise.preference.loop",
     "PreferenceConfig": "setwise.preference.training",
+    "PreferenceRows": "setwise.preference.rows",
     "PreferenceTrainer": "setwise.preference.training",
     "ResponseSelection": "setwise.preference.responses",
+    "RewardModel": "setwise.preference.loop",
+    "load_model": "setwise.preference.models",
     "on_policy": "setwise.preference.loop",
     "select_responses": "setwise.preference.responses",
     "select_responses_many": "setwise.preference.responses",
@@ -20,9 +24,13 @@ _HOMES = {
 
 __all__ = [
     "OnPolicyConfig",
+    "OnPolicyResult",
     "PreferenceConfig",
+    "PreferenceRows",
     "PreferenceTrainer",
     "ResponseSelection",
+    "RewardModel",
+    "load_model",
     "on_policy",
     "select_responses",
     "select_responses_many",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from setwise.preference.row_pools import PoolColumns, Prompt, ResponsePool
+from setwise.preference.rows.pools import PoolColumns, Prompt, ResponsePool
 
 if TYPE_CHECKING:
     import pyarrow

@@ -8,7 +8,7 @@ from typing import Any
 
 from setwise import checks
 from setwise.preference import models
-from setwise.preference.stages import Iteration, Row
+from setwise.preference.loop.stages import Iteration, Row
 
 
 class Policy:
@@ -96,7 +96,7 @@ class Policy:
         from transformers import PrinterCallback, TrainerCallback
         from transformers.trainer_utils import get_last_checkpoint
 
-        from setwise.preference.training import PreferenceTrainer
+        from setwise.preference.training.run import PreferenceTrainer
 
         class Tell(TrainerCallback):  # type: ignore[misc]
             """Steps as progress."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from setwise.preference.loop_config import OnPolicyConfig
+from setwise.preference.loop.config import OnPolicyConfig
+from setwise.preference.loop.rounds import Rounds
+from setwise.preference.loop.score import Reward, RewardModel
+from setwise.preference.loop.stages import Progress, Row
 from setwise.preference.models import Prompt
-from setwise.preference.rounds import Rounds
-from setwise.preference.score import Reward, RewardModel
-from setwise.preference.stages import Progress, Row
 
 __all__ = ["OnPolicyConfig", "OnPolicyResult", "RewardModel", "on_policy"]
 
@@ -40,7 +40,7 @@ class OnPolicyResult:
 
     def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Draw rewards by iteration into a .png, .svg or .pdf file (needs matplotlib)."""
-        from setwise.preference.curves import draw
+        from setwise.preference.loop.curves import draw
 
         draw(self.metrics, path, force=force)
 

@@ -15,12 +15,12 @@ from setwise.preference.loss import mean_split, one_vs_k
 from setwise.preference.models import as_tokens, uses_chat
 
 if TYPE_CHECKING:
-    from setwise.preference.config import PreferenceConfig
+    from setwise.preference.training.config import PreferenceConfig
 
 try:
     import torch
 except ImportError:
-    checks.optional_import("torch", "train", "setwise.preference.groups")
+    checks.optional_import("torch", "train", "setwise.preference.training.groups")
     raise
 
 __all__ = ["Group", "Groups", "as_groups"]

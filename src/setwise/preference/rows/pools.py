@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.names import column
-from setwise.preference.response_batches import LARGEST
-from setwise.preference.row_sources import RowSource
+from setwise.preference.responses.batches import LARGEST
+from setwise.preference.rows.sources import RowSource
 from setwise.vectors import as_matrix
 
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "query")

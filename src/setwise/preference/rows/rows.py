@@ -16,11 +16,17 @@ from setwise import checks, encode
 from setwise.encode import Encoder, FittedEncoder
 from setwise.files import check_output, write_atomic
 from setwise.files.names import ending
-from setwise.preference.responses import METHODS, SOLVERS, SPLITS, ResponseSelection, select_responses_many
-from setwise.preference.row_formats import FORMATS, as_rows, left_out, row_schema
-from setwise.preference.row_pools import PoolColumns, ResponsePool, find_columns, read_pools, sift
-from setwise.preference.row_sources import open_rows
-from setwise.preference.row_summary import Summary
+from setwise.preference.responses.choose import (
+    METHODS,
+    SOLVERS,
+    SPLITS,
+    ResponseSelection,
+    select_responses_many,
+)
+from setwise.preference.rows.formats import FORMATS, as_rows, left_out, row_schema
+from setwise.preference.rows.pools import PoolColumns, ResponsePool, find_columns, read_pools, sift
+from setwise.preference.rows.sources import open_rows
+from setwise.preference.rows.summary import Summary
 
 if TYPE_CHECKING:
     import datasets

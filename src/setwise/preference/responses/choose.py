@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise import threads as threading
 from setwise.api import Certify, check_certify
-from setwise.preference import response_batches as batches
-from setwise.preference.response_batches import Settings
-from setwise.preference.response_inputs import Inputs
-from setwise.preference.response_selection import ResponseSelection
+from setwise.preference.responses import batches
+from setwise.preference.responses.batches import Settings
+from setwise.preference.responses.inputs import Inputs
+from setwise.preference.responses.selection import ResponseSelection
 
 __all__ = ["METHODS", "SOLVERS", "SPLITS", "ResponseSelection", "select_responses", "select_responses_many"]
 

@@ -12,7 +12,7 @@ from setwise.preference.loss import finite
 try:
     from transformers import TrainingArguments
 except ImportError:
-    checks.optional_import("transformers", "train", "setwise.preference.config")
+    checks.optional_import("transformers", "train", "setwise.preference.training.config")
     raise
 
 __all__ = ["PreferenceConfig"]

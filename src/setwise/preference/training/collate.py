@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from setwise import checks
-from setwise.preference.groups import Group
 from setwise.preference.logps import IGNORED
+from setwise.preference.training.groups import Group
 
 try:
     import torch
 except ImportError:
-    checks.optional_import("torch", "train", "setwise.preference.collate")
+    checks.optional_import("torch", "train", "setwise.preference.training.collate")
     raise
 
 __all__ = ["GroupCollator"]

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from setwise import checks
-from setwise.preference import generate as generating
 from setwise.preference import models
-from setwise.preference.loop_config import OnPolicyConfig
+from setwise.preference.loop import generate as generating
+from setwise.preference.loop.config import OnPolicyConfig
+from setwise.preference.loop.policy import Policy
+from setwise.preference.loop.score import Reward, reward_name, score
+from setwise.preference.loop.stages import Iteration, Make, Progress, Row, Run
 from setwise.preference.models import Prompt
-from setwise.preference.policy import Policy
-from setwise.preference.score import Reward, reward_name, score
-from setwise.preference.stages import Iteration, Make, Progress, Row, Run
 
 #: What seeds the responses to train on, and those to measure by: the latter are the same at every iteration.
 _TRAINING, _EVALUATION = 0, 1
@@ -157,7 +157,7 @@ class Rounds:
 
     def _select(self, iteration: Iteration, number: int) -> tuple[list[str], Row]:
         """Embed the responses and choose the groups to train on."""
-        from setwise.preference.rows import PreferenceRows
+        from setwise.preference.rows.rows import PreferenceRows
 
         config = self._config
         groups = PreferenceRows(
@@ -210,7 +210,7 @@ class Rounds:
 
     def _settings_to_train(self, work: Path, number: int) -> Any:
         """Return the `PreferenceConfig` of an iteration, which says what is wrong with an argument of it."""
-        from setwise.preference.training import PreferenceConfig
+        from setwise.preference.training.run import PreferenceConfig
 
         known = [one.name for one in fields(PreferenceConfig)]
         for name in self._config.training:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from setwise import checks, encode
-from setwise.preference.generate import ENGINES
+from setwise.preference.loop.generate import ENGINES
 from setwise.preference.models import DTYPES
-from setwise.preference.responses import METHODS, SOLVERS, SPLITS
+from setwise.preference.responses.choose import METHODS, SOLVERS, SPLITS
 
 #: Settings that a run may go on with after they were changed: they say how long and how fast, not what.
 _FREE = ("iterations", "batch_size", "engine_options")

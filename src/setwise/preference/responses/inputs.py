@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from setwise import encode
 from setwise.containers import to_numpy
-from setwise.preference.response_batches import LARGEST
+from setwise.preference.responses.batches import LARGEST
 
 
 class Inputs:

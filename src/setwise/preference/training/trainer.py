@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from setwise import checks
-from setwise.preference.collate import GroupCollator
-from setwise.preference.config import PreferenceConfig
-from setwise.preference.groups import Groups, as_groups
 from setwise.preference.logps import SequenceLogps, sequence_logps
 from setwise.preference.loss import scores, swepo_loss
 from setwise.preference.models import load_model
+from setwise.preference.training.collate import GroupCollator
+from setwise.preference.training.config import PreferenceConfig
+from setwise.preference.training.groups import Groups, as_groups
 
 try:
     import torch
@@ -23,7 +23,7 @@ try:
     from accelerate import DistributedType
     from torch.utils.checkpoint import checkpoint
 except ImportError:
-    checks.optional_import("transformers", "train", "setwise.preference.trainer")
+    checks.optional_import("transformers", "train", "setwise.preference.training.trainer")
     raise
 
 __all__ = ["PreferenceTrainer"]

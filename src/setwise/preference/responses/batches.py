@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.preference.response_selection import PROVEN, ResponseSelection
+from setwise.preference.responses.selection import PROVEN, ResponseSelection
 from setwise.solvers.k_medoids import dual, exact, means, search
 from setwise.solvers.k_medoids.stack import Stack, arrange
 
