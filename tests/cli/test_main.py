@@ -137,7 +137,7 @@ def test_a_real_interrupt(tmp_path):
         "    print('reading', flush=True)\n"
         "    time.sleep(60)\n"
         "    yield 1, {}\n"
-        "reading._json_rows = slow\n"
+        "reading.json_rows = slow\n"
         "from setwise.cli import main; main()"
     )
     words = [

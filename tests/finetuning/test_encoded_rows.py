@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from setwise.encode import encoder
-from setwise.finetuning.encoding import encode_examples, encoded_rows
-from setwise.finetuning.repository import Repository
+from setwise.finetuning.rows.encoding import encode_examples, encoded_rows
+from setwise.finetuning.rows.repository import Repository
 
 TEXTS = [f"note {i} about {('apples', 'pears', 'trains', 'ships')[i % 4]} number {i * i}" for i in range(300)]
 

@@ -13,11 +13,11 @@ import pytest
 from pyarrow import csv, parquet
 
 from setwise.finetuning.distribution import Distribution
-from setwise.finetuning.ordering import in_order
-from setwise.finetuning.repository import Repository
-from setwise.finetuning.rows import count, draw, token_counts, word_counts
-from setwise.finetuning.shards import _line_starts
-from setwise.finetuning.writing import MANIFEST, write_epochs, write_file
+from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
+from setwise.finetuning.rows.ordering import in_order
+from setwise.finetuning.rows.repository import Repository
+from setwise.finetuning.rows.shards import _line_starts
+from setwise.finetuning.rows.writing import MANIFEST, write_epochs, write_file
 
 N = 1000
 

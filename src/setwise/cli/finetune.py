@@ -320,7 +320,7 @@ def _cache_folder(repository: str, vectors: str | None, cache: str | None, no_ca
 
 def _what_is_kept(sources: Sources, wish: Wish, step: str) -> str | None:
     """Return what an interrupted run leaves to go on from, if anything."""
-    from setwise.finetuning.writing import finished
+    from setwise.finetuning.rows.writing import finished
 
     if step == "encoding" and sources.cache is not None:
         return f"the vectors made so far are kept in {sources.cache}"

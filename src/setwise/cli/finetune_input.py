@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.files import read_array
 from setwise.files.names import column, ending, existing
-from setwise.finetuning.repository import Repository
+from setwise.finetuning.rows.repository import Repository
 
 #: Called with the step, how much of it is done, and how much there is.
 Tell = Callable[[str, int, int], object]
@@ -56,7 +56,7 @@ class Sources:
     def check(self) -> None:
         """Refuse what no file could make right, before any is read."""
         from setwise import encode
-        from setwise.finetuning.encoding import EMPTY
+        from setwise.finetuning.rows.encoding import EMPTY
 
         encode.parse(self.model)
         checks.choice("empty", self.empty, EMPTY)
@@ -241,7 +241,7 @@ def _with_text(rows: Repository, tell: Tell) -> NDArray[np.int64]:
 def _encoded(repository: Repository, shown: Repository, sources: Sources, tell: Tell) -> Iterator[Read]:
     """Encode a repository and examples alike."""
     from setwise.encode import encoder, known_rows
-    from setwise.finetuning.encoding import encode_examples, encoded_rows
+    from setwise.finetuning.rows.encoding import encode_examples, encoded_rows
 
     repository.text_columns()
     texts = [text for block in shown.texts() for text in block]

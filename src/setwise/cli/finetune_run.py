@@ -21,7 +21,7 @@ from setwise.finetuning.distribution import Distribution
 
 if TYPE_CHECKING:
     from setwise.finetuning.parameters import Sweep
-    from setwise.finetuning.writing import Written
+    from setwise.finetuning.rows.writing import Written
 
 METHODS = ("match", "random", "nearest", "less", "dsir")
 
@@ -110,8 +110,8 @@ class Wish:
         ------
         FileExistsError, FileNotFoundError, TypeError, ValueError
         """
-        from setwise.finetuning.rows import count
-        from setwise.finetuning.writing import check_target
+        from setwise.finetuning.rows.draw import count
+        from setwise.finetuning.rows.writing import check_target
         from setwise.objectives.transport import REGULARIZERS
 
         checks.choice("method", self.method, METHODS)
@@ -253,7 +253,7 @@ def _chosen(read: Read, wish: Wish, steps: Steps) -> Distribution:
         return baselines.random(read.m)
     if wish.method == "dsir":
         return baselines.dsir(read.candidate_texts, read.example_texts() or [])
-    from setwise.finetuning.rows import count
+    from setwise.finetuning.rows.draw import count
 
     size = count(read.n, rows=wish.rows, fraction=wish.fraction)
     if size > read.m:
@@ -267,7 +267,7 @@ def _chosen(read: Read, wish: Wish, steps: Steps) -> Distribution:
 
 def _lengths(read: Read, wish: Wish, steps: Steps, outcome: Outcome) -> NDArray[np.int64]:
     """Return the tokens of every row of the repository."""
-    from setwise.finetuning.rows import token_counts, word_counts
+    from setwise.finetuning.rows.draw import token_counts, word_counts
 
     assert read.repository is not None
     steps("counting", 0, 0)
@@ -278,7 +278,7 @@ def _lengths(read: Read, wish: Wish, steps: Steps, outcome: Outcome) -> NDArray[
 
 
 def _draw(outcome: Outcome, lengths: NDArray[np.int64] | None) -> None:
-    from setwise.finetuning.rows import draw
+    from setwise.finetuning.rows.draw import draw
 
     read, wish = outcome.read, outcome.wish
     assert outcome.distribution is not None
@@ -306,7 +306,7 @@ def _write(outcome: Outcome, steps: Steps) -> None:
         _write_indices(outcome.distribution, read, wish.indices, wish.force)
     if wish.out is None:
         return
-    from setwise.finetuning.writing import KINDS, write_epochs, write_file
+    from setwise.finetuning.rows.writing import KINDS, write_epochs, write_file
 
     assert read.repository is not None
     steps("writing", 0, 0)

@@ -44,10 +44,10 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
         Missing, of an unknown ending, truncated, corrupt or empty.
     """
     kind = _table_kind(path, argument)
-    with _reading(path, argument):
+    with reading_file(path, argument):
         if kind == ".jsonl":
             types: dict[str, str] = {}
-            for count, (_, row) in enumerate(_json_rows(path)):
+            for count, (_, row) in enumerate(json_rows(path)):
                 for name, value in row.items():
                     types.setdefault(name, "string" if isinstance(value, str) else type(value).__name__)
                 if count == _SAMPLE:
@@ -64,7 +64,7 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
             from pyarrow import parquet
 
             return _types(parquet.read_schema(path))
-        with _open_arrow(path) as reader:
+        with open_arrow(path) as reader:
             return _types(reader.schema)
 
 
@@ -91,7 +91,7 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
     kind = _table_kind(path, argument)
     lines: list[int] | None = None
     found: dict[str, Any]
-    with _reading(path, argument):
+    with reading_file(path, argument):
         if kind == ".jsonl":
             found, lines = _read_jsonl(path, wanted)
         elif kind == ".csv":
@@ -102,7 +102,7 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
             table = parquet.read_table(path, columns=wanted)
             found = {name: table.column(name) for name in wanted}
         else:
-            with _open_arrow(path) as reader:
+            with open_arrow(path) as reader:
                 table = reader.read_all()
             found = {name: table.column(name) for name in wanted}
         result = Table(path.name, found, lines)
@@ -150,7 +150,7 @@ def _table_kind(path: Path, argument: str) -> str:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, argument: str) -> Iterator[None]:
+def reading_file(path: Path, argument: str) -> Iterator[None]:
     """Turn what readers raise on a damaged file into one line that names argument and file."""
     try:
         yield
@@ -169,7 +169,7 @@ def _reading(path: Path, argument: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open_arrow(path: Path) -> Iterator[Any]:
+def open_arrow(path: Path) -> Iterator[Any]:
     """Open an Arrow IPC file or stream, memory-mapped."""
     import pyarrow as arrow
 
@@ -199,7 +199,7 @@ def _read_csv(path: Path, wanted: list[str]) -> dict[str, list[str]]:
     return {name: table.column(name).to_pylist() for name in wanted}
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a JSONL file, each with its line's number."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as stream:
@@ -221,7 +221,7 @@ def _read_jsonl(path: Path, wanted: list[str]) -> tuple[dict[str, list[Any]], li
     """Stream columns out of a JSONL file, with the line that each row stands on; what a row lacks is None."""
     columns: dict[str, list[Any]] = {name: [] for name in wanted}
     lines = []
-    for number, row in _json_rows(path):
+    for number, row in json_rows(path):
         lines.append(number)
         for name, values in columns.items():
             values.append(row.get(name))

@@ -9,15 +9,35 @@ _HOMES = {
     "Distribution": "setwise.finetuning.distribution",
     "Match": "setwise.finetuning.matched",
     "Neighborhood": "setwise.finetuning.neighborhood",
+    "Repository": "setwise.finetuning.rows.repository",
     "Sweep": "setwise.finetuning.parameters",
+    "draw": "setwise.finetuning.rows.draw",
+    "encode_examples": "setwise.finetuning.rows.encoding",
+    "encoded_rows": "setwise.finetuning.rows.encoding",
     "kernel_width": "setwise.finetuning.parameters",
     "match": "setwise.finetuning.api",
     "sweep": "setwise.finetuning.api",
+    "write_epochs": "setwise.finetuning.rows.writing",
+    "write_file": "setwise.finetuning.rows.writing",
 }
 
 _ROOMS = ("baselines", "deduplicate", "surrogate")
 
-__all__ = ["Distribution", "Match", "Neighborhood", "Sweep", "kernel_width", "match", "sweep"]
+__all__ = [
+    "Distribution",
+    "Match",
+    "Neighborhood",
+    "Repository",
+    "Sweep",
+    "draw",
+    "encode_examples",
+    "encoded_rows",
+    "kernel_width",
+    "match",
+    "sweep",
+    "write_epochs",
+    "write_file",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,7 +106,7 @@ class Match(Distribution):
             "near_duplicates": self.near_duplicates,
             "diversity": self.diversity,
             "scale": self.scale,
-            "kernel_width": self.kernel_width,
+            "kernel_width": None if np.isnan(self.kernel_width) else self.kernel_width,
             "regularizer": self.regularizer,
             "neighbors": self.neighbors,
             "seconds": dict(self.seconds),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from setwise import checks
 from setwise.files.names import ending, existing
-from setwise.files.reading import _json_rows, _reading, column_types
+from setwise.files.reading import column_types, json_rows, reading_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -98,7 +98,7 @@ def _of_folder(path: Path) -> RowSource:
     if not (path / "state.json").exists():
         raise ValueError(f"{_MESSAGE}: folder {path.name!r} is no saved dataset (it has no state.json)")
     datasets = checks.optional_import("datasets", "train", "a saved dataset")
-    with _reading(path, _MESSAGE):
+    with reading_file(path, _MESSAGE):
         return _of_dataset(datasets.load_from_disk(str(path)), path.name)
 
 
@@ -147,7 +147,7 @@ class _Parquet(_Arrow):
         column_types(path, _MESSAGE)  # one clear error on a damaged file or a repeated column
         self.name = path.name
         self._path = path
-        with _reading(path, _MESSAGE), parquet.ParquetFile(path) as file:
+        with reading_file(path, _MESSAGE), parquet.ParquetFile(path) as file:
             self._types = file.schema_arrow
             self._count = file.metadata.num_rows
             if not self._count:
@@ -159,7 +159,7 @@ class _Parquet(_Arrow):
     def _batches(self) -> Iterator[Any]:
         from pyarrow import parquet
 
-        with _reading(self._path, _MESSAGE), parquet.ParquetFile(self._path) as file:
+        with reading_file(self._path, _MESSAGE), parquet.ParquetFile(self._path) as file:
             yield from file.iter_batches(batch_size=_ROWS)
 
 
@@ -219,8 +219,8 @@ class _JsonLines(_Untyped):
         return lines + (not last.endswith(b"\n"))
 
     def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        with _reading(self._path, _MESSAGE):
-            for number, row in _json_rows(self._path):
+        with reading_file(self._path, _MESSAGE):
+            for number, row in json_rows(self._path):
                 yield f"line {number} of {self.name}", row
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.finetuning.repository import Repository
+from setwise.finetuning.rows.repository import Repository
 
 #: Bytes of rows that are put in order at once.
 MEMORY = 1 << 28

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.finetuning.distribution import Distribution
-from setwise.finetuning.repository import Repository
+from setwise.finetuning.rows.repository import Repository
 
 
 def draw(

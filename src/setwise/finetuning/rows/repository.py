@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from setwise.files import TABLES, Table
 from setwise.files.corpus import ID_COLUMNS, TEXT_COLUMNS
 from setwise.files.names import column, ending, existing
-from setwise.finetuning.shards import LINE, Block, Lines, Shard, open_shard
+from setwise.finetuning.rows.shards import LINE, Block, Lines, Shard, open_shard
 
 #: Columns that hold one text together, looked for in this order where no single column is known to.
 _TOGETHER = (

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from setwise.files.names import ending
 from setwise.files.writing import check_output, write_atomic, write_json
-from setwise.finetuning.ordering import MEMORY, in_order
-from setwise.finetuning.repository import Repository
-from setwise.finetuning.shards import LINE
+from setwise.finetuning.rows.ordering import MEMORY, in_order
+from setwise.finetuning.rows.repository import Repository
+from setwise.finetuning.rows.shards import LINE
 
 KINDS = (".parquet", ".jsonl")
 

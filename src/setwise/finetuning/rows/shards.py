@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from setwise.files import Table, column_types
 from setwise.files.names import ending
-from setwise.files.reading import _open_arrow, _reading
+from setwise.files.reading import open_arrow, reading_file
 
 #: The one column of a table whose rows are lines of JSON, as they stand in the file.
 LINE = "line"
@@ -91,7 +91,7 @@ def open_shard(path: Path, argument: str = "repository") -> Shard:
     """
     types = column_types(path, argument)
     kind = ending(path)
-    with _reading(path, argument):
+    with reading_file(path, argument):
         shard: Shard
         if kind in (".jsonl", ".jsonl.gz"):
             shard = Lines(path, types, argument, kind == ".jsonl.gz")
@@ -125,13 +125,13 @@ class Parquet:
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
         """Yield all rows in order, at most ``most`` at once, with some of their columns."""
-        with _reading(self.path, self.argument), self._open() as file:
+        with reading_file(self.path, self.argument), self._open() as file:
             yield from _blocks(self.path, file.iter_batches(most, columns=list(columns)), columns)
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
         """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
         edges = np.searchsorted(rows, self._ends)
-        with _reading(self.path, self.argument), self._open() as file:
+        with reading_file(self.path, self.argument), self._open() as file:
             for group in np.flatnonzero(np.diff(edges)):
                 wanted = rows[edges[group] : edges[group + 1]] - self._ends[group]
                 yield from _pick(file.iter_batches(8192, row_groups=[int(group)]), wanted)
@@ -158,7 +158,7 @@ class Batches:
 
         if self._csv:
             return arrow.schema([(name, arrow.string()) for name in self.types])
-        with _reading(self.path, self.argument), _open_arrow(self.path) as reader:
+        with reading_file(self.path, self.argument), open_arrow(self.path) as reader:
             return reader.schema
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
@@ -173,9 +173,9 @@ class Batches:
         yield from _pick(self._batches(), rows)
 
     def _batches(self) -> Iterator[Any]:
-        with _reading(self.path, self.argument), ExitStack() as stack:
+        with reading_file(self.path, self.argument), ExitStack() as stack:
             if not self._csv:
-                reader = stack.enter_context(_open_arrow(self.path))
+                reader = stack.enter_context(open_arrow(self.path))
                 file = hasattr(reader, "get_batch")
                 yield from map(reader.get_batch, range(reader.num_record_batches)) if file else reader
                 return
@@ -275,7 +275,7 @@ class Lines:
     def _stream(self) -> Iterator[bytes]:
         """Yield every line that is not blank."""
         opener: Any = gzip.open if self._compressed else open
-        with _reading(self.path, self.argument), opener(self.path, "rb") as stream:
+        with reading_file(self.path, self.argument), opener(self.path, "rb") as stream:
             yield from (_bare(line) for line in stream if not line.isspace())
 
     def _lines(self, rows: NDArray[np.int64]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from setwise import __version__, checks
 from setwise.encode.base import Encoder, FittedEncoder, known_rows
 from setwise.files.writing import write_array, write_atomic, write_json
-from setwise.finetuning.repository import Repository
+from setwise.finetuning.rows.repository import Repository
 
 EMPTY = ("drop", "refuse")
 
