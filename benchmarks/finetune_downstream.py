@@ -1,6 +1,6 @@
 """Does a matched selection train a better model? Small models, held-out tests, and a pool full of copies.
 
-    python benchmarks/finetune_downstream.py            # twenty minutes or so on two processors
+    python benchmarks/finetune_downstream.py            # seven minutes or so on two processors
     python benchmarks/finetune_downstream.py --quick    # a smaller repository and fewer targets, two minutes
     python benchmarks/finetune_downstream.py --seeds 5 --out downstream.jsonl --gpu-lora
 
@@ -299,7 +299,7 @@ def main(arguments: list[str] | None = None) -> list[Result]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small repository, few targets, two seeds")
     parser.add_argument(
-        "--seeds", type=int, help="draws of examples, samples and copies (default 3, quick 2)"
+        "--seeds", type=int, help="draws of examples, samples and copies (default 5, quick 2)"
     )
     parser.add_argument("--share", type=float, default=0.02, help="words to select, of the repository's")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes")
@@ -309,7 +309,7 @@ def main(arguments: list[str] | None = None) -> list[Result]:
         "--parts", nargs="+", default=["instructions", "domains", "copies"], help="which parts to run"
     )
     options = parser.parse_args(arguments)
-    seeds = range(options.seeds or (2 if options.quick else 3))
+    seeds = range(options.seeds or (2 if options.quick else 5))
     limits = (8_000, 8_000, 1_000) if options.quick else (20_000, 20_000, 1_500)
     share = max(options.share, 0.04) if options.quick else options.share
     heading()
