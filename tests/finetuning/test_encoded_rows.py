@@ -118,7 +118,7 @@ def test_a_repository_without_a_word_is_refused(tmp_path):
 
 
 def test_learning_takes_texts_spread_over_the_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr("setwise.finetuning.encoding._LEARN", 100)
+    monkeypatch.setattr("setwise.finetuning.rows.encoding._LEARN", 100)
     learned = []
     model = encoder("lsa")
     fit = model.fit

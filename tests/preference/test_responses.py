@@ -115,7 +115,9 @@ def test_ragged_prompts_are_one_by_one(seed, method, solver):
     r = [rng.normal(size=n).round(1) for n in sizes]
     many = select_responses_many(X, r, 3, method=method, solver=solver, positives=2)
     for vectors, rewards, found in zip(X, r, many, strict=True):
-        assert same(found, select_responses(vectors, rewards, 3, method=method, solver=solver, positives=2))
+        alone = select_responses(vectors, rewards, 3, method=method, solver=solver, positives=2)
+        # Where two sets cost the same but for rounding, either may be found.
+        assert same(found, alone) or found.cost == pytest.approx(alone.cost, rel=1e-12)
         assert found.weights.shape == found.covered_by.shape == found.rewards.shape == rewards.shape
 
 

@@ -31,6 +31,10 @@ OPEN, RUN = 0.15, 4_096
 USELESS = 0.01
 
 
+#: The probe of each near pair, and its kernel.
+Pairs = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
 class Density:
     """ρ of candidates, counted among all of them or among some.
 
@@ -129,7 +133,7 @@ class NearPairs:
         moved -= self._centre
         return np.asarray(moved @ self._basis, np.float32)
 
-    def kernels(self, probes: Floats) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def kernels(self, probes: Floats) -> Pairs:
         """Return the Epanechnikov kernel of each near pair, in no order.
 
         Parameters
@@ -143,8 +147,12 @@ class NearPairs:
         kernel : ndarray of shape (pairs,), float64
             1 - d² / h², above 0.
         """
-        pairs = self._by_cells if self._cheap else self._by_blocks
-        found = [self._measured(probes, i, rows) for i, rows in pairs(probes)]
+        wide = probes.astype(np.float64)
+        if self._cheap:
+            found = [self._measured(wide, i, rows) for i, rows in self._by_cells(probes)]
+        else:
+            wide -= self._centre
+            found = list(self._by_blocks(wide))
         if not found:
             return np.empty(0, np.int64), np.empty(0)
         return np.concatenate([which for which, _ in found]), np.concatenate([k for _, k in found])
@@ -170,32 +178,67 @@ class NearPairs:
         for start in range(0, len(i), BLOCK):
             yield i[start : start + BLOCK], self._rows(j[start : start + BLOCK])
 
-    def _by_blocks(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-        """Yield pairs that may be near, of all pairs, told by inner products of the centred rows."""
-        centred = np.asarray(probes - self._centre, np.float32)
-        squares = np.vecdot(centred, centred)
+    def _by_blocks(self, probes: NDArray[np.float64]) -> Iterator[Pairs]:
+        """Yield the kernels of near pairs, of all pairs, by inner products of the centred rows in float64.
+
+        Where the width is so small beside the rows that those lose too much, they only tell what to measure.
+        """
+        squares = np.vecdot(probes, probes)
+        area = self.width**2
         for _, whole in self._blocks():
             for offset in range(0, len(whole), 4_096):
-                block = whole[offset : offset + 4_096]
-                others = _augmented(np.asarray(block - self._centre, np.float32))
+                block = whole[offset : offset + 4_096].astype(np.float64)
+                block -= self._centre
+                lengths = np.vecdot(block, block)
                 for start in range(0, len(probes), 1_024):
                     some = slice(start, start + 1_024)
-                    slack = 1e-5 * float(squares[some].max() + others[:, -1].max())
-                    i, j = _close(centred[some], squares[some], others, self.width**2 + slack)
+                    kernel = probes[some] @ block.T
+                    kernel *= 2.0
+                    kernel -= squares[some, None]
+                    kernel -= lengths
+                    loss = 1e-15 * float(squares[some].max() + lengths.max())
+                    flat = np.flatnonzero(kernel > -area - 1e3 * loss)
+                    i = flat // len(block) + start
+                    if loss < 1e-9 * area:
+                        near = 1.0 + kernel.reshape(-1)[flat] / area
+                        yield i[near > 0.0], np.minimum(near[near > 0.0], 1.0)
+                        continue
+                    j = flat % len(block)
                     for first in range(0, len(i), BLOCK):
-                        yield i[first : first + BLOCK] + start, block[j[first : first + BLOCK]]
+                        part = slice(first, first + BLOCK)
+                        yield self._measured(probes, i[part], block[j[part]])
 
     def _rows(self, places: NDArray[np.int64]) -> Floats:
         return self.candidates.rows(places if self.among is None else self.among[places])
 
-    def _measured(
-        self, probes: Floats, which: NDArray[np.int64], rows: Floats
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        delta = probes[which].astype(np.float64)
+    def _measured(self, probes: NDArray[np.float64], which: NDArray[np.int64], rows: Floats) -> Pairs:
+        delta = probes[which]
         delta -= rows
         kernel = 1.0 - np.vecdot(delta, delta) / self.width**2
         near = kernel > 0.0
         return which[near], kernel[near]
+
+
+def largest(pairs: Pairs, count: int, limit: int) -> Pairs:
+    """Return at most ``limit`` pairs of each of ``count`` probes, those of the largest kernels."""
+    which, kernel = pairs
+    found = np.bincount(which, minlength=count)
+    if not (found > limit).any():
+        return pairs
+    many = (found > limit)[which]
+    some, theirs = which[many], kernel[many]
+    order = np.lexsort((-theirs, some))
+    some, theirs = some[order], theirs[order]
+    sizes = found[found > limit]
+    rank = np.arange(len(some)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kept = rank < limit
+    return np.concatenate([which[~many], some[kept]]), np.concatenate([kernel[~many], theirs[kept]])
+
+
+def kernel_sums(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
+    """Return the sum of each probe's kernels, of at most ``limit`` of the largest, shape (count,)."""
+    which, kernel = largest(pairs, count, limit)
+    return np.asarray(np.bincount(which, kernel, minlength=count), np.float64)
 
 
 class _Cells:
@@ -288,19 +331,3 @@ def _directions(spread: NDArray[np.float64], count: int, seed: int) -> NDArray[n
     from sklearn.utils.extmath import randomized_svd
 
     return np.asarray(np.linalg.qr(randomized_svd(spread, count, random_state=seed)[2].T)[0])
-
-
-def kernel_sums(
-    pairs: tuple[NDArray[np.int64], NDArray[np.float64]], count: int, limit: int
-) -> NDArray[np.float64]:
-    """Return the sum of each probe's kernels, of at most ``limit`` of the largest, shape (count,)."""
-    which, kernel = pairs
-    found = np.bincount(which, minlength=count)
-    sums = np.bincount(which, kernel, minlength=count)
-    if (found > limit).any():
-        order = np.lexsort((-kernel, which))
-        which, kernel = which[order], kernel[order]
-        rank = np.arange(len(which)) - np.repeat(np.cumsum(found) - found, found)
-        kept = rank < limit
-        sums = np.bincount(which[kept], kernel[kept], minlength=count)
-    return np.asarray(sums, np.float64)

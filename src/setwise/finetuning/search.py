@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.finetuning.candidates import Candidates
-from setwise.finetuning.density import Density, NearPairs
+from setwise.finetuning.density import Density, NearPairs, Pairs, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, Progress, merged, nearest
 from setwise.index.base import Index
 
@@ -137,7 +137,6 @@ def density_in_parts(
     from setwise.engine.base import engine_for
 
     rows = candidates.rows(ids)
-    sums = np.zeros(len(ids))
     with (
         engine_for(workers) as engine,
         _parts(engine, candidates, workers) as parts,
@@ -145,42 +144,24 @@ def density_in_parts(
     ):
         works = [(handle, start, stop, probes, width, limit) for handle, start, stop, _ in parts]
         found = engine.map(kernels_in_part, works)
-    counts = np.sum([np.bincount(which, minlength=len(ids)) for which, _ in found], axis=0)
-    full = counts > limit
-    for which, kernel in found:
-        sums += np.bincount(which, kernel, minlength=len(ids))
-    if full.any():  # the largest over all parts count, each part has sent as many
-        which = np.concatenate([which for which, _ in found])
-        kernel = np.concatenate([kernel for _, kernel in found])
-        kept = full[which]
-        order = np.lexsort((-kernel[kept], which[kept]))
-        which, kernel = which[kept][order], kernel[kept][order]
-        sizes = np.bincount(which, minlength=len(ids))
-        rank = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        sums[full] = np.bincount(which[rank < limit], kernel[rank < limit], minlength=len(ids))[full]
-    return np.maximum(sums, 1.0)
+    which = np.concatenate([which for which, _ in found])
+    kernel = np.concatenate([kernel for _, kernel in found])
+    return np.maximum(kernel_sums((which, kernel), len(ids), limit), 1.0)
 
 
-def kernels_in_part(
-    work: tuple[Any, int, int, Any, float, int],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
     """Return the near pairs of some rows with one part, at most ``limit`` a row; run by a worker."""
     from setwise.engine.base import opened
 
     handle, start, stop, shared, width, limit = work
     probes = opened(shared)
     finder = NearPairs(_part(handle, start, stop), width)
-    which_of: list[NDArray[np.int64]] = []
-    kernel_of: list[NDArray[np.float64]] = []
+    parts = []
     for low in range(0, len(probes), 8_192):
-        which, kernel = finder.kernels(probes[low : low + 8_192])
-        order = np.lexsort((-kernel, which))
-        which, kernel = which[order], kernel[order]
-        sizes = np.bincount(which)
-        rank = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        which_of.append(which[rank < limit] + low)
-        kernel_of.append(kernel[rank < limit])
-    return np.concatenate(which_of), np.concatenate(kernel_of)
+        some = probes[low : low + 8_192]
+        which, kernel = largest(finder.kernels(some), len(some), limit)
+        parts.append((which + low, kernel))
+    return np.concatenate([which for which, _ in parts]), np.concatenate([kernel for _, kernel in parts])
 
 
 def density_of(

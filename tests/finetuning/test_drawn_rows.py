@@ -112,7 +112,7 @@ def test_places_of_lines_do_not_depend_on_how_the_file_is_read(lines, monkeypatc
     data = lines.read_bytes()
     expected = [data.index(line) for line in LINES]
     for size in (1, 2, 3, 7, 64, 1 << 20):
-        monkeypatch.setattr("setwise.finetuning.shards._CHUNK", size)
+        monkeypatch.setattr("setwise.finetuning.rows.shards._CHUNK", size)
         assert _line_starts(lines).tolist() == expected
     assert len(Repository(lines)) == 4
 
