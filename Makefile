@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow check docs-check bench bench-quality clean
+.PHONY: demo test test-slow check docs-check bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.base: pyproject.toml
@@ -48,6 +48,15 @@ bench: $(VENV)/.bench        ## the tables in the README and in docs/
 
 bench-quality: $(VENV)/.bench ## what diversity is worth on labelled questions (docs/retrieval-quality.md)
 	$(BIN)/python benchmarks/quality.py
+
+bench-finetune: $(VENV)/.bench ## the tables in docs/finetune-measured.md
+	$(BIN)/python benchmarks/finetune.py
+	$(BIN)/python benchmarks/finetune_downstream.py
+
+bench-prefer: $(VENV)/.dev   ## the tables in docs/prefer*.md
+	$(BIN)/python benchmarks/prefer.py
+	$(BIN)/python benchmarks/swepo.py
+	$(BIN)/python benchmarks/prefer_training.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,6 @@ copied; what is printed is the mean over seeds and its standard error. Without .
 texts of made-up topics are used.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import os

@@ -18,10 +18,10 @@ HERE = Path(__file__).resolve().parent
 # A neighbour bears the name of a standard module: this folder must not be where modules are looked for.
 sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or ".").resolve() != HERE]]
 
-import argparse  # noqa: E402
+import argparse
 
-from benchmarks import prefer_picture, prefer_pools, prefer_quality  # noqa: E402
-from benchmarks.reporting import heading  # noqa: E402
+from benchmarks import prefer_picture, prefer_pools, prefer_quality
+from benchmarks.reporting import heading
 
 PARTS = ("quality", "picture", "speed")
 PICTURE = HERE.parent / "docs" / "images" / "prefer-choice.png"

@@ -19,23 +19,23 @@ HERE = Path(__file__).resolve().parent
 # A neighbour bears the name of a standard module: this folder must not be where modules are looked for.
 sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or ".").resolve() != HERE]]
 
-import argparse  # noqa: E402
-import copy  # noqa: E402
-import gc  # noqa: E402
-import json  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-import warnings  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import copy
+import gc
+import json
+import tempfile
+import time
+import warnings
+from typing import Any
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from benchmarks import prefer_toy as toy  # noqa: E402
-from benchmarks.reporting import heading, table  # noqa: E402
+import numpy as np
+import torch
+from benchmarks import prefer_toy as toy
+from benchmarks.reporting import heading, table
 
-from setwise.files import write_json  # noqa: E402
-from setwise.preference import OnPolicyConfig, on_policy  # noqa: E402
-from setwise.preference.models import load_model  # noqa: E402
+from setwise.files import write_json
+from setwise.preference import OnPolicyConfig, on_policy
+from setwise.preference.models import load_model
 
 #: What is compared: name, settings, epochs relative to the others.
 METHODS: list[tuple[str, dict[str, Any], int]] = [

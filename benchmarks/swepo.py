@@ -12,7 +12,6 @@ machine disturb least (on CUDA, elapsed ones); of some repeats, the fastest. Mem
 that does the step once, beside that of the model alone; on CUDA, the allocator's peak.
 """
 
-# ruff: noqa: E402  (its own folder leaves the module path first)
 from __future__ import annotations
 
 import sys

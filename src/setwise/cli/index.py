@@ -66,7 +66,7 @@ def build(
         str,
         option(
             "--model",
-            help="What encodes texts, and queries later: lsa, static, sentence, sentence:FOLDER; auto is "
+            help="What encodes texts, and queries later: lsa, static, ngrams, sentence, sentence:FOLDER; auto is "
             "static where it is installed, else lsa.",
             panel=_INDEX,
         ),

@@ -88,8 +88,8 @@ def retrieve(
         str,
         option(
             "--model",
-            help="What encodes texts: lsa, static, sentence, sentence:FOLDER; auto is static where it is "
-            "installed, else lsa.",
+            help="What encodes texts: lsa, static, ngrams, sentence, sentence:FOLDER; auto is static "
+            "where it is installed, else lsa.",
             panel=_INPUT,
         ),
     ] = "auto",
@@ -100,7 +100,9 @@ def retrieve(
     diversity: Annotated[
         float, option("--diversity", help="0 = relevance alone, 1 = diversity alone.", panel=_SET)
     ] = 0.3,
-    objective: Annotated[str, option("--objective", help="max-sum, mmr or log-det.", panel=_SET)] = "max-sum",
+    objective: Annotated[
+        str, option("--objective", help="max-sum, mmr, log-det or coverage.", panel=_SET)
+    ] = "max-sum",
     sharpness: Annotated[
         int | None,
         option(

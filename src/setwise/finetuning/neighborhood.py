@@ -248,7 +248,7 @@ class Neighborhood:
             regularization = float((n - counts).sum()) / (m * n)
         elif goal.diversity == 0.0:
             # All on the nearest: mass 1/M on rows of any density.
-            rho = np.ones(m) if self._sums is None else 1.0 / self._sums.weight[:, 0]
+            rho = np.ones(m) if self._sums is None else 1.0 / self._sums.weight(1)[:, 0]
             regularization = float(max(rho.max() - 1.0 / total, 1.0 / total if n > 1 else 0.0))
         else:
             regularization = max(1.0 / plan.limit - 1.0 / total, 1.0 / total)

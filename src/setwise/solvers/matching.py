@@ -56,14 +56,19 @@ class Plan:
     def entries(self, table: NDArray[Any]) -> NDArray[Any]:
         """Return the entries' values of a table of shape (M, L), nearest first, in the order of ``mass``."""
         m, reach = table.shape
+        counts = np.diff(self.starts)
+        if (counts == counts[0]).all():
+            return np.ascontiguousarray(table[:, : counts[0]]).reshape(-1)
         skipped = np.arange(m) * reach - self.starts[:-1]
-        flat = np.arange(len(self.mass)) + np.repeat(skipped, np.diff(self.starts))
+        flat = np.arange(len(self.mass)) + np.repeat(skipped, counts)
         found: NDArray[Any] = np.take(table.reshape(-1), flat)
         return found
 
 
 class Sums:
-    """Running sums over each query's neighbours, nearest first; they serve every diversity.
+    """Running sums over each query's neighbours, nearest first, made as far out as they are asked for.
+
+    They serve every diversity.
 
     Parameters
     ----------
@@ -71,27 +76,45 @@ class Sums:
         To each query's L nearest candidates, ascending.
     weights : ndarray of shape (M, L), or None
         Theirs, 1/ρ, in (0, 1]; None = all 1 (G∞).
-
-    Attributes
-    ----------
-    weight : ndarray of shape (M, L), float64
-        Σ 1/ρ up to each. With weights of 1, a broadcast view of one row.
-    paid : ndarray of shape (M, L), float64
-        Σ d/ρ up to each; made when it is needed.
     """
 
     def __init__(self, distances: NDArray[np.floating], weights: NDArray[np.floating] | None) -> None:
         self.distances = distances
         self.even = weights is None
+        self._weights = weights
+        self._made = 0
         if weights is None:
             row = np.arange(1.0, distances.shape[1] + 1.0)
-            self.weight: NDArray[np.float64] = np.broadcast_to(row, distances.shape)
+            self._weight: NDArray[np.float64] = np.broadcast_to(row, distances.shape)
         else:
-            self.weight = np.cumsum(weights, axis=1, dtype=np.float64)
-            self.paid = np.cumsum(weights * distances, axis=1, dtype=np.float64)
+            self._weight, self._paid = np.empty(distances.shape), np.empty(distances.shape)
 
     def __len__(self) -> int:
         return len(self.distances)
+
+    def weight(self, columns: int | None = None) -> NDArray[np.float64]:
+        """Return Σ 1/ρ up to each of the first columns, (M, columns); of weights of 1 a broadcast view."""
+        columns = self.distances.shape[1] if columns is None else columns
+        self._make(columns)
+        return self._weight[:, :columns]
+
+    def paid(self, columns: int) -> NDArray[np.float64]:
+        """Return Σ d/ρ up to each of the first columns, (M, columns); where weights were given."""
+        self._make(columns)
+        return self._paid[:, :columns]
+
+    def _make(self, columns: int) -> None:
+        if self._weights is None or columns <= self._made:
+            return
+        new = slice(self._made, columns)
+        some, paid = self._weight[:, new], self._paid[:, new]
+        np.multiply(self._weights[:, new], self.distances[:, new], out=paid)
+        np.cumsum(self._weights[:, new], axis=1, out=some)
+        np.cumsum(paid, axis=1, out=paid)
+        if self._made:
+            some += self._weight[:, self._made - 1, None]
+            paid += self._paid[:, self._made - 1, None]
+        self._made = columns
 
 
 def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | None) -> Plan:
@@ -113,12 +136,12 @@ def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | No
     complete = crossed or total is not None
     if total is None:
         fits = True if limit <= 0.5 * least_total else None
-        return _filled(sums.weight, limit, complete=complete, fits=fits)
+        return _filled(sums, limit, complete=complete, fits=fits)
     if limit <= 0.5 * total or goal.diversity == 0.0:
-        return _filled(sums.weight, limit, complete=True, fits=limit <= 0.5 * total)
-    half = _filled(sums.weight, 0.5 * total, complete=True, fits=False)
+        return _filled(sums, limit, complete=True, fits=limit <= 0.5 * total)
+    half = _filled(sums, 0.5 * total, complete=True, fits=False)
     m, reach = sums.distances.shape
-    shares = np.diff(sums.weight, axis=1, prepend=0.0)
+    shares = np.diff(sums.weight(), axis=1, prepend=0.0)
     shares *= (1.0 / m) / shares.sum(axis=1, keepdims=True)
     cost_even = float((shares * sums.distances).sum())
     cost_half = float((half.mass * half.entries(sums.distances)).sum())
@@ -154,13 +177,13 @@ def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) ->
 
 def _limit(sums: Sums, goal: Transport) -> tuple[float, bool]:
     """Return s*, the breakpoint past which reaching further costs too much, and whether there is one."""
-    alpha, most = 1.0 - goal.diversity, float(sums.weight[:, -1].min())
+    alpha = 1.0 - goal.diversity
     if goal.diversity == 0.0:
-        return float(sums.weight[:, 0].min()), True
+        return float(sums.weight(1).min()), True
     if alpha == 0.0:
-        return most, False
+        return float(sums.weight()[:, -1].min()), False
     bound = goal.diversity * len(sums) * goal.scale / alpha
-    return _shared_limit(sums.distances, bound) if sums.even else _bisected(sums, bound, most)
+    return _shared_limit(sums.distances, bound) if sums.even else _bisected(sums, bound)
 
 
 def _shared_limit(distances: NDArray[np.floating], bound: float) -> tuple[float, bool]:
@@ -182,11 +205,15 @@ def _shared_limit(distances: NDArray[np.floating], bound: float) -> tuple[float,
         columns = grown
 
 
-def _bisected(sums: Sums, bound: float, most: float) -> tuple[float, bool]:
-    """Find s* by bisection, then among the few breakpoints that are left."""
-    distances, prefix, paid = sums.distances, sums.weight, sums.paid
-    m, reach = prefix.shape
+def _bisected(sums: Sums, bound: float) -> tuple[float, bool]:
+    """Find s* by bisection, then among the few breakpoints that are left.
+
+    Only so many columns are summed as the answer needs, and half as many again.
+    """
+    distances = sums.distances
+    m, reach = distances.shape
     rows = np.arange(m)
+    columns = min(64, reach)
 
     def too_dear(whole: NDArray[np.int64]) -> bool:
         """Tell whether C/α c(s) reaches the bound just past s, where so many neighbours are whole."""
@@ -195,10 +222,16 @@ def _bisected(sums: Sums, bound: float, most: float) -> tuple[float, bool]:
         cost = following * prefix[rows, last] - paid[rows, last]
         return bool(cost[whole > 0].sum() >= bound)
 
+    while True:
+        prefix, paid = sums.weight(columns), sums.paid(columns)
+        most = float(prefix[:, -1].min())
+        below, above = np.zeros(m, np.int64), np.full(m, columns)
+        if too_dear(_count(prefix, np.nextafter(most, 0.0), below, above)):
+            break
+        if columns == reach:
+            return most, False
+        columns = min(columns + columns // 2, reach)
     low, high = 0.0, most
-    below, above = np.zeros(m, np.int64), np.full(m, reach)
-    if not too_dear(_count(prefix, np.nextafter(most, 0.0), below, above)):
-        return most, False
     while int((above - below).sum()) > max(FEW, 4 * m):
         middle = 0.5 * (low + high)
         if not low < middle < high:
@@ -241,18 +274,28 @@ def _count(
     return low
 
 
-def _filled(prefix: NDArray[np.float64], limit: float, *, complete: bool, fits: bool | None) -> Plan:
+def _filled(sums: Sums, limit: float, *, complete: bool, fits: bool | None) -> Plan:
     """Return the plan that gives each neighbour 1/(M s ρ), nearest first, until 1/M is spent."""
-    m, reach = prefix.shape
-    whole = _count(prefix, limit, np.zeros(m, np.int64), np.full(m, reach))
+    m, reach = sums.distances.shape
+    if sums.even and limit == int(limit):
+        size = int(limit)
+        starts, whole = np.arange(m + 1) * size, np.full(m, size)
+        mass = np.full(m * size, 1.0 / (m * size))
+        return Plan(starts, mass, limit, whole, 0.0, even=False, complete=complete, fits=fits)
+    columns = min(64, reach)
+    while columns < reach and sums.weight(columns)[:, -1].min() < limit:
+        columns = min(columns + columns // 2, reach)
+    prefix = sums.weight(columns)
+    whole = _count(prefix, limit, np.zeros(m, np.int64), np.full(m, columns))
     spent = np.where(whole > 0, prefix[np.arange(m), np.maximum(whole - 1, 0)], 0.0)
     partly = (spent < limit) & (whole < reach)
     counts = whole + partly
     starts = np.concatenate([[0], np.cumsum(counts)])
     # Differences of the running sums, capped: a row's sum is the limit, however its weights were rounded.
     columns = int(counts.max())
-    edges = np.minimum(prefix[:, :columns], limit)
-    steps = np.diff(edges, axis=1, prepend=0.0)
-    mass = steps[np.arange(columns) < counts[:, None]] / (m * limit)
+    steps = np.minimum(prefix[:, :columns], limit)
+    steps[:, 1:] -= steps[:, :-1].copy()
+    mass = steps[np.arange(columns) < counts[:, None]]
+    mass /= m * limit
     remainder = float(mass[starts[1:][partly] - 1].sum())
     return Plan(starts, mass, limit, whole, remainder, even=False, complete=complete, fits=fits)
