@@ -66,8 +66,8 @@ def build(
         str,
         option(
             "--model",
-            help="What encodes texts, and queries later: lsa, static, ngrams, sentence, sentence:FOLDER; auto is "
-            "static where it is installed, else lsa.",
+            help="What encodes texts, and queries later: lsa, static, ngrams, sentence, sentence:FOLDER; "
+            "auto is static where it is installed, else lsa.",
             panel=_INDEX,
         ),
     ] = "auto",

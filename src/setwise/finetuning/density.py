@@ -69,19 +69,18 @@ class Density:
     def of(self, ids: NDArray[np.int64], progress: Progress | None = None) -> NDArray[np.float64]:
         """Return the density of some candidates, at least 1, shape (m,), float64."""
         found = np.empty(len(ids))
-        done = 0
-        for start in range(0, len(ids), self.workers * ROWS):
-            some = ids[start : start + self.workers * ROWS]
+        order = self._finder.by_cell(ids)
+        step = self.workers * ROWS
+        for start in range(0, len(ids), step):
+            some = order[start : start + step]
 
             def measure(low: int, high: int, some: NDArray[np.int64] = some) -> NDArray[np.float64]:
-                probes = self.candidates.rows(some[low:high])
+                probes = self.candidates.rows(ids[some[low:high]])
                 return kernel_sums(self._finder.kernels(probes), high - low, self.limit)
 
-            parts = threads.run(measure, len(some), self.workers, least=64)
-            found[start : start + len(some)] = np.concatenate(parts)
-            done += len(some)
+            found[some] = np.concatenate(threads.run(measure, len(some), self.workers, least=64))
             if progress is not None:
-                progress("counting near-duplicates", done, len(ids))
+                progress("counting near-duplicates", min(start + step, len(ids)), len(ids))
         return np.maximum(found, 1.0)
 
 
@@ -120,6 +119,17 @@ class NearPairs:
         probe = low[np.linspace(0, self.n - 1, min(64, self.n)).astype(np.int64)]
         likely = sum(len(i) for i, _ in self._cells.near(probe, width**2 + self._slack)) / len(probe)
         self._cheap = likely <= max(64.0, USELESS * self.n)
+
+    def by_cell(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the order of some of the candidates by their cells: those beside each other go together."""
+        places = ids if self.among is None else np.searchsorted(self.among, ids)
+        return np.argsort(self._cells.labels[places], kind="stable")
+
+    def probes_by_cell(self, probes: Floats) -> NDArray[np.int64]:
+        """Return the order of rows of any kind by the cells they fall into."""
+        parts = range(0, len(probes), BLOCK)
+        found = [self._cells.of(self._coordinates(probes[start : start + BLOCK])) for start in parts]
+        return np.argsort(np.concatenate(found), kind="stable")
 
     def _blocks(self) -> Iterator[tuple[int, Floats]]:
         if self.among is None:
@@ -259,7 +269,8 @@ class _Cells:
         k_means.train(low)
         self._centres = np.asarray(k_means.centroids)
         squares, labels = faiss.knn(low, self._centres, 1)
-        self._order = np.argsort(labels[:, 0], kind="stable")
+        self.labels = labels[:, 0].astype(np.int32)
+        self._order = np.argsort(self.labels, kind="stable")
         self._low = _augmented(low[self._order])
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(labels[:, 0], minlength=count))])
         self._radii = np.zeros(count, np.float32)
@@ -268,6 +279,12 @@ class _Cells:
         apart = lengths[:, None] + lengths - 2.0 * (self._centres @ self._centres.T)
         self._apart = 2.0 * np.sqrt(np.maximum(apart, 1e-30))
         self._lengths = lengths
+
+    def of(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return each row's cell, that of its nearest centre."""
+        import faiss
+
+        return np.asarray(faiss.knn(rows, self._centres, 1)[1][:, 0], np.int32)
 
     def near(
         self, probes: NDArray[np.float32], bound: float

@@ -157,10 +157,11 @@ def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
     probes = opened(shared)
     finder = NearPairs(_part(handle, start, stop), width)
     parts = []
-    for low in range(0, len(probes), 8_192):
-        some = probes[low : low + 8_192]
-        which, kernel = largest(finder.kernels(some), len(some), limit)
-        parts.append((which + low, kernel))
+    order = finder.probes_by_cell(probes)
+    for low in range(0, len(order), 8_192):
+        some = order[low : low + 8_192]
+        which, kernel = largest(finder.kernels(probes[some]), len(some), limit)
+        parts.append((some[which], kernel))
     return np.concatenate([which for which, _ in parts]), np.concatenate([kernel for _, kernel in parts])
 
 
