@@ -35,17 +35,18 @@ from reporting import heading, run_at, table, timed
 
 def published(
     ids: NDArray[np.int64],
-    far: list[list[float]],
-    weights: list[list[float]],
-    rho: NDArray[np.float64],
+    d: NDArray[np.float64],
+    inverse: NDArray[np.float64],
     n: int,
     alpha: float,
     c: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Algorithm 2 (KNN-KDE) as the paper writes it; the cost of each query kept up in O(1) a step.
+    """Algorithm 2 (KNN-KDE) as the paper writes it, kinder than plain; ``inverse`` is 1/ρ.
 
-    ``weights`` (1/ρ) and ``far`` (distances) are ``rho`` and d as lists, which a loop reads faster.
+    The cost of each query is kept up in O(1) a step, where the paper sums it anew, and the arrays become lists
+    first, which a loop reads faster.
     """
+    far, weights = d.tolist(), inverse.tolist()
     m, reach = ids.shape
     whole, cost = [0] * m, [0.0] * m
     held, paid = [0.0] * m, [0.0] * m
@@ -69,7 +70,7 @@ def published(
         heapq.heappush(heap, (s + weights[i][k], i))
     p = np.zeros(n)
     for i in range(m):
-        full = 1.0 / (m * s * rho[i, : whole[i]])
+        full = inverse[i, : whole[i]] / (m * s)
         np.add.at(p, ids[i, : whole[i]], full)
         if whole[i] < reach:
             p[ids[i, whole[i]]] += 1.0 / m - full.sum()
@@ -110,13 +111,13 @@ def assignment(n: int) -> None:
             if np.isnan(rho).any():
                 hood._count(np.unique(near.ids))
                 rho = hood._known[near.ids]
-            far, weights = near.distances.tolist(), (1.0 / rho).tolist()
+            inverse = 1.0 / rho
         for diversity in (0.05, 0.2, 0.4, 0.6, 0.75, 0.8, 0.85):
             alpha = 1.0 - diversity
             goal = Transport(diversity, regularizer=regularizer)
 
             def ours(goal: Transport = goal, kde: bool = regularizer == "kde") -> tuple[object, object]:
-                sums = matching.Sums(near.distances, 1.0 / rho if kde else None)
+                sums = matching.Sums(near.distances, inverse if kde else None, workers=2)
                 plan = matching.capped(sums, goal, least_total=float(n), total=None)
                 return plan, np.bincount(plan.entries(near.ids), plan.mass, minlength=n)
 
@@ -126,7 +127,7 @@ def assignment(n: int) -> None:
                 continue
             if regularizer == "kde":
                 theirs_seconds, (p, whole) = timed(
-                    lambda a=alpha: published(near.ids, far, weights, rho, n, a, 5.0), 1
+                    lambda a=alpha: published(near.ids, near.distances, inverse, n, a, 5.0), 3
                 )
                 size = float(whole.mean())
             else:

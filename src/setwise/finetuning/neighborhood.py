@@ -150,7 +150,8 @@ class Neighborhood:
             near = self.found.neighbors
             ids = near.ids[:, :columns]
             self._count(np.unique(ids))
-            self._sums = matching.Sums(near.distances[:, :columns], 1.0 / self._known[ids])
+            weights = 1.0 / self._known[ids]
+            self._sums = matching.Sums(near.distances[:, :columns], weights, workers=self.threads)
         return self._sums
 
     def _count(self, rows: NDArray[np.int64]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import threads
 from setwise.objectives.transport import Transport
 
 #: Breakpoints that are few enough to be sorted and tried one by one.
@@ -76,10 +77,15 @@ class Sums:
         To each query's L nearest candidates, ascending.
     weights : ndarray of shape (M, L), or None
         Theirs, 1/ρ, in (0, 1]; None = all 1 (G∞).
+    workers : int
+        Threads.
     """
 
-    def __init__(self, distances: NDArray[np.floating], weights: NDArray[np.floating] | None) -> None:
+    def __init__(
+        self, distances: NDArray[np.floating], weights: NDArray[np.floating] | None, *, workers: int = 1
+    ) -> None:
         self.distances = distances
+        self._workers = workers
         self.even = weights is None
         self._weights = weights
         self._made = 0
@@ -106,14 +112,19 @@ class Sums:
     def _make(self, columns: int) -> None:
         if self._weights is None or columns <= self._made:
             return
-        new = slice(self._made, columns)
-        some, paid = self._weight[:, new], self._paid[:, new]
-        np.multiply(self._weights[:, new], self.distances[:, new], out=paid)
-        np.cumsum(self._weights[:, new], axis=1, out=some)
-        np.cumsum(paid, axis=1, out=paid)
-        if self._made:
-            some += self._weight[:, self._made - 1, None]
-            paid += self._paid[:, self._made - 1, None]
+        given, before = self._weights, self._made
+
+        def part(first: int, last: int) -> None:
+            new = slice(first, last), slice(before, columns)
+            weight, paid = self._weight[new], self._paid[new]
+            np.multiply(given[new], self.distances[new], out=paid)
+            np.cumsum(given[new], axis=1, out=weight)
+            np.cumsum(paid, axis=1, out=paid)
+            if before:
+                weight += self._weight[first:last, before - 1, None]
+                paid += self._paid[first:last, before - 1, None]
+
+        threads.run(part, len(self), self._workers, least=1 + 32_768 // (columns - before))
         self._made = columns
 
 
