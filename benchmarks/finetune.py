@@ -43,7 +43,7 @@ def published(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Algorithm 2 (KNN-KDE) as the paper writes it, kinder than plain; ``inverse`` is 1/ρ.
 
-    The cost of each query is kept up in O(1) a step, where the paper sums it anew, and the arrays become lists
+    The cost of each query is kept up in O(1) a step, where the paper sums it anew, and arrays become lists
     first, which a loop reads faster.
     """
     far, weights = d.tolist(), inverse.tolist()

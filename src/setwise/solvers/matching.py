@@ -56,13 +56,11 @@ class Plan:
 
     def entries(self, table: NDArray[Any]) -> NDArray[Any]:
         """Return the entries' values of a table of shape (M, L), nearest first, in the order of ``mass``."""
-        m, reach = table.shape
         counts = np.diff(self.starts)
-        if (counts == counts[0]).all():
-            return np.ascontiguousarray(table[:, : counts[0]]).reshape(-1)
-        skipped = np.arange(m) * reach - self.starts[:-1]
-        flat = np.arange(len(self.mass)) + np.repeat(skipped, counts)
-        found: NDArray[Any] = np.take(table.reshape(-1), flat)
+        columns = int(counts.max())
+        if columns == counts.min():
+            return np.ascontiguousarray(table[:, :columns]).reshape(-1)
+        found: NDArray[Any] = table[:, :columns][np.arange(columns) < counts[:, None]]
         return found
 
 
@@ -104,6 +102,12 @@ class Sums:
         self._make(columns)
         return self._weight[:, :columns]
 
+    def each(self, columns: int) -> NDArray[np.floating]:
+        """Return 1/ρ of the first columns, (M, columns)."""
+        if self._weights is None:
+            return np.broadcast_to(np.ones(columns), (len(self), columns))
+        return self._weights[:, :columns]
+
     def paid(self, columns: int) -> NDArray[np.float64]:
         """Return Σ d/ρ up to each of the first columns, (M, columns); where weights were given."""
         self._make(columns)
@@ -115,14 +119,18 @@ class Sums:
         given, before = self._weights, self._made
 
         def part(first: int, last: int) -> None:
-            new = slice(first, last), slice(before, columns)
-            weight, paid = self._weight[new], self._paid[new]
-            np.multiply(given[new], self.distances[new], out=paid)
-            np.cumsum(given[new], axis=1, out=weight)
-            np.cumsum(paid, axis=1, out=paid)
-            if before:
-                weight += self._weight[first:last, before - 1, None]
-                paid += self._paid[first:last, before - 1, None]
+            step = 1 + 16_384 // (columns - before)  # few enough rows to stay in cache
+            for row in range(first, last, step):
+                some = slice(row, min(row + step, last))
+                new = some, slice(before, columns)
+                weight, paid = self._weight[new], self._paid[new]
+                np.multiply(given[new], self.distances[new], out=paid)
+                weight[:] = given[new]
+                if before:
+                    weight[:, 0] += self._weight[some, before - 1]
+                    paid[:, 0] += self._paid[some, before - 1]
+                np.cumsum(weight, axis=1, out=weight)
+                np.cumsum(paid, axis=1, out=paid)
 
         threads.run(part, len(self), self._workers, least=1 + 32_768 // (columns - before))
         self._made = columns
@@ -302,11 +310,9 @@ def _filled(sums: Sums, limit: float, *, complete: bool, fits: bool | None) -> P
     partly = (spent < limit) & (whole < reach)
     counts = whole + partly
     starts = np.concatenate([[0], np.cumsum(counts)])
-    # Differences of the running sums, capped: a row's sum is the limit, however its weights were rounded.
     columns = int(counts.max())
-    steps = np.minimum(prefix[:, :columns], limit)
-    steps[:, 1:] -= steps[:, :-1].copy()
-    mass = steps[np.arange(columns) < counts[:, None]]
+    mass = sums.each(columns)[np.arange(columns) < counts[:, None]]
+    mass[starts[1:][partly] - 1] = limit - spent[partly]
     mass /= m * limit
     remainder = float(mass[starts[1:][partly] - 1].sum())
     return Plan(starts, mass, limit, whole, remainder, even=False, complete=complete, fits=fits)
