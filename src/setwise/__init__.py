@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from setwise.lazy import loader
 
 __version__ = "0.1.0"
 
@@ -44,29 +45,18 @@ __all__ = [
     "select_many",
 ]
 
+_ROOMS = (
+    "objectives",
+    "solvers",
+    "encode",
+    "files",
+    "engine",
+    "finetuning",
+    "index",
+    "integrations",
+    "metrics",
+    "preference",
+    "retrieval",
+)
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that importing setwise stays fast."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    if name in (
-        "objectives",
-        "solvers",
-        "encode",
-        "files",
-        "engine",
-        "finetuning",
-        "index",
-        "integrations",
-        "metrics",
-        "preference",
-        "retrieval",
-    ):
-        return importlib.import_module(f"setwise.{name}")
-    raise AttributeError(f"module 'setwise' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = loader(__name__, _HOMES, _ROOMS)

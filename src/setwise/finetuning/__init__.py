@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from setwise.lazy import loader
 
 _HOMES = {
     "Distribution": "setwise.finetuning.distribution",
@@ -39,17 +38,4 @@ __all__ = [
     "write_file",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    if name in _ROOMS:
-        return importlib.import_module(f"setwise.finetuning.{name}")
-    raise AttributeError(f"module 'setwise.finetuning' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES, *_ROOMS])
+__getattr__, __dir__ = loader(__name__, _HOMES, _ROOMS)
