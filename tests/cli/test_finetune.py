@@ -221,9 +221,10 @@ def test_baselines_draw_without_replacement(run, rows, examples, tmp_path):
         out = tmp_path / f"{method}.parquet"
         ran = run(
             *("finetune", "--repository", rows, "--examples", examples, "--rows", 50, "--out", out),
-            *("--method", method, "--model", "lsa"),
+            *("--method", method, "--model", "lsa", "--json"),
         )
-        assert ran.code == 0, ran.err
+        told = record(ran)["distribution"]
+        assert (told["rows"], told["chosen"]) == (238, 50 if method in ("nearest", "less") else 238)
         ids = parquet.read_table(out)["id"].to_pylist()
         assert len(set(ids)) == 50
         assert not {10, 20} & set(ids)
@@ -324,6 +325,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(refused, rows, examples, array
     for words, message in refusals(rows, examples, tmp_path):
         assert message in refused("finetune", *words), words
     assert [name for name in sorted(os.listdir(tmp_path)) if name != ".setwise-cache"] == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--kernel-width", 0), ("--scale", -1), ("--density-neighbors", 0)]
+)
+def test_numbers_are_refused_before_anything_is_encoded(refused, rows, examples, tmp_path, option, value):
+    words = ("--repository", rows, "--examples", examples, "--model", "lsa", option, value)
+    assert option.strip("-").replace("-", "_") in refused("finetune", *words)
+    assert not (tmp_path / ".setwise-cache").exists()
 
 
 def test_fewer_candidates_than_neighbours_are_all_looked_at(run, arrays):

@@ -265,7 +265,8 @@ def test_lengths_are_of_the_repositorys_rows_where_candidates_are_fewer():
         ({"tokens": 10, "lengths": np.zeros(50)}, "no budget is ever filled"),
         ({"tokens": 10, "lengths": np.full(50, 11)}, "the first drawn has 11"),
         ({"tokens": 101, "lengths": np.full(50, 2), "replace": False}, "more than the 98 of all 49 rows"),
-        ({"rows": 50, "replace": False}, "above the 49 rows of positive probability"),
+        ({"rows": 50, "replace": False}, "rows: 50 are more than the 49 rows of positive prob"),
+        ({"fraction": 1.0, "replace": False}, "fraction: 50 are more than the 49 rows"),
     ],
 )
 def test_budgets_that_cannot_be_met_are_refused(skewed, options, message):

@@ -1,6 +1,7 @@
 """`setwise.finetuning.match` against the LP, the paper's algorithms and all distances."""
 
 import warnings
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -153,6 +154,42 @@ def test_too_few_neighbours_warn_and_say_so():
     assert found.neighborhoods.max() <= 20
 
 
+@pytest.mark.parametrize("regularizer", ["kde", "uniform"])
+def test_most_of_the_repository_as_neighbours_is_not_enough_past_half_of_it(regularizer):
+    X, Q = rows(40, 40, 3), rows(41, 2, 3)
+    settings = {"diversity": 0.95, "regularizer": regularizer, "scale": 2.0, "kernel_width": 0.01}
+    with pytest.warns(UserWarning, match=r"neighbors: 36 ran out .* raise neighbors \(to 40 first\)"):
+        found = match(X, Q, neighbors=36, **settings)
+    assert not found.complete
+    assert found.fits is False
+    best = tsds.lp_value(distances_of(Q, X), np.ones(40), 0.95, 2.0, regularizer)
+    assert found.value > best + 1e-3
+    whole = match(X, Q, neighbors=40, **settings)
+    assert whole.complete
+    assert whole.value == pytest.approx(best, abs=1e-9)
+    near = match(X, Q, neighbors=36, **{**settings, "diversity": 0.0})
+    assert near.complete  # each example's nearest row is the optimum whatever lies further out
+
+
+def test_an_index_that_returns_too_few_is_what_the_advice_is_about():
+    X, Q = rows(42, 400).astype(np.float32), rows(43, 1).astype(np.float32)
+    index = faiss.index_factory(6, "IVF40,Flat")
+    index.cp.min_points_per_centroid = 1
+    index.train(X)
+    index.add(X)
+    index.nprobe = 1
+    with pytest.warns(UserWarning, match="the index returned no more: raise its nprobe or ef"):
+        found = match(X, Q, index=index, neighbors=200, diversity=0.95)
+    assert found.short_of_index
+    assert "search the index wider" in repr(found)
+    assert not match(X, Q, neighbors=200).short_of_index
+
+
+def test_a_few_rows_print_nothing(capfd):
+    match(rows(0, 7), rows(1, 2), diversity=0.1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_sweep_searches_once_and_equals_single_matches(tmp_path):
     X, Q = rows(15, 1_500, copies=100), rows(16, 12)
     settings = {"kernel_width": 0.1, "scale": 1.0, "neighbors": 1_000}
@@ -231,6 +268,8 @@ def bad(**change):
         ({"candidates": np.full((4, 6), np.nan)}, "candidates: row 0 has NaN"),
         ({"kernel_width": 0.0}, "kernel_width: 0 is not a finite number above 0"),
         ({"kernel_width": -1}, "kernel_width: -1 is not"),
+        ({"kernel_width": 1e200}, "kernel_width: the square of 1e+200 is no float64".replace("+", "[+]")),
+        ({"candidates": 1e20 * rows(0, 50), "scale": "auto"}, "too far for float32; scale the vectors"),
         ({"kernel_width": "wide"}, "kernel_width: expected a number above 0 or 'auto'"),
         ({"scale": 0}, "scale: 0 is not"),
         ({"scale": float("nan")}, "scale: nan is not"),
@@ -259,6 +298,9 @@ def test_wrong_types_are_refused():
         sweep(rows(0, 9), rows(1, 2), ())
     with pytest.raises(FileNotFoundError):
         match(["missing.npy"], rows(0, 2))
+    for missing in ("./missing", Path("missing.faiss")):
+        with pytest.raises(FileNotFoundError, match="index: no file or folder"):
+            match(rows(0, 9), rows(0, 2), index=missing)
 
 
 def test_nothing_warns_when_all_is_well():

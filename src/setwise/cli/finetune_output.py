@@ -46,7 +46,8 @@ def as_record(outcome: Outcome, sources: Sources) -> dict[str, Any]:
     match: dict[str, Any] = {}
     if found is not None:
         match = {
-            "rows": len(found),
+            "rows": found.n,
+            "chosen": len(found),
             "effective": found.effective,
             "top_row": float(found.probabilities.max()),
         }
@@ -223,6 +224,8 @@ def _match_facts(found: Match) -> list[tuple[str, Text]]:
     else:
         more = min(2 * found.neighbors, found.n)
         text = f"cut short by the {found.neighbors:,} neighbours; raise --neighbors to {more:,}"
+        if found.short_of_index:
+            text = f"cut short by the {found.neighbors:,} rows that the index returned; search it wider"
         facts.append(("optimal", Text(f"{text}, or lower --diversity", style="yellow")))
     far, middle = float(found.nearest.max()), float(np.median(found.nearest))
     facts.append(

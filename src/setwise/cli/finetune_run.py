@@ -117,7 +117,11 @@ class Wish:
         checks.choice("method", self.method, METHODS)
         checks.choice("regularizer", self.matching["regularizer"], REGULARIZERS)
         checks.fraction("diversity", self.matching["diversity"])
+        for name in ("scale", "kernel_width"):
+            if self.matching[name] != "auto":
+                checks.positive(name, self.matching[name])
         checks.integer("neighbors", self.matching["neighbors"], least=2)
+        checks.integer("density_neighbors", self.matching["density_neighbors"], least=1)
         checks.integer("epochs", self.epochs, least=1)
         checks.integer("seed", self.seed, least=0)
         budgets = {"rows": self.rows, "fraction": self.fraction, "tokens": self.tokens}

@@ -55,7 +55,7 @@ class RayEngine(Engine):
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         remote = self._ray.remote(num_cpus=1, max_retries=RETRIES)(_one_thread)
-        waiting = [remote.remote(function, *_split(argument)) for argument in arguments]
+        waiting = [remote.remote(function, *_spread(argument)) for argument in arguments]
         try:
             return list(self._ray.get(waiting))
         except self._ray.exceptions.RayTaskError as error:
@@ -92,14 +92,14 @@ def _check_reachable(address: str) -> None:
         raise ConnectionError(f"workers: no Ray at {address!r} ({error})") from error
 
 
-def _split(argument: Any) -> tuple[Any, Any]:
-    """Return a tuple's first entry beside the rest: Ray resolves what it shares where it is an argument."""
-    return (argument[0], argument[1:]) if isinstance(argument, tuple) else (argument, None)
+def _spread(argument: Any) -> tuple[Any, ...]:
+    """Return whether it is a tuple, and its entries: Ray resolves what it shares in arguments alone."""
+    return (True, *argument) if isinstance(argument, tuple) else (False, argument)
 
 
-def _one_thread(function: Callable[[Any], Any], first: Any, rest: Any) -> Any:
+def _one_thread(function: Callable[[Any], Any], is_tuple: bool, *parts: Any) -> Any:
     """Run a function in a worker, its libraries on one thread."""
     from setwise import threads
 
     with threads.one_blas_thread():
-        return function(first if rest is None else (first, *rest))
+        return function(parts if is_tuple else parts[0])

@@ -101,9 +101,12 @@ def match(
     )
     found = hood.match(diversity)
     if not found.complete:
+        mend = f"raise neighbors (to {min(2 * hood.reach, hood.candidates.n):,} first), or lower diversity"
+        if found.short_of_index:
+            mend = "the index returned no more: raise its nprobe or ef, or search exactly"
         checks.warn(
             f"neighbors: {hood.reach:,} ran out before the optimum for diversity {diversity:g} was reached; "
-            f"raise neighbors (to {min(2 * hood.reach, hood.candidates.n):,} first), or lower diversity"
+            f"{mend}"
         )
     return found
 

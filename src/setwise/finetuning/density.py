@@ -112,7 +112,12 @@ class NearPairs:
         low = np.empty((self.n, self._basis.shape[1]), np.float32)
         for start, block in self._blocks():
             low[start : start + len(block)] = self._coordinates(block)
-        longest = float(np.vecdot(low, low).max(initial=0.0))
+        with np.errstate(over="ignore"):
+            longest = float(np.vecdot(low, low).max(initial=0.0))
+        if not longest < 1e36:  # sums of such squares are no float32, and k-means would end the process
+            raise ValueError(
+                f"candidates: rows lie {longest**0.5:.3g} apart, too far for float32; scale the vectors"
+            )
         # What float32 may lose of a squared distance: a pair that is near is never missed.
         self._slack = 1e-5 * longest + 1e-30
         self._cells = _Cells(low, seed)
@@ -265,7 +270,9 @@ class _Cells:
 
         n, p = low.shape
         count = int(np.clip(2.0 * n**0.5, 1, min(4_096, max(1, n // 40))))
-        k_means = faiss.Kmeans(p, count, niter=6, seed=seed + 1, max_points_per_centroid=64)
+        k_means = faiss.Kmeans(
+            p, count, niter=6, seed=seed + 1, min_points_per_centroid=1, max_points_per_centroid=64
+        )
         k_means.train(low)
         self._centres = np.asarray(k_means.centroids)
         squares, labels = faiss.knn(low, self._centres, 1)

@@ -114,12 +114,20 @@ class Match(Distribution):
         }
 
     @property
+    def short_of_index(self) -> bool:
+        """Whether an index returned fewer rows than ``neighbors`` asked for: more of these would not help."""
+        return bool(self.stats.get("union") == self.neighbors < self.n)
+
+    @property
     def near_duplicates(self) -> float:
         """Near-duplicates of the average row drawn (ρ - 1, weighted by probability)."""
         return float((self.densities - 1.0) @ self.probabilities)
 
     def __repr__(self) -> str:
-        cut = "" if self.complete else f"; incomplete: raise neighbors above {self.neighbors:,}"
+        cut = ""
+        if not self.complete:
+            mend = "search the index wider" if self.short_of_index else "raise neighbors"
+            cut = f"; incomplete: {mend} above {self.neighbors:,}"
         return (
             f"Match({len(self):,} of {self.n:,} rows, as spread as {self.effective:,.0f} equal ones; "
             f"{self.neighborhoods.mean():,.1f} neighbours an example, mean distance "

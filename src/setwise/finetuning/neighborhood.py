@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,9 @@ class Neighborhood:
         else:
             plan, total, spent = self._kde(goal, everything)
             seconds["density"] = spent
+        if plan.fits is None and diversity > 0.0 and plan.limit > 0.5 * total:
+            # The optimum is then the plan at s̄/2 or the even one: it takes all neighbours to tell.
+            plan = replace(plan, complete=False, fits=False)
         seconds["assignment"] = time.perf_counter() - began - seconds["density"]
         return self._result(goal, plan, total, seconds)
 

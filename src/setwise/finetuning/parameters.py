@@ -51,7 +51,10 @@ def width(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
         "auto", and all rows looked at are alike.
     """
     if not isinstance(asked, str):
-        return checks.positive("kernel_width", asked)
+        given = checks.positive("kernel_width", asked)
+        if not 1e-150 < given < 1e150:
+            raise ValueError(f"kernel_width: the square of {given:g} is no float64; scale the vectors")
+        return given
     _, rows = candidates.sample(SAMPLED, seed)
     apart = squareform(pdist(rows.astype(np.float64)))
     largest = float(apart.max(initial=0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,10 @@ def _opened(index: Any, candidates: Candidates, seed: int, progress: Progress | 
             yield saved, "saved index"
     elif isinstance(index, str | Path) and Path(index).is_file():
         yield _of_faiss(faiss.read_index(str(index))), "saved FAISS index"
+    elif isinstance(index, Path) or (isinstance(index, str) and (os.sep in index or index.startswith("."))):
+        raise FileNotFoundError(
+            f"index: no file or folder {str(index)!r}; name a saved index, 'exact' or a FAISS factory string"
+        )
     elif isinstance(index, str):
         if len(candidates.parts) > 1:
             raise ValueError("index: it is built of one array; pass one, or a saved index of all shards")

@@ -78,6 +78,12 @@ def draw(
         found = _until_full(distribution, tokens, lengths, places, total, epochs, seed, replace)
     else:
         size = count(total, rows=rows, fraction=fraction)
+        most = len(distribution.indices)
+        if not replace and size > most:
+            raise ValueError(
+                f"{given[0]}: {size:,} are more than the {most:,} rows of positive probability; draw with "
+                "replacement, ask for fewer, or spread the distribution (diversity, neighbors)"
+            )
         found = list(distribution.epochs(size, epochs, seed=seed, replace=replace))
     return found if places is None else [places[drawn] for drawn in found]
 
