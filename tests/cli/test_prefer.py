@@ -149,7 +149,7 @@ def test_the_record(call, rows, tmp_path, pools):
     found = json.loads(ran.out)
     assert (found["source"], found["out"]) == (str(pools), str(tmp_path / "out.jsonl"))
     assert (found["prompts"], found["rows"], found["responses"]) == (12, 12 * K, 12 * N)
-    assert (found["skipped"], found["blank"], found["duplicates"]) == (0, 0, 0)
+    assert (found["skipped"], found["blank"], found["duplicates"], found["ties"]) == (0, 0, 0, 0)
     assert found["lower_bound"] is None
     assert found["settings"] == {
         "k": K,
@@ -180,7 +180,7 @@ def test_what_was_left_out_is_said(call, rows, pools):
     ran = call("--too-few", "skip")
     assert ran.code == 0
     assert ran.err.splitlines() == [
-        "note: 1 prompt skipped for too few responses, the first: line 3 of pools.jsonl with 2 responses "
+        "note: 1 prompt skipped for too few responses, the first: line 3 of pools.jsonl has 2 responses "
         "to choose from, where 4 are needed",
         "note: 1 response says nothing, left out: no model can be trained on it",
         "note: left out of the rows: the input's cost; groups have columns of that name, or TRL would take "
@@ -202,7 +202,7 @@ def test_ties_are_said(call, rows, pools):
 def test_bad_input_is_one_line(refused, rows, pools, tmp_path):
     out = tmp_path / "out.jsonl"
     base = ("prefer", "--responses", pools, "--out", out, "--model", "lsa")
-    assert refused(*base, "-k", 9).startswith("responses: line 1 of pools.jsonl with 8 responses to choose")
+    assert refused(*base, "-k", 9).startswith("responses: line 1 of pools.jsonl has 8 responses to choose")
     assert refused(*base, "-k", 0) == "k: 0 is below 1"
     assert refused(*base, "--method", "coresets").startswith("method: 'coresets' is unknown; did you mean")
     assert refused(*base, "--format", "pair").startswith("format: 'pair' is unknown; did you mean 'pairs'")

@@ -428,9 +428,21 @@ def test_ties_with_the_chosen_are_left_out_or_kept():
         assert 1 not in row["rewards"][above:]
     assert split.summary.ties == 0
     alike = [{**rows[0], "rewards": [0.5] * 9}]
+    told = (
+        r"row 0 has 1 response to choose from \(of 9, without empty or repeated or tied ones\), where 4 are"
+    )
     for option in ({}, {"split": "mean"}):
-        with pytest.raises(ValueError, match="row 0 with 1 responses to choose from, where 4 are needed"):
+        with pytest.raises(ValueError, match=f"{told} needed; take a smaller k, keep ties"):
             list(PreferenceRows(alike, K, **option))
+    repeated = [{**rows[0], "responses": ["the same"] * 9}]
+    with pytest.raises(
+        ValueError, match=r"1 response to choose from \(of 9, without empty or repeated ones\)"
+    ):
+        list(PreferenceRows(repeated, K, ties="keep"))
+    made = PreferenceRows([*alike, rows[1]], K, too_few="skip")
+    assert len(list(made)) == 1
+    best = max(rows[1]["rewards"])
+    assert made.summary.to_dict()["ties"] == 8 + rows[1]["rewards"].count(best) - 1
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -457,16 +469,16 @@ def test_too_few_responses_are_refused_or_skipped(tmp_path):
     rows = make()
     for column in ("responses", "rewards", "embeddings"):
         rows[2][column] = rows[2][column][:K]
-    message = (
-        r"responses: line 3 of rows\.jsonl with 3 responses to choose from, where 4 are .*--too-few skip"
-    )
+    message = r"responses: line 3 of rows\.jsonl has 3 responses to choose from, where 4 are .*--too-few skip"
     with pytest.raises(ValueError, match=message):
         list(PreferenceRows(jsonl(tmp_path / "rows.jsonl", rows), K))
     made = PreferenceRows(rows, K, too_few="skip")
     assert [row["prompt"] for row in made] == [rows[at]["prompt"] for at in (0, 1, 3, 4)]
     assert (made.summary.prompts, made.summary.skipped) == (4, 1)
-    assert made.summary.first_skipped == "row 2 with 3 responses to choose from, where 4 are needed"
-    with pytest.raises(ValueError, match="too_few: every prompt was skipped, as was row 0 with 6 responses"):
+    assert made.summary.first_skipped == "row 2 has 3 responses to choose from, where 4 are needed"
+    with pytest.raises(
+        ValueError, match="too_few: every prompt was skipped, the first: row 0 has 6 responses"
+    ):
         list(PreferenceRows(rows, 6, too_few="skip"))
 
 

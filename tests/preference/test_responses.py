@@ -1,6 +1,7 @@
 """Choosing responses: AMPO's Appendix E and its other methods, by brute force and the paper's own loop."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -219,6 +220,40 @@ def test_identical_responses_cost_nothing(method):
     assert 7 not in found.negatives
 
 
+def test_a_cost_of_nothing_is_proven():
+    """As many different responses as are chosen: the cost is 0, and no bound below 0 is reported."""
+    rng = np.random.default_rng(12)
+    for _ in range(40):
+        X = rng.integers(0, 2, size=(6, 2)).astype(float)
+        r = rng.integers(0, 3, size=6).astype(float)
+        for k in range(1, 5):
+            for found in (select_responses(X, r, k), select_responses(X, r, k, method="coreset")):
+                assert 0 <= found.lower_bound <= found.cost
+                assert found.optimal == (found.gap == 0)
+                assert found.cost > 0 or found.optimal
+
+
+def test_a_bound_is_told_as_what_may_be_saved():
+    X, r = (part[0] for part in pools(1, 14, 4))
+    found = select_responses(X, r, 4, method="random")
+    assert found.lower_bound < found.cost
+    share = float(re.search(r"no other choice costs over ([\d.]+) % less", found.explain())[1])
+    assert found.cost * (1 - share / 100) <= found.lower_bound * 1.01
+    best = select_responses(X, r, 4, solver="exact")
+    assert best.cost >= found.cost * (1 - (share + 0.1) / 100)
+
+
+@pytest.mark.parametrize("method", METHODS[:3])
+def test_padding_beside_vectors_far_from_the_origin_changes_nothing(method):
+    rng = np.random.default_rng(0)
+    X = [1e6 + rng.standard_normal((n, 3)) for n in rng.integers(6, 16, size=60)]
+    r = [rng.standard_normal(len(rows)) for rows in X]
+    many = select_responses_many(X, r, 4, method=method)
+    for vectors, rewards, found in zip(X, r, many, strict=True):
+        alone = select_responses(vectors, rewards, 4, method=method)
+        assert same(found, alone) or found.cost == pytest.approx(alone.cost, rel=1e-9)
+
+
 def test_near_duplicates_lose_nothing_far_from_the_origin():
     rng = np.random.default_rng(0)
     X = 1e3 + np.repeat(rng.standard_normal((4, 5)), 4, axis=0) + 1e-7 * rng.standard_normal((16, 5))
@@ -371,5 +406,7 @@ def test_bad_input(X, r, options, kind, match):
 def test_bad_input_of_many(X, r, match):
     with pytest.raises(ValueError, match=match):
         select_responses_many(X, r, 2)
+    with pytest.raises(TypeError, match="embeddings: expected an array .* got an iterator"):
+        select_responses_many((rows for rows in X), [[1, 2, 3]], 2)
     with pytest.raises(ValueError, match="too_few: 'drop' is unknown"):
         select_responses_many(np.ones((1, 4, 2)), np.ones((1, 4)), 2, too_few="drop")

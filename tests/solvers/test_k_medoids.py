@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 
 from reference import ampo
 from setwise.constraints import Constraints
@@ -270,6 +271,28 @@ def test_zero_costs_are_proven_at_once():
     assert places.tolist() == [[0, 1, 2]] * 2
     assert dual.ascend(stack, places, steps=40).lower.tolist() == [0.0, 0.0]
     assert exact.solve(stack.some(np.array([0])), 3).lower == 0.0
+
+
+def test_no_bound_is_below_that_of_no_prices():
+    """Where the cost is 0 or all of it fixed, ascent started between two members can end below that."""
+    rng = np.random.default_rng(0)
+    below = 0
+    for _ in range(60):
+        points = rng.integers(0, 2, size=(7, 2)).astype(float)
+        cost = cdist(points, points)[None] * rng.uniform(0.5, 2, size=(1, 7, 1))
+        fixed = rng.integers(0, 2, size=(1, 7)) * 0.25
+        stack = Stack(cost, np.ones((1, 7), bool), fixed)
+        places = search.swap(stack, search.greedy(stack, 3))[0]
+        found = dual.ascend(stack, places, steps=2)
+        floor = np.sort(fixed[0])[:3].sum()
+        least = min(stack.totals(np.array([chosen]))[0] for chosen in itertools.combinations(range(7), 3))
+        assert floor - 1e-12 <= found.lower[0] <= least + 1e-9
+        # The prices prove what is said, for whoever goes on from them.
+        terms = np.sort(dual.terms(stack, found.prices)[0])[:3].sum() + found.prices.sum()
+        if found.lower[0] < stack.totals(places)[0]:
+            assert terms == pytest.approx(found.lower[0], abs=1e-9)
+        below += found.lower[0] == floor
+    assert below
 
 
 def test_a_cluster_that_runs_empty_is_refilled():

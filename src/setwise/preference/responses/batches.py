@@ -158,11 +158,13 @@ def distances_of(
     middle are taken by differences: near-duplicates lose nothing, and copies are at distance 0.
     """
     n = free.shape[1]
+    counts = free.sum(axis=1, dtype=np.int64)[:, None, None]
     given = (
         embeddings if embeddings.dtype.kind == "f" and embeddings.itemsize > 2 else embeddings.astype(float)
     )
     with np.errstate(invalid="ignore", over="ignore"):
-        middle = (np.ones(n, given.dtype) / n @ given)[:, None, :]
+        # Of those that are free alone: padding must not move it, or results depended on a prompt's batch.
+        middle = free[:, None, :].astype(given.dtype) @ given / counts.astype(given.dtype)
         rows = np.subtract(given, middle, dtype=np.float64)
         products = rows @ rows.transpose(0, 2, 1)
         squares = np.diagonal(products, axis1=1, axis2=2).copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,10 @@ class Inputs:
     def _embeddings(self, embeddings: Any) -> NDArray[Any] | list[NDArray[Any]]:
         """Return checked embeddings: (B, N, d), or one (N_i, d) a prompt."""
         count = len(self.sizes)
+        if isinstance(embeddings, Iterator):
+            raise TypeError(
+                "embeddings: expected an array or a list of arrays, got an iterator; pass list(…)"
+            )
         if not self.one and not isinstance(embeddings, list | tuple):
             embeddings = to_numpy(embeddings, "embeddings")
         if isinstance(embeddings, np.ndarray) and embeddings.ndim != 3 and embeddings.dtype != object:

@@ -76,7 +76,7 @@ class ResponseSelection:
 
     @property
     def gap(self) -> float | None:
-        """How far, relatively, the cost can be above the least: (cost - lower_bound) / cost, at least 0."""
+        """What share of the cost another choice can save at most: (cost - lower_bound) / cost."""
         if self.lower_bound is None:
             return None
         missing = self.cost - self.lower_bound
@@ -158,7 +158,7 @@ class ResponseSelection:
         if self.optimal:
             return f"{told}, proven the least possible"
         percent = math.ceil(self.gap * 1e5) / 1e3
-        return f"{told}, at most {percent:.3g} % above the least possible"
+        return f"{told}; no other choice costs over {percent:.3g} % less"
 
     def __repr__(self) -> str:
         best = ", ".join(map(str, self.positives[:8].tolist()))

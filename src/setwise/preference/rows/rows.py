@@ -249,11 +249,11 @@ class PreferenceRows:
             if rows:
                 yield rows
         if not self.summary.prompts:
-            raise ValueError(f"too_few: every prompt was skipped, as was {self.summary.first_skipped}")
+            raise ValueError(f"too_few: every prompt was skipped, the first: {self.summary.first_skipped}")
 
     def _rows_of(self, batch: list[ResponsePool], done: int, total: int) -> list[dict[str, Any]]:
         """Return the rows of some prompts."""
-        pools = [pool for pool in map(self._trainable, batch) if self._enough(pool)]
+        pools = [kept for pool in batch if self._enough(kept := self._trainable(pool), len(pool))]
         if not pools:
             return []
 
@@ -284,14 +284,21 @@ class PreferenceRows:
             kept = better
         return pool if len(kept) == len(pool) else pool.only(kept)
 
-    def _enough(self, pool: ResponsePool) -> bool:
-        """Return whether a prompt has responses enough; else count it, or refuse it."""
+    def _enough(self, pool: ResponsePool, given: int) -> bool:
+        """Return whether a prompt has responses enough of those given; else count it, or refuse it."""
         needed = self.k + self.positives
         if len(pool) >= needed:
             return True
-        reason = f"{pool.place} with {len(pool)} responses to choose from, where {needed} are needed"
+        reason = f"{pool.place} has {len(pool)} response{'' if len(pool) == 1 else 's'} to choose from"
+        mend = "take a smaller k"
+        if given > len(pool):
+            left = [("empty", True), ("repeated", self.duplicates == "drop"), ("tied", self.ties == "drop")]
+            reason += f" (of {given}, without {' or '.join(word for word, out in left if out)} ones)"
+            if self.ties == "drop":
+                mend += ", keep ties (--ties keep)"
+        reason += f", where {needed} are needed"
         if self.too_few == "refuse":
-            raise ValueError(f"responses: {reason}; take a smaller k, or skip such prompts (--too-few skip)")
+            raise ValueError(f"responses: {reason}; {mend}, or skip such prompts (--too-few skip)")
         self.summary.skip(reason)
         return False
 

@@ -87,7 +87,7 @@ class Summary:
 
     @property
     def gap(self) -> float | None:
-        """Mean of how far above the least possible a cost can be, of the cost; None as `lower_bound`."""
+        """Mean of the share of a cost that another choice can save at most; None as `lower_bound`."""
         return self._mean("gap", self.prompts if self._proven == self.prompts else 0)
 
     @property
@@ -113,6 +113,7 @@ class Summary:
             "responses",
             "blank",
             "duplicates",
+            "ties",
             "rows",
             "cost",
             "lower_bound",

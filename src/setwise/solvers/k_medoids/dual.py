@@ -53,7 +53,8 @@ def ascend(
     steps of Polyak's length climb towards it. Every step's bound is valid and the best one counts.
 
     A set is proven best before its bound meets its cost where any other candidate's term exceeds every
-    member's by more than is missing: no set with another candidate can then be cheaper.
+    member's by more than is missing: no set with another candidate can then be cheaper. No bound is below
+    that of prices of 0, the cheapest set's fixed costs.
 
     Parameters
     ----------
@@ -74,11 +75,15 @@ def ascend(
         # Between what a point pays its own member and what the next would ask: nobody else is tempted yet.
         prices = np.where(np.isfinite(second), 0.5 * (least + second), least)
     target = stack.totals(places)
+    free = own_costs(stack)
+    floor = np.take_along_axis(free, cheapest(stack, free, places.shape[1]), axis=1).sum(axis=1)
     lower = np.full(len(stack), -np.inf)
     found = prices.copy()
-    active = np.arange(len(stack))
+    active = np.flatnonzero(target - floor > PROVEN * np.abs(target))
     climb = _Climb(stack, places, prices, target)
-    for step in range(steps):
+    if len(active) < len(stack):
+        climb = climb.some(active)
+    for step in range(steps if len(active) else 0):
         climb.step()
         if (step + 1) % LOOK and step + 1 < steps:
             continue
@@ -90,7 +95,9 @@ def ascend(
             break
         if len(left) <= 0.7 * len(active):
             climb, active = climb.some(left), active[left]
-    return Dual(np.minimum(lower, target), found)
+    plain = lower < floor
+    found[plain] = 0.0
+    return Dual(np.minimum(np.where(plain, floor, lower), target), found)
 
 
 class _Climb:
