@@ -182,6 +182,10 @@ def test_own_vectors_need_no_texts(run, arrays, rows, tmp_path):
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert lines[0] == "row,probability"
     assert sum(float(line.split(",")[1]) for line in lines[1:]) == pytest.approx(1)
+    looked = run("finetune", "--repository", vectors, "--examples", probes).out
+    assert "nothing was written; --indices FILE writes their numbers" in looked
+    assert "least covered examples\n" in looked
+    assert "text" not in looked
 
 
 def test_an_index_is_searched_in_two_stages(run, arrays, tmp_path):

@@ -169,7 +169,10 @@ def print_outcome(outcome: Outcome, sources: Sources) -> None:
     if wish.indices is not None:
         output.note(f"wrote {wish.indices}")
     if outcome.written is None and wish.indices is None:
-        out.print(Text("nothing was written; --rows and --out FILE write rows", style="dim"))
+        how = "--indices FILE writes their numbers and probabilities"
+        if read.repository is not None:
+            how = "--rows and --out FILE write rows"
+        out.print(Text(f"nothing was written; {how}", style="dim"))
     if read.encoder is not None:
         how = ", read from the cache" if read.cached else ""
         out.print(Text(f"vectors: {read.encoder}{how}", style="dim"))
@@ -257,16 +260,19 @@ def _print_rows(out: Console, outcome: Outcome) -> None:
     for title, label, rows in tables:
         if not rows:
             continue
-        grid = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+        grid = Table(box=None, pad_edge=False)
         width = max(16, out.width - 24)
         grid.add_column(label, justify="right", header_style="dim", no_wrap=True)
         grid.add_column("row", justify="right", header_style="dim", no_wrap=True)
-        grid.add_column("text", header_style="dim", no_wrap=True)
+        told = any(one["text"] is not None for _, one in rows)
+        if told:
+            grid.add_column("text", header_style="dim", no_wrap=True)
         for value, one in rows:
             text = Text("" if one["text"] is None else output.one_line(one["text"]))
             text.truncate(width, overflow="ellipsis")
-            grid.add_row(value, f"{one['row']:,}", text)
+            grid.add_row(value, f"{one['row']:,}", *([text] if told else []))
         out.print()
+        out.print(Text(title, style="bold"))
         out.print(grid)
     out.print()
 

@@ -230,7 +230,12 @@ def _opened(index: Any, candidates: Candidates, seed: int, progress: Progress | 
             raise ValueError("index: it is built of one array; pass one, or a saved index of all shards")
         from setwise.index.factory import build
 
-        made, facts = build(candidates.parts[0], index, seed=seed, progress=progress)
+        try:
+            made, facts = build(candidates.parts[0], index, seed=seed, progress=progress)
+        except ValueError as error:
+            reason = str(error).removeprefix("factory: ")
+            other = ", or a saved index that is there" if "does not understand" in reason else ""
+            raise ValueError(f"index: {reason}{other}") from None
         yield _of_faiss(made), str(facts["factory"])
     else:
         raise TypeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -147,6 +148,6 @@ def _train(
 
 def _reason(error: RuntimeError) -> str:
     """Return what FAISS says, without where in its sources."""
-    last = str(error).rpartition(": ")[2] if "' failed: " in str(error) else str(error).partition(" at ")[0]
-    words = " ".join((last or str(error)).split())
+    last = re.split(r"\.(?:cpp|h):\d+: ", str(error), maxsplit=1)[-1].rpartition("' failed: ")[2]
+    words = " ".join(last.split())
     return words.removeprefix("Error in ")[:160].rstrip(". ")
