@@ -167,7 +167,10 @@ def test_rows_that_cannot_be_trained_on_can_be_dropped(tokenizer, tmp_path):
     ("rows", "message"),
     [
         ([], "rows: there are none; give at least one"),
-        ("rows.jsonl", "rows: expected rows .*got str"),
+        (
+            "rows.jsonl",
+            "rows: expected rows, got the path 'rows.jsonl'; read it with datasets.Dataset.from_json",
+        ),
         (GOOD, "rows: expected rows .*got dict"),
         ([GOOD, "text"], "rows: row 1 is a str"),
     ],

@@ -212,6 +212,8 @@ def test_bad_rows_of_one_response_are_named():
     other[4]["prompt"] = "Another?"
     with pytest.raises(ValueError, match="prompt: row 4 has another 'prompt' than row 0, with the same"):
         pools_of(other)
+    signed = [row | {"prompt_id": -1 - row["prompt_id"]} for row in rows]
+    assert len(pools_of(signed)) == len({row["prompt_id"] for row in rows})
     other[4] = rows[4] | {"prompt_id": None}
     with pytest.raises(ValueError, match="prompt: row 4 has nothing in 'prompt_id'"):
         pools_of(other)

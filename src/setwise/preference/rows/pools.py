@@ -277,7 +277,7 @@ def _one_each(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]
             yield _gathered(group, columns, count - 1)
             group = []
         if not group:
-            digest = hash(key if isinstance(key, str | int) else repr(key))
+            digest = hash(key if isinstance(key, str) else repr(key))  # hash(-1) is hash(-2)
             if digest in seen:
                 raise ValueError(
                     f"prompt: {place} goes back to a prompt of earlier rows; sort the rows by {key_name!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,12 @@ def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, nam
     """
     if tokenizer.eos_token_id is None:
         raise ValueError("tokenizer: it has no end-of-sequence token; set tokenizer.eos_token")
-    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+    if isinstance(rows, str | os.PathLike):
+        raise TypeError(
+            f"{name}: expected rows, got the path {os.fspath(rows)!r}; read it with "
+            "datasets.Dataset.from_json or from_parquet"
+        )
+    if isinstance(rows, bytes | Mapping) or not isinstance(rows, Iterable):
         raise TypeError(
             f"{name}: expected rows (mappings with a prompt and responses), got {type(rows).__name__}"
         )
