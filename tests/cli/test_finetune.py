@@ -278,6 +278,7 @@ def refusals(rows, examples, tmp_path):
     yield (*base, "--fraction", 2, *out), "fraction: 2.0 is not above 0 and at most 1"
     yield (*base, "--rows", 3, "--out", rows), "exists; add --force"
     yield (*base, "--rows", 3, "--out", rows, "--force"), "is the repository itself"
+    yield (*base, "--rows", 3, "--out", examples, "--force"), "is read as --examples; name another file"
     inside = tmp_path / "folder" / "o.parquet"
     yield (
         ("--repository", tmp_path / "folder", "--rows", 3, "--out", inside, "--method", "random"),

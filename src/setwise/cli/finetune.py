@@ -256,6 +256,13 @@ def finetune(
     for name, path in (("out", wish.out), ("indices", wish.indices)):
         if path is not None:
             _check_apart(name, path, Path(repository))
+            for role, source in (
+                ("examples", examples),
+                ("vectors", vectors),
+                ("example-vectors", example_vectors),
+            ):
+                if source is not None and path.resolve() == Path(source).resolve():
+                    raise ValueError(f"{name}: {str(path)!r} is read as --{role}; name another file")
     steps = Steps()
     try:
         with at_most(threads), folders.step_bar() as bar:
