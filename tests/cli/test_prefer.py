@@ -168,6 +168,9 @@ def test_the_record(call, rows, tmp_path, pools):
     }
     list(made := PreferenceRows(rows, K, model="lsa", certify=False))
     assert found["cost"] == pytest.approx(made.summary.cost)
+    full = json.loads(call("--json", "--certify", "full", "--force").out)
+    assert (full["optimal"], full["gap"]) == (12, 0)
+    assert full["cost"] == pytest.approx(full["lower_bound"], rel=1e-6)
 
 
 def test_what_was_left_out_is_said(call, rows, pools):
@@ -206,7 +209,7 @@ def test_bad_input_is_one_line(refused, rows, pools, tmp_path):
     assert refused(*base, "-k", 0) == "k: 0 is below 1"
     assert refused(*base, "--method", "coresets").startswith("method: 'coresets' is unknown; did you mean")
     assert refused(*base, "--format", "pair").startswith("format: 'pair' is unknown; did you mean 'pairs'")
-    assert refused(*base, "--certify", "full").startswith("certify: 'full' is unknown")
+    assert refused(*base, "--certify", "ful").startswith("certify: 'ful' is unknown; did you mean 'full'")
     assert refused(*base, "--rewards", "all_rm_score").startswith("rewards: pools.jsonl has no column")
     assert refused(*base, "--embeddings", "origin").startswith("model: embeddings say what")
     gone = refused("prefer", "--responses", tmp_path / "pool.jsonl", "--out", out)

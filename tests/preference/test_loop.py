@@ -387,6 +387,7 @@ def test_damage_is_named(whole, tmp_path, name, spoil, message):
         ({"top_p": 1.5}, ValueError, "top_p: 1.5 is not above 0 and at most 1"),
         ({"engine": "vlm"}, ValueError, "engine: 'vlm' is unknown; did you mean 'vllm'"),
         ({"encoder": "lsb"}, ValueError, "'lsb' is unknown; did you mean 'lsa'"),
+        ({"certify": "bounded"}, ValueError, "certify: expected False, True or 'full', got 'bounded'"),
         ({"method": "optselect"}, ValueError, "method: 'optselect' is unknown; did you mean 'opt-select'"),
         ({"training": {"seed": 3}}, ValueError, "training: seed is set by the loop"),
         ({"training": {"gama": 3}}, ValueError, "training: 'gama' is unknown; did you mean 'gamma'"),

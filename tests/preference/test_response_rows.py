@@ -528,6 +528,7 @@ def test_encoded_responses_are_those_of_the_encoder():
         ({"positives": 0}, "positives: 0 is below 1"),
         ({"method": "optselect"}, "method: 'optselect' is unknown; did you mean 'opt-select'"),
         ({"solver": "swop"}, "solver: 'swop' is unknown; did you mean 'swap'"),
+        ({"certify": "bounded"}, "certify: expected False, True or 'full', got 'bounded'"),
         ({"split": "median"}, "split: 'median' is unknown"),
         ({"format": "pair"}, "format: 'pair' is unknown; did you mean 'pairs'"),
         ({"duplicates": "skip"}, "duplicates: 'skip' is unknown"),

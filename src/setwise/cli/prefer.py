@@ -10,9 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import json_option, option, threads_option
-
-_CERTIFY = {"none": False, "bounded": True}
+from setwise.cli.options import CERTIFY, json_option, option, threads_option
 
 _INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
 
@@ -130,7 +128,7 @@ def prefer(
         str,
         option(
             "--certify",
-            help="Whether to compute what no choice can cost less than: none or bounded.",
+            help="How hard to prove what no choice can cost less than: none, bounded or full.",
             panel=_SET,
         ),
     ] = "bounded",
@@ -155,7 +153,7 @@ def prefer(
     from setwise.preference.rows.rows import PreferenceRows, check_target
 
     check_target(out, force=force)
-    checks.choice("certify", certify, _CERTIFY)
+    checks.choice("certify", certify, CERTIFY)
     settings: dict[str, Any] = {
         "k": k,
         "method": method,
@@ -179,7 +177,7 @@ def prefer(
             responses_column=responses_column,
             rewards=rewards,
             embeddings=embeddings,
-            certify=_CERTIFY[certify],
+            certify=CERTIFY[certify],
             progress=lambda done, total: tell("rows", done, total),
             **settings,
         )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from setwise import checks, encode
+from setwise.api import Certify, check_certify
 from setwise.preference.loop.generate import ENGINES
 from setwise.preference.models import DTYPES
 from setwise.preference.responses.choose import METHODS, SOLVERS, SPLITS
@@ -53,7 +54,7 @@ class OnPolicyConfig:
         Negatives selected for a prompt.
     method, solver, positives, split
         As in `setwise.preference.select_responses`.
-    certify : bool
+    certify : bool or "full"
         Also compute how far the negatives' coverage cost is from the least possible at most.
     training : mapping
         Arguments of `setwise.preference.PreferenceConfig`, without ``output_dir``, ``seed`` and ``chat``.
@@ -85,7 +86,7 @@ class OnPolicyConfig:
     solver: str = "swap"
     positives: int = 1
     split: str = "one-vs-k"
-    certify: bool = True
+    certify: Certify = True
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation_responses: int = 4
     seed: int = 0
@@ -112,6 +113,7 @@ class OnPolicyConfig:
         checks.choice("solver", self.solver, SOLVERS)
         checks.choice("split", self.split, SPLITS)
         checks.choice("dtype", self.dtype, DTYPES)
+        check_certify(self.certify)
         encode.parse(self.encoder)
         for name in ("engine_options", "training"):
             value = getattr(self, name)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, encode
+from setwise.api import Certify, check_certify
 from setwise.encode import Encoder, FittedEncoder
 from setwise.files import check_output, write_atomic
 from setwise.files.names import ending
@@ -84,8 +85,8 @@ class PreferenceRows:
         is no worse; with rewards of 0 and 1, these are all the other right ones. Or kept.
     too_few : {"refuse", "skip"}
         What to do with prompts that have not enough responses.
-    certify : bool
-        Also compute what no choice can cost less than.
+    certify : bool or "full"
+        Also compute what no choice can cost less than; "full": until that is the least cost.
     seed : int
     threads : int, optional
     progress : callable, optional
@@ -132,7 +133,7 @@ class PreferenceRows:
         duplicates: str = "drop",
         ties: str = "drop",
         too_few: str = "refuse",
-        certify: bool = True,
+        certify: Certify = True,
         seed: int = 0,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -146,6 +147,7 @@ class PreferenceRows:
         self.duplicates = checks.choice("duplicates", duplicates, DUPLICATES)
         self.progress = progress
         self._seed = checks.integer("seed", seed, least=0)
+        check_certify(certify)
         encode.parse(model)
         if embeddings is not None and model != "auto":
             raise ValueError("model: embeddings say what the responses' vectors are; leave one of them out")
