@@ -182,6 +182,22 @@ def test_own_vectors_need_no_texts(run, arrays, rows, tmp_path):
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert lines[0] == "row,probability"
     assert sum(float(line.split(",")[1]) for line in lines[1:]) == pytest.approx(1)
+    drawn = ("--rows", 7, "--epochs", 2, "--seed", 3, "--workers", 1)
+    for name in ("d.npy", "d.csv"):
+        assert (
+            run(
+                "finetune", "--repository", vectors, "--examples", probes, *drawn, "--drawn", tmp_path / name
+            ).code
+            == 0
+        )
+    table = np.load(tmp_path / "d.npy")
+    assert table["epoch"].tolist() == [1] * 7 + [2] * 7
+    settings = {"scale": "auto", "kernel_width": "auto", "diversity": 0.4}
+    epochs = match(np.load(vectors), np.load(probes), **settings).epochs(7, 2, seed=3)
+    assert table["row"].tolist() == np.concatenate(list(epochs)).tolist()
+    lines = (tmp_path / "d.csv").read_text().splitlines()
+    assert lines[0] == "epoch,row"
+    assert [int(line.split(",")[1]) for line in lines[1:]] == table["row"].tolist()
     looked = run("finetune", "--repository", vectors, "--examples", probes).out
     assert "nothing was written; --indices FILE writes their numbers" in looked
     assert "least covered examples\n" in looked
@@ -307,6 +323,9 @@ def refusals(rows, examples, tmp_path):
     yield (*base, "--epochs", 3), "epochs: it goes with a number of rows"
     yield (*base, "--rows", 3, "--length-column", "n"), "length-column: it goes with --tokens"
     yield (*base, "--indices", tmp_path / "p.txt"), "ends in none of .npy, .csv"
+    yield (*base, "--drawn", tmp_path / "d.npy"), "rows: say how many to draw"
+    yield (*base, "--rows", 3, "--workers", "2", "--index", "IVF4,Flat", *out), "parts are searched exactly"
+    yield (*base, "--rows", 3, "--workers", "0", *out), "workers: 0 is below 1"
     yield vectors, "examples: say what the task is like"
     yield (*vectors, "--examples", examples), "example-vectors: --vectors brings its own"
     yield (*vectors, "--example-vectors", tmp_path / "wide.npy"), "they have 7 d, the repository's 6"

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from setwise.cli.finetune_run import Wish
 
 #: The options that only matching looks at.
-_OF_MATCH = ("diversity", "regularizer", "scale", "kernel_width", "neighbors", "density_neighbors", "index")
+_OF_MATCH = (
+    "diversity",
+    "regularizer",
+    "scale",
+    "kernel_width",
+    "neighbors",
+    "density_neighbors",
+    "index",
+    "workers",
+)
 
 _INPUT, _MATCH, _ROWS, _OUTPUT = (
     "What to read",
@@ -138,6 +147,15 @@ def finetune(
             metavar="NAME|DIR",
         ),
     ] = "auto",
+    workers: Annotated[
+        str | None,
+        option(
+            "--workers",
+            help="Search parts of the repository in so many processes, or on Ray; the result is the same.",
+            panel=_MATCH,
+            metavar="N|ray|ADDRESS",
+        ),
+    ] = None,
     seed: Annotated[int, option("--seed", help="Of everything random.", panel=_MATCH)] = 0,
     threads: Annotated[int | None, threads_option(_MATCH)] = None,
     rows: Annotated[int | None, option("--rows", help="Rows an epoch.", panel=_ROWS)] = None,
@@ -185,6 +203,15 @@ def finetune(
             metavar="FILE",
         ),
     ] = None,
+    drawn: Annotated[
+        str | None,
+        option(
+            "--drawn",
+            help="Write the numbers of the rows drawn, in order, with their epoch: .npy, .csv, …",
+            panel=_OUTPUT,
+            metavar="FILE",
+        ),
+    ] = None,
     sweep: Annotated[
         bool, option("--sweep", help="Print what several diversities would choose.", panel=_OUTPUT)
     ] = False,
@@ -223,6 +250,7 @@ def finetune(
             "neighbors": neighbors,
             "density_neighbors": density_neighbors,
             "index": index,
+            "workers": int(workers) if workers is not None and workers.isdecimal() else workers,
         },
         rows=rows,
         fraction=fraction,
@@ -235,6 +263,7 @@ def finetune(
         sweep=sweep,
         out=None if out is None else Path(out),
         indices=None if indices is None else Path(indices),
+        drawn=None if drawn is None else Path(drawn),
         plot=None if plot is None else Path(plot),
         force=force,
     )
@@ -253,7 +282,7 @@ def finetune(
         seed,
     )
     sources.check()
-    for name, path in (("out", wish.out), ("indices", wish.indices)):
+    for name, path in (("out", wish.out), ("indices", wish.indices), ("drawn", wish.drawn)):
         if path is not None:
             _check_apart(name, path, Path(repository))
             for role, source in (

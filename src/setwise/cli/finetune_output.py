@@ -166,9 +166,10 @@ def print_outcome(outcome: Outcome, sources: Sources) -> None:
     _print_rows(out, outcome)
     if outcome.written is not None:
         _note_files(outcome)
-    if wish.indices is not None:
-        output.note(f"wrote {wish.indices}")
-    if outcome.written is None and wish.indices is None:
+    for path in (wish.indices, wish.drawn):
+        if path is not None:
+            output.note(f"wrote {path}")
+    if outcome.written is None and wish.indices is None and wish.drawn is None:
         how = "--indices FILE writes their numbers and probabilities"
         if read.repository is not None:
             how = "--rows and --out FILE write rows"

@@ -63,7 +63,7 @@ class Wish:
     seed : int
     threads : int or None
     sweep : bool
-    out, indices, plot : Path or None
+    out, indices, drawn, plot : Path or None
     force : bool
     """
 
@@ -80,6 +80,7 @@ class Wish:
     sweep: bool
     out: Path | None
     indices: Path | None
+    drawn: Path | None
     plot: Path | None
     force: bool
 
@@ -91,9 +92,10 @@ class Wish:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides which rows are drawn, as plain values."""
+        matching = {name: value for name, value in self.matching.items() if name != "workers"}
         return {
             "method": self.method,
-            **(self.matching if self.method == "match" else {}),
+            **(matching if self.method == "match" else {}),
             "seed": self.seed,
             "rows": self.rows,
             "fraction": self.fraction,
@@ -142,15 +144,19 @@ class Wish:
             raise ValueError(f"rows: {self.method} chooses a number of rows; give --rows or --fraction")
         if self.out is not None:
             check_target(self.out, force=self.force)
-        if self.indices is not None:
-            if ending(self.indices) not in _INDICES:
-                raise ValueError(f"indices: {str(self.indices)!r} ends in none of {', '.join(_INDICES)}")
-            check_output(self.indices, force=self.force, argument="indices")
+        if self.drawn is not None and not named:
+            raise ValueError("rows: say how many to draw with --rows, --fraction or --tokens")
+        for name, path in (("indices", self.indices), ("drawn", self.drawn)):
+            if path is not None:
+                check_output(path, force=self.force, argument=name, endings=_INDICES)
 
     def _check_sweep(self, named: list[str]) -> None:
         if self.method != "match":
             raise ValueError(f"sweep: {self.method} has no diversity to try; leave --method out")
-        given = [*named, *(f"--{name}" for name in ("out", "indices") if getattr(self, name) is not None)]
+        given = [
+            *named,
+            *(f"--{name}" for name in ("out", "indices", "drawn") if getattr(self, name) is not None),
+        ]
         if given:
             raise ValueError(f"sweep: it prints a table and chooses no rows; leave {given[0]} out")
         if self.plot is not None:
@@ -197,8 +203,8 @@ def run(read: Read, wish: Wish, steps: Steps) -> Outcome:
         for name in ("out", "tokens"):
             if getattr(wish, name) is not None:
                 raise ValueError(
-                    f"{name}: the repository is a .npy file of vectors, without rows; --indices FILE writes "
-                    "their numbers and probabilities"
+                    f"{name}: the repository is a .npy file of vectors, without rows; --drawn FILE writes "
+                    "the numbers of those drawn, --indices FILE all probabilities"
                 )
     outcome = Outcome(read, wish, notes=list(read.notes))
     lengths = None
@@ -308,6 +314,10 @@ def _write(outcome: Outcome, steps: Steps) -> None:
     if wish.indices is not None:
         assert outcome.distribution is not None
         _write_indices(outcome.distribution, read, wish.indices, wish.force)
+    if wish.drawn is not None:
+        epochs = np.repeat(np.arange(1, len(outcome.draws) + 1), [len(rows) for rows in outcome.draws])
+        columns = {"epoch": epochs, "row": np.concatenate(outcome.draws)}
+        _write_columns(columns, wish.drawn, wish.force)
     if wish.out is None:
         return
     from setwise.finetuning.rows.writing import KINDS, write_epochs, write_file
@@ -320,6 +330,10 @@ def _write(outcome: Outcome, steps: Steps) -> None:
         )
         return
     settings = {"setwise": __version__, "encoder": read.encoder, **wish.settings}
+    for name in ("scale", "kernel_width"):  # the numbers that "auto" came to
+        used = getattr(outcome.distribution, name, None)
+        if used is not None:
+            settings[name] = None if np.isnan(used) else used
     outcome.written = write_epochs(
         read.repository, outcome.draws, wish.out, settings=settings, force=wish.force, progress=steps
     )
@@ -328,10 +342,17 @@ def _write(outcome: Outcome, steps: Steps) -> None:
 def _write_indices(distribution: Distribution, read: Read, path: Path, force: bool) -> None:
     """Write the rows of positive probability: .npy a structured array, else a table."""
     rows = distribution.indices if read.rows is None else read.rows[distribution.indices]
-    if ending(path) == ".npy":
-        table = np.empty(len(rows), [("row", np.int64), ("probability", np.float64)])
-        table["row"], table["probability"] = rows, distribution.probabilities
-        write_array(path, table, force=force)
+    _write_columns({"row": rows, "probability": distribution.probabilities}, path, force)
+
+
+def _write_columns(columns: dict[str, NDArray[Any]], path: Path, force: bool) -> None:
+    """Write columns of numbers: as .npy a structured array, else as a table."""
+    if ending(path) != ".npy":
+        write_table(path, {name: values.tolist() for name, values in columns.items()}, force=force)
         return
-    columns = {"row": rows.tolist(), "probability": distribution.probabilities.tolist()}
-    write_table(path, columns, force=force)
+    table = np.empty(
+        len(next(iter(columns.values()))), [(name, each.dtype) for name, each in columns.items()]
+    )
+    for name, values in columns.items():
+        table[name] = values
+    write_array(path, table, force=force)

@@ -198,7 +198,7 @@ class Sweep(Sequence[Match]):
         left.plot(x, [row["neighborhood"] for row in rows], marker="o", label="rows an example (mean)")
         left.plot(x, [row["effective"] for row in rows], marker="s", label="as spread as so many equal rows")
         left.set(xlabel="diversity", ylabel="rows", yscale="log")
-        left.legend(frameon=False)
+        left.legend(frameon=False, loc="lower right")
         right.plot(x, [row["distance"] for row in rows], marker="o", color="tab:red")
         right.set(xlabel="diversity", ylabel="mean distance to the examples")
         for axis in (left, right):

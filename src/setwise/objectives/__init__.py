@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from setwise import checks
 from setwise.objectives.base import Objective, Terms
-from setwise.objectives.coverage import Coverage
+from setwise.objectives.coverage import Coverage, reward_weights
 from setwise.objectives.log_det import LogDet
 from setwise.objectives.max_marginal import MaxMarginal
 from setwise.objectives.max_sum import MaxSum
 
-__all__ = ["NAMES", "Coverage", "LogDet", "MaxMarginal", "MaxSum", "Objective", "Terms", "make"]
+__all__ = [
+    "NAMES",
+    "Coverage",
+    "LogDet",
+    "MaxMarginal",
+    "MaxSum",
+    "Objective",
+    "Terms",
+    "make",
+    "reward_weights",
+]
 
 #: Names that `make` (and so `setwise.select`) takes.
 NAMES = ("max-sum", "mmr", "log-det", "coverage")
