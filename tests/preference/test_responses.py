@@ -410,3 +410,26 @@ def test_bad_input_of_many(X, r, match):
         select_responses_many((rows for rows in X), [[1, 2, 3]], 2)
     with pytest.raises(ValueError, match="too_few: 'drop' is unknown"):
         select_responses_many(np.ones((1, 4, 2)), np.ones((1, 4)), 2, too_few="drop")
+
+
+def test_an_exact_search_that_runs_out_of_time_says_so(monkeypatch):
+    rng = np.random.default_rng(2)
+    X, r = rng.standard_normal((60, 2)), rng.normal(size=60)
+    from setwise.solvers.k_medoids import exact
+
+    unproven = exact.Exact(np.arange(6), 0.0, 1)
+    monkeypatch.setattr(exact, "solve", lambda stack, k, start, **_: unproven._replace(places=start))
+    monkeypatch.setattr("setwise.preference.responses.batches.STEPS", 1)
+    with pytest.warns(UserWarning, match="stopped after 60 seconds without a proof for 1 of the prompts"):
+        found = select_responses(X, r, 6, solver="exact")
+    assert not found.optimal
+
+
+def test_the_exact_solver_refuses_what_it_cannot_search(monkeypatch):
+    from setwise.solvers.k_medoids import exact
+
+    monkeypatch.setattr(exact, "LARGEST", 20)
+    with pytest.raises(ValueError, match="'exact' can search 20 responses, got 30"):
+        select_responses(
+            np.random.default_rng(0).standard_normal((30, 3)), np.arange(30.0), 3, solver="exact"
+        )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.preference.responses.selection import PROVEN, ResponseSelection
 from setwise.solvers.k_medoids import dual, exact, means, search
 from setwise.solvers.k_medoids.stack import Stack, arrange
@@ -203,7 +204,19 @@ def _choose(
         first = search.greedy(stack, k)
         places = first if settings.solver == "greedy" else search.swap(stack, first)[0]
         if settings.solver == "exact":
+            if stack.cost.shape[2] > exact.LARGEST:
+                raise ValueError(
+                    f"solver: 'exact' can search {exact.LARGEST} responses, got {stack.cost.shape[2]}; use "
+                    "solver='swap', or pass fewer"
+                )
             places, lower = _exactly(stack, places)
+            totals = stack.totals(places)
+            open_ = int((totals - lower > PROVEN * totals).sum())
+            if open_:
+                checks.warn(
+                    f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds without a proof for {open_} of "
+                    "the prompts; their gaps say how far from the best they can be"
+                )
             return _arranged(stack, places, first), lower if settings.certify else None, "exact"
         label = settings.solver
     else:
