@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from setwise import checks
-from setwise.preference.loss import finite
 
 try:
     from transformers import TrainingArguments
@@ -90,6 +89,8 @@ class PreferenceConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check the fields that are not TrainingArguments'."""
+        from setwise.preference.loss import finite  # after transformers: what is lacking is named whole
+
         super().__post_init__()
         checks.choice("split", self.split, SPLITS)
         checks.choice("unusable", self.unusable, UNUSABLE)
