@@ -65,12 +65,7 @@ def fraction(name: str, value: Any) -> float:
     ValueError
         It lies outside [0, 1].
     """
-    if isinstance(value, bool | str | bytes):
-        raise TypeError(f"{name}: expected a number in [0, 1], got {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number in [0, 1], got {type(value).__name__}") from None
+    number = _real(name, value, "in [0, 1]")
     if not 0.0 <= number <= 1.0:
         raise ValueError(f"{name}: {number} is outside [0, 1] (0 = relevance alone, 1 = diversity alone)")
     return number
@@ -86,15 +81,20 @@ def positive(name: str, value: Any) -> float:
     ValueError
         It is not above 0, or not finite.
     """
-    if isinstance(value, bool | str | bytes):
-        raise TypeError(f"{name}: expected a number above 0, got {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number above 0, got {type(value).__name__}") from None
+    number = _real(name, value, "above 0")
     if not 0.0 < number < float("inf"):
         raise ValueError(f"{name}: {number:g} is not a finite number above 0")
     return number
+
+
+def _real(name: str, value: Any, where: str) -> float:
+    """Return ``value`` as a float; strings and bools are refused."""
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{name}: expected a number {where}, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number {where}, got {type(value).__name__}") from None
 
 
 def optional_import(module: str, extra: str, what: str) -> ModuleType:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import CERTIFY, given, json_option, option, threads_option
+from setwise.cli.options import CERTIFY, as_workers, given, json_option, option, threads_option
 
 app = typer.Typer(
     help="Cluster items once, keep them in a folder, and select k by quality and spread every hour.",
@@ -332,7 +332,7 @@ def select(
                 **settings,
                 certify=CERTIFY[certify],
                 threads=threads,
-                workers=int(workers) if workers is not None and workers.isdigit() else workers,
+                workers=as_workers(workers),
             )
     if unused is not None:
         output.note(unused)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import given, json_option, option, threads_option
+from setwise.cli.options import as_workers, given, json_option, option, threads_option
 
 if TYPE_CHECKING:
     from setwise.cli.finetune_input import Sources
@@ -250,7 +250,7 @@ def finetune(
             "neighbors": neighbors,
             "density_neighbors": density_neighbors,
             "index": index,
-            "workers": int(workers) if workers is not None and workers.isdecimal() else workers,
+            "workers": as_workers(workers),
         },
         rows=rows,
         fraction=fraction,

@@ -43,3 +43,8 @@ def threads_option(panel: str | None = None) -> Any:
 def json_option(panel: str | None = None) -> Any:
     """Return the declaration of ``--json``."""
     return option("--json", help="Print one JSON object.", panel=panel)
+
+
+def as_workers(typed: str | None) -> int | str | None:
+    """Return what ``--workers`` asks for: a number of processes, "ray", or an address."""
+    return int(typed) if typed is not None and typed.isdecimal() else typed

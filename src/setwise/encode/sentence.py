@@ -45,7 +45,7 @@ class Sentence:
         package = checks.optional_import("sentence_transformers", "sentence", "the sentence encoder")
         self._version: str = package.__version__
         place, self._label = _locate(model)
-        with _quietly():
+        with quietly():
             try:
                 self._model = package.SentenceTransformer(place)
             except Exception as error:
@@ -112,7 +112,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep transformers from drawing progress bars of its own while a model loads."""
     its_logging: Any = importlib.import_module("transformers.utils.logging")
     shown = its_logging.is_progress_bar_enabled()

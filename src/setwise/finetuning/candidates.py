@@ -78,17 +78,23 @@ class Candidates:
             found[here] = self.parts[number].rows(ids[here] - self.starts[number], self.dtype)
         return found
 
-    def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, Floats]]:
-        """Yield all rows in blocks, with the number of each block's first."""
+    def blocks(
+        self, size: int = BLOCK, among: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[int, Floats]]:
+        """Yield all rows, or some by number, in blocks, with the place of each block's first among them."""
+        if among is not None:
+            for row in range(0, len(among), size):
+                yield row, self.rows(among[row : row + size])
+            return
         for start, part in zip(self.starts.tolist(), self.parts, strict=False):
             for row in range(0, part.n, size):
                 yield start + row, part.rows(slice(row, min(row + size, part.n)), self.dtype)
 
-    def sample(self, size: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
-        """Return some rows drawn at random, their numbers ascending."""
-        rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(self.n, min(size, self.n), replace=False)).astype(np.int64)
-        return chosen, self.rows(chosen)
+    def sample(self, size: int, seed: int, among: NDArray[np.int64] | None = None) -> Floats:
+        """Return some rows drawn at random, of all or of some by number, in ascending order of number."""
+        n = self.n if among is None else len(among)
+        drawn = np.sort(np.random.default_rng(seed).choice(n, min(size, n), replace=False)).astype(np.int64)
+        return self.rows(drawn if among is None else among[drawn])
 
 
 def offset_of(candidates: Candidates, seed: int = 0) -> Floats | None:
@@ -96,7 +102,7 @@ def offset_of(candidates: Candidates, seed: int = 0) -> Floats | None:
 
     Squared distances by inner products in float32 need rows moved there first, or little of them is left.
     """
-    _, some = candidates.sample(1_024, seed)
+    some = candidates.sample(1_024, seed)
     mean = some.mean(axis=0, dtype=np.float64)
     spread = float(some.astype(np.float64).var(axis=0).sum())
     return mean.astype(some.dtype) if float(mean @ mean) > 4.0 * spread else None

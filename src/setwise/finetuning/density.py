@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import threads
-from setwise.finetuning.candidates import Candidates
+from setwise.finetuning.candidates import BLOCK, Candidates
 from setwise.finetuning.neighbors import Progress
 from setwise.vectors import Floats
 
 #: Directions of the cells, and rows they are learned from.
 DIRECTIONS, LEARNED = 32, 4_096
 
-#: Rows whose near ones are looked up at once, and candidates compared with at once.
-ROWS, BLOCK = 8_192, 65_536
+#: Rows whose near ones are looked up at once.
+ROWS = 8_192
 
 #: Where rows reach more than this share of the cells, those are no help. Rows of a product, of either kind.
 OPEN, RUN = 0.15, 4_096
@@ -101,16 +101,12 @@ class NearPairs:
     ) -> None:
         self.candidates, self.width, self.among = candidates, width, among
         self.n = candidates.n if among is None else len(among)
-        if among is None:
-            _, some = candidates.sample(LEARNED, seed)
-        else:
-            rng = np.random.default_rng(seed)
-            some = candidates.rows(np.sort(rng.choice(among, min(LEARNED, self.n), replace=False)))
+        some = candidates.sample(LEARNED, seed, among)
         self._centre = some.mean(axis=0, dtype=np.float64)
         spread = some.astype(np.float64) - self._centre
         self._basis = _directions(spread, min(DIRECTIONS, candidates.d, len(some)), seed)
         low = np.empty((self.n, self._basis.shape[1]), np.float32)
-        for start, block in self._blocks():
+        for start, block in candidates.blocks(BLOCK, among):
             low[start : start + len(block)] = self._coordinates(block)
         with np.errstate(over="ignore"):
             longest = float(np.vecdot(low, low).max(initial=0.0))
@@ -135,13 +131,6 @@ class NearPairs:
         parts = range(0, len(probes), BLOCK)
         found = [self._cells.of(self._coordinates(probes[start : start + BLOCK])) for start in parts]
         return np.argsort(np.concatenate(found), kind="stable")
-
-    def _blocks(self) -> Iterator[tuple[int, Floats]]:
-        if self.among is None:
-            yield from self.candidates.blocks()
-            return
-        for start in range(0, self.n, 65_536):
-            yield start, self.candidates.rows(self.among[start : start + 65_536])
 
     def _coordinates(self, rows: Floats) -> NDArray[np.float32]:
         moved = rows.astype(np.float64)
@@ -200,7 +189,7 @@ class NearPairs:
         """
         squares = np.vecdot(probes, probes)
         area = self.width**2
-        for _, whole in self._blocks():
+        for _, whole in self.candidates.blocks(BLOCK, self.among):
             for offset in range(0, len(whole), 4_096):
                 block = whole[offset : offset + 4_096].astype(np.float64)
                 block -= self._centre

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, threads
+from setwise import checks
 from setwise.finetuning import parameters, search
 from setwise.finetuning.candidates import Candidates
+from setwise.finetuning.density import Density
 from setwise.finetuning.matched import Match
 from setwise.finetuning.neighbors import Progress
 from setwise.objectives.base import euclidean
-from setwise.objectives.transport import REGULARIZERS, Transport
+from setwise.objectives.transport import Transport
 from setwise.solvers import matching
+from setwise.threads import count as thread_count
 
 #: Rows whose density is counted to estimate the weight of all candidates.
 ESTIMATED = 2_048
@@ -69,13 +71,13 @@ class Neighborhood:
         diversity: float = 0.4,
     ) -> Neighborhood:
         """Check everything and search; see `match` for the parameters."""
-        Transport(diversity, regularizer=checks.choice("regularizer", regularizer, REGULARIZERS))
-        count = search.check_count(neighbors)
+        Transport(diversity, regularizer=regularizer)  # refuses what is out of range
+        count = checks.integer("neighbors", neighbors, least=2)
         limit = checks.integer("density_neighbors", density_neighbors, least=1)
         checks.integer("seed", seed, least=0)
         _check_number("scale", scale)
         _check_number("kernel_width", kernel_width)
-        number = _threads(threads)
+        number = thread_count(threads)
         if workers is not None and not (isinstance(index, str) and index in ("auto", "exact")):
             raise ValueError("workers: parts are searched exactly; leave index at 'exact'")
         began = time.perf_counter()
@@ -170,13 +172,13 @@ class Neighborhood:
             )
         else:
             if self._counter is None:
-                self._counter = search.density_of(
+                self._counter = Density(
                     self.candidates,
-                    self.found,
                     self.kernel_width,
                     self.density_neighbors,
+                    among=self.found.among,
                     seed=self.seed,
-                    threads=self.threads,
+                    workers=self.threads,
                 )
             rho = self._counter.of(new, self.progress)
         self._known[new] = rho
@@ -294,10 +296,6 @@ class Neighborhood:
             "total": total,
             "total_exact": exact,
         }
-
-
-def _threads(number: int | None) -> int:
-    return threads.count(number)
 
 
 def _check_number(name: str, value: Any) -> None:

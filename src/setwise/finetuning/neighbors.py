@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from setwise import threads
-from setwise.finetuning.candidates import BLOCK, Candidates, offset_of
+from setwise.finetuning.candidates import Candidates, offset_of
 from setwise.vectors import Floats
 
 #: Called with the step, how many rows are done, and how many there are.
@@ -78,7 +78,8 @@ def nearest(
         best_ids = np.empty((some.stop - start, 0), np.int64)
         best: Floats = np.empty((some.stop - start, 0), probes.dtype)
         done = 0
-        for names, block in _blocks(candidates, ids):
+        for first, block in candidates.blocks(among=ids):
+            names = np.arange(first, first + len(block)) if ids is None else ids[first : first + len(block)]
             if plain:
                 near, places = cdist(probes[some], block.astype(np.float64)), None
             else:
@@ -102,16 +103,6 @@ def merged(parts: list[Neighbors], count: int) -> Neighbors:
     distances = np.concatenate([part.distances for part in parts], axis=1)
     order = np.lexsort((ids, distances), axis=1)[:, :count]
     return Neighbors(np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1))
-
-
-def _blocks(candidates: Candidates, ids: NDArray[np.int64] | None) -> Any:
-    if ids is None:
-        for start, block in candidates.blocks():
-            yield np.arange(start, start + len(block)), block
-        return
-    for start in range(0, len(ids), BLOCK):
-        names = ids[start : start + BLOCK]
-        yield names, candidates.rows(names)
 
 
 def _search(probes: NDArray[Any], block: Floats, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -33,7 +33,7 @@ def scale(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
     """
     if not isinstance(asked, str):
         return checks.positive("scale", asked)
-    _, rows = candidates.sample(SAMPLED, seed)
+    rows = candidates.sample(SAMPLED, seed)
     length = float(np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1).mean()))
     if length == 0.0:
         raise ValueError("scale: 'auto' finds only zero vectors; give a number")
@@ -55,7 +55,7 @@ def width(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
         if not 1e-150 < given < 1e150:
             raise ValueError(f"kernel_width: the square of {given:g} is no float64; scale the vectors")
         return given
-    _, rows = candidates.sample(SAMPLED, seed)
+    rows = candidates.sample(SAMPLED, seed)
     apart = squareform(pdist(rows.astype(np.float64)))
     largest = float(apart.max(initial=0.0))
     apart[apart <= 1e-6 * largest] = np.inf

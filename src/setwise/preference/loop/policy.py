@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from setwise import checks
+from setwise.encode.sentence import quietly
 from setwise.preference import models
 from setwise.preference.loop.stages import Iteration, Row
 
@@ -119,7 +120,7 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write the model, or its adapter, and the tokenizer."""
-        with models.quietly():
+        with quietly():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -166,7 +167,7 @@ class Policy:
             self.model = peft.PeftModel.from_pretrained(self.model, str(folder), is_trainable=True)
 
     def _read_model(self, folder: Path) -> None:
-        with models.quietly():
+        with quietly():
             kept = type(self.model).from_pretrained(str(folder), dtype=self.model.dtype)
         self.model.load_state_dict(kept.state_dict())
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.preference.models import DTYPES, Prompt, quietly
+from setwise.encode.sentence import quietly
+from setwise.preference.models import DTYPES, Prompt
 
 #: A reward: one number for each response to the prompt at the same place, higher is better.
 Reward = Callable[[list[Prompt], list[str]], Sequence[float]]
