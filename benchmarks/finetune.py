@@ -3,9 +3,9 @@
     python benchmarks/finetune.py [--threads 2] [--only assignment|whole|large] [--rows 1000000]
 
 assignment  Algorithm 2 of TSDS as published (a heap over all queries' next candidates) and ours, on the same
-            neighbours and densities, side by side.
+            neighbors and densities, side by side.
 whole       1,000,000 × 256, up to 1,000 examples: the time of each stage and the peak of memory.
-large       10,000 examples with 5,000 neighbours each: the peak of memory.
+large       10,000 examples with 5,000 neighbors each: the peak of memory.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def published_uniform(
 
 
 def assignment(n: int) -> None:
-    """Time both algorithms on the same neighbours, for neighbourhoods of several sizes."""
+    """Time both algorithms on the same neighbors, for neighborhoods of several sizes."""
     from setwise.finetuning import Neighborhood
     from setwise.objectives.transport import Transport
     from setwise.solvers import matching
@@ -123,7 +123,7 @@ def assignment(n: int) -> None:
 
             ours_seconds, (plan, found) = timed(ours, 5)
             if not plan.complete:
-                lines.append([regularizer, diversity, "neighbours ran out", "", "", "", ""])
+                lines.append([regularizer, diversity, "neighbors ran out", "", "", "", ""])
                 continue
             if regularizer == "kde":
                 theirs_seconds, (p, whole) = timed(
@@ -147,11 +147,11 @@ def assignment(n: int) -> None:
                 ]
             )
     table(
-        f"Assignment: published loop / ours; {n:,} rows, M = 1,000, L = 2,000, same neighbours and densities",
+        f"Assignment: published loop / ours; {n:,} rows, M = 1,000, L = 2,000, same neighbors and densities",
         [
             "regularizer",
             "diversity",
-            "neighbourhood",
+            "neighborhood",
             "published",
             "ours",
             "ratio",
@@ -201,10 +201,10 @@ print(whole, s["search"], s["density"], s["assignment"], found.neighborhoods.mea
 COLUMNS = [
     "repository",
     "examples",
-    "neighbours",
-    "neighbourhood",
+    "neighbors",
+    "neighborhood",
     "all",
-    "neighbour search",
+    "neighbor search",
     "near-duplicate search",
     "assignment",
     "searches' share",
@@ -234,11 +234,11 @@ def whole(n: int) -> None:
 
 
 def large(n: int) -> None:
-    """Show the peak of memory of many examples with many neighbours."""
+    """Show the peak of memory of many examples with many neighbors."""
     with tempfile.TemporaryDirectory() as folder:
         prepared(n, 64, 10_000, folder)
         lines = [measured(n, 64, 10_000, 5_000, 0.1, folder)]
-    table("Many examples with many neighbours", COLUMNS, lines)
+    table("Many examples with many neighbors", COLUMNS, lines)
 
 
 def main() -> None:

@@ -166,12 +166,12 @@ def _percent(log_ratio: NDArray[np.float64]) -> str:
 
 
 def _tell_cut(results: list[Result]) -> None:
-    """Print for which methods neighbours ran out."""
+    """Print for which methods neighbors ran out."""
     for name in methods.METHODS:
         mine = [one for one in results if one["method"] == name]
         cut = sum(one["cut"] > 0 for one in mine)
         if cut:
-            print(f"\n{name}: neighbours ran out in {cut} of {len(mine)} selections")
+            print(f"\n{name}: neighbors ran out in {cut} of {len(mine)} selections")
 
 
 def report_plain(title: str, results: list[Result]) -> None:

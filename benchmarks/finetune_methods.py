@@ -86,7 +86,7 @@ def draw(problem: Problem, target: Target, seed: int) -> Drawn:
 Select = Callable[[int, int], NDArray[np.int64]]
 Method = Callable[[Pool, Drawn, int], Select]
 
-#: What `match` warned of: neighbours that ran out.
+#: What `match` warned of: neighbors that ran out.
 CUT: list[str] = []
 
 

@@ -1,4 +1,4 @@
-"""Catalogues with labels: items of a games shop with what was bought next, and books."""
+"""Catalogs with labels: items of a games shop with what was bought next, and books."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     python -m benchmarks.prefer_speed --prompts 1024 --repeats 3
 
 Generated responses: N = 32 around 8 centres in 384 dimensions, 7 to choose. Both are run in turn in one
-process on the same prompts; a ratio is the median of those of neighbouring runs, so that whatever else the
+process on the same prompts; a ratio is the median of those of neighboring runs, so that whatever else the
 machine does weighs on both alike, and prompts a second of processor time are what it would do idle.
 Embedding is not part of it; distances and scaling are.
 """

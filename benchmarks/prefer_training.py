@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# A neighbour bears the name of a standard module: this folder must not be where modules are looked for.
+# A neighbor bears the name of a standard module: this folder must not be where modules are looked for.
 sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or ".").resolve() != HERE]]
 
 import argparse

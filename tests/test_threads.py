@@ -49,7 +49,7 @@ def in_child(script, timeout=60):
     ("n", "workers", "least"), [(10, 3, 1), (10, 3, 4), (10, 3, 11), (1, 4, 1), (7, 7, 1), (0, 2, 1)]
 )
 def test_run_cuts_rows_evenly_and_in_order(n, workers, least):
-    parts = threads.run(lambda start, stop: (start, stop), n, workers, least=least)
+    parts = threads.run_ranges(lambda start, stop: (start, stop), n, workers, least=least)
     assert parts[0][0] == 0
     assert parts[-1][1] == n
     assert all(before[1] == after[0] for before, after in itertools.pairwise(parts))
@@ -64,18 +64,18 @@ def test_run_hands_on_errors():
 
     for workers in (1, 3):
         with pytest.raises(OSError, match="0"):
-            threads.run(fail, 9, workers)
-    assert threads.run(lambda start, stop: stop - start, 9, 3) == [3, 3, 3]
+            threads.run_ranges(fail, 9, workers)
+    assert threads.run_ranges(lambda start, stop: stop - start, 9, 3) == [3, 3, 3]
 
 
 def test_count(two_blas_threads):
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert threads.count(5) == 5
-    assert threads.count() == min(2, available)
+    assert threads.thread_count(5) == 5
+    assert threads.thread_count() == min(2, available)
     with threads.one_blas_thread():
-        assert threads.count() == min(2, available)
+        assert threads.thread_count() == min(2, available)
     with threadpool_limits(1, user_api="blas"):
-        assert threads.count() == 1
+        assert threads.thread_count() == 1
 
 
 @pytest.mark.parametrize(

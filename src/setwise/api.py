@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from setwise import checks, solvers
 from setwise import relevance as relevances
-from setwise import threads as threading
 from setwise.constraints import Constraints
 from setwise.objectives import Coverage, MaxSum, Objective, make
 from setwise.relevance import Relevance
@@ -22,6 +21,7 @@ from setwise.selection import Certificate, Selection
 from setwise.solvers import baselines, greedy, k_dpp, k_medoids, proof
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
+from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, as_matrix, as_query, check_metric
 
 Certify = bool | Literal["full"]
@@ -128,10 +128,10 @@ def select(
         groups=groups,
         max_per_group=max_per_group,
         seed=seed,
-        workers=threading.count(threads),
+        workers=thread_count(threads),
     )
     name = solvers.check(solver, goal.name, problem.constraints)
-    with threading.one_blas_thread(), _Progress(progress) as tell:
+    with one_blas_thread(), _Progress(progress) as tell:
         problem.progress = tell
         return run(problem, name, certify, began)
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from setwise import api, checks, solvers
 from setwise import relevance as relevances
-from setwise import threads as threading
 from setwise.constraints import Constraints
 from setwise.containers import to_numpy
 from setwise.objectives import Objective, make
@@ -20,6 +19,7 @@ from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
 from setwise.solvers import batched
 from setwise.solvers.problem import Problem
+from setwise.threads import one_blas_thread, run_ranges, thread_count
 from setwise.vectors import Vectors, as_matrix, as_query
 
 #: Pools up to this size are solved in batches.
@@ -98,10 +98,10 @@ def select_many(
     size = checks.integer("k", k, least=1)
     if queries is not None and relevance is not None:
         raise ValueError("relevance: pass relevance or queries, not both")
-    workers = threading.count(threads)
+    workers = thread_count(threads)
     work = _Work(goal, size, solver, relevance_scale, certify, seed, workers, max_per_group)
     stacked = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
-    with threading.one_blas_thread():
+    with one_blas_thread():
         if stacked.ndim == 3:
             if offsets is not None:
                 raise ValueError(
@@ -287,7 +287,7 @@ class _Work:
                 for position, selection in self._batch(vectors, cuts, relevance, probes, name, members):
                     found[position] = selection if selection is not None else one(position)
 
-        threading.run(some, len(batches), self.workers)
+        run_ranges(some, len(batches), self.workers)
         return [selection for selection in found if selection is not None]
 
     def _batch(
@@ -363,7 +363,7 @@ class _Work:
 
     def _beside(self, one: Callable[[int], Selection], start: int, stop: int) -> list[Selection]:
         """Run selections beside each other, and return them in order."""
-        parts = threading.run(
+        parts = run_ranges(
             lambda first, last: [one(start + position) for position in range(first, last)],
             stop - start,
             self.workers,

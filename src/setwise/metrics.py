@@ -293,7 +293,7 @@ def coverage(vectors: Any, selected: ArrayLike) -> float:
 def catalog_coverage(selections: Iterable[ArrayLike], n: int) -> float:
     """Return the share of n candidates that stand in at least one of many selections.
 
-    Ge, Delgado-Battenfeld and Jannach, RecSys 2010: how much of a catalogue is ever shown.
+    Ge, Delgado-Battenfeld and Jannach, RecSys 2010: how much of a catalog is ever shown.
 
     Parameters
     ----------

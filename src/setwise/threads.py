@@ -103,7 +103,7 @@ def _pin(*, own: bool) -> list[tuple[Any, int]]:
     return before
 
 
-def count(threads: int | None = None) -> int:
+def thread_count(threads: int | None = None) -> int:
     """Return how many workers to use.
 
     Parameters
@@ -124,7 +124,7 @@ def count(threads: int | None = None) -> int:
     return max(1, min([available, *[number for number in blas if number]]))
 
 
-def run(task: Callable[[int, int], T], n: int, workers: int, *, least: int = 1) -> Sequence[T]:
+def run_ranges(task: Callable[[int, int], T], n: int, workers: int, *, least: int = 1) -> Sequence[T]:
     """Run ``task(start, stop)`` over ranges that cut ``n`` rows evenly, and return the results in order.
 
     Parameters

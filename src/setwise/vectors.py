@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, threads
+from setwise import checks
 from setwise.containers import as_matrix, as_query
+from setwise.threads import one_blas_thread, run_ranges
 
 __all__ = ["METRICS", "Floats", "Vectors", "as_matrix", "as_query", "check_metric", "top_k", "widen_half"]
 
@@ -113,7 +114,7 @@ class Vectors:
                         np.vecdot(shifted, shifted, out=scores[a:b])
 
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            threads.run(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+            run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
             least, most = squares.min(), squares.max()
         limits = np.finfo(np.float32 if self.dtype == np.float32 else np.float64)
         tiny, huge = float(limits.tiny) * 1e6, float(limits.max) * 1e-6
@@ -190,7 +191,7 @@ class Vectors:
                 shifted = block.astype(np.float64) - query
                 np.vecdot(shifted, shifted, out=far[a:b])
 
-        threads.run(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+        run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
         one.similarity = -np.sqrt(far)
         return one
 
@@ -234,7 +235,7 @@ class Vectors:
         def fetch(start: int, stop: int) -> None:
             np.take(self.raw, ids[start:stop], axis=0, out=out[start:stop], mode="clip")
 
-        threads.run(fetch, len(ids), self.workers)
+        run_ranges(fetch, len(ids), self.workers)
         return out
 
     def _blocks(self, start: int, stop: int) -> Any:
@@ -275,7 +276,7 @@ class Vectors:
             if self.scale is not None:
                 out[start:stop] *= self.scale[start:stop]
 
-        threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+        run_ranges(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
         return out
 
     def products(self, others: Floats, take: Callable[[int, int, Floats], None]) -> None:
@@ -297,8 +298,8 @@ class Vectors:
                     found *= self.scale[a:b, None]
                 take(a, b, found)
 
-        with threads.one_blas_thread():
-            threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // (self.d * len(others)))
+        with one_blas_thread():
+            run_ranges(part, self.n, self.workers, least=1 + THREAD_WORK // (self.d * len(others)))
 
     def map_blocks(self, task: Callable[[int, int, Floats], None]) -> None:
         """Run ``task(start, stop, rows)`` over all rows (unit under cosine), in cache-sized blocks."""
@@ -307,8 +308,8 @@ class Vectors:
             for a, b, block in self._blocks(start, stop):
                 task(a, b, block if self.scale is None or self.unit else block * self.scale[a:b, None])
 
-        with threads.one_blas_thread():
-            threads.run(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+        with one_blas_thread():
+            run_ranges(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
 
     def top(self, weights: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
         """Return the k largest inner products with one vector and their rows; ties by lowest index.

@@ -1,4 +1,4 @@
-"""The catalogue's methods against MUSS's definition and the core."""
+"""The catalog's methods against MUSS's definition and the core."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_the_ablations_differ_in_what_they_keep(items, catalog):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "k-dpp"])
-def test_every_method_selects_k_items_of_the_catalogue(items, metric, method):
+def test_every_method_selects_k_items_of_the_catalog(items, metric, method):
     X, q = items
     catalog = setwise.Catalog.build(X, q, clusters=20, metric=metric, ids=[f"item {i}" for i in range(1200)])
     found = catalog.select(40, diversity=0.4, method=method, certify=True)
@@ -152,7 +152,7 @@ def test_bad_quality(quality, match):
         ({"k": 0}, ValueError, "k: 0"),
         ({"k": 1201}, ValueError, "more than the 1200 items"),
         ({"method": "mus"}, ValueError, "did you mean 'muss'"),
-        ({"method": "muss", "clusters": 21}, ValueError, "catalogue's 20"),
+        ({"method": "muss", "clusters": 21}, ValueError, "catalog's 20"),
         ({"method": "muss", "clusters": 0}, ValueError, "clusters: 0"),
         ({"method": "muss", "per_cluster": 1200}, ValueError, "largest cluster's"),
         ({"method": "muss", "clusters": 2, "per_cluster": 1, "top_up": False}, ValueError, "fewer than k"),

@@ -1,4 +1,4 @@
-"""Catalogues on disk, and as items come and go: what comes back is what went in, whole or refused."""
+"""Catalogs on disk, and as items come and go: what comes back is what went in, whole or refused."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_new_quality_is_saved(catalog, place):
     assert np.array_equal(setwise.Catalog.load(place).quality, np.arange(N) / N)
 
 
-def test_a_catalogue_saved_over_itself(catalog, place):
+def test_a_catalog_saved_over_itself(catalog, place):
     catalog.save(place)
     loaded = setwise.Catalog.load(place)
     loaded.save(place, force=True)
@@ -185,7 +185,7 @@ def test_where_nothing_is_written(catalog, place, tmp_path):
         catalog.save(place, force=True)
 
 
-def test_an_index_is_no_catalogue(tmp_path, catalog):
+def test_an_index_is_no_catalog(tmp_path, catalog):
     from setwise.index.saved import open_index, save
 
     save(tmp_path / "ix", np.eye(3))
@@ -367,13 +367,13 @@ def test_an_added_item_can_be_selected(catalog):
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        ((np.ones((2, 3)), [1, 1]), ValueError, "rows have 3 entries, the catalogue's have 12"),
+        ((np.ones((2, 3)), [1, 1]), ValueError, "rows have 3 entries, the catalog's have 12"),
         ((np.ones((2, D)), [1]), ValueError, "quality"),
         ((np.ones((2, D)), [1, -1]), ValueError, "quality: row 1 is -1"),
         ((np.ones((2, D)), [1, 1], [7, 7]), ValueError, "ids: 7 is named 2 times"),
-        ((np.ones((2, D)), [1, 1], [900, 7]), ValueError, r"ids: 7 \(row 1\) is in the catalogue already"),
+        ((np.ones((2, D)), [1, 1], [900, 7]), ValueError, r"ids: 7 \(row 1\) is in the catalog already"),
         ((np.ones((2, D)), [1, 1], [900]), ValueError, "ids: expected 2"),
-        ((np.ones((2, D)), [1, 1], ["a", "b"]), TypeError, "catalogue's are integers, these are strings"),
+        ((np.ones((2, D)), [1, 1], ["a", "b"]), TypeError, "catalog's are integers, these are strings"),
         ((np.zeros((2, D)), [1, 1]), ValueError, "vectors: row 0 is all zero"),
         ((np.full((2, D), np.nan), [1, 1]), ValueError, "vectors: row 0 has NaN"),
         ((np.full((2, D), 1e60), [1, 1]), ValueError, "row 0 has a number that float32"),
@@ -430,7 +430,7 @@ def test_removed_items_are_gone(place, metric, ids):
 
 
 def test_what_cannot_be_removed(catalog):
-    with pytest.raises(KeyError, match="ids: 700 is not in the catalogue"):
+    with pytest.raises(KeyError, match="ids: 700 is not in the catalog"):
         catalog.remove([3, 700])
     with pytest.raises(TypeError, match="these are strings"):
         catalog.remove(["3"])

@@ -77,7 +77,7 @@ def test_one_summary_line(run, table, tmp_path, data):
     assert np.array_equal(loaded.clusters.labels, own.clusters.labels)
 
 
-def test_settings_reach_the_catalogue(run, arrays, tmp_path, data):
+def test_settings_reach_the_catalog(run, arrays, tmp_path, data):
     words = (
         "--quality",
         "q.npy",
@@ -273,7 +273,7 @@ def test_quality_of_this_hour(run, shop, tmp_path, data):
     assert ids(run(*base, tmp_path / "hour.parquet", "--quality-column", "rate", "--id", "id")) == wanted
     ran = run(*base, tmp_path / "hour.csv", "--id", "item")
     assert ids(ran) == wanted
-    assert ran.err == "note: ids in hour.csv that the catalogue has not, left out: 1\n"
+    assert ran.err == "note: ids in hour.csv that the catalog has not, left out: 1\n"
     assert ids(run(*base[:-1])) != wanted  # what is saved stays
 
 
@@ -291,7 +291,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 301), "k: 301 is more than the 300 items"),
         (("-k", 0), "k: 0 is below 1"),
         (("--method", "mus"), "did you mean 'muss'?"),
-        (("-k", 10, "--method", "muss", "--clusters", 11), "clusters: 11 are more than the catalogue's 10"),
+        (("-k", 10, "--method", "muss", "--clusters", 11), "clusters: 11 are more than the catalog's 10"),
         (("-k", 5, "--diversity", 2), "diversity: 2.0 is outside [0, 1]"),
         (("-k", 5, "--certify", "yes"), "certify: 'yes' is unknown"),
         (("-k", 5, "--out", "set.txt"), "out: 'set.txt' ends in none of"),
@@ -300,7 +300,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
             ("-k", 5, "--quality", "few.csv"),
             "quality: few.csv has no row for 299 of the 300 items, such as 'sku0'",
         ),
-        (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalogue has 300 items"),
+        (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalog has 300 items"),
         (
             ("-k", 5, "--quality", "few.csv", "--quality-column", "rate"),
             "quality_column: few.csv has no column 'rate'",
@@ -352,7 +352,7 @@ def test_what_cannot_be_added(refused, shop, table, tmp_path):
     np.save(tmp_path / "v.npy", np.ones((2, D)))
     np.save(tmp_path / "wide.npy", np.ones((2, D + 1)))
     np.save(tmp_path / "q.npy", np.ones(2))
-    assert "'sku0' (row 0) is in the catalogue already" in refused("catalog", "add", shop, table)
+    assert "'sku0' (row 0) is in the catalog already" in refused("catalog", "add", shop, table)
     assert "quality: new items need one" in refused("catalog", "add", shop, tmp_path / "v.npy")
     words = ("--quality", tmp_path / "q.npy")
     assert "new items need their own; pass ids" in refused("catalog", "add", shop, tmp_path / "v.npy", *words)
@@ -412,9 +412,9 @@ def test_what_cannot_be_removed(refused, shop, tmp_path, data):
     parquet.write_table(pa.table({"id": [1, 2]}), tmp_path / "numbers.parquet")
     np.save(tmp_path / "half.npy", np.ones(3) / 2)
     remove = ("catalog", "remove", shop)
-    assert refused(*remove, "sku1", "sku300") == "ids: 'sku300' is not in the catalogue"
+    assert refused(*remove, "sku1", "sku300") == "ids: 'sku300' is not in the catalog"
     message = refused(*remove, "sku1", "x", "y", "--from", tmp_path / "gone.txt")
-    assert message == "ids: 3 of these 5 are not in the catalogue, such as 'x'"
+    assert message == "ids: 3 of these 5 are not in the catalog, such as 'x'"
     for words, message in (
         ((), "ids: say which items to remove, or name a file of ids with --from"),
         (("sku1", "--id", "id"), "id: --id goes with --from TABLE"),
@@ -425,7 +425,7 @@ def test_what_cannot_be_removed(refused, shop, tmp_path, data):
         (("--from", tmp_path / "gone.txt", "--id", "c"), "id: 'gone.txt' has no columns"),
         (("--from", tmp_path / "half.npy"), "from: half.npy holds float64 of shape (3,)"),
         (("--from", tmp_path), "ends in none of"),
-        (("--from", tmp_path / "numbers.parquet"), "the catalogue's are strings, these are integers"),
+        (("--from", tmp_path / "numbers.parquet"), "the catalog's are strings, these are integers"),
         ([f"sku{row}" for row in range(N)], "ids: these are all items"),
     ):
         assert message in refused(*remove, *words)
@@ -433,7 +433,7 @@ def test_what_cannot_be_removed(refused, shop, tmp_path, data):
     assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
     setwise.Catalog.build(*data, clusters=5).save(tmp_path / "numbers")
     message = refused("catalog", "remove", tmp_path / "numbers", "3", "007")
-    assert message == "id: the command line has '007', the catalogue's ids are integers"
+    assert message == "id: the command line has '007', the catalog's ids are integers"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

@@ -123,7 +123,7 @@ def test_summary_says_what_a_person_can_act_on(run, rows, examples, tmp_path):
     assert "What of adding apples" in ran.out
     assert f"wrote {tmp_path}" in ran.err.replace("\n", "")
     whole = run("finetune", "--repository", rows, "--examples", examples, "--model", "lsa")
-    assert "more neighbours would change nothing" in whole.out
+    assert "more neighbors would change nothing" in whole.out
     assert "read from the cache" in whole.out
     assert "nothing was written" in whole.out
 
@@ -270,7 +270,7 @@ def test_sweep_prints_a_table_and_draws_it(run, rows, examples, tmp_path):
     words = ("finetune", "--repository", rows, "--examples", examples, "--model", "lsa", "--sweep")
     ran = run(*words)
     assert ran.code == 0
-    assert "neighbourhood" in ran.out
+    assert "neighborhood" in ran.out
     found = record(run(*words, "--json"))
     sizes = [one["neighborhood"] for one in found["sweep"]]
     assert len(sizes) == 9
@@ -360,7 +360,7 @@ def test_numbers_are_refused_before_anything_is_encoded(refused, rows, examples,
     assert not (tmp_path / ".setwise-cache").exists()
 
 
-def test_fewer_candidates_than_neighbours_are_all_looked_at(run, arrays):
+def test_fewer_candidates_than_neighbors_are_all_looked_at(run, arrays):
     vectors, probes = arrays
     found = record(
         run("finetune", "--repository", vectors, "--examples", probes, "--neighbors", 5000, "--json")

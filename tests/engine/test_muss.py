@@ -1,4 +1,4 @@
-"""MUSS over shards: the selection of a catalogue in memory, and of the paper's definition."""
+"""MUSS over shards: the selection of a catalog in memory, and of the paper's definition."""
 
 import tracemalloc
 
@@ -78,7 +78,7 @@ def rows_of(found):
         ({"top_up": False, "final_quality_scale": 0.5}, {"top_up": False, "final_quality_scale": 0.5}),
     ],
 )
-def test_the_catalogues_selection_from_the_same_seed(items, shards, metric, here, there):
+def test_the_catalogs_selection_from_the_same_seed(items, shards, metric, here, there):
     catalog = Catalog.build(*items, clusters=20, metric=metric, seed=3)
     own = catalog.select(30, method="muss", threads=2, **here)
     found = select_shards(shards, 30, method="muss", clusters=20, metric=metric, seed=3, **there)

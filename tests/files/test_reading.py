@@ -116,7 +116,7 @@ def refused(path, columns=("text",), error=ValueError):
     return message
 
 
-def test_a_missing_file_names_its_neighbour(tmp_path):
+def test_a_missing_file_names_its_neighbor(tmp_path):
     write(tmp_path / "perspectives.jsonl")
     message = refused(tmp_path / "perspectves.jsonl", error=FileNotFoundError)
     assert "did you mean 'perspectives.jsonl'?" in message

@@ -267,7 +267,7 @@ def test_nearest_equals_its_definition(rng, metric, rows):
     assert found.n == 300
 
 
-def test_nearest_looks_deeper_where_examples_share_neighbours(rng):
+def test_nearest_looks_deeper_where_examples_share_neighbors(rng):
     X = rng.standard_normal((300, 6))
     Q = np.repeat(rng.standard_normal((1, 6)), 40, axis=0)
     found = baselines.nearest(X, Q, 100)

@@ -81,7 +81,7 @@ def test_two_stages_by_a_faiss_factory(factory):
     assert found.stats["search"] == factory
     assert found.stats["union"] <= 8 * 200
     assert found.transport_cost <= 1.02 * exact.transport_cost
-    if factory == "Flat":  # the union holds every true neighbour; near-duplicates outside it do not count
+    if factory == "Flat":  # the union holds every true neighbor; near-duplicates outside it do not count
         np.testing.assert_allclose(found.nearest, exact.nearest, atol=1e-6)
         assert 0.5 * np.abs(found.dense() - exact.dense()).sum() < 0.05
 
@@ -145,7 +145,7 @@ def test_workers_find_the_same(workers, tmp_path, monkeypatch):
         np.testing.assert_allclose(found.densities, alone.densities, rtol=1e-12)
 
 
-def test_too_few_neighbours_warn_and_say_so():
+def test_too_few_neighbors_warn_and_say_so():
     X, Q = rows(13, 2_000), rows(14, 10)
     with pytest.warns(UserWarning, match=r"neighbors: 20 ran out .* raise neighbors \(to 40 first\)"):
         found = match(X, Q, neighbors=20, diversity=0.8)
@@ -155,7 +155,7 @@ def test_too_few_neighbours_warn_and_say_so():
 
 
 @pytest.mark.parametrize("regularizer", ["kde", "uniform"])
-def test_most_of_the_repository_as_neighbours_is_not_enough_past_half_of_it(regularizer):
+def test_most_of_the_repository_as_neighbors_is_not_enough_past_half_of_it(regularizer):
     X, Q = rows(40, 40, 3), rows(41, 2, 3)
     settings = {"diversity": 0.95, "regularizer": regularizer, "scale": 2.0, "kernel_width": 0.01}
     with pytest.warns(UserWarning, match=r"neighbors: 36 ran out .* raise neighbors \(to 40 first\)"):
@@ -237,7 +237,7 @@ def test_a_repository_of_copies_is_sampled_evenly():
     assert found.fits is False
 
 
-def test_fewer_candidates_than_neighbours_are_all_used():
+def test_fewer_candidates_than_neighbors_are_all_used():
     found = match(rows(21, 7), rows(22, 3), diversity=0.4, scale=0.1)
     assert found.neighbors == 7
     assert found.complete

@@ -47,7 +47,7 @@ def lp_value(d, rho, diversity, scale, regularizer):
 
 
 def knn_uniform(ids, d, n, diversity, scale):
-    """Algorithm 1 on prefetched neighbours: (probabilities, K)."""
+    """Algorithm 1 on prefetched neighbors: (probabilities, K)."""
     M, L = d.shape
     alpha = 1 - diversity
     K = 1
@@ -61,7 +61,7 @@ def knn_uniform(ids, d, n, diversity, scale):
 
 
 def knn_kde(ids, d, rho, n, diversity, scale):
-    """Algorithm 2 on prefetched neighbours, with its heap; ``rho`` is (M, L): (probabilities, s, whole)."""
+    """Algorithm 2 on prefetched neighbors, with its heap; ``rho`` is (M, L): (probabilities, s, whole)."""
     M, L = d.shape
     alpha = 1 - diversity
     whole, cost = np.zeros(M, int), np.zeros(M)

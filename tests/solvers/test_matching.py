@@ -102,7 +102,7 @@ def test_total_variation_equals_theorem_a1(diversity):
 
 
 @pytest.mark.parametrize("regularizer", ["kde", "uniform", "tv"])
-def test_neighbours_that_run_out_are_reported(regularizer):
+def test_neighbors_that_run_out_are_reported(regularizer):
     X, distances = instance(1, M=5, N=200, d=3)
     rho = tsds.density(X, 0.5)
     goal = Transport(0.9, regularizer=regularizer, scale=5.0)

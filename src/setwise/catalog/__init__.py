@@ -1,4 +1,4 @@
-"""The catalogue: items clustered once, and k of them by quality and spread as often as quality changes."""
+"""The catalog: items clustered once, and k of them by quality and spread as often as quality changes."""
 
 from setwise.catalog.catalog import Catalog
 from setwise.catalog.items import as_quality

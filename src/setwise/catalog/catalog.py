@@ -1,4 +1,4 @@
-"""A catalogue: items clustered once; k of them by quality and spread, as often as quality changes."""
+"""A catalog: items clustered once; k of them by quality and spread, as often as quality changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise import cluster as clustering
-from setwise import threads as threading
 from setwise.api import Certify, check_certify, describe
 from setwise.catalog import changes, items
 from setwise.catalog import select as selecting
@@ -24,6 +23,7 @@ from setwise.relevance import Relevance
 from setwise.selection import Certificate, Selection
 from setwise.solvers import proof
 from setwise.solvers.problem import Problem
+from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
 
 __all__ = ["Catalog"]
@@ -98,10 +98,10 @@ class Catalog:
         >>> len(catalog.select(50, diversity=0.1, method="muss", clusters=10))
         50
         """
-        checked = Vectors(vectors, check_metric(metric), workers=threading.count(threads))
+        checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
         known = items.as_quality(quality, checked.n)
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
-        with threading.one_blas_thread():
+        with one_blas_thread():
             made = clustering.k_means(
                 checked, clusters, quality=known, quality_weight=quality_weight, seed=seed
             )
@@ -123,21 +123,21 @@ class Catalog:
     def add(self, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None = None) -> None:
         """Take new items, each into the nearest cluster; centroids stay, radii grow.
 
-        The nearest by its vector; by vector and quality where the catalogue was built with a quality weight.
+        The nearest by its vector; by vector and quality where the catalog was built with a quality weight.
         All vectors are copied once: after `load`, a memory map becomes an array in memory.
 
         Parameters
         ----------
         vectors : array-like of shape (m, d)
-            Stored in the type that the catalogue's vectors have.
+            Stored in the type that the catalog's vectors have.
         quality : array-like of shape (m,)
         ids : sequence of length m, optional
-            None twice, none in the catalogue; by default the integers after the largest id.
+            None twice, none in the catalog; by default the integers after the largest id.
 
         Raises
         ------
         TypeError, ValueError
-            Bad input: the argument, the row and the mend. The catalogue is as it was.
+            Bad input: the argument, the row and the mend. The catalog is as it was.
         """
         grown, made, known = changes.grown(self._vectors, self.clusters, vectors, quality)
         count = len(known)
@@ -158,13 +158,13 @@ class Catalog:
         Raises
         ------
         KeyError
-            An id is not there. The catalogue is as it was.
+            An id is not there. The catalog is as it was.
         TypeError, ValueError
-            Ids of another kind than the catalogue's, or all of them.
+            Ids of another kind than the catalog's, or all of them.
         """
         rows = items.rows_of(ids, self.ids)
         if len(rows) == len(self):
-            raise ValueError("ids: these are all items; a catalogue keeps at least one")
+            raise ValueError("ids: these are all items; a catalog keeps at least one")
         if len(rows):
             kept = np.ones(len(self), np.bool_)
             kept[rows] = False
@@ -178,7 +178,7 @@ class Catalog:
         ----------
         path : path-like
         force : bool
-            Replace a saved catalogue that is there. A folder that is something else is never replaced.
+            Replace a saved catalog that is there. A folder that is something else is never replaced.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class Catalog:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Catalog:
-        """Open a saved catalogue: vectors stay on disk, a few numbers an item are read and checked.
+        """Open a saved catalog: vectors stay on disk, a few numbers an item are read and checked.
 
         Parameters
         ----------
@@ -203,12 +203,12 @@ class Catalog:
         Raises
         ------
         FileNotFoundError, ValueError
-            There is no such folder, it is no saved catalogue, of another format version, cut short or
+            There is no such folder, it is no saved catalog, of another format version, cut short or
             altered. Of the vectors the size is compared; ``setwise catalog info --verify`` reads them.
         """
         from setwise.catalog import files
 
-        return cls(*files.read(path, threading.count(threads)))
+        return cls(*files.read(path, thread_count(threads)))
 
     def select(
         self,
@@ -238,8 +238,8 @@ class Catalog:
         method : str
             One of `METHODS`.
         clusters : int, optional
-            m, the clusters to keep, at most the catalogue's; half of them by default. For ``dgds`` the
-            parts of the random partition (the catalogue's number of clusters by default).
+            m, the clusters to keep, at most the catalog's; half of them by default. For ``dgds`` the
+            parts of the random partition (the catalog's number of clusters by default).
         per_cluster : int, optional
             k', items selected inside each, at most the largest part's size; by default k/10, and at
             least enough for k (all of a smaller cluster).
@@ -282,7 +282,7 @@ class Catalog:
         checks.integer("seed", seed, least=0)
         if not 0.0 < final_quality_scale <= 1.0:
             raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
-        thread_count = threading.count(threads)
+        count = thread_count(threads)
         goal = MaxSum(diversity, metric=self._vectors.metric)
         problem = Problem(
             self._vectors,
@@ -308,7 +308,7 @@ class Catalog:
                 final_quality_scale=final_quality_scale,
                 criterion=criterion,
                 seed=seed,
-                threads=thread_count,
+                threads=count,
                 workers=workers,
             )
             levels, bound = selecting.by_levels(self._vectors, self.quality, self.clusters, asked)
@@ -318,11 +318,11 @@ class Catalog:
         else:
             if workers is not None:
                 raise ValueError(f"workers: {name} looks at all items at once; use muss or dgds, or threads=")
-            with threading.one_blas_thread():
+            with one_blas_thread():
                 chosen, ordered = selecting.over_all(name, problem, self.quality, criterion)
         certificate: Certificate | None = None
         if certify:
-            with threading.one_blas_thread():
+            with one_blas_thread():
                 certificate = proof.certified(
                     problem, chosen, None, bool(certify) if certify != "full" else "full", name
                 ).certificate

@@ -1,4 +1,4 @@
-"""Items that join a catalogue and leave it: what becomes of vectors and clusters."""
+"""Items that join a catalog and leave it: what becomes of vectors and clusters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def grown(
     raw = as_matrix(data)
     if raw.shape[1] != vectors.d:
         raise ValueError(
-            f"vectors: rows have {raw.shape[1]} entries, the catalogue's have {vectors.d}; encode them alike"
+            f"vectors: rows have {raw.shape[1]} entries, the catalog's have {vectors.d}; encode them alike"
         )
     new = Vectors(_as_stored(raw, vectors.raw.dtype), vectors.metric, workers=vectors.workers)
     known = as_quality(quality, new.n)
@@ -70,7 +70,7 @@ def shrunk(vectors: Vectors, clusters: Clusters, kept: NDArray[np.bool_]) -> tup
 
 
 def _as_stored(raw: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return rows in the type that a catalogue's vectors are stored in."""
+    """Return rows in the type that a catalog's vectors are stored in."""
     if raw.dtype == dtype:
         return raw
     with np.errstate(over="ignore", invalid="ignore"):
@@ -79,7 +79,7 @@ def _as_stored(raw: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if lost.any():
         row = int(np.flatnonzero(lost.any(axis=1))[0])
         raise ValueError(
-            f"vectors: row {row} has a number that {dtype}, the catalogue's type, cannot hold; rescale or "
-            "quantise as for the catalogue"
+            f"vectors: row {row} has a number that {dtype}, the catalog's type, cannot hold; rescale or "
+            "quantise as for the catalog"
         )
     return stored

@@ -1,4 +1,4 @@
-"""The folder that a saved catalogue is: vectors left on disk, everything else read and checked on opening."""
+"""The folder that a saved catalog is: vectors left on disk, everything else read and checked on opening."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CHUNK = 1 << 24
 
 @dataclass(frozen=True)
 class CatalogInfo:
-    """What ``meta.json`` says of a saved catalogue.
+    """What ``meta.json`` says of a saved catalog.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ def write(
     *,
     force: bool,
 ) -> CatalogInfo:
-    """Write a catalogue's parts as a folder, whole or not at all.
+    """Write a catalog's parts as a folder, whole or not at all.
 
     Raises
     ------
@@ -159,19 +159,19 @@ def write(
 
 
 def read_info(path: str | os.PathLike[str]) -> tuple[Path, CatalogInfo]:
-    """Return a saved catalogue's folder and what its ``meta.json`` says, its files being there.
+    """Return a saved catalog's folder and what its ``meta.json`` says, its files being there.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        There is no such folder, it is no saved catalogue, of another format version, or damaged.
+        There is no such folder, it is no saved catalog, of another format version, or damaged.
     """
     folder, record = FORMAT.read(path)
     return folder, CatalogInfo(**record)
 
 
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> CatalogInfo:
-    """Read every file of a saved catalogue, vectors too, and compare its checksum.
+    """Read every file of a saved catalog, vectors too, and compare its checksum.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ca
 def read(
     path: str | os.PathLike[str], workers: int
 ) -> tuple[Vectors, NDArray[np.float64], Clusters, NDArray[Any]]:
-    """Return the vectors (memory-mapped), qualities, clusters and ids of a saved catalogue.
+    """Return the vectors (memory-mapped), qualities, clusters and ids of a saved catalog.
 
     Raises
     ------

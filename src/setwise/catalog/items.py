@@ -86,28 +86,28 @@ def following(ids: NDArray[Any], count: int) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        The catalogue's ids are no integers.
+        The catalog's ids are no integers.
     """
     if kind_of(ids) != "integers":
-        raise ValueError("ids: the catalogue's are no integers, so new items need their own; pass ids")
+        raise ValueError("ids: the catalog's are no integers, so new items need their own; pass ids")
     first = int(ids.max()) + 1
     return as_integers(np.array(range(first, first + count), object))
 
 
 def joined(ids: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-    """Return a catalogue's ids with new ones after them.
+    """Return a catalog's ids with new ones after them.
 
     Raises
     ------
     TypeError, ValueError
-        Other kinds of ids, or the first that the catalogue has already.
+        Other kinds of ids, or the first that the catalog has already.
     """
     ids, new = _alike(ids, new)
     known = np.flatnonzero(_among(new, ids))
     if len(known):
         name = _plain(new[known[0]])
         raise ValueError(
-            f"ids: {name!r} (row {known[0]}) is in the catalogue already; remove it first, or rename it"
+            f"ids: {name!r} (row {known[0]}) is in the catalog already; remove it first, or rename it"
         )
     return np.concatenate([ids, new])
 
@@ -120,7 +120,7 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
     KeyError
         One is not there: the first such, and how many there are.
     TypeError
-        Not a sequence, or of another kind than the catalogue's.
+        Not a sequence, or of another kind than the catalog's.
     """
     names = np.asarray(wanted)
     if names.ndim != 1:
@@ -133,18 +133,18 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
         strange = np.flatnonzero(~there)
         first = _plain(names[strange[0]])
         if len(strange) == 1:
-            raise KeyError(f"ids: {first!r} is not in the catalogue")
+            raise KeyError(f"ids: {first!r} is not in the catalog")
         raise KeyError(
-            f"ids: {len(strange):,} of these {len(names):,} are not in the catalogue, such as {first!r}"
+            f"ids: {len(strange):,} of these {len(names):,} are not in the catalog, such as {first!r}"
         )
     return np.flatnonzero(_among(ids, names))
 
 
 def _alike(ids: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return ids of a catalogue, and others, as arrays that can be compared."""
+    """Return ids of a catalog, and others, as arrays that can be compared."""
     own, other = kind_of(ids), kind_of(others)
     if own != other:
-        raise TypeError(f"ids: the catalogue's are {own}, these are {other}; pass the same kind")
+        raise TypeError(f"ids: the catalog's are {own}, these are {other}; pass the same kind")
     return (as_integers(ids), as_integers(others)) if own == "integers" else (ids, others)
 
 

@@ -1,4 +1,4 @@
-"""A catalogue's methods by name, which of them `auto` takes, and what a selection from it returns."""
+"""A catalog's methods by name, which of them `auto` takes, and what a selection from it returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EUCLIDEAN_WORK = 50_000_000
 #: What `Catalog.select` takes as method, with what each does in one line.
 METHODS = {
     "auto": "by size, metric and diversity: see `choose`",
-    "frank-wolfe": "the core's solver over the whole catalogue, certified",
+    "frank-wolfe": "the core's solver over the whole catalog, certified",
     "muss": "greedy over clusters, inside the selected ones, and over the union (MUSS Algorithm 2)",
     "dgds": "greedy inside every part of a random partition, and over the union (Ghadiri and Schmidt 2019)",
     "greedy": "greedy over all items (MUSS Algorithm 1; the paper's MMR)",
@@ -31,7 +31,7 @@ METHODS = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CatalogSelection(Selection):
-    """A selection from a catalogue.
+    """A selection from a catalog.
 
     Everything a `Selection` has; ``stats`` has the time of each stage in seconds and what was looked at.
 

@@ -1,4 +1,4 @@
-"""How a catalogue's methods select: by levels over its partitions, or over all items at once."""
+"""How a catalog's methods select: by levels over its partitions, or over all items at once."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def clusters_kept(asked: int | None, total: int) -> int:
         return max(1, total // 2)
     m = checks.integer("clusters", asked, least=1)
     if m > total:
-        raise ValueError(f"clusters: {m} are more than the catalogue's {total}; build it with more")
+        raise ValueError(f"clusters: {m} are more than the catalog's {total}; build it with more")
     return m
 
 

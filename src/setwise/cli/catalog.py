@@ -87,9 +87,7 @@ def build(
     ] = 0.0,
     seed: Annotated[int, option("--seed", help="Of everything random.", panel=_CLUSTERS)] = 0,
     threads: _Threads = None,
-    force: Annotated[
-        bool, option("--force", help="Replace a catalogue that is there.", panel=_OUTPUT)
-    ] = False,
+    force: Annotated[bool, option("--force", help="Replace a catalog that is there.", panel=_OUTPUT)] = False,
 ) -> None:
     """Read items, cluster them, and keep both in a folder."""
     import numpy as np
@@ -136,7 +134,7 @@ def add(
     id: _Id = None,
     threads: _Threads = None,
 ) -> None:
-    """Add items to a catalogue, each to the nearest cluster; the folder is replaced in one step."""
+    """Add items to a catalog, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import read_info
     from setwise.cli import catalog_output
@@ -183,7 +181,7 @@ def remove(
     ] = None,
     threads: _Threads = None,
 ) -> None:
-    """Remove items from a catalogue by their ids; the folder is replaced in one step."""
+    """Remove items from a catalog by their ids; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import read_info
     from setwise.cli import catalog_output
@@ -361,7 +359,7 @@ def info(
     ] = False,
     as_json: Annotated[bool, json_option()] = False,
 ) -> None:
-    """Say what a catalogue is, and whether it is whole."""
+    """Say what a catalog is, and whether it is whole."""
     import numpy as np
 
     from setwise.catalog import Catalog
@@ -385,4 +383,4 @@ def info(
         "saved": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
         **folders.file_facts(found, verified),
     }
-    output.print_facts(folder.resolve().name, "catalogue", lines)
+    output.print_facts(folder.resolve().name, "catalog", lines)

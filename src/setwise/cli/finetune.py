@@ -141,7 +141,7 @@ def finetune(
         str,
         option(
             "--index",
-            help="How neighbours are found: auto, exact, what FAISS builds (IVF4096,Flat), or what setwise "
+            help="How neighbors are found: auto, exact, what FAISS builds (IVF4096,Flat), or what setwise "
             "index build has made.",
             panel=_MATCH,
             metavar="NAME|DIR",

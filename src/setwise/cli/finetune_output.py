@@ -224,10 +224,10 @@ def _match_facts(found: Match) -> list[tuple[str, Text]]:
     if found.complete:
         union = found.stats.get("union")
         among = "" if union is None else f", among the {union:,} rows that the index returned"
-        facts.append(("optimal", Text(f"yes: more neighbours would change nothing{among}", style="green")))
+        facts.append(("optimal", Text(f"yes: more neighbors would change nothing{among}", style="green")))
     else:
         more = min(2 * found.neighbors, found.n)
-        text = f"cut short by the {found.neighbors:,} neighbours; raise --neighbors to {more:,}"
+        text = f"cut short by the {found.neighbors:,} neighbors; raise --neighbors to {more:,}"
         if found.short_of_index:
             text = f"cut short by the {found.neighbors:,} rows that the index returned; search it wider"
         facts.append(("optimal", Text(f"{text}, or lower --diversity", style="yellow")))

@@ -1,4 +1,4 @@
-"""Items of a catalogue as files have them: vectors, qualities and ids."""
+"""Items of a catalog as files have them: vectors, qualities and ids."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def read_items(path: str, vectors: str | None, quality: str | None, id: str | No
 
 
 def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] | None:
-    """Return new items' ids; those of a CSV file, which has no types, as integers where a catalogue's are.
+    """Return new items' ids; those of a CSV file, which has no types, as integers where a catalog's are.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
 
 
 def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[str | int]:
-    """Return ids that were written as words, as integers where a catalogue's are.
+    """Return ids that were written as words, as integers where a catalog's are.
 
     Parameters
     ----------
@@ -190,14 +190,14 @@ def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[st
         return list(ids)
     for name in ids:
         if not _INTEGER.fullmatch(str(name)):
-            raise ValueError(f"id: {where} has {name!r}, the catalogue's ids are integers")
+            raise ValueError(f"id: {where} has {name!r}, the catalog's ids are integers")
     return [int(name) for name in ids]
 
 
 def read_quality(
     path: str, name: str, id: str | None, catalog: Catalog
 ) -> tuple[NDArray[np.float64], str | None]:
-    """Read new qualities for a catalogue's items.
+    """Read new qualities for a catalog's items.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def read_quality(
     if id is None:
         if len(values) != len(catalog):
             raise ValueError(
-                f"quality: {source.name} has {len(values):,} rows and no ids, the catalogue has "
+                f"quality: {source.name} has {len(values):,} rows and no ids, the catalog has "
                 f"{len(catalog):,} items; name its column of ids with --id"
             )
         return values, None
@@ -249,7 +249,7 @@ def read_quality(
             f"{names[lacking[0]]!r}; give each a quality, or remove them"
         )
     strange = len(places) - len(names)
-    note = f"ids in {source.name} that the catalogue has not, left out: {strange:,}" if strange else None
+    note = f"ids in {source.name} that the catalog has not, left out: {strange:,}" if strange else None
     return values[rows], note
 
 

@@ -36,7 +36,7 @@ def counts(texts: Iterable[str], *, buckets: int = 10_000, n: int = 2) -> sparse
     buckets : int
         At least 1. DSIR uses 10,000.
     n : int
-        The longest n-grams: 2 counts words and pairs of neighbouring words.
+        The longest n-grams: 2 counts words and pairs of neighboring words.
 
     Returns
     -------

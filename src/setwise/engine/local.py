@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import threads
 from setwise.engine.base import RETRIES, Engine
+from setwise.threads import one_blas_thread
 
 #: What keeps a worker's libraries on one thread: the processes are the parallelism.
 ONE_THREAD = dict.fromkeys(
@@ -64,7 +64,7 @@ class LocalEngine(Engine):
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         if self.workers == 1:
-            with threads.one_blas_thread():
+            with one_blas_thread():
                 return [function(argument) for argument in arguments]
         results: dict[int, Any] = {}
         for _ in range(1 + RETRIES):

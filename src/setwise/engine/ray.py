@@ -99,7 +99,7 @@ def _spread(argument: Any) -> tuple[Any, ...]:
 
 def _one_thread(function: Callable[[Any], Any], is_tuple: bool, *parts: Any) -> Any:
     """Run a function in a worker, its libraries on one thread."""
-    from setwise import threads
+    from setwise.threads import one_blas_thread
 
-    with threads.one_blas_thread():
+    with one_blas_thread():
         return function(parts if is_tuple else parts[0])

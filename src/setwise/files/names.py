@@ -20,16 +20,16 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
     Raises
     ------
     FileNotFoundError
-        It is not; the message names a neighbour whose name is close.
+        It is not; the message names a neighbor whose name is close.
     """
     found = Path(path)
     if found.exists():
         return found
     try:
-        neighbours = [entry.name for entry in found.parent.iterdir()]
+        neighbors = [entry.name for entry in found.parent.iterdir()]
     except OSError:
-        neighbours = []
-    raise FileNotFoundError(f"{argument}: no file or folder {str(path)!r}{nearest(found.name, neighbours)}")
+        neighbors = []
+    raise FileNotFoundError(f"{argument}: no file or folder {str(path)!r}{nearest(found.name, neighbors)}")
 
 
 def column(names: Iterable[str], wanted: str, argument: str, source: str) -> str:

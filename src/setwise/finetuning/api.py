@@ -50,7 +50,7 @@ def match(
         C, above 0, in the vectors' units. 5 is for unit vectors; "auto" is 5 times their typical length.
     kernel_width : float or "auto"
         h, above 0, in the vectors' units: rows nearer than that are near-duplicates ("kde" alone). "auto"
-        takes a quarter of the median distance between neighbours in a sample. From near-duplicates that you
+        takes a quarter of the median distance between neighbors in a sample. From near-duplicates that you
         mark: `setwise.finetuning.kernel_width`.
     neighbors : int
         L: at most so many candidates an example, at least 2; where there are fewer, all.
@@ -82,7 +82,7 @@ def match(
     Warns
     -----
     UserWarning
-        The neighbours ran out before the optimum: the result is as good as they allow (``complete`` False).
+        The neighbors ran out before the optimum: the result is as good as they allow (``complete`` False).
     """
     hood = Neighborhood.of(
         candidates,
@@ -117,7 +117,7 @@ def sweep(
     diversities: Iterable[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     **settings: Any,
 ) -> parameters.Sweep:
-    """Match with several diversities; the neighbours are searched once.
+    """Match with several diversities; the neighbors are searched once.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a matched distribution is measured against: random, influence, importance weights, nearest neighbours.
+"""What a matched distribution is measured against: random, influence, importance weights, nearest neighbors.
 
 Every baseline returns a `Distribution`, so all are sampled, repeated over epochs and written alike.
 """
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from setwise import checks
-from setwise import threads as threading
 from setwise.finetuning.distribution import Distribution
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Index
+from setwise.threads import thread_count
 from setwise.vectors import Vectors, top_k
 
 #: Added to both probabilities of an n-gram bucket before the logarithm (DSIR's released code).
@@ -30,7 +30,7 @@ _BATCH = 4096
 #: Scores within this of the last one chosen are computed again, row by row in float64.
 _ROUNDING = 1e-4
 
-#: Scores that a batch of examples may take while neighbours are searched.
+#: Scores that a batch of examples may take while neighbors are searched.
 _SCORES = 1 << 25
 
 
@@ -86,7 +86,7 @@ def less(
     Xia et al., LESS: Selecting influential data for targeted instruction tuning, ICML 2024, sections 3
     and 4.
     """
-    train = Vectors(train_features, "cosine", workers=threading.count(threads), name="train_features")
+    train = Vectors(train_features, "cosine", workers=thread_count(threads), name="train_features")
     rows = checks.integer("rows", rows, least=1, most=train.n)
     means = _subtask_means(example_features, subtasks, train.d)
     rough = np.empty(train.n, train.dtype)
@@ -296,13 +296,13 @@ def _totals(blocks: Iterable[sparse.csr_matrix], buckets: int) -> tuple[NDArray[
     return found, texts
 
 
-# ---------------------------------------------------------------------- nearest neighbours
+# ---------------------------------------------------------------------- nearest neighbors
 
 
 def nearest(
     candidates: Any, examples: Any, rows: int, *, metric: str = "cosine", threads: int | None = None
 ) -> Distribution:
-    """Choose the examples' nearest neighbours, in turns, until there are ``rows`` different ones.
+    """Choose the examples' nearest neighbors, in turns, until there are ``rows`` different ones.
 
     First every example's nearest row, in the order of the examples, then every example's second nearest,
     and so on; a row that was taken already is passed over.
@@ -310,7 +310,7 @@ def nearest(
     Parameters
     ----------
     candidates : array-like of shape (n, d), or Index
-        An `Index` must know its vectors by the numbers 0 to n - 1; neighbours it does not find (-1) are
+        An `Index` must know its vectors by the numbers 0 to n - 1; neighbors it does not find (-1) are
         passed over.
     examples : array-like of shape (m, d)
     rows : int
@@ -352,7 +352,7 @@ def nearest(
 
 
 def _in_turns(index: Index, probes: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
-    """Return the different rows among all neighbours down to a depth, in the order in which they come."""
+    """Return the different rows among all neighbors down to a depth, in the order in which they come."""
     step = max(1, _SCORES // len(index))
     batches = [index.search(probes[start : start + step], depth)[1] for start in range(0, len(probes), step)]
     turns = np.concatenate(batches).T.ravel()

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise import threads as threading
 from setwise.cluster import ROWS_A_CLUSTER, Clusters, k_means, rows_of_parts
 from setwise.finetuning.distribution import Distribution
+from setwise.threads import thread_count
 from setwise.vectors import Vectors
 
 KEEP = ("far", "near", "first")
@@ -130,7 +130,7 @@ def deduplicate(
     Abbas et al., SemDeDup: Data-efficient learning at web-scale through semantic deduplication, 2023,
     section 3.
     """
-    rows = Vectors(vectors, "cosine", workers=threading.count(threads))
+    rows = Vectors(vectors, "cosine", workers=thread_count(threads))
     _eps(eps)
     checks.choice("keep", keep, KEEP)
     seed = checks.integer("seed", seed, least=0)

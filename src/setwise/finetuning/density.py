@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import threads
 from setwise.finetuning.candidates import BLOCK, Candidates
 from setwise.finetuning.neighbors import Progress
+from setwise.threads import run_ranges
 from setwise.vectors import Floats
 
 #: Directions of the cells, and rows they are learned from.
@@ -78,7 +78,7 @@ class Density:
                 probes = self.candidates.rows(ids[some[low:high]])
                 return kernel_sums(self._finder.kernels(probes), high - low, self.limit)
 
-            found[some] = np.concatenate(threads.run(measure, len(some), self.workers, least=64))
+            found[some] = np.concatenate(run_ranges(measure, len(some), self.workers, least=64))
             if progress is not None:
                 progress("counting near-duplicates", min(start + step, len(ids)), len(ids))
         return np.maximum(found, 1.0)

@@ -31,14 +31,14 @@ class Match(Distribution):
     complete : bool
         False where ``neighbors`` ran out before the optimum was reached: raise it, or lower diversity.
     fits : bool or None
-        Whether the papers' theorem applies (neighbourhoods of at most half the repository). Where it does
-        not, the completed closed form is used. None where too few neighbours are known to tell.
+        Whether the papers' theorem applies (neighborhoods of at most half the repository). Where it does
+        not, the completed closed form is used. None where too few neighbors are known to tell.
     limit : float
-        s*, the weight 1/ρ of a neighbourhood: its size in distinct rows. NaN for "tv".
+        s*, the weight 1/ρ of a neighborhood: its size in distinct rows. NaN for "tv".
     neighborhoods : ndarray of shape (M,), int64
         Rows that each example spreads its mass over (K_i of TSDS, Table 12).
     remainder : float
-        Mass that fell on the examples' (K_i + 1)th neighbours.
+        Mass that fell on the examples' (K_i + 1)th neighbors.
     densities : ndarray of shape (s,), float64
         ρ of each row of ``indices``: 1 = no near-duplicate, 3 = as two exact copies besides. Ones where the
         regularizer asks for none.
@@ -130,6 +130,6 @@ class Match(Distribution):
             cut = f"; incomplete: {mend} above {self.neighbors:,}"
         return (
             f"Match({len(self):,} of {self.n:,} rows, as spread as {self.effective:,.0f} equal ones; "
-            f"{self.neighborhoods.mean():,.1f} neighbours an example, mean distance "
+            f"{self.neighborhoods.mean():,.1f} neighbors an example, mean distance "
             f"{self.transport_cost:.4g}{cut})"
         )

@@ -1,4 +1,4 @@
-"""The neighbours of some examples, searched once, from which matches of any diversity are made."""
+"""The neighbors of some examples, searched once, from which matches of any diversity are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from setwise.finetuning.neighbors import Progress
 from setwise.objectives.base import euclidean
 from setwise.objectives.transport import Transport
 from setwise.solvers import matching
-from setwise.threads import count as thread_count
+from setwise.threads import thread_count
 
 #: Rows whose density is counted to estimate the weight of all candidates.
 ESTIMATED = 2_048
@@ -26,7 +26,7 @@ ESTIMATED = 2_048
 
 @dataclass(eq=False)
 class Neighborhood:
-    """The neighbours of some examples, searched once, from which a match of any diversity is made.
+    """The neighbors of some examples, searched once, from which a match of any diversity is made.
 
     Make one by `of`. Densities are counted as far out as a diversity needs them, and kept.
     """
@@ -97,7 +97,7 @@ class Neighborhood:
 
     @property
     def reach(self) -> int:
-        """L: neighbours of each example."""
+        """L: neighbors of each example."""
         return self.found.reach
 
     def match(self, diversity: float) -> Match:
@@ -120,18 +120,18 @@ class Neighborhood:
             plan, total, spent = self._kde(goal, everything)
             seconds["density"] = spent
         if plan.fits is None and diversity > 0.0 and plan.limit > 0.5 * total:
-            # The optimum is then the plan at s̄/2 or the even one: it takes all neighbours to tell.
+            # The optimum is then the plan at s̄/2 or the even one: it takes all neighbors to tell.
             plan = replace(plan, complete=False, fits=False)
         seconds["assignment"] = time.perf_counter() - began - seconds["density"]
         return self._result(goal, plan, total, seconds)
 
     def _kde(self, goal: Transport, everything: bool) -> tuple[matching.Plan, float, float]:
-        """Solve with the densities of ever more neighbours, until none further out can matter."""
+        """Solve with the densities of ever more neighbors, until none further out can matter."""
         distances = self.found.neighbors.distances
         reach = distances.shape[1]
         if everything:
             columns = reach
-        else:  # a row counts at most once, so that neighbourhoods are at least as large as without densities
+        else:  # a row counts at most once, so that neighborhoods are at least as large as without densities
             ones = matching.Sums(distances, None)
             first = matching.capped(ones, goal, least_total=float(reach), total=None)
             columns = min(reach, int(first.limit * 1.1) + 16)
@@ -150,7 +150,7 @@ class Neighborhood:
         return plan, total, spent + time.perf_counter() - began
 
     def _weigh(self, columns: int) -> matching.Sums:
-        """Return the sums over at least so many columns of neighbours, counting what is not known yet."""
+        """Return the sums over at least so many columns of neighbors, counting what is not known yet."""
         if self._sums is None or columns > self._sums.distances.shape[1]:
             near = self.found.neighbors
             ids = near.ids[:, :columns]

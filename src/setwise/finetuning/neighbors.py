@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from setwise import threads
 from setwise.finetuning.candidates import Candidates, offset_of
+from setwise.threads import run_ranges
 from setwise.vectors import Floats
 
 #: Called with the step, how many rows are done, and how many there are.
@@ -152,5 +152,5 @@ def _refined(candidates: Candidates, examples: NDArray[Any], ids: NDArray[np.int
                 delta -= examples[one]
                 exact[one, some] = np.sqrt(np.vecdot(delta, delta))
 
-    threads.run(measure, len(ids), candidates.parts[0].workers)
+    run_ranges(measure, len(ids), candidates.parts[0].workers)
     return exact

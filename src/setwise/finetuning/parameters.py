@@ -19,7 +19,7 @@ from setwise.vectors import Vectors
 #: Rows that "auto" looks at.
 SAMPLED = 1_024
 
-#: Which part of the median distance between neighbours in the sample is still a near-duplicate's.
+#: Which part of the median distance between neighbors in the sample is still a near-duplicate's.
 QUARTER = 0.25
 
 
@@ -43,7 +43,7 @@ def scale(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
 def width(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
     """Return h: as asked, or a quarter of the median distance to the nearest other row within a sample.
 
-    Copies in the sample do not count as its neighbours.
+    Copies in the sample do not count as its neighbors.
 
     Raises
     ------
@@ -157,8 +157,8 @@ class Sweep(Sequence[Match]):
         ]
 
     def table(self) -> str:
-        """Return the records as text in columns; an asterisk marks where the neighbours ran out."""
-        head = f"{'diversity':>9}  {'neighbourhood (least-most)':>28}  {'rows':>9}  {'as spread as':>12}  "
+        """Return the records as text in columns; an asterisk marks where the neighbors ran out."""
+        head = f"{'diversity':>9}  {'neighborhood (least-most)':>28}  {'rows':>9}  {'as spread as':>12}  "
         lines = [head + f"{'top row':>8}  {'distance':>9}"]
         for row in self.rows():
             sizes = f"{row['neighborhood']:,.1f} ({row['least']:,}-{row['most']:,})"
@@ -167,11 +167,11 @@ class Sweep(Sequence[Match]):
                 f"{row['top_row']:>8.2%}  {row['distance']:>9.4f}{'' if row['complete'] else ' *'}"
             )
         if not all(found.complete for found in self.matches):
-            lines.append("* the neighbours ran out before the optimum: raise neighbors")
+            lines.append("* the neighbors ran out before the optimum: raise neighbors")
         return "\n".join(lines)
 
     def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Draw neighbourhood sizes, spread and distance over diversity, as PNG, SVG or PDF.
+        """Draw neighborhood sizes, spread and distance over diversity, as PNG, SVG or PDF.
 
         Raises
         ------

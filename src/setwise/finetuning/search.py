@@ -1,4 +1,4 @@
-"""Where neighbours come from: all candidates, an index of them, or parts of them in other processes."""
+"""Where neighbors come from: all candidates, an index of them, or parts of them in other processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXACT = 4e13
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Neighbours, and among which candidates they were looked for.
+    """Neighbors, and among which candidates they were looked for.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Found:
 
     @property
     def reach(self) -> int:
-        """Neighbours of each example."""
+        """Neighbors of each example."""
         return int(self.neighbors.ids.shape[1])
 
 
@@ -53,7 +53,7 @@ def find(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Found:
-    """Find neighbours exactly, or in the paper's two stages (TSDS Appendix C).
+    """Find neighbors exactly, or in the paper's two stages (TSDS Appendix C).
 
     Two stages: an index over all candidates returns ``count`` for each example; then every example is
     compared with the union of what all were given. FAISS's -1 for "no more" is left out.
@@ -90,7 +90,7 @@ def find(
     known = _row_numbers(ids, candidates.n)
     union = np.unique(known[known >= 0])
     if not len(union):
-        raise ValueError("index: it returned no neighbour at all; raise its search effort (nprobe, ef)")
+        raise ValueError("index: it returned no neighbor at all; raise its search effort (nprobe, ef)")
     fine = nearest(candidates, examples, min(count, len(union)), progress=progress, ids=union)
     return Found(fine, union, kind)
 
@@ -102,7 +102,7 @@ def find_in_parts(
     workers: int | str,
     progress: Progress | None = None,
 ) -> Found:
-    """Find neighbours exactly, each part of the candidates in a worker: as `find`, to the last tie.
+    """Find neighbors exactly, each part of the candidates in a worker: as `find`, to the last tie.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def find_in_parts(
 
 
 def nearest_in_part(work: tuple[Any, int, int, int, NDArray[Any], int]) -> Neighbors:
-    """Find the neighbours in one part; run by a worker."""
+    """Find the neighbors in one part; run by a worker."""
     handle, start, stop, first, examples, count = work
     part = _part(handle, start, stop)
     found = nearest(part, examples, min(count, part.n))

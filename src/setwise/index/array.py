@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise import threads as threading
 from setwise.index.base import Ids
 from setwise.index.checking import as_positions, as_queries, as_width
 from setwise.index.local import RowIndex
+from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric, top_k
 
 #: With a filter that leaves at most this part of the rows, only they are read.
@@ -58,7 +58,7 @@ class ArrayIndex(RowIndex):
         fields: Mapping[str, Sequence[Any] | NDArray[Any]] | None = None,
         threads: int | None = None,
     ) -> None:
-        workers: int = threading.count(threads)
+        workers: int = thread_count(threads)
         if storage is not None:
             wanted = np.dtype(checks.choice("storage", storage, ("float32", "float16")))
             vectors = _stored(vectors, wanted)

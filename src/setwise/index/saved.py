@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import __version__, checks
-from setwise import threads as threading
 from setwise.containers import as_matrix
 from setwise.files.names import nearest
 from setwise.index import rows
@@ -47,6 +46,7 @@ from setwise.index.folder import (
     write_info,
 )
 from setwise.index.rows import Column
+from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def save(
     if storage is None:
         storage = "float16" if raw.dtype == np.float16 else "float32"
     checks.choice("storage", storage, STORAGE)
-    workers = threading.count(threads)
+    workers = thread_count(threads)
     for argument, column in (("ids", ids), ("texts", texts), ("groups", groups)):
         if column is not None and len(column) != n:
             raise ValueError(f"{argument}: {len(column)} of them for {n} vectors; pass one a vector")

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from setwise import threads
 from setwise.containers import to_numpy
 from setwise.objectives.base import Objective, Terms, euclidean
+from setwise.threads import run_ranges
 from setwise.vectors import Floats, Vectors
 
 #: Rows whose distances to the members are held at once.
@@ -109,7 +109,7 @@ class Coverage(Objective):
                 total += shares[first:last] @ np.minimum.accumulate(block, axis=1, out=block)
             return total
 
-        return np.asarray(np.sum(threads.run(part, vectors.n, vectors.workers, least=BLOCK), axis=0))
+        return np.asarray(np.sum(run_ranges(part, vectors.n, vectors.workers, least=BLOCK), axis=0))
 
     def gains(
         self, vectors: ArrayLike, relevance: ArrayLike, chosen: ArrayLike, k: int | None = None

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise import threads as threading
 from setwise.api import check_certify, describe
 from setwise.containers import to_numpy
 from setwise.index.array import ArrayIndex
@@ -23,6 +22,7 @@ from setwise.retrieval.seen import Job, labels_of
 from setwise.retrieval.texts import default_sharpness
 from setwise.selection import Selection
 from setwise.solvers import SOLVERS
+from setwise.threads import thread_count
 
 #: How many vectors of a sample to start from where searches are approximate, and so cheap.
 FEW = 512
@@ -74,7 +74,7 @@ class Call:
         self.offset = checks.integer("offset", options["offset"], least=0)
         self.pages = -(-(self.offset + self.k) // self.k)
         self.seed = checks.integer("seed", options["seed"], least=0)
-        self.threads = threading.count(options["threads"])
+        self.threads = thread_count(options["threads"])
         self.include = _as_ids("include", options["include"])
         self.exclude = _as_ids("exclude", options["exclude"])
         if len(self.include) > self.k:

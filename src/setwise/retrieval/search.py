@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import threads as threading
 from setwise.api import Certify
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
@@ -23,6 +22,7 @@ from setwise.retrieval.texts import DIVERSITY
 from setwise.selection import Certificate
 from setwise.solvers import greedy
 from setwise.solvers.problem import Problem
+from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Vectors
 
 
@@ -215,8 +215,8 @@ class _Rounds:
         def part(start: int, stop: int) -> list[Ask | None]:
             return [self._advance(place) for place in self._waiting[start:stop]]
 
-        with threading.one_blas_thread():
-            asks = [ask for some in threading.run(part, len(self._waiting), self._workers) for ask in some]
+        with one_blas_thread():
+            asks = [ask for some in run_ranges(part, len(self._waiting), self._workers) for ask in some]
         groups: dict[int, _Group] = {}
         for place, ask in zip(self._waiting, asks, strict=True):
             if ask is not None:
@@ -253,7 +253,7 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
     constraints = Constraints(vectors.n, job.k, job.include, labels, job.max_per_group)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, job.k, job.objective, constraints, job.seed, None, job.stats)
-    with threading.one_blas_thread():
+    with one_blas_thread():
         chosen = greedy.solve(problem)
     certificate = None
     if job.certify:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import threads
 from setwise.objectives import LogDet
 from setwise.solvers.problem import Problem
+from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Floats, Vectors
 
 #: Under euclidean the kernel is n × n: at most this many candidates.
@@ -92,7 +92,7 @@ def solve(problem: Problem) -> NDArray[np.int64]:
             "diversity: 0 leaves no determinant to draw by; use solver='top-k', or a diversity above 0"
         )
     check_size(vectors, k)
-    with threads.one_blas_thread():
+    with one_blas_thread():
         problem.tell("k-dpp: decomposing the kernel")
         # All of the candidates are one set, whatever their relevance.
         quality = quality_of(problem) if k < problem.n else np.ones(k)
@@ -297,7 +297,7 @@ class Sampler:
                 rows = spectrum.rows(part, which)
                 found[part] = np.vecdot(rows, rows)
 
-        threads.run(measure, -(-spectrum.n // spectrum.step), spectrum.workers)
+        run_ranges(measure, -(-spectrum.n // spectrum.step), spectrum.workers)
         return found
 
 
@@ -339,7 +339,7 @@ def _triangle(vectors: Vectors, quality: NDArray[np.float64]) -> NDArray[np.floa
                 parts.append(_upper(weighed))
             return parts
 
-        wave = threads.run(factor, min(WAVE, blocks - first), vectors.workers)
+        wave = run_ranges(factor, min(WAVE, blocks - first), vectors.workers)
         found = _upper(np.vstack([found, *(one for parts in wave for one in parts)]))
     return found
 

@@ -1,7 +1,7 @@
 """The optimal plan of regularised transport, in closed form: KNN-Uniform, KNN-KDE and KNN-TV of TSDS.
 
 Each query gives its mass to its nearest candidates, to each at most an even share. One number decides how far
-every query reaches: the limit s on the candidates' weights 1/ρ in a neighbourhood. The paper finds it by a
+every query reaches: the limit s on the candidates' weights 1/ρ in a neighborhood. The paper finds it by a
 heap over all candidates of all queries. The cost of reaching further, c(s), only grows with s, so it is found
 here by bisection over prefix sums.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import threads
 from setwise.objectives.transport import Transport
+from setwise.threads import run_ranges
 
 #: Breakpoints that are few enough to be sorted and tried one by one.
 FEW = 8_192
@@ -23,24 +23,24 @@ FEW = 8_192
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A transport plan over the queries' neighbours, nearest first.
+    """A transport plan over the queries' neighbors, nearest first.
 
     Attributes
     ----------
     starts : ndarray of shape (M + 1,), int64
-        Query i's entries are ``starts[i]`` to ``starts[i + 1]``; they are its first neighbours.
+        Query i's entries are ``starts[i]`` to ``starts[i + 1]``; they are its first neighbors.
     mass : ndarray of shape (entries,), float64
         γ; all sum to 1.
     limit : float
-        s*: the weight of a neighbourhood (NaN for "tv", which has none).
+        s*: the weight of a neighborhood (NaN for "tv", which has none).
     whole : ndarray of shape (M,), int64
-        Neighbours that a query gives a full share: K_i.
+        Neighbors that a query gives a full share: K_i.
     remainder : float
-        Mass that fell on the (K_i + 1)th neighbours.
+        Mass that fell on the (K_i + 1)th neighbors.
     even : bool
         Whether it is the plan in proportion to 1/ρ over all candidates.
     complete : bool
-        False where the neighbours ran out before the limit was found.
+        False where the neighbors ran out before the limit was found.
     fits : bool or None
         Whether the theorem's assumption holds (s* ≤ s̄ / 2); None where too little is known to tell.
     """
@@ -65,7 +65,7 @@ class Plan:
 
 
 class Sums:
-    """Running sums over each query's neighbours, nearest first, made as far out as they are asked for.
+    """Running sums over each query's neighbors, nearest first, made as far out as they are asked for.
 
     They serve every diversity.
 
@@ -132,7 +132,7 @@ class Sums:
                 np.cumsum(weight, axis=1, out=weight)
                 np.cumsum(paid, axis=1, out=paid)
 
-        threads.run(part, len(self), self._workers, least=1 + 32_768 // (columns - before))
+        run_ranges(part, len(self), self._workers, least=1 + 32_768 // (columns - before))
         self._made = columns
 
 
@@ -149,7 +149,7 @@ def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | No
     least_total : float
         A lower bound of s̄, the weights of all candidates.
     total : float or None
-        s̄ itself, given if and only if the L neighbours are all the candidates.
+        s̄ itself, given if and only if the L neighbors are all the candidates.
     """
     limit, crossed = _limit(sums, goal)
     complete = crossed or total is not None
@@ -235,7 +235,7 @@ def _bisected(sums: Sums, bound: float) -> tuple[float, bool]:
     columns = min(64, reach)
 
     def too_dear(whole: NDArray[np.int64]) -> bool:
-        """Tell whether C/α c(s) reaches the bound just past s, where so many neighbours are whole."""
+        """Tell whether C/α c(s) reaches the bound just past s, where so many neighbors are whole."""
         last = np.maximum(whole - 1, 0)
         following = distances[rows, np.minimum(whole, reach - 1)]
         cost = following * prefix[rows, last] - paid[rows, last]
@@ -294,7 +294,7 @@ def _count(
 
 
 def _filled(sums: Sums, limit: float, *, complete: bool, fits: bool | None) -> Plan:
-    """Return the plan that gives each neighbour 1/(M s ρ), nearest first, until 1/M is spent."""
+    """Return the plan that gives each neighbor 1/(M s ρ), nearest first, until 1/M is spent."""
     m, reach = sums.distances.shape
     if sums.even and limit == int(limit):
         size = int(limit)

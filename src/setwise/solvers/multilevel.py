@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import threads
 from setwise.constraints import Constraints
 from setwise.objectives import MaxMarginal, MaxSum, Objective
 from setwise.relevance import Relevance
 from setwise.solvers import greedy
 from setwise.solvers.problem import Problem
+from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Vectors, top_k
 
 Rows = NDArray[np.int64]
@@ -144,9 +144,9 @@ def solve(
             rows = parts[int(chosen_parts[place])]
             found[place] = select_greedily(vectors, quality, rows, per_cluster, objective)
 
-    with threads.one_blas_thread():
+    with one_blas_thread():
         if elsewhere is None:
-            threads.run(inside, len(chosen_parts), workers)
+            run_ranges(inside, len(chosen_parts), workers)
         else:
             found = elsewhere([parts[int(part)] for part in chosen_parts])
         seconds["inside"] = time.perf_counter() - began

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise import threads as threading
 from setwise.api import Certify, check_certify
 from setwise.preference.responses import batches
 from setwise.preference.responses.batches import Settings
 from setwise.preference.responses.inputs import Inputs
 from setwise.preference.responses.selection import ResponseSelection
+from setwise.threads import one_blas_thread, run_ranges, thread_count
 
 __all__ = ["METHODS", "SOLVERS", "SPLITS", "ResponseSelection", "select_responses", "select_responses_many"]
 
@@ -100,7 +100,7 @@ def select_responses(
     (7, True)
     """
     given = None if embeddings is None else [embeddings]
-    with threading.one_blas_thread():
+    with one_blas_thread():
         inputs = Inputs(
             given, [rewards], texts=None if texts is None else [texts], model=model, seed=seed, one=True
         )
@@ -190,8 +190,8 @@ def select_responses_many(
         As `select_responses`; the prompt is named.
     """
     choice = checks.choice("too_few", too_few, TOO_FEW)
-    workers = threading.count(threads)
-    with threading.one_blas_thread():
+    workers = thread_count(threads)
+    with one_blas_thread():
         inputs = Inputs(embeddings, rewards, texts=texts, model=model, seed=seed, one=False)
         call = _Call(inputs, k, seed, (method, solver, positives, split, certify))
         return call.run(choice, workers)
@@ -244,7 +244,7 @@ class _Call:
                 for prompt, selection in zip(part.tolist(), chosen, strict=True):
                     found[prompt] = selection if texts is None else replace(selection, texts=texts[prompt])
 
-        threading.run(some, len(parts), workers)
+        run_ranges(some, len(parts), workers)
         return found
 
     def _batches(self, prompts: NDArray[np.int64]) -> list[NDArray[np.int64]]:

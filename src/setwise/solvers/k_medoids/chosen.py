@@ -244,7 +244,7 @@ def _sampled_table(problem: Problem) -> large.Table:
 
     vectors.map_blocks(take)
     nearest[points] = np.arange(size)
-    # A point serves itself for nothing, which would favour the sample over its like: as far as its neighbour.
+    # A point serves itself for nothing, which would favour the sample over its like: as far as its neighbor.
     cost[points, np.arange(size)] = np.inf
     own = cost[points].min(axis=1)
     cost[points, np.arange(size)] = np.where(np.isfinite(own), own, 0.0)

@@ -67,7 +67,7 @@ def elsewhere(sizes: list[int], d: int, k: int, qualities: Any) -> None:
             lines.append([f"{n:,}", method, layout, value, memory, *cells, data_and_part, held])
     table(
         f"over .npy shards, {d} dimensions float32, k = {k}, 10,000 items a cluster, diversity 0.1; seconds "
-        "of a call. Every engine's set is the same, and that of muss is the catalogue's in memory",
+        "of a call. Every engine's set is the same, and that of muss is the catalog's in memory",
         [
             "n",
             "method",

@@ -1,4 +1,4 @@
-"""The catalogue's benchmark: what stays on disk and what runs elsewhere, at a small size."""
+"""The catalog's benchmark: what stays on disk and what runs elsewhere, at a small size."""
 
 import importlib
 import sys
@@ -32,7 +32,7 @@ def rows_of(printed):
 
 @pytest.mark.parametrize("steps", [5, 20])
 def test_vectors_on_disk(capsys, tmp_path, monkeypatch, steps):
-    disk = part("catalogue_disk")
+    disk = part("catalog_disk")
     monkeypatch.setattr(disk, "BLOCK", 700)
     disk.on_disk(3000, 16, 20, 8, steps, qualities, tmp_path)
     printed = capsys.readouterr().out
@@ -49,14 +49,14 @@ def test_vectors_on_disk(capsys, tmp_path, monkeypatch, steps):
 
 
 def test_a_published_mmr_of_another_set_is_no_baseline(tmp_path, monkeypatch):
-    disk = part("catalogue_disk")
+    disk = part("catalog_disk")
     monkeypatch.setattr(disk, "_published", lambda rows, lengths, quality, steps, t: np.arange(steps))
     with pytest.raises(AssertionError, match="share . of 10 picks"):
         disk.on_disk(2000, 8, 20, 4, 10, qualities, tmp_path)
 
 
 def test_no_room_for_the_file(tmp_path, monkeypatch):
-    disk = part("catalogue_disk")
+    disk = part("catalog_disk")
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda name: SimpleNamespace(free=1000))
     with pytest.raises(SystemExit, match="GB are needed"):
         disk.on_disk(2000, 8, 20, 4, 10, qualities, tmp_path)
@@ -65,7 +65,7 @@ def test_no_room_for_the_file(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_shards_on_ray(capsys):
     pytest.importorskip("ray")
-    part("catalogue_shards").elsewhere([4000], 8, 20, qualities)
+    part("catalog_shards").elsewhere([4000], 8, 20, qualities)
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith("| 4,000")]
     assert [row.split("|")[2].strip() for row in rows] == ["muss", "dgds"]

@@ -1,10 +1,10 @@
 """k = 500 of up to two million items: MUSS, DGDS and Frank-Wolfe against the published MMR.
 
-    python benchmarks/catalogue.py                       # 2,000,000 × 256 and 100,000 × 1024, 2 BLAS threads
-    python benchmarks/catalogue.py --n 250000 --dim 256
-    python benchmarks/catalogue.py --only labelled       # catalogues with labels
-    python benchmarks/catalogue.py --only ray            # over shards, in processes and on Ray
-    python benchmarks/catalogue.py --only disk           # 2,000,000 × 1024 float16 in a file of 4.1 GB
+    python benchmarks/catalog.py                       # 2,000,000 × 256 and 100,000 × 1024, 2 BLAS threads
+    python benchmarks/catalog.py --n 250000 --dim 256
+    python benchmarks/catalog.py --only labelled       # catalogs with labels
+    python benchmarks/catalog.py --only ray            # over shards, in processes and on Ray
+    python benchmarks/catalog.py --only disk           # 2,000,000 × 1024 float16 in a file of 4.1 GB
 
 The published MMR is greedy selection with one pass over all items a pick (MUSS Algorithm 1, the sum of
 distances kept up), single precision, on the same threads and data in the same process. Clusters are built
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# A neighbour bears the name of a standard module: this folder must not be where modules are looked for.
+# A neighbor bears the name of a standard module: this folder must not be where modules are looked for.
 sys.path[:] = [str(HERE.parent), *[entry for entry in sys.path if Path(entry or ".").resolve() != HERE]]
 
 import argparse
@@ -126,7 +126,7 @@ def growth(n: int, d: int) -> None:
 
 
 def labelled(folder: Path, seeds: int = 5) -> None:
-    """Every method on catalogues with labels, over seeds; and what m, l, k' and the rest change."""
+    """Every method on catalogs with labels, over seeds; and what m, l, k' and the rest change."""
     from benchmarks import labelled as sets
 
     import setwise
@@ -136,7 +136,7 @@ def labelled(folder: Path, seeds: int = 5) -> None:
         loaded = [("games: items of a shop, label = bought next by another user", vectors, quality, labels)]
         loaded.append(("books: titles and authors, rating", *sets.books(folder), None))
     except FileNotFoundError as missing:
-        print(f"\nthe labelled catalogues are left out: {missing.args[0].name} is not here")
+        print(f"\nthe labelled catalogs are left out: {missing.args[0].name} is not here")
         return
     every = [name for name, _ in METHODS] + ["clustering"]
     for title, vectors, quality, labels in loaded:
@@ -225,11 +225,11 @@ def main() -> None:
     if arguments.only == "labelled":
         labelled(arguments.data)
     elif arguments.only == "ray":
-        from benchmarks.catalogue_shards import elsewhere
+        from benchmarks.catalog_shards import elsewhere
 
         elsewhere([n] if n else [125_000, 250_000, 500_000], d or 128, K, qualities)
     elif arguments.only == "disk":
-        from benchmarks.catalogue_disk import on_disk
+        from benchmarks.catalog_disk import on_disk
 
         n = n or 2_000_000
         steps = max(2, min(K, arguments.steps))

@@ -1,4 +1,4 @@
-"""A catalogue whose vectors stay on disk: half precision, mapped, larger than a program wants to hold."""
+"""A catalog whose vectors stay on disk: half precision, mapped, larger than a program wants to hold."""
 
 from __future__ import annotations
 
