@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -32,8 +35,11 @@ app.command()(finetune)
 app.command()(prefer)
 app.command()(demo)
 
-#: Exit codes: bad input or a missing package, and Ctrl-C.
+#: Exit codes: bad input or a missing package, and Ctrl-C or a signal like it.
 REFUSED, INTERRUPTED = 2, 130
+
+#: Signals that end a command as Ctrl-C does: of ``kill`` and service managers, and of a closed terminal.
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def _print_version(asked: bool) -> None:
@@ -57,6 +63,8 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code: 0, 2 for bad input, 130 after Ctrl-C.
 
+    SIGTERM and SIGHUP end it as Ctrl-C does: what was begun is taken back.
+
     Parameters
     ----------
     arguments : sequence of str, optional
@@ -64,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=list(words), prog_name="setwise", standalone_mode=False)
+        with _signals_as_interrupts():
+            code = app(args=list(words), prog_name="setwise", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -83,6 +92,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if code == INTERRUPTED:
         _complain("interrupted; nothing was written")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let `_ENDING` raise KeyboardInterrupt, where they would end the process without a clean-up.
+
+    One that is ignored (``nohup``) or that the caller handles stays as it is, and only a main thread can be
+    interrupted.
+    """
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        taken = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    try:
+        for number in taken:
+            signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _complain(message: str) -> None:
