@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from setwise._version import __version__
 from setwise.lazy import loader
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Catalog": "setwise.catalog",

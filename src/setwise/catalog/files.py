@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import __version__
+from setwise._version import __version__
 from setwise.catalog.items import as_integers, kind_of
 from setwise.cluster import Clusters
 from setwise.files.folder import FolderFormat, Progress

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from setwise import __version__
+from setwise._version import __version__
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune

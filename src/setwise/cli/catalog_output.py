@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from setwise import __version__
+from setwise._version import __version__
 from setwise.catalog import Catalog, CatalogSelection
 from setwise.catalog.files import read_info
 from setwise.cli import output

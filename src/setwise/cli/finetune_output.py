@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from setwise import __version__
+from setwise._version import __version__
 from setwise.cli import output
 from setwise.finetuning.matched import Match
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import __version__, checks
+from setwise import checks
+from setwise._version import __version__
 from setwise.cli.finetune_input import Read
 from setwise.files import check_output, write_array, write_table
 from setwise.files.names import ending

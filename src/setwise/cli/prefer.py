@@ -146,7 +146,8 @@ def prefer(
     force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
 ) -> None:
     """Choose one positive and k informative negatives of each prompt's responses, as rows to train on."""
-    from setwise import __version__, checks
+    from setwise import checks
+    from setwise._version import __version__
     from setwise.cli import output
     from setwise.cli.prefer_output import print_summary, tell_notes
     from setwise.cli.retrieve import at_most

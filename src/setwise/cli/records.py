@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from setwise import __version__
+from setwise._version import __version__
 from setwise.files import write_array, write_json, write_table
 from setwise.files.names import ending
 from setwise.retrieval import Candidates, Hits

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import __version__
+from setwise._version import __version__
 from setwise.encode.base import Encoder, FittedEncoder, Progress
 from setwise.files.writing import write_atomic
 

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import __version__, checks
+from setwise import checks
+from setwise._version import __version__
 from setwise.containers import as_matrix
 from setwise.files.names import nearest
 from setwise.index import rows

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import __version__, checks
+from setwise import checks
+from setwise._version import __version__
 from setwise.encode.base import Encoder, FittedEncoder, known_rows
 from setwise.files.writing import write_array, write_atomic, write_json
 from setwise.finetuning.rows.repository import Repository
