@@ -1,7 +1,9 @@
 """Certificates: never below the best set there is, and 'optimal' only where it is that."""
 
 import itertools
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from helpers import MEASURES, value_of
 from reference import make
 from reference.brute import best_subset
 from reference.greedy import check
+from setwise.certificate import Certificate, bounded, percent, unbounded
 from setwise.solvers import SOLVERS
 
 FOR_MAX_SUM = [name for name, able in SOLVERS.items() if "max-sum" in able.objectives]
@@ -278,3 +281,52 @@ def test_certify_is_one_of_three(wrong):
 def test_certify_of_another_type(wrong):
     with pytest.raises(TypeError, match="certify: expected False, True or 'full', got"):
         setwise.select(np.eye(3), 1, certify=wrong)
+
+
+@given(st.floats(0, 1e300))
+def test_a_percentage_never_claims_more_than_is_proven(gap):
+    shown = float(percent(gap).removesuffix(" %")) / 100
+    assert shown >= gap * (1 - 1e-15)
+    assert shown <= max(gap * 1.11, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gap", "shown"),
+    [
+        (0.0, "0.001 %"),
+        (1e-9, "0.001 %"),
+        (0.00123, "0.13 %"),
+        (0.0012499, "0.13 %"),
+        (0.0312, "3.2 %"),
+        (0.07, "7.0 %"),
+        (0.123000001, "13 %"),
+        (0.994, "100 %"),
+        (9.957, "996 %"),
+    ],
+)
+def test_percentages(gap, shown):
+    assert percent(gap) == shown
+
+
+def test_a_bound_below_the_value_is_rounding_and_a_gap_within_it_is_none():
+    given_ = {"size": 1.0, "rounding": 1e-9, "pool_size": 7, "sufficient": True}
+    assert bounded(0.5, 0.5 - 1e-12, **given_) == Certificate(0.5, 0.0, True, 7, True)
+    assert bounded(0.5, 0.5 + 1e-9, **given_) == Certificate(0.5 + 1e-9, 0.0, True, 7, True)
+    assert bounded(-0.5, -0.4, **given_) == Certificate(-0.4, pytest.approx(0.2), False, 7, True)
+    assert bounded(1e-8, 0.3, **given_).gap == pytest.approx(0.3), "relative to the terms, not to nothing"
+    assert bounded(0.5, np.inf, **given_) == unbounded(7, True)
+    assert bounded(0.5, 0.6, **given_, scope="returned").scope == "returned"
+    assert bounded(0.5, 0.6, **given_).at_least(0.7).upper_bound == 0.7
+    assert bounded(0.5, 0.6, **given_).at_least(0.55).upper_bound == 0.6
+    assert unbounded(7, False).at_least(0.7).upper_bound is None
+
+
+def test_certificates_are_made_in_one_place():
+    """What they say and when is changed there alone."""
+    package = Path(setwise.__file__).parent
+    makers = [
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        if re.search(r"\bCertificate\(", file.read_text(encoding="utf-8"))
+    ]
+    assert makers == ["certificate.py"]

@@ -9,7 +9,7 @@ from setwise.lazy import loader
 
 _HOMES = {
     "Catalog": "setwise.catalog",
-    "Certificate": "setwise.selection",
+    "Certificate": "setwise.certificate",
     "Index": "setwise.index.base",
     "Selection": "setwise.selection",
     "Retrieved": "setwise.retrieval.retrieved",
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from setwise.api import select
     from setwise.batch import select_many
     from setwise.catalog import Catalog
+    from setwise.certificate import Certificate
     from setwise.index.base import Index
     from setwise.retrieval.rerank import diversify
     from setwise.retrieval.retrieved import Retrieved
     from setwise.retrieval.search import aretrieve, retrieve
-    from setwise.selection import Certificate, Selection
+    from setwise.selection import Selection
 
 __all__ = [
     "Catalog",

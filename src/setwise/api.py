@@ -6,7 +6,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 
 from setwise import checks, solvers
 from setwise import relevance as relevances
+from setwise.certificate import Certificate, unbounded
 from setwise.constraints import Constraints
 from setwise.objectives import Coverage, MaxSum, Objective, make
 from setwise.relevance import Relevance
-from setwise.selection import Certificate, Selection
+from setwise.selection import Selection
 from setwise.solvers import baselines, greedy, k_dpp, k_medoids, proof
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
@@ -188,7 +188,7 @@ def run(problem: Problem, solver: str, certify: Certify, began: float) -> Select
     elif solver in ("auto", "greedy"):
         chosen, label, ordered = greedy.solve(problem), "greedy", True
         size = int(problem.stats.get("pool_size", problem.n))
-        certificate = Certificate(None, None, False, size, True)
+        certificate = unbounded(size, True)
     else:
         simple = {
             "k-dpp": k_dpp.solve,
@@ -197,7 +197,7 @@ def run(problem: Problem, solver: str, certify: Certify, began: float) -> Select
             "clustering": baselines.clustering,
         }
         chosen, label = simple[solver](problem), solver
-        certificate = Certificate(None, None, False, problem.n, False)
+        certificate = unbounded(problem.n, False)
     return describe(problem, chosen, ordered, certificate if certify else None, label, began)
 
 
@@ -220,15 +220,13 @@ def describe(
         order = arrange(objective, rows, relevance, chosen, len(include))
         chosen, rows, relevance = chosen[order], rows[order], relevance[order]
     gains, (value, mean, spread) = evaluate(objective, rows, relevance)
-    if certificate is not None and certificate.upper_bound is not None and certificate.upper_bound < value:
-        certificate = replace(certificate, upper_bound=value)
     return Selection(
         indices=chosen,
         gains=gains,
         value=value,
         relevance=mean,
         diversity=spread,
-        certificate=certificate,
+        certificate=None if certificate is None else certificate.at_least(value),
         solver=solver,
         seconds=time.perf_counter() - began,
         stats=problem.stats,

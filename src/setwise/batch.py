@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from setwise import api, checks, solvers
 from setwise import relevance as relevances
+from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.containers import to_numpy
 from setwise.objectives import Objective, make
 from setwise.relevance import Relevance
-from setwise.selection import Certificate, Selection
+from setwise.selection import Selection
 from setwise.solvers import batched
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, run_ranges, thread_count
@@ -342,7 +343,7 @@ class _Work:
             if doubtful[place]:
                 results.append((position, None))
                 continue
-            certificate = Certificate(None, None, False, int(sizes[place]), True) if self.certify else None
+            certificate = unbounded(int(sizes[place]), True) if self.certify else None
             results.append(
                 (
                     position,

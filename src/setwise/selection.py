@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,60 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Certificate:
-    """What is proven about a selection.
-
-    Attributes
-    ----------
-    upper_bound : float or None
-        No feasible set of this size has a larger value. None where the objective has no such bound.
-    gap : float or None
-        (upper_bound - value) / max(\\|value\\|, tiny), at least 0: how far, relatively, from the best
-        possible set the selection can be at most.
-    optimal : bool
-        Whether the selection is proven to be a best possible set (to float64 precision).
-    pool_size : int
-        How many candidates the solver looked at closely.
-    pool_sufficient : bool
-        Whether the rest is proven not to matter: for max-sum, no exchange with any candidate outside the
-        pool improves the set; for mmr and log-det, the selection is that of the scan over all candidates.
-    scope : {"all", "returned"}
-        What "all candidates" means: all there are, or, where an index searches approximately, those that
-        its searches would return if they were exact. Nothing can be proven about what an index misses.
-    """
-
-    upper_bound: float | None
-    gap: float | None
-    optimal: bool
-    pool_size: int
-    pool_sufficient: bool
-    scope: str = "all"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON."""
-        return {
-            "upper_bound": self.upper_bound,
-            "gap": self.gap,
-            "optimal": self.optimal,
-            "pool_size": self.pool_size,
-            "pool_sufficient": self.pool_sufficient,
-            "scope": self.scope,
-        }
-
-    def __str__(self) -> str:
-        return self._proven() + (", relative to what the index returns" if self.scope == "returned" else "")
-
-    def _proven(self) -> str:
-        """Return what is proven, in words."""
-        if self.optimal:
-            return "proven the best possible set"
-        if self.gap is not None and math.isfinite(self.gap):
-            return f"within {_percent(self.gap)} of the best possible set"
-        if self.pool_sufficient:
-            return f"proven identical to the scan over all candidates (looked closely at {self.pool_size:,})"
-        return "nothing proven"
+from setwise.certificate import Certificate
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +92,3 @@ class Selection:
             f"  value {self.value:.5f}: relevance {self.relevance:.4f}, diversity {self.diversity:.4f}\n"
             f"  {proof}; {self.seconds * 1e3:.1f} ms"
         )
-
-
-def _percent(gap: float) -> str:
-    """Return a gap as a percentage of two digits, rounded up: it never claims more than is proven."""
-    percent = gap * 100
-    if percent <= 0.001:
-        return "0.001 %"
-    digits = 1 - math.floor(math.log10(percent))
-    raised = math.ceil(percent * 10.0**digits - 1e-9) / 10.0**digits
-    return f"{raised:.{max(digits, 0)}f} %"

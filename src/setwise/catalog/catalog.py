@@ -17,10 +17,11 @@ from setwise.api import Certify, check_certify, describe
 from setwise.catalog import changes, items
 from setwise.catalog import select as selecting
 from setwise.catalog.methods import METHODS, CatalogSelection, choose
+from setwise.certificate import Certificate
 from setwise.constraints import Constraints
 from setwise.objectives import MaxSum
 from setwise.relevance import Relevance
-from setwise.selection import Certificate, Selection
+from setwise.selection import Selection
 from setwise.solvers import proof
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, thread_count

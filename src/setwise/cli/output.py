@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 import time
@@ -98,34 +97,10 @@ def note_what_was_left_out(candidates: Candidates) -> None:
 
 
 def explain(selection: Selection, n: int, objective: str, before: int = 0) -> str:
-    """Return what is proven about a set, in one line.
-
-    Parameters
-    ----------
-    selection : Selection
-    n : int
-        Number of candidates.
-    objective : str
-    before : int
-        How many stand on the pages before this one; what is proven is then of all of them together.
-    """
-    proof = selection.certificate
-    best = f"the best possible {len(selection)} of {n:,}"
-    if before:
-        best = f"the best {len(selection)} of {n:,} to add to the {before:,} before"
-    if proof is None:
+    """Return what is proven about a set of n candidates, in one line; see `Certificate.explain`."""
+    if selection.certificate is None:
         return "not compared with the best possible set (--certify none)"
-    scope = ", relative to what the index returns" if proof.scope == "returned" else ""
-    if proof.optimal:
-        return f"proven {best}{scope}"
-    if proof.gap is not None:
-        return f"within {percent(proof.gap)} of {best}{scope}"
-    if proof.pool_sufficient:
-        over = f"all {n:,}" if proof.scope == "all" else "all that the index returns"
-        return f"no bound exists for {objective}; the scan over {over} picks exactly the same"
-    if objective == "max-sum":
-        return f"no bound from this pool, and nothing is proven of {selection.solver}"
-    return f"no bound exists for {objective}, and nothing is proven of {selection.solver}"
+    return selection.certificate.explain(len(selection), n, objective, selection.solver, before)
 
 
 def enough(selection: Selection, n: int, pool: int | str) -> str:
@@ -141,26 +116,9 @@ def enough(selection: Selection, n: int, pool: int | str) -> str:
     proof = selection.certificate
     if proof is None:
         return "not checked whether enough candidates were fetched (--certify none)"
-    looked = f"looked at {proof.pool_size:,} of {n:,}"
-    if proof.pool_size >= n:
-        return f"{looked}: all there are"
-    if proof.pool_sufficient:
-        scope = " that the index would return" if proof.scope == "returned" else ""
-        return f"{looked}: enough, no other{scope} would change the set"
-    more = "" if pool == "auto" else "; --pool auto fetches until it is enough"
-    if proof.gap is None:
-        return f"{looked}: may be too few{more}"
-    return f"{looked}: others could improve the set by at most {percent(proof.gap)}{more}"
-
-
-def percent(fraction: float) -> str:
-    """Return a fraction as a percentage of two digits, rounded up: it claims no more than is proven."""
-    hundredths = fraction * 100
-    if hundredths < 0.001:
-        return "0.001 %"
-    digits = max(0, 1 - math.floor(math.log10(hundredths)))
-    scale = 10**digits
-    return f"{math.ceil(hundredths * scale - 1e-9) / scale:.{digits}f} %"
+    open_ = proof.pool_size < n and not proof.pool_sufficient
+    more = "; --pool auto fetches until it is enough" if open_ and pool != "auto" else ""
+    return proof.explain_pool(n) + more
 
 
 def print_introduction(candidates: Candidates, encoding: float, k: int, diversity: float) -> None:

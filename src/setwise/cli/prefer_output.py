@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from setwise.certificate import percent
 from setwise.cli import output
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     if summary.gap is not None:
         proof = f"proven the best possible for {summary.optimal:,} of {summary.prompts:,} prompts"
         if summary.gap:
-            proof = f"within {output.percent(summary.gap)} of the best possible; {proof}"
+            proof = f"within {percent(summary.gap)} of the best possible; {proof}"
     lines["coverage"] = f"cost {summary.cost:.4g} on average; {proof}"
     encoder = made.encoder
     lines["vectors"] = f"your own, column {made.columns.embeddings}" if encoder is None else encoder

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.certificate import Certificate, unbounded
 from setwise.index.base import Found, Ids
 from setwise.objectives import MaxSum, Objective
 from setwise.retrieval import proven_greedy
 from setwise.retrieval.seen import Job, Seen, TooFew
-from setwise.selection import Certificate
 from setwise.solvers import auto, baselines, greedy, proof, unseen
 from setwise.solvers.problem import Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
@@ -89,7 +89,7 @@ def goes_along_gradients(objective: Objective, solver: str, k: int, pool: int | 
 
 def _nothing(job: Job, seen: Seen) -> Outcome:
     """Return the outcome where nothing was found."""
-    certificate = Certificate(None, None, False, 0, True, job.scope) if job.certify else None
+    certificate = unbounded(0, True, job.scope) if job.certify else None
     return Outcome(None, seen.ids, np.empty(0, np.int64), True, certificate, job.solver)
 
 
@@ -156,7 +156,7 @@ def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | N
     picks = job.solver != "top-k"
     chosen = greedy.solve(problem) if picks else baselines.top(problem)
     proven = picks and proven_greedy.is_proven(problem, chosen, rest)
-    certificate = Certificate(None, None, False, len(seen), proven, job.scope) if job.certify else None
+    certificate = unbounded(len(seen), proven, job.scope) if job.certify else None
     label = "greedy" if job.solver == "auto" else job.solver
     return Outcome(problem, seen.ids, chosen, picks, certificate, label), proven or not picks
 

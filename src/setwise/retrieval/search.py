@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.api import Certify
+from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
@@ -19,7 +20,6 @@ from setwise.retrieval.plan import Ask, Outcome, plan_for
 from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.seen import Job
 from setwise.retrieval.texts import DIVERSITY
-from setwise.selection import Certificate
 from setwise.solvers import greedy
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, run_ranges
@@ -257,7 +257,6 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
         chosen = greedy.solve(problem)
     certificate = None
     if job.certify:
-        size = int(problem.stats.get("pool_size", problem.n))
-        certificate = Certificate(None, None, False, size, True)
+        certificate = unbounded(int(problem.stats.get("pool_size", problem.n)), True)
     label = "greedy" if job.solver == "auto" else job.solver
     return Outcome(problem, np.arange(vectors.n), chosen, True, certificate, label)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from setwise import bounds
 from setwise.bounds import Bound
-from setwise.selection import Certificate
+from setwise.certificate import Certificate, bounded
 from setwise.solvers import auto, baselines, exact, frank_wolfe, greedy, swap
 from setwise.solvers.problem import Pool, Problem, Whole
 
@@ -112,18 +112,13 @@ def value_of(problem: Problem, chosen: NDArray[np.int64]) -> float:
 def certificate_of(
     problem: Problem, value: float, upper: float, pool_size: int, sufficient: bool, *, scope: str = "all"
 ) -> Certificate:
-    """Return a certificate from a value and a bound on the best one; rounding is never reported as a gap.
-
-    The gap is relative to the value, or where that is next to nothing, to the size of its terms.
-    """
-    if not np.isfinite(upper):
-        return Certificate(None, None, False, pool_size, sufficient, scope)
-    upper = max(upper, value)
+    """Return a certificate from a value and a bound on the best one."""
     t = problem.objective.diversity
     size = (1 - t) * float(np.abs(problem.relevance.values).max()) + t
-    optimal = upper - value <= 1e-9 * max(abs(value), 1e-3 * size)
-    gap = (upper - value) / (abs(value) if abs(value) > 1e-6 * size else size or 1.0)
-    return Certificate(upper, 0.0 if optimal else gap, optimal, pool_size, sufficient, scope)
+    rounding = 1e-9 * max(abs(value), 1e-3 * size)
+    return bounded(
+        value, upper, size=size, rounding=rounding, pool_size=pool_size, sufficient=sufficient, scope=scope
+    )
 
 
 def certified(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from setwise import bounds
 from setwise.bounds import Bound, rounding_margin
-from setwise.selection import Certificate
+from setwise.certificate import Certificate
 from setwise.solvers import auto, proof
 from setwise.solvers.problem import Problem, Whole
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.selection import Certificate
+from setwise.certificate import Certificate, bounded, percent
 
 #: A cost within this of its bound, relatively, is the least there is: what the exact solver can tell.
 PROVEN = 1e-7
@@ -77,10 +76,7 @@ class ResponseSelection:
     @property
     def gap(self) -> float | None:
         """What share of the cost another choice can save at most: (cost - lower_bound) / cost."""
-        if self.lower_bound is None:
-            return None
-        missing = self.cost - self.lower_bound
-        return 0.0 if missing <= PROVEN * self.cost else missing / self.cost
+        return None if self.certificate is None else self.certificate.gap
 
     @property
     def optimal(self) -> bool:
@@ -92,8 +88,14 @@ class ResponseSelection:
         """What is proven, for minus the cost as the value; None when not asked for."""
         if self.lower_bound is None:
             return None
-        size = int(np.count_nonzero(self.covered_by >= 0))
-        return Certificate(-self.lower_bound, self.gap, self.optimal, size, True)
+        return bounded(
+            -self.cost,
+            -self.lower_bound,
+            size=self.cost,
+            rounding=PROVEN * self.cost,
+            pool_size=int(np.count_nonzero(self.covered_by >= 0)),
+            sufficient=True,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
@@ -157,8 +159,7 @@ class ResponseSelection:
             return told
         if self.optimal:
             return f"{told}, proven the least possible"
-        percent = math.ceil(self.gap * 1e5) / 1e3
-        return f"{told}; no other choice costs over {percent:.3g} % less"
+        return f"{told}; no other choice costs over {percent(self.gap)} less"
 
     def __repr__(self) -> str:
         best = ", ".join(map(str, self.positives[:8].tolist()))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.certificate import Certificate, bounded, unbounded
 from setwise.objectives import Coverage
-from setwise.selection import Certificate
 from setwise.solvers import baselines
 from setwise.solvers.k_medoids import dual, exact, large, search
 from setwise.solvers.k_medoids.stack import Stack, arrange
@@ -71,7 +71,7 @@ def solve(problem: Problem, solver: str, certify: Any) -> tuple[Proven, str]:
     ):
         chosen = baselines.top(problem)
         best = _value(problem, chosen)
-        proof = Certificate(best, 0.0, True, problem.n, True) if certify else None
+        proof = _certificate(best, best, abs(best), problem.n, True) if certify else None
         return Proven(_ordered(problem, chosen), proof, True), label
     if problem.n > DENSE:
         return _solve_sampled(problem, label, certify), label
@@ -186,11 +186,9 @@ def _certified(
 
 
 def _certificate(value: float, upper: float, size: float, pool: int, sufficient: bool) -> Certificate:
-    """Return a certificate; the gap is relative to the value, or where that is nothing, to its terms."""
-    upper = max(upper, value)
-    optimal = upper - value <= 1e-7 * max(abs(value), 1e-3 * size)
-    gap = (upper - value) / (abs(value) if abs(value) > 1e-6 * size else size or 1.0)
-    return Certificate(upper, 0.0 if optimal else gap, optimal, pool, sufficient)
+    """Return a certificate from a value, a bound on the best one, and the size of the value's terms."""
+    rounding = 1e-7 * max(abs(value), 1e-3 * size)
+    return bounded(value, upper, size=size, rounding=rounding, pool_size=pool, sufficient=sufficient)
 
 
 def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
@@ -215,7 +213,7 @@ def _solve_sampled(problem: Problem, solver: str, certify: Any) -> Proven:
     if certify:
         t = problem.objective.diversity
         value = _value(problem, chosen)
-        certificate = Certificate(None, None, False, problem.n, False)
+        certificate = unbounded(problem.n, False)
         if t < 1.0:
             best = baselines.most_relevant(problem)
             upper = (1 - t) * float(problem.relevance.at(best).mean())
