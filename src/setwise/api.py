@@ -18,7 +18,7 @@ from setwise.constraints import Constraints
 from setwise.objectives import Coverage, MaxSum, Objective, make
 from setwise.relevance import Relevance
 from setwise.selection import Selection
-from setwise.solvers import baselines, greedy, k_dpp, k_medoids, proof
+from setwise.solvers import baselines, greedy, k_dpp, k_medoids, max_sum
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, thread_count
@@ -179,7 +179,7 @@ def run(problem: Problem, solver: str, certify: Certify, began: float) -> Select
     certificate: Certificate | None
     ordered = False
     if isinstance(objective, MaxSum):
-        found = proof.solve_max_sum(problem, solver, certify)
+        found = max_sum.solve_max_sum(problem, solver, certify)
         chosen, certificate, ordered = found.chosen, found.certificate, found.ordered
         label = "frank-wolfe+swap" if solver == "auto" else solver
     elif isinstance(objective, Coverage):

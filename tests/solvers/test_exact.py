@@ -12,7 +12,7 @@ from reference.brute import best_subset, best_value_milp
 from reference.greedy import check
 from reference.objectives import distance_matrix
 from setwise.constraints import Constraints
-from setwise.solvers import exact, proof
+from setwise.solvers import exact, max_sum
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
 
@@ -91,7 +91,7 @@ def test_too_many_to_search_is_refused_with_the_alternative():
 
 
 def test_giving_up_is_said_and_the_bound_still_holds(monkeypatch):
-    monkeypatch.setattr(proof, "EXACT_NODES", 2)
+    monkeypatch.setattr(max_sum, "EXACT_NODES", 2)
     X, r = np.random.default_rng(0).standard_normal((14, 10)), np.zeros(14)
     best, _ = best_subset(X, r, 4, 1.0)
     with pytest.warns(

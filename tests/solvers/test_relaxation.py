@@ -10,7 +10,7 @@ from helpers import MEASURES, problem_of
 from reference import make
 from reference.brute import best_subset
 from reference.objectives import distance_matrix
-from setwise import bounds
+from setwise.solvers import bounds
 from setwise.solvers.problem import Pool, Whole
 from setwise.solvers.relaxation import maximise, quadratic_program
 

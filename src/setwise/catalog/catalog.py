@@ -22,7 +22,7 @@ from setwise.constraints import Constraints
 from setwise.objectives import MaxSum
 from setwise.relevance import Relevance
 from setwise.selection import Selection
-from setwise.solvers import proof
+from setwise.solvers import max_sum
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
@@ -324,7 +324,7 @@ class Catalog:
         certificate: Certificate | None = None
         if certify:
             with one_blas_thread():
-                certificate = proof.certified(
+                certificate = max_sum.certified(
                     problem, chosen, None, bool(certify) if certify != "full" else "full", name
                 ).certificate
         found = describe(problem, chosen, ordered, certificate, name, began)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise import cluster as clustering
 from setwise.objectives import LogDet, MaxSum
-from setwise.solvers import baselines, k_dpp, multilevel, proof
+from setwise.solvers import baselines, k_dpp, max_sum, multilevel
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors
 
@@ -178,7 +178,7 @@ def over_all(
         objective = multilevel.objective_of(criterion, diversity, vectors.metric)
         return multilevel.select_greedily(vectors, quality, None, problem.k, objective), True
     if method == "frank-wolfe":
-        return proof.solve_max_sum(problem, "auto", False).chosen, False
+        return max_sum.solve_max_sum(problem, "auto", False).chosen, False
     if method == "clustering":
         return baselines.clustering(problem), False
     if method == "k-dpp":

@@ -17,7 +17,7 @@ from setwise.index.base import Found, Ids
 from setwise.objectives import MaxSum, Objective
 from setwise.retrieval import proven_greedy
 from setwise.retrieval.seen import Job, Seen, TooFew
-from setwise.solvers import auto, baselines, greedy, proof, unseen
+from setwise.solvers import auto, baselines, greedy, max_sum, unseen
 from setwise.solvers.problem import Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
 from setwise.solvers.unseen import Unseen
@@ -202,7 +202,7 @@ def _solve_max_sum(
         if job.certify:
             found = auto.Found(chosen, problem.n, True, point=_point(problem, chosen))
     else:
-        solved = proof.solve_max_sum(problem, job.solver, False)
+        solved = max_sum.solve_max_sum(problem, job.solver, False)
         chosen, ordered, label = solved.chosen, solved.ordered, job.solver
     enough = unseen.sufficient(problem, chosen, rest)
     certificate = None
@@ -218,12 +218,12 @@ def _separable_certificate(
     job: Job, problem: Problem, chosen: NDArray[np.int64], rest: Unseen
 ) -> Certificate:
     """Certify a set that relevance alone decides, or that is all there is."""
-    value = proof.value_of(problem, chosen)
+    value = max_sum.value_of(problem, chosen)
     decided = problem.k == 1 or job.objective.diversity == 0.0
     if decided or (problem.k == problem.n and rest.exhausted):
         best = value if job.solver != "top-k" or decided else np.inf
-        return proof.certificate_of(problem, value, best, problem.n, True, scope=job.scope)
-    return proof.certificate_of(problem, value, np.inf, problem.n, False, scope=job.scope)
+        return max_sum.certificate_of(problem, value, best, problem.n, True, scope=job.scope)
+    return max_sum.certificate_of(problem, value, np.inf, problem.n, False, scope=job.scope)
 
 
 # ---------------------------------------------------------------------- along gradients
@@ -329,7 +329,7 @@ def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: I
         old = seen.locate(best)
         more = [pool.locate(old)] if np.isin(old, pool.ids).all() else []
     chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
-    if best is not None and proof.value_of(problem, old) > proof.value_of(problem, chosen):
+    if best is not None and max_sum.value_of(problem, old) > max_sum.value_of(problem, chosen):
         chosen = old
     return seen.ids[chosen]
 
@@ -347,7 +347,7 @@ def _concluded(
     label = "frank-wolfe+swap"
     ordered = False
     if job.solver != "auto":
-        solved = proof.solve_max_sum(problem, job.solver, False)
+        solved = max_sum.solve_max_sum(problem, job.solver, False)
         chosen, ordered, label = solved.chosen, solved.ordered, job.solver
     certificate = None
     if job.certify:

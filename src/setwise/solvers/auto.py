@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import bounds
-from setwise.bounds import Bound
-from setwise.solvers import frank_wolfe, greedy, relaxation, swap
+from setwise.solvers import bounds, frank_wolfe, greedy, relaxation, swap
+from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
 from setwise.vectors import top_k

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import bounds
-from setwise.bounds import Bound, rounding_margin
 from setwise.certificate import Certificate
-from setwise.solvers import auto, proof
+from setwise.solvers import auto, bounds, max_sum
+from setwise.solvers.bounds import Bound, rounding_margin
 from setwise.solvers.problem import Problem, Whole
 
 Vector = NDArray[np.float64]
@@ -178,7 +177,7 @@ def certify(
     whole = Whole(problem)
     if found is None:
         found = auto.Found(chosen, problem.n, True)
-    known = proof.known_bounds(problem, found, effort)
+    known = max_sum.known_bounds(problem, found, effort)
     assert found.point is not None
     scale = problem.scale()
     part = (1 - whole.weight) * (problem.k - 1)
@@ -189,14 +188,14 @@ def certify(
         limits.insert(0, unseen.gradient(problem, *searched))
     # A set with an unseen candidate has the bound of the best set, less what that candidate is short of.
     beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
-    value = proof.value_of(problem, chosen)
+    value = max_sum.value_of(problem, chosen)
     upper = min(bound.upper for bound in known) / scale
     if max(upper, beyond) - value > 1e-9 * abs(value):
-        better, best, upper = proof.prove(problem, known, chosen, value, effort)
+        better, best, upper = max_sum.prove(problem, known, chosen, value, effort)
         if improve and best > value:
             chosen, value = better, best
     enough = beyond <= value or sufficient(problem, chosen, unseen)
-    certificate = proof.certificate_of(problem, value, max(upper, beyond), problem.n, enough, scope=scope)
+    certificate = max_sum.certificate_of(problem, value, max(upper, beyond), problem.n, enough, scope=scope)
     return chosen, certificate
 
 

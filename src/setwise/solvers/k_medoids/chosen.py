@@ -14,8 +14,8 @@ from setwise.objectives import Coverage
 from setwise.solvers import baselines
 from setwise.solvers.k_medoids import dual, exact, large, search
 from setwise.solvers.k_medoids.stack import Stack, arrange
+from setwise.solvers.max_sum import Proven
 from setwise.solvers.problem import Problem
-from setwise.solvers.proof import Proven
 from setwise.vectors import Floats
 
 #: Up to this many candidates every distance between two is held (n² numbers) ...

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import bounds
-from setwise.bounds import Bound
 from setwise.certificate import Certificate, bounded
-from setwise.solvers import auto, baselines, exact, frank_wolfe, greedy, swap
+from setwise.solvers import auto, baselines, bounds, exact, frank_wolfe, greedy, swap
+from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import Pool, Problem, Whole
 
 #: Passes over the data: without a certificate, with one, and to convergence.
