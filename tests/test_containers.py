@@ -97,6 +97,137 @@ def test_arrow_columns_of_every_make():
         assert np.array_equal(as_matrix(pa.table({"v": column})["v"]), ROWS)
 
 
+def list_views(offsets, sizes, view, offset):
+    flat = pa.array(np.arange(1, 13, dtype=np.float32))
+    return view.from_arrays(pa.array(offsets, offset), pa.array(sizes, offset), flat)
+
+
+@pytest.mark.parametrize(
+    ("view", "offset"), [(pa.ListViewArray, pa.int32()), (pa.LargeListViewArray, pa.int64())]
+)
+def test_arrow_list_views_are_read_by_their_views(view, offset):
+    """A view may stand anywhere, more than once, and need not be in order."""
+    order = list_views([9, 0, 3, 6], [3] * 4, view, offset)
+    assert np.array_equal(as_matrix(order), np.array(ROWS)[[3, 0, 1, 2]])
+    assert np.array_equal(as_matrix(order[1:3]), np.array(ROWS)[[0, 1]])
+    assert np.array_equal(as_matrix(list_views([3, 3], [3, 3], view, offset)), np.array(ROWS)[[1, 1]])
+    assert np.array_equal(as_matrix(list_views([6], [3], view, offset)), [ROWS[2]])
+    with pytest.raises(ValueError, match="row 1 has 4 entries where row 0 has 2"):
+        as_matrix(list_views([0, 2, 6], [2, 4, 3], view, offset))
+
+
+def test_arrow_tensors_keep_their_logical_order():
+    tensors = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)
+    assert np.array_equal(to_numpy(column, "x"), tensors)
+    assert np.array_equal(to_numpy(pa.chunked_array([column[:1], column[1:]]), "x"), tensors)
+    rows = pa.FixedShapeTensorArray.from_numpy_ndarray(np.array(ROWS, np.float64))
+    assert np.array_equal(as_matrix(rows), ROWS)
+    turned = pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.float32(), [2, 3], permutation=[1, 0]), column.storage
+    )
+    assert np.array_equal(to_numpy(turned, "x"), turned.to_numpy_ndarray())
+
+
+def test_arrow_nested_and_encoded_columns():
+    nested = pa.array([[ROWS[0], ROWS[1]], [ROWS[2], ROWS[3]]])
+    assert np.array_equal(to_numpy(nested, "x"), np.array(ROWS).reshape(2, 2, 3))
+    numbers = pa.array([1.5, 2.5, 1.5]).dictionary_encode()
+    assert np.array_equal(to_numpy(numbers, "x", flat=True), [1.5, 2.5, 1.5])
+    decimals = pa.array([1, 2], pa.decimal128(5, 2))
+    assert np.array_equal(to_numpy(decimals, "x", flat=True), [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([{"values": [1.0, 2.0]}]), "its field 'values' as a column of its own"),
+        (pa.array([{"size": 2, "values": [1.0, 2.0]}]), "its field 'values' as a column of its own"),
+        (pa.array([b"\x01\x02"]), "packed bits or bytes"),
+        (pa.array([b"\x01\x02"], pa.binary(2)), "packed bits or bytes"),
+        (pa.array([[b"\x01"]]), "packed bits or bytes"),
+        (pa.array([["a"]]), "got string"),
+    ],
+)
+def test_arrow_columns_of_other_things_say_the_mend(column, message):
+    with pytest.raises(TypeError, match=message):
+        as_matrix(column)
+
+
+def test_later_chunks_have_the_width_of_the_first():
+    column = pa.chunked_array([pa.array([[1.0, 2.0]]), pa.array([[1.0, 2.0, 3.0]])])
+    with pytest.raises(ValueError, match="all rows need the same length"):
+        as_matrix(column)
+    column = pa.chunked_array([pa.array([[1.0, 2.0]]), pa.array([[1.0, 2.0], None])])
+    with pytest.raises(ValueError, match="vectors: row 2 is null"):
+        as_matrix(column)
+
+
+def test_pandas_columns_and_frames():
+    pandas = pytest.importorskip("pandas")
+    arrays = pandas.Series([np.array(row, np.float32) for row in ROWS], index=[9, 8, 7, 6])
+    for column in (arrays, arrays.values, arrays.to_list(), pandas.Series(ROWS)):
+        assert np.array_equal(as_matrix(column), ROWS)
+    assert as_matrix(arrays).dtype == np.float32
+    arrow = pandas.Series(pa.array(ROWS), dtype=pandas.ArrowDtype(pa.list_(pa.float64())))
+    assert np.array_equal(as_matrix(arrow), ROWS)
+    frame = pandas.DataFrame(ROWS, dtype="float32")
+    assert np.array_equal(as_matrix(frame), ROWS)
+    nullable = pandas.DataFrame(ROWS).astype("Int64")
+    assert np.array_equal(as_matrix(nullable), ROWS)
+    assert np.array_equal(as_matrix(nullable.convert_dtypes(dtype_backend="pyarrow")), ROWS)
+    missing = pandas.Series([1, None, 3], dtype="Int64")
+    with pytest.raises(ValueError, match="relevance: row 1 is NaN"):
+        setwise.select(np.eye(3), 1, relevance=missing)
+
+
+def test_polars_columns_and_frames():
+    polars = pytest.importorskip("polars")
+    listed = polars.Series("v", [[float(x) for x in row] for row in ROWS])
+    assert np.array_equal(as_matrix(listed), ROWS)
+    assert np.array_equal(as_matrix(listed.cast(polars.Array(polars.Float32, 3))), ROWS)
+    assert np.array_equal(as_matrix(polars.DataFrame(ROWS, orient="row")), ROWS)
+    assert np.array_equal(to_numpy(polars.Series([1.0, 2.0]), "x", flat=True), [1.0, 2.0])
+    with pytest.raises(ValueError, match="vectors: row 1 is null"):
+        as_matrix(polars.Series([[1.0], None]))
+
+
+def test_number_types_of_other_packages():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for dtype in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn):
+        found = as_matrix(np.array(ROWS, np.float32).astype(dtype))
+        assert found.dtype == np.float32
+        assert np.array_equal(found, np.array(ROWS, np.float32).astype(dtype).astype(np.float32))
+
+
+def test_lists_of_tensors():
+    values = torch.tensor(ROWS, dtype=torch.float32)
+    for rows in ([row.bfloat16() for row in values], [row.clone().requires_grad_() for row in values]):
+        assert np.array_equal(as_matrix(rows), ROWS)
+        assert np.array_equal(as_matrix(tuple(rows)), ROWS)
+    scores = [row.sum().requires_grad_() for row in values.clone().requires_grad_()]
+    assert np.array_equal(to_numpy(scores, "relevance", flat=True), [6.0, 15.0, 24.0, 33.0])
+    assert np.array_equal(as_matrix(values.to(torch.float8_e4m3fn)), values.to(torch.float8_e4m3fn).float())
+
+
+def test_tensors_with_a_pending_sign_or_conjugation():
+    values = torch.tensor(ROWS, dtype=torch.float32)
+    negative = torch.complex(values, -values).conj().imag  # a view that is negated when it is read
+    assert negative.is_neg()
+    assert np.array_equal(as_matrix(negative), ROWS)
+    with pytest.raises(TypeError, match="vectors: dtype complex64 cannot be used"):
+        as_matrix(torch.complex(values, values).conj())
+
+
+def test_a_column_of_a_dataset():
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_dict({"id": [0, 1, 2, 3], "v": ROWS})
+    for column in (dataset["v"], dataset.with_format("numpy")["v"], dataset.with_format("torch")["v"]):
+        assert np.array_equal(as_matrix(column), ROWS)
+    with pytest.raises(TypeError, match=r"vectors: a dataset has several columns; pass one"):
+        as_matrix(dataset)
+
+
 def test_lists_tuples_and_what_calls_itself_an_array():
     assert np.array_equal(as_matrix(ROWS), ROWS)
     assert np.array_equal(as_matrix(tuple(map(tuple, ROWS))), ROWS)
@@ -182,6 +313,42 @@ def test_what_cannot_be_used_is_refused(data, error, message):
         setwise.select(data, 1)
 
 
+class Refuses:
+    """A container whose own conversion fails, as a tensor on a device does."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("not on this device")
+
+
+def test_what_refuses_to_be_an_array_is_one_line():
+    message = r"^vectors: cannot be read as an array \(RuntimeError: not on this device\)$"
+    for data in (Refuses(), [Refuses(), Refuses()]):
+        with pytest.raises(TypeError, match=message):
+            as_matrix(data)
+    with pytest.raises(TypeError, match="^relevance: cannot be read as an array"):
+        setwise.select(np.eye(3), 1, relevance=Refuses())
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([np.ones(2), None, np.ones(2)], ValueError, "vectors: row 1 is null; drop it"),
+        ([np.ones(2), np.ones(3)], ValueError, "vectors: row 1 has 3 entries where row 0 has 2"),
+        ([np.ones(2), "ab"], TypeError, "vectors: row 1 is str, expected numbers"),
+        ([b"\x01\x02", b"\x03\x04"], TypeError, "vectors: row 0 is bytes.*np.unpackbits"),
+        ([np.ones(2), {"a": 1}], TypeError, "vectors: row 1 is dict, expected numbers"),
+    ],
+)
+def test_cells_that_are_no_vectors_are_named(rows, error, message):
+    column = np.empty(len(rows), object)
+    column[:] = rows
+    with pytest.raises(error, match=message):
+        as_matrix(column)
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(error, match=message):
+        as_matrix(pandas.Series(rows))
+
+
 def test_an_empty_list_is_called_empty():
     with pytest.raises(ValueError, match="vectors: empty"):
         as_matrix([])
@@ -207,7 +374,7 @@ BAD_ARROW = [
     (pa.array([1.0, 2.0]), TypeError, "vectors: expected an Arrow column of lists of numbers, got double"),
     (pa.array(["a"]), TypeError, "vectors: expected an Arrow column of lists of numbers, got string"),
     (pa.table({"v": [1.0]}), TypeError, "vectors: expected an Arrow column"),
-    (pa.array([["a", "b"]]), TypeError, "vectors: dtype object cannot be used"),
+    (pa.array([["a", "b"]]), TypeError, "vectors: expected an Arrow column of lists of numbers, got string"),
     (pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), ValueError, "vectors: row 1 is null; drop it"),
     (pa.array([[1.0, 2.0], None], pa.list_(pa.float32())), ValueError, "vectors: row 1 is null"),
     (
