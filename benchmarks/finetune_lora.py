@@ -33,7 +33,7 @@ def lora(problem: data.Problem, *, share: float, seeds: Sequence[int]) -> list[d
     if not torch.cuda.is_available():
         print("\nLoRA: skipped, there is no CUDA GPU")
         return []
-    from setwise.preference.models import load_model
+    from setwise.preference import load_model
 
     counted = counts(problem.texts)
     began = time.perf_counter()

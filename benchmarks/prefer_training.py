@@ -34,8 +34,7 @@ from benchmarks import prefer_toy as toy
 from benchmarks.reporting import heading, table
 
 from setwise.files import write_json
-from setwise.preference import OnPolicyConfig, on_policy
-from setwise.preference.models import load_model
+from setwise.preference import OnPolicyConfig, load_model, on_policy
 
 #: What is compared: name, settings, epochs relative to the others.
 METHODS: list[tuple[str, dict[str, Any], int]] = [

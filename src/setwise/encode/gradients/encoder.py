@@ -18,6 +18,7 @@ from setwise.encode.gradients.checkpoint import Checkpoint
 from setwise.encode.gradients.projection import PROJECTIONS, projector
 from setwise.encode.gradients.rows import Row, Tokenizer
 from setwise.encode.gradients.store import Memory, Sink, Unfinished
+from setwise.encode.models import weights_fingerprint
 
 KINDS = ("train", "target")
 
@@ -191,7 +192,7 @@ class GradientEncoder:
         if out is None:
             return Memory(shape)
         settings = {
-            "model": adapter.fingerprint(self._model),
+            "model": weights_fingerprint(self._model),
             "checkpoints": [checkpoint.checksum for checkpoint in self.checkpoints],
             "rows": tokens,
             "kind": kind,

@@ -9,8 +9,8 @@ from typing import Any
 
 from setwise import checks, encode
 from setwise.api import Certify, check_certify
+from setwise.encode.models import DTYPES
 from setwise.preference.loop.generate import ENGINES
-from setwise.preference.models import DTYPES
 from setwise.preference.responses.choose import METHODS, SOLVERS, SPLITS
 
 #: Settings that a run may go on with after they were changed: they say how long and how fast, not what.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from setwise import checks
-from setwise.encode.sentence import quietly
-from setwise.preference import models
+from setwise.encode import models
 from setwise.preference.loop.stages import Iteration, Row
 
 
@@ -17,11 +17,11 @@ class Policy:
 
     Parameters
     ----------
-    model : str, transformers.PreTrainedModel or peft.PeftModel
+    model : str, path-like, transformers.PreTrainedModel or peft.PeftModel
     tokenizer : transformers.PreTrainedTokenizerBase, optional
         Needed where ``model`` is not a name.
     dtype : str
-        As in `setwise.preference.models.load_model`, of a model given by name.
+        As in `setwise.preference.load_model`, of a model given by name.
 
     Raises
     ------
@@ -30,19 +30,12 @@ class Policy:
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, dtype: str = "float32") -> None:
-        self._name = model if isinstance(model, str) else None
-        if self._name is not None:
-            model, own = models.load_model(self._name, dtype=dtype)
-            tokenizer = own if tokenizer is None else tokenizer
-        elif not hasattr(model, "named_parameters") or not hasattr(model, "generate"):
-            raise TypeError(f"model: expected a name or a causal language model, got {type(model).__name__}")
-        if tokenizer is None:
-            raise ValueError("tokenizer: needed where model is not a name")
-        self.model, self.tokenizer = model, tokenizer
-        self._device = model.device
+        self._name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+        self.model, self.tokenizer = models.with_tokenizer(model, tokenizer, dtype=dtype)
+        self._device = self.model.device
         self._trained = 0
         #: A hash of the parameters as they are before the first training.
-        self.weights = models.weights_fingerprint(model)
+        self.weights = models.weights_fingerprint(self.model)
         self._expected = self.weights
 
     @property
@@ -120,7 +113,7 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write the model, or its adapter, and the tokenizer."""
-        with quietly():
+        with models.quietly():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -167,7 +160,7 @@ class Policy:
             self.model = peft.PeftModel.from_pretrained(self.model, str(folder), is_trainable=True)
 
     def _read_model(self, folder: Path) -> None:
-        with quietly():
+        with models.quietly():
             kept = type(self.model).from_pretrained(str(folder), dtype=self.model.dtype)
         self.model.load_state_dict(kept.state_dict())
 

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from setwise import checks
-from setwise.preference import models
 from setwise.preference.loop import generate as generating
 from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.policy import Policy
 from setwise.preference.loop.score import Reward, reward_name, score
 from setwise.preference.loop.stages import Iteration, Make, Progress, Row, Run
-from setwise.preference.models import Prompt
+from setwise.preference.prompts import Prompt, all_tokens, uses_chat
 
 #: What seeds the responses to train on, and those to measure by: the latter are the same at every iteration.
 _TRAINING, _EVALUATION = 0, 1
@@ -49,11 +48,11 @@ class Rounds:
             generating.import_vllm()
         self._policy = Policy(model, tokenizer, dtype=config.dtype)
         self.tokenizer = self._policy.tokenizer
-        self._chat = models.uses_chat(prompts, self.tokenizer, config.chat)
+        self._chat = uses_chat(prompts, self.tokenizer, config.chat)
         self._prompts = _Prompts(list(prompts), self._tokens("prompts", prompts))
         self._held_out = _Prompts([], [])
         if len(held_out):
-            models.uses_chat(held_out, self.tokenizer, config.chat, "evaluation_prompts")
+            uses_chat(held_out, self.tokenizer, config.chat, "evaluation_prompts")
             self._held_out = _Prompts(list(held_out), self._tokens("evaluation_prompts", held_out))
         self._settings_to_train(Path(os.fspath(out)), 0)
         settings = {
@@ -311,7 +310,7 @@ class Rounds:
 
     def _tokens(self, name: str, prompts: Sequence[Prompt]) -> list[list[int]]:
         limit = getattr(self._policy.model.config, "max_position_embeddings", None)
-        return models.all_tokens(
+        return all_tokens(
             prompts,
             self.tokenizer,
             chat=self._chat,

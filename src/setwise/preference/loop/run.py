@@ -12,7 +12,7 @@ from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.rounds import Rounds
 from setwise.preference.loop.score import Reward, RewardModel
 from setwise.preference.loop.stages import Progress, Row
-from setwise.preference.models import Prompt
+from setwise.preference.prompts import Prompt
 
 __all__ = ["OnPolicyConfig", "OnPolicyResult", "RewardModel", "on_policy"]
 
@@ -75,7 +75,7 @@ def on_policy(
     Parameters
     ----------
     model : str, transformers.PreTrainedModel or peft.PeftModel
-        What `setwise.preference.models.load_model` takes, or a model, which is trained in place.
+        What `setwise.preference.load_model` takes, or a model, which is trained in place.
     prompts : sequence of str or of lists of messages
     reward : callable
         Gets a list of prompts and a list of responses of the same length, and returns one finite number each;

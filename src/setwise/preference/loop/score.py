@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode.sentence import quietly
-from setwise.preference.models import DTYPES, Prompt
+from setwise.encode.models import load_pretrained
+from setwise.preference.prompts import Prompt
 
 #: A reward: one number for each response to the prompt at the same place, higher is better.
 Reward = Callable[[list[Prompt], list[str]], Sequence[float]]
@@ -86,7 +86,7 @@ class RewardModel:
     ImportError
         torch or transformers is not installed.
     ValueError
-        There is no such model, or it has more than one output.
+        No reward model has that name, it has more than one output, or a setting is out of range.
     """
 
     def __init__(
@@ -98,19 +98,16 @@ class RewardModel:
         dtype: str = "auto",
         device: str | None = None,
     ) -> None:
-        checks.choice("dtype", dtype, DTYPES)
         self._batch_size = checks.integer("batch_size", batch_size, least=1)
-        transformers = checks.optional_import("transformers", "train", "RewardModel")
+        model, self._tokenizer = load_pretrained(
+            folder,
+            "AutoModelForSequenceClassification",
+            noun="reward model",
+            argument="folder",
+            dtype=dtype,
+            device=device,
+        )
         self._torch = checks.optional_import("torch", "train", "RewardModel")
-        try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            with quietly():
-                model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise ValueError(
-                f"folder: {folder!r} is neither a folder with a reward model nor the name of one ({reason})"
-            ) from None
         if model.config.num_labels != 1:
             raise ValueError(
                 f"folder: {folder!r} has {model.config.num_labels} outputs; a reward model has one"
@@ -120,8 +117,7 @@ class RewardModel:
         if model.config.pad_token_id is None:
             model.config.pad_token_id = self._tokenizer.pad_token_id
         self._tokenizer.padding_side = "right"
-        device = device or ("cuda" if self._torch.cuda.is_available() else "cpu")
-        self._model = model.to(device).eval()
+        self._model = model.eval()
         limit = getattr(model.config, "max_position_embeddings", None)
         self._limit = limit if max_length is None else checks.integer("max_length", max_length, least=1)
         #: What a run remembers of its reward.

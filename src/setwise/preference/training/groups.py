@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.preference.loss import mean_split, one_vs_k
-from setwise.preference.models import as_tokens, uses_chat
+from setwise.preference.prompts import as_tokens, uses_chat
 
 if TYPE_CHECKING:
     from setwise.preference.training.config import PreferenceConfig

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from setwise import checks
+from setwise.encode.models import with_tokenizer
 from setwise.preference.logps import SequenceLogps, sequence_logps
 from setwise.preference.loss import scores, swepo_loss
-from setwise.preference.models import load_model
 from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups, as_groups
@@ -49,7 +48,7 @@ class PreferenceTrainer(transformers.Trainer):
     Parameters
     ----------
     model : transformers.PreTrainedModel, peft.PeftModel or str
-        A causal language model. A name is what `setwise.preference.models.load_model` takes, and is loaded in
+        A causal language model. A name is what `setwise.preference.load_model` takes, and is loaded in
         float32: steps of usual sizes are lost in the rounding of narrower weights. ``bf16=True`` computes in
         bfloat16 all the same.
     args : PreferenceConfig, optional
@@ -89,11 +88,7 @@ class PreferenceTrainer(transformers.Trainer):
             args = PreferenceConfig()
         if not isinstance(args, PreferenceConfig):
             raise TypeError(f"args: expected a PreferenceConfig, got {type(args).__name__}")
-        if isinstance(model, str | os.PathLike):
-            model, found = load_model(os.fspath(model), dtype="float32")
-            processing_class = found if processing_class is None else processing_class
-        if processing_class is None:
-            raise ValueError("processing_class: pass the model's tokenizer")
+        model, processing_class = with_tokenizer(model, processing_class, argument="processing_class")
         transformers.set_seed(args.seed)  # adapters start from random numbers
         model = _with_adapters(model, args, peft_config)
         if not any(weight.requires_grad for weight in model.parameters()):

