@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -35,8 +36,8 @@ app.command()(finetune)
 app.command()(prefer)
 app.command()(demo)
 
-#: Exit codes: bad input or a missing package, and Ctrl-C or a signal like it.
-REFUSED, INTERRUPTED = 2, 130
+#: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.
+REFUSED, DEFECT, INTERRUPTED = 2, 70, 130
 
 #: Signals that end a command as Ctrl-C does: of ``kill`` and service managers, and of a closed terminal.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -61,9 +62,11 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and leave with its exit code: 0, 2 for bad input, 130 after Ctrl-C.
+    """Run a command and leave with its exit code; whatever ends it early is one line on stderr.
 
-    SIGTERM and SIGHUP end it as Ctrl-C does: what was begun is taken back.
+    The code is 0, 2 for bad input, 70 for an error that nobody foresaw, or 130 after Ctrl-C, which SIGTERM
+    and SIGHUP are like: what was begun is taken back. With SETWISE_TRACEBACK=1 in the environment the line
+    follows where the error arose.
 
     Parameters
     ----------
@@ -74,21 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with _signals_as_interrupts():
             code = app(args=list(words), prog_name="setwise", standalone_mode=False)
+            sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except Exception as error:
-        # What the parser raises is told apart by duck typing: typer has changed its base class.
-        if hasattr(error, "format_message"):
-            message = error.format_message()
-        elif isinstance(error, (ValueError, TypeError, ImportError, OSError)):
-            message = str(error)
-        elif isinstance(error, KeyError) and ": " in str(error.args[0] if error.args else ""):
-            message = str(error.args[0])  # of an id that is not there; a defect's has the key alone
-        else:
-            raise
+    except SystemExit:
+        raise
+    except BaseException as error:  # also what native libraries raise beside Exception
+        if os.environ.get("SETWISE_TRACEBACK", "0") not in ("", "0"):
+            traceback.print_exc()
+        code, message = _refusal(error)
         if message:
             _complain(message)
-        code = REFUSED
+        _drop_unwritten()
     if code == INTERRUPTED:
         _complain("interrupted; nothing was written")
     raise SystemExit(code if isinstance(code, int) else 0)
@@ -113,9 +113,32 @@ def _signals_as_interrupts() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _refusal(error: BaseException) -> tuple[int, str]:
+    """Return the exit code for an error, and what to say of it."""
+    # What the parser raises is told apart by duck typing: typer has changed its base class.
+    if hasattr(error, "format_message"):
+        return REFUSED, error.format_message()
+    if isinstance(error, (ValueError, TypeError, ImportError, OSError)):
+        return REFUSED, str(error)
+    if isinstance(error, KeyError) and ": " in str(error.args[0] if error.args else ""):
+        return REFUSED, str(error.args[0])  # of an id that is not there; a defect's has the key alone
+    told = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return DEFECT, f"unexpected {told}; run it again with SETWISE_TRACEBACK=1 to see where"
+
+
+def _drop_unwritten() -> None:
+    """Drop what stdout cannot take (a full disk), which Python would complain of on leaving."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str) -> None:
     """Write one red line to stderr."""
-    line = f"setwise: {' '.join(message.split())}"
+    from setwise.cli.output import plain
+
+    line = f"setwise: {plain(message)}"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         line = typer.style(line, fg="red")
     typer.echo(line, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,31 @@ from typing import Annotated, Any
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import CERTIFY, as_workers, given, json_option, option, threads_option
+from setwise.cli.options import (
+    CERTIFY,
+    READ,
+    RUN,
+    AsJson,
+    Certify,
+    Diversity,
+    Force,
+    IdColumn,
+    ItemQuality,
+    Items,
+    ItemVectors,
+    K,
+    Metric,
+    NewFolder,
+    Seed,
+    SetFile,
+    Threads,
+    Verify,
+    as_workers,
+    at_most,
+    folder_made_by,
+    given,
+    option,
+)
 
 app = typer.Typer(
     help="Cluster items once, keep them in a folder, and select k by quality and spread every hour.",
@@ -29,65 +52,51 @@ _FOR = {
     "criterion": (*_MUSS, "dgds", "greedy"),
 }
 
-_INPUT, _CLUSTERS, _SET, _OUTPUT = "What to read", "How to cluster", "What a good set is", "Where to"
+_CLUSTERS, _METHOD = "How to cluster", "How to find it"
 
-
-_Items = Annotated[
-    str,
-    typer.Argument(
-        help="A .npy file of vectors, or a table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv).",
-        metavar="ITEMS",
-    ),
-]
-_Folder = Annotated[str, typer.Argument(help="What setwise catalog build has made.", metavar="DIR")]
-_Vectors = Annotated[
+_Folder = Annotated[str, folder_made_by("setwise catalog build")]
+_IdOfTable = Annotated[
     str | None,
     option(
-        "--vectors",
-        help="The vectors of a table. By default vector, vectors, embedding or embeddings.",
-        panel=_INPUT,
-        metavar="COLUMN|FILE.npy",
+        "--id",
+        help="Column of that table with the ids.",
+        panel=READ,
+        metavar="COLUMN",
+        show_default="id, _id, pid or another usual name",
     ),
 ]
-_Quality = Annotated[
-    str | None,
-    option(
-        "--quality",
-        help="One number an item, at least 0. By default a table's column quality.",
-        panel=_INPUT,
-        metavar="COLUMN|FILE.npy",
-    ),
-]
-_Id = Annotated[
-    str | None,
-    option("--id", help="The ids. By default id, _id, pid, …, else numbers.", panel=_INPUT, metavar="COLUMN"),
-]
-_Threads = Annotated[int | None, threads_option()]
 
 
 @app.command()
 def build(
-    items: _Items,
-    out: Annotated[
-        str,
-        option("--out", help="The folder; it appears whole or not at all.", panel=_OUTPUT, metavar="DIR"),
-    ],
-    vectors: _Vectors = None,
-    quality: _Quality = None,
-    id: _Id = None,
+    items: Items,
+    out: NewFolder,
+    vectors: ItemVectors = None,
+    quality: ItemQuality = None,
+    id: IdColumn = None,
     clusters: Annotated[
-        int, option("--clusters", help="How many; at most the items.", panel=_CLUSTERS)
+        int,
+        option(
+            "--clusters",
+            help="How many clusters to make; no more than there are items.",
+            panel=_CLUSTERS,
+            metavar="COUNT",
+        ),
     ] = 200,
-    metric: Annotated[str, option("--metric", help="cosine or euclidean.", panel=_CLUSTERS)] = "cosine",
+    metric: Metric = "cosine",
     quality_weight: Annotated[
         float,
         option(
-            "--quality-weight", help="Above 0: clusters of vectors and quality together.", panel=_CLUSTERS
+            "--quality-weight",
+            help="Weight of quality beside the vectors when items are clustered; 0 clusters by the vectors "
+            "alone.",
+            panel=_CLUSTERS,
+            metavar="NUMBER",
         ),
     ] = 0.0,
-    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_CLUSTERS)] = 0,
-    threads: _Threads = None,
-    force: Annotated[bool, option("--force", help="Replace a catalog that is there.", panel=_OUTPUT)] = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+    force: Force = False,
 ) -> None:
     """Read items, cluster them, and keep both in a folder."""
     import numpy as np
@@ -96,7 +105,6 @@ def build(
     from setwise.catalog.files import FORMAT
     from setwise.cli import catalog_output, output
     from setwise.cli.items import read_items
-    from setwise.cli.retrieve import at_most
     from setwise.vectors import check_metric
 
     FORMAT.check_target(out, force=force)
@@ -128,18 +136,17 @@ def build(
 @app.command()
 def add(
     path: _Folder,
-    items: _Items,
-    vectors: _Vectors = None,
-    quality: _Quality = None,
-    id: _Id = None,
-    threads: _Threads = None,
+    items: Items,
+    vectors: ItemVectors = None,
+    quality: ItemQuality = None,
+    id: IdColumn = None,
+    threads: Threads = None,
 ) -> None:
     """Add items to a catalog, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import read_info
     from setwise.cli import catalog_output
     from setwise.cli.items import ids_like, read_items
-    from setwise.cli.retrieve import at_most
 
     read_info(path)
     began = time.perf_counter()
@@ -164,29 +171,27 @@ def remove(
     path: _Folder,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids of items; after -- where one starts with -.", metavar="[ID]..."),
+        typer.Argument(
+            help="Ids of the items to remove; write -- before one that starts with -.", metavar="[ID]..."
+        ),
     ] = None,
     source: Annotated[
         str | None,
         option(
             "--from",
-            help="A file of ids: a table, a .npy array, or a .txt with one a line.",
-            panel=_INPUT,
+            help="A file of ids to remove: a table, a .npy array, or a .txt with one a line.",
+            panel=READ,
             metavar="FILE",
         ),
     ] = None,
-    id: Annotated[
-        str | None,
-        option("--id", help="Of that table. By default id, _id, pid, …", panel=_INPUT, metavar="COLUMN"),
-    ] = None,
-    threads: _Threads = None,
+    id: _IdOfTable = None,
+    threads: Threads = None,
 ) -> None:
     """Remove items from a catalog by their ids; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import read_info
     from setwise.cli import catalog_output
     from setwise.cli.items import ids_as_in, read_ids
-    from setwise.cli.retrieve import at_most
 
     if not ids and source is None:
         raise ValueError("ids: say which items to remove, or name a file of ids with --from")
@@ -218,84 +223,113 @@ def select(
         str | None,
         option(
             "--quality",
-            help="This hour's: in the items' order, or a table with ids.",
-            panel=_INPUT,
+            help="New qualities: a .npy file in the items' order, or a table that gives them by id.",
+            panel=READ,
             metavar="FILE.npy|TABLE",
-            show_default="as saved",
+            show_default="those saved",
         ),
     ] = None,
     quality_column: Annotated[
-        str, option("--quality-column", help="Of that table.", panel=_INPUT, metavar="COLUMN")
+        str,
+        option(
+            "--quality-column",
+            help="Column of that table with the qualities.",
+            panel=READ,
+            metavar="COLUMN",
+        ),
     ] = "quality",
-    id: Annotated[
-        str | None,
-        option("--id", help="Of that table. By default id, _id, pid, …", panel=_INPUT, metavar="COLUMN"),
-    ] = None,
-    k: Annotated[int, option("-k", help="Size of the set.", panel=_SET)] = 500,
-    diversity: Annotated[
-        float, option("--diversity", help="0 = quality alone, 1 = diversity alone.", panel=_SET)
-    ] = 0.1,
+    id: _IdOfTable = None,
+    k: K = 500,
+    diversity: Diversity = 0.1,
+    certify: Certify = "none",
     method: Annotated[
         str,
-        option("--method", help="auto, frank-wolfe, muss, dgds, greedy, clustering, top-k, …", panel=_SET),
+        option(
+            "--method",
+            help="How the set is found: auto (the best of them for this size), frank-wolfe, muss, dgds, "
+            "greedy, clustering, top-k (quality alone), …",
+            panel=_METHOD,
+            metavar="NAME",
+        ),
     ] = "auto",
     clusters: Annotated[
         int | None,
         option(
             "--clusters",
-            help="Of muss: clusters to keep. Of dgds: parts.",
-            panel=_SET,
-            show_default="half of them; all",
+            help="muss: clusters to keep, the best of them; dgds: parts to cut the items into.",
+            panel=_METHOD,
+            metavar="COUNT",
+            show_default="muss: half of them; dgds: as many as there are",
         ),
     ] = None,
     per_cluster: Annotated[
         int | None,
-        option("--per-cluster", help="Items selected inside each.", panel=_SET, show_default="k / 10"),
+        option(
+            "--per-cluster",
+            help="muss, dgds: items to select inside each cluster or part.",
+            panel=_METHOD,
+            metavar="COUNT",
+            show_default="k / 10",
+        ),
     ] = None,
     cluster_diversity: Annotated[
-        float, option("--cluster-diversity", help="Diversity of the clusters kept.", panel=_SET)
+        float,
+        option(
+            "--cluster-diversity",
+            help="muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the most "
+            "different alone).",
+            panel=_METHOD,
+            metavar="0…1",
+        ),
     ] = 0.5,
     no_top_up: Annotated[
-        bool, option("--no-top-up", help="The k best by quality do not join the last step.", panel=_SET)
+        bool,
+        option(
+            "--no-top-up",
+            help="muss: choose at the end among the clusters' items alone, without the k of highest quality.",
+            panel=_METHOD,
+            metavar="",
+        ),
     ] = False,
     final_quality_scale: Annotated[
-        float, option("--final-quality-scale", help="Quality's factor in the last step.", panel=_SET)
+        float,
+        option(
+            "--final-quality-scale",
+            help="muss, dgds: what quality is multiplied by in the last step.",
+            panel=_METHOD,
+            metavar="NUMBER",
+        ),
     ] = 1.0,
     criterion: Annotated[
-        str, option("--criterion", help="Greedy's distance to the chosen: sum or min.", panel=_SET)
+        str,
+        option(
+            "--criterion",
+            help="muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
+            panel=_METHOD,
+            metavar="sum|min",
+        ),
     ] = "sum",
-    certify: Annotated[
-        str, option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
-    ] = "none",
-    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_SET)] = 0,
-    threads: _Threads = None,
+    seed: Seed = 0,
+    threads: Threads = None,
     workers: Annotated[
         str | None,
         option(
             "--workers",
-            help="Run partitions in so many processes, on ray, or on the Ray at an address.",
-            panel=_SET,
-            metavar="N|ray|ADDRESS",
+            help="muss, dgds: work on the parts in this many processes, or on Ray (ray, or its address).",
+            panel=RUN,
+            metavar="COUNT|ray|ADDRESS",
+            show_default="in this process",
         ),
     ] = None,
-    as_json: Annotated[bool, json_option(_OUTPUT)] = False,
-    out: Annotated[
-        str | None,
-        option(
-            "--out",
-            help="Also write the set: .csv, .jsonl, .parquet, .json, .npy.",
-            panel=_OUTPUT,
-            metavar="FILE",
-        ),
-    ] = None,
-    force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
+    as_json: AsJson = False,
+    out: SetFile = None,
+    force: Force = False,
 ) -> None:
     """Select k items by quality and spread."""
     from setwise import checks
     from setwise.catalog import METHODS, Catalog
     from setwise.cli import catalog_output, output
     from setwise.cli.items import read_quality
-    from setwise.cli.retrieve import at_most
     from setwise.files import check_output
 
     target = None if out is None else check_output(out, force=force)
@@ -343,7 +377,7 @@ def select(
     if target is not None:
         catalog_output.write(target, record, columns, force=force)
     if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        output.print_json(record)
         return
     name = Path(path).resolve().name
     catalog_output.print_selection(name, catalog, found, columns, kept=target is not None)
@@ -354,10 +388,8 @@ def select(
 @app.command()
 def info(
     path: _Folder,
-    check: Annotated[
-        bool, typer.Option("--verify", help="Read every file, vectors too, and compare its checksum.")
-    ] = False,
-    as_json: Annotated[bool, json_option()] = False,
+    check: Verify = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a catalog is, and whether it is whole."""
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import typer
+from setwise.cli.options import READ, Diversity, K, Model, NoCache, option
 
 #: Asked one after the other where no query is given.
 QUERIES = (
@@ -20,20 +20,22 @@ QUERIES = (
 def demo(
     query: Annotated[
         str | None,
-        typer.Option("--query", "-q", metavar="TEXT", help="Ask this instead of the demo's own queries."),
+        option(
+            "--query",
+            "-q",
+            help="What to look for, instead of the demo's own questions.",
+            panel=READ,
+            metavar="TEXT",
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Size of the set.")] = 6,
-    diversity: Annotated[
-        float, typer.Option("--diversity", help="0 = relevance alone, 1 = diversity alone.")
-    ] = 0.3,
-    model: Annotated[
-        str, typer.Option("--model", help="What encodes texts: auto, lsa, static, sentence, sentence:FOLDER.")
-    ] = "auto",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no encoded texts.")] = False,
+    k: K = 6,
+    diversity: Diversity = 0.3,
+    model: Model = "auto",
+    no_cache: NoCache = False,
 ) -> None:
     """Search Python's own documentation twice: the k most relevant texts, and the best set of k."""
     from setwise import checks, encode
-    from setwise.cli import output
+    from setwise.cli import output, set_output
     from setwise.cli.docstrings import standard_library
     from setwise.encode.cache import folder_for
     from setwise.retrieval import prepare
@@ -53,12 +55,12 @@ def demo(
         cache = None if no_cache else folder_for(None)
         candidates = prepare(corpus, model, cache=cache, progress=status.encoding)
         encoding = time.perf_counter() - began
-    output.print_introduction(candidates, encoding, k, diversity)
+    set_output.print_introduction(candidates, encoding, k, diversity)
     for each in QUERIES if query is None else (query,):
         probe = candidates.encode(each)
         ranked = candidates.select(probe, k, diversity=diversity, solver="top-k", certify=False)
         hits = candidates.select(probe, k, diversity=diversity, certify="full")
-        output.print_side_by_side(
+        set_output.print_side_by_side(
             ("top-k", ranked), ("setwise", hits), len(candidates), "max-sum", f"“{each}”"
         )
-    output.print_next_step()
+    set_output.print_next_step()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import as_workers, given, json_option, option, threads_option
+from setwise.cli.options import AsJson, NoCache, Seed, Threads, as_workers, at_most, given, option
 
 if TYPE_CHECKING:
     from setwise.cli.finetune_input import Sources
@@ -156,8 +155,8 @@ def finetune(
             metavar="N|ray|ADDRESS",
         ),
     ] = None,
-    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_MATCH)] = 0,
-    threads: Annotated[int | None, threads_option(_MATCH)] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
     rows: Annotated[int | None, option("--rows", help="Rows an epoch.", panel=_ROWS)] = None,
     fraction: Annotated[
         float | None,
@@ -219,7 +218,7 @@ def finetune(
         str | None,
         option("--plot", help="Of --sweep: draw it, too.", panel=_OUTPUT, metavar="FILE.png"),
     ] = None,
-    as_json: Annotated[bool, json_option(_OUTPUT)] = False,
+    as_json: AsJson = False,
     force: Annotated[
         bool, option("--force", help="Replace existing files of this name.", panel=_OUTPUT)
     ] = False,
@@ -232,13 +231,12 @@ def finetune(
             metavar="DIR",
         ),
     ] = None,
-    no_cache: Annotated[bool, option("--no-cache", help="Keep nothing.", panel=_OUTPUT)] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Choose the rows of a repository to finetune on, matched to a few examples of the task."""
-    from setwise.cli import finetune_output
+    from setwise.cli import finetune_output, output
     from setwise.cli.finetune_input import Sources, number_or_auto, opened
     from setwise.cli.finetune_run import Steps, Wish, run
-    from setwise.cli.retrieve import at_most
 
     wish = Wish(
         method=method,
@@ -306,7 +304,7 @@ def finetune(
         raise SystemExit(130) from None
     if as_json:
         record = finetune_output.as_record(outcome, sources)
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        output.print_json(record)
         return
     finetune_output.print_outcome(outcome, sources)
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-
-import typer
 
 
 def seconds_to_verify(verify: Callable[[str, Callable[[str, int, int], None]], object], path: str) -> float:
@@ -22,8 +19,10 @@ def seconds_to_verify(verify: Callable[[str, Callable[[str, int, int], None]], o
 
 def print_record(found: Any, verified: float | None) -> None:
     """Print what a folder's meta.json says as one JSON object."""
+    from setwise.cli import output
+
     record = {**found.to_dict(), "bytes": found.bytes, "verified": None if verified is None else True}
-    typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+    output.print_json(record)
 
 
 def file_facts(found: Any, verified: float | None) -> dict[str, str]:

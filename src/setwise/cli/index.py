@@ -9,7 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import json_option, option, threads_option
+from setwise.cli.options import (
+    CORPORA,
+    AsJson,
+    DropDuplicates,
+    Force,
+    GroupColumn,
+    IdColumn,
+    Metric,
+    Model,
+    NewFolder,
+    OwnVectors,
+    TextColumn,
+    Threads,
+    Verify,
+    at_most,
+    folder_made_by,
+    option,
+)
 
 if TYPE_CHECKING:
     from setwise.index.saved import Info
@@ -18,104 +35,76 @@ app = typer.Typer(
     help="Encode a corpus once and keep it in a folder, for setwise retrieve --index.", no_args_is_help=True
 )
 
-_INPUT, _INDEX, _OUTPUT = "What to read", "What to build", "Where to"
+_BUILD = "What to build"
 
 
 @app.command()
 def build(
-    corpus: Annotated[
-        str,
-        typer.Argument(
-            help="A table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv), a folder of .txt, .md and "
-            ".rst files, one such file, or a .npy file of vectors.",
-            metavar="CORPUS",
-        ),
-    ],
-    out: Annotated[
-        str,
-        option("--out", help="The folder; it appears whole or not at all.", panel=_OUTPUT, metavar="DIR"),
-    ],
-    text: Annotated[
-        str | None,
-        option(
-            "--text", help="The texts. By default text, content, passage, …", panel=_INPUT, metavar="COLUMN"
-        ),
-    ] = None,
-    id: Annotated[
-        str | None,
-        option(
-            "--id",
-            help="The ids. By default id, _id, pid, …, else row numbers.",
-            panel=_INPUT,
-            metavar="COLUMN",
-        ),
-    ] = None,
-    vectors: Annotated[
-        str | None,
-        option(
-            "--vectors", help="Your own vectors; no text is encoded.", panel=_INPUT, metavar="COLUMN|FILE.npy"
-        ),
-    ] = None,
-    group: Annotated[
-        str | None, option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
-    ] = None,
-    drop_duplicates: Annotated[
-        bool, option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
-    ] = False,
-    model: Annotated[
-        str,
-        option(
-            "--model",
-            help="What encodes texts, and queries later: lsa, static, ngrams, sentence, sentence:FOLDER; "
-            "auto is static where it is installed, else lsa.",
-            panel=_INDEX,
-        ),
-    ] = "auto",
-    metric: Annotated[str, option("--metric", help="cosine or euclidean.", panel=_INDEX)] = "cosine",
+    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
+    out: NewFolder,
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
+    group: GroupColumn = None,
+    drop_duplicates: DropDuplicates = False,
+    model: Model = "auto",
+    metric: Metric = "cosine",
     storage: Annotated[
         str | None,
         option(
             "--storage",
-            help="float16 halves the size; entries keep three digits.",
-            panel=_INDEX,
+            help="Type of the stored numbers; float16 halves the size and keeps three digits.",
+            panel=_BUILD,
             metavar="float32|float16",
             show_default="float32, or as your vectors are",
         ),
     ] = None,
     kind: Annotated[
         str,
-        option("--kind", help="Exact search by scans, or by FAISS.", panel=_INDEX, metavar="array|faiss"),
+        option(
+            "--kind",
+            help="array: every search reads all vectors and is exact; faiss: searches go by a FAISS index.",
+            panel=_BUILD,
+            metavar="array|faiss",
+        ),
     ] = "array",
     factory: Annotated[
         str | None,
         option(
             "--factory",
-            help="Of FAISS: Flat, IVF1024,Flat, HNSW32, …",
-            panel=_INDEX,
+            help="The FAISS index to build, as its factory string: Flat, IVF1024,Flat, HNSW32, … With --kind "
+            "faiss.",
+            panel=_BUILD,
             metavar="STRING",
-            show_default="Flat below 20,000 vectors, else lists",
+            show_default="Flat below 20,000 vectors, else 4 √n lists",
         ),
     ] = None,
     nprobe: Annotated[
         int | None,
         option(
             "--nprobe",
-            help="Lists that a search reads, of an IVF factory.",
-            panel=_INDEX,
+            help="Lists that a search of an IVF index reads; more take longer and miss less.",
+            panel=_BUILD,
+            metavar="COUNT",
             show_default="a sixteenth, at least 8",
         ),
     ] = None,
     ef: Annotated[
         int | None,
-        option("--ef", help="Effort of a search, of an HNSW factory.", panel=_INDEX, show_default="128"),
+        option(
+            "--ef",
+            help="Candidates that a search of an HNSW index keeps; more take longer and miss less.",
+            panel=_BUILD,
+            metavar="COUNT",
+            show_default="128",
+        ),
     ] = None,
-    threads: Annotated[int | None, threads_option(_INDEX)] = None,
-    force: Annotated[bool, option("--force", help="Replace an index that is there.", panel=_OUTPUT)] = False,
+    threads: Threads = None,
+    force: Force = False,
 ) -> None:
     """Read a corpus, encode its texts, and keep both in a folder."""
     from setwise import checks, encode
     from setwise.cli import output
-    from setwise.cli.retrieve import at_most
     from setwise.files import read_corpus
     from setwise.index.folder import check_target
     from setwise.index.saved import KINDS, STORAGE, save
@@ -176,11 +165,9 @@ def build(
 
 @app.command()
 def info(
-    path: Annotated[str, typer.Argument(help="What setwise index build has made.", metavar="DIR")],
-    check: Annotated[
-        bool, typer.Option("--verify", help="Read every file and compare its checksum.")
-    ] = False,
-    as_json: Annotated[bool, json_option()] = False,
+    path: Annotated[str, folder_made_by("setwise index build")],
+    check: Verify = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a saved index is, and whether it is whole."""
     from setwise.cli import output

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from setwise.cli.options import read_vector
 
 if TYPE_CHECKING:
     from setwise.index.saved import Saved
@@ -50,8 +49,7 @@ def retrieve_from(
     force : bool
         Replace that file.
     """
-    from setwise.cli import output, records
-    from setwise.cli.retrieve import read_vector
+    from setwise.cli import output, records, set_output
     from setwise.index.saved import open_index
     from setwise.retrieval import default_sharpness
 
@@ -86,17 +84,17 @@ def retrieve_from(
         if target is not None:
             records.write(target, record, hits, force=force)
         if as_json:
-            typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+            output.print_json(record)
             return
     heading = f"“{query}”" if query is not None else Path(str(query_vector)).name
     if len(hits) == 0:
         output.note("nothing to show: the set is empty")
     elif compared is None:
-        output.print_hits(hits, len(saved), objective, heading, offset=settings["offset"], pool=pool)
+        set_output.print_hits(hits, len(saved), objective, heading, offset=settings["offset"], pool=pool)
     else:
         sides = (str(compare), compared), ("setwise" if solver == "auto" else solver, hits)
-        output.print_side_by_side(*sides, len(saved), objective, heading, pool=pool)
-    output.print_index_origin(saved, hits, encoding)
+        set_output.print_side_by_side(*sides, len(saved), objective, heading, pool=pool)
+    set_output.print_index_origin(saved, hits, encoding)
     if target is not None:
         output.note(f"wrote {target.name}")
 

@@ -1,13 +1,26 @@
-"""How the commands declare their options, and what several of them take."""
+"""What the commands take: options that several have, declared once, and what their values stand for."""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 #: What ``--certify`` takes, as the library's ``certify``.
 CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
+
+#: Headings in a command's help that options stand under.
+READ, SET, RUN, KEEP = "What to read", "What a good set is", "How to run", "What to print and keep"
+
+#: Endings of tables, in words.
+_TABLES = ".parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv"
+
+#: What a corpus may be, in words.
+CORPORA = (
+    f"A table ({_TABLES}), a folder of .txt, .md and .rst files, one such file, or a .npy file of vectors."
+)
 
 
 def option(*names: str, help: str, panel: str | None, metavar: str | None = None, **more: Any) -> Any:
@@ -18,15 +31,191 @@ def option(*names: str, help: str, panel: str | None, metavar: str | None = None
     *names : str
         ``--name``, and a short one if there is any.
     help : str
-        One sentence.
+        What it does, with its unit.
     panel : str or None
         The heading in the command's help that the option stands under; None for the common one.
     metavar : str, optional
-        What stands for its value.
+        What stands for its value; empty for a switch.
     **more
         What `typer.Option` takes besides.
     """
     return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
+
+
+def folder_made_by(command: str) -> Any:
+    """Return the declaration of the argument DIR, a folder that another command has made."""
+    return typer.Argument(help=f"A folder made by {command}.", metavar="DIR")
+
+
+# ---------------------------------------------------------------------- what to read
+
+TextColumn = Annotated[
+    str | None,
+    option(
+        "--text",
+        help="Column with the texts.",
+        panel=READ,
+        metavar="COLUMN",
+        show_default="text, content, passage or another usual name",
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    option(
+        "--id",
+        help="Column with the ids; where there is none, rows are numbered from 0.",
+        panel=READ,
+        metavar="COLUMN",
+        show_default="id, _id, pid or another usual name",
+    ),
+]
+OwnVectors = Annotated[
+    str | None,
+    option(
+        "--vectors",
+        help="Use vectors of your own and encode no text: a column, or a .npy file with one row a text.",
+        panel=READ,
+        metavar="COLUMN|FILE.npy",
+    ),
+]
+GroupColumn = Annotated[
+    str | None,
+    option(
+        "--group",
+        help="Column with a label a row (its document, its author), for --max-per-group.",
+        panel=READ,
+        metavar="COLUMN",
+    ),
+]
+Model = Annotated[
+    str,
+    option(
+        "--model",
+        help="What turns texts into vectors: static, lsa, ngrams, sentence or sentence:FOLDER; auto takes "
+        "static where it is installed, else lsa.",
+        panel=READ,
+        metavar="NAME",
+    ),
+]
+DropDuplicates = Annotated[
+    bool,
+    option(
+        "--drop-duplicates",
+        help="Of texts that are the same word for word, keep the first alone.",
+        panel=READ,
+        metavar="",
+    ),
+]
+Metric = Annotated[
+    str,
+    option("--metric", help="How vectors are compared.", panel=READ, metavar="cosine|euclidean"),
+]
+Items = Annotated[
+    str, typer.Argument(help=f"The items: a .npy file of vectors, or a table ({_TABLES}).", metavar="ITEMS")
+]
+ItemVectors = Annotated[
+    str | None,
+    option(
+        "--vectors",
+        help="The items' vectors: a column of the table, or a .npy file.",
+        panel=READ,
+        metavar="COLUMN|FILE.npy",
+        show_default="column vector, vectors, embedding or embeddings",
+    ),
+]
+ItemQuality = Annotated[
+    str | None,
+    option(
+        "--quality",
+        help="How good each item is, a number of at least 0: a column of the table, or a .npy file.",
+        panel=READ,
+        metavar="COLUMN|FILE.npy",
+        show_default="column quality",
+    ),
+]
+
+# ---------------------------------------------------------------------- what a good set is
+
+K = Annotated[int, option("-k", help="How many to select.", panel=SET, metavar="COUNT")]
+Diversity = Annotated[
+    float,
+    option(
+        "--diversity",
+        help="The trade-off, from 0 (relevance or quality alone) to 1 (diversity alone).",
+        panel=SET,
+        metavar="0…1",
+    ),
+]
+Certify = Annotated[
+    str,
+    option(
+        "--certify",
+        help="Work spent on proving how close the set is to the best possible one.",
+        panel=SET,
+        metavar="none|bounded|full",
+    ),
+]
+
+# ---------------------------------------------------------------------- how to run
+
+Seed = Annotated[
+    int,
+    option(
+        "--seed",
+        help="Seed of what is random: the same seed gives the same result.",
+        panel=RUN,
+        metavar="NUMBER",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    option(
+        "--threads",
+        help="Use at most this many processor threads.",
+        panel=RUN,
+        metavar="COUNT",
+        show_default="all processors",
+    ),
+]
+
+# ---------------------------------------------------------------------- what to print and keep
+
+AsJson = Annotated[
+    bool, option("--json", help="Print one JSON object instead of a table.", panel=KEEP, metavar="")
+]
+SetFile = Annotated[
+    str | None,
+    option(
+        "--out",
+        help="Also write the set to a file, in the format of its ending: .jsonl, .csv, .parquet, .json, "
+        ".npy.",
+        panel=KEEP,
+        metavar="FILE",
+    ),
+]
+NewFolder = Annotated[
+    str,
+    option("--out", help="Folder to write; it appears whole or not at all.", panel=KEEP, metavar="DIR"),
+]
+Force = Annotated[bool, option("--force", help="Replace the output where it exists.", panel=KEEP, metavar="")]
+Cache = Annotated[
+    str | None,
+    option(
+        "--cache",
+        help="Folder that keeps encoded texts for the next run.",
+        panel=KEEP,
+        metavar="DIR",
+        show_default=".setwise-cache beside what is read",
+    ),
+]
+NoCache = Annotated[bool, option("--no-cache", help="Keep no encoded texts.", panel=KEEP, metavar="")]
+Verify = Annotated[
+    bool,
+    option("--verify", help="Read every file and compare its checksum.", panel=None, metavar=""),
+]
+
+
+# ---------------------------------------------------------------------- what values stand for
 
 
 def given(context: typer.Context, name: str) -> bool:
@@ -35,16 +224,38 @@ def given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def threads_option(panel: str | None = None) -> Any:
-    """Return the declaration of ``--threads``."""
-    return option("--threads", help="At most so many. By default all processors.", panel=panel)
-
-
-def json_option(panel: str | None = None) -> Any:
-    """Return the declaration of ``--json``."""
-    return option("--json", help="Print one JSON object.", panel=panel)
-
-
 def as_workers(typed: str | None) -> int | str | None:
     """Return what ``--workers`` asks for: a number of processes, "ray", or an address."""
     return int(typed) if typed is not None and typed.isdecimal() else typed
+
+
+def read_vector(name: str, d: int) -> Any:
+    """Return a query's vector of width d from a .npy file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file is missing, is no array, or holds another shape than (d,) or (1, d).
+    """
+    from setwise.files import read_array
+
+    vector = read_array(Path(name), "query-vector")
+    if vector.ndim == 2 and len(vector) == 1:
+        vector = vector[0]
+    if vector.shape != (d,):
+        raise ValueError(f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {d} d")
+    return vector
+
+
+def at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which numeric libraries use at most this many threads; None sets no limit."""
+    if threads is None:
+        return contextlib.nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    from setwise import checks
+
+    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(
+        checks.integer("threads", threads, least=1)
+    )
+    return limits

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from setwise.cli import folders
-from setwise.cli.options import CERTIFY, json_option, option, threads_option
+from setwise.cli.options import CERTIFY, AsJson, Seed, Threads, at_most, option
 
 _INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
 
@@ -132,8 +129,8 @@ def prefer(
             panel=_SET,
         ),
     ] = "bounded",
-    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_SET)] = 0,
-    threads: Annotated[int | None, threads_option(_SET)] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
     format: Annotated[
         str,
         option(
@@ -142,7 +139,7 @@ def prefer(
             panel=_OUTPUT,
         ),
     ] = "groups",
-    as_json: Annotated[bool, json_option(_OUTPUT)] = False,
+    as_json: AsJson = False,
     force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
 ) -> None:
     """Choose one positive and k informative negatives of each prompt's responses, as rows to train on."""
@@ -150,7 +147,6 @@ def prefer(
     from setwise._version import __version__
     from setwise.cli import output
     from setwise.cli.prefer_output import print_summary, tell_notes
-    from setwise.cli.retrieve import at_most
     from setwise.preference.rows.rows import PreferenceRows, check_target
 
     check_target(out, force=force)
@@ -197,6 +193,6 @@ def prefer(
             **summary.to_dict(),
             "seconds": seconds,
         }
-        typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        output.print_json(record)
         return
     print_summary(Path(out).name, made, seconds)

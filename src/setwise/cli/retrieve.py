@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from setwise.cli.options import CERTIFY, given, json_option, option, threads_option
+from setwise.cli.options import (
+    CERTIFY,
+    CORPORA,
+    KEEP,
+    READ,
+    SET,
+    AsJson,
+    Cache,
+    Certify,
+    Diversity,
+    DropDuplicates,
+    Force,
+    GroupColumn,
+    IdColumn,
+    K,
+    Metric,
+    Model,
+    NoCache,
+    OwnVectors,
+    Seed,
+    SetFile,
+    TextColumn,
+    Threads,
+    at_most,
+    given,
+    option,
+    read_vector,
+)
 
 if TYPE_CHECKING:
     from setwise.files import Corpus
@@ -31,152 +56,152 @@ _SETTLED = {
     "no_cache": "an index needs no cache",
 }
 
-_INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
-
 
 def retrieve(
     context: typer.Context,
-    corpus: Annotated[
-        str | None,
-        option(
-            "--corpus",
-            help="A table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv), a folder of .txt, .md and "
-            ".rst files, one such file, or a .npy file of vectors.",
-            panel=_INPUT,
-            metavar="PATH",
-        ),
-    ] = None,
+    corpus: Annotated[str | None, option("--corpus", help=CORPORA, panel=READ, metavar="PATH")] = None,
     index: Annotated[
         str | None,
-        option("--index", help="Instead: what setwise index build has made.", panel=_INPUT, metavar="DIR"),
+        option(
+            "--index",
+            help="Instead of --corpus: a folder made by setwise index build.",
+            panel=READ,
+            metavar="DIR",
+        ),
     ] = None,
     query: Annotated[
-        str | None, option("--query", "-q", help="What is looked for.", panel=_INPUT, metavar="TEXT")
-    ] = None,
-    text: Annotated[
         str | None,
-        option(
-            "--text", help="The texts. By default text, content, passage, …", panel=_INPUT, metavar="COLUMN"
-        ),
+        option("--query", "-q", help="What to find passages for, in words.", panel=READ, metavar="TEXT"),
     ] = None,
-    id: Annotated[
-        str | None,
-        option(
-            "--id",
-            help="The ids. By default id, _id, pid, …, else row numbers.",
-            panel=_INPUT,
-            metavar="COLUMN",
-        ),
-    ] = None,
-    vectors: Annotated[
-        str | None,
-        option(
-            "--vectors", help="Your own vectors; no text is encoded.", panel=_INPUT, metavar="COLUMN|FILE.npy"
-        ),
-    ] = None,
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
     query_vector: Annotated[
-        str | None, option("--query-vector", help="The query's vector.", panel=_INPUT, metavar="FILE.npy")
+        str | None,
+        option(
+            "--query-vector",
+            help="Instead of --query: a .npy file with the query's vector.",
+            panel=READ,
+            metavar="FILE.npy",
+        ),
     ] = None,
     relevance: Annotated[
         str | None,
-        option("--relevance", help="Your own relevance, instead of a query.", panel=_INPUT, metavar="COLUMN"),
+        option(
+            "--relevance",
+            help="Instead of --query: column with each row's relevance, a number, higher is better.",
+            panel=READ,
+            metavar="COLUMN",
+        ),
     ] = None,
-    group: Annotated[
-        str | None, option("--group", help="Labels for --max-per-group.", panel=_INPUT, metavar="COLUMN")
-    ] = None,
-    model: Annotated[
+    group: GroupColumn = None,
+    model: Model = "auto",
+    drop_duplicates: DropDuplicates = False,
+    k: K = 10,
+    diversity: Diversity = 0.3,
+    objective: Annotated[
         str,
         option(
-            "--model",
-            help="What encodes texts: lsa, static, ngrams, sentence, sentence:FOLDER; auto is static "
-            "where it is installed, else lsa.",
-            panel=_INPUT,
+            "--objective",
+            help="What is weighed against relevance: mean distance (max-sum), distance to the nearest "
+            "(mmr), volume (log-det); or that no candidate is far from the set (coverage).",
+            panel=SET,
+            metavar="NAME",
         ),
-    ] = "auto",
-    drop_duplicates: Annotated[
-        bool, option("--drop-duplicates", help="Leave out all but the first of equal texts.", panel=_INPUT)
-    ] = False,
-    k: Annotated[int, option("-k", help="Size of the set.", panel=_SET)] = 10,
-    diversity: Annotated[
-        float, option("--diversity", help="0 = relevance alone, 1 = diversity alone.", panel=_SET)
-    ] = 0.3,
-    objective: Annotated[
-        str, option("--objective", help="max-sum, mmr, log-det or coverage.", panel=_SET)
     ] = "max-sum",
     sharpness: Annotated[
         int | None,
         option(
             "--sharpness",
-            help="Of max-sum: 1 = average likeness counts; 8 = only near-duplicates do.",
-            panel=_SET,
-            show_default="8",
+            help="Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
+            panel=SET,
+            metavar="1|EVEN",
+            show_default="8; 1 for --metric euclidean",
         ),
     ] = None,
     solver: Annotated[
-        str, option("--solver", help="auto, greedy, frank-wolfe, swap, exact, top-k, …", panel=_SET)
+        str,
+        option(
+            "--solver",
+            help="How the set is found: auto (best for most), greedy, frank-wolfe, swap, exact (few "
+            "candidates), top-k (relevance alone), …",
+            panel=SET,
+            metavar="NAME",
+        ),
     ] = "auto",
-    metric: Annotated[str, option("--metric", help="cosine or euclidean.", panel=_SET)] = "cosine",
+    metric: Metric = "cosine",
     relevance_scale: Annotated[
-        str, option("--relevance-scale", help="none, minmax, zscore or rank.", panel=_SET)
+        str,
+        option(
+            "--relevance-scale",
+            help="Rescale relevance first: none, minmax (to 0…1), zscore (to standard deviations) or rank.",
+            panel=SET,
+            metavar="SCALE",
+        ),
     ] = "none",
     include: Annotated[
         list[str] | None,
-        option("--include", help="Must be in the set; may be repeated.", panel=_SET, metavar="ID"),
+        option("--include", help="Id that must be in the set; repeat for several.", panel=SET, metavar="ID"),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        option("--exclude", help="Must not be; may be repeated. With --index.", panel=_SET, metavar="ID"),
+        option(
+            "--exclude",
+            help="Id that must not be in the set; repeat for several. Only with --index.",
+            panel=SET,
+            metavar="ID",
+        ),
     ] = None,
     max_per_group: Annotated[
-        int | None, option("--max-per-group", help="At most so many of each group.", panel=_SET)
+        int | None,
+        option(
+            "--max-per-group",
+            help="Select at most this many with the same label in --group.",
+            panel=SET,
+            metavar="COUNT",
+            show_default="no limit",
+        ),
     ] = None,
     offset: Annotated[
-        int, option("--offset", help="Skip so many: the page after those. With --index.", panel=_SET)
+        int,
+        option(
+            "--offset",
+            help="Pass over this many and select the next k: with -k 10, page 2 is --offset 10. Only with "
+            "--index.",
+            panel=SET,
+            metavar="COUNT",
+        ),
     ] = 0,
     pool: Annotated[
         str,
         option(
             "--pool",
-            help="How many candidates to fetch; auto fetches more until that is proven enough. With --index.",
-            panel=_SET,
+            help="Candidates to fetch and choose among; auto fetches until more are proven useless. Only "
+            "with --index.",
+            panel=SET,
             metavar="auto|COUNT",
         ),
     ] = "auto",
-    certify: Annotated[
-        str, option("--certify", help="How hard to prove it: none, bounded or full.", panel=_SET)
-    ] = "bounded",
-    seed: Annotated[int, option("--seed", help="Of everything random.", panel=_SET)] = 0,
-    threads: Annotated[int | None, threads_option(_SET)] = None,
+    certify: Certify = "bounded",
+    seed: Seed = 0,
+    threads: Threads = None,
     compare: Annotated[
         str | None,
         option(
-            "--compare", help="Show another solver's set beside it: top-k, …", panel=_OUTPUT, metavar="SOLVER"
+            "--compare",
+            help="Show the set of another solver beside it; top-k is a plain ranking.",
+            panel=KEEP,
+            metavar="SOLVER",
         ),
     ] = None,
-    as_json: Annotated[bool, json_option(_OUTPUT)] = False,
-    out: Annotated[
-        str | None,
-        option(
-            "--out",
-            help="Also write the set: .jsonl, .csv, .parquet, .json, .npy.",
-            panel=_OUTPUT,
-            metavar="FILE",
-        ),
-    ] = None,
-    force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
-    cache: Annotated[
-        str | None,
-        option(
-            "--cache",
-            help="Where encoded texts are kept. By default beside the corpus.",
-            panel=_OUTPUT,
-            metavar="DIR",
-        ),
-    ] = None,
-    no_cache: Annotated[bool, option("--no-cache", help="Keep nothing.", panel=_OUTPUT)] = False,
+    as_json: AsJson = False,
+    out: SetFile = None,
+    force: Force = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Select k passages of a corpus for a query: relevant, and no two saying the same."""
-    from setwise.cli import output, records
+    from setwise.cli import output, records, set_output
     from setwise.files import check_output, read_corpus
     from setwise.retrieval import default_sharpness, prepare
 
@@ -269,15 +294,15 @@ def retrieve(
         if target is not None:
             records.write(target, record, hits, force=force)
         if as_json:
-            typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+            output.print_json(record)
             return
     heading = f"“{query}”" if query is not None else f"{Path(corpus).name}"
     if compared is None:
-        output.print_hits(hits, len(candidates), objective, heading)
+        set_output.print_hits(hits, len(candidates), objective, heading)
     else:
         sides = (str(compare), compared), ("setwise" if solver == "auto" else solver, hits)
-        output.print_side_by_side(*sides, len(candidates), objective, heading)
-    output.print_origin(candidates, hits, encoding)
+        set_output.print_side_by_side(*sides, len(candidates), objective, heading)
+    set_output.print_origin(candidates, hits, encoding)
     if target is not None:
         output.note(f"wrote {out}")
 
@@ -343,18 +368,6 @@ def _query_vector(name: str, corpus: Corpus) -> Any:
     return read_vector(name, corpus.vectors.shape[1])
 
 
-def read_vector(name: str, d: int) -> Any:
-    """Return a query's vector of width d from a .npy file."""
-    from setwise.files import read_array
-
-    vector = read_array(Path(name), "query-vector")
-    if vector.ndim == 2 and len(vector) == 1:
-        vector = vector[0]
-    if vector.shape != (d,):
-        raise ValueError(f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {d} d")
-    return vector
-
-
 def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
     """Return where encoded texts are kept, if anywhere."""
     from setwise.encode.cache import folder_for
@@ -362,17 +375,3 @@ def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | N
     if cache is not None and no_cache:
         raise ValueError("cache: give --cache or --no-cache, not both")
     return None if no_cache or corpus.vectors is not None else folder_for(corpus.source, cache)
-
-
-def at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which numeric libraries use at most so many threads."""
-    if threads is None:
-        return contextlib.nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    from setwise import checks
-
-    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(
-        checks.integer("threads", threads, least=1)
-    )
-    return limits

@@ -1,0 +1,244 @@
+"""What a person sees of ``setwise retrieve`` and the demo: sets as tables, and what each is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from setwise.cli.output import console, enough, explain, milliseconds, one_line
+from setwise.retrieval import Candidates, Hits
+
+if TYPE_CHECKING:
+    from setwise.index.saved import Saved
+
+#: Ids up to this long share a line with their text where two sets stand side by side.
+_SHORT_ID = 8
+
+
+def print_introduction(candidates: Candidates, encoding: float, k: int, diversity: float) -> None:
+    """Print what the demo is about to do."""
+    how = "read from the cache" if candidates.cached else f"encoded in {milliseconds(encoding)}"
+    model = candidates.encoder.name if candidates.encoder is not None else "your own vectors"
+    lines = Text()
+    lines.append(f"{len(candidates):,} docstrings of Python's standard library, {how}\n", style="bold")
+    lines.append(f"vectors: {model}\n", style="dim")
+    lines.append(
+        f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}. "
+    )
+    lines.append("≈ marks what is nearly an earlier one, - and + what only one side has.\n")
+    console().print(lines)
+
+
+def print_next_step() -> None:
+    """Print how to go on with texts of one's own."""
+    out = console()
+    out.print(Text("Your own texts: ", style="dim") + Text('setwise retrieve --corpus FOLDER --query "…"'))
+
+
+def print_hits(
+    hits: Hits, n: int, objective: str, heading: str, *, offset: int = 0, pool: int | str | None = None
+) -> None:
+    """Print a set of n candidates: one row a member, then what it is worth.
+
+    Parameters
+    ----------
+    hits : Hits
+    n : int
+    objective, heading : str
+    offset : int
+        How many stand on the pages before this one.
+    pool : "auto" or int, optional
+        How many candidates of an index were asked for: says whether that was enough, too.
+    """
+    out = console()
+    longest = max(len(_identity(name)) for name in hits.ids)
+    id_width = max(2, min(longest, out.width // 3))
+    text_width = max(16, out.width - id_width - 32)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=Text(heading, style="bold"), title_justify="left"
+    )
+    for label, justify in (("", "right"), ("id", "left"), ("relevance", "right"), ("gain", "right")):
+        table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    if hits.texts is not None:
+        table.add_column("text", max_width=text_width)
+    for position in range(len(hits)):
+        cells = [
+            Text(str(offset + position + 1), style="dim"),
+            _middle(_identity(hits.ids[position]), id_width, "bold"),
+            Text(_number(hits.relevances[position])),
+            Text(_number(hits.selection.gains[position]), style="dim"),
+        ]
+        if hits.texts is not None:
+            text = Text().append_text(_echo(hits.echoes, position)).append(one_line(hits.texts[position]))
+            cells.append(Text("\n").join(_fit(out, text, text_width, 2)))
+        table.add_row(*cells)
+    out.print(table)
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row(Text("set", style="dim"), _terms(hits))
+    proof = explain(hits.selection, n, objective, offset)
+    lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
+    if pool is not None:
+        lines.add_row(Text("pool", style="dim"), _enough(hits, n, pool))
+    out.print(lines)
+
+
+def print_side_by_side(
+    left: tuple[str, Hits],
+    right: tuple[str, Hits],
+    n: int,
+    objective: str,
+    heading: str,
+    *,
+    pool: int | str | None = None,
+) -> None:
+    """Print two sets of n candidates beside each other, marking what differs, then what each is worth."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, title_justify="left")
+    table.title = Text(heading, style="bold")
+    sides = (("-", "bright_red", *left, right[1]), ("+", "bright_green", *right, left[1]))
+    for _, _, label, hits, _ in sides:
+        table.add_column(f"{label} ({len(hits)})", ratio=1)
+    width = max(16, (out.width - 6) // 2)
+    columns = [
+        [
+            _cell(out, hits, position, width, mark, colour, set(other.rows.tolist()))
+            for position in range(len(hits))
+        ]
+        for mark, colour, _, hits, other in sides
+    ]
+    for row in zip(*columns, strict=True):
+        table.add_row(*row)
+    out.print(table)
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row(Text(left[0], style="bold"), _terms(left[1]))
+    lines.add_row("", Text(_compare(left[1], right[1], right[0]), style="dim"))
+    lines.add_row(Text(right[0], style="bold"), _terms(right[1]))
+    lines.add_row("", Text(explain(right[1].selection, n, objective), style="green"))
+    if pool is not None:
+        lines.add_row("", _enough(right[1], n, pool))
+    out.print(lines)
+    out.print()
+
+
+def print_origin(candidates: Candidates, hits: Hits, encoding: float) -> None:
+    """Print where the vectors came from and how the set was found."""
+    found = f"selected by {hits.selection.solver} in {milliseconds(hits.selection.seconds)}"
+    model = "" if candidates.encoder is None else candidates.encoder.name
+    if candidates.corpus.vectors is not None:
+        vectors = f"vectors: your own, {candidates.vectors.shape[1]} d{model and '; query: '}{model}"
+    else:
+        vectors = f"vectors: {model}"
+        found += f", {'read from the cache' if candidates.cached else 'encoded'} in {milliseconds(encoding)}"
+    console().print(Text(f"{vectors}\n{found}", style="dim"))
+
+
+def print_index_origin(saved: Saved, hits: Hits, encoding: float) -> None:
+    """Print which index was asked, and how long that took."""
+    searches = hits.selection.stats.get("searches")
+    often = "" if not searches else f" after {searches} search{'es' if searches > 1 else ''}"
+    found = f"selected by {hits.selection.solver} in {milliseconds(hits.selection.seconds)}{often}"
+    query = ""
+    if saved.info.encoder is not None:
+        query = f"; {saved.info.encoder['name']}"
+        found += f", query encoded in {milliseconds(encoding)}"
+    how = "" if saved.info.faiss is None else f", FAISS {saved.info.faiss['factory']}"
+    size = f"{saved.info.n:,} × {saved.info.d:,}{how}"
+    console().print(Text(f"index: {saved.path.resolve().name}, {size}{query}\n{found}", style="dim"))
+
+
+def _compare(hits: Hits, better: Hits, label: str) -> str:
+    """Return how a set's value stands against another's."""
+    if set(hits.rows.tolist()) == set(better.rows.tolist()):
+        return f"the same set as {label}"
+    own, other = hits.selection.value, better.selection.value
+    differ = len(set(hits.rows.tolist()) - set(better.rows.tolist()))
+    short = (other - own) / max(abs(other), 1e-12)
+    worth = f"scores {abs(short) * 100:.2g} % {'less' if short >= 0 else 'more'} than {label}"
+    return f"{worth}; {differ} of {len(hits)} differ"
+
+
+def _enough(hits: Hits, n: int, pool: int | str) -> Text:
+    proof = hits.selection.certificate
+    fine = proof is not None and (proof.pool_sufficient or proof.pool_size >= n)
+    return Text(enough(hits.selection, n, pool), style="green" if fine else "yellow")
+
+
+def _terms(hits: Hits) -> Text:
+    """Return a set's two terms, and how close its closest pair is."""
+    pair, echoes = hits.closest_pair, len(hits.echoes)
+    line = Text(
+        f"relevance {_number(hits.selection.relevance)} · diversity {_number(hits.selection.diversity)}"
+    )
+    if pair is not None:
+        line.append(f" · closest {pair:.2f}")
+    if echoes:
+        line.append(f" · {echoes} near-duplicate{'s' if echoes > 1 else ''}", style="yellow")
+    return line
+
+
+def _cell(
+    out: Console, hits: Hits, position: int, width: int, mark: str, colour: str, other: set[int]
+) -> Text:
+    """Return one member of a set in a narrow column: at most one line for a long id and two for its text."""
+    alone = int(hits.rows[position]) not in other
+    style = f"bold {colour}" if alone else "bold"
+    name, text = _identity(hits.ids[position]), Text("")
+    if hits.texts is not None:
+        text = (
+            Text()
+            .append_text(_echo(hits.echoes, position))
+            .append(one_line(hits.texts[position]), style="dim")
+        )
+    inner = width - 6
+    if max(len(_identity(each)) for each in hits.ids) <= _SHORT_ID:
+        lines = _fit(out, Text().append(name, style=style).append("  ").append_text(text), inner, 2)
+    else:
+        lines = [_middle(name, inner, style), *_fit(out, text, inner, 1)]
+    cell = Text().append(f"{mark if alone else ' '} {position + 1:>2}  ", style=colour if alone else "dim")
+    for number, line in enumerate(lines):
+        cell.append("\n      " if number else "").append_text(line)
+    return cell
+
+
+def _fit(out: Console, text: Text, width: int, most: int) -> list[Text]:
+    """Return a text as at most so many lines, the last with an ellipsis if there is more."""
+    if not text:
+        return []
+    lines = list(text.wrap(out, width))
+    if len(lines) > most:
+        last = lines[most - 1].copy()
+        last.rstrip()
+        last.truncate(width - 1)
+        lines = [*lines[: most - 1], last + Text("…", style="dim")]
+    for line in lines:
+        line.rstrip()
+    return lines
+
+
+def _identity(name: object) -> str:
+    return one_line(str(name)) or "''"
+
+
+def _middle(name: str, width: int, style: str) -> Text:
+    """Return a name cut in its middle to fit, since dotted names and paths tell apart at their end."""
+    if cell_len(name) > width:
+        head = (width - 1) // 3
+        tail = name[-(width - 1 - head) :]
+        while cell_len(tail) > width - 1 - head:
+            tail = tail[1:]
+        name = f"{set_cell_size(name, head).rstrip()}…{tail}"
+    return Text(name, style=style, no_wrap=True)
+
+
+def _echo(echoes: dict[int, int], position: int) -> Text:
+    """Return a mark on a member that says the same as an earlier one."""
+    return Text(f"≈{echoes[position] + 1} ", style="yellow") if position in echoes else Text("")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
