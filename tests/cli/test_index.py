@@ -396,17 +396,19 @@ def test_a_bar_on_a_terminal(corpus, tmp_path):
 
     mine, theirs = pty.openpty()
     words = ["index", "build", str(corpus), "--out", str(tmp_path / "ix"), "--model", "lsa"]
-    ran = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", "from setwise.cli import main; main()", *words],
-        stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}, timeout=60, check=True,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    with os.fdopen(mine, "rb", buffering=0) as terminal:
-        try:
-            while part := terminal.read(4096):
-                shown += part
-        except OSError:  # the other end is closed
-            pass
+        stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        with os.fdopen(mine, "rb", buffering=0) as terminal:
+            try:  # read while it runs: a terminal holds 4096 bytes, and who writes more waits
+                while part := terminal.read(4096):
+                    shown += part
+            except OSError:  # the other end is closed
+                pass
+        printed = process.stdout.read()
+    assert process.returncode == 0
     assert b"reading" in shown
-    assert b"10 texts" in ran.stdout.replace(b"\xc2\xb7", b"")
+    assert b"10 texts" in printed.replace(b"\xc2\xb7", b"")

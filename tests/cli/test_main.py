@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import setwise
@@ -68,14 +69,75 @@ def test_one_line_an_error(monkeypatch, refused, error):
     assert refused("retrieve", "--corpus", "x", "--query", "y") == "a: b c"
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyError("a"), KeyError(3), KeyError()])
-def test_defects_are_not_hidden(monkeypatch, error):
+class Panic(BaseException):
+    """What libraries in Rust raise: no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (KeyError("a"), "KeyError: 'a'"),
+        (KeyError(3), "KeyError: 3"),
+        (KeyError(), "KeyError"),
+        (AssertionError(), "AssertionError"),
+        (RecursionError("too deep\nby far"), "RecursionError: too deep by far"),
+        (MemoryError("a\x1b[31mb"), "MemoryError: a[31mb"),
+        (Panic("at line 3"), "Panic: at line 3"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_and_70(monkeypatch, run, error, told):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("setwise.files.read_corpus", fail)
-    with pytest.raises(type(error)):
-        cli.main(["retrieve", "--corpus", "x", "--query", "y"])
+    words = ["retrieve", "--corpus", "x", "--query", "y"]
+    monkeypatch.delenv("SETWISE_TRACEBACK", raising=False)
+    line = f"setwise: unexpected {told}; run it again with SETWISE_TRACEBACK=1 to see where\n"
+    assert run(*words) == (70, "", line)
+    monkeypatch.setenv("SETWISE_TRACEBACK", "1")
+    code, out, err = run(*words)
+    assert (code, out) == (70, "")
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert "in fail\n" in err
+    assert err.endswith(line)
+
+
+def test_a_full_disk_behind_stdout_is_one_line(corpus):
+    words = ["retrieve", "--corpus", corpus, "--query", "school", "--model", "lsa", "-k", "2"]
+    for more in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", "from setwise.cli import main; main()", *map(str, words), *more],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert done.returncode == 2
+        assert done.stderr == "setwise: [Errno 28] No space left on device\n"
+
+
+def declared(command, path=()):
+    """Every option and argument that the commands below one declare, with the command's words."""
+    for name, below in getattr(command, "commands", {}).items():
+        yield from declared(below, (*path, name))
+    if not hasattr(command, "commands"):
+        yield from ((path, parameter) for parameter in command.params)
+
+
+def test_every_line_of_help_says_what_it_does():
+    found = [one for one in declared(typer.main.get_command(cli.app)) if one[1].name != "help"]
+    assert len(found) > 60
+    for path, parameter in found:
+        if path[0] in ("finetune", "prefer"):
+            continue
+        line = parameter.help
+        assert line, (path, parameter.name)
+        assert line[-1] in ".…", line
+        assert len(line.split()) > 2, line
+        assert not line.startswith("Of "), line
+        assert "so many" not in line, line
+        assert parameter.metavar is not None, f"{path} {parameter.name}: what stands for its value?"
 
 
 def test_an_interrupt_is_one_line_and_130(monkeypatch, run, corpus, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from setwise import Certificate, Selection
-from setwise.cli.output import Status, _middle, enough, explain, milliseconds, one_line
+from setwise.cli import output
+from setwise.cli.output import Status, enough, explain, milliseconds, one_line, plain
+from setwise.cli.set_output import _middle, print_hits
+from setwise.retrieval import Hits
 
 UNBOUNDED = "no bound exists for mmr"
 SAME = "the scan over all 11,112 picks exactly the same"
@@ -98,6 +103,40 @@ def test_whether_enough_was_fetched_in_words(certificate, pool, line):
 
 def test_times():
     assert (milliseconds(0.0123), milliseconds(0.9994), milliseconds(1.26)) == ("12 ms", "999 ms", "1.3 s")
+
+
+#: Red, a new title, the cursor home (in two spellings), a reversed line, half a character.
+HOSTILE = "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\r\x08e\u202ef\ud800g"
+
+
+def test_no_command_to_a_terminal_gets_through(capsys):
+    harmless = "a[31mb]0;titlec2Jd efg"
+    assert plain(HOSTILE) == harmless
+    output.note(HOSTILE)
+    output.print_line(HOSTILE, HOSTILE)
+    output.print_facts(HOSTILE, HOSTILE, {HOSTILE: HOSTILE})
+    hits = Hits(
+        selection=selection(Certificate(1.0, 0.0, True, 20, True)),
+        rows=np.arange(10),
+        ids=[HOSTILE] * 10,
+        texts=[HOSTILE] * 10,
+        relevances=np.ones(10),
+        cosines=np.eye(10),
+    )
+    print_hits(hits, 11, "max-sum", f"{HOSTILE} [/closed] [bold]kept[/bold]")
+    shown = "".join(capsys.readouterr())
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+    assert f"note: {harmless}\n" in shown
+    assert shown.count("31m") >= 25
+    assert "[/closed] [bold]kept[/bold]" in shown
+
+
+def test_json_escapes_what_would_command_a_terminal(capsys):
+    output.print_json({"id": HOSTILE, "text": "schön"})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.isprintable()
+    assert "schön" in line
+    assert json.loads(line) == {"id": HOSTILE, "text": "schön"}
 
 
 def test_texts_on_one_line():

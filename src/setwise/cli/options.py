@@ -101,7 +101,7 @@ DropDuplicates = Annotated[
     bool,
     option(
         "--drop-duplicates",
-        help="Of texts that are the same word for word, keep the first alone.",
+        help="Keep only the first of texts that are the same word for word.",
         panel=READ,
         metavar="",
     ),
