@@ -216,7 +216,8 @@ def _from_arrow(data: Any, name: str, flat: bool) -> NDArray[Any]:
         )
     if not hasattr(data, "chunks"):
         return _from_arrow_array(data, name, flat)
-    parts, first = [], 0
+    parts: list[NDArray[Any]] = []
+    first = 0
     for chunk in data.chunks:
         if len(chunk) or not parts:
             parts.append(_from_arrow_array(chunk, name, flat, first))
