@@ -93,7 +93,7 @@ def published_uniform(
 
 def assignment(n: int) -> None:
     """Time both algorithms on the same neighbors, for neighborhoods of several sizes."""
-    from setwise.finetuning import Neighborhood
+    from setwise.finetuning import MatchParameters, Neighborhood
     from setwise.objectives.transport import Transport
     from setwise.solvers import matching
 
@@ -101,23 +101,20 @@ def assignment(n: int) -> None:
     rows[-n // 50 :] = rows[np.arange(n // 50) % 20]  # near-duplicates: 20 rows, many times
     lines = []
     for regularizer in ("kde", "uniform"):
-        hood = Neighborhood.of(
-            rows, examples, regularizer=regularizer, neighbors=2_000, kernel_width=0.1, diversity=0.4
-        )
-        near = hood.found.neighbors
+        parameters = MatchParameters(regularizer=regularizer, neighbors=2_000, scale=5.0, kernel_width=0.1)
+        hood = Neighborhood.of(rows, examples, parameters)
+        near = hood.near
         if regularizer == "kde":
-            hood.match(0.4)
-            rho = hood._known[near.ids]
-            if np.isnan(rho).any():
-                hood._count(np.unique(near.ids))
-                rho = hood._known[near.ids]
-            inverse = 1.0 / rho
+            hood._weigh(hood.reach)
+            inverse = 1.0 / hood._densities[near.ids]
         for diversity in (0.05, 0.2, 0.4, 0.6, 0.75, 0.8, 0.85):
             alpha = 1.0 - diversity
             goal = Transport(diversity, regularizer=regularizer)
 
             def ours(goal: Transport = goal, kde: bool = regularizer == "kde") -> tuple[object, object]:
-                sums = matching.Sums(near.distances, inverse if kde else None, workers=2)
+                sums = matching.Sums(near.distances, even=not kde, workers=2)
+                if kde:
+                    sums.extend(inverse)
                 plan = matching.capped(sums, goal, least_total=float(n), total=None)
                 return plan, np.bincount(plan.entries(near.ids), plan.mass, minlength=n)
 
@@ -170,7 +167,7 @@ from setwise.finetuning import match
 X = np.load({str(Path(folder) / "rows.npy")!r}, mmap_mode="r")
 Q = np.load({str(Path(folder) / "examples.npy")!r})[:{m}]
 began = time.perf_counter()
-found = match(X, Q, neighbors={reach}, kernel_width={width}, diversity=0.4, index="exact")
+found = match(X, Q, neighbors={reach}, scale=5.0, kernel_width={width}, diversity=0.4, index="exact")
 whole = time.perf_counter() - began
 s = found.seconds
 print(whole, s["search"], s["density"], s["assignment"], found.neighborhoods.mean(), found.complete,

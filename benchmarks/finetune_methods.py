@@ -104,6 +104,7 @@ def _matched(
                     drawn.vectors,
                     regularizer=regularizer,
                     scale=scale,
+                    kernel_width=0.1,
                     neighbors=min(neighbors, len(vectors)),
                     threads=1,
                 )

@@ -1,6 +1,8 @@
 """`setwise.finetuning.match` against the LP, the paper's algorithms and all distances."""
 
+import inspect
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import faiss
@@ -9,7 +11,7 @@ import pytest
 
 import setwise
 from reference import tsds
-from setwise.finetuning import Match, match, sweep
+from setwise.finetuning import Match, MatchParameters, match, sweep
 
 
 def rows(seed, n, d=6, copies=0, spread=0.03):
@@ -218,6 +220,19 @@ def test_auto_parameters():
     assert found.densities.max() == pytest.approx(1 / (1 / 301), rel=0.02) or found.densities.max() < 301
 
 
+def test_python_scales_by_itself_as_the_command_does():
+    X, Q = rows(17, 300, 8), rows(18, 4, 8)
+    plain, spelled = match(X, Q), match(X, Q, scale="auto", kernel_width="auto")
+    assert (plain.scale, plain.kernel_width) == (spelled.scale, spelled.kernel_width)
+    # In other units the same rows are chosen, which fixed numbers for unit vectors would not do.
+    larger = match(1_000.0 * X, 1_000.0 * Q)
+    np.testing.assert_array_equal(larger.indices, plain.indices)
+    np.testing.assert_allclose(larger.probabilities, plain.probabilities, rtol=1e-9)
+    asked = {name: each.default for name, each in inspect.signature(match).parameters.items()}
+    for one in fields(MatchParameters):
+        assert asked[one.name] == one.default, one.name
+
+
 def test_the_width_of_marked_near_duplicates():
     marked = np.array([[0.0, 0], [3, 4], [0, 1], [10, 10], [10, 12]])
     assert setwise.finetuning.kernel_width(marked[:3]) == 5.0
@@ -231,7 +246,7 @@ def test_the_width_of_marked_near_duplicates():
 def test_a_repository_of_copies_is_sampled_evenly():
     X = np.tile(rows(19, 1), (50, 1))
     for regularizer in ("kde", "uniform"):
-        found = match(X, rows(20, 3), regularizer=regularizer)
+        found = match(X, rows(20, 3), regularizer=regularizer, kernel_width=0.1)
         np.testing.assert_allclose(found.dense(), 1 / 50)
         assert found.complete
     assert found.fits is False

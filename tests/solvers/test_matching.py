@@ -18,6 +18,13 @@ def instance(seed, M=4, N=12, d=2, copies=0):
     return X, distances
 
 
+def sums_of(near, weights):
+    sums = matching.Sums(near, even=weights is None)
+    if weights is not None:
+        sums.extend(weights)
+    return sums
+
+
 def solved(distances, rho, goal, reach=None):
     """The plan of our solver as a dense (M, N) matrix, and the plan."""
     M, N = distances.shape
@@ -27,7 +34,7 @@ def solved(distances, rho, goal, reach=None):
     if goal.regularizer == "tv":
         plan = matching.total_variation(near, goal, N)
     else:
-        sums = matching.Sums(near, (1 / rho)[ids] if goal.regularizer == "kde" else None)
+        sums = sums_of(near, (1 / rho)[ids] if goal.regularizer == "kde" else None)
         total = float((1 / rho).sum())
         plan = matching.capped(sums, goal, least_total=total, total=total if reach == N else None)
     gamma = sparse.csr_array((plan.mass, plan.entries(ids), plan.starts), shape=(M, N))
@@ -135,9 +142,30 @@ def test_many_equal_breakpoints():
     rng = np.random.default_rng(0)
     near = np.sort(rng.random((9_000, 30)), axis=1)
     goal = Transport(0.05, regularizer="uniform", scale=2.0)
-    plan = matching.capped(matching.Sums(near, None), goal, least_total=1e4, total=None)
+    plan = matching.capped(sums_of(near, None), goal, least_total=1e4, total=None)
     costs = [(near[:, k : k + 1] - near[:, :k]).sum() for k in range(1, 30)]
     K = next(k for k, c in enumerate(costs, 1) if 0.95 / 2.0 * c >= 0.05 * 9_000)
     assert plan.limit == K
-    same = matching.capped(matching.Sums(near, np.ones((9_000, 30))), goal, least_total=1e4, total=None)
+    same = matching.capped(sums_of(near, np.ones((9_000, 30))), goal, least_total=1e4, total=None)
     assert same.limit == K
+
+
+def test_sums_that_grow_are_those_made_at_once(monkeypatch):
+    """Weights come a few columns at a time; what was summed is not summed again."""
+    rng = np.random.default_rng(1)
+    near, weights = np.sort(rng.random((50, 400)), axis=1), rng.uniform(0.1, 1.0, (50, 400))
+    whole, grown = sums_of(near, weights), matching.Sums(near, even=False)
+    read = []
+    multiply = np.multiply
+    monkeypatch.setattr(np, "multiply", lambda a, b, out: (read.append(a.size), multiply(a, b, out=out))[1])
+    for start, stop in ((0, 30), (30, 31), (31, 250), (250, 400)):
+        grown.extend(weights[:, start:stop])
+        assert grown.reach == stop
+        np.testing.assert_array_equal(grown.each(stop), weights[:, :stop])
+        np.testing.assert_allclose(grown.weight(stop), np.cumsum(weights, axis=1)[:, :stop], rtol=1e-12)
+        np.testing.assert_allclose(grown.paid(stop), np.cumsum(weights * near, axis=1)[:, :stop], rtol=1e-12)
+    assert sum(read) == near.size
+    goal = Transport(0.5, scale=0.5)
+    plans = [matching.capped(sums, goal, least_total=1e4, total=None) for sums in (whole, grown)]
+    assert plans[0].limit == pytest.approx(plans[1].limit, rel=1e-12)
+    np.testing.assert_allclose(plans[0].mass, plans[1].mass, rtol=1e-12)

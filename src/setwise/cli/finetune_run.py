@@ -21,7 +21,7 @@ from setwise.finetuning import baselines
 from setwise.finetuning.distribution import Distribution
 
 if TYPE_CHECKING:
-    from setwise.finetuning.parameters import Sweep
+    from setwise.finetuning.matched import Sweep
     from setwise.finetuning.rows.writing import Written
 
 METHODS = ("match", "random", "nearest", "less", "dsir")

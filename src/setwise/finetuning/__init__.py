@@ -7,9 +7,10 @@ from setwise.lazy import loader
 _HOMES = {
     "Distribution": "setwise.finetuning.distribution",
     "Match": "setwise.finetuning.matched",
+    "MatchParameters": "setwise.finetuning.parameters",
     "Neighborhood": "setwise.finetuning.neighborhood",
     "Repository": "setwise.finetuning.rows.repository",
-    "Sweep": "setwise.finetuning.parameters",
+    "Sweep": "setwise.finetuning.matched",
     "draw": "setwise.finetuning.rows.draw",
     "encode_examples": "setwise.finetuning.rows.encoding",
     "encoded_rows": "setwise.finetuning.rows.encoding",
@@ -25,6 +26,7 @@ _ROOMS = ("baselines", "deduplicate", "surrogate")
 __all__ = [
     "Distribution",
     "Match",
+    "MatchParameters",
     "Neighborhood",
     "Repository",
     "Sweep",

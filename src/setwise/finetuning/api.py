@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 from setwise import checks
-from setwise.finetuning import parameters
-from setwise.finetuning.matched import Match
+from setwise.files.folder import Progress
+from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.neighborhood import Neighborhood
-from setwise.finetuning.neighbors import Progress
+from setwise.finetuning.parameters import MatchOptions, MatchParameters
+
+#: The diversities that a sweep tries.
+DIVERSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def match(
@@ -18,8 +21,8 @@ def match(
     *,
     diversity: float = 0.4,
     regularizer: str = "kde",
-    scale: float | str = 5.0,
-    kernel_width: float | str = 0.1,
+    scale: float | str = "auto",
+    kernel_width: float | str = "auto",
     neighbors: int = 2_000,
     density_neighbors: int = 1_000,
     index: Any = "auto",
@@ -47,11 +50,12 @@ def match(
         What is spread: G_KDE (section 3.3; near-duplicates count as one), G∞ (each row counts), or G_TV
         (Appendix A; nearly all mass stays with the nearest).
     scale : float or "auto"
-        C, above 0, in the vectors' units. 5 is for unit vectors; "auto" is 5 times their typical length.
+        C, above 0, in the vectors' units: what a distance is divided by. The paper takes 5 for unit vectors;
+        "auto" is 5 times the vectors' root mean square length in a sample.
     kernel_width : float or "auto"
         h, above 0, in the vectors' units: rows nearer than that are near-duplicates ("kde" alone). "auto"
-        takes a quarter of the median distance between neighbors in a sample. From near-duplicates that you
-        mark: `setwise.finetuning.kernel_width`.
+        takes a quarter of the median distance between nearest neighbors in a sample of 1,024 rows. From
+        near-duplicates that you mark: `setwise.finetuning.kernel_width`.
     neighbors : int
         L: at most so many candidates an example, at least 2; where there are fewer, all.
     density_neighbors : int
@@ -76,17 +80,21 @@ def match(
 
     Raises
     ------
-    TypeError, ValueError
-        Bad input: the argument, the row and the mend are named.
+    FileNotFoundError
+        A shard or an index is a path where nothing is.
+    TypeError
+        Vectors or a number are no numbers, or the index is none.
+    ValueError
+        There are no rows; one has NaN or Inf; examples and candidates differ in width; a parameter is outside
+        its range or unknown; "auto" finds only zero vectors, or only copies of one row; an index is of other
+        vectors, or stands beside workers.
 
     Warns
     -----
     UserWarning
         The neighbors ran out before the optimum: the result is as good as they allow (``complete`` False).
     """
-    hood = Neighborhood.of(
-        candidates,
-        examples,
+    parameters = MatchParameters(
         regularizer=regularizer,
         scale=scale,
         kernel_width=kernel_width,
@@ -96,9 +104,9 @@ def match(
         workers=workers,
         seed=seed,
         threads=threads,
-        progress=progress,
-        diversity=diversity,
     )
+    checks.fraction("diversity", diversity)
+    hood = Neighborhood.of(candidates, examples, parameters, progress)
     found = hood.match(diversity)
     if not found.complete:
         mend = f"raise neighbors (to {min(2 * hood.reach, hood.candidates.n):,} first), or lower diversity"
@@ -114,9 +122,11 @@ def match(
 def sweep(
     candidates: Any,
     examples: Any,
-    diversities: Iterable[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    **settings: Any,
-) -> parameters.Sweep:
+    diversities: Iterable[float] = DIVERSITIES,
+    *,
+    progress: Progress | None = None,
+    **parameters: Unpack[MatchOptions],
+) -> Sweep:
     """Match with several diversities; the neighbors are searched once.
 
     Parameters
@@ -125,8 +135,9 @@ def sweep(
         As for `match`.
     diversities : iterable of float
         Each in [0, 1].
-    **settings
-        Any other of `match`'s.
+    progress : callable, optional
+    **parameters
+        The other keywords of `match`, with its defaults.
 
     Returns
     -------
@@ -135,11 +146,24 @@ def sweep(
 
     Raises
     ------
-    TypeError, ValueError
-        As `match`, and where no diversity is given.
+    FileNotFoundError, TypeError
+        As `match`.
+    ValueError
+        As `match`, or no diversity is given, or one is outside [0, 1].
     """
-    values: Sequence[float] = [checks.fraction("diversities", value) for value in diversities]
+    return swept(candidates, examples, diversities, MatchParameters(**parameters), progress)
+
+
+def swept(
+    candidates: Any,
+    examples: Any,
+    diversities: Iterable[float],
+    parameters: MatchParameters,
+    progress: Progress | None,
+) -> Sweep:
+    """Return the matches of several diversities; see `sweep`."""
+    values = [checks.fraction("diversities", value) for value in diversities]
     if not values:
         raise ValueError("diversities: give at least one, in [0, 1]")
-    hood = Neighborhood.of(candidates, examples, diversity=values[0], **settings)
-    return parameters.Sweep([hood.match(value) for value in values])
+    hood = Neighborhood.of(candidates, examples, parameters, progress)
+    return Sweep([hood.match(value) for value in values])

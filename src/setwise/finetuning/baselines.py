@@ -134,7 +134,7 @@ class Importance(Distribution):
     Attributes
     ----------
     log_weights : ndarray of shape (n,), float64
-        Logarithms of the importance weights, not normalised. Sampling without replacement reads these, so
+        Logarithms of the importance weights, not normalized. Sampling without replacement reads these, so
         rows whose probability is 0 in float64 still come in their order.
     """
 

@@ -200,15 +200,15 @@ def _parted(
     """
     rng = np.random.default_rng(seed)
     size = min(len(distinct), ROWS_A_CLUSTER * count)
-    learnt = distinct if size == len(distinct) else np.sort(rng.choice(distinct, size, replace=False))
-    centres: Clusters = k_means(Vectors(rows.rows(learnt), "cosine"), count, seed=seed)
+    learned = distinct if size == len(distinct) else np.sort(rng.choice(distinct, size, replace=False))
+    centers: Clusters = k_means(Vectors(rows.rows(learned), "cosine"), count, seed=seed)
     labels = np.empty(len(distinct), np.int32)
     away = np.empty(len(distinct))
     step = max(1, (1 << 22) // rows.d)
     for start in range(0, len(distinct), step):
         stop = start + step
         block = rows.rows(distinct[start:stop])
-        labels[start:stop], away[start:stop] = centres.assign(block)
+        labels[start:stop], away[start:stop] = centers.assign(block)
     return labels, away
 
 

@@ -1,9 +1,11 @@
-"""Kernel density of candidates: how many near-duplicates each has, itself counted (TSDS section 3.3).
+"""Kernel density of candidates: how many near-duplicates each has, itself counted (ComputeKDE of TSDS).
 
-Near-duplicates are rare and much closer than anything else, so that they are found exactly without comparing
-all rows. Along a few directions in which the data spread, two rows are never further apart than they are;
-there, rows are put into cells, and a row has near ones only in cells whose border is near. What is near along
-those directions is measured in full.
+    ρ_j = Σ max(1 - d(x_j, x')² / h², 0) over all x' of the repository (section 3.3, the Epanechnikov kernel),
+
+of which the ``limit`` nearest count (Appendix C: 1,000). Near-duplicates are rare and much closer than
+anything else, so that they are found exactly without comparing all rows: an orthogonal projection never
+takes two rows further apart. Along a few directions in which the data spread, rows are put into cells, and a
+row has near ones only in cells whose border is near. What is near along those directions is measured in full.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.finetuning.candidates import BLOCK, Candidates
-from setwise.finetuning.neighbors import Progress
+from setwise.files.folder import Progress
+from setwise.finetuning.repository_vectors import BLOCK, RepositoryVectors
 from setwise.threads import run_ranges
 from setwise.vectors import Floats
 
@@ -40,7 +42,7 @@ class Density:
 
     Parameters
     ----------
-    candidates : Candidates
+    candidates : RepositoryVectors
     width : float
         h, above 0, in the vectors' units: what is nearer is a near-duplicate.
     limit : int
@@ -54,7 +56,7 @@ class Density:
 
     def __init__(
         self,
-        candidates: Candidates,
+        candidates: RepositoryVectors,
         width: float,
         limit: int,
         *,
@@ -81,7 +83,7 @@ class Density:
             found[some] = np.concatenate(run_ranges(measure, len(some), self.workers, least=64))
             if progress is not None:
                 progress("counting near-duplicates", min(start + step, len(ids)), len(ids))
-        return np.maximum(found, 1.0)
+        return np.maximum(found, 1.0)  # a row is at distance 0 of itself, whatever rounding says
 
 
 class NearPairs:
@@ -89,7 +91,7 @@ class NearPairs:
 
     Parameters
     ----------
-    candidates : Candidates
+    candidates : RepositoryVectors
     width : float
     among : ndarray, int64, optional
     seed : int
@@ -97,13 +99,18 @@ class NearPairs:
     """
 
     def __init__(
-        self, candidates: Candidates, width: float, *, among: NDArray[np.int64] | None = None, seed: int = 0
+        self,
+        candidates: RepositoryVectors,
+        width: float,
+        *,
+        among: NDArray[np.int64] | None = None,
+        seed: int = 0,
     ) -> None:
         self.candidates, self.width, self.among = candidates, width, among
         self.n = candidates.n if among is None else len(among)
         some = candidates.sample(LEARNED, seed, among)
-        self._centre = some.mean(axis=0, dtype=np.float64)
-        spread = some.astype(np.float64) - self._centre
+        self._center = some.mean(axis=0, dtype=np.float64)
+        spread = some.astype(np.float64) - self._center
         self._basis = _directions(spread, min(DIRECTIONS, candidates.d, len(some)), seed)
         low = np.empty((self.n, self._basis.shape[1]), np.float32)
         for start, block in candidates.blocks(BLOCK, among):
@@ -114,9 +121,10 @@ class NearPairs:
             raise ValueError(
                 f"candidates: rows lie {longest**0.5:.3g} apart, too far for float32; scale the vectors"
             )
-        # What float32 may lose of a squared distance: a pair that is near is never missed.
+        # What float32 may lose of a squared distance |a|² + |b|² - 2ab: a pair that is near is never missed.
         self._slack = 1e-5 * longest + 1e-30
         self._cells = _Cells(low, seed)
+        # Where a sample of rows has too many pairs left to measure, cells are no help, and all are compared.
         probe = low[np.linspace(0, self.n - 1, min(64, self.n)).astype(np.int64)]
         likely = sum(len(i) for i, _ in self._cells.near(probe, width**2 + self._slack)) / len(probe)
         self._cheap = likely <= max(64.0, USELESS * self.n)
@@ -134,7 +142,7 @@ class NearPairs:
 
     def _coordinates(self, rows: Floats) -> NDArray[np.float32]:
         moved = rows.astype(np.float64)
-        moved -= self._centre
+        moved -= self._center
         return np.asarray(moved @ self._basis, np.float32)
 
     def kernels(self, probes: Floats) -> Pairs:
@@ -155,7 +163,7 @@ class NearPairs:
         if self._cheap:
             found = [self._measured(wide, i, rows) for i, rows in self._by_cells(probes)]
         else:
-            wide -= self._centre
+            wide -= self._center
             found = list(self._by_blocks(wide))
         if not found:
             return np.empty(0, np.int64), np.empty(0)
@@ -183,7 +191,7 @@ class NearPairs:
             yield i[start : start + BLOCK], self._rows(j[start : start + BLOCK])
 
     def _by_blocks(self, probes: NDArray[np.float64]) -> Iterator[Pairs]:
-        """Yield the kernels of near pairs, of all pairs, by inner products of the centred rows in float64.
+        """Yield the kernels of near pairs, of all pairs, by inner products of the centered rows in float64.
 
         Where the width is so small beside the rows that those lose too much, they only tell what to measure.
         """
@@ -192,11 +200,11 @@ class NearPairs:
         for _, whole in self.candidates.blocks(BLOCK, self.among):
             for offset in range(0, len(whole), 4_096):
                 block = whole[offset : offset + 4_096].astype(np.float64)
-                block -= self._centre
+                block -= self._center
                 lengths = np.vecdot(block, block)
                 for start in range(0, len(probes), 1_024):
                     some = slice(start, start + 1_024)
-                    kernel = probes[some] @ block.T
+                    kernel = probes[some] @ block.T  # in place to -d² = 2ab - |a|² - |b|²
                     kernel *= 2.0
                     kernel -= squares[some, None]
                     kernel -= lengths
@@ -224,7 +232,7 @@ class NearPairs:
 
 
 def largest(pairs: Pairs, count: int, limit: int) -> Pairs:
-    """Return at most ``limit`` pairs of each of ``count`` probes, those of the largest kernels."""
+    """Return at most ``limit`` pairs of each of ``count`` probes: the nearest, of the largest kernels."""
     which, kernel = pairs
     found = np.bincount(which, minlength=count)
     if not (found > limit).any():
@@ -246,7 +254,7 @@ def kernel_sums(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
 
 
 class _Cells:
-    """Rows of few coordinates by their nearest centre, and which pairs of rows are near.
+    """Rows of few coordinates by their nearest center, and which pairs of rows are near.
 
     Parameters
     ----------
@@ -263,45 +271,47 @@ class _Cells:
             p, count, niter=6, seed=seed + 1, min_points_per_centroid=1, max_points_per_centroid=64
         )
         k_means.train(low)
-        self._centres = np.asarray(k_means.centroids)
-        squares, labels = faiss.knn(low, self._centres, 1)
+        self._centers = np.asarray(k_means.centroids)
+        squares, labels = faiss.knn(low, self._centers, 1)
         self.labels = labels[:, 0].astype(np.int32)
         self._order = np.argsort(self.labels, kind="stable")
         self._low = _augmented(low[self._order])
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(labels[:, 0], minlength=count))])
         self._radii = np.zeros(count, np.float32)
         np.maximum.at(self._radii, labels[:, 0], np.sqrt(np.maximum(squares[:, 0], 0.0)))
-        lengths = np.vecdot(self._centres, self._centres)
-        apart = lengths[:, None] + lengths - 2.0 * (self._centres @ self._centres.T)
+        lengths = np.vecdot(self._centers, self._centers)
+        apart = lengths[:, None] + lengths - 2.0 * (self._centers @ self._centers.T)
         self._apart = 2.0 * np.sqrt(np.maximum(apart, 1e-30))
         self._lengths = lengths
 
     def of(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Return each row's cell, that of its nearest centre."""
+        """Return each row's cell, that of its nearest center."""
         import faiss
 
-        return np.asarray(faiss.knn(rows, self._centres, 1)[1][:, 0], np.int32)
+        return np.asarray(faiss.knn(rows, self._centers, 1)[1][:, 0], np.int32)
 
     def near(
         self, probes: NDArray[np.float32], bound: float
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield pairs (probe, row) at a squared distance of at most ``bound``, by the probes' cells.
 
-        A row of another cell lies beyond the plane halfway between both centres, so that it is at least as
-        far as that plane; and within its cell's radius of its centre.
+        A row of another cell lies beyond the plane halfway between both centers, so that it is at least as
+        far as that plane: (|q - c|² - |q - own|²) / (2 |c - own|). And it lies within its cell's radius of
+        its center, so at least |q - c| - radius away. Cells nearer than ``bound`` by both are looked at, with
+        room for what float32 rounds.
         """
         reach = float(np.sqrt(bound))
         squares = np.vecdot(probes, probes)
-        step = max(1_024, 16_000_000 // len(self._centres))
+        step = max(1_024, 16_000_000 // len(self._centers))
         for start in range(0, len(probes), step):
             some = slice(start, min(start + step, len(probes)))
-            to_centre = squares[some, None] + self._lengths - 2.0 * (probes[some] @ self._centres.T)
-            own = to_centre.argmin(axis=1)
-            gap = to_centre - to_centre.min(axis=1, keepdims=True)
+            to_center = squares[some, None] + self._lengths - 2.0 * (probes[some] @ self._centers.T)
+            own = to_center.argmin(axis=1)
+            gap = to_center - to_center.min(axis=1, keepdims=True)
             reached = gap <= reach * self._apart[own] * (1.0 + 1e-4) + 1e-4 * bound
-            reached &= to_centre <= (self._radii * (1.0 + 1e-4) + reach) ** 2 + 1e-4 * bound
+            reached &= to_center <= (self._radii * (1.0 + 1e-4) + reach) ** 2 + 1e-4 * bound
             if reached.mean() > OPEN:  # cells tell little apart here: rows as they come, in larger products
-                groups, runs_of = [np.arange(len(own))], np.ones((1, len(self._centres)), bool)
+                groups, runs_of = [np.arange(len(own))], np.ones((1, len(self._centers)), bool)
             else:
                 by_cell = np.argsort(own, kind="stable")
                 groups = np.split(by_cell, np.flatnonzero(np.diff(own[by_cell])) + 1)
@@ -338,7 +348,7 @@ def _close(
 
 
 def _directions(spread: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float64]:
-    """Return the directions of most variance of centred rows, orthonormal, shape (d, count)."""
+    """Return the directions of most variance of centered rows, orthonormal, shape (d, count)."""
     if count == spread.shape[1]:
         return np.eye(count)
     from sklearn.utils.extmath import randomized_svd

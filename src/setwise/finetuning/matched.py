@@ -1,15 +1,18 @@
-"""What a match returns: the distribution over a repository, and how good and how spread it is."""
+"""What a match returns, and a sweep of them: distributions over a repository, how good and how spread."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from setwise import checks
 from setwise.finetuning.distribution import Distribution
 
 
@@ -133,3 +136,114 @@ class Match(Distribution):
             f"{self.neighborhoods.mean():,.1f} neighbors an example, mean distance "
             f"{self.transport_cost:.4g}{cut})"
         )
+
+
+class Sweep(Sequence[Match]):
+    """The matches of several diversities, in the order asked.
+
+    Parameters
+    ----------
+    matches : list of Match
+    """
+
+    #: The table's columns.
+    COLUMNS = (
+        "diversity",
+        "neighborhood",
+        "least",
+        "most",
+        "rows",
+        "effective",
+        "top_row",
+        "distance",
+        "complete",
+    )
+
+    def __init__(self, matches: list[Match]) -> None:
+        self.matches = matches
+
+    @overload
+    def __getitem__(self, place: int) -> Match: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Match]: ...
+    def __getitem__(self, place: int | slice) -> Match | list[Match]:
+        return self.matches[place]
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one record a diversity.
+
+        ``neighborhood``, ``least``, ``most``: rows an example spreads over (mean, least, most; TSDS Table
+        12); ``rows``: distinct rows of positive probability; ``effective``: equal rows it is as spread as;
+        ``top_row``: the largest probability; ``distance``: mean distance that mass is carried.
+        """
+        return [
+            {
+                "diversity": found.diversity,
+                "neighborhood": float(found.neighborhoods.mean()),
+                "least": int(found.neighborhoods.min()),
+                "most": int(found.neighborhoods.max()),
+                "rows": len(found),
+                "effective": found.effective,
+                "top_row": float(found.probabilities.max()),
+                "distance": found.transport_cost,
+                "complete": found.complete,
+            }
+            for found in self.matches
+        ]
+
+    def table(self) -> str:
+        """Return the records as text in columns; an asterisk marks where the neighbors ran out."""
+        head = f"{'diversity':>9}  {'neighborhood (least-most)':>28}  {'rows':>9}  {'as spread as':>12}  "
+        lines = [head + f"{'top row':>8}  {'distance':>9}"]
+        for row in self.rows():
+            sizes = f"{row['neighborhood']:,.1f} ({row['least']:,}-{row['most']:,})"
+            lines.append(
+                f"{row['diversity']:>9.2f}  {sizes:>28}  {row['rows']:>9,}  {row['effective']:>12,.0f}  "
+                f"{row['top_row']:>8.2%}  {row['distance']:>9.4f}{'' if row['complete'] else ' *'}"
+            )
+        if not all(found.complete for found in self.matches):
+            lines.append("* the neighbors ran out before the optimum: raise neighbors")
+        return "\n".join(lines)
+
+    def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Draw neighborhood sizes, spread and distance over diversity, as PNG, SVG or PDF.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        ValueError, FileExistsError
+            An ending that it cannot draw, or a file that is there already and ``force`` is False.
+        """
+        checks.optional_import("matplotlib", "plot", "a plot")
+        from matplotlib.figure import Figure
+
+        from setwise.files.names import ending
+        from setwise.files.writing import check_output, write_atomic
+
+        target = check_output(path, force=force, argument="path", endings=(".png", ".svg", ".pdf"))
+        kind = ending(target).lstrip(".")
+        rows = self.rows()
+        x = [row["diversity"] for row in rows]
+        figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.fill_between(
+            x, [row["least"] for row in rows], [row["most"] for row in rows], alpha=0.2, label="least to most"
+        )
+        left.plot(x, [row["neighborhood"] for row in rows], marker="o", label="rows an example (mean)")
+        left.plot(x, [row["effective"] for row in rows], marker="s", label="as spread as so many equal rows")
+        left.set(xlabel="diversity", ylabel="rows", yscale="log")
+        left.legend(frameon=False, loc="lower right")
+        right.plot(x, [row["distance"] for row in rows], marker="o", color="tab:red")
+        right.set(xlabel="diversity", ylabel="mean distance to the examples")
+        for axis in (left, right):
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(alpha=0.3)
+        write_atomic(target, lambda file: figure.savefig(file, format=kind, dpi=150), force=force)
+        return target
+
+    def __repr__(self) -> str:
+        return self.table()

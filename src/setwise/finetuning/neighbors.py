@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from setwise.finetuning.candidates import Candidates, offset_of
+from setwise.files.folder import Progress
+from setwise.finetuning.repository_vectors import RepositoryVectors, offset_of
 from setwise.threads import run_ranges
 from setwise.vectors import Floats
-
-#: Called with the step, how many rows are done, and how many there are.
-Progress = Callable[[str, int, int], object]
 
 #: Multiplications below which differences are squared one by one in float64: nothing is lost to rounding.
 PLAIN = 200_000_000
@@ -33,14 +30,26 @@ class Neighbors:
     ids : ndarray of shape (M, L), int64
     distances : ndarray of shape (M, L), float64
         L2, not squared.
+    among : ndarray, int64, or None
+        The candidates they were looked for among, ascending: the union of what an index returned for all
+        examples (TSDS Appendix C). None = all candidates.
+    kind : str
+        How they were searched.
     """
 
     ids: NDArray[np.int64]
     distances: NDArray[np.float64]
+    among: NDArray[np.int64] | None = None
+    kind: str = "exact"
+
+    @property
+    def reach(self) -> int:
+        """L: neighbors of each example."""
+        return int(self.ids.shape[1])
 
 
 def nearest(
-    candidates: Candidates,
+    candidates: RepositoryVectors,
     examples: NDArray[Any],
     count: int,
     *,
@@ -51,7 +60,7 @@ def nearest(
 
     Parameters
     ----------
-    candidates : Candidates
+    candidates : RepositoryVectors
     examples : ndarray of shape (M, d)
     count : int
         L, at most the number of candidates (or of ``ids``).
@@ -140,7 +149,9 @@ def _merged(
     return np.take_along_axis(both, kept, axis=1), np.take_along_axis(both_ids, kept, axis=1)
 
 
-def _refined(candidates: Candidates, examples: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.float64]:
+def _refined(
+    candidates: RepositoryVectors, examples: NDArray[Any], ids: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Return the distances to what was found, by differences in float64: the same however it was found."""
     exact = np.empty(ids.shape)
 

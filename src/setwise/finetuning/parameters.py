@@ -1,19 +1,18 @@
-"""Parameters without guessing: the scale and kernel width from the data, and a sweep over diversity."""
+"""What a match is asked for, checked once; and the scale and kernel width that follow from the data."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, overload
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from setwise import checks
-from setwise.finetuning.candidates import Candidates
-from setwise.finetuning.matched import Match
+from setwise.finetuning.repository_vectors import RepositoryVectors
+from setwise.objectives.transport import REGULARIZERS
 from setwise.vectors import Vectors
 
 #: Rows that "auto" looks at.
@@ -23,24 +22,80 @@ SAMPLED = 1_024
 QUARTER = 0.25
 
 
-def scale(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
-    """Return C: as asked, or 5 (TSDS, for unit vectors) times the rows' root mean square length.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatchParameters:
+    """What neighbors are searched and densities counted by; see `match` for each.
+
+    Raises
+    ------
+    TypeError
+        A number is no number, or a name no string.
+    ValueError
+        The regularizer is unknown; a number is outside its range; or there are workers beside an index that
+        is not exact.
+    """
+
+    regularizer: str = "kde"
+    scale: float | str = "auto"
+    kernel_width: float | str = "auto"
+    neighbors: int = 2_000
+    density_neighbors: int = 1_000
+    index: Any = "auto"
+    workers: int | str | None = None
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.choice("regularizer", self.regularizer, REGULARIZERS)
+        _number_or_auto("scale", self.scale)
+        width = _number_or_auto("kernel_width", self.kernel_width)
+        if width is not None and not 1e-150 < width < 1e150:
+            raise ValueError(f"kernel_width: the square of {width:g} is no float64; scale the vectors")
+        checks.integer("neighbors", self.neighbors, least=2)
+        checks.integer("density_neighbors", self.density_neighbors, least=1)
+        checks.integer("seed", self.seed, least=0)
+        if self.threads is not None:
+            checks.integer("threads", self.threads, least=1)
+        if self.workers is None:
+            return
+        if not isinstance(self.workers, str):
+            checks.integer("workers", self.workers, least=1)
+        if not (isinstance(self.index, str) and self.index in ("auto", "exact")):
+            raise ValueError("workers: parts are searched exactly; leave index at 'exact'")
+
+
+class MatchOptions(TypedDict, total=False):
+    """The keywords of `MatchParameters`, for calls that hand them on."""
+
+    regularizer: str
+    scale: float | str
+    kernel_width: float | str
+    neighbors: int
+    density_neighbors: int
+    index: Any
+    workers: int | str | None
+    seed: int
+    threads: int | None
+
+
+def scale_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:
+    """Return C: as asked, or 5 (TSDS Appendix C, for unit vectors) times the rows' root mean square length.
 
     Raises
     ------
     ValueError
         "auto", and every row looked at is zero.
     """
-    if not isinstance(asked, str):
-        return checks.positive("scale", asked)
-    rows = candidates.sample(SAMPLED, seed)
+    if not isinstance(parameters.scale, str):
+        return float(parameters.scale)
+    rows = vectors.sample(SAMPLED, parameters.seed)
     length = float(np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1).mean()))
     if length == 0.0:
         raise ValueError("scale: 'auto' finds only zero vectors; give a number")
     return 5.0 * length
 
 
-def width(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
+def width_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:
     """Return h: as asked, or a quarter of the median distance to the nearest other row within a sample.
 
     Copies in the sample do not count as its neighbors.
@@ -50,12 +105,9 @@ def width(candidates: Candidates, asked: float | str, seed: int = 0) -> float:
     ValueError
         "auto", and all rows looked at are alike.
     """
-    if not isinstance(asked, str):
-        given = checks.positive("kernel_width", asked)
-        if not 1e-150 < given < 1e150:
-            raise ValueError(f"kernel_width: the square of {given:g} is no float64; scale the vectors")
-        return given
-    rows = candidates.sample(SAMPLED, seed)
+    if not isinstance(parameters.kernel_width, str):
+        return float(parameters.kernel_width)
+    rows = vectors.sample(SAMPLED, parameters.seed)
     apart = squareform(pdist(rows.astype(np.float64)))
     largest = float(apart.max(initial=0.0))
     apart[apart <= 1e-6 * largest] = np.inf
@@ -83,8 +135,11 @@ def kernel_width(near_duplicates: ArrayLike, groups: Iterable[Sequence[int]] | N
 
     Raises
     ------
-    TypeError, ValueError
-        Fewer than two rows in every group, or all rows the same.
+    TypeError
+        A group's entry is no integer, or the vectors are no numbers.
+    ValueError
+        Every group has fewer than two rows, all rows of the groups are the same, or a group names a row
+        that is not there.
     """
     rows = Vectors(near_duplicates, "euclidean", name="near_duplicates")
     every: NDArray[np.float64] = rows.rows(slice(0, rows.n)).astype(np.float64)
@@ -100,112 +155,10 @@ def kernel_width(near_duplicates: ArrayLike, groups: Iterable[Sequence[int]] | N
     return largest
 
 
-class Sweep(Sequence[Match]):
-    """The matches of several diversities, in the order asked.
-
-    Parameters
-    ----------
-    matches : list of Match
-    """
-
-    #: The table's columns.
-    COLUMNS = (
-        "diversity",
-        "neighborhood",
-        "least",
-        "most",
-        "rows",
-        "effective",
-        "top_row",
-        "distance",
-        "complete",
-    )
-
-    def __init__(self, matches: list[Match]) -> None:
-        self.matches = matches
-
-    @overload
-    def __getitem__(self, place: int) -> Match: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Match]: ...
-    def __getitem__(self, place: int | slice) -> Match | list[Match]:
-        return self.matches[place]
-
-    def __len__(self) -> int:
-        return len(self.matches)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one record a diversity.
-
-        ``neighborhood``, ``least``, ``most``: rows an example spreads over (mean, least, most; TSDS Table
-        12); ``rows``: distinct rows of positive probability; ``effective``: equal rows it is as spread as;
-        ``top_row``: the largest probability; ``distance``: mean distance that mass is carried.
-        """
-        return [
-            {
-                "diversity": found.diversity,
-                "neighborhood": float(found.neighborhoods.mean()),
-                "least": int(found.neighborhoods.min()),
-                "most": int(found.neighborhoods.max()),
-                "rows": len(found),
-                "effective": found.effective,
-                "top_row": float(found.probabilities.max()),
-                "distance": found.transport_cost,
-                "complete": found.complete,
-            }
-            for found in self.matches
-        ]
-
-    def table(self) -> str:
-        """Return the records as text in columns; an asterisk marks where the neighbors ran out."""
-        head = f"{'diversity':>9}  {'neighborhood (least-most)':>28}  {'rows':>9}  {'as spread as':>12}  "
-        lines = [head + f"{'top row':>8}  {'distance':>9}"]
-        for row in self.rows():
-            sizes = f"{row['neighborhood']:,.1f} ({row['least']:,}-{row['most']:,})"
-            lines.append(
-                f"{row['diversity']:>9.2f}  {sizes:>28}  {row['rows']:>9,}  {row['effective']:>12,.0f}  "
-                f"{row['top_row']:>8.2%}  {row['distance']:>9.4f}{'' if row['complete'] else ' *'}"
-            )
-        if not all(found.complete for found in self.matches):
-            lines.append("* the neighbors ran out before the optimum: raise neighbors")
-        return "\n".join(lines)
-
-    def plot(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Draw neighborhood sizes, spread and distance over diversity, as PNG, SVG or PDF.
-
-        Raises
-        ------
-        ImportError
-            matplotlib is not installed.
-        ValueError, FileExistsError
-            An ending that it cannot draw, or a file that is there already and ``force`` is False.
-        """
-        checks.optional_import("matplotlib", "plot", "a plot")
-        from matplotlib.figure import Figure
-
-        from setwise.files.names import ending
-        from setwise.files.writing import check_output, write_atomic
-
-        target = check_output(path, force=force, argument="path", endings=(".png", ".svg", ".pdf"))
-        kind = ending(target).lstrip(".")
-        rows = self.rows()
-        x = [row["diversity"] for row in rows]
-        figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.fill_between(
-            x, [row["least"] for row in rows], [row["most"] for row in rows], alpha=0.2, label="least to most"
-        )
-        left.plot(x, [row["neighborhood"] for row in rows], marker="o", label="rows an example (mean)")
-        left.plot(x, [row["effective"] for row in rows], marker="s", label="as spread as so many equal rows")
-        left.set(xlabel="diversity", ylabel="rows", yscale="log")
-        left.legend(frameon=False, loc="lower right")
-        right.plot(x, [row["distance"] for row in rows], marker="o", color="tab:red")
-        right.set(xlabel="diversity", ylabel="mean distance to the examples")
-        for axis in (left, right):
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.grid(alpha=0.3)
-        write_atomic(target, lambda file: figure.savefig(file, format=kind, dpi=150), force=force)
-        return target
-
-    def __repr__(self) -> str:
-        return self.table()
+def _number_or_auto(name: str, value: float | str) -> float | None:
+    """Return a number above 0, or None for "auto"."""
+    if not isinstance(value, str):
+        return checks.positive(name, value)
+    if value != "auto":
+        raise ValueError(f"{name}: expected a number above 0 or 'auto', got {value!r}")
+    return None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.finetuning.candidates import Candidates
+from setwise.files.folder import Progress
 from setwise.finetuning.density import NearPairs, Pairs, kernel_sums, largest
-from setwise.finetuning.neighbors import Neighbors, Progress, merged, nearest
+from setwise.finetuning.neighbors import Neighbors, merged, nearest
+from setwise.finetuning.parameters import MatchParameters
+from setwise.finetuning.repository_vectors import RepositoryVectors
 from setwise.index.base import Index
 from setwise.index.factory import build, default_factory
 
@@ -22,91 +24,71 @@ from setwise.index.factory import build, default_factory
 EXACT = 4e13
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Neighbors, and among which candidates they were looked for.
-
-    Attributes
-    ----------
-    neighbors : Neighbors
-    among : ndarray, int64, or None
-        Ascending: the union of what an index returned; None = all candidates.
-    kind : str
-    """
-
-    neighbors: Neighbors
-    among: NDArray[np.int64] | None
-    kind: str
-
-    @property
-    def reach(self) -> int:
-        """Neighbors of each example."""
-        return int(self.neighbors.ids.shape[1])
-
-
 def find(
-    candidates: Candidates,
+    candidates: RepositoryVectors,
     examples: NDArray[Any],
-    count: int,
-    index: Any,
-    *,
-    seed: int = 0,
+    parameters: MatchParameters,
     progress: Progress | None = None,
-) -> Found:
+) -> Neighbors:
     """Find neighbors exactly, or in the paper's two stages (TSDS Appendix C).
 
-    Two stages: an index over all candidates returns ``count`` for each example; then every example is
+    Two stages: an index over all candidates returns ``neighbors`` for each example; then every example is
     compared with the union of what all were given. FAISS's -1 for "no more" is left out.
 
     Parameters
     ----------
-    candidates : Candidates
+    candidates : RepositoryVectors
     examples : ndarray of shape (M, d)
-    count : int
-    index : str, path, faiss.Index or Index
-        "auto", "exact", a FAISS factory string, a folder that ``setwise index build`` wrote, a file that
-        ``faiss.write_index`` wrote, or an open index. Ids are the candidates' numbers.
-    seed : int
+    parameters : MatchParameters
     progress : callable, optional
 
     Raises
     ------
-    TypeError, ValueError, FileNotFoundError
-        An index of another width or size than the candidates, or an unknown one.
+    FileNotFoundError
+        The index is a path where nothing is.
+    TypeError
+        The index is no name, path or index.
+    ValueError
+        The index is of another width or size than the candidates, a name that FAISS does not understand, or
+        it returns ids that are no row numbers.
     """
+    count = min(parameters.neighbors, candidates.n)
+    if parameters.workers is not None:
+        return find_in_parts(candidates, examples, count, parameters.workers, progress)
+    index = parameters.index
     if isinstance(index, str) and index == "auto":
         index = (
             "exact" if len(examples) * candidates.n * candidates.d <= EXACT else default_factory(candidates.n)
         )
     if isinstance(index, str) and index == "exact":
-        return Found(nearest(candidates, examples, count, progress=progress), None, "exact")
-    with _opened(index, candidates, seed, progress) as (coarse, kind):
+        return nearest(candidates, examples, count, progress=progress)
+    with _opened(index, candidates, parameters.seed, progress) as (coarse, kind):
         if coarse.dim != candidates.d or coarse.size != candidates.n:
             raise ValueError(
                 f"index: it holds {coarse.size:,} × {coarse.dim}, the candidates are {candidates.n:,} × "
                 f"{candidates.d}; build it of the same vectors"
             )
-        _, ids = coarse.search(examples, min(count, candidates.n))
+        _, ids = coarse.search(examples, count)
     known = _row_numbers(ids, candidates.n)
     union = np.unique(known[known >= 0])
     if not len(union):
         raise ValueError("index: it returned no neighbor at all; raise its search effort (nprobe, ef)")
     fine = nearest(candidates, examples, min(count, len(union)), progress=progress, ids=union)
-    return Found(fine, union, kind)
+    return replace(fine, among=union, kind=kind)
 
 
 def find_in_parts(
-    candidates: Candidates,
+    candidates: RepositoryVectors,
     examples: NDArray[Any],
     count: int,
     workers: int | str,
     progress: Progress | None = None,
-) -> Found:
+) -> Neighbors:
     """Find neighbors exactly, each part of the candidates in a worker: as `find`, to the last tie.
 
     Parameters
     ----------
-    candidates : Candidates
+    candidates : RepositoryVectors
         Its shards are the parts; of a single array as many ranges as there are workers.
     workers : int or str
         Local processes, "ray", or a Ray address.
@@ -118,7 +100,7 @@ def find_in_parts(
         found = engine.map(nearest_in_part, works)
     if progress is not None:
         progress("searching", candidates.n, candidates.n)
-    return Found(merged(found, count), None, "exact in parts")
+    return replace(merged(found, count), kind="exact in parts")
 
 
 def nearest_in_part(work: tuple[Any, int, int, int, NDArray[Any], int]) -> Neighbors:
@@ -130,7 +112,7 @@ def nearest_in_part(work: tuple[Any, int, int, int, NDArray[Any], int]) -> Neigh
 
 
 def density_in_parts(
-    candidates: Candidates,
+    candidates: RepositoryVectors,
     ids: NDArray[np.int64],
     width: float,
     limit: int,
@@ -168,14 +150,14 @@ def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
     return np.concatenate([which for which, _ in parts]), np.concatenate([kernel for _, kernel in parts])
 
 
-def _part(handle: Any, start: int, stop: int) -> Candidates:
+def _part(handle: Any, start: int, stop: int) -> RepositoryVectors:
     from setwise.engine.base import opened
 
-    return Candidates(opened(handle)[start:stop])
+    return RepositoryVectors(opened(handle)[start:stop])
 
 
 @contextlib.contextmanager
-def _parts(engine: Any, candidates: Candidates, workers: int | str) -> Any:
+def _parts(engine: Any, candidates: RepositoryVectors, workers: int | str) -> Any:
     """Share every part; yield (handle, start, stop, the number of its first row) of each."""
     from setwise.engine.base import shared_rows
 
@@ -191,7 +173,7 @@ def _parts(engine: Any, candidates: Candidates, workers: int | str) -> Any:
 
 
 @contextlib.contextmanager
-def _opened(index: Any, candidates: Candidates, seed: int, progress: Progress | None) -> Any:
+def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Progress | None) -> Any:
     """Yield an open index and what it is called."""
     import faiss
 
@@ -244,12 +226,15 @@ def _row_numbers(ids: NDArray[Any], n: int) -> NDArray[np.int64]:
     return numbers
 
 
-def check_examples(examples: Any, candidates: Candidates) -> NDArray[Any]:
+def check_examples(examples: Any, candidates: RepositoryVectors) -> NDArray[Any]:
     """Return the examples as a checked matrix of the candidates' width.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        They are no numbers.
+    ValueError
+        There are none, a row has NaN or Inf, or they have another width than the candidates.
     """
     from setwise.vectors import Vectors
 

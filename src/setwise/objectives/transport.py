@@ -1,4 +1,4 @@
-"""Regularised transport (TSDS): how well a sampling distribution matches examples, and how spread it is."""
+"""Regularized transport (TSDS): how well a sampling distribution matches examples, and how spread it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import sparse
 
 from setwise import checks
 
-#: The regularisers by name: G∞ (TSDS section 3.1), G_KDE (section 3.3), G_TV (Appendix A).
+#: The regularizers by name: G∞ (TSDS section 3.1), G_KDE (section 3.3), G_TV (Appendix A).
 REGULARIZERS = ("kde", "uniform", "tv")
 
 

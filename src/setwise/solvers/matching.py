@@ -1,9 +1,13 @@
-"""The optimal plan of regularised transport, in closed form: KNN-Uniform, KNN-KDE and KNN-TV of TSDS.
+"""The optimal plan of regularized transport, in closed form: KNN-Uniform, KNN-KDE and KNN-TV of TSDS.
 
-Each query gives its mass to its nearest candidates, to each at most an even share. One number decides how far
-every query reaches: the limit s on the candidates' weights 1/ρ in a neighborhood. The paper finds it by a
-heap over all candidates of all queries. The cost of reaching further, c(s), only grows with s, so it is found
-here by bisection over prefix sums.
+Each query gives its mass to its nearest candidates, to each at most an even share (Theorems 3.1 and 3.2).
+One number decides how far every query reaches: the limit s* on the candidates' weights 1/ρ in a neighborhood.
+With α = 1 - diversity it is the largest breakpoint s = s_k^i at which
+
+    α/C c(s) < (1 - α) M,   c(s) = Σ_i Σ_{l<k} (d_i(k) - d_i(l)) / ρ_i(l)   where s_{k-1}^i < s <= s_k^i:
+
+what it costs to reach further against what it gains in evenness. Algorithm 2 finds it by a heap over the
+next candidates of all queries. But c(s) never falls, so it is found here by bisection over running sums.
 """
 
 from __future__ import annotations
@@ -67,56 +71,65 @@ class Plan:
 class Sums:
     """Running sums over each query's neighbors, nearest first, made as far out as they are asked for.
 
-    They serve every diversity.
+    They serve every diversity: s_k^i = Σ 1/ρ and Σ d/ρ over query i's first k neighbors (TSDS Theorem 3.2).
 
     Parameters
     ----------
     distances : ndarray of shape (M, L)
         To each query's L nearest candidates, ascending.
-    weights : ndarray of shape (M, L), or None
-        Theirs, 1/ρ, in (0, 1]; None = all 1 (G∞).
+    even : bool
+        Whether every candidate weighs 1 (G∞). Else `extend` gives the weights, as far out as needed.
     workers : int
         Threads.
+
+    Attributes
+    ----------
+    reach : int
+        Neighbors of each query whose weights are known; all L where every candidate weighs 1.
     """
 
-    def __init__(
-        self, distances: NDArray[np.floating], weights: NDArray[np.floating] | None, *, workers: int = 1
-    ) -> None:
-        self.distances = distances
+    def __init__(self, distances: NDArray[np.floating], *, even: bool, workers: int = 1) -> None:
+        self.distances, self.even = distances, even
         self._workers = workers
-        self.even = weights is None
-        self._weights = weights
         self._made = 0
-        if weights is None:
+        self.reach = distances.shape[1] if even else 0
+        if even:
             row = np.arange(1.0, distances.shape[1] + 1.0)
             self._weight: NDArray[np.float64] = np.broadcast_to(row, distances.shape)
-        else:
+        else:  # columns that are never asked for take no memory
+            self._each = np.empty(distances.shape)
             self._weight, self._paid = np.empty(distances.shape), np.empty(distances.shape)
 
     def __len__(self) -> int:
         return len(self.distances)
 
-    def weight(self, columns: int | None = None) -> NDArray[np.float64]:
+    def extend(self, weights: NDArray[np.floating]) -> None:
+        """Take the weights 1/ρ, in (0, 1], of the next neighbors of every query, shape (M, more)."""
+        reach = self.reach + weights.shape[1]
+        self._each[:, self.reach : reach] = weights
+        self.reach = reach
+
+    def weight(self, columns: int) -> NDArray[np.float64]:
         """Return Σ 1/ρ up to each of the first columns, (M, columns); of weights of 1 a broadcast view."""
-        columns = self.distances.shape[1] if columns is None else columns
         self._make(columns)
         return self._weight[:, :columns]
 
-    def each(self, columns: int) -> NDArray[np.floating]:
+    def each(self, columns: int) -> NDArray[np.float64]:
         """Return 1/ρ of the first columns, (M, columns)."""
-        if self._weights is None:
-            return np.broadcast_to(np.ones(columns), (len(self), columns))
-        return self._weights[:, :columns]
+        return (
+            np.broadcast_to(np.ones(columns), (len(self), columns)) if self.even else self._each[:, :columns]
+        )
 
     def paid(self, columns: int) -> NDArray[np.float64]:
-        """Return Σ d/ρ up to each of the first columns, (M, columns); where weights were given."""
+        """Return Σ d/ρ up to each of the first columns, (M, columns); where not every candidate weighs 1."""
         self._make(columns)
         return self._paid[:, :columns]
 
     def _make(self, columns: int) -> None:
-        if self._weights is None or columns <= self._made:
+        """Go on with the sums from the last column they were made to."""
+        if self.even or columns <= self._made:
             return
-        given, before = self._weights, self._made
+        before = self._made
 
         def part(first: int, last: int) -> None:
             step = 1 + 16_384 // (columns - before)  # few enough rows to stay in cache
@@ -124,8 +137,8 @@ class Sums:
                 some = slice(row, min(row + step, last))
                 new = some, slice(before, columns)
                 weight, paid = self._weight[new], self._paid[new]
-                np.multiply(given[new], self.distances[new], out=paid)
-                weight[:] = given[new]
+                np.multiply(self._each[new], self.distances[new], out=paid)
+                weight[:] = self._each[new]
                 if before:
                     weight[:, 0] += self._weight[some, before - 1]
                     paid[:, 0] += self._paid[some, before - 1]
@@ -139,39 +152,43 @@ class Sums:
 def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | None) -> Plan:
     """Return the optimal plan under G∞ or G_KDE (TSDS Theorems 3.1 and 3.2, completed).
 
-    Where the theorem's assumption fails (s* > s̄/2), its formula is not optimal. The value is convex in G, and
-    linear between the plan at s̄/2 and the even one, so that the better of those two is optimal then.
+    The theorems assume s* <= s̄/2, with s̄ = Σ 1/ρ over all candidates: up to there G = 1/s - 1/s̄. Beyond
+    it the entries without mass are the farthest from even, G stays at 1/s̄, and reaching further only costs.
+    The value is convex in G, and linear between the plan at s̄/2 and the even one, where G = 0: the better of
+    those two is optimal then.
 
     Parameters
     ----------
     sums : Sums
     goal : Transport
     least_total : float
-        A lower bound of s̄, the weights of all candidates.
+        A lower bound of s̄.
     total : float or None
         s̄ itself, given if and only if the L neighbors are all the candidates.
     """
     limit, crossed = _limit(sums, goal)
-    complete = crossed or total is not None
     if total is None:
         fits = True if limit <= 0.5 * least_total else None
-        return _filled(sums, limit, complete=complete, fits=fits)
+        return _filled(sums, limit, complete=crossed, fits=fits)
     if limit <= 0.5 * total or goal.diversity == 0.0:
         return _filled(sums, limit, complete=True, fits=limit <= 0.5 * total)
     half = _filled(sums, 0.5 * total, complete=True, fits=False)
-    m, reach = sums.distances.shape
-    shares = np.diff(sums.weight(), axis=1, prepend=0.0)
+    m, n = sums.distances.shape
+    shares = np.diff(sums.weight(n), axis=1, prepend=0.0)  # the even plan: γ = 1/(M s̄ ρ) for every candidate
     shares *= (1.0 / m) / shares.sum(axis=1, keepdims=True)
     cost_even = float((shares * sums.distances).sum())
     cost_half = float((half.mass * half.entries(sums.distances)).sum())
     if goal.combined(cost_half, 1.0 / total) < goal.combined(cost_even, 0.0):
         return half
-    whole, starts = np.full(m, reach), np.arange(m + 1) * reach
+    whole, starts = np.full(m, n), np.arange(m + 1) * n
     return Plan(starts, shares.ravel(), total, whole, 0.0, even=True, complete=True, fits=False)
 
 
 def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) -> Plan:
-    """Return the optimal plan under G_TV (TSDS Theorem A.1; Algorithm 3 halves the threshold, and is not).
+    """Return the optimal plan under G_TV (TSDS Theorem A.1).
+
+    Every candidate nearer than d_i(1) + (1 - α) C / α gets the even 1/(M N), and the nearest takes what is
+    left. (Algorithm 3 halves that threshold, which is not optimal.)
 
     Parameters
     ----------
@@ -195,20 +212,21 @@ def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) ->
 
 
 def _limit(sums: Sums, goal: Transport) -> tuple[float, bool]:
-    """Return s*, the breakpoint past which reaching further costs too much, and whether there is one."""
+    """Return s*, and whether reaching past it is known to cost too much (else the neighbors ran out)."""
     alpha = 1.0 - goal.diversity
-    if goal.diversity == 0.0:
+    if goal.diversity == 0.0:  # c(s) < 0 at no s: all goes to the nearest
         return float(sums.weight(1).min()), True
-    if alpha == 0.0:
-        return float(sums.weight()[:, -1].min()), False
-    bound = goal.diversity * len(sums) * goal.scale / alpha
+    if alpha == 0.0:  # every s: as far as the neighbors go
+        return float(sums.weight(sums.reach)[:, -1].min()), False
+    bound = goal.diversity * len(sums) * goal.scale / alpha  # c(s) < (1 - α) M C / α
     return _shared_limit(sums.distances, bound) if sums.even else _bisected(sums, bound)
 
 
 def _shared_limit(distances: NDArray[np.floating], bound: float) -> tuple[float, bool]:
-    """Find s* where every candidate weighs 1 (the paper's K): c from the distances' column sums.
+    """Find s* where every candidate weighs 1: the K of Theorem 3.1, by Σ_i Σ_{l<=k} (d_i(k+1) - d_i(l)).
 
-    Only so many columns are read as the answer needs, and as many again.
+    That takes the sums of the distances' columns alone: of as many columns as the answer needs, and at most
+    as many again.
     """
     reach = distances.shape[1]
     columns = min(32, reach)
@@ -227,20 +245,24 @@ def _shared_limit(distances: NDArray[np.floating], bound: float) -> tuple[float,
 def _bisected(sums: Sums, bound: float) -> tuple[float, bool]:
     """Find s* by bisection, then among the few breakpoints that are left.
 
-    Only so many columns are summed as the answer needs, and half as many again.
+    Only so many columns are summed as the answer needs, and at most half as many again.
     """
-    distances = sums.distances
-    m, reach = distances.shape
+    distances, reach = sums.distances, sums.reach
+    m = len(sums)
     rows = np.arange(m)
     columns = min(64, reach)
 
     def too_dear(whole: NDArray[np.int64]) -> bool:
-        """Tell whether C/α c(s) reaches the bound just past s, where so many neighbors are whole."""
+        """Tell whether c reaches the bound just past an s up to which so many neighbors K_i are whole.
+
+        There neighbor K_i + 1 is the next: c_i = d_i(K_i + 1) s_K^i - Σ_{l<=K} d_i(l) / ρ_i(l).
+        """
         last = np.maximum(whole - 1, 0)
         following = distances[rows, np.minimum(whole, reach - 1)]
         cost = following * prefix[rows, last] - paid[rows, last]
         return bool(cost[whole > 0].sum() >= bound)
 
+    # Columns until s* lies below every query's last sum.
     while True:
         prefix, paid = sums.weight(columns), sums.paid(columns)
         most = float(prefix[:, -1].min())
@@ -250,6 +272,7 @@ def _bisected(sums: Sums, bound: float) -> tuple[float, bool]:
         if columns == reach:
             return most, False
         columns = min(columns + columns // 2, reach)
+    # Bisection on s, until few breakpoints lie between what is cheap and what is too dear.
     low, high = 0.0, most
     while int((above - below).sum()) > max(FEW, 4 * m):
         middle = 0.5 * (low + high)
@@ -260,10 +283,12 @@ def _bisected(sums: Sums, bound: float) -> tuple[float, bool]:
             high, above = middle, counts
         else:
             low, below = middle, counts
+    # The breakpoints s_k^i in between, sorted, and bisection among them: past s* it is too dear for the first
+    # time.
     sizes = above - below
     where = np.repeat(rows, sizes)
-    columns = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    points = np.unique(prefix[where, np.repeat(below, sizes) + columns])
+    places = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    points = np.unique(prefix[where, np.repeat(below, sizes) + places])
     points = points[points < most]
     first, last = 0, len(points)
     while first < last:
@@ -279,9 +304,12 @@ def _bisected(sums: Sums, bound: float) -> tuple[float, bool]:
 def _count(
     prefix: NDArray[np.float64], limit: float, least: NDArray[np.int64], most: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return how many of each row's running sums are at most ``limit``, known to be in [least, most]."""
+    """Return K_i, how many of each row's running sums are at most ``limit``, known to be in [least, most].
+
+    A binary search in every row at once.
+    """
     m, reach = prefix.shape
-    if prefix.strides[0] == 0:
+    if prefix.strides[0] == 0:  # one row stands for all
         return np.full(m, np.searchsorted(prefix[0], limit, side="right"))
     rows = np.arange(m)
     low, high = least, most
@@ -294,9 +322,9 @@ def _count(
 
 
 def _filled(sums: Sums, limit: float, *, complete: bool, fits: bool | None) -> Plan:
-    """Return the plan that gives each neighbor 1/(M s ρ), nearest first, until 1/M is spent."""
-    m, reach = sums.distances.shape
-    if sums.even and limit == int(limit):
+    """Return the plan of Theorem 3.2: γ = 1/(M s ρ) for the K_i nearest, and the rest of 1/M for the next."""
+    m, reach = len(sums), sums.reach
+    if sums.even and limit == int(limit):  # Theorem 3.1: nothing is left over
         size = int(limit)
         starts, whole = np.arange(m + 1) * size, np.full(m, size)
         mass = np.full(m * size, 1.0 / (m * size))

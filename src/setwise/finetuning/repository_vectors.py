@@ -16,7 +16,7 @@ from setwise.vectors import Floats, Vectors
 BLOCK = 65_536
 
 
-class Candidates:
+class RepositoryVectors:
     """Vectors of N rows under L2, in one part or in several.
 
     Parameters
@@ -97,7 +97,7 @@ class Candidates:
         return self.rows(drawn if among is None else among[drawn])
 
 
-def offset_of(candidates: Candidates, seed: int = 0) -> Floats | None:
+def offset_of(candidates: RepositoryVectors, seed: int = 0) -> Floats | None:
     """Return the rows' mean where they lie far from the origin beside their spread, else None.
 
     Squared distances by inner products in float32 need rows moved there first, or little of them is left.
