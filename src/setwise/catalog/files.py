@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise._version import __version__
 from setwise.catalog.items import as_integers, kind_of
 from setwise.cluster import Clusters
-from setwise.files.folder import FolderFormat, Progress
+from setwise.files.arrays import write_rows
+from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.reading import read_array
 from setwise.vectors import Floats, Vectors
 
-__all__ = ["FORMAT", "CatalogInfo", "read", "read_info", "verify", "write"]
+__all__ = ["FORMAT", "CatalogInfo", "read", "write"]
 
 #: Every file that may stand beside ``meta.json``.
 VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES = FILES = (
@@ -31,16 +28,12 @@ VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES = FILE
 _CHUNK = 1 << 24
 
 
-@dataclass(frozen=True)
-class CatalogInfo:
-    """What ``meta.json`` says of a saved catalog.
+@dataclass(frozen=True, kw_only=True)
+class CatalogInfo(FolderInfo):
+    """What ``meta.json`` says of a saved catalog, besides what it says of every folder.
 
     Attributes
     ----------
-    setwise : str
-        The version that wrote it.
-    saved : str
-        When, in UTC.
     n, d, clusters : int
         Number of items, width of their vectors, number of clusters.
     metric : {"cosine", "euclidean"}
@@ -53,12 +46,8 @@ class CatalogInfo:
     unit : bool
         Whether they are of unit length as stored.
     ids : {"integers", "strings"}
-    files : mapping
-        Size (``bytes``) and checksum (``blake2b``) of each file.
     """
 
-    setwise: str
-    saved: str
     n: int
     d: int
     clusters: int
@@ -68,23 +57,13 @@ class CatalogInfo:
     working: str
     unit: bool
     ids: str
-    files: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def bytes(self) -> int:
-        """Size of all files."""
-        return sum(int(one["bytes"]) for one in self.files.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as ``meta.json`` has them."""
-        return {**FORMAT.head(), **asdict(self)}
 
 
 FORMAT = FolderFormat(
     noun="catalog",
-    version=2,
+    version=3,
+    info=CatalogInfo,
     files=FILES,
-    entries=frozenset(field.name for field in fields(CatalogInfo)),
     make="make one with setwise catalog build",
     again="build it again",
 )
@@ -124,7 +103,9 @@ def write(
     FORMAT.check_target(path, force=force, argument="path")
     kind, names = _as_stored_ids(ids)
     with FORMAT.new_folder(path, force=force, argument="path") as folder:
-        _write_vectors(folder / VECTORS, vectors.raw)
+        raw = vectors.raw  # as it is, in blocks: a memory map is never held whole
+        step = max(1, _CHUNK // (raw.shape[1] * raw.dtype.itemsize))
+        write_rows(folder / VECTORS, len(raw), (raw[at : at + step] for at in range(0, len(raw), step)))
         arrays: dict[str, NDArray[Any] | None] = {
             SCALES: vectors.scale,
             QUALITY: quality,
@@ -143,8 +124,6 @@ def write(
 
             parquet.write_table(names, folder / NAMES, compression="zstd")
         facts = {
-            "setwise": __version__,
-            "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "n": vectors.n,
             "d": vectors.d,
             "clusters": len(clusters),
@@ -155,32 +134,7 @@ def write(
             "unit": bool(vectors.unit),
             "ids": kind,
         }
-        return CatalogInfo(**facts, files=FORMAT.write(folder, facts))
-
-
-def read_info(path: str | os.PathLike[str]) -> tuple[Path, CatalogInfo]:
-    """Return a saved catalog's folder and what its ``meta.json`` says, its files being there.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        There is no such folder, it is no saved catalog, of another format version, or damaged.
-    """
-    folder, record = FORMAT.read(path)
-    return folder, CatalogInfo(**record)
-
-
-def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> CatalogInfo:
-    """Read every file of a saved catalog, vectors too, and compare its checksum.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `read_info`, or a file is not what was written.
-    """
-    _, info = read_info(path)
-    FORMAT.check_files(path, info.files, progress=progress)
-    return info
+        return FORMAT.write(folder, facts)
 
 
 def read(
@@ -191,10 +145,9 @@ def read(
     Raises
     ------
     FileNotFoundError, ValueError
-        As for `read_info`, or a file other than the vectors is not what was written.
+        As for `FolderFormat.read`, or a file other than the vectors is not what was written.
     """
-    folder, info = read_info(path)
-    FORMAT.check_files(path, info.files, [name for name in FILES if name != VECTORS])
+    folder, info = FORMAT.read(path, contents=[name for name in FILES if name != VECTORS])
 
     def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
         found = read_array(folder / name, FORMAT.noun)
@@ -224,20 +177,6 @@ def read(
     if len(names) != n:
         raise FORMAT.damaged(path, f"{NAMES} has {len(names):,} ids instead of {n:,}")
     return vectors, quality, clusters, names
-
-
-def _write_vectors(file: Path, raw: NDArray[Any]) -> None:
-    """Write rows as they are, in blocks: a memory map is never held whole."""
-    step = max(1, _CHUNK // (raw.shape[1] * raw.dtype.itemsize))
-    header = {
-        "descr": np.lib.format.dtype_to_descr(raw.dtype),
-        "fortran_order": False,
-        "shape": raw.shape,
-    }
-    with file.open("xb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        for start in range(0, len(raw), step):
-            stream.write(np.ascontiguousarray(raw[start : start + step]).data)
 
 
 def _as_stored_ids(ids: NDArray[Any]) -> tuple[str, Any]:

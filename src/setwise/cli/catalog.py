@@ -144,11 +144,11 @@ def add(
 ) -> None:
     """Add items to a catalog, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
-    from setwise.catalog.files import read_info
+    from setwise.catalog.files import FORMAT
     from setwise.cli import catalog_output
     from setwise.cli.items import ids_like, read_items
 
-    read_info(path)
+    FORMAT.read(path)
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
@@ -189,7 +189,7 @@ def remove(
 ) -> None:
     """Remove items from a catalog by their ids; the folder is replaced in one step."""
     from setwise.catalog import Catalog
-    from setwise.catalog.files import read_info
+    from setwise.catalog.files import FORMAT
     from setwise.cli import catalog_output
     from setwise.cli.items import ids_as_in, read_ids
 
@@ -197,7 +197,7 @@ def remove(
         raise ValueError("ids: say which items to remove, or name a file of ids with --from")
     if id is not None and source is None:
         raise ValueError("id: --id goes with --from TABLE")
-    read_info(path)
+    FORMAT.read(path)
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
@@ -395,11 +395,11 @@ def info(
     import numpy as np
 
     from setwise.catalog import Catalog
-    from setwise.catalog.files import read_info, verify
+    from setwise.catalog.files import FORMAT
     from setwise.cli import catalog_output, output
 
-    folder, found = read_info(path)
-    verified = folders.seconds_to_verify(verify, path) if check else None
+    folder, found = FORMAT.read(path)
+    verified = folders.seconds_to_verify(FORMAT.verify, path) if check else None
     if as_json:
         folders.print_record(found, verified)
         return

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from setwise._version import __version__
 from setwise.catalog import Catalog, CatalogSelection
-from setwise.catalog.files import read_info
+from setwise.catalog.files import FORMAT
 from setwise.cli import output
 from setwise.cli.folders import size_of
 from setwise.files import write_array, write_json, write_table
@@ -125,7 +125,7 @@ def print_selection(
 
 def print_summary(path: str, catalog: Catalog, items: str, began: float) -> None:
     """Print what a folder holds now, in one line."""
-    _, found = read_info(path)
+    _, found = FORMAT.read(path)
     facts = items, f"{found.d:,} d {found.dtype}", clusters_of(catalog), size_of(found.bytes)
     seconds = output.milliseconds(time.perf_counter() - began)
     output.print_line(Path(path).resolve().name, " · ".join([*facts, seconds]))

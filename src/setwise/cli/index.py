@@ -29,7 +29,7 @@ from setwise.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from setwise.index.saved import Info
+    from setwise.index.folder import IndexInfo
 
 app = typer.Typer(
     help="Encode a corpus once and keep it in a folder, for setwise retrieve --index.", no_args_is_help=True
@@ -106,12 +106,12 @@ def build(
     from setwise import checks, encode
     from setwise.cli import output
     from setwise.files import read_corpus
-    from setwise.index.folder import check_target
+    from setwise.index.folder import FORMAT
     from setwise.index.saved import KINDS, STORAGE, save
     from setwise.retrieval import prepare
     from setwise.vectors import check_metric
 
-    check_target(out, force=force)
+    FORMAT.check_target(out, force=force)
     encode.parse(model)
     check_metric(metric)
     checks.choice("kind", kind, KINDS)
@@ -171,10 +171,10 @@ def info(
 ) -> None:
     """Say what a saved index is, and whether it is whole."""
     from setwise.cli import output
-    from setwise.index.saved import read_info, verify
+    from setwise.index.folder import FORMAT
 
-    folder, found = read_info(path)
-    verified = folders.seconds_to_verify(verify, path) if check else None
+    folder, found = FORMAT.read(path)
+    verified = folders.seconds_to_verify(FORMAT.verify, path) if check else None
     if as_json:
         folders.print_record(found, verified)
         return
@@ -186,14 +186,14 @@ def info(
         "queries": "by vector alone (--query-vector)"
         if found.encoder is None
         else f"by text, encoded by {found.encoder['name']}",
-        "built": f"{found.built[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
+        "built": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
         **folders.file_facts(found, verified),
     }
     source = f"index of {found.source}" if found.source else "index"
     output.print_facts(folder.resolve().name, source, lines)
 
 
-def _search(found: Info) -> str:
+def _search(found: IndexInfo) -> str:
     """Return how an index is searched."""
     if found.faiss is None:
         return "exact, by scans"

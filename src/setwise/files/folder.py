@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from setwise._version import __version__
 from setwise.files.names import existing
+from setwise.files.parts import PART, part_for, remove_dead
+from setwise.files.writing import write_json
 
 META = "meta.json"
 
@@ -24,27 +28,66 @@ _CHUNK = 1 << 22
 Progress = Callable[[str, int, int], object]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FolderInfo:
+    """What ``meta.json`` says of every saved folder; each kind adds entries of its own.
+
+    Attributes
+    ----------
+    format : str
+    version : int
+        Of the format.
+    setwise : str
+        The version that wrote it.
+    saved : str
+        When, in UTC.
+    files : mapping
+        Size (``bytes``) and checksum (``blake2b``) of each file, by its name.
+    """
+
+    format: str
+    version: int
+    setwise: str
+    saved: str
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(int(one["bytes"]) for one in self.files.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as ``meta.json`` has them."""
+        return asdict(self)
+
+
+Info = TypeVar("Info", bound=FolderInfo)
+
+
 @dataclass(frozen=True)
-class FolderFormat:
+class FolderFormat(Generic[Info]):
     """A kind of folder: a versioned ``meta.json`` with sizes and checksums, and the files it speaks of.
+
+    A folder is written whole (`new_folder`, `write`), or it grows: files are added to it, and `write` is
+    given those that are there (`check_growing`, `measure`).
 
     Attributes
     ----------
     noun : str
         What such a folder is, in messages and as their argument: "index".
     version : int
+    info : type
+        A dataclass of what ``meta.json`` says.
     files : tuple of str
-        Every file that may stand beside ``meta.json``.
-    entries : frozenset of str
-        What ``meta.json`` says, besides its format, version and checksum.
+        Every file that may stand beside ``meta.json``: names, or patterns such as ``epoch-*.jsonl``.
     make, again : str
         How to make one, and how to make a damaged one anew, in messages.
     """
 
     noun: str
     version: int
+    info: type[Info]
     files: tuple[str, ...]
-    entries: frozenset[str]
     make: str
     again: str
 
@@ -53,17 +96,32 @@ class FolderFormat:
         """What ``meta.json`` calls the format."""
         return f"setwise {self.noun}"
 
-    def head(self) -> dict[str, Any]:
-        """Return what every ``meta.json`` of the format starts with."""
-        return {"format": self.name, "version": self.version}
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sizes: bool = True,
+        contents: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> tuple[Path, Info]:
+        """Return the folder that holds the files, and what its ``meta.json`` says.
 
-    def read(self, path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
-        """Return the folder and its ``entries``, all files being there and of their size.
+        Parameters
+        ----------
+        path : path-like
+        sizes : bool
+            Whether every file has to be there, and of its size.
+        contents : sequence of str
+            Names of files, or patterns, whose content is read and compared with its checksum.
+        progress : callable, optional
+            Called with "checking", the bytes read and all bytes to read.
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            There is no such folder, it is something else, of another format version, or damaged.
+        FileNotFoundError
+            There is no such folder.
+        ValueError
+            It is something else, of another format version, or damaged.
         """
         folder = existing(path, self.noun)
         shown, meta = repr(str(path)), folder / META
@@ -83,83 +141,58 @@ class FolderFormat:
             )
         if record.pop("checksum", None) != digest(record):
             raise self.damaged(path, f"{META} was altered")
-        del record["format"], record["version"]
-        if set(record) != self.entries or not set(record["files"]) <= set(self.files):
+        known = {entry.name for entry in fields(self.info)}
+        if set(record) != known or not all(map(self._is_file, record["files"])):
             raise self.damaged(path, f"{META} lacks entries or has unknown ones")
-        for name, facts in record["files"].items():
-            file = folder / name
-            if not file.is_file():
-                raise self.damaged(path, f"{name} is missing")
-            size = file.stat().st_size
-            if size != facts["bytes"]:
-                raise self.damaged(path, f"{name} has {size:,} bytes instead of {facts['bytes']:,}")
-        return folder, record
+        info = self.info(**record)
+        faults = _faults(folder, info.files) if sizes else {}
+        if not faults and contents:
+            read = {name: facts for name, facts in info.files.items() if _is_among(name, contents)}
+            faults = _faults(folder, read) or _alterations(folder, read, progress)
+        for name, fault in faults.items():
+            raise self.damaged(path, f"{name} {fault}")
+        return folder, info
 
-    def check_files(
-        self,
-        path: str | os.PathLike[str],
-        files: Mapping[str, Mapping[str, Any]],
-        names: Iterable[str] | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Read files and compare their checksums.
+    def verify(self, path: str | os.PathLike[str], progress: Progress | None = None) -> Info:
+        """Read every file of a folder and compare its checksum.
 
         Parameters
         ----------
         path : path-like
-            The folder.
-        files : mapping
-            The ``files`` that `read` gave.
-        names : iterable of str, optional
-            Those to read; all by default.
         progress : callable, optional
-            Called with "checking", the bytes done and all bytes.
+            Called with "checking", the bytes read and all bytes.
 
         Raises
         ------
-        ValueError
-            A file is not what was written.
+        FileNotFoundError, ValueError
+            As for `read`, or a file is not what was written.
         """
-        wanted = list(files) if names is None else [name for name in names if name in files]
-        total, done = sum(int(files[name]["bytes"]) for name in wanted), 0
-        for name in wanted:
+        return self.read(path, contents=("*",), progress=progress)[1]
 
-            def tell(read: int, before: int = done) -> None:
-                if progress is not None:
-                    progress("checking", before + read, total)
-
-            if _checksum(Path(path) / name, tell) != files[name]["blake2b"]:
-                raise self.damaged(path, f"{name} was altered (its checksum differs)")
-            done += int(files[name]["bytes"])
-
-    def write(self, folder: Path, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Measure a folder's files, reach the disk with them, and write ``meta.json``.
+    def write(
+        self,
+        folder: Path,
+        facts: Mapping[str, Any],
+        files: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Info:
+        """Write ``meta.json``, in one step where there is one already.
 
         Parameters
         ----------
         folder : Path
         facts : mapping
-            All ``entries`` but ``files``.
-
-        Returns
-        -------
-        dict
-            ``files``: size (``bytes``) and checksum (``blake2b``) of each.
+            Every entry of ``info`` that no `FolderInfo` has.
+        files : mapping, optional
+            What `measure` has returned for each file, by name; by default all files are measured.
         """
-        files: dict[str, dict[str, Any]] = {}
-        for name in self.files:
-            file = folder / name
-            if file.exists():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-                files[name] = {"bytes": file.stat().st_size, "blake2b": _checksum(file)}
-        record = {**self.head(), **facts, "files": files}
-        record["checksum"] = digest(record)
-        with (folder / META).open("xb") as stream:
-            stream.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        return files
+        if files is None:
+            names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
+            files = {name: measure(folder / name) for name in names if self._is_file(name)}
+        saved = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        head = {"format": self.name, "version": self.version, "setwise": __version__, "saved": saved}
+        record = {**head, **facts, "files": {name: dict(one) for name, one in files.items()}}
+        write_json(folder / META, {**record, "checksum": digest(record)}, force=True)
+        return self.info(**record)
 
     def check_target(self, path: str | os.PathLike[str], *, force: bool, argument: str = "out") -> Path:
         """Return where a folder will go, refusing before any work what could not be written after it.
@@ -171,29 +204,47 @@ class FolderFormat:
         FileNotFoundError, NotADirectoryError, PermissionError
             Its parent is missing or not writable, or it is a file.
         """
-        target = Path(os.path.realpath(path))
+        target = self.check_growing(path, argument=argument)
         shown = repr(str(path))
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
-        if not os.access(target.parent, os.W_OK):
-            raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")
         if not target.exists():
             return target
-        if not target.is_dir():
-            raise NotADirectoryError(f"{argument}: {shown} is a file; name a folder")
-        names = sorted(os.listdir(target))
-        if names and not self._is_ours(target):
-            raise FileExistsError(
-                f"{argument}: {shown} is no {self.name}, so nothing replaces it; name another folder"
-            )
         if not force:
             raise FileExistsError(f"{argument}: {shown} exists; add --force (force=True) to replace it")
-        strange = [name for name in names if name != META and name not in self.files]
+        strange = [name for name in sorted(os.listdir(target)) if name != META and not self._is_file(name)]
         if strange:
             article = "an" if self.noun[0] in "aeiou" else "a"
             raise FileExistsError(
                 f"{argument}: {shown} also holds {strange[0]!r}, which is no part of {article} {self.noun}; "
                 "move it elsewhere"
+            )
+        return target
+
+    def check_growing(self, path: str | os.PathLike[str], *, argument: str = "out") -> Path:
+        """Return where a folder is or will be that files are added to: a new one, an empty one, or ours.
+
+        Raises
+        ------
+        FileExistsError
+            It holds something else.
+        FileNotFoundError, NotADirectoryError, PermissionError
+            Its parent is missing or not writable, or it is a file.
+        """
+        target = Path(os.path.realpath(path))
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
+        if not os.access(target if target.is_dir() else target.parent, os.W_OK):
+            named = target if target.is_dir() else target.parent
+            raise PermissionError(f"{argument}: folder {str(named)!r} is not writable")
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(f"{argument}: {str(path)!r} is a file; name a folder")
+        held = (
+            [name for name in sorted(os.listdir(target)) if not PART.fullmatch(name)]
+            if target.exists()
+            else []
+        )
+        if held and not self.is_ours(target):
+            raise FileExistsError(
+                f"{argument}: {str(path)!r} is no {self.name}, so nothing replaces it; name another folder"
             )
         return target
 
@@ -211,9 +262,8 @@ class FolderFormat:
             As for `check_target`.
         """
         target = self.check_target(path, force=force, argument=argument)
-        token = secrets.token_hex(4)
-        part = target.with_name(f".{target.name}.{token}.part")
-        old = target.with_name(f".{target.name}.{token}.old")
+        remove_dead(target)
+        part, old = part_for(target), part_for(target)
         try:
             part.mkdir()
             yield part
@@ -233,7 +283,7 @@ class FolderFormat:
         """Return the error of a folder that is not as it was written."""
         return ValueError(f"{self.noun}: {str(path)!r} is damaged: {what}; {self.again}")
 
-    def _is_ours(self, folder: Path) -> bool:
+    def is_ours(self, folder: Path) -> bool:
         """Return whether a folder's ``meta.json`` is of this format, of any version."""
         try:
             record = json.loads((folder / META).read_bytes())
@@ -241,18 +291,68 @@ class FolderFormat:
             return False
         return isinstance(record, dict) and record.get("format") == self.name
 
+    def _is_file(self, name: str) -> bool:
+        """Return whether a file of this name may be in such a folder."""
+        return ".." not in Path(name).parts and _is_among(name, self.files)
+
+
+def measure(file: Path) -> dict[str, Any]:
+    """Reach the disk with a file, and return its size (``bytes``) and checksum (``blake2b``)."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+    return {"bytes": file.stat().st_size, "blake2b": _checksum(file)}
+
+
+def is_whole(file: Path, facts: Mapping[str, Any]) -> bool:
+    """Return whether a file is what `measure` has measured."""
+    one = {file.name: facts}
+    return not (_faults(file.parent, one) or _alterations(file.parent, one))
+
 
 def digest(record: Mapping[str, Any]) -> str:
-    """Return a checksum of ``meta.json``'s own content."""
+    """Return a checksum of plain values, such as ``meta.json``'s own."""
     return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _checksum(file: Path, tell: Callable[[int], object] | None = None) -> str:
+def _is_among(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, one) for one in patterns)
+
+
+def _faults(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return what is wrong with files as far as their sizes tell, by name."""
+    found: dict[str, str] = {}
+    for name, facts in files.items():
+        file = folder / name
+        if not file.is_file():
+            found[name] = "is missing"
+        elif (size := file.stat().st_size) != facts["bytes"]:
+            found[name] = f"has {size:,} bytes instead of {facts['bytes']:,}"
+    return found
+
+
+def _alterations(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], progress: Progress | None = None
+) -> dict[str, str]:
+    """Return what is wrong with files as far as their contents tell, by name."""
+    found: dict[str, str] = {}
+    total, before = sum(int(facts["bytes"]) for facts in files.values()), 0
+    for name, facts in files.items():
+
+        def tell(read: int, before: int = before) -> None:
+            if progress is not None:
+                progress("checking", before + read, total)
+
+        if _checksum(folder / name, tell) != facts["blake2b"]:
+            found[name] = "was altered (its checksum differs)"
+        before += int(facts["bytes"])
+    return found
+
+
+def _checksum(file: Path, tell: Callable[[int], object] = lambda read: None) -> str:
     found, read = hashlib.blake2b(digest_size=16), 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             found.update(chunk)
             read += len(chunk)
-            if tell is not None:
-                tell(read)
+            tell(read)
     return found.hexdigest()

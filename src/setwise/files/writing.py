@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.names import ending
+from setwise.files.parts import part_for, remove_dead
 
 OUTPUTS = (".jsonl", ".csv", ".parquet", ".json", ".npy")
 
@@ -51,7 +51,8 @@ def write_atomic(
     """Write a file whole or not at all.
 
     The bytes go to a hidden file in the same folder, reach the disk, and then take the name in one
-    step. Whatever interrupts this, no partial file is left and an existing one is as it was.
+    step. Whatever interrupts this, no partial file is left and an existing one is as it was; of two runs
+    that write one new file without ``force``, one does.
 
     Parameters
     ----------
@@ -68,18 +69,41 @@ def write_atomic(
         The file is there and ``force`` is not given.
     """
     target = Path(os.path.realpath(path))
+    there = FileExistsError(f"{str(path)!r} exists; pass force=True to replace it")
     if target.exists() and not force:
-        raise FileExistsError(f"{str(path)!r} exists; pass force=True to replace it")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        raise there
+    remove_dead(target)
+    part = part_for(target)
     try:
         with part.open("xb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(part, target)
-    except BaseException:
+        if force or not _linked(part, target):
+            os.replace(part, target)
+    except FileExistsError:
+        raise there from None
+    finally:
         part.unlink(missing_ok=True)
+
+
+def _linked(part: Path, target: Path) -> bool:
+    """Give a file a second name that nothing has yet; return False where the file system has no such names.
+
+    Raises
+    ------
+    FileExistsError
+        Something has that name.
+    """
+    try:
+        os.link(part, target)
+    except FileExistsError:
         raise
+    except OSError:
+        if target.exists():
+            raise FileExistsError from None
+        return False
+    return True
 
 
 def write_table(

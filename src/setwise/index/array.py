@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.index.base import Ids
-from setwise.index.checking import as_positions, as_queries, as_width
+from setwise.index.checking import as_positions, as_queries, narrowed
 from setwise.index.local import RowIndex
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric, top_k
@@ -178,7 +178,10 @@ def _stored(vectors: Any, wanted: np.dtype[Any]) -> NDArray[Any]:
     if raw.dtype == wanted:
         return raw
     out = np.empty(raw.shape, wanted)
-    as_width(raw, out)
+    start = 0
+    for block in narrowed(raw, wanted):
+        out[start : start + len(block)] = block
+        start += len(block)
     return out
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 #: How far from 1 the length of a vector may be that a store keeps by inner product: quantisation moves it.
 UNIT = 0.05
@@ -59,22 +59,23 @@ def as_positions(
     return rows.astype(np.int64)
 
 
-def as_width(raw: NDArray[Any], out: NDArray[Any]) -> None:
-    """Copy rows into another floating type block by block.
+def narrowed(raw: NDArray[Any], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
+    """Yield rows in another floating type, block by block.
 
     Raises
     ------
     ValueError
-        A finite number that the type cannot hold.
+        A finite number is beyond what the type can hold.
     """
     for start in range(0, len(raw), 16_384):
         block = raw[start : start + 16_384]
         with np.errstate(over="ignore"):
-            out[start : start + 16_384] = block
-        lost = np.isinf(out[start : start + 16_384]) & np.isfinite(block)
+            found = block.astype(dtype)
+        lost = np.isinf(found) & np.isfinite(block)
         if lost.any():
             row = start + int(np.flatnonzero(lost.any(axis=1))[0])
-            raise ValueError(f"storage: row {row} has a number beyond what {out.dtype} holds")
+            raise ValueError(f"storage: row {row} has a number beyond what {found.dtype} holds")
+        yield found
 
 
 def check_unit(

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import warnings
 import zipfile
@@ -26,26 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise._version import __version__
 from setwise.containers import as_matrix
+from setwise.files.arrays import write_rows
+from setwise.files.folder import Progress
 from setwise.files.names import nearest
+from setwise.files.reading import read_array
 from setwise.index import rows
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Index
-from setwise.index.checking import as_width
-from setwise.index.folder import (
-    ENCODER,
-    FAISS,
-    ROWS,
-    VECTORS,
-    Info,
-    Progress,
-    check_target,
-    new_folder,
-    read_info,
-    verify,
-    write_info,
-)
+from setwise.index.checking import narrowed
+from setwise.index.folder import ENCODER, FAISS, FORMAT, ROWS, VECTORS, IndexInfo
 from setwise.index.rows import Column
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric
@@ -53,7 +42,7 @@ from setwise.vectors import Vectors, check_metric
 if TYPE_CHECKING:
     from setwise.encode import Encoder
 
-__all__ = ["KINDS", "STORAGE", "Info", "Saved", "open_index", "read_info", "save", "verify"]
+__all__ = ["KINDS", "STORAGE", "Saved", "open_index", "save"]
 
 KINDS, STORAGE = ("array", "faiss"), ("float32", "float16")
 
@@ -71,7 +60,7 @@ class Saved:
     Attributes
     ----------
     path : Path
-    info : Info
+    info : IndexInfo
         What ``meta.json`` says.
     index : Index
         For `setwise.retrieve`: an `ArrayIndex` over a memory map, or a `FaissIndex` with the memory map
@@ -83,7 +72,7 @@ class Saved:
     """
 
     path: Path
-    info: Info
+    info: IndexInfo
     index: Index
     ids: Column
     texts: Column | None
@@ -197,7 +186,7 @@ def save(
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Info:
+) -> IndexInfo:
     """Save vectors, and what belongs to them, as a folder that `open_index` reads through a memory map.
 
     The folder appears whole or not at all.
@@ -239,7 +228,7 @@ def save(
 
     Returns
     -------
-    Info
+    IndexInfo
 
     Raises
     ------
@@ -248,7 +237,7 @@ def save(
     FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
         The folder cannot be written.
     """
-    check_target(path, force=force)
+    FORMAT.check_target(path, force=force)
     check_metric(metric)
     checks.choice("kind", kind, KINDS)
     for argument, value in (("factory", factory), ("nprobe", nprobe), ("ef", ef)):
@@ -263,7 +252,7 @@ def save(
     for argument, column in (("ids", ids), ("texts", texts), ("groups", groups)):
         if column is not None and len(column) != n:
             raise ValueError(f"{argument}: {len(column)} of them for {n} vectors; pass one a vector")
-    with new_folder(path, force=force) as folder:
+    with FORMAT.new_folder(path, force=force) as folder:
         stored = _write_vectors(folder / VECTORS, raw, np.dtype(storage), progress)
         checked = Vectors(stored, metric, workers=workers)
         exact, facts = True, None
@@ -274,11 +263,9 @@ def save(
             _write_encoder(folder / ENCODER, encoder, d)
         if progress is not None:
             progress("finishing", 0, 1)
-        return write_info(
+        return FORMAT.write(
             folder,
             {
-                "setwise": __version__,
-                "built": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "source": source,
                 "kind": kind,
                 "n": n,
@@ -315,9 +302,7 @@ def open_index(
         There is no such folder, it is no saved index, of another format version, or damaged. Sizes are
         compared, checksums are not: `verify` does that.
     """
-    folder, info = read_info(path)
-    from setwise.files.reading import read_array
-
+    folder, info = FORMAT.read(path)
     stored = read_array(folder / VECTORS, "index")
     if stored.shape != (info.n, info.d) or stored.dtype != np.dtype(info.dtype):
         raise ValueError(
@@ -340,10 +325,7 @@ def _write_vectors(
     """Write rows; return them as a memory map."""
     if progress is not None:
         progress("writing", 0, len(raw))
-    out = np.lib.format.open_memmap(file, "w+", dtype, raw.shape)
-    as_width(raw, out)
-    out.flush()
-    del out
+    write_rows(file, len(raw), narrowed(raw, dtype))
     stored: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     return stored
 
@@ -370,7 +352,7 @@ def _write_faiss(
     return exact, facts
 
 
-def _read_faiss(file: Path, stored: NDArray[Any], info: Info, fields: dict[str, Any]) -> Index:
+def _read_faiss(file: Path, stored: NDArray[Any], info: IndexInfo, fields: dict[str, Any]) -> Index:
     """Open a FAISS index with the stored vectors beside it."""
     import faiss
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from setwise import checks
 from setwise.encode.gradients.adapter import trainable
-from setwise.files.folder import FolderFormat, digest
+from setwise.files.folder import FolderFormat, FolderInfo, digest
 
 CONFIG, ADAPTER, MOMENTS = FILES = ("adapter_config.json", "adapter_model.safetensors", "moments.safetensors")
 
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo(FolderInfo):
+    """What ``meta.json`` says of a checkpoint: see `Checkpoint`."""
+
+    learning_rate: float
+    step: int
+    betas: Sequence[float]
+    epsilon: float
+
+
 FORMAT = FolderFormat(
     noun="checkpoint",
-    version=1,
+    version=2,
+    info=CheckpointInfo,
     files=FILES,
-    entries=frozenset({"learning_rate", "step", "betas", "epsilon", "files"}),
     make="warm_up and save_checkpoint make one",
     again="make it again with warm_up or save_checkpoint",
 )
@@ -63,18 +74,17 @@ class Checkpoint:
         FileNotFoundError, ValueError
             There is none, or it is damaged.
         """
-        path, record = FORMAT.read(folder)
-        FORMAT.check_files(folder, record["files"])
-        if missing := [name for name in (CONFIG, ADAPTER) if name not in record["files"]]:
+        path, info = FORMAT.read(folder, contents=FILES)
+        if missing := [name for name in (CONFIG, ADAPTER) if name not in info.files]:
             raise FORMAT.damaged(folder, f"{missing[0]} is missing")
         return cls(
             folder=path,
-            learning_rate=record["learning_rate"],
-            step=record["step"],
-            betas=tuple(record["betas"]),
-            epsilon=record["epsilon"],
-            has_moments=MOMENTS in record["files"],
-            checksum=digest(record),
+            learning_rate=info.learning_rate,
+            step=info.step,
+            betas=(info.betas[0], info.betas[1]),
+            epsilon=info.epsilon,
+            has_moments=MOMENTS in info.files,
+            checksum=digest(info.files),
         )
 
     def wrap(self, model: Any) -> Any:

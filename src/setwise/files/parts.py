@@ -1,0 +1,55 @@
+"""Unfinished files and folders: hidden beside what they become, named for who writes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+#: How an unfinished file or folder is named: ``.NAME.HOST~PROCESS~TOKEN.part``.
+PART = re.compile(r"\..*\.(?P<host>[^.~]*)~(?P<process>\d{1,9})~[0-9a-f]{8}\.part")
+
+
+def part_for(target: Path) -> Path:
+    """Return a name beside ``target`` for what is to become it, which no other run uses."""
+    return target.with_name(f".{target.name}.{_host()}~{os.getpid()}~{secrets.token_hex(4)}.part")
+
+
+def remove_dead(target: Path) -> None:
+    """Remove what runs that were killed on this machine have left of their attempts to write ``target``."""
+    if os.name != "posix":  # elsewhere a process cannot be asked whether it is alive without ending it
+        return
+    with contextlib.suppress(OSError):
+        for entry in target.parent.glob(f".{_escaped(target.name)}.*.part"):
+            found = PART.fullmatch(entry.name)
+            if found is None or found["host"] != _host() or _is_alive(int(found["process"])):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """Return this machine's name as it stands in file names."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32]
+
+
+def _escaped(name: str) -> str:
+    """Return a name for a glob that matches nothing else."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this machine runs; one that is not ours does."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
