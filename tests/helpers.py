@@ -7,6 +7,7 @@ from reference.objectives import distance_matrix, max_sum_value, unit_rows
 from setwise.constraints import Constraints
 from setwise.objectives import MaxSum
 from setwise.relevance import Relevance
+from setwise.request import Request
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors
 
@@ -19,13 +20,15 @@ def problem_of(
 ):
     """A problem for a solver, as `setwise.select` would pose it."""
     vectors = Vectors(X, metric)
-    return Problem(
-        vectors,
-        Relevance(np.asarray(r, np.float64), vectors),
-        k,
-        objective or MaxSum(t, sharpness=sharpness, metric=metric),
-        Constraints(len(r), k, include, groups, max_per_group),
-    )
+    goal = objective or MaxSum(t, sharpness=sharpness, metric=metric)
+    request = Request(k=k, objective=goal, include=include, groups=groups, max_per_group=max_per_group)
+    relevance = Relevance(np.asarray(r, np.float64), vectors)
+    return Problem(vectors, relevance, request, Constraints(len(r), request))
+
+
+def constraints_of(n, k, include=(), groups=None, max_per_group=None):
+    """The constraints of a request for k of n candidates."""
+    return Constraints(n, Request(k=k, include=include, groups=groups, max_per_group=max_per_group))
 
 
 def assert_feasible(indices, n, k, include=(), groups=None, max_per_group=None):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import setwise
-from setwise.constraints import Constraints
+from helpers import constraints_of
 
 
 @st.composite
@@ -44,9 +44,9 @@ def test_best_is_the_best_of_every_feasible_set(instance):
     sets = list(feasible_sets(n, k, include, groups, quota))
     if not sets:
         with pytest.raises(ValueError, match=r"^(include|max_per_group): "):
-            Constraints(n, k, include, groups, quota)
+            constraints_of(n, k, include, groups, quota)
         return
-    constraints = Constraints(n, k, include, groups, quota)
+    constraints = constraints_of(n, k, include, groups, quota)
     found = constraints.best(scores)
     assert tuple(sorted(found.tolist())) in sets
     assert scores[found].sum() == max(scores[list(chosen)].sum() for chosen in sets)
@@ -64,7 +64,7 @@ def test_best_among_some_candidates_alone(instance, random):
     sets = [S for S in feasible_sets(n, k, include, groups, quota) if set(S) <= set(ids.tolist())]
     if not sets:
         return
-    found = Constraints(n, k, include, groups, quota).best(scores[ids], ids)
+    found = constraints_of(n, k, include, groups, quota).best(scores[ids], ids)
     assert tuple(sorted(ids[found].tolist())) in sets
     assert scores[ids[found]].sum() == max(scores[list(chosen)].sum() for chosen in sets)
 
@@ -76,7 +76,7 @@ def test_best_among_many_of_one_group(quota):
     scores = -np.arange(6000.0)
     groups = np.zeros(6000, int)
     groups[5000:] = 1 + rng.integers(30, size=1000)
-    constraints = Constraints(6000, 20, [5900], groups, quota)
+    constraints = constraints_of(6000, 20, [5900], groups, quota)
     found = constraints.best(scores)
     expected, counts = {5900}, np.bincount(groups[[5900]], minlength=40)
     for row in range(6000):
@@ -88,21 +88,21 @@ def test_best_among_many_of_one_group(quota):
 
 def test_ties_go_to_the_lowest_row():
     scores = np.zeros(8)
-    assert np.array_equal(Constraints(8, 3).best(scores), [0, 1, 2])
-    assert np.array_equal(np.sort(Constraints(8, 3, [6]).best(scores)), [0, 1, 6])
+    assert np.array_equal(constraints_of(8, 3).best(scores), [0, 1, 2])
+    assert np.array_equal(np.sort(constraints_of(8, 3, [6]).best(scores)), [0, 1, 6])
     groups = [0, 0, 0, 1, 1, 2, 2, 2]
-    assert np.array_equal(Constraints(8, 3, (), groups, 1).best(scores), [0, 3, 5])
-    assert np.array_equal(np.sort(Constraints(8, 3, [7], groups, 1).best(scores)), [0, 3, 7])
+    assert np.array_equal(constraints_of(8, 3, (), groups, 1).best(scores), [0, 3, 5])
+    assert np.array_equal(np.sort(constraints_of(8, 3, [7], groups, 1).best(scores)), [0, 3, 7])
 
 
 def test_rank_in_group_and_blocked():
-    constraints = Constraints(6, 2, (), list("abacab"), 2)
+    constraints = constraints_of(6, 2, (), list("abacab"), 2)
     rows = np.array([0, 2, 1, 4, 3, 5])
     assert np.array_equal(constraints.rank_in_group(rows), [0, 1, 0, 2, 0, 1])
     assert not constraints.blocked(np.array([], np.int64)).any()
     assert np.array_equal(constraints.blocked(np.array([0, 2])), [1, 0, 1, 0, 1, 0])
     assert np.array_equal(constraints.blocked(np.array([0, 2]), np.array([1, 4])), [0, 1])
-    free = Constraints(6, 2)
+    free = constraints_of(6, 2)
     assert not free.any
     assert not free.blocked(np.array([0, 1])).any()
     assert np.array_equal(free.rank_in_group(rows), np.zeros(6))
@@ -121,16 +121,16 @@ def test_rank_in_group_and_blocked():
     ],
 )
 def test_labels_of_any_kind(labels):
-    constraints = Constraints(4, 2, (), labels, 1)
+    constraints = constraints_of(4, 2, (), labels, 1)
     assert np.array_equal(constraints.codes == constraints.codes[0], [1, 0, 1, 0])
-    assert set(Constraints(4, 2, [2], labels, 1).best(np.arange(4.0)[::-1]).tolist()) == {1, 2}
+    assert set(constraints_of(4, 2, [2], labels, 1).best(np.arange(4.0)[::-1]).tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize(
     "include", [[3, 1], (3, 1), np.array([3, 1], np.int8), range(3, 0, -2), iter([3, 1])]
 )
 def test_must_have_rows_of_any_kind(include):
-    assert np.array_equal(Constraints(5, 3, include).include, [3, 1])
+    assert np.array_equal(constraints_of(5, 3, include).include, [3, 1])
 
 
 BAD = [
@@ -190,7 +190,7 @@ BAD = [
 @pytest.mark.parametrize(("options", "error", "message"), BAD)
 def test_what_cannot_be_met_is_refused(options, error, message):
     with pytest.raises(error, match=message):
-        Constraints(5, 3, **options)
+        constraints_of(5, 3, **options)
     with pytest.raises(error, match=message):
         setwise.select(np.eye(5), 3, **options)
 

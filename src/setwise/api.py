@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, solvers
 from setwise import relevance as relevances
+from setwise import solvers
 from setwise.certificate import Certificate, unbounded
 from setwise.constraints import Constraints
-from setwise.objectives import Coverage, MaxSum, Objective, make
+from setwise.objectives import Coverage, MaxSum
 from setwise.relevance import Relevance
+from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.solvers import baselines, greedy, k_dpp, k_medoids, max_sum
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
-from setwise.threads import one_blas_thread, thread_count
+from setwise.threads import one_blas_thread
 from setwise.vectors import Vectors, as_matrix, as_query, check_metric
 
-Certify = bool | Literal["full"]
 
-
+@takes()
 def select(
     vectors: Any,
     k: int,
@@ -34,18 +33,10 @@ def select(
     relevance: Any = None,
     query: Any = None,
     relevance_scale: str = "none",
-    diversity: float = 0.2,
-    objective: str | Objective = "max-sum",
     sharpness: int = 1,
-    solver: str = "auto",
     metric: str = "cosine",
-    include: Sequence[int] | NDArray[np.integer[Any]] = (),
-    groups: Any = None,
-    max_per_group: int | None = None,
-    certify: Certify = True,
-    seed: int = 0,
-    threads: int | None = None,
     progress: bool | Callable[[str], None] = False,
+    **options: Unpack[Options],
 ) -> Selection:
     """Select k of n candidates: relevant, diverse, and with a proof of how good the set is.
 
@@ -74,6 +65,8 @@ def select(
     metric : {"cosine", "euclidean"}
     include : sequence of int
         Rows that must be in the set; they come first.
+    exclude : sequence of int
+        Rows that must not: the selection, its certificate and any rescaling are as if they were not there.
     groups : array-like of shape (n,), optional
         A label a candidate, for `max_per_group`.
     max_per_group : int, optional
@@ -94,8 +87,12 @@ def select(
 
     Raises
     ------
-    TypeError, ValueError
-        Bad input, before any work: the argument, the row and the mend.
+    TypeError
+        An argument is of the wrong type.
+    ValueError
+        Vectors or relevance are empty, ragged or not finite, or zero under cosine; k is more than the
+        candidates; an argument is out of its range or unknown; no set satisfies the constraints. Both name
+        the argument, the row and the mend, before any work is done.
 
     Warns
     -----
@@ -115,67 +112,52 @@ def select(
     (5, True)
     """
     began = time.perf_counter()
-    goal = make(objective, diversity=diversity, sharpness=sharpness, metric=metric)
-    check_certify(certify)
-    problem = prepare(
-        vectors,
-        k,
-        goal,
-        relevance=relevance,
-        query=query,
-        relevance_scale=relevance_scale,
-        include=include,
-        groups=groups,
-        max_per_group=max_per_group,
-        seed=seed,
-        workers=thread_count(threads),
+    request = Request.of(
+        select, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    name = solvers.check(solver, goal.name, problem.constraints)
+    return solve(request, vectors, relevance=relevance, query=query, progress=progress, began=began)
+
+
+def solve(
+    request: Request,
+    vectors: Any,
+    *,
+    relevance: Any = None,
+    query: Any = None,
+    progress: bool | Callable[[str], None] = False,
+    began: float,
+) -> Selection:
+    """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
+    solvers.check(request)
+    problem = pose(request, vectors, relevance=relevance, query=query)
     with one_blas_thread(), _Progress(progress) as tell:
         problem.progress = tell
-        return run(problem, name, certify, began)
+        return run(problem, began)
 
 
-def prepare(
-    vectors: Any,
-    k: Any,
-    objective: Objective,
-    *,
-    relevance: Any,
-    query: Any,
-    relevance_scale: str,
-    include: Any,
-    groups: Any,
-    max_per_group: int | None,
-    seed: int,
-    workers: int,
-) -> Problem:
-    """Check every argument of `select` and return the problem they pose."""
+def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = None) -> Problem:
+    """Check the candidates and return the problem that a request for some of them poses."""
     if relevance is not None and query is not None:
         raise ValueError("relevance: pass relevance or query, not both")
-    relevances.check_scale(relevance_scale)
-    checks.integer("seed", seed, least=0)
-    size = checks.integer("k", k, least=1)
+    goal = request.goal
     data = as_matrix(vectors)
     n, d = data.shape
-    if size > n:
-        raise ValueError(f"k: {size} is more than the {n} candidates; ask for at most {n}")
-    probe = None if query is None else as_query(query, d, check_metric(objective.metric))
-    given = None if relevance is None else relevances.as_relevance(relevance, n)
-    constraints = Constraints(n, size, include, groups, max_per_group)
-    checked = Vectors(data, objective.metric, query=probe, workers=workers)
-    values = np.zeros(n) if given is None else given
+    constraints = Constraints(n, request)
+    probe = None if query is None else as_query(query, d, check_metric(goal.metric))
+    given = None if relevance is None else constraints.left(relevances.as_relevance(relevance, n))
+    checked = Vectors(data, goal.metric, query=probe, workers=request.workers, kept=constraints.kept)
+    values = np.zeros(checked.n) if given is None else given
     if checked.similarity is not None:
         values = checked.similarity
-    known = Relevance(values, checked, probe, relevance_scale)
-    if given is not None and 0 < objective.diversity < 1 and objective.metric == "cosine":
+    known = Relevance(values, checked, probe, request.relevance_scale)
+    if given is not None and 0 < goal.diversity < 1 and goal.metric == "cosine":
         relevances.warn_if_wide(known.values)
-    return Problem(checked, known, size, objective, constraints, seed)
+    return Problem(checked, known, request, constraints)
 
 
-def run(problem: Problem, solver: str, certify: Certify, began: float) -> Selection:
+def run(problem: Problem, began: float) -> Selection:
     """Solve a checked problem and describe what was found."""
-    objective = problem.objective
+    objective, solver, certify = problem.objective, problem.request.solver, problem.request.certify
     certificate: Certificate | None
     ordered = False
     if isinstance(objective, MaxSum):
@@ -221,7 +203,7 @@ def describe(
         chosen, rows, relevance = chosen[order], rows[order], relevance[order]
     gains, (value, mean, spread) = evaluate(objective, rows, relevance)
     return Selection(
-        indices=chosen,
+        indices=problem.vectors.places(chosen),
         gains=gains,
         value=value,
         relevance=mean,
@@ -231,16 +213,6 @@ def describe(
         seconds=time.perf_counter() - began,
         stats=problem.stats,
     )
-
-
-def check_certify(certify: Any) -> None:
-    """Refuse anything but False, True and "full"."""
-    if isinstance(certify, bool | np.bool_):
-        return
-    if not isinstance(certify, str):
-        raise TypeError(f"certify: expected False, True or 'full', got {certify!r}")
-    if certify != "full":
-        raise ValueError(f"certify: expected False, True or 'full', got {certify!r}")
 
 
 class _Progress:
@@ -269,6 +241,3 @@ class _Progress:
     def __exit__(self, *details: Any) -> None:
         if self._status is not None:
             self._status.__exit__(*details)
-
-
-__all__ = ["prepare", "run", "select", "warnings"]

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import api, checks, solvers
+from setwise import api, solvers
 from setwise import relevance as relevances
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.containers import to_numpy
-from setwise.objectives import Objective, make
 from setwise.relevance import Relevance
+from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.solvers import batched
 from setwise.solvers.problem import Problem
-from setwise.threads import one_blas_thread, run_ranges, thread_count
+from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Vectors, as_matrix, as_query
 
 #: Pools up to this size are solved in batches.
@@ -33,6 +36,7 @@ BATCH_BYTES = 4 << 20
 QUERIES = 16
 
 
+@takes()
 def select_many(
     vectors: Any,
     k: int,
@@ -41,17 +45,9 @@ def select_many(
     relevance: Any = None,
     offsets: Any = None,
     relevance_scale: str = "none",
-    diversity: float = 0.2,
-    objective: str | Objective = "max-sum",
     sharpness: int = 1,
-    solver: str = "auto",
     metric: str = "cosine",
-    include: Any = (),
-    groups: Any = None,
-    max_per_group: int | None = None,
-    certify: api.Certify = True,
-    seed: int = 0,
-    threads: int | None = None,
+    **options: Unpack[Options],
 ) -> list[Selection]:
     """Make many selections: the same as calling `setwise.select` for each, several times faster.
 
@@ -74,11 +70,11 @@ def select_many(
         See above.
     offsets : array-like of shape (m + 1,), int, optional
         Ascending, from 0 to n.
-    include : sequence of int
-        Must-have rows of every selection; for one matrix only.
+    include, exclude : sequence of int
+        Must-have and barred rows of every selection; for one matrix only.
     groups : array-like of shape (n,) or (m, n), optional
         One label a row of `vectors`.
-    relevance_scale, diversity, objective, sharpness, solver, metric, max_per_group, certify, seed
+    relevance_scale, sharpness, metric, diversity, objective, solver, max_per_group, certify, seed
         As in `setwise.select`.
     threads : int, optional
         Selections run beside each other on this many threads. Default: what BLAS is set to.
@@ -90,286 +86,258 @@ def select_many(
     Raises
     ------
     TypeError, ValueError
-        As `setwise.select`; a bad pool or query is named.
+        As `setwise.select`, the pool or query named; or the shapes of `vectors`, `queries`, `relevance`,
+        `offsets` and `groups` do not fit together.
     """
-    goal = make(objective, diversity=diversity, sharpness=sharpness, metric=metric)
-    api.check_certify(certify)
-    relevances.check_scale(relevance_scale)
-    checks.integer("seed", seed, least=0)
-    size = checks.integer("k", k, least=1)
+    request = Request.of(
+        select_many, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
+    )
+    solvers.check(request)
     if queries is not None and relevance is not None:
         raise ValueError("relevance: pass relevance or queries, not both")
-    workers = thread_count(threads)
-    work = _Work(goal, size, solver, relevance_scale, certify, seed, workers, max_per_group)
-    stacked = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
+    data = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
     with one_blas_thread():
-        if stacked.ndim == 3:
+        if data.ndim == 3:
             if offsets is not None:
                 raise ValueError(
                     "offsets: not with vectors of shape (m, n, d), whose pools are already apart"
                 )
-            count, n, d = stacked.shape
-            if count == 0 or n == 0:
-                raise ValueError("vectors: empty, there is nothing to select from")
-            cuts = np.arange(count + 1, dtype=np.int64) * n
-            flat = stacked.reshape(count * n, d)
-            given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
-            labels = None if groups is None else np.asarray(groups).reshape(-1)
-            try:
-                return work.pools(flat, cuts, given, queries, include, labels)
-            except ValueError as error:
-                raise ValueError(_in_stack(str(error), n)) from None
-        if offsets is not None:
-            data = as_matrix(stacked)
-            cuts = _cuts(offsets, len(data))
-            given = None if relevance is None else relevances.as_relevance(relevance, len(data))
-            return work.pools(data, cuts, given, queries, include, groups)
-        return work.one_matrix(stacked, queries, relevance, include, groups)
-
-
-class _Work:
-    """The settings that all selections of a call share, and the three shapes of work."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        k: int,
-        solver: str,
-        scale: str,
-        certify: Any,
-        seed: int,
-        workers: int,
-        max_per_group: int | None,
-    ) -> None:
-        self.objective, self.k, self.solver, self.scale = objective, k, solver, scale
-        self.certify, self.seed, self.workers, self.max_per_group = certify, seed, workers, max_per_group
-
-    def one_matrix(
-        self, data: NDArray[Any], queries: Any, relevance: Any, include: Any, groups: Any
-    ) -> list[Selection]:
-        """Select from the same candidates for each query or row of relevance."""
+            return _from_stack(request, data, queries, relevance)
         data = as_matrix(data)
-        n, d = data.shape
-        if self.k > n:
-            raise ValueError(f"k: {self.k} is more than the {n} candidates; ask for at most {n}")
-        if queries is None and relevance is None:
-            raise ValueError("queries: needed, or relevance of shape (m, n), or offsets")
-        if queries is not None:
-            probes = _probes(queries, d, self.objective.metric)
-            count = len(probes)
-        else:
-            scores = np.atleast_2d(to_numpy(relevance, "relevance"))
-            count = len(scores)
-            if scores.ndim != 2 or scores.shape[1] != n:
-                raise ValueError(f"relevance: expected shape (m, {n}), got {scores.shape}")
-        constraints = Constraints(n, self.k, include, groups, self.max_per_group)
-        name = solvers.check(self.solver, self.objective.name, constraints)
-        vectors = Vectors(data, self.objective.metric, workers=self.workers)
-        alone = Vectors.__new__(Vectors)
-        alone.__dict__.update(vectors.__dict__)
-        alone.workers = 1 if count >= self.workers else self.workers
-        found: list[Selection] = []
-        for start in range(0, count, QUERIES):
-            stop = min(count, start + QUERIES)
-            near = None if queries is None else _similarities(vectors, probes[start:stop])
+        if offsets is None:
+            return _from_one_matrix(request, data, queries, relevance)
+        given = None if relevance is None else relevances.as_relevance(relevance, len(data))
+        return _from_pools(request, data, _cuts(offsets, len(data)), queries, given)
 
-            def one(position: int, start: int = start, near: NDArray[np.float64] | None = near) -> Selection:
-                began = time.perf_counter()
-                if near is not None:
-                    known = Relevance(near[position - start], alone, probes[position], self.scale)
-                else:
-                    values = relevances.as_relevance(scores[position], n, f"relevance[{position}]")
-                    known = Relevance(values, alone, None, self.scale)
-                problem = Problem(alone, known, self.k, self.objective, constraints, self.seed)
-                return api.run(problem, name, self.certify, began)
 
-            found.extend(self._beside(one, start, stop))
-        return found
+def _from_one_matrix(request: Request, data: NDArray[Any], queries: Any, relevance: Any) -> list[Selection]:
+    """Select from the same candidates for each query or row of relevance."""
+    n, d = data.shape
+    constraints = Constraints(n, request)
+    metric, scale, workers = request.goal.metric, request.relevance_scale, request.workers
+    if queries is not None:
+        probes = _probes(queries, d, metric)
+        count = len(probes)
+    elif relevance is not None:
+        scores = np.atleast_2d(to_numpy(relevance, "relevance"))
+        count = len(scores)
+        if scores.ndim != 2 or scores.shape[1] != n:
+            raise ValueError(f"relevance: expected shape (m, {n}), got {scores.shape}")
+    else:
+        raise ValueError("queries: needed, or relevance of shape (m, n), or offsets")
+    vectors = Vectors(data, metric, workers=workers, kept=constraints.kept)
+    alone = copy.copy(vectors)
+    alone.workers = 1 if count >= workers else workers
+    found: list[Selection] = []
+    for start in range(0, count, QUERIES):
+        stop = min(count, start + QUERIES)
+        near = None if queries is None else _similarities(vectors, probes[start:stop])
 
-    def pools(
-        self,
-        data: NDArray[Any],
-        cuts: NDArray[np.int64],
-        relevance: NDArray[np.float64] | None,
-        queries: Any,
-        include: Any,
-        groups: Any,
-    ) -> list[Selection]:
-        """Select from each pool of rows."""
-        data = as_matrix(data)
-        count, d = len(cuts) - 1, data.shape[1]
-        sizes = np.diff(cuts)
-        if np.size(include):
-            raise ValueError("include: rows of one matrix only; with pools, call setwise.select for each")
-        if sizes.min() < self.k:
-            pool = int(sizes.argmin())
-            raise ValueError(f"k: {self.k} is more than the {sizes[pool]} candidates of pool {pool}")
-        probes = None if queries is None else _probes(queries, d, self.objective.metric)
-        if probes is not None and len(probes) != count:
-            raise ValueError(f"queries: expected one for each of {count} pools, got {len(probes)}")
-        labels = None if groups is None else np.asarray(groups)
-        if labels is not None and labels.shape != (len(data),):
-            raise ValueError(
-                f"groups: expected {len(data)} labels, one a row of vectors, got shape {labels.shape}"
-            )
-        for pool in range(count if labels is not None else 0):
-            own = labels[cuts[pool] : cuts[pool + 1]] if labels is not None else None
-            try:
-                Constraints(int(sizes[pool]), self.k, (), own, self.max_per_group)
-            except ValueError as error:
-                raise ValueError(f"pool {pool}: {error}") from None
-        checked = Vectors(data, self.objective.metric, workers=self.workers)
-        trial = Constraints(
-            int(sizes[0]), self.k, (), None if labels is None else labels[: cuts[1]], self.max_per_group
+        def one(position: int, start: int = start, near: NDArray[np.float64] | None = near) -> Selection:
+            began = time.perf_counter()
+            if near is not None:
+                known = Relevance(near[position - start], alone, probes[position], scale)
+            else:
+                values = relevances.as_relevance(scores[position], n, f"relevance[{position}]")
+                known = Relevance(constraints.left(values), alone, None, scale)
+            return api.run(Problem(alone, known, request, constraints), began)
+
+        found.extend(_beside(one, start, stop, workers))
+    return found
+
+
+def _from_stack(request: Request, stack: NDArray[Any], queries: Any, relevance: Any) -> list[Selection]:
+    """Select from each of m pools of n rows."""
+    count, n, d = stack.shape
+    if count == 0 or n == 0:
+        raise ValueError("vectors: empty, there is nothing to select from")
+    cuts = np.arange(count + 1, dtype=np.int64) * n
+    given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
+    if request.groups is not None:
+        request = replace(request, groups=np.asarray(request.groups).reshape(-1))
+    try:
+        return _from_pools(request, as_matrix(stack.reshape(count * n, d)), cuts, queries, given)
+    except ValueError as error:
+        raise ValueError(_in_stack(str(error), n)) from None
+
+
+def _from_pools(
+    request: Request,
+    data: NDArray[Any],
+    cuts: NDArray[np.int64],
+    queries: Any,
+    relevance: NDArray[np.float64] | None,
+) -> list[Selection]:
+    """Select from each pool of rows."""
+    sizes = np.diff(cuts)
+    for name, rows in (("include", request.include), ("exclude", request.exclude)):
+        if np.size(rows):
+            raise ValueError(f"{name}: rows of one matrix only; with pools, call setwise.select for each")
+    if sizes.min() < request.k:
+        pool = int(sizes.argmin())
+        raise ValueError(f"k: {request.k} is more than the {sizes[pool]} candidates of pool {pool}")
+    goal = request.goal
+    probes = None if queries is None else _probes(queries, data.shape[1], goal.metric)
+    if probes is not None and len(probes) != len(sizes):
+        raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
+    requests = _of_each_pool(request, cuts)
+    vectors = Vectors(data, goal.metric, workers=request.workers)
+    pools = _Pools(requests, vectors, cuts, relevance, probes)
+    quick = (
+        request.solver in ("auto", "greedy")
+        and goal.name != "coverage"
+        and goal.metric == "cosine"
+        and request.groups is None
+        and request.relevance_scale == "none"
+        and sizes.max() <= SMALL
+        and (not request.certify or goal.name != "max-sum")
+    )
+    if quick:
+        return pools.in_batches(request.workers)
+    return _beside(pools.select, 0, len(sizes), request.workers)
+
+
+def _of_each_pool(request: Request, cuts: NDArray[np.int64]) -> list[Request]:
+    """Return each pool's own request, for one thread, its constraints checked."""
+    request = replace(request, threads=1)
+    if request.groups is None:
+        return [request] * (len(cuts) - 1)
+    labels = np.asarray(request.groups)
+    if labels.shape != (cuts[-1],):
+        raise ValueError(
+            f"groups: expected {cuts[-1]} labels, one a row of vectors, got shape {labels.shape}"
         )
-        name = solvers.check(self.solver, self.objective.name, trial)
+    requests = []
+    for pool, (start, stop) in enumerate(pairwise(cuts)):
+        requests.append(replace(request, groups=labels[start:stop]))
+        try:
+            Constraints(int(stop - start), requests[-1])
+        except ValueError as error:
+            raise ValueError(f"pool {pool}: {error}") from None
+    return requests
 
-        def one(position: int) -> Selection:
-            rows = slice(int(cuts[position]), int(cuts[position + 1]))
-            return api.select(
-                data[rows],
-                self.k,
-                relevance=None if relevance is None else relevance[rows],
-                query=None if probes is None else probes[position],
-                relevance_scale=self.scale,
-                objective=self.objective,
-                solver=self.solver,
-                certify=self.certify,
-                groups=None if labels is None else labels[rows],
-                max_per_group=self.max_per_group,
-                seed=self.seed,
-                threads=1,
-            )
 
-        quick = (
-            name in ("auto", "greedy")
-            and self.objective.name != "coverage"
-            and self.objective.metric == "cosine"
-            and labels is None
-            and self.scale == "none"
-            and sizes.max() <= SMALL
-            and (not self.certify or self.objective.name != "max-sum")
+@dataclass(frozen=True)
+class _Pools:
+    """Pools of rows to select from, checked.
+
+    Attributes
+    ----------
+    requests : list of Request
+        Of each pool.
+    vectors : Vectors
+        The rows of all pools, one pool after the other.
+    cuts : ndarray of shape (m + 1,), int64
+        Where each begins, and the end of the last.
+    relevance : ndarray of shape (n,), float64, or None
+    probes : ndarray of shape (m, d), float64, or None
+        A query a pool.
+    """
+
+    requests: list[Request]
+    vectors: Vectors
+    cuts: NDArray[np.int64]
+    relevance: NDArray[np.float64] | None
+    probes: NDArray[np.float64] | None
+
+    def select(self, pool: int) -> Selection:
+        """Select from one pool by itself."""
+        rows = slice(int(self.cuts[pool]), int(self.cuts[pool + 1]))
+        return api.solve(
+            self.requests[pool],
+            self.vectors.raw[rows],
+            relevance=None if self.relevance is None else self.relevance[rows],
+            query=None if self.probes is None else self.probes[pool],
+            began=time.perf_counter(),
         )
-        if not quick:
-            return self._beside(one, 0, count)
-        return self._in_batches(checked, cuts, relevance, probes, name, one)
 
-    def _in_batches(
-        self,
-        vectors: Vectors,
-        cuts: NDArray[np.int64],
-        relevance: NDArray[np.float64] | None,
-        probes: NDArray[np.float64] | None,
-        name: str,
-        one: Callable[[int], Selection],
-    ) -> list[Selection]:
-        """Solve pools of similar size together, batches beside each other."""
-        sizes = np.diff(cuts)
+    def in_batches(self, workers: int) -> list[Selection]:
+        """Select from pools of similar size together, batches beside each other."""
+        sizes = np.diff(self.cuts)
         order = np.argsort(sizes, kind="stable")
-        found: list[Selection | None] = [None] * len(sizes)
+        row = self.vectors.d * self.vectors.dtype.itemsize
         batches: list[NDArray[np.int64]] = []
         start = 0
         while start < len(order):
-            widest = int(sizes[order[start]])
-            stop = start
-            while stop < len(order):
-                widest = max(widest, int(sizes[order[stop]]))
-                if (
-                    stop - start + 1
-                ) * widest * vectors.d * vectors.dtype.itemsize > BATCH_BYTES and stop > start:
-                    break
+            # Sizes ascend along the order, so the last of a batch is its widest.
+            stop = start + 1
+            while stop < len(order) and (stop + 1 - start) * sizes[order[stop]] * row <= BATCH_BYTES:
                 stop += 1
-            batches.append(order[start:stop])
+            batches.append(np.sort(order[start:stop]))
             start = stop
+        found: list[Selection | None] = [None] * len(sizes)
 
         def some(first: int, last: int) -> None:
-            for number in range(first, last):
-                members = np.sort(batches[number])
-                for position, selection in self._batch(vectors, cuts, relevance, probes, name, members):
-                    found[position] = selection if selection is not None else one(position)
+            for members in batches[first:last]:
+                for pool, selection in zip(members.tolist(), self._batch(members), strict=True):
+                    found[pool] = self.select(pool) if selection is None else selection
 
-        run_ranges(some, len(batches), self.workers)
+        run_ranges(some, len(batches), workers)
         return [selection for selection in found if selection is not None]
 
-    def _batch(
-        self,
-        vectors: Vectors,
-        cuts: NDArray[np.int64],
-        relevance: NDArray[np.float64] | None,
-        probes: NDArray[np.float64] | None,
-        name: str,
-        members: NDArray[np.int64],
-    ) -> list[tuple[int, Selection | None]]:
-        """Solve one batch; None stands for a pool to be solved by itself."""
+    def _batch(self, members: NDArray[np.int64]) -> list[Selection | None]:
+        """Select from some pools together; None stands for a pool to be solved by itself."""
         began = time.perf_counter()
+        request, vectors, cuts, relevance = self.requests[0], self.vectors, self.cuts, self.relevance
+        goal, k = request.goal, request.k
         sizes = np.diff(cuts)[members]
         count, n = len(members), int(sizes.max())
-        first = int(cuts[members[0]])
-        if (sizes == n).all() and int(cuts[members[-1] + 1]) - first == count * n:
-            span = slice(first, first + count * n)
-            rows = vectors.rows(span).reshape(count, n, vectors.d)
-            values = np.zeros((count, n)) if relevance is None else relevance[span].reshape(count, n)
+        inside = np.arange(n) < sizes[:, None]
+        ids: Any = (cuts[members][:, None] + np.arange(n))[inside]
+        if ids[-1] - ids[0] + 1 == len(ids):  # neighbors: read as they lie
+            ids = slice(int(ids[0]), int(ids[-1]) + 1)
+        given = 0.0 if relevance is None else relevance[ids]
+        if inside.all():
+            rows = vectors.rows(ids).reshape(count, n, vectors.d)
+            values = np.broadcast_to(given, count * n).reshape(count, n)
         else:
             rows = np.zeros((count, n, vectors.d), vectors.dtype)
+            rows[inside] = vectors.rows(ids)
             values = np.full((count, n), -np.inf)
-            for place, position in enumerate(members):
-                span = slice(int(cuts[position]), int(cuts[position + 1]))
-                rows[place, : sizes[place]] = vectors.rows(span)
-                values[place, : sizes[place]] = 0.0 if relevance is None else relevance[span]
-        if probes is not None:
-            exact = np.matmul(rows, probes[members].astype(rows.dtype)[:, :, None])[:, :, 0].astype(
-                np.float64
-            )
-            values = np.where(np.isneginf(values), -np.inf, exact)
-        picked = batched.solve(batched.Batch(rows, values, sizes), self.k, self.objective, name)
-        globals_ = picked.places + cuts[members][:, None]
-        chosen = vectors.rows(globals_.reshape(-1), np.float64).reshape(count, self.k, vectors.d)
-        if probes is not None:
-            own = np.matmul(chosen, probes[members][:, :, None])[:, :, 0]
-        elif relevance is None:
-            own = np.zeros((count, self.k))
+            values[inside] = given
+        if self.probes is not None:
+            probes = self.probes[members][:, :, None]
+            near = np.matmul(rows, probes.astype(rows.dtype))[:, :, 0]
+            values = np.where(np.isneginf(values), -np.inf, near.astype(np.float64))
+        picked = batched.solve(batched.Batch(rows, values, sizes), k, goal, request.solver)
+        places = picked.places + cuts[members][:, None]
+        chosen = vectors.rows(places.reshape(-1), np.float64).reshape(count, k, vectors.d)
+        if self.probes is not None:
+            own = np.matmul(chosen, probes)[:, :, 0]
         else:
-            own = relevance[globals_]
-        doubtful = picked.doubtful
+            own = np.zeros((count, k)) if relevance is None else relevance[places]
         try:
-            order, gains, value, mean, spread = batched.evaluate(self.objective, chosen, own, picked)
+            order, gains, value, mean, spread = batched.evaluate(goal, chosen, own, picked)
         except np.linalg.LinAlgError:
-            return [(int(position), None) for position in members]
-        places = np.take_along_axis(picked.places, order, 1)
-        label = "frank-wolfe+swap" if name == "auto" and self.objective.name == "max-sum" else "greedy"
+            return [None] * count
+        indices = np.take_along_axis(picked.places, order, 1)
+        label = "frank-wolfe+swap" if request.solver == "auto" and goal.name == "max-sum" else "greedy"
         seconds = (time.perf_counter() - began) / count
-        results: list[tuple[int, Selection | None]] = []
-        for place, position in enumerate(members.tolist()):
-            if doubtful[place]:
-                results.append((position, None))
-                continue
-            certificate = unbounded(int(sizes[place]), True) if self.certify else None
-            results.append(
-                (
-                    position,
-                    Selection(
-                        places[place],
-                        gains[place],
-                        float(value[place]),
-                        float(mean[place]),
-                        float(spread[place]),
-                        certificate,
-                        label,
-                        seconds,
-                        {},
-                    ),
-                )
+        return [
+            None
+            if picked.doubtful[place]
+            else Selection(
+                indices=indices[place],
+                gains=gains[place],
+                value=float(value[place]),
+                relevance=float(mean[place]),
+                diversity=float(spread[place]),
+                certificate=unbounded(int(sizes[place]), True) if request.certify else None,
+                solver=label,
+                seconds=seconds,
             )
-        return results
+            for place in range(count)
+        ]
 
-    def _beside(self, one: Callable[[int], Selection], start: int, stop: int) -> list[Selection]:
-        """Run selections beside each other, and return them in order."""
-        parts = run_ranges(
-            lambda first, last: [one(start + position) for position in range(first, last)],
-            stop - start,
-            self.workers,
-        )
-        return [selection for part in parts for selection in part]
+
+def _beside(select: Callable[[int], Selection], start: int, stop: int, workers: int) -> list[Selection]:
+    """Make selections beside each other, and return them in order."""
+    parts = run_ranges(
+        lambda first, last: [select(start + position) for position in range(first, last)],
+        stop - start,
+        workers,
+    )
+    return [selection for part in parts for selection in part]
 
 
 def _similarities(vectors: Vectors, probes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Constraints on a set: candidates it must contain, and at most m of each group."""
+"""Constraints on a set: candidates it must contain or must not, and at most m of each group."""
 
 from __future__ import annotations
 
@@ -7,75 +7,73 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise.request import Request, Rows
 from setwise.vectors import top_k
 
 
 class Constraints:
-    """What every selected set has to satisfy.
+    """What every selected set has to satisfy, over the candidates that are not barred.
 
     Parameters
     ----------
+    n : int
+        Number of candidates.
+    request : Request
+        Its `include` and `exclude` are rows, its `groups` a label a candidate (strings or numbers).
+
+    Attributes
+    ----------
     n, k : int
-        Candidates, and the size of the set.
-    include : sequence of int
+        Candidates that are left, and the size of the set.
+    kept : ndarray of int64, ascending, or None
+        The rows that `exclude` leaves; None for all. What follows counts these alone.
+    include : ndarray of int64
         Rows that must be in the set, selected first, in this order.
-    groups : array-like of shape (n,), optional
-        A label a candidate (strings or numbers).
-    max_per_group : int, optional
+    codes : ndarray of shape (n,), int64, or None
+        The group of each.
+    quota : int
         At most this many of each group.
 
     Raises
     ------
-    TypeError, ValueError
-        Rows out of range or repeated, labels of another length, or no set of size k satisfies both.
+    TypeError
+        Rows are no integers, or labels of different types.
+    ValueError
+        Rows are out of range or repeated, labels of another number than candidates or NaN, or no set of
+        size k satisfies everything.
     """
 
-    def __init__(
-        self, n: int, k: int, include: Any = (), groups: Any = None, max_per_group: int | None = None
-    ) -> None:
-        self.n, self.k = n, k
-        self.include = self._rows(include)
+    def __init__(self, n: int, request: Request) -> None:
+        self.k = request.k
+        include = _as_rows("include", request.include, n)
+        exclude = _as_rows("exclude", request.exclude, n)
+        left = ""
+        self.kept: NDArray[np.int64] | None = None
+        if len(exclude):
+            both = np.isin(include, exclude)
+            if both.any():
+                raise ValueError(f"include: row {include[both.argmax()]} is in exclude, too")
+            self.kept = np.delete(np.arange(n), exclude)
+            include = np.searchsorted(self.kept, include)
+            left = " that exclude leaves"
+        self.n = n - len(exclude)
+        if self.k > self.n:
+            raise ValueError(
+                f"k: {self.k} is more than the {self.n} candidates{left}; ask for at most {self.n}"
+            )
+        if len(include) > self.k:
+            raise ValueError(f"include: {len(include)} rows do not fit into k = {self.k}")
+        self.include = include
         self.codes: NDArray[np.int64] | None = None
         self.quota = 0
-        if (groups is None) != (max_per_group is None):
-            missing, given = ("groups", "max_per_group") if groups is None else ("max_per_group", "groups")
-            raise ValueError(f"{missing}: needed with {given}")
-        if groups is not None:
-            self.quota = checks.integer("max_per_group", max_per_group, least=1)
-            self._read_groups(groups)
+        if request.max_per_group is not None:
+            self.quota = request.max_per_group
+            self._read_groups(_as_labels(request.groups, n))
 
-    def _rows(self, include: Any) -> NDArray[np.int64]:
-        """Return the must-have rows as int64."""
-        try:
-            rows = np.asarray(include if hasattr(include, "__len__") else list(include))
-        except (TypeError, ValueError):
-            raise TypeError("include: expected row numbers") from None
-        if rows.size == 0 and not isinstance(include, str):
-            return np.empty(0, np.int64)
-        if rows.dtype.kind not in "iu" or rows.ndim != 1:
-            raise TypeError("include: expected row numbers")
-        bad = np.flatnonzero((rows < 0) | (rows >= self.n))
-        if len(bad):
-            raise ValueError(f"include: {rows[bad[0]]} is not a row of the {self.n} candidates")
-        values, counts = np.unique(rows, return_counts=True)
-        if counts.max() > 1:
-            raise ValueError(f"include: row {values[counts.argmax()]} is named twice")
-        if len(rows) > self.k:
-            raise ValueError(f"include: {len(rows)} rows do not fit into k = {self.k}")
-        return rows.astype(np.int64)
-
-    def _read_groups(self, groups: Any) -> None:
+    def _read_groups(self, labels: NDArray[Any]) -> None:
         """Turn labels into codes, and check that enough candidates may be chosen."""
-        labels = np.asarray(groups)
-        if labels.shape != (self.n,):
-            raise ValueError(f"groups: expected {self.n} labels, one a candidate, got shape {labels.shape}")
-        if labels.dtype.kind == "f" and np.isnan(labels).any():
-            raise ValueError(
-                f"groups: row {int(np.isnan(labels).argmax())} is NaN; give it a label of its own"
-            )
         try:
-            names, codes = np.unique(labels, return_inverse=True)
+            names, codes = np.unique(self.left(labels), return_inverse=True)
         except TypeError:
             raise TypeError(
                 "groups: labels of different types cannot be compared; pass strings or numbers"
@@ -93,6 +91,10 @@ class Constraints:
             raise ValueError(
                 f"include: {held.max()} rows of group {names[held.argmax()]!r}, above max_per_group"
             )
+
+    def left(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what belongs to the candidates that are left, of what belongs to all."""
+        return values if self.kept is None else values[self.kept]
 
     @property
     def any(self) -> bool:
@@ -162,3 +164,32 @@ class Constraints:
         if len(np.unique(chosen)) != self.k or not np.isin(self.include, chosen).all():
             return False
         return self.codes is None or bool(np.bincount(self.codes[chosen]).max() <= self.quota)
+
+
+def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
+    """Return row numbers as int64, each of them a row there is, none twice."""
+    try:
+        rows = np.asarray(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected row numbers") from None
+    if rows.size == 0 and not isinstance(given, str):
+        return np.empty(0, np.int64)
+    if rows.dtype.kind not in "iu" or rows.ndim != 1:
+        raise TypeError(f"{name}: expected row numbers")
+    bad = np.flatnonzero((rows < 0) | (rows >= n))
+    if len(bad):
+        raise ValueError(f"{name}: {rows[bad[0]]} is not a row of the {n} candidates")
+    values, counts = np.unique(rows, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(f"{name}: row {values[counts.argmax()]} is named twice")
+    return rows.astype(np.int64)
+
+
+def _as_labels(groups: Any, n: int) -> NDArray[Any]:
+    """Return one label a candidate."""
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape {labels.shape}")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"groups: row {int(np.isnan(labels).argmax())} is NaN; give it a label of its own")
+    return labels

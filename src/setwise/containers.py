@@ -149,7 +149,7 @@ def _refuse_ragged(rows: Sequence[Any], name: str) -> None:
             raise ValueError(
                 f"{name}: row {row} has {length} where row 0 has {lengths[0].removesuffix(' entries')}; "
                 "all rows need the same length"
-            )
+            ) from None
 
 
 def _from_torch(tensor: Any, name: str, flat: bool) -> NDArray[Any]:

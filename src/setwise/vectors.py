@@ -50,11 +50,13 @@ class Vectors:
         Threads for whole-matrix passes.
     name : str
         The argument's name in messages.
+    kept : ndarray of int64, ascending, optional
+        The rows that count; by default all. The others are never read, and rows are counted without them.
 
     Attributes
     ----------
     n, d : int
-        Shape of the data.
+        Number of rows that count, and their width.
     raw : ndarray of shape (n, d)
         The data as given (a memory map is not read whole).
     scale : ndarray of shape (n,) or None
@@ -76,12 +78,14 @@ class Vectors:
         query: NDArray[np.float64] | None = None,
         workers: int = 1,
         name: str = "vectors",
+        kept: NDArray[np.int64] | None = None,
     ) -> None:
         self.raw = as_matrix(data, name)
+        self.kept = kept
         self.metric = metric
         self.workers = workers
         self.name = name
-        self.n, self.d = self.raw.shape
+        self.n, self.d = len(self.raw) if kept is None else len(kept), self.raw.shape[1]
         self.dtype: np.dtype[np.floating[Any]] = np.dtype(
             np.float64
             if self.raw.dtype.itemsize > 4 or (self.raw.dtype.kind != "f" and self.raw.dtype.itemsize > 2)
@@ -146,7 +150,7 @@ class Vectors:
         odd = np.flatnonzero(~fine)
         if len(odd) == 0:
             return squares, scores
-        for row in odd.tolist():
+        for row in self.places(odd).tolist():
             values = np.asarray(self.raw[row], dtype=np.float64)
             if np.isnan(values).any():
                 raise ValueError(f"{self.name}: row {row} has NaN; drop it or pass an imputed value")
@@ -158,9 +162,9 @@ class Vectors:
                     "drop it or pass metric='euclidean'"
                 )
         # Finite rows whose squares leave the range of their dtype: all arithmetic goes to float64.
-        peaks = np.abs(self.raw[odd].astype(np.float64)).max(axis=1)
+        peaks = np.abs(self.raw[self.places(odd)].astype(np.float64)).max(axis=1)
         if np.any((peaks > 1e150) | ((peaks < 1e-150) & (peaks > 0))):
-            row = int(odd[np.argmax((peaks > 1e150) | (peaks < 1e-150))])
+            row = int(self.places(odd)[np.argmax((peaks > 1e150) | (peaks < 1e-150))])
             raise ValueError(f"{self.name}: row {row} has entries beyond 1e±150; rescale the vectors")
         self.dtype = np.dtype(np.float64)
         squares = np.empty(self.n, np.float64)
@@ -197,6 +201,10 @@ class Vectors:
 
     # ------------------------------------------------------------------ rows
 
+    def places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where in the data as given some rows stand."""
+        return ids if self.kept is None else self.kept[ids]
+
     def rows(self, ids: NDArray[np.int64] | slice, dtype: Any = None) -> Floats:
         """Return the given rows, of unit length under cosine, as an (m, d) array not to be written to.
 
@@ -222,12 +230,14 @@ class Vectors:
 
     def plain(self) -> tuple[Floats, Floats | None] | None:
         """Return all rows as given and what each is to be multiplied by, where no copy is needed."""
-        if self.raw.dtype != self.dtype or not self.raw.flags.c_contiguous:
+        if self.kept is not None or self.raw.dtype != self.dtype or not self.raw.flags.c_contiguous:
             return None
         return self.raw, None if self.unit else self.scale
 
     def _gather(self, ids: NDArray[np.int64] | slice) -> Floats:
         """Return rows as they are, fetched by several threads where they are many."""
+        if self.kept is not None:
+            ids = self.kept[ids]
         if isinstance(ids, slice) or len(ids) * self.d < GATHER_WORK or self.workers == 1:
             return self.raw[ids]
         out = np.empty((len(ids), self.d), self.raw.dtype)
@@ -244,7 +254,7 @@ class Vectors:
         plain = self.raw.dtype == self.dtype and self.raw.strides[1] == self.dtype.itemsize
         for a in range(start, stop, step):
             b = min(stop, a + step)
-            block = self.raw[a:b]
+            block = self.raw[a:b] if self.kept is None else self.raw[self.kept[a:b]]
             if not plain:
                 block = widen_half(block, finite=self._finite) if block.dtype == np.float16 else block
                 block = np.ascontiguousarray(block, dtype=self.dtype)
@@ -268,7 +278,7 @@ class Vectors:
 
         def part(start: int, stop: int) -> None:
             # np.vecdot sums each row by itself, so a row's score does not depend on where it stands.
-            if self.raw.dtype == self.dtype:
+            if self.raw.dtype == self.dtype and self.kept is None:
                 np.vecdot(self.raw[start:stop], probe, out=out[start:stop])
             else:
                 for a, b, block in self._blocks(start, stop):
@@ -339,7 +349,8 @@ class Vectors:
         columns = () if len(np.unique(mixed[:1024])) > 900 else (0, self.d // 2, self.d - 1)
         mixed *= np.uint32(0x9E3779B1)
         for column in columns:
-            bits = np.ascontiguousarray(self.raw[:, column], dtype=np.float32).view(np.uint32)
+            numbers = self.raw[:, column] if self.kept is None else self.raw[self.kept, column]
+            bits = np.ascontiguousarray(numbers, dtype=np.float32).view(np.uint32)
             mixed = (mixed ^ bits) * np.uint32(0x9E3779B1)
             mixed ^= mixed >> np.uint32(15)
         return np.flatnonzero(mixed < np.uint32(min(2**32 - 1, 2**32 * size // self.n)))

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 import setwise
-from helpers import MEASURES, assert_feasible, value_of
+from helpers import MEASURES, assert_feasible, constraints_of, value_of
 from reference import make
 from reference.brute import best_subset, best_value_milp
 from reference.greedy import check
 from reference.objectives import distance_matrix
-from setwise.constraints import Constraints
 from setwise.solvers import exact, max_sum
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
@@ -118,7 +117,7 @@ def test_the_tree_from_the_worst_start(metric, sharpness, seed):
     for limit in (1, 3, 10, 30, 100_000):
         for tune in (0, 8):
             worst = np.sort(np.argsort(r)[:k])
-            tree = exact.tree_of(linear, D, t, Constraints(12, k), rows, worst)
+            tree = exact.tree_of(linear, D, t, constraints_of(12, k), rows, worst)
             done = tree.search(np.empty(0, np.int64), rows, limit, tune=tune)
             assert tree.upper >= best * k * (k - 1) - 1e-9
             assert tree.value <= best * k * (k - 1) + 1e-9

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from helpers import constraints_of
 from reference import ampo
-from setwise.constraints import Constraints
 from setwise.solvers.k_medoids import dual, exact, large, means, search
 from setwise.solvers.k_medoids.stack import Stack, arrange
 
@@ -192,7 +192,7 @@ def test_the_large_solvers_are_the_small_ones(seed, k, constrained):
     stack.fixed = np.random.default_rng(seed).normal(scale=0.2, size=(1, 40))
     labels = np.arange(40) % 5
     options = {"include": [4], "groups": labels, "max_per_group": 2} if constrained else {}
-    stack.constraints = Constraints(40, k, **options)
+    stack.constraints = constraints_of(40, k, **options)
     table = large.Table(np.ascontiguousarray(stack.cost[0].T), stack.fixed[0], stack.constraints)
     first = search.greedy(stack, k)
     assert np.array_equal(large.greedy(table, k), first[0])
@@ -210,14 +210,14 @@ def test_the_large_solvers_are_the_small_ones(seed, k, constrained):
 
 def test_large_ties_go_to_the_first():
     """More equal candidates than a front holds."""
-    table = large.Table(np.zeros((300, 40), np.float32), np.zeros(300), Constraints(300, 5))
+    table = large.Table(np.zeros((300, 40), np.float32), np.zeros(300), constraints_of(300, 5))
     assert large.greedy(table, 5).tolist() == [0, 1, 2, 3, 4]
     assert large.swap(table, np.arange(5))[1] == 0
 
 
 def test_several_blocks_of_candidates():
     stack, _ = problems(count=1, n=600, d=3, seed=2)
-    table = large.Table(np.ascontiguousarray(stack.cost[0].T), np.zeros(600), Constraints(600, 8))
+    table = large.Table(np.ascontiguousarray(stack.cost[0].T), np.zeros(600), constraints_of(600, 8))
     first = large.greedy(table, 8)
     assert np.array_equal(first, search.greedy(stack, 8)[0])
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise import cluster as clustering
-from setwise.api import Certify, check_certify, describe
+from setwise.api import describe
 from setwise.catalog import changes, items
 from setwise.catalog import select as selecting
 from setwise.catalog.methods import METHODS, CatalogSelection, choose
@@ -21,6 +21,7 @@ from setwise.certificate import Certificate
 from setwise.constraints import Constraints
 from setwise.objectives import MaxSum
 from setwise.relevance import Relevance
+from setwise.request import Certify, Request
 from setwise.selection import Selection
 from setwise.solvers import max_sum
 from setwise.solvers.problem import Problem
@@ -273,34 +274,27 @@ class Catalog:
             Bad input: the argument and the mend.
         """
         began = time.perf_counter()
-        size = checks.integer("k", k, least=1)
-        if size > len(self):
-            raise ValueError(f"k: {size} is more than the {len(self)} items; ask for at most that")
         name = checks.choice("method", method, METHODS)
         checks.choice("criterion", criterion, ("sum", "min"))
-        check_certify(certify)
         checks.fraction("cluster_diversity", cluster_diversity)
-        checks.integer("seed", seed, least=0)
         if not 0.0 < final_quality_scale <= 1.0:
             raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
-        count = thread_count(threads)
         goal = MaxSum(diversity, metric=self._vectors.metric)
-        problem = Problem(
-            self._vectors,
-            Relevance(self.quality, self._vectors),
-            size,
-            goal,
-            Constraints(len(self), size),
-            seed,
-        )
+        request = Request(k=k, objective=goal, certify=certify, seed=seed, threads=threads)
+        if request.k > len(self):
+            raise ValueError(f"k: {request.k} is more than the {len(self)} items; ask for at most that")
+        relevance = Relevance(self.quality, self._vectors)
+        problem = Problem(self._vectors, relevance, request, Constraints(len(self), request))
         reason = ""
         if name == "auto":
-            name, reason = choose(len(self), size, goal.diversity, goal.metric, elsewhere=workers is not None)
+            name, reason = choose(
+                len(self), request.k, goal.diversity, goal.metric, elsewhere=workers is not None
+            )
         bound: float | None = None
         if name in selecting.LEVELS:
             asked = selecting.Settings(
                 method=name,
-                k=size,
+                k=request.k,
                 goal=goal,
                 clusters=clusters,
                 per_cluster=per_cluster,
@@ -308,8 +302,8 @@ class Catalog:
                 top_up=top_up,
                 final_quality_scale=final_quality_scale,
                 criterion=criterion,
-                seed=seed,
-                threads=count,
+                seed=request.seed,
+                threads=request.workers,
                 workers=workers,
             )
             levels, bound = selecting.by_levels(self._vectors, self.quality, self.clusters, asked)

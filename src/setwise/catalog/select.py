@@ -183,5 +183,5 @@ def over_all(
         return baselines.clustering(problem), False
     if method == "k-dpp":
         goal = LogDet(diversity, metric=vectors.metric)
-        return k_dpp.solve(replace(problem, objective=goal)), False
+        return k_dpp.solve(replace(problem, request=replace(problem.request, objective=goal))), False
     return (baselines.top(problem) if method == "top-k" else baselines.random(problem)), False

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.api import check_certify, describe
+from setwise.api import describe
 from setwise.containers import to_numpy
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import as_queries
 from setwise.objectives import MaxSum, make
+from setwise.request import check_certify
 from setwise.retrieval.plan import Outcome, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from setwise import relevance as relevances
-from setwise.api import Certify, select
+from setwise.api import select
 from setwise.index.base import Ids, Index
+from setwise.request import Certify
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import labels_of
 from setwise.retrieval.texts import DIVERSITY, default_sharpness

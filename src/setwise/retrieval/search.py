@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.api import Certify
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.relevance import Relevance
+from setwise.request import Certify, Request
 from setwise.retrieval.call import Call
 from setwise.retrieval.plan import Ask, Outcome, plan_for
 from setwise.retrieval.retrieved import Retrieved
@@ -250,9 +250,17 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
     labels = None if job.labels is None else job.labels(np.arange(vectors.n))
-    constraints = Constraints(vectors.n, job.k, job.include, labels, job.max_per_group)
+    request = Request(
+        k=job.k,
+        objective=job.objective,
+        seed=job.seed,
+        include=job.include,
+        groups=labels,
+        max_per_group=job.max_per_group,
+    )
+    constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
-    problem = Problem(vectors, relevance, job.k, job.objective, constraints, job.seed, None, job.stats)
+    problem = Problem(vectors, relevance, request, constraints, None, job.stats)
     with one_blas_thread():
         chosen = greedy.solve(problem)
     certificate = None

@@ -13,6 +13,7 @@ from setwise.constraints import Constraints
 from setwise.index.base import Found, Ids
 from setwise.objectives import Objective
 from setwise.relevance import Relevance
+from setwise.request import Request
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors
 
@@ -155,12 +156,19 @@ class Seen:
         vectors = Vectors(self._settled(), job.metric, query=job.query, workers=job.threads)
         assert vectors.similarity is not None
         relevance = Relevance(vectors.similarity, vectors, job.query)
-        groups = self._groups()
+        request = Request(
+            k=k,
+            objective=job.objective,
+            seed=job.seed,
+            include=self.locate(job.include),
+            groups=self._groups(),
+            max_per_group=job.max_per_group,
+        )
         try:
-            constraints = Constraints(len(self), k, self.locate(job.include), groups, job.max_per_group)
+            constraints = Constraints(len(self), request)
         except ValueError as error:
             raise TooFew(str(error)) from None
-        return Problem(vectors, relevance, k, job.objective, constraints, job.seed, None, job.stats)
+        return Problem(vectors, relevance, request, constraints, None, job.stats)
 
     def _groups(self) -> list[Any] | None:
         """Return the group of every candidate; each is asked for once."""

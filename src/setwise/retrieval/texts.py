@@ -17,7 +17,7 @@ from setwise.files.corpus import Corpus, duplicates
 from setwise.selection import Selection
 
 if TYPE_CHECKING:
-    from setwise.api import Certify
+    from setwise.request import Certify
 
 #: Diversity and, for max-sum under cosine, the sharpness that retrieval defaults to.
 DIVERSITY, SHARPNESS = 0.3, 8

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from setwise import checks
-from setwise.constraints import Constraints
+from setwise.request import Request
 
 
 class Ability(NamedTuple):
@@ -31,22 +33,24 @@ SOLVERS: dict[str, Ability] = {
 }
 
 
-def check(solver: str, objective: str, constraints: Constraints) -> str:
-    """Return the solver's name if it serves the objective and honours the constraints.
+def check(request: Request) -> str:
+    """Return the name of the solver asked for, if it serves the objective and honors the constraints.
 
     Raises
     ------
-    TypeError, ValueError
-        An unknown name, or a combination that does not exist, with those that do.
+    TypeError
+        The solver is not a name.
+    ValueError
+        The name is unknown, or the combination does not exist; the message has those that do.
     """
-    name = checks.choice("solver", solver, SOLVERS)
+    name, objective = checks.choice("solver", request.solver, SOLVERS), request.goal.name
     able = SOLVERS[name]
     if objective not in able.objectives:
         others = [other for other, ability in SOLVERS.items() if objective in ability.objectives]
         raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(others)}")
     for argument, asked, honoured in (
-        ("include", len(constraints.include) > 0, able.include),
-        ("groups", constraints.codes is not None, able.groups),
+        ("include", np.size(request.include) > 0, able.include),
+        ("groups", request.groups is not None, able.groups),
     ):
         if asked and not honoured:
             others = [

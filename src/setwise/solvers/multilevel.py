@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from setwise.constraints import Constraints
 from setwise.objectives import MaxMarginal, MaxSum, Objective
 from setwise.relevance import Relevance
+from setwise.request import Request
 from setwise.solvers import greedy
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, run_ranges
@@ -78,8 +79,8 @@ def select_greedily(
     if rows is not None:
         part = Vectors(vectors.rows(rows), vectors.metric)
         quality = quality[rows]
-    k = min(k, part.n)
-    problem = Problem(part, Relevance(quality, part), k, objective, Constraints(part.n, k))
+    request = Request(k=min(k, part.n), objective=objective)
+    problem = Problem(part, Relevance(quality, part), request, Constraints(part.n, request))
     chosen = greedy.solve(problem)
     return chosen if rows is None else rows[chosen]
 

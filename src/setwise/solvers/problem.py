@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from setwise.constraints import Constraints
 from setwise.objectives import Coverage, LogDet, MaxSum, Objective
 from setwise.relevance import Relevance
+from setwise.request import Request
 from setwise.vectors import Floats, Vectors
 
 
@@ -23,13 +24,14 @@ class Problem:
     Attributes
     ----------
     vectors : Vectors
+        The candidates.
     relevance : Relevance
-    k : int
-        Size of the set, 1 to n.
-    objective : Objective
+    request : Request
+        What is asked for; solvers find further wishes here.
     constraints : Constraints
-    seed : int
-        Of everything random.
+        The request's, over the candidates.
+    objective : Objective
+        The request's, fitted to the candidates.
     progress : callable (text), optional
         Told what is being done, now and then.
     stats : dict
@@ -38,16 +40,25 @@ class Problem:
 
     vectors: Vectors
     relevance: Relevance
-    k: int
-    objective: Objective
+    request: Request
     constraints: Constraints
-    seed: int = 0
     progress: Callable[[str], None] | None = None
     stats: dict[str, Any] = field(default_factory=dict)
+    objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.objective, LogDet | Coverage):
-            self.objective = self.objective.fitted(self.vectors)
+        goal = self.request.goal
+        self.objective = goal.fitted(self.vectors) if isinstance(goal, LogDet | Coverage) else goal
+
+    @property
+    def k(self) -> int:
+        """Size of the set, 1 to n."""
+        return self.constraints.k
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        return self.request.seed
 
     @property
     def n(self) -> int:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from setwise import checks, encode
-from setwise.api import Certify, check_certify
 from setwise.encode.models import DTYPES
 from setwise.preference.loop.generate import ENGINES
 from setwise.preference.responses.choose import METHODS, SOLVERS, SPLITS
+from setwise.request import Certify, check_certify
 
 #: Settings that a run may go on with after they were changed: they say how long and how fast, not what.
 _FREE = ("iterations", "batch_size", "engine_options")

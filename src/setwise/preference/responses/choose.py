@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.api import Certify, check_certify
 from setwise.preference.responses import batches
 from setwise.preference.responses.batches import Settings
 from setwise.preference.responses.inputs import Inputs
 from setwise.preference.responses.selection import ResponseSelection
+from setwise.request import Certify, check_certify
 from setwise.threads import one_blas_thread, run_ranges, thread_count
 
 __all__ = ["METHODS", "SOLVERS", "SPLITS", "ResponseSelection", "select_responses", "select_responses_many"]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, encode
-from setwise.api import Certify, check_certify
 from setwise.encode import Encoder, FittedEncoder
 from setwise.files import check_output, write_atomic
 from setwise.files.names import ending
@@ -28,6 +27,7 @@ from setwise.preference.rows.formats import FORMATS, as_rows, left_out, row_sche
 from setwise.preference.rows.pools import PoolColumns, ResponsePool, find_columns, read_pools, sift
 from setwise.preference.rows.sources import open_rows
 from setwise.preference.rows.summary import Summary
+from setwise.request import Certify, check_certify
 
 if TYPE_CHECKING:
     import datasets

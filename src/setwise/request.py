@@ -1,0 +1,176 @@
+"""What a selection is asked for: the options of every selecting call, checked once and handed on whole.
+
+A further wish is a key of `Options`, a field of `Request` and its check there: each call that takes options
+then takes it, and every solver finds it at ``problem.request``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypedDict, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.objectives import Objective, make
+from setwise.relevance import check_scale
+from setwise.threads import thread_count
+
+Certify = bool | Literal["full"]
+Rows = Sequence[Any] | NDArray[Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """The keywords that all selecting calls share; `setwise.select` says what each means."""
+
+    diversity: float
+    objective: str | Objective
+    solver: str
+    include: Rows
+    exclude: Rows
+    groups: Any
+    max_per_group: int | None
+    certify: Certify
+    seed: int
+    threads: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What a selection is asked for; checked when it is made, but for what only the candidates can tell.
+
+    Attributes
+    ----------
+    k : int
+        Size of the set, at least 1.
+    diversity, objective, sharpness, metric
+        What `goal` is made of.
+    relevance_scale, solver, include, exclude, groups, max_per_group, certify, seed, threads
+        As for `setwise.select`. Must-have and barred candidates are rows, or the ids of an index.
+    goal : Objective
+        What a good set is.
+
+    Raises
+    ------
+    TypeError
+        A field is of the wrong type.
+    ValueError
+        A field is out of its range or unknown, or one of `groups` and `max_per_group` is missing.
+    """
+
+    k: int
+    relevance_scale: str = "none"
+    diversity: float = 0.2
+    objective: str | Objective = "max-sum"
+    sharpness: int = 1
+    solver: str = "auto"
+    metric: str = "cosine"
+    include: Rows = ()
+    exclude: Rows = ()
+    groups: Any = None
+    max_per_group: int | None = None
+    certify: Certify = True
+    seed: int = 0
+    threads: int | None = None
+    goal: Objective = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        goal = make(self.objective, diversity=self.diversity, sharpness=self.sharpness, metric=self.metric)
+        object.__setattr__(self, "goal", goal)
+        check_certify(self.certify)
+        check_scale(self.relevance_scale)
+        checks.integer("seed", self.seed, least=0)
+        object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
+        for name in ("include", "exclude"):
+            rows: Any = getattr(self, name)
+            if not hasattr(rows, "__len__") and hasattr(rows, "__iter__"):  # read once, and kept
+                object.__setattr__(self, name, tuple(rows))
+        if self.threads is not None:
+            checks.integer("threads", self.threads, least=1)
+        if (self.groups is None) != (self.max_per_group is None):
+            missing, given = (
+                ("groups", "max_per_group") if self.groups is None else ("max_per_group", "groups")
+            )
+            raise ValueError(f"{missing}: needed with {given}")
+        if self.max_per_group is not None:
+            checks.integer("max_per_group", self.max_per_group, least=1)
+
+    @classmethod
+    def of(cls, call: Callable[..., Any], options: Options, **more: Any) -> Request:
+        """Return the request of a call that `takes` options.
+
+        Parameters
+        ----------
+        call : function
+            Its signature has what each option is where it is not given.
+        options : Options
+            As given.
+        **more
+            The other fields.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option is not the call's, or see `Request`.
+        """
+        known = inspect.signature(call).parameters
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{call.__name__}() got an unexpected keyword argument {name!r}")
+        usual = {one.name: known[one.name].default for one in fields(cls) if one.name in known}
+        return cls(**{**usual, **options, **more})
+
+    @property
+    def workers(self) -> int:
+        """How many threads passes over the data may use."""
+        return thread_count(self.threads)
+
+
+def takes(**usual: Any) -> Callable[[Function], Function]:
+    """Spell out the `Options` of a call in its signature, which help, completion and `Request.of` read.
+
+    Parameters
+    ----------
+    **usual
+        What some of them are where they are not given, if that is another value than in `Request`.
+    """
+
+    def spelled_out(call: Function) -> Function:
+        written = inspect.signature(call)
+        own = {one.name: one for one in written.parameters.values() if one.kind is not one.VAR_KEYWORD}
+        for one in fields(Request):  # in this order, the call's own among them
+            if one.name in Options.__annotations__:
+                own[one.name] = inspect.Parameter(
+                    one.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=usual.get(one.name, one.default),
+                    annotation=one.type,
+                )
+            elif one.name in own and own[one.name].kind is inspect.Parameter.KEYWORD_ONLY:
+                own[one.name] = own.pop(one.name)
+        call.__signature__ = written.replace(parameters=list(own.values()))  # type: ignore[attr-defined]
+        return call
+
+    return spelled_out
+
+
+def check_certify(certify: Any) -> None:
+    """Refuse anything but False, True and "full".
+
+    Raises
+    ------
+    TypeError
+        `certify` is neither a bool nor a string.
+    ValueError
+        It is another string than "full".
+    """
+    if isinstance(certify, bool | np.bool_):
+        return
+    if not isinstance(certify, str):
+        raise TypeError(f"certify: expected False, True or 'full', got {certify!r}")
+    if certify != "full":
+        raise ValueError(f"certify: expected False, True or 'full', got {certify!r}")
