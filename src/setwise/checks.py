@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import operator
 import sys
 import warnings
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any
 
 
@@ -95,22 +93,6 @@ def _real(name: str, value: Any, where: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number {where}, got {type(value).__name__}") from None
-
-
-def optional_import(module: str, extra: str, what: str) -> ModuleType:
-    """Import an optional dependency, or say which ``pip install`` brings it.
-
-    Raises
-    ------
-    ImportError
-        The package is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"{what} needs {module.partition('.')[0]}: pip install 'setwise[{extra}]' ({error})"
-        ) from error
 
 
 def warn(text: str) -> None:

@@ -163,7 +163,7 @@ def learn_centres(
     sample: NDArray[np.float32], clusters: int, *, spherical: bool, seed: int
 ) -> NDArray[np.float32]:
     """Return the centres that Lloyd's iterations find in a sample, shape (clusters, its width)."""
-    import faiss
+    from setwise.extras.faiss import faiss
 
     means = faiss.Kmeans(
         sample.shape[1],

@@ -236,8 +236,7 @@ def _from_arrow(data: Any, name: str, flat: bool) -> NDArray[Any]:
 
 def _from_arrow_array(data: Any, name: str, flat: bool, first: int = 0) -> NDArray[Any]:
     """Return one Arrow array, whose rows count from `first` in messages."""
-    import pyarrow as arrow
-    from pyarrow import compute, types
+    from setwise.extras.arrow import arrow, compute, types
 
     kind = data.type
     if isinstance(kind, arrow.BaseExtensionType):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -40,16 +38,3 @@ def crowd():
     query = rng.standard_normal(16)
     vectors = rng.standard_normal((300, 16)) + 0.6 * query
     return {f"text {row}": vectors[row].tolist() for row in range(300)}, query.tolist()
-
-
-@pytest.fixture
-def without():
-    """Import a module in an interpreter that lacks a package; returns what it says."""
-
-    def run(package, module):
-        script = f"import sys; sys.modules[{package!r}] = None; import {module}"
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1
-        return done.stderr.strip().splitlines()[-1]
-
-    return run

@@ -251,9 +251,3 @@ def test_a_retriever_without_embeddings():
     made.get_component("retriever").return_embedding = False
     with pytest.warns(UserWarning, match="return_embedding=True"):
         assert ids(made.run({"retriever": {"query_embedding": QUERY}})["ranker"]) == []
-
-
-def test_without_the_package(without):
-    says = without("haystack", "setwise.integrations.haystack")
-    assert says.startswith("ImportError: setwise.integrations.haystack needs haystack: pip install")
-    assert "'setwise[haystack]'" in says

@@ -663,9 +663,3 @@ def test_in_a_compression_retriever(store):
     assert len(found) == 3
     assert not {"a", "a again"} <= set(found)
     assert texts(asyncio.run(retriever.ainvoke("?"))) == found
-
-
-def test_without_the_package(without):
-    says = without("langchain_core", "setwise.integrations.langchain")
-    assert says.startswith("ImportError: setwise.integrations.langchain needs langchain_core: pip install")
-    assert "'setwise[langchain]'" in says

@@ -414,9 +414,3 @@ def test_in_a_query_engine(monkeypatch):
         response_synthesizer=get_response_synthesizer(response_mode="no_text"),
     )
     assert sorted(ids(asyncio.run(engine.aquery("?")).source_nodes)) == ["a", "b", "c"]
-
-
-def test_without_the_package(without):
-    says = without("llama_index", "setwise.integrations.llama_index")
-    assert says.startswith("ImportError: setwise.integrations.llama_index needs llama_index: pip install")
-    assert "'setwise[llama-index]'" in says

@@ -120,7 +120,7 @@ def write(
         if kind == "integers":
             np.save(folder / NUMBERS, names, allow_pickle=False)
         else:
-            from pyarrow import parquet
+            from setwise.extras.arrow import parquet
 
             parquet.write_table(names, folder / NAMES, compression="zstd")
         facts = {
@@ -171,7 +171,7 @@ def read(
     quality: NDArray[np.float64] = array(QUALITY, "float64", n)
     if info.ids == "integers":
         return vectors, quality, clusters, array(NUMBERS, "int64", n)
-    from pyarrow import parquet
+    from setwise.extras.arrow import parquet
 
     names: NDArray[Any] = parquet.read_table(folder / NAMES).column("id").to_numpy()
     if len(names) != n:
@@ -186,10 +186,10 @@ def _as_stored_ids(ids: NDArray[Any]) -> tuple[str, Any]:
         return kind, as_integers(ids)
     if kind != "strings":
         raise TypeError(f"ids: integers or strings can be saved, not {kind}; rename the items")
-    import pyarrow
+    from setwise.extras.arrow import arrow
 
     try:
-        column = pyarrow.array(ids.tolist(), pyarrow.large_string())
+        column = arrow.array(ids.tolist(), arrow.large_string())
     except UnicodeEncodeError:
         raise ValueError("ids: one holds half of a surrogate pair; take it out") from None
-    return kind, pyarrow.table({"id": column})
+    return kind, arrow.table({"id": column})

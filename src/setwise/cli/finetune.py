@@ -88,8 +88,7 @@ def finetune(
         str,
         option(
             "--model",
-            help="What encodes texts: lsa, static, ngrams, sentence, sentence:FOLDER; auto is static where "
-            "it is installed, else lsa.",
+            help="What encodes texts: auto (static), lsa, ngrams, sentence or sentence:FOLDER.",
             panel=_INPUT,
         ),
     ] = "auto",

@@ -91,8 +91,7 @@ Model = Annotated[
     str,
     option(
         "--model",
-        help="What turns texts into vectors: static, lsa, ngrams, sentence or sentence:FOLDER; auto takes "
-        "static where it is installed, else lsa.",
+        help="What turns texts into vectors: auto (static), lsa, ngrams, sentence or sentence:FOLDER.",
         panel=READ,
         metavar="NAME",
     ),

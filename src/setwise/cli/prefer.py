@@ -75,8 +75,8 @@ def prefer(
         str,
         option(
             "--model",
-            help="What encodes responses without vectors: lsa, static, sentence, sentence:FOLDER; auto is "
-            "static where it is installed, else lsa.",
+            help="What encodes responses without vectors: auto (static), lsa, ngrams, sentence or "
+            "sentence:FOLDER.",
             panel=_INPUT,
         ),
     ] = "auto",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, unit_rows
 
@@ -18,10 +16,9 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
     Parameters
     ----------
     name : str
-        "lsa" (learned from the corpus itself, nothing to install or download), "static" (word vectors that
-        ship inside the wordllama package), "sentence" (a transformer; ``sentence:FOLDER`` or
-        ``sentence:NAME`` picks the model), "ngrams" (hashed words and pairs of words: alike means alike in
-        wording), or "auto": static where wordllama is installed, else lsa.
+        "static" (word vectors that ship inside the wordllama package), "auto" (the same), "lsa" (learned
+        from the corpus itself), "sentence" (a transformer; ``sentence:FOLDER`` or ``sentence:NAME`` picks
+        the model), or "ngrams" (hashed words and pairs of words: alike means alike in wording).
     seed : int
         For what an encoder draws at random while it learns.
 
@@ -33,13 +30,11 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
         The package behind it is not installed; the message says how to install it.
     """
     kind, model = parse(name)
-    if kind == "auto":
-        kind = "static" if importlib.util.find_spec("wordllama") else "lsa"
     if kind == "lsa":
         from setwise.encode.lsa import LSA
 
         return LSA(seed=seed)
-    if kind == "static":
+    if kind in ("auto", "static"):
         from setwise.encode.static import Static
 
         return Static()

@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.utils.extmath import randomized_svd
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.extras import needs
 from setwise.threads import one_blas_thread
+
+with needs("text", "the lsa encoder"):
+    import sklearn
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.utils.extmath import randomized_svd
 
 #: Letters and digits; an underscore parts words, so that ``read_line`` has the words of "read a line".
 _WORD = r"[^\W_]+"

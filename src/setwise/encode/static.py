@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.extras import require
 
 #: Texts that are encoded at once.
 _BATCH = 2048
@@ -110,7 +110,7 @@ def _import_wordllama() -> ModuleType:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
-        return checks.optional_import("wordllama", "static", "the static encoder")
+        return require("wordllama", "text", "the static encoder")
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)

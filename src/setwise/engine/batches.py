@@ -44,16 +44,16 @@ def select_batches(
     pyarrow.RecordBatch
         The selected items, with those three columns; nothing for an empty partition.
     """
-    import pyarrow as pa
+    from setwise.extras.arrow import arrow
 
     table = [batch.select([ids, vectors, quality]) for batch in batches if batch.num_rows]
     if not table:
         return
-    whole = pa.Table.from_batches(table).combine_chunks()
+    whole = arrow.Table.from_batches(table).combine_chunks()
     held = np.concatenate([as_rows(chunk, "batches") for chunk in whole.column(vectors).chunks])
     given = whole.column(quality).to_numpy()
     rows = select_inside(held, given, per_part, top, criterion, diversity, metric)
-    yield from whole.take(pa.array(rows)).to_batches()
+    yield from whole.take(arrow.array(rows)).to_batches()
 
 
 def merge_batches(
@@ -79,12 +79,12 @@ def merge_batches(
     -------
     pyarrow.Table
     """
-    import pyarrow as pa
+    from setwise.extras.arrow import arrow
 
-    whole = pa.Table.from_batches(list(batches)).combine_chunks()
+    whole = arrow.Table.from_batches(list(batches)).combine_chunks()
     held = np.concatenate([as_rows(chunk, "batches") for chunk in whole.column(vectors).chunks])
     known = as_relevance(whole.column(quality).to_numpy(), len(held), "quality")
     if k > len(held):
         raise ValueError(f"k: {k} is more than the {len(held)} items that the partitions yield")
     chosen = merge(held, known, k, diversity=diversity, criterion=criterion, metric=metric)
-    return whole.take(pa.array(chosen))
+    return whole.take(arrow.array(chosen))

@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from setwise import checks
 from setwise.engine.base import RETRIES, Engine
+from setwise.extras import require
 
 #: Seconds to wait for a cluster's door to open.
 WAIT = 5.0
@@ -34,7 +34,7 @@ class RayEngine(Engine):
     """
 
     def __init__(self, address: str | None = None) -> None:
-        self._ray = ray = checks.optional_import("ray", "ray", "workers='ray'")
+        self._ray = ray = require("ray", "ray", "workers='ray'")
         self._started = not ray.is_initialized()
         if not self._started:
             return

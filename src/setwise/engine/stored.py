@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from setwise.catalog.items import as_quality
 from setwise.containers import as_matrix
+from setwise.extras import require
 from setwise.vectors import Vectors
 
 __all__ = ["Columns", "Shard", "Stored", "as_rows", "ids_of", "naming", "store"]
@@ -161,7 +162,7 @@ def ids_of(shard: Shard, rows: NDArray[np.int64], column: str) -> NDArray[Any]:
     """Return the ids of some rows of a shard: the rows themselves where it has none."""
     if shard.path.endswith(".npy"):
         return rows
-    import pyarrow.parquet as parquet
+    from setwise.extras.arrow import parquet
 
     file = parquet.ParquetFile(shard.path)
     if column not in file.schema_arrow.names:
@@ -186,7 +187,7 @@ def as_rows(column: Any, where: str) -> NDArray[Any]:
     ValueError
         A row has none, or one of another width.
     """
-    import pyarrow.compute as compute
+    compute = require("pyarrow.compute", "arrow", "a shard of Parquet")
 
     widths = compute.min_max(compute.list_value_length(column)).as_py()
     if len(column) == 0 or column.null_count or widths["min"] != widths["max"]:
@@ -197,7 +198,7 @@ def as_rows(column: Any, where: str) -> NDArray[Any]:
 
 def _spool(path: str, target: Path, columns: Columns) -> tuple[Stored, NDArray[Any]]:
     """Write a Parquet file's vectors to a .npy file in batches; return where, and the qualities."""
-    import pyarrow.parquet as parquet
+    from setwise.extras.arrow import parquet
 
     file = parquet.ParquetFile(path)
     for name in (columns.vectors, columns.quality):

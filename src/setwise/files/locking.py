@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from setwise import checks
+from setwise.extras import require
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def locked(path: str | os.PathLike[str], argument: str, *, wait: float = 0.0) ->
     TimeoutError
         Another still holds it.
     """
-    filelock = checks.optional_import("filelock", "catalog", "writing where others may write")
+    filelock = require("filelock", "catalog", "writing where others may write")
     lock = filelock.FileLock(f"{os.fspath(path)}.lock", is_singleton=True)
     try:
         lock.acquire(timeout=wait)

@@ -56,12 +56,12 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
                 raise ValueError(f"{path.name} has no rows")
             return types
         if kind == ".csv":
-            from pyarrow import csv
+            from setwise.extras.arrow import csv
 
             with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
                 return _types(reader.schema)
         if kind == ".parquet":
-            from pyarrow import parquet
+            from setwise.extras.arrow import parquet
 
             return _types(parquet.read_schema(path))
         with open_arrow(path) as reader:
@@ -97,7 +97,7 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
         elif kind == ".csv":
             found = _read_csv(path, wanted)
         elif kind == ".parquet":
-            from pyarrow import parquet
+            from setwise.extras.arrow import parquet
 
             table = parquet.read_table(path, columns=wanted)
             found = {name: table.column(name) for name in wanted}
@@ -171,7 +171,7 @@ def reading_file(path: Path, argument: str) -> Iterator[None]:
 @contextlib.contextmanager
 def open_arrow(path: Path) -> Iterator[Any]:
     """Open an Arrow IPC file or stream, memory-mapped."""
-    import pyarrow as arrow
+    from setwise.extras.arrow import arrow
 
     with arrow.memory_map(str(path)) as source:
         try:
@@ -184,8 +184,7 @@ def open_arrow(path: Path) -> Iterator[Any]:
 
 def _read_csv(path: Path, wanted: list[str]) -> dict[str, list[str]]:
     """Read columns of a CSV file as strings."""
-    import pyarrow as arrow
-    from pyarrow import csv
+    from setwise.extras.arrow import arrow, csv
 
     table = csv.read_csv(
         path,

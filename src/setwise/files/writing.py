@@ -121,8 +121,7 @@ def write_table(
     names = list(columns)
     rows = (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
     if kind == ".parquet":
-        import pyarrow as arrow
-        from pyarrow import parquet
+        from setwise.extras.arrow import arrow, parquet
 
         table = arrow.table({name: arrow.array(values) for name, values in columns.items()})
         write_atomic(target, lambda stream: parquet.write_table(table, stream), force=force)

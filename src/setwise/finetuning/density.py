@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from setwise.files.folder import Progress
 from setwise.finetuning.repository_vectors import BLOCK, RepositoryVectors
@@ -22,6 +23,9 @@ from setwise.vectors import Floats
 
 #: Directions of the cells, and rows they are learned from.
 DIRECTIONS, LEARNED = 32, 4_096
+
+#: Width up to which the directions come from the rows' covariance.
+WIDE = 1_024
 
 #: Rows whose near ones are looked up at once.
 ROWS = 8_192
@@ -111,7 +115,7 @@ class NearPairs:
         some = candidates.sample(LEARNED, seed, among)
         self._center = some.mean(axis=0, dtype=np.float64)
         spread = some.astype(np.float64) - self._center
-        self._basis = _directions(spread, min(DIRECTIONS, candidates.d, len(some)), seed)
+        self._basis = _directions(spread, min(DIRECTIONS, candidates.d, len(some)))
         low = np.empty((self.n, self._basis.shape[1]), np.float32)
         for start, block in candidates.blocks(BLOCK, among):
             low[start : start + len(block)] = self._coordinates(block)
@@ -263,7 +267,7 @@ class _Cells:
     """
 
     def __init__(self, low: NDArray[np.float32], seed: int) -> None:
-        import faiss
+        from setwise.extras.faiss import faiss
 
         n, p = low.shape
         count = int(np.clip(2.0 * n**0.5, 1, min(4_096, max(1, n // 40))))
@@ -286,7 +290,7 @@ class _Cells:
 
     def of(self, rows: NDArray[np.float32]) -> NDArray[np.int32]:
         """Return each row's cell, that of its nearest center."""
-        import faiss
+        from setwise.extras.faiss import faiss
 
         return np.asarray(faiss.knn(rows, self._centers, 1)[1][:, 0], np.int32)
 
@@ -347,10 +351,14 @@ def _close(
     return flat // near.shape[1], flat % near.shape[1]
 
 
-def _directions(spread: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float64]:
+def _directions(spread: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return the directions of most variance of centered rows, orthonormal, shape (d, count)."""
-    if count == spread.shape[1]:
-        return np.eye(count)
-    from sklearn.utils.extmath import randomized_svd
-
-    return np.asarray(np.linalg.qr(randomized_svd(spread, count, random_state=seed)[2].T)[0])
+    d = spread.shape[1]
+    if count == d:
+        return np.eye(d)
+    if d <= WIDE:
+        return np.asarray(eigh(spread.T @ spread, subset_by_index=(d - count, d - 1))[1])
+    some = spread[:WIDE]  # of wider rows the directions that fewer of them span, from the smaller Gram matrix
+    n = len(some)
+    _, left = eigh(some @ some.T, subset_by_index=(n - count, n - 1))
+    return np.asarray(np.linalg.qr(some.T @ left)[0])

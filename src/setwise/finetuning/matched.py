@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from setwise import checks
+from setwise.extras import require
 from setwise.finetuning.distribution import Distribution
 
 
@@ -218,9 +218,6 @@ class Sweep(Sequence[Match]):
         ValueError, FileExistsError
             An ending that it cannot draw, or a file that is there already and ``force`` is False.
         """
-        checks.optional_import("matplotlib", "plot", "a plot")
-        from matplotlib.figure import Figure
-
         from setwise.files.names import ending
         from setwise.files.writing import check_output, write_atomic
 
@@ -228,7 +225,8 @@ class Sweep(Sequence[Match]):
         kind = ending(target).lstrip(".")
         rows = self.rows()
         x = [row["diversity"] for row in rows]
-        figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+        figures = require("matplotlib.figure", "plot", "a plot")
+        figure = figures.Figure(figsize=(9.0, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.fill_between(
             x, [row["least"] for row in rows], [row["most"] for row in rows], alpha=0.2, label="least to most"

@@ -116,7 +116,7 @@ def merged(parts: list[Neighbors], count: int) -> Neighbors:
 
 def _search(probes: NDArray[Any], block: Floats, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return distances and places of the nearest in a block, by FAISS."""
-    import faiss
+    from setwise.extras.faiss import faiss
 
     squares, places = faiss.knn(probes, np.ascontiguousarray(block, np.float32), count)
     return np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares), places

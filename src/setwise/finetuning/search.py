@@ -175,7 +175,7 @@ def _parts(engine: Any, candidates: RepositoryVectors, workers: int | str) -> An
 @contextlib.contextmanager
 def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Progress | None) -> Any:
     """Yield an open index and what it is called."""
-    import faiss
+    from setwise.extras.faiss import faiss
 
     if isinstance(index, Index):
         yield index, type(index).__name__
@@ -210,7 +210,7 @@ def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Prog
 
 
 def _of_faiss(index: Any) -> Index:
-    import faiss
+    from setwise.extras.faiss import faiss
 
     l2 = index.metric_type == faiss.METRIC_L2
     return Index.from_faiss(index, metric="euclidean" if l2 else "cosine")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.containers import as_matrix
+from setwise.extras import needs
 from setwise.finetuning.distribution import Distribution
 
 #: Words, and runs of marks.
@@ -330,8 +331,9 @@ def f1_after(train: NDArray[Any], labels: NDArray[Any], test: NDArray[Any], trut
 
     A class that the training rows lack counts 0; training rows of a single class predict that class.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import f1_score
+    with needs("text", "the surrogate"):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import f1_score
 
     classes = np.unique(labels)
     if len(classes) == 1:

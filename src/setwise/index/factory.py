@@ -62,7 +62,7 @@ def build(
     ValueError
         FAISS does not understand the string, or cannot build it for these vectors.
     """
-    import faiss
+    from setwise.extras.faiss import faiss
 
     metric = faiss.METRIC_INNER_PRODUCT if vectors.metric == "cosine" else faiss.METRIC_L2
     try:
@@ -97,7 +97,7 @@ def _effort(
     index: Any, factory: str, lists: int | None, nprobe: int | None, ef: int | None
 ) -> tuple[int | None, int | None]:
     """Set how much of the index a search reads; return both settings, None where there are none."""
-    import faiss
+    from setwise.extras.faiss import faiss
 
     space = faiss.ParameterSpace()
     if lists is None and nprobe is not None:

@@ -60,7 +60,7 @@ class FaissIndex(RowIndex):
         exact: bool | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        import faiss
+        from setwise.extras.faiss import faiss
 
         self._faiss = faiss
         if isinstance(index, str):

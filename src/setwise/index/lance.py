@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.extras import require
 from setwise.index.base import Ids
 from setwise.index.store import Hits, StoreIndex
 from setwise.vectors import check_metric
@@ -80,7 +81,7 @@ class LanceIndex(StoreIndex):
         refine_factor: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        lancedb = checks.optional_import("lancedb", "lance", "LanceIndex")
+        lancedb = require("lancedb", "lance", "LanceIndex")
         if not isinstance(table, lancedb.table.Table):
             raise TypeError(
                 f"table: expected an open LanceDB table, got {type(table).__name__}"
@@ -106,20 +107,20 @@ class LanceIndex(StoreIndex):
 
     def _describe(self) -> None:
         """Look up the columns, and the width of the vectors."""
-        import pyarrow as pa
+        from setwise.extras.arrow import arrow
 
         schema = self._call(lambda: self.table.schema)
         kind = schema.field(checks.choice("vector", self._vector, schema.names)).type
-        if not pa.types.is_fixed_size_list(kind) or not pa.types.is_floating(kind.value_type):
+        if not arrow.types.is_fixed_size_list(kind) or not arrow.types.is_floating(kind.value_type):
             raise ValueError(
                 f"vector: column {self._vector!r} of {self.place} is of type {kind}; "
                 "only fixed-size lists of floats can be searched"
             )
         self.dim = int(kind.list_size)
-        self._half = pa.types.is_float16(kind.value_type)
+        self._half = arrow.types.is_float16(kind.value_type)
         kind = schema.field(checks.choice("id", self._id_name, schema.names)).type
-        self.integers = pa.types.is_integer(kind)
-        if not (self.integers or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        self.integers = arrow.types.is_integer(kind)
+        if not (self.integers or arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
             raise ValueError(
                 f"id: column {self._id_name!r} of {self.place} is of type {kind}; ids are integers or strings"
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from setwise import checks
+from setwise.extras import require
 
 #: A statement with %s placeholders and its parameters -> the rows.
 Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -41,7 +41,7 @@ class Database:
     """
 
     def __init__(self, connection: Any, place: str) -> None:
-        self.psycopg = checks.optional_import("psycopg", "pgvector", "PgvectorIndex")
+        self.psycopg = require("psycopg", "pgvector", "PgvectorIndex")
         self.place = place
         self._connection = connection
         self._lock: Any = nullcontext()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.extras import require
 from setwise.index.base import Found, Ids
 from setwise.index.store import Hits, StoreIndex
 
@@ -67,9 +68,9 @@ class QdrantIndex(StoreIndex):
         batch: int = 16,
         async_client: Any = None,
     ) -> None:
-        self._qdrant = checks.optional_import("qdrant_client", "qdrant", "QdrantIndex")
-        checks.optional_import("qdrant_client.local.qdrant_local", "qdrant", "QdrantIndex")
-        self._models: Any = checks.optional_import("qdrant_client.models", "qdrant", "QdrantIndex")
+        self._qdrant = require("qdrant_client", "qdrant", "QdrantIndex")
+        require("qdrant_client.local.qdrant_local", "qdrant", "QdrantIndex")
+        self._models: Any = require("qdrant_client.models", "qdrant", "QdrantIndex")
         if not isinstance(client, self._qdrant.QdrantClient):
             raise TypeError(
                 f"client: expected a QdrantClient, got {type(client).__name__}"

@@ -77,7 +77,7 @@ class Column(Sequence[Any]):
     def _part(self, number: int) -> list[Any]:
         """Return a part's values, read unless it is in memory."""
         if number not in self._parts:
-            from pyarrow import parquet
+            from setwise.extras.arrow import parquet
 
             if self._file is None:
                 self._file = parquet.ParquetFile(self._path, memory_map=True)
@@ -103,13 +103,12 @@ def columns(
     ValueError
         The file is no table of n such rows.
     """
-    import pyarrow
-    from pyarrow import parquet
+    from setwise.extras.arrow import arrow, parquet
 
     wanted = {"id", *(["text"] if texts else []), *(["group"] if groups else [])}
     try:
         facts = parquet.read_metadata(path)
-    except (pyarrow.ArrowException, OSError):
+    except (arrow.ArrowException, OSError):
         raise ValueError(f"index: {path.name} is damaged; build the index again") from None
     if facts.num_rows != n or set(facts.schema.names) != wanted:
         raise ValueError(f"index: {path.name} does not belong to {n:,} vectors; build the index again")
@@ -128,8 +127,7 @@ def write(
     TypeError, ValueError
         An id or group is no string or integer, a text is no string, or two ids are the same.
     """
-    import pyarrow
-    from pyarrow import parquet
+    from setwise.extras.arrow import arrow, parquet
 
     names = [_label(value, row, "ids") for row, value in enumerate(ids)]
     _check_different(names)
@@ -139,17 +137,17 @@ def write(
     elif all(isinstance(name, str) and _is_unicode(name) for name in names):
         kind = "strings"
     encode: Callable[[Any], Any] = json.dumps if kind == "json" else lambda name: name
-    types = {"id": pyarrow.int64() if kind == "integers" else pyarrow.string()}
+    types = {"id": arrow.int64() if kind == "integers" else arrow.string()}
     if texts is not None:
-        types["text"] = pyarrow.string()
+        types["text"] = arrow.string()
         for row, value in enumerate(texts):
             if not isinstance(value, str):
                 raise TypeError(f"texts: row {row} is no string but {type(value).__name__}")
             if not _is_unicode(value):
                 raise ValueError(f"texts: row {row} holds half of a surrogate pair; take it out")
     if groups is not None:
-        types["group"] = pyarrow.string()
-    schema = pyarrow.schema(list(types.items()))
+        types["group"] = arrow.string()
+    schema = arrow.schema(list(types.items()))
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, len(names), TOGETHER):
             part = slice(start, start + TOGETHER)
@@ -159,7 +157,7 @@ def write(
             if groups is not None:
                 labels = enumerate(groups[part], start)
                 values["group"] = [json.dumps(_label(value, row, "groups")) for row, value in labels]
-            writer.write_table(pyarrow.table(values, schema=schema), row_group_size=TOGETHER)
+            writer.write_table(arrow.table(values, schema=schema), row_group_size=TOGETHER)
     return kind
 
 

@@ -340,8 +340,7 @@ def _write_faiss(
     progress: Progress | None,
 ) -> tuple[bool, dict[str, Any]]:
     """Build and write a FAISS index; return whether it is exact, and what it is."""
-    import faiss
-
+    from setwise.extras.faiss import faiss
     from setwise.index.factory import build, default_factory
     from setwise.index.faiss import FaissIndex
 
@@ -354,8 +353,7 @@ def _write_faiss(
 
 def _read_faiss(file: Path, stored: NDArray[Any], info: IndexInfo, fields: dict[str, Any]) -> Index:
     """Open a FAISS index with the stored vectors beside it."""
-    import faiss
-
+    from setwise.extras.faiss import faiss
     from setwise.index.faiss import FaissIndex
 
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.extras import require
 from setwise.index.base import Ids
 from setwise.index.checking import as_positions, as_queries
 from setwise.index.local import RowIndex
@@ -48,7 +49,7 @@ class TorchIndex(RowIndex):
     def __init__(
         self, tensor: Any, *, metric: str = "cosine", fields: Mapping[str, Sequence[Any]] | None = None
     ) -> None:
-        self._torch = torch = checks.optional_import("torch", "torch", "an index over a tensor")
+        self._torch = torch = require("torch", "torch", "an index over a tensor")
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"tensor: expected a torch.Tensor, got {type(tensor).__name__}")
         if tensor.ndim != 2 or 0 in tensor.shape:

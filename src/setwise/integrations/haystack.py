@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from setwise import checks
+from setwise.extras import needs
 from setwise.integrations.common import (
     DIVERSITY,
     Choice,
@@ -20,11 +21,8 @@ from setwise.integrations.common import (
     take_weight,
 )
 
-try:
+with needs("haystack", "setwise.integrations.haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
-except ImportError:
-    checks.optional_import("haystack", "haystack", "setwise.integrations.haystack")
-    raise
 
 __all__ = ["SetwiseRanker"]
 

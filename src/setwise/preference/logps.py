@@ -7,12 +7,10 @@ import math
 from typing import Any, NamedTuple
 
 from setwise import checks
+from setwise.extras import needs
 
-try:
+with needs("torch", "setwise.preference.logps"):
     import torch
-except ImportError:
-    checks.optional_import("torch", "torch", "setwise.preference.logps")
-    raise
 
 __all__ = ["IGNORED", "SequenceLogps", "sequence_logps"]
 

@@ -7,13 +7,11 @@ import numbers
 from typing import Any
 
 from setwise import checks
+from setwise.extras import needs
 from setwise.preference.logps import SequenceLogps, sequence_logps
 
-try:
+with needs("torch", "setwise.preference.loss"):
     import torch
-except ImportError:
-    checks.optional_import("torch", "torch", "setwise.preference.loss")
-    raise
 
 __all__ = ["SequenceLogps", "finite", "mean_split", "one_vs_k", "scores", "sequence_logps", "swepo_loss"]
 

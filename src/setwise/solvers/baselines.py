@@ -41,7 +41,7 @@ def clustering(problem: Problem) -> NDArray[np.int64]:
 
     k-means runs on at most 256 k rows drawn from the seed, on the unit sphere under cosine.
     """
-    import faiss
+    from setwise.extras.faiss import faiss
 
     vectors, k = problem.vectors, problem.k
     size = min(problem.n, ROWS_A_CLUSTER * k)

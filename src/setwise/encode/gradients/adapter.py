@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from setwise import checks
 from setwise.encode.gradients.rows import Tokens
 from setwise.encode.models import with_tokenizer
+from setwise.extras import require
 
 
 def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
@@ -20,7 +20,7 @@ def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
     FileNotFoundError, ImportError, TypeError, ValueError
         As `with_tokenizer`; or the model has an adapter already (ValueError).
     """
-    checks.optional_import("peft", "train", "a gradient encoder")
+    require("peft", "train", "a gradient encoder")
     model, tokenizer = with_tokenizer(model, tokenizer, device=device)
     if hasattr(model, "peft_config"):
         raise ValueError("model: it has an adapter already; pass the base model (model.unload())")
@@ -43,7 +43,7 @@ def adapted(model: Any, wrap: Callable[[Any], Any]) -> Iterator[Any]:
 
 def _take_out(model: Any) -> None:
     """Put a model's own layers back, also where an adapter was put in half before it failed."""
-    layers = checks.optional_import("peft.tuners.tuners_utils", "train", "a gradient encoder")
+    layers = require("peft.tuners.tuners_utils", "train", "a gradient encoder")
     for name, layer in list(model.named_modules()):
         if isinstance(layer, layers.BaseTunerLayer):
             parent, _, own = name.rpartition(".")
@@ -61,7 +61,7 @@ def trainable(wrapped: Any) -> dict[str, Any]:
 
 def loss(wrapped: Any, tokens: Tokens) -> Any:
     """Return the mean cross-entropy of the tokens that a row's loss is about, a scalar tensor."""
-    torch = checks.optional_import("torch", "train", "a gradient encoder")
+    torch = require("torch", "train", "a gradient encoder")
     ids = torch.from_numpy(tokens.ids).to(wrapped.device)
     keep = len(ids) - tokens.first + 1
     # The logits of a prompt are not needed, and logits are the largest arrays of all.
@@ -74,7 +74,7 @@ def loss(wrapped: Any, tokens: Tokens) -> Any:
 
 def gradient(wrapped: Any, weights: dict[str, Any], tokens: Tokens) -> Any:
     """Return the gradient of a row's loss in the adapter's weights, end to end: shape (D,), float32."""
-    torch = checks.optional_import("torch", "train", "a gradient encoder")
+    torch = require("torch", "train", "a gradient encoder")
     parts = torch.autograd.grad(
         loss(wrapped, tokens), list(weights.values()), allow_unused=True, materialize_grads=True
     )

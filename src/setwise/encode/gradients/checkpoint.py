@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from setwise import checks
 from setwise.encode.gradients.adapter import trainable
+from setwise.extras import require
 from setwise.files.folder import FolderFormat, FolderInfo, digest
 
 CONFIG, ADAPTER, MOMENTS = FILES = ("adapter_config.json", "adapter_model.safetensors", "moments.safetensors")
@@ -95,8 +95,8 @@ class Checkpoint:
         ValueError
             The adapter is another model's.
         """
-        peft = checks.optional_import("peft", "train", "a gradient encoder")
-        safetensors = checks.optional_import("safetensors.torch", "train", "a gradient encoder")
+        peft = require("peft", "train", "a gradient encoder")
+        safetensors = require("safetensors.torch", "train", "a gradient encoder")
         saved = safetensors.load_file(self.folder / ADAPTER)
         config = peft.PeftConfig.from_pretrained(str(self.folder))
         config.inference_mode = False
@@ -147,8 +147,8 @@ class Checkpoint:
             There are none, or they are of other weights.
         """
         self.check_moments()
-        torch = checks.optional_import("torch", "train", "a gradient encoder")
-        safetensors = checks.optional_import("safetensors.torch", "train", "a gradient encoder")
+        torch = require("torch", "train", "a gradient encoder")
+        safetensors = require("safetensors.torch", "train", "a gradient encoder")
         saved = safetensors.load_file(self.folder / MOMENTS)
         if set(saved) != {f"{moment}.{name}" for moment in "mv" for name in weights}:
             raise ValueError(f"checkpoints: the moments in {str(self.folder)!r} are of other weights")
@@ -187,8 +187,8 @@ def save_checkpoint(
         The model has no adapter that is being trained, the optimizer keeps no moments or has done no step, or
         no learning rate is known.
     """
-    peft = checks.optional_import("peft", "train", "a checkpoint")
-    safetensors = checks.optional_import("safetensors.torch", "train", "a checkpoint")
+    peft = require("peft", "train", "a checkpoint")
+    safetensors = require("safetensors.torch", "train", "a checkpoint")
     if not isinstance(model, peft.PeftModel):
         raise TypeError(f"model: expected a peft.PeftModel, got {type(model).__name__}")
     weights = trainable(model)

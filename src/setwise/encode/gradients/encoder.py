@@ -19,6 +19,7 @@ from setwise.encode.gradients.projection import PROJECTIONS, projector
 from setwise.encode.gradients.rows import Row, Tokenizer
 from setwise.encode.gradients.store import Memory, Sink, Unfinished
 from setwise.encode.models import weights_fingerprint
+from setwise.extras import require
 
 KINDS = ("train", "target")
 
@@ -232,7 +233,7 @@ class GradientEncoder:
         self, number: int, wrapped: Any, rows: Sequence[Row], kind: str, first: int
     ) -> Generator[tuple[int, NDArray[np.float32]]]:
         """Yield one checkpoint's features of rows ``first`` and on: the first row, and a block of them."""
-        torch = checks.optional_import("torch", "train", "a gradient encoder")
+        torch = require("torch", "train", "a gradient encoder")
         checkpoint, weights = self.checkpoints[number], adapter.trainable(wrapped)
         length = sum(weight.numel() for weight in weights.values())
         mapped = projector(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.extras import require
 
 PROJECTIONS = ("count-sketch", "rademacher")
 
@@ -90,7 +91,7 @@ class CountSketch:
     together = 1
 
     def __init__(self, length: int, dimensions: int, *, seed: int, stream: int, device: Any) -> None:
-        self._torch = torch = checks.optional_import("torch", "train", "a projection of gradients")
+        self._torch = torch = require("torch", "train", "a projection of gradients")
         self.length, self.dimensions = length, dimensions
         places = np.empty(length, np.int32)
         for start in range(0, length, _BLOCK):
@@ -120,7 +121,7 @@ class Rademacher:
     """
 
     def __init__(self, length: int, dimensions: int, *, seed: int, stream: int, device: Any) -> None:
-        self._torch = checks.optional_import("torch", "train", "a projection of gradients")
+        self._torch = require("torch", "train", "a projection of gradients")
         self.length, self.dimensions = length, dimensions
         self.together = max(1, min(16, _TOGETHER // (4 * length)))
         self._seed, self._stream, self._device = seed, stream, device

@@ -15,6 +15,7 @@ from setwise.encode.base import Progress
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.checkpoint import Checkpoint, save_checkpoint
 from setwise.encode.gradients.rows import Row, Tokenizer
+from setwise.extras import require
 
 #: Share of the steps over which the learning rate rises; it falls to 0 over the rest.
 _RISE = 0.03
@@ -106,7 +107,7 @@ def warm_up(
     model, tokenizer = adapter.load(model, tokenizer, device)
     words = Tokenizer(tokenizer, max_tokens)
     words.check(rows)
-    torch = checks.optional_import("torch", "train", "a warm-up")
+    torch = require("torch", "train", "a warm-up")
     used = {weight.device.index for weight in model.parameters() if weight.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(used)):
         torch.manual_seed(seed)
@@ -152,7 +153,7 @@ def _with_lora(model: Any, rank: int, alpha: float, dropout: float, targets: str
     ValueError
         It has none of the layers.
     """
-    peft = checks.optional_import("peft", "train", "a warm-up")
+    peft = require("peft", "train", "a warm-up")
     names = targets if isinstance(targets, str) else list(targets)
     config = peft.LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, task_type="CAUSAL_LM"

@@ -34,7 +34,7 @@ def in_order(
     beside : Path, optional
         The folder in which files are made for the time it takes.
     """
-    import pyarrow as arrow
+    from setwise.extras.arrow import arrow
 
     block = max(1, int(memory / max(1.0, repository.size / len(repository))))
     distinct, inverse = np.unique(rows, return_inverse=True)
@@ -67,7 +67,7 @@ def _part(
     folder: Path,
 ) -> list[list[NDArray[np.int64]]]:
     """Write rows to the files of the blocks they are for; return the places of each file's rows."""
-    import pyarrow as arrow
+    from setwise.extras.arrow import arrow
 
     places: list[list[NDArray[np.int64]]] = [[] for _ in range(blocks)]
     with contextlib.ExitStack() as stack:

@@ -178,7 +178,7 @@ class Repository:
         ValueError
             Files or lines have values in a column that no type holds.
         """
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         if self.lines:
             return self._schema_of_lines()
@@ -197,7 +197,7 @@ class Repository:
 
     def parsed(self, table: Any, schema: Any) -> Any:
         """Return a table that `take` gave as one with the repository's columns."""
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         if not self.lines:
             return table.cast(schema) if table.schema != schema else table
@@ -239,7 +239,7 @@ class Repository:
         return value
 
     def _schema_of_lines(self) -> Any:
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         schema = arrow.schema([])
         for shard in self.shards:

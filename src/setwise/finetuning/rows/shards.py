@@ -108,7 +108,7 @@ class Parquet:
     """A Parquet file: of its row groups, only those with a row that is asked for are read."""
 
     def __init__(self, path: Path, types: dict[str, str], argument: str) -> None:
-        from pyarrow import parquet
+        from setwise.extras.arrow import parquet
 
         self.path, self.types, self.argument = path, types, argument
         facts = parquet.read_metadata(path)
@@ -119,7 +119,7 @@ class Parquet:
 
     def schema(self) -> Any:
         """Return the Arrow schema of its rows."""
-        from pyarrow import parquet
+        from setwise.extras.arrow import parquet
 
         return parquet.read_schema(self.path)
 
@@ -138,7 +138,7 @@ class Parquet:
 
     def _open(self) -> Any:
         """Open the file so that a row group is read piece by piece, however large it is."""
-        from pyarrow import parquet
+        from setwise.extras.arrow import parquet
 
         return parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_PIECE)
 
@@ -154,7 +154,7 @@ class Batches:
 
     def schema(self) -> Any:
         """Return the Arrow schema of its rows."""
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         if self._csv:
             return arrow.schema([(name, arrow.string()) for name in self.types])
@@ -179,8 +179,7 @@ class Batches:
                 file = hasattr(reader, "get_batch")
                 yield from map(reader.get_batch, range(reader.num_record_batches)) if file else reader
                 return
-            import pyarrow as arrow
-            from pyarrow import csv
+            from setwise.extras.arrow import arrow, csv
 
             yield from stack.enter_context(
                 csv.open_csv(
@@ -212,7 +211,7 @@ class Lines:
 
     def schema(self) -> Any:
         """Return the schema of lines: one column of bytes."""
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         return arrow.schema([(LINE, arrow.large_binary())])
 
@@ -233,7 +232,7 @@ class Lines:
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
         """Yield tables of lines, given in ascending order without repeats, without their line ends."""
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         for lines in _in_lists(self._lines(rows), 8192):
             yield arrow.table({LINE: arrow.array(lines, arrow.large_binary())})
@@ -356,7 +355,7 @@ def _blocks(path: Path, batches: Iterable[Any], columns: Sequence[str]) -> Itera
 
 def _pick(batches: Iterable[Any], rows: NDArray[np.int64]) -> Iterator[Any]:
     """Yield tables of the wanted rows of consecutive batches, and stop after the last of them."""
-    import pyarrow as arrow
+    from setwise.extras.arrow import arrow
 
     start = done = 0
     for batch in batches:

@@ -248,8 +248,7 @@ def _write(
 def _as_parquet(
     repository: Repository, tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]
 ) -> None:
-    import pyarrow as arrow
-    from pyarrow import parquet
+    from setwise.extras.arrow import arrow, parquet
 
     schema = repository.schema()
     wide = schema.append(arrow.field(EPOCH, arrow.int32())) if numbered else schema

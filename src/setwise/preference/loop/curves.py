@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from setwise import checks
+from setwise.extras import require
 from setwise.files.writing import write_atomic
 
 ENDINGS = (".png", ".svg", ".pdf")
@@ -45,7 +45,7 @@ def draw(metrics: Sequence[dict[str, Any]], path: str | os.PathLike[str], *, for
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
         raise ValueError(f"path: {str(path)!r} ends in none of {', '.join(ENDINGS)}")
-    figures = checks.optional_import("matplotlib.figure", "plot", "drawing metrics")
+    figures = require("matplotlib.figure", "plot", "drawing metrics")
     figure = figures.Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name, label in _LINES:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise.extras import require
 
 ENGINES = ("transformers", "vllm")
 
@@ -96,8 +96,8 @@ class TransformersEngine:
     """
 
     def __init__(self, model: Any, tokenizer: Any, sampling: Sampling) -> None:
-        self._transformers = checks.optional_import("transformers", "train", "generating responses")
-        self._torch = checks.optional_import("torch", "train", "generating responses")
+        self._transformers = require("transformers", "train", "generating responses")
+        self._torch = require("torch", "train", "generating responses")
         self._model, self._tokenizer, self._sampling = model, tokenizer, sampling
         self._ends = end_tokens(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._ends[0]
@@ -240,7 +240,7 @@ class VLLMEngine:
             rank = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
             settings.setdefault("enable_lora", True)
             settings.setdefault("max_lora_rank", next(one for one in _RANKS if one >= rank))
-            requests = checks.optional_import("vllm.lora.request", "vllm", "engine='vllm'")
+            requests = require("vllm.lora.request", "vllm", "engine='vllm'")
             self._lora = requests.LoRARequest("policy", 1, str(adapter))
         self._engine: Any = self._vllm.LLM(**settings)
 
@@ -277,7 +277,7 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Give the GPU's memory back."""
-        torch = checks.optional_import("torch", "train", "engine='vllm'")
+        torch = require("torch", "train", "engine='vllm'")
         shutdown = getattr(getattr(self._engine.llm_engine, "engine_core", None), "shutdown", None)
         if shutdown is not None:
             shutdown()
@@ -295,13 +295,7 @@ def import_vllm() -> Any:
     ImportError
         It is not installed.
     """
-    try:
-        return checks.optional_import("vllm", "vllm", "engine='vllm'")
-    except ImportError as error:
-        raise ImportError(
-            "engine: 'vllm' needs vLLM and a GPU: pip install vllm, or pass engine='transformers' "
-            f"({error.__cause__})"
-        ) from error
+    return require("vllm", "vllm", "engine='vllm' (on a GPU; else pass engine='transformers')")
 
 
 def uniform_numbers(key: Sequence[int], count: int) -> NDArray[np.float32]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from setwise import checks
 from setwise.encode import models
+from setwise.extras import require
 from setwise.preference.loop.stages import Iteration, Row
 
 
@@ -141,7 +141,7 @@ class Policy:
 
     def on_gpu(self) -> bool:
         """Return whether there is a GPU that training would use."""
-        return bool(checks.optional_import("torch", "train", "training").cuda.is_available())
+        return bool(require("torch", "train", "training").cuda.is_available())
 
     def leave_gpu(self) -> None:
         """Make room for an engine of its own; `return_to_gpu` brings the model back."""
@@ -152,7 +152,7 @@ class Policy:
         self.model.to(self._device)
 
     def _read_adapter(self, folder: Path) -> None:
-        peft = checks.optional_import("peft", "train", "reading an adapter")
+        peft = require("peft", "train", "reading an adapter")
         if _is_adapted(self.model):
             weights = peft.utils.load_peft_weights(str(folder), device="cpu")
             peft.utils.set_peft_model_state_dict(self.model, weights)

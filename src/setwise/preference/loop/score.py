@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.encode.models import load_pretrained
+from setwise.extras import require
 from setwise.preference.prompts import Prompt
 
 #: A reward: one number for each response to the prompt at the same place, higher is better.
@@ -107,7 +108,7 @@ class RewardModel:
             dtype=dtype,
             device=device,
         )
-        self._torch = checks.optional_import("torch", "train", "RewardModel")
+        self._torch = require("torch", "train", "RewardModel")
         if model.config.num_labels != 1:
             raise ValueError(
                 f"folder: {folder!r} has {model.config.num_labels} outputs; a reward model has one"

@@ -123,7 +123,7 @@ def row_schema(source: pyarrow.Schema, columns: PoolColumns, *, format: str, sev
     format, several
         As in `as_rows`.
     """
-    import pyarrow as arrow
+    from setwise.extras.arrow import arrow
 
     prompt = source.field(columns.prompt).type
     said: Any = arrow.string()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from setwise import checks, encode
 from setwise.encode import Encoder, FittedEncoder
+from setwise.extras import require
 from setwise.files import check_output, write_atomic
 from setwise.files.names import ending
 from setwise.preference.responses.choose import (
@@ -211,9 +212,9 @@ class PreferenceRows:
 
     def to_dataset(self) -> datasets.Dataset:
         """Return the rows as a Hugging Face dataset in memory."""
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
-        hf = checks.optional_import("datasets", "train", "a dataset")
+        hf = require("datasets", "train", "a dataset")
         schema = self.schema()
         tables = [arrow.Table.from_pylist(rows, schema=schema) for rows in self._batches()]
         made: datasets.Dataset = hf.Dataset(arrow.concat_tables(tables))
@@ -228,8 +229,7 @@ class PreferenceRows:
             stream.write(line.encode() + b"\n")
 
     def _write_parquet(self, stream: IO[bytes]) -> None:
-        import pyarrow as arrow
-        from pyarrow import parquet
+        from setwise.extras.arrow import arrow, parquet
 
         schema = self.schema()
         with parquet.ParquetWriter(stream, schema) as writer:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from setwise import checks
+from setwise.extras import require
 from setwise.files.names import ending, existing
 from setwise.files.reading import column_types, json_rows, reading_file
 
@@ -97,7 +97,7 @@ def _of_folder(path: Path) -> RowSource:
         )
     if not (path / "state.json").exists():
         raise ValueError(f"{_MESSAGE}: folder {path.name!r} is no saved dataset (it has no state.json)")
-    datasets = checks.optional_import("datasets", "train", "a saved dataset")
+    datasets = require("datasets", "train", "a saved dataset")
     with reading_file(path, _MESSAGE):
         return _of_dataset(datasets.load_from_disk(str(path)), path.name)
 
@@ -135,14 +135,14 @@ class _Arrow:
                 yield f"row {next(numbers)} of {self.name}", row
 
     def schema(self, without: Container[str]) -> Any:
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         return arrow.schema([field for field in self._types if field.name not in without])
 
 
 class _Parquet(_Arrow):
     def __init__(self, path: Path) -> None:
-        from pyarrow import parquet
+        from setwise.extras.arrow import parquet
 
         column_types(path, _MESSAGE)  # one clear error on a damaged file or a repeated column
         self.name = path.name
@@ -157,7 +157,7 @@ class _Parquet(_Arrow):
         return int(self._count)
 
     def _batches(self) -> Iterator[Any]:
-        from pyarrow import parquet
+        from setwise.extras.arrow import parquet
 
         with reading_file(self._path, _MESSAGE), parquet.ParquetFile(self._path) as file:
             yield from file.iter_batches(batch_size=_ROWS)
@@ -185,7 +185,7 @@ class _Untyped:
         raise NotImplementedError
 
     def schema(self, without: Container[str]) -> Any:
-        import pyarrow as arrow
+        from setwise.extras.arrow import arrow
 
         found = arrow.schema([])
         rows = (row for _, row in self.rows())

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from setwise import checks
+import torch
+
 from setwise.preference.logps import IGNORED
 from setwise.preference.training.groups import Group
-
-try:
-    import torch
-except ImportError:
-    checks.optional_import("torch", "train", "setwise.preference.training.collate")
-    raise
 
 __all__ = ["GroupCollator"]
 

@@ -6,13 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from setwise import checks
+from transformers import TrainingArguments
 
-try:
-    from transformers import TrainingArguments
-except ImportError:
-    checks.optional_import("transformers", "train", "setwise.preference.training.config")
-    raise
+from setwise import checks
 
 __all__ = ["PreferenceConfig"]
 

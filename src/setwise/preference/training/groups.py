@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from setwise import checks
@@ -17,12 +18,6 @@ from setwise.preference.prompts import as_tokens, uses_chat
 
 if TYPE_CHECKING:
     from setwise.preference.training.config import PreferenceConfig
-
-try:
-    import torch
-except ImportError:
-    checks.optional_import("torch", "train", "setwise.preference.training.groups")
-    raise
 
 __all__ = ["Group", "Groups", "as_groups"]
 

@@ -7,17 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from setwise import checks
+import transformers
+from transformers.trainer_utils import get_last_checkpoint
+
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.trainer import PreferenceTrainer
-
-try:
-    import transformers
-    from transformers.trainer_utils import get_last_checkpoint
-except ImportError:
-    checks.optional_import("transformers", "train", "setwise.preference.training.run")
-    raise
 
 __all__ = ["PreferenceConfig", "PreferenceTrainer", "train"]
 

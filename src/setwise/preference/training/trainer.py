@@ -8,22 +8,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from setwise import checks
+import torch
+import transformers
+from accelerate import DistributedType
+from torch.utils.checkpoint import checkpoint
+
 from setwise.encode.models import with_tokenizer
+from setwise.extras import require
 from setwise.preference.logps import SequenceLogps, sequence_logps
 from setwise.preference.loss import scores, swepo_loss
 from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups, as_groups
-
-try:
-    import torch
-    import transformers
-    from accelerate import DistributedType
-    from torch.utils.checkpoint import checkpoint
-except ImportError:
-    checks.optional_import("transformers", "train", "setwise.preference.training.trainer")
-    raise
 
 __all__ = ["PreferenceTrainer"]
 
@@ -309,7 +305,7 @@ def _with_adapters(model: Any, config: PreferenceConfig, given: Any) -> Any:
     """Return the model with the adapters that are asked for."""
     if given is None and not config.lora:
         return model
-    peft = checks.optional_import("peft", "train", "training adapters")
+    peft = require("peft", "train", "training adapters")
     if isinstance(model, peft.PeftModel):
         if given is not None:
             raise ValueError(
