@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reference import make
-from reference.muss import nearest
-from setwise.cluster import k_means, random_partition
+from reference.muss import nearest as nearest_by_definition
+from setwise.cluster import k_means, nearest, random_partition
 from setwise.vectors import Vectors
 
 
@@ -35,7 +35,7 @@ def test_a_partition_with_radii_that_hold(metric, count, split):
     away = made.quality_radii(q)
     assert away[0] == pytest.approx(np.abs(q[made.labels == 0] - medians[0]).max())
     labels, distances = made.assign(rows)
-    expected, far = nearest(rows, made.centroids, metric)
+    expected, far = nearest_by_definition(rows, made.centroids, metric)
     assert np.allclose(distances, far, atol=1e-6)
     assert np.mean(labels == expected) > 0.999
 
@@ -57,6 +57,46 @@ def test_no_cluster_is_empty_among_many_copies():
     made = k_means(Vectors(X, "cosine"), 12)
     assert made.sizes().min() >= 1
     assert made.sizes().sum() == 150
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_threads_and_blocks_change_nothing(metric, split, monkeypatch):
+    """Float sums would differ in their last digits by the order in which threads add their blocks."""
+    X, _ = make.clustered(n=3000, d=16, seed=3, clusters=30)
+    X = 100 * X
+    one = k_means(Vectors(X, metric), 25)
+    monkeypatch.setattr("setwise.vectors.BLOCK_BYTES", 1 << 12)
+    for workers in (1, 2, 3):
+        other = k_means(Vectors(X, metric, workers=workers), 25)
+        assert np.array_equal(one.centroids, other.centroids)
+        assert np.array_equal(one.labels, other.labels)
+        assert np.array_equal(one.radii, other.radii)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0, 1e100), (0, 1e-60), (5e6, 1), (-1e12, 1e3)])
+def test_numbers_beyond_float32(shift, scale):
+    X, _ = make.clustered(n=600, d=4, seed=4, clusters=6)
+    plain = k_means(Vectors(X, "euclidean"), 6)
+    moved = k_means(Vectors(shift + scale * X, "euclidean"), 6)
+    assert np.array_equal(moved.labels, plain.labels)
+    assert np.allclose((moved.centroids - shift) / scale, plain.centroids, atol=1e-4)
+    assert np.allclose(moved.radii / scale, plain.radii, atol=1e-4)
+    assert moved.centroids.dtype == np.float64
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_of_equally_near_centers_the_lowest_is_taken(metric, dtype):
+    """Permutations of one center are equally near to rows of one number; computed, their last digits differ."""
+    rng = np.random.default_rng(0)
+    center = rng.standard_normal(37)
+    centers = np.stack([rng.permutation(center) for _ in range(12)]).astype(dtype)
+    rows = np.repeat(np.linspace(-2, 2, 40)[:, None], 37, axis=1)
+    if metric == "cosine":
+        centers /= np.linalg.norm(centers[0])
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    labels, _ = nearest(rows.astype(dtype), centers, metric)
+    assert labels.tolist() == [0] * 40
 
 
 def test_quality_can_join_the_vectors():

@@ -1,7 +1,12 @@
-"""k-means partitions of vectors: built once, streamed, with radii and room for new points."""
+"""k-means partitions of vectors: built once, streamed, with radii and room for new points.
+
+Whatever threads do, and however rows are cut into blocks or shards, the same centers give the same
+partition and the same centroids.
+"""
 
 from __future__ import annotations
 
+import math
 import threading as locks
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.vectors import Vectors
+from setwise.threads import one_blas_thread
+from setwise.vectors import Floats, Vectors
 
 #: k-means learns from at most this many rows a cluster; all are assigned.
 ROWS_A_CLUSTER = 256
@@ -26,7 +32,7 @@ class Clusters:
 
     Attributes
     ----------
-    centroids : ndarray of shape (l, d), float32
+    centroids : ndarray of shape (l, d), of the type that the vectors are computed in
         Means of the members; of unit length under cosine.
     labels : ndarray of shape (n,), int32
         The cluster of every row.
@@ -35,16 +41,16 @@ class Clusters:
     metric : {"cosine", "euclidean"}
     quality_weight : float
         w_c, where clusters were made of [x, sqrt(w_c) · quality] (MUSS, Appendix C); 0 for vectors alone.
-    joint : ndarray of shape (l, d + 1), float32, or None
+    joint : ndarray of shape (l, d + 1), of that type, or None
         With a weight above 0, the means of those.
     """
 
-    centroids: NDArray[np.float32]
+    centroids: Floats
     labels: NDArray[np.int32]
     radii: NDArray[np.float64]
     metric: str
     quality_weight: float = 0.0
-    joint: NDArray[np.float32] | None = None
+    joint: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.centroids)
@@ -97,7 +103,7 @@ class Clusters:
             return nearest(rows, self.centroids, self.metric)
         if quality is None:
             raise ValueError("quality: clusters were made of vectors and quality, so rows need theirs")
-        extra = (np.sqrt(self.quality_weight) * quality).astype(np.float32)
+        extra = (np.sqrt(self.quality_weight) * quality).astype(rows.dtype)
         labels, _ = nearest(np.hstack([rows, extra[:, None]]), self.joint, "euclidean")
         return labels, distances(rows, self.centroids, labels, self.metric)
 
@@ -142,40 +148,65 @@ def k_means(
         raise ValueError("quality_weight: needs quality")
     extra = None
     if quality is not None and quality_weight:
-        extra = (np.sqrt(quality_weight) * quality).astype(np.float32)
+        extra = (np.sqrt(quality_weight) * quality).astype(vectors.dtype)
     picked = sampled_rows(vectors.n, count, checks.integer("seed", seed, least=0))
-    sample = np.asarray(vectors.rows(picked), np.float32)
+    sample = vectors.rows(picked)
     if extra is not None:
         sample = np.hstack([sample, extra[picked, None]])
     spherical = vectors.metric == "cosine" and extra is None
-    centres = learn_centres(sample, count, spherical=spherical, seed=seed)
-    labels = fill_empty(vectors.rows, _assign_all(vectors, centres, extra), count)
-    return _described(vectors, labels, count, quality_weight, extra)
+    centers = learn_centers(sample, count, spherical=spherical, seed=seed)
+    labels = fill_empty(vectors.rows, _assign_all(vectors, centers, extra), count)
+    step = grid(vectors.n, vectors.metric, sample)
+    return _described(vectors, labels, count, step, quality_weight, extra)
 
 
-def sampled_rows(n: int, clusters: int, seed: int) -> NDArray[np.int64]:
-    """Return the rows that k-means learns from, ascending."""
-    size = min(n, ROWS_A_CLUSTER * clusters)
+def sampled_rows(n: int, clusters: int, seed: int, most: int = ROWS_A_CLUSTER) -> NDArray[np.int64]:
+    """Return the rows that k-means learns from, at most ``most`` a cluster, ascending."""
+    size = min(n, most * clusters)
     return np.sort(np.random.default_rng(seed).permutation(n)[:size])
 
 
-def learn_centres(
-    sample: NDArray[np.float32], clusters: int, *, spherical: bool, seed: int
-) -> NDArray[np.float32]:
-    """Return the centres that Lloyd's iterations find in a sample, shape (clusters, its width)."""
+def learn_centers(
+    sample: Floats, clusters: int, *, spherical: bool, seed: int, iterations: int = ITERATIONS
+) -> Floats:
+    """Return the centers that Lloyd's iterations find in a sample, shape (clusters, d), of its type.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (m, d)
+        All of it is used.
+    clusters : int
+        At most m.
+    spherical : bool
+        Keep centers at unit length; rows are of unit length then.
+    seed : int
+    iterations : int
+
+    Raises
+    ------
+    ImportError
+        FAISS is not installed.
+    """
     from setwise.extras.faiss import faiss
 
+    # FAISS computes in float32: what differs between rows has to be in its first digits, and in its range.
+    shift = np.zeros(1) if spherical else sample.mean(axis=0, dtype=np.float64)
+    rows = sample - shift.astype(sample.dtype)
+    peak = 1.0 if spherical else float(np.abs(rows).max()) or 1.0
+    rows /= rows.dtype.type(peak)
     means = faiss.Kmeans(
-        sample.shape[1],
+        rows.shape[1],
         clusters,
-        niter=ITERATIONS,
+        niter=iterations,
         seed=1 + seed % (2**31 - 2),
         spherical=spherical,
         min_points_per_centroid=1,
-        max_points_per_centroid=ROWS_A_CLUSTER,
+        max_points_per_centroid=len(rows),
     )
-    means.train(np.ascontiguousarray(sample))
-    return np.asarray(means.centroids, np.float32).reshape(clusters, -1)
+    with one_blas_thread():
+        means.train(np.ascontiguousarray(rows, np.float32))
+    centers: Floats = np.asarray(means.centroids, np.float64).reshape(clusters, -1) * peak + shift
+    return centers.astype(sample.dtype)
 
 
 def rows_of_parts(labels: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:
@@ -195,50 +226,53 @@ def random_partition(n: int, parts: int, seed: int = 0) -> NDArray[np.int32]:
     return np.random.default_rng(seed).permutation(labels)
 
 
-def nearest(
-    rows: NDArray[Any], centres: NDArray[np.float32], metric: str
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the nearest centre of each row (ties by lowest), and its distance."""
-    products = rows @ centres.T.astype(rows.dtype)
-    if metric == "cosine":
-        labels = products.argmax(axis=1)
-        found = 1.0 - products[np.arange(len(rows)), labels].astype(np.float64)
-        return labels.astype(np.int32), np.maximum(found, 0.0)
-    squares = np.vecdot(centres, centres).astype(np.float64)
-    labels = (squares - 2.0 * products).argmin(axis=1).astype(np.int32)
-    return labels, distances(rows, centres, labels, metric)
+def nearest(rows: Floats, centers: Floats, metric: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the nearest center of each row, and its distance; of equally near ones the lowest."""
+    own = centers.astype(rows.dtype)
+    moved = rows
+    if metric == "euclidean":  # what all have in common would drown in rounding what they differ by
+        shift = own.mean(axis=0)
+        own, moved = own - shift, rows - shift
+    likeness = moved @ own.T
+    squares = np.vecdot(own, own)
+    reach = squares.max() ** 0.5
+    terms = reach * np.sqrt(np.vecdot(moved, moved))
+    if metric == "euclidean":  # |x - c|² = |x|² - 2 (x·c - |c|²/2)
+        likeness -= squares / 2
+        terms += reach**2 / 2
+    # A kernel rounds a row's products by where the row stands: what differs by that is equal.
+    rounding = 4 * np.finfo(rows.dtype).eps * terms
+    likely = likeness >= likeness.max(axis=1, keepdims=True) - rounding[:, None]
+    labels = likely.argmax(axis=1).astype(np.int32)
+    return labels, distances(rows, centers, labels, metric)
 
 
-def distances(
-    rows: NDArray[Any], centres: NDArray[np.float32], labels: NDArray[np.int32], metric: str
-) -> NDArray[np.float64]:
-    """Return the distance of each row to its own centre, shape (m,), float64."""
+def distances(rows: Floats, centers: Floats, labels: NDArray[np.int32], metric: str) -> NDArray[np.float64]:
+    """Return the distance of each row to its own center, shape (m,), float64."""
     found: NDArray[np.float64]
     if metric == "cosine":
-        found = np.maximum(1.0 - np.vecdot(rows, centres[labels]).astype(np.float64), 0.0)
+        found = np.maximum(1.0 - np.vecdot(rows, centers[labels]).astype(np.float64), 0.0)
     else:
-        delta = rows.astype(np.float64) - centres[labels]
+        delta = rows.astype(np.float64) - centers[labels]
         found = np.sqrt(np.vecdot(delta, delta))
     return found
 
 
-def _assign_all(
-    vectors: Vectors, centres: NDArray[np.float32], extra: NDArray[np.float32] | None
-) -> NDArray[np.int32]:
-    """Return the nearest centre of every row, in one pass."""
+def _assign_all(vectors: Vectors, centers: Floats, extra: Floats | None) -> NDArray[np.int32]:
+    """Return the nearest center of every row, in one pass."""
     labels = np.empty(vectors.n, np.int32)
     metric = vectors.metric if extra is None else "euclidean"
 
     def assign(start: int, stop: int, block: NDArray[Any]) -> None:
         rows = block if extra is None else np.hstack([block, extra[start:stop, None]])
-        labels[start:stop] = nearest(rows, centres, metric)[0]
+        labels[start:stop] = nearest(rows, centers, metric)[0]
 
     vectors.map_blocks(assign)
     return labels
 
 
 def fill_empty(
-    rows_of: Callable[[NDArray[np.int64]], NDArray[Any]], labels: NDArray[np.int32], count: int
+    rows_of: Callable[[NDArray[np.int64]], Floats], labels: NDArray[np.int32], count: int
 ) -> NDArray[np.int32]:
     """Give every empty cluster half of the largest one, along the direction in which that one is widest.
 
@@ -269,41 +303,58 @@ def fill_empty(
     return labels
 
 
-def sums_of(labels: NDArray[np.int32], rows: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the clusters that some rows are of, and the rows' sums in each."""
+def grid(n: int, metric: str, sample: Floats) -> float:
+    """Return the step to which rows are rounded before they are summed: float64 sums on it are exact.
+
+    An exact sum is the same whatever the order and the blocks in which it is made. The rounding is beyond
+    what centroids keep: at 2^20 rows, 2^-30 of the largest number; 3 bits are left for rows that exceed the
+    sample's.
+    """
+    peak = 1.0 if metric == "cosine" else float(np.abs(sample).max()) or 1.0
+    return math.ldexp(1.0, math.frexp(peak)[1] + math.frexp(n)[1] - 50)
+
+
+def sums_of(
+    labels: NDArray[np.int32], rows: Floats, step: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the clusters that some rows are of, and the rows' sums in each, on a `grid` of this step."""
     order = np.argsort(labels, kind="stable")
     present, first = np.unique(labels[order], return_index=True)
-    return present, np.add.reduceat(rows[order].astype(np.float64), first, axis=0)
+    rounded = np.rint(rows[order].astype(np.float64) / step) * step
+    return present, np.add.reduceat(rounded, first, axis=0)
 
 
-def centroids_of(sums: NDArray[np.float64], sizes: NDArray[np.int64], metric: str) -> NDArray[np.float32]:
+def centroids_of(
+    sums: NDArray[np.float64], sizes: NDArray[np.int64], metric: str, dtype: np.dtype[Any]
+) -> Floats:
     """Return the means of clusters, of unit length under cosine, shape (l, d)."""
     means = sums / sizes[:, None]
     if metric == "cosine":
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         means = means / np.where(lengths > 0.0, lengths, 1.0)
-    return means.astype(np.float32)
+    return means.astype(dtype)
 
 
 def _described(
     vectors: Vectors,
     labels: NDArray[np.int32],
     count: int,
+    step: float,
     quality_weight: float,
-    extra: NDArray[np.float32] | None,
+    extra: Floats | None,
 ) -> Clusters:
     """Return clusters with their members' means and radii, in two passes."""
     sums = np.zeros((count, vectors.d))
     lock = locks.Lock()
 
     def add(start: int, stop: int, block: NDArray[Any]) -> None:
-        present, found = sums_of(labels[start:stop], block)
+        present, found = sums_of(labels[start:stop], block, step)
         with lock:
             sums[present] += found
 
     vectors.map_blocks(add)
     sizes = np.bincount(labels, minlength=count)
-    centroids = centroids_of(sums, sizes, vectors.metric)
+    centroids = centroids_of(sums, sizes, vectors.metric, vectors.dtype)
     radii = np.zeros(count)
 
     def measure(start: int, stop: int, block: NDArray[Any]) -> None:
@@ -316,5 +367,5 @@ def _described(
     joint = None
     if extra is not None:
         means = np.bincount(labels, extra, minlength=count) / sizes
-        joint = np.column_stack([sums / sizes[:, None], means]).astype(np.float32)
+        joint = np.column_stack([sums / sizes[:, None], means]).astype(vectors.dtype)
     return Clusters(centroids, labels, radii, vectors.metric, float(quality_weight), joint)

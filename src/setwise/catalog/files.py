@@ -161,12 +161,12 @@ def read(
     raw = array(VECTORS, info.dtype, n, d)
     vectors = _Measured(raw, info, scale, workers, f"catalog {str(path)!r}, vectors")
     clusters = Clusters(
-        array(CENTROIDS, "float32", count, d),
+        array(CENTROIDS, info.working, count, d),
         array(LABELS, "int32", n),
         array(RADII, "float64", count),
         info.metric,
         info.quality_weight,
-        array(JOINT, "float32", count, d + 1) if info.quality_weight else None,
+        array(JOINT, info.working, count, d + 1) if info.quality_weight else None,
     )
     quality: NDArray[np.float64] = array(QUALITY, "float64", n)
     if info.ids == "integers":

@@ -17,7 +17,7 @@ from setwise.engine.partition import Candidates
 from setwise.engine.stored import Columns, Shard, Stored, store
 from setwise.objectives import MaxSum
 from setwise.solvers import multilevel
-from setwise.vectors import Vectors, top_k
+from setwise.vectors import Floats, Vectors, top_k
 
 __all__ = ["Settings", "ShardClusters", "candidates"]
 
@@ -46,7 +46,7 @@ class ShardClusters:
 
     Attributes
     ----------
-    centroids : ndarray of shape (l, d), float32
+    centroids : ndarray of shape (l, d)
         Means of the members, or as given; of unit length under cosine.
     sizes : ndarray of shape (l,), int64
     medians : ndarray of shape (l,), float64
@@ -57,7 +57,7 @@ class ShardClusters:
         Of the kept ones: the largest distance of a member to its centroid.
     """
 
-    centroids: NDArray[np.float32]
+    centroids: Floats
     sizes: NDArray[np.int64]
     medians: NDArray[np.float64]
     kept: NDArray[np.int64]
@@ -155,33 +155,35 @@ def candidates(
     )
 
 
-def _partition(engine: Engine, rows: _Rows, asked: Settings) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _partition(engine: Engine, rows: _Rows, asked: Settings) -> tuple[NDArray[np.int32], Floats]:
     """Return the cluster of every row, and the centroids: given, or by k-means as `k_means` makes them."""
     metric = asked.goal.metric
     if asked.clusters is not None and np.ndim(asked.clusters):
-        centres = _as_centroids(asked.clusters, rows.stored[0].d, metric)
-        found = engine.map(assign_shard, [(one, centres, None, metric) for one in rows.stored])
+        centers = _as_centroids(asked.clusters, rows.stored[0].d, metric)
+        found = engine.map(assign_shard, [(one, centers, None, None, metric) for one in rows.stored])
         labels = np.concatenate([own for own, _ in found])
-        filled = np.bincount(labels, minlength=len(centres)) > 0
-        return (np.cumsum(filled) - 1).astype(np.int32)[labels], centres[filled]
+        filled = np.bincount(labels, minlength=len(centers)) > 0
+        return (np.cumsum(filled) - 1).astype(np.int32)[labels], centers[filled]
     wanted = CLUSTERS if asked.clusters is None else asked.clusters
     count = checks.integer("clusters", wanted, least=1)
     if count > rows.n:
         raise ValueError(f"clusters: {count} are more than the {rows.n} items; ask for at most that")
-    sample = rows.unit(clustering.sampled_rows(rows.n, count, asked.seed), metric).astype(np.float32)
-    centres = clustering.learn_centres(sample, count, spherical=metric == "cosine", seed=asked.seed)
-    found = engine.map(assign_shard, [(one, centres, None, metric) for one in rows.stored])
+    sample = rows.unit(clustering.sampled_rows(rows.n, count, asked.seed), metric)
+    step = clustering.grid(rows.n, metric, sample)
+    centers = clustering.learn_centers(sample, count, spherical=metric == "cosine", seed=asked.seed)
+    found = engine.map(assign_shard, [(one, centers, None, step, metric) for one in rows.stored])
     labels = np.concatenate([own for own, _ in found])
     if np.bincount(labels, minlength=count).min() == 0:
         labels = clustering.fill_empty(lambda ids: rows.unit(ids, metric), labels, count)
         parts = np.split(labels, rows.starts[1:-1])
-        again = [(one, centres, part, metric) for one, part in zip(rows.stored, parts, strict=True)]
+        again = [(one, centers, part, step, metric) for one, part in zip(rows.stored, parts, strict=True)]
         found = engine.map(assign_shard, again)
     sums = np.sum([sums for _, sums in found], axis=0)
-    return labels, clustering.centroids_of(sums, np.bincount(labels, minlength=count), metric)
+    sizes = np.bincount(labels, minlength=count)
+    return labels, clustering.centroids_of(sums, sizes, metric, sample.dtype)
 
 
-def _as_centroids(given: Any, d: int, metric: str) -> NDArray[np.float32]:
+def _as_centroids(given: Any, d: int, metric: str) -> Floats:
     """Return given centroids, checked, of unit length under cosine.
 
     Raises
@@ -191,29 +193,31 @@ def _as_centroids(given: Any, d: int, metric: str) -> NDArray[np.float32]:
     held = Vectors(given, metric, name="clusters")
     if held.d != d:
         raise ValueError(f"clusters: centroids have {held.d} entries, the shards' vectors {d}")
-    return np.asarray(held.rows(slice(0, held.n)), np.float32)
+    return held.rows(slice(0, held.n))
 
 
 def assign_shard(
-    work: tuple[Stored, NDArray[np.float32], NDArray[np.int32] | None, str],
+    work: tuple[Stored, Floats, NDArray[np.int32] | None, float | None, str],
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return the cluster of each row of a shard, and the rows' sums in each cluster; block by block.
+    """Return the cluster of each row of a shard, and the rows' sums in each cluster, block by block.
 
     Parameters
     ----------
     work : tuple
-        (the shard, the centres, the rows' clusters where they are known already, the metric).
+        (the shard, the centers, the rows' clusters where they are known already, the step of the `grid` to
+        sum on or None for no sums, the metric).
     """
-    stored, centres, known, metric = work
+    stored, centers, known, step, metric = work
     labels = np.empty(stored.n, np.int32) if known is None else known
-    sums = np.zeros(centres.shape)
+    sums = np.zeros(centers.shape)
     for start, block in stored.blocks(metric):
 
         def add(a: int, b: int, part: NDArray[Any], start: int = start) -> None:
             if known is None:
-                labels[start + a : start + b] = clustering.nearest(part, centres, metric)[0]
-            present, found = clustering.sums_of(labels[start + a : start + b], part)
-            sums[present] += found
+                labels[start + a : start + b] = clustering.nearest(part, centers, metric)[0]
+            if step is not None:
+                present, found = clustering.sums_of(labels[start + a : start + b], part, step)
+                sums[present] += found
 
         block.map_blocks(add)
     return labels, sums
@@ -223,7 +227,7 @@ def select_cluster(
     work: tuple[
         list[tuple[Stored, NDArray[np.int64]]],
         NDArray[np.float64],
-        NDArray[np.float32],
+        Floats,
         int,
         str,
         float,

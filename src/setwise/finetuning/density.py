@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from setwise.cluster import learn_centers, sampled_rows
 from setwise.files.folder import Progress
 from setwise.finetuning.repository_vectors import BLOCK, RepositoryVectors
 from setwise.threads import run_ranges
@@ -269,13 +270,10 @@ class _Cells:
     def __init__(self, low: NDArray[np.float32], seed: int) -> None:
         from setwise.extras.faiss import faiss
 
-        n, p = low.shape
+        n = len(low)
         count = int(np.clip(2.0 * n**0.5, 1, min(4_096, max(1, n // 40))))
-        k_means = faiss.Kmeans(
-            p, count, niter=6, seed=seed + 1, min_points_per_centroid=1, max_points_per_centroid=64
-        )
-        k_means.train(low)
-        self._centers = np.asarray(k_means.centroids)
+        sample = low[sampled_rows(n, count, seed, most=64)]
+        self._centers = learn_centers(sample, count, spherical=False, seed=seed, iterations=6)
         squares, labels = faiss.knn(low, self._centers, 1)
         self.labels = labels[:, 0].astype(np.int32)
         self._order = np.argsort(self.labels, kind="stable")

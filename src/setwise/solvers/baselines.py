@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.cluster import k_means
 from setwise.solvers.problem import Problem
-from setwise.vectors import Floats, top_k
-
-#: k-means sees at most this many rows a cluster.
-ROWS_A_CLUSTER = 256
 
 
 def top(problem: Problem) -> NDArray[np.int64]:
@@ -37,46 +34,15 @@ def random(problem: Problem) -> NDArray[np.int64]:
 
 
 def clustering(problem: Problem) -> NDArray[np.int64]:
-    """Return the most relevant of each of k k-means clusters; empty clusters are made up by relevance.
+    """Return the most relevant of each of k k-means clusters (see `setwise.cluster.k_means`), best first.
 
-    k-means runs on at most 256 k rows drawn from the seed, on the unit sphere under cosine.
+    Of equally relevant ones the lowest row.
     """
-    from setwise.extras.faiss import faiss
-
-    vectors, k = problem.vectors, problem.k
-    size = min(problem.n, ROWS_A_CLUSTER * k)
-    picked = np.sort(np.random.default_rng(problem.seed).permutation(problem.n)[:size])
-    wide = vectors.rows(picked, np.float64)
-    peak = float(np.abs(wide).max()) or 1.0  # k-means works in float32, whose range the rows may exceed
-    rows = np.ascontiguousarray(wide / peak, dtype=np.float32)
-    means = faiss.Kmeans(
-        vectors.d,
-        k,
-        niter=20,
-        seed=1 + problem.seed % (2**31 - 2),
-        spherical=vectors.metric == "cosine",
-        min_points_per_centroid=1,
-        max_points_per_centroid=ROWS_A_CLUSTER,
-    )
-    means.train(rows)
-    centroids: Floats = np.asarray(np.asarray(means.centroids, np.float64) * peak, dtype=vectors.dtype)
-    labels = np.empty(problem.n, np.int64)
-    lengths = np.vecdot(centroids, centroids) / 2
-
-    def nearest(start: int, stop: int, products: Floats) -> None:
-        labels[start:stop] = (products - lengths).argmax(axis=1)
-
-    vectors.products(centroids, nearest)
-    values = problem.relevance.values
-    order = np.lexsort((np.arange(problem.n), -values, labels))
-    ordered = labels[order]
-    leaders = order[np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])]
-    if len(leaders) < k:
-        rest = values.copy()
-        rest[leaders] = -np.inf
-        leaders = np.concatenate([leaders, top_k(rest, k - len(leaders))])
-    problem.stats["clusters"] = len(np.unique(labels))
-    return np.asarray(leaders[np.argsort(-values[leaders], kind="stable")])
+    labels = k_means(problem.vectors, problem.k, seed=problem.seed).labels
+    order = np.lexsort((np.arange(problem.n), -problem.relevance.values, labels))
+    leaders = order[np.searchsorted(labels[order], np.arange(problem.k))]
+    problem.stats["clusters"] = problem.k
+    return np.asarray(leaders[np.argsort(-problem.relevance.values[leaders], kind="stable")])
 
 
 def _include_first(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
