@@ -87,7 +87,7 @@ def test_numbers_beyond_float32(shift, scale):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_of_equally_near_centers_the_lowest_is_taken(metric, dtype):
-    """Permutations of one center are equally near to rows of one number; computed, their last digits differ."""
+    """Permutations of one center are equally near to rows of one number, up to rounding."""
     rng = np.random.default_rng(0)
     center = rng.standard_normal(37)
     centers = np.stack([rng.permutation(center) for _ in range(12)]).astype(dtype)
