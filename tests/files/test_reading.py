@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from setwise.files import column_types, read_array, read_table
+from setwise.files.delimited import csv_batches
 
 ROWS = [
     {"id": 7, "text": 'one, "quoted"\nand broken', "score": 0.5, "vector": [1.0, 0.0]},
@@ -74,6 +78,132 @@ def test_csv_keeps_ids_as_they_are_written(tmp_path):
     assert read_table(path, ["id"]).labels("id", "id") == ["007", "2020-01-01"]
 
 
+def test_a_column_is_what_all_of_its_rows_hold(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": 1, "text": None, "score": 1, "only": None}] + [{"id": 2, "text": None, "score": 2}] * 300
+    rows += [{"text": "late", "score": 0.5, "later": [1.0], "flag": True, "deep": {"a": 1}}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert column_types(path) == {
+        "id": "integer", "text": "string", "score": "number", "only": "null", "later": "list",
+        "flag": "boolean", "deep": "struct",
+    }  # fmt: skip
+    path = tmp_path / "a.csv"
+    path.write_text("id,text,none\n" + "1,2,\n" * 60_000 + "2,word,\n")
+    assert column_types(path) == {"id": "integer", "text": "string", "none": "null"}
+
+
+def test_every_arrow_string_is_a_string(tmp_path):
+    columns = {
+        "plain": pa.array(["a", "b"]),
+        "large": pa.array(["a", "b"], pa.large_string()),
+        "view": pa.array(["a", "b"], pa.string_view()),
+        "category": pa.array(["a", "b"]).dictionary_encode(),
+    }
+    with pa.ipc.new_file(tmp_path / "a.arrow", pa.table(columns).schema) as sink:
+        sink.write_table(pa.table(columns))
+    assert set(column_types(tmp_path / "a.arrow").values()) == {"string"}
+    table = read_table(tmp_path / "a.arrow", list(columns))
+    for name in columns:
+        assert table.texts(name) == table.labels(name, "id") == ["a", "b"]
+
+
+def test_kinds_of_other_arrow_columns(tmp_path):
+    key = UUID(int=7)
+    table = pa.table(
+        {
+            "u": pa.array([key.bytes], pa.uuid()),
+            "i": pa.array([1], pa.uint64()),
+            "d": pa.array([1], pa.decimal128(4, 1)),
+            "v": pa.array([[1.0]], pa.list_(pa.float32(), 1)),
+            "s": pa.array([{"a": 1}]),
+            "t": pa.array([0], pa.timestamp("s")),
+            "b": pa.array([b"x"]),
+            "n": pa.nulls(1),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    kinds = ["uuid", "integer", "number", "list", "struct", "time", "binary", "null"]
+    assert list(column_types(tmp_path / "a.parquet").values()) == kinds
+    assert read_table(tmp_path / "a.parquet", ["u"]).labels("u", "id") == [str(key)]
+
+
+def test_integers_that_became_floats_are_ids_again(tmp_path):
+    pq.write_table(pa.table({"id": [1.0, 7.0]}), tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet", ["id"]).labels("id", "id") == [1, 7]
+    pq.write_table(pa.table({"id": [1.0, None]}), tmp_path / "a.parquet")
+    with pytest.raises(TypeError, match="id: a.parquet, row 1 has nothing in 'id'"):
+        read_table(tmp_path / "a.parquet", ["id"]).labels("id", "id")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_csv_cells_may_be_separated_otherwise(tmp_path, mark, encoding):
+    path = tmp_path / "a.csv"
+    rows = [
+        ("id", "text"),
+        ("a", f'"one{mark} two"'),
+        ("b", "café"),
+        ("c", "a, b; c") if mark not in ",;" else ("c", "d"),
+    ]
+    path.write_text("\n".join(map(mark.join, rows)), encoding=encoding)
+    assert list(column_types(path)) == ["id", "text"]
+    table = read_table(path, ["id", "text"])
+    assert table.labels("id", "id") == ["a", "b", "c"]
+    assert table.texts("text")[:2] == [f"one{mark} two", "café"]
+
+
+def test_a_csv_of_one_column_is_not_cut_at_other_marks(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text\none; two\nthree; four\nfive\n")
+    assert read_table(path, ["text"]).texts("text") == ["one; two", "three; four", "five"]
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_csv_cells_of_any_length(tmp_path, place):
+    path = tmp_path / "a.csv"
+    cells = ["x" * 10] * 5
+    cells[place] = "word " * 700_000
+    path.write_text("id,text\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
+    assert column_types(path) == {"id": "integer", "text": "string"}
+    assert read_table(path, ["text"]).texts("text") == cells
+    batches = list(csv_batches(path))
+    assert pa.Table.from_batches(batches).column("text").to_pylist() == cells
+
+
+def test_batches_of_a_csv_go_on_after_a_longer_record(tmp_path):
+    path = tmp_path / "a.csv"
+    cells = [f"row {row}" for row in range(300_000)] + ["y" * 3_000_000, "last"]
+    path.write_text("id,text\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
+    table = pa.Table.from_batches(list(csv_batches(path)))
+    assert table.column("text").to_pylist() == cells
+    assert table.column("id").to_pylist() == [str(row) for row in range(len(cells))]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "a.jsonl.zst"])
+def test_one_json_array_of_objects(tmp_path, name):
+    data = (
+        b"\xef\xbb\xbf\n"
+        + json.dumps([{"id": 1, "text": "one"}, {"id": 2, "text": "two"}], indent=1).encode()
+    )
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    if name.endswith(".zst"):
+        data = pa.compress(data, "zstd", asbytes=True)
+    (tmp_path / name).write_bytes(data)
+    assert column_types(tmp_path / name) == {"id": "integer", "text": "string"}
+    table = read_table(tmp_path / name, ["id", "text"])
+    assert table.texts("text") == ["one", "two"]
+    with pytest.raises(TypeError, match="row 0 has 1"):
+        table.texts("id")
+
+
+def test_lines_that_are_compressed_otherwise(tmp_path):
+    data = b'{"text": "one"}\n{"text": 2}\n'
+    (tmp_path / "a.jsonl.zst").write_bytes(pa.compress(data, "zstd", asbytes=True))
+    with pytest.raises(TypeError, match="line 2 has 2"):
+        read_table(tmp_path / "a.jsonl.zst", ["text"]).texts("text")
+
+
 def test_json_dates_stay_strings(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "2020-01-01"}\n')
@@ -124,7 +254,9 @@ def test_a_missing_file_names_its_neighbor(tmp_path):
 
 def test_an_unknown_ending_names_the_known_ones(tmp_path):
     (tmp_path / "a.xlsx").write_text("x")
-    assert ".parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv" in refused(tmp_path / "a.xlsx")
+    assert ".parquet, .arrow, .feather, .csv, .jsonl, .jsonl.gz, .jsonl.zst, .json" in refused(
+        tmp_path / "a.xlsx"
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -253,7 +385,62 @@ def test_ragged_and_broken_vectors(tmp_path):
         read_table(tmp_path / "a.csv", ["v"]).vectors("v")
 
 
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("line", [b"x", b'{"text": "a"}\n'], ids=["one line", "lines"])
+def test_a_file_that_expands_without_end_is_stopped(tmp_path, name, line, monkeypatch):
+    monkeypatch.setattr("setwise.files.json_lines.ALLOWED", 1 << 20)
+    data = line * ((1 << 26) // len(line))
+    packed = gzip.compress(data) if name.endswith("gz") else pa.compress(data, "zstd", asbytes=True)
+    (tmp_path / name).write_bytes(packed)
+    assert "expands to more than 250 times its size" in refused(tmp_path / name)
+
+
+def test_json_that_no_reader_can_hold(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n{"text": ' + "[" * 200_000 + "]" * 200_000 + "}\n")
+    assert "line 2 is nested too deeply" in refused(path)
+    path.write_text('{"text": ' + "9" * 5000 + "}\n")
+    assert "line 1 cannot be read (Exceeds the limit" in refused(path)
+    path.write_text("[" * 200_000)
+    assert "nested too deeply" in refused(path)
+
+
+def test_any_flipped_byte_of_an_arrow_file_is_read_or_refused(tmp_path):
+    """Run in a process of its own: a damaged offset ended in a segmentation fault."""
+    table = pa.table({"text": [f"text {row}" * (row % 5) for row in range(200)], "v": [[1.0, 2.0]] * 200})
+    with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as sink:
+        sink.write_table(table)
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from setwise.files import column_types, read_table
+source = Path(sys.argv[1])
+data = source.read_bytes()
+rng = np.random.default_rng(0)
+path = source.with_name("b.arrow")
+for place in rng.permutation(len(data))[:600]:
+    for bit in (1, 128):
+        path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+        try:
+            names = list(column_types(path))
+            table = read_table(path, names)
+            for name in names:
+                table.columns[name].to_pylist()
+        except (ValueError, TypeError, UnicodeDecodeError):
+            pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.arrow")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr[-500:]) == (0, "")
+
+
 def test_half_a_surrogate_pair_is_refused(tmp_path):
+    (tmp_path / "b.jsonl").write_text('{"id": "a\\ud83d"}\n')
+    with pytest.raises(ValueError, match="id: b.jsonl, line 1 holds half of a surrogate pair in 'id'"):
+        read_table(tmp_path / "b.jsonl", ["id"]).labels("id", "id")
+
     (tmp_path / "a.jsonl").write_text('{"text": "ok \\ud83d\\ude00"}\n{"text": "half \\ud83d"}\n')
     with pytest.raises(ValueError, match="line 2 holds half of a surrogate pair"):
         read_table(tmp_path / "a.jsonl", ["text"]).texts("text")
@@ -269,10 +456,17 @@ def test_arrays_are_memory_mapped_and_never_unpickled(tmp_path):
     (tmp_path / "c.npy").write_bytes(data[:-8])
     (tmp_path / "d.npy").write_bytes(b"hello")
     (tmp_path / "e.npy").touch()
-    for name in "bcde":
+    header = data[:10] + data[10:].replace(b"(3, 2)", b"(9999999999999999999999, 2)")
+    (tmp_path / "f.npy").write_bytes(header)
+    (tmp_path / "g.npy").write_bytes(data[:10] + data[10:].replace(b"{'descr'", b"[((((((("))
+    for name in "bcdefg":
         with pytest.raises(
             ValueError, match=rf"vectors: {name}.npy is truncated, or no .npy file of numbers"
         ):
             read_array(tmp_path / f"{name}.npy", "vectors")
+    np.savez(tmp_path / "h.npz", x=np.eye(2))
+    (tmp_path / "h.npz").rename(tmp_path / "h.npy")
+    with pytest.raises(ValueError, match=r"vectors: h\.npy is an archive of arrays \(\.npz\)"):
+        read_array(tmp_path / "h.npy", "vectors")
     with pytest.raises(FileNotFoundError, match="vectors: no file or folder"):
         read_array(tmp_path / "z.npy", "vectors")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import TABLES, Table, column_types, read_array, read_table
-from setwise.files.corpus import ID_COLUMNS
+from setwise.files.kinds import ID_COLUMNS
 from setwise.files.names import column, ending, existing
 
 if TYPE_CHECKING:

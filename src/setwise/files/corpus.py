@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.kinds import ID_COLUMNS, text_column, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import TABLES, column_types, read_array, read_table
 from setwise.files.table import Table
 
 TEXTS = (".txt", ".md", ".rst")
-TEXT_COLUMNS = (
-    *("text", "content", "contents", "passage", "body", "document", "docstring", "page_content", "chunk"),
-    *("abstract", "description", "sentence"),
-)
-ID_COLUMNS = ("id", "_id", "pid", "doc_id", "docid", "document_id", "passage_id", "uid", "uuid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +68,9 @@ def read_corpus(
     Parameters
     ----------
     path : path-like
-        A table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv), a .npy file of vectors, a folder of
-        .txt, .md and .rst files (read recursively, one candidate a file, hidden ones left out), or one such
-        file (one candidate a paragraph).
+        A table (see `setwise.files.TABLES`), a .npy file of vectors, a folder of .txt, .md and .rst files
+        (read recursively, one candidate a file, hidden ones left out), or one such file (one candidate a
+        paragraph).
     text : str, optional
         Column of texts; by default the first of `TEXT_COLUMNS` that there is, or the only column of strings.
     id : str, optional
@@ -146,7 +142,8 @@ def _read_corpus_table(
         if name is not None:
             column(types, name, argument, source.name)
     taken = {name for name in chosen.values() if name is not None}
-    text = text or _default_text(types, taken)
+    asked = text
+    text = text or text_column(types, taken)
     if text is None and vectors is None:
         raise ValueError(
             f"text: {source.name} has no column that is known to hold texts; name one of {', '.join(types)}"
@@ -155,6 +152,8 @@ def _read_corpus_table(
     wanted = [name for name in (text, *chosen.values(), *id_columns) if name is not None]
     table = read_table(source, wanted or list(types)[:1], "corpus")
     ids, notes = _ids(table, id_columns, given=id is not None)
+    if text is not None and asked is None and (told := unchosen(types, text, taken)):
+        notes = (told, *notes)
     brought: NDArray[Any] | None = None
     if vectors is not None:
         brought = _vectors_beside(source, vectors, len(table)) if beside else table.vectors(vectors)
@@ -167,13 +166,6 @@ def _read_corpus_table(
         None if group is None else table.labels(group, "group"),
         notes,
     )
-
-
-def _default_text(types: dict[str, str], taken: Iterable[str]) -> str | None:
-    """Return the column that texts are read from when none is named."""
-    known = next((name for name in TEXT_COLUMNS if types.get(name) == "string"), None)
-    strings = [name for name, kind in types.items() if kind == "string" and name not in {*ID_COLUMNS, *taken}]
-    return known or (strings[0] if len(strings) == 1 else None)
 
 
 def _ids(table: Table, columns: Sequence[str], *, given: bool) -> tuple[Sequence[str | int], tuple[str, ...]]:

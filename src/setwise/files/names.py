@@ -9,9 +9,10 @@ from pathlib import Path
 
 
 def ending(path: str | os.PathLike[str]) -> str:
-    """Return a file's ending in lower case, ``.gz`` together with what comes before it."""
+    """Return a file's ending in lower case, ``.gz`` or ``.zst`` together with what comes before it."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
-    return "".join(suffixes) if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+    packed = suffixes and suffixes[-1] in (".gz", ".zst")
+    return "".join(suffixes) if packed else (suffixes or [""])[-1]
 
 
 def existing(path: str | os.PathLike[str], argument: str) -> Path:

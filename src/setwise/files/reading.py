@@ -1,12 +1,9 @@
-"""Tables in: .parquet .arrow .feather .jsonl .csv, and arrays from .npy."""
+"""Tables in: .parquet .arrow .feather .jsonl .json .csv, and arrays from .npy."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import json
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,29 +11,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.delimited import csv_schema, read_csv
+from setwise.files.json_lines import is_array, json_rows
+from setwise.files.kinds import arrow_kinds, json_kinds
 from setwise.files.names import ending, existing
 from setwise.files.table import Table
 
-TABLES = (".parquet", ".arrow", ".feather", ".jsonl", ".jsonl.gz", ".csv")
+#: Endings of files of JSON objects.
+JSON = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 
-#: Rows of a JSONL file that are looked at to learn its columns.
-_SAMPLE = 100
+TABLES = (".parquet", ".arrow", ".feather", ".csv", *JSON)
 
 
 def column_types(path: Path, argument: str = "file") -> dict[str, str]:
-    """Return a table's columns and their types, reading as little of it as that takes.
+    """Return a table's columns and the kind of what each holds in all of its rows.
 
     Parameters
     ----------
     path : Path
-        One of the endings in `TABLES`. A JSONL file's columns are the keys of its first rows.
+        One of the endings in `TABLES`. A JSON file's columns are the keys of all its rows.
     argument : str
         The argument's name in messages.
 
     Returns
     -------
     dict of str to str
-        Column name to Arrow's name of its type; strings are always "string".
+        Column name to kind; see `setwise.files.kinds.arrow_kinds`.
 
     Raises
     ------
@@ -45,33 +45,26 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
     """
     kind = _table_kind(path, argument)
     with reading_file(path, argument):
-        if kind == ".jsonl":
-            types: dict[str, str] = {}
-            for count, (_, row) in enumerate(json_rows(path)):
-                for name, value in row.items():
-                    types.setdefault(name, "string" if isinstance(value, str) else type(value).__name__)
-                if count == _SAMPLE:
-                    break
-            if not types:
+        if kind in JSON:
+            kinds = json_kinds(row for _, row in json_rows(path))
+            if not kinds:
                 raise ValueError(f"{path.name} has no rows")
-            return types
+            return kinds
         if kind == ".csv":
-            from setwise.extras.arrow import csv
-
-            with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
-                return _types(reader.schema)
+            return arrow_kinds(csv_schema(path))
         if kind == ".parquet":
             from setwise.extras.arrow import parquet
 
-            return _types(parquet.read_schema(path))
+            return arrow_kinds(parquet.read_schema(path))
         with open_arrow(path) as reader:
-            return _types(reader.schema)
+            return arrow_kinds(reader.schema)
 
 
 def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Table:
     """Read some columns of a table.
 
-    JSONL is streamed, .arrow is memory-mapped, CSV is read as strings (an id of 007 stays one).
+    JSONL is streamed, .arrow is memory-mapped, CSV is read as strings (an id of 007 stays one), whatever
+    separates its cells.
 
     Parameters
     ----------
@@ -92,10 +85,11 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
     lines: list[int] | None = None
     found: dict[str, Any]
     with reading_file(path, argument):
-        if kind == ".jsonl":
-            found, lines = _read_jsonl(path, wanted)
+        if kind in JSON:
+            found, lines = _read_json(path, wanted)
         elif kind == ".csv":
-            found = _read_csv(path, wanted)
+            cells = read_csv(path, wanted)
+            found = {name: cells.column(name).to_pylist() for name in wanted}
         elif kind == ".parquet":
             from setwise.extras.arrow import parquet
 
@@ -104,6 +98,7 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
         else:
             with open_arrow(path) as reader:
                 table = reader.read_all()
+            table.validate(full=True)  # offsets and lengths of a damaged file may point anywhere
             found = {name: table.column(name) for name in wanted}
         result = Table(path.name, found, lines)
         if len(result) == 0:
@@ -120,33 +115,32 @@ def read_array(path: Path, argument: str) -> NDArray[Any]:
         Missing, truncated, or not a .npy file of numbers.
     """
     existing(path, argument)
+    if path.is_dir():
+        raise ValueError(f"{argument}: {path.name} is a folder, no .npy file of numbers")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start == b"PK\x03\x04":
+        raise ValueError(
+            f"{argument}: {path.name} is an archive of arrays (.npz), no .npy file; save the one "
+            "array by numpy.save"
+        )
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):
+        return np.lib.format.open_memmap(path, mode="r")
+    except PermissionError:
+        raise
+    except Exception:  # a damaged header makes NumPy raise nearly anything
         raise ValueError(f"{argument}: {path.name} is truncated, or no .npy file of numbers") from None
-    return array
-
-
-def _types(schema: Any) -> dict[str, str]:
-    """Return an Arrow schema as names and type names, every kind of string as "string"."""
-    repeated = [name for name, count in Counter(schema.names).items() if count > 1]
-    if repeated:
-        raise ValueError(f"column {repeated[0]!r} stands there more than once; rename one")
-    spelled = {field.name: str(field.type) for field in schema}
-    return {
-        name: "string" if kind in ("large_string", "string_view") else kind for name, kind in spelled.items()
-    }
 
 
 def _table_kind(path: Path, argument: str) -> str:
-    """Return a table's ending (without compression), or say which are known."""
+    """Return a table's ending, or say which are known."""
     existing(path, argument)
     kind = ending(path)
     if kind not in TABLES:
         raise ValueError(f"{argument}: {path.name!r} ends in none of {', '.join(TABLES)}")
     if path.stat().st_size == 0:
         raise ValueError(f"{argument}: {path.name} is empty")
-    return kind.removesuffix(".gz")
+    return kind
 
 
 @contextlib.contextmanager
@@ -158,7 +152,7 @@ def reading_file(path: Path, argument: str) -> Iterator[None]:
         raise ValueError(
             f"{argument}: {path.name} is not UTF-8 (byte {error.start}); save it as UTF-8"
         ) from None
-    except (EOFError, zlib.error, NotImplementedError, ValueError, OSError) as error:
+    except (EOFError, zlib.error, NotImplementedError, KeyError, ValueError, OSError) as error:
         ours = isinstance(error, ValueError) and type(error) is ValueError
         if ours:
             raise ValueError(f"{argument}: {error}") from None
@@ -182,46 +176,19 @@ def open_arrow(path: Path) -> Iterator[Any]:
         yield reader
 
 
-def _read_csv(path: Path, wanted: list[str]) -> dict[str, list[str]]:
-    """Read columns of a CSV file as strings."""
-    from setwise.extras.arrow import arrow, csv
+def _read_json(path: Path, wanted: list[str]) -> tuple[dict[str, list[Any]], list[int] | None]:
+    """Stream columns out of a file of JSON objects; what a row lacks is None.
 
-    table = csv.read_csv(
-        path,
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            include_columns=wanted,
-            column_types={name: arrow.string() for name in wanted},
-            strings_can_be_null=False,
-        ),
-    )
-    return {name: table.column(name).to_pylist() for name in wanted}
-
-
-def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSONL file, each with its line's number."""
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.isspace():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path.name}, line {number} is not JSON ({error.msg})") from None
-            except UnicodeDecodeError:
-                raise ValueError(f"{path.name}, line {number} is not UTF-8; save the file as UTF-8") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path.name}, line {number} is not a JSON object but {type(row).__name__}")
-            yield number, row
-
-
-def _read_jsonl(path: Path, wanted: list[str]) -> tuple[dict[str, list[Any]], list[int]]:
-    """Stream columns out of a JSONL file, with the line that each row stands on; what a row lacks is None."""
+    Returns
+    -------
+    columns : dict of str to list
+    lines : list of int or None
+        The line that each row stands on, where rows are lines.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in wanted}
     lines = []
     for number, row in json_rows(path):
         lines.append(number)
         for name, values in columns.items():
             values.append(row.get(name))
-    return columns, lines
+    return columns, None if is_array(path) else lines

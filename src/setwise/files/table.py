@@ -8,11 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.vectors import as_matrix
+
+#: Floats below this hold every integer.
+_EXACT = 2.0**53
 
 #: Half a surrogate pair: JSON can spell it, UTF-8 cannot.
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -59,12 +63,7 @@ class Table:
                 values[row] = ""
             elif not isinstance(value, str):
                 raise TypeError(f"{argument}: {self._cell(name, row, value)}, expected a string")
-        for row, value in enumerate(values):
-            if not value.isascii() and _SURROGATE.search(value):
-                where = f"{self.source}, {self.place(row)}"
-                raise ValueError(
-                    f"{argument}: {where} holds half of a surrogate pair in {name!r}; take it out"
-                )
+        self._check_unicode(name, values, argument)
         return values
 
     def labels(self, name: str, argument: str) -> list[str | int]:
@@ -74,13 +73,20 @@ class Table:
         ------
         TypeError
             A row holds something else or nothing; the message names it.
+        ValueError
+            A string is not Unicode text (it holds half of a surrogate pair).
         """
         values = self._values(name)
         for row, value in enumerate(values):
-            if not isinstance(value, str | int) or isinstance(value, bool):
+            if isinstance(value, UUID):
+                values[row] = str(value)
+            elif isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+                values[row] = int(value)  # a column of integers of which some were missing once
+            elif not isinstance(value, str | int) or isinstance(value, bool):
                 raise TypeError(
                     f"{argument}: {self._cell(name, row, value)}, expected a string or an integer"
                 )
+        self._check_unicode(name, values, argument)
         return values
 
     def numbers(self, name: str, argument: str) -> NDArray[np.float64]:
@@ -131,6 +137,15 @@ class Table:
             where = f"{self.source}, {self.place(next(bad, 0))}"
             raise TypeError(f"{argument}: {where} has an entry in {name!r} that is no number")
         return array.astype(np.float32)
+
+    def _check_unicode(self, name: str, values: Sequence[Any], argument: str) -> None:
+        """Refuse strings that no file could hold."""
+        for row, value in enumerate(values):
+            if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+                where = f"{self.source}, {self.place(row)}"
+                raise ValueError(
+                    f"{argument}: {where} holds half of a surrogate pair in {name!r}; take it out"
+                )
 
     def _values(self, name: str) -> list[Any]:
         """Return a column as a list of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import TABLES, Table
-from setwise.files.corpus import ID_COLUMNS, TEXT_COLUMNS
+from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS
 from setwise.files.names import column, ending, existing
+from setwise.files.reading import JSON
 from setwise.finetuning.rows.shards import LINE, Block, Lines, Shard, open_shard
 
 #: Columns that hold one text together, looked for in this order where no single column is known to.
@@ -33,6 +34,9 @@ _TOGETHER = (
 #: What a message of a conversation says, in the two spellings there are.
 _SAYS = ("content", "value")
 
+#: Endings of files that are one JSON value.
+_WHOLE = (".json", ".json.gz", ".json.zst")
+
 #: Rows that are read at once.
 _BLOCK = 8192
 
@@ -45,7 +49,7 @@ class Repository:
     Parameters
     ----------
     path : path-like
-        A table (.parquet, .jsonl, .jsonl.gz, .csv, .arrow, .feather), or a folder of such files of one kind.
+        A table (see `setwise.files.TABLES`), or a folder of such files of one kind.
         Folders inside and hidden files are left out.
     text : str or sequence of str, optional
         The columns that a row's text is made of, joined by line breaks; a column may hold strings or
@@ -60,7 +64,7 @@ class Repository:
     source : Path
     shards : tuple of Shard
     kind : str
-        The files' ending, without ".gz".
+        The files' ending; ".jsonl" for all files of JSON objects.
     columns : dict of str to str
         Names and types.
     text : tuple of str
@@ -83,7 +87,8 @@ class Repository:
         self.source = existing(path, argument)
         self.argument = argument
         self.shards = tuple(open_shard(file, argument) for file in _files(self.source, argument))
-        self.kind = ending(self.shards[0].path).removesuffix(".gz")
+        kind = ending(self.shards[0].path)
+        self.kind = ".jsonl" if kind in JSON else kind
         self.columns = _common_columns(self.shards, argument)
         self._starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
         named = [text] if isinstance(text, str) else list(text or [])
@@ -274,9 +279,13 @@ def _files(source: Path, argument: str) -> list[Path]:
     )
     if not files:
         raise ValueError(f"{argument}: folder {str(source)!r} holds no {', '.join(TABLES)} file")
-    first = ending(files[0]).removesuffix(".gz")
+    beside = [
+        path for path in files if not ending(path).startswith(".json") or ending(path).startswith(".jsonl")
+    ]
+    files = beside or files  # a .json file beside others is mostly a description of them
+    first = "JSON" if ending(files[0]) in JSON else ending(files[0])
     for path in files:
-        if ending(path).removesuffix(".gz") != first:
+        if ("JSON" if ending(path) in JSON else ending(path)) != first:
             raise ValueError(
                 f"{argument}: {files[0].name} and {path.name} are of two kinds; name one file, or "
                 "a folder with files of one kind"
@@ -315,16 +324,22 @@ def _default_text(types: dict[str, str]) -> tuple[str, ...]:
 
 
 def _as_strings(block: Block, name: str) -> Table:
-    """Return a block whose conversations are texts: what each says, a line each."""
+    """Return a block whose conversations are texts: what each says, a line each (or each of its parts)."""
     values = block.columns[name]
     values = list(values) if isinstance(values, list) else values.to_pylist()
     for row, value in enumerate(values):
         if isinstance(value, list) and all(isinstance(turn, dict) for turn in value):
-            said = (
-                next((turn[key] for key in _SAYS if isinstance(turn.get(key), str)), "") for turn in value
-            )
-            values[row] = "\n".join(said)
+            values[row] = "\n".join(map(_said, value))
     return Block(block.source, {name: values}, None, block.where)
+
+
+def _said(turn: Mapping[str, Any]) -> str:
+    """Return what a turn of a conversation says: its text, or the texts among its parts, a line each."""
+    content = next((turn[key] for key in _SAYS if isinstance(turn.get(key), str | list)), "")
+    if isinstance(content, str):
+        return content
+    parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
+    return "\n".join(text for text in parts if isinstance(text, str))
 
 
 def _text_argument(argument: str) -> str:

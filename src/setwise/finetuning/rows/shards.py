@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import gzip
-import json
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import Table, column_types
+from setwise.files.delimited import csv_batches
+from setwise.files.json_lines import as_object, has_places, is_array, json_lines, parsed
 from setwise.files.names import ending
-from setwise.files.reading import open_arrow, reading_file
+from setwise.files.reading import JSON, open_arrow, reading_file
 
 #: The one column of a table whose rows are lines of JSON, as they stand in the file.
 LINE = "line"
@@ -93,8 +94,8 @@ def open_shard(path: Path, argument: str = "repository") -> Shard:
     kind = ending(path)
     with reading_file(path, argument):
         shard: Shard
-        if kind in (".jsonl", ".jsonl.gz"):
-            shard = Lines(path, types, argument, kind == ".jsonl.gz")
+        if kind in JSON:
+            shard = Lines(path, types, argument)
         elif kind == ".parquet":
             shard = Parquet(path, types, argument)
         else:
@@ -177,36 +178,28 @@ class Batches:
             if not self._csv:
                 reader = stack.enter_context(open_arrow(self.path))
                 file = hasattr(reader, "get_batch")
-                yield from map(reader.get_batch, range(reader.num_record_batches)) if file else reader
+                for batch in map(reader.get_batch, range(reader.num_record_batches)) if file else reader:
+                    batch.validate(full=True)  # offsets of a damaged file may point anywhere
+                    yield batch
                 return
-            from setwise.extras.arrow import arrow, csv
-
-            yield from stack.enter_context(
-                csv.open_csv(
-                    self.path,
-                    parse_options=csv.ParseOptions(newlines_in_values=True),
-                    convert_options=csv.ConvertOptions(
-                        column_types=dict.fromkeys(self.types, arrow.string()), strings_can_be_null=False
-                    ),
-                )
-            )
+            yield from csv_batches(self.path)
 
 
 class Lines:
-    """A JSONL file: where each line starts is known, so that lines are read by number, byte for byte.
+    """A file of JSON objects: where each line starts is known, so that they are read byte for byte.
 
-    A compressed one has no such places: it is read from its start to the last line that is asked for.
+    A compressed file, or one array of objects, has no such places: it is read from its start to the last row
+    that is asked for.
     """
 
-    def __init__(self, path: Path, types: dict[str, str], argument: str, compressed: bool) -> None:
-        self.path, self.types, self.argument, self._compressed = path, types, argument, compressed
-        self._starts: NDArray[np.int64] = np.empty(0, np.int64)
-        if compressed:
+    def __init__(self, path: Path, types: dict[str, str], argument: str) -> None:
+        self.path, self.types, self.argument = path, types, argument
+        self._starts = _line_starts(path) if has_places(path) else None
+        if self._starts is None:
             self.rows = self.size = 0
             for line in self._stream():
                 self.rows, self.size = self.rows + 1, self.size + len(line)
         else:
-            self._starts = _line_starts(path)
             self.rows, self.size = len(self._starts), path.stat().st_size
 
     def schema(self) -> Any:
@@ -245,40 +238,26 @@ class Lines:
         ValueError
             It is not JSON, not UTF-8, or not an object.
         """
-        try:
-            value = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            what = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else "not UTF-8"
-            raise ValueError(f"{self.argument}: {self.path.name}, {self.line_of(row)} is {what}") from None
-        if not isinstance(value, dict):
-            kind = type(value).__name__
-            raise ValueError(
-                f"{self.argument}: {self.path.name}, {self.line_of(row)} is not a JSON object but {kind}"
-            )
-        return value
+        place = f"{self.argument}: {self.path.name}, {self.line_of(row)}"
+        return as_object(parsed(line, place), place)
 
     def line_of(self, row: int) -> str:
         """Return the line that a row stands on, counted with the blank ones; made for messages only."""
-        opener: Any = gzip.open if self._compressed else open
-        with opener(self.path, "rb") as stream:
-            seen = -1
-            for number, line in enumerate(stream, 1):
-                seen += not line.isspace()
-                if seen == row:
-                    return f"line {number}"
-        return f"row {row}"
+        if is_array(self.path):
+            return f"row {row}"
+        number, _ = next(itertools.islice(json_lines(self.path), row, None), (0, b""))
+        return f"line {number}"
 
     def _where_from(self, start: int) -> Callable[[int], str]:
         return lambda row: self.line_of(start + row)
 
     def _stream(self) -> Iterator[bytes]:
         """Yield every line that is not blank."""
-        opener: Any = gzip.open if self._compressed else open
-        with reading_file(self.path, self.argument), opener(self.path, "rb") as stream:
-            yield from (_bare(line) for line in stream if not line.isspace())
+        with reading_file(self.path, self.argument):
+            yield from (line for _, line in json_lines(self.path))
 
     def _lines(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        if self._compressed:
+        if self._starts is None:
             wanted = iter(rows.tolist())
             row = next(wanted, None)
             for number, line in enumerate(self._stream()):
@@ -291,12 +270,7 @@ class Lines:
         with self.path.open("rb") as stream:
             for place in self._starts[rows].tolist():
                 stream.seek(place)
-                yield _bare(stream.readline())
-
-
-def _bare(line: bytes) -> bytes:
-    """Return a line without its end, and without the mark that a file may start with."""
-    return line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
+                yield stream.readline().removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
 
 
 def _line_starts(path: Path) -> NDArray[np.int64]:

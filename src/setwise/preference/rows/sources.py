@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from setwise.extras import require
+from setwise.files.json_lines import has_places, is_array, json_rows
 from setwise.files.names import ending, existing
-from setwise.files.reading import column_types, json_rows, reading_file
+from setwise.files.reading import JSON, column_types, reading_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _ROWS = 256
 
 #: Endings of files that are read.
-ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+ENDINGS = (*JSON, ".parquet")
 
 _MESSAGE = "responses"
 
@@ -62,8 +63,8 @@ def open_rows(source: Any) -> RowSource:
     Parameters
     ----------
     source : path-like, datasets.Dataset or iterable of mappings
-        A .jsonl, .jsonl.gz or .parquet file, the folder of a saved Hugging Face dataset, such a dataset, or
-        rows in memory. What can be read only once, as a generator, is refused.
+        A .jsonl or .json file (also as .gz and .zst), a .parquet file, the folder of a saved Hugging Face
+        dataset, such a dataset, or rows in memory. What can be read only once, as a generator, is refused.
 
     Raises
     ------
@@ -209,7 +210,7 @@ class _JsonLines(_Untyped):
         self.columns = list(column_types(path, _MESSAGE))
 
     def __len__(self) -> int:
-        if self._path.suffix.lower() == ".gz":
+        if not has_places(self._path):
             return 0
         lines, last = 0, b""
         with self._path.open("rb") as stream:
@@ -220,8 +221,9 @@ class _JsonLines(_Untyped):
 
     def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         with reading_file(self._path, _MESSAGE):
+            word = "row" if is_array(self._path) else "line"
             for number, row in json_rows(self._path):
-                yield f"line {number} of {self.name}", row
+                yield f"{word} {number} of {self.name}", row
 
 
 class _Records(_Untyped):

@@ -1,0 +1,152 @@
+"""CSV in: whatever separates its cells, and however long they are; every cell is a string."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+#: What may separate cells, the likeliest first.
+DELIMITERS = (",", ";", "\t", "|")
+
+#: Rows that are looked at to tell what separates cells, and bytes they are read from.
+_ROWS, _BYTES = 50, 1 << 16
+
+#: Bytes of the longest record that is read.
+_LONGEST = 1 << 30
+
+
+def encoding_of(path: Path) -> str:
+    """Return the encoding that a file's first bytes announce; UTF-8 where they announce none."""
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8"
+
+
+def delimiter_of(path: Path) -> str:
+    """Return what separates a CSV file's cells: what cuts its first rows into the most equal columns.
+
+    A comma where nothing does, and where two do it alike.
+    """
+    text, whole = _start(path)
+    widths: dict[str, int] = {}
+    for mark in DELIMITERS:
+        rows = list(itertools.islice(_cells(text, mark), _ROWS + 1))
+        rows = rows if whole or len(rows) > _ROWS else rows[:-1] or rows  # the last may be cut in the middle
+        counts = {len(row) for row in rows if row}
+        widths[mark] = counts.pop() if len(counts) == 1 else 1
+    return max(DELIMITERS, key=lambda mark: widths[mark])
+
+
+def read_csv(path: Path, columns: list[str]) -> Any:
+    """Read some columns of a CSV file as an Arrow table of strings (an id of 007 stays one).
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        Rows differ in length, or the file is not in its encoding.
+    """
+    from setwise.extras.arrow import arrow
+
+    return _whole(path, include_columns=columns, column_types=dict.fromkeys(columns, arrow.string()))
+
+
+def csv_schema(path: Path) -> Any:
+    """Return the columns of a CSV file with the types that all of their cells have, as an Arrow schema.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        See `read_csv`.
+    """
+    return _whole(path, strings_can_be_null=True).schema
+
+
+def csv_batches(path: Path) -> Iterator[Any]:
+    """Yield a CSV file's rows in order as Arrow batches of strings.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        See `read_csv`.
+    """
+    from setwise.extras.arrow import arrow
+    from setwise.extras.arrow import csv as arrow_csv
+
+    mark = delimiter_of(path)
+    names = next(_cells(_start(path)[0], mark), [])
+    types = dict.fromkeys(names, arrow.string())
+    done = 0
+    for size in _sizes(path):
+        seen = 0
+        try:
+            with arrow_csv.open_csv(path, *_options(path, size, column_types=types)) as reader:
+                for batch in reader:
+                    seen += batch.num_rows
+                    if seen > done:  # what smaller blocks gave already is passed over
+                        yield batch.slice(max(0, batch.num_rows - (seen - done)))
+                        done = seen
+            return
+        except arrow.ArrowInvalid as error:
+            _check_grows(error)
+
+
+def _whole(path: Path, **convert: Any) -> Any:
+    """Read a CSV file at once."""
+    from setwise.extras.arrow import arrow
+    from setwise.extras.arrow import csv as arrow_csv
+
+    for size in _sizes(path):
+        try:
+            return arrow_csv.read_csv(path, *_options(path, size, **convert))
+        except arrow.ArrowInvalid as error:
+            _check_grows(error)
+    raise AssertionError("a block of the largest size ends in its own error")
+
+
+def _start(path: Path) -> tuple[str, bool]:
+    """Return the beginning of a file as text, and whether that is all of it."""
+    with path.open("rb") as stream:
+        start = stream.read(_BYTES)
+        whole = not stream.read(1)
+    return start.decode(encoding_of(path), errors="replace").removeprefix("\ufeff"), whole
+
+
+def _cells(text: str, mark: str) -> Iterator[list[str]]:
+    """Yield the rows of a text, cut at a mark; it ends where the text cannot be cut."""
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    except csv.Error:
+        return
+
+
+def _options(path: Path, size: int, **convert: Any) -> tuple[Any, Any, Any]:
+    """Return the arguments of Arrow's reader, which works in blocks that hold whole records."""
+    from setwise.extras.arrow import csv as arrow_csv
+
+    return (
+        arrow_csv.ReadOptions(block_size=size, encoding=encoding_of(path)),
+        arrow_csv.ParseOptions(delimiter=delimiter_of(path), newlines_in_values=True),
+        arrow_csv.ConvertOptions(**convert),
+    )
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    """Yield sizes of blocks, until the longest record that the file can have fits."""
+    size = 1 << 20
+    while size < min(2 * path.stat().st_size, _LONGEST):
+        yield size
+        size *= 8
+    yield min(size, _LONGEST)
+
+
+def _check_grows(error: Exception) -> None:
+    """Go on where a record was longer than a block; raise anything else that is wrong."""
+    if "straddling" not in str(error):
+        raise error

@@ -1,0 +1,109 @@
+"""What a table's columns hold, told from all of their rows, and which of them is meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+#: Names under which texts, ids and vectors usually stand, the likeliest first.
+TEXT_COLUMNS = (
+    *("text", "content", "contents", "passage", "body", "document", "docstring", "page_content", "chunk"),
+    *("abstract", "description", "sentence"),
+)
+ID_COLUMNS = ("id", "_id", "pid", "doc_id", "docid", "document_id", "passage_id", "uid", "uuid")
+
+
+def arrow_kinds(schema: Any) -> dict[str, str]:
+    """Return an Arrow schema's columns, each with the kind of what it holds.
+
+    Returns
+    -------
+    dict of str to str
+        "string" (of every width, category or not), "integer", "number", "boolean", "uuid", "time", "binary",
+        "list", "struct", "null", or Arrow's own name of another type.
+
+    Raises
+    ------
+    ValueError
+        Two columns have one name.
+    """
+    repeated = [name for name, count in Counter(schema.names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"column {repeated[0]!r} stands there more than once; rename one")
+    return {field.name: arrow_kind(field.type) for field in schema}
+
+
+def arrow_kind(kind: Any) -> str:
+    """Return the kind of what an Arrow type holds; see `arrow_kinds`."""
+    from setwise.extras.arrow import arrow, types
+
+    if types.is_dictionary(kind):
+        return arrow_kind(kind.value_type)
+    if isinstance(kind, arrow.BaseExtensionType):
+        return "uuid" if isinstance(kind, arrow.UuidType) else arrow_kind(kind.storage_type)
+    for name, tests in {
+        "string": (types.is_string, types.is_large_string, types.is_string_view),
+        "integer": (types.is_integer,),
+        "number": (types.is_floating, types.is_decimal),
+        "boolean": (types.is_boolean,),
+        "binary": (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary),
+        "time": (types.is_temporal,),
+        "struct": (types.is_struct, types.is_map),
+        "null": (types.is_null,),
+    }.items():
+        if any(test(kind) for test in tests):
+            return name
+    return "list" if hasattr(kind, "value_type") else str(kind)
+
+
+def json_kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the columns of JSON objects in the order they are met, each with the kind of what it holds.
+
+    A column that holds strings in some row is "string"; integers among numbers are "number"; null says
+    nothing, so that only a column of nulls alone is "null".
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.items():
+            held = found.get(name, "null")
+            if held != "string" and value is not None:
+                found[name] = _wider(held, _JSON.get(type(value), "struct"))
+            elif name not in found:
+                found[name] = "null"
+    return found
+
+
+_JSON = {str: "string", bool: "boolean", int: "integer", float: "number", list: "list", dict: "struct"}
+
+
+def _wider(held: str, new: str) -> str:
+    """Return the kind of a column that held one kind and now holds another, too."""
+    if held == "null" or new == "string":
+        return new
+    return "number" if {held, new} == {"integer", "number"} else held
+
+
+def text_column(kinds: Mapping[str, str], taken: Collection[str] = ()) -> str | None:
+    """Return the column that texts are read from when none is named.
+
+    The first of `TEXT_COLUMNS` that holds strings, else the only column of strings that is no id and not
+    `taken` for something else; None where there is none or more than one.
+    """
+    strings = [name for name, kind in kinds.items() if kind == "string" and name not in taken]
+    known = [name for name in TEXT_COLUMNS if name in strings]
+    others = [name for name in strings if name not in ID_COLUMNS]
+    return known[0] if known else others[0] if len(others) == 1 else None
+
+
+def unchosen(kinds: Mapping[str, str], text: str, taken: Collection[str] = ()) -> str:
+    """Return what to tell of a column of texts that was not asked for.
+
+    Nothing where no other holds strings, or where it is called "text".
+    """
+    others = [
+        repr(name)
+        for name, kind in kinds.items()
+        if kind == "string" and name not in {text, *ID_COLUMNS, *taken}
+    ]
+    return f"texts: column {text!r}; others: {', '.join(others)}" if others and text != "text" else ""
