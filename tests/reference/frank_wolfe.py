@@ -15,7 +15,7 @@ def frank_wolfe(X, r, k, t, sharpness=1, tol=1e-9, max_iter=200):
 
     Line numbers are the paper's. It stops where the gap <∇f, s - x> is at most tol * max(1, |<∇f, x>|);
     the indices are the top k of x, by x descending, then index. At k = 1 Eq. 2 is 0 for every set, so the
-    most relevant is returned (MATH.md 1: k = 1 is relevance alone).
+    most relevant is returned (ARCHITECTURE.md, section 1: k = 1 is relevance alone).
     """
     c = np.asarray(r, dtype=np.float64)
     K = similarity_matrix(X, sharpness)

@@ -1,4 +1,4 @@
-"""What a set is worth, by the definitions (MATH.md sections 1 to 3). θ = λ = 1 - t throughout."""
+"""What a set is worth, by the definitions (ARCHITECTURE.md, sections 1 to 3). θ = λ = 1 - t throughout."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def cosine_matrix(X):
 
 
 def similarity_matrix(X, sharpness=1):
-    """(EEᵀ)^∘p, the cosines to the power `sharpness` (MATH.md 1, Sharpness)."""
+    """(EEᵀ)^∘p, the cosines to the power `sharpness` (ARCHITECTURE.md, section 1)."""
     return cosine_matrix(X) ** sharpness
 
 
@@ -79,7 +79,7 @@ def mmr_value(X, r, S, t, metric="cosine"):
 
 
 def log_det_value(X, r, S, t, metric="cosine"):
-    """(1-t) Σ r + t log det K_S (MATH.md 3). A determinant of 0 is worth -inf; at t = 0 it has no say."""
+    """(1-t) Σ r + t log det K_S (ARCHITECTURE.md, section 3). A zero determinant is -inf unless t = 0."""
     S = [int(i) for i in S]
     relevance = sum(float(r[i]) for i in S)
     if t == 0:
