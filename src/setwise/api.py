@@ -14,6 +14,7 @@ from setwise import relevance as relevances
 from setwise import solvers
 from setwise.certificate import Certificate, unbounded
 from setwise.constraints import Constraints
+from setwise.containers import as_query
 from setwise.extras import require
 from setwise.objectives import Coverage, MaxSum
 from setwise.relevance import Relevance
@@ -23,7 +24,7 @@ from setwise.solvers import baselines, greedy, k_dpp, k_medoids, max_sum
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread
-from setwise.vectors import Vectors, as_matrix, as_query, check_metric
+from setwise.vectors import Vectors, as_matrix
 
 
 @takes()
@@ -144,7 +145,7 @@ def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = 
     data = as_matrix(vectors)
     n, d = data.shape
     constraints = Constraints(n, request)
-    probe = None if query is None else as_query(query, d, check_metric(goal.metric))
+    probe = None if query is None else as_query(query, d, goal.metric)
     given = None if relevance is None else constraints.left(relevances.as_relevance(relevance, n))
     checked = Vectors(data, goal.metric, query=probe, workers=request.workers, kept=constraints.kept)
     values = np.zeros(checked.n) if given is None else given

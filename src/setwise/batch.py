@@ -17,14 +17,14 @@ from setwise import api, solvers
 from setwise import relevance as relevances
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.containers import to_numpy
+from setwise.containers import as_matrix, as_queries, to_numpy
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.solvers import batched
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, run_ranges
-from setwise.vectors import Vectors, as_matrix, as_query
+from setwise.vectors import Vectors
 
 #: Pools up to this size are solved in batches.
 SMALL = 2048
@@ -116,7 +116,7 @@ def _from_one_matrix(request: Request, data: NDArray[Any], queries: Any, relevan
     constraints = Constraints(n, request)
     metric, scale, workers = request.goal.metric, request.relevance_scale, request.workers
     if queries is not None:
-        probes = _probes(queries, d, metric)
+        probes = as_queries(as_matrix(queries, "queries"), d, "queries", metric=metric)
         count = len(probes)
     elif relevance is not None:
         scores = np.atleast_2d(to_numpy(relevance, "relevance"))
@@ -177,9 +177,11 @@ def _from_pools(
         pool = int(sizes.argmin())
         raise ValueError(f"k: {request.k} is more than the {sizes[pool]} candidates of pool {pool}")
     goal = request.goal
-    probes = None if queries is None else _probes(queries, data.shape[1], goal.metric)
-    if probes is not None and len(probes) != len(sizes):
-        raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
+    probes = None
+    if queries is not None:
+        probes = as_queries(as_matrix(queries, "queries"), data.shape[1], "queries", metric=goal.metric)
+        if len(probes) != len(sizes):
+            raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
     requests = _of_each_pool(request, cuts)
     vectors = Vectors(data, goal.metric, workers=request.workers)
     pools = _Pools(requests, vectors, cuts, relevance, probes)
@@ -358,12 +360,6 @@ def _similarities(vectors: Vectors, probes: NDArray[np.float64]) -> NDArray[np.f
 
     vectors.map_blocks(measure)
     return found
-
-
-def _probes(queries: Any, d: int, metric: str) -> NDArray[np.float64]:
-    """Return queries as (m, d) float64, of unit length under cosine."""
-    array = as_matrix(to_numpy(queries, "queries"), "queries")
-    return np.stack([as_query(row, d, metric, f"queries[{place}]") for place, row in enumerate(array)])
 
 
 def _cuts(offsets: Any, n: int) -> NDArray[np.int64]:

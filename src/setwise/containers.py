@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 #: How many bytes one number of an ``ml_dtypes`` type may have to be read as float32 without loss.
 NARROW = 2
@@ -315,35 +315,55 @@ _READERS: dict[str, Callable[[Any, str, bool], NDArray[Any]]] = {
 }
 
 
-def as_query(query: ArrayLike, d: int, metric: str, name: str = "query") -> NDArray[np.float64]:
-    """Return a query as d float64 numbers, of unit length under cosine.
+def as_queries(
+    queries: Any, d: int, name: str = "queries", *, metric: str | None = None
+) -> NDArray[np.float64]:
+    """Return one query, or many, as float64 rows, shape (m, d).
+
+    Parameters
+    ----------
+    queries : array-like of shape (d,) or (m, d)
+    d : int
+        Their width.
+    name : str
+        The argument's name in messages; of many queries the bad one is named by its row.
+    metric : {"cosine", "euclidean"}, optional
+        Under cosine they are made of unit length. None leaves their lengths as they are.
 
     Raises
     ------
     TypeError
-        It is not numbers.
+        They are not numbers.
     ValueError
-        It has another length than d, an entry that is NaN, Inf or (not under cosine) beyond 1e150, or is
-        zero under cosine.
+        One is of another width than d, has an entry that is NaN, Inf or (under euclidean) beyond 1e150, or
+        is zero under cosine.
     """
-    array = to_numpy(query, name, flat=True)
+    array = to_numpy(queries, name, flat=True)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
-    if array.ndim == 2 and array.shape[0] == 1:
-        array = array[0]
-    if array.shape != (d,):
+    rows = (array[None] if array.ndim == 1 else array).astype(np.float64)
+    if rows.ndim != 2 or rows.shape[1] != d:
         raise ValueError(f"{name}: expected {d} numbers as in the vectors' rows, got shape {array.shape}")
-    vector = array.astype(np.float64)
-    if not np.isfinite(vector).all():
-        raise ValueError(f"{name}: has NaN or Inf; pass finite numbers")
-    if metric != "cosine" and np.abs(vector).max() > 1e150:
-        raise ValueError(f"{name}: has entries beyond 1e150; rescale it and the vectors")
+    peaks = np.abs(rows).max(axis=1, initial=0.0)
+
+    def refuse(bad: NDArray[np.bool_], why: str) -> None:
+        if bad.any():
+            raise ValueError(f"{name if len(rows) == 1 else f'{name}[{int(bad.argmax())}]'}: {why}")
+
+    refuse(~np.isfinite(peaks), "has NaN or Inf; pass finite numbers")
+    if metric == "euclidean":
+        refuse(peaks > 1e150, "has entries beyond 1e150; rescale it and the vectors")
     if metric == "cosine":
-        peak = np.abs(vector).max()
-        if peak == 0:
-            raise ValueError(
-                f"{name}: all zero has no direction under cosine; pass another query or metric='euclidean'"
-            )
-        vector = vector / peak
-        vector /= np.linalg.norm(vector)
-    return vector
+        refuse(peaks == 0, "all zero has no direction under cosine; pass another query or metric='euclidean'")
+        rows /= peaks[:, None]
+        rows /= np.sqrt(np.vecdot(rows, rows))[:, None]
+    return rows
+
+
+def as_query(query: Any, d: int, metric: str, name: str = "query") -> NDArray[np.float64]:
+    """Return one query as d float64 numbers; see `as_queries`."""
+    rows = as_queries(query, d, name, metric=metric)
+    if len(rows) != 1:
+        raise ValueError(f"{name}: expected {d} numbers as in the vectors' rows, got shape {rows.shape}")
+    row: NDArray[np.float64] = rows[0]
+    return row

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.containers import as_matrix, as_query
+from setwise.containers import as_matrix
 from setwise.threads import one_blas_thread, run_ranges
 
-__all__ = ["METRICS", "Floats", "Vectors", "as_matrix", "as_query", "check_metric", "top_k", "widen_half"]
+__all__ = ["METRICS", "Floats", "Vectors", "as_matrix", "check_metric", "top_k", "widen_half"]
 
 METRICS = ("cosine", "euclidean")
 
@@ -45,7 +45,7 @@ class Vectors:
     metric : {"cosine", "euclidean"}
         Under cosine every row counts as divided by its length, and zero rows are refused.
     query : ndarray of shape (d,), float64, optional
-        As `as_query` returns it; its similarity to each row is then in `similarity`.
+        As `setwise.containers.as_queries` returns it; its similarity to each row is then in `similarity`.
     workers : int
         Threads for whole-matrix passes.
     name : str
@@ -182,7 +182,7 @@ class Vectors:
         Parameters
         ----------
         query : ndarray of shape (d,), float64
-            As `as_query` returns it.
+            As `setwise.containers.as_queries` returns it.
         """
         one = copy.copy(self)
         if self.metric == "cosine":

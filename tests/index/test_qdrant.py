@@ -182,9 +182,9 @@ def test_queries_are_checked(client):
     for query, text in [
         (
             np.ones((1, D + 1)),
-            rf"query: expected vectors of {D} dimensions, the index's, got shape \(1, {D + 1}\)",
+            rf"query: expected {D} numbers as in the vectors' rows, got shape \(1, {D + 1}\)",
         ),
-        (np.ones((1, 1, D)), "query: expected vectors of"),
+        (np.ones((1, 1, D)), f"query: expected {D} numbers"),
         (np.full((1, D), np.nan), "NaN"),
         (np.zeros((1, D)), "all zero"),
     ]:

@@ -67,7 +67,7 @@ def test_sets_are_the_arrays(rows, device, objective, sharpness):
         (lambda T: setwise.Index.from_torch(T * torch.nan), ValueError, "row 0 has NaN"),
         (lambda T: setwise.Index.from_torch(T * 0), ValueError, "row 0 is all zero"),
         (lambda T: setwise.Index.from_torch(T).vectors([3000]), KeyError, "3000"),
-        (lambda T: setwise.Index.from_torch(T).search(T[:1, :3], 2), ValueError, "16 dimensions"),
+        (lambda T: setwise.Index.from_torch(T).search(T[:1, :3], 2), ValueError, "expected 16 numbers"),
         (lambda T: setwise.Index.from_torch(T).search(T[:1], 2, filter=[True]), ValueError, "mask"),
         (lambda T: setwise.Index.from_torch(T).values([0], "a"), ValueError, "no field"),
     ],

@@ -365,9 +365,10 @@ def test_duplicates_of_one_passage_do_not_come_twice(corpus, query):
     [
         (lambda q, i: setwise.retrieve(q, i, 0), ValueError, "k: 0 is below 1"),
         (lambda q, i: setwise.retrieve(q, i, 51), ValueError, "k: 51 is more than the 50"),
-        (lambda q, i: setwise.retrieve(q[:3], i, 5), ValueError, "query: expected vectors of 16"),
-        (lambda q, i: setwise.retrieve(q * np.nan, i, 5), ValueError, "query: row 0 has NaN"),
-        (lambda q, i: setwise.retrieve(q * 0, i, 5), ValueError, "query: row 0 is all zero"),
+        (lambda q, i: setwise.retrieve(q[:3], i, 5), ValueError, "query: expected 16 numbers"),
+        (lambda q, i: setwise.retrieve(q * np.nan, i, 5), ValueError, "query: has NaN"),
+        (lambda q, i: setwise.retrieve(q * 0, i, 5), ValueError, "query: all zero"),
+        (lambda q, i: setwise.retrieve(np.stack([q, q * 0]), i, 5), ValueError, r"query\[1\]: all zero"),
         (lambda q, i: setwise.retrieve(q, i.X, 5), TypeError, "from_array"),
         (lambda q, i: setwise.retrieve(q, i, 5, diversity=1.5), ValueError, "diversity"),
         (lambda q, i: setwise.retrieve(q, i, 5, sharpness=3), ValueError, "sharpness"),

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.containers import as_queries
 from setwise.index.base import Ids
-from setwise.index.checking import as_positions, as_queries, narrowed
+from setwise.index.checking import as_positions, narrowed
 from setwise.index.local import RowIndex
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric, top_k

@@ -12,30 +12,6 @@ from numpy.typing import DTypeLike, NDArray
 UNIT = 0.05
 
 
-def as_queries(queries: Any, dim: int, name: str = "queries") -> NDArray[np.float64]:
-    """Return queries as float64 of shape (m, dim).
-
-    Raises
-    ------
-    TypeError, ValueError
-        Not numbers, of another width, with NaN or Inf, or all zero.
-    """
-    try:
-        found = np.asarray(queries, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected numbers of shape (m, {dim})") from None
-    if found.ndim == 1:
-        found = found[None]
-    if found.ndim != 2 or found.shape[1] != dim:
-        raise ValueError(
-            f"{name}: expected vectors of {dim} dimensions, the index's, got shape {found.shape}"
-        )
-    if not np.isfinite(found).all():
-        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
-        raise ValueError(f"{name}: row {row} has NaN or Inf; drop it or pass finite numbers")
-    return found
-
-
 def as_positions(
     ids: Any, size: int, name: str, *, missing: type[Exception] = ValueError
 ) -> NDArray[np.int64]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.containers import as_matrix
+from setwise.containers import as_matrix, as_queries
 from setwise.index.base import Ids
-from setwise.index.checking import UNIT, as_positions, as_queries, check_unit
+from setwise.index.checking import UNIT, as_positions, check_unit
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
 

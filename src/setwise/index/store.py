@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.containers import as_queries
 from setwise.index.base import Found, Ids, Index
-from setwise.index.checking import as_queries
 
 #: Vectors that ``sample`` draws.
 SAMPLED = 2000
@@ -212,13 +212,8 @@ class StoreIndex(Index):
         rows = as_queries(queries, self.dim, "query")
         if self.metric != "cosine":
             return rows, np.ones(len(rows))
-        peaks = np.abs(rows).max(axis=1)
-        if not peaks.all():
-            raise ValueError("query: is all zero and has no direction under cosine")
-        # Divided by the largest entry first, so that no square leaves the range of float64.
-        rows = rows / peaks[:, None]
-        lengths = np.linalg.norm(rows, axis=1)
-        return rows / lengths[:, None], lengths * peaks
+        unit = as_queries(rows, self.dim, "query", metric="cosine")
+        return unit, np.vecdot(rows, unit)
 
     def _look_up(self, ids: Sequence[Any] | Ids, field: str | None) -> tuple[list[Any], dict[Any, Any]]:
         """Return the ids, and what the store holds for each."""

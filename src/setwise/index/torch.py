@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.containers import as_queries
 from setwise.extras import require
 from setwise.index.base import Ids
-from setwise.index.checking import as_positions, as_queries
+from setwise.index.checking import as_positions
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
 

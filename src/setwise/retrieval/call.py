@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.api import describe
-from setwise.containers import to_numpy
+from setwise.containers import as_queries, to_numpy
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
-from setwise.index.checking import as_queries
 from setwise.objectives import MaxSum, make
 from setwise.request import check_certify
 from setwise.retrieval.plan import Outcome, goes_along_gradients
@@ -92,20 +91,8 @@ class Call:
             if options["max_per_group"] is None
             else checks.integer("max_per_group", options["max_per_group"], least=1)
         )
-        given = to_numpy(query, "query")
-        self.many = given.ndim == 2
-        self.queries = self._unit(as_queries(given, index.dim, "query"))
-
-    def _unit(self, queries: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the queries, of unit length under cosine."""
-        if self.objective.metric != "cosine":
-            return queries
-        lengths = np.sqrt(np.vecdot(queries, queries))
-        if not (lengths > 0.0).all():
-            raise ValueError(
-                f"query: row {int((lengths == 0.0).argmax())} is all zero and has no direction under cosine"
-            )
-        return np.asarray(queries / lengths[:, None])
+        self.many = np.ndim(given := to_numpy(query, "query")) == 2
+        self.queries = as_queries(given, index.dim, "query", metric=metric)
 
     @property
     def wants_sample(self) -> bool:
