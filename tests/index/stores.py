@@ -1,22 +1,67 @@
-"""What the tests of all databases share: the same data, and plain NumPy answers over it."""
+"""What every index over a database must do, as tests. A new adapter's test file inherits them:
+
+    class TestMyIndex(StoreTests):
+        ways: ClassVar = {"cosine": "cosine", "l2": "euclidean"}
+        names: ClassVar = {"integers": int}
+
+        @pytest.fixture
+        def store(self):
+            return MyStore()
+
+and says in ``MyStore``, a `Store`, how its database is filled, changed and filtered. Answers are compared
+with plain NumPy over the same data.
+"""
 
 import asyncio
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
+import pytest
 
 import setwise
-from setwise.index import Index
+from reference.brute import best_subset
+from setwise.index import Index, StoreIndex
 
 N, D = 300, 12
 
 
-def data(metric="cosine", unit=False):
-    """Vectors of any length (or of length 1), float32, with a category and a price each."""
-    rng = np.random.default_rng(7)
-    X = rng.standard_normal((N, D)).astype(np.float32)
-    if unit:
-        X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
-    return X, [("red", "green", "blue")[row % 3] for row in range(N)], np.arange(N)
+class Store(ABC):
+    """An empty database for one test."""
+
+    @abstractmethod
+    def fill(self, X, name=int, way=None) -> StoreIndex:
+        """Make a table of the rows, and an index over it.
+
+        The id of a row is ``name(row)``; a field ``color`` is `COLORS`[row % 3], a field ``price`` is the
+        row's number.
+        """
+
+    @abstractmethod
+    def colored(self, color):
+        """A filter, in the database's own terms, that lets the rows of a color through."""
+
+    @abstractmethod
+    def put(self, id, vector, color="red", price=0):
+        """Add a row, or change it."""
+
+    @abstractmethod
+    def delete(self, ids):
+        """Delete rows by their ids."""
+
+
+COLORS = ("red", "green", "blue")
+
+
+def rows_of(unit=False, n=N, seed=7):
+    """Vectors of any length, or of length 1."""
+    X = np.random.default_rng(seed).standard_normal((n, D)).astype(np.float32)
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32) if unit else X
+
+
+def colors_of(n=N):
+    """The color of every row."""
+    return np.array([COLORS[row % 3] for row in range(n)])
 
 
 def scores_of(X, queries, metric="cosine"):
@@ -68,7 +113,6 @@ def assert_answers(index, X, metric="cosine", name=int, filter=None, kept=None, 
                 assert all(blank is None or blank == -1 for blank in ids[one, count:].tolist())
                 assert found[one].ids.tolist() == [names[row] for row in rows]
                 assert found[one].ids.dtype == ids.dtype
-                assert found[one].vectors.dtype == np.float32
                 assert found[one].vectors.shape == (count, index.dim)
                 np.testing.assert_allclose(found[one].scores, truth[one][rows], rtol=0, atol=tolerance)
                 np.testing.assert_allclose(
@@ -78,43 +122,208 @@ def assert_answers(index, X, metric="cosine", name=int, filter=None, kept=None, 
                 )
     order = [5, 0, 5, 17]
     got = index.vectors([names[row] for row in order])
-    assert got.dtype == np.float32
     np.testing.assert_allclose(scores_of(got, Q, metric), truth[:, order], atol=tolerance)
     assert index.vectors([]).shape == (0, index.dim)
-    assert index.size == len(X) == len(index)
-    drawn = index.sample()
-    assert len(drawn) == len(X)
-    assert sorted(drawn.ids.tolist()) == sorted(names)
-    assert not drawn.scores.any()
-    assert index.sample() is drawn
+    assert index.size == len(X) == len(index) == index.counted(len(X) + 1)
+    assert index.counted(7) == 7
 
 
-def assert_retrieves(index, X, metric="cosine", name=int, filter=None, kept=None):
-    """`setwise.retrieve` over the store chooses the sets that it chooses over the array."""
-    colors = data()[1]
-    array = Index.from_array(X, metric=metric, fields={"color": np.array(colors)})
-    Q = queries_of()
-    sharp = ({}, {"sharpness": 1}) if metric == "cosine" else ({},)
-    for options in (
-        *({"diversity": t, **one} for t in (0.0, 0.4, 0.9) for one in sharp),
-        {"objective": "mmr"},
-        {"objective": "log-det", "diversity": 0.1},
-        {"groups": "color", "max_per_group": 3},
-        {"include": [4, 9], "exclude": [1, 2, 3]},
-        {"filter": kept},
-    ):
-        mine = dict(options)
-        for rows in {"include", "exclude"} & set(options):
-            mine[rows] = [name(row) for row in options[rows]]
-        if "filter" in options:
-            mine["filter"] = filter
-        for one, other in zip(
-            setwise.retrieve(Q, index, 8, **mine), setwise.retrieve(Q, array, 8, **options), strict=True
+class StoreTests:
+    """The tests. A subclass gives the fixture ``store``, and says what its database knows."""
+
+    #: What the database may rank by, and the metric of each.
+    ways: ClassVar = {"cosine": "cosine"}
+    #: The ways for which stored vectors must have length 1.
+    unit = ()
+    #: The ways in which a database that compares every row does not find the best of vectors of any length.
+    inexact = ()
+    #: Kinds of ids: what makes the id of a row.
+    names: ClassVar = {"integers": int}
+    #: Ids that are none of the database's.
+    strange = ("a", 1.5, None, True)
+    #: Whether an all-zero vector is found under cosine, and then refused; else it is left out.
+    zeros_are_found = True
+    #: Whether the database draws rows, to start from where diversity outweighs relevance.
+    draws = True
+
+    def test_answers_are_those_of_a_scan(self, store, way, kind):
+        X, name, metric = rows_of(unit=way in self.unit), self.names[kind], self.ways[way]
+        index = store.fill(X, name, way)
+        assert (index.dim, index.metric, index.exact) == (D, metric, way not in self.inexact)
+        assert_answers(index, X, metric, name, store.colored("red"), colors_of() == "red")
+
+    def test_sets_are_those_of_an_array(self, store, way, kind):
+        X, name, metric = rows_of(unit=way in self.unit), self.names[kind], self.ways[way]
+        index = store.fill(X, name, way)
+        array = Index.from_array(X, metric=metric, fields={"color": colors_of()})
+        Q, red = queries_of(), colors_of() == "red"
+        sharp = ({}, {"sharpness": 1}) if metric == "cosine" else ({},)
+        for options in (
+            *({"diversity": t, **one} for t in (0.0, 0.4, 0.9) for one in sharp),
+            {"objective": "mmr"},
+            {"objective": "log-det", "diversity": 0.1},
+            {"groups": "color", "max_per_group": 3},
+            {"include": [4, 9], "exclude": [1, 2, 3]},
+            {"filter": red},
         ):
-            assert set(one.ids.tolist()) == {name(row) for row in other.ids.tolist()}, options
-            assert abs(one.value - other.value) < 1e-5 * (1 + abs(other.value))
-            if metric == "cosine":
-                assert one.certificate.pool_sufficient == other.certificate.pool_sufficient
-    awaited = asyncio.run(setwise.aretrieve(Q, index, 5))
-    for one, other in zip(awaited, setwise.retrieve(Q, index, 5), strict=True):
-        assert one.ids.tolist() == other.ids.tolist()
+            mine = dict(options)
+            for rows in {"include", "exclude"} & set(options):
+                mine[rows] = [name(row) for row in options[rows]]
+            if "filter" in options:
+                mine["filter"] = store.colored("red")
+            for one, other in zip(
+                setwise.retrieve(Q, index, 8, **mine), setwise.retrieve(Q, array, 8, **options), strict=True
+            ):
+                assert set(one.ids.tolist()) == {name(row) for row in other.ids.tolist()}, options
+                assert abs(one.value - other.value) < 1e-5 * (1 + abs(other.value))
+                if metric == "cosine":
+                    assert one.certificate.pool_sufficient == other.certificate.pool_sufficient
+        awaited = asyncio.run(setwise.aretrieve(Q, index, 5))
+        for one, other in zip(awaited, setwise.retrieve(Q, index, 5), strict=True):
+            assert one.ids.tolist() == other.ids.tolist()
+
+    def test_no_set_is_better_than_is_proven(self, store, way):
+        X, metric = rows_of(unit=way in self.unit, n=14, seed=3), self.ways[way]
+        index = store.fill(X, way=way)
+        for query in queries_of(4):
+            direction = query / np.linalg.norm(query) if metric == "cosine" else query
+            relevance = scores_of(X, direction[None], metric)[0]
+            for t in (0.2, 0.7):
+                hits = setwise.retrieve(query, index, 4, diversity=t, sharpness=1, certify="full")
+                best, _ = best_subset(X, relevance, 4, t, 1, metric)
+                assert hits.certificate.upper_bound >= best - 1e-6 * (1 + abs(best))
+                assert hits.certificate.optimal <= (hits.value >= best - 1e-6 * (1 + abs(best)))
+
+    def test_a_filter_that_lets_nothing_through(self, store):
+        index = store.fill(rows_of())
+        (none,) = index.fetch(queries_of(1), 5, filter=store.colored("mauve"))
+        assert len(none) == 0
+        assert none.vectors.shape == (0, D)
+        scores, ids = index.search(queries_of(1), 5, filter=store.colored("mauve"))
+        assert (scores == -np.inf).all()
+        assert (ids == -1).all()
+
+    def test_fields_and_vectors_by_id(self, store, kind):
+        X, name = rows_of(), self.names[kind]
+        index = store.fill(X, name)
+        assert index.values([name(4), name(0), name(4)], "color") == ["green", "red", "green"]
+        many = np.arange(N).repeat(9)
+        assert index.values([name(row) for row in many.tolist()], "price") == many.tolist()
+        np.testing.assert_allclose(
+            scores_of(index.vectors([name(row) for row in many.tolist()]), queries_of(1)),
+            scores_of(X, queries_of(1))[:, many],
+            atol=1e-5,
+        )
+        with pytest.raises(ValueError, match="colour"):
+            index.values([name(1)], "colour")
+        for call in (lambda ids: index.vectors(ids), lambda ids: index.values(ids, "color")):
+            with pytest.raises(KeyError, match=r"is not stored in .*, or has no vector"):
+                call([name(0), name(12345)])
+
+    def test_ids_of_another_kind(self, store):
+        index = store.fill(rows_of())
+        for id in self.strange:
+            with pytest.raises(TypeError, match=f"exclude: {id!r} is no id of {index.place}, whose ids are"):
+                index.search(queries_of(1), 5, exclude=[id])
+            with pytest.raises(KeyError, match="is no id of"):
+                index.vectors([id])
+
+    def test_queries_are_checked(self, store):
+        index = store.fill(rows_of())
+        for query, error, text in [
+            (
+                np.ones((1, D + 1)),
+                ValueError,
+                rf"query: expected vectors of {D} dimensions, the index's, got",
+            ),
+            (np.ones((1, 1, D)), ValueError, "query: expected vectors of"),
+            (np.full((1, D), np.nan), ValueError, "query: row 0 has NaN or Inf"),
+            (np.zeros((1, D)), ValueError, "query: is all zero"),
+            ([["a"] * D], TypeError, "query: expected numbers"),
+        ]:
+            for call in (index.search, index.fetch):
+                with pytest.raises(error, match=text):
+                    call(query, 3)
+        with pytest.raises(ValueError, match="k: 0 is below 1"):
+            index.search(np.ones((1, D)), 0)
+
+    def test_lengths_that_are_not_1(self, store, unit_way):
+        index = store.fill(rows_of(), way=unit_way)
+        with pytest.raises(ValueError, match=r"has length .* store unit vectors, or rank by cosine"):
+            index.fetch(queries_of(1), 5)
+
+    def test_vectors_without_a_direction(self, store):
+        X = rows_of()
+        X[7] = 0
+        index = store.fill(X)
+        if self.zeros_are_found:
+            with pytest.raises(ValueError, match="the vector of id 7 is all zero"):
+                index.fetch(queries_of(1), N)
+        else:
+            assert sorted(index.fetch(queries_of(1), N)[0].ids) == sorted({*range(N)} - {7})
+        with pytest.raises(ValueError, match="the vector of id 7 is all zero"):
+            index.vectors([6, 7])
+
+    def test_an_empty_store(self, store):
+        index = store.fill(rows_of())
+        store.delete(range(N))
+        assert index.size == index.counted(5) == 0
+        assert index.sample() is None
+        assert len(index.fetch(queries_of(1), 3)[0]) == 0
+        with pytest.raises(ValueError, match="k: 3 is more than the 0 vectors of the index"):
+            setwise.retrieve(queries_of(1)[0], index, 3)
+
+    def test_a_sample_is_of_what_is_stored(self, store, kind):
+        X, name = rows_of(), self.names[kind]
+        index = store.fill(X, name)
+        drawn = index.sample()
+        if not self.draws:
+            assert drawn is None
+            return
+        assert sorted(drawn.ids.tolist()) == sorted(name(row) for row in range(N))
+        assert not drawn.scores.any()
+        np.testing.assert_allclose(
+            scores_of(drawn.vectors, queries_of(1)),
+            scores_of(index.vectors(drawn.ids), queries_of(1)),
+            atol=1e-6,
+        )
+        assert 0 < len(index.sample(20)) <= 20
+
+    def test_what_is_found_is_stored(self, store):
+        """Rows that are deleted, changed or added between two retrievals: no ghost, and none is missed."""
+        X = rows_of()
+        index = store.fill(X)
+        Q = queries_of()
+        options = {"sharpness": 1, "diversity": 0.9}
+        before = setwise.retrieve(Q, index, 8, **options)
+        gone = sorted({id for hits in before for id in hits.ids.tolist()})
+        store.delete(gone)
+        left = np.setdiff1d(np.arange(N), gone)
+        array = Index.from_array(X[left])
+        for hits, other in zip(
+            setwise.retrieve(Q, index, 8, **options), setwise.retrieve(Q, array, 8, **options), strict=True
+        ):
+            assert set(hits.ids.tolist()) == set(left[other.ids].tolist())
+            assert hits.certificate.upper_bound >= hits.value
+        best = Q[0] / np.linalg.norm(Q[0])
+        store.put(gone[0], best, "mauve", 7)
+        store.put(int(left[0]), -best, "mauve", 7)
+        assert index.size == N - len(gone) + 1
+        hits = setwise.retrieve(Q[0], index, 3, diversity=0.1, groups="color", max_per_group=1)
+        assert hits.ids[0] == gone[0]
+        assert left[0] not in hits.ids
+        np.testing.assert_allclose(hits.scores[0], 1, atol=1e-6)
+        (found,) = index.fetch(Q[:1], 9, filter=store.colored("mauve"))
+        assert found.ids.tolist() == [gone[0], left[0]]
+        assert index.values([gone[0], int(left[0])], "price") == [7, 7]
+        store.delete(range(N))
+        store.put(gone[0], best)
+        assert setwise.retrieve(Q[0], index, 1).ids.tolist() == [gone[0]]
+
+    def test_awaited_is_the_same(self, store):
+        index = store.fill(rows_of())
+        awaited = asyncio.run(index.afetch(queries_of(), 9, exclude=[4]))
+        for one, other in zip(awaited, index.fetch(queries_of(), 9, exclude=[4]), strict=True):
+            assert one.ids.tolist() == other.ids.tolist()
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+            np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-6)

@@ -35,11 +35,15 @@ class Found:
         Inner product of the query with the unit vector (cosine), or minus the distance (euclidean).
     vectors : ndarray of shape (m, d), float32
         As stored; their length does not matter under cosine.
+    floor : float, optional
+        What nothing that was not returned scores more than, where that is not the last score: an index
+        that ranks by something beside the score knows.
     """
 
     ids: Ids
     scores: NDArray[np.float64]
     vectors: NDArray[np.float32]
+    floor: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,7 +64,8 @@ class Index(ABC):
         Their width.
     metric : {"cosine", "euclidean"}
     exact : bool
-        Whether ``search`` always returns the true k best.
+        Whether ``search`` always returns the true k best. Asked at every retrieval; what is promised here
+        is compared with what is returned.
     """
 
     dim: int
@@ -71,6 +76,13 @@ class Index(ABC):
     @abstractmethod
     def size(self) -> int:
         """Number of stored vectors."""
+
+    def counted(self, most: int) -> int:
+        """Return the number of stored vectors, or ``most`` where there are more.
+
+        A store that counts by reading its rows overrides this, and stops there.
+        """
+        return min(self.size, most)
 
     @abstractmethod
     def search(
@@ -156,10 +168,10 @@ class Index(ABC):
         """``fetch`` without blocking the event loop: on a thread, unless the store's client is async."""
         return await asyncio.to_thread(self.fetch, queries, k, filter=filter, exclude=exclude)
 
-    def sample(self) -> Found | None:
-        """Return a few thousand vectors drawn over the whole index (scores are 0), or None.
+    def sample(self, count: int = 4096) -> Found | None:
+        """Return about ``count`` vectors drawn over the whole index as it is now (scores are 0), or None.
 
-        A good start where diversity outweighs relevance; drawn once and kept, where that is cheap.
+        A good start where diversity outweighs relevance. The same index gives the same ones.
         """
         return None
 

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-#: How far from 1 the length of a vector may be that a store keeps by inner product: quantisation moves it.
-UNIT = 0.05
+#: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
+UNIT = 1e-3
+
+Checked = TypeVar("Checked")
+
+
+def as_whole(ids: Any, name: str) -> NDArray[np.int64]:
+    """Return ids as int64 of shape (m,).
+
+    Raises
+    ------
+    TypeError
+        One is no whole number.
+    """
+    rows = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
+    if rows.size == 0:
+        return np.empty(0, np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected row numbers, got {rows.dtype} of shape {rows.shape}")
+    return rows.astype(np.int64)
 
 
 def as_positions(
@@ -20,19 +38,15 @@ def as_positions(
     Raises
     ------
     TypeError
-        Not whole numbers.
+        One is no whole number.
     ValueError (or `missing`)
-        A number is not a row.
+        One is negative, or not below ``size``.
     """
-    rows = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
-    if rows.size == 0:
-        return np.empty(0, np.int64)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected row numbers, got {rows.dtype} of shape {rows.shape}")
+    rows = as_whole(ids, name)
     bad = np.flatnonzero((rows < 0) | (rows >= size))
     if len(bad):
         raise missing(f"{name}: {rows[bad[0]]} is not one of the {size} rows")
-    return rows.astype(np.int64)
+    return rows
 
 
 def narrowed(raw: NDArray[Any], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
@@ -55,22 +69,47 @@ def narrowed(raw: NDArray[Any], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
 
 
 def check_unit(
-    vectors: NDArray[Any], ids: Sequence[Any] | NDArray[Any], store: str, *, tolerance: float = UNIT
+    lengths: NDArray[Any], ids: Sequence[Any] | NDArray[Any], place: str, *, tolerance: float = UNIT
 ) -> None:
-    """Refuse vectors whose length is not 1, from a store that ranks by plain inner product.
+    """Refuse vectors whose length is not 1, from a store that ranks by inner product.
 
     Raises
     ------
     ValueError
-        The first such id, its length, and the mend.
+        A length is further from 1 than the tolerance: the id, the length and the mend.
     """
-    if len(vectors) == 0:
-        return
-    lengths = np.sqrt(np.vecdot(vectors, vectors))
-    odd = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
-    if len(odd):
-        place = int(odd[0])
+    off = np.abs(np.asarray(lengths, np.float64) - 1.0)
+    if len(off) and not off.max() <= tolerance:
+        worst = int(np.nan_to_num(off, nan=np.inf).argmax())
         raise ValueError(
-            f"{store}: vector {ids[place]} has length {float(lengths[place]):.4g}, and the store ranks by "
-            "inner product; divide the vectors by their length before storing them, or store them for cosine"
+            f"{place}: the vector of id {ids[worst]!r} has length {float(lengths[worst]):.4g}, and inner "
+            "products rank like cosines only where lengths are 1: store unit vectors, or rank by cosine"
         )
+
+
+def scores_of(query: NDArray[np.float64], vectors: NDArray[Any], metric: str) -> NDArray[np.float64]:
+    """Return vectors' scores for a query, as `Index.search` defines them, in float64.
+
+    Parameters
+    ----------
+    query : ndarray of shape (d,), float64
+        Of any length.
+    vectors : ndarray of shape (m, d)
+        Of any length; not zero under cosine.
+    metric : {"cosine", "euclidean"}
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        Inner products with the unit vectors, or minus distances.
+    """
+    wide = np.asarray(vectors, np.float64)
+    if metric == "cosine":
+        return np.asarray((wide @ query) / np.sqrt(np.vecdot(wide, wide)))
+    wide = wide - query
+    return np.asarray(-np.sqrt(np.vecdot(wide, wide)))
+
+
+def optional(check: Callable[..., Checked], name: str, value: Any, **limits: Any) -> Checked | None:
+    """Return a checked value, or None where none was given."""
+    return None if value is None else check(name, value, **limits)

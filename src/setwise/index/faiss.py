@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.containers import as_matrix, as_queries
-from setwise.index.base import Ids
-from setwise.index.checking import UNIT, as_positions, check_unit
+from setwise.index.base import Found, Ids
+from setwise.index.checking import UNIT, check_unit, scores_of
+from setwise.index.faiss_held import Held
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
 
-#: How far from 1 the length of a vector may be that comes back from a quantised index.
+#: How far from 1 the length of a vector may be that comes back from a quantised index, and a score from it.
 QUANTISED = 0.4
+
+#: How far a score of FAISS may be from that of the stored vector, relative to the length of the query.
+CLOSE = 1e-4
 
 
 class FaissIndex(RowIndex):
@@ -24,7 +28,8 @@ class FaissIndex(RowIndex):
 
     Under cosine the index must hold vectors of unit length, ranked by inner product or L2 (for those it is
     the same order). Ids are FAISS's own: positions, or those of an IndexIDMap. FAISS's -1, where it finds
-    fewer than asked for, never leaves this class.
+    fewer than asked for, never leaves this class. The FAISS index may be added to and removed from: what is
+    known of it is read anew when its number of vectors or its last one changes.
 
     Parameters
     ----------
@@ -36,14 +41,18 @@ class FaissIndex(RowIndex):
     metric : {"cosine", "euclidean"}, optional
         By default cosine; "euclidean" needs an L2 index.
     exact : bool, optional
-        Whether its searches are exact; by default judged from its type.
+        Whether its searches are exact; by default judged from its type and search parameters, at every
+        retrieval.
     fields : mapping of str to sequence or mapping, optional
         Columns to group by: values by id.
 
     Raises
     ------
-    TypeError, ValueError
-        No FAISS index, an empty or untrained one, or one that ranks by something else.
+    TypeError
+        ``index`` is no FAISS index.
+    ValueError
+        It is empty, not trained, ranks by something else than inner product or L2, or holds an id twice; a
+        vector's length is not 1 under cosine; ``vectors`` has another shape.
 
     Notes
     -----
@@ -72,7 +81,6 @@ class FaissIndex(RowIndex):
         if index.ntotal == 0:
             raise ValueError("index: it is empty; add vectors first")
         self._index = index
-        self._core = faiss.downcast_index(index)
         self.dim = int(index.d)
         self.metric = check_metric(metric)
         self._l2 = index.metric_type == faiss.METRIC_L2
@@ -87,63 +95,146 @@ class FaissIndex(RowIndex):
                 f"{self._side.shape}"
             )
         self._fields = dict(fields or {})
-        self._mapped, self._base = self._id_map()
-        self.exact = self._judged_exact() if exact is None else bool(exact)
-        self._positions: dict[int, int] | None = None
-        whole = isinstance(self._base, faiss.IndexFlat | faiss.IndexHNSWFlat | faiss.IndexIVFFlat)
-        self._tolerance = UNIT if whole else QUANTISED
-
-    def _judged_exact(self) -> bool:
-        """Return whether the index compares a query with every stored vector as it is."""
-        faiss, core = self._faiss, self._base
-        if isinstance(core, faiss.IndexIVFFlat):
-            return bool(core.nprobe >= core.nlist)
-        return isinstance(core, faiss.IndexFlat)
-
-    def _id_map(self) -> tuple[NDArray[np.int64] | None, Any]:
-        """Return the ids by position, where the index maps them, and the index below."""
-        faiss, core = self._faiss, self._core
-        if isinstance(core, faiss.IndexIDMap | faiss.IndexIDMap2):
-            names = faiss.vector_to_array(core.id_map).astype(np.int64)
-            if len(np.unique(names)) < len(names):
-                values, counts = np.unique(names, return_counts=True)
-                raise ValueError(f"index: id {values[counts.argmax()]} is stored more than once")
-            return names, faiss.downcast_index(core.index)
-        return None, core
+        self._held = Held(index, positions=self._side is not None)
+        self._checked = True
+        self._promised = exact
+        if exact is None:
+            self._lengths()
 
     @property
     def size(self) -> int:
         return int(self._index.ntotal)
 
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether it compares a query with every stored vector as it is, with its present parameters."""
+        if self._promised is not None:
+            return self._promised
+        base = self._held.base
+        if isinstance(base, self._faiss.IndexIVFFlat):
+            return bool(base.nprobe >= base.nlist)
+        return isinstance(base, self._faiss.IndexFlat)
+
+    def _lengths(self) -> tuple[float, float]:
+        """Return the least and the largest length there is, where an exact search ranks by them; else 1."""
+        if self.metric == "cosine" and self._held.whole and self.exact:
+            return self._held.lengths()
+        return 1.0, 1.0
+
+    def _look(self) -> None:
+        """Forget what is no longer so, if others have added to the index or removed from it."""
+        if self._held.changed():
+            self._sample, self._checked = None, False
+        if self._checked:
+            return
+        if self._side is not None and self._held.lists is None and len(self._side) != self.size:
+            raise ValueError(
+                f"index: it holds {self.size:,} vectors now, vectors= has {len(self._side):,}; wrap both anew"
+            )
+        self._held.ids()
+        self._checked = True
+
+    # ------------------------------------------------------------------ searching
+
     def search(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
     ) -> tuple[NDArray[np.float64], Ids]:
-        probes = as_queries(queries, self.dim)
-        lengths = np.sqrt(np.vecdot(probes, probes))
-        if self._l2 and self.metric == "cosine":  # the order is the same, and less is lost to rounding
-            probes = probes / np.where(lengths > 0.0, lengths, 1.0)[:, None]
-        k = checks.integer("k", k, least=1)
-        asked = min(k, self.size)
-        selector, keep = self._selector(filter, exclude)
-        parameters = None if selector is None else self._parameters(selector)
-        found, names = self._index.search(probes.astype(np.float32), asked, params=parameters)
-        del keep
-        scores = np.full((len(probes), k), -np.inf)
-        ids = np.full((len(probes), k), -1, np.int64)
-        good = names >= 0
-        scores[:, :asked] = np.where(good, self._scored(found, lengths), -np.inf)
-        ids[:, :asked] = np.where(good, names, -1)
+        values, names, lengths = self._asked(as_queries(queries, self.dim), k, filter, exclude)
+        scores = np.full((len(names), k), -np.inf)
+        ids = np.full((len(names), k), -1, np.int64)
+        width = names.shape[1]
+        scores[:, :width] = np.where(names >= 0, self._scored(values, lengths), -np.inf)
+        ids[:, :width] = names
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
-    def _scored(self, found: NDArray[Any], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return FAISS's numbers as inner products with unit vectors, or minus distances."""
-        values = found.astype(np.float64)
+    def fetch(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> list[Found]:
+        """Search, and fetch the vectors of what is found; scores are those of the vectors.
+
+        Raises
+        ------
+        ValueError
+            A query or the filter cannot be used; a vector is not what FAISS has ranked it by.
+        """
+        probes = as_queries(queries, self.dim, "query")
+        values, names, lengths = self._asked(probes, k, filter, exclude)
+        ends = self._lengths()
+        answers = []
+        for row, query in enumerate(probes):
+            found = names[row] >= 0
+            ids, value, length = names[row][found], values[row : row + 1, found], lengths[row : row + 1]
+            vectors = self._vectors(ids, ids if self._held.plain else self._held.places(ids))
+            scores = scores_of(query, vectors, self.metric)
+            self._compare(ids, self._scored(value, length)[0], scores, query, vectors)
+            order = np.argsort(-scores, kind="stable")
+            floor = None
+            if len(ids):
+                floor = max(float(self._scored(value[:, -1:], length, end)[0, 0]) for end in ends)
+            answers.append(Found(ids[order], scores[order], vectors[order], floor))
+        return answers
+
+    def _asked(
+        self, probes: NDArray[np.float64], k: int, filter: Any, exclude: Sequence[Any] | Ids
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+        """Return FAISS's numbers and ids for queries, best first, and the queries' lengths."""
+        self._look()
+        lengths = np.sqrt(np.vecdot(probes, probes))
+        if self._l2 and self.metric == "cosine":  # the order is the same, and less is lost to rounding
+            probes = probes / np.where(lengths > 0.0, lengths, 1.0)[:, None]
+        asked = min(checks.integer("k", k, least=1), self.size)
+        if asked == 0:
+            return np.empty((len(probes), 0), np.float32), np.empty((len(probes), 0), np.int64), lengths
+        selector, keep = self._selector(filter, exclude)
+        parameters = None if selector is None else self._parameters(selector)
+        values, names = self._index.search(probes.astype(np.float32), asked, params=parameters)
+        del keep
+        return values, names, lengths
+
+    def _scored(
+        self, values: NDArray[Any], lengths: NDArray[np.float64], stored: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Return FAISS's numbers as inner products with unit vectors, or minus distances.
+
+        Parameters
+        ----------
+        values : ndarray of shape (m, k)
+        lengths : ndarray of shape (m,)
+            Of the queries.
+        stored : float
+            Length of the stored vectors.
+        """
+        wide = values.astype(np.float64)
         if self.metric == "euclidean":
-            return np.asarray(-np.sqrt(np.maximum(values, 0.0)))
+            return np.asarray(-np.sqrt(np.maximum(wide, 0.0)))
         if not self._l2:
-            return values
-        return np.asarray((2.0 - values) * (lengths[:, None] / 2.0))
+            return wide / stored
+        # |u - x|² = 1 + |x|² - 2 u·x of a unit query u, whose cosine with x is u·x / |x|.
+        return np.asarray((1.0 + stored**2 - wide) * (lengths[:, None] / (2.0 * stored)))
+
+    def _compare(
+        self,
+        ids: NDArray[np.int64],
+        ranked: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        query: NDArray[np.float64],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        """Refuse vectors that are not those that FAISS has ranked."""
+        if len(ids) == 0:
+            return
+        scale = float(np.sqrt(query @ query))
+        if self.metric == "euclidean":
+            scale += float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max())
+        off = np.abs(ranked - scores)
+        if not off.max() <= (CLOSE if self._held.whole else QUANTISED) * scale:
+            worst = int(np.nan_to_num(off, nan=np.inf).argmax())
+            whose = "its vector" if self._side is None else "its row of vectors="
+            raise ValueError(
+                f"index: FAISS scores id {ids[worst]} {ranked[worst]:.4g} and {whose} {scores[worst]:.4g}; "
+                "pass the vectors that it holds, of length 1 under cosine"
+            )
 
     def _selector(self, filter: Any, exclude: Sequence[Any] | Ids) -> tuple[Any, list[Any]]:
         """Return the FAISS selector of what may be found, or None; and what must outlive it."""
@@ -179,7 +270,7 @@ class FaissIndex(RowIndex):
 
     def _parameters(self, selector: Any, core: Any = None) -> Any:
         """Return search parameters that apply a selector inside the search, the index's own kept."""
-        faiss, core = self._faiss, self._base if core is None else core
+        faiss, core = self._faiss, self._held.base if core is None else core
         if isinstance(core, faiss.IndexPreTransform):
             inner = self._parameters(selector, faiss.downcast_index(core.index))
             return faiss.SearchParametersPreTransform(index_params=inner)
@@ -193,59 +284,37 @@ class FaissIndex(RowIndex):
             f"filter: a {type(core).__name__} cannot filter inside its search; use an IVF, HNSW or Flat index"
         )
 
+    # ------------------------------------------------------------------ reading
+
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
-        places = self._places(ids)
-        if self._side is not None:
-            return np.asarray(self._side[places], np.float32)
+        self._look()
+        return self._vectors(np.asarray(ids), self._held.places(ids))
+
+    def _vectors(self, ids: Ids, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of ids that are stored."""
         if len(places) == 0:
             return np.empty((0, self.dim), np.float32)
-        rows = self._reconstructed(places)
+        if self._side is not None:
+            return np.asarray(self._side[places], np.float32)
+        rows = self._held.reconstructed(places)
         if self.metric == "cosine":
-            check_unit(rows, np.asarray(ids), "index", tolerance=self._tolerance)
+            lengths = np.sqrt(np.vecdot(rows, rows, dtype=np.float64))
+            check_unit(lengths, ids, "index", tolerance=UNIT if self._held.whole else QUANTISED)
         return rows
 
-    def _reconstructed(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return vectors as FAISS stores them."""
-        faiss, base = self._faiss, self._base
-        lists = faiss.try_extract_index_ivf(base)
-        if lists is not None and lists.direct_map.type == faiss.DirectMap.NoMap:
-            lists.make_direct_map()
-        flat = base
-        if isinstance(flat, faiss.IndexHNSWFlat):
-            flat = faiss.downcast_index(flat.storage)
-        if isinstance(flat, faiss.IndexFlat):
-            every = faiss.rev_swig_ptr(flat.get_xb(), self.size * self.dim).reshape(self.size, self.dim)
-            return np.asarray(every[places])
-        try:
-            return np.asarray(base.reconstruct_batch(places))
-        except RuntimeError as error:
-            raise ValueError(
-                f"index: a {type(base).__name__} cannot give its vectors back; pass vectors=, the array they "
-                "were added from"
-            ) from error
-
-    def _places(self, ids: Sequence[Any] | Ids) -> NDArray[np.int64]:
-        """Return the positions of ids."""
-        if self._mapped is None:
-            return as_positions(ids, self.size, "ids", missing=KeyError)
-        if self._positions is None:
-            self._positions = {name: place for place, name in enumerate(self._mapped.tolist())}
-        listed = np.asarray(ids).tolist()
-        for name in listed:
-            if name not in self._positions:
-                raise KeyError(f"ids: the index has no id {name!r}")
-        return np.array([self._positions[name] for name in listed], np.int64)
-
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
-        self._places(ids)
+        self._held.places(ids)
         known: list[int] = np.asarray(ids).tolist()
         return known
 
     def _names(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return rows if self._mapped is None else self._mapped[rows]
+        return self._held.ids()[rows]
+
+    def sample(self, count: int = 4096) -> Found | None:
+        """Return up to ``count`` of the vectors that are stored now."""
+        self._look()
+        return super().sample(count)
 
     def __repr__(self) -> str:
-        kind = "exact" if self.exact else "approximate"
-        return (
-            f"FaissIndex of {self.size:,} × {self.dim} ({type(self._core).__name__}, {self.metric}, {kind})"
-        )
+        kind = f"{type(self._held.core).__name__}, {self.metric}, {'exact' if self.exact else 'approximate'}"
+        return f"FaissIndex of {self.size:,} × {self.dim} ({kind})"

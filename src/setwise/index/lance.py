@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.extras import require
 from setwise.index.base import Ids
-from setwise.index.store import Hits, StoreIndex
-from setwise.vectors import check_metric
+from setwise.index.checking import optional, scores_of
+from setwise.index.store import Answer, StoreIndex, ranked_by
 
 #: Distances of LanceDB, and the metric of each.
 DISTANCES = {"cosine": "cosine", "dot": "cosine", "l2": "euclidean"}
-
-#: Ids asked for in one query, where ids are looked up.
-LOOKED_UP = 1000
 
 #: What LanceDB's own arithmetic may err by, in single precision over a few thousand dimensions.
 SLACK = 1e-4
@@ -87,51 +84,52 @@ class LanceIndex(StoreIndex):
                 f"table: expected an open LanceDB table, got {type(table).__name__}"
                 " (db.open_table(name) of lancedb.connect opens one)"
             )
-        self.metric = check_metric(metric)
-        if distance is None:
-            distance = "cosine" if metric == "cosine" else "l2"
-        if DISTANCES[checks.choice("distance", distance, DISTANCES)] != metric:
-            raise ValueError(f"distance: {distance} ranks by {DISTANCES[distance]}, not {metric}")
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout: {timeout} is not above 0 seconds")
-        self.table, self.distance, self.timeout = table, distance, timeout
-        self.unit = distance == "dot"
-        self.place = f"table {table.name!r}"
-        self._nprobes = None if nprobes is None else checks.integer("nprobes", nprobes, least=1)
-        self._refine = (
-            None if refine_factor is None else checks.integer("refine_factor", refine_factor, least=1)
-        )
+        self.table, self.place = table, f"table {table.name!r}"
+        self.distance = ranked_by("distance", distance, DISTANCES, metric)
+        self._nprobes = optional(checks.integer, "nprobes", nprobes, least=1)
+        self._refine = optional(checks.integer, "refine_factor", refine_factor, least=1)
         self._vector, self._id_name = vector, id
-        self._describe()
-        self.exact = bool(exact) or not self._call(self._has_index)
+        width, self._half, ids = self._described()
+        super().__init__(
+            self.place,
+            dim=width,
+            metric=metric,
+            ids=ids,
+            exact=bool(exact) or not self._has_index(),
+            unit=self.distance == "dot",
+            timeout=timeout,
+        )
 
-    def _describe(self) -> None:
-        """Look up the columns, and the width of the vectors."""
+    def _described(self) -> tuple[int, bool, str]:
+        """Look up the width of the vectors, whether they are in half precision, and what ids are."""
         from setwise.extras.arrow import arrow
 
-        schema = self._call(lambda: self.table.schema)
+        with self._asking():
+            schema = self.table.schema
         kind = schema.field(checks.choice("vector", self._vector, schema.names)).type
         if not arrow.types.is_fixed_size_list(kind) or not arrow.types.is_floating(kind.value_type):
             raise ValueError(
                 f"vector: column {self._vector!r} of {self.place} is of type {kind}; "
                 "only fixed-size lists of floats can be searched"
             )
-        self.dim = int(kind.list_size)
-        self._half = arrow.types.is_float16(kind.value_type)
-        kind = schema.field(checks.choice("id", self._id_name, schema.names)).type
-        self.integers = arrow.types.is_integer(kind)
-        if not (self.integers or arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
+        id_kind = schema.field(checks.choice("id", self._id_name, schema.names)).type
+        integers = arrow.types.is_integer(id_kind)
+        if not (integers or arrow.types.is_string(id_kind) or arrow.types.is_large_string(id_kind)):
             raise ValueError(
-                f"id: column {self._id_name!r} of {self.place} is of type {kind}; ids are integers or strings"
+                f"id: column {self._id_name!r} of {self.place} is of type {id_kind}; ids are integers or "
+                "strings"
             )
+        half = arrow.types.is_float16(kind.value_type)
+        return int(kind.list_size), half, "integers" if integers else "strings"
 
     def _has_index(self) -> bool:
         """Whether there is a vector index on the column for this distance."""
-        for index in self.table.list_indices():
-            if list(index.columns) == [self._vector]:
-                stats = self.table.index_stats(index.name)
-                if stats is not None and str(stats.distance_type).lower() == self.distance:
-                    return True
+        with self._asking():
+            for index in self.table.list_indices():
+                if list(index.columns) == [self._vector]:
+                    stats = self.table.index_stats(index.name)
+                    if stats is not None and str(stats.distance_type).lower() == self.distance:
+                        return True
         return False
 
     # ------------------------------------------------------------------ searching
@@ -143,19 +141,19 @@ class LanceIndex(StoreIndex):
         found = self.fetch(queries, k, filter=filter, exclude=exclude)
         return self._padded([(one.ids, one.scores) for one in found], k)
 
-    def _find(
-        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
-    ) -> list[Hits]:
+    def find(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
+    ) -> list[Answer]:
         condition = self._condition(filter, exclude)
         return [self._best(query, k, condition) for query in queries]
 
-    def _best(self, query: NDArray[np.float64], k: int, condition: str | None) -> Hits:
+    def _best(self, query: NDArray[np.float64], k: int, condition: str | None) -> Answer:
         """Answer one query."""
         if not self._half:
-            hits = self._ask(query, k, condition, scan=self.exact)
-            if len(hits.ids) < k and not self.exact:
-                hits = self._ask(query, k, condition, scan=True)
-            return hits
+            answer = self._ask(query, k, condition, scan=self.exact)
+            if len(answer.ids) < k and not self.exact:
+                answer = self._ask(query, k, condition, scan=True)
+            return answer
         # LanceDB rounds the query to halves and ranks by that: ask for more, until what is left out
         # cannot be among the k best.
         with np.errstate(over="ignore"):
@@ -167,18 +165,18 @@ class LanceIndex(StoreIndex):
         margin = float(np.linalg.norm(near - query)) + SLACK * (1 + float(np.linalg.norm(query)))
         asked, scan = 2 * k + 16, self.exact
         while True:
-            hits = self._ask(query, asked, condition, scan=scan)
-            scores = self._scores(query, self._matrix(hits.ids, hits.rows))
+            answer = self._ask(query, asked, condition, scan=scan)
+            scores = scores_of(query, self._matrix(answer.ids, answer.vectors), self.metric)
             order = np.argsort(-scores, kind="stable")[:k]
-            complete = len(hits.ids) < asked
-            if complete and not scan and len(hits.ids) < k:
+            complete = len(answer.ids) < asked
+            if complete and not scan and len(answer.ids) < k:
                 scan = True
                 continue
-            if complete or not scan or hits.scores.min() + margin <= scores[order[-1]]:
-                return Hits([hits.ids[one] for one in order], scores[order], hits.rows[order])
+            if complete or not scan or answer.scores.min() + margin <= scores[order[-1]]:
+                return Answer([answer.ids[one] for one in order], scores[order], answer.vectors[order])
             asked *= 2
 
-    def _ask(self, query: NDArray[np.float64], k: int, condition: str | None, *, scan: bool) -> Hits:
+    def _ask(self, query: NDArray[np.float64], k: int, condition: str | None, *, scan: bool) -> Answer:
         """Run one search; a scan compares every row that the condition lets through."""
         builder = self.table.search(query.astype(np.float32), vector_column_name=self._vector)
         # A scan need not trust that lengths are 1.
@@ -194,10 +192,10 @@ class LanceIndex(StoreIndex):
                 builder = builder.nprobes(self._nprobes)
             if self._refine is not None:
                 builder = builder.refine_factor(self._refine)
-        answer = self._call(partial(self._table_of, builder))
+        answer = self._answered(builder)
         distances = answer["_distance"].to_numpy().astype(np.float64)
         scores = -np.sqrt(np.maximum(distances, 0)) if self.distance == "l2" else 1.0 - distances
-        return Hits(self._ids_in(answer), scores, self._rows_in(answer))
+        return Answer(self._ids_in(answer), scores, self._rows_in(answer))
 
     def _condition(self, filter: Any, exclude: list[Any]) -> str | None:
         """Put together which rows may be found."""
@@ -210,46 +208,42 @@ class LanceIndex(StoreIndex):
 
     # ------------------------------------------------------------------ reading
 
-    def _count(self) -> int:
-        return int(self._call(lambda: self.table.count_rows(f"{_quoted(self._vector)} IS NOT NULL")))
+    def count(self, most: int) -> int:
+        with self._asking():
+            return int(self.table.count_rows(f"{_quoted(self._vector)} IS NOT NULL"))
 
-    def _read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
-        name = self._vector
-        if field is not None:
-            name = checks.choice("groups", field, self._call(lambda: self.table.schema).names)
-        known: list[tuple[Any, Any]] = []
-        for start in range(0, len(ids), LOOKED_UP):
-            where = f"{_quoted(self._id_name)} IN {_listed(ids[start : start + LOOKED_UP])}"
-            if field is None:
-                where += f" AND {_quoted(self._vector)} IS NOT NULL"
-            builder = self.table.search().where(where).limit(None)
-            builder = builder.select(list(dict.fromkeys([self._id_name, name])))
-            answer = self._call(partial(self._table_of, builder))
-            values = self._rows_in(answer) if field is None else answer[name].to_pylist()
-            known.extend(zip(self._ids_in(answer), values, strict=True))
-        return known
+    def read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
+        where, name = f"{_quoted(self._id_name)} IN {_listed(ids)}", self._vector
+        if field is None:
+            where += f" AND {_quoted(self._vector)} IS NOT NULL"
+        else:
+            with self._asking():
+                known = self.table.schema.names
+            name = checks.choice("groups", field, known)
+        builder = self.table.search().where(where).limit(None)
+        answer = self._answered(builder.select(list(dict.fromkeys([self._id_name, name]))))
+        values = self._rows_in(answer) if field is None else answer[name].to_pylist()
+        return zip(self._ids_in(answer), values, strict=True)
 
-    def _draw(self, count: int) -> tuple[list[Any], list[Any]] | None:
-        total = int(self._call(self.table.count_rows))
-        offsets = np.random.default_rng(SEED).permutation(total)[:count]
-        if total == 0:
-            return None
-        builder = self.table.take_offsets(np.sort(offsets).tolist()).select([self._id_name, self._vector])
-        answer = self._call(builder.to_arrow)
+    def draw(self, count: int) -> tuple[list[Any], Any] | None:
+        with self._asking():
+            total = int(self.table.count_rows())
+            if total == 0:
+                return None
+            offsets = np.random.default_rng(SEED).permutation(total)[:count]
+            builder = self.table.take_offsets(np.sort(offsets).tolist())
+            answer = builder.select([self._id_name, self._vector]).to_arrow()
         answer = answer.filter(answer[self._vector].is_valid())
-        return self._ids_in(answer), list(self._rows_in(answer))
+        return self._ids_in(answer), self._rows_in(answer)
 
-    def _table_of(self, builder: Any) -> Any:
+    def _answered(self, builder: Any) -> Any:
         """Run a query."""
-        return builder.to_arrow(timeout=None if self.timeout is None else timedelta(seconds=self.timeout))
+        with self._asking():
+            return builder.to_arrow(timeout=None if self.timeout is None else timedelta(seconds=self.timeout))
 
     def _ids_in(self, answer: Any) -> list[Any]:
         """Read the ids of an answer."""
         ids: list[Any] = answer[self._id_name].to_pylist()
-        if None in ids:
-            raise ValueError(
-                f"{self.place}: a row has a vector and no id (null); give it one, or filter it out"
-            )
         return ids
 
     def _rows_in(self, answer: Any) -> NDArray[np.float32]:
@@ -258,10 +252,11 @@ class LanceIndex(StoreIndex):
         flat = column.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat.reshape(-1, self.dim), dtype=np.float32)
 
-    def _call(self, question: Callable[[], Any]) -> Any:
-        """Ask LanceDB, and turn its errors into few."""
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turn LanceDB's many errors into few."""
         try:
-            return question()
+            yield
         except ValueError as error:
             raise ValueError(f"{self.place}: LanceDB refused ({_line(error)})") from error
         except (RuntimeError, OSError) as error:

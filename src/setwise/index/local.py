@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from setwise.index.base import Found, Ids, Index
 
-#: Rows kept aside as a sample of the whole, and the seed that draws them.
-SAMPLE, SEED = 4096, 0
+#: Draws the rows of a sample.
+SEED = 0
 
 
 class RowIndex(Index):
@@ -42,12 +42,13 @@ class RowIndex(Index):
         column = self._fields[field]
         return [column[one] for one in self._known(ids)]
 
-    def sample(self) -> Found | None:
-        """Return up to `SAMPLE` rows; drawn and copied once."""
-        if self._sample is None:
+    def sample(self, count: int = 4096) -> Found | None:
+        """Return up to ``count`` rows; drawn and copied once, as long as as many are asked for."""
+        kept = self._sample
+        if kept is None or len(kept) != min(count, self.size):
             rows = np.arange(self.size)
-            if self.size > SAMPLE:
-                rows = np.sort(np.random.default_rng(SEED).choice(self.size, SAMPLE, replace=False))
+            if self.size > count:
+                rows = np.sort(np.random.default_rng(SEED).choice(self.size, count, replace=False))
             names = self._names(rows.astype(np.int64))
-            self._sample = Found(names, np.zeros(len(names)), self.vectors(names))
-        return self._sample
+            kept = self._sample = Found(names, np.zeros(len(names)), self.vectors(names))
+        return kept

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.index.checking import optional
 from setwise.index.postgres import Database, Execute, condition_of, quoted
-from setwise.index.store import Hits, StoreIndex
-from setwise.vectors import check_metric
+from setwise.index.store import Answer, StoreIndex, ranked_by
 
 #: Operators of pgvector, and the metric of each.
 OPERATORS = {"<=>": "cosine", "<#>": "cosine", "<->": "euclidean"}
@@ -33,12 +33,23 @@ JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespa
 WHERE c.oid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
 
-# Indexes that can order by the operator, on the table, its partitions and its children.
-INDEXES = """
+# The table, its partitions and its children.
+FAMILY = """
 WITH RECURSIVE family AS (
     SELECT to_regclass(%s)::oid AS relid
     UNION SELECT inhrelid FROM pg_inherits JOIN family ON inhparent = relid
 )
+"""
+
+# About how many rows they have, as PostgreSQL counted them last.
+ROWS = f"""
+{FAMILY}
+SELECT coalesce(sum(reltuples) FILTER (WHERE reltuples > 0), 0) FROM family JOIN pg_class ON oid = relid
+"""
+
+# Their indexes that can order by the operator.
+INDEXES = f"""
+{FAMILY}
 SELECT DISTINCT m.amname::text
 FROM family f JOIN pg_index i ON i.indrelid = f.relid AND i.indisvalid
 JOIN pg_attribute a ON a.attrelid = f.relid AND a.attname = %s AND a.attnum = ANY(i.indkey)
@@ -111,33 +122,42 @@ class PgvectorIndex(StoreIndex):
         ef_search: int | None = None,
         probes: int | None = None,
     ) -> None:
-        self.metric = check_metric(metric)
-        if operator is None:
-            operator = "<=>" if metric == "cosine" else "<->"
-        if checks.choice("operator", operator, OPERATORS) and OPERATORS[operator] != metric:
-            raise ValueError(f"operator: {operator} ranks by {OPERATORS[operator]}, not {metric}")
-        self.unit = operator == "<#>"
+        operator = ranked_by("operator", operator, OPERATORS, metric)
         self.table, self.schema = table, schema
-        name = ".".join(filter(None, (schema, table)))
-        self.place = f"table {name!r}"
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout: {timeout} is not above 0 seconds")
-        self.timeout = timeout
-        self._ef = (
-            None if ef_search is None else checks.integer("ef_search", ef_search, least=1, most=MOST_EF)
-        )
-        self._probes = None if probes is None else checks.integer("probes", probes, least=1)
+        self.place = f"table {'.'.join(filter(None, (schema, table)))!r}"
+        self.timeout = optional(checks.positive, "timeout", timeout)
+        self._ef = optional(checks.integer, "ef_search", ef_search, least=1, most=MOST_EF)
+        self._probes = optional(checks.integer, "probes", probes, least=1)
         self._database = Database(connection, self.place)
         self._from = quoted(*(one for one in (schema, table) if one is not None))
+        with self._asking() as execute:
+            ids = self._describe(execute, id, embedding, operator, metric)
+            width = self._measure(execute, dim)
+            self._ann = [] if exact else self._indexes(execute, embedding, operator)
+        super().__init__(
+            self.place,
+            dim=width,
+            metric=metric,
+            ids=ids,
+            # What indexes a view's tables have cannot be told.
+            exact=bool(exact) or (self._is_table and not self._ann),
+            unit=operator == "<#>",
+            timeout=timeout,
+        )
+
+    @contextmanager
+    def _asking(self) -> Iterator[Execute]:
+        """Open a transaction in which each statement may take as long as was given."""
         with self._database.transaction() as execute:
-            self._limit_time(execute)
-            self._describe(execute, id, embedding, operator, dim)
-            self._find_indexes(execute, embedding, operator, exact)
+            if self.timeout is not None:
+                milliseconds = str(max(1, math.ceil(self.timeout * 1000)))
+                execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
+            yield execute
 
     # ------------------------------------------------------------------ what the table holds
 
-    def _describe(self, execute: Execute, id: str, embedding: str, operator: str, dim: int | None) -> None:
-        """Look up the columns, and the width of the vectors."""
+    def _describe(self, execute: Execute, id: str, embedding: str, operator: str, metric: str) -> str:
+        """Look up the columns, put together what statements say of them; return what ids are."""
         regclass = self._from.replace("%%", "%")
         columns = {row[0]: row[1:] for row in execute(COLUMNS, [regclass])}
         if not columns:
@@ -145,7 +165,7 @@ class PgvectorIndex(StoreIndex):
             raise ValueError(f"table: {self.place[6:]} is unknown{mend}")
         self._columns = list(columns)
         id_type, _, category, _, type_name = columns[checks.choice("id", id, columns)][:5]
-        kind, home, _, modifier, _, relation, version = columns[
+        kind, home, _, self._declared, _, relation, version = columns[
             checks.choice("embedding", embedding, columns)
         ]
         if kind not in ("vector", "halfvec"):
@@ -153,9 +173,10 @@ class PgvectorIndex(StoreIndex):
                 f"embedding: column {embedding!r} of {self.place} is of type {kind}; "
                 "only vector and halfvec can be searched"
             )
-        self.integers = id_type in ("int2", "int4", "int8")
-        self._uuids = id_type == "uuid"
-        if not (self.integers or self._uuids or category == "S"):
+        ids = {"int2": "integers", "int4": "integers", "int8": "integers", "uuid": "UUIDs"}.get(
+            id_type, "strings"
+        )
+        if ids == "strings" and category != "S":
             raise ValueError(
                 f"id: column {id!r} of {self.place} is of type {type_name}; ids are integers, UUIDs or text"
             )
@@ -165,20 +186,21 @@ class PgvectorIndex(StoreIndex):
         self._kind, self._home = kind, quoted(home)
         self._embedding = quoted(embedding)
         self._wide = f"{self._embedding}::{self._home}.vector"
+        self._sent = f"{self._home}.vector_send({self._wide})"
         self._id_column = quoted(id)
-        self._named = self._id_column if self.integers else f"{self._id_column}::text"
-        self._id_array = "bigint[]" if self.integers else "uuid[]" if self._uuids else "text[]"
+        self._named = self._id_column if ids == "integers" else f"{self._id_column}::text"
+        self._id_array = {"integers": "bigint[]", "UUIDs": "uuid[]", "strings": "text[]"}[ids]
         # Scores, and scans, are by cosine also where an index goes by inner products: halves round lengths.
-        plain = "<=>" if self.metric == "cosine" else "<->"
+        plain = "<=>" if metric == "cosine" else "<->"
         self._operator = f"OPERATOR({self._home}.{operator})"
         self._apart = f"({self._wide} OPERATOR({self._home}.{plain}) %s::{self._home}.vector)"
-        self._score = ("1 - " if self.metric == "cosine" else "-") + self._apart
+        self._score = ("1 - " if metric == "cosine" else "-") + self._apart
         self._present = f"{self._embedding} IS NOT NULL"
-        self._ann: list[str] = []
-        self.dim = self._measure(execute, modifier, dim)
+        return ids
 
-    def _measure(self, execute: Execute, declared: int, dim: int | None) -> int:
+    def _measure(self, execute: Execute, dim: int | None) -> int:
         """Return the width of the vectors."""
+        declared: int = self._declared
         if declared > 0:
             if dim not in (None, declared):
                 raise ValueError(f"dim: {dim} is not the width of the column, {declared}")
@@ -192,43 +214,32 @@ class PgvectorIndex(StoreIndex):
             raise ValueError(f"{self.place}: has no vectors, and its column declares no width; pass dim=")
         return int(rows[0][0])
 
-    def _find_indexes(self, execute: Execute, embedding: str, operator: str, exact: bool | None) -> None:
-        """Look for approximate indexes that PostgreSQL might use; what a view has cannot be told."""
-        if exact:
-            self.exact = True
-            return
-        found = execute(INDEXES, [self._from.replace("%%", "%"), embedding, operator])
-        self._ann = [row[0] for row in found]
-        self.exact = not self._ann and self._is_table
+    def _indexes(self, execute: Execute, embedding: str, operator: str) -> list[str]:
+        """Return the methods of the approximate indexes that PostgreSQL might use."""
+        return [row[0] for row in execute(INDEXES, [self._from.replace("%%", "%"), embedding, operator])]
 
     # ------------------------------------------------------------------ searching
 
-    def _find(
-        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
-    ) -> list[Hits]:
+    def find(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
+    ) -> list[Answer]:
         condition, values = self._condition(filter, exclude)
-        with self._database.transaction() as execute:
-            self._limit_time(execute)
+        with self._asking() as execute:
             self._tune(execute, k)
             answers = []
             for query in queries.astype(np.float32):
                 text = _text(query)
-                answer = self._ask(execute, text, k, condition, values, rows, scan=self.exact)
-                if len(answer) < k and not self.exact:
-                    answer = self._ask(execute, text, k, condition, values, rows, scan=True)
-                answers.append(self._hits(answer, rows))
+                given = [text, *values, text, k]
+                rows = self._ask(execute, condition, given, vectors, scan=self.exact)
+                if len(rows) < k and not self.exact:
+                    rows = self._ask(execute, condition, given, vectors, scan=True)
+                scores = np.array([row[1] for row in rows], dtype=np.float64)
+                sent = [_floats(row[2]) for row in rows] if vectors else None
+                answers.append(Answer([row[0] for row in rows], scores, sent))
         return answers
 
     def _ask(
-        self,
-        execute: Execute,
-        query: str,
-        k: int,
-        condition: str,
-        values: list[Any],
-        rows: bool,
-        *,
-        scan: bool,
+        self, execute: Execute, condition: str, values: list[Any], vectors: bool, *, scan: bool
     ) -> list[tuple[Any, ...]]:
         """Run one search; a scan compares every row that the condition lets through."""
         if scan:
@@ -236,14 +247,14 @@ class PgvectorIndex(StoreIndex):
             order = f"{self._apart} + 0, {self._id_column}"
         else:
             order = f"{self._embedding} {self._operator} %s::{self._home}.{self._kind}"
-        sent = f", {self._home}.vector_send({self._wide})" if rows else ""
+        sent = f", {self._sent}" if vectors else ""
         statement = (
             f"SELECT {self._named}, {self._score}{sent} FROM ("
             f"SELECT {self._id_column}, {self._embedding} FROM {self._from} WHERE {condition} "
             f"ORDER BY {order} LIMIT %s) AS hit"
         )
         try:
-            return execute(statement, [query, *values, query, k])
+            return execute(statement, values)
         except Exception as error:
             if "different" in str(error) and "dimensions" in str(error):
                 raise ValueError(
@@ -264,12 +275,6 @@ class PgvectorIndex(StoreIndex):
             values.append(exclude)
         return " AND ".join(parts), values
 
-    def _limit_time(self, execute: Execute) -> None:
-        """Set how long each statement of this transaction may take."""
-        if self.timeout is not None:
-            milliseconds = str(max(1, math.ceil(self.timeout * 1000)))
-            execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
-
     def _tune(self, execute: Execute, k: int) -> None:
         """Set what approximate scans need to find k rows, for this transaction."""
         if self.exact:
@@ -287,63 +292,43 @@ class PgvectorIndex(StoreIndex):
             for method in {"hnsw", "ivfflat"} & set(self._ann):
                 execute("SELECT set_config(%s, 'relaxed_order', true)", [f"{method}.iterative_scan"])
 
-    def _hits(self, answer: list[tuple[Any, ...]], rows: bool) -> Hits:
-        """Read one answer."""
-        ids = [row[0] for row in answer]
-        if None in ids:
-            raise ValueError(
-                f"{self.place}: a row has a vector and no id (NULL); give it one, or filter it out"
-            )
-        scores = np.array([row[1] for row in answer], dtype=np.float64)
-        return Hits(ids, scores, [_floats(row[2]) for row in answer] if rows else None)
-
     # ------------------------------------------------------------------ reading
 
-    def _count(self) -> int:
-        with self._database.transaction() as execute:
-            self._limit_time(execute)
-            return int(execute(f"SELECT count(*) FROM {self._from} WHERE {self._present}", ())[0][0])
+    def count(self, most: int) -> int:
+        statement = f"SELECT count(*) FROM (SELECT 1 FROM {self._from} WHERE {self._present} LIMIT %s) AS few"
+        with self._asking() as execute:
+            return int(execute(statement, [most])[0][0])
 
-    def _read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
+    def read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
         if field is None:
-            what = f"{self._home}.vector_send({self._wide})"
-            where = f"{self._present} AND "
+            what, where = self._sent, f"{self._present} AND "
         else:
             what, where = quoted(checks.choice("groups", field, self._columns)), ""
         statement = (
             f"SELECT {self._named}, {what} FROM {self._from} "
             f"WHERE {where}{self._id_column} = ANY(%s::{self._id_array})"
         )
-        with self._database.transaction() as execute:
-            self._limit_time(execute)
+        with self._asking() as execute:
             answer = execute(statement, [ids])
         return [(one, _floats(value) if field is None else value) for one, value in answer]
 
-    def _draw(self, count: int) -> tuple[list[Any], list[Any]] | None:
-        size = self.size
+    def draw(self, count: int) -> tuple[list[Any], Any] | None:
         pages = ""
-        if size > SAMPLED_BY_ROW:
+        if self.count(SAMPLED_BY_ROW + 1) > SAMPLED_BY_ROW:
             if not self._is_table:
                 return None
+            with self._asking() as execute:
+                told = execute(ROWS, [self._from.replace("%%", "%")])[0][0]
             # Five times what is needed, for pages are read whole and a sample of few pages is lumpy.
-            pages = f"TABLESAMPLE SYSTEM ({min(100.0, 500.0 * count / size):.6f}) REPEATABLE (0)"
+            share = min(100.0, 500.0 * count / max(told, SAMPLED_BY_ROW))
+            pages = f"TABLESAMPLE SYSTEM ({share:.6f}) REPEATABLE (0)"
         statement = (
-            f"SELECT {self._named}, {self._home}.vector_send({self._wide}) FROM {self._from} {pages} "
+            f"SELECT {self._named}, {self._sent} FROM {self._from} {pages} "
             f"WHERE {self._present} ORDER BY md5({self._id_column}::text) LIMIT %s"
         )
-        with self._database.transaction() as execute:
-            self._limit_time(execute)
+        with self._asking() as execute:
             answer = execute(statement, [count])
         return [row[0] for row in answer], [_floats(row[1]) for row in answer]
-
-    def _id(self, one: Any, name: str) -> Any:
-        """Return an id as this index writes it; UUIDs in their plain form."""
-        if not self._uuids:
-            return super()._id(one, name)
-        try:
-            return str(one if isinstance(one, uuid.UUID) else uuid.UUID(one))
-        except (TypeError, ValueError, AttributeError):
-            raise TypeError(f"{name}: {one!r} is no id of {self.place}, whose ids are UUIDs") from None
 
 
 def _text(vector: NDArray[np.float32]) -> str:

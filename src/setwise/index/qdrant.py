@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.extras import require
 from setwise.index.base import Found, Ids
-from setwise.index.store import Hits, StoreIndex
-
-#: Points asked for in one request, where ids are looked up.
-LOOKED_UP = 1000
+from setwise.index.checking import optional
+from setwise.index.store import Answer, StoreIndex
 
 METRIC_OF = {"Cosine": "cosine", "Dot": "cosine", "Euclid": "euclidean"}
 
@@ -81,22 +79,34 @@ class QdrantIndex(StoreIndex):
         self.client, self.collection, self.using = client, collection, using
         self.async_client = async_client
         self.place = f"collection {collection!r}"
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout: {timeout} is not above 0 seconds")
-        self.timeout = timeout
+        timeout = optional(checks.positive, "timeout", timeout)
         self._seconds = None if timeout is None else math.ceil(timeout)
         self._batch = checks.integer("batch", batch, least=1)
         local = isinstance(getattr(client, "_client", None), self._qdrant.local.qdrant_local.QdrantLocal)
-        self.exact = local or bool(exact)
         self._params = None
         if exact and not local:
             self._params = self._models.SearchParams(
                 exact=True, quantization=self._models.QuantizationSearchParams(ignore=True)
             )
-        self._describe()
+        vector = self._described()
+        distance = str(getattr(vector.distance, "value", vector.distance))
+        if distance not in METRIC_OF:
+            raise ValueError(
+                f"{self.place}: its distance is {distance}; Cosine, Dot and Euclid are supported"
+            )
+        self._negate = distance == "Euclid"
+        super().__init__(
+            self.place,
+            dim=int(vector.size),
+            metric=METRIC_OF[distance],
+            ids=self._ids_there(),
+            exact=(local or bool(exact)) and distance != "Dot",
+            unit=distance == "Dot",
+            timeout=timeout,
+        )
 
-    def _describe(self) -> None:
-        """Ask what the collection holds."""
+    def _described(self) -> Any:
+        """Ask for the parameters of the vector that is searched."""
         with self._asking():
             if not self.client.collection_exists(self.collection):
                 names = [one.name for one in self.client.get_collections().collections]
@@ -120,21 +130,15 @@ class QdrantIndex(StoreIndex):
                 f"using: the vectors of {self.place} are multi-vectors (several rows a point); "
                 "only one vector a point can be searched"
             )
-        distance = str(getattr(vector.distance, "value", vector.distance))
-        if distance not in METRIC_OF:
-            raise ValueError(
-                f"{self.place}: its distance is {distance}; Cosine, Dot and Euclid are supported"
-            )
-        self.metric = METRIC_OF[distance]
-        self.unit = distance == "Dot"
-        self._negate = distance == "Euclid"
-        self.dim = int(vector.size)
-        # Points are kept integers first, so one look from the smallest UUID on says whether there is any.
+        return vector
+
+    def _ids_there(self) -> str:
+        """Ask what ids are: points are kept integers first, so a look from the smallest UUID on says it."""
         with self._asking():
             beyond, _ = self.client.scroll(
                 self.collection, limit=1, offset=str(uuid.UUID(int=0)), with_payload=False
             )
-        self.integers = not beyond
+        return "UUIDs" if beyond else "integers"
 
     # ------------------------------------------------------------------ searching
 
@@ -146,27 +150,27 @@ class QdrantIndex(StoreIndex):
             return await super().afetch(queries, k, filter=filter, exclude=exclude)
         rows, _ = self._directions(queries)
         k = checks.integer("k", k, least=1)
-        answers: list[Hits] = []
+        answers: list[Answer] = []
         for requests in self._requests(rows, k, filter, self.ids_of(exclude), True):
             with self._asking():
                 responses = await self.async_client.query_batch_points(
                     self.collection, requests, timeout=self._seconds
                 )
-            answers.extend(self._hits(response.points, True) for response in responses)
+            answers.extend(self._answer(response.points, True) for response in responses)
         return self._finish(queries, answers)
 
-    def _find(
-        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
-    ) -> list[Hits]:
-        answers: list[Hits] = []
-        for requests in self._requests(queries, k, filter, exclude, rows):
+    def find(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
+    ) -> list[Answer]:
+        answers: list[Answer] = []
+        for requests in self._requests(queries, k, filter, exclude, vectors):
             with self._asking():
                 responses = self.client.query_batch_points(self.collection, requests, timeout=self._seconds)
-            answers.extend(self._hits(response.points, rows) for response in responses)
+            answers.extend(self._answer(response.points, vectors) for response in responses)
         return answers
 
     def _requests(
-        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
     ) -> Iterator[list[Any]]:
         """Yield the queries as lists of requests."""
         condition = self._condition(filter, exclude)
@@ -178,15 +182,15 @@ class QdrantIndex(StoreIndex):
                     filter=condition,
                     params=self._params,
                     limit=k,
-                    with_vector=self._wanted(rows),
+                    with_vector=self._wanted(vectors),
                     with_payload=False,
                 )
                 for query in queries[start : start + self._batch]
             ]
 
-    def _wanted(self, rows: bool) -> Any:
+    def _wanted(self, vectors: bool) -> Any:
         """Which vectors to send along: those that are searched, or none."""
-        return [self.using] if rows and self.using else rows
+        return [self.using] if vectors and self.using else vectors
 
     def _condition(self, filter: Any, exclude: list[Any]) -> Any:
         """Put the filter and the excluded ids together."""
@@ -206,13 +210,13 @@ class QdrantIndex(StoreIndex):
             must_not=[self._models.HasIdCondition(has_id=[self._point_id(one) for one in exclude])],
         )
 
-    def _hits(self, points: list[Any], rows: bool) -> Hits:
+    def _answer(self, points: list[Any], vectors: bool) -> Answer:
         """Read one answer."""
         scores = np.array([point.score for point in points], dtype=np.float64)
-        return Hits(
-            [self._own_id(point.id) for point in points],
+        return Answer(
+            [self._index_id(point.id) for point in points],
             -scores if self._negate else scores,
-            [self._vector(point) for point in points] if rows else None,
+            [self._vector(point) for point in points] if vectors else None,
         )
 
     def _vector(self, point: Any) -> Any:
@@ -222,35 +226,32 @@ class QdrantIndex(StoreIndex):
 
     # ------------------------------------------------------------------ reading
 
-    def _count(self) -> int:
+    def count(self, most: int) -> int:
         held = None
         if self.using:
             held = self._models.Filter(must=[self._models.HasVectorCondition(has_vector=self.using)])
         with self._asking():
             return int(self.client.count(self.collection, count_filter=held, exact=True).count)
 
-    def _read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
-        known: list[tuple[Any, Any]] = []
-        stored = False
-        for start in range(0, len(ids), LOOKED_UP):
-            with self._asking():
-                points = self.client.retrieve(
-                    self.collection,
-                    [self._point_id(one) for one in ids[start : start + LOOKED_UP]],
-                    with_payload=False if field is None else [field],
-                    with_vectors=self._wanted(field is None),
-                    timeout=self._seconds,
-                )
-            for point in points:
-                value = self._vector(point) if field is None else payload_value(point.payload or {}, field)
-                stored |= value is not None
-                if field is not None or value is not None:
-                    known.append((self._own_id(point.id), value))
-        if field is not None and known and not stored:
-            raise ValueError(f"{self.place}: no payload of these points has the key {field!r}")
-        return known
+    def read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
+        with self._asking():
+            points = self.client.retrieve(
+                self.collection,
+                [self._point_id(one) for one in ids],
+                with_payload=False if field is None else [field],
+                with_vectors=self._wanted(field is None),
+                timeout=self._seconds,
+            )
+        if field is None:
+            found = [(point.id, self._vector(point)) for point in points]
+            found = [(one, vector) for one, vector in found if vector is not None]
+        else:
+            found = [(point.id, payload_value(point.payload or {}, field)) for point in points]
+            if found and all(value is None for _, value in found):
+                raise ValueError(f"{self.place}: no payload of these points has the key {field!r}")
+        return [(self._index_id(one), value) for one, value in found]
 
-    def _draw(self, count: int) -> tuple[list[Any], list[Any]] | None:
+    def draw(self, count: int) -> tuple[list[Any], Any] | None:
         models = self._models
         request = models.QueryRequest(
             query=models.SampleQuery(sample=models.Sample.RANDOM),
@@ -267,32 +268,26 @@ class QdrantIndex(StoreIndex):
             raise
         points = [point for point in drawn.points if self._vector(point) is not None]
         points.sort(key=lambda point: (isinstance(point.id, str), point.id))
-        return [self._own_id(point.id) for point in points], [self._vector(point) for point in points]
+        return [self._index_id(point.id) for point in points], [self._vector(point) for point in points]
 
     # ------------------------------------------------------------------ ids
 
-    def _id(self, one: Any, name: str) -> Any:
-        """Return an id as this index writes it: an int; or a string, of an integer or a UUID."""
-        if self.integers:
-            return super()._id(one, name)
-        if isinstance(one, int | np.integer) and not isinstance(one, bool):
-            return str(int(one))
-        if isinstance(one, str) and one.isdecimal() and len(one) <= 20:
-            return one
-        try:
-            return str(one if isinstance(one, uuid.UUID) else uuid.UUID(one))
-        except (TypeError, ValueError, AttributeError):
-            raise TypeError(
-                f"{name}: {one!r} is no id of {self.place}, whose ids are integers or UUIDs"
-            ) from None
+    def own_id(self, one: Any, name: str = "ids") -> Any:
+        """Return an id as this index writes it; where some are UUIDs, integers are strings, too."""
+        if self.ids == "UUIDs":
+            if isinstance(one, int | np.integer) and not isinstance(one, bool):
+                return str(int(one))
+            if isinstance(one, str) and one.isdecimal() and len(one) <= 20:
+                return one
+        return super().own_id(one, name)
 
     def _point_id(self, one: Any) -> Any:
         """Return an id as Qdrant writes it: an int, or the string of a UUID."""
         return int(one) if isinstance(one, int) or one.isdecimal() else one
 
-    def _own_id(self, one: Any) -> Any:
+    def _index_id(self, one: Any) -> Any:
         """Return an id of Qdrant as this index writes it."""
-        if not self.integers:
+        if self.ids == "UUIDs":
             return str(one)
         if not isinstance(one, int) or one > np.iinfo(np.int64).max:
             raise ValueError(

@@ -1,9 +1,10 @@
-"""What the adapters of databases share: checked queries, and answers checked and put into shape."""
+"""What indexes over databases share: an adapter says how its database is asked, the rest stands here."""
 
 from __future__ import annotations
 
+import uuid
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +14,43 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_queries
 from setwise.index.base import Found, Ids, Index
+from setwise.index.checking import check_unit, optional, scores_of
+from setwise.vectors import check_metric
 
-#: Vectors that ``sample`` draws.
-SAMPLED = 2000
+#: What ids may be.
+KINDS = ("integers", "strings", "UUIDs")
 
-#: Counting scans most databases: a larger count is kept for the life of the index.
-COUNT_KEPT = 100_000
+#: Ids that are looked up in one request.
+TOGETHER = 1000
 
-#: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
-UNIT = 1e-3
+
+def ranked_by(name: str, given: str | None, ways: Mapping[str, str], metric: str) -> str:
+    """Return what a database is to rank by: what was given, or the metric's first way.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    given : str, optional
+    ways : mapping of str to str
+        What the database knows, and the metric of each.
+    metric : {"cosine", "euclidean"}
+
+    Raises
+    ------
+    TypeError, ValueError
+        The metric or the way is unknown, or the way is of the other metric.
+    """
+    check_metric(metric)
+    if given is None:
+        return next(way for way, ranks in ways.items() if ranks == metric)
+    if ways[checks.choice(name, given, ways)] != metric:
+        raise ValueError(f"{name}: {given} ranks by {ways[given]}, not {metric}")
+    return given
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class Answer:
     """What the database answered to one query, best first.
 
     Attributes
@@ -33,73 +58,118 @@ class Hits:
     ids : list of int or str
     scores : ndarray of shape (m,), float64
         Cosine of the query with each (cosine), or minus the distance (euclidean), as the database says.
-    rows : list of array-like, or ndarray of shape (m, d), or None
-        The vectors, where they were asked for.
+    vectors : list of array-like, or ndarray of shape (m, d), or None
+        Where they were asked for.
     """
 
     ids: list[Any]
     scores: NDArray[np.float64]
-    rows: Any = None
+    vectors: Any = None
 
 
 class StoreIndex(Index):
-    """An index over a table of a database; adapters say how to search it and how to read it.
+    """An index over a table of a database; an adapter answers three questions, or four.
+
+    ``count`` the rows, ``find`` the best for some queries, ``read`` rows by their ids; and, if the database
+    can, ``draw`` some of them. Queries and ids are checked before the database is asked, answers after it.
 
     Under cosine the database is asked about the direction of a query, which it may rank by cosine or
     by inner product, and the query's length is put back here. ``fetch`` computes scores from the fetched
     vectors in float64, so that a quantised index or half precision changes which rows are found but never
-    what they are said to score.
+    what they are said to score. Nothing that the database holds is kept from one call to the next.
 
-    Attributes
+    Parameters
     ----------
-    integers : bool
-        Whether ids are int64; else they are strings.
     place : str
         What messages call the store: ``collection 'articles'``.
+    dim : int
+        Width of the vectors.
+    metric : {"cosine", "euclidean"}
+    ids : {"integers", "strings", "UUIDs"}
+        What ids are: int64, or strings; UUIDs are strings in their plain form.
+    exact : bool
+        Whether the database compares a query with every row. A database that ranks by inner product, which
+        is the cosine of vectors of length 1 alone, is not exact: a shorter vector might never be found.
     unit : bool
-        Whether stored vectors must have length 1, because the database ranks by inner product.
-    timeout : float or None
-        Seconds a call may take.
+        Whether a vector whose length is not 1 is refused, since the database ranks by inner product.
+    timeout : float, optional
+        Seconds that a call may take; the adapter passes it on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The metric, the kind of ids, the width or the timeout is none that there is.
     """
 
-    integers: bool
-    place: str
-    unit: bool = False
-    timeout: float | None = None
-    _counted: int | None = None
-    _sampled: Found | None = None
+    def __init__(
+        self,
+        place: str,
+        *,
+        dim: int,
+        metric: str = "cosine",
+        ids: str = "integers",
+        exact: bool = True,
+        unit: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        self.place = place
+        self.dim = checks.integer("dim", dim, least=1)
+        self.metric = check_metric(metric)
+        self.ids = checks.choice("ids", ids, KINDS)
+        self.exact = exact
+        self.unit = unit
+        self.timeout = optional(checks.positive, "timeout", timeout)
 
     # ------------------------------------------------------------------ what an adapter answers
 
     @abstractmethod
-    def _count(self) -> int:
-        """Count the stored vectors."""
+    def count(self, most: int) -> int:
+        """Count the stored vectors; may stop at ``most``."""
 
     @abstractmethod
-    def _find(
-        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], rows: bool
-    ) -> list[Hits]:
-        """Search for the k best of each query, which is of unit length under cosine."""
+    def find(
+        self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
+    ) -> list[Answer]:
+        """Search for the k best of each query, with their vectors if those are wanted.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (m, d), float64
+            Of unit length under cosine.
+        k : int
+            Fewer are returned where there are no more.
+        filter
+            As the caller gave it, or None.
+        exclude : list of int or str
+            Ids that may not be found.
+        vectors : bool
+        """
 
     @abstractmethod
-    def _read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
-        """Return (id, vector), or (id, field), of those ids that are stored, in any order."""
+    def read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
+        """Return (id, vector), or (id, field's value), of those ids that are stored, in any order.
 
-    @abstractmethod
-    def _draw(self, count: int) -> tuple[list[Any], list[Any]] | None:
-        """Return ids and vectors of about ``count`` rows drawn over the whole store, or None."""
+        At most `TOGETHER` ids are asked for at a time. A row without a vector counts as not stored where
+        vectors are asked for. A field that the store does not have is a ValueError.
+        """
+
+    def draw(self, count: int) -> tuple[list[Any], Any] | None:
+        """Return ids and vectors of about ``count`` rows drawn over the whole store, or None.
+
+        The same rows, as long as the store does not change.
+        """
+        return None
 
     # ------------------------------------------------------------------ the protocol
 
     @property
     def size(self) -> int:
-        """Number of stored vectors; a count above 100,000 is kept for the life of the index."""
-        if self._counted is None:
-            count = self._count()
-            if count < COUNT_KEPT:
-                return count
-            self._counted = count
-        return self._counted
+        """Number of stored vectors, counted now."""
+        return self.count(2**62)
+
+    def counted(self, most: int) -> int:
+        """Return the number of stored vectors, or ``most`` where there are more."""
+        return min(self.count(most), most)
 
     def search(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
@@ -115,15 +185,15 @@ class StoreIndex(Index):
         """
         rows, lengths = self._directions(queries)
         k = checks.integer("k", k, least=1)
-        answers = self._find(rows, k, filter, self.ids_of(exclude), False)
+        answers = self.find(rows, k, filter, self.ids_of(exclude), False)
         found = []
-        for hits, length in zip(answers, lengths, strict=True):
-            self._check_unique(hits.ids)
-            bad = np.flatnonzero(~np.isfinite(hits.scores))
+        for answer, length in zip(answers, lengths, strict=True):
+            self._check_ids(answer.ids)
+            bad = np.flatnonzero(~np.isfinite(answer.scores))
             if len(bad):
-                raise ValueError(f"{self.place}: {self._no_direction(hits.ids[bad[0]])}")
-            order = np.argsort(-hits.scores, kind="stable")
-            found.append((self._array(hits.ids)[order], hits.scores[order] * length))
+                raise ValueError(f"{self.place}: {self._no_direction(answer.ids[bad[0]])}")
+            order = np.argsort(-answer.scores, kind="stable")
+            found.append((self._array(answer.ids)[order], answer.scores[order] * length))
         return self._padded(found, k)
 
     def fetch(
@@ -140,8 +210,7 @@ class StoreIndex(Index):
         """
         rows, _ = self._directions(queries)
         k = checks.integer("k", k, least=1)
-        answers = self._find(rows, k, filter, self.ids_of(exclude), True)
-        return self._finish(queries, answers)
+        return self._finish(queries, self.find(rows, k, filter, self.ids_of(exclude), True))
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
         """Return stored vectors, float32 of shape (m, d), in the order of the ids.
@@ -173,16 +242,14 @@ class StoreIndex(Index):
         wanted, known = self._look_up(ids, field)
         return [known[one] for one in wanted]
 
-    def sample(self) -> Found | None:
-        """Return about 2000 vectors drawn over the whole store, scores 0; drawn once and kept."""
-        if self._sampled is None:
-            drawn = self._draw(SAMPLED)
-            if drawn is None or not drawn[0]:
-                return None
-            ids, rows = drawn
-            self._check_unique(ids)
-            self._sampled = Found(self._array(ids), np.zeros(len(ids)), self._matrix(ids, rows))
-        return self._sampled
+    def sample(self, count: int = 4096) -> Found | None:
+        """Return about ``count`` vectors drawn over the whole store as it is now, scores 0."""
+        drawn = self.draw(count)
+        if drawn is None or len(drawn[0]) == 0:
+            return None
+        ids, rows = drawn
+        self._check_ids(ids)
+        return Found(self._array(ids), np.zeros(len(ids)), self._matrix(ids, rows))
 
     # ------------------------------------------------------------------ questions
 
@@ -194,18 +261,28 @@ class StoreIndex(Index):
         TypeError
             An id cannot be one of this store.
         """
-        return [self._id(one, name) for one in (ids.tolist() if isinstance(ids, np.ndarray) else ids)]
+        return [self.own_id(one, name) for one in (ids.tolist() if isinstance(ids, np.ndarray) else ids)]
 
-    def _id(self, one: Any, name: str) -> Any:
-        """Return one id as the store's own kind."""
-        if self.integers:
-            whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
-            if whole and -(2**63) <= one < 2**63:
+    def own_id(self, one: Any, name: str = "ids") -> Any:
+        """Return an id as this index writes it: an int, or a string.
+
+        Raises
+        ------
+        TypeError
+            It cannot be an id of this store.
+        """
+        if self.ids == "integers":
+            if isinstance(one, int | np.integer) and not isinstance(one, bool) and -(2**63) <= one < 2**63:
                 return int(one)
-            raise TypeError(f"{name}: {one!r} is no id of {self.place}, whose ids are integers")
-        if isinstance(one, str):
-            return str(one)
-        raise TypeError(f"{name}: {one!r} is no id of {self.place}, whose ids are strings")
+        elif self.ids == "strings":
+            if isinstance(one, str):
+                return str(one)
+        elif isinstance(one, str | uuid.UUID):
+            try:
+                return str(one if isinstance(one, uuid.UUID) else uuid.UUID(one))
+            except ValueError:
+                pass
+        raise TypeError(f"{name}: {one!r} is no id of {self.place}, whose ids are {self.ids}")
 
     def _directions(self, queries: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Check queries; return them divided by their lengths under cosine, and those lengths (else 1)."""
@@ -222,10 +299,12 @@ class StoreIndex(Index):
         except TypeError as error:
             raise KeyError(str(error)) from None
         known: dict[Any, Any] = {}
-        for one, value in self._read(list(dict.fromkeys(wanted)), field) if wanted else ():
-            if one in known:
-                self._check_unique([one, one])
-            known[one] = value
+        asked = list(dict.fromkeys(wanted))
+        for start in range(0, len(asked), TOGETHER):
+            for one, value in self.read(asked[start : start + TOGETHER], field):
+                if one in known:
+                    self._check_ids([one, one])
+                known[one] = value
         for one in wanted:
             if one not in known:
                 raise KeyError(f"ids: {one!r} is not stored in {self.place}, or has no vector")
@@ -233,11 +312,11 @@ class StoreIndex(Index):
 
     # ------------------------------------------------------------------ answers
 
-    def _finish(self, queries: NDArray[Any], answers: list[Hits]) -> list[Found]:
+    def _finish(self, queries: NDArray[Any], answers: list[Answer]) -> list[Found]:
         """Turn what the database answered into what the protocol promises."""
         return [
-            self._found(query, hits)
-            for query, hits in zip(as_queries(queries, self.dim, "query"), answers, strict=True)
+            self._found(query, answer)
+            for query, answer in zip(as_queries(queries, self.dim, "query"), answers, strict=True)
         ]
 
     def _padded(
@@ -245,31 +324,27 @@ class StoreIndex(Index):
     ) -> tuple[NDArray[np.float64], Ids]:
         """Put ids and scores of several queries into tables of width k."""
         scores = np.full((len(found), k), -np.inf)
-        ids: Ids = np.full((len(found), k), -1, np.int64) if self.integers else np.full((len(found), k), None)
+        ids: Ids = (
+            np.full((len(found), k), -1, np.int64)
+            if self.ids == "integers"
+            else np.full((len(found), k), None)
+        )
         for one, (names, values) in enumerate(found):
             ids[one, : len(names)] = names
             scores[one, : len(names)] = values
         return scores, ids
 
-    def _found(self, query: NDArray[np.float64], hits: Hits) -> Found:
+    def _found(self, query: NDArray[np.float64], answer: Answer) -> Found:
         """Check one answer, and score its vectors in float64."""
-        self._check_unique(hits.ids)
-        rows = self._matrix(hits.ids, hits.rows)
-        scores = self._scores(query, rows)
+        self._check_ids(answer.ids)
+        rows = self._matrix(answer.ids, answer.vectors)
+        scores = scores_of(query, rows, self.metric)
         order = np.argsort(-scores, kind="stable")
-        return Found(self._array(hits.ids)[order], scores[order], rows[order])
-
-    def _scores(self, query: NDArray[np.float64], rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Score vectors for a query as the protocol defines it."""
-        wide = rows.astype(np.float64)
-        if self.metric == "cosine":
-            return np.asarray((wide @ query) / np.sqrt(np.vecdot(wide, wide)))
-        wide -= query
-        return np.asarray(-np.sqrt(np.vecdot(wide, wide)))
+        return Found(self._array(answer.ids)[order], scores[order], rows[order])
 
     def _array(self, ids: list[Any]) -> Ids:
         """Ids as an int64 or object array."""
-        if self.integers:
+        if self.ids == "integers":
             return np.array(ids, dtype=np.int64)
         array = np.empty(len(ids), dtype=object)
         array[:] = ids
@@ -294,25 +369,16 @@ class StoreIndex(Index):
         if self.metric == "cosine" and not squares.all():
             raise ValueError(f"{self.place}: {self._no_direction(ids[int(squares.argmin())])}")
         if self.unit:
-            off = np.abs(np.sqrt(squares) - 1)
-            worst = int(off.argmax())
-            if off[worst] > UNIT:
-                length = float(np.sqrt(squares[worst]))
-                raise ValueError(
-                    f"{self.place}: the vector of id {ids[worst]!r} has length {length:.4g}; "
-                    "inner products rank like cosines only where lengths are 1: "
-                    "store unit vectors, or use the cosine distance"
-                )
+            check_unit(np.sqrt(squares), ids, self.place)
         return matrix
 
-    def _check_unique(self, ids: list[Any]) -> None:
-        """Refuse an id that came up twice."""
+    def _check_ids(self, ids: list[Any]) -> None:
+        """Refuse a row without an id, and an id that came up twice."""
+        if None in ids:
+            raise ValueError(f"{self.place}: a row has a vector and no id; give it one, or filter it out")
         if len(set(ids)) < len(ids):
-            seen: set[Any] = set()
-            for one in ids:
-                if one in seen:
-                    raise ValueError(f"{self.place}: id {one!r} is stored twice; ids must be unique")
-                seen.add(one)
+            twice = next(one for place, one in enumerate(ids) if one in ids[:place])
+            raise ValueError(f"{self.place}: id {twice!r} is stored twice; ids must be unique")
 
     @staticmethod
     def _no_direction(one: Any) -> str:
