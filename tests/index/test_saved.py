@@ -195,7 +195,7 @@ def test_factories(vectors, place, factory, effort, facts, capfd):
     assert hits.ids[0] == 5
     assert hits.certificate.scope == ("all" if info.exact else "returned")
     assert np.array_equal(index.vectors([5]), vectors[[5]])
-    read = index._core
+    read = index._held.core
     lists = faiss.try_extract_index_ivf(read)
     assert (None if lists is None else lists.nprobe) == facts["nprobe"]
     assert facts["ef"] is None or read.hnsw.efSearch == facts["ef"]

@@ -16,7 +16,7 @@ from setwise.index.faiss_held import Held
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
 
-#: How far from 1 the length of a vector may be that comes back from a quantised index, and a score from it.
+#: How far from 1 the length of a vector may be that comes back from a quantised index.
 QUANTISED = 0.4
 
 #: How far a score of FAISS may be from that of the stored vector, relative to the length of the query.
@@ -221,14 +221,14 @@ class FaissIndex(RowIndex):
         query: NDArray[np.float64],
         vectors: NDArray[np.float32],
     ) -> None:
-        """Refuse vectors that are not those that FAISS has ranked."""
-        if len(ids) == 0:
+        """Refuse vectors that are not those that FAISS has ranked, where it stores them as they are."""
+        if len(ids) == 0 or not self._held.whole:
             return
         scale = float(np.sqrt(query @ query))
         if self.metric == "euclidean":
             scale += float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max())
         off = np.abs(ranked - scores)
-        if not off.max() <= (CLOSE if self._held.whole else QUANTISED) * scale:
+        if not off.max() <= CLOSE * scale:
             worst = int(np.nan_to_num(off, nan=np.inf).argmax())
             whose = "its vector" if self._side is None else "its row of vectors="
             raise ValueError(
