@@ -1,5 +1,6 @@
 """The request that every selecting call makes of its options: checked once, spelled out in signatures."""
 
+import asyncio
 import inspect
 import itertools
 import warnings
@@ -12,12 +13,22 @@ import pytest
 import setwise
 from helpers import MEASURES
 from reference import make
+from setwise import retrieval
+from setwise.files import Corpus
 from setwise.request import Options, Request
 from setwise.solvers import SOLVERS
 
 ROOT = Path(__file__).parents[1]
 
-CALLS = {"select": setwise.select, "select_many": setwise.select_many}
+CALLS = {
+    "select": setwise.select,
+    "select_many": setwise.select_many,
+    "retrieve": setwise.retrieve,
+    "aretrieve": setwise.aretrieve,
+    "diversify": setwise.diversify,
+    "retrieve_texts": retrieval.retrieve_texts,
+    "PreparedCorpus.select": retrieval.PreparedCorpus.select,
+}
 calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
@@ -36,7 +47,7 @@ def test_signatures_spell_the_options_out(call):
     for name in Options.__annotations__:
         assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY, name
         assert parameters[name].default is not inspect.Parameter.empty, name
-        assert f"{name}" in call.__doc__, f"{name} is not documented"
+        assert name in call.__doc__ or "as for `retrieve`" in call.__doc__, f"{name} is not documented"
     assert not any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
@@ -46,12 +57,43 @@ def test_every_option_is_a_field_with_a_default():
         assert inspect.signature(setwise.select).parameters[name].default is known[name]
 
 
+def arguments(call):
+    """What a call needs beside its options."""
+    index, corpus = setwise.Index.from_array(np.eye(3)), Corpus(None, [1, 2, 3], vectors=np.eye(3))
+    return {
+        "select": (np.eye(3), 2),
+        "select_many": (np.eye(3), 2),
+        "retrieve": (np.ones(3), index, 2),
+        "aretrieve": (np.ones(3), index, 2),
+        "diversify": ([1, 2, 3], 2),
+        "retrieve_texts": (corpus, np.ones(3), 2),
+        "PreparedCorpus.select": (retrieval.prepare(corpus), np.ones(3), 2),
+    }[call.__qualname__]
+
+
+def given_by_keyword(call):
+    return {"relevance": [3, 2, 1], "vectors": np.eye(3)} if call is setwise.diversify else {}
+
+
 @calls
-def test_an_unknown_option_is_named_with_the_call(call):
-    with pytest.raises(
-        TypeError, match=rf"^{call.__name__}\(\) got an unexpected keyword argument 'diversty'$"
-    ):
-        call(np.eye(3), 2, diversty=0.5)
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"diversty": 0.5}, TypeError, r"{}\(\) got an unexpected keyword argument 'diversty'"),
+        ({"diversity": 1.5}, ValueError, r"diversity: 1\.5 is outside \[0, 1\]"),
+        ({"solver": "gredy"}, ValueError, "solver: 'gredy' is unknown; did you mean 'greedy'"),
+        ({"certify": "yes"}, ValueError, "certify: expected False, True or 'full'"),
+        ({"seed": -1}, ValueError, "seed: -1 is below 0"),
+        ({"threads": 0}, ValueError, "threads: 0 is below 1"),
+        ({"max_per_group": 0, "groups": [1, 2, 3]}, ValueError, "max_per_group: 0 is below 1"),
+        ({"groups": [1, 2, 3]}, ValueError, "max_per_group: needed with groups"),
+        ({"include": [0], "exclude": [0]}, ValueError, "(include|exclude): "),
+    ],
+)
+def test_every_call_refuses_alike(call, options, error, message):
+    given = arguments(call), {**given_by_keyword(call), **options}
+    with pytest.raises(error, match="^" + message.replace("{}", call.__name__)):
+        asyncio.run(call(*given[0], **given[1]))
 
 
 def test_type_checkers_refuse_mistyped_options(tmp_path):
@@ -63,13 +105,17 @@ def test_type_checkers_refuse_mistyped_options(tmp_path):
         "setwise.select([[1.0]], 1, diversity=0.5, exclude=[0])\n"
         "setwise.select([[1.0]], 1, diversty=0.5)\n"
         "setwise.select_many([[1.0]], 1, seed='a')\n"
+        "setwise.retrieve([1.0], setwise.Index.from_array([[1.0]]), 1, metric='cosine')\n"
+        "waiting = setwise.aretrieve([1.0], setwise.Index.from_array([[1.0]]), 1, polo='auto')\n"
     )
     report, errors, code = checker.run([f"--config-file={ROOT / 'pyproject.toml'}", str(typed)])
     assert code == 1, errors
     found = [line.partition("error: ")[2] for line in report.splitlines() if "error: " in line]
-    assert len(found) == 2
+    assert len(found) == 4
     assert found[0].startswith('Unexpected keyword argument "diversty" for "select"')
     assert found[1].startswith('Argument "seed" to "select_many" has incompatible type "str"')
+    assert found[2].startswith('Unexpected keyword argument "metric" for "retrieve"')
+    assert found[3].startswith('Unexpected keyword argument "polo" for "aretrieve"')
 
 
 def test_a_request_is_checked_again_when_it_is_changed():

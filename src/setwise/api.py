@@ -117,10 +117,10 @@ def select(
     request = Request.of(
         select, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    return solve(request, vectors, relevance=relevance, query=query, progress=progress, began=began)
+    return selected(request, vectors, relevance=relevance, query=query, progress=progress, began=began)
 
 
-def solve(
+def selected(
     request: Request,
     vectors: Any,
     *,

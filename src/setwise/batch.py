@@ -245,7 +245,7 @@ class _Pools:
     def select(self, pool: int) -> Selection:
         """Select from one pool by itself."""
         rows = slice(int(self.cuts[pool]), int(self.cuts[pool + 1]))
-        return api.solve(
+        return api.selected(
             self.requests[pool],
             self.vectors.raw[rows],
             relevance=None if self.relevance is None else self.relevance[rows],

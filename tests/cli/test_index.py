@@ -353,7 +353,7 @@ def test_fewer_than_asked_for_is_said(run, index):
         (["--pool", "3", "-k", "4"], "pool: 3 is below 4"),
         (["--offset", "-1"], "offset: -1 is below 0"),
         (["--offset", "4", "--compare", "top-k"], "compare: it compares first pages"),
-        (["--solver", "random"], "solver: 'random' is unknown"),
+        (["--solver", "random"], "solver: 'random' needs all candidates"),
         (["--solver", "gredy"], "solver: 'gredy' is unknown; did you mean 'greedy'?"),
         (["--sharpness", "3"], "sharpness: 3 is neither 1 nor an even integer"),
         (["--diversity", "1.5"], "diversity: 1.5 is outside [0, 1]"),

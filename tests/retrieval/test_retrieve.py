@@ -11,6 +11,7 @@ from helpers import best_exchange, full_scan, value_of
 from reference import make
 from reference.brute import best_subset
 from setwise.index.base import Index
+from setwise.objectives import MaxSum
 
 
 class Plain(Index):
@@ -385,6 +386,22 @@ def test_duplicates_of_one_passage_do_not_come_twice(corpus, query):
         (lambda q, i: setwise.retrieve(q, i, 5, groups=[1], max_per_group=1), ValueError, "no label"),
         (lambda q, i: setwise.retrieve(q, i, 5, groups="a", max_per_group=1), ValueError, "no field"),
         (lambda q, i: setwise.retrieve(q, i, 5, lambda_mult=0.5), TypeError, "lambda_mult"),
+        (lambda q, i: setwise.retrieve(q, i, 5, metric="cosine"), TypeError, r"retrieve\(\) got .* 'metric'"),
+        (
+            lambda q, i: setwise.retrieve(q, i, 5, objective=MaxSum(0.2, metric="euclidean")),
+            ValueError,
+            "objective: it measures euclidean, the index cosine",
+        ),
+        (
+            lambda q, i: setwise.retrieve(q, i, 5, objective="coverage"),
+            ValueError,
+            "objective: coverage is of",
+        ),
+        (
+            lambda q, i: setwise.retrieve(q, i, 5, objective="log-det", solver="k-dpp"),
+            ValueError,
+            "solver: 'k-dpp' needs all candidates",
+        ),
     ],
 )
 def test_bad_input(corpus, query, call, error, match):
@@ -434,6 +451,18 @@ class TestDiversify:
         assert hits.ids[0] == "p3"
         assert len(set(group[hits.indices].tolist())) == 5
 
+    def test_barred_candidates_are_as_if_not_there(self, corpus):
+        """Scores are rescaled without them, too."""
+        scores = np.arange(60.0)
+        scores[7] = 1e6
+        hits = setwise.diversify(np.arange(60) + 100, 5, relevance=scores, vectors=corpus[:60], exclude=[107])
+        left = np.delete(np.arange(60), 7)
+        same = setwise.diversify(left + 100, 5, relevance=scores[left], vectors=corpus[left])
+        assert hits.ids.tolist() == same.ids.tolist()
+        assert np.allclose(hits.scores, same.scores)
+        assert np.allclose(hits.novelty, same.novelty)
+        assert np.array_equal(hits.indices, hits.ids - 100)
+
     @pytest.mark.parametrize(
         ("changes", "error", "match"),
         [
@@ -443,7 +472,9 @@ class TestDiversify:
             ({"relevance": [1, np.nan, 2]}, ValueError, "row 1 is NaN"),
             ({"vectors": np.eye(2)}, ValueError, "2 rows for 3 ids"),
             ({"k": 4}, ValueError, "more than the 3"),
-            ({"include": [9]}, ValueError, "not one of the candidates"),
+            ({"include": [9]}, ValueError, "include: 9 is not one of the candidates"),
+            ({"exclude": [9]}, ValueError, "exclude: 9 is not one of the candidates"),
+            ({"exclude": [1, 3]}, ValueError, "k: 2 is more than the 1 candidates that exclude leaves"),
             ({"relevance_scale": "log"}, ValueError, "relevance_scale"),
             ({"groups": "a", "max_per_group": 1}, ValueError, "no field 'a'"),
         ],

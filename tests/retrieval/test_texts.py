@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import setwise
+from setwise import api
 from setwise.files import Corpus
 from setwise.retrieval import default_sharpness, prepare, retrieve_texts
 
@@ -52,21 +53,45 @@ def test_sharpness_is_for_max_sum_under_cosine(objective, metric, expected):
     assert len(prepare(corpus(), "lsa").select("file", 3, objective=objective, metric=metric)) == 3
 
 
-def test_every_option_reaches_select(monkeypatch):
-    seen = {}
+def test_every_option_reaches_the_selection(monkeypatch):
+    asked = []
 
-    def select(vectors, k, **options):
-        seen.update(options, k=k)
-        return setwise.select(vectors, k, query=options["query"])
+    def selected(request, *arguments, **options):
+        asked.append(request)
+        return api.selected(request, *arguments, **options)
 
-    monkeypatch.setattr("setwise.retrieval.texts.select", select)
+    monkeypatch.setattr("setwise.retrieval.texts.selected", selected)
     given = {
         "diversity": 0.7, "objective": "mmr", "sharpness": 1, "solver": "greedy", "metric": "euclidean",
         "relevance_scale": "rank", "certify": "full", "seed": 5, "threads": 1,
     }  # fmt: skip
-    prepare(corpus(), "lsa").select("file", 2, include=["c"], **given)
-    assert {name: seen[name] for name in given} == given
-    assert (seen["k"], seen["include"], seen["groups"], seen["max_per_group"]) == (2, [2], None, None)
+    prepare(corpus(), "lsa").select("file", 2, include=["c"], exclude=["a"], **given)
+    retrieve_texts(corpus(), "file", 2, model="lsa", include=["c"], exclude=["a"], **given)
+    assert len(asked) == 2
+    for request in asked:
+        assert {name: getattr(request, name) for name in given} == given
+        assert (request.k, request.include, request.exclude) == (2, [2], [0])
+        assert (request.groups, request.max_per_group) == (None, None)
+
+
+def test_barred_passages_are_left_out():
+    candidates = prepare(corpus(), "lsa")
+    best = candidates.select("read the lines of a file", 1).ids
+    again = candidates.select("read the lines of a file", 3, exclude=best)
+    assert best[0] not in again.ids
+    with pytest.raises(ValueError, match=r"^exclude: the corpus has no id 'zz'"):
+        candidates.select("file", 2, exclude=["zz"])
+    with pytest.raises(ValueError, match=r"^include: row 0 is in exclude, too"):
+        candidates.select("file", 2, include=["a"], exclude=["a"])
+
+
+def test_groups_given_for_the_call():
+    """One label a row of the corpus, in place of its own."""
+    labels = ["x", "x", "x", "y", "y", "y", "y", "y"][: len(corpus())]
+    hits = prepare(corpus(), "lsa").select("file", 2, groups=labels, max_per_group=1)
+    assert {labels[row] for row in hits.rows} == {"x", "y"}
+    with pytest.raises(ValueError, match=r"^groups: expected \d labels, one a row of the corpus, got 1"):
+        prepare(corpus(), "lsa").select("file", 2, groups=["x"], max_per_group=1)
 
 
 def test_members_carry_their_relevance_and_cosines():

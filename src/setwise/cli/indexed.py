@@ -10,7 +10,7 @@ from setwise.cli.options import read_vector
 
 if TYPE_CHECKING:
     from setwise.index.saved import Saved
-    from setwise.retrieval import Hits
+    from setwise.retrieval import Passages
 
 
 def retrieve_from(
@@ -130,18 +130,18 @@ def _options(saved: Saved, settings: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _select(saved: Saved, probe: Any, k: int, options: dict[str, Any]) -> Hits:
+def _select(saved: Saved, probe: Any, k: int, options: dict[str, Any]) -> Passages:
     """Return a set with what a person wants to see of it."""
     import numpy as np
 
     from setwise import retrieve
-    from setwise.retrieval import Hits
+    from setwise.retrieval import Passages
 
     found = retrieve(probe, saved.index, k, **options)
     rows = np.asarray(found.ids, np.int64)
     chosen = np.asarray(saved.index.vectors(rows), np.float64)
     unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), np.finfo(float).tiny)
-    return Hits(
+    return Passages(
         selection=found,
         rows=rows,
         ids=saved.ids.take(rows),

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from setwise.retrieval import Candidates
+    from setwise.retrieval import PreparedCorpus
     from setwise.selection import Selection
 
 #: Lines of punctuation, as under headings in Markdown and reStructuredText.
@@ -97,7 +97,7 @@ class Status:
         self.tell(f"encoding {done:,} of {total:,} texts")
 
 
-def note_what_was_left_out(candidates: Candidates) -> None:
+def note_what_was_left_out(candidates: PreparedCorpus) -> None:
     """Say on stderr which texts could not be encoded and which repeat."""
     if candidates.unknown:
         what = "left out, since the encoder knows no word in"

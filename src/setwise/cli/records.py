@@ -11,23 +11,27 @@ import numpy as np
 from setwise._version import __version__
 from setwise.files import write_array, write_json, write_table
 from setwise.files.names import ending
-from setwise.retrieval import Candidates, Hits
+from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
     from setwise.index.saved import Saved
 
 
 def as_record(
-    candidates: Candidates, hits: Hits, compared: Hits | None, query: str | None, settings: dict[str, Any]
+    candidates: PreparedCorpus,
+    hits: Passages,
+    compared: Passages | None,
+    query: str | None,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Return everything that a run of ``setwise retrieve`` found, as plain values.
 
     Parameters
     ----------
-    candidates : Candidates
-    hits : Hits
+    candidates : PreparedCorpus
+    hits : Passages
         The set.
-    compared : Hits, optional
+    compared : Passages, optional
         Another solver's set.
     query : str, optional
     settings : dict
@@ -60,8 +64,8 @@ def as_record(
 def as_index_record(
     saved: Saved,
     path: str,
-    hits: Hits,
-    compared: Hits | None,
+    hits: Passages,
+    compared: Passages | None,
     query: str | None,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def as_index_record(
     }
 
 
-def as_set(hits: Hits) -> dict[str, Any]:
+def as_set(hits: Passages) -> dict[str, Any]:
     """Return a set as plain values.
 
     Returns
@@ -110,7 +114,7 @@ def as_set(hits: Hits) -> dict[str, Any]:
     }
 
 
-def as_columns(hits: Hits) -> dict[str, list[Any]]:
+def as_columns(hits: Passages) -> dict[str, list[Any]]:
     """Return a set's members as columns: rank, id, row, relevance, gain and, if there are texts, text."""
     one_type = len({type(name) for name in hits.ids}) == 1
     columns: dict[str, list[Any]] = {
@@ -125,7 +129,7 @@ def as_columns(hits: Hits) -> dict[str, list[Any]]:
     return columns
 
 
-def write(target: Path, record: dict[str, Any], hits: Hits, *, force: bool) -> None:
+def write(target: Path, record: dict[str, Any], hits: Passages, *, force: bool) -> None:
     """Write a set to a file: .json the whole record, .npy the rows alone, else a table of the members."""
     kind = ending(target)
     if kind == ".json":

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from setwise.cli.output import console, enough, explain, milliseconds, one_line
-from setwise.retrieval import Candidates, Hits
+from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
     from setwise.index.saved import Saved
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SHORT_ID = 8
 
 
-def print_introduction(candidates: Candidates, encoding: float, k: int, diversity: float) -> None:
+def print_introduction(candidates: PreparedCorpus, encoding: float, k: int, diversity: float) -> None:
     """Print what the demo is about to do."""
     how = "read from the cache" if candidates.cached else f"encoded in {milliseconds(encoding)}"
     model = candidates.encoder.name if candidates.encoder is not None else "your own vectors"
@@ -41,13 +41,13 @@ def print_next_step() -> None:
 
 
 def print_hits(
-    hits: Hits, n: int, objective: str, heading: str, *, offset: int = 0, pool: int | str | None = None
+    hits: Passages, n: int, objective: str, heading: str, *, offset: int = 0, pool: int | str | None = None
 ) -> None:
     """Print a set of n candidates: one row a member, then what it is worth.
 
     Parameters
     ----------
-    hits : Hits
+    hits : Passages
     n : int
     objective, heading : str
     offset : int
@@ -88,8 +88,8 @@ def print_hits(
 
 
 def print_side_by_side(
-    left: tuple[str, Hits],
-    right: tuple[str, Hits],
+    left: tuple[str, Passages],
+    right: tuple[str, Passages],
     n: int,
     objective: str,
     heading: str,
@@ -125,7 +125,7 @@ def print_side_by_side(
     out.print()
 
 
-def print_origin(candidates: Candidates, hits: Hits, encoding: float) -> None:
+def print_origin(candidates: PreparedCorpus, hits: Passages, encoding: float) -> None:
     """Print where the vectors came from and how the set was found."""
     found = f"selected by {hits.selection.solver} in {milliseconds(hits.selection.seconds)}"
     model = "" if candidates.encoder is None else candidates.encoder.name
@@ -137,7 +137,7 @@ def print_origin(candidates: Candidates, hits: Hits, encoding: float) -> None:
     console().print(Text(f"{vectors}\n{found}", style="dim"))
 
 
-def print_index_origin(saved: Saved, hits: Hits, encoding: float) -> None:
+def print_index_origin(saved: Saved, hits: Passages, encoding: float) -> None:
     """Print which index was asked, and how long that took."""
     searches = hits.selection.stats.get("searches")
     often = "" if not searches else f" after {searches} search{'es' if searches > 1 else ''}"
@@ -151,7 +151,7 @@ def print_index_origin(saved: Saved, hits: Hits, encoding: float) -> None:
     console().print(Text(f"index: {saved.path.resolve().name}, {size}{query}\n{found}", style="dim"))
 
 
-def _compare(hits: Hits, better: Hits, label: str) -> str:
+def _compare(hits: Passages, better: Passages, label: str) -> str:
     """Return how a set's value stands against another's."""
     if set(hits.rows.tolist()) == set(better.rows.tolist()):
         return f"the same set as {label}"
@@ -162,13 +162,13 @@ def _compare(hits: Hits, better: Hits, label: str) -> str:
     return f"{worth}; {differ} of {len(hits)} differ"
 
 
-def _enough(hits: Hits, n: int, pool: int | str) -> Text:
+def _enough(hits: Passages, n: int, pool: int | str) -> Text:
     proof = hits.selection.certificate
     fine = proof is not None and (proof.pool_sufficient or proof.pool_size >= n)
     return Text(enough(hits.selection, n, pool), style="green" if fine else "yellow")
 
 
-def _terms(hits: Hits) -> Text:
+def _terms(hits: Passages) -> Text:
     """Return a set's two terms, and how close its closest pair is."""
     pair, echoes = hits.closest_pair, len(hits.echoes)
     line = Text(
@@ -182,7 +182,7 @@ def _terms(hits: Hits) -> Text:
 
 
 def _cell(
-    out: Console, hits: Hits, position: int, width: int, mark: str, colour: str, other: set[int]
+    out: Console, hits: Passages, position: int, width: int, mark: str, colour: str, other: set[int]
 ) -> Text:
     """Return one member of a set in a narrow column: at most one line for a long id and two for its text."""
     alone = int(hits.rows[position]) not in other

@@ -1,25 +1,17 @@
 """Retrieval: k passages for a query, relevant and diverse; from an index, after a reranker, from texts."""
 
+from setwise.retrieval.defaults import DIVERSITY, SHARPNESS, default_sharpness
 from setwise.retrieval.rerank import diversify
 from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.search import aretrieve, retrieve
-from setwise.retrieval.texts import (
-    DIVERSITY,
-    NEAR_DUPLICATE,
-    SHARPNESS,
-    Candidates,
-    Hits,
-    default_sharpness,
-    prepare,
-    retrieve_texts,
-)
+from setwise.retrieval.texts import NEAR_DUPLICATE, Passages, PreparedCorpus, prepare, retrieve_texts
 
 __all__ = [
     "DIVERSITY",
     "NEAR_DUPLICATE",
     "SHARPNESS",
-    "Candidates",
-    "Hits",
+    "Passages",
+    "PreparedCorpus",
     "Retrieved",
     "aretrieve",
     "default_sharpness",

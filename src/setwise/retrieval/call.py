@@ -1,9 +1,9 @@
-"""One call of `retrieve`: its checked arguments, the jobs they make, and what becomes of the outcomes."""
+"""One call of `retrieve`: its checked arguments, the jobs they make, and what becomes of the answers."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,12 @@ from setwise.api import describe
 from setwise.containers import as_queries, to_numpy
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
-from setwise.objectives import MaxSum, make
-from setwise.request import check_certify
-from setwise.retrieval.plan import Outcome, goes_along_gradients
+from setwise.objectives import MaxSum
+from setwise.request import Request, Rows
+from setwise.retrieval.plan import Answer, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of
-from setwise.retrieval.texts import default_sharpness
 from setwise.selection import Selection
-from setwise.solvers import SOLVERS
-from setwise.threads import thread_count
 
 #: How many vectors of a sample to start from where searches are approximate, and so cheap.
 FEW = 512
@@ -31,201 +28,199 @@ FEW = 512
 UNFIT = ("k-dpp", "random", "clustering")
 
 
+@dataclass(frozen=True)
 class Call:
-    """One call's checked arguments, and what turns them into jobs and results."""
+    """One call's checked arguments, and what turns them into jobs and results.
 
-    def __init__(self, query: Any, index: Index, k: int, options: dict[str, Any]) -> None:
-        if not isinstance(index, Index):
-            raise TypeError(
-                f"index: expected a setwise.Index, got {type(index).__name__}; wrap your vectors with "
-                "setwise.Index.from_array"
-            )
-        self.index = index
-        metric = checks.choice("metric", index.metric, ("cosine", "euclidean"))
-        sharpness = options["sharpness"]
-        if sharpness is None:
-            named = options["objective"] if isinstance(options["objective"], str) else "other"
-            sharpness = default_sharpness(named, metric)
-        self.objective = make(
-            options["objective"], diversity=options["diversity"], sharpness=sharpness, metric=metric
-        )
-        if self.objective.name == "coverage":
+    Attributes
+    ----------
+    request : Request
+        Its `include` and `exclude` are ids, its `groups` finds the group of ids.
+    index : Index
+    queries : ndarray of shape (m, d), float64
+        Of unit length under cosine.
+    many : bool
+        Whether a list is to be returned.
+    size : int
+        Of the index: a store counts its rows once a call.
+    pool : int or None
+        Candidates to look at; None lets the pool grow until it is proven sufficient.
+    filter : object
+    offset : int
+    """
+
+    request: Request
+    index: Index
+    queries: NDArray[np.float64]
+    many: bool
+    size: int
+    pool: int | None
+    filter: Any
+    offset: int
+
+    @classmethod
+    def of(
+        cls, request: Request, query: Any, index: Index, pool: int | str, filter: Any, offset: int
+    ) -> Call:
+        """Check what a request asks of an index.
+
+        Raises
+        ------
+        TypeError
+            Ids, the query or a number are of the wrong type.
+        ValueError
+            The objective or the solver needs all candidates, or measures otherwise than the index; k is more
+            than the index has; a number is out of its range; an id is named twice, or both must and must
+            not be in the set; more ids must be in it than fit; the query is not finite, zero under cosine
+            or of another width.
+        """
+        goal, k = request.goal, request.k
+        if goal.name == "coverage":
             raise ValueError(
                 "objective: coverage is of all candidates, and a search returns a few; use setwise.select"
             )
-        self.solver = checks.choice("solver", options["solver"], [n for n in SOLVERS if n not in UNFIT])
-        if self.objective.name not in SOLVERS[self.solver].objectives:
-            raise ValueError(f"solver: {self.solver!r} is not for {self.objective.name}")
-        check_certify(options["certify"])
-        self.certify = options["certify"]
-        self.k = checks.integer("k", k, least=1)
-        self.size = index.size  # a store counts its rows: once a call
-        if self.k > self.size:
+        if goal.metric != index.metric:
             raise ValueError(
-                f"k: {self.k} is more than the {self.size} vectors of the index; ask for at most that"
+                f"objective: it measures {goal.metric}, the index {index.metric}; make it with that metric"
             )
-        pool = options["pool"]
-        if isinstance(pool, str):
-            checks.choice("pool", pool, ("auto",))
-            self.pool = None
+        if request.solver in UNFIT:
+            raise ValueError(
+                f"solver: {request.solver!r} needs all candidates, and a search returns a few; use 'auto' or "
+                "another solver, or setwise.select"
+            )
+        size = index.size
+        if k > size:
+            raise ValueError(f"k: {k} is more than the {size} vectors of the index; ask for at most that")
+        if pool == "auto":
+            looked = None
+        elif isinstance(pool, str):
+            raise ValueError(f"pool: {pool!r} is neither 'auto' nor a number")
         else:
-            self.pool = checks.integer("pool", pool, least=self.k)
-        self.filter = options["filter"]
-        self.offset = checks.integer("offset", options["offset"], least=0)
-        self.pages = -(-(self.offset + self.k) // self.k)
-        self.seed = checks.integer("seed", options["seed"], least=0)
-        self.threads = thread_count(options["threads"])
-        self.include = _as_ids("include", options["include"])
-        self.exclude = _as_ids("exclude", options["exclude"])
-        if len(self.include) > self.k:
-            raise ValueError(f"include: {len(self.include)} ids do not fit into k = {self.k}")
-        both = set(self.include.tolist()) & set(self.exclude.tolist())
+            looked = checks.integer("pool", pool, least=k)
+        checks.integer("offset", offset, least=0)
+        include, exclude = _as_ids("include", request.include), _as_ids("exclude", request.exclude)
+        if len(include) > k:
+            raise ValueError(f"include: {len(include)} ids do not fit into k = {k}")
+        both = set(include.tolist()) & set(exclude.tolist())
         if both:
             raise ValueError(f"include: {next(iter(both))!r} is in exclude, too")
-        if (options["groups"] is None) != (options["max_per_group"] is None):
-            missing = "groups" if options["groups"] is None else "max_per_group"
-            raise ValueError(f"{missing}: needed with {'max_per_group' if missing == 'groups' else 'groups'}")
-        self.labels = None if options["groups"] is None else labels_of(options["groups"], index.values)
-        self.max_per_group = (
-            None
-            if options["max_per_group"] is None
-            else checks.integer("max_per_group", options["max_per_group"], least=1)
+        groups = None if request.groups is None else labels_of(request.groups, index.values)
+        given = to_numpy(query, "query")
+        return cls(
+            request=replace(request, include=include, exclude=exclude, groups=groups),
+            index=index,
+            queries=as_queries(given, index.dim, "query", metric=index.metric),
+            many=given.ndim == 2,
+            size=size,
+            pool=looked,
+            filter=filter,
+            offset=offset,
         )
-        self.many = np.ndim(given := to_numpy(query, "query")) == 2
-        self.queries = as_queries(given, index.dim, "query", metric=metric)
 
     @property
-    def wants_sample(self) -> bool:
-        """Whether vectors drawn over the whole index are a useful start: where gradients are searched."""
-        along = goes_along_gradients(self.objective, self.solver, self.k, self.pool)
-        return along and self.filter is None
+    def pages(self) -> int:
+        """How many pages to select, the one asked for among them."""
+        return -(-(self.offset + self.request.k) // self.request.k)
 
-    def jobs(self, vectors: Any, sample: Found | None) -> list[Job]:
-        """Return a job a query; must-have vectors are fetched once."""
-        known = None
-        if len(self.include):
-            known = Found(self.include, np.zeros(len(self.include)), vectors(self.include))
-        if sample is not None and not self.index.exact:  # a few: its searches cost less than the relaxation
-            some = slice(None, None, max(1, len(sample) // FEW))
-            sample = Found(sample.ids[some], sample.scores[some], sample.vectors[some])
-        if sample is not None and len(self.exclude):
-            keep = ~np.isin(sample.ids, self.exclude)
-            sample = Found(sample.ids[keep], sample.scores[keep], sample.vectors[keep])
+    def jobs(self) -> list[Job]:
+        """Return a job a query; must-have vectors and the sample are fetched once."""
+        request, index = self.request, self.index
+        known, sample = None, self._sample()
+        if len(request.include):
+            ids = np.asarray(request.include)
+            known = Found(ids, np.zeros(len(ids)), index.vectors(ids))
+        scope = "all" if index.exact else "returned"
         return [
-            Job(
-                query=query,
-                k=self.k,
-                objective=self.objective,
-                solver=self.solver,
-                metric=self.objective.metric,
-                pool=self.pool,
-                include=self.include,
-                labels=self.labels,
-                max_per_group=self.max_per_group,
-                certify=self.certify,
-                scope="all" if self.index.exact else "returned",
-                size=self.size,
-                seed=self.seed,
-                sample=sample,
-                known=known,
-                threads=self.threads,
-            )
+            Job(request, query, self.pool, self.size, scope, sample=sample, known=known)
             for query in self.queries
         ]
 
-    def next_page(self, jobs: list[Job], outcomes: list[Outcome], results: list[Retrieved]) -> list[Job]:
-        """Return the jobs of the page after these: what is found is in it, and the best to add is wanted."""
-        return [self._next(*one) for one in zip(jobs, outcomes, results, strict=True)]
+    def _sample(self) -> Found | None:
+        """Return vectors drawn over the whole index, where they are a useful start: for gradient searches."""
+        if self.filter is not None or not goes_along_gradients(self.request, self.pool):
+            return None
+        sample = self.index.sample()
+        if sample is None:
+            return None
+        kept = np.arange(len(sample))
+        if not self.index.exact:  # a few: its searches cost less than the relaxation
+            kept = kept[:: max(1, len(sample) // FEW)]
+        kept = kept[~np.isin(sample.ids[kept], self.request.exclude)]
+        return Found(sample.ids[kept], sample.scores[kept], sample.vectors[kept])
 
-    def _next(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:
-        """Return one query's next page; the vectors of the page before are at hand."""
+    def next_page(self, job: Job, answer: Answer, result: Retrieved) -> Job:
+        """Return the job of the page after these: what is found is in it, and the best to add is wanted.
+
+        The vectors of the page before are at hand.
+        """
         ids, known = result.ids, None
-        if outcome.problem is not None and len(ids):
-            rows = outcome.problem.vectors.raw[np.searchsorted(outcome.ids, ids)]
+        if answer.problem is not None and len(ids):
+            rows = answer.problem.vectors.raw[np.searchsorted(answer.ids, ids)]
             known = Found(ids, np.zeros(len(ids)), np.asarray(rows, np.float32))
+        wanted = len(ids) + self.request.k
         return replace(
             job,
-            k=min(len(ids) + self.k, self.size),
-            include=ids,
+            request=replace(self.request, k=min(wanted, self.size), include=ids),
             known=known,
-            pool=None if self.pool is None else max(self.pool, len(ids) + self.k),
+            pool=None if self.pool is None else max(self.pool, wanted),
         )
-
-    def describe_all(self, jobs: list[Job], outcomes: list[Outcome], began: float) -> list[Retrieved]:
-        """Return the jobs' outcomes as what the caller gets, all pages so far in one."""
-        return [self.describe(job, outcome, began) for job, outcome in zip(jobs, outcomes, strict=True)]
-
-    def answer(self, results: list[Retrieved]) -> Any:
-        """Return the page asked for, of one query or of many."""
-        pages = [self.cut(result) for result in results]
-        return pages if self.many else pages[0]
 
     def cut(self, result: Retrieved) -> Retrieved:
-        """Return the page asked for."""
+        """Return the page asked for, of all pages so far."""
         if self.offset == 0:
             return result
-        part = slice(self.offset, self.offset + self.k)
-        return replace(
-            result,
-            indices=result.indices[part],
-            gains=result.gains[part],
-            ids=result.ids[part],
-            scores=result.scores[part],
-            novelty=result.novelty[part],
-        )
+        part = slice(self.offset, self.offset + self.request.k)
+        names = ("indices", "gains", "ids", "scores", "novelty")
+        return replace(result, **{name: getattr(result, name)[part] for name in names})
 
     def whole(self) -> ArrayIndex | None:
         """Return the index where greedy selection may read all of it, which is exact and as fast."""
-        if isinstance(self.objective, MaxSum) or self.solver == "top-k" or self.pool is not None:
+        request, index = self.request, self.index
+        if isinstance(request.goal, MaxSum) or request.solver == "top-k" or self.pool is not None:
             return None
-        if self.filter is not None or len(self.exclude) or not isinstance(self.index, ArrayIndex):
+        if self.filter is not None or len(request.exclude) or not isinstance(index, ArrayIndex):
             return None
-        return self.index
+        return index
 
-    def describe(self, job: Job, outcome: Outcome, began: float) -> Retrieved:
-        """Return an outcome as what the caller gets."""
-        problem = outcome.problem
+    def describe(self, job: Job, answer: Answer, began: float) -> Retrieved:
+        """Return an answer as what the caller gets, all pages so far in one."""
+        problem, metric = answer.problem, self.index.metric
         if problem is None:
             checks.warn("nothing in the index passes the filter: an empty result")
+            seconds, none = time.perf_counter() - began, np.empty(0)
             empty = Selection(
-                np.empty(0, np.int64),
-                np.empty(0),
+                none.astype(np.int64),
+                none,
                 0.0,
                 0.0,
                 0.0,
-                outcome.certificate,
-                self.solver,
-                time.perf_counter() - began,
+                answer.certificate,
+                answer.label,
+                seconds,
                 job.stats,
             )
-            return retrieved(empty, outcome.ids, np.empty(0), np.empty((0, len(job.query))), job.metric)
-        if len(outcome.chosen) < job.k and problem.n < job.k:
-            checks.warn(f"k: only {problem.n} of the {job.k} asked for are in the index or pass the filter")
-        selection = describe(
-            problem, outcome.chosen, outcome.ordered, outcome.certificate, outcome.label, began
-        )
-        rows: NDArray[np.float64] = np.asarray(problem.vectors.rows(selection.indices, np.float64))
-        ids = outcome.ids[selection.indices]
+            return retrieved(empty, answer.ids, none, none, metric)
+        k = job.request.k
+        if len(answer.chosen) < k and problem.n < k:
+            checks.warn(f"k: only {problem.n} of the {k} asked for are in the index or pass the filter")
+        selection = describe(problem, answer.chosen, answer.ordered, answer.certificate, answer.label, began)
+        chosen = selection.indices
+        ids = answer.ids[chosen]
         if ids.dtype.kind in "iu":
             places = ids.astype(np.int64)
         else:
             rank = np.empty(problem.n, np.int64)
             rank[np.argsort(-problem.relevance.values, kind="stable")] = np.arange(problem.n)
-            places = rank[selection.indices]
-        scores = problem.relevance.at(selection.indices)
-        found = retrieved(selection, ids, scores, rows, job.metric)
+            places = rank[chosen]
+        rows = np.asarray(problem.vectors.rows(chosen, np.float64), np.float64)
+        found = retrieved(selection, ids, problem.relevance.at(chosen), rows, metric)
         return replace(found, indices=places)
 
 
-def _as_ids(name: str, ids: Any) -> Ids:
-    """Return ids as int64 or as an object array, none of them twice.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    if isinstance(ids, str | bytes):
-        raise TypeError(f"{name}: expected a sequence of ids, got a string")
+def _as_ids(name: str, ids: Rows) -> Ids:
+    """Return ids as int64 or as an object array, none of them twice."""
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
+        raise TypeError(f"{name}: expected a sequence of ids, got {type(ids).__name__}")
     listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
     if len(set(listed)) != len(listed):
         twice = next(one for one in listed if listed.count(one) > 1)

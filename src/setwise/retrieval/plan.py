@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from setwise.certificate import Certificate, unbounded
 from setwise.index.base import Found, Ids
-from setwise.objectives import MaxSum, Objective
+from setwise.objectives import MaxSum
+from setwise.request import Request
 from setwise.retrieval import proven_greedy
 from setwise.retrieval.seen import Job, Seen, TooFew
 from setwise.solvers import auto, baselines, greedy, max_sum, unseen
@@ -50,7 +51,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Answer:
     """A set among the candidates seen.
 
     problem : what was solved; ids : the candidates' ids; chosen : rows of them; ordered : whether those
@@ -65,46 +66,49 @@ class Outcome:
     label: str
 
 
-Plan = Generator[Ask, Found, Outcome]
+Plan = Generator[Ask, Found, Answer]
 
 
 def plan_for(job: Job) -> Plan:
     """Return the plan for a job: by relevance alone where that proves enough, else along gradients."""
-    if goes_along_gradients(job.objective, job.solver, job.k, job.pool):
+    if goes_along_gradients(job.request, job.pool):
         return _along_gradients(job)
     return _by_relevance(job)
 
 
-def goes_along_gradients(objective: Objective, solver: str, k: int, pool: int | None) -> bool:
+def goes_along_gradients(request: Request, pool: int | None) -> bool:
     """Return whether relevance alone proves nothing, and each search is proposed by a gradient."""
+    goal = request.goal
     return (
-        isinstance(objective, MaxSum)
-        and objective.low_rank
-        and solver != "top-k"
-        and k > 1
-        and objective.diversity > 0.0
+        isinstance(goal, MaxSum)
+        and goal.low_rank
+        and request.solver != "top-k"
+        and request.k > 1
+        and goal.diversity > 0.0
         and pool is None
     )
 
 
-def _nothing(job: Job, seen: Seen) -> Outcome:
-    """Return the outcome where nothing was found."""
-    certificate = unbounded(0, True, job.scope) if job.certify else None
-    return Outcome(None, seen.ids, np.empty(0, np.int64), True, certificate, job.solver)
+def _nothing(job: Job, seen: Seen) -> Answer:
+    """Return the answer where nothing was found."""
+    asked = job.request
+    certificate = unbounded(0, True, job.scope) if asked.certify else None
+    return Answer(None, seen.ids, np.empty(0, np.int64), True, certificate, asked.solver)
 
 
 def _first_count(job: Job) -> int:
     """Return how many candidates to ask for first."""
-    return min(job.size, max(FIRST, TIMES * job.k)) if job.pool is None else job.pool
+    return min(job.size, max(FIRST, TIMES * job.request.k)) if job.pool is None else job.pool
 
 
 def _by_relevance(job: Job) -> Plan:
     """Gather the most relevant, more of them until the rest is proven not to matter."""
-    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all", job.size)
-    count = max(_first_count(job), job.k)
-    separable = isinstance(job.objective, MaxSum) and (job.k == 1 or job.objective.diversity == 0.0)
-    if (separable or job.solver == "top-k") and job.labels is None and job.pool is None:
-        count = job.k + len(job.include)
+    asked, goal = job.request, job.request.goal
+    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
+    count = max(_first_count(job), asked.k)
+    separable = isinstance(goal, MaxSum) and (asked.k == 1 or goal.diversity == 0.0)
+    if (separable or asked.solver == "top-k") and asked.groups is None and job.pool is None:
+        count = asked.k + len(asked.include)
     before: Ids | None = None
     while True:
         found = yield Ask(job.query, count)
@@ -115,50 +119,51 @@ def _by_relevance(job: Job) -> Plan:
             return _nothing(job, seen)
         complete = rest.exhausted or count >= job.size
         last = complete or job.pool is not None or count >= MOST
-        if len(seen) < job.k and not complete and job.pool is None:
+        if len(seen) < asked.k and not complete and job.pool is None:
             count = min(job.size, count * GROWTH)
             continue
         try:
-            problem = seen.problem(min(job.k, len(seen)))
+            problem = seen.problem(min(asked.k, len(seen)))
         except TooFew:
             if complete or job.pool is not None:
                 raise
             count = min(job.size, count * GROWTH)
             continue
-        outcome, enough = _solve(job, seen, problem, rest, before)
-        if isinstance(job.objective, MaxSum):
-            names = np.sort(seen.ids[outcome.chosen])
+        answer, enough = _solve(job, seen, problem, rest, before)
+        if isinstance(goal, MaxSum):
+            names = np.sort(seen.ids[answer.chosen])
         else:
-            names = seen.ids[outcome.chosen]
+            names = seen.ids[answer.chosen]
             if not enough and not last:
                 new = 0
-                for weights in proven_greedy.worth_searching(problem, outcome.chosen):
+                for weights in proven_greedy.worth_searching(problem, answer.chosen):
                     found = yield Ask(weights, count)
                     new += seen.add(found)
                     rest.note(weights, found.scores, count)
                     job.stats["searches"] += 1
                 if new:
-                    problem = seen.problem(min(job.k, len(seen)))
-                    outcome, enough = _solve(job, seen, problem, rest, None)
-                    names = seen.ids[outcome.chosen]
+                    problem = seen.problem(min(asked.k, len(seen)))
+                    answer, enough = _solve(job, seen, problem, rest, None)
+                    names = seen.ids[answer.chosen]
         stable = job.scope == "returned" and before is not None and np.array_equal(before, names)
         if enough or last or stable:
-            return outcome
+            return answer
         before = names
         count = min(job.size, MOST, count * GROWTH)
 
 
-def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Outcome, bool]:
-    """Solve over what has been seen; return the outcome, and whether nothing unseen matters."""
-    if isinstance(job.objective, MaxSum):
+def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Answer, bool]:
+    """Solve over what has been seen; return the answer, and whether nothing unseen matters."""
+    asked, goal = job.request, job.request.goal
+    if isinstance(goal, MaxSum):
         known = None if before is None else seen.locate(before)
         return _solve_max_sum(job, seen, problem, rest, known)
-    picks = job.solver != "top-k"
+    picks = asked.solver != "top-k"
     chosen = greedy.solve(problem) if picks else baselines.top(problem)
     proven = picks and proven_greedy.is_proven(problem, chosen, rest)
-    certificate = unbounded(len(seen), proven, job.scope) if job.certify else None
-    label = "greedy" if job.solver == "auto" else job.solver
-    return Outcome(problem, seen.ids, chosen, picks, certificate, label), proven or not picks
+    certificate = unbounded(len(seen), proven, job.scope) if asked.certify else None
+    label = "greedy" if asked.solver == "auto" else asked.solver
+    return Answer(problem, seen.ids, chosen, picks, certificate, label), proven or not picks
 
 
 def _best_known(problem: Problem, before: NDArray[np.int64] | None) -> NDArray[np.int64]:
@@ -184,44 +189,50 @@ def _point(problem: Problem, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int6
 
 def _solve_max_sum(
     job: Job, seen: Seen, problem: Problem, rest: Unseen, before: NDArray[np.int64] | None = None
-) -> tuple[Outcome, bool]:
+) -> tuple[Answer, bool]:
     """Solve max-sum over what has been seen, from the set found before, if any."""
-    separable = problem.k == 1 or job.objective.diversity == 0.0
-    if separable or problem.k == problem.n or job.solver == "top-k":
-        chosen = baselines.most_relevant(problem) if job.solver != "top-k" else baselines.top(problem)
-        label = (
-            "top-k" if job.solver == "top-k" else "frank-wolfe+swap" if job.solver == "auto" else job.solver
-        )
+    asked, goal = job.request, job.request.goal
+    separable = problem.k == 1 or goal.diversity == 0.0
+    if separable or problem.k == problem.n or asked.solver == "top-k":
+        chosen = baselines.most_relevant(problem) if asked.solver != "top-k" else baselines.top(problem)
+        label = "frank-wolfe+swap" if asked.solver == "auto" else asked.solver
         certificate = None
-        if job.certify:
+        if asked.certify:
             certificate = _separable_certificate(job, problem, chosen, rest)
-        return Outcome(problem, seen.ids, chosen, False, certificate, label), True
+        return Answer(problem, seen.ids, chosen, False, certificate, label), True
     found: auto.Found | None = None
-    if job.solver == "auto":
+    if asked.solver == "auto":
         chosen, ordered, label = _best_known(problem, before), False, "frank-wolfe+swap"
-        if job.certify:
+        if asked.certify:
             found = auto.Found(chosen, problem.n, True, point=_point(problem, chosen))
     else:
-        solved = max_sum.solve_max_sum(problem, job.solver, False)
-        chosen, ordered, label = solved.chosen, solved.ordered, job.solver
+        solved = max_sum.solve_max_sum(problem, asked.solver, False)
+        chosen, ordered, label = solved.chosen, solved.ordered, asked.solver
     enough = unseen.sufficient(problem, chosen, rest)
     certificate = None
-    if job.certify:
+    if asked.certify:
         chosen, certificate = unseen.certify(
-            problem, chosen, found, rest, effort=job.certify, improve=job.solver == "auto", scope=job.scope
+            problem,
+            chosen,
+            found,
+            rest,
+            effort=asked.certify,
+            improve=asked.solver == "auto",
+            scope=job.scope,
         )
         enough = enough or certificate.pool_sufficient
-    return Outcome(problem, seen.ids, chosen, ordered, certificate, label), enough
+    return Answer(problem, seen.ids, chosen, ordered, certificate, label), enough
 
 
 def _separable_certificate(
     job: Job, problem: Problem, chosen: NDArray[np.int64], rest: Unseen
 ) -> Certificate:
     """Certify a set that relevance alone decides, or that is all there is."""
+    asked, goal = job.request, job.request.goal
     value = max_sum.value_of(problem, chosen)
-    decided = problem.k == 1 or job.objective.diversity == 0.0
+    decided = problem.k == 1 or goal.diversity == 0.0
     if decided or (problem.k == problem.n and rest.exhausted):
-        best = value if job.solver != "top-k" or decided else np.inf
+        best = value if asked.solver != "top-k" or decided else np.inf
         return max_sum.certificate_of(problem, value, best, problem.n, True, scope=job.scope)
     return max_sum.certificate_of(problem, value, np.inf, problem.n, False, scope=job.scope)
 
@@ -235,20 +246,21 @@ def _along_gradients(job: Job) -> Plan:
     The gradient of max-sum under cosine at a point is w·e plus a constant, so its largest entries are what
     a search by w returns. Each search's results join the relaxation; the last score bounds the rest.
     """
-    seen, rest = Seen(job), Unseen(job.query, job.metric, job.scope == "all", job.size)
+    asked, goal = job.request, job.request.goal
+    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
     wide = job.scope == "all"  # an exact search is a scan: what it returns besides costs next to nothing
-    count = min(job.size, max(1024 if wide else FIRST, 4 * job.k))
+    count = min(job.size, max(1024 if wide else FIRST, 4 * asked.k))
     found = yield Ask(job.query, count)
     seen.add(found)
     rest.note(job.query, found.scores, count)
     searches = 1
-    while len(seen) < job.k and not rest.exhausted and count < job.size:
+    while len(seen) < asked.k and not rest.exhausted and count < job.size:
         count = min(job.size, count * GROWTH)
         found = yield Ask(job.query, count)
         seen.add(found)
         rest.note(job.query, found.scores, count)
         searches += 1
-    if len(seen) < job.k:
+    if len(seen) < asked.k:
         job.stats["searches"] = searches
         if len(seen) == 0:
             return _nothing(job, seen)
@@ -261,10 +273,10 @@ def _along_gradients(job: Job) -> Plan:
     best: Ids | None = None
     searched: tuple[Ids, Vector] | None = None
     gap = 0.0
-    steps, near = STEPS[job.certify], max(2048, 8 * job.k) if wide else FIRST + 4 * job.k
+    steps, near = STEPS[asked.certify], max(2048, 8 * asked.k) if wide else FIRST + 4 * asked.k
     while True:
         try:
-            problem = seen.problem(job.k)
+            problem = seen.problem(asked.k)
         except TooFew:
             if rest.exhausted or count >= job.size:
                 raise
@@ -290,23 +302,24 @@ def _along_gradients(job: Job) -> Plan:
             if enough or not more:
                 return _concluded(job, seen, problem, at, knows, rest, searched)
         if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
-            outcome, _ = _solve_max_sum(job, seen, problem, rest)
-            return outcome
+            answer, _ = _solve_max_sum(job, seen, problem, rest)
+            return answer
         wanted = min(job.size, near * (GROWTH if wide and searches > 1 else 1))
         reached = float(relaxed.weights @ (problem.vectors.rows(here, np.float64) @ weights))
         searched = point
         found = yield Ask(weights, wanted)
-        gap = (float(found.scores[: job.k].sum()) - reached) / (abs(relaxed.value) or 1.0)
+        gap = (float(found.scores[: asked.k].sum()) - reached) / (abs(relaxed.value) or 1.0)
         searches += 1
         seen.add(found)
         rest.note(weights, found.scores, wanted)
-        leaders = found.ids[: max(2048, 8 * job.k)]
+        leaders = found.ids[: max(2048, 8 * asked.k)]
 
 
 def _relaxed(
     job: Job, seen: Seen, problem: Problem, leaders: Ids, point: tuple[Ids, Vector] | None
 ) -> tuple[Relaxed, Pool]:
     """Maximise the relaxation over the leaders of the last search and the last point's support."""
+    asked = job.request
     rows = [seen.locate(leaders), problem.constraints.include]
     start = None
     if point is not None:
@@ -315,10 +328,10 @@ def _relaxed(
     if problem.constraints.any:
         rows.append(problem.constraints.best(problem.relevance.values))
     pool = Pool(problem, np.unique(np.concatenate(rows)))
-    tight = LOOSE if point is None else TIGHT if job.certify else 2 * TIGHT
-    if job.scope == "returned" and not job.certify:  # what the index misses weighs more than digits here
+    tight = LOOSE if point is None else TIGHT if asked.certify else 2 * TIGHT
+    if job.scope == "returned" and not asked.certify:  # what the index misses weighs more than digits here
         tight *= 2
-    exact = bool(job.certify) and point is not None
+    exact = bool(asked.certify) and point is not None
     return auto.relax(pool, tolerance=tight, start=start, exact=exact, rounds=8), pool
 
 
@@ -342,23 +355,24 @@ def _concluded(
     knows: auto.Found,
     rest: Unseen,
     searched: tuple[Ids, Vector] | None,
-) -> Outcome:
-    """Return the outcome for a set that the default solver found, or another solver's over what was seen."""
+) -> Answer:
+    """Return the answer for a set that the default solver found, or another solver's over what was seen."""
+    asked = job.request
     label = "frank-wolfe+swap"
     ordered = False
-    if job.solver != "auto":
-        solved = max_sum.solve_max_sum(problem, job.solver, False)
-        chosen, ordered, label = solved.chosen, solved.ordered, job.solver
+    if asked.solver != "auto":
+        solved = max_sum.solve_max_sum(problem, asked.solver, False)
+        chosen, ordered, label = solved.chosen, solved.ordered, asked.solver
     certificate = None
-    if job.certify:
+    if asked.certify:
         chosen, certificate = unseen.certify(
             problem,
             chosen,
             knows,
             rest,
-            effort=job.certify,
-            improve=job.solver == "auto",
+            effort=asked.certify,
+            improve=asked.solver == "auto",
             scope=job.scope,
             searched=None if searched is None else (seen.locate(searched[0]), searched[1]),
         )
-    return Outcome(problem, seen.ids, chosen, ordered, certificate, label)
+    return Answer(problem, seen.ids, chosen, ordered, certificate, label)

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from setwise import relevance as relevances
-from setwise.api import select
+from setwise.api import pose, run
+from setwise.containers import as_matrix
 from setwise.index.base import Ids, Index
-from setwise.request import Certify
+from setwise.request import Options, Request, Rows, takes
+from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import labels_of
-from setwise.retrieval.texts import DIVERSITY, default_sharpness
-from setwise.vectors import as_matrix
+from setwise.threads import one_blas_thread
 
 
+@takes(diversity=DIVERSITY)
 def diversify(
-    ids: Sequence[Any] | Ids,
+    ids: Rows,
     k: int,
     *,
     relevance: Any,
     vectors: Index | Any,
     relevance_scale: str = "minmax",
-    diversity: float = DIVERSITY,
     sharpness: int | None = None,
-    objective: Any = "max-sum",
-    solver: str = "auto",
     metric: str | None = None,
-    include: Sequence[Any] | Ids = (),
-    groups: Any = None,
-    max_per_group: int | None = None,
-    certify: Certify = True,
-    seed: int = 0,
-    threads: int | None = None,
+    **options: Unpack[Options],
 ) -> Retrieved:
     """Select k of the candidates that a reranker, a fusion or any other scorer has scored.
 
@@ -57,8 +50,8 @@ def diversify(
         As for `retrieve`.
     metric : {"cosine", "euclidean"}, optional
         The index's own; "cosine" where vectors are an array.
-    include : sequence of ids
-        Must be in the set.
+    include, exclude : sequence of ids
+        Must be in the set, and must not.
     groups, max_per_group
         As for `retrieve`; a sequence has a label for each candidate.
 
@@ -69,8 +62,11 @@ def diversify(
 
     Raises
     ------
-    TypeError, ValueError
-        Bad input: the argument and the mend.
+    TypeError
+        An argument is of the wrong type.
+    ValueError
+        There are no candidates, one is named twice, or vectors or scores are of another number; an id that
+        must or must not be in the set is none of them; or as `setwise.select`.
     KeyError
         The index does not have an id.
 
@@ -81,57 +77,61 @@ def diversify(
     >>> setwise.diversify(["a", "a again", "b"], 2, relevance=[3.1, 3.0, 2.2], vectors=vectors).ids.tolist()
     ['a', 'b']
     """
+    measured = metric or (vectors.metric if isinstance(vectors, Index) else "cosine")
+    request = request_of(
+        diversify, options, k=k, sharpness=sharpness, metric=measured, relevance_scale=relevance_scale
+    )
+    return diversified(request, ids, relevance, vectors)
+
+
+def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | Any) -> Retrieved:
+    """Select what a request asks for of scored candidates; see `diversify`."""
+    began = time.perf_counter()
     names = list(ids.tolist() if hasattr(ids, "tolist") else ids)
     if not names:
         raise ValueError("ids: no candidates; pass at least one")
-    if len(set(names)) != len(names):
+    place = {name: position for position, name in enumerate(names)}
+    if len(place) != len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise ValueError(f"ids: {twice!r} is named twice; keep its best score")
     whole = all(isinstance(one, int) and not isinstance(one, bool) for one in names)
     keys: Ids = np.array(names, np.int64) if whole else np.array(names, object)
     if isinstance(vectors, Index):
-        measured = vectors.metric if metric is None else metric
         rows: Any = vectors.vectors(keys)
         values: Any = vectors.values
     else:
-        measured = "cosine" if metric is None else metric
         rows = as_matrix(vectors)
         if len(rows) != len(names):
             raise ValueError(f"vectors: {len(rows)} rows for {len(names)} ids; pass one each")
         values = _no_fields
-    relevances.check_scale(relevance_scale)
-    if sharpness is None:
-        sharpness = default_sharpness(objective if isinstance(objective, str) else "other", measured)
-    place = {name: position for position, name in enumerate(names)}
-    for name in include:
-        if name not in place:
-            raise ValueError(f"include: {name!r} is not one of the candidates")
-    labels = None
+    groups = request.groups
     if groups is not None:
         listed = not isinstance(groups, str) and not callable(groups) and not hasattr(groups, "keys")
-        labels = list(groups) if listed else labels_of(groups, values)(keys)
-    found = select(
-        rows,
-        k,
-        relevance=relevance,
-        relevance_scale=relevance_scale,
-        diversity=diversity,
-        sharpness=sharpness,
-        objective=objective,
-        solver=solver,
-        metric=measured,
-        include=[place[name] for name in include],
-        groups=labels,
-        max_per_group=max_per_group,
-        certify=certify,
-        seed=seed,
-        threads=threads,
+        groups = list(groups) if listed else labels_of(groups, values)(keys)
+    local = replace(
+        request,
+        include=_positions("include", request.include, place),
+        exclude=_positions("exclude", request.exclude, place),
+        groups=groups,
     )
+    problem = pose(local, rows, relevance=relevance)
+    with one_blas_thread():
+        found = run(problem, began)
+    scores = np.full(len(names), np.nan)
+    scores[problem.vectors.places(np.arange(problem.n))] = problem.relevance.values
     chosen = np.asarray(np.asarray(rows)[found.indices], np.float64)
-    given = relevances.scaled(relevance, len(names), relevance_scale)
-    unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if measured == "cosine" else chosen
-    result = retrieved(found, keys[found.indices], given[found.indices], unit, measured)
+    metric = request.goal.metric
+    unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen
+    result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
     return replace(result, indices=found.indices)
+
+
+def _positions(name: str, ids: Rows, place: dict[Any, int]) -> list[int]:
+    """Return where among the candidates some ids stand."""
+    for one in ids:
+        if one not in place:
+            raise ValueError(f"{name}: {one!r} is not one of the candidates")
+    return [place[one] for one in ids]
 
 
 def _no_fields(ids: Ids, field: str) -> list[Any]:

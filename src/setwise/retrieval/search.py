@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Found, Index
 from setwise.relevance import Relevance
-from setwise.request import Certify, Request
+from setwise.request import Options, Request, takes
 from setwise.retrieval.call import Call
-from setwise.retrieval.plan import Ask, Outcome, plan_for
-from setwise.retrieval.retrieved import Retrieved
+from setwise.retrieval.defaults import DIVERSITY, request_of
+from setwise.retrieval.plan import Answer, Ask, plan_for
 from setwise.retrieval.seen import Job
-from setwise.retrieval.texts import DIVERSITY
 from setwise.solvers import greedy
 from setwise.solvers.problem import Problem
+from setwise.steps import Step, Work, arun, run
 from setwise.threads import one_blas_thread, run_ranges
-from setwise.vectors import Vectors
+from setwise.vectors import Vectors, check_metric
 
 
+@takes(diversity=DIVERSITY)
 def retrieve(
     query: Any,
     index: Index,
     k: int = 10,
     *,
-    diversity: float = DIVERSITY,
     sharpness: int | None = None,
-    objective: Any = "max-sum",
-    solver: str = "auto",
     pool: int | str = "auto",
     filter: Any = None,
-    include: Sequence[Any] | Ids = (),
-    exclude: Sequence[Any] | Ids = (),
-    groups: Any = None,
-    max_per_group: int | None = None,
     offset: int = 0,
-    certify: Certify = True,
-    seed: int = 0,
-    threads: int | None = None,
+    **options: Unpack[Options],
 ) -> Any:
     """Retrieve k vectors of an index for a query: relevant, diverse, and certified.
 
@@ -114,157 +105,125 @@ def retrieve(
     >>> int(hits.ids[0]), hits.certificate.pool_sufficient
     (0, True)
     """
-    options = locals()
-    began = time.perf_counter()
-    call = Call(query, index, k, options)
-    jobs = call.jobs(index.vectors, index.sample() if call.wants_sample else None)
-    outcomes: list[Outcome] = []
-    results: list[Retrieved] = []
-    for page in range(call.pages):
-        if page:
-            jobs = call.next_page(jobs, outcomes, results)
-        outcomes = _drive(call, jobs)
-        results = call.describe_all(jobs, outcomes, began)
-    return call.answer(results)
+    metric = metric_of(index)
+    request = request_of(retrieve, options, k=k, sharpness=sharpness, metric=metric)
+    return run(retrieving(request, query, index, pool=pool, filter=filter, offset=offset))
 
 
-async def aretrieve(query: Any, index: Index, k: int = 10, **options: Any) -> Any:
+@takes(diversity=DIVERSITY)
+async def aretrieve(
+    query: Any,
+    index: Index,
+    k: int = 10,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: Any = None,
+    offset: int = 0,
+    **options: Unpack[Options],
+) -> Any:
     """`retrieve` without blocking the event loop: searches are awaited, and solved on a thread.
 
     Parameters and results as for `retrieve`.
     """
-    import asyncio
+    metric = metric_of(index)
+    request = request_of(aretrieve, options, k=k, sharpness=sharpness, metric=metric)
+    return await arun(retrieving(request, query, index, pool=pool, filter=filter, offset=offset))
 
+
+def metric_of(index: Any) -> str:
+    """Return the metric of an index.
+
+    Raises
+    ------
+    TypeError
+        It is no index.
+    ValueError
+        Its metric is unknown.
+    """
+    if not isinstance(index, Index):
+        raise TypeError(
+            f"index: expected a setwise.Index, got {type(index).__name__}; wrap your vectors with "
+            "setwise.Index.from_array"
+        )
+    return check_metric(index.metric)
+
+
+def retrieving(
+    request: Request,
+    query: Any,
+    index: Index,
+    *,
+    pool: int | str = "auto",
+    filter: Any = None,
+    offset: int = 0,
+) -> Work[Any]:
+    """Retrieve what a request asks for, with a step for each search of the index; see `retrieve`."""
     began = time.perf_counter()
-    call = await asyncio.to_thread(Call, query, index, k, _with_defaults(options))
-    sample = await asyncio.to_thread(index.sample) if call.wants_sample else None
-    jobs = await asyncio.to_thread(call.jobs, index.vectors, sample)
-    outcomes: list[Outcome] = []
-    results: list[Retrieved] = []
+    call = Call.of(request, query, index, pool, filter, offset)
+    jobs = call.jobs()
     for page in range(call.pages):
-        if page:
-            jobs = call.next_page(jobs, outcomes, results)
-        outcomes = await _adrive(call, jobs)
-        results = call.describe_all(jobs, outcomes, began)
-    return call.answer(results)
+        answers = yield from _answering(call, jobs)
+        results = [call.describe(job, answer, began) for job, answer in zip(jobs, answers, strict=True)]
+        if page + 1 < call.pages:
+            jobs = [call.next_page(*one) for one in zip(jobs, answers, results, strict=True)]
+    pages = [call.cut(result) for result in results]
+    return pages if call.many else pages[0]
 
 
-def _with_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    """Return `retrieve`'s keyword arguments, unknown ones refused."""
-    known = retrieve.__kwdefaults__ or {}
-    for name in options:
-        if name not in known:
-            raise TypeError(f"aretrieve() got an unexpected keyword argument {name!r}")
-    return {**known, **options}
-
-
-def _drive(call: Call, jobs: list[Job]) -> list[Outcome]:
-    """Run the jobs' plans; the searches of one round are one call of the index."""
+def _answering(call: Call, jobs: list[Job]) -> Work[list[Answer]]:
+    """Take the jobs' plans from search to search together; searches for as many are one call of the index."""
     whole = call.whole()
     if whole is not None:
         return [_greedy_over_all(job, whole) for job in jobs]
-    rounds = _Rounds(jobs, call.threads)
-    while groups := rounds.searches():
-        for group in groups:
-            weights, count = group.question()
-            found = call.index.fetch(weights, count, filter=call.filter, exclude=call.exclude)
-            rounds.take(group, found)
-    return rounds.outcomes()
+    plans = [plan_for(job) for job in jobs]
+    answers: dict[int, Answer] = {}
+    found: dict[int, Found] = {}
 
-
-async def _adrive(call: Call, jobs: list[Job]) -> list[Outcome]:
-    """`_drive`, awaiting the index."""
-    import asyncio
-
-    whole = call.whole()
-    if whole is not None:
-        return [await asyncio.to_thread(_greedy_over_all, job, whole) for job in jobs]
-    rounds = _Rounds(jobs, call.threads)
-    while groups := await asyncio.to_thread(rounds.searches):
-        for group in groups:
-            weights, count = group.question()
-            found = await call.index.afetch(weights, count, filter=call.filter, exclude=call.exclude)
-            rounds.take(group, found)
-    return rounds.outcomes()
-
-
-class _Group(NamedTuple):
-    """Searches of one round that ask for as many: one call of the index."""
-
-    places: list[int]
-    asks: list[Ask]
-
-    def question(self) -> tuple[NDArray[np.float64], int]:
-        """Return what is searched for, shape (m, d), and how many are wanted of each."""
-        return np.stack([ask.weights for ask in self.asks]), self.asks[0].count
-
-
-class _Rounds:
-    """Plans taken from search to search together, each with what the last one found."""
-
-    def __init__(self, jobs: list[Job], workers: int) -> None:
-        self._plans = [plan_for(job) for job in jobs]
-        self._workers = workers
-        self._done: dict[int, Outcome] = {}
-        self._answers: list[Found | None] = [None] * len(jobs)
-        self._waiting = list(range(len(jobs)))
-
-    def searches(self) -> list[_Group]:
-        """Take every waiting plan to its next search, several at a time; none is left when all are done."""
-
-        def part(start: int, stop: int) -> list[Ask | None]:
-            return [self._advance(place) for place in self._waiting[start:stop]]
-
-        with one_blas_thread():
-            asks = [ask for some in run_ranges(part, len(self._waiting), self._workers) for ask in some]
-        groups: dict[int, _Group] = {}
-        for place, ask in zip(self._waiting, asks, strict=True):
-            if ask is not None:
-                group = groups.setdefault(ask.count, _Group([], []))
-                group.places.append(place)
-                group.asks.append(ask)
-        self._waiting = [place for group in groups.values() for place in group.places]
-        return list(groups.values())
-
-    def _advance(self, place: int) -> Ask | None:
+    def advance(place: int) -> Ask | None:
         """Take one plan on; None when it has ended."""
-        answer, plan = self._answers[place], self._plans[place]
         try:
-            return next(plan) if answer is None else plan.send(answer)
-        except StopIteration as done:
-            self._done[place] = done.value
+            return plans[place].send(found.get(place))  # type: ignore[arg-type]
+        except StopIteration as end:
+            answers[place] = end.value
             return None
 
-    def take(self, group: _Group, found: list[Found]) -> None:
-        """Keep what a group's searches found for their plans."""
-        for place, one in zip(group.places, found, strict=True):
-            self._answers[place] = one
+    waiting = list(range(len(plans)))
 
-    def outcomes(self) -> list[Outcome]:
-        """Return every plan's outcome, in the jobs' order."""
-        return [self._done[place] for place in range(len(self._plans))]
+    def some(start: int, stop: int) -> list[tuple[int, Ask | None]]:
+        return [(place, advance(place)) for place in waiting[start:stop]]
+
+    index, options = call.index, {"filter": call.filter, "exclude": call.request.exclude}
+    while waiting:
+        with one_blas_thread():
+            parts = run_ranges(some, len(waiting), call.request.workers)
+        asked: dict[int, dict[int, Ask]] = {}
+        for part in parts:
+            for place, ask in part:
+                if ask is not None:
+                    asked.setdefault(ask.count, {})[place] = ask
+        for count, asks in asked.items():
+            weights = np.stack([ask.weights for ask in asks.values()])
+            hits = yield Step.of(index.fetch, index.afetch, weights, count, **options)
+            found.update(zip(asks, hits, strict=True))
+        waiting = [place for asks in asked.values() for place in asks]
+    return [answers[place] for place in range(len(plans))]
 
 
-def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
+def _greedy_over_all(job: Job, index: ArrayIndex) -> Answer:
     """Select greedily over every row of an array: lazy, and identical to the scan over all of them."""
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
-    labels = None if job.labels is None else job.labels(np.arange(vectors.n))
-    request = Request(
-        k=job.k,
-        objective=job.objective,
-        seed=job.seed,
-        include=job.include,
-        groups=labels,
-        max_per_group=job.max_per_group,
-    )
+    groups = job.request.groups
+    rows = np.arange(vectors.n)
+    request = replace(job.request, groups=None if groups is None else groups(rows))
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)
     with one_blas_thread():
         chosen = greedy.solve(problem)
     certificate = None
-    if job.certify:
+    if request.certify:
         certificate = unbounded(int(problem.stats.get("pool_size", problem.n)), True)
-    label = "greedy" if job.solver == "auto" else job.solver
-    return Outcome(problem, np.arange(vectors.n), chosen, True, certificate, label)
+    label = "greedy" if request.solver == "auto" else request.solver
+    return Answer(problem, rows, chosen, True, certificate, label)

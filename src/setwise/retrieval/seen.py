@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
 from setwise.index.base import Found, Ids
-from setwise.objectives import Objective
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -21,54 +20,37 @@ Vector = NDArray[np.float64]
 Labels = Callable[[Ids], Sequence[Any]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """One query's retrieval, checked.
+    """One query's retrieval: what is asked for, and what the index brings.
 
     Attributes
     ----------
+    request : Request
+        Its `include` is ids, its `groups` finds the group of ids.
     query : ndarray of shape (d,), float64
         Of unit length under cosine.
-    k : int
-    objective : Objective
-    solver : str
-    metric : {"cosine", "euclidean"}
     pool : int or None
         Candidates to look at; None lets the pool grow until it is proven sufficient.
-    include : ndarray
-        Ids that must be in the set, in this order.
-    labels : callable, optional
-        The group of each of some ids.
-    max_per_group : int, optional
-    certify : False, True or "full"
-    scope : str
-        See `setwise.Certificate`.
     size : int
         Of the index.
-    seed : int
+    scope : {"all", "returned"}
+        See `setwise.Certificate`.
     sample : Found, optional
         Vectors drawn over the whole index, which the search may return.
     known : Found, optional
         The must-have candidates, with their vectors.
-    threads : int
+    stats : dict
+        Counts of the work done, filled in on the way.
     """
 
+    request: Request
     query: Vector
-    k: int
-    objective: Objective
-    solver: str
-    metric: str
     pool: int | None
-    include: Ids
-    labels: Labels | None
-    max_per_group: int | None
-    certify: Any
-    scope: str
     size: int
-    seed: int
+    scope: str
     sample: Found | None = None
     known: Found | None = None
-    threads: int = 1
     stats: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +68,8 @@ class Seen:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.ids: Ids = np.empty(0, job.include.dtype if len(job.include) else np.int64)
+        include = np.asarray(job.request.include)
+        self.ids: Ids = np.empty(0, include.dtype if len(include) else np.int64)
         self._rows: NDArray[np.float32] = np.empty((0, len(job.query)), np.float32)
         self._placed: Ids = self.ids
         self._waiting: list[tuple[Ids, NDArray[np.float32]]] = []
@@ -137,7 +120,7 @@ class Seen:
             )
         squares = np.vecdot(vectors, vectors)
         fine = np.isfinite(squares)
-        if self.job.metric == "cosine":
+        if self.job.request.goal.metric == "cosine":
             fine &= squares > 0.0
         if not fine.all():
             place = int(np.flatnonzero(~fine)[0])
@@ -152,18 +135,11 @@ class Seen:
         TooFew
             The constraints leave no set of k.
         """
-        job = self.job
-        vectors = Vectors(self._settled(), job.metric, query=job.query, workers=job.threads)
+        job, wanted = self.job, self.job.request
+        vectors = Vectors(self._settled(), wanted.goal.metric, query=job.query, workers=wanted.workers)
         assert vectors.similarity is not None
         relevance = Relevance(vectors.similarity, vectors, job.query)
-        request = Request(
-            k=k,
-            objective=job.objective,
-            seed=job.seed,
-            include=self.locate(job.include),
-            groups=self._groups(),
-            max_per_group=job.max_per_group,
-        )
+        request = replace(wanted, k=k, include=self.locate(wanted.include), exclude=(), groups=self._groups())
         try:
             constraints = Constraints(len(self), request)
         except ValueError as error:
@@ -172,16 +148,17 @@ class Seen:
 
     def _groups(self) -> list[Any] | None:
         """Return the group of every candidate; each is asked for once."""
-        if self.job.labels is None:
+        find = self.job.request.groups
+        if find is None:
             return None
         names = self.ids.tolist()
         missing = [name for name in names if name not in self._labels]
         if missing:
             wanted = np.array(missing, dtype=self.ids.dtype)
-            self._labels.update(zip(missing, self.job.labels(wanted), strict=True))
+            self._labels.update(zip(missing, find(wanted), strict=True))
         return [self._labels[name] for name in names]
 
-    def locate(self, ids: Ids) -> NDArray[np.int64]:
+    def locate(self, ids: Any) -> NDArray[np.int64]:
         """Return the rows of some candidates that have been seen."""
         if len(ids) == 0:
             return np.empty(0, np.int64)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.api import select
+from setwise.api import selected
 from setwise.encode import Encoder, Progress, encoder, known_rows
 from setwise.files.corpus import Corpus, duplicates
+from setwise.request import Options, Request, Rows, takes
+from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.selection import Selection
-
-if TYPE_CHECKING:
-    from setwise.request import Certify
-
-#: Diversity and, for max-sum under cosine, the sharpness that retrieval defaults to.
-DIVERSITY, SHARPNESS = 0.3, 8
 
 #: Cosine from which two passages count as saying the same.
 NEAR_DUPLICATE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class PreparedCorpus:
     """A corpus made ready to select from: vectors, and what had to be left out.
 
     Attributes
@@ -95,24 +92,18 @@ class Candidates:
         vector: NDArray[np.float32] = vectors[0]
         return vector
 
+    @takes(diversity=DIVERSITY)
     def select(
         self,
         query: str | NDArray[Any] | None,
         k: int,
         *,
-        diversity: float = DIVERSITY,
-        objective: str = "max-sum",
-        sharpness: int | None = None,
-        solver: str = "auto",
-        metric: str = "cosine",
         relevance_scale: str = "none",
-        include: Sequence[str | int] = (),
-        max_per_group: int | None = None,
-        certify: Certify = True,
-        seed: int = 0,
-        threads: int | None = None,
+        sharpness: int | None = None,
+        metric: str = "cosine",
         progress: Any = False,
-    ) -> Hits:
+        **options: Unpack[Options],
+    ) -> Passages:
         """Select k candidates for a query.
 
         Parameters
@@ -122,61 +113,72 @@ class Candidates:
         k : int
         sharpness : int, optional
             By default `default_sharpness`.
-        include : sequence of str or int
-            Ids that must be in the set.
+        include, exclude : sequence of str or int
+            Ids that must be in the set, and that must not.
+        groups : sequence, optional
+            A label for each row of the corpus, by default its own.
         max_per_group : int, optional
-            At most this many of each of the corpus's groups.
-        diversity, objective, solver, metric, relevance_scale, certify, seed, threads, progress
+            At most this many of each group.
+        relevance_scale, metric, progress, diversity, objective, solver, certify, seed, threads
             As for `setwise.select`.
 
         Raises
         ------
-        TypeError, ValueError
-            Bad input: the argument and the mend.
+        TypeError
+            An argument is of the wrong type.
+        ValueError
+            Both or neither of the query and the corpus's relevance are given; the encoder knows no word of
+            the query; an id is not in the corpus, or was left out of the candidates; there are no groups;
+            or as `setwise.select`.
         """
+        request = _request_of(
+            PreparedCorpus.select,
+            self.corpus,
+            options,
+            k=k,
+            relevance_scale=relevance_scale,
+            sharpness=sharpness,
+            metric=metric,
+        )
+        return self.selected(request, query, progress=progress)
+
+    def selected(
+        self, request: Request, query: str | NDArray[Any] | None, *, progress: Any = False
+    ) -> Passages:
+        """Return what `select` does, for a request in terms of the corpus: its ids, a label for each row."""
+        began = time.perf_counter()
         if (query is None) == (self.corpus.relevance is None):
             both = "pass a query or a corpus with relevance, not both" if query is not None else "pass one"
             raise ValueError(f"query: {both}")
         vector = self.encode(query) if isinstance(query, str) else query
         given = None if self.corpus.relevance is None else self.corpus.relevance[self.rows]
-        if sharpness is None:
-            sharpness = default_sharpness(objective, metric)
-        groups = None
-        if max_per_group is not None:
-            if self.corpus.groups is None:
-                raise ValueError("max_per_group: the corpus has no groups; name their column")
-            labels = self.corpus.groups
-            groups = np.unique([str(labels[row]) for row in self.rows], return_inverse=True)[1]
-        selection = select(
-            self.vectors,
-            k,
-            relevance=given,
-            query=vector,
-            relevance_scale=relevance_scale,
-            diversity=diversity,
-            objective=objective,
-            sharpness=sharpness,
-            solver=solver,
-            metric=metric,
-            include=self._positions(include),
-            groups=groups,
-            max_per_group=max_per_group,
-            certify=certify,
-            seed=seed,
-            threads=threads,
-            progress=progress,
+        labels = request.groups
+        if labels is not None and len(labels) != len(self.corpus):
+            raise ValueError(
+                f"groups: expected {len(self.corpus)} labels, one a row of the corpus, got {len(labels)}"
+            )
+        local = replace(
+            request,
+            include=self._positions("include", request.include),
+            exclude=self._positions("exclude", request.exclude),
+            groups=None if labels is None else [str(labels[row]) for row in self.rows],
         )
-        return self._hits(selection, vector, given, metric)
+        selection = selected(
+            local, self.vectors, relevance=given, query=vector, progress=progress, began=began
+        )
+        return self._passages(selection, vector, given, request.goal.metric)
 
-    def _positions(self, include: Sequence[str | int]) -> list[int]:
+    def _positions(self, argument: str, ids: Rows) -> list[int]:
         """Return where among the candidates the given ids stand."""
         positions = []
-        for name in include:
+        for name in ids:
             row = self.row_of.get(str(name))
             if row is None:
                 from setwise.files.names import nearest
 
-                raise ValueError(f"include: the corpus has no id {name!r}{nearest(str(name), self.row_of)}")
+                raise ValueError(
+                    f"{argument}: the corpus has no id {name!r}{nearest(str(name), self.row_of)}"
+                )
             position = int(np.searchsorted(self.rows, row))
             if position == len(self.rows) or self.rows[position] != row:
                 why = (
@@ -184,13 +186,13 @@ class Candidates:
                     if row in self.repeats
                     else "no word of its text is known"
                 )
-                raise ValueError(f"include: {name!r} was left out of the candidates: {why}")
+                raise ValueError(f"{argument}: {name!r} was left out of the candidates: {why}")
             positions.append(position)
         return positions
 
-    def _hits(
+    def _passages(
         self, selection: Selection, vector: NDArray[Any] | None, given: NDArray[Any] | None, metric: str
-    ) -> Hits:
+    ) -> Passages:
         """Return a selection together with what a person wants to see of it."""
         chosen = np.asarray(self.vectors[selection.indices], np.float64)
         rows = self.rows[selection.indices]
@@ -203,7 +205,7 @@ class Candidates:
         else:
             relevances = -np.linalg.norm(chosen - np.asarray(vector, np.float64).ravel(), axis=1)
         texts = self.corpus.texts
-        return Hits(
+        return Passages(
             selection=selection,
             rows=rows,
             ids=[self.corpus.ids[row] for row in rows],
@@ -214,7 +216,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class Passages:
     """A selected set of passages.
 
     Attributes
@@ -257,11 +259,6 @@ class Hits:
         }
 
 
-def default_sharpness(objective: str, metric: str) -> int:
-    """Return the sharpness that retrieval uses: 8 for max-sum under cosine, else 1."""
-    return SHARPNESS if objective == "max-sum" and metric == "cosine" else 1
-
-
 def prepare(
     corpus: Corpus,
     model: str | Encoder = "auto",
@@ -270,7 +267,7 @@ def prepare(
     drop_duplicates: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Candidates:
+) -> PreparedCorpus:
     """Make a corpus ready to select from.
 
     Parameters
@@ -306,7 +303,7 @@ def prepare(
                 "model: lsa learns from texts and cannot encode queries for vectors that you bring"
             )
         named = None if model == "auto" else encoder(model) if isinstance(model, str) else model
-        return Candidates(corpus, rows, vectors, named, repeats=repeats, dropped=drop_duplicates)
+        return PreparedCorpus(corpus, rows, vectors, named, repeats=repeats, dropped=drop_duplicates)
     if corpus.texts is None:
         raise ValueError("corpus: it has neither texts nor vectors")
     from setwise.encode.cache import encode_texts
@@ -317,7 +314,7 @@ def prepare(
     if not known.any():
         raise ValueError(f"corpus: {used.name} knows no word of any text")
     rows = np.flatnonzero(keep & known)
-    return Candidates(
+    return PreparedCorpus(
         corpus=corpus,
         rows=rows,
         vectors=encoded.vectors if len(rows) == len(corpus) else encoded.vectors[rows],
@@ -329,6 +326,7 @@ def prepare(
     )
 
 
+@takes(diversity=DIVERSITY)
 def retrieve_texts(
     corpus: Corpus,
     query: str | NDArray[Any] | None,
@@ -337,9 +335,11 @@ def retrieve_texts(
     model: str | Encoder = "auto",
     cache: Path | None = None,
     drop_duplicates: bool = False,
-    seed: int = 0,
-    **options: Any,
-) -> Hits:
+    relevance_scale: str = "none",
+    sharpness: int | None = None,
+    metric: str = "cosine",
+    **options: Unpack[Options],
+) -> Passages:
     """Select k passages of a corpus for a query.
 
     Parameters
@@ -352,12 +352,13 @@ def retrieve_texts(
     model, cache, drop_duplicates
         As for `prepare`.
     seed : int
-    **options
-        As for `Candidates.select`: diversity, objective, sharpness, solver, …
+        For the encoder, and for the selection.
+    relevance_scale, sharpness, metric, diversity, objective, solver, certify, threads
+        As for `PreparedCorpus.select`, as are include, exclude, groups and max_per_group.
 
     Returns
     -------
-    Hits
+    Passages
 
     Examples
     --------
@@ -366,5 +367,31 @@ def retrieve_texts(
     >>> retrieve_texts(corpus, "apple", 2, model="lsa").ids
     ['a', 'b']
     """
-    candidates = prepare(corpus, model, cache=cache, drop_duplicates=drop_duplicates, seed=seed)
-    return candidates.select(query, k, seed=seed, **options)
+    request = _request_of(
+        retrieve_texts,
+        corpus,
+        options,
+        k=k,
+        relevance_scale=relevance_scale,
+        sharpness=sharpness,
+        metric=metric,
+    )
+    ready = prepare(corpus, model, cache=cache, drop_duplicates=drop_duplicates, seed=request.seed)
+    return ready.selected(request, query)
+
+
+def _request_of(
+    call: Callable[..., Any],
+    corpus: Corpus,
+    options: Options,
+    *,
+    sharpness: int | None,
+    metric: str,
+    **more: Any,
+) -> Request:
+    """Return the request of a call that selects from a corpus; its own groups count where none are given."""
+    if options.get("max_per_group") is not None and options.get("groups") is None:
+        if corpus.groups is None:
+            raise ValueError("max_per_group: the corpus has no groups; name their column")
+        options = options | {"groups": corpus.groups}
+    return request_of(call, options, sharpness=sharpness, metric=metric, **more)

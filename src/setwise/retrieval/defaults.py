@@ -1,0 +1,34 @@
+"""What retrieval asks for where nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from setwise import solvers
+from setwise.request import Options, Request
+
+#: Diversity and, for max-sum under cosine, the sharpness that retrieval defaults to.
+DIVERSITY, SHARPNESS = 0.3, 8
+
+
+def default_sharpness(objective: Any, metric: str) -> int:
+    """Return the sharpness that retrieval uses: 8 for max-sum under cosine, else 1."""
+    return SHARPNESS if objective == "max-sum" and metric == "cosine" else 1
+
+
+def request_of(
+    call: Callable[..., Any], options: Options, *, sharpness: int | None, metric: str, **more: Any
+) -> Request:
+    """Return the request of one of retrieval's calls, with the sharpness that it uses where none is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `setwise.request.Request` and `setwise.solvers.check`.
+    """
+    if sharpness is None:
+        sharpness = default_sharpness(options.get("objective", "max-sum"), metric)
+    request = Request.of(call, options, sharpness=sharpness, metric=metric, **more)
+    solvers.check(request)
+    return request
