@@ -25,7 +25,7 @@ def elsewhere(sizes: list[int], d: int, k: int, qualities: Any) -> None:
     from benchmarks import data
 
     import setwise
-    from setwise.engine import select_shards
+    from setwise.catalog.shards import select_shards
 
     lines = []
     for n in sizes:
@@ -95,7 +95,7 @@ def _same(one: Any, other: Any) -> None:
 
 def _written(folder: Path, rows: Any, quality: Any, step: int) -> list[Any]:
     """Write items as .npy shards."""
-    from setwise.engine import Shard
+    from setwise.catalog.shards import Shard
 
     shards = []
     for start in range(0, len(rows), step):
@@ -129,9 +129,9 @@ def _peaks(ray: Any) -> list[float]:
         import sys
         import time
 
-        import setwise.engine  # what a task imports is there before any work
+        import setwise.catalog.shards  # what a task imports is there before any work
 
-        assert setwise.engine
+        assert setwise.catalog.shards
         time.sleep(0.2)  # so that the other worker takes the next
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return os.getpid(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -42,7 +42,7 @@ def same(one, other):
 
 def check_radii(catalog):
     """Every radius is the largest distance of a member to its centroid."""
-    rows = catalog._vectors.rows(slice(None), np.float64)
+    rows = catalog._items.vectors.rows(slice(None), np.float64)
     centres = catalog.clusters.centroids[catalog.clusters.labels].astype(np.float64)
     if catalog.clusters.metric == "cosine":
         away = 1 - np.vecdot(rows, centres)
@@ -64,7 +64,7 @@ def test_the_same_selections_after_loading(place, metric, dtype):
     catalog.save(place)
     loaded = setwise.Catalog.load(place)
     assert len(loaded) == N
-    assert loaded._vectors.raw.dtype == dtype
+    assert loaded._items.vectors.raw.dtype == dtype
     for method in ("muss", "dgds", "frank-wolfe"):
         same(catalog.select(20, method=method), loaded.select(20, method=method))
     proof = catalog.select(20, certify=True), loaded.select(20, certify=True)
@@ -78,9 +78,9 @@ def test_unit_vectors_and_short_ones(place):
         catalog = setwise.Catalog.build(rows, quality, clusters=10)
         catalog.save(place, force=True)
         loaded = setwise.Catalog.load(place)
-        assert (loaded._vectors.unit, loaded._vectors.dtype) == (
-            catalog._vectors.unit,
-            catalog._vectors.dtype,
+        assert (loaded._items.vectors.unit, loaded._items.vectors.dtype) == (
+            catalog._items.vectors.unit,
+            catalog._items.vectors.dtype,
         )
         same(catalog.select(20), loaded.select(20))
 
@@ -88,7 +88,7 @@ def test_unit_vectors_and_short_ones(place):
 def test_every_attribute_of_the_vectors_is_restored(catalog, place):
     """What `Vectors` keeps of its check is all there without one."""
     catalog.save(place)
-    loaded, own = setwise.Catalog.load(place)._vectors, catalog._vectors
+    loaded, own = setwise.Catalog.load(place)._items.vectors, catalog._items.vectors
     assert set(vars(own)) <= set(vars(loaded))
     assert np.array_equal(loaded.scale, own.scale)
     assert loaded._finite
@@ -101,7 +101,7 @@ def test_vectors_stay_on_disk(catalog, place, monkeypatch):
     monkeypatch.setattr(
         setwise.vectors.Vectors, "_blocks", lambda *words: reads.append(words) or blocks(*words)
     )
-    raw = setwise.Catalog.load(place)._vectors.raw
+    raw = setwise.Catalog.load(place)._items.vectors.raw
     assert isinstance(raw.base, np.memmap)
     assert not reads
 
@@ -292,7 +292,7 @@ def test_added_items_join_the_nearest_cluster(place, metric, saved):
     assert len(catalog) == len(catalog.quality) == len(catalog.ids) == N
     assert catalog.ids.tolist() == list(range(N))
     assert np.array_equal(catalog.quality, quality)
-    rows, centres = catalog._vectors.rows(slice(500, N)).astype(np.float64), old.centroids
+    rows, centres = catalog._items.vectors.rows(slice(500, N)).astype(np.float64), old.centroids
     if metric == "cosine":
         nearest = (rows @ centres.T).argmax(axis=1)
     else:
@@ -391,7 +391,7 @@ def test_types_and_ids_of_added_items():
     vectors, quality = make()
     small = setwise.Catalog.build((vectors * 8).astype(np.int8), quality, clusters=3)
     small.add([[3.0] * D], [1])
-    assert small._vectors.raw.dtype == np.int8
+    assert small._items.vectors.raw.dtype == np.int8
     with pytest.raises(ValueError, match="row 0 has a number that int8"):
         small.add([[0.5] * D], [1])
     named = setwise.Catalog.build(vectors, quality, clusters=3, ids=[f"i{row}" for row in range(N)])
@@ -418,7 +418,7 @@ def test_removed_items_are_gone(place, metric, ids):
     catalog.remove(names[gone][::-1])
     assert catalog.ids.tolist() == names[kept].tolist()
     assert np.array_equal(catalog.quality, quality[kept])
-    assert np.array_equal(catalog._vectors.raw, vectors[kept])
+    assert np.array_equal(catalog._items.vectors.raw, vectors[kept])
     assert len(catalog.clusters) == 9
     assert catalog.clusters.sizes().min() > 0
     others = np.delete(old.centroids, 4, axis=0)

@@ -111,7 +111,7 @@ def test_columns_and_files(run, table, arrays, tmp_path, data):
     )
     loaded = setwise.Catalog.load(tmp_path / "b")
     assert loaded.ids.tolist() == list(range(N))
-    assert np.allclose(loaded._vectors.raw, data[0])
+    assert np.allclose(loaded._items.vectors.raw, data[0])
 
 
 def test_without_quality(run, arrays, tmp_path):
@@ -183,9 +183,7 @@ def test_a_set_on_the_terminal(run, shop):
     refused = run("catalog", "select", shop, "-k", 8, "--method", "greedy", "--workers", "2")
     assert (refused.code, refused.out) == (2, "")
     assert "looks at all items at once" in refused.err
-    assert "MUSS, Theorem 8" in ran.out
-    ran = run("catalog", "select", shop, "-k", 3, "--method", "muss")
-    assert "Theorem" not in ran.out  # it says nothing of k below the clusters kept
+    assert "guarantee" not in ran.out
 
 
 @pytest.mark.parametrize(
@@ -219,7 +217,6 @@ def test_the_same_set_as_in_python(run, shop, words, settings):
     assert [item["id"] for item in found["set"]["items"]] == own.ids.tolist()
     assert [item["row"] for item in found["set"]["items"]] == own.indices.tolist()
     assert found["set"]["value"] == own.value
-    assert found["set"]["bound"] == own.bound
     assert found["items"] == N
 
 
@@ -288,10 +285,10 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("-k", 301), "k: 301 is more than the 300 items"),
+        (("-k", 301), "k: 301 is more than the 300 candidates"),
         (("-k", 0), "k: 0 is below 1"),
         (("--method", "mus"), "did you mean 'muss'?"),
-        (("-k", 10, "--method", "muss", "--clusters", 11), "clusters: 11 are more than the catalog's 10"),
+        (("-k", 10, "--method", "muss", "--clusters", 11), "clusters: 11 are more than the 10 clusters"),
         (("-k", 5, "--diversity", 2), "diversity: 2.0 is outside [0, 1]"),
         (("-k", 5, "--certify", "yes"), "certify: 'yes' is unknown"),
         (("-k", 5, "--out", "set.txt"), "out: 'set.txt' ends in none of"),
@@ -478,5 +475,5 @@ def test_the_page_names_every_method_and_call():
     for name in METHODS:
         assert re.search(rf"^\|.*`{name}`.*\|", page, re.MULTILINE)
     for name in vars(setwise.Catalog):
-        if not name.startswith("_"):
+        if not name.startswith("_") and callable(getattr(setwise.Catalog, name)):
             assert f".{name}(" in page

@@ -15,7 +15,8 @@ import pytest
 import setwise
 from reference.muss import alg1
 from setwise.catalog import Catalog
-from setwise.engine import Shard, engine_for, merge_batches, select_batches, select_shards
+from setwise.catalog.shards import Shard, merge_batches, select_batches, select_shards
+from setwise.engine import engine_for
 from setwise.engine.base import OnDisk, shared_rows
 from setwise.engine.local import LocalEngine
 
@@ -182,7 +183,7 @@ def test_a_partition_that_always_loses_its_worker_is_given_up():
 def test_a_script_without_a_main_guard_is_not_run_again(shards, tmp_path):
     script = tmp_path / "job.py"
     script.write_text(
-        "from setwise.engine import select_shards\n"
+        "from setwise.catalog.shards import select_shards\n"
         "print('started')\n"
         f"print(len(select_shards({shards!r}, 20, workers=2)))\n"
     )

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
 from setwise import cluster as clustering
 from setwise.api import describe
 from setwise.catalog import changes, items
-from setwise.catalog import select as selecting
-from setwise.catalog.methods import METHODS, CatalogSelection, choose
-from setwise.certificate import Certificate
+from setwise.catalog.items import Items
+from setwise.catalog.levels import select_by_levels, select_greedily
+from setwise.catalog.request import LEVELS, CatalogRequest, choose
+from setwise.catalog.selection import CatalogSelection
 from setwise.constraints import Constraints
-from setwise.objectives import MaxSum
 from setwise.relevance import Relevance
-from setwise.request import Certify, Request
+from setwise.request import Certify
 from setwise.selection import Selection
-from setwise.solvers import max_sum
+from setwise.solvers import baselines, k_dpp, max_sum
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
 
 __all__ = ["Catalog"]
 
+#: Held while a catalog is changed, so that of two changes at once neither is lost.
+_changing = threading.Lock()
+
 
 class Catalog:
     """Items with vectors and a quality, partitioned into clusters.
 
-    Make one with `Catalog.build`, or open a saved one with `Catalog.load`.
+    Make one with `Catalog.build`, or open a saved one with `Catalog.load`. Threads may select from it while
+    another changes it: a selection is from what the catalog held when it began.
 
     Attributes
     ----------
@@ -43,17 +47,23 @@ class Catalog:
     ids : ndarray of shape (n,)
     """
 
-    def __init__(
-        self,
-        vectors: Vectors,
-        quality: NDArray[np.float64],
-        clusters: clustering.Clusters,
-        ids: NDArray[Any],
-    ) -> None:
-        self._vectors = vectors
-        self.quality = quality
-        self.clusters = clusters
-        self.ids = ids
+    def __init__(self, held: Items) -> None:
+        self._items = held
+
+    @property
+    def clusters(self) -> clustering.Clusters:
+        """What partitions the items."""
+        return self._items.clusters
+
+    @property
+    def quality(self) -> NDArray[np.float64]:
+        """One number an item, higher is better."""
+        return self._items.quality
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The items' names."""
+        return self._items.ids
 
     @classmethod
     def build(
@@ -85,12 +95,18 @@ class Catalog:
             With a weight w above 0, clusters are made of [x, sqrt(w) · quality], and items that are added
             later are assigned by both.
         seed : int
+            Of the sample and of k-means.
         threads : int, optional
 
         Raises
         ------
-        TypeError, ValueError
-            Bad input: the argument, the row and the mend.
+        TypeError
+            Vectors or qualities are no numbers, or a parameter is of the wrong type.
+        ValueError
+            A row is not finite, or zero under cosine; a quality is below 0; clusters are more than items; an
+            id is named twice.
+        ImportError
+            FAISS is not installed.
 
         Examples
         --------
@@ -107,10 +123,19 @@ class Catalog:
             made = clustering.k_means(
                 checked, clusters, quality=known, quality_weight=quality_weight, seed=seed
             )
-        return cls(checked, known, made, named)
+        return cls(Items(checked, known, made, named))
 
     def __len__(self) -> int:
-        return int(self._vectors.n)
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        held = self._items
+        vectors, sizes, quality = held.vectors, held.clusters.sizes(), held.quality
+        return (
+            f"Catalog of {len(held):,} items × {vectors.d:,} ({vectors.raw.dtype}, {vectors.metric}) in "
+            f"{len(sizes):,} clusters of {sizes.min():,} to {sizes.max():,}; quality {quality.min():.3g} to "
+            f"{quality.max():.3g}"
+        )
 
     def set_quality(self, quality: Any) -> None:
         """Take new qualities, as every hour: clusters stay.
@@ -119,8 +144,16 @@ class Catalog:
         ----------
         quality : array-like of shape (n,)
             At least 0, in the order of the items.
+
+        Raises
+        ------
+        TypeError
+            They are no numbers.
+        ValueError
+            Another number of them than items, or one that is below 0 or not finite.
         """
-        self.quality = items.as_quality(quality, len(self))
+        with _changing:
+            self._items = replace(self._items, quality=items.as_quality(quality, len(self)))
 
     def add(self, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None = None) -> None:
         """Take new items, each into the nearest cluster; centroids stay, radii grow.
@@ -138,15 +171,14 @@ class Catalog:
 
         Raises
         ------
-        TypeError, ValueError
-            Bad input: the argument, the row and the mend. The catalog is as it was.
+        TypeError
+            Ids or numbers are of another kind than the catalog's.
+        ValueError
+            Rows are of another width, or not finite; a quality is below 0; an id is there already. The
+            catalog is as it was.
         """
-        grown, made, known = changes.grown(self._vectors, self.clusters, vectors, quality)
-        count = len(known)
-        named = items.following(self.ids, count) if ids is None else items.as_names(ids, count)
-        names = items.joined(self.ids, named)
-        self._vectors, self.clusters, self.ids = grown, made, names
-        self.quality = np.concatenate([self.quality, known])
+        with _changing:
+            self._items = changes.grown(self._items, vectors, quality, ids)
 
     def remove(self, ids: Sequence[Any] | NDArray[Any]) -> None:
         """Drop items; clusters that become empty go, and the others are numbered anew.
@@ -161,17 +193,13 @@ class Catalog:
         ------
         KeyError
             An id is not there. The catalog is as it was.
-        TypeError, ValueError
-            Ids of another kind than the catalog's, or all of them.
+        TypeError
+            Ids of another kind than the catalog's.
+        ValueError
+            These are all items.
         """
-        rows = items.rows_of(ids, self.ids)
-        if len(rows) == len(self):
-            raise ValueError("ids: these are all items; a catalog keeps at least one")
-        if len(rows):
-            kept = np.ones(len(self), np.bool_)
-            kept[rows] = False
-            self._vectors, self.clusters = changes.shrunk(self._vectors, self.clusters, kept)
-            self.quality, self.ids = self.quality[kept], self.ids[kept]
+        with _changing:
+            self._items = changes.shrunk(self._items, ids)
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Save everything as a folder, which appears whole or not at all.
@@ -185,13 +213,16 @@ class Catalog:
         Raises
         ------
         FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
-            The folder cannot be written.
-        TypeError, ValueError
-            Ids that are neither integers nor strings.
+            The folder is there and ``force`` is not given, or it is something else; its parent is missing
+            or not writable; it is a file.
+        TypeError
+            Ids are neither integers nor strings.
+        ValueError
+            An id is beyond 64 bits, or holds half of a surrogate pair.
         """
         from setwise.catalog import files
 
-        files.write(path, self._vectors, self.quality, self.clusters, self.ids, force=force)
+        files.write(path, self._items, force=force)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Catalog:
@@ -204,13 +235,15 @@ class Catalog:
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            There is no such folder, it is no saved catalog, of another format version, cut short or
-            altered. Of the vectors the size is compared; ``setwise catalog info --verify`` reads them.
+        FileNotFoundError
+            There is no such folder.
+        ValueError
+            It is no saved catalog, of another format version, cut short or altered. Of the vectors the size
+            is compared; ``setwise catalog info --verify`` reads them.
         """
         from setwise.catalog import files
 
-        return cls(*files.read(path, thread_count(threads)))
+        return cls(files.read(path, thread_count(threads)))
 
     def select(
         self,
@@ -270,64 +303,73 @@ class Catalog:
 
         Raises
         ------
-        TypeError, ValueError
-            Bad input: the argument and the mend.
+        TypeError
+            An argument is of the wrong type.
+        ValueError
+            k is more than the items; an argument is out of its range or unknown; clusters or items of each
+            are more than there are, or yield fewer than k; workers are given to a method without partitions.
         """
         began = time.perf_counter()
-        name = checks.choice("method", method, METHODS)
-        checks.choice("criterion", criterion, ("sum", "min"))
-        checks.fraction("cluster_diversity", cluster_diversity)
-        if not 0.0 < final_quality_scale <= 1.0:
-            raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
-        goal = MaxSum(diversity, metric=self._vectors.metric)
-        request = Request(k=k, objective=goal, certify=certify, seed=seed, threads=threads)
-        if request.k > len(self):
-            raise ValueError(f"k: {request.k} is more than the {len(self)} items; ask for at most that")
-        relevance = Relevance(self.quality, self._vectors)
-        problem = Problem(self._vectors, relevance, request, Constraints(len(self), request))
+        held = self._items
+        request = CatalogRequest(
+            k=k,
+            diversity=diversity,
+            metric=held.vectors.metric,
+            certify=certify,
+            seed=seed,
+            threads=threads,
+            method=method,
+            clusters=clusters,
+            per_cluster=per_cluster,
+            cluster_diversity=cluster_diversity,
+            top_up=top_up,
+            final_quality_scale=final_quality_scale,
+            criterion=criterion,
+            processes=workers,
+        )
         reason = ""
-        if name == "auto":
-            name, reason = choose(
-                len(self), request.k, goal.diversity, goal.metric, elsewhere=workers is not None
+        if request.method == "auto":
+            taken, reason = choose(
+                len(held), request.k, diversity, request.metric, elsewhere=workers is not None
             )
-        bound: float | None = None
-        if name in selecting.LEVELS:
-            asked = selecting.Settings(
-                method=name,
-                k=request.k,
-                goal=goal,
-                clusters=clusters,
-                per_cluster=per_cluster,
-                cluster_diversity=cluster_diversity,
-                top_up=top_up,
-                final_quality_scale=final_quality_scale,
-                criterion=criterion,
-                seed=request.seed,
-                threads=request.workers,
-                workers=workers,
-            )
-            levels, bound = selecting.by_levels(self._vectors, self.quality, self.clusters, asked)
-            chosen, ordered = levels.chosen, True
-            problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
-            problem.stats.update(partitions=len(levels.partitions), union=levels.union)
-        else:
-            if workers is not None:
-                raise ValueError(f"workers: {name} looks at all items at once; use muss or dgds, or threads=")
-            with one_blas_thread():
-                chosen, ordered = selecting.over_all(name, problem, self.quality, criterion)
-        certificate: Certificate | None = None
+            request = replace(request, method=taken)
+        relevance = Relevance(held.quality, held.vectors)
+        problem = Problem(held.vectors, relevance, request, Constraints(len(held), request))
+        chosen, ordered = _select(held, problem, request)
+        certificate = None
         if certify:
+            effort = "full" if certify == "full" else True
             with one_blas_thread():
-                certificate = max_sum.certified(
-                    problem, chosen, None, bool(certify) if certify != "full" else "full", name
-                ).certificate
-        found = describe(problem, chosen, ordered, certificate, name, began)
+                certificate = max_sum.certified(problem, chosen, None, effort, request.method).certificate
+        found = describe(problem, chosen, ordered, certificate, request.method, began)
         given = {one.name: getattr(found, one.name) for one in fields(Selection)}
         return CatalogSelection(
             **given,
-            ids=self.ids[found.indices],
-            clusters=self.clusters.labels[found.indices],
-            method=name,
+            ids=held.ids[found.indices],
+            clusters=held.clusters.labels[found.indices],
+            method=request.method,
             reason=reason,
-            bound=bound,
         )
+
+
+def _select(held: Items, problem: Problem, request: CatalogRequest) -> tuple[NDArray[np.int64], bool]:
+    """Select by a request's method; return the rows, and whether they stand in selection order."""
+    if request.method in LEVELS:
+        levels = select_by_levels(held, request)
+        problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
+        problem.stats.update(partitions=levels.partitions, union=levels.union)
+        return levels.chosen, True
+    if request.processes is not None:
+        raise ValueError(
+            f"workers: {request.method} looks at all items at once; use muss or dgds, or threads="
+        )
+    with one_blas_thread():
+        if request.method == "greedy":
+            return select_greedily(held.vectors, held.quality, request.k, request.of_items), True
+        if request.method == "frank-wolfe":
+            return max_sum.solve_max_sum(problem, "auto", False).chosen, False
+        if request.method == "k-dpp":
+            problem = replace(problem, request=replace(request, objective="log-det"))
+            return k_dpp.solve(problem), False
+        simple = {"clustering": baselines.clustering, "top-k": baselines.top, "random": baselines.random}
+        return simple[request.method](problem), False

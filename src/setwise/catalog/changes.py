@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.catalog.items import as_quality
-from setwise.cluster import Clusters, distances
+from setwise.catalog import items
+from setwise.catalog.items import Items
+from setwise.cluster import distances
 from setwise.containers import as_matrix
 from setwise.vectors import Vectors
 
@@ -19,25 +21,29 @@ __all__ = ["grown", "shrunk"]
 _BLOCK = 8192
 
 
-def grown(
-    vectors: Vectors, clusters: Clusters, data: Any, quality: Any
-) -> tuple[Vectors, Clusters, NDArray[np.float64]]:
-    """Return vectors with new rows after them, each in the nearest cluster, and the new qualities.
+def grown(before: Items, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None) -> Items:
+    """Return items with new ones after them, each in the nearest cluster.
 
     Centroids stay. Where clusters were made of vectors and quality, both decide which is nearest.
 
     Raises
     ------
-    TypeError, ValueError
-        Rows of another width, ones that the stored type cannot hold, or bad ones; bad qualities.
+    TypeError
+        Ids or numbers of another kind than the catalog's.
+    ValueError
+        Rows of another width, or not finite, or beyond what the stored type holds; a bad quality; an id that
+        is there.
     """
-    raw = as_matrix(data)
-    if raw.shape[1] != vectors.d:
+    old, clusters = before.vectors, before.clusters
+    raw = as_matrix(vectors)
+    if raw.shape[1] != old.d:
         raise ValueError(
-            f"vectors: rows have {raw.shape[1]} entries, the catalog's have {vectors.d}; encode them alike"
+            f"vectors: rows have {raw.shape[1]} entries, the catalog's have {old.d}; encode them alike"
         )
-    new = Vectors(_as_stored(raw, vectors.raw.dtype), vectors.metric, workers=vectors.workers)
-    known = as_quality(quality, new.n)
+    new = Vectors(_as_stored(raw, old.raw.dtype), old.metric, workers=old.workers)
+    known = items.as_quality(quality, new.n)
+    named = items.following(before.ids, new.n) if ids is None else items.as_names(ids, new.n)
+    names = items.joined(before.ids, named)
     labels, away = np.empty(new.n, np.int32), np.empty(new.n)
 
     def assign(start: int, stop: int, block: NDArray[Any]) -> None:
@@ -46,13 +52,34 @@ def grown(
     new.map_blocks(assign)
     radii = clusters.radii.copy()
     np.maximum.at(radii, labels, away)
-    both = np.concatenate([vectors.raw, new.raw])
-    made = replace(clusters, labels=np.concatenate([clusters.labels, labels]), radii=radii)
-    return Vectors(both, vectors.metric, workers=vectors.workers), made, known
+    return Items(
+        Vectors(np.concatenate([old.raw, new.raw]), old.metric, workers=old.workers),
+        np.concatenate([before.quality, known]),
+        replace(clusters, labels=np.concatenate([clusters.labels, labels]), radii=radii),
+        names,
+    )
 
 
-def shrunk(vectors: Vectors, clusters: Clusters, kept: NDArray[np.bool_]) -> tuple[Vectors, Clusters]:
-    """Return the kept rows; clusters that become empty are dropped, radii of those that lose rows shrink."""
+def shrunk(before: Items, ids: Sequence[Any] | NDArray[Any]) -> Items:
+    """Return items without some; clusters that become empty go, radii of those that lose rows shrink.
+
+    Raises
+    ------
+    KeyError
+        An id is not there.
+    TypeError
+        Ids of another kind than the catalog's.
+    ValueError
+        These are all.
+    """
+    rows = items.rows_of(ids, before.ids)
+    if len(rows) == len(before):
+        raise ValueError("ids: these are all items; a catalog keeps at least one")
+    if not len(rows):
+        return before
+    kept = np.ones(len(before), np.bool_)
+    kept[rows] = False
+    vectors, clusters = before.vectors, before.clusters
     rest = Vectors(vectors.raw[kept], vectors.metric, workers=vectors.workers)
     lost = np.bincount(clusters.labels[~kept], minlength=len(clusters)) > 0
     filled = np.bincount(clusters.labels[kept], minlength=len(clusters)) > 0
@@ -62,11 +89,12 @@ def shrunk(vectors: Vectors, clusters: Clusters, kept: NDArray[np.bool_]) -> tup
     radii[lost] = 0.0
     touched = np.flatnonzero(lost[labels])
     for start in range(0, len(touched), _BLOCK):
-        rows = touched[start : start + _BLOCK]
-        away = distances(rest.rows(rows), centroids, labels[rows], rest.metric)
-        np.maximum.at(radii, labels[rows], away)
+        part = touched[start : start + _BLOCK]
+        away = distances(rest.rows(part), centroids, labels[part], rest.metric)
+        np.maximum.at(radii, labels[part], away)
     joint = None if clusters.joint is None else clusters.joint[filled]
-    return rest, replace(clusters, centroids=centroids, labels=labels, radii=radii, joint=joint)
+    made = replace(clusters, centroids=centroids, labels=labels, radii=radii, joint=joint)
+    return Items(rest, before.quality[kept], made, before.ids[kept])
 
 
 def _as_stored(raw: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -80,6 +108,6 @@ def _as_stored(raw: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         row = int(np.flatnonzero(lost.any(axis=1))[0])
         raise ValueError(
             f"vectors: row {row} has a number that {dtype}, the catalog's type, cannot hold; rescale or "
-            "quantise as for the catalog"
+            "quantize as for the catalog"
         )
     return stored

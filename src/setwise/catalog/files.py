@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.catalog.items import as_integers, kind_of
+from setwise.catalog.items import Items, as_integers, kind_of
 from setwise.cluster import Clusters
 from setwise.files.arrays import write_rows
 from setwise.files.folder import FolderFormat, FolderInfo
@@ -23,6 +24,9 @@ VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES = FILE
     *("vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "joint.npy", "radii.npy"),
     *("ids.npy", "ids.parquet"),
 )
+
+#: What centroids may be of: what vectors are computed in, or were when they were made.
+_COMPUTED = ("float32", "float64")
 
 #: Bytes of vectors that are copied at once.
 _CHUNK = 1 << 24
@@ -82,33 +86,28 @@ class _Measured(Vectors):
         self.scale, self.unit, self.dtype = self._known
 
 
-def write(
-    path: str | os.PathLike[str],
-    vectors: Vectors,
-    quality: NDArray[np.float64],
-    clusters: Clusters,
-    ids: NDArray[Any],
-    *,
-    force: bool,
-) -> CatalogInfo:
-    """Write a catalog's parts as a folder, whole or not at all.
+def write(path: str | os.PathLike[str], items: Items, *, force: bool) -> CatalogInfo:
+    """Write a catalog's items as a folder, whole or not at all.
 
     Raises
     ------
-    TypeError, ValueError
-        Ids that are neither integers of 64 bits nor strings.
+    TypeError
+        Ids are neither integers nor strings.
+    ValueError
+        An id is beyond 64 bits, or no text.
     FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
-        The folder cannot be written.
+        As for `FolderFormat.check_target`.
     """
+    vectors, clusters = items.vectors, items.clusters
     FORMAT.check_target(path, force=force, argument="path")
-    kind, names = _as_stored_ids(ids)
+    kind, names = _as_stored_ids(items.ids)
     with FORMAT.new_folder(path, force=force, argument="path") as folder:
         raw = vectors.raw  # as it is, in blocks: a memory map is never held whole
         step = max(1, _CHUNK // (raw.shape[1] * raw.dtype.itemsize))
         write_rows(folder / VECTORS, len(raw), (raw[at : at + step] for at in range(0, len(raw), step)))
         arrays: dict[str, NDArray[Any] | None] = {
             SCALES: vectors.scale,
-            QUALITY: quality,
+            QUALITY: items.quality,
             LABELS: clusters.labels,
             CENTROIDS: clusters.centroids,
             JOINT: clusters.joint,
@@ -137,46 +136,47 @@ def write(
         return FORMAT.write(folder, facts)
 
 
-def read(
-    path: str | os.PathLike[str], workers: int
-) -> tuple[Vectors, NDArray[np.float64], Clusters, NDArray[Any]]:
-    """Return the vectors (memory-mapped), qualities, clusters and ids of a saved catalog.
+def read(path: str | os.PathLike[str], workers: int) -> Items:
+    """Return the items of a saved catalog, their vectors memory-mapped.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As for `FolderFormat.read`, or a file other than the vectors is not what was written.
+    FileNotFoundError
+        There is no such folder.
+    ValueError
+        It is no saved catalog, of another format version, or damaged.
     """
     folder, info = FORMAT.read(path, contents=[name for name in FILES if name != VECTORS])
 
-    def array(name: str, dtype: str, *shape: int) -> NDArray[Any]:
+    def array(name: str, dtypes: Sequence[str], *shape: int) -> NDArray[Any]:
         found = read_array(folder / name, FORMAT.noun)
-        if found.shape != shape or found.dtype != np.dtype(dtype):
-            what = f"{name} holds {found.dtype} of shape {found.shape} instead of {dtype} of {shape}"
+        if found.shape != shape or found.dtype not in map(np.dtype, dtypes):
+            wanted = f"{' or '.join(dtypes)} of {shape}"
+            what = f"{name} holds {found.dtype} of shape {found.shape} instead of {wanted}"
             raise FORMAT.damaged(path, what)
         return found if name == VECTORS else np.array(found)
 
     n, d, count = info.n, info.d, info.clusters
-    scale = array(SCALES, info.working, n) if info.metric == "cosine" else None
-    raw = array(VECTORS, info.dtype, n, d)
+    scale = array(SCALES, [info.working], n) if info.metric == "cosine" else None
+    raw = array(VECTORS, [info.dtype], n, d)
     vectors = _Measured(raw, info, scale, workers, f"catalog {str(path)!r}, vectors")
     clusters = Clusters(
-        array(CENTROIDS, info.working, count, d),
-        array(LABELS, "int32", n),
-        array(RADII, "float64", count),
+        array(CENTROIDS, _COMPUTED, count, d),
+        array(LABELS, ["int32"], n),
+        array(RADII, ["float64"], count),
         info.metric,
         info.quality_weight,
-        array(JOINT, info.working, count, d + 1) if info.quality_weight else None,
+        array(JOINT, _COMPUTED, count, d + 1) if info.quality_weight else None,
     )
-    quality: NDArray[np.float64] = array(QUALITY, "float64", n)
+    quality: NDArray[np.float64] = array(QUALITY, ["float64"], n)
     if info.ids == "integers":
-        return vectors, quality, clusters, array(NUMBERS, "int64", n)
+        return Items(vectors, quality, clusters, array(NUMBERS, ["int64"], n))
     from setwise.extras.arrow import parquet
 
     names: NDArray[Any] = parquet.read_table(folder / NAMES).column("id").to_numpy()
     if len(names) != n:
         raise FORMAT.damaged(path, f"{NAMES} has {len(names):,} ids instead of {n:,}")
-    return vectors, quality, clusters, names
+    return Items(vectors, quality, clusters, names)
 
 
 def _as_stored_ids(ids: NDArray[Any]) -> tuple[str, Any]:

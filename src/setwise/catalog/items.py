@@ -1,16 +1,40 @@
-"""What is said of items: a quality and an id each, checked, and ids looked up in others."""
+"""Items: vectors in clusters, with a quality and an id each; ids checked, and looked up in others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.cluster import Clusters
 from setwise.relevance import as_relevance
+from setwise.vectors import Vectors
 
-__all__ = ["as_integers", "as_names", "as_quality", "following", "joined", "kind_of", "rows_of"]
+__all__ = ["Items", "as_integers", "as_names", "as_quality", "following", "joined", "kind_of", "rows_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """All that a catalog holds. Nothing of it is changed: what changes a catalog makes others.
+
+    Attributes
+    ----------
+    vectors : Vectors
+    quality : ndarray of shape (n,), float64
+    clusters : Clusters
+    ids : ndarray of shape (n,)
+    """
+
+    vectors: Vectors
+    quality: NDArray[np.float64]
+    clusters: Clusters
+    ids: NDArray[Any]
+
+    def __len__(self) -> int:
+        return self.vectors.n
 
 
 def as_quality(quality: Any, n: int) -> NDArray[np.float64]:

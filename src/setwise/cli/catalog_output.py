@@ -58,7 +58,6 @@ def as_record(
             "diversity": found.diversity,
             "method": found.method,
             "reason": found.reason,
-            "bound": found.bound,
             "seconds": found.seconds,
             "certificate": None if found.certificate is None else found.certificate.to_dict(),
         },
@@ -114,11 +113,6 @@ def print_selection(
     reason = f" ({found.reason.removeprefix(f'{found.method} ')})" if found.reason else ""
     lines.add_row(Text("method", style="dim"), Text(f"{found.method}{reason}"))
     proof = output.explain(found, len(catalog), "max-sum")
-    if found.bound:  # 0 where the theorem says nothing
-        theorem = (
-            "DGDS, Theorem 4" if found.method == "dgds" else "MUSS, Theorem 8, before its loss for radii"
-        )
-        proof += f"; the paper guarantees {found.bound:.2g} of the best value ({theorem})"
     lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
     out.print(lines)
 

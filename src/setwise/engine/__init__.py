@@ -1,16 +1,5 @@
-"""Where partitions run: local processes that share memory, or Ray; and selection over shards."""
+"""Where work runs: local processes that share memory, or Ray. What the work is, is not known here."""
 
-from setwise.engine.base import Engine, engine_for
-from setwise.engine.batches import merge_batches, select_batches
-from setwise.engine.shards import Shard, ShardClusters, ShardSelection, select_shards
+from setwise.engine.base import Engine, engine_for, opened, shared_rows
 
-__all__ = [
-    "Engine",
-    "Shard",
-    "ShardClusters",
-    "ShardSelection",
-    "engine_for",
-    "merge_batches",
-    "select_batches",
-    "select_shards",
-]
+__all__ = ["Engine", "engine_for", "opened", "shared_rows"]

@@ -54,9 +54,13 @@ def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
     certify : False, True or "full"
     """
     effort = bool(certify) if certify != "full" else "full"
-    t = problem.objective.diversity
-    if problem.k == 1 or t == 0.0 or problem.k == problem.n:
-        return _separable(problem, solver, effort)
+    if is_separable(problem):
+        chosen = (
+            _baseline(problem, solver)
+            if solver in ("random", "clustering")
+            else baselines.most_relevant(problem)
+        )
+        return certified(problem, chosen, None, effort, solver) if effort else Proven(chosen, None)
     found: auto.Found | None = None
     if solver == "auto":
         found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort], exact=bool(effort))
@@ -85,21 +89,9 @@ def _baseline(problem: Problem, solver: str) -> NDArray[np.int64]:
     return baselines.clustering(problem)
 
 
-def _separable(problem: Problem, solver: str, effort: Any) -> Proven:
-    """Solve where relevance decides: k = 1, diversity 0, or no choice (k = n)."""
-    if solver in ("random", "clustering"):
-        chosen = _baseline(problem, solver)
-    else:
-        chosen = baselines.most_relevant(problem)
-    if not effort:
-        return Proven(chosen, None)
-    value = value_of(problem, chosen)
-    best = (
-        value
-        if solver not in ("random", "clustering")
-        else value_of(problem, baselines.most_relevant(problem))
-    )
-    return Proven(chosen, certificate_of(problem, value, best, problem.n, True))
+def is_separable(problem: Problem) -> bool:
+    """Return whether relevance alone decides: of one member, at diversity 0, or where there is no choice."""
+    return problem.k in (1, problem.n) or problem.objective.diversity == 0.0
 
 
 def value_of(problem: Problem, chosen: NDArray[np.int64]) -> float:
@@ -131,6 +123,9 @@ def certified(
 
     For the default solver, a better set that the proof comes across replaces the given one.
     """
+    if is_separable(problem):
+        best = value_of(problem, baselines.most_relevant(problem))
+        return Proven(chosen, certificate_of(problem, value_of(problem, chosen), best, problem.n, True))
     improve = solver == "auto"
     if found is None and problem.n <= auto.TINY and effort != "full":
         found = auto.Found(chosen, problem.n, True)

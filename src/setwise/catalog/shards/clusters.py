@@ -11,33 +11,37 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise import cluster as clustering
-from setwise.catalog.select import check_yield, items_inside
-from setwise.engine.base import Engine
-from setwise.engine.partition import Candidates
-from setwise.engine.stored import Columns, Shard, Stored, store
-from setwise.objectives import MaxSum
-from setwise.solvers import multilevel
+from setwise.catalog.levels import select_clusters, select_greedily
+from setwise.catalog.request import CatalogRequest
+from setwise.catalog.shards.reading import Columns, Shard, StoredShard, store
+from setwise.engine import Engine
+from setwise.objectives import Objective
 from setwise.vectors import Floats, Vectors, top_k
 
-__all__ = ["Settings", "ShardClusters", "candidates"]
+__all__ = ["ShardClusters", "ShardItems", "clustered_items"]
 
 #: Clusters that are made where nothing is said of them.
 CLUSTERS = 200
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a selection is asked for; see `setwise.engine.select_shards`."""
+@dataclass(frozen=True, eq=False)
+class ShardItems:
+    """What enters the last step: where each item is, its quality and its vector.
 
-    k: int
-    goal: MaxSum
-    clusters: int | NDArray[Any] | None
-    kept: int | None
-    per_cluster: int | None
-    cluster_diversity: float
-    top_up: bool
-    criterion: str
-    seed: int
+    Attributes
+    ----------
+    shards, rows : ndarray of shape (u,), int64
+        The shard, and the row there.
+    quality : ndarray of shape (u,), float64
+    vectors : ndarray of shape (u, d)
+    clusters : ndarray of shape (u,), int32, or None
+    """
+
+    shards: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    quality: NDArray[np.float64]
+    vectors: NDArray[Any]
+    clusters: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +74,12 @@ class ShardClusters:
 class _Rows:
     """The rows of all shards, counted through."""
 
-    def __init__(self, stored: list[Stored]) -> None:
+    def __init__(self, stored: list[StoredShard]) -> None:
         self.stored = stored
         self.starts = np.cumsum([0, *[one.n for one in stored]])
         self.n = int(self.starts[-1])
 
-    def parts(self, rows: NDArray[np.int64]) -> list[tuple[Stored, NDArray[np.int64]]]:
+    def parts(self, rows: NDArray[np.int64]) -> list[tuple[StoredShard, NDArray[np.int64]]]:
         """Return ascending rows as (shard, its rows), for those shards that have any."""
         cuts = np.searchsorted(rows, self.starts)
         return [
@@ -90,9 +94,14 @@ class _Rows:
         return np.concatenate([one.rows(slice(0, one.n)) for one in found])
 
 
-def candidates(
-    engine: Engine, shards: list[Shard], columns: Columns, asked: Settings, folder: str
-) -> tuple[Candidates, ShardClusters]:
+def clustered_items(
+    engine: Engine,
+    shards: list[Shard],
+    columns: Columns,
+    request: CatalogRequest,
+    clusters: int | NDArray[Any] | None,
+    folder: str,
+) -> tuple[ShardItems, ShardClusters]:
     """Return what MUSS's levels yield for the last step (Algorithm 2, lines 1 to 6), and the clusters.
 
     Parameters
@@ -100,16 +109,22 @@ def candidates(
     engine : Engine
     shards : list of Shard
     columns : Columns
-    asked : Settings
+    request : CatalogRequest
+        Its ``clusters`` are those to keep.
+    clusters : int, array-like of shape (l, d) or None
+        How many to make, or their centroids; 200 by default.
     folder : str
         For the vectors of Parquet shards; every worker reads and writes it.
 
     Raises
     ------
-    TypeError, ValueError, FileNotFoundError
-        Bad input, with the shard.
+    FileNotFoundError
+        A worker does not find the folder.
+    TypeError, ValueError
+        A shard lacks a column or has bad rows (with its path), shards are of different widths, or more is
+        asked for than there is.
     """
-    metric = asked.goal.metric
+    metric = request.metric
     work = [(one, str(Path(folder) / f"{number}.npy"), columns) for number, one in enumerate(shards)]
     # Nothing is copied of .npy shards: not worth a worker.
     spooled = any(not one.path.endswith(".npy") for one in shards)
@@ -122,55 +137,56 @@ def candidates(
                 f"shards: {one.source} has vectors of {one.d} entries, {rows.stored[0].source} of "
                 f"{rows.stored[0].d}; encode them alike"
             )
-    if asked.k > rows.n:
-        raise ValueError(f"k: {asked.k} is more than the {rows.n} items; ask for at most that")
-    labels, centroids = _partition(engine, rows, asked)
+    if request.k > rows.n:
+        raise ValueError(f"k: {request.k} is more than the {rows.n} items; ask for at most that")
+    labels, centroids = _partition(engine, rows, request, clusters)
     members = clustering.rows_of_parts(labels, len(centroids))
     sizes = np.array([len(part) for part in members])
-    m = max(1, len(centroids) // 2) if asked.kept is None else checks.integer("kept", asked.kept, least=1)
-    if m > len(centroids):
-        raise ValueError(f"kept: {m} are more than the {len(centroids)} clusters; ask for at most that")
-    inside = items_inside(asked.per_cluster, asked.k, m, int(sizes.max()))
+    m = request.clusters_kept(len(centroids), "kept")
+    inside = request.items_inside(m, int(sizes.max()))
     medians = clustering.medians_of(members, quality)
-    kept = multilevel.select_clusters(centroids, medians, m, asked.cluster_diversity, metric)
-    common = (inside, asked.criterion, asked.goal.diversity, metric)
+    kept = select_clusters(centroids, medians, m, request.cluster_diversity, metric)
     found = engine.map(
         select_cluster,
-        [(rows.parts(members[one]), quality[members[one]], centroids[one], *common) for one in kept.tolist()],
+        [
+            (rows.parts(members[one]), quality[members[one]], centroids[one], inside, request.of_items)
+            for one in kept.tolist()
+        ],
     )
     taken = [members[one][places] for one, (places, _, _) in zip(kept.tolist(), found, strict=True)]
     vectors = [held for _, held, _ in found]
-    if asked.top_up:
-        best = np.sort(top_k(quality, asked.k))
+    if request.top_up:
+        best = np.sort(top_k(quality, request.k))
         taken.append(best)
         vectors += [one.rows(ids) for one, ids in rows.parts(best)]
     union, first = np.unique(np.concatenate(taken), return_index=True)
-    check_yield(len(union), asked.k)
+    request.check_yield(len(union))
     which = np.searchsorted(rows.starts, union, side="right") - 1
     held = np.concatenate(vectors)[first]
     radii = np.array([radius for _, _, radius in found])
     return (
-        Candidates(which, union - rows.starts[which], quality[union], held, labels[union]),
+        ShardItems(which, union - rows.starts[which], quality[union], held, labels[union]),
         ShardClusters(centroids, sizes, medians, kept, radii),
     )
 
 
-def _partition(engine: Engine, rows: _Rows, asked: Settings) -> tuple[NDArray[np.int32], Floats]:
+def _partition(
+    engine: Engine, rows: _Rows, request: CatalogRequest, clusters: int | NDArray[Any] | None
+) -> tuple[NDArray[np.int32], Floats]:
     """Return the cluster of every row, and the centroids: given, or by k-means as `k_means` makes them."""
-    metric = asked.goal.metric
-    if asked.clusters is not None and np.ndim(asked.clusters):
-        centers = _as_centroids(asked.clusters, rows.stored[0].d, metric)
+    metric, seed = request.metric, request.seed
+    if clusters is not None and np.ndim(clusters):
+        centers = _as_centroids(clusters, rows.stored[0].d, metric)
         found = engine.map(assign_shard, [(one, centers, None, None, metric) for one in rows.stored])
         labels = np.concatenate([own for own, _ in found])
         filled = np.bincount(labels, minlength=len(centers)) > 0
         return (np.cumsum(filled) - 1).astype(np.int32)[labels], centers[filled]
-    wanted = CLUSTERS if asked.clusters is None else asked.clusters
-    count = checks.integer("clusters", wanted, least=1)
+    count = checks.integer("clusters", CLUSTERS if clusters is None else clusters, least=1)
     if count > rows.n:
         raise ValueError(f"clusters: {count} are more than the {rows.n} items; ask for at most that")
-    sample = rows.unit(clustering.sampled_rows(rows.n, count, asked.seed), metric)
+    sample = rows.unit(clustering.sampled_rows(rows.n, count, seed), metric)
     step = clustering.grid(rows.n, metric, sample)
-    centers = clustering.learn_centers(sample, count, spherical=metric == "cosine", seed=asked.seed)
+    centers = clustering.learn_centers(sample, count, spherical=metric == "cosine", seed=seed)
     found = engine.map(assign_shard, [(one, centers, None, step, metric) for one in rows.stored])
     labels = np.concatenate([own for own, _ in found])
     if np.bincount(labels, minlength=count).min() == 0:
@@ -197,7 +213,7 @@ def _as_centroids(given: Any, d: int, metric: str) -> Floats:
 
 
 def assign_shard(
-    work: tuple[Stored, Floats, NDArray[np.int32] | None, float | None, str],
+    work: tuple[StoredShard, Floats, NDArray[np.int32] | None, float | None, str],
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the cluster of each row of a shard, and the rows' sums in each cluster, block by block.
 
@@ -224,22 +240,14 @@ def assign_shard(
 
 
 def select_cluster(
-    work: tuple[
-        list[tuple[Stored, NDArray[np.int64]]],
-        NDArray[np.float64],
-        Floats,
-        int,
-        str,
-        float,
-        str,
-    ],
+    work: tuple[list[tuple[StoredShard, NDArray[np.int64]]], NDArray[np.float64], Floats, int, Objective],
 ) -> tuple[NDArray[np.int64], NDArray[Any], float]:
-    """Select inside one cluster, whose rows lie in several shards.
+    """Select inside one cluster, whose rows lie in several shards; what a worker runs.
 
     Parameters
     ----------
     work : tuple
-        (its rows by shard, their qualities, its centroid, k', the criterion, the diversity, the metric).
+        (its rows by shard, their qualities, its centroid, k', the objective).
 
     Returns
     -------
@@ -249,20 +257,19 @@ def select_cluster(
         As they are stored.
     radius : float
     """
-    parts, quality, centroid, inside, criterion, diversity, metric = work
+    parts, quality, centroid, inside, objective = work
     dtype = np.result_type(*[one.dtype for one, _ in parts])
     raw, at = np.empty((len(quality), parts[0][0].d), dtype), 0
     for one, ids in parts:
         raw[at : at + len(ids)] = one.rows(ids)
         at += len(ids)
-    held = Vectors(raw, metric)
-    objective = multilevel.objective_of(criterion, diversity, metric)
-    places = multilevel.select_greedily(held, quality, None, inside, objective)
+    held = Vectors(raw, objective.metric)
+    places = select_greedily(held, quality, inside, objective)
     everyone = np.zeros(held.n, np.int32)
     far: list[float] = []
 
     def measure(a: int, b: int, block: NDArray[Any]) -> None:
-        away = clustering.distances(block, centroid[None], everyone[a:b], metric)
+        away = clustering.distances(block, centroid[None], everyone[a:b], objective.metric)
         far.append(float(away.max()))
 
     held.map_blocks(measure)

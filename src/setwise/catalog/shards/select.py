@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.engine import muss
-from setwise.engine.base import engine_for
-from setwise.engine.muss import ShardClusters
-from setwise.engine.partition import Candidates, merge, select_inside
-from setwise.engine.stored import Columns, Shard, ids_of, naming, store
-from setwise.objectives import MaxSum
-from setwise.solvers.multilevel import approximation_factor
+from setwise.catalog.levels import select_greedily, select_inside
+from setwise.catalog.request import CatalogRequest
+from setwise.catalog.shards.clusters import ShardClusters, ShardItems, clustered_items
+from setwise.catalog.shards.reading import Columns, Shard, ids_of, naming, store
+from setwise.engine import engine_for
+from setwise.objectives import Objective
+from setwise.vectors import Vectors
 
-__all__ = ["Shard", "ShardClusters", "ShardSelection", "select_shards"]
+__all__ = ["ShardSelection", "select_shards"]
 
 #: What `select_shards` takes as method.
 METHODS = ("dgds", "muss")
@@ -51,8 +51,6 @@ class ShardSelection:
         Of ``muss``: the cluster of each.
     clustering : ShardClusters or None
         Of ``muss``: all clusters, and which were kept.
-    bound : float or None
-        Of ``muss``: the paper's guarantee, as of `setwise.catalog.CatalogSelection`.
     """
 
     ids: NDArray[Any]
@@ -67,7 +65,6 @@ class ShardSelection:
     method: str = "dgds"
     clusters: NDArray[np.int32] | None = None
     clustering: ShardClusters | None = None
-    bound: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,59 +145,53 @@ def select_shards(
 
     Raises
     ------
-    TypeError, ValueError, FileNotFoundError
-        Bad input, with the shard.
+    FileNotFoundError
+        A shard, or the scratch folder, is not there.
+    TypeError
+        An argument is of the wrong type.
+    ValueError
+        An argument is out of its range, unknown, or not the method's; a shard lacks a column or has bad rows
+        (with its path); k, or what clusters are asked for, is more than there is.
     """
     began = time.perf_counter()
-    size = checks.integer("k", k, least=1)
     checks.choice("method", method, METHODS)
-    checks.choice("criterion", criterion, ("sum", "min"))
-    checks.fraction("cluster_diversity", cluster_diversity)
-    if not 0.0 < final_quality_scale <= 1.0:
-        raise ValueError(f"final_quality_scale: {final_quality_scale} is outside (0, 1]")
     of_muss = {"clusters": clusters, "kept": kept, "per_cluster": per_cluster, "scratch": scratch}
     for name, given in ({"per_shard": per_shard} if method == "muss" else of_muss).items():
         if given is not None:
             raise ValueError(f"{name}: {method} has none; leave it out")
-    goal = MaxSum(diversity, metric=metric)
+    if kept is not None:
+        checks.integer("kept", kept, least=1)
+    request = CatalogRequest(
+        k=k,
+        diversity=diversity,
+        metric=metric,
+        seed=seed,
+        method=method,
+        clusters=kept,
+        per_cluster=per_cluster,
+        cluster_diversity=cluster_diversity,
+        top_up=top_up,
+        final_quality_scale=final_quality_scale,
+        criterion=criterion,
+    )
     listed = _listed(shards)
     columns = Columns(vectors, quality, ids)
     made: ShardClusters | None = None
-    bound: float | None = None
     with engine_for(workers) as engine:
         if method == "dgds":
-            inside = size if per_shard is None else checks.integer("per_shard", per_shard, least=1)
-            top = size if top_up else 0
-            work = [(one, columns, inside, top, criterion, goal.diversity, metric) for one in listed]
+            inside = request.k if per_shard is None else checks.integer("per_shard", per_shard, least=1)
+            top = request.k if top_up else 0
+            work = [(one, columns, inside, top, request.of_items) for one in listed]
             found = _joined(engine.map(select_shard, work))
         else:
-            asked = muss.Settings(
-                k=size,
-                goal=goal,
-                clusters=clusters,
-                kept=kept,
-                per_cluster=per_cluster,
-                cluster_diversity=cluster_diversity,
-                top_up=top_up,
-                criterion=criterion,
-                seed=checks.integer("seed", seed, least=0),
-            )
             with tempfile.TemporaryDirectory(prefix="setwise-", dir=_folder(scratch)) as folder:
-                found, made = muss.candidates(engine, listed, columns, asked, folder)
-            factor = approximation_factor(size, len(made.kept), goal.diversity, cluster_diversity)
-            bound = 1.0 / factor
+                found, made = clustered_items(engine, listed, columns, request, clusters, folder)
     union = len(found.rows)
-    if union < size:
-        raise ValueError(f"k: {size} is more than the {union} items that the shards yield")
-    chosen = merge(
-        found.vectors,
-        found.quality * final_quality_scale,
-        size,
-        diversity=goal.diversity,
-        criterion=criterion,
-        metric=metric,
-    )
-    terms = goal.terms(np.asarray(found.vectors[chosen], np.float64), found.quality[chosen])
+    if union < request.k:
+        raise ValueError(f"k: {request.k} is more than the {union} items that the shards yield")
+    held, scaled = Vectors(found.vectors, metric), found.quality * final_quality_scale
+    chosen = select_greedily(held, scaled, request.k, request.of_items)
+    terms = request.goal.terms(np.asarray(found.vectors[chosen], np.float64), found.quality[chosen])
     which, rows = found.shards[chosen], found.rows[chosen]
     return ShardSelection(
         ids=_ids(listed, which, rows, ids),
@@ -215,23 +206,28 @@ def select_shards(
         method=method,
         clusters=None if found.clusters is None else found.clusters[chosen],
         clustering=made,
-        bound=bound,
     )
 
 
-def select_shard(work: tuple[Shard, Columns, int, int, str, float, str]) -> Candidates:
-    """Select inside one shard; what a worker runs under ``dgds``."""
-    shard, columns, inside, top, criterion, diversity, metric = work
+def select_shard(work: tuple[Shard, Columns, int, int, Objective]) -> ShardItems:
+    """Select inside one shard; what a worker runs under ``dgds``.
+
+    Parameters
+    ----------
+    work : tuple
+        (the shard, its columns, items to select greedily, the best by quality that join them, the objective).
+    """
+    shard, columns, inside, top, objective = work
     with tempfile.TemporaryDirectory(prefix="setwise-") as folder:
         stored, quality = store((shard, str(Path(folder) / "vectors.npy"), columns))
         with naming(shard.path):
-            rows = select_inside(stored.open(), quality, inside, top, criterion, diversity, metric)
-        return Candidates(np.zeros(len(rows), np.int64), rows, quality[rows], stored.rows(rows))
+            rows = select_inside(Vectors(stored.open(), objective.metric), quality, inside, top, objective)
+        return ShardItems(np.zeros(len(rows), np.int64), rows, quality[rows], stored.rows(rows))
 
 
-def _joined(found: list[Candidates]) -> Candidates:
+def _joined(found: list[ShardItems]) -> ShardItems:
     """Return the candidates of all shards, in their order."""
-    return Candidates(
+    return ShardItems(
         np.repeat(np.arange(len(found)), [len(one.rows) for one in found]),
         np.concatenate([one.rows for one in found]),
         np.concatenate([one.quality for one in found]),
@@ -244,7 +240,10 @@ def _listed(shards: Sequence[Shard | str]) -> list[Shard]:
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError
+        One is not.
+    ValueError
+        There are none.
     """
     listed = [one if isinstance(one, Shard) else Shard(os.fspath(one)) for one in shards]
     if not listed:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from setwise.engine.partition import merge, select_inside
-from setwise.engine.stored import as_rows
-from setwise.relevance import as_relevance
+from setwise.catalog.items import as_quality
+from setwise.catalog.levels import select_greedily, select_inside
+from setwise.catalog.request import CatalogRequest
+from setwise.catalog.shards.reading import as_rows, naming
+from setwise.vectors import Vectors
 
 __all__ = ["merge_batches", "select_batches"]
 
@@ -43,16 +45,21 @@ def select_batches(
     ------
     pyarrow.RecordBatch
         The selected items, with those three columns; nothing for an empty partition.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A row or a quality cannot be used, or an argument is out of its range.
     """
     from setwise.extras.arrow import arrow
 
     table = [batch.select([ids, vectors, quality]) for batch in batches if batch.num_rows]
     if not table:
         return
+    request = CatalogRequest(k=per_part, diversity=diversity, criterion=criterion, metric=metric)
     whole = arrow.Table.from_batches(table).combine_chunks()
-    held = np.concatenate([as_rows(chunk, "batches") for chunk in whole.column(vectors).chunks])
     given = whole.column(quality).to_numpy()
-    rows = select_inside(held, given, per_part, top, criterion, diversity, metric)
+    rows = select_inside(_vectors(whole, vectors, metric), given, per_part, top, request.of_items)
     yield from whole.take(arrow.array(rows)).to_batches()
 
 
@@ -78,13 +85,24 @@ def merge_batches(
     Returns
     -------
     pyarrow.Table
+
+    Raises
+    ------
+    ValueError
+        k is more than the items, or an argument is out of its range.
     """
     from setwise.extras.arrow import arrow
 
+    request = CatalogRequest(k=k, diversity=diversity, criterion=criterion, metric=metric)
     whole = arrow.Table.from_batches(list(batches)).combine_chunks()
-    held = np.concatenate([as_rows(chunk, "batches") for chunk in whole.column(vectors).chunks])
-    known = as_relevance(whole.column(quality).to_numpy(), len(held), "quality")
-    if k > len(held):
-        raise ValueError(f"k: {k} is more than the {len(held)} items that the partitions yield")
-    chosen = merge(held, known, k, diversity=diversity, criterion=criterion, metric=metric)
+    if k > len(whole):
+        raise ValueError(f"k: {k} is more than the {len(whole)} items that the partitions yield")
+    known = as_quality(whole.column(quality).to_numpy(), len(whole))
+    chosen = select_greedily(_vectors(whole, vectors, metric), known, k, request.of_items)
     return whole.take(arrow.array(chosen))
+
+
+def _vectors(table: Any, column: str, metric: str) -> Vectors:
+    """Return a table's column of vectors, checked."""
+    with naming("batches"):
+        return Vectors(np.concatenate([as_rows(chunk) for chunk in table.column(column).chunks]), metric)

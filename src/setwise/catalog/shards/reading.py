@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from setwise.catalog.items import as_quality
 from setwise.containers import as_matrix
 from setwise.extras import require
+from setwise.files.arrays import write_rows
 from setwise.vectors import Vectors
 
-__all__ = ["Columns", "Shard", "Stored", "as_rows", "ids_of", "naming", "store"]
+__all__ = ["Columns", "Shard", "StoredShard", "as_rows", "ids_of", "naming", "store"]
 
 #: Rows that are read at a time.
 BATCH = 16_384
@@ -52,7 +53,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredShard:
     """A shard whose vectors are in a .npy file.
 
     Nothing stays open: rows are copied out of a mapping that is closed at once, so that a process holds what
@@ -126,7 +127,7 @@ def naming(path: str) -> Iterator[None]:
         raise type(error)(f"shards: {path}: {error}") from None
 
 
-def store(work: tuple[Shard, str, Columns]) -> tuple[Stored, NDArray[np.float64]]:
+def store(work: tuple[Shard, str, Columns]) -> tuple[StoredShard, NDArray[np.float64]]:
     """Return a shard with its vectors in a .npy file, and its qualities, checked.
 
     Parameters
@@ -139,7 +140,7 @@ def store(work: tuple[Shard, str, Columns]) -> tuple[Stored, NDArray[np.float64]
     FileNotFoundError
         The folder to write in is not there.
     TypeError, ValueError
-        The shard lacks a column, or holds something else.
+        The shard lacks a column, or vectors or qualities cannot be used; the message names the shard.
     """
     shard, target, columns = work
     if shard.path.endswith(".npy"):
@@ -147,7 +148,7 @@ def store(work: tuple[Shard, str, Columns]) -> tuple[Stored, NDArray[np.float64]
             raise ValueError(f"shards: {shard.path} needs a file of qualities: Shard(path, quality)")
         with naming(shard.path):
             held = as_matrix(np.load(shard.path, mmap_mode="r", allow_pickle=False))
-            stored = Stored(shard.path, shard.path, len(held), held.shape[1], held.dtype.str)
+            stored = StoredShard(shard.path, shard.path, len(held), held.shape[1], held.dtype.str)
             return stored, as_quality(np.load(shard.quality, allow_pickle=False), stored.n)
     if not Path(target).parent.is_dir():
         raise FileNotFoundError(
@@ -179,7 +180,7 @@ def ids_of(shard: Shard, rows: NDArray[np.int64], column: str) -> NDArray[Any]:
     return np.asarray(found)
 
 
-def as_rows(column: Any, where: str) -> NDArray[Any]:
+def as_rows(column: Any) -> NDArray[Any]:
     """Return an Arrow column of lists of one width as a matrix.
 
     Raises
@@ -191,12 +192,12 @@ def as_rows(column: Any, where: str) -> NDArray[Any]:
 
     widths = compute.min_max(compute.list_value_length(column)).as_py()
     if len(column) == 0 or column.null_count or widths["min"] != widths["max"]:
-        raise ValueError(f"shards: {where}: every item needs a vector of the same width")
+        raise ValueError("every item needs a vector of the same width")
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat.reshape(len(column), -1))
 
 
-def _spool(path: str, target: Path, columns: Columns) -> tuple[Stored, NDArray[Any]]:
+def _spool(path: str, target: Path, columns: Columns) -> tuple[StoredShard, NDArray[Any]]:
     """Write a Parquet file's vectors to a .npy file in batches; return where, and the qualities."""
     from setwise.extras.arrow import parquet
 
@@ -210,17 +211,14 @@ def _spool(path: str, target: Path, columns: Columns) -> tuple[Stored, NDArray[A
     if n == 0:
         raise ValueError(f"shards: {path} is empty")
     qualities: list[NDArray[Any]] = []
-    stored: Stored | None = None
-    with target.open("wb") as stream:
+
+    def parts() -> Iterator[NDArray[Any]]:
         for batch in file.iter_batches(BATCH, columns=[columns.vectors, columns.quality]):
-            part = np.ascontiguousarray(as_rows(batch.column(columns.vectors), path))
-            if stored is None:
-                stored = Stored(str(target), path, n, part.shape[1], part.dtype.str)
-                header = {"descr": stored.dtype, "fortran_order": False, "shape": (n, stored.d)}
-                np.lib.format.write_array_header_1_0(stream, header)
-            if part.shape[1] != stored.d:
-                raise ValueError(f"shards: {path}: every item needs a vector of the same width")
-            stream.write(part.data)
             qualities.append(batch.column(columns.quality).to_numpy(zero_copy_only=False))
-    assert stored is not None
-    return stored, np.concatenate(qualities)
+            yield as_rows(batch.column(columns.vectors))
+
+    target.unlink(missing_ok=True)  # of a worker that was lost over it
+    with naming(path):
+        write_rows(target, n, parts())
+    held = np.load(target, mmap_mode="r", allow_pickle=False)
+    return StoredShard(str(target), path, n, held.shape[1], held.dtype.str), np.concatenate(qualities)

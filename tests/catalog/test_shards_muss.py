@@ -11,8 +11,8 @@ from helpers import value_of
 from reference import make
 from reference.muss import alg1, muss, nearest
 from setwise.catalog import Catalog
-from setwise.engine import Shard, select_shards, stored
-from setwise.engine import muss as over_shards
+from setwise.catalog.shards import Shard, reading, select_shards
+from setwise.catalog.shards import clusters as over_shards
 
 N, D = 1200, 10
 CUTS = [0, 250, 600, 601, 1200]
@@ -90,7 +90,7 @@ def test_the_catalogs_selection_from_the_same_seed(items, shards, metric, here, 
     assert found.value == pytest.approx(
         value_of(*items, own.indices, here.get("diversity", 0.1), metric=metric), abs=1e-6
     )
-    assert (found.union, found.bound) == (own.stats["union"], own.bound)
+    assert found.union == own.stats["union"]
     made = found.clustering
     assert np.array_equal(made.centroids, catalog.clusters.centroids)
     assert np.array_equal(made.sizes, catalog.clusters.sizes())
@@ -135,8 +135,8 @@ def test_parquet_processes_and_small_batches_change_nothing(items, tables, shard
     assert rows_of(two) == rows_of(one)
     assert two.ids.tolist() == [f"item {row}" for row in rows_of(one)]
     assert two.value == one.value
-    monkeypatch.setattr(stored, "BATCH", 37)
-    monkeypatch.setattr(stored, "_GATHERED", 3)
+    monkeypatch.setattr(reading, "BATCH", 37)
+    monkeypatch.setattr(reading, "_GATHERED", 3)
     assert rows_of(select_shards(tables, 40, **options)) == rows_of(one)
 
 
@@ -186,11 +186,11 @@ def test_empty_clusters_are_filled_over_shards_as_in_memory(items, shards, monke
 def test_a_shard_is_read_in_blocks(tmp_path, monkeypatch):
     """What a worker holds does not depend on the shard's size."""
     peaks = []
-    monkeypatch.setattr(stored, "BATCH", 256)
+    monkeypatch.setattr(reading, "BATCH", 256)
     for n in (4_000, 32_000):
         X = np.random.default_rng(0).standard_normal((n, 64)).astype(np.float32)
         np.save(tmp_path / "x.npy", X)
-        one = stored.Stored(str(tmp_path / "x.npy"), "x", n, 64, "<f4")
+        one = reading.StoredShard(str(tmp_path / "x.npy"), "x", n, 64, "<f4")
         centers = X[:20].copy()
         del X
         over_shards.assign_shard((one, centers, None, None, "cosine"))
@@ -242,7 +242,7 @@ def test_bad_input(shards, options, error, match):
     ],
 )
 def test_bad_rows_are_named_by_shard(items, tmp_path, monkeypatch, write, spoil, match):
-    monkeypatch.setattr(stored, "BATCH", 50)
+    monkeypatch.setattr(reading, "BATCH", 50)
     X, q = (part.copy() for part in items)
     spoil(X, q)
     listed = write(tmp_path, X, q)
@@ -277,4 +277,4 @@ def test_nothing_is_left_in_the_scratch_folder(tables, tmp_path):
     assert list(tmp_path.iterdir()) == []
     lost = str(tmp_path / "gone" / "0.npy")
     with pytest.raises(FileNotFoundError, match="scratch: a worker has no folder"):
-        stored.store((Shard(tables[0]), lost, stored.Columns("vector", "quality", "id")))
+        reading.store((Shard(tables[0]), lost, reading.Columns("vector", "quality", "id")))

@@ -1,0 +1,160 @@
+"""What a selection from a catalog or from shards is asked for: checked once, and handed on whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from setwise import checks
+from setwise.objectives import MaxMarginal, Objective
+from setwise.request import Request
+
+__all__ = ["LEVELS", "METHODS", "CatalogRequest", "choose"]
+
+#: Most n · k for which ``auto`` takes Frank-Wolfe under euclidean: some ten seconds.
+EUCLIDEAN_WORK = 50_000_000
+
+#: What `Catalog.select` takes as method, with what each does in one line.
+METHODS = {
+    "auto": "by size, metric and diversity: see `choose`",
+    "frank-wolfe": "the core's solver over the whole catalog, certified",
+    "muss": "greedy over clusters, inside the selected ones, and over the union (MUSS Algorithm 2)",
+    "dgds": "greedy inside every part of a random partition, and over the union (Ghadiri and Schmidt 2019)",
+    "greedy": "greedy over all items (MUSS Algorithm 1; the paper's MMR)",
+    "clustering": "the best item of each of k clusters",
+    "k-dpp": "drawn by its determinant and its qualities, exactly (Kulesza and Taskar 2012)",
+    "top-k": "the best by quality alone",
+    "random": "drawn at random",
+    "muss-random-clusters": "muss with clusters drawn at random (rand.A)",
+    "muss-random-partition": "muss with a random partition for clusters (rand.B)",
+}
+
+#: The methods that select by levels.
+LEVELS = ("muss", "dgds", "muss-random-clusters", "muss-random-partition")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CatalogRequest(Request):
+    """A request, and what methods by levels are asked for; see `Catalog.select`.
+
+    Attributes
+    ----------
+    method : str
+        One of `METHODS`.
+    clusters, per_cluster : int or None
+        m and k' of MUSS; None for their defaults.
+    cluster_diversity : float
+        In [0, 1].
+    top_up : bool
+    final_quality_scale : float
+        In (0, 1].
+    criterion : {"sum", "min"}
+    processes : int, str or None
+        Where partitions run, as `setwise.engine.engine_for` takes it; None for threads of this process.
+
+    Raises
+    ------
+    TypeError
+        A field is of the wrong type.
+    ValueError
+        A field is out of its range or unknown.
+    """
+
+    method: str = "auto"
+    clusters: int | None = None
+    per_cluster: int | None = None
+    cluster_diversity: float = 0.5
+    top_up: bool = True
+    final_quality_scale: float = 1.0
+    criterion: str = "sum"
+    processes: int | str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("method", self.method, METHODS)
+        checks.choice("criterion", self.criterion, ("sum", "min"))
+        checks.fraction("cluster_diversity", self.cluster_diversity)
+        scale = checks.positive("final_quality_scale", self.final_quality_scale)
+        if scale > 1.0:
+            raise ValueError(f"final_quality_scale: {scale} is outside (0, 1]")
+        for name in ("clusters", "per_cluster"):
+            if (given := getattr(self, name)) is not None:
+                checks.integer(name, given, least=1)
+
+    @property
+    def of_items(self) -> Objective:
+        """What greedy maximizes: mean distance to the chosen ("sum"), or the least one ("min").
+
+        The least distance to the chosen is 1 minus the largest similarity under cosine: maximal marginal
+        relevance, up to a constant.
+        """
+        if self.criterion == "sum":
+            return self.goal
+        return MaxMarginal(self.goal.diversity, metric=self.goal.metric)
+
+    def clusters_kept(self, total: int, argument: str = "clusters") -> int:
+        """Return m, the clusters to keep of so many: half of them by default.
+
+        Raises
+        ------
+        ValueError
+            More are asked for than there are.
+        """
+        if self.clusters is None:
+            return max(1, total // 2)
+        if self.clusters > total:
+            raise ValueError(
+                f"{argument}: {self.clusters} are more than the {total} clusters; ask for at most that"
+            )
+        return self.clusters
+
+    def items_inside(self, m: int, largest: int) -> int:
+        """Return k', the items to select in each of m parts: k/10 by default, and at least enough for k.
+
+        Raises
+        ------
+        ValueError
+            More are asked for than the largest part has.
+        """
+        if self.per_cluster is None:
+            return max(1, self.k // 10, -(-self.k // m))
+        if self.per_cluster > largest:
+            raise ValueError(
+                f"per_cluster: {self.per_cluster} is more than the largest cluster's {largest} items"
+            )
+        return self.per_cluster
+
+    def check_yield(self, union: int) -> None:
+        """Refuse a union of fewer items than are to be selected.
+
+        Raises
+        ------
+        ValueError
+            That is so.
+        """
+        if union < self.k:
+            raise ValueError(
+                f"per_cluster: the kept clusters yield {union} items, fewer than k = {self.k}; take more "
+                "clusters, more items of each, or top_up=True"
+            )
+
+
+def choose(n: int, k: int, diversity: float, metric: str, *, elsewhere: bool = False) -> tuple[str, str]:
+    """Return the method that ``auto`` takes, and why: what was measured to be best.
+
+    Parameters
+    ----------
+    n, k : int
+    diversity : float
+    metric : {"cosine", "euclidean"}
+    elsewhere : bool
+        Whether partitions are to run in other processes.
+    """
+    if diversity == 0.0:
+        return "top-k", "at diversity 0 quality alone decides"
+    if elsewhere:
+        return "muss", "partitions that run elsewhere are what its levels are for"
+    if metric == "cosine":
+        return "frank-wolfe", "the highest objective in every measurement, in a few passes whatever k is"
+    if n * k <= EUCLIDEAN_WORK:
+        return "frank-wolfe", "the highest objective in every measurement, and few enough items for it"
+    return "muss", f"passes over {n:,} items cost k times as much under euclidean as under cosine"

@@ -1,0 +1,46 @@
+"""What a selection from a catalog returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.selection import Selection
+
+__all__ = ["CatalogSelection"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CatalogSelection(Selection):
+    """A selection from a catalog.
+
+    Everything a `Selection` has; ``stats`` has the time of each stage in seconds and what was looked at.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (k,)
+        The items' own ids, in selection order; ``indices`` are their rows.
+    clusters : ndarray of shape (k,), int32
+        The cluster of each.
+    method : str
+    reason : str
+        Why ``auto`` chose the method; empty otherwise.
+    """
+
+    ids: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
+    clusters: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    method: str = ""
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON."""
+        return {
+            **super().to_dict(),
+            "ids": self.ids.tolist(),
+            "clusters": self.clusters.tolist(),
+            "method": self.method,
+            "reason": self.reason,
+        }
