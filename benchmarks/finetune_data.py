@@ -245,7 +245,7 @@ def _problem(
     texts = [text[row] for row in rows]
     # Made-up words are all alike to a model of real ones.
     found = encode_texts(texts, encoder("lsa" if name == "generated" else "auto"), CACHE)
-    known = np.flatnonzero(np.linalg.norm(found.vectors, axis=1) > 0)
+    known = found.rows
     keep = rows[known]
 
     def encode(some: Iterable[str]) -> NDArray[np.float32]:
@@ -259,7 +259,7 @@ def _problem(
         [texts[row] for row in known],
         tasks[keep],
         families[keep],
-        found.vectors[known],
+        found.vectors,
         encode,
         found.encoder.name,
         targets,

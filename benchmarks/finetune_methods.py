@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from benchmarks.finetune_data import Problem, Target
+from benchmarks.finetune_surrogate import LanguageModel, Words, f1_after
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -16,7 +17,6 @@ from setwise.encode.lsa import LSA
 from setwise.encode.ngrams import counts
 from setwise.finetuning import Distribution, baselines, match
 from setwise.finetuning.deduplicate import Deduplicated, deduplicate
-from setwise.finetuning.surrogate import LanguageModel, Words, f1_after
 
 #: Topics of the representation that the classifier is trained on.
 TOPICS = 100

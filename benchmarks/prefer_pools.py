@@ -56,7 +56,8 @@ def alpaca_eval(folder: Path, prompts: int, model: str, seed: int = 0) -> list[P
     from pyarrow import parquet
 
     from setwise.encode import encoder
-    from setwise.encode.cache import encode_texts, folder_for
+    from setwise.encode.cache import encode_texts
+    from setwise.encode.places import folder_for
 
     source = folder / "alpaca_eval" / "responses.parquet"
     if not source.exists():
@@ -77,7 +78,9 @@ def alpaca_eval(folder: Path, prompts: int, model: str, seed: int = 0) -> list[P
         print(f"\rencoded {done:,} of {total:,} responses", end="", file=sys.stderr)
 
     kept = folder_for(None, str(Path(tempfile.gettempdir()) / "setwise-benchmark-vectors"))
-    vectors = encode_texts(every, made, kept, tell).vectors
+    found = encode_texts(every, made, kept, tell)
+    vectors = np.zeros((found.n, found.vectors.shape[1]), np.float32)
+    vectors[found.rows] = found.vectors
     print(f"\n{len(every):,} responses encoded with {made.name}", file=sys.stderr)
     starts = np.cumsum([0, *map(len, members)])
     return [

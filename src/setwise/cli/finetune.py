@@ -2,193 +2,254 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import AsJson, NoCache, Seed, Threads, as_workers, at_most, given, option
+from setwise.cli.options import (
+    KEEP,
+    READ,
+    RUN,
+    AsJson,
+    Cache,
+    Force,
+    Model,
+    NoCache,
+    Seed,
+    Threads,
+    as_workers,
+    at_most,
+    option,
+)
 
 if TYPE_CHECKING:
-    from setwise.cli.finetune_input import Sources
-    from setwise.cli.finetune_run import Wish
+    from setwise.finetuning import Pipeline
 
-#: The options that only matching looks at.
-_OF_MATCH = (
-    "diversity",
-    "regularizer",
-    "scale",
-    "kernel_width",
-    "neighbors",
-    "density_neighbors",
-    "index",
-    "workers",
-)
+#: Headings of the command's own in its help.
+_CHOOSE, _COUNT = "How rows are chosen", "How many rows"
 
-_INPUT, _MATCH, _ROWS, _OUTPUT = (
-    "What to read",
-    "What to choose",
-    "How many rows",
-    "What to print and keep",
-)
+#: Endings of files of numbers, in words.
+_NUMBERS = ".npy, .csv, .parquet or .jsonl"
 
 
 def finetune(
-    context: typer.Context,
     repository: Annotated[
         str,
         option(
             "--repository",
-            help="Rows to choose from: .parquet, .jsonl, .jsonl.gz, .csv, .arrow, a folder of such files, or "
-            "a .npy file of vectors.",
-            panel=_INPUT,
+            help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv), a "
+            "folder of such files of one kind, or a .npy file of vectors.",
+            panel=READ,
             metavar="PATH",
         ),
     ],
     examples: Annotated[
         str | None,
-        option("--examples", help="A few rows of the task, or a .npy file.", panel=_INPUT, metavar="PATH"),
+        option(
+            "--examples",
+            help="A few rows that show the task, in one of the same formats.",
+            panel=READ,
+            metavar="PATH",
+        ),
     ] = None,
     text_column: Annotated[
         list[str] | None,
         option(
             "--text-column",
-            help="What a row's text is made of; may be repeated. By default text, …, messages, or "
-            "instruction, input and output, …",
-            panel=_INPUT,
+            help="Column with a row's text; repeat the option to join the texts of several columns.",
+            panel=READ,
             metavar="COLUMN",
+            show_default="text, messages, instruction with input and output, or other usual names",
         ),
     ] = None,
     example_text_column: Annotated[
         list[str] | None,
         option(
             "--example-text-column",
-            help="The same of the examples. By default as --text-column.",
-            panel=_INPUT,
+            help="Column with an example's text, where it is called differently.",
+            panel=READ,
             metavar="COLUMN",
+            show_default="as --text-column",
         ),
     ] = None,
     vectors: Annotated[
         str | None,
         option(
             "--vectors",
-            help="Your own vectors, one a row of the repository; nothing is encoded.",
-            panel=_INPUT,
+            help="Use vectors of your own and encode no text: a column of the repository, or a .npy file "
+            "with one vector a row.",
+            panel=READ,
             metavar="COLUMN|FILE.npy",
         ),
     ] = None,
     example_vectors: Annotated[
         str | None,
         option(
-            "--example-vectors", help="The same of the examples.", panel=_INPUT, metavar="COLUMN|FILE.npy"
+            "--example-vectors",
+            help="The examples' vectors, from the same encoder: a column of theirs, or a .npy file.",
+            panel=READ,
+            metavar="COLUMN|FILE.npy",
         ),
     ] = None,
-    model: Annotated[
-        str,
-        option(
-            "--model",
-            help="What encodes texts: auto (static), lsa, ngrams, sentence or sentence:FOLDER.",
-            panel=_INPUT,
-        ),
-    ] = "auto",
+    model: Model = "auto",
     empty: Annotated[
         str,
-        option("--empty", help="Rows without a word: drop or refuse.", panel=_INPUT),
+        option(
+            "--empty",
+            help="Rows without a word that the encoder knows: leave them out, or stop with an error.",
+            panel=READ,
+            metavar="drop|refuse",
+        ),
     ] = "drop",
     method: Annotated[
-        str, option("--method", help="match, random, nearest, less or dsir.", panel=_MATCH)
+        str,
+        option(
+            "--method",
+            help="match spreads over the rows around each example. The others are there to compare with: "
+            "nearest takes the examples' nearest rows, less those most similar to the examples on average, "
+            "dsir those that use their words, random any.",
+            panel=_CHOOSE,
+            metavar="match|nearest|less|dsir|random",
+        ),
     ] = "match",
     diversity: Annotated[
         float,
         option(
             "--diversity",
-            help="0 = the examples' nearest rows alone, 1 = the whole repository.",
-            panel=_MATCH,
+            help="How widely each example spreads, from 0 (to its nearest row alone) to 1 (over the whole "
+            "repository).",
+            panel=_CHOOSE,
+            metavar="0…1",
         ),
     ] = 0.4,
     regularizer: Annotated[
         str,
         option(
             "--regularizer",
-            help="kde (near-duplicates count as one row), uniform (each row counts), tv.",
-            panel=_MATCH,
+            help="How near-duplicates count: together as one row (kde), or each as a row of its own "
+            "(uniform, tv); tv leaves nearly all probability with the row nearest to each example.",
+            panel=_CHOOSE,
+            metavar="kde|uniform|tv",
         ),
     ] = "kde",
     scale: Annotated[
         str,
-        option("--scale", help="Of distances: 5 for unit vectors.", panel=_MATCH, metavar="auto|NUMBER"),
+        option(
+            "--scale",
+            help="Number that distances are divided by; it only shifts what a --diversity means. auto is 5 "
+            "times the vectors' typical length.",
+            panel=_CHOOSE,
+            metavar="auto|NUMBER",
+        ),
     ] = "auto",
     kernel_width: Annotated[
         str,
         option(
             "--kernel-width",
-            help="Rows nearer than this are near-duplicates (kde).",
-            panel=_MATCH,
+            help="Distance below which two rows are near-duplicates, for kde; auto is a quarter of the "
+            "median distance from a row to its nearest.",
+            panel=_CHOOSE,
             metavar="auto|NUMBER",
         ),
     ] = "auto",
     neighbors: Annotated[
-        int, option("--neighbors", help="Rows that an example may spread over, at most.", panel=_MATCH)
+        int,
+        option(
+            "--neighbors",
+            help="Rows around each example that are searched, at most; the summary says where they are too "
+            "few.",
+            panel=_CHOOSE,
+            metavar="COUNT",
+        ),
     ] = 2000,
     density_neighbors: Annotated[
         int,
-        option("--density-neighbors", help="Near-duplicates of a row that count, at most.", panel=_MATCH),
+        option(
+            "--density-neighbors",
+            help="Near-duplicates of a row that are counted, at most, for kde.",
+            panel=_CHOOSE,
+            metavar="COUNT",
+        ),
     ] = 1000,
     index: Annotated[
         str,
         option(
             "--index",
-            help="How neighbors are found: auto, exact, what FAISS builds (IVF4096,Flat), or what setwise "
-            "index build has made.",
-            panel=_MATCH,
-            metavar="NAME|DIR",
+            help="How neighbors are searched: exact compares with every row; a FAISS factory string such "
+            "as IVF4096,Flat builds an index; a folder is one made by setwise index build. auto is exact "
+            "until that takes minutes.",
+            panel=_CHOOSE,
+            metavar="auto|exact|FACTORY|DIR",
         ),
     ] = "auto",
-    workers: Annotated[
-        str | None,
-        option(
-            "--workers",
-            help="Search parts of the repository in so many processes, or on Ray; the result is the same.",
-            panel=_MATCH,
-            metavar="N|ray|ADDRESS",
-        ),
+    rows: Annotated[
+        int | None,
+        option("--rows", help="Draw this many rows for each epoch.", panel=_COUNT, metavar="COUNT"),
     ] = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-    rows: Annotated[int | None, option("--rows", help="Rows an epoch.", panel=_ROWS)] = None,
     fraction: Annotated[
         float | None,
-        option("--fraction", help="Or a share of the repository's rows.", panel=_ROWS, metavar="SHARE"),
+        option(
+            "--fraction",
+            help="Draw this share of the repository's rows for each epoch, such as 0.01.",
+            panel=_COUNT,
+            metavar="SHARE",
+        ),
     ] = None,
     tokens: Annotated[
-        int | None, option("--tokens", help="Or as many rows as fit into so many tokens.", panel=_ROWS)
+        int | None,
+        option(
+            "--tokens",
+            help="Draw as many rows for each epoch as have this many tokens in all, or just fewer.",
+            panel=_COUNT,
+            metavar="COUNT",
+        ),
     ] = None,
     length_column: Annotated[
         str | None,
         option(
             "--length-column",
-            help="Tokens of each row. By default the words of its text.",
-            panel=_ROWS,
+            help="Column with the number of tokens in each row, for --tokens.",
+            panel=_COUNT,
             metavar="COLUMN",
+            show_default="the words of its text are counted",
         ),
     ] = None,
-    epochs: Annotated[int, option("--epochs", help="Each is drawn afresh.", panel=_ROWS)] = 1,
-    replacement: Annotated[
+    epochs: Annotated[
+        int,
+        option("--epochs", help="How many epochs to draw, each afresh.", panel=_COUNT, metavar="COUNT"),
+    ] = 1,
+    replace: Annotated[
         bool | None,
         option(
             "--with-replacement/--without-replacement",
-            help="Whether a row may come again within an epoch.",
-            panel=_ROWS,
-            show_default="with it for match, without for the others",
+            help="Whether one epoch may hold a row several times.",
+            panel=_COUNT,
+            metavar="",
+            show_default="with for match, without for the other methods",
         ),
     ] = None,
+    workers: Annotated[
+        str | None,
+        option(
+            "--workers",
+            help="Search the repository in parts, in this many processes or on Ray (ray, or its address); "
+            "the result is the same.",
+            panel=RUN,
+            metavar="COUNT|ray|ADDRESS",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
     out: Annotated[
         str | None,
         option(
             "--out",
-            help="Write the rows: one .parquet or .jsonl file, or a folder with one file an epoch.",
-            panel=_OUTPUT,
+            help="Write the rows drawn, in the order to train on them: to one .parquet or .jsonl file, or "
+            "to a folder with one file an epoch.",
+            panel=KEEP,
             metavar="FILE|DIR",
         ),
     ] = None,
@@ -196,8 +257,8 @@ def finetune(
         str | None,
         option(
             "--indices",
-            help="Write every row's number and probability: .npy, .csv, .parquet, .jsonl.",
-            panel=_OUTPUT,
+            help=f"Write the number and the probability of every row that can be drawn: {_NUMBERS}.",
+            panel=KEEP,
             metavar="FILE",
         ),
     ] = None,
@@ -205,161 +266,146 @@ def finetune(
         str | None,
         option(
             "--drawn",
-            help="Write the numbers of the rows drawn, in order, with their epoch: .npy, .csv, …",
-            panel=_OUTPUT,
+            help=f"Write the numbers of the rows drawn, in order, with their epoch: {_NUMBERS}.",
+            panel=KEEP,
             metavar="FILE",
         ),
     ] = None,
     sweep: Annotated[
-        bool, option("--sweep", help="Print what several diversities would choose.", panel=_OUTPUT)
+        bool,
+        option(
+            "--sweep",
+            help="Print how far nine values of --diversity would spread; choose and write nothing.",
+            panel=KEEP,
+            metavar="",
+        ),
     ] = False,
     plot: Annotated[
         str | None,
-        option("--plot", help="Of --sweep: draw it, too.", panel=_OUTPUT, metavar="FILE.png"),
-    ] = None,
-    as_json: AsJson = False,
-    force: Annotated[
-        bool, option("--force", help="Replace existing files of this name.", panel=_OUTPUT)
-    ] = False,
-    cache: Annotated[
-        str | None,
         option(
-            "--cache",
-            help="Where encoded texts are kept. By default beside the repository.",
-            panel=_OUTPUT,
-            metavar="DIR",
+            "--plot", help="Also draw what --sweep prints: .png, .svg or .pdf.", panel=KEEP, metavar="FILE"
         ),
     ] = None,
+    as_json: AsJson = False,
+    force: Force = False,
+    cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Choose the rows of a repository to finetune on, matched to a few examples of the task."""
-    from setwise.cli import finetune_output, output
-    from setwise.cli.finetune_input import Sources, number_or_auto, opened
-    from setwise.cli.finetune_run import Steps, Wish, run
+    """Choose the rows of a repository to finetune on, matched to a few examples of the task.
 
-    wish = Wish(
+    Without --rows, --fraction or --tokens it shows what would be drawn.
+    """
+    from setwise.cli import finetune_output
+    from setwise.finetuning import Pipeline
+
+    if cache is not None and no_cache:
+        raise ValueError("cache: give --cache or --no-cache, not both")
+    pipeline = Pipeline(
+        repository,
+        examples,
+        text_column=tuple(text_column or ()),
+        example_text_column=tuple(example_text_column or ()),
+        vectors=vectors,
+        example_vectors=example_vectors,
+        model=model,
+        empty=empty,
+        cache=None if no_cache else cache or "auto",
         method=method,
-        matching={
-            "diversity": diversity,
-            "regularizer": regularizer,
-            "scale": number_or_auto(scale, "scale"),
-            "kernel_width": number_or_auto(kernel_width, "kernel_width"),
-            "neighbors": neighbors,
-            "density_neighbors": density_neighbors,
-            "index": index,
-            "workers": as_workers(workers),
-        },
+        diversity=diversity,
+        regularizer=regularizer,
+        scale=_number_or_auto("scale", scale),
+        kernel_width=_number_or_auto("kernel_width", kernel_width),
+        neighbors=neighbors,
+        density_neighbors=density_neighbors,
+        index=index,
+        workers=as_workers(workers),
+        seed=seed,
+        threads=threads,
         rows=rows,
         fraction=fraction,
         tokens=tokens,
         length_column=length_column,
         epochs=epochs,
-        replace=method == "match" if replacement is None else replacement,
-        seed=seed,
-        threads=threads,
-        sweep=sweep,
-        out=None if out is None else Path(out),
-        indices=None if indices is None else Path(indices),
-        drawn=None if drawn is None else Path(drawn),
-        plot=None if plot is None else Path(plot),
+        replace=replace,
+        out=out,
+        indices=indices,
+        drawn=drawn,
         force=force,
     )
-    wish.check()
-    _check_options(context, wish)
-    sources = Sources(
-        repository,
-        examples,
-        tuple(text_column or ()),
-        tuple(example_text_column or ()),
-        vectors,
-        example_vectors,
-        model,
-        empty,
-        _cache_folder(repository, vectors, cache, no_cache),
-        seed,
-    )
-    sources.check()
-    for name, path in (("out", wish.out), ("indices", wish.indices), ("drawn", wish.drawn)):
-        if path is not None:
-            _check_apart(name, path, Path(repository))
-            for role, source in (
-                ("examples", examples),
-                ("vectors", vectors),
-                ("example-vectors", example_vectors),
-            ):
-                if source is not None and path.resolve() == Path(source).resolve():
-                    raise ValueError(f"{name}: {str(path)!r} is read as --{role}; name another file")
-    steps = Steps()
-    try:
-        with at_most(threads), folders.step_bar() as bar:
-            steps.bar = bar
-            with opened(sources, method, steps) as read:
-                outcome = run(read, wish, steps)
-    except KeyboardInterrupt:
-        kept = _what_is_kept(sources, wish, steps.last)
-        if kept is None:
-            raise
-        typer.echo(f"setwise: interrupted; {kept}, and the same command goes on from there", err=True)
-        raise SystemExit(130) from None
-    if as_json:
-        record = finetune_output.as_record(outcome, sources)
-        output.print_json(record)
+    if sweep:
+        _check_sweep(pipeline, plot)
+    elif plot is not None:
+        raise ValueError("plot: it draws the table of --sweep; add --sweep")
+    steps = _Steps()
+    with at_most(threads), folders.step_bar() as steps.bar, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            if sweep:
+                with pipeline.opened(progress=steps) as sources:
+                    swept = pipeline.swept(sources, progress=steps)
+            else:
+                selection = pipeline.run(steps)
+        except KeyboardInterrupt:
+            kept = _what_is_kept(pipeline, steps.last)
+            if kept is None:
+                raise
+            typer.echo(f"setwise: interrupted; {kept}, and the same command goes on from there", err=True)
+            raise SystemExit(130) from None
+    # What ran out is told with what was found.
+    told = [str(one.message) for one in caught if one.category is UserWarning]
+    notes = [line for line in told if not line.startswith("neighbors:")]
+    if not sweep:
+        finetune_output.show(selection, notes, as_json=as_json)
         return
-    finetune_output.print_outcome(outcome, sources)
+    if plot is not None:
+        swept.plot(plot, force=force)
+    finetune_output.show_sweep(pipeline, sources, swept, notes, plot, as_json=as_json)
 
 
-def _check_options(context: typer.Context, wish: Wish) -> None:
-    """Refuse options that would do nothing."""
-    if wish.method != "match":
-        for name in _OF_MATCH:
-            if given(context, name):
-                raise ValueError(
-                    f"{name}: --{name.replace('_', '-')} goes with --method match; {wish.method} does not "
-                    "look at it"
-                )
-    if not wish.has_budget:
-        for name in ("epochs", "length_column", "replacement"):
-            if given(context, name):
-                raise ValueError(
-                    f"{name}: it goes with a number of rows; give --rows, --fraction or --tokens"
-                )
-    if wish.tokens is None and wish.length_column is not None:
-        raise ValueError("length-column: it goes with --tokens")
+class _Steps:
+    """Tells a bar of the steps, and remembers the last."""
+
+    def __init__(self) -> None:
+        self.bar: Callable[[str, int, int], object] = lambda step, done, total: None
+        self.last = ""
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self.last = step
+        self.bar(step, done, total)
 
 
-def _check_apart(argument: str, path: Path, repository: Path) -> None:
-    """Refuse an output that would become a part of the repository, or take its place."""
-    target, source = path.resolve(), repository.resolve()
-    if target == source:
-        raise ValueError(f"{argument}: {str(path)!r} is the repository itself; name another file")
-    if source.is_dir() and target.parent == source and path.suffix:
-        raise ValueError(
-            f"{argument}: {str(path)!r} lies in the repository's folder and would be read as a part of it; "
-            "name a file elsewhere"
-        )
+def _number_or_auto(argument: str, value: str) -> float | str:
+    """Return an option that is a number or "auto"."""
+    if value == "auto":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{argument}: expected a number or auto, got {value!r}") from None
 
 
-def _cache_folder(repository: str, vectors: str | None, cache: str | None, no_cache: bool) -> Path | None:
-    """Return where encoded texts are kept, if anywhere."""
-    from setwise.encode.cache import folder_for
+def _check_sweep(pipeline: Pipeline, plot: str | None) -> None:
+    """Refuse what a sweep does not do."""
+    if pipeline.method != "match":
+        raise ValueError(f"sweep: {pipeline.method} has no diversity to try; leave --method out")
+    outputs = [name for name in ("out", "indices", "drawn") if getattr(pipeline, name) is not None]
+    for name in [*pipeline.budgets, *outputs]:
+        raise ValueError(f"sweep: it prints a table and chooses no rows; leave --{name} out")
+    if plot is not None:
+        from setwise.finetuning.matched import check_plot
 
-    if cache is not None and no_cache:
-        raise ValueError("cache: give --cache or --no-cache, not both")
-    source = Path(repository)
-    if no_cache or vectors is not None or not source.exists() or source.suffix.lower() == ".npy":
-        return None
-    return folder_for(source, cache)
+        check_plot(plot, force=pipeline.force)
 
 
-def _what_is_kept(sources: Sources, wish: Wish, step: str) -> str | None:
+def _what_is_kept(pipeline: Pipeline, step: str) -> str | None:
     """Return what an interrupted run leaves to go on from, if anything."""
     from setwise.finetuning.rows.writing import finished
 
-    if step == "encoding" and sources.cache is not None:
-        return f"the vectors made so far are kept in {sources.cache}"
-    if step.startswith("writing") and wish.out is not None:
-        names = finished(wish.out)
-        if names:
-            count = len(names)
-            return f"{count} of {wish.epochs} epochs {'is' if count == 1 else 'are'} finished in {wish.out}"
+    if step == "encoding" and pipeline.cache_folder() is not None:
+        return f"the vectors made so far are kept in {pipeline.cache_folder()}"
+    if step.startswith("writing") and pipeline.out is not None:
+        count = len(finished(pipeline.out))
+        if count:
+            are = "is" if count == 1 else "are"
+            return f"{count} of {pipeline.epochs} epochs {are} finished in {pipeline.out}"
     return None

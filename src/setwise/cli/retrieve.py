@@ -370,7 +370,7 @@ def _query_vector(name: str, corpus: Corpus) -> Any:
 
 def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
     """Return where encoded texts are kept, if anywhere."""
-    from setwise.encode.cache import folder_for
+    from setwise.encode.places import folder_for
 
     if cache is not None and no_cache:
         raise ValueError("cache: give --cache or --no-cache, not both")

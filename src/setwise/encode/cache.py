@@ -1,190 +1,409 @@
-"""A corpus is encoded once: its vectors are kept in a folder beside it."""
+"""Texts are encoded once: their vectors are kept in a folder beside them, whole or to be gone on with.
+
+An entry is a folder named for the encoder and a hash of all texts. While it has no ``meta.json``, it is
+unfinished: vectors are written chunk by chunk, and whoever comes next goes on after the last chunk that
+reached the disk. One process at a time makes or opens an entry; others wait for it. An entry is used only if
+the checksums of its files hold, else it is made anew.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
+import shutil
+import time
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise._version import __version__
-from setwise.encode.base import Encoder, FittedEncoder, Progress
-from setwise.files.writing import write_atomic
+from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows
+from setwise.files.arrays import UnfinishedArray, write_rows
+from setwise.files.folder import META, FolderFormat, FolderInfo
+from setwise.files.folder import Progress as Steps
+from setwise.files.locking import locked
+from setwise.files.writing import write_array, write_atomic
 
-FOLDER = ".setwise-cache"
+#: What a folder keeps, at most: the entries unused for longest go first, the one just used never does.
+KEPT_BYTES, KEPT_SECONDS = 20 << 30, 90 * 86_400
 
-#: Raised by one when what is kept, or how, changes.
-_LAYOUT = 1
+#: Texts that are encoded at once; the vectors are the same whether they are kept or not.
+CHUNK = 2048
 
-#: Entries that a folder keeps; the one unused for longest goes first.
-_MOST = 32
+#: Seconds of encoding between two savings.
+_SAVE = 2.0
 
-#: How an entry's file is named; nothing else in the folder is ours to remove.
-_ENTRY = re.compile(r"[a-z0-9-]+-[0-9a-f]{24}\.npz")
+#: Bytes of vectors that are looked at or copied at once.
+_COPY = 1 << 26
 
-#: What reading a damaged file of the cache raises.
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+#: How an entry is named; nothing else in the folder is ours to remove.
+_ENTRY = re.compile(r"[a-z0-9-]*-[0-9a-f]{24}")
+
+#: What reading a damaged entry raises.
+_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+
+#: An entry's vectors of all texts while it is made, the final ones, the texts they are of, and what a fitted
+#: encoder has learned.
+_GROWING, _VECTORS, _ROWS, _STATE = "growing.npy", "vectors.npy", "rows.npy", "encoder.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryInfo(FolderInfo):
+    """What an entry's ``meta.json`` says.
+
+    Attributes
+    ----------
+    encoder : str
+        Its key.
+    texts : int
+    """
+
+    encoder: str
+    texts: int
+
+
+FORMAT = FolderFormat(
+    "cache entry",
+    1,
+    EntryInfo,
+    (_VECTORS, _ROWS, _STATE),
+    make="encoding texts makes one",
+    again="it is made anew",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A corpus as vectors.
+    """Texts as vectors.
 
     Attributes
     ----------
-    vectors : ndarray of shape (n, d), float32
-        Unit rows, zeros where no word is known.
+    vectors : ndarray of shape (m, d), float32
+        Unit rows, of those texts that the encoder knows a word of; a memory map where they are kept.
+    rows : ndarray of shape (m,), int64
+        The text that each is of, ascending.
+    n : int
+        Texts; n - m of them have no word that the encoder knows, and no vector.
     encoder : Encoder
-        What queries are to be encoded with; fitted, if it is one that fits.
-    cached : bool
-        Whether the vectors were read from the cache.
+        What other texts, such as queries, are to be encoded with; fitted, if it is one that fits.
+    found : int
+        Texts that an earlier run had encoded.
+    learned : int
+        Texts that the encoder has learned from; 0 for one that does not.
     """
 
     vectors: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    n: int
     encoder: Encoder
-    cached: bool
+    found: int = 0
+    learned: int = 0
+
+    @property
+    def cached(self) -> bool:
+        """Whether all vectors had been made by an earlier run."""
+        return 0 < self.n == self.found
+
+    @property
+    def unknown(self) -> NDArray[np.int64]:
+        """The texts without a vector, ascending."""
+        return np.setdiff1d(np.arange(self.n), self.rows, assume_unique=True)
 
 
 def encode_texts(
     texts: Sequence[str], encoder: Encoder, folder: Path | None = None, progress: Progress | None = None
 ) -> Encoded:
-    """Encode a corpus, or read its vectors from the cache.
-
-    An entry is used while the texts, the encoder and the version of setwise are what they were; one that is
-    truncated or damaged is made anew. A cache that cannot be written is done without.
+    """Encode texts, or read their vectors from the cache; one that cannot be written is done without.
 
     Parameters
     ----------
     texts : sequence of str
     encoder : Encoder
-        A `FittedEncoder` learns from the texts first.
+        A `FittedEncoder` learns from all texts first.
     folder : Path, optional
         The cache; by default there is none.
     progress : callable, optional
         Called with the number of texts done and the number of texts.
-    """
-    entry = None if folder is None else folder / f"{_slug(encoder.key)}-{fingerprint(texts, encoder.key)}.npz"
-    if entry is not None and entry.exists():
-        with contextlib.suppress(*_DAMAGE):
-            found = Encoded(_read(entry, encoder, len(texts)), encoder, cached=True)
-            _touch(entry)
-            return found
-    if isinstance(encoder, FittedEncoder):
-        encoder.fit(texts)
-    vectors = encoder.encode(texts, progress)
-    if entry is not None:
-        with contextlib.suppress(OSError):
-            _write(entry, encoder, vectors)
-            _prune(entry.parent)
-    return Encoded(vectors, encoder, cached=False)
-
-
-def fingerprint(texts: Sequence[str], key: str) -> str:
-    """Return a hash of every text, an encoder's key and the version of setwise."""
-    digest = hashlib.blake2b(f"{_LAYOUT} {__version__} {key} {len(texts)}".encode(), digest_size=12)
-    for text in texts:
-        data = text.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def folder_for(source: Path | None, name: str | None = None) -> Path | None:
-    """Return the folder that a corpus's vectors are kept in.
-
-    Parameters
-    ----------
-    source : Path or None
-        The corpus: a folder keeps its cache in itself, a file beside itself.
-    name : str, optional
-        A folder to use instead; it is made if it is not there.
-
-    Returns
-    -------
-    Path or None
-        Where that place is not writable, a folder in the user's cache; None if that is not either.
 
     Raises
     ------
-    PermissionError
-        The folder that was asked for is not writable.
+    ValueError
+        An encoder that learns finds no word in any text, or one returns NaN.
     """
-    if name is not None:
-        folder = Path(name).expanduser()
-        if not _writable(folder):
-            raise PermissionError(
-                f"cache: folder {name!r} is not writable; name another, or leave the cache out"
+
+    def tell(step: str, done: int, total: int) -> None:
+        if progress is not None and step == "encoding":
+            progress(done, total)
+
+    n = len(texts)
+    if folder is not None and n:
+        with contextlib.suppress(OSError):
+            return encode_blocks(lambda: _blocks(texts), n, encoder, folder, learn=n, progress=tell)
+    if isinstance(encoder, FittedEncoder):
+        encoder.fit(texts)
+    return encode_alike(texts, encoder, progress)
+
+
+def encode_alike(texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Encoded:
+    """Encode texts in memory with an encoder as it is, such as one that has learned from others.
+
+    Parameters
+    ----------
+    texts, encoder, progress
+        As for `encode_texts`.
+
+    Raises
+    ------
+    ValueError
+        The encoder returns NaN.
+    """
+    n = len(texts)
+    tell = (lambda step, done, total: None) if progress is None else (lambda step, *done: progress(*done))
+    vectors = np.concatenate(list(_chunks(_blocks(texts), 0, n, encoder, tell)))
+    rows = np.flatnonzero(known_rows(vectors))
+    return Encoded(vectors if len(rows) == n else vectors[rows], rows, n, encoder)
+
+
+def encode_blocks(
+    blocks: Callable[[], Iterable[Sequence[str]]],
+    n: int,
+    encoder: Encoder,
+    folder: Path,
+    *,
+    learn: int,
+    progress: Steps | None = None,
+) -> Encoded:
+    """Encode texts that do not fit into memory, or read their vectors from the cache.
+
+    What an interrupted or killed run has encoded is used. Where another process encodes the same texts, it is
+    waited for.
+
+    Parameters
+    ----------
+    blocks : callable
+        Returns all texts in order, in blocks; called twice.
+    n : int
+        Texts.
+    encoder : Encoder
+        A `FittedEncoder` learns from some of the texts first.
+    folder : Path
+        The cache.
+    learn : int
+        Texts that it learns from, at most; they are spread evenly.
+    progress : callable, optional
+        Called with "reading", "encoding" or "waiting for another run", the texts done and all texts.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written, or the disk is full.
+    ValueError
+        An encoder that learns finds no word in any text, or one returns NaN.
+    """
+    tell = progress or (lambda step, done, total: None)
+    name, sample = _survey(blocks(), n, encoder, learn, tell)
+    entry = folder / name
+    with _held(entry, n, tell):
+        encoded = _opened(entry, encoder, n, len(sample), tell)
+        if encoded is None:
+            entry.mkdir(parents=True, exist_ok=True)
+            encoded = _made(entry, blocks, n, encoder, sample, tell)
+    if not encoded.cached:
+        prune(folder, entry)
+    return encoded
+
+
+def prune(folder: Path, kept: Path | None = None) -> None:
+    """Remove the entries that no run has used for `KEPT_SECONDS`, and the oldest above `KEPT_BYTES` in all.
+
+    Parameters
+    ----------
+    folder : Path
+    kept : Path, optional
+        An entry that stays, whatever its size. Those that other runs make or open stay, too.
+    """
+    total, now = 0, time.time()
+    for used, size, entry in sorted(_entries(folder), reverse=True):
+        total += size
+        if entry == kept or (total <= KEPT_BYTES and now - used < KEPT_SECONDS):
+            continue
+        with contextlib.suppress(OSError), locked(entry, "cache"):
+            shutil.rmtree(entry)
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[start : start + CHUNK] for start in range(0, max(len(texts), 1), CHUNK))
+
+
+def _survey(
+    blocks: Iterable[Sequence[str]], n: int, encoder: Encoder, learn: int, tell: Steps
+) -> tuple[str, list[str]]:
+    """Read all texts once: return the name of their entry, and the texts that an encoder learns from."""
+    learns = isinstance(encoder, FittedEncoder)
+    step = -(-n // learn) if learns and n else 1
+    digest = hashlib.blake2b(f"{FORMAT.version} {__version__} {encoder.key} {step}".encode(), digest_size=12)
+    sample: list[str] = []
+    done = 0
+    for texts in blocks:
+        for text in texts:
+            data = text.encode()
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+        if learns:
+            sample += texts[-done % step :: step]
+        done += len(texts)
+        tell("reading", done, n)
+    slug = re.sub(r"[^a-z0-9]+", "-", encoder.key.lower())[:32].strip("-")
+    return f"{slug}-{digest.hexdigest()}", sample
+
+
+@contextlib.contextmanager
+def _held(entry: Path, n: int, tell: Steps) -> Iterator[None]:
+    """Have an entry to oneself, and say so where another run has to be waited for."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(entry, "cache"))
+        except TimeoutError:
+            tell("waiting for another run", 0, n)
+            stack.enter_context(locked(entry, "cache", wait=-1))
+        yield
+
+
+def _opened(entry: Path, encoder: Encoder, n: int, learned: int, tell: Steps) -> Encoded | None:
+    """Return a finished entry's vectors, and give the encoder back what it had learned.
+
+    Returns
+    -------
+    Encoded or None
+        None where it is unfinished or not there; one that is damaged is removed.
+    """
+    if not (entry / META).exists():
+        return None
+    with contextlib.suppress(*_DAMAGE):
+        _, info = FORMAT.read(entry, contents=("*",), progress=tell)
+        vectors = np.load(entry / _VECTORS, mmap_mode="r", allow_pickle=False)
+        rows = np.load(entry / _ROWS, allow_pickle=False)
+        if info.encoder == encoder.key and info.texts == n and rows.shape == vectors.shape[:1]:
+            if isinstance(encoder, FittedEncoder):
+                _restore(encoder, entry)
+            with contextlib.suppress(OSError):
+                os.utime(entry / META)
+            return Encoded(vectors, rows, n, encoder, n, learned)
+    shutil.rmtree(entry)
+    return None
+
+
+def _made(
+    entry: Path,
+    blocks: Callable[[], Iterable[Sequence[str]]],
+    n: int,
+    encoder: Encoder,
+    sample: Sequence[str],
+    tell: Steps,
+) -> Encoded:
+    """Make an entry, or go on with it."""
+    if isinstance(encoder, FittedEncoder):
+        try:
+            _restore(encoder, entry)
+        except _DAMAGE:  # or not there; vectors made by what it held go with it
+            shutil.rmtree(entry)
+            entry.mkdir()
+            encoder.fit(sample)
+            state = dict(encoder.state())
+            write_atomic(entry / _STATE, lambda stream: np.savez(stream, allow_pickle=False, **state))
+    everything, found = _grown(entry, blocks, n, encoder, tell)
+    d = everything.shape[1]
+    step = max(1, _COPY // (4 * d))
+    kept: list[NDArray[np.int64]] = []
+    for start in range(0, n, step):
+        block = everything[start : start + step]
+        if not block.any(axis=1).all():  # NaN counts as any: such a row was never written
+            shutil.rmtree(entry)
+            raise OSError(
+                f"cache: {entry.name} has lost vectors that were written; run again to make them anew"
             )
-        return folder
-    places = [user_folder()]
-    if source is not None:
-        home = source.resolve()
-        places.insert(0, (home if home.is_dir() else home.parent) / FOLDER)
-    return next((place for place in places if _writable(place)), None)
+        kept.append(start + np.flatnonzero(~np.isnan(block[:, 0])))
+    rows = np.concatenate(kept)
+    if not len(rows):
+        shutil.rmtree(entry)
+        return Encoded(np.empty((0, d), np.float32), rows, n, encoder, 0, len(sample))
+    (entry / _VECTORS).unlink(missing_ok=True)
+    if len(rows) == n:
+        os.replace(entry / _GROWING, entry / _VECTORS)
+    else:
+        parts = (everything[rows[start : start + step]] for start in range(0, len(rows), step))
+        write_rows(entry / _VECTORS, len(rows), parts)
+        (entry / _GROWING).unlink()
+    write_array(entry / _ROWS, rows, force=True)
+    FORMAT.write(entry, {"encoder": encoder.key, "texts": n})
+    vectors = np.load(entry / _VECTORS, mmap_mode="r", allow_pickle=False)
+    return Encoded(vectors, rows, n, encoder, found, len(sample))
 
 
-def user_folder() -> Path:
-    """Return setwise's folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "setwise"
+def _grown(
+    entry: Path, blocks: Callable[[], Iterable[Sequence[str]]], n: int, encoder: Encoder, tell: Steps
+) -> tuple[NDArray[np.float32], int]:
+    """Return the vectors of all texts, NaN where no word is known, and how many an earlier run had made."""
+    with contextlib.suppress(OSError, ValueError):
+        whole: NDArray[np.float32] = np.load(entry / _GROWING, mmap_mode="r", allow_pickle=False)
+        return whole, n
+    with contextlib.closing(UnfinishedArray(entry / _GROWING, (n, None), {}, anew=True)) as array:
+        done = found = array.done
+        saved = time.monotonic()
+        try:
+            for vectors in _chunks(blocks(), done, n, encoder, tell):
+                marked = np.where(known_rows(vectors)[:, None], vectors, np.float32(np.nan))
+                array.put(done, marked)
+                done += len(vectors)
+                if time.monotonic() - saved > _SAVE:
+                    array.note(done)
+                    saved = time.monotonic()
+        finally:
+            array.note(done)
+        return array.finish(), found
 
 
-def _writable(folder: Path) -> bool:
-    """Return whether a folder can be made (it is, where it is not there) and written to."""
-    try:
-        fresh = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            (folder / ".gitignore").write_text("*\n")
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
+def _chunks(
+    blocks: Iterable[Sequence[str]], done: int, n: int, encoder: Encoder, tell: Callable[..., object]
+) -> Iterator[NDArray[np.float32]]:
+    """Encode the texts after those that are done, a block at once."""
+    seen = 0
+    for texts in blocks:
+        fresh, seen = texts[max(0, done - seen) :], seen + len(texts)
+        if done and seen <= done:
+            continue
+
+        def within(some: int, total: int, before: int = done) -> None:
+            tell("encoding", before + some, n)
+
+        tell("encoding", done, n)
+        vectors = encoder.encode(fresh, within)
+        if not np.isfinite(vectors).all():
+            bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise ValueError(f"model: {encoder.name} gives NaN for text {done + bad}; use another")
+        yield vectors
+        done += len(fresh)
+        tell("encoding", done, n)
 
 
-def _slug(key: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", key.lower())[:32].strip("-")
+def _restore(encoder: FittedEncoder, entry: Path) -> None:
+    """Give an encoder what an entry says that it had learned."""
+    with np.load(entry / _STATE, allow_pickle=False) as arrays:
+        encoder.restore({name: arrays[name] for name in arrays.files})
 
 
-def _read(entry: Path, encoder: Encoder, n: int) -> NDArray[np.float32]:
-    """Return an entry's vectors, and give the encoder back what it had learned."""
-    with np.load(entry, allow_pickle=False) as arrays:
-        header = json.loads(arrays["header"].tobytes())
-        if header["key"] != encoder.key:
-            raise ValueError("the entry is another encoder's")
-        vectors: NDArray[np.float32] = arrays["vectors"]
-        if vectors.ndim != 2 or len(vectors) != n or vectors.dtype != np.float32:
-            raise ValueError("the entry is another corpus's")
-        if isinstance(encoder, FittedEncoder):
-            encoder.restore({name: arrays[name] for name in header["state"]})
-    return vectors
-
-
-def _write(entry: Path, encoder: Encoder, vectors: NDArray[np.float32]) -> None:
-    """Write an entry whole or not at all."""
-    state = encoder.state() if isinstance(encoder, FittedEncoder) else {}
-    header = json.dumps({"key": encoder.key, "setwise": __version__, "state": list(state)}).encode()
-    arrays: dict[str, Any] = {"header": np.frombuffer(header, np.uint8), "vectors": vectors, **state}
-    write_atomic(entry, lambda stream: np.savez(stream, allow_pickle=False, **arrays), force=True)
-
-
-def _touch(entry: Path) -> None:
-    """Mark an entry as used now, where that is allowed."""
-    with contextlib.suppress(OSError):
-        os.utime(entry)
-
-
-def _prune(folder: Path) -> None:
-    """Remove the entries unused for longest, above the number kept."""
-    ours = [path for path in folder.glob("*.npz") if _ENTRY.fullmatch(path.name)]
-    ours.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in ours[_MOST:]:
-        path.unlink(missing_ok=True)
+def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """Yield when each entry was used last, its size in bytes, and its path."""
+    for entry in folder.iterdir():
+        if _ENTRY.fullmatch(entry.name) and entry.is_dir():
+            with contextlib.suppress(OSError):
+                facts = [file.stat() for file in entry.iterdir()]
+                used = max((one.st_mtime for one in facts), default=entry.stat().st_mtime)
+                yield used, sum(one.st_size for one in facts), entry

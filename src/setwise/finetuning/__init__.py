@@ -9,7 +9,10 @@ _HOMES = {
     "Match": "setwise.finetuning.matched",
     "MatchParameters": "setwise.finetuning.parameters",
     "Neighborhood": "setwise.finetuning.neighborhood",
+    "Pipeline": "setwise.finetuning.pipeline",
     "Repository": "setwise.finetuning.rows.repository",
+    "RowSelection": "setwise.finetuning.row_selection",
+    "Sources": "setwise.finetuning.sources",
     "Sweep": "setwise.finetuning.matched",
     "draw": "setwise.finetuning.rows.draw",
     "encode_examples": "setwise.finetuning.rows.encoding",
@@ -21,14 +24,17 @@ _HOMES = {
     "write_file": "setwise.finetuning.rows.writing",
 }
 
-_ROOMS = ("baselines", "deduplicate", "surrogate")
+_ROOMS = ("baselines", "deduplicate")
 
 __all__ = [
     "Distribution",
     "Match",
     "MatchParameters",
     "Neighborhood",
+    "Pipeline",
     "Repository",
+    "RowSelection",
+    "Sources",
     "Sweep",
     "draw",
     "encode_examples",

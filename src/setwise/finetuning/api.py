@@ -105,18 +105,7 @@ def match(
         seed=seed,
         threads=threads,
     )
-    checks.fraction("diversity", diversity)
-    hood = Neighborhood.of(candidates, examples, parameters, progress)
-    found = hood.match(diversity)
-    if not found.complete:
-        mend = f"raise neighbors (to {min(2 * hood.reach, hood.candidates.n):,} first), or lower diversity"
-        if found.short_of_index:
-            mend = "the index returned no more: raise its nprobe or ef, or search exactly"
-        checks.warn(
-            f"neighbors: {hood.reach:,} ran out before the optimum for diversity {diversity:g} was reached; "
-            f"{mend}"
-        )
-    return found
+    return matched(candidates, examples, diversity, parameters, progress)
 
 
 def sweep(
@@ -152,6 +141,24 @@ def sweep(
         As `match`, or no diversity is given, or one is outside [0, 1].
     """
     return swept(candidates, examples, diversities, MatchParameters(**parameters), progress)
+
+
+def matched(
+    candidates: Any, examples: Any, diversity: float, parameters: MatchParameters, progress: Progress | None
+) -> Match:
+    """Return the match of one diversity; see `match`."""
+    checks.fraction("diversity", diversity)
+    hood = Neighborhood.of(candidates, examples, parameters, progress)
+    found = hood.match(diversity)
+    if not found.complete:
+        mend = f"raise neighbors (to {min(2 * hood.reach, hood.candidates.n):,} first), or lower diversity"
+        if found.short_of_index:
+            mend = "the index returned no more: raise its nprobe or ef, or search exactly"
+        checks.warn(
+            f"neighbors: {hood.reach:,} ran out before the optimum for diversity {diversity:g} was reached; "
+            f"{mend}"
+        )
+    return found
 
 
 def swept(

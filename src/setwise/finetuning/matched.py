@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from setwise.extras import require
+from setwise.files.names import ending
+from setwise.files.writing import check_output, write_atomic
 from setwise.finetuning.distribution import Distribution
 
 
@@ -107,6 +109,7 @@ class Match(Distribution):
             "neighborhood_most": int(self.neighborhoods.max()),
             "remainder": self.remainder,
             "near_duplicates": self.near_duplicates,
+            "near_duplicate_share": self.near_duplicate_share,
             "diversity": self.diversity,
             "scale": self.scale,
             "kernel_width": None if np.isnan(self.kernel_width) else self.kernel_width,
@@ -125,6 +128,11 @@ class Match(Distribution):
     def near_duplicates(self) -> float:
         """Near-duplicates of the average row drawn (ρ - 1, weighted by probability)."""
         return float((self.densities - 1.0) @ self.probabilities)
+
+    @property
+    def near_duplicate_share(self) -> float:
+        """The probability of drawing a row that has a near-duplicate in the repository."""
+        return float(self.probabilities[self.densities > 1.0 + 1e-6].sum())
 
     def __repr__(self) -> str:
         cut = ""
@@ -145,19 +153,6 @@ class Sweep(Sequence[Match]):
     ----------
     matches : list of Match
     """
-
-    #: The table's columns.
-    COLUMNS = (
-        "diversity",
-        "neighborhood",
-        "least",
-        "most",
-        "rows",
-        "effective",
-        "top_row",
-        "distance",
-        "complete",
-    )
 
     def __init__(self, matches: list[Match]) -> None:
         self.matches = matches
@@ -213,16 +208,10 @@ class Sweep(Sequence[Match]):
 
         Raises
         ------
-        ImportError
-            matplotlib is not installed.
-        ValueError, FileExistsError
-            An ending that it cannot draw, or a file that is there already and ``force`` is False.
+        ImportError, FileExistsError, ValueError
+            As `check_plot`.
         """
-        from setwise.files.names import ending
-        from setwise.files.writing import check_output, write_atomic
-
-        target = check_output(path, force=force, argument="path", endings=(".png", ".svg", ".pdf"))
-        kind = ending(target).lstrip(".")
+        target = check_plot(path, force=force, argument="path")
         rows = self.rows()
         x = [row["diversity"] for row in rows]
         figures = require("matplotlib.figure", "plot", "a plot")
@@ -240,8 +229,26 @@ class Sweep(Sequence[Match]):
         for axis in (left, right):
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(alpha=0.3)
-        write_atomic(target, lambda file: figure.savefig(file, format=kind, dpi=150), force=force)
+        write_atomic(
+            target, lambda file: figure.savefig(file, format=ending(target)[1:], dpi=150), force=force
+        )
         return target
 
     def __repr__(self) -> str:
         return self.table()
+
+
+def check_plot(path: str | os.PathLike[str], *, force: bool, argument: str = "plot") -> Path:
+    """Return where a plot will go, refusing before any work what could not be drawn after it.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    FileExistsError
+        The file is there and ``force`` is not given.
+    FileNotFoundError, IsADirectoryError, PermissionError, ValueError
+        As `setwise.files.check_output`, of .png, .svg and .pdf.
+    """
+    require("matplotlib", "plot", "a plot")
+    return check_output(path, force=force, argument=argument, endings=(".png", ".svg", ".pdf"))

@@ -310,17 +310,16 @@ def prepare(
 
     used = encoder(model, seed=seed) if isinstance(model, str) else model
     encoded = encode_texts(corpus.texts, used, cache, progress)
-    known = known_rows(encoded.vectors)
-    if not known.any():
+    if not len(encoded.rows):
         raise ValueError(f"corpus: {used.name} knows no word of any text")
-    rows = np.flatnonzero(keep & known)
+    kept = keep[encoded.rows]
     return PreparedCorpus(
         corpus=corpus,
-        rows=rows,
-        vectors=encoded.vectors if len(rows) == len(corpus) else encoded.vectors[rows],
+        rows=encoded.rows[kept],
+        vectors=encoded.vectors if kept.all() else encoded.vectors[kept],
         encoder=encoded.encoder,
         cached=encoded.cached,
-        unknown=[corpus.ids[row] for row in np.flatnonzero(~known).tolist()],
+        unknown=[corpus.ids[row] for row in encoded.unknown.tolist()],
         repeats=repeats,
         dropped=drop_duplicates,
     )

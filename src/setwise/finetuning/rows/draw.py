@@ -119,7 +119,7 @@ def token_counts(repository: Repository, name: str) -> NDArray[np.int64]:
     TypeError, ValueError
         There is no such column, or a row has no whole number of at least 0.
     """
-    return _whole(repository.numbers(name, "length-column"), f"length-column: {repository.source.name}")
+    return _whole(repository.numbers(name, "length_column"), f"length_column: {repository.source.name}")
 
 
 def _whole(lengths: Any, what: str) -> NDArray[np.int64]:

@@ -51,7 +51,7 @@ class Repository:
     path : path-like
         A table (see `setwise.files.TABLES`), or a folder of such files of one kind.
         Folders inside and hidden files are left out.
-    text : str or sequence of str, optional
+    text_column : str or sequence of str, optional
         The columns that a row's text is made of, joined by line breaks; a column may hold strings or
         conversations (lists of objects with "content" or "value"). By default the first of `TEXT_COLUMNS`
         that there is, else messages, else the first of the usual pairs and triples such as instruction,
@@ -81,7 +81,7 @@ class Repository:
         self,
         path: str | os.PathLike[str],
         *,
-        text: str | Sequence[str] | None = None,
+        text_column: str | Sequence[str] = (),
         argument: str = "repository",
     ) -> None:
         self.source = existing(path, argument)
@@ -91,7 +91,7 @@ class Repository:
         self.kind = ".jsonl" if kind in JSON else kind
         self.columns = _common_columns(self.shards, argument)
         self._starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
-        named = [text] if isinstance(text, str) else list(text or [])
+        named = [text_column] if isinstance(text_column, str) else list(text_column)
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
         self.text = tuple(named) or _default_text(self.columns)
@@ -344,4 +344,4 @@ def _said(turn: Mapping[str, Any]) -> str:
 
 def _text_argument(argument: str) -> str:
     """Return what the columns of a repository's or of examples' texts are called in messages."""
-    return "text-column" if argument == "repository" else "example-text-column"
+    return "text_column" if argument == "repository" else "example_text_column"

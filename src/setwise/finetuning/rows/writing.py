@@ -47,6 +47,10 @@ class Written:
     files: tuple[Path, ...]
     kept: tuple[str, ...] = ()
 
+    def file_of(self, epoch: int) -> str:
+        """Return the path of the file that has an epoch, counted from 0."""
+        return str(self.files[epoch if len(self.files) > 1 else 0])
+
 
 def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     """Return where rows will go, refusing before any work what could not be written after it.

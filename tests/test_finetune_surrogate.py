@@ -1,6 +1,9 @@
 """The small models against plain ones, and the choice against cases whose answer is known."""
 
+import importlib
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setwise.finetuning import Distribution
-from setwise.finetuning.surrogate import Choice, LanguageModel, Words, choose, f1_after
+
+# The benchmarks' folder is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+try:
+    surrogate = importlib.import_module("benchmarks.finetune_surrogate")
+finally:
+    sys.path.pop(0)
+
+Choice, LanguageModel, Words = surrogate.Choice, surrogate.LanguageModel, surrogate.Words
+choose, f1_after = surrogate.choose, surrogate.f1_after
 
 SENTENCES = ["the cat sat on the mat", "the dog sat", "A cat, a dog!", "", "the cat sat on the dog"]
 

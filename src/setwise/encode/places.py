@@ -1,0 +1,59 @@
+"""Where encoded texts are kept: beside them, in a folder that was named, or in the user's cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDER = ".setwise-cache"
+
+
+def folder_for(source: Path | None, name: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the folder that a corpus's vectors are kept in.
+
+    Parameters
+    ----------
+    source : Path or None
+        The corpus: a folder keeps its cache in itself, a file beside itself.
+    name : path-like, optional
+        A folder to use instead; it is made if it is not there.
+
+    Returns
+    -------
+    Path or None
+        Where that place is not writable, a folder in the user's cache; None if that is not either.
+
+    Raises
+    ------
+    PermissionError
+        The folder that was asked for is not writable.
+    """
+    if name is not None:
+        folder = Path(name).expanduser()
+        if not _writable(folder):
+            raise PermissionError(
+                f"cache: folder {str(name)!r} is not writable; name another, or leave the cache out"
+            )
+        return folder
+    places = [user_folder()]
+    if source is not None:
+        home = source.resolve()
+        places.insert(0, (home if home.is_dir() else home.parent) / FOLDER)
+    return next((place for place in places if _writable(place)), None)
+
+
+def user_folder() -> Path:
+    """Return setwise's folder in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "setwise"
+
+
+def _writable(folder: Path) -> bool:
+    """Return whether a folder can be made (it is, where it is not there) and written to."""
+    try:
+        fresh = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            (folder / ".gitignore").write_text("*\n")
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

@@ -1,0 +1,392 @@
+"""From files to rows to train on: read, encode, choose, draw and write, as ``setwise finetune`` does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.files import check_output, write_array, write_table
+from setwise.files.folder import Progress
+from setwise.files.names import ending
+from setwise.finetuning import baselines
+from setwise.finetuning.api import DIVERSITIES, matched, swept
+from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.matched import Match, Sweep
+from setwise.finetuning.parameters import MatchParameters
+from setwise.finetuning.row_selection import RowSelection
+from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
+from setwise.finetuning.rows.writing import KINDS, Written, check_target, write_epochs, write_file
+from setwise.finetuning.sources import OpenSources, Sources, as_path, name_of
+
+#: Endings of a file of numbers and probabilities.
+_NUMBERS = (".npy", ".csv", ".parquet", ".jsonl")
+
+#: The parameters that only the method "match" looks at.
+_OF_MATCH = (
+    "diversity",
+    *(one.name for one in fields(MatchParameters) if one.name not in ("seed", "threads")),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline(Sources, MatchParameters):
+    """The rows of a repository to finetune on, matched to a few examples of the task: from files to files.
+
+    Everything that ``setwise finetune`` takes, under the same names and with the same defaults, checked when
+    it is made. `run` does the work:
+
+    >>> Pipeline("rows.jsonl", "task.jsonl", rows=10_000, out="train.jsonl").run()  # doctest: +SKIP
+
+    Parameters
+    ----------
+    repository, examples, text_column, example_text_column, vectors, example_vectors, model, empty, cache
+        What to read; see `Sources`.
+    method : {"match", "random", "nearest", "less", "dsir"}
+        How rows are chosen: `match`, or a baseline of `setwise.finetuning.baselines`.
+    diversity : float
+        In [0, 1]; see `match`.
+    regularizer, scale, kernel_width, neighbors, density_neighbors, index, workers, threads
+        Of the method "match"; see `match`.
+    seed : int
+        Of what is random: the encoder, the sample that "auto" looks at, the rows drawn.
+    rows : int, optional
+        Rows an epoch. Of rows, fraction and tokens at most one is given; where none is, no rows are drawn.
+    fraction : float, optional
+        In (0, 1]: rows an epoch, as a share of the repository's.
+    tokens : int, optional
+        Tokens an epoch: as many rows as fit.
+    length_column : str, optional
+        The column of each row's tokens; by default the words of its text are counted.
+    epochs : int
+        Each is drawn afresh.
+    replace : bool, optional
+        Whether a row may be drawn again within an epoch; by default for "match" alone.
+    out : path-like, optional
+        Where rows are written: a .parquet or .jsonl file, or a folder with one file an epoch.
+    indices : path-like, optional
+        Where every row of positive probability is written with it: .npy, .csv, .parquet or .jsonl.
+    drawn : path-like, optional
+        Where the numbers of the rows drawn are written, in order, with their epoch: as ``indices``.
+    force : bool
+        Replace existing files of these names.
+
+    Raises
+    ------
+    TypeError
+        A parameter is of another type.
+    ValueError
+        A parameter is outside its range, unknown, or of no use beside the others.
+    """
+
+    _: KW_ONLY
+    method: str = "match"
+    diversity: float = 0.4
+    rows: int | None = None
+    fraction: float | None = None
+    tokens: int | None = None
+    length_column: str | None = None
+    epochs: int = 1
+    replace: bool | None = None
+    out: str | os.PathLike[str] | None = None
+    indices: str | os.PathLike[str] | None = None
+    drawn: str | os.PathLike[str] | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        Sources.__post_init__(self)
+        MatchParameters.__post_init__(self)
+        checks.choice("method", self.method, METHODS)
+        checks.fraction("diversity", self.diversity)
+        checks.integer("epochs", self.epochs, least=1)
+        if len(self.budgets) > 1:
+            raise ValueError(f"rows: {' and '.join(self.budgets)} are two budgets; leave one out")
+        if self.tokens is not None:
+            checks.integer("tokens", self.tokens, least=1)
+        elif self.budgets:
+            count(1, rows=self.rows, fraction=self.fraction)
+        elif self.out is not None:
+            raise ValueError("rows: say how many to write, by rows, fraction or tokens")
+        elif self.drawn is not None:
+            raise ValueError("rows: say how many to draw, by rows, fraction or tokens")
+        if METHODS[self.method].counts and (self.tokens is not None or not self.budgets):
+            raise ValueError(f"rows: {self.method} chooses a number of rows; give rows or fraction")
+        if self.length_column is not None and self.tokens is None:
+            raise ValueError("length_column: it goes with tokens")
+        if not self.budgets and (self.epochs > 1 or self.replace is not None):
+            name = "epochs" if self.epochs > 1 else "replace"
+            raise ValueError(f"{name}: it goes with a number of rows; give rows, fraction or tokens")
+        for one in fields(self):
+            if self.method != "match" and one.name in _OF_MATCH and getattr(self, one.name) != one.default:
+                raise ValueError(
+                    f"{one.name}: it goes with the method match; {self.method} does not look at it"
+                )
+
+    @property
+    def budgets(self) -> list[str]:
+        """Names of the parameters that say how many rows an epoch has: none or one."""
+        return [name for name in ("rows", "fraction", "tokens") if getattr(self, name) is not None]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a row may be drawn again within an epoch."""
+        return self.method == "match" if self.replace is None else self.replace
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides which rows are drawn, as plain values."""
+        matching = {name: getattr(self, name) for name in _OF_MATCH if name != "workers"}
+        matching["index"] = name_of(as_path(self.index)) or type(self.index).__name__
+        return {
+            "method": self.method,
+            **(matching if self.method == "match" else {}),
+            "seed": self.seed,
+            "rows": self.rows,
+            "fraction": self.fraction,
+            "tokens": self.tokens,
+            "length_column": self.length_column,
+            "epochs": self.epochs,
+            "replace": self.replaces,
+        }
+
+    def run(self, progress: Progress | None = None) -> RowSelection:
+        """Read, choose, draw and write.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the step, how much of it is done, and how much there is.
+
+        Returns
+        -------
+        RowSelection
+
+        Raises
+        ------
+        FileExistsError
+            An output is there and ``force`` is not given.
+        FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
+            A file is missing, or an output cannot be written.
+        TypeError, ValueError
+            As `Sources.opened`, `match` and `draw`; or an output is one of the files that are read.
+
+        Warns
+        -----
+        UserWarning
+            The neighbors ran out before the optimum; see `match`.
+        """
+        self.check_outputs()
+        with self.opened(METHODS[self.method].needs, progress) as sources:
+            return self.select(sources, progress)
+
+    def sweep(self, diversities: Iterable[float] = DIVERSITIES, *, progress: Progress | None = None) -> Sweep:
+        """Match with several diversities, without drawing or writing rows; the neighbors are searched once.
+
+        Raises
+        ------
+        FileNotFoundError, TypeError, ValueError
+            As `Sources.opened` and `setwise.finetuning.sweep`.
+        """
+        with self.opened(progress=progress) as sources:
+            return self.swept(sources, diversities, progress=progress)
+
+    def swept(
+        self,
+        sources: OpenSources,
+        diversities: Iterable[float] = DIVERSITIES,
+        *,
+        progress: Progress | None = None,
+    ) -> Sweep:
+        """Match sources that are open with several diversities; see `sweep`."""
+        return swept(sources.candidates, sources.examples, diversities, self, progress)
+
+    def check_outputs(self) -> None:
+        """Refuse outputs that could not be written, or that are read, before any work.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError
+        """
+        if self.out is not None:
+            check_target(self.out, force=self.force)
+        for name, path in (("indices", self.indices), ("drawn", self.drawn)):
+            if path is not None:
+                check_output(path, force=self.force, argument=name, endings=_NUMBERS)
+        for name, path in (("out", self.out), ("indices", self.indices), ("drawn", self.drawn)):
+            if path is not None:
+                self._check_apart(name, Path(path))
+
+    def _check_apart(self, name: str, path: Path) -> None:
+        """Refuse an output that is a source, or would become a part of the repository."""
+        for role in ("repository", "examples", "vectors", "example_vectors"):
+            source = as_path(getattr(self, role))
+            if source is not None and path.resolve() == source.resolve():
+                raise ValueError(f"{name}: {str(path)!r} is read as {role}; name another file")
+        repository = as_path(self.repository)
+        if repository is not None and path.suffix and path.resolve().parent == repository.resolve():
+            raise ValueError(
+                f"{name}: {str(path)!r} lies in the repository's folder and would be read as a part of it; "
+                "name a file elsewhere"
+            )
+
+    def select(self, sources: OpenSources, progress: Progress | None = None) -> RowSelection:
+        """Choose, draw and write rows of sources that are open; see `run`."""
+        tell = progress or (lambda step, done, total: None)
+        repository = sources.repository
+        for name in ("out", "tokens"):
+            if repository is None and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}: the repository is vectors without rows; drawn (--drawn FILE) writes the "
+                    "numbers of those drawn, indices (--indices FILE) all probabilities"
+                )
+        notes = list(sources.notes)
+        lengths = None
+        if self.tokens is not None:
+            assert repository is not None
+            tell("counting", 0, 0)
+            if self.length_column is not None:
+                lengths = token_counts(repository, self.length_column)
+            else:
+                lengths = word_counts(repository)
+                notes.append("tokens are counted as words; --length-column names a column of token counts")
+        began = time.perf_counter()
+        distribution = METHODS[self.method].choose(self, sources, tell)
+        seconds = {"choosing": time.perf_counter() - began}
+        draws = []
+        if self.budgets:
+            draws = draw(
+                distribution,
+                rows=self.rows,
+                fraction=self.fraction,
+                tokens=self.tokens,
+                lengths=lengths,
+                of=sources.rows,
+                n=sources.n,
+                epochs=self.epochs,
+                seed=self.seed,
+                replace=self.replaces,
+            )
+        began = time.perf_counter()
+        written = self._write(sources, distribution, draws, tell)
+        return RowSelection(
+            pipeline=self,
+            sources=sources.without_vectors(),
+            distribution=distribution,
+            epochs=draws,
+            tokens=[] if lengths is None else [int(lengths[drawn].sum()) for drawn in draws],
+            written=written,
+            notes=notes,
+            seconds={**seconds, "writing": time.perf_counter() - began},
+        )
+
+    def size_among(self, sources: OpenSources) -> int:
+        """Return how many rows a method that counts them is to choose.
+
+        Raises
+        ------
+        ValueError
+            They are more than there are.
+        """
+        size = count(sources.n, rows=self.rows, fraction=self.fraction)
+        if size > sources.m:
+            raise ValueError(f"rows: {size:,} are more than the {sources.m:,} there are to choose from")
+        return size
+
+    def _write(
+        self,
+        sources: OpenSources,
+        distribution: Distribution,
+        draws: list[NDArray[np.int64]],
+        tell: Progress,
+    ) -> Written | None:
+        """Write what is asked for: the rows' numbers and probabilities, and the rows."""
+        if self.indices is not None:
+            rows = sources.rows_of(distribution.indices)
+            _write_columns({"row": rows, "probability": distribution.probabilities}, self.indices, self.force)
+        if self.drawn is not None:
+            epochs = np.repeat(np.arange(1, len(draws) + 1), [len(drawn) for drawn in draws])
+            _write_columns({"epoch": epochs, "row": np.concatenate(draws)}, self.drawn, self.force)
+        if self.out is None:
+            return None
+        assert sources.repository is not None
+        tell("writing", 0, 0)
+        if ending(self.out) in KINDS:
+            return write_file(sources.repository, draws, self.out, force=self.force, progress=tell)
+        settings = {"encoder": sources.encoder, **self.settings()}
+        if isinstance(distribution, Match):  # the numbers that "auto" came to
+            settings["scale"] = distribution.scale
+            settings["kernel_width"] = distribution.to_dict()["kernel_width"]
+        return write_epochs(
+            sources.repository, draws, self.out, settings=settings, force=self.force, progress=tell
+        )
+
+
+class Method(NamedTuple):
+    """How rows are chosen.
+
+    Attributes
+    ----------
+    choose : callable
+        Gives a distribution over the candidates.
+    needs : {"vectors", "texts", "rows"}
+        What of the sources it looks at.
+    counts : bool
+        Whether it chooses a number of rows; others weigh all.
+    """
+
+    choose: Callable[[Pipeline, OpenSources, Progress], Distribution]
+    needs: str = "vectors"
+    counts: bool = False
+
+
+def _match(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline, tell)
+
+
+def _random(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    return baselines.random(sources.m)
+
+
+def _nearest(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    tell("choosing", 0, 0)
+    size, threads = pipeline.size_among(sources), pipeline.threads
+    return baselines.nearest(sources.candidates, sources.examples, size, metric="euclidean", threads=threads)
+
+
+def _less(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    tell("choosing", 0, 0)
+    size, threads = pipeline.size_among(sources), pipeline.threads
+    return baselines.less(sources.candidates, sources.examples, size, threads=threads)
+
+
+def _dsir(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    tell("choosing", 0, 0)
+    return baselines.dsir(sources.candidate_texts, sources.example_texts() or [])
+
+
+#: The methods by name.
+METHODS = {
+    "match": Method(_match),
+    "random": Method(_random, needs="rows"),
+    "nearest": Method(_nearest, counts=True),
+    "less": Method(_less, counts=True),
+    "dsir": Method(_dsir, needs="texts"),
+}
+
+
+def _write_columns(columns: dict[str, NDArray[Any]], path: str | os.PathLike[str], force: bool) -> None:
+    """Write columns of numbers: as .npy a structured array, else as a table."""
+    if ending(path) != ".npy":
+        write_table(path, {name: values.tolist() for name, values in columns.items()}, force=force)
+        return
+    kinds = [(name, values.dtype) for name, values in columns.items()]
+    table = np.empty(len(next(iter(columns.values()))), kinds)
+    for name, values in columns.items():
+        table[name] = values
+    write_array(path, table, force=force)

@@ -1,0 +1,402 @@
+"""What rows are chosen from and for: a repository and examples, as vectors of one width."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks, encode
+from setwise.encode.places import folder_for
+from setwise.files import read_array
+from setwise.files.arrays import write_rows
+from setwise.files.folder import Progress
+from setwise.files.names import column, ending, existing
+from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
+from setwise.finetuning.rows.repository import Repository
+
+#: A file, or vectors in memory.
+Source: TypeAlias = str | os.PathLike[str] | NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSources:
+    """A repository and examples, as vectors where these are asked for.
+
+    Attributes
+    ----------
+    n : int
+        Rows of the repository.
+    repository : Repository or None
+        None where there are only vectors.
+    rows : ndarray of shape (m,), int64, or None
+        The repository's row of each candidate; None = candidates are the rows.
+    candidates : ndarray of shape (m, d), or None
+    examples : ndarray of shape (M, d), or None
+    shown : Repository or None
+        The examples' rows, for their texts.
+    example_rows : ndarray of shape (M,), int64
+        The row of each example in its file.
+    encoder : str or None
+        How it is printed; None where nothing was encoded.
+    cached : bool
+        Whether all vectors were there from an earlier run.
+    notes : tuple of str
+        What was left out, and what an encoder has learned from.
+    """
+
+    n: int
+    repository: Repository | None = None
+    rows: NDArray[np.int64] | None = None
+    candidates: NDArray[Any] | None = None
+    examples: NDArray[Any] | None = None
+    shown: Repository | None = None
+    example_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    encoder: str | None = None
+    cached: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def m(self) -> int:
+        """Candidates: rows that can be chosen."""
+        return self.n if self.rows is None else len(self.rows)
+
+    def rows_of(self, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return candidates as rows of the repository."""
+        return candidates if self.rows is None else self.rows[candidates]
+
+    def candidate_texts(self) -> Iterator[str]:
+        """Yield the text of every candidate, where the repository has texts."""
+        assert self.repository is not None
+        wanted = np.zeros(self.n, bool)
+        wanted[self.rows_of(np.arange(self.m))] = True
+        at = 0
+        for texts in self.repository.texts():
+            yield from (text for text, keep in zip(texts, wanted[at : at + len(texts)], strict=True) if keep)
+            at += len(texts)
+
+    def example_texts(self, places: Sequence[int] | NDArray[np.integer] | None = None) -> list[str] | None:
+        """Return the texts of some examples, all by default; None where there are only vectors."""
+        chosen = self.example_rows if places is None else self.example_rows[np.asarray(places, np.int64)]
+        return _texts_of(self.shown, chosen)
+
+    def texts_of(self, rows: NDArray[np.integer]) -> list[str] | None:
+        """Return the texts of some rows of the repository; None where there are only vectors."""
+        return _texts_of(self.repository, rows)
+
+    def without_vectors(self) -> OpenSources:
+        """Return the same without the vectors, which may end with the context they were opened in."""
+        return replace(self, candidates=None, examples=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """A repository to choose rows from, and examples of the task to choose them for.
+
+    Parameters
+    ----------
+    repository : path-like or array-like of shape (N, d)
+        A table (.parquet, .jsonl, .jsonl.gz, .csv, .arrow, .feather), a folder of such files of one kind, or
+        vectors: an array or a .npy file.
+    examples : path-like or array-like of shape (M, d), optional
+        The same of the task.
+    text_column, example_text_column : str or sequence of str, optional
+        What a row's text is made of; see `Repository`. Examples have the repository's columns by default.
+    vectors, example_vectors : str, path-like or array-like, optional
+        Your own vectors, one a row, of the repository and of the examples: a column, a .npy file or an
+        array. Nothing is encoded then.
+    model : str or Encoder
+        What encodes texts; see `setwise.encode.encoder`.
+    empty : {"drop", "refuse"}
+        What becomes of rows without a word that the encoder knows.
+    cache : path-like, "auto" or None
+        Where encoded texts are kept: by default beside the repository; None keeps nothing.
+    seed : int
+        For an encoder that draws at random while it learns.
+
+    Raises
+    ------
+    ValueError
+        The model or ``empty`` is unknown, or the seed is below 0.
+    TypeError
+        One of them is of another type.
+    """
+
+    repository: Source
+    examples: Source | None = None
+    _: KW_ONLY
+    text_column: str | Sequence[str] = ()
+    example_text_column: str | Sequence[str] = ()
+    vectors: Source | None = None
+    example_vectors: Source | None = None
+    model: str | encode.Encoder = "auto"
+    empty: str = "drop"
+    cache: str | os.PathLike[str] | None = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, str):
+            encode.parse(self.model)
+        checks.choice("empty", self.empty, EMPTY)
+        checks.integer("seed", self.seed, least=0)
+
+    @property
+    def task(self) -> Source | None:
+        """What the examples are known by: their rows, else their vectors."""
+        return self.example_vectors if self.examples is None else self.examples
+
+    def cache_folder(self) -> Path | None:
+        """Return where encoded texts are kept, if anywhere.
+
+        Raises
+        ------
+        PermissionError
+            The folder that was named cannot be written.
+        """
+        path = as_path(self.repository)
+        if self.cache is None or self.vectors is not None or path is None:
+            return None
+        if not path.exists() or ending(path) == ".npy":
+            return None
+        return folder_for(path, None if self.cache == "auto" else self.cache)
+
+    @contextlib.contextmanager
+    def opened(self, needs: str = "vectors", progress: Progress | None = None) -> Iterator[OpenSources]:
+        """Read the repository and the examples; vectors that are kept nowhere last as long as the context.
+
+        Parameters
+        ----------
+        needs : {"vectors", "texts", "rows"}
+            What is looked at: vectors of both; the texts of both; or the repository's rows alone.
+        progress : callable, optional
+            Called with the step, how much of it is done, and how much there is.
+
+        Raises
+        ------
+        FileNotFoundError
+            A file is missing.
+        TypeError
+            A cell holds something else than a text or a vector.
+        ValueError
+            A file is damaged or empty; a column is not there or not known; rows, vectors and examples do not
+            fit together; or a text has no word, under "refuse".
+        """
+        tell = progress or (lambda step, done, total: None)
+        tell("reading", 0, 0)
+        with contextlib.ExitStack() as stack:
+            repository, own = _side(self.repository, self.text_column, self.vectors, "repository", stack)
+            if needs == "rows":
+                yield self._plain(repository, own, None, tell)
+                return
+            shown, theirs = self._examples(own is None or needs == "texts", needs, stack)
+            if needs == "texts":
+                if repository is None or shown is None:
+                    raise ValueError(
+                        "method: it counts words, so repository and examples must be rows with texts"
+                    )
+                yield self._plain(repository, None, shown, tell)
+                return
+            if (own is None) != (theirs is None):
+                names = ("vectors", "example_vectors")
+                has, lacks = names if theirs is None else names[::-1]
+                raise ValueError(
+                    f"{lacks}: {has} brings its own, so the other side needs those of the same encoder"
+                )
+            if own is None or theirs is None:
+                assert repository is not None
+                assert shown is not None
+                yield self._encoded(repository, shown, stack, tell)
+                return
+            if own.shape[1] != theirs.shape[1]:
+                raise ValueError(
+                    f"example_vectors: they have {theirs.shape[1]} d, the repository's {own.shape[1]}; "
+                    "encode both with the same model"
+                )
+            rows = np.arange(len(theirs))
+            yield OpenSources(len(own), repository, None, own, theirs, shown, rows)
+
+    def _examples(
+        self, encoded: bool, needs: str, stack: contextlib.ExitStack
+    ) -> tuple[Repository | None, NDArray[Any] | None]:
+        """Return the examples' rows and vectors; their texts are in the repository's columns by default."""
+        if self.examples is None:
+            if self.example_vectors is None or needs == "texts":
+                what = "" if needs == "texts" else " or example_vectors (--example-vectors)"
+                raise ValueError(f"examples: say what the task is like with examples (--examples){what}")
+            return None, _vectors(self.example_vectors, "example_vectors")
+        text = self.example_text_column or (self.text_column if encoded else ())
+        return _side(self.examples, text, self.example_vectors, "examples", stack)
+
+    def _plain(
+        self,
+        repository: Repository | None,
+        own: NDArray[Any] | None,
+        shown: Repository | None,
+        tell: Progress,
+    ) -> OpenSources:
+        """Return a repository whose rows are not encoded, without those that have no text."""
+        if repository is None:
+            assert own is not None
+            return OpenSources(len(own))
+        n = len(repository)
+        if not repository.text and shown is None:
+            return OpenSources(n, repository)
+        rows = _with_text(repository, tell)
+        examples = np.empty(0, np.int64) if shown is None else _with_text(shown, lambda *_: None)
+        notes = []
+        for each, kept in ((repository, rows), *(((shown, examples),) if shown is not None else ())):
+            missing = len(each) - len(kept)
+            if not len(kept):
+                raise ValueError(f"{each.argument}: every row of {each.source.name} has no text")
+            if missing and self.empty == "refuse":
+                raise _is_empty(each, int(np.setdiff1d(np.arange(len(each)), kept)[0]))
+            if missing:
+                notes.append(f"{each.source.name}: {missing:,} of {len(each):,} rows left out, without text")
+        kept_rows = rows if len(rows) < n else None
+        return OpenSources(n, repository, kept_rows, None, None, shown, examples, notes=tuple(notes))
+
+    def _encoded(
+        self, repository: Repository, shown: Repository, stack: contextlib.ExitStack, tell: Progress
+    ) -> OpenSources:
+        """Encode a repository and examples alike."""
+        repository.text_columns()
+        texts = [text for block in shown.texts() for text in block]
+        model = encode.encoder(self.model, seed=self.seed) if isinstance(self.model, str) else self.model
+        folder = self.cache_folder()
+        made = stack.enter_context(encoded_rows(repository, model, folder, empty=self.empty, progress=tell))
+        probes = encode_examples(texts, model, folder, tell)
+        if not len(probes.rows):
+            where = ", ".join(shown.text)
+            raise ValueError(
+                f"examples: no row of {shown.source.name} has a word that the encoder knows in {where}"
+            )
+        if len(probes.unknown) and self.empty == "refuse":
+            raise _is_empty(shown, int(probes.unknown[0]))
+        notes = [
+            f"{each.source.name}: {found.n - len(found.rows):,} of {found.n:,} rows left out, without a word "
+            "that the encoder knows"
+            for each, found in ((repository, made), (shown, probes))
+            if len(found.rows) < found.n
+        ]
+        if 0 < made.learned < made.n:
+            notes.append(f"the encoder has learned from {made.learned:,} of {made.n:,} rows, spread evenly")
+        return OpenSources(
+            made.n,
+            repository,
+            made.rows if len(made.rows) < made.n else None,
+            made.vectors,
+            probes.vectors,
+            shown,
+            probes.rows,
+            model.name,
+            made.cached,
+            tuple(notes),
+        )
+
+
+def as_path(source: Source | None) -> Path | None:
+    """Return the path of a source that is a file or folder, else None."""
+    return Path(source) if isinstance(source, str | os.PathLike) else None
+
+
+def name_of(source: Source | None) -> str | None:
+    """Return a source as a person knows it."""
+    path = as_path(source)
+    return str(path) if path is not None else None if source is None else "array"
+
+
+def _texts_of(rows: Repository | None, places: NDArray[np.integer]) -> list[str] | None:
+    return None if rows is None or not rows.text else rows.texts_of(places)
+
+
+def _with_text(rows: Repository, tell: Progress) -> NDArray[np.int64]:
+    """Return the rows whose text has a letter or digit."""
+    found = []
+    done = 0
+    for texts in rows.texts():
+        found += [done + place for place, text in enumerate(texts) if any(map(str.isalnum, text))]
+        done += len(texts)
+        tell("reading", done, len(rows))
+    return np.asarray(found, np.int64)
+
+
+def _is_empty(rows: Repository, row: int) -> ValueError:
+    return ValueError(
+        f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all; mend it, or "
+        "leave it out with empty 'drop'"
+    )
+
+
+def _side(
+    source: Source,
+    text: str | Sequence[str],
+    vectors: Source | None,
+    argument: str,
+    stack: contextlib.ExitStack,
+) -> tuple[Repository | None, NDArray[Any] | None]:
+    """Return the rows of a repository or of examples, and their vectors where these are brought."""
+    option = "vectors" if argument == "repository" else "example_vectors"
+    given = as_path(source)
+    if given is None or ending(given) == ".npy":
+        shown = "an array" if given is None else existing(given, argument).name
+        if vectors is not None:
+            raise ValueError(f"{option}: {shown} holds vectors already; leave one of the two out")
+        if text and argument == "repository":
+            raise ValueError(f"text_column: {shown} is vectors without columns")
+        return None, _vectors(source, argument)
+    path = existing(given, argument)
+    rows = Repository(path, text_column=text, argument=argument)
+    if vectors is None:
+        return rows, None
+    file = as_path(vectors)
+    if file is not None and (str(file) in rows.columns or ending(file) != ".npy"):
+        return rows, _column(rows, str(file), option, stack)
+    home = path if path.is_dir() else path.parent
+    if file is not None and not file.exists() and (home / file).exists():
+        vectors = home / file
+    array = _vectors(vectors, option)
+    if len(array) != len(rows):
+        shown = "the array" if file is None else file.name
+        raise ValueError(
+            f"{option}: {shown} has {len(array):,} rows, {path.name} has {len(rows):,}; they must match"
+        )
+    return rows, array
+
+
+def _column(rows: Repository, name: str, option: str, stack: contextlib.ExitStack) -> NDArray[Any]:
+    """Return a column of vectors, in a memory map that lasts as long as the context."""
+    column(rows.columns, name, option, rows.source.name)
+
+    def parts() -> Iterator[NDArray[Any]]:
+        first: NDArray[Any] | None = None
+        for block in rows.blocks([name]):
+            part = block.vectors(name, option)
+            first = part[:1] if first is None else first
+            if part.shape[1] != first.shape[1]:
+                raise ValueError(
+                    f"{option}: {rows.source.name} has {part.shape[1]} numbers in {block.place(0)} of "
+                    f"{name!r}, {first.shape[1]} before; all need the same"
+                )
+            yield part.astype(first.dtype, copy=False)
+
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="setwise-"))
+    file = Path(folder, "vectors.npy")
+    write_rows(file, len(rows), parts())
+    vectors: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return vectors
+
+
+def _vectors(source: Source, argument: str) -> NDArray[Any]:
+    path = as_path(source)
+    array = np.asarray(source) if path is None else read_array(path, argument)
+    if array.ndim != 2 or not len(array):
+        shown = "the array" if path is None else path.name
+        raise ValueError(f"{argument}: {shown} has shape {array.shape}, expected (n, d) with n of at least 1")
+    return array

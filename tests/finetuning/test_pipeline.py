@@ -1,0 +1,167 @@
+"""From files to files in one call: what the command does, with the command's defaults."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import MISSING, fields, replace
+
+import numpy as np
+import pytest
+
+from setwise.encode import encoder
+from setwise.finetuning import Pipeline, Sources, match
+from setwise.finetuning.pipeline import METHODS
+
+THINGS = ("apples and pears", "trains and ships", "verbs and nouns")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A repository of three subjects, row 7 without a word."""
+    path = tmp_path / "rows.jsonl"
+    texts = [f"note {row} about {THINGS[row % 3]}, part {row * row % 83}" for row in range(150)]
+    texts[7] = "?"
+    path.write_text("".join(json.dumps({"id": row, "text": text}) + "\n" for row, text in enumerate(texts)))
+    return path
+
+
+@pytest.fixture
+def examples(tmp_path):
+    path = tmp_path / "task.jsonl"
+    path.write_text("".join(json.dumps({"text": f"a note of {THINGS[0]}, {i}"}) + "\n" for i in range(4)))
+    return path
+
+
+def test_a_pipeline_takes_what_the_command_takes_with_its_defaults():
+    from setwise.cli.finetune import finetune
+
+    own = {one.name: one.default for one in fields(Pipeline)}
+    command = {name: one.default for name, one in inspect.signature(finetune).parameters.items()}
+    for name in ("sweep", "plot", "as_json", "no_cache"):  # what is printed; `sweep`; cache=None
+        del command[name]
+    assert set(command) == set(own)
+    assert own.pop("repository") is MISSING
+    # Where nothing is named the command has None.
+    assert (own.pop("cache"), own.pop("text_column"), own.pop("example_text_column")) == ("auto", (), ())
+    assert own == {name: command[name] for name in own}
+
+
+def test_vectors_may_be_arrays_and_the_model_an_encoder(rows, examples, tmp_path):
+    rng = np.random.default_rng(0)
+    X, Q = rng.standard_normal((150, 8)), rng.standard_normal((4, 8))
+    direct = match(X, Q, diversity=0.3)
+    for repository, like, own in (
+        (X, Q, {}),
+        (rows, examples, {"vectors": X, "example_vectors": Q}),
+        (rows, None, {"vectors": X, "example_vectors": Q}),
+    ):
+        selection = Pipeline(repository, like, diversity=0.3, **own).run()
+        np.testing.assert_array_equal(selection.distribution.probabilities, direct.probabilities)
+        assert selection.sources.encoder is None
+    assert selection.to_dict()["repository"] == str(rows)
+    assert selection.to_dict()["examples"] == "array"
+    named = Pipeline(rows, examples, model="lsa", cache=None).run()
+    made = Pipeline(rows, examples, model=encoder("lsa"), cache=tmp_path / "kept").run()
+    np.testing.assert_array_equal(named.distribution.probabilities, made.distribution.probabilities)
+    assert not (tmp_path / ".setwise-cache").exists()
+    assert Pipeline(rows, examples, model="lsa", cache=tmp_path / "kept").run().sources.cached
+
+
+def test_sources_can_be_opened_alone(rows, examples):
+    with Sources(rows, examples, model="lsa").opened() as sources:
+        assert (sources.n, sources.m) == (150, 149)
+        assert 7 not in sources.rows
+        found = match(sources.candidates, sources.examples)
+        assert sources.texts_of(sources.rows_of(found.indices[:1]))[0].startswith("note")
+        assert sources.example_texts([1]) == ["a note of apples and pears, 1"]
+        assert sources.notes == ("rows.jsonl: 1 of 150 rows left out, without a word that the encoder knows",)
+
+
+def test_a_sweep_is_that_of_the_vectors(rows, examples):
+    pipeline = Pipeline(rows, examples, model="lsa", rows=10)
+    swept = pipeline.sweep((0.1, 0.6))
+    for found in swept:
+        alone = replace(pipeline, diversity=found.diversity).run().distribution
+        np.testing.assert_array_equal(found.probabilities, alone.probabilities)
+
+
+def test_what_is_worth_a_look(rows, examples):
+    selection = Pipeline(rows, examples, model="lsa", rows=30, epochs=2).run()
+    assert "epochs: 2 of 30 rows" in repr(selection)
+    counts = np.bincount(np.concatenate(selection.epochs), minlength=150)
+    assert [one["times"] for one in selection.most_drawn(5)] == sorted(counts, reverse=True)[:5]
+    assert len(selection.least_covered(2)) == 2
+    shown = Pipeline(rows, examples, model="lsa").run()
+    assert "none drawn" in repr(shown)
+    assert shown.distinct.tolist() == []
+    assert [one["times"] for one in shown.most_drawn(2)] == [None, None]
+    assert Pipeline(rows, method="random", rows=3).run().least_covered() == []
+
+
+def refusals():
+    yield {"method": "matching"}, "method: 'matching' is unknown; did you mean 'match'"
+    yield {"diversity": -1}, "diversity: -1.0 is outside"
+    yield {"kernel_width": -1}, "kernel_width: -1 is not"
+    yield {"empty": "keep"}, "empty: 'keep' is unknown"
+    yield {"model": "lsi"}, "model: "
+    yield {"epochs": 0}, "epochs: 0 is below 1"
+    yield {"epochs": 2}, "epochs: it goes with a number of rows"
+    yield {"replace": True}, "replace: it goes with a number of rows"
+    yield {"rows": 2, "fraction": 0.5}, "rows: rows and fraction are two budgets"
+    yield {"out": "x.jsonl"}, "rows: say how many to write"
+    yield {"drawn": "x.npy"}, "rows: say how many to draw"
+    yield {"tokens": 0}, "tokens: 0 is below 1"
+    yield {"method": "nearest"}, "rows: nearest chooses a number of rows"
+    yield {"rows": 3, "length_column": "n"}, "length_column: it goes with tokens"
+    yield {"rows": 3, "method": "less", "neighbors": 7}, "neighbors: it goes with the method match"
+    yield {"workers": 2, "index": "Flat"}, "workers: parts are searched exactly"
+    yield {"threads": 0}, "threads: 0 is below 1"
+
+
+@pytest.mark.parametrize(("options", "message"), list(refusals()))
+def test_what_cannot_be_is_refused_before_anything_is_read(options, message):
+    with pytest.raises(ValueError, match=message):
+        Pipeline("there is no such file", "nor this", **options)
+
+
+def test_outputs_are_refused_before_anything_is_read(rows, examples, tmp_path):
+    (tmp_path / "there.jsonl").write_text("mine")
+    for out, error in (
+        (tmp_path / "there.jsonl", FileExistsError),
+        (tmp_path / "no" / "x.jsonl", FileNotFoundError),
+        (tmp_path / "x.csv", ValueError),
+    ):
+        with pytest.raises(error, match="out: "):
+            Pipeline("there is no such file", examples, rows=2, out=out).run()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_bytes(rows.read_bytes())
+    with pytest.raises(ValueError, match="would be read as a part of it"):
+        Pipeline(folder, examples, rows=2, out=folder / "more.jsonl").run()
+    with pytest.raises(ValueError, match="indices: .* is read as examples"):
+        Pipeline(rows, examples, indices=examples, force=True).run()
+    assert (tmp_path / "there.jsonl").read_text() == "mine"
+
+
+def test_every_method_gives_a_distribution_over_the_candidates(rows, examples):
+    for method in METHODS:
+        selection = Pipeline(rows, examples, model="lsa", method=method, rows=20).run()
+        assert selection.distribution.n == 149
+        assert len(selection.epochs[0]) == 20
+        assert 7 not in selection.epochs[0]
+
+
+def test_commands_that_run_at_once_over_one_cache_all_succeed(rows, examples, tmp_path):
+    words = [sys.executable, "-c", "from setwise.cli import main; main()", "finetune"]
+    words += ["--repository", rows, "--examples", examples, "--model", "lsa", "--rows", "9", "--out"]
+    runs = [
+        subprocess.Popen([*map(str, words), str(out)], stderr=subprocess.PIPE, text=True)
+        for out in (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    ]
+    for one in runs:
+        _, error = one.communicate(timeout=120)
+        assert one.returncode == 0, error
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
