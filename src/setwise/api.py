@@ -23,8 +23,12 @@ from setwise.selection import Selection
 from setwise.solvers import baselines, greedy, k_dpp, k_medoids, max_sum
 from setwise.solvers.ordering import arrange, evaluate
 from setwise.solvers.problem import Problem
+from setwise.solvers.ties import first_of_equals
 from setwise.threads import one_blas_thread
 from setwise.vectors import Vectors, as_matrix
+
+#: Solvers that draw: which of equal candidates comes is part of the draw.
+DRAWN = ("k-dpp", "random")
 
 
 @takes()
@@ -198,11 +202,14 @@ def describe(
     include = problem.constraints.include
     if len(include) and not ordered:
         chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
+    if solver not in DRAWN:
+        chosen = first_of_equals(problem, chosen)
     rows = problem.vectors.rows(chosen, np.float64)
     relevance = problem.relevance.at(chosen)
     if not ordered:
         order = arrange(objective, rows, relevance, chosen, len(include))
         chosen, rows, relevance = chosen[order], rows[order], relevance[order]
+        chosen = first_of_equals(problem, chosen, among_themselves=True)
     gains, (value, mean, spread) = evaluate(objective, rows, relevance)
     return Selection(
         indices=problem.vectors.places(chosen),

@@ -42,6 +42,8 @@ class Relevance:
     ) -> None:
         self._vectors = vectors
         self._query = query if scale != "rank" else None
+        #: Whether it is a similarity to a query: equal rows then have equal relevance.
+        self.computed = query is not None
         self._peak, self._offset, self._span = 1.0, 0.0, 1.0
         self._affine = scale in ("minmax", "zscore")
         if self._affine:

@@ -145,7 +145,7 @@ class FaissIndex(RowIndex):
         width = names.shape[1]
         scores[:, :width] = np.where(names >= 0, self._scored(values, lengths), -np.inf)
         ids[:, :width] = names
-        order = np.argsort(-scores, axis=1, kind="stable")
+        order = np.lexsort((ids, -scores), axis=1)  # ties by lowest id, whatever FAISS's own order
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
     def fetch(

@@ -270,37 +270,7 @@ def best_polished(pool: Pool, starts: list[NDArray[np.int64]]) -> NDArray[np.int
         value = pool.value(chosen)
         if value > best_value + 1e-12 * abs(value):
             best, best_value = chosen, value
-    return pool.ids[first_of_equals(pool, best)]
-
-
-def first_of_equals(pool: Pool, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a set (positions) in which of equal candidates those that come first are taken.
-
-    Equal are candidates of the same row, relevance and group. Must-have rows stay.
-    """
-    levels = np.sort(pool.relevance)
-    if len(levels) < 2 or not (levels[1:] == levels[:-1]).any():
-        return chosen
-    constraints = pool.problem.constraints
-    codes = None if constraints.codes is None else constraints.codes[pool.ids]
-    result: list[int] = []
-    classes: dict[int, list[int]] = {}
-    close = pool.objective.distances(pool.rows, pool.rows[chosen]) < 1e-3
-    for slot, place in enumerate(chosen.tolist()):
-        same = close[:, slot] & (pool.relevance == pool.relevance[place])
-        same[place] = True
-        if codes is not None:
-            same &= codes == codes[place]
-        places = same.nonzero()[0]
-        equal = places[(pool.rows[places] == pool.rows[place]).all(axis=1)]
-        classes.setdefault(int(equal[0]), equal.tolist())
-        if pool.ids[place] in constraints.include:
-            classes[int(equal[0])].remove(place)
-            result.append(place)
-        else:
-            result.append(-1 - int(equal[0]))
-    taken = {key: iter(members) for key, members in classes.items()}
-    return np.array([place if place >= 0 else next(taken[-1 - place]) for place in result], np.int64)
+    return pool.ids[best]
 
 
 def greedy_start(pool: Pool) -> NDArray[np.int64]:

@@ -20,6 +20,9 @@ from setwise.solvers.greedy import NEAR
 from setwise.solvers.swap import PRECISION
 from setwise.vectors import Floats
 
+#: Candidates at less than this distance may be equal, rounding allowed for.
+CLOSE = 1e-4
+
 Vector = NDArray[np.float64]
 Places = NDArray[np.int64]
 
@@ -179,14 +182,15 @@ def log_det(batch: Batch, k: int, t: float) -> Picked:
 def max_sum_auto(batch: Batch, k: int, objective: MaxSum) -> Picked:
     """Frank-Wolfe and (for small k) greedy starts, polished by exchanges; the better set of each pool."""
     forms = _Forms(batch, k, objective)
-    best, value = forms.polish(frank_wolfe(forms))
+    best, value, doubtful = forms.polish(frank_wolfe(forms))
     if k <= 16 * GREEDY_START:
-        other, rival = forms.polish(max_sum_greedy(batch, k, objective).places)
+        other, rival, near = forms.polish(max_sum_greedy(batch, k, objective).places)
         better = rival > value + 1e-12 * np.abs(rival)
         best = np.where(better[:, None], other, best)
-    # Of equal candidates the first are to be taken: where there may be some, that is looked at pool by pool.
+        doubtful = np.where(better, near, doubtful)
+    # Where relevance is coarse, sets may tie that are not of equal candidates.
     levels = np.sort(batch.relevance, axis=1)
-    doubtful = ((levels[:, 1:] == levels[:, :-1]) & ~np.isneginf(levels[:, 1:])).any(axis=1)
+    doubtful |= ((levels[:, 1:] == levels[:, :-1]) & ~np.isneginf(levels[:, 1:])).any(axis=1)
     return Picked(best, doubtful, False)
 
 
@@ -219,8 +223,13 @@ class _Forms:
         total = rows[np.arange(len(rows))[:, None], places].sum(axis=1)
         return np.asarray(self.k - np.matmul(rows, total[:, :, None])[:, :, 0].astype(np.float64))
 
-    def polish(self, places: Places) -> tuple[Places, Vector]:
-        """Improve each pool's set by best exchanges to a local maximum; return sets and their f."""
+    def polish(self, places: Places) -> tuple[Places, Vector, NDArray[np.bool_]]:
+        """Improve each pool's set by best exchanges to a local maximum.
+
+        Returns
+        -------
+        places : the sets; value : their f; doubtful : which of them have a member that a candidate may equal
+        """
         places = places.copy()
         t, each = self.t, self.batch.each
         distances = self.distances(places)
@@ -260,7 +269,18 @@ class _Forms:
         member = each[:, None], places
         pulled = (gradient[member] - self.linear[member]).sum(axis=1) / 2
         value = self.linear[member].sum(axis=1) + pulled
-        return places, value
+        return places, value, self._have_equals(places, distances)
+
+    def _have_equals(self, places: Places, distances: Floats) -> NDArray[np.bool_]:
+        """Return which sets have a member that another candidate is next to and as relevant as, (B,)."""
+        relevance = self.batch.relevance
+        near = distances < CLOSE
+        near[self.batch.each[:, None], places, np.arange(places.shape[1])] = False
+        pool, other, slot = near.nonzero()
+        apart = np.abs(relevance[pool, other] - relevance[pool, places[pool, slot]])
+        doubtful = np.zeros(len(places), bool)
+        doubtful[pool[apart <= NEAR]] = True
+        return doubtful
 
 
 def frank_wolfe(forms: _Forms, most: int = 200) -> Places:

@@ -250,8 +250,7 @@ def solve_exactly(problem: Problem, effort: Any) -> Proven:
             "may be in the best set; use solver='auto' with certify='full', which says how close it is"
         )
     tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
-    pool = Pool(problem, np.sort(survivors))
-    chosen = pool.ids[auto.first_of_equals(pool, pool.locate(survivors[tree.best]))]
+    chosen = survivors[tree.best]
     if tree.nodes >= EXACT_NODES:
         exact.warn_unproven(tree.nodes)
     if not effort:

@@ -1,0 +1,100 @@
+"""Of equal candidates the first: a choice that rounding would make is made on the data.
+
+Products of matrices round equal rows differently, by where they stand, by the processor and by the number
+of threads, so solvers cannot tell which of equal candidates they take. Here it is settled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.solvers.problem import Problem
+from setwise.vectors import Floats
+
+#: Numbers computed of equal rows differ by at most this many units of rounding of the largest.
+UNITS = 64
+
+
+def first_of_equals(
+    problem: Problem, chosen: NDArray[np.int64], *, among_themselves: bool = False
+) -> NDArray[np.int64]:
+    """Return a selection in which, of equal candidates, those of lowest index are taken, lowest first.
+
+    Equal are candidates of the same row, the same relevance and the same group. Must-have rows stay. The
+    set's value and the order of its members are the same.
+
+    Parameters
+    ----------
+    problem : Problem
+    chosen : ndarray of shape (k,), int64
+        Rows in selection order.
+    among_themselves : bool
+        Whether the members alone are looked at: the set stays, equal members change places.
+
+    Returns
+    -------
+    ndarray of shape (k,), int64
+    """
+    include = problem.constraints.include
+    movable = np.flatnonzero(~np.isin(chosen, include))
+    suspects = np.sort(chosen[movable])
+    if not among_themselves:
+        suspects = np.setdiff1d(_suspects(problem, suspects), include)
+        if len(suspects) == len(movable):
+            return chosen
+    waiting: dict[bytes, list[int]] = {}
+    for place in movable[::-1].tolist():
+        waiting.setdefault(_key(problem, chosen[place]), []).append(place)
+    result, left = chosen.copy(), len(movable)
+    for row in suspects.tolist():
+        places = waiting.get(_key(problem, row))
+        if places:
+            result[places.pop()] = row
+            left -= 1
+            if left == 0:
+                break
+    return result
+
+
+def _key(problem: Problem, row: Any) -> bytes:
+    """Return what equal candidates have in common, as bytes; 0 and -0 are the same."""
+    vectors, relevance, codes = problem.vectors, problem.relevance, problem.constraints.codes
+    parts = [(vectors.raw[vectors.places(row)] + 0).tobytes()]
+    if not relevance.computed:  # else equal rows have equal relevance
+        parts.append((relevance.values[row] + 0).tobytes())
+    if codes is not None:
+        parts.append(codes[row].tobytes())
+    return b"".join(parts)
+
+
+def _suspects(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the candidates that may equal a chosen one, ascending, those chosen among them."""
+    values, vectors = problem.relevance.values, problem.vectors
+    found = np.flatnonzero(_near(values, values[chosen], 4 * problem.relevance.error))
+    if len(found) <= len(chosen):
+        return found
+    # Along a direction of no meaning, rows that differ are apart.
+    direction = np.asarray(np.random.default_rng(0).standard_normal((1, vectors.d))[0], vectors.dtype)
+    if len(found) < problem.n // 16:
+        along, own = (np.vecdot(vectors.rows(rows), direction) for rows in (found, chosen))
+        return np.asarray(found[_near(along, own, 0.0)])
+    along = vectors.scan(direction)
+    return np.asarray(found[_near(along[found], along[chosen], 0.0)])
+
+
+def _near(numbers: Floats, levels: Floats, margin: float) -> NDArray[np.bool_]:
+    """Return which numbers are one of some levels, up to a margin and rounding."""
+    if len(levels) == 0:
+        return np.zeros(len(numbers), np.bool_)
+    levels = np.unique(levels)
+    margin += UNITS * float(np.finfo(levels.dtype).eps) * float(max(-levels[0], levels[-1]))
+    near: NDArray[np.bool_] = (numbers >= levels[0] - margin) & (numbers <= levels[-1] + margin)
+    some = numbers[near]
+    above = np.searchsorted(levels, some)
+    over = levels[np.minimum(above, len(levels) - 1)] - some
+    under = some - levels[np.maximum(above - 1, 0)]
+    near[near] = np.minimum(np.abs(over), np.abs(under)) <= margin
+    return near
