@@ -53,8 +53,16 @@ def integer(name: str, value: Any, *, least: int, most: int | None = None) -> in
     return number
 
 
-def fraction(name: str, value: Any) -> float:
+def fraction(name: str, value: Any, ends: str = "0 = relevance alone, 1 = diversity alone") -> float:
     """Return ``value`` as a float in [0, 1]; NaN, strings and bools are refused.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name in messages.
+    value : object
+    ends : str
+        What 0 and 1 mean.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def fraction(name: str, value: Any) -> float:
     """
     number = _real(name, value, "in [0, 1]")
     if not 0.0 <= number <= 1.0:
-        raise ValueError(f"{name}: {number} is outside [0, 1] (0 = relevance alone, 1 = diversity alone)")
+        raise ValueError(f"{name}: {number} is outside [0, 1] ({ends})")
     return number
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-import setwise
 from setwise import checks
 from setwise.index import Index
-from setwise.objectives import make
-from setwise.relevance import check_scale
-from setwise.retrieval import Retrieved
-
-#: The trade-off where none is given: that of `setwise.retrieve`.
-DIVERSITY = 0.3
+from setwise.request import Request
+from setwise.retrieval import Retrieved, default_sharpness
+from setwise.retrieval.rerank import diversified
+from setwise.retrieval.search import retrieving
+from setwise.steps import Work, run
 
 #: How many are selected where nothing is said: as many as `setwise.retrieve` does.
 K = 10
@@ -28,178 +26,183 @@ FETCH, FETCH_PER_K = 50, 5
 #: What may be done with a result that has no vector or no score.
 MISSING = ("error", "warn", "append")
 
+Item = TypeVar("Item")
+
+#: What a message says of a result (given it, and whether it has a vector) that lacks one, and the mend.
+Lack = Callable[[Item, bool], tuple[str, str]]
+
 #: A vector for an id: a mapping, an index, or a function of a list of ids.
 VectorSource = Mapping[Any, Any] | Index | Callable[[list[Any]], Sequence[Any]]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """How a set is chosen; checked when it is made.
+def request_for(
+    *,
+    k: int,
+    diversity: float,
+    sharpness: int | None,
+    objective: str,
+    index: Index | None = None,
+    relevance_scale: str = "none",
+) -> Request:
+    """Return the request of a component's parameters, checked.
 
-    Attributes
+    Parameters
     ----------
-    k : int or None
-        Size of the set, at least 1; None for all there are.
-    diversity : float
-        In [0, 1].
-    sharpness : int or None
-        As for `setwise.retrieve`.
-    objective : {"max-sum", "mmr", "log-det"}
+    k, diversity, sharpness, objective, relevance_scale
+        As for `setwise.retrieve` and `setwise.diversify`; an objective by name.
+    index : Index, optional
+        What is searched, whose metric counts; else cosines do.
 
     Raises
     ------
     TypeError, ValueError
         A parameter is out of its range; the message names it.
     """
-
-    k: int | None = K
-    diversity: float = DIVERSITY
-    sharpness: int | None = None
-    objective: str = "max-sum"
-
-    def __post_init__(self) -> None:
-        if self.k is not None:
-            checks.integer("k", self.k, least=1)
-        checks.fraction("diversity", self.diversity)
-        if not isinstance(self.objective, str):
-            raise TypeError(f"objective: expected a name, got {type(self.objective).__name__}")
-        make(
-            self.objective,
-            diversity=self.diversity,
-            sharpness=1 if self.sharpness is None else self.sharpness,
-        )
-
-    def options(self) -> dict[str, Any]:
-        """Return the keywords that `setwise.retrieve` and `setwise.diversify` take."""
-        return {"diversity": self.diversity, "sharpness": self.sharpness, "objective": self.objective}
+    if not isinstance(objective, str):
+        raise TypeError(f"objective: expected a name, got {type(objective).__name__}")
+    metric = "cosine" if index is None else index.metric
+    return Request(
+        k=k,
+        diversity=diversity,
+        objective=objective,
+        sharpness=default_sharpness(objective, metric) if sharpness is None else sharpness,
+        metric=metric,
+        relevance_scale=relevance_scale,
+    )
 
 
 @dataclass(frozen=True)
 class Search:
-    """A choice among what is yet to be found; checked when it is made.
+    """A request for what is yet to be found; checked when it is made.
 
     Attributes
     ----------
-    choice : Choice
-        With a k.
+    request : Request
     fetch_k : int or None
-        How many candidates are fetched, at least k; None leaves it to `fetched` and `of_index`.
+        How many candidates are fetched, at least k; None leaves it to `fetched`, or to an index.
     filter : optional
         In the store's own terms.
 
     Raises
     ------
-    TypeError, ValueError
-        `fetch_k` is below k, or no integer.
+    TypeError
+        `fetch_k` is no integer.
+    ValueError
+        It is below k.
     """
 
-    choice: Choice
+    request: Request
     fetch_k: int | None = None
     filter: Any = None
 
     def __post_init__(self) -> None:
-        if self.fetch_k is None:
-            return
-        checks.integer("fetch_k", self.fetch_k, least=1)
-        if self.fetch_k < self.k:
+        k = self.request.k
+        if self.fetch_k is not None and checks.integer("fetch_k", self.fetch_k, least=1) < k:
             raise ValueError(
-                f"fetch_k: {self.fetch_k} candidates cannot give k = {self.k}; raise it, or pass None"
+                f"fetch_k: {self.fetch_k} candidates cannot give k = {k}; raise it, or pass None"
             )
-
-    @property
-    def k(self) -> int:
-        """The size of the set."""
-        if self.choice.k is None:
-            raise TypeError("k: expected an integer, got None")
-        return self.choice.k
 
     @property
     def fetched(self) -> int:
         """How many candidates a store is asked for in one search."""
-        return max(FETCH, FETCH_PER_K * self.k) if self.fetch_k is None else self.fetch_k
+        return max(FETCH, FETCH_PER_K * self.request.k) if self.fetch_k is None else self.fetch_k
 
-    def of_index(self, index: Index) -> dict[str, Any]:
-        """Return the keywords of `setwise.retrieve` over an index, which knows by itself how many suffice."""
-        return {
-            **self.choice.options(),
-            "k": min(self.k, index.size),
-            "pool": "auto" if self.fetch_k is None else min(self.fetch_k, index.size),
-            "filter": self.filter,
-        }
+    def over(self, index: Index, query: Any) -> Work[Retrieved | None]:
+        """Search an index, which knows by itself how many candidates suffice; None where it is empty."""
+        size = index.size
+        if size == 0:
+            return None
+        request = replace(self.request, k=min(self.request.k, size))
+        pool: int | str = "auto" if self.fetch_k is None else min(self.fetch_k, size)
+        found: Retrieved = yield from retrieving(
+            request, np.asarray(query, np.float64), index, pool=pool, filter=self.filter
+        )
+        return found
 
 
-@dataclass(frozen=True)
-class Picked:
-    """What was chosen of the results, in selection order.
+def facts(found: Retrieved, place: int) -> dict[str, float]:
+    """Return what is known of one member, by name.
 
-    Attributes
-    ----------
-    rows : list
-        Positions among the results, or an index's ids.
-    relevance, gain, novelty : list of float
-        Of each: its relevance as it was given or found (before any rescaling), the objective's score when
-        it was selected, and 1 - its largest cosine to an earlier one (1 for the first).
+    Its relevance as it was given or found (before any rescaling), the objective's score when it was
+    selected, and 1 - its largest cosine to an earlier one (1 for the first).
     """
-
-    rows: list[Any]
-    relevance: list[float]
-    gain: list[float]
-    novelty: list[float]
-
-    @classmethod
-    def of(cls, found: Retrieved, relevance: NDArray[np.float64] | None = None) -> Picked:
-        """Return what `setwise.retrieve` or `setwise.diversify` found, with other relevance where given."""
-        known = found.scores if relevance is None else relevance
-        return cls(found.ids.tolist(), known.tolist(), found.gains.tolist(), found.novelty.tolist())
-
-    def facts(self, position: int) -> dict[str, float]:
-        """Return what is known of one member, by name."""
-        return {
-            "relevance": self.relevance[position],
-            "gain": self.gain[position],
-            "novelty": self.novelty[position],
-        }
+    return {
+        "relevance": float(found.scores[place]),
+        "gain": float(found.gains[place]),
+        "novelty": float(found.novelty[place]),
+    }
 
 
-def pick(
-    vectors: Sequence[Any] | NDArray[Any],
-    choice: Choice,
+def choose(
+    items: Sequence[Item],
+    rows: Sequence[Any],
+    request: Request,
     *,
-    relevance: Sequence[float] | NDArray[Any] | None = None,
+    scores: Sequence[float | None] | None = None,
     query: Any = None,
-    relevance_scale: str = "minmax",
-) -> Picked:
+    missing: str = "error",
+    noun: str = "results",
+    lack: Lack[Item] | None = None,
+) -> list[tuple[Item, dict[str, float]]]:
     """Choose among results that are all at hand.
 
     Parameters
     ----------
-    vectors : sequence of n vectors
-    choice : Choice
+    items : sequence of n results
+    rows : sequence of n vectors
+        None for a result that has none.
+    request : Request
         A k above n chooses all n.
-    relevance : sequence of n numbers, optional
-        One of `relevance` and `query`.
+    scores : sequence of n numbers, optional
+        Their relevance, None for a result that has none; not given, it is the cosine to `query`.
     query : array-like of shape (d,), optional
-        The cosine to it is the relevance, not rescaled.
-    relevance_scale : {"none", "minmax", "zscore", "rank"}
-        For `relevance`.
+    missing : {"error", "warn", "append"}
+        What is done with a result that has no vector or no score: refuse; leave it out with a warning; or
+        place it after those chosen, in the order they came, while there are fewer than k.
+    noun : str
+        What the results are called in a message.
+    lack : Lack, optional
+        Needed where a result may lack a vector or a score.
+
+    Returns
+    -------
+    list of (result, facts), in selection order; no facts with those appended
 
     Raises
     ------
     TypeError, ValueError
-        As for `setwise.diversify`: NaN, zero vectors, widths that differ.
+        A result lacks what choosing needs and `missing` is "error"; or as for `setwise.diversify`.
     """
-    n = len(vectors)
-    if n == 0:
-        return Picked([], [], [], [])
-    rows = as_rows(vectors)
-    k = n if choice.k is None else min(choice.k, n)
-    if relevance is None:
-        return Picked.of(setwise.retrieve(query, Index.from_array(rows), k, **choice.options()))
-    given = np.asarray(relevance, np.float64)
-    found = setwise.diversify(
-        np.arange(n), k, relevance=given, vectors=rows, relevance_scale=relevance_scale, **choice.options()
-    )
-    return Picked.of(found, given[found.ids])
+    present: list[int] = []
+    left: list[int] = []
+    for place, row in enumerate(rows):
+        known = row is not None and (scores is None or scores[place] is not None)
+        (present if known else left).append(place)
+    if left and missing != "append":
+        assert lack is not None, "a component whose results all have what choosing needs"
+        first, mend = lack(items[left[0]], rows[left[0]] is not None)
+        text = f"{noun}: {len(left)} of {len(items)} lack what choosing needs (the first: {first}); {mend}"
+        if missing == "error":
+            raise ValueError(text)
+        checks.warn(f"{text}; left out")
+        left = []
+    chosen = []
+    if present:
+        matrix = as_rows([rows[place] for place in present])
+        asked = replace(request, k=min(request.k, len(present)))
+        if scores is None:
+            found = run(retrieving(asked, np.asarray(query), Index.from_array(matrix)))
+        else:
+            given = np.array([scores[place] for place in present], np.float64)
+            found = diversified(asked, np.arange(len(present)), given, matrix)
+            found = replace(found, scores=given[found.ids])
+        chosen = [(items[present[row]], facts(found, place)) for place, row in enumerate(found.ids.tolist())]
+    return [*chosen, *((items[place], {}) for place in left)][: request.k]
+
+
+def falling(n: int) -> list[float]:
+    """Return scores for results of which only the order is known: from 1 down in even steps."""
+    return [1.0 - place / n for place in range(n)]
 
 
 def as_rows(vectors: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
@@ -218,12 +221,6 @@ def as_rows(vectors: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
                 f"{rows[0].shape}; all must come from one model"
             )
     return np.stack(rows)
-
-
-def check_common(*, relevance_scale: str = "minmax", missing: str = "error") -> None:
-    """Check the parameters that every post-processing step has."""
-    check_scale(relevance_scale)
-    checks.choice("missing", missing, MISSING)
 
 
 def take_weight(values: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -247,15 +244,7 @@ def take_weight(values: Mapping[str, Any], name: str) -> dict[str, Any]:
         return out
     if out.get("diversity") is not None:
         raise ValueError(f"{name}: pass diversity or {name}, not both (diversity = 1 - {name})")
-    if isinstance(weight, bool | str | bytes):
-        raise TypeError(f"{name}: expected a number in [0, 1], got {weight!r}")
-    try:
-        number = float(weight)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number in [0, 1], got {type(weight).__name__}") from None
-    if not 0.0 <= number <= 1.0:
-        raise ValueError(f"{name}: {number} is outside [0, 1] (1 = relevance alone, 0 = diversity alone)")
-    out["diversity"] = 1.0 - number
+    out["diversity"] = 1.0 - checks.fraction(name, weight, "1 = relevance alone, 0 = diversity alone")
     return out
 
 
@@ -308,6 +297,20 @@ def look_up(source: VectorSource | None, names: Sequence[Hashable]) -> list[Any]
     for place, vector in zip(asked, found, strict=True):
         out[place] = vector
     return out
+
+
+def each_of(source: Any, ids: Sequence[Any], argument: str) -> list[Any]:
+    """Return what a mapping, a sequence or a function has for each id of an index.
+
+    Raises
+    ------
+    ValueError
+        It has nothing for one; `argument` names it.
+    """
+    try:
+        return [source(one) if callable(source) else source[one] for one in ids]
+    except LookupError as error:
+        raise ValueError(f"{argument}: the index has an id that they lack ({error})") from error
 
 
 def check_source(source: Any, *more: type) -> None:
@@ -366,35 +369,3 @@ def first_of_each(names: Sequence[Hashable], scores: Sequence[float | None] | No
 
 def _number(score: float | None) -> float:
     return -np.inf if score is None else float(score)
-
-
-def split(
-    lacking: Sequence[bool], missing: str, report: Callable[[int, int], str]
-) -> tuple[list[int], list[int]]:
-    """Return the positions that can be chosen among, and those to append.
-
-    Parameters
-    ----------
-    lacking : sequence of bool
-        Whether a result lacks what choosing needs.
-    missing : {"error", "warn", "append"}
-        Refuse; leave out with a warning; or place after those chosen, in the order they came.
-    report : callable
-        The message, of the number that lack it and the position of the first.
-
-    Raises
-    ------
-    ValueError
-        One lacks it, and `missing` is "error".
-    """
-    present = [place for place, absent in enumerate(lacking) if not absent]
-    left = [place for place, absent in enumerate(lacking) if absent]
-    if not left:
-        return present, []
-    if missing == "append":
-        return present, left
-    text = report(len(left), left[0])
-    if missing == "error":
-        raise ValueError(text)
-    checks.warn(f"{text}; left out")
-    return present, []

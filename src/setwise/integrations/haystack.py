@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from setwise import checks
 from setwise.extras import needs
-from setwise.integrations.common import (
-    DIVERSITY,
-    Choice,
-    K,
-    check_common,
-    first_of_each,
-    pick,
-    split,
-    take_weight,
-)
+from setwise.integrations.common import MISSING, K, choose, first_of_each, request_for, take_weight
+from setwise.request import Request
+from setwise.retrieval import DIVERSITY
 
 with needs("haystack", "setwise.integrations.haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -85,8 +76,8 @@ class SetwiseRanker:
         self.relevance_scale = relevance_scale
         self.missing = missing
         self.prefix = prefix
-        self._choice(None, None, None)
-        check_common(relevance_scale=relevance_scale, missing=missing)
+        self._request(K, None, None, None)
+        checks.choice("missing", missing, MISSING)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain values."""
@@ -138,8 +129,8 @@ class SetwiseRanker:
             A parameter is out of its range, an embedding has NaN, or a document lacks what choosing
             needs and `missing` is "error".
         """
-        choice = self._choice(top_k, diversity, lambda_threshold)
-        return {"documents": self._choose(documents, choice, query_embedding)}
+        request = self._request(len(documents), top_k, diversity, lambda_threshold)
+        return {"documents": self._choose(documents, request, query_embedding)}
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -151,45 +142,45 @@ class SetwiseRanker:
         query_embedding: list[float] | None = None,
     ) -> dict[str, list[Document]]:
         """``run`` without blocking the event loop."""
-        choice = self._choice(top_k, diversity, lambda_threshold)
-        return {"documents": await asyncio.to_thread(self._choose, documents, choice, query_embedding)}
+        request = self._request(len(documents), top_k, diversity, lambda_threshold)
+        return {"documents": await asyncio.to_thread(self._choose, documents, request, query_embedding)}
 
-    def _choice(self, top_k: int | None, diversity: float | None, lambda_threshold: float | None) -> Choice:
+    def _request(
+        self, count: int, top_k: int | None, diversity: float | None, lambda_threshold: float | None
+    ) -> Request:
+        """Return what is asked for of so many documents."""
         size = self.top_k if top_k is None else top_k
-        if size is not None:
-            checks.integer("top_k", size, least=1)
-        trade = _trade(diversity, lambda_threshold, self.diversity)
-        return Choice(size, trade, self.sharpness, self.objective)
+        return request_for(
+            k=max(1, count) if size is None else checks.integer("top_k", size, least=1),
+            diversity=_trade(diversity, lambda_threshold, self.diversity),
+            sharpness=self.sharpness,
+            objective=self.objective,
+            relevance_scale=self.relevance_scale,
+        )
 
-    def _choose(self, documents: list[Document], choice: Choice, query: list[float] | None) -> list[Document]:
+    def _choose(
+        self, documents: list[Document], request: Request, query: list[float] | None
+    ) -> list[Document]:
         each = first_of_each([one.id for one in documents], [one.score for one in documents])
         kept = [documents[place] for place in each]
-        lacking = [one.embedding is None or (query is None and one.score is None) for one in kept]
 
-        def report(count: int, first: int) -> str:
-            what = "embedding" if kept[first].embedding is None else "score"
-            mend = (
-                "let the retriever return embeddings (return_embedding=True)"
-                if what == "embedding"
-                else "pass query_embedding"
-            )
-            return (
-                f"documents: {count} of {len(kept)} lack what choosing needs (the first: id "
-                f"{kept[first].id!r} has no {what}); {mend}"
-            )
+        def lack(document: Document, has_vector: bool) -> tuple[str, str]:
+            if has_vector:
+                return f"id {document.id!r} has no score", "pass query_embedding"
+            mend = "let the retriever return embeddings (return_embedding=True)"
+            return f"id {document.id!r} has no embedding", mend
 
-        present, left = split(lacking, self.missing, report)
-        rows = [kept[place].embedding for place in present]
-        if query is not None:
-            picked = pick(rows, choice, query=np.asarray(query))
-        else:
-            scores: list[Any] = [kept[place].score for place in present]
-            picked = pick(rows, choice, relevance=scores, relevance_scale=self.relevance_scale)
-        chosen = [
-            _described(kept[present[row]], picked.facts(place), self.prefix)
-            for place, row in enumerate(picked.rows)
-        ]
-        return [*chosen, *(_described(kept[place], {}, None) for place in left)][: choice.k]
+        chosen = choose(
+            kept,
+            [one.embedding for one in kept],
+            request,
+            scores=None if query is not None else [one.score for one in kept],
+            query=query,
+            missing=self.missing,
+            noun="documents",
+            lack=lack,
+        )
+        return [_described(document, facts, self.prefix) for document, facts in chosen]
 
 
 def _trade(diversity: float | None, lambda_threshold: float | None, otherwise: float) -> float:

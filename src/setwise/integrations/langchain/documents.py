@@ -19,6 +19,14 @@ def label(document: Document) -> str:
     return f"id {name!r}" if name is not None else repr(document.page_content[:40])
 
 
+def from_metadata(documents: Sequence[Document], rows: Sequence[Any], key: str) -> list[Any]:
+    """Return the documents' vectors, those that are missing from their metadata, None where there is none."""
+    return [
+        document.metadata.get(key) if row is None else row
+        for document, row in zip(documents, rows, strict=True)
+    ]
+
+
 def described(document: Document, facts: Mapping[str, float], prefix: str | None) -> Document:
     """Return a copy with facts in its metadata, under ``<prefix>_<name>``; with no prefix set, no facts."""
     metadata = dict(document.metadata)

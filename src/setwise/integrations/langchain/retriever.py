@@ -12,25 +12,15 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-import setwise
 from setwise.index import Index
-from setwise.integrations.common import (
-    DIVERSITY,
-    Choice,
-    K,
-    Picked,
-    Search,
-    fill,
-    first_of_each,
-    pick,
-    take_weight,
-)
-from setwise.integrations.langchain.documents import described, document_id, in_order, label
-from setwise.integrations.langchain.stores import StoreReader, reader_of
+from setwise.integrations.common import Search, choose, each_of, facts, fill, first_of_each, take_weight
+from setwise.integrations.fields import Choosing
+from setwise.integrations.langchain.documents import described, document_id, from_metadata, in_order, label
+from setwise.integrations.langchain.stores import StoreReader, reader_of, stored
+from setwise.steps import Step, Work, arun, run
 
 #: Parameters of the retriever that a call may override.
 _PER_CALL = ("k", "diversity", "lambda_mult", "sharpness", "objective", "fetch_k", "filter", "search_kwargs")
@@ -39,7 +29,7 @@ _PER_CALL = ("k", "diversity", "lambda_mult", "sharpness", "objective", "fetch_k
 _OURS = ("diversity", "lambda_mult", "sharpness", "objective", "fetch_k")
 
 
-class DiverseRetriever(BaseRetriever):
+class DiverseRetriever(BaseRetriever, Choosing):
     """Retrieve k documents that are relevant and differ from one another.
 
     The vectors come from `index`; else from the store itself (in-memory, FAISS and Qdrant stores, and
@@ -93,28 +83,18 @@ class DiverseRetriever(BaseRetriever):
     copies: what the store keeps is not touched.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+    weight = "lambda_mult"
 
     vectorstore: VectorStore | None = None
     index: Index | None = None
     documents: Any = None
     embeddings: Embeddings | None = None
-    k: int = K
-    diversity: float = DIVERSITY
     lambda_mult: float | None = None
-    sharpness: int | None = None
-    objective: str = "max-sum"
     fetch_k: int | None = None
     filter: Any = None
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     embedding_key: str = "embedding"
     reembed: bool = False
-    prefix: str | None = "setwise"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _at_the_border(cls, values: Any) -> Any:
-        return take_weight(values, "lambda_mult") if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _check(self) -> DiverseRetriever:
@@ -143,41 +123,39 @@ class DiverseRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
-        search, options = self._call(overrides)
-        vector = np.asarray(self._model.embed_query(query), np.float64)
-        if self.index is not None:
-            if self.index.size == 0:
-                return []
-            found = setwise.retrieve(vector, self.index, **search.of_index(self.index))
-            return self._described(self._documents_of(found.ids.tolist()), Picked.of(found))
-        documents = self._store.similarity_search_by_vector(vector.tolist(), **self._options(search, options))
-        rows = self._stored(documents)
-        texts = self._to_embed(documents, rows)
-        if texts:
-            fill(rows, self._model.embed_documents(texts))
-        return self._choose(documents, rows, vector, search.choice)
+        return run(self._retrieving(query, overrides))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **overrides: Any
     ) -> list[Document]:
+        return await arun(self._retrieving(query, overrides))
+
+    def _retrieving(self, query: str, overrides: Mapping[str, Any]) -> Work[list[Document]]:
         search, options = self._call(overrides)
-        vector = np.asarray(await self._model.aembed_query(query), np.float64)
+        model = self._model
+        vector = yield Step.of(model.embed_query, model.aembed_query, query)
         if self.index is not None:
-            if self.index.size == 0:
+            found = yield from search.over(self.index, vector)
+            if found is None:
                 return []
-            found = await setwise.aretrieve(vector, self.index, **search.of_index(self.index))
-            return self._described(await self._adocuments_of(found.ids.tolist()), Picked.of(found))
-        documents = await self._store.asimilarity_search_by_vector(
-            vector.tolist(), **self._options(search, options)
-        )
-        rows = await run_in_executor(None, self._stored, documents)
-        texts = self._to_embed(documents, rows)
-        if texts:
-            fill(rows, await self._model.aembed_documents(texts))
-        chosen: list[Document] = await run_in_executor(
-            None, self._choose, documents, rows, vector, search.choice
-        )
-        return chosen
+            documents = yield from self._documents_of(found.ids.tolist())
+            chosen = [(document, facts(found, place)) for place, document in enumerate(documents)]
+        else:
+            store = self._store
+            documents = yield Step.of(
+                store.similarity_search_by_vector,
+                store.asimilarity_search_by_vector,
+                np.asarray(vector, np.float64).tolist(),
+                **self._options(search, options),
+            )
+            rows = from_metadata(documents, stored(store, documents), self.embedding_key)
+            texts = self._to_embed(documents, rows)
+            if texts:
+                fill(rows, (yield Step.of(model.embed_documents, model.aembed_documents, texts)))
+            once = first_of_each([document_id(document) for document in documents])
+            kept, vectors = [documents[place] for place in once], [rows[place] for place in once]
+            chosen = choose(kept, vectors, search.request, query=vector)
+        return [described(document, known, self.prefix) for document, known in chosen]
 
     # ------------------------------------------------------------------ over a store
 
@@ -187,17 +165,6 @@ class DiverseRetriever(BaseRetriever):
         needed = {} if reader is None else reader.search_options(self.vectorstore, search.filter)
         filtered = {} if search.filter is None else {"filter": search.filter}
         return {"k": search.fetched, **needed, **filtered, **given}
-
-    def _stored(self, documents: list[Document]) -> list[Any]:
-        """Return the stored vector of each document, None where there is none."""
-        reader = reader_of(self.vectorstore)
-        rows = (
-            [None] * len(documents) if reader is None else list(reader.vectors(self.vectorstore, documents))
-        )
-        return [
-            document.metadata.get(self.embedding_key) if row is None else row
-            for document, row in zip(documents, rows, strict=True)
-        ]
 
     def _to_embed(self, documents: list[Document], rows: list[Any]) -> list[str]:
         """Return the texts that have no vector, which is an error unless they may be embedded again."""
@@ -211,38 +178,14 @@ class DiverseRetriever(BaseRetriever):
             )
         return [documents[place].page_content for place in lacking]
 
-    def _choose(
-        self, documents: list[Document], rows: list[Any], query: Any, choice: Choice
-    ) -> list[Document]:
-        keep = first_of_each([document_id(document) for document in documents])
-        picked = pick([rows[place] for place in keep], choice, query=query)
-        return self._described([documents[keep[row]] for row in picked.rows], picked)
-
     # ------------------------------------------------------------------ over an index
 
-    def _documents_of(self, ids: list[Any]) -> list[Document]:
+    def _documents_of(self, ids: list[Any]) -> Work[list[Document]]:
         if self.documents is not None or not ids:
-            return self._given(ids)
-        names = self._names(ids)
-        return in_order(self._store.get_by_ids(names), names)
-
-    async def _adocuments_of(self, ids: list[Any]) -> list[Document]:
-        if self.documents is not None or not ids:
-            return self._given(ids)
-        names = self._names(ids)
-        return in_order(await self._store.aget_by_ids(names), names)
-
-    def _given(self, ids: list[Any]) -> list[Document]:
-        """Return the documents that `documents` has for ids."""
-        source = self.documents
-        try:
-            return [source(one) if callable(source) else source[one] for one in ids]
-        except LookupError as error:
-            raise ValueError(f"documents: the index has an id that they lack ({error})") from error
-
-    def _names(self, ids: list[Any]) -> list[Any]:
+            return each_of(self.documents, ids, "documents")
         reader = reader_of(self.vectorstore) or StoreReader()
-        return reader.ids(self.vectorstore, ids)
+        names = reader.ids(self.vectorstore, ids)
+        return in_order((yield Step.of(self._store.get_by_ids, self._store.aget_by_ids, names)), names)
 
     # ------------------------------------------------------------------ both
 
@@ -259,8 +202,9 @@ class DiverseRetriever(BaseRetriever):
                 raise ValueError(
                     f"search_kwargs: {name}: {own[0]} is a parameter of the retriever itself; pass it there"
                 )
-        choice = Choice(values["k"], values["diversity"], values["sharpness"], values["objective"])
-        return Search(choice, values["fetch_k"], values["filter"]), values["search_kwargs"]
+        asked = {name: values[name] for name in ("k", "diversity", "sharpness", "objective")}
+        request = self.request(index=self.index, **asked)
+        return Search(request, values["fetch_k"], values["filter"]), values["search_kwargs"]
 
     def _embedder(self) -> Embeddings | None:
         if self.embeddings is not None or self.vectorstore is None:
@@ -277,8 +221,3 @@ class DiverseRetriever(BaseRetriever):
     def _store(self) -> VectorStore:
         assert self.vectorstore is not None, "checked at construction"
         return self.vectorstore
-
-    def _described(self, documents: list[Document], picked: Picked) -> list[Document]:
-        return [
-            described(document, picked.facts(place), self.prefix) for place, document in enumerate(documents)
-        ]

@@ -125,3 +125,9 @@ def reader_of(store: VectorStore | None) -> StoreReader | None:
     if store is None:
         return None
     return next((reader for matches, reader in _READERS if matches(store)), None)
+
+
+def stored(store: VectorStore | None, documents: Sequence[Document]) -> list[Any]:
+    """Return the vector that a store keeps of each document, None where it gives none back."""
+    reader = reader_of(store)
+    return [None] * len(documents) if reader is None else list(reader.vectors(store, documents))

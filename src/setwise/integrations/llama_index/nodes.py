@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from setwise.integrations.common import first_of_each, look_up
+from setwise.integrations.common import each_of, first_of_each, look_up
+from setwise.steps import Step, Work
 
 #: What a vector can be looked up in beside a mapping, an index and a function.
 STORES = (BasePydanticVectorStore, VectorStoreIndex)
@@ -25,7 +25,7 @@ def each_once(nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     ]
 
 
-def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> list[Any]:
+def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> Work[list[Any]]:
     """Return each node's vector: its own, or what the source has for its id, or None."""
     rows: list[Any] = [one.node.embedding for one in nodes]
     lacking = [one.node_id for one, row in zip(nodes, rows, strict=True) if row is None]
@@ -33,22 +33,11 @@ def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> list[Any]:
         return rows
     store = source.vector_store if isinstance(source, VectorStoreIndex) else source
     if _keeps_nodes(store):
-        found = {one.node_id: one.embedding for one in store.get_nodes(node_ids=lacking)}
-        return _filled(nodes, rows, found)
-    return _filled(nodes, rows, _at_hand(store, lacking))
-
-
-async def astored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> list[Any]:
-    """``stored_vectors`` without blocking the event loop."""
-    rows: list[Any] = [one.node.embedding for one in nodes]
-    lacking = [one.node_id for one, row in zip(nodes, rows, strict=True) if row is None]
-    if not lacking or source is None:
-        return rows
-    store = source.vector_store if isinstance(source, VectorStoreIndex) else source
-    if _keeps_nodes(store):
-        found = {one.node_id: one.embedding for one in await store.aget_nodes(node_ids=lacking)}
-        return _filled(nodes, rows, found)
-    return _filled(nodes, rows, await asyncio.to_thread(_at_hand, store, lacking))
+        kept = yield Step.of(store.get_nodes, store.aget_nodes, node_ids=lacking)
+        found: Mapping[str, Any] = {one.node_id: one.embedding for one in kept}
+    else:
+        found = _at_hand(store, lacking)
+    return [found.get(one.node_id) if row is None else row for one, row in zip(nodes, rows, strict=True)]
 
 
 def _keeps_nodes(store: Any) -> bool:
@@ -68,11 +57,7 @@ def _at_hand(store: Any, ids: list[str]) -> Mapping[str, Any]:
     return dict(zip(ids, look_up(store, ids), strict=True))
 
 
-def _filled(nodes: Sequence[NodeWithScore], rows: list[Any], found: Mapping[str, Any]) -> list[Any]:
-    return [found.get(one.node_id) if row is None else row for one, row in zip(nodes, rows, strict=True)]
-
-
-def nodes_of(source: Any, ids: list[Any]) -> list[BaseNode]:
+def nodes_of(source: Any, ids: list[Any]) -> Work[list[BaseNode]]:
     """Return the node of each id from a document store, mapping, sequence or function.
 
     Raises
@@ -81,18 +66,9 @@ def nodes_of(source: Any, ids: list[Any]) -> list[BaseNode]:
         One is not there.
     """
     if isinstance(source, BaseDocumentStore):
-        return _in_order(source.get_nodes([str(one) for one in ids], raise_error=False), ids)
-    try:
-        return [source(one) if callable(source) else source[one] for one in ids]
-    except LookupError as error:
-        raise ValueError(f"nodes: the index has an id that they lack ({error})") from error
-
-
-async def anodes_of(source: Any, ids: list[Any]) -> list[BaseNode]:
-    """``nodes_of`` without blocking the event loop."""
-    if isinstance(source, BaseDocumentStore):
-        return _in_order(await source.aget_nodes([str(one) for one in ids], raise_error=False), ids)
-    return nodes_of(source, ids)
+        names = [str(one) for one in ids]
+        return _in_order((yield Step.of(source.get_nodes, source.aget_nodes, names, raise_error=False)), ids)
+    return each_of(source, ids, "nodes")
 
 
 def _in_order(nodes: Sequence[BaseNode], ids: list[Any]) -> list[BaseNode]:

@@ -3,35 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import Any
 
-from llama_index.core.bridge.pydantic import ConfigDict, Field, model_validator
+from llama_index.core.bridge.pydantic import Field, model_validator
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from setwise.integrations.common import (
-    DIVERSITY,
-    Choice,
-    K,
-    check_common,
-    check_source,
-    pick,
-    split,
-    take_alias,
-    take_weight,
-)
-from setwise.integrations.llama_index.nodes import (
-    STORES,
-    astored_vectors,
-    described,
-    each_once,
-    stored_vectors,
-)
+from setwise.integrations.common import check_source, falling
+from setwise.integrations.fields import Rescoring
+from setwise.integrations.llama_index.nodes import STORES, described, each_once, stored_vectors
+from setwise.steps import Work, arun, run
 
 
-class DiverseNodePostprocessor(BaseNodePostprocessor):
+class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
     """Choose k of the nodes that a retriever or a reranker returned, so that they differ.
 
     A node's score is its relevance; where no node has one, the order they come in counts.
@@ -70,30 +54,15 @@ class DiverseNodePostprocessor(BaseNodePostprocessor):
     highest score counts. Nodes are copies with the score they came with.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+    weight = "mmr_threshold"
+    aliases = {"top_n": "k"}  # noqa: RUF012
 
-    k: int = K
     top_n: int | None = Field(default=None, exclude=True)
-    diversity: float = DIVERSITY
     mmr_threshold: float | None = Field(default=None, exclude=True)
-    sharpness: int | None = None
-    objective: str = "max-sum"
-    relevance_scale: str = "minmax"
     vectors: Any = Field(default=None, exclude=True)
-    missing: str = "error"
-    prefix: str | None = "setwise"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _at_the_border(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        return take_alias(take_weight(values, "mmr_threshold"), "top_n", "k")
 
     @model_validator(mode="after")
     def _check(self) -> DiverseNodePostprocessor:
-        self._choice()
-        check_common(relevance_scale=self.relevance_scale, missing=self.missing)
         check_source(self.vectors, *STORES)
         return self
 
@@ -105,48 +74,25 @@ class DiverseNodePostprocessor(BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        kept = each_once(nodes)
-        return self._choose(kept, stored_vectors(kept, self.vectors))
+        return run(self._choosing(nodes))
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
+        return await arun(self._choosing(nodes))
+
+    def _choosing(self, nodes: list[NodeWithScore]) -> Work[list[NodeWithScore]]:
         kept = each_once(nodes)
-        rows = await astored_vectors(kept, self.vectors)
-        return await asyncio.to_thread(self._choose, kept, rows)
-
-    def _choice(self) -> Choice:
-        return Choice(self.k, self.diversity, self.sharpness, self.objective)
-
-    def _choose(self, nodes: list[NodeWithScore], rows: list[Any]) -> list[NodeWithScore]:
-        scores: list[Any] = [node.score for node in nodes]
+        rows = yield from stored_vectors(kept, self.vectors)
+        scores: list[Any] = [one.score for one in kept]
         if all(score is None for score in scores):
-            scores = [1.0 - place / len(nodes) for place in range(len(nodes))]
-        lacking = [row is None or score is None for row, score in zip(rows, scores, strict=True)]
+            scores = falling(len(kept))
 
-        def report(count: int, first: int) -> str:
-            what = "embedding" if rows[first] is None else "score"
-            mend = (
-                "; pass vectors= (a vector store, an index, a mapping by node id)"
-                if what == "embedding"
-                else ""
-            )
-            return (
-                f"nodes: {count} of {len(nodes)} lack what choosing needs (the first: id "
-                f"{nodes[first].node_id!r} has no {what}){mend}"
-            )
+        def lack(one: NodeWithScore, has_vector: bool) -> tuple[str, str]:
+            if has_vector:
+                return f"id {one.node_id!r} has no score", "pass nodes of which all have one, or none"
+            mend = "pass vectors= (a vector store, an index, a mapping by node id)"
+            return f"id {one.node_id!r} has no embedding", mend
 
-        present, left = split(lacking, self.missing, report)
-        picked = pick(
-            [rows[place] for place in present],
-            self._choice(),
-            relevance=[scores[place] for place in present],
-            relevance_scale=self.relevance_scale,
-        )
-        chosen = [
-            described(nodes[present[row]].node, nodes[present[row]].score, picked.facts(place), self.prefix)
-            for place, row in enumerate(picked.rows)
-        ]
-        return [*chosen, *(described(nodes[place].node, nodes[place].score, {}, None) for place in left)][
-            : self.k
-        ]
+        chosen = self.chosen(kept, rows, scores, "nodes", lack)
+        return [described(one.node, one.score, facts, self.prefix) for one, facts in chosen]

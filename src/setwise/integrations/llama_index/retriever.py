@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -15,18 +13,11 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
-import setwise
 from setwise.index import Index
-from setwise.integrations.common import DIVERSITY, Choice, K, Picked, Search, check_source, pick, take_weight
-from setwise.integrations.llama_index.nodes import (
-    STORES,
-    anodes_of,
-    astored_vectors,
-    described,
-    each_once,
-    nodes_of,
-    stored_vectors,
-)
+from setwise.integrations.common import K, Search, check_source, choose, facts, request_for, take_weight
+from setwise.integrations.llama_index.nodes import STORES, described, each_once, nodes_of, stored_vectors
+from setwise.retrieval import DIVERSITY
+from setwise.steps import Step, Work, arun, run
 
 
 class DiverseRetriever(BaseRetriever):
@@ -97,13 +88,15 @@ class DiverseRetriever(BaseRetriever):
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
     ) -> None:
-        trade = take_weight({"diversity": diversity, "mmr_threshold": mmr_threshold}, "mmr_threshold")[
-            "diversity"
-        ]
-        if k is None:
-            raise TypeError("k: expected an integer, got None")
-        choice = Choice(k, DIVERSITY if trade is None else trade, sharpness, objective)
-        self._search = Search(choice, fetch_k, filters)
+        given = take_weight({"diversity": diversity, "mmr_threshold": mmr_threshold}, "mmr_threshold")
+        request = request_for(
+            k=k,
+            diversity=DIVERSITY if given["diversity"] is None else given["diversity"],
+            sharpness=sharpness,
+            objective=objective,
+            index=index if isinstance(index, Index) else None,
+        )
+        self._search = Search(request, fetch_k, filters)
         check_source(vectors, *STORES)
         if not isinstance(index, VectorStoreIndex | Index):
             raise TypeError(
@@ -132,35 +125,37 @@ class DiverseRetriever(BaseRetriever):
         super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        embedding = query_bundle.embedding
-        if embedding is None:
-            embedding = self._model().get_agg_embedding_from_queries(query_bundle.embedding_strs)
-        index = self._index
-        if isinstance(index, Index):
-            if index.size == 0:
-                return []
-            found = setwise.retrieve(np.asarray(embedding), index, **self._search.of_index(index))
-            return self._scored(nodes_of(self._nodes, found.ids.tolist()), Picked.of(found))
-        bundle = _with_embedding(query_bundle, embedding)
-        nodes = each_once(self._plain(index)._retrieve(bundle))
-        return self._choose(
-            nodes, self._complete(nodes, stored_vectors(nodes, self._source(index))), embedding
-        )
+        return run(self._retrieving(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        embedding = query_bundle.embedding
+        return await arun(self._retrieving(query_bundle))
+
+    def _retrieving(self, query: QueryBundle) -> Work[list[NodeWithScore]]:
+        embedding = query.embedding
         if embedding is None:
-            embedding = await self._model().aget_agg_embedding_from_queries(query_bundle.embedding_strs)
+            model = self._model()
+            embedding = yield Step.of(
+                model.get_agg_embedding_from_queries,
+                model.aget_agg_embedding_from_queries,
+                query.embedding_strs,
+            )
         index = self._index
         if isinstance(index, Index):
-            if index.size == 0:
+            found = yield from self._search.over(index, embedding)
+            if found is None:
                 return []
-            found = await setwise.aretrieve(np.asarray(embedding), index, **self._search.of_index(index))
-            return self._scored(await anodes_of(self._nodes, found.ids.tolist()), Picked.of(found))
-        bundle = _with_embedding(query_bundle, embedding)
-        nodes = each_once(await self._plain(index)._aretrieve(bundle))
-        rows = self._complete(nodes, await astored_vectors(nodes, self._source(index)))
-        return await asyncio.to_thread(self._choose, nodes, rows, embedding)
+            nodes = yield from nodes_of(self._nodes, found.ids.tolist())
+            chosen = [(node, facts(found, place)) for place, node in enumerate(nodes)]
+        else:
+            # The caller's own query is left as it is.
+            embedded = QueryBundle(query.query_str, query.image_path, query.custom_embedding_strs, embedding)
+            plain = self._plain(index)
+            found_nodes = yield Step.of(plain._retrieve, plain._aretrieve, embedded)
+            kept = each_once(found_nodes)
+            rows = yield from stored_vectors(kept, index if self._vectors is None else self._vectors)
+            self._refuse_missing(kept, rows)
+            chosen = choose([one.node for one in kept], rows, self._search.request, query=embedding)
+        return [described(node, known["relevance"], known, self._prefix) for node, known in chosen]
 
     def _model(self) -> BaseEmbedding:
         """Return the model that embeds the query."""
@@ -178,33 +173,12 @@ class DiverseRetriever(BaseRetriever):
             **self._search_kwargs,
         )
 
-    def _source(self, index: VectorStoreIndex) -> Any:
-        return index if self._vectors is None else self._vectors
-
-    def _complete(self, nodes: list[NodeWithScore], rows: list[Any]) -> list[Any]:
-        """Return the vectors, none of them missing."""
-        lacking = [place for place, row in enumerate(rows) if row is None]
+    def _refuse_missing(self, nodes: list[NodeWithScore], rows: list[Any]) -> None:
+        """Refuse nodes without a vector."""
+        lacking = [one for one, row in zip(nodes, rows, strict=True) if row is None]
         if lacking:
             raise ValueError(
                 f"index: no vector for {len(lacking)} of {len(rows)} nodes (the first: id "
-                f"{nodes[lacking[0]].node_id!r}), since its vector store gives none back; pass vectors= (a "
+                f"{lacking[0].node_id!r}), since its vector store gives none back; pass vectors= (a "
                 "setwise.Index over the same store, a mapping or a function of node ids)"
             )
-        return rows
-
-    def _choose(
-        self, nodes: list[NodeWithScore], rows: list[Any], embedding: list[float]
-    ) -> list[NodeWithScore]:
-        picked = pick(rows, self._search.choice, query=np.asarray(embedding))
-        return self._scored([nodes[row].node for row in picked.rows], picked)
-
-    def _scored(self, nodes: list[BaseNode], picked: Picked) -> list[NodeWithScore]:
-        return [
-            described(node, picked.relevance[place], picked.facts(place), self._prefix)
-            for place, node in enumerate(nodes)
-        ]
-
-
-def _with_embedding(bundle: QueryBundle, embedding: list[float]) -> QueryBundle:
-    """Return the query with its embedding; the caller's own is left as it is."""
-    return QueryBundle(bundle.query_str, bundle.image_path, bundle.custom_embedding_strs, embedding)

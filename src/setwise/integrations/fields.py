@@ -1,0 +1,72 @@
+"""The parameters that components made of pydantic models share, checked when a component is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from setwise import checks
+from setwise.index import Index
+from setwise.integrations.common import MISSING, Item, K, Lack, choose, request_for, take_alias, take_weight
+from setwise.request import Request
+from setwise.retrieval import DIVERSITY
+
+
+class Choosing(BaseModel):
+    """A component that chooses a set.
+
+    Its framework's own base comes first among the bases, so that what is set here holds.
+
+    Attributes
+    ----------
+    weight : str
+        The framework's own parameter for the trade-off, which is 1 - diversity.
+    aliases : mapping
+        The framework's own names of other parameters.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+    weight: ClassVar[str]
+    aliases: ClassVar[Mapping[str, str]] = {}
+
+    k: int = K
+    diversity: float = DIVERSITY
+    sharpness: int | None = None
+    objective: str = "max-sum"
+    prefix: str | None = "setwise"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_our_words(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            values = take_weight(values, cls.weight)
+            for alias, name in cls.aliases.items():
+                values = take_alias(values, alias, name)
+        return values
+
+    def request(self, *, index: Index | None = None, **given: Any) -> Request:
+        """Return what is asked for, checked; for one call other parameters may be given."""
+        own = {name: getattr(self, name) for name in ("k", "diversity", "sharpness", "objective")}
+        return request_for(**{**own, **given}, index=index)
+
+
+class Rescoring(Choosing):
+    """A component that chooses among results that something else has scored."""
+
+    relevance_scale: str = "minmax"
+    missing: str = "error"
+
+    @model_validator(mode="after")
+    def _check_rescoring(self) -> Rescoring:
+        self.request(relevance_scale=self.relevance_scale)
+        checks.choice("missing", self.missing, MISSING)
+        return self
+
+    def chosen(
+        self, items: Sequence[Item], rows: Sequence[Any], scores: Sequence[Any], noun: str, lack: Lack[Item]
+    ) -> list[tuple[Item, dict[str, float]]]:
+        """Return the results to keep, with what is known of each; see `choose`."""
+        request = self.request(relevance_scale=self.relevance_scale)
+        return choose(items, rows, request, scores=scores, missing=self.missing, noun=noun, lack=lack)
