@@ -1,7 +1,12 @@
 """k-medoids: each solver against brute force, the plain loop, the linear and the integer program."""
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 
+import equal_costs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +16,7 @@ from scipy.spatial.distance import cdist
 from helpers import constraints_of
 from reference import ampo
 from setwise.solvers.k_medoids import dual, exact, large, means, search
-from setwise.solvers.k_medoids.stack import Stack, arrange
+from setwise.solvers.k_medoids.stack import Stack, arrange, first_least, first_of_copies
 
 
 def problems(count=6, n=12, d=4, seed=0, positives=1):
@@ -301,3 +306,56 @@ def test_a_cluster_that_runs_empty_is_refilled():
     X = np.cumsum(rng.exponential(size=(3000, 14, 1)) ** 2, axis=1)[[1442]]
     labels = means.cluster(X @ X.transpose(0, 2, 1), np.ones((1, 14), bool), 6, rng.random(6))
     assert set(labels[0].tolist()) == set(range(6))
+
+
+# ---------------------------------------------------------------- of equal candidates the first
+
+
+def test_of_least_scores_equal_but_for_rounding_the_first_counts():
+    scores = np.array([[3.0, 1.0 + 1e-13, 1.0, 2.0], [5.0, 5.0, np.inf, 4.0]])
+    assert first_least(scores, np.ones(2)).tolist() == [1, 3]
+    assert first_least(scores, np.zeros(2)).tolist() == [2, 3]
+    assert first_least(np.full((1, 3), -np.inf), 1.0).tolist() == [0]
+
+
+def test_of_copies_the_first_are_taken_and_come_first():
+    rows = np.array([[0.0], [5.0], [0.0], [9.0], [5.0], [0.0], [9.0]])
+    free = np.array([True, True, True, False, True, True, True])
+    cost = cdist(rows, rows) * free[:, None] * free
+    stack = Stack(np.stack([cost, cost]), np.stack([free, free]))
+    places = np.array([[5, 4, 2, 6], [0, 1, 2, 6]])
+    assert first_of_copies(stack, places).tolist() == [[0, 1, 2, 6], [0, 1, 2, 6]]
+
+
+@pytest.mark.parametrize(
+    ("solver", "n"),
+    [("exact", 12), *((solver, n) for solver in ("auto", "greedy", "swap") for n in (12, 600, 2100))],
+)
+def test_of_equal_rows_the_first_is_taken(n, solver):
+    rows = np.random.default_rng(n).standard_normal((n // 3, 8)).astype(np.float32)
+    chosen = equal_costs.coverage(np.tile(rows, (3, 1)), np.zeros(n), 3, solver)
+    assert max(chosen) < n // 3
+
+
+NAMES = {"Nehalem": "SSE42", "Haswell": "AVX2", "SkylakeX": "AVX512_SKX"}
+
+
+@pytest.mark.parametrize("kernel", [*NAMES, "NumPy's baseline"])
+def test_equal_costs_are_settled_alike_on_every_processor(kernel):
+    features = np._core._multiarray_umath.__cpu_features__
+    if kernel in NAMES and not features.get(NAMES[kernel]):
+        pytest.skip(f"the processor lacks {NAMES[kernel]}")
+    environment = {"NPY_DISABLE_CPU_FEATURES": " ".join(np._core._multiarray_umath.__cpu_dispatch__)}
+    if kernel in NAMES:
+        environment = {"OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": "2"}
+    ran = subprocess.run(
+        [sys.executable, equal_costs.__file__],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(ran.stdout)
+    if kernel in NAMES and not any(kernel.lower() in name.lower() for name in found["kernels"]):
+        pytest.skip(f"the BLAS has no {kernel} kernels, but {found['kernels']}")
+    assert found["choices"] == equal_costs.choices()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.preference.responses.selection import PROVEN, ResponseSelection
 from setwise.solvers.k_medoids import dual, exact, means, search
-from setwise.solvers.k_medoids.stack import Stack, arrange
+from setwise.solvers.k_medoids.stack import Stack, arrange, first_least, first_of_copies
 
 #: Numbers of one (B, N, N) array of a batch, so that a handful of them stays in the processor's cache.
 BATCH = 1 << 18
@@ -91,7 +91,7 @@ def solve(
     rows = np.arange(len(sizes))[:, None]
     near = stack.near(places)
     costs = near.min(axis=1).sum(axis=1)
-    covered = places[rows, near.argmin(axis=1)]
+    covered = places[rows, first_least(near.transpose(0, 2, 1), costs[:, None])]
     covered[rows, places] = places  # itself, even where another is as near
     covered[~stack.free] = -1
     seconds = (time.perf_counter() - began) / len(sizes)
@@ -202,47 +202,59 @@ def _choose(
     stack, k, method = scaled.stack, settings.k, settings.method
     if method == "opt-select":
         first = search.greedy(stack, k)
-        places = first if settings.solver == "greedy" else search.swap(stack, first)[0]
-        if settings.solver == "exact":
-            if stack.cost.shape[2] > exact.LARGEST:
-                raise ValueError(
-                    f"solver: 'exact' can search {exact.LARGEST} responses, got {stack.cost.shape[2]}; use "
-                    "solver='swap', or pass fewer"
-                )
-            places, lower = _exactly(stack, places)
-            totals = stack.totals(places)
-            open_ = int((totals - lower > PROVEN * totals).sum())
-            if open_:
-                checks.warn(
-                    f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds without a proof for {open_} of "
-                    "the prompts; their gaps say how far from the best they can be"
-                )
-            return _arranged(stack, places, first), lower if settings.certify else None, "exact"
-        label = settings.solver
+        places, lower = _searched(stack, first, settings)
+        return _arranged(stack, first_of_copies(stack, places), first), lower, settings.solver
+    scores = np.where(stack.free, scaled.rewards, np.inf)
+    if method == "coreset":
+        seeds = np.random.default_rng(settings.seed).random(k)
+        labels = means.cluster(scaled.products, stack.free, k, seeds)
+        places = arrange(stack, means.lowest_of_each(labels, scores, k))
+    elif method == "bottom-k":
+        places = lowest(scores, embeddings, k)
     else:
-        scores = np.where(stack.free, scaled.rewards, np.inf)
-        if method == "coreset":
-            seeds = np.random.default_rng(settings.seed).random(k)
-            labels = means.cluster(scaled.products, stack.free, k, seeds)
-            places = arrange(stack, means.lowest_of_each(labels, scores, k))
-        elif method == "bottom-k":
-            places = lowest(scores, embeddings, k)
-        else:
-            places = np.argsort(np.where(stack.free, draws, np.inf), axis=1, kind="stable")[:, :k]
-        label, first = "k-means" if method == "coreset" else method, places
+        places = np.argsort(np.where(stack.free, draws, np.inf), axis=1, kind="stable")[:, :k]
+    label = "k-means" if method == "coreset" else method
     if not settings.certify:
-        return places if label != "swap" else _arranged(stack, places, first), None, label
-    better = places if label == "swap" else search.swap(stack, places)[0]
-    climbed = dual.ascend(stack, better, steps=STEPS)
-    lower = climbed.lower
-    if label == "swap":
-        places = dual.improved(stack, places, climbed)
-    if settings.certify == "full":
-        best, proven = _exactly(stack, dual.improved(stack, better, climbed))
+        return places, None, label
+    return places, _bounded(stack, search.swap(stack, places)[0], settings.certify)[1], label
+
+
+def _searched(
+    stack: Stack, first: NDArray[np.int64], settings: Settings
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """Return the sets that a solver of "opt-select" makes of greedy's, and a bound if one is asked for."""
+    places = first if settings.solver == "greedy" else search.swap(stack, first)[0]
+    if settings.solver == "exact":
+        if stack.cost.shape[2] > exact.LARGEST:
+            raise ValueError(
+                f"solver: 'exact' can search {exact.LARGEST} responses, got {stack.cost.shape[2]}; use "
+                "solver='swap', or pass fewer"
+            )
+        places, lower = _exactly(stack, places)
+        totals = stack.totals(places)
+        if open_ := int((totals - lower > PROVEN * totals).sum()):
+            checks.warn(
+                f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds without a proof for {open_} of "
+                "the prompts; their gaps say how far from the best they can be"
+            )
+        return places, lower if settings.certify else None
+    if not settings.certify:
+        return places, None
+    polished = places if settings.solver == "swap" else search.swap(stack, places)[0]
+    better, bound = _bounded(stack, polished, settings.certify)
+    return better if settings.solver == "swap" else places, bound
+
+
+def _bounded(
+    stack: Stack, places: NDArray[np.int64], certify: Any
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return a bound on the cost of any set, and the best sets met on the way, given local minima."""
+    climbed = dual.ascend(stack, places, steps=STEPS)
+    better, lower = dual.improved(stack, places, climbed), climbed.lower
+    if certify == "full":
+        better, proven = _exactly(stack, better)
         lower = np.maximum(lower, proven)
-        if label == "swap":
-            places = best
-    return places if label != "swap" else _arranged(stack, places, first), lower, label
+    return better, lower
 
 
 def _arranged(stack: Stack, places: NDArray[np.int64], greedy: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -286,7 +298,7 @@ def lowest(scores: NDArray[np.float64], embeddings: NDArray[Any], k: int) -> NDA
         closest = np.full(len(left), -np.inf)
         for step in range(k):
             equal = np.flatnonzero(left == left.min())
-            pick = int(equal[closest[equal].argmin()])
+            pick = int(equal[first_least(closest[equal], 1.0)])
             places[row, step] = pick
             left[pick] = np.inf
             closest = np.maximum(closest, vectors @ vectors[pick])

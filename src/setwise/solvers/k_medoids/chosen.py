@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from setwise.certificate import Certificate, bounded, unbounded
 from setwise.objectives import Coverage
 from setwise.solvers import baselines
 from setwise.solvers.k_medoids import dual, exact, large, search
-from setwise.solvers.k_medoids.stack import Stack, arrange
+from setwise.solvers.k_medoids.stack import Stack, arrange, first_least
 from setwise.solvers.max_sum import Proven
 from setwise.solvers.problem import Problem
-from setwise.vectors import Floats
+from setwise.threads import one_blas_thread, run_ranges
+from setwise.vectors import Floats, Vectors, top_k
 
 #: Up to this many candidates every distance between two is held (n² numbers) ...
 DENSE = 2048
@@ -35,6 +37,9 @@ STEPS = {True: 60, "full": 600}
 #: With full effort, the exact program is tried up to this many candidates, for so many seconds.
 PROGRAM = 512
 SECONDS = 20.0
+
+#: Rows that are measured at once.
+BLOCK = 1024
 
 #: The set is put in order by at most so many distances.
 ORDERED = 1 << 24
@@ -176,7 +181,7 @@ def _certified(
         if effort == "full" and problem.n <= PROGRAM and lower < cost - dual.PROVEN * abs(cost):
             found = exact.solve(stack, problem.k, best[0], limit=SECONDS)
             best, lower = found.places[None], max(lower, found.lower)
-    if improve and float(stack.totals(best)[0]) < cost:
+    if improve and stack.cheaper(best, places)[0]:
         chosen, cost = best[0], float(stack.totals(best)[0])
     objective = coverage_of(problem)
     size = float(stack.cost.sum(axis=1).max()) + (1 - objective.diversity) * float(
@@ -227,20 +232,25 @@ def _sampled_table(problem: Problem) -> large.Table:
     objective, vectors, n = coverage_of(problem), problem.vectors, problem.n
     size = min(n, max(FEWEST, min(MOST, DISTANCES // n), 4 * problem.k))
     # Evenly along a random direction: whatever the order of the data, and copies get no more than their due.
-    direction = np.random.default_rng(problem.seed).standard_normal((1, vectors.d))[0]
-    along = vectors.scan(direction)
+    direction = np.random.default_rng(problem.seed).standard_normal(vectors.d)
+    along = np.empty(n)
+
+    def project(part: slice, block: Floats) -> None:
+        along[part] = np.vecdot(block, direction)
+
+    _each_block(vectors, project)
     points = np.sort(np.argsort(along, kind="stable")[(2 * np.arange(size) + 1) * n // (2 * size)])
     problem.stats["points"] = size
-    rows = vectors.rows(points)
+    rows = vectors.rows(points, np.float64)
     cost = np.empty((n, size), np.float32)
     nearest = np.empty(n, np.int64)
 
-    def take(start: int, stop: int, block: Floats) -> None:
+    def take(part: slice, block: Floats) -> None:
         found = objective.distances(block, rows)
-        nearest[start:stop] = found.argmin(axis=1)
-        cost[start:stop] = found
+        nearest[part] = first_least(found, found.max(axis=1))
+        cost[part] = found
 
-    vectors.map_blocks(take)
+    _each_block(vectors, take)
     nearest[points] = np.arange(size)
     # A point serves itself for nothing, which would favour the sample over its like: as far as its neighbor.
     cost[points, np.arange(size)] = np.inf
@@ -259,21 +269,20 @@ def _settle(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     objective, vectors, n, k = coverage_of(problem), problem.vectors, problem.n, problem.k
     around = max(1, min(MOST, DISTANCES // n) // k)
-    near = np.empty((k, n), np.float32)
-    members = vectors.rows(chosen)
 
-    def measure(start: int, stop: int, block: Floats) -> None:
-        near[:, start:stop] = objective.distances(members, block)
+    def table(ids: NDArray[np.int64]) -> Floats:
+        """Return the distances of some candidates to all."""
+        rows, found = vectors.rows(ids, np.float64), np.empty((len(ids), n), np.float32)
 
-    vectors.map_blocks(measure)
-    ids = np.unique(np.append(np.argpartition(near, min(around, n - 1), axis=1)[:, :around], chosen))
-    rows = vectors.rows(ids)
-    cost = np.empty((len(ids), n), np.float32)
+        def take(part: slice, block: Floats) -> None:
+            found[:, part] = objective.distances(rows, block)
 
-    def take(start: int, stop: int, block: Floats) -> None:
-        cost[:, start:stop] = objective.distances(rows, block)
+        _each_block(vectors, take)
+        return found
 
-    vectors.map_blocks(take)
+    nearest = [top_k(-near, min(around, n)) for near in table(chosen)]
+    ids = np.unique(np.concatenate([*nearest, chosen]))
+    cost = table(ids)
     cost[np.arange(len(ids)), ids] = 0.0
     cost *= (objective.diversity * objective.shares).astype(np.float32)
     fixed = -(1 - objective.diversity) / k * problem.relevance.values[ids]
@@ -283,6 +292,18 @@ def _settle(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     places, swaps = large.swap(large.Table(cost, fixed, constraints), np.searchsorted(ids, chosen))
     problem.count("swaps", swaps)
     return ids[places]
+
+
+def _each_block(vectors: Vectors, take: Callable[[slice, Floats], None]) -> None:
+    """Call ``take(part, rows)`` on all rows, in float64, whose rounding decides between no two candidates."""
+
+    def some(start: int, stop: int) -> None:
+        for first in range(start, stop, BLOCK):
+            part = slice(first, min(stop, first + BLOCK))
+            take(part, vectors.rows(part, np.float64))
+
+    with one_blas_thread():
+        run_ranges(some, vectors.n, vectors.workers, least=BLOCK)
 
 
 def _ordered(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

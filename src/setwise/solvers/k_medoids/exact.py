@@ -55,7 +55,7 @@ def solve(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, limit
     places = swap(stack, greedy(stack, k))[0]
     if start is not None:
         given = swap(stack, start[None])[0]
-        places = given if stack.totals(given)[0] < stack.totals(places)[0] else places
+        places = given if stack.cheaper(given, places)[0] else places
     climbed = dual.ascend(stack, places, steps=STEPS)
     upper, lower = float(stack.totals(places)[0]), float(climbed.lower[0])
     if upper - lower <= dual.PROVEN * abs(upper):
@@ -64,7 +64,7 @@ def solve(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, limit
     if found is not None:
         # x within HiGHS's tolerance of a set is that set; what is left to gain is rounding.
         better = swap(stack, found[None])[0]
-        if stack.totals(better)[0] < upper:
+        if stack.cheaper(better, places)[0]:
             places, upper = better, float(stack.totals(better)[0])
     return Exact(places[0], min(max(lower, proven), upper), size)
 

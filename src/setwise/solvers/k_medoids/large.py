@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
 from setwise.solvers.k_medoids.search import LEAST_GAIN
-from setwise.vectors import Floats
+from setwise.solvers.k_medoids.stack import ROUNDING, first_least
+from setwise.vectors import Floats, top_k
 
 #: Candidates whose exchanges are worked out together.
 BLOCK = 256
+
+#: Costs of candidates alone that differ by less than this share of the largest put them in no order.
+ORDERED = 1e-10
 
 #: Stale candidates that a greedy step measures again together.
 FRONT = 64
@@ -53,9 +57,10 @@ def greedy(table: Table, k: int) -> NDArray[np.int64]:
     bounds the present one, and only the front of the candidates is measured again at each step.
     """
     chosen = list(table.constraints.include.tolist())
+    size = float(np.abs(table.fixed).max())
     if not chosen:
-        scores = table.cost.sum(axis=1, dtype=np.float64) + table.fixed
-        chosen.append(int(scores.argmin()))
+        sums = table.cost.sum(axis=1, dtype=np.float64)
+        chosen.append(int(first_least(sums + table.fixed, size + sums.min())))
     least = table.cost[chosen].min(axis=0)
     saved = np.empty(len(table.cost))
     for start in range(0, len(saved), BLOCK):
@@ -64,12 +69,15 @@ def greedy(table: Table, k: int) -> NDArray[np.int64]:
     while len(chosen) < k:
         may = table.open(np.array(chosen))
         score = np.where(may, saved - table.fixed, -np.inf)
+        margin = ROUNDING * (size + float(least.sum(dtype=np.float64)))
         while True:
-            best = int(score.argmax())
-            if fresh[best] == len(chosen):
+            # As good as the best, but for rounding: the first of them is taken once all are fresh.
+            equal = np.flatnonzero(score >= score.max() - margin)
+            stale = equal[fresh[equal] < len(chosen)]
+            if len(stale) == 0:
+                best = int(equal[0])
                 break
-            # Of many equal ones the front need not hold the first.
-            front = np.append(np.argpartition(-score, min(FRONT, len(score) - 1))[:FRONT], best)
+            front = np.append(top_k(score, min(FRONT, len(score))), stale)
             stale = np.unique(front[(fresh[front] < len(chosen)) & may[front]])
             saved[stale] = _saved(table, stale, least)
             score[stale] = saved[stale] - table.fixed[stale]
@@ -101,10 +109,11 @@ def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tup
     n, k = len(table.cost), len(places)
     constraints = table.constraints
     kept = np.isin(places, constraints.include)
-    columns = np.arange(table.cost.shape[1])
     near = np.ascontiguousarray(table.cost[places].T)
     first, least, second = _servers(near)
-    order = np.argsort(table.cost.sum(axis=1, dtype=np.float64) + table.fixed, kind="stable")
+    sums = table.cost.sum(axis=1, dtype=np.float64)
+    size = float(np.abs(table.fixed).max() + sums.max()) or 1.0
+    order = np.argsort(np.rint((sums + table.fixed) / (ORDERED * size)), kind="stable")
     swaps = quiet = start = 0
     # What exchanges promise is a sum in the table's precision: less than this of it is rounding.
     margin = max(LEAST_GAIN, 8 * float(np.finfo(table.cost.dtype).eps) * float(least.sum(dtype=np.float64)))
@@ -114,9 +123,8 @@ def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tup
         block = table.cost[rows]
         low = np.minimum(block, least)
         high = np.minimum(block, second) - low
-        mine = np.zeros((len(columns), k), table.cost.dtype)
-        mine[columns, first] = 1.0
-        change = (high @ mine).astype(np.float64)
+        # Not a product of matrices: its float32 sums would be another processor's choice.
+        change = np.array([np.bincount(first, weights=row, minlength=k) for row in high], np.float64)
         change += (low - least).sum(axis=1, dtype=np.float64)[:, None]
         change += table.fixed[rows, None] - table.fixed[places]
         change[:, kept] = np.inf
@@ -125,7 +133,7 @@ def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tup
             own, codes = constraints.codes[places], constraints.codes[rows]
             held = np.bincount(own, minlength=int(constraints.codes.max()) + 1)
             change[(held[codes] >= constraints.quota)[:, None] & (codes[:, None] != own)] = np.inf
-        row, slot = divmod(int(change.argmin()), k)
+        row, slot = divmod(int(first_least(change.ravel(), size)), k)
         if change[row, slot] < -margin:
             places[slot] = rows[row]
             near[:, slot] = block[row]

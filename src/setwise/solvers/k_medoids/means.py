@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.solvers.k_medoids.stack import ROUNDING, first_least
+
 #: Rounds of reassignment at most; small problems settle in a handful.
 ROUNDS = 100
 
@@ -33,7 +35,8 @@ def cluster(
         -1 where there is no point. A cluster is empty only where fewer than k points are distinct.
     """
     squares = np.diagonal(products, axis1=1, axis2=2)
-    labels = _nearest_seed(products, squares, free, k, draws)
+    largest = np.where(free, squares, 0.0).max(axis=1, keepdims=True)
+    labels = _nearest_seed(products, squares, free, k, draws, ROUNDING * largest)
     numbers = np.arange(k)[None, :, None]
     for _ in range(ROUNDS):
         mine = (labels[:, None, :] == numbers).astype(np.float64)
@@ -42,7 +45,7 @@ def cluster(
         inner = mine @ products
         apart = np.vecdot(mine, inner)[:, :, None] - 2.0 * inner
         apart[sizes == 0] = np.inf
-        found = np.where(free, apart.argmin(axis=1), -1)
+        found = np.where(free, first_least(apart.transpose(0, 2, 1), largest), -1)
         for problem in np.flatnonzero((sizes == 0).any(axis=1)).tolist():
             _refill(found[problem], apart[problem] + squares[problem], k)
         if np.array_equal(found, labels):
@@ -57,8 +60,12 @@ def _nearest_seed(
     free: NDArray[np.bool_],
     k: int,
     draws: NDArray[np.float64],
+    margin: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """Return the nearest of k points drawn with probability by squared distance to those drawn before."""
+    """Return the nearest of k points drawn with probability by squared distance to those drawn before.
+
+    The first of those whose squared distances differ by less than a margin, of shape (B, 1).
+    """
     rows = np.arange(len(free))
     least = np.full(free.shape, np.inf)
     labels = np.where(free, 0, -1)
@@ -72,7 +79,7 @@ def _nearest_seed(
         apart = squares + squares[rows, pick][:, None] - 2.0 * products[rows, pick]
         np.maximum(apart, 0.0, out=apart)
         apart[apart <= 1e-12 * (squares + squares[rows, pick][:, None])] = 0.0
-        nearer = free & (apart < least)
+        nearer = free & (apart < least - margin)
         labels[nearer] = number
         least = np.where(nearer, apart, least)
         chance = np.where(left, least, 0.0)
@@ -86,7 +93,7 @@ def _refill(labels: NDArray[np.int64], apart: NDArray[np.float64], k: int) -> No
     for empty in np.setdiff1d(np.arange(k), labels).tolist():
         sizes = np.bincount(labels[labels >= 0], minlength=k)
         own[(labels >= 0) & (sizes[labels] < 2)] = 0.0
-        far = int(own.argmax())
+        far = int(first_least(-own, own.max()))
         if own[far] <= noise:
             return
         labels[far], own[far] = empty, 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.k_medoids.stack import Stack, column_sums, servers
+from setwise.solvers.k_medoids.stack import ROUNDING, Stack, column_sums, first_least, servers
 
 #: An exchange must lower the cost by more than this, as in AMPO's Appendix E ...
 LEAST_GAIN = 1e-12
@@ -30,19 +30,20 @@ def greedy(stack: Stack, k: int) -> NDArray[np.int64]:
     least: NDArray[np.float64] | None = None
     work = np.empty_like(stack.cost)
     quotas = stack.codes is not None
-    own = np.where(stack.free, 0.0, np.inf)
+    own, size = np.where(stack.free, 0.0, np.inf), np.zeros(count)
     if stack.fixed is not None:
         own += stack.fixed
+        size += np.abs(stack.fixed).max(axis=1)
     for step in range(k):
         if step < len(stack.include):
             pick = np.full(count, stack.include[step])
         else:
             served = stack.cost if least is None else np.minimum(stack.cost, least[:, :, None], out=work)
-            scores = column_sums(served)
-            scores += own
+            sums = column_sums(served)
+            scores = sums + own
             if quotas:
                 scores[~stack.allowed(places[:, :step])] = np.inf
-            pick = scores.argmin(axis=1)
+            pick = first_least(scores, size + sums[rows, scores.argmin(axis=1)])
         places[:, step] = pick
         own[rows, pick] = np.inf
         column = stack.cost[rows, :, pick]
@@ -81,13 +82,15 @@ def swap(stack: Stack, places: NDArray[np.int64], *, most: int = 1000) -> tuple[
     swaps = 0
     for _ in range(most):
         change, total = work.changes(part, current)
-        best = change.reshape(len(part), -1).argmin(axis=1)
-        lowers = change.reshape(len(part), -1)[np.arange(len(part)), best]
-        better = lowers < -np.maximum(LEAST_GAIN, RELATIVE_GAIN * total)
-        if not better.any():
+        change = change.reshape(len(part), -1)
+        # As good as the best, but for rounding, and better than staying.
+        least = np.maximum(LEAST_GAIN, RELATIVE_GAIN * total)
+        bar = np.minimum(change.min(axis=1) + ROUNDING * total, -least)
+        good = change <= bar[:, None]
+        moved = np.flatnonzero(good.any(axis=1))
+        if len(moved) == 0:
             break
-        moved = np.flatnonzero(better)
-        leaver, joiner = np.divmod(best[moved], part.cost.shape[2])
+        leaver, joiner = np.divmod(good[moved].argmax(axis=1), part.cost.shape[2])
         current[moved, leaver] = joiner
         places[active[moved]] = current[moved]
         swaps += len(moved)
@@ -112,7 +115,7 @@ class _Workspace:
     def changes(
         self, stack: Stack, places: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return by how much each exchange changes the cost, (B, k, M), and the cost served now, (B,).
+        """Return by how much each exchange changes the cost, (B, k, M), and the size of those sums, (B,).
 
         Infinite where the exchange is not allowed.
         """
@@ -129,6 +132,7 @@ class _Workspace:
         if stack.fixed is not None:
             joins += stack.fixed
             change -= stack.fixed[self.rows, places][:, :, None]
+            total += np.abs(stack.fixed).max(axis=1)
         joins[~stack.free] = np.inf
         joins[self.rows, places] = np.inf
         change += joins[:, None, :]

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
 
+#: Sums closer than this share of their size are equal: what tells them apart is rounding, which differs
+#: from one processor to the next.
+ROUNDING = 1e-12
+
 
 @dataclass
 class Stack:
@@ -66,6 +70,11 @@ class Stack:
             served = served + self.fixed[np.arange(len(self))[:, None], places].sum(axis=1)
         return np.asarray(served)
 
+    def cheaper(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which sets cost less than others by more than rounding, shape (B,)."""
+        costs = self.totals(other)
+        return np.asarray(self.totals(one) < costs - ROUNDING * np.abs(costs))
+
     def allowed(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which candidates may join the sets so far, shape (B, M)."""
         open_ = self.free.copy()
@@ -97,6 +106,39 @@ def servers(near: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.fl
     return first, least, others.min(axis=1)
 
 
+def first_least(scores: NDArray[np.float64], size: NDArray[np.float64] | float) -> NDArray[np.int64]:
+    """Return where scores are least along the last axis, the first place of those equal but for rounding.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (..., M)
+    size : ndarray that goes with shape (...), or float
+        Of the sums that the scores come from.
+    """
+    bar = scores.min(axis=-1) + ROUNDING * size
+    return np.asarray((scores <= bar[..., None]).argmax(axis=-1))
+
+
+def first_of_copies(stack: Stack, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sets in which of candidates at distance 0 from each other the first are taken, lowest first.
+
+    Parameters
+    ----------
+    stack : Stack
+        Points and candidates are the same, and every free one counts.
+    places : ndarray of shape (B, k), int64
+    """
+    same = (stack.cost == 0.0) & stack.free[:, :, None] & stack.free[:, None, :]
+    leaders = same.argmax(axis=1)
+    result = places.copy()
+    for row in np.flatnonzero(((leaders != np.arange(leaders.shape[1])) & stack.free).any(axis=1)).tolist():
+        own = leaders[row, places[row]]
+        for leader in np.unique(own).tolist():
+            slots = np.flatnonzero(own == leader)
+            result[row, slots] = np.flatnonzero(stack.free[row] & (leaders[row] == leader))[: len(slots)]
+    return result
+
+
 def column_sums(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums over points of a (B, N, M) array, (B, M), as a product: several times faster here."""
     return np.asarray(_ones(table.shape[1]) @ table)
@@ -126,7 +168,7 @@ def arrange(stack: Stack, places: NDArray[np.int64], kept: int = 0) -> NDArray[n
     places = np.sort(places, axis=1) if kept == 0 else places
     near = stack.near(places)
     count, k, _ = near.shape
-    fixed = 0.0 if stack.fixed is None else np.take_along_axis(stack.fixed, places, axis=1)
+    fixed = np.zeros((1, 1)) if stack.fixed is None else np.take_along_axis(stack.fixed, places, axis=1)
     order = np.empty((count, k), np.int64)
     waiting = np.zeros((count, k))
     rows = np.arange(count)
@@ -134,8 +176,9 @@ def arrange(stack: Stack, places: NDArray[np.int64], kept: int = 0) -> NDArray[n
         if step < kept:
             pick = np.full(count, step)
         else:
-            scores = near.sum(axis=2) + fixed + waiting
-            pick = scores.argmin(axis=1)
+            served = near.sum(axis=2)
+            scores = served + fixed + waiting
+            pick = first_least(scores, served[rows, scores.argmin(axis=1)] + np.abs(fixed).max(axis=1))
         order[:, step] = pick
         waiting[rows, pick] = np.inf
         if step + 1 < k:
