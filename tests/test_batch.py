@@ -4,14 +4,16 @@ import itertools
 import warnings
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 import setwise
 from helpers import MEASURES
+from optional import lazily
 from reference import make
 
-torch = pytest.importorskip("torch")
+pa = lazily("pyarrow")
+torch = lazily("torch")
+
 
 CASES = [("max-sum", metric, sharpness) for metric, sharpness in MEASURES] + [
     (name, metric, 1) for name in ("mmr", "log-det") for metric in ("cosine", "euclidean")

@@ -1,14 +1,16 @@
 """The one door for arrays: every container that is taken, and one clear line for each that is not."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import scipy.sparse
 
 import setwise
+from optional import lazily
 from setwise.containers import as_matrix, as_query, to_numpy
 
-torch = pytest.importorskip("torch")
+pa = lazily("pyarrow")
+torch = lazily("torch")
+
 
 FLOATS = ["float16", "float32", "float64"]
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -99,12 +101,10 @@ def test_arrow_columns_of_every_make():
 
 def list_views(offsets, sizes, view, offset):
     flat = pa.array(np.arange(1, 13, dtype=np.float32))
-    return view.from_arrays(pa.array(offsets, offset), pa.array(sizes, offset), flat)
+    return getattr(pa, view).from_arrays(pa.array(offsets, offset), pa.array(sizes, offset), flat)
 
 
-@pytest.mark.parametrize(
-    ("view", "offset"), [(pa.ListViewArray, pa.int32()), (pa.LargeListViewArray, pa.int64())]
-)
+@pytest.mark.parametrize(("view", "offset"), [("ListViewArray", "int32"), ("LargeListViewArray", "int64")])
 def test_arrow_list_views_are_read_by_their_views(view, offset):
     """A view may stand anywhere, more than once, and need not be in order."""
     order = list_views([9, 0, 3, 6], [3] * 4, view, offset)
@@ -355,43 +355,59 @@ def test_an_empty_list_is_called_empty():
 
 
 BAD_TORCH = [
-    (torch.ones(2, 2, dtype=torch.bool), TypeError, "vectors: dtype bool cannot be used"),
-    (torch.ones(2, 2, dtype=torch.complex64), TypeError, "vectors: dtype complex64 cannot be used"),
-    (torch.ones(2, 2, device="meta"), TypeError, r"vectors: the tensor is on meta; pass vectors.cpu\(\)"),
-    (torch.ones(3), ValueError, r"vectors: expected shape \(n, d\), got \(3,\)"),
-    (torch.ones(0, 3), ValueError, "vectors: empty"),
-    (torch.eye(2).to_sparse(), TypeError, "vectors: .*sparse"),
+    (lambda: torch.ones(2, 2, dtype=torch.bool), TypeError, "vectors: dtype bool cannot be used"),
+    (lambda: torch.ones(2, 2, dtype=torch.complex64), TypeError, "vectors: dtype complex64 cannot be used"),
+    (
+        lambda: torch.ones(2, 2, device="meta"),
+        TypeError,
+        r"vectors: the tensor is on meta; pass vectors.cpu\(\)",
+    ),
+    (lambda: torch.ones(3), ValueError, r"vectors: expected shape \(n, d\), got \(3,\)"),
+    (lambda: torch.ones(0, 3), ValueError, "vectors: empty"),
+    (lambda: torch.eye(2).to_sparse(), TypeError, "vectors: .*sparse"),
 ]
 
 
 @pytest.mark.parametrize(("data", "error", "message"), BAD_TORCH)
 def test_tensors_that_cannot_be_used(data, error, message):
     with pytest.raises(error, match=message):
-        as_matrix(data)
+        as_matrix(data())
 
 
 BAD_ARROW = [
-    (pa.array([1.0, 2.0]), TypeError, "vectors: expected an Arrow column of lists of numbers, got double"),
-    (pa.array(["a"]), TypeError, "vectors: expected an Arrow column of lists of numbers, got string"),
-    (pa.table({"v": [1.0]}), TypeError, "vectors: expected an Arrow column"),
-    (pa.array([["a", "b"]]), TypeError, "vectors: expected an Arrow column of lists of numbers, got string"),
-    (pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), ValueError, "vectors: row 1 is null; drop it"),
-    (pa.array([[1.0, 2.0], None], pa.list_(pa.float32())), ValueError, "vectors: row 1 is null"),
     (
-        pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32(), 2)),
+        lambda: pa.array([1.0, 2.0]),
+        TypeError,
+        "vectors: expected an Arrow column of lists of numbers, got double",
+    ),
+    (lambda: pa.array(["a"]), TypeError, "vectors: expected an Arrow column of lists of numbers, got string"),
+    (lambda: pa.table({"v": [1.0]}), TypeError, "vectors: expected an Arrow column"),
+    (
+        lambda: pa.array([["a", "b"]]),
+        TypeError,
+        "vectors: expected an Arrow column of lists of numbers, got string",
+    ),
+    (
+        lambda: pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)),
+        ValueError,
+        "vectors: row 1 is null; drop it",
+    ),
+    (lambda: pa.array([[1.0, 2.0], None], pa.list_(pa.float32())), ValueError, "vectors: row 1 is null"),
+    (
+        lambda: pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32(), 2)),
         ValueError,
         "vectors: row 1 has a null entry; drop it or pass an imputed value",
     ),
-    (pa.array([[1.0, 2.0], [3.0]]), ValueError, "vectors: row 1 has 1 entries where row 0 has 2"),
-    (pa.array([], pa.list_(pa.float32(), 2)), ValueError, "vectors: empty"),
-    (pa.chunked_array([], pa.list_(pa.float32(), 2)), ValueError, "vectors: empty"),
+    (lambda: pa.array([[1.0, 2.0], [3.0]]), ValueError, "vectors: row 1 has 1 entries where row 0 has 2"),
+    (lambda: pa.array([], pa.list_(pa.float32(), 2)), ValueError, "vectors: empty"),
+    (lambda: pa.chunked_array([], pa.list_(pa.float32(), 2)), ValueError, "vectors: empty"),
 ]
 
 
 @pytest.mark.parametrize(("data", "error", "message"), BAD_ARROW)
 def test_arrow_that_cannot_be_used(data, error, message):
     with pytest.raises(error, match=message):
-        as_matrix(data)
+        as_matrix(data())
 
 
 def test_a_null_entry_in_ragged_lists_is_placed_right():

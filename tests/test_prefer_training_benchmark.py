@@ -6,7 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+
+from optional import lazily, needs
+
+torch = lazily("torch")
+
+pytestmark = needs("torch", "transformers")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from optional import lazily
+
+tokenizers = lazily("tokenizers")
+torch = lazily("torch")
+transformers = lazily("transformers")
+
 
 WORDS = ("good", "bad", "fine", "poor", "red", "blue", "green", "tree", "house", "what", "is", "it")
 TEMPLATE = (
@@ -16,9 +19,11 @@ TEMPLATE = (
 def tokenizer(*, chat=False):
     """Words are tokens; what is not known is <unk>."""
     names = ["<pad>", "<s>", "</s>", "<unk>", "user", "assistant", *WORDS]
-    inner = Tokenizer(models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made = PreTrainedTokenizerFast(
+    inner = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>")
+    )
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    made = transformers.PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
     if chat:
@@ -29,7 +34,7 @@ def tokenizer(*, chat=False):
 def model(seed=0, *, layers=1, context=64):
     """A Llama with weights drawn at random, wide enough for its words to be anything but equally likely."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=6 + len(WORDS),
         hidden_size=16,
         intermediate_size=32,
@@ -42,7 +47,7 @@ def model(seed=0, *, layers=1, context=64):
         eos_token_id=2,
         initializer_range=0.3,
     )
-    return LlamaForCausalLM(config).eval()
+    return transformers.LlamaForCausalLM(config).eval()
 
 
 def share_of_good(prompts, responses):

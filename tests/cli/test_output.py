@@ -14,7 +14,7 @@ from setwise import Certificate, Selection
 from setwise.cli import output
 from setwise.cli.output import Status, enough, explain, milliseconds, one_line, plain
 from setwise.cli.set_output import _middle, print_hits
-from setwise.retrieval import Hits
+from setwise.retrieval import Passages
 
 UNBOUNDED = "no bound exists for mmr"
 SAME = "the scan over all 11,112 picks exactly the same"
@@ -115,7 +115,7 @@ def test_no_command_to_a_terminal_gets_through(capsys):
     output.note(HOSTILE)
     output.print_line(HOSTILE, HOSTILE)
     output.print_facts(HOSTILE, HOSTILE, {HOSTILE: HOSTILE})
-    hits = Hits(
+    hits = Passages(
         selection=selection(Certificate(1.0, 0.0, True, 20, True)),
         rows=np.arange(10),
         ids=[HOSTILE] * 10,

@@ -14,11 +14,15 @@ import zipfile
 import numpy as np
 import pytest
 
+from optional import lazily, needs
 from setwise.encode import cache
 from setwise.encode.cache import encode_blocks, encode_texts, prune
-from setwise.encode.lsa import LSA
 from setwise.files.folder import META
 from setwise.files.locking import locked
+
+LSA = lazily("setwise.encode.lsa", "LSA")
+
+pytestmark = needs("sklearn")
 
 TEXTS = [f"text {number} about {word}" for number in range(40) for word in ("cats", "dogs", "stocks")]
 
@@ -49,7 +53,7 @@ def blocks_of(texts, size):
 # ---------------------------------------------------------------- used while nothing changed
 
 
-@pytest.mark.parametrize("encoder", [Counting, LSA])
+@pytest.mark.parametrize("encoder", [Counting, LSA], ids=["counting", "lsa"])
 def test_a_second_run_reads_the_cache(tmp_path, encoder):
     direct = encode_texts(TEXTS, encoder())
     first = encode_texts(TEXTS, encoder(), tmp_path)

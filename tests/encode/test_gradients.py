@@ -12,17 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("transformers", reason="transformers is not installed")
-pytest.importorskip("peft", reason="peft is not installed")
-
-import peft
-import torch
-import transformers
-
+from optional import lazily, needs
 from setwise.encode.gradients import Checkpoint, GradientEncoder, save_checkpoint, usable_rows, warm_up
 from setwise.encode.gradients.projection import projector
 from setwise.encode.gradients.rows import Tokenizer
+
+peft = lazily("peft")
+torch = lazily("torch")
+transformers = lazily("transformers")
+
+pytestmark = [
+    needs("torch", "transformers", "peft"),
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated"),  # peft's
+]
+
+CPU = "cpu"
 
 WORDS = (
     *("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree"),
@@ -37,9 +41,6 @@ ROWS = [
     "the tree is on the mat and the cat sat under the tree .",
 ]
 TARGETS = ("q_proj", "v_proj")
-CPU = torch.device("cpu")
-
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft's
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -437,7 +438,7 @@ def test_a_killed_run_goes_on_from_its_last_note(model, tokenizer, checkpoints, 
         ({"kind": "target"}, "kind ('train', not 'target')"),
         ({"rows": ROWS[:5] + ROWS[4:5]}, "rows"),
         ({"max_tokens": 5}, "rows"),
-        ({"model": make_model(seed=1)}, "model"),
+        ({"model": lambda: make_model(seed=1)}, "model"),
         ({"checkpoints": 1}, "checkpoints"),
     ],
 )
@@ -450,7 +451,8 @@ def test_another_run_does_not_go_on(model, tokenizer, checkpoints, tmp_path, cha
     settings = {"dimensions": 16, **changed}
     rows, kind = settings.pop("rows", ROWS), settings.pop("kind", "train")
     used = checkpoints[::-1] if settings.pop("checkpoints", 0) else checkpoints
-    encoder = make_encoder(settings.pop("model", model), tokenizer, used, **settings)
+    other = settings.pop("model", lambda: model)
+    encoder = make_encoder(other(), tokenizer, used, **settings)
     with pytest.raises(ValueError, match="begun with another") as raised:
         encoder.encode(rows, out, kind=kind)
     assert f"begun with another {what}" in str(raised.value)

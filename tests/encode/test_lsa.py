@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optional import lazily, needs
 from setwise.encode import FittedEncoder, known_rows
-from setwise.encode.lsa import LSA
+
+LSA = lazily("setwise.encode.lsa", "LSA")
+
+pytestmark = needs("sklearn")
 
 TEXTS = [
     "the cat sat on the mat",

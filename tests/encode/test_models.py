@@ -8,13 +8,13 @@ import os
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("transformers", reason="transformers is not installed")
-
-import torch
-
 import tiny_policy
+from optional import lazily, needs
 from setwise.encode import models
+
+torch = lazily("torch")
+
+pytestmark = needs("torch", "transformers")
 
 
 def test_models_from_folders(tmp_path):

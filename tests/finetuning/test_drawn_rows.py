@@ -8,8 +8,11 @@ import json
 import os
 
 import numpy as np
-import pyarrow as pa
 import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
 from pyarrow import csv, parquet
 
 from setwise.finetuning.distribution import Distribution

@@ -1,8 +1,11 @@
 """FAISS indexes of every kind, against NumPy."""
 
+import pytest
+
+pytest.importorskip("faiss")
+
 import faiss
 import numpy as np
-import pytest
 
 import setwise
 from setwise.index.faiss import FaissIndex

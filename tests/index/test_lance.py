@@ -3,13 +3,17 @@
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from stores import COLORS, D, N, Store, StoreTests, assert_answers, colors_of, queries_of, rows_of, scores_of
 
+from optional import lazily, needs
 from setwise.index.lance import DISTANCES, LanceIndex
 
-lancedb = pytest.importorskip("lancedb")
+lancedb = lazily("lancedb")
+pa = lazily("pyarrow")
+
+pytestmark = needs("lancedb", "pyarrow")
+
 
 NAMES = {"integers": int, "strings": lambda row: f"it's `n{row}`"}
 

@@ -12,11 +12,15 @@ import pytest
 from postgres import Unavailable, server
 from stores import COLORS, D, N, Store, StoreTests, assert_answers, colors_of, queries_of, rows_of, scores_of
 
+from optional import lazily, needs
 from setwise.index.pgvector import OPERATORS, PgvectorIndex
 
-psycopg = pytest.importorskip("psycopg")
-sqlalchemy = pytest.importorskip("sqlalchemy")
-psycopg_pool = pytest.importorskip("psycopg_pool")
+psycopg = lazily("psycopg")
+psycopg_pool = lazily("psycopg_pool")
+sqlalchemy = lazily("sqlalchemy")
+
+pytestmark = needs("psycopg", "psycopg_pool", "sqlalchemy")
+
 
 NAMES = {"bigint": int, "uuid": lambda row: str(uuid.UUID(int=row * 7919)), "text": lambda row: f"n{row}"}
 

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from stores import COLORS, D, N, Store, StoreTests, assert_answers, colors_of, queries_of, rows_of, scores_of
 
+from optional import lazily, needs
 from setwise.index.qdrant import QdrantIndex, payload_value
 
-qdrant_client = pytest.importorskip("qdrant_client")
-models = pytest.importorskip("qdrant_client.models")
+qdrant_client = lazily("qdrant_client")
+models = lazily("qdrant_client.models")
+
+pytestmark = needs("qdrant_client")
+
 
 DISTANCES = {"cosine": "Cosine", "dot": "Dot", "euclidean": "Euclid"}
 
@@ -85,7 +89,8 @@ class TestNamedVectorsAndUuids(TestQdrant):
         return Qdrant(client, "text")
 
 
-RED = Qdrant(None).colored("red")
+def red():
+    return Qdrant(None).colored("red")
 
 
 def test_a_folder_on_disk(tmp_path):
@@ -140,7 +145,7 @@ def test_integers_and_uuids_together_are_strings(client):
     X = rows_of()
     mixed = {row: named_uuid(row) if row % 2 else row for row in range(N)}
     index = QdrantIndex(fill(client, X, name=mixed.get), "items")
-    assert_answers(index, X, name=lambda row: str(mixed[row]), filter=RED, kept=colors_of() == "red")
+    assert_answers(index, X, name=lambda row: str(mixed[row]), filter=red(), kept=colors_of() == "red")
     (found,) = index.fetch(queries_of(1), N, exclude=[2, uuid.UUID(named_uuid(3)), named_uuid(5).upper()])
     assert {"2", named_uuid(3), named_uuid(5)}.isdisjoint(found.ids)
     assert len(found) == N - 3

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
+
+pytest.importorskip("faiss")
+pytest.importorskip("pyarrow")
+
 import faiss
 import numpy as np
-import pytest
 
 import setwise
 from setwise.encode import encoder

@@ -2,11 +2,20 @@
 
 import numpy as np
 import pytest
-import torch
 
 import setwise
+from optional import lazily, needs
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+torch = lazily("torch")
+
+pytestmark = needs("torch")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -14,12 +23,11 @@ def rows():
     return np.random.default_rng(3).standard_normal((3000, 16)).astype(np.float32) + 0.4
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_search_is_the_arrays(rows, device, metric, dtype, monkeypatch):
     monkeypatch.setattr("setwise.index.torch.BLOCK", 700)
-    tensor = torch.from_numpy(rows).to(device, dtype)
+    tensor = torch.from_numpy(rows).to(device, getattr(torch, dtype))
     same = setwise.Index.from_array(tensor.float().cpu().numpy(), metric=metric)
     index = setwise.Index.from_torch(tensor, metric=metric)
     queries = np.random.default_rng(0).standard_normal((3, 16)) * 4
@@ -38,7 +46,6 @@ def test_search_is_the_arrays(rows, device, metric, dtype, monkeypatch):
     assert np.isneginf(scores[:, 3000:]).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("objective", "sharpness"), [("max-sum", 1), ("max-sum", 8), ("mmr", None), ("log-det", None)]
 )

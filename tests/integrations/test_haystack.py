@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 import setwise
+from optional import lazily, needs
 
 from .conftest import QUERY, RANKED, VECTORS, cosine
 
-pytest.importorskip("haystack", reason="haystack-ai is not installed")
+haystack = lazily("haystack")
+Document = lazily("haystack", "Document")
+Pipeline = lazily("haystack", "Pipeline")
+InMemoryEmbeddingRetriever = lazily("haystack.components.retrievers.in_memory", "InMemoryEmbeddingRetriever")
+InMemoryDocumentStore = lazily("haystack.document_stores.in_memory", "InMemoryDocumentStore")
+SetwiseRanker = lazily("setwise.integrations.haystack", "SetwiseRanker")
 
-import haystack
-from haystack import Document, Pipeline
-from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
-from haystack.document_stores.in_memory import InMemoryDocumentStore
-
-from setwise.integrations.haystack import SetwiseRanker
+pytestmark = needs("haystack")
 
 SCORES = [0.95, 0.949, 0.8, 0.7, 0.1]
 

@@ -8,45 +8,24 @@ import numpy as np
 import pytest
 
 import setwise
+from optional import lazily, needs
 
 from .conftest import QUERY, RANKED, VECTORS, cosine
 
-pytest.importorskip("langchain_core", reason="langchain-core is not installed")
+pydantic = lazily("pydantic")
+runnables = lazily("langchain_core.runnables")
+Document = lazily("langchain_core.documents", "Document")
+InMemoryVectorStore = lazily("langchain_core.vectorstores", "InMemoryVectorStore")
+known_stores = lazily("setwise.integrations.langchain.stores")
+DiverseCompressor = lazily("setwise.integrations.langchain", "DiverseCompressor")
+DiverseRetriever = lazily("setwise.integrations.langchain", "DiverseRetriever")
+StoreReader = lazily("setwise.integrations.langchain", "StoreReader")
+register = lazily("setwise.integrations.langchain", "register")
+parts = lazily("integrations.langchain_parts")
+Known = lazily("integrations.langchain_parts", "Known")
+OnlyAsync = lazily("integrations.langchain_parts", "OnlyAsync")
 
-from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import ConfigurableField
-from langchain_core.vectorstores import InMemoryVectorStore
-from pydantic import ValidationError
-
-from setwise.integrations.langchain import DiverseCompressor, DiverseRetriever, StoreReader, register
-from setwise.integrations.langchain import stores as known_stores
-
-
-class Known(Embeddings):
-    """Embeddings of texts known beforehand, counted."""
-
-    def __init__(self, vectors, query):
-        self.vectors, self.query = vectors, query
-        self.embedded = []
-
-    def embed_documents(self, texts):
-        self.embedded += texts
-        return [self.vectors[text] for text in texts]
-
-    def embed_query(self, text):
-        return self.query
-
-
-class OnlyAsync(Known):
-    """The same, that refuses to be called from the event loop's thread."""
-
-    def embed_query(self, text):
-        raise AssertionError("called synchronously")
-
-    async def aembed_query(self, text):
-        await asyncio.sleep(0)
-        return self.query
+pytestmark = needs("langchain_core")
 
 
 def in_memory(vectors=VECTORS, query=QUERY, kind=InMemoryVectorStore, model=Known):
@@ -188,7 +167,7 @@ def test_a_call_may_override(store):
 
 def test_configurable_fields(store):
     retriever = DiverseRetriever(vectorstore=store, k=4, diversity=0.0).configurable_fields(
-        k=ConfigurableField(id="k")
+        k=runnables.ConfigurableField(id="k")
     )
     assert texts(retriever.invoke("?", config={"configurable": {"k": 2}})) == RANKED[:2]
 
@@ -214,22 +193,22 @@ def test_configurable_fields(store):
     ],
 )
 def test_refused_at_construction(store, bad, says):
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(pydantic.ValidationError, match=says):
         DiverseRetriever(vectorstore=store, **bad)
 
 
 def test_what_must_be_passed(store):
     index = setwise.Index.from_array(np.array(list(VECTORS.values())))
-    with pytest.raises(ValidationError, match="pass a vector store"):
+    with pytest.raises(pydantic.ValidationError, match="pass a vector store"):
         DiverseRetriever(embeddings=Known(VECTORS, QUERY))
-    with pytest.raises(ValidationError, match="documents: with an index alone"):
+    with pytest.raises(pydantic.ValidationError, match="documents: with an index alone"):
         DiverseRetriever(index=index, embeddings=Known(VECTORS, QUERY))
-    with pytest.raises(ValidationError, match="embeddings: the store has none"):
+    with pytest.raises(pydantic.ValidationError, match="embeddings: the store has none"):
         DiverseRetriever(index=index, documents={})
-    with pytest.raises(ValidationError, match="documents: they are looked up by an index"):
+    with pytest.raises(pydantic.ValidationError, match="documents: they are looked up by an index"):
         DiverseRetriever(vectorstore=store, documents={})
     for name, value in (("search_kwargs", {"score_threshold": 0.5}), ("reembed", True)):
-        with pytest.raises(ValidationError, match=f"{name}: it is for the vector store's search"):
+        with pytest.raises(pydantic.ValidationError, match=f"{name}: it is for the vector store's search"):
             DiverseRetriever(vectorstore=store, index=index, **{name: value})
 
 
@@ -275,14 +254,10 @@ def test_async_uses_what_is_async():
 # ---------------------------------------------------------------------- where vectors come from
 
 
-class Silent(InMemoryVectorStore):
-    """A store of a kind that gives no vectors back."""
-
-
 @pytest.fixture
 def silent(monkeypatch):
     monkeypatch.setattr(known_stores, "_READERS", [])
-    return in_memory(kind=Silent)
+    return in_memory(kind=parts.Silent)
 
 
 def test_no_vectors_is_one_clear_error(silent):
@@ -322,12 +297,12 @@ def test_a_store_of_ones_own(silent):
         def vectors(self, store, documents):
             return [store.store[document.id]["vector"] for document in documents]
 
-    register(Silent, Reader())
+    register(parts.Silent, Reader())
     assert len(DiverseRetriever(vectorstore=silent, k=3).invoke("?")) == 3
     register(lambda store: False, StoreReader())
     assert len(DiverseRetriever(vectorstore=silent, k=3).invoke("?")) == 3
     with pytest.raises(TypeError, match="expected a StoreReader"):
-        register(Silent, Reader)
+        register(parts.Silent, Reader)
 
 
 # ---------------------------------------------------------------------- over an index
@@ -575,9 +550,9 @@ def test_a_qdrant_index_by_document_id(crowd):
 
 def test_the_compressor_embeds_only_when_asked():
     model = Known(VECTORS, QUERY)
-    with pytest.raises(ValidationError, match="reembed: embeddings= is used only with"):
+    with pytest.raises(pydantic.ValidationError, match="reembed: embeddings= is used only with"):
         DiverseCompressor(embeddings=model)
-    with pytest.raises(ValidationError, match="embeddings: reembed=True needs"):
+    with pytest.raises(pydantic.ValidationError, match="embeddings: reembed=True needs"):
         DiverseCompressor(reembed=True)
     compressor = DiverseCompressor(k=3, embeddings=model, reembed=True, vectors={"a": VECTORS["a"]})
     expected = texts(DiverseCompressor(k=3, vectors=VECTORS).compress_documents(ranked(), "?"))
@@ -642,12 +617,12 @@ def test_the_compressors_edges():
     ],
 )
 def test_the_compressor_refuses(bad, says):
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(pydantic.ValidationError, match=says):
         DiverseCompressor(**bad)
 
 
 def test_the_compressors_vectors_are_of_a_kind_it_knows(silent):
-    with pytest.raises(ValidationError, match="how a Silent gives vectors back is not known"):
+    with pytest.raises(pydantic.ValidationError, match="how a Silent gives vectors back is not known"):
         DiverseCompressor(vectors=silent)
     with pytest.raises(TypeError, match="vectors: expected a mapping"):
         DiverseCompressor(vectors=3)

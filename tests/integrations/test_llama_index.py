@@ -10,58 +10,30 @@ import numpy as np
 import pytest
 
 import setwise
+from optional import lazily, needs
 
 from .conftest import QUERY, RANKED, VECTORS, cosine
 
-pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
+pydantic = lazily("pydantic")
+llama_index = lazily("llama_index.core")
+MockLLM = lazily("llama_index.core.llms", "MockLLM")
+RetrieverQueryEngine = lazily("llama_index.core.query_engine", "RetrieverQueryEngine")
+get_response_synthesizer = lazily("llama_index.core.response_synthesizers", "get_response_synthesizer")
+schema = lazily("llama_index.core.schema")
+SimpleDocumentStore = lazily("llama_index.core.storage.docstore", "SimpleDocumentStore")
+vector_stores = lazily("llama_index.core.vector_stores")
+VectorStoreQueryMode = lazily("llama_index.core.vector_stores.types", "VectorStoreQueryMode")
+DiverseNodePostprocessor = lazily("setwise.integrations.llama_index", "DiverseNodePostprocessor")
+DiverseRetriever = lazily("setwise.integrations.llama_index", "DiverseRetriever")
+Known = lazily("integrations.llama_index_parts", "Known")
 
-from llama_index.core import QueryBundle, Settings, StorageContext, VectorStoreIndex
-from llama_index.core.embeddings import BaseEmbedding
-from llama_index.core.llms import MockLLM
-from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.response_synthesizers import get_response_synthesizer
-from llama_index.core.schema import IndexNode, MetadataMode, NodeWithScore, TextNode
-from llama_index.core.storage.docstore import SimpleDocumentStore
-from llama_index.core.vector_stores import (
-    FilterOperator,
-    MetadataFilter,
-    MetadataFilters,
-    SimpleVectorStore,
-    VectorStoreQuery,
-)
-from llama_index.core.vector_stores.types import VectorStoreQueryMode
-from pydantic import PrivateAttr, ValidationError
-
-from setwise.integrations.llama_index import DiverseNodePostprocessor, DiverseRetriever
-
-
-class Known(BaseEmbedding):
-    """Embeddings of texts known beforehand; the query's is refused where it is asked for synchronously."""
-
-    only_async: bool = False
-    _vectors: dict = PrivateAttr()
-    _query: list = PrivateAttr()
-
-    def __init__(self, vectors=VECTORS, query=QUERY, **more):
-        super().__init__(**more)
-        self._vectors, self._query = vectors, query
-
-    def _get_text_embedding(self, text):
-        return self._vectors[text.splitlines()[-1]]
-
-    def _get_query_embedding(self, query):
-        assert not self.only_async, "called synchronously"
-        return self._query
-
-    async def _aget_query_embedding(self, query):
-        await asyncio.sleep(0)
-        return self._query
+pytestmark = needs("llama_index.core")
 
 
 def scored(scores=(0.95, 0.949, 0.8, 0.7, 0.1), names=RANKED, embedded=True):
     return [
-        NodeWithScore(
-            node=TextNode(
+        schema.NodeWithScore(
+            node=schema.TextNode(
                 id_=name, text=name, embedding=VECTORS[name] if embedded else None, metadata={"row": row}
             ),
             score=scores[row],
@@ -75,8 +47,8 @@ def ids(nodes):
 
 
 def index_over(vectors=VECTORS, query=QUERY, **more):
-    nodes = [TextNode(id_=name, text=name, metadata={"row": row}) for row, name in enumerate(vectors)]
-    return VectorStoreIndex(nodes, embed_model=Known(vectors, query), **more)
+    nodes = [schema.TextNode(id_=name, text=name, metadata={"row": row}) for row, name in enumerate(vectors)]
+    return llama_index.VectorStoreIndex(nodes, embed_model=Known(vectors, query), **more)
 
 
 # ---------------------------------------------------------------------- the postprocessor
@@ -84,9 +56,11 @@ def index_over(vectors=VECTORS, query=QUERY, **more):
 
 def test_against_every_selected_node():
     """LlamaIndex's own MMR weighs a candidate against the last pick alone, and returns the duplicate."""
-    store = SimpleVectorStore()
-    store.add([TextNode(id_=name, text=name, embedding=VECTORS[name]) for name in RANKED[:4]])
-    query = VectorStoreQuery(query_embedding=QUERY, similarity_top_k=3, mode=VectorStoreQueryMode.MMR)
+    store = vector_stores.SimpleVectorStore()
+    store.add([schema.TextNode(id_=name, text=name, embedding=VECTORS[name]) for name in RANKED[:4]])
+    query = vector_stores.VectorStoreQuery(
+        query_embedding=QUERY, similarity_top_k=3, mode=VectorStoreQueryMode.MMR
+    )
     assert store.query(query, mmr_threshold=0.5).ids == ["a", "b", "a again"]
     nodes = scored([cosine(VECTORS[name], QUERY) for name in RANKED])[:4]
     ours = DiverseNodePostprocessor(k=3, mmr_threshold=0.5, objective="mmr", relevance_scale="none")
@@ -137,7 +111,7 @@ def test_nodes_are_copies_and_prompts_do_not_change():
         own = nodes[RANKED.index(one.node_id)]
         assert one.score == own.score
         assert "setwise_gain" in one.metadata
-        for mode in (MetadataMode.LLM, MetadataMode.EMBED):
+        for mode in (schema.MetadataMode.LLM, schema.MetadataMode.EMBED):
             assert one.node.get_content(mode) == own.node.get_content(mode)
     bare = DiverseNodePostprocessor(k=2, prefix=None).postprocess_nodes(nodes)
     assert all(set(one.metadata) == {"row"} for one in bare)
@@ -212,7 +186,7 @@ def test_the_postprocessors_edges():
     ],
 )
 def test_the_postprocessor_refuses(bad, says):
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(pydantic.ValidationError, match=says):
         DiverseNodePostprocessor(**bad)
 
 
@@ -265,7 +239,7 @@ def test_it_is_setwise_retrieve_over_the_candidates(crowd):
 def test_over_a_setwise_index(crowd):
     vectors, query = crowd
     array = setwise.Index.from_array(np.array(list(vectors.values())))
-    nodes = [TextNode(id_=str(row), text=text) for row, text in enumerate(vectors)]
+    nodes = [schema.TextNode(id_=str(row), text=text) for row, text in enumerate(vectors)]
 
     class Shuffled(SimpleDocumentStore):
         def get_nodes(self, node_ids, raise_error=True):
@@ -279,7 +253,7 @@ def test_over_a_setwise_index(crowd):
             array, nodes=source, embed_model=Known(*crowd, only_async=True), k=6, diversity=0.4
         )
         assert ids(asyncio.run(retriever.aretrieve("?"))) == expected
-        assert ids(retriever.retrieve(QueryBundle("?", embedding=query))) == expected
+        assert ids(retriever.retrieve(llama_index.QueryBundle("?", embedding=query))) == expected
     docstore.delete_document(expected[1])
     with pytest.raises(ValueError, match="which the document store lacks"):
         DiverseRetriever(array, nodes=docstore, embed_model=Known(*crowd), k=6, diversity=0.4).retrieve("?")
@@ -304,11 +278,15 @@ def test_async_does_not_block(crowd):
 
 
 def test_the_filter_is_the_searchs_own(crowd):
-    high = MetadataFilters(filters=[MetadataFilter(key="row", value=290, operator=FilterOperator.GTE)])
+    high = vector_stores.MetadataFilters(
+        filters=[
+            vector_stores.MetadataFilter(key="row", value=290, operator=vector_stores.FilterOperator.GTE)
+        ]
+    )
     found = DiverseRetriever(index_over(*crowd), k=8, fetch_k=8, filters=high).retrieve("?")
     assert len(found) == 8
     assert all(one.metadata["row"] >= 290 for one in found)
-    none = MetadataFilters(filters=[MetadataFilter(key="row", value=-1)])
+    none = vector_stores.MetadataFilters(filters=[vector_stores.MetadataFilter(key="row", value=-1)])
     assert DiverseRetriever(index_over(*crowd), filters=none).retrieve("?") == []
 
 
@@ -317,20 +295,20 @@ def test_nodes_added_later_are_found():
     index._embed_model = Known()
     retriever = DiverseRetriever(index, k=1)
     assert ids(retriever.retrieve("?")) == ["a again"]
-    index.insert_nodes([TextNode(id_="a", text="a")])
+    index.insert_nodes([schema.TextNode(id_="a", text="a")])
     assert ids(retriever.retrieve("?")) == ["a"]
 
 
 def test_an_index_nodes_object_is_followed():
-    inner = TextNode(id_="inner", text="inner")
-    index = VectorStoreIndex(
-        objects=[IndexNode(id_="a", text="a", index_id="x", obj=inner)], embed_model=Known()
+    inner = schema.TextNode(id_="inner", text="inner")
+    index = llama_index.VectorStoreIndex(
+        objects=[schema.IndexNode(id_="a", text="a", index_id="x", obj=inner)], embed_model=Known()
     )
     assert ids(DiverseRetriever(index, k=2).retrieve("?")) == ["inner"]
 
 
 def test_the_query_is_left_alone():
-    bundle = QueryBundle("?")
+    bundle = llama_index.QueryBundle("?")
     DiverseRetriever(index_over(), k=2).retrieve(bundle)
     assert bundle.embedding is None
 
@@ -388,20 +366,25 @@ def test_over_qdrant(crowd):
     vectors, query = crowd
     kept = store.QdrantVectorStore("texts", client=QdrantClient(":memory:"))
     names = {f"00000000-0000-0000-0000-{row:012d}": text for row, text in enumerate(vectors)}
-    nodes = [TextNode(id_=name, text=text) for name, text in names.items()]
-    index = VectorStoreIndex(
-        nodes, embed_model=Known(*crowd), storage_context=StorageContext.from_defaults(vector_store=kept)
+    nodes = [schema.TextNode(id_=name, text=text) for name, text in names.items()]
+    index = llama_index.VectorStoreIndex(
+        nodes,
+        embed_model=Known(*crowd),
+        storage_context=llama_index.StorageContext.from_defaults(vector_store=kept),
     )
     array = setwise.Index.from_array(np.array(list(vectors.values())))
     expected = setwise.retrieve(np.array(query), array, 8, diversity=0.4)
     found = DiverseRetriever(index, k=8, diversity=0.4, fetch_k=300).retrieve("?")
     assert [int(one.node_id[-12:]) for one in found] == expected.ids.tolist()
-    bare = [NodeWithScore(node=TextNode(id_=one.node_id, text="?"), score=one.score) for one in found]
+    bare = [
+        schema.NodeWithScore(node=schema.TextNode(id_=one.node_id, text="?"), score=one.score)
+        for one in found
+    ]
     assert len(DiverseNodePostprocessor(k=4, vectors=index).postprocess_nodes(bare)) == 4
 
 
 def test_in_a_query_engine(monkeypatch):
-    monkeypatch.setattr(Settings, "_llm", MockLLM())
+    monkeypatch.setattr(llama_index.Settings, "_llm", MockLLM())
     index = index_over()
     engine = RetrieverQueryEngine(
         retriever=index.as_retriever(similarity_top_k=5),

@@ -6,13 +6,17 @@ import importlib.util
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 import tiny_policy
+from optional import lazily, needs
 from setwise.preference.loop import generate
 from setwise.preference.loop.score import RewardModel, reward_name, score
 from setwise.preference.prompts import all_tokens, as_tokens, uses_chat
+
+torch = lazily("torch")
+
+pytestmark = needs("torch", "transformers")
 
 PROMPTS = ["what is it", "red tree", "is house blue green good"]
 

@@ -7,8 +7,12 @@ import math
 import pytest
 from training_toys import BOS, EOS, ids, make_tokenizer, settings
 
-from setwise.preference.training.collate import GroupCollator
-from setwise.preference.training.groups import as_groups
+from optional import lazily, needs
+
+GroupCollator = lazily("setwise.preference.training.collate", "GroupCollator")
+as_groups = lazily("setwise.preference.training.groups", "as_groups")
+
+pytestmark = needs("torch", "transformers")
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,17 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 import tiny_policy
+from optional import lazily, needs
 from setwise.encode import models
 from setwise.preference.loop.policy import Policy
 from setwise.preference.loop.run import OnPolicyConfig, on_policy
 from setwise.preference.loop.stages import Run
+
+torch = lazily("torch")
+
+pytestmark = needs("torch", "transformers")
 
 PROMPTS = ["what is it", "red tree", "is it green", "house", "blue house is"]
 HELD_OUT = ["what is red", "tree"]
@@ -326,12 +330,14 @@ def test_weights_that_were_trained_meanwhile_are_refused(tmp_path):
         ({"prompts": PROMPTS[:4]}, "prompts was '5 prompts, .*' and is '4 prompts,"),
         ({"held_out": ()}, "evaluation_prompts was '2 prompts, .*' and is '0 prompts,"),
         ({"reward": lambda prompts, responses: [0.0]}, "reward was 'share_of_good' and is '.*lambda.*'"),
-        ({"model": tiny_policy.model(layers=2)}, "model was 'LlamaForCausalLM, .* parameters' and is"),
+        ({"layers": 2}, "model was 'LlamaForCausalLM, .* parameters' and is"),
     ],
 )
 def test_another_configuration_is_refused_by_name(whole, changes, message):
     changes = dict(changes)
     reward = changes.pop("reward", tiny_policy.share_of_good)
+    if "layers" in changes:
+        changes["model"] = tiny_policy.model(layers=changes.pop("layers"))
     with pytest.raises(ValueError, match=r"out: .* holds a run with other settings \(" + message):
         run(whole.out, reward, **changes)
 
@@ -404,6 +410,8 @@ def test_damage_is_named(whole, tmp_path, name, spoil, message):
 def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, changes, error, message):
     changes = dict(changes)
     reward = changes.pop("reward", tiny_policy.share_of_good)
+    if "layers" in changes:
+        changes["model"] = tiny_policy.model(layers=changes.pop("layers"))
     with pytest.raises(error, match=message):
         run(tmp_path / "run", reward, **changes)
     assert not (tmp_path / "run").exists()

@@ -4,12 +4,19 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setwise.preference import sequence_logps, swepo_loss
-from setwise.preference.loss import mean_split, one_vs_k, scores
+from optional import lazily, needs
+
+torch = lazily("torch")
+sequence_logps = lazily("setwise.preference.loss", "sequence_logps")
+swepo_loss = lazily("setwise.preference.loss", "swepo_loss")
+mean_split = lazily("setwise.preference.loss", "mean_split")
+one_vs_k = lazily("setwise.preference.loss", "one_vs_k")
+scores = lazily("setwise.preference.loss", "scores")
+
+pytestmark = needs("torch")
 
 
 def written_out(logps, rewards, positive, mask, *, lengths=None, alpha=0.0, beta=1.0, gamma=1.0):
@@ -188,10 +195,10 @@ def test_extreme_scores_stay_finite_and_exact():
     assert low.grad.tolist() == [[-0.5, 0.5]]
 
 
-@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("narrow", ["bfloat16", "float16"])
 def test_narrow_types_are_computed_in_float32(narrow):
     logps, rewards, positive, mask, lengths = groups(6)
-    short = logps.to(narrow)
+    short = logps.to(getattr(torch, narrow))
     got = swepo_loss(short, rewards, positive, mask=mask, lengths=lengths, **OPTIONS["all"])
     wide = swepo_loss(short.float(), rewards, positive, mask=mask, lengths=lengths, **OPTIONS["all"])
     assert got.dtype == torch.float32

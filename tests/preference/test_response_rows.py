@@ -7,8 +7,11 @@ import gzip
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
 from pyarrow import parquet
 
 from setwise.preference.responses.choose import select_responses_many

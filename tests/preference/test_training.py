@@ -13,14 +13,21 @@ import textwrap
 
 import numpy as np
 import pytest
-import torch
-import transformers
 from training_toys import BOS, EOS, ids, make_model, make_rows, make_tokenizer, settings, weights
-from transformers import HfArgumentParser, LlamaForCausalLM
 
-from setwise.preference import PreferenceConfig, PreferenceTrainer, sequence_logps, swepo_loss, train
-from setwise.preference.training import trainer as trainer_module
-from setwise.preference.training.groups import Groups
+from optional import lazily, needs
+
+torch = lazily("torch")
+transformers = lazily("transformers")
+PreferenceTrainer = lazily("setwise.preference", "PreferenceTrainer")
+sequence_logps = lazily("setwise.preference", "sequence_logps")
+swepo_loss = lazily("setwise.preference", "swepo_loss")
+train = lazily("setwise.preference", "train")
+preference = lazily("setwise.preference")
+trainer_module = lazily("setwise.preference.training.trainer")
+Groups = lazily("setwise.preference.training.groups", "Groups")
+
+pytestmark = needs("torch", "transformers", "accelerate")
 
 
 @pytest.fixture(scope="module")
@@ -280,14 +287,14 @@ def test_evaluation_is_a_mean_over_groups(tokenizer, tmp_path):
     assert found["eval_two_rewards/margins"] == pytest.approx(np.mean(margins[:2]), rel=1e-4)
 
 
-class StopAt(transformers.TrainerCallback):
-    """End a run early, as a machine that is taken away does after its last checkpoint."""
+def stop_at(step):
+    """A callback that ends a run early, as a machine that is taken away does after its last checkpoint."""
 
-    def __init__(self, step):
-        self.step = step
+    class StopAt(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_training_stop = state.global_step == step
 
-    def on_step_end(self, args, state, control, **_):
-        control.should_training_stop = state.global_step == self.step
+    return StopAt()
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapters"])
@@ -310,7 +317,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tokenizer, tmp_path, lora):
         settings(tmp_path / "two", **options),
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[StopAt(4)],
+        callbacks=[stop_at(4)],
     )
     halted.train()
     assert halted.state.global_step == 4
@@ -333,7 +340,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tokenizer, tmp_path, lora):
 def test_what_is_saved_is_what_was_trained(tokenizer, tmp_path):
     options = {"max_steps": 2, "save_strategy": "epoch"}
     trainer = train(make_model(), CITIES, settings(tmp_path / "out", **options), tokenizer=tokenizer)
-    loaded = LlamaForCausalLM.from_pretrained(tmp_path / "out")
+    loaded = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.equal(weights(loaded), weights(trainer.model))
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert any("rewards/margins" in entry for entry in state["log_history"])
@@ -409,15 +416,17 @@ def test_the_config_is_read_from_the_command_line(tmp_path):
         f"--output_dir {tmp_path} --beta 5 --gamma 3 --length_normalized --split mean --max_length 100"
     )
     arguments += " --lora --lora_target_modules q_proj v_proj --chat false --responses_per_forward 4"
-    (config,) = HfArgumentParser(PreferenceConfig).parse_args_into_dataclasses(arguments.split())
+    (config,) = transformers.HfArgumentParser(preference.PreferenceConfig).parse_args_into_dataclasses(
+        arguments.split()
+    )
     assert (config.beta, config.gamma, config.length_normalized, config.split) == (5.0, 3.0, True, "mean")
     assert (config.lora, config.lora_target_modules, config.chat) == (True, ["q_proj", "v_proj"], False)
     assert (config.max_length, config.responses_per_forward) == (100, 4)
     own = (
-        PreferenceConfig.__dataclass_fields__.keys()
+        preference.PreferenceConfig.__dataclass_fields__.keys()
         - transformers.TrainingArguments.__dataclass_fields__.keys()
     )
-    parser = HfArgumentParser(PreferenceConfig)
+    parser = transformers.HfArgumentParser(preference.PreferenceConfig)
     helped = {action.dest for action in parser._actions if action.help}
     assert own <= helped
     parser.format_help()
@@ -472,7 +481,7 @@ def test_swepo_loss_and_the_trainer_agree_on_names():
     shared = {"beta", "gamma", "alpha", "length_normalized", "eos_regularizer"}
     parameters = inspect.signature(swepo_loss).parameters
     for name in shared:
-        assert parameters[name].default == PreferenceConfig.__dataclass_fields__[name].default
+        assert parameters[name].default == preference.PreferenceConfig.__dataclass_fields__[name].default
 
 
 @pytest.mark.slow

@@ -7,15 +7,14 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
-import torch
-import transformers
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from setwise.preference import PreferenceConfig
+from optional import lazily
+
+tokenizers = lazily("tokenizers")
+torch = lazily("torch")
+transformers = lazily("transformers")
+PreferenceConfig = lazily("setwise.preference", "PreferenceConfig")
+
 
 TEXT = (
     "<s> </s> <user> <assistant> what is the best city of all rome paris ugly old fine a b c d yes no maybe"
@@ -27,14 +26,17 @@ TEMPLATE = (
 )
 BOS, EOS = 0, 1
 
-transformers.utils.logging.set_verbosity_error()
-
 
 def make_tokenizer(chat=False):
-    words = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="maybe"))
-    words.pre_tokenizer = WhitespaceSplit()
-    words.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
-    made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
+    transformers.utils.logging.set_verbosity_error()
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="maybe")
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    words.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", BOS)]
+    )
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
     if chat:
         made.chat_template = TEMPLATE
     return made
@@ -43,8 +45,8 @@ def make_tokenizer(chat=False):
 def make_model(**options):
     torch.manual_seed(0)
     settings = {"vocab_size": len(WORDS), "hidden_size": 32, "intermediate_size": 64}
-    return LlamaForCausalLM(
-        LlamaConfig(
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
             **settings,
             num_hidden_layers=2,
             num_attention_heads=2,
