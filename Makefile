@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow check docs-check bench bench-quality bench-finetune bench-prefer clean
+.PHONY: demo test test-slow check structure docs-check bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.pip:
@@ -34,10 +34,14 @@ test: $(VENV)/.dev           ## the test suite
 test-slow: $(VENV)/.dev      ## the slow tier
 	$(BIN)/python -m pytest -q -m slow
 
-check: $(VENV)/.dev          ## lint and types
+check: $(VENV)/.dev          ## lint, types, and which room may import which
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+structure: $(VENV)/.dev      ## the rooms, what each imports, circles and arrows that point up
+	$(BIN)/python -m tests.structure
 
 docs-check: $(VENV)/.dev     ## the README's and the docs' commands and examples, run
 	$(BIN)/python -m tests.run_examples
@@ -59,4 +63,4 @@ bench-prefer: $(VENV)/.dev   ## the tables in docs/prefer*.md
 	$(BIN)/python benchmarks/prefer_training.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

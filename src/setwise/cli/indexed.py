@@ -134,8 +134,7 @@ def _select(saved: Saved, probe: Any, k: int, options: dict[str, Any]) -> Passag
     """Return a set with what a person wants to see of it."""
     import numpy as np
 
-    from setwise import retrieve
-    from setwise.retrieval import Passages
+    from setwise.retrieval import Passages, retrieve
 
     found = retrieve(probe, saved.index, k, **options)
     rows = np.asarray(found.ids, np.int64)

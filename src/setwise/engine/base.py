@@ -76,31 +76,3 @@ def shared_rows(engine: Engine, raw: NDArray[Any]) -> Iterator[Any]:
             return
     with engine.share(raw) as shared:
         yield shared
-
-
-def engine_for(workers: int | str) -> Engine:
-    """Return an engine.
-
-    Parameters
-    ----------
-    workers : int or str
-        A number of local processes; "ray" for the Ray that is running, else one started here; or the
-        address of a Ray cluster.
-
-    Raises
-    ------
-    TypeError, ValueError
-    ImportError
-        Ray is not installed.
-    ConnectionError
-        There is no Ray at that address.
-    """
-    from setwise import checks
-
-    if isinstance(workers, str):
-        from setwise.engine.ray import RayEngine
-
-        return RayEngine(None if workers == "ray" else workers)
-    from setwise.engine.local import LocalEngine
-
-    return LocalEngine(checks.integer("workers", workers, least=1))

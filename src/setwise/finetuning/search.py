@@ -93,7 +93,7 @@ def find_in_parts(
     workers : int or str
         Local processes, "ray", or a Ray address.
     """
-    from setwise.engine.base import engine_for
+    from setwise.engine import engine_for
 
     with engine_for(workers) as engine, _parts(engine, candidates, workers) as parts:
         works = [(handle, start, stop, first, examples, count) for handle, start, stop, first in parts]
@@ -119,7 +119,7 @@ def density_in_parts(
     workers: int | str,
 ) -> NDArray[np.float64]:
     """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
-    from setwise.engine.base import engine_for
+    from setwise.engine import engine_for
 
     rows = candidates.rows(ids)
     with (

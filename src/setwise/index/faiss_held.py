@@ -42,7 +42,7 @@ class Held:
     """
 
     def __init__(self, index: Any, *, positions: bool) -> None:
-        import faiss
+        from setwise.extras.faiss import faiss
 
         self._faiss: Any = faiss
         self.core: Any = self._faiss.downcast_index(index)
