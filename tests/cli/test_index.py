@@ -385,7 +385,7 @@ def test_other_refusals(refused, corpus, index, numbers, tmp_path):
     message = refused("retrieve", *numbers[:2], "--query-vector", tmp_path / "bad.npy")
     assert message == "query-vector: bad.npy has shape (5,), the vectors have 8 d"
     assert "has no groups" in refused("retrieve", *numbers, "--max-per-group", 1)
-    for option in (("--exclude", "p1"), ("--pool", "5"), ("--offset", "2")):
+    for option in (("--pool", "5"), ("--offset", "2")):
         message = refused("retrieve", "--corpus", corpus, "--query", "x", *option)
         assert message.endswith(f"{option[0]} goes with --index; build one with setwise index build")
 

@@ -92,7 +92,7 @@ def test_json_is_one_object_with_stable_keys(retrieve):
     assert list(record["set"]["items"][0]) == ["rank", "id", "row", "relevance", "gain", "text"]
     assert list(record["settings"]) == [
         "k", "solver", "diversity", "objective", "sharpness", "metric",
-        "relevance_scale", "include", "max_per_group", "seed", "threads", "certify",
+        "relevance_scale", "include", "exclude", "max_per_group", "seed", "threads", "certify",
     ]  # fmt: skip
     assert list(record["set"]["certificate"]) == [
         "upper_bound",
@@ -141,7 +141,7 @@ def test_an_existing_output_is_refused_before_any_work(refused, tmp_path):
 def test_the_cache_is_used_until_the_corpus_changes(retrieve, corpus):
     assert ", encoded in " in retrieve().out
     assert ", read from the cache in " in retrieve().out
-    assert len(list((corpus.parent / ".setwise-cache").glob("*.npz"))) == 1
+    assert len(list((corpus.parent / ".setwise-cache").glob("*/meta.json"))) == 1
     corpus.write_text(corpus.read_text().replace("equality", "fairness"))
     assert ", encoded in " in retrieve().out
     assert ", read from the cache in " in retrieve().out
@@ -153,6 +153,15 @@ def test_the_cached_set_is_the_same(retrieve):
     assert first["value"] == second["value"]
 
 
+def test_excluded_passages_are_not_selected(retrieve, refused, corpus):
+    first = [item["id"] for item in json.loads(retrieve("--json").out)["set"]["items"]]
+    barred = [word for name in first[:2] for word in ("--exclude", name)]
+    again = [item["id"] for item in json.loads(retrieve("-k", 3, "--json", *barred).out)["set"]["items"]]
+    assert not set(first[:2]) & set(again)
+    words = ["retrieve", "--corpus", corpus, "--query", "school", "--exclude", "zz"]
+    assert refused(*words).startswith("exclude: the corpus has no id 'zz'")
+
+
 def test_no_cache_keeps_nothing(retrieve, corpus):
     retrieve("--no-cache")
     assert os.listdir(corpus.parent) == ["corpus.jsonl"]
@@ -161,7 +170,7 @@ def test_no_cache_keeps_nothing(retrieve, corpus):
 def test_a_cache_elsewhere(retrieve, corpus, tmp_path_factory, refused):
     folder = tmp_path_factory.mktemp("elsewhere") / "cache"
     retrieve("--cache", folder)
-    assert len(list(folder.glob("*.npz"))) == 1
+    assert len(list(folder.glob("*/meta.json"))) == 1
     assert os.listdir(corpus.parent) == ["corpus.jsonl"]
     words = ["retrieve", "--corpus", corpus, "--query", "school", "--cache", folder, "--no-cache"]
     assert refused(*words) == "cache: give --cache or --no-cache, not both"

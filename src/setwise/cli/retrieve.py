@@ -45,7 +45,10 @@ _OF_CORPUS = (
     *("text", "id", "vectors", "relevance", "group", "model", "drop_duplicates", "metric"),
     *("relevance_scale", "cache", "no_cache"),
 )
-_OF_INDEX = ("exclude", "offset", "pool")
+_OF_INDEX = ("offset", "pool")
+
+#: Settings that only what is read can tell to be right.
+_LATER = ("max_per_group", *_OF_INDEX)
 
 #: Why an index does not take them.
 _BUILT = "an index has it from when it was built"
@@ -146,10 +149,7 @@ def retrieve(
     exclude: Annotated[
         list[str] | None,
         option(
-            "--exclude",
-            help="Id that must not be in the set; repeat for several. Only with --index.",
-            panel=SET,
-            metavar="ID",
+            "--exclude", help="Id that must not be in the set; repeat for several.", panel=SET, metavar="ID"
         ),
     ] = None,
     max_per_group: Annotated[
@@ -208,24 +208,23 @@ def retrieve(
     _check_source(context, corpus, index)
     target = None if out is None else check_output(out, force=force)
     _check_query(query, query_vector, relevance)
+    measure = {"metric": metric, "relevance_scale": relevance_scale}
+    settings: dict[str, Any] = {
+        "diversity": diversity,
+        "objective": objective,
+        "sharpness": default_sharpness(objective, metric) if sharpness is None else sharpness,
+        **(measure if index is None else {}),
+        "include": include or [],
+        "exclude": exclude or [],
+        "max_per_group": max_per_group,
+        **({} if index is None else {"offset": offset, "pool": pool}),
+        "seed": seed,
+        "threads": threads,
+    }
+    _check_names(model, solver, compare, certify, {"k": k, **measure, **settings})
     if index is not None:
         from setwise.cli.indexed import retrieve_from
 
-        wanted: dict[str, Any] = {
-            "diversity": diversity,
-            "objective": objective,
-            "sharpness": sharpness,
-            "include": include or [],
-            "exclude": exclude or [],
-            "max_per_group": max_per_group,
-            "offset": offset,
-            "pool": pool,
-            "seed": seed,
-            "threads": threads,
-        }
-        scale = {"metric": metric, "relevance_scale": relevance_scale}
-        usual = default_sharpness(objective, metric) if sharpness is None else sharpness
-        _check_names(model, solver, compare, certify, k, {**wanted, **scale, "sharpness": usual})
         with at_most(threads):
             retrieve_from(
                 index,
@@ -235,7 +234,7 @@ def retrieve(
                 solver=solver,
                 certify=(certify, CERTIFY[certify]),
                 compare=compare,
-                settings=wanted,
+                settings={**settings, "sharpness": sharpness},
                 as_json=as_json,
                 target=target,
                 force=force,
@@ -244,18 +243,6 @@ def retrieve(
     assert corpus is not None
     if (group is None) != (max_per_group is None):
         raise ValueError("group: --group and --max-per-group go together")
-    settings: dict[str, Any] = {
-        "diversity": diversity,
-        "objective": objective,
-        "sharpness": default_sharpness(objective, metric) if sharpness is None else sharpness,
-        "metric": metric,
-        "relevance_scale": relevance_scale,
-        "include": include or [],
-        "max_per_group": max_per_group,
-        "seed": seed,
-        "threads": threads,
-    }
-    _check_names(model, solver, compare, certify, k, settings)
     with output.Status() as status, at_most(threads):
         status.tell("reading")
         read = read_corpus(corpus, text=text, id=id, vectors=vectors, relevance=relevance, group=group)
@@ -339,23 +326,15 @@ def _check_query(query: str | None, query_vector: str | None, relevance: str | N
 
 
 def _check_names(
-    model: str, solver: str, compare: str | None, certify: str, k: int, settings: dict[str, Any]
+    model: str, solver: str, compare: str | None, certify: str, settings: dict[str, Any]
 ) -> None:
     """Refuse what no corpus could make right, before any is read."""
-    from setwise import checks, encode, objectives, solvers
-    from setwise.relevance import SCALES
+    from setwise import checks, encode, solvers
+    from setwise.request import Request
 
     encode.parse(model)
-    checks.integer("k", k, least=1)
-    checks.integer("seed", settings["seed"], least=0)
     checks.choice("certify", certify, CERTIFY)
-    checks.choice("relevance_scale", settings["relevance_scale"], SCALES)
-    objectives.make(
-        settings["objective"],
-        diversity=settings["diversity"],
-        sharpness=settings["sharpness"],
-        metric=settings["metric"],
-    )
+    Request(**{name: value for name, value in settings.items() if name not in _LATER})
     for argument, name in (("solver", solver), ("compare", compare)):
         if name is not None:
             checks.choice(argument, name, solvers.SOLVERS)
