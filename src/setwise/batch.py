@@ -85,7 +85,9 @@ def select_many(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        An argument is of the wrong type.
+    ValueError
         As `setwise.select`, the pool or query named; or the shapes of `vectors`, `queries`, `relevance`,
         `offsets` and `groups` do not fit together.
     """

@@ -64,8 +64,10 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
 
     Raises
     ------
-    TypeError, ValueError
-        See `as_matrix`.
+    TypeError
+        The data holds something other than numbers, or lives on a device; see `as_matrix`.
+    ValueError
+        Its rows are of different lengths, or one is null.
     """
     reader = _READERS.get(_package(data))
     try:

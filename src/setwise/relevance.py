@@ -111,8 +111,10 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
 
     Raises
     ------
-    TypeError, ValueError
-        Not numbers, another length than n, or NaN or Inf (with its row).
+    TypeError
+        They are not numbers.
+    ValueError
+        They are of another number than n, or one is NaN or Inf (the message has its row).
     """
     array = to_numpy(data, name, flat=True)
     if array.dtype.kind not in "fiub":

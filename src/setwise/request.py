@@ -114,8 +114,10 @@ class Request:
 
         Raises
         ------
-        TypeError, ValueError
-            An option is not the call's, or see `Request`.
+        TypeError
+            An option is not the call's, or a field of the wrong type.
+        ValueError
+            See `Request`.
         """
         known = inspect.signature(call).parameters
         for name in options:

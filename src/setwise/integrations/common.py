@@ -55,8 +55,10 @@ def request_for(
 
     Raises
     ------
-    TypeError, ValueError
-        A parameter is out of its range; the message names it.
+    TypeError
+        A parameter is of the wrong type; the message names it.
+    ValueError
+        It is out of its range, or unknown.
     """
     if not isinstance(objective, str):
         raise TypeError(f"objective: expected a name, got {type(objective).__name__}")
@@ -170,8 +172,11 @@ def choose(
 
     Raises
     ------
-    TypeError, ValueError
-        A result lacks what choosing needs and `missing` is "error"; or as for `setwise.diversify`.
+    TypeError
+        A vector or a score is no number.
+    ValueError
+        A result lacks what choosing needs and `missing` is "error"; vectors differ in width, or one is not
+        finite or all zero.
     """
     present: list[int] = []
     left: list[int] = []
@@ -235,8 +240,10 @@ def take_weight(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Raises
     ------
-    TypeError, ValueError
-        The weight is not a number in [0, 1], or both are given.
+    TypeError
+        The weight is not a number.
+    ValueError
+        It is outside [0, 1], or both are given.
     """
     out = dict(values)
     weight = out.pop(name, None)
@@ -325,6 +332,7 @@ def check_source(source: Any, *more: type) -> None:
     Raises
     ------
     TypeError
+        It is neither None, a mapping, an index, a function nor one of the stores.
     """
     if source is None or isinstance(source, (Mapping, Index, *more)) or callable(source):
         return

@@ -48,8 +48,10 @@ class SetwiseRanker:
 
     Raises
     ------
-    TypeError, ValueError
-        A parameter is out of its range.
+    TypeError
+        A parameter is of the wrong type.
+    ValueError
+        It is out of its range or unknown, or both trade-offs are given.
 
     Notes
     -----
@@ -125,7 +127,9 @@ class SetwiseRanker:
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError
+            A parameter is of the wrong type.
+        ValueError
             A parameter is out of its range, an embedding has NaN, or a document lacks what choosing
             needs and `missing` is "error".
         """

@@ -24,8 +24,10 @@ def request_of(
 
     Raises
     ------
-    TypeError, ValueError
-        See `setwise.request.Request` and `setwise.solvers.check`.
+    TypeError
+        An option is not the call's, or of the wrong type.
+    ValueError
+        An option is out of its range or unknown, or the solver is not for the objective and constraints.
     """
     if sharpness is None:
         sharpness = default_sharpness(options.get("objective", "max-sum"), metric)

@@ -84,8 +84,13 @@ def retrieve(
 
     Raises
     ------
-    TypeError, ValueError
-        Bad input: the argument and the mend.
+    TypeError
+        An argument is of the wrong type, or `index` is no index.
+    ValueError
+        The query is not finite, all zero under cosine, or of another width than the index's vectors; k is
+        more than the index has; an argument is out of its range or unknown; the objective or the solver
+        needs all candidates; an id is named twice; no set satisfies the constraints. Both name the argument
+        and the mend, before the index is searched (but for what only searches can tell).
     KeyError
         A must-have id that the index does not have.
 

@@ -56,8 +56,11 @@ class DiverseRetriever(BaseRetriever):
 
     Raises
     ------
-    TypeError, ValueError
-        A parameter is unknown or out of its range.
+    TypeError
+        A parameter is of the wrong type.
+    ValueError
+        It is out of its range or unknown, has no effect over this kind of index, or is the retriever's own
+        among `search_kwargs`; or the nodes of a `setwise.Index` are missing.
 
     Notes
     -----
