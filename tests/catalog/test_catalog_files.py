@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import setwise
 import setwise.cluster
 from setwise.catalog import files as catalog_files
 from setwise.files.folder import digest
+from setwise.files.versions import home
 
 N, D = 600, 12
 
@@ -111,7 +113,7 @@ def test_vectors_are_written_in_blocks(place, monkeypatch):
     vectors, quality = make()
     for given in (vectors, np.asfortranarray(vectors), vectors[::-1], vectors.astype(">f4")):
         setwise.Catalog.build(given, quality, clusters=3).save(place, force=True)
-        stored = np.load(place / "vectors.npy")
+        stored = np.load(home(place) / "vectors.npy")
         assert np.array_equal(stored, given)
         assert stored.dtype == given.dtype
 
@@ -181,8 +183,8 @@ def test_where_nothing_is_written(catalog, place, tmp_path):
     with pytest.raises(FileExistsError, match="is no setwise catalog, so nothing replaces it"):
         catalog.save(tmp_path / "photos", force=True)
     (place / "mine.txt").touch()
-    with pytest.raises(FileExistsError, match=r"also holds 'mine.txt', which is no part of a catalog"):
-        catalog.save(place, force=True)
+    catalog.save(place, force=True)
+    assert sorted(os.listdir(place)) == ["content-2", "current", "mine.txt"]
 
 
 def test_an_index_is_no_catalog(tmp_path, catalog):
@@ -201,7 +203,7 @@ def test_an_index_is_no_catalog(tmp_path, catalog):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_what_was_there_stays_if_writing_fails(catalog, place, monkeypatch, error):
     catalog.save(place)
-    before = (place / "meta.json").read_bytes()
+    before = (home(place) / "meta.json").read_bytes()
 
     def fail(*words, **more):
         raise error
@@ -210,19 +212,19 @@ def test_what_was_there_stays_if_writing_fails(catalog, place, monkeypatch, erro
     with pytest.raises(error):
         catalog.save(place, force=True)
     assert os.listdir(place.parent) == ["shop"]
-    assert (place / "meta.json").read_bytes() == before
+    assert (home(place) / "meta.json").read_bytes() == before
 
 
 def test_another_version(catalog, place):
     catalog.save(place)
-    meta = json.loads((place / "meta.json").read_text())
-    (place / "meta.json").write_text(json.dumps({**meta, "version": 9}))
+    meta = json.loads((home(place) / "meta.json").read_text())
+    (home(place) / "meta.json").write_text(json.dumps({**meta, "version": 9}))
     with pytest.raises(ValueError, match="catalog: .* has format version 9, this setwise reads 3"):
         setwise.Catalog.load(place)
-    (place / "meta.json").write_text(json.dumps({**meta, "n": N - 1}))
+    (home(place) / "meta.json").write_text(json.dumps({**meta, "n": N - 1}))
     with pytest.raises(ValueError, match=r"meta.json was altered; build it again"):
         setwise.Catalog.load(place)
-    (place / "meta.json").unlink()
+    (home(place) / "meta.json").unlink()
     with pytest.raises(ValueError, match=r"a folder without meta.json, no setwise catalog"):
         setwise.Catalog.load(place)
     with pytest.raises(FileNotFoundError, match="did you mean 'shop'"):
@@ -247,31 +249,31 @@ def test_truncated_missing_and_altered_files(catalog, place, name):
         catalog = setwise.Catalog.build(*make(), clusters=10, quality_weight=1.0)
     catalog.save(place)
     catalog_files.FORMAT.verify(place)
-    data = (place / name).read_bytes()
-    (place / name).write_bytes(data[:-3])
+    data = (home(place) / name).read_bytes()
+    (home(place) / name).write_bytes(data[:-3])
     with pytest.raises(ValueError, match=f"{name} has .* bytes instead of "):
         setwise.Catalog.load(place)
-    (place / name).write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    (home(place) / name).write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     with pytest.raises(ValueError, match=f"{name} was altered"):
         catalog_files.FORMAT.verify(place)
     if name != "vectors.npy":
         with pytest.raises(ValueError, match=f"{name} was altered"):
             setwise.Catalog.load(place)
-    (place / name).unlink()
+    (home(place) / name).unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
         setwise.Catalog.load(place)
 
 
 def test_files_that_do_not_belong_together(catalog, place):
     catalog.save(place)
-    vectors = np.load(place / "vectors.npy")
-    np.save(place / "vectors.npy", vectors.astype(np.int32))
+    vectors = np.load(home(place) / "vectors.npy")
+    np.save(home(place) / "vectors.npy", vectors.astype(np.int32))
     with pytest.raises(ValueError, match=r"vectors.npy holds int32 of shape \(600, 12\) instead of float32"):
         setwise.Catalog.load(place)
-    np.save(place / "vectors.npy", vectors)
-    meta = json.loads((place / "meta.json").read_text())
+    np.save(home(place) / "vectors.npy", vectors)
+    meta = json.loads((home(place) / "meta.json").read_text())
     del meta["checksum"], meta["unit"]
-    (place / "meta.json").write_text(json.dumps({**meta, "checksum": digest(meta)}))
+    (home(place) / "meta.json").write_text(json.dumps({**meta, "checksum": digest(meta)}))
     with pytest.raises(ValueError, match=r"meta.json lacks entries"):
         setwise.Catalog.load(place)
 
@@ -451,3 +453,55 @@ def test_items_added_and_removed_again(catalog):
     catalog.remove(range(N, N + 50))
     check_radii(catalog)
     same(before, catalog.select(30, method="muss"))
+
+
+# ---------------------------------------------------------------- at once
+
+
+def add_in_turn(place, first, count):
+    for row in range(first, first + count):
+        with setwise.Catalog.edit(place) as catalog:
+            catalog.add(np.ones((1, D), np.float32), [0.5], ids=[10_000 + row])
+
+
+def test_two_that_add_lose_nothing(catalog, place):
+    catalog.save(place)
+    others = [get_context("spawn").Process(target=add_in_turn, args=(place, row, 5)) for row in (0, 100)]
+    for other in others:
+        other.start()
+    add_in_turn(place, 200, 5)
+    for other in others:
+        other.join()
+        assert other.exitcode == 0
+    found = setwise.Catalog.load(place)
+    assert set(found.ids.tolist()) == {*range(N), *(10_000 + a + b for a in (0, 100, 200) for b in range(5))}
+    assert len(found) == N + 15
+
+
+def test_edit_saves_what_was_changed_alone(catalog, place):
+    catalog.save(place)
+    with setwise.Catalog.edit(place) as one:
+        assert len(one) == N
+    assert home(place).name == "content-1"
+
+    def fail():
+        with setwise.Catalog.edit(place) as one:
+            one.add(np.ones((1, D), np.float32), [0.5])
+            one.remove([N + 7])
+
+    with pytest.raises(KeyError):
+        fail()
+    assert len(setwise.Catalog.load(place)) == N
+    with setwise.Catalog.edit(place) as one:
+        one.set_quality(np.ones(N))
+    assert setwise.Catalog.load(place).quality.tolist() == [1.0] * N
+    with pytest.raises(FileNotFoundError), setwise.Catalog.edit(place / "no"):
+        pass
+    assert sorted(os.listdir(place)) == ["content-2", "current"]
+
+
+def test_a_loaded_catalog_stays_when_another_is_saved(catalog, place):
+    catalog.save(place)
+    loaded = setwise.Catalog.load(place)
+    setwise.Catalog.build(*make(seed=1), clusters=4).save(place, force=True)
+    same(catalog.select(20, method="muss"), loaded.select(20, method="muss"))

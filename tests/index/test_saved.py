@@ -16,6 +16,7 @@ import numpy as np
 import setwise
 from setwise.encode import encoder
 from setwise.files.folder import digest
+from setwise.files.versions import home
 from setwise.index import rows
 from setwise.index.array import ArrayIndex
 from setwise.index.faiss import FaissIndex
@@ -76,7 +77,7 @@ def test_vectors_stay_on_disk(vectors, place):
 def test_storage(vectors, place, given, storage, stored):
     info = save(place, (vectors * 10).astype(given), storage=storage)
     assert info.dtype == stored
-    assert np.load(place / "vectors.npy").dtype == stored
+    assert np.load(home(place) / "vectors.npy").dtype == stored
     assert open_index(place).index.vectors([1]).dtype == np.float32
 
 
@@ -164,6 +165,19 @@ def test_an_encoder_that_has_changed_is_said(place):
         open_index(place).encode("apples")
 
 
+def test_an_open_index_stays_when_another_is_saved(place):
+    used = encoder("lsa")
+    used.fit(TEXTS)
+    save(place, used.encode(TEXTS), ids=list("abcdef"), texts=TEXTS, encoder=used, model="lsa", kind="faiss")
+    saved = open_index(place)
+    save(place, np.eye(3), force=True)
+    assert list(saved.ids) == list("abcdef")
+    assert list(saved.texts) == TEXTS
+    hits = setwise.retrieve(saved.encode("apples"), saved.index, 2, diversity=0)
+    assert sorted(saved.texts.take(hits.ids)) == ["green apples", "red apples"]
+    assert len(open_index(place)) == 3
+
+
 def test_no_encoder(place):
     save(place, np.eye(3))
     with pytest.raises(ValueError, match="query: the index was built from vectors alone"):
@@ -172,11 +186,11 @@ def test_no_encoder(place):
 
 def _rewrite(place, change):
     """Alter meta.json as somebody would who also renews its checksum."""
-    meta = json.loads((place / "meta.json").read_text())
+    meta = json.loads((home(place) / "meta.json").read_text())
     change(meta)
     meta.pop("checksum")
     meta["checksum"] = digest(meta)
-    (place / "meta.json").write_text(json.dumps(meta))
+    (home(place) / "meta.json").write_text(json.dumps(meta))
 
 
 # ---------------------------------------------------------------- FAISS
@@ -265,11 +279,12 @@ def test_only_an_index_is_replaced_and_only_when_asked(place):
     save(place, np.eye(4), kind="faiss", force=True)
     assert len(open_index(place)) == 4
     save(place, np.eye(5), force=True)
-    assert sorted(os.listdir(place)) == ["meta.json", "rows.parquet", "vectors.npy"]
+    assert sorted(os.listdir(place)) == ["content-3", "current"]
+    assert sorted(os.listdir(home(place))) == ["meta.json", "rows.parquet", "vectors.npy"]
     (place / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"also holds 'notes.txt'"):
-        save(place, np.eye(6), force=True)
-    assert len(open_index(place)) == 5
+    save(place, np.eye(6), force=True)
+    assert (place / "notes.txt").read_text() == "mine"
+    assert len(open_index(place)) == 6
     assert os.listdir(place.parent) == ["saved"]
 
 
@@ -290,24 +305,27 @@ def test_another_folder_is_never_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("at", ["setwise.files.folder.write_json", "setwise.files.folder.os.rename"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "setwise.files.folder.write_json",
+        "setwise.files.versions.os.rename",
+        "setwise.files.versions.write_atomic",
+    ],
+)
 def test_what_was_there_stays_if_writing_fails(place, monkeypatch, error, at):
     save(place, np.eye(3))
-    before = (place / "meta.json").read_bytes()
-    rename, renamed = os.rename, []
+    before = (home(place) / "meta.json").read_bytes()
 
     def fail(*words, **more):
-        if at.endswith("rename"):
-            renamed.append(words)
-            if len(renamed) != 2:  # the second gives the new folder its name
-                return rename(*words)
         raise error
 
     monkeypatch.setattr(at, fail)
     with pytest.raises(error):
         save(place, np.eye(4), force=True)
     assert os.listdir(place.parent) == ["saved"]
-    assert (place / "meta.json").read_bytes() == before
+    assert sorted(os.listdir(place)) == ["content-1", "current"]
+    assert (home(place) / "meta.json").read_bytes() == before
     monkeypatch.undo()
     FORMAT.verify(place)
 
@@ -345,16 +363,16 @@ def test_what_is_no_index(tmp_path):
 
 def test_another_format_version(place):
     save(place, np.eye(3))
-    meta = json.loads((place / "meta.json").read_text())
-    (place / "meta.json").write_text(json.dumps({**meta, "version": 9}))
+    meta = json.loads((home(place) / "meta.json").read_text())
+    (home(place) / "meta.json").write_text(json.dumps({**meta, "version": 9}))
     with pytest.raises(ValueError, match="has format version 9, this setwise reads 2; build it again"):
         open_index(place)
 
 
 def test_an_altered_meta(place):
     save(place, np.eye(3))
-    text = (place / "meta.json").read_text()
-    (place / "meta.json").write_text(text.replace('"cosine"', '"euclidean"'))
+    text = (home(place) / "meta.json").read_text()
+    (home(place) / "meta.json").write_text(text.replace('"cosine"', '"euclidean"'))
     with pytest.raises(ValueError, match=r"damaged: meta.json was altered; build it again"):
         open_index(place)
 
@@ -365,28 +383,28 @@ def test_truncated_missing_and_altered_files(place, name):
     used.fit(TEXTS)
     save(place, used.encode(TEXTS), texts=TEXTS, encoder=used, model="lsa", kind="faiss")
     FORMAT.verify(place)
-    data = (place / name).read_bytes()
-    (place / name).write_bytes(data[:-7])
+    data = (home(place) / name).read_bytes()
+    (home(place) / name).write_bytes(data[:-7])
     with pytest.raises(ValueError, match=f"{name} has .* bytes instead of "):
         FORMAT.read(place)
     middle = len(data) // 2
-    (place / name).write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    (home(place) / name).write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
     FORMAT.read(place)
     with pytest.raises(ValueError, match=f"{name} was altered"):
         FORMAT.verify(place)
-    (place / name).unlink()
+    (home(place) / name).unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
         FORMAT.read(place)
 
 
 def test_files_that_do_not_belong_together(place):
     save(place, np.eye(3))
-    np.save(place / "vectors.npy", np.eye(3, dtype=np.int32))
+    np.save(home(place) / "vectors.npy", np.eye(3, dtype=np.int32))
     with pytest.raises(ValueError, match=r"vectors.npy holds int32 of shape \(3, 3\) instead of float32"):
         open_index(place)
-    np.save(place / "vectors.npy", np.eye(3, dtype=np.float32))
-    size = (place / "rows.parquet").stat().st_size
-    (place / "rows.parquet").write_bytes(b"x" * size)
+    np.save(home(place) / "vectors.npy", np.eye(3, dtype=np.float32))
+    size = (home(place) / "rows.parquet").stat().st_size
+    (home(place) / "rows.parquet").write_bytes(b"x" * size)
     with pytest.raises(ValueError, match=r"rows.parquet is damaged"):
         open_index(place)
 

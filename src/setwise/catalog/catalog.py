@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -244,6 +245,46 @@ class Catalog:
         from setwise.catalog import files
 
         return cls(files.read(path, thread_count(threads)))
+
+    @classmethod
+    @contextlib.contextmanager
+    def edit(cls, path: str | os.PathLike[str], threads: int | None = None) -> Iterator[Catalog]:
+        """Open a saved catalog to change it; it is saved in its place when the context ends without an error.
+
+        Nobody else replaces it meanwhile: of two that change one catalog at once, the second waits for the
+        first and changes what that one has saved. (`load` and ``save(force=True)`` put what was loaded in
+        place of whatever is there by then.)
+
+        Parameters
+        ----------
+        path : path-like
+        threads : int, optional
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As for `load`.
+        TimeoutError
+            Another process still changes it after ten minutes.
+
+        Examples
+        --------
+        >>> import numpy as np, setwise, tempfile
+        >>> shop = tempfile.mkdtemp() + "/shop"
+        >>> setwise.Catalog.build(np.eye(4), [1, 2, 3, 4], clusters=2).save(shop)
+        >>> with setwise.Catalog.edit(shop) as catalog:
+        ...     catalog.add([[0, 0, 1, 1]], [5])
+        >>> len(setwise.Catalog.load(shop))
+        5
+        """
+        from setwise.catalog import files
+
+        with files.FORMAT.changing(path):
+            catalog = cls.load(path, threads)
+            before = catalog._items
+            yield catalog
+            if catalog._items is not before:
+                catalog.save(path, force=True)
 
     def select(
         self,

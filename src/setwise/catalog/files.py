@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,7 +148,12 @@ def read(path: str | os.PathLike[str], workers: int) -> Items:
     ValueError
         It is no saved catalog, of another format version, or damaged.
     """
-    folder, info = FORMAT.read(path, contents=[name for name in FILES if name != VECTORS])
+    small = [name for name in FILES if name != VECTORS]
+    return FORMAT.load(path, partial(_opened, path, workers), contents=small)
+
+
+def _opened(path: str | os.PathLike[str], workers: int, folder: Path, info: CatalogInfo) -> Items:
+    """Return the items in a folder that is whole."""
 
     def array(name: str, dtypes: Sequence[str], *shape: int) -> NDArray[Any]:
         found = read_array(folder / name, FORMAT.noun)

@@ -152,15 +152,14 @@ def add(
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
-        catalog = Catalog.load(path, threads)
         read = read_items(items, vectors, quality, id)
         if read.quality is None:
             raise ValueError("quality: new items need one; name it with --quality")
-        tell("adding", 0, 0)
-        before = len(catalog)
-        catalog.add(read.vectors, read.quality, ids_like(read, items, catalog))
-        tell("writing", 0, 0)
-        catalog.save(path, force=True)
+        with Catalog.edit(path, threads) as catalog:
+            tell("adding", 0, 0)
+            before = len(catalog)
+            catalog.add(read.vectors, read.quality, ids_like(read, items, catalog))
+            tell("writing", 0, 0)
     catalog_output.print_summary(
         path, catalog, f"{len(catalog):,} items, {len(catalog) - before:,} of them new", began
     )
@@ -201,15 +200,15 @@ def remove(
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
-        catalog = Catalog.load(path, threads)
-        gone = ids_as_in(catalog, ids or [], "the command line")
-        if source is not None:
-            gone = [*gone, *ids_as_in(catalog, *read_ids(source, id))]
-        tell("removing", 0, 0)
-        before = len(catalog)
-        catalog.remove(gone)
-        tell("writing", 0, 0)
-        catalog.save(path, force=True)
+        listed = None if source is None else read_ids(source, id)
+        with Catalog.edit(path, threads) as catalog:
+            gone = ids_as_in(catalog, ids or [], "the command line")
+            if listed is not None:
+                gone = [*gone, *ids_as_in(catalog, *listed)]
+            tell("removing", 0, 0)
+            before = len(catalog)
+            catalog.remove(gone)
+            tell("writing", 0, 0)
     catalog_output.print_summary(
         path, catalog, f"{len(catalog):,} items, {before - len(catalog):,} removed", began
     )
@@ -398,7 +397,7 @@ def info(
     from setwise.catalog.files import FORMAT
     from setwise.cli import catalog_output, output
 
-    folder, found = FORMAT.read(path)
+    _, found = FORMAT.read(path)
     verified = folders.seconds_to_verify(FORMAT.verify, path) if check else None
     if as_json:
         folders.print_record(found, verified)
@@ -415,4 +414,4 @@ def info(
         "saved": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
         **folders.file_facts(found, verified),
     }
-    output.print_facts(folder.resolve().name, "catalog", lines)
+    output.print_facts(Path(path).resolve().name, "catalog", lines)

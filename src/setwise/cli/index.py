@@ -173,7 +173,7 @@ def info(
     from setwise.cli import output
     from setwise.index.folder import FORMAT
 
-    folder, found = FORMAT.read(path)
+    _, found = FORMAT.read(path)
     verified = folders.seconds_to_verify(FORMAT.verify, path) if check else None
     if as_json:
         folders.print_record(found, verified)
@@ -190,7 +190,7 @@ def info(
         **folders.file_facts(found, verified),
     }
     source = f"index of {found.source}" if found.source else "index"
-    output.print_facts(folder.resolve().name, source, lines)
+    output.print_facts(Path(path).resolve().name, source, lines)
 
 
 def _search(found: IndexInfo) -> str:

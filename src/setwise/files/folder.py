@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
@@ -15,14 +14,17 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from setwise._version import __version__
+from setwise.files import versions
 from setwise.files.names import existing
-from setwise.files.parts import PART, part_for, remove_dead
 from setwise.files.writing import write_json
 
 META = "meta.json"
 
 #: Bytes that are read at once where a checksum is computed.
 _CHUNK = 1 << 22
+
+#: How often a folder that is replaced while it is read is read anew.
+_TRIES = 100
 
 #: Called with the step, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], object]
@@ -62,14 +64,16 @@ class FolderInfo:
 
 
 Info = TypeVar("Info", bound=FolderInfo)
+Used = TypeVar("Used")
 
 
 @dataclass(frozen=True)
 class FolderFormat(Generic[Info]):
     """A kind of folder: a versioned ``meta.json`` with sizes and checksums, and the files it speaks of.
 
-    A folder is written whole (`new_folder`, `write`), or it grows: files are added to it, and `write` is
-    given those that are there (`check_growing`, `measure`).
+    A folder is written whole and replaced whole (`new_folder`, `write`, `load`; `setwise.files.versions` says
+    how), or it grows: files are added to it, and `write` is given those that are there (`check_growing`,
+    `measure`).
 
     Attributes
     ----------
@@ -123,10 +127,64 @@ class FolderFormat(Generic[Info]):
         ValueError
             It is something else, of another format version, or damaged.
         """
+        return self.load(path, lambda *found: found, sizes=sizes, contents=contents, progress=progress)
+
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        use: Callable[[Path, Info], Used],
+        *,
+        sizes: bool = True,
+        contents: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> Used:
+        """Return what ``use`` makes of what `read` returns.
+
+        Where another process replaced the folder before its files were opened, those that are there now are
+        read instead; what is open by then stays as it is.
+
+        Parameters
+        ----------
+        path, sizes, contents, progress
+            As for `read`.
+        use : callable
+            Opens files of the folder. What it raises for a file that is missing or damaged is raised only if
+            the folder is still the same.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As for `read`.
+        """
+        for _ in range(_TRIES):
+            before = self._home(path)
+            try:
+                return use(*self._read(path, before, sizes, contents, progress))
+            except (OSError, ValueError):
+                if before == self._home(path):
+                    raise
+        raise TimeoutError(f"{self.noun}: {str(path)!r} is replaced all the time; read it when that is over")
+
+    def _home(self, path: str | os.PathLike[str]) -> Path:
+        """Return where a folder's content is."""
         folder = existing(path, self.noun)
+        try:
+            return versions.home(folder)
+        except ValueError as error:
+            raise self.damaged(path, str(error)) from None
+
+    def _read(
+        self,
+        path: str | os.PathLike[str],
+        folder: Path,
+        sizes: bool,
+        contents: Sequence[str],
+        progress: Progress | None,
+    ) -> tuple[Path, Info]:
+        """Return a content's folder, and what its ``meta.json`` says; see `read`."""
         shown, meta = repr(str(path)), folder / META
-        if not folder.is_dir() or not meta.is_file():
-            what = "a file" if not folder.is_dir() else f"a folder without {META}"
+        if not meta.is_file():
+            what = f"a folder without {META}" if Path(path).is_dir() else "a file"
             raise ValueError(f"{self.noun}: {shown} is {what}, no {self.name}; {self.make}")
         try:
             record = json.loads(meta.read_bytes())
@@ -210,13 +268,6 @@ class FolderFormat(Generic[Info]):
             return target
         if not force:
             raise FileExistsError(f"{argument}: {shown} exists; add --force (force=True) to replace it")
-        strange = [name for name in sorted(os.listdir(target)) if name != META and not self._is_file(name)]
-        if strange:
-            article = "an" if self.noun[0] in "aeiou" else "a"
-            raise FileExistsError(
-                f"{argument}: {shown} also holds {strange[0]!r}, which is no part of {article} {self.noun}; "
-                "move it elsewhere"
-            )
         return target
 
     def check_growing(self, path: str | os.PathLike[str], *, argument: str = "out") -> Path:
@@ -237,12 +288,7 @@ class FolderFormat(Generic[Info]):
             raise PermissionError(f"{argument}: folder {str(named)!r} is not writable")
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(f"{argument}: {str(path)!r} is a file; name a folder")
-        held = (
-            [name for name in sorted(os.listdir(target)) if not PART.fullmatch(name)]
-            if target.exists()
-            else []
-        )
-        if held and not self.is_ours(target):
+        if target.exists() and not versions.is_free(target) and not self.is_ours(target):
             raise FileExistsError(
                 f"{argument}: {str(path)!r} is no {self.name}, so nothing replaces it; name another folder"
             )
@@ -252,7 +298,7 @@ class FolderFormat(Generic[Info]):
     def new_folder(
         self, path: str | os.PathLike[str], *, force: bool, argument: str = "out"
     ) -> Iterator[Path]:
-        """Give a hidden folder beside ``path`` to write into, which takes that name if all went well.
+        """Give a hidden folder to write into, which becomes what ``path`` holds if all went well.
 
         Whatever interrupts this, nothing is left of it and what was there is as it was.
 
@@ -260,24 +306,30 @@ class FolderFormat(Generic[Info]):
         ------
         FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
             As for `check_target`.
+        TimeoutError
+            Another process is still writing it after ten minutes.
         """
-        target = self.check_target(path, force=force, argument=argument)
-        remove_dead(target)
-        part, old = part_for(target), part_for(target)
-        try:
-            part.mkdir()
+
+        def check() -> Path:
+            return self.check_target(path, force=force, argument=argument)
+
+        with versions.new_content(check(), check, argument) as part:
             yield part
-            if self.check_target(path, force=force, argument=argument).exists():
-                os.rename(target, old)
-            os.rename(part, target)
-        except BaseException:
-            if old.exists() and not target.exists():
-                os.rename(old, target)
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        finally:
-            if old.exists():
-                shutil.rmtree(old, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def changing(self, path: str | os.PathLike[str]) -> Iterator[None]:
+        """Hold a saved folder, so that nobody else replaces it between reading and writing it.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As for `read`.
+        TimeoutError
+            Another process is still writing it after ten minutes.
+        """
+        self.read(path, sizes=False)
+        with versions.writing(Path(os.path.realpath(path)), self.noun):
+            yield
 
     def damaged(self, path: str | os.PathLike[str], what: str) -> ValueError:
         """Return the error of a folder that is not as it was written."""
@@ -286,7 +338,7 @@ class FolderFormat(Generic[Info]):
     def is_ours(self, folder: Path) -> bool:
         """Return whether a folder's ``meta.json`` is of this format, of any version."""
         try:
-            record = json.loads((folder / META).read_bytes())
+            record = json.loads((versions.home(folder) / META).read_bytes())
         except (OSError, ValueError):
             return False
         return isinstance(record, dict) and record.get("format") == self.name

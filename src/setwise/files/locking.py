@@ -10,7 +10,13 @@ from setwise.extras import require
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike[str], argument: str, *, wait: float = 0.0) -> Iterator[None]:
+def locked(
+    path: str | os.PathLike[str],
+    argument: str,
+    *,
+    shown: str | os.PathLike[str] | None = None,
+    wait: float = 0.0,
+) -> Iterator[None]:
     """Hold ``PATH.lock`` for as long as the context lasts; it is free at once when its process ends.
 
     A thread may hold one that it holds already.
@@ -21,6 +27,8 @@ def locked(path: str | os.PathLike[str], argument: str, *, wait: float = 0.0) ->
         What is to be written.
     argument : str
         In messages.
+    shown : path-like, optional
+        What is named in messages; by default ``path``.
     wait : float
         Seconds to wait for another process or thread that holds it.
 
@@ -35,8 +43,8 @@ def locked(path: str | os.PathLike[str], argument: str, *, wait: float = 0.0) ->
         lock.acquire(timeout=wait)
     except filelock.Timeout:
         raise TimeoutError(
-            f"{argument}: {os.fspath(path)!r} is being written by another process; wait until it is done, or "
-            "name another"
+            f"{argument}: {os.fspath(shown or path)!r} is being written by another process; wait until it "
+            "is done, or name another"
         ) from None
     try:
         yield

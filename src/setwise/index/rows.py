@@ -22,8 +22,9 @@ class Column(Sequence[Any]):
 
     Parameters
     ----------
-    path : Path
-        The Parquet file.
+    source : pyarrow.MemoryMappedFile
+        The Parquet file, open: it stays what it was when another takes its name.
+    facts : pyarrow.parquet.FileMetaData
     name : str
     n : int
         Number of rows.
@@ -35,14 +36,15 @@ class Column(Sequence[Any]):
 
     def __init__(
         self,
-        path: Path,
+        source: Any,
+        facts: Any,
         name: str,
         n: int,
         *,
         kept: int | None = None,
         decode: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._path, self._name, self._n = path, name, n
+        self._source, self._facts, self._name, self._n = source, facts, name, n
         self._kept, self._decode = kept, decode
         self._parts: dict[int, list[Any]] = {}
         self._file: Any = None
@@ -80,7 +82,7 @@ class Column(Sequence[Any]):
             from setwise.extras.arrow import parquet
 
             if self._file is None:
-                self._file = parquet.ParquetFile(self._path, memory_map=True)
+                self._file = parquet.ParquetFile(self._source, metadata=self._facts)
             values = self._file.read_row_group(number, columns=[self._name]).column(0).to_pylist()
             if self._decode is not None:
                 values = list(map(self._decode, values))
@@ -107,14 +109,15 @@ def columns(
 
     wanted = {"id", *(["text"] if texts else []), *(["group"] if groups else [])}
     try:
-        facts = parquet.read_metadata(path)
+        source = arrow.memory_map(str(path))
+        facts = parquet.read_metadata(source)
     except (arrow.ArrowException, OSError):
         raise ValueError(f"index: {path.name} is damaged; build the index again") from None
     if facts.num_rows != n or set(facts.schema.names) != wanted:
         raise ValueError(f"index: {path.name} does not belong to {n:,} vectors; build the index again")
-    ids = Column(path, "id", n, decode=json.loads if kind == "json" else None)
-    labels = Column(path, "group", n, decode=json.loads) if groups else None
-    return ids, Column(path, "text", n, kept=KEPT) if texts else None, labels
+    ids = Column(source, facts, "id", n, decode=json.loads if kind == "json" else None)
+    labels = Column(source, facts, "group", n, decode=json.loads) if groups else None
+    return ids, Column(source, facts, "text", n, kept=KEPT) if texts else None, labels
 
 
 def write(

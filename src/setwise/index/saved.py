@@ -12,12 +12,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,7 @@ class Saved:
     ids: Column
     texts: Column | None
     groups: Column | None
+    _state: NDArray[np.uint8] | None = field(default=None, repr=False)
     _encoder: list[Any] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -128,9 +131,9 @@ class Saved:
         if told["model"] is None:
             raise ValueError(f"query: only you have {told['name']}; open the index with encoder=")
         used = encoder(told["model"])
-        if isinstance(used, FittedEncoder) and ENCODER in self.info.files:
+        if isinstance(used, FittedEncoder) and self._state is not None:
             try:
-                with np.load(self.path / ENCODER, allow_pickle=False) as state:
+                with np.load(io.BytesIO(self._state.tobytes()), allow_pickle=False) as state:
                     used.restore(dict(state))
             except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
                 reason = " ".join(str(error).split())[:120]
@@ -302,7 +305,11 @@ def open_index(
         There is no such folder, it is no saved index, of another format version, or damaged. Sizes are
         compared, checksums are not: `verify` does that.
     """
-    folder, info = FORMAT.read(path)
+    return FORMAT.load(path, partial(_opened, Path(path), encoder, threads))
+
+
+def _opened(path: Path, encoder: Encoder | None, threads: int | None, folder: Path, info: IndexInfo) -> Saved:
+    """Return an index with all its files open, so that it stays as it is when another takes its place."""
     stored = read_array(folder / VECTORS, "index")
     if stored.shape != (info.n, info.d) or stored.dtype != np.dtype(info.dtype):
         raise ValueError(
@@ -316,7 +323,8 @@ def open_index(
         index = ArrayIndex(stored, metric=info.metric, fields=fields, threads=threads)
     else:
         index = _read_faiss(folder / FAISS, stored, info, fields)
-    return Saved(folder, info, index, ids, texts, groups, [] if encoder is None else [encoder])
+    state = np.memmap(folder / ENCODER, np.uint8, "r") if ENCODER in info.files else None
+    return Saved(path, info, index, ids, texts, groups, state, [] if encoder is None else [encoder])
 
 
 def _write_vectors(
