@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from setwise.objectives import NAMES
-from setwise.solvers import SOLVERS
+from setwise.solvers import REGISTRY, SOLVERS, solver_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,12 +17,14 @@ def test_table_of_solvers_is_the_registry():
         r"^\| `([\w-]+)` \| (\w+) \| (\w+) \| (\w+) \| (\w+) \| (\w+) \| (\w+) \|", page, re.MULTILINE
     )
     told = {name: tuple(cell == "yes" for cell in cells) for name, *cells in rows}
-    objectives = NAMES
-    known = {
-        name: (*(objective in able.objectives for objective in objectives), able.include, able.groups)
-        for name, able in SOLVERS.items()
-    }
+    known = {}
+    for name in SOLVERS:
+        serving = [solver_of(objective, name) for objective in NAMES]
+        able = {(one.include, one.groups) for one in serving if one is not None}
+        known[name] = (*(one is not None for one in serving), *able.pop())
+        assert not able, f"{name}: include or groups hang on the objective; the table has one cell for all"
     assert told == known
+    assert {name for _, name in REGISTRY} == set(known)
 
 
 def test_readme_names_the_two_commands():

@@ -90,7 +90,7 @@ BAD = [
     (
         {"solver": "clustering", "groups": range(8), "max_per_group": 1},
         ValueError,
-        "groups: the 'clustering' solver cannot honour it; use one of",
+        "groups: the 'clustering' solver cannot honor it; use one of",
     ),
     # sharpness
     ({"sharpness": 3}, ValueError, "sharpness: 3 is neither 1 nor an even integer"),

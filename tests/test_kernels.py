@@ -26,8 +26,8 @@ for n, d in ((25, 7), (350, 13), (1100, 21)):
     r, query = np.tile(rng.random(n), 2), rng.standard_normal(d)
     for told in ({"relevance": r}, {"query": query}, {}):
         for (objective, metric, sharpness), solver, t in itertools.product(CASES, SOLVERS, (0.4,)):
-            able = setwise.solvers.SOLVERS[solver].objectives
-            if objective not in able or (objective == "coverage" and n > 400):
+            able = setwise.solvers.solver_of(objective, solver)
+            if able is None or (objective == "coverage" and n > 400):
                 continue
             found = setwise.select(
                 X, 6, **told, diversity=t, objective=objective, metric=metric, sharpness=sharpness,

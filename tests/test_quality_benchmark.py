@@ -210,11 +210,11 @@ def test_a_pool_said_to_suffice_does(quality, rng):
         if not quality.sufficient(E[chosen], E[0], relevance[19], t, 8):
             continue
         said += 1
-        value = goal.value(E[chosen], relevance[chosen])
+        value = goal.terms(E[chosen], relevance[chosen]).value
         for place in range(4):
             for other in range(20, 60):
                 tried = chosen.copy()
                 tried[place] = other
-                assert goal.value(E[tried], relevance[tried]) <= value + 1e-9
+                assert goal.terms(E[tried], relevance[tried]).value <= value + 1e-9
     assert said > 10
     assert not quality.sufficient(E[:4], E[0], -1.0, 0.1, 1)

@@ -15,8 +15,9 @@ from helpers import MEASURES
 from reference import make
 from setwise import retrieval
 from setwise.files import Corpus
+from setwise.objectives import NAMES
 from setwise.request import Options, Request
-from setwise.solvers import SOLVERS
+from setwise.solvers import SOLVERS, solver_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -161,7 +162,7 @@ def assert_as_without(found, X, k, exclude, **options):
     assert found.certificate.pool_size <= len(X) - len(exclude)
 
 
-EVERY = [(solver, objective) for solver, able in SOLVERS.items() for objective in able.objectives]
+EVERY = [(solver, name) for solver in SOLVERS for name in NAMES if solver_of(name, solver)]
 
 
 @pytest.mark.parametrize(("solver", "objective"), EVERY)

@@ -8,27 +8,19 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from setwise import relevance as relevances
 from setwise import solvers
-from setwise.certificate import Certificate, unbounded
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.extras import require
-from setwise.objectives import Coverage, MaxSum
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
-from setwise.solvers import baselines, greedy, k_dpp, k_medoids, max_sum
-from setwise.solvers.ordering import arrange, evaluate
-from setwise.solvers.problem import Problem
+from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.ties import first_of_equals
 from setwise.threads import one_blas_thread
 from setwise.vectors import Vectors, as_matrix
-
-#: Solvers that draw: which of equal candidates comes is part of the draw.
-DRAWN = ("k-dpp", "random")
 
 
 @takes()
@@ -163,60 +155,45 @@ def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = 
 
 def run(problem: Problem, began: float) -> Selection:
     """Solve a checked problem and describe what was found."""
-    objective, solver, certify = problem.objective, problem.request.solver, problem.request.certify
-    certificate: Certificate | None
-    ordered = False
-    if isinstance(objective, MaxSum):
-        found = max_sum.solve_max_sum(problem, solver, certify)
-        chosen, certificate, ordered = found.chosen, found.certificate, found.ordered
-        label = "frank-wolfe+swap" if solver == "auto" else solver
-    elif isinstance(objective, Coverage):
-        found, label = k_medoids.solve(problem, solver, certify)
-        chosen, certificate, ordered = found.chosen, found.certificate, found.ordered
-    elif solver in ("auto", "greedy"):
-        chosen, label, ordered = greedy.solve(problem), "greedy", True
-        size = int(problem.stats.get("pool_size", problem.n))
-        certificate = unbounded(size, True)
-    else:
-        simple = {
-            "k-dpp": k_dpp.solve,
-            "top-k": baselines.top,
-            "random": baselines.random,
-            "clustering": baselines.clustering,
-        }
-        chosen, label = simple[solver](problem), solver
-        certificate = unbounded(problem.n, False)
-    return describe(problem, chosen, ordered, certificate if certify else None, label, began)
+    request = problem.request
+    found = solvers.find(problem, request.solver)
+    if request.certify:
+        found = solvers.certify(problem, found)
+    return describe(problem, found, solvers.label_of(problem.objective.name, request.solver), began)
 
 
-def describe(
-    problem: Problem,
-    chosen: NDArray[np.int64],
-    ordered: bool,
-    certificate: Certificate | None,
-    solver: str,
-    began: float,
-) -> Selection:
-    """Return a set as a `Selection`: in selection order, valued in float64."""
-    objective = problem.objective
+def describe(problem: Problem, found: Solved, solver: str, began: float) -> Selection:
+    """Return a set as a `Selection`: in selection order, valued in float64.
+
+    Parameters
+    ----------
+    problem : Problem
+    found : Solved
+    solver : str
+        What it is said to be found by.
+    began : float
+        When, in `time.perf_counter`'s seconds.
+    """
+    objective, chosen = problem.objective, found.chosen
     include = problem.constraints.include
-    if len(include) and not ordered:
+    if len(include) and not found.ordered:
         chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
-    if solver not in DRAWN:
+    if not found.drawn:
         chosen = first_of_equals(problem, chosen)
     rows = problem.vectors.rows(chosen, np.float64)
     relevance = problem.relevance.at(chosen)
-    if not ordered:
-        order = arrange(objective, rows, relevance, chosen, len(include))
+    if not found.ordered:
+        order = objective.arrange(rows, relevance, chosen, len(include))
         chosen, rows, relevance = chosen[order], rows[order], relevance[order]
         chosen = first_of_equals(problem, chosen, among_themselves=True)
-    gains, (value, mean, spread) = evaluate(objective, rows, relevance)
+    gains, terms = objective.evaluate(rows, relevance)
+    value, certificate = float(terms.value), found.certificate if problem.request.certify else None
     return Selection(
         indices=problem.vectors.places(chosen),
         gains=gains,
         value=value,
-        relevance=mean,
-        diversity=spread,
+        relevance=float(terms.relevance),
+        diversity=float(terms.spread),
         certificate=None if certificate is None else certificate.at_least(value),
         solver=solver,
         seconds=time.perf_counter() - began,

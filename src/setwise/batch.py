@@ -21,7 +21,7 @@ from setwise.containers import as_matrix, as_queries, to_numpy
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
-from setwise.solvers import batched
+from setwise.solvers.batched import Batch, arrange
 from setwise.solvers.problem import Problem
 from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Vectors
@@ -188,13 +188,12 @@ def _from_pools(
     vectors = Vectors(data, goal.metric, workers=request.workers)
     pools = _Pools(requests, vectors, cuts, relevance, probes)
     quick = (
-        request.solver in ("auto", "greedy")
-        and goal.name != "coverage"
+        solvers.batch_solver(goal.name, request.solver) is not None
         and goal.metric == "cosine"
         and request.groups is None
         and request.relevance_scale == "none"
         and sizes.max() <= SMALL
-        and (not request.certify or goal.name != "max-sum")
+        and (not request.certify or goal.name not in solvers.PROOFS)
     )
     if quick:
         return pools.in_batches(request.workers)
@@ -303,19 +302,22 @@ class _Pools:
             probes = self.probes[members][:, :, None]
             near = np.matmul(rows, probes.astype(rows.dtype))[:, :, 0]
             values = np.where(np.isneginf(values), -np.inf, near.astype(np.float64))
-        picked = batched.solve(batched.Batch(rows, values, sizes), k, goal, request.solver)
+        solve, greedily = (solvers.batch_solver(goal.name, name) for name in (request.solver, "greedy"))
+        assert solve is not None  # else there is no batch
+        assert greedily is not None
+        picked = solve(Batch(rows, values, sizes), k, goal)
         places = picked.places + cuts[members][:, None]
         chosen = vectors.rows(places.reshape(-1), np.float64).reshape(count, k, vectors.d)
         if self.probes is not None:
             own = np.matmul(chosen, probes)[:, :, 0]
         else:
             own = np.zeros((count, k)) if relevance is None else relevance[places]
-        try:
-            order, gains, value, mean, spread = batched.evaluate(goal, chosen, own, picked)
-        except np.linalg.LinAlgError:
-            return [None] * count
+        order = arrange(picked, chosen, own, greedily, goal)
+        chosen, own = (np.take_along_axis(chosen, order[:, :, None], 1), np.take_along_axis(own, order, 1))
+        gains, terms = goal.evaluate(chosen, own)
+        value, mean, spread = np.array(terms)
         indices = np.take_along_axis(picked.places, order, 1)
-        label = "frank-wolfe+swap" if request.solver == "auto" and goal.name == "max-sum" else "greedy"
+        label = solvers.label_of(goal.name, request.solver)
         seconds = (time.perf_counter() - began) / count
         return [
             None

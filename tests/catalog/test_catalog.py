@@ -162,7 +162,7 @@ def test_a_selection_is_from_what_was_held_when_it_began(items):
     expected = catalog.select(40, method="muss", diversity=0.4, certify=True)
     for method in ("muss", "frank-wolfe", "top-k"):
         catalog = setwise.Catalog.build(X, q, clusters=20)
-        certified = max_sum.certified
+        certified = max_sum.certify
 
         def change(*words, catalog=catalog, certified=certified):
             catalog.remove(np.arange(40, 1200))
@@ -170,7 +170,7 @@ def test_a_selection_is_from_what_was_held_when_it_began(items):
             return certified(*words)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(max_sum, "certified", change)
+            patch.setattr(max_sum, "certify", change)
             found = catalog.select(40, method=method, diversity=0.4, certify=True)
         assert found.value == pytest.approx(value_of(X, q, found.indices, 0.4), abs=1e-6)
         assert found.certificate.upper_bound == pytest.approx(expected.certificate.upper_bound, rel=0.05)

@@ -17,9 +17,7 @@ TRADE = [0.0, 0.1, 0.5, 0.9, 1.0]
 
 def fitted(t, X, metric):
     """The objective with the bandwidth of all candidates."""
-    objective = LogDet(t, metric=metric)
-    objective.fit(Vectors(X, metric))
-    return objective
+    return LogDet(t, metric=metric).fitted(Vectors(X, metric))
 
 
 @pytest.mark.parametrize("name", ["clustered", "integers"])
@@ -49,8 +47,8 @@ def test_nothing_is_left_of_a_duplicate(metric):
     gains = objective.gains(X, r, X[[2, 3]])
     assert gains[5] == gains[2] == gains[3] == -np.inf
     assert np.isfinite(np.delete(gains, [2, 3, 5])).all()
-    assert objective.value(X[[2, 5]], r[[2, 5]]) == -np.inf
-    assert fitted(0.0, X, metric).value(X[[2, 5]], r[[2, 5]]) == pytest.approx(r[2] + r[5])
+    assert objective.terms(X[[2, 5]], r[[2, 5]]).value == -np.inf
+    assert fitted(0.0, X, metric).terms(X[[2, 5]], r[[2, 5]]).value == pytest.approx(r[2] + r[5])
 
 
 def test_bandwidth_is_the_mean_squared_distance():
@@ -60,8 +58,7 @@ def test_bandwidth_is_the_mean_squared_distance():
     assert found == pytest.approx(2 * X.var(axis=0).sum(), rel=1e-9)
     assert fitted(0.5, np.ones((5, 2)), "euclidean").bandwidth > 0
     given = LogDet(0.5, metric="euclidean", bandwidth=3.0)
-    given.fit(Vectors(X, "euclidean"))
-    assert given.bandwidth == 3.0
+    assert given.fitted(Vectors(X, "euclidean")).bandwidth == 3.0
     assert fitted(0.5, X, "cosine").bandwidth is None
 
 
@@ -99,4 +96,4 @@ def test_bandwidths_that_cannot_be(bandwidth, error):
 
 def test_a_bandwidth_is_asked_for():
     with pytest.raises(ValueError, match="bandwidth: needed for the Gaussian kernel; pass one, or call fit"):
-        LogDet(0.5, metric="euclidean").value(np.eye(3), np.zeros(3))
+        LogDet(0.5, metric="euclidean").terms(np.eye(3), np.zeros(3))

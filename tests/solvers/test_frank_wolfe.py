@@ -9,7 +9,7 @@ import setwise
 from helpers import MEASURES, assert_feasible, problem_of, value_of
 from reference import make
 from reference.frank_wolfe import frank_wolfe
-from setwise.solvers.frank_wolfe import ascend, solve
+from setwise.solvers.frank_wolfe import ascend
 from setwise.solvers.problem import Pool, Whole
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
@@ -33,7 +33,7 @@ def test_it_is_ccbqp_algorithm_1(seed, dtype):
 def test_it_is_ccbqp_algorithm_1_without_holding_the_rows():
     X, r = make.clustered(n=1500, d=8, seed=1, clusters=30)
     S, *_ = frank_wolfe(X, r, 25, 0.4)
-    found = solve(problem_of(X.astype(np.float32), r, 25, 0.4))
+    found = ascend(Whole(problem_of(X.astype(np.float32), r, 25, 0.4)))
     assert set(found.tolist()) == set(S.tolist())
 
 
@@ -154,5 +154,5 @@ def test_steps_are_told_and_limited():
     gaps = [float(text.rpartition(" ")[2]) for text in told]
     assert gaps[-1] < gaps[0]
     problem = problem_of(X, r, 20, 0.5)
-    assert len(set(solve(problem, most=1).tolist())) == 20
+    assert len(set(ascend(Whole(problem), most=1).tolist())) == 20
     assert problem.stats["frank_wolfe_steps"] == 1

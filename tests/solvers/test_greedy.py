@@ -270,8 +270,7 @@ def test_gains_are_the_objectives_own(name, metric, sharpness):
     X, r = make.clustered(n=200, d=12, seed=5)
     options = {"sharpness": sharpness} if name == "max-sum" else {}
     objective = setwise.objectives.make(name, diversity=0.4, metric=metric, **options)
-    if name == "log-det":
-        objective.fit(setwise.vectors.Vectors(X, metric))
+    objective = objective.fitted(setwise.vectors.Vectors(X, metric))
     sel = greedy(name, X, r, 8, 0.4, sharpness, metric)
     for step, row in enumerate(sel.indices):
         scores = objective.gains(X, r, X[sel.indices[:step]])

@@ -105,7 +105,7 @@ def test_select_draws_so_too(metric):
     X, r = rng.standard_normal((6, 4)), rng.random(6)
     goal = LogDet(0.6, metric=metric, bandwidth=3.0 if metric == "euclidean" else None)
     sets = list(itertools.combinations(range(6), 2))
-    values = np.array([goal.value(X[list(S)], r[list(S)]) for S in sets])
+    values = np.array([goal.terms(X[list(S)], r[list(S)]).value for S in sets])
     weights = np.exp(values / 0.6)
     counts = np.zeros(len(sets))
     for seed in range(3000):
@@ -234,7 +234,7 @@ def test_a_selection_like_any_other():
     assert sel.stats["rank"] == 24
     assert sel.stats["proposals"] >= 12
     goal = LogDet(0.3)
-    assert sel.value == pytest.approx(goal.value(X[sel.indices], r[sel.indices]))
+    assert sel.value == pytest.approx(goal.terms(X[sel.indices], r[sel.indices]).value)
     assert sel.gains.sum() == pytest.approx(sel.value)
     best = setwise.select(X, 12, relevance=r, objective="log-det", diversity=0.3)
     drawn = setwise.select(X, 12, relevance=r, objective="log-det", diversity=0.3, solver="random")
@@ -386,9 +386,9 @@ def test_other_objectives_and_constraints(objective):
     X = np.random.default_rng(0).standard_normal((10, 6))
     with pytest.raises(ValueError, match=f"^solver: 'k-dpp' is not for {objective}"):
         draw(X, 2, objective=objective)
-    with pytest.raises(ValueError, match="^include: the 'k-dpp' solver cannot honour it"):
+    with pytest.raises(ValueError, match="^include: the 'k-dpp' solver cannot honor it"):
         draw(X, 2, include=[1])
-    with pytest.raises(ValueError, match="^groups: the 'k-dpp' solver cannot honour it"):
+    with pytest.raises(ValueError, match="^groups: the 'k-dpp' solver cannot honor it"):
         draw(X, 2, groups=np.arange(10), max_per_group=1)
 
 

@@ -6,9 +6,12 @@ import pytest
 import setwise
 from helpers import MEASURES, problem_of
 from setwise import api
+from setwise.catalog.levels import select_greedily
 from setwise.index.faiss import FaissIndex
+from setwise.objectives import LogDet, MaxMarginal, MaxSum
 from setwise.relevance import Relevance
-from setwise.solvers import SOLVERS, multilevel
+from setwise.solvers import SOLVERS, find, solver_of
+from setwise.solvers.problem import Solved
 from setwise.solvers.ties import first_of_equals
 from setwise.vectors import Vectors
 
@@ -93,10 +96,13 @@ def test_a_set_that_a_solver_took_from_the_copies_is_told_by_the_first_ones():
     X, r = np.concatenate([X, X, X]), np.concatenate([r, r, r])
     problem = problem_of(X, r, 6)
     chosen = np.array([140, 20, 90, 40, 130, 110])
-    for solver in SOLVERS:
-        found = api.describe(problem, chosen, True, None, solver, 0.0).indices.tolist()
-        drawn = solver in ("random", "k-dpp")
+    for drawn in (False, True):
+        solved = Solved(chosen, ordered=True, drawn=drawn)
+        found = api.describe(problem, solved, "some", 0.0).indices.tolist()
         assert found == (chosen.tolist() if drawn else by_definition(X, r, chosen.tolist()))
+    for name, drawn in (("random", True), ("top-k", False), ("clustering", False)):
+        assert find(problem, name).drawn == drawn
+    assert find(problem_of(X, r, 6, objective=LogDet(0.5)), "k-dpp").drawn
 
 
 CASES = [("max-sum", metric, sharpness) for metric, sharpness in MEASURES] + [
@@ -107,8 +113,8 @@ CASES = [("max-sum", metric, sharpness) for metric, sharpness in MEASURES] + [
 @pytest.mark.parametrize(("objective", "metric", "sharpness"), CASES)
 @pytest.mark.parametrize("given", ["relevance", "query", "neither"])
 def test_every_solver_takes_the_first_of_equals(objective, metric, sharpness, given):
-    for solver, able in SOLVERS.items():
-        if objective not in able.objectives or solver in api.DRAWN:
+    for solver in SOLVERS:
+        if solver_of(objective, solver) is None or solver in ("random", "k-dpp"):
             continue
         n = 7 if solver == "exact" else 40  # copies are a burden to branching
         rng = np.random.default_rng(3)
@@ -146,10 +152,9 @@ def test_the_last_step_over_partitions_takes_the_first_of_equals():
     rng = np.random.default_rng(5)
     X = np.tile(rng.standard_normal((30, 5)).astype(np.float32), (2, 1))
     quality = np.tile(rng.random(30), 2)
-    for criterion in ("sum", "min"):
-        objective = multilevel.objective_of(criterion, 0.5, "cosine")
+    for objective in (MaxSum(0.5), MaxMarginal(0.5)):
         rows = np.sort(rng.permutation(60)[:50])
-        found = multilevel.select_greedily(Vectors(X, "cosine"), quality, rows, 12, objective)
+        found = select_greedily(Vectors(X, "cosine"), quality, 12, objective, rows)
         missing = [row for row in found if row >= 30 and row - 30 in rows and row - 30 not in found]
         assert missing == []
 

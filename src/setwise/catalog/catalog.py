@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import cluster as clustering
+from setwise import solvers
 from setwise.api import describe
 from setwise.catalog import changes, items
 from setwise.catalog.items import Items
-from setwise.catalog.levels import select_by_levels, select_greedily
+from setwise.catalog.levels import select_by_levels
 from setwise.catalog.request import LEVELS, CatalogRequest, choose
 from setwise.catalog.selection import CatalogSelection
 from setwise.constraints import Constraints
+from setwise.objectives import Objective
 from setwise.relevance import Relevance
 from setwise.request import Certify
 from setwise.selection import Selection
-from setwise.solvers import baselines, k_dpp, max_sum
-from setwise.solvers.problem import Problem
+from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
 
@@ -376,41 +377,36 @@ class Catalog:
             request = replace(request, method=taken)
         relevance = Relevance(held.quality, held.vectors)
         problem = Problem(held.vectors, relevance, request, Constraints(len(held), request))
-        chosen, ordered = _select(held, problem, request)
-        certificate = None
+        found = _select(held, problem, request)
         if certify:
-            effort = "full" if certify == "full" else True
             with one_blas_thread():
-                certificate = max_sum.certified(problem, chosen, None, effort, request.method).certificate
-        found = describe(problem, chosen, ordered, certificate, request.method, began)
-        given = {one.name: getattr(found, one.name) for one in fields(Selection)}
+                certificate = solvers.certify(problem, Solved(found.chosen)).certificate
+            found = replace(found, certificate=certificate)
+        sel = describe(problem, found, request.method, began)
+        given = {one.name: getattr(sel, one.name) for one in fields(Selection)}
         return CatalogSelection(
             **given,
-            ids=held.ids[found.indices],
-            clusters=held.clusters.labels[found.indices],
+            ids=held.ids[sel.indices],
+            clusters=held.clusters.labels[sel.indices],
             method=request.method,
             reason=reason,
         )
 
 
-def _select(held: Items, problem: Problem, request: CatalogRequest) -> tuple[NDArray[np.int64], bool]:
-    """Select by a request's method; return the rows, and whether they stand in selection order."""
+def _select(held: Items, problem: Problem, request: CatalogRequest) -> Solved:
+    """Select by a request's method, with nothing proven."""
     if request.method in LEVELS:
         levels = select_by_levels(held, request)
         problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
         problem.stats.update(partitions=levels.partitions, union=levels.union)
-        return levels.chosen, True
+        return Solved(levels.chosen, ordered=True)
     if request.processes is not None:
         raise ValueError(
             f"workers: {request.method} looks at all items at once; use muss or dgds, or threads="
         )
     with one_blas_thread():
-        if request.method == "greedy":
-            return select_greedily(held.vectors, held.quality, request.k, request.of_items), True
-        if request.method == "frank-wolfe":
-            return max_sum.solve_max_sum(problem, "auto", False).chosen, False
-        if request.method == "k-dpp":
-            problem = replace(problem, request=replace(request, objective="log-det"))
-            return k_dpp.solve(problem), False
-        simple = {"clustering": baselines.clustering, "top-k": baselines.top, "random": baselines.random}
-        return simple[request.method](problem), False
+        goals: dict[str, str | Objective] = {"greedy": request.of_items, "k-dpp": "log-det"}
+        goal = goals.get(request.method, request.objective)
+        solver = {"frank-wolfe": "auto"}.get(request.method, request.method)
+        asked = replace(request, objective=goal, certify=False)
+        return solvers.find(replace(problem, request=asked), solver)

@@ -73,7 +73,7 @@ def select_greedily(
         quality = quality[rows]
     request = Request(k=min(k, part.n), objective=objective)
     problem = Problem(part, Relevance(quality, part), request, Constraints(part.n, request))
-    chosen = greedy.solve(problem)
+    chosen = greedy.pick_greedily(problem)
     return chosen if rows is None else rows[chosen]
 
 

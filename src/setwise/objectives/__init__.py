@@ -10,6 +10,7 @@ from setwise.objectives.max_marginal import MaxMarginal
 from setwise.objectives.max_sum import MaxSum
 
 __all__ = [
+    "KINDS",
     "NAMES",
     "Coverage",
     "LogDet",
@@ -17,12 +18,16 @@ __all__ = [
     "MaxSum",
     "Objective",
     "Terms",
+    "has_sharpness",
     "make",
     "reward_weights",
 ]
 
+#: The objectives by name.
+KINDS: dict[str, type[Objective]] = {one.name: one for one in (MaxSum, MaxMarginal, LogDet, Coverage)}
+
 #: Names that `make` (and so `setwise.select`) takes.
-NAMES = ("max-sum", "mmr", "log-det", "coverage")
+NAMES = tuple(KINDS)
 
 
 def make(
@@ -32,15 +37,35 @@ def make(
 
     Raises
     ------
-    TypeError, ValueError
-        An unknown name, or a parameter that the objective cannot use.
+    TypeError
+        `objective` is neither a name nor an `Objective`, or one whose class has no name; a parameter is of
+        another type than the objective takes.
+    ValueError
+        The name is unknown, or an object of another class has it; a parameter is out of its range.
     """
     if isinstance(objective, Objective):
-        return objective
-    name = checks.choice("objective", objective, NAMES)
-    if name == "max-sum":
-        return MaxSum(diversity, sharpness=sharpness, metric=metric)
+        return _named(objective)
+    kind = KINDS[checks.choice("objective", objective, NAMES)]
+    if kind.has_sharpness:
+        return kind(diversity, metric=metric, sharpness=sharpness)  # type: ignore[call-arg]
     if sharpness != 1:
-        raise ValueError(f"sharpness: only max-sum has one; leave it at 1 for {name}")
-    kinds: dict[str, type[Objective]] = {"mmr": MaxMarginal, "log-det": LogDet, "coverage": Coverage}
-    return kinds[name](diversity, metric=metric)
+        raise ValueError(f"sharpness: only max-sum has one; leave it at 1 for {kind.name}")
+    return kind(diversity, metric=metric)
+
+
+def has_sharpness(objective: str | Objective) -> bool:
+    """Return whether an objective, given as `make` takes it, is one by name whose sharpness is to be set."""
+    return isinstance(objective, str) and objective in KINDS and KINDS[objective].has_sharpness
+
+
+def _named(objective: Objective) -> Objective:
+    """Return an object that is whole, and whose name tells what it is."""
+    kind = type(objective).__name__
+    name = getattr(objective, "name", None)
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"objective: {kind} has no name; give the class one, as in name = 'my-objective'")
+    if not hasattr(objective, "diversity") or not hasattr(objective, "metric"):
+        raise TypeError(f"objective: {kind} has no diversity or metric; call super().__init__ in its own")
+    if name in KINDS and not isinstance(objective, KINDS[name]):
+        raise ValueError(f"objective: {kind} has the name {name!r} of another; give it one of its own")
+    return objective

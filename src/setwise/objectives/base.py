@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from setwise import checks
-from setwise.vectors import Floats, as_matrix, check_metric
+from setwise.objectives.scores import Scores, ScoresByGains
+from setwise.vectors import Floats, Vectors, as_matrix, check_metric
+
+if TYPE_CHECKING:
+    from setwise.relevance import Relevance
 
 
 class Terms(NamedTuple):
@@ -23,6 +28,9 @@ class Terms(NamedTuple):
 class Objective(ABC):
     """A trade-off between relevance and diversity.
 
+    An objective of your own gives a `name`, `terms` and `gains`: that is enough for greedy selection,
+    exchanges and the baselines. It may override the rest where it knows a faster way.
+
     Parameters
     ----------
     diversity : float
@@ -31,11 +39,23 @@ class Objective(ABC):
 
     Raises
     ------
-    TypeError, ValueError
-        A parameter is out of its range or unknown.
+    TypeError
+        `diversity` is not a number, or `metric` not a string.
+    ValueError
+        `diversity` is outside [0, 1], or `metric` unknown.
     """
 
     name: ClassVar[str]
+
+    #: Whether a set's value depends on all candidates, not on its members alone: a search of an index, which
+    #: returns a few of them, is then no use.
+    of_all: ClassVar[bool] = False
+
+    #: Whether there is a `sharpness` to set.
+    has_sharpness: ClassVar[bool] = False
+
+    #: Why greedy selection may end before the set is full.
+    shortage: ClassVar[str] = "the gain of every other candidate is -inf"
 
     def __init__(self, diversity: float = 0.2, *, metric: str = "cosine") -> None:
         self.diversity = checks.fraction("diversity", diversity)
@@ -48,7 +68,7 @@ class Objective(ABC):
         Parameters
         ----------
         vectors : array-like of shape (k, d)
-            The members, in selection order.
+            The members, in selection order. Solvers pass float64 rows, of unit length under cosine.
         relevance : array-like of shape (k,)
         """
 
@@ -59,7 +79,7 @@ class Objective(ABC):
         Parameters
         ----------
         vectors : array-like of shape (m, d)
-            Candidates.
+            Candidates. Solvers pass float64 rows, of unit length under cosine.
         relevance : array-like of shape (m,)
         chosen : array-like of shape (s, d)
             The members so far, in selection order; s may be 0.
@@ -67,11 +87,102 @@ class Objective(ABC):
         Returns
         -------
         ndarray of shape (m,), float64
+            -inf for a candidate that must not be chosen.
         """
 
-    def value(self, vectors: ArrayLike, relevance: ArrayLike) -> float:
-        """Return the value of a set; see `terms`."""
-        return self.terms(vectors, relevance).value
+    def fitted(self, vectors: Vectors) -> Self:
+        """Return this objective for sets of these candidates."""
+        return self
+
+    def scores(self, vectors: Vectors, relevance: Relevance, k: int, count: Callable[[str], None]) -> Scores:
+        """Return the scores that greedy selection keeps up; see `Scores` for the parameters."""
+        return ScoresByGains(self, vectors, relevance, k, count)
+
+    def evaluate(self, rows: Floats, relevance: NDArray[np.float64]) -> tuple[NDArray[np.float64], Terms]:
+        """Return each member's score when it joined those before it, and the set's terms, in float64.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k, d)
+            Members in selection order, float64, of unit length under cosine.
+        relevance : ndarray of shape (k,)
+        """
+        each = [
+            self.checked_gains(rows[place : place + 1], relevance[place : place + 1], rows[:place])
+            for place in range(len(rows))
+        ]
+        return np.concatenate(each), Terms(*self.terms(rows, relevance))
+
+    def arrange(
+        self,
+        rows: Floats,
+        relevance: NDArray[np.float64],
+        indices: NDArray[np.int64],
+        first: int,
+    ) -> NDArray[np.int64]:
+        """Return the order in which greedy selection would take a set's members.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k, d)
+            Members, float64, of unit length under cosine.
+        relevance : ndarray of shape (k,)
+        indices : ndarray of shape (k,), int64
+            Their rows among the candidates, which break ties.
+        first : int
+            This many leading members stay where they are (the must-have rows).
+
+        Returns
+        -------
+        ndarray of shape (k,), int64
+            Positions in the set.
+        """
+        return in_turn(
+            relevance, indices, first, lambda taken: self.checked_gains(rows, relevance, rows[taken])
+        )
+
+    @property
+    def linear_gradient(self) -> bool:
+        """Whether a candidate's gradient at any point is an inner product with it, and a constant.
+
+        One search of an index then finds the candidates of largest gradient (CCBQP Algorithm 1).
+        """
+        return False
+
+    def relevance_decides(self, k: int) -> bool:
+        """Return whether the k most relevant are a best set of k, whatever the vectors."""
+        return False
+
+    def checked_gains(
+        self,
+        rows: Floats,
+        relevance: NDArray[np.float64],
+        members: Floats,
+        ids: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return `gains`, which may be somebody else's, checked.
+
+        Raises
+        ------
+        TypeError
+            They are not one number a candidate.
+        ValueError
+            One of them is NaN.
+        """
+        gains = np.asarray(self.gains(rows, relevance, members))
+        if gains.shape != (len(rows),) or gains.dtype.kind not in "fiu":
+            raise TypeError(
+                f"objective: gains of {self.name!r} are {gains.dtype} of shape {gains.shape} for {len(rows)} "
+                "candidates; return one number each"
+            )
+        bad = np.flatnonzero(np.isnan(gains))
+        if len(bad):
+            row = bad[0] if ids is None else ids[bad[0]]
+            raise ValueError(
+                f"objective: gains of {self.name!r} are NaN for row {row}; return -inf for a candidate that "
+                "must not be chosen"
+            )
+        return gains.astype(np.float64)
 
     def rows(self, vectors: Any) -> NDArray[np.float64]:
         """Return vectors as float64 rows, of unit length under cosine."""
@@ -85,6 +196,43 @@ class Objective(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(diversity={self.diversity}, metric={self.metric!r})"
+
+
+def in_turn(
+    relevance: NDArray[np.float64],
+    indices: NDArray[np.int64],
+    first: int,
+    scores: Callable[[list[int]], NDArray[np.float64]],
+    rounding: float = 0.0,
+) -> NDArray[np.int64]:
+    """Return the order in which greedy selection takes a set's members, ties by lowest index.
+
+    Parameters
+    ----------
+    relevance : ndarray of shape (k,)
+        Decides among members that have no score left (-inf).
+    indices, first
+        See `Objective.arrange`.
+    scores : callable (list of int) -> ndarray of shape (k,)
+        Gets the positions taken so far, each time one more, and returns what decides the next.
+    rounding : float
+        Scores that differ by at most this are equal.
+    """
+    by_index = np.argsort(indices, kind="stable")
+    waiting = np.ones(len(indices), bool)
+    taken: list[int] = []
+    for step in range(len(indices)):
+        current = scores(taken)
+        place = step
+        if step >= first:
+            open_ = by_index[waiting[by_index]]
+            lead = current[open_]
+            if lead.max() == -np.inf:
+                lead = relevance[open_]
+            place = int(open_[(lead >= lead.max() - rounding).argmax()])
+        taken.append(place)
+        waiting[place] = False
+    return np.array(taken, np.int64)
 
 
 def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:

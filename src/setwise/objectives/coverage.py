@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from setwise.containers import to_numpy
-from setwise.objectives.base import Objective, Terms, euclidean
+from setwise.objectives.base import Objective, Terms, euclidean, in_turn
 from setwise.threads import run_ranges
 from setwise.vectors import Floats, Vectors
 
 #: Rows whose distances to the members are held at once.
 BLOCK = 2048
 
+#: A set is put in order by at most so many distances.
+ORDERED = 1 << 24
 
+#: Sums closer than this share of their size are equal: what tells them apart is rounding.
+ROUNDING = 1e-12
+
+
+@final
 class Coverage(Objective):
     """(1 - t) * mean relevance - t * the weighted mean distance of a candidate to its nearest member.
 
@@ -39,11 +46,14 @@ class Coverage(Objective):
 
     Raises
     ------
-    TypeError, ValueError
-        A parameter is out of its range, or weights are not such numbers.
+    TypeError
+        A parameter is of another type than these.
+    ValueError
+        `diversity` is outside [0, 1], `metric` unknown, a weight below 0 or not finite, or all of them 0.
     """
 
     name: ClassVar[str] = "coverage"
+    of_all: ClassVar[bool] = True
 
     def __init__(self, diversity: float = 0.2, *, metric: str = "cosine", weights: Any = None) -> None:
         super().__init__(diversity, metric=metric)
@@ -90,12 +100,7 @@ class Coverage(Objective):
 
     def terms(self, vectors: ArrayLike, relevance: ArrayLike) -> Terms:
         """See `Objective.terms`; the second term is minus the mean distance to the nearest member."""
-        return self.terms_of_rows(self.rows(vectors), np.asarray(relevance, np.float64))
-
-    def terms_of_rows(self, rows: Floats, relevance: NDArray[np.float64]) -> Terms:
-        """Return the terms of a set given as float64 rows, of unit length under cosine."""
-        mean, cost = float(relevance.sum()) / len(rows), float(self.costs(rows)[-1])
-        return Terms((1 - self.diversity) * mean - self.diversity * cost, mean, -cost)
+        return self.evaluate(self.rows(vectors), np.asarray(relevance, np.float64))[1]
 
     def costs(self, rows: Floats) -> NDArray[np.float64]:
         """Return the coverage cost of every prefix of a set, shape (k,), float64, in one pass."""
@@ -143,12 +148,38 @@ class Coverage(Objective):
         return np.asarray(own + self.diversity * fall)
 
     def evaluate(self, rows: Floats, relevance: NDArray[np.float64]) -> tuple[NDArray[np.float64], Terms]:
-        """Return each member's gain when it joined those before it, and the set's terms, in float64."""
+        """See `Objective.evaluate`; a gain is what a member added, so that they sum up to the value."""
         k, t = len(rows), self.diversity
         costs = self.costs(rows)
         gains = (1 - t) / k * relevance - t * np.diff(costs, prepend=0.0)
         mean, cost = float(relevance.sum()) / k, float(costs[-1])
         return gains, Terms((1 - t) * mean - t * cost, mean, -cost)
+
+    def arrange(
+        self,
+        rows: Floats,
+        relevance: NDArray[np.float64],
+        indices: NDArray[np.int64],
+        first: int,
+    ) -> NDArray[np.int64]:
+        """See `Objective.arrange`; by distances to all candidates, or to an even sample of them."""
+        k, n, shares = len(rows), self.candidates.n, self.shares
+        size = min(n, max(256, ORDERED // k))
+        points = np.arange(size) * n // size
+        cost = np.empty((size, k))
+        for start in range(0, size, BLOCK):
+            part = points[start : start + BLOCK]
+            cost[start : start + BLOCK] = self.distances(self.candidates.rows(part, np.float64), rows)
+        cost *= (self.diversity * shares[points] * (n / size))[:, None]
+        own = (1 - self.diversity) / k * relevance
+
+        def scores(taken: list[int]) -> NDArray[np.float64]:
+            if taken:
+                np.minimum(cost, cost[:, taken[-1:]], out=cost)
+            return np.asarray(own - cost.sum(axis=0))
+
+        rounding = ROUNDING * float(cost.sum(axis=0).max() + np.abs(own).max())
+        return in_turn(relevance, indices, first, scores, rounding)
 
 
 def reward_weights(rewards: ArrayLike) -> NDArray[np.float64]:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, solvers
 from setwise.api import describe
 from setwise.containers import as_queries, to_numpy
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
-from setwise.objectives import MaxSum
 from setwise.request import Request, Rows
 from setwise.retrieval.plan import Answer, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
@@ -23,9 +22,6 @@ from setwise.selection import Selection
 
 #: How many vectors of a sample to start from where searches are approximate, and so cheap.
 FEW = 512
-
-#: Solvers that need all candidates, not those a search returns.
-UNFIT = ("k-dpp", "random", "clustering")
 
 
 @dataclass(frozen=True)
@@ -75,18 +71,14 @@ class Call:
             or of another width.
         """
         goal, k = request.goal, request.k
-        if goal.name == "coverage":
+        if goal.of_all:
             raise ValueError(
-                "objective: coverage is of all candidates, and a search returns a few; use setwise.select"
+                f"objective: {goal.name} is of all candidates, and a search returns a few; use setwise.select"
             )
+        solvers.serving(goal.name, request.solver, "partial")
         if goal.metric != index.metric:
             raise ValueError(
                 f"objective: it measures {goal.metric}, the index {index.metric}; make it with that metric"
-            )
-        if request.solver in UNFIT:
-            raise ValueError(
-                f"solver: {request.solver!r} needs all candidates, and a search returns a few; use 'auto' or "
-                "another solver, or setwise.select"
             )
         size = index.size
         if k > size:
@@ -176,7 +168,9 @@ class Call:
     def whole(self) -> ArrayIndex | None:
         """Return the index where greedy selection may read all of it, which is exact and as fast."""
         request, index = self.request, self.index
-        if isinstance(request.goal, MaxSum) or request.solver == "top-k" or self.pool is not None:
+        name = request.goal.name
+        greedily = name not in solvers.PROOFS and solvers.label_of(name, request.solver) == "greedy"
+        if not greedily or self.pool is not None:
             return None
         if self.filter is not None or len(request.exclude) or not isinstance(index, ArrayIndex):
             return None
@@ -184,7 +178,8 @@ class Call:
 
     def describe(self, job: Job, answer: Answer, began: float) -> Retrieved:
         """Return an answer as what the caller gets, all pages so far in one."""
-        problem, metric = answer.problem, self.index.metric
+        problem, metric, found = answer.problem, self.index.metric, answer.found
+        label = solvers.label_of(job.request.goal.name, job.request.solver)
         if problem is None:
             checks.warn("nothing in the index passes the filter: an empty result")
             seconds, none = time.perf_counter() - began, np.empty(0)
@@ -194,16 +189,16 @@ class Call:
                 0.0,
                 0.0,
                 0.0,
-                answer.certificate,
-                answer.label,
+                found.certificate,
+                label,
                 seconds,
                 job.stats,
             )
             return retrieved(empty, answer.ids, none, none, metric)
         k = job.request.k
-        if len(answer.chosen) < k and problem.n < k:
+        if len(found.chosen) < k and problem.n < k:
             checks.warn(f"k: only {problem.n} of the {k} asked for are in the index or pass the filter")
-        selection = describe(problem, answer.chosen, answer.ordered, answer.certificate, answer.label, began)
+        selection = describe(problem, found, label, began)
         chosen = selection.indices
         ids = answer.ids[chosen]
         if ids.dtype.kind in "iu":
@@ -213,8 +208,8 @@ class Call:
             rank[np.argsort(-problem.relevance.values, kind="stable")] = np.arange(problem.n)
             places = rank[chosen]
         rows = np.asarray(problem.vectors.rows(chosen, np.float64), np.float64)
-        found = retrieved(selection, ids, problem.relevance.at(chosen), rows, metric)
-        return replace(found, indices=places)
+        result = retrieved(selection, ids, problem.relevance.at(chosen), rows, metric)
+        return replace(result, indices=places)
 
 
 def _as_ids(name: str, ids: Rows) -> Ids:

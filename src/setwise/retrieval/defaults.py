@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from setwise import solvers
+from setwise.objectives import Objective, has_sharpness
 from setwise.request import Options, Request
 
 #: Diversity and, for max-sum under cosine, the sharpness that retrieval defaults to.
 DIVERSITY, SHARPNESS = 0.3, 8
 
 
-def default_sharpness(objective: Any, metric: str) -> int:
-    """Return the sharpness that retrieval uses: 8 for max-sum under cosine, else 1."""
-    return SHARPNESS if objective == "max-sum" and metric == "cosine" else 1
+def default_sharpness(objective: str | Objective, metric: str) -> int:
+    """Return the sharpness that retrieval uses: 8 for max-sum by name under cosine, else 1."""
+    return SHARPNESS if has_sharpness(objective) and metric == "cosine" else 1
 
 
 def request_of(

@@ -7,19 +7,19 @@ by one, for many queries together, or without blocking an event loop.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.certificate import Certificate, unbounded
+from setwise import solvers
+from setwise.certificate import unbounded
 from setwise.index.base import Found, Ids
-from setwise.objectives import MaxSum
 from setwise.request import Request
 from setwise.retrieval import proven_greedy
 from setwise.retrieval.seen import Job, Seen, TooFew
-from setwise.solvers import auto, baselines, greedy, max_sum, unseen
-from setwise.solvers.problem import Pool, Problem, Whole
+from setwise.solvers import auto, baselines, max_sum, unseen
+from setwise.solvers.problem import Pool, Problem, Solved, Whole
 from setwise.solvers.relaxation import Relaxed
 from setwise.solvers.unseen import Unseen
 from setwise.vectors import top_k
@@ -54,16 +54,12 @@ class Ask:
 class Answer:
     """A set among the candidates seen.
 
-    problem : what was solved; ids : the candidates' ids; chosen : rows of them; ordered : whether those
-    stand in selection order; certificate : what is proven, if asked for; label : the solver's name.
+    problem : what was solved; ids : the candidates' ids; found : rows of them, and what is proven of these.
     """
 
     problem: Problem | None
     ids: Ids
-    chosen: NDArray[np.int64]
-    ordered: bool
-    certificate: Certificate | None
-    label: str
+    found: Solved
 
 
 Plan = Generator[Ask, Found, Answer]
@@ -79,21 +75,19 @@ def plan_for(job: Job) -> Plan:
 def goes_along_gradients(request: Request, pool: int | None) -> bool:
     """Return whether relevance alone proves nothing, and each search is proposed by a gradient."""
     goal = request.goal
-    return (
-        isinstance(goal, MaxSum)
-        and goal.low_rank
-        and request.solver != "top-k"
-        and request.k > 1
-        and goal.diversity > 0.0
-        and pool is None
-    )
+    return goal.linear_gradient and not _by_relevance_alone(request) and request.k > 1 and pool is None
+
+
+def _by_relevance_alone(request: Request) -> bool:
+    """Return whether the solver looks at nothing but relevance."""
+    known = solvers.solver_of(request.goal.name, request.solver)
+    return known is not None and known.by_relevance
 
 
 def _nothing(job: Job, seen: Seen) -> Answer:
     """Return the answer where nothing was found."""
-    asked = job.request
-    certificate = unbounded(0, True, job.scope) if asked.certify else None
-    return Answer(None, seen.ids, np.empty(0, np.int64), True, certificate, asked.solver)
+    certificate = unbounded(0, True, job.scope) if job.request.certify else None
+    return Answer(None, seen.ids, Solved(np.empty(0, np.int64), ordered=True, certificate=certificate))
 
 
 def _first_count(job: Job) -> int:
@@ -106,8 +100,8 @@ def _by_relevance(job: Job) -> Plan:
     asked, goal = job.request, job.request.goal
     seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
     count = max(_first_count(job), asked.k)
-    separable = isinstance(goal, MaxSum) and (asked.k == 1 or goal.diversity == 0.0)
-    if (separable or asked.solver == "top-k") and asked.groups is None and job.pool is None:
+    simple = goal.relevance_decides(asked.k) or _by_relevance_alone(asked)
+    if simple and asked.groups is None and job.pool is None:
         count = asked.k + len(asked.include)
     before: Ids | None = None
     while True:
@@ -130,21 +124,19 @@ def _by_relevance(job: Job) -> Plan:
             count = min(job.size, count * GROWTH)
             continue
         answer, enough = _solve(job, seen, problem, rest, before)
-        if isinstance(goal, MaxSum):
-            names = np.sort(seen.ids[answer.chosen])
-        else:
-            names = seen.ids[answer.chosen]
-            if not enough and not last:
-                new = 0
-                for weights in proven_greedy.worth_searching(problem, answer.chosen):
-                    found = yield Ask(weights, count)
-                    new += seen.add(found)
-                    rest.note(weights, found.scores, count)
-                    job.stats["searches"] += 1
-                if new:
-                    problem = seen.problem(min(asked.k, len(seen)))
-                    answer, enough = _solve(job, seen, problem, rest, None)
-                    names = seen.ids[answer.chosen]
+        if not enough and not last and answer.found.ordered:
+            new = 0
+            for weights in proven_greedy.worth_searching(problem, answer.found.chosen):
+                found = yield Ask(weights, count)
+                new += seen.add(found)
+                rest.note(weights, found.scores, count)
+                job.stats["searches"] += 1
+            if new:
+                problem = seen.problem(min(asked.k, len(seen)))
+                answer, enough = _solve(job, seen, problem, rest, None)
+        names = seen.ids[answer.found.chosen]
+        if not answer.found.ordered:
+            names = np.sort(names)
         stable = job.scope == "returned" and before is not None and np.array_equal(before, names)
         if enough or last or stable:
             return answer
@@ -154,23 +146,22 @@ def _by_relevance(job: Job) -> Plan:
 
 def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Answer, bool]:
     """Solve over what has been seen; return the answer, and whether nothing unseen matters."""
-    asked, goal = job.request, job.request.goal
-    if isinstance(goal, MaxSum):
+    asked = job.request
+    if asked.goal.name in solvers.PROOFS:
         known = None if before is None else seen.locate(before)
         return _solve_max_sum(job, seen, problem, rest, known)
-    picks = asked.solver != "top-k"
-    chosen = greedy.solve(problem) if picks else baselines.top(problem)
-    proven = picks and proven_greedy.is_proven(problem, chosen, rest)
+    found = solvers.find(problem, asked.solver)
+    proven = found.sufficient and proven_greedy.is_proven(problem, found.chosen, rest)
     certificate = unbounded(len(seen), proven, job.scope) if asked.certify else None
-    label = "greedy" if asked.solver == "auto" else asked.solver
-    return Answer(problem, seen.ids, chosen, picks, certificate, label), proven or not picks
+    answer = Answer(problem, seen.ids, replace(found, certificate=certificate))
+    return answer, proven or _by_relevance_alone(asked)
 
 
 def _best_known(problem: Problem, before: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """Return a set of seen candidates that no exchange improves, from the set found before there were so
     many, if any."""
     if problem.n <= auto.TINY or before is None or len(before) < problem.k:
-        return auto.solve(problem, tolerance=TIGHT, passes=2, exact=False).chosen
+        return auto.search(problem, tolerance=TIGHT, passes=2, exact=False).chosen
     return auto.exchange(problem, before)
 
 
@@ -191,50 +182,30 @@ def _solve_max_sum(
     job: Job, seen: Seen, problem: Problem, rest: Unseen, before: NDArray[np.int64] | None = None
 ) -> tuple[Answer, bool]:
     """Solve max-sum over what has been seen, from the set found before, if any."""
-    asked, goal = job.request, job.request.goal
-    separable = problem.k == 1 or goal.diversity == 0.0
-    if separable or problem.k == problem.n or asked.solver == "top-k":
-        chosen = baselines.most_relevant(problem) if asked.solver != "top-k" else baselines.top(problem)
-        label = "frank-wolfe+swap" if asked.solver == "auto" else asked.solver
+    asked = job.request
+    decided = asked.goal.relevance_decides(problem.k)
+    if decided or problem.k == problem.n or _by_relevance_alone(asked):
+        chosen = baselines.most_relevant(problem)
         certificate = None
         if asked.certify:
-            certificate = _separable_certificate(job, problem, chosen, rest)
-        return Answer(problem, seen.ids, chosen, False, certificate, label), True
-    found: auto.Found | None = None
+            known = decided or (problem.k == problem.n and rest.exhausted)
+            value = problem.value(chosen)
+            best = value if known else np.inf
+            certificate = max_sum.certificate_of(problem, value, best, problem.n, known, scope=job.scope)
+        return Answer(problem, seen.ids, Solved(chosen, certificate=certificate)), True
     if asked.solver == "auto":
-        chosen, ordered, label = _best_known(problem, before), False, "frank-wolfe+swap"
+        chosen = _best_known(problem, before)
+        knows = None
         if asked.certify:
-            found = auto.Found(chosen, problem.n, True, point=_point(problem, chosen))
+            knows = auto.Incumbent(chosen, problem.n, True, point=_point(problem, chosen))
+        found = Solved(chosen, known=knows)
     else:
-        solved = max_sum.solve_max_sum(problem, asked.solver, False)
-        chosen, ordered, label = solved.chosen, solved.ordered, asked.solver
-    enough = unseen.sufficient(problem, chosen, rest)
-    certificate = None
+        found = solvers.find(problem, asked.solver)
+    enough = unseen.sufficient(problem, found.chosen, rest)
     if asked.certify:
-        chosen, certificate = unseen.certify(
-            problem,
-            chosen,
-            found,
-            rest,
-            effort=asked.certify,
-            improve=asked.solver == "auto",
-            scope=job.scope,
-        )
-        enough = enough or certificate.pool_sufficient
-    return Answer(problem, seen.ids, chosen, ordered, certificate, label), enough
-
-
-def _separable_certificate(
-    job: Job, problem: Problem, chosen: NDArray[np.int64], rest: Unseen
-) -> Certificate:
-    """Certify a set that relevance alone decides, or that is all there is."""
-    asked, goal = job.request, job.request.goal
-    value = max_sum.value_of(problem, chosen)
-    decided = problem.k == 1 or goal.diversity == 0.0
-    if decided or (problem.k == problem.n and rest.exhausted):
-        best = value if asked.solver != "top-k" or decided else np.inf
-        return max_sum.certificate_of(problem, value, best, problem.n, True, scope=job.scope)
-    return max_sum.certificate_of(problem, value, np.inf, problem.n, False, scope=job.scope)
+        found = unseen.certify(problem, found, rest, improve=asked.solver == "auto", scope=job.scope)
+        enough = enough or (found.certificate is not None and found.certificate.pool_sufficient)
+    return Answer(problem, seen.ids, found), enough
 
 
 # ---------------------------------------------------------------------- along gradients
@@ -297,10 +268,10 @@ def _along_gradients(job: Job) -> Plan:
         job.stats["searches"] = searches
         if best is not None:
             at = seen.locate(best)
-            knows = auto.Found(at, problem.n, True, point=(here, relaxed.weights))
+            knows = auto.Incumbent(at, problem.n, True, point=(here, relaxed.weights))
             enough = rest.exhausted or unseen.sufficient(problem, at, rest)
             if enough or not more:
-                return _concluded(job, seen, problem, at, knows, rest, searched)
+                return _concluded(job, seen, problem, Solved(at, known=knows), rest, searched)
         if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
             answer, _ = _solve_max_sum(job, seen, problem, rest)
             return answer
@@ -342,37 +313,20 @@ def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: I
         old = seen.locate(best)
         more = [pool.locate(old)] if np.isin(old, pool.ids).all() else []
     chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
-    if best is not None and max_sum.value_of(problem, old) > max_sum.value_of(problem, chosen):
+    if best is not None and problem.value(old) > problem.value(chosen):
         chosen = old
     return seen.ids[chosen]
 
 
 def _concluded(
-    job: Job,
-    seen: Seen,
-    problem: Problem,
-    chosen: NDArray[np.int64],
-    knows: auto.Found,
-    rest: Unseen,
-    searched: tuple[Ids, Vector] | None,
+    job: Job, seen: Seen, problem: Problem, found: Solved, rest: Unseen, searched: tuple[Ids, Vector] | None
 ) -> Answer:
     """Return the answer for a set that the default solver found, or another solver's over what was seen."""
     asked = job.request
-    label = "frank-wolfe+swap"
-    ordered = False
     if asked.solver != "auto":
-        solved = max_sum.solve_max_sum(problem, asked.solver, False)
-        chosen, ordered, label = solved.chosen, solved.ordered, asked.solver
-    certificate = None
+        found = replace(solvers.find(problem, asked.solver), known=found.known)
     if asked.certify:
-        chosen, certificate = unseen.certify(
-            problem,
-            chosen,
-            knows,
-            rest,
-            effort=asked.certify,
-            improve=asked.solver == "auto",
-            scope=job.scope,
-            searched=None if searched is None else (seen.locate(searched[0]), searched[1]),
-        )
-    return Answer(problem, seen.ids, chosen, ordered, certificate, label)
+        at = None if searched is None else (seen.locate(searched[0]), searched[1])
+        improve = asked.solver == "auto"
+        found = unseen.certify(problem, found, rest, improve=improve, scope=job.scope, searched=at)
+    return Answer(problem, seen.ids, found)

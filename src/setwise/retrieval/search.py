@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from setwise.certificate import unbounded
+from setwise import solvers
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Index
@@ -18,7 +18,6 @@ from setwise.retrieval.call import Call
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.plan import Answer, Ask, plan_for
 from setwise.retrieval.seen import Job
-from setwise.solvers import greedy
 from setwise.solvers.problem import Problem
 from setwise.steps import Step, Work, arun, run
 from setwise.threads import one_blas_thread, run_ranges
@@ -226,9 +225,5 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Answer:
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)
     with one_blas_thread():
-        chosen = greedy.solve(problem)
-    certificate = None
-    if request.certify:
-        certificate = unbounded(int(problem.stats.get("pool_size", problem.n)), True)
-    label = "greedy" if request.solver == "auto" else request.solver
-    return Answer(problem, rows, chosen, True, certificate, label)
+        found = solvers.certify(problem, solvers.find(problem, request.solver))
+    return Answer(problem, rows, found)

@@ -1,36 +1,96 @@
-"""Solvers: how a set is found. They know objectives and constraints, never the job."""
+"""Solvers: how a set is found. They know objectives and constraints, never the job.
+
+Every solver is one line of `REGISTRY`: the objective and the solver's name, the function that finds a set,
+and what it can do. It is loaded when it is first asked for.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from setwise import checks
-from setwise.request import Request
+from setwise.certificate import unbounded
+
+if TYPE_CHECKING:
+    from setwise.objectives import Objective
+    from setwise.request import Request
+    from setwise.solvers.batched import Batch, Picked
+    from setwise.solvers.problem import Problem, Solved
+
+#: Stands for every objective, somebody's own too, that has no line by its name.
+ANY = "any"
 
 
-class Ability(NamedTuple):
-    """What a solver can do: the objectives it serves, and the constraints it honours."""
+class Solver(NamedTuple):
+    """A solver of one objective.
 
-    objectives: tuple[str, ...]
-    include: bool
-    groups: bool
+    Attributes
+    ----------
+    function : str
+        "module:function" below `setwise.solvers`, from a `Problem` to a `Solved`.
+    label : str
+        What selections by it are said to be found by; by default its name.
+    include, groups : bool
+        Whether it honours must-have rows, and quotas of groups.
+    partial : bool
+        Whether it is of use among the candidates that a search of an index returns: a part of all.
+    by_relevance : bool
+        Whether it looks at relevance alone.
+    """
+
+    function: str
+    label: str = ""
+    include: bool = True
+    groups: bool = True
+    partial: bool = True
+    by_relevance: bool = False
 
 
-#: Every solver by name. The table in the docs is made from this one, and the tests walk it.
-SOLVERS: dict[str, Ability] = {
-    "auto": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
-    "greedy": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
-    "frank-wolfe": Ability(("max-sum",), include=True, groups=True),
-    "swap": Ability(("max-sum", "coverage"), include=True, groups=True),
-    "exact": Ability(("max-sum", "coverage"), include=True, groups=True),
-    "k-dpp": Ability(("log-det",), include=False, groups=False),
-    "k-means": Ability(("coverage",), include=False, groups=False),
-    "top-k": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
-    "random": Ability(("max-sum", "mmr", "log-det", "coverage"), include=True, groups=True),
-    "clustering": Ability(("max-sum", "mmr", "log-det", "coverage"), include=False, groups=False),
+#: Every solver: (objective, name) -> how to run it. The table in the docs is made from this one.
+REGISTRY: dict[tuple[str, str], Solver] = {
+    ("max-sum", "auto"): Solver("max_sum:by_default", "frank-wolfe+swap"),
+    ("coverage", "auto"): Solver("k_medoids.chosen:by_default", "swap"),
+    (ANY, "auto"): Solver("greedy:by_greedy", "greedy"),
+    (ANY, "greedy"): Solver("greedy:by_greedy"),
+    ("coverage", "greedy"): Solver("k_medoids.chosen:by_greedy"),
+    ("max-sum", "frank-wolfe"): Solver("max_sum:by_frank_wolfe"),
+    ("max-sum", "swap"): Solver("max_sum:by_exchanges"),
+    ("coverage", "swap"): Solver("k_medoids.chosen:by_exchanges"),
+    (ANY, "swap"): Solver("exchanges:by_exchanges"),
+    ("max-sum", "exact"): Solver("max_sum:exactly"),
+    ("coverage", "exact"): Solver("k_medoids.chosen:exactly"),
+    ("log-det", "k-dpp"): Solver("k_dpp:draw", include=False, groups=False, partial=False),
+    ("coverage", "k-means"): Solver("baselines:clustering", include=False, groups=False, partial=False),
+    (ANY, "top-k"): Solver("baselines:top", by_relevance=True),
+    (ANY, "random"): Solver("baselines:random", partial=False),
+    (ANY, "clustering"): Solver("baselines:clustering", include=False, groups=False, partial=False),
 }
+
+#: Every solver's name.
+SOLVERS = tuple(dict.fromkeys(name for _, name in REGISTRY))
+
+#: What proves how good a set is, by objective: a function from a problem and a `Solved` to one with a
+#: certificate. Objectives without a line have no bound.
+PROOFS = {"max-sum": "max_sum:certify", "coverage": "k_medoids.chosen:certify"}
+
+#: Solvers that take many small pools at once, by objective and label: functions from a `batched.Batch`, k and
+#: the objective to a `batched.Picked`. The others take one pool after the other.
+BATCHED = {
+    ("max-sum", "frank-wolfe+swap"): "batched:max_sum",
+    ("max-sum", "greedy"): "batched:max_sum_greedy",
+    ("mmr", "greedy"): "batched:max_marginal",
+    ("log-det", "greedy"): "batched:log_det",
+}
+
+
+def solver_of(objective: str, name: str) -> Solver | None:
+    """Return an objective's solver by name; None where it has none of that name."""
+    return REGISTRY.get((objective, name)) or REGISTRY.get((ANY, name))
 
 
 def check(request: Request) -> str:
@@ -38,27 +98,79 @@ def check(request: Request) -> str:
 
     Raises
     ------
+    TypeError, ValueError
+        See `serving`.
+    """
+    needs = {"include": np.size(request.include) > 0, "groups": request.groups is not None}
+    return serving(request.goal.name, request.solver, *(need for need, asked in needs.items() if asked))
+
+
+def serving(objective: str, solver: Any, *needs: str) -> str:
+    """Return a solver's name, checked.
+
+    Parameters
+    ----------
+    objective : str
+        Its name.
+    solver : str
+    *needs : {"include", "groups", "partial"}
+        What it has to be able to; see `Solver`.
+
+    Raises
+    ------
     TypeError
         The solver is not a name.
     ValueError
-        The name is unknown, or the combination does not exist; the message has those that do.
+        No solver has the name, or the one that has it does not serve the objective, or is not able to do
+        what it has to; the message has those that are.
     """
-    name, objective = checks.choice("solver", request.solver, SOLVERS), request.goal.name
-    able = SOLVERS[name]
-    if objective not in able.objectives:
-        others = [other for other, ability in SOLVERS.items() if objective in ability.objectives]
-        raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(others)}")
-    for argument, asked, honoured in (
-        ("include", np.size(request.include) > 0, able.include),
-        ("groups", request.groups is not None, able.groups),
-    ):
-        if asked and not honoured:
-            others = [
-                other
-                for other, ability in SOLVERS.items()
-                if objective in ability.objectives and getattr(ability, argument)
-            ]
-            raise ValueError(
-                f"{argument}: the {name!r} solver cannot honour it; use one of {', '.join(others)}"
-            )
+    known = {name: found for name in SOLVERS if (found := solver_of(objective, name)) is not None}
+    name = checks.choice("solver", solver, SOLVERS)
+    if name not in known:
+        raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(known)}")
+    for need in needs:
+        if not getattr(known[name], need):
+            what = f"solver: {name!r} needs all candidates, and a search returns a few"
+            if need != "partial":
+                what = f"{need}: the {name!r} solver cannot honor it"
+            able = [other for other, found in known.items() if getattr(found, need)]
+            raise ValueError(f"{what}; use one of {', '.join(able)}")
     return name
+
+
+def label_of(objective: str, name: str) -> str:
+    """Return what a selection by a solver is said to be found by."""
+    found = solver_of(objective, name)
+    return name if found is None else found.label or name
+
+
+def find(problem: Problem, name: str) -> Solved:
+    """Return the set that a solver finds, with nothing proven that it does not prove by itself."""
+    found = solver_of(problem.objective.name, name)
+    assert found is not None  # `check` has let it pass
+    solved: Solved = _load(found.function)(problem)
+    return solved
+
+
+def certify(problem: Problem, solved: Solved) -> Solved:
+    """Return a set with its certificate, or a better one that the proof has come across."""
+    if solved.certificate is not None:
+        return solved
+    if (proof := PROOFS.get(problem.objective.name)) is not None:
+        proven: Solved = _load(proof)(problem, solved)
+        return proven
+    size = int(problem.stats.get("pool_size", problem.n)) if solved.sufficient else problem.n
+    return replace(solved, certificate=unbounded(size, solved.sufficient))
+
+
+def batch_solver(objective: str, name: str) -> Callable[[Batch, int, Objective], Picked] | None:
+    """Return what solves many small pools as a solver solves one; None where nothing does."""
+    place = BATCHED.get((objective, label_of(objective, name)))
+    return None if place is None else _load(place)
+
+
+def _load(place: str) -> Callable[..., Any]:
+    """Return a function by "module:function"."""
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(f"setwise.solvers.{module}"), name)
+    return function

@@ -5,7 +5,7 @@ ones: the concave relaxation is maximised by fully corrective Frank-Wolfe, first
 most relevant, then over pools that one pass over all candidates proposes. Its solution is nearly a set;
 rounding and exchanges make it one. The pass that proposes a pool also bounds the best possible value and
 tells which candidates can be in a better set: when all of those are in the pool, the rest is proven not
-to matter.
+to matter. (ARCHITECTURE.md, section 1.)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GREEDY_START = 12
 
 
 @dataclass
-class Found:
+class Incumbent:
     """A set, and what is known about it.
 
     Attributes
@@ -56,7 +56,7 @@ class Found:
     point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
 
 
-def solve(problem: Problem, *, tolerance: float, passes: int, exact: bool = True) -> Found:
+def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = True) -> Incumbent:
     """Find a set for max-sum.
 
     Parameters
@@ -71,21 +71,28 @@ def solve(problem: Problem, *, tolerance: float, passes: int, exact: bool = True
 
     Returns
     -------
-    Found
+    Incumbent
     """
     if problem.n <= TINY:
-        return solve_small(problem)
+        return search_small(problem)
     if problem.n <= SMALL:
         pool = Pool(problem)
         relaxed = relax(pool, tolerance=tolerance, exact=exact)
-        # Without low rank the relaxation is a poorer guide, and the paper's ascent a start of its own.
-        more = [] if pool.objective.low_rank else [frank_wolfe.ascend(pool)]
+        more = [] if _guides(problem) else [frank_wolfe.ascend(pool)]
         chosen = pool.ids[round_and_polish(pool, relaxed, more)]
-        return Found(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
-    return solve_large(problem, tolerance=tolerance, passes=passes, exact=exact)
+        return Incumbent(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
+    return search_large(problem, tolerance=tolerance, passes=passes, exact=exact)
 
 
-def solve_small(problem: Problem) -> Found:
+def _guides(problem: Problem) -> bool:
+    """Return whether the relaxation's solution is a good guide to a set: where W has low rank.
+
+    Elsewhere more of its weights are fractions, and other starts are worth what they cost.
+    """
+    return problem.max_sum().low_rank
+
+
+def search_small(problem: Problem) -> Incumbent:
     """Find a set with every candidate in the pool, without the relaxation."""
     pool = Pool(problem)
     starts = [frank_wolfe.ascend(pool)]
@@ -94,19 +101,20 @@ def solve_small(problem: Problem) -> Found:
     if problem.constraints.any:
         starts.append(problem.constraints.best(pool.linear))
     chosen = best_polished(pool, starts)
-    return Found(chosen, len(pool), True)
+    return Incumbent(chosen, len(pool), True)
 
 
-def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool) -> Found:
+def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool) -> Incumbent:
     """Find a set with pools that passes over all candidates propose."""
-    whole = Whole(problem)
+    whole, guided = Whole(problem), _guides(problem)
     k = problem.k
     values = problem.relevance.values
     close = max(2048, 8 * k)
+    # The first pool, without a pass: the most relevant, and where diversity may favor others a sample of all.
     proposed = [top_k(values, min(problem.n, max(1024, 4 * k)))]
     if problem.constraints.any:
         proposed.append(problem.constraints.best(values))
-    if whole.objective.low_rank or whole.objective.metric == "euclidean":
+    if whole.objective.reach > 1.0:
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
     apart = one_of_each(values)
     proposed.append(apart)
@@ -115,7 +123,7 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
     relaxed = relax(pool, tolerance=5e-3 if passes > 1 else 1e-2, exact=False)
     point = (pool.ids[relaxed.local], relaxed.weights)
     if passes == 1:
-        if whole.objective.low_rank:
+        if guided:
             return _one_pass(whole, point, apart, tolerance, close)
         passes = 2
     best: NDArray[np.int64] | None = None
@@ -124,6 +132,8 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
     sufficient = False
     for number in range(passes):
         problem.tell(f"pass {number + 1} over {problem.n:,} candidates")
+        # Reduced-cost fixing: a candidate matters if its gradient is within the gap of the k-th largest. The
+        # gap is not known before there is a set; 2 % of the point's value is more than it usually is.
         floor = float(np.partition(relaxed.gradient, len(pool) - k)[len(pool) - k])
         floor -= max(0.0, relaxed.bound - (best_value if best is not None else 0.98 * relaxed.value))
         gradient = whole.gradient_above(*point, floor)
@@ -131,6 +141,7 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
         bound = bounds.concave_bound(whole, *point, gradient, leaders)
         if tightest is None or bound.upper < tightest.upper:
             tightest = bound
+        # The next pool: what is tempting at the point, what it is made of, the best set, and the survivors.
         ids = np.union1d(np.union1d(leaders, point[0]), apart)
         if best is not None:
             ids = np.union1d(ids, best)
@@ -152,18 +163,19 @@ def solve_large(problem: Problem, *, tolerance: float, passes: int, exact: bool)
         value = pool.value(local)
         if best is None or value > best_value:
             best, best_value = pool.ids[local], value
+        # Sufficient: whatever could be in a better set has been looked at.
         survivors = tightest.survivors(best_value)
         sufficient = len(survivors) <= 4 * close and bool(np.isin(survivors, pool.ids).all())
         gap = tightest.upper - relaxed.value
         if sufficient and gap <= tolerance * abs(relaxed.value):
             break
     assert best is not None
-    if not sufficient and not whole.objective.low_rank:
+    if not sufficient and not guided:
         # Relevance prunes little here, and two passes may not have seen what matters.
-        rivals = [best, greedy.solve(problem), frank_wolfe.solve(problem)]
+        rivals = [best, greedy.pick_greedily(problem), frank_wolfe.ascend(whole)]
         pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
         best = best_polished(pool, [pool.locate(rival) for rival in rivals])
-    return Found(best, len(pool), sufficient, tightest, point)
+    return Incumbent(best, len(pool), sufficient, tightest, point)
 
 
 def _one_pass(
@@ -172,7 +184,7 @@ def _one_pass(
     apart: NDArray[np.int64],
     tolerance: float,
     close: int,
-) -> Found:
+) -> Incumbent:
     """Find a set in the pool that one pass at a point proposes, with nothing proven."""
     problem = whole.problem
     problem.tell(f"a pass over {problem.n:,} candidates")
@@ -182,7 +194,7 @@ def _one_pass(
         parts.append(problem.constraints.best(gradient))
     pool = Pool(problem, np.unique(np.concatenate(parts)))
     relaxed = relax(pool, tolerance=tolerance, start=point, exact=False, rounds=8)
-    return Found(pool.ids[round_and_polish(pool, relaxed)], len(pool), False)
+    return Incumbent(pool.ids[round_and_polish(pool, relaxed)], len(pool), False)
 
 
 def one_of_each(values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -250,7 +262,7 @@ def round_and_polish(
     spread = float(np.abs(relaxed.gradient).max()) or 1.0
     heavy += 1e-9 * relaxed.gradient / spread
     starts = [pool.problem.constraints.best(heavy, pool.ids), *(more or [])]
-    if pool.problem.k <= (GREEDY_START if pool.objective.low_rank else 16 * GREEDY_START):
+    if pool.problem.k <= (GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START):
         starts.append(greedy_start(pool))
     return pool.locate(best_polished(pool, starts))
 

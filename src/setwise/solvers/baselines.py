@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.cluster import k_means
-from setwise.solvers.problem import Problem
+from setwise.solvers.problem import Problem, Solved
 
 
-def top(problem: Problem) -> NDArray[np.int64]:
-    """Return the k most relevant that the constraints allow, must-have rows first."""
-    return _include_first(problem, most_relevant(problem))
+def top(problem: Problem) -> Solved:
+    """Find the k most relevant that the constraints allow."""
+    return Solved(most_relevant(problem))
 
 
 def most_relevant(problem: Problem) -> NDArray[np.int64]:
@@ -27,27 +27,18 @@ def most_relevant(problem: Problem) -> NDArray[np.int64]:
     return np.asarray(rows[constraints.best(problem.relevance.at(rows), rows)])
 
 
-def random(problem: Problem) -> NDArray[np.int64]:
-    """Return k candidates drawn uniformly (within the constraints) from the seed, must-have rows first."""
+def random(problem: Problem) -> Solved:
+    """Find k candidates drawn uniformly (within the constraints) from the seed."""
     draw = np.random.default_rng(problem.seed).random(problem.n)
-    return _include_first(problem, problem.constraints.best(draw))
+    return Solved(problem.constraints.best(draw), drawn=True)
 
 
-def clustering(problem: Problem) -> NDArray[np.int64]:
-    """Return the most relevant of each of k k-means clusters (see `setwise.cluster.k_means`), best first.
+def clustering(problem: Problem) -> Solved:
+    """Find the most relevant of each of k k-means clusters (see `setwise.cluster.k_means`).
 
     Of equally relevant ones the lowest row.
     """
     labels = k_means(problem.vectors, problem.k, seed=problem.seed).labels
     order = np.lexsort((np.arange(problem.n), -problem.relevance.values, labels))
-    leaders = order[np.searchsorted(labels[order], np.arange(problem.k))]
     problem.stats["clusters"] = problem.k
-    return np.asarray(leaders[np.argsort(-problem.relevance.values[leaders], kind="stable")])
-
-
-def _include_first(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a set with the must-have rows moved to the front, in their order."""
-    include = problem.constraints.include
-    if len(include) == 0:
-        return chosen
-    return np.concatenate([include, chosen[~np.isin(chosen, include)]])
+    return Solved(order[np.searchsorted(labels[order], np.arange(problem.k))])

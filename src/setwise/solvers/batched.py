@@ -6,13 +6,14 @@ A pool where a step was a near-tie in working precision is reported, to be solve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
+from setwise.objectives import MaxSum, Objective
 from setwise.objectives.log_det import NOISE
 from setwise.solvers.auto import GREEDY_START
 from setwise.solvers.frank_wolfe import TOLERANCE
@@ -25,6 +26,7 @@ CLOSE = 1e-4
 
 Vector = NDArray[np.float64]
 Places = NDArray[np.int64]
+Solve = Callable[["Batch", int, Objective], "Picked"]
 
 
 @dataclass
@@ -69,28 +71,6 @@ class Picked:
     ordered: bool
 
 
-def solve(batch: Batch, k: int, objective: Objective, solver: str) -> Picked:
-    """Solve every pool of a batch with the default or the greedy solver, without constraints.
-
-    Parameters
-    ----------
-    batch : Batch
-    k : int
-        At most every pool's size.
-    objective : Objective
-        Under cosine.
-    solver : {"auto", "greedy"}
-    """
-    if isinstance(objective, MaxSum):
-        if solver == "greedy" or k == 1 or objective.diversity == 0.0:
-            return max_sum_greedy(batch, k, objective)
-        return max_sum_auto(batch, k, objective)
-    if isinstance(objective, MaxMarginal):
-        return max_marginal(batch, k, objective.diversity)
-    assert isinstance(objective, LogDet)
-    return log_det(batch, k, objective.diversity)
-
-
 class _Steps:
     """The bookkeeping of batched greedy selection."""
 
@@ -125,22 +105,23 @@ class _Steps:
         return Picked(self.places, self.doubtful, True)
 
 
-def max_sum_greedy(batch: Batch, k: int, objective: MaxSum) -> Picked:
+def max_sum_greedy(batch: Batch, k: int, objective: Objective) -> Picked:
     """MUSS Algorithm 1 on every pool."""
-    t = objective.diversity
+    t, similarity = objective.diversity, cast(MaxSum, objective).similarity
     steps = _Steps(batch, k, t, first_by_relevance=True)
     summed = np.zeros(batch.relevance.shape)
     for step in range(1, k):
         summed += 1.0
-        summed -= objective.similarity(steps.columns(step - 1))
+        summed -= similarity(steps.columns(step - 1))
         score = summed * (t / step)
         score += steps.base
         steps.take(step, score, 0.0)
     return steps.picked()
 
 
-def max_marginal(batch: Batch, k: int, t: float) -> Picked:
+def max_marginal(batch: Batch, k: int, objective: Objective) -> Picked:
     """Maximal marginal relevance on every pool."""
+    t = objective.diversity
     steps = _Steps(batch, k, t, first_by_relevance=True)
     nearest = np.full(batch.relevance.shape, -np.inf, batch.rows.dtype)
     for step in range(1, k):
@@ -150,8 +131,9 @@ def max_marginal(batch: Batch, k: int, t: float) -> Picked:
     return steps.picked()
 
 
-def log_det(batch: Batch, k: int, t: float) -> Picked:
+def log_det(batch: Batch, k: int, objective: Objective) -> Picked:
     """Greedy MAP of the determinantal point process on every pool, by Cholesky columns."""
+    t = objective.diversity
     steps = _Steps(batch, k, t, first_by_relevance=False)
     residual = np.ones(batch.relevance.shape)
     columns = np.zeros((len(batch.rows), k, batch.rows.shape[1]))
@@ -179,9 +161,11 @@ def log_det(batch: Batch, k: int, t: float) -> Picked:
     return steps.picked()
 
 
-def max_sum_auto(batch: Batch, k: int, objective: MaxSum) -> Picked:
+def max_sum(batch: Batch, k: int, objective: Objective) -> Picked:
     """Frank-Wolfe and (for small k) greedy starts, polished by exchanges; the better set of each pool."""
-    forms = _Forms(batch, k, objective)
+    if objective.relevance_decides(k):
+        return max_sum_greedy(batch, k, objective)
+    forms = _Forms(batch, k, cast(MaxSum, objective))
     best, value, doubtful = forms.polish(frank_wolfe(forms))
     if k <= 16 * GREEDY_START:
         other, rival, near = forms.polish(max_sum_greedy(batch, k, objective).places)
@@ -209,19 +193,15 @@ class _Forms:
         """Return distances of all to the members at some places, shape (B, n, m), zero to oneself."""
         rows = self.batch.rows if of is None else self.batch.rows[of]
         each = np.arange(len(rows))[:, None]
-        members = rows[each, places]
-        found = self.objective.similarity(np.matmul(rows, members.transpose(0, 2, 1)))
-        np.subtract(1, found, out=found)
+        found = self.objective.distances(rows, rows[each, places])
         found[each, places, np.arange(places.shape[1])] = 0.0
         return found
 
     def pull(self, places: Places, of: Places) -> Vector:
         """Return W 1_S for the sets of some pools, shape (B', n)."""
-        if not self.objective.low_rank:
-            return np.asarray(self.distances(places, of).sum(axis=2, dtype=np.float64))
-        rows = self.batch.rows[of]
-        total = rows[np.arange(len(rows))[:, None], places].sum(axis=1)
-        return np.asarray(self.k - np.matmul(rows, total[:, :, None])[:, :, 0].astype(np.float64))
+        rows, each = self.batch.rows[of], np.arange(len(of))[:, None]
+        same = (each, places, np.arange(self.k))
+        return self.objective.pull(rows, rows[each, places], np.ones(places.shape), same)
 
     def polish(self, places: Places) -> tuple[Places, Vector, NDArray[np.bool_]]:
         """Improve each pool's set by best exchanges to a local maximum.
@@ -287,7 +267,7 @@ def frank_wolfe(forms: _Forms, most: int = 200) -> Places:
     """Run CCBQP Algorithm 1 on every pool; see `setwise.solvers.frank_wolfe.ascend`."""
     batch, k, t = forms.batch, forms.k, forms.t
     count, n = batch.relevance.shape
-    ridge = 2.0 if forms.objective.low_rank else 1.0
+    ridge = forms.objective.reach
     open_ = ~np.isneginf(batch.relevance)
     x = np.where(open_, k / batch.sizes[:, None], 0.0)
     if forms.objective.low_rank:
@@ -340,72 +320,23 @@ def _top(scores: Vector, k: int) -> Places:
     return places
 
 
-def evaluate(
-    objective: Objective, rows: Floats, relevance: Vector, picked: Picked
-) -> tuple[Places, Vector, Vector, Vector, Vector]:
-    """Return order, gains, value and the two terms of every set of a batch.
+def arrange(picked: Picked, rows: Floats, relevance: Vector, greedily: Solve, objective: Objective) -> Places:
+    """Return the order in which greedy selection would take each set's members, shape (B, k).
 
     Parameters
     ----------
-    objective : Objective
-        Under cosine.
-    rows : ndarray of shape (B, k, d), float64
-        Members, of unit length.
-    relevance : ndarray of shape (B, k)
     picked : Picked
-
-    Returns
-    -------
-    order : (B, k); gains : (B, k); value, relevance, spread : (B,)
+    rows : ndarray of shape (B, k, d), float64
+        Its members, of unit length.
+    relevance : ndarray of shape (B, k)
+    greedily : callable
+        Greedy selection of many pools, for the objective.
+    objective : Objective
     """
-    count, k = relevance.shape
-    t = objective.diversity
-    gram = np.matmul(rows, rows.transpose(0, 2, 1))
-    order = np.broadcast_to(np.arange(k), (count, k))
-    if isinstance(objective, MaxSum):
-        between = 1.0 - objective.similarity(gram)
-        between[:, np.arange(k), np.arange(k)] = 0.0
-        if not picked.ordered:
-            order = _greedy_order(between, relevance, picked.places, t)
-            between = np.take_along_axis(
-                np.take_along_axis(between, order[:, :, None], 1), order[:, None, :], 2
-            )
-            relevance = np.take_along_axis(relevance, order, 1)
-        gains = (1 - t) * relevance
-        if k > 1:
-            gains[:, 1:] += t * np.tril(between, -1).sum(axis=2)[:, 1:] / np.arange(1, k)
-        spread = between.sum(axis=(1, 2)) / max(k * (k - 1), 1)
-        mean = relevance.mean(axis=1)
-        return order, gains, (1 - t) * mean + (t * spread if k > 1 else 0.0), mean, spread
-    gains = (1 - t) * relevance
-    if isinstance(objective, MaxMarginal):
-        mean, spread = relevance.mean(axis=1), np.zeros(count)
-        if k > 1:
-            gram[:, ~np.tri(k, k, -1, dtype=bool)] = -np.inf
-            nearest = gram[:, 1:].max(axis=2)
-            gains[:, 1:] -= t * nearest
-            spread = -nearest.sum(axis=1) / k
-        return order, gains, (1 - t) * mean + t * spread, mean, spread
-    gram[:, np.arange(k), np.arange(k)] = 1.0
-    factor = np.linalg.cholesky(gram)
-    logarithm = 2.0 * np.log(np.diagonal(factor, axis1=1, axis2=2))
-    total, spread = relevance.sum(axis=1), logarithm.sum(axis=1)
-    return order, gains + t * logarithm, (1 - t) * total + t * spread, total, spread
-
-
-def _greedy_order(between: Floats, relevance: Vector, places: Places, t: float) -> Places:
-    """Return the order in which greedy selection would take each set's members, ties by lowest place."""
-    count, k = relevance.shape
-    each = np.arange(count)
-    by_place = np.argsort(places, axis=1, kind="stable")
-    order = np.empty((count, k), np.int64)
-    summed = np.zeros((count, k))
-    open_ = np.take_along_axis((1 - t) * relevance, by_place, 1)
-    for step in range(k):
-        score = np.take_along_axis(relevance, by_place, 1) if step == 0 else open_ + (t / step) * summed
-        best = score.argmax(axis=1)
-        place = by_place[each, best]
-        order[:, step] = place
-        open_[each, best] = -np.inf
-        summed += np.take_along_axis(between[each, :, place], by_place, 1)
-    return order
+    count, k = picked.places.shape
+    if picked.ordered:
+        return np.broadcast_to(np.arange(k), (count, k))
+    by_place = np.argsort(picked.places, axis=1, kind="stable")  # of equals the first
+    rows = np.take_along_axis(rows, by_place[:, :, None], 1)
+    members = Batch(rows, np.take_along_axis(relevance, by_place, 1), np.full(count, k))
+    return np.take_along_axis(by_place, greedily(members, k, objective).places, 1)

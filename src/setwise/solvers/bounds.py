@@ -1,4 +1,7 @@
-"""Bounds: how far from the best possible set a selection can be, and what cannot be in a better one."""
+"""Bounds: how far from the best possible set a selection can be, and what cannot be in a better one.
+
+ARCHITECTURE.md, section 1, certificate.
+"""
 
 from __future__ import annotations
 
@@ -96,6 +99,7 @@ def concave_bound(
     else:
         chosen = leaders[: problem.k]
     threshold = float(gradient[chosen].min())
+    # The vertex's sum again in float64, over the few candidates that rounding might have put among its k.
     if problem.constraints.codes is None:
         least = threshold - 2 * margin
         if leaders is not None and gradient[leaders[-1]] < least:
@@ -120,7 +124,7 @@ def relevance_bound(problem: Problem) -> Bound | None:
     sharp distances this is far tighter than the relaxation.
     """
     objective = problem.max_sum()
-    if objective.metric != "cosine" or objective.low_rank:
+    if objective.reach != 1.0:
         return None
     gradient = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.values
     margin = float((1 - objective.diversity) * (problem.k - 1) * problem.relevance.error)

@@ -1,8 +1,13 @@
 """Branch and bound for max-sum over few candidates: the best set, or a proof that a given one is best.
 
-Each node bounds the sets below it by the concave relaxation, tightened by a diagonal shift: on sets
-x_i² = x_i, so δ_i (x_i² - x_i) may be added to the summed form, and as long as it stays concave the bound
-only falls. The shift is tuned by subgradients inside the largest that keeps the matrix semidefinite.
+Each node bounds the sets below it by the concave relaxation (ARCHITECTURE.md, section 1), tightened by a
+diagonal shift: on sets x_i² = x_i, so δ_i (x_i² - x_i) may be added to the summed form, and as long as it
+stays concave the bound only falls. The shift is tuned by subgradients inside the largest that keeps the
+matrix semidefinite.
+
+Below, M = -W: on vectors that sum to zero it is the similarity matrix, and positive semidefinite. With some
+members fixed the sets of a node have the same form: f(S ∪ T) = f(S) + Σ_j (linear_j + 2t Σ_{i∈S} W_ij) + f's
+quadratic part over T.
 """
 
 from __future__ import annotations
@@ -75,6 +80,7 @@ class Tree:
         tune : int
             Rounds of tuning the root's diagonal shift.
         """
+        # Depth first: a stack of open nodes, the most promising child on top.
         root = self._bound(fixed, candidates, None, tune=tune)
         if root is None:
             self.upper = self.value
@@ -83,12 +89,13 @@ class Tree:
         self.upper = bound
         stack = [(bound, fixed, candidates, x, shift)]
         while stack:
-            if self.nodes >= limit:
+            if self.nodes >= limit:  # no set is worth more than the best open node's bound
                 self.upper = max([self.value, *[entry[0] for entry in stack]])
                 return False
             bound, fixed, candidates, x, shift = stack.pop()
             if bound <= self._target():
                 continue
+            # Two children: without the candidate, and with it.
             place = self._branch_on(candidates, x)
             chosen = candidates[place]
             rest = np.delete(candidates, place)
@@ -139,7 +146,7 @@ class Tree:
         free = self.k - len(fixed)
         base = self.linear
         offset = 0.0
-        if len(fixed):
+        if len(fixed):  # what the fixed members are worth by themselves, and what they add to the others
             pull = self.distances[:, fixed].sum(axis=1)
             base = self.linear + 2 * self.weight * pull
             offset = float(self.linear[fixed].sum() + self.weight * pull[fixed].sum())
@@ -155,6 +162,7 @@ class Tree:
                 else (np.ones(len(candidates)), 0.0)
             )
             shift = start[1]
+        # Bound, drop what cannot be in a better set, and bound again while much is dropped.
         while True:
             m = len(candidates)
             if m < free:
@@ -175,6 +183,7 @@ class Tree:
                 x = _relaxed(linear, matrix, self.weight, free, x, shift)
             gradient, bound = self._evaluate(linear, matrix, free, x, shift)
             bound += offset
+            # Two sets to offer: the vertex of largest gradient, and x's heaviest (ties by the gradient).
             order = top_k(gradient, free + 1)
             self._offer(np.concatenate([fixed, candidates[order[:free]]]), None)
             heavy = top_k(x + 1e-9 * gradient / (float(np.abs(gradient).max()) + 1e-300), free)
@@ -182,6 +191,7 @@ class Tree:
             target = self._target()
             if bound <= target:
                 return None
+            # Reduced-cost fixing: with j in place of the least of the vertex, bound - (kth - gradient_j).
             kth = float(gradient[order[free - 1]])
             keep = bound - (kth - gradient) > target
             if keep.all() or (keep.sum() > 0.9 * m and not tune):
@@ -198,7 +208,11 @@ class Tree:
     def _evaluate(
         self, linear: Vector, matrix: Vector, free: int, x: Vector, shift: Vector
     ) -> tuple[Vector, float]:
-        """Return the shifted form's gradient at x and the bound it proves."""
+        """Return the shifted form's gradient at x and the bound it proves.
+
+        The shifted form is h(x) = (linear - tδ)·x - t xᵀ(M - diag δ)x: f on sets, and concave, so that
+        h(s) <= h(x) + ∇h(x)·(s - x), which is largest at the vertex of the `free` largest gradients.
+        """
         pulled = matrix @ x
         slope = linear - self.weight * shift
         gradient = slope - 2 * self.weight * (pulled - shift * x)
@@ -209,7 +223,12 @@ class Tree:
     def _tune(
         self, linear: Vector, matrix: Vector, free: int, x: Vector, rounds: int
     ) -> tuple[Vector, Vector]:
-        """Return the diagonal shift with the least bound found, and the relaxation's solution under it."""
+        """Return the diagonal shift with the least bound found, and the relaxation's solution under it.
+
+        At a fixed x, h falls by t x_i (1 - x_i) with each δ_i: a subgradient of the bound in δ, largest where
+        x is most fractional. Steps along it, of falling length, are scaled back to where M - diag δ is
+        semidefinite.
+        """
         m = len(linear)
         none = np.zeros(m)
         x = _relaxed(linear, matrix, self.weight, free, x, none)
@@ -266,7 +285,11 @@ def _relaxed(linear: Vector, matrix: Vector, weight: float, free: int, x: Vector
 
 
 def _room(matrix: Vector) -> tuple[NDArray[np.float64], Vector] | None:
-    """Return the inverse of the similarity matrix (held stiff along 1) and each entry's own largest shift."""
+    """Return the inverse of the similarity matrix (held stiff along 1) and each entry's own largest shift.
+
+    Only vectors that sum to zero count (Σx is fixed), so M is centered and made large along 1. Of entry i
+    alone, 1 / (M⁻¹)_ii can be taken off the diagonal (Schur complement). None where M is singular: no room.
+    """
     m = len(matrix)
     centred = matrix - matrix.mean(axis=1)[:, None]
     centred -= matrix.mean(axis=1)
@@ -281,7 +304,10 @@ def _room(matrix: Vector) -> tuple[NDArray[np.float64], Vector] | None:
 
 
 def _fit(inverse: NDArray[np.float64], wanted: Vector) -> Vector:
-    """Return the largest multiple of a shift that keeps the matrix positive semidefinite."""
+    """Return the largest multiple of a shift that keeps the matrix positive semidefinite.
+
+    M - c diag(w) is that up to c = 1 / λ_max(diag(√w) M⁻¹ diag(√w)).
+    """
     root = np.sqrt(wanted)
     scaled = root[:, None] * inverse * root
     largest = float(np.linalg.eigvalsh(scaled)[-1])

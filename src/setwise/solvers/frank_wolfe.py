@@ -5,32 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import Pool, Problem, Whole
+from setwise.solvers.problem import Pool, Whole
 from setwise.vectors import top_k
 
 #: Gap, relative to the gradient's size, at which a point counts as stationary. The paper waits for a gap
 #: of exactly zero, which single precision need not reach.
 TOLERANCE = 1e-6
-
-
-def solve(problem: Problem, *, tolerance: float = TOLERANCE, most: int = 200) -> NDArray[np.int64]:
-    """Run the paper's algorithm over all candidates, one pass over the data a step.
-
-    Parameters
-    ----------
-    problem : Problem
-        Its objective is max-sum.
-    tolerance : float
-        Relative Frank-Wolfe gap to stop at.
-    most : int
-        At most this many steps (the paper: 200).
-
-    Returns
-    -------
-    ndarray of shape (k,), int64
-    """
-    view = Whole(problem)
-    return ascend(view, tolerance=tolerance, most=most)
 
 
 def ascend(
@@ -49,11 +29,13 @@ def ascend(
     Parameters
     ----------
     view : Pool or Whole
-        The candidates.
+        The candidates; of `Whole`, all are read once a step.
     start : ndarray of shape (k,), int64, optional
         A set to start from. Default: x = k/n everywhere, or the most relevant set where W has no low rank.
-    tolerance, most
-        See `solve`.
+    tolerance : float
+        Relative Frank-Wolfe gap to stop at.
+    most : int
+        At most this many steps (the paper: 200).
     """
     problem = view.problem
     k, size = problem.k, len(view)
@@ -103,8 +85,8 @@ def ascend(
 def _largest_distance(view: Pool | Whole) -> float:
     """Return an upper bound on any distance, which makes every local maximum of the relaxation a set."""
     objective = view.objective
-    if objective.metric == "cosine":
-        return 2.0 if objective.sharpness == 1 else 1.0
+    if objective.reach < np.inf:
+        return objective.reach
     # Triangle inequality over the distance to one candidate.
     centre = np.array([0])
     return 2.0 * float(view.pull(centre, np.ones(1)).max())

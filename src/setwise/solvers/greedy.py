@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.solvers.problem import Problem
-from setwise.solvers.scores import SMALL, FallingScores, LogDetScores, Scores, scores_of
+from setwise.objectives.scores import SMALL, Scores
+from setwise.solvers.problem import Problem, Solved
 from setwise.vectors import top_k
 
 #: Candidates whose scores differ by less than this are compared again in float64.
@@ -32,23 +32,25 @@ TIGHTEN = 24
 TIE = 4e-15
 
 
-def solve(problem: Problem) -> NDArray[np.int64]:
+def by_greedy(problem: Problem) -> Solved:
+    """Select k candidates greedily; see `pick_greedily`."""
+    return Solved(pick_greedily(problem), ordered=True, sufficient=True)
+
+
+def pick_greedily(problem: Problem) -> NDArray[np.int64]:
     """Select k candidates greedily, exactly as scanning all of them at each step would.
 
-    The first is the one of best score alone: the most relevant. Must-have rows come first, in their order.
-
-    Parameters
-    ----------
-    problem : Problem
-        Objective max-sum (MUSS Alg. 1), mmr (Carbonell and Goldstein) or log-det (Chen et al. 2018).
+    This is MUSS's Algorithm 1 for max-sum, Carbonell and Goldstein's rule for mmr, and Chen et al.'s (2018)
+    MAP inference for log-det. The first is the one of best score alone. Must-have rows come first, in their
+    order.
 
     Returns
     -------
     ndarray of int64
-        Rows in selection order: k, or fewer for log-det where the kernel's rank is reached; a warning
-        says so.
+        Rows in selection order: k, or fewer where no other candidate may be chosen (for log-det the kernel's
+        rank is reached); a warning says so.
     """
-    scores = scores_of(problem)
+    scores = problem.scores()
     chosen = [int(row) for row in problem.constraints.include]
     for row in chosen:
         scores.choose(row)
@@ -57,9 +59,8 @@ def solve(problem: Problem) -> NDArray[np.int64]:
     problem.stats.setdefault("pool_size", problem.n)
     if len(chosen) < problem.k:
         checks.warn(
-            f"log-det: only {len(chosen)} of the {problem.k} asked for are selected, the kernel's rank: the "
-            "residual of every other candidate is rounding noise; ask for fewer, or pass vectors of "
-            "higher rank"
+            f"{problem.objective.name}: only {len(chosen)} of the {problem.k} asked for are selected, "
+            f"{problem.objective.shortage}"
         )
     return np.array(chosen, np.int64)
 
@@ -108,18 +109,15 @@ class _Run:
             fresh = False
 
     def _take_first(self) -> None:
-        """Choose the candidate of best score while nothing is chosen: by relevance alone."""
+        """Choose the candidate of best score while nothing is chosen."""
         scores = self.scores
-        values = self.problem.relevance.values
+        values = scores.lead()
         place = int(values.argmax())
-        if self.near and not (isinstance(scores, LogDetScores) and scores.t == 1.0):
-            near = values >= values[place] - self.near
-            if np.count_nonzero(near) > 1:
-                places = near.nonzero()[0]
-                exact = self.problem.relevance.at(places)
-                place = int(places[(exact >= exact.max() - TIE * (1.0 + abs(float(exact.max())))).argmax()])
-        if isinstance(scores, LogDetScores) and scores.t == 1.0:
-            place = 0
+        near = values >= values[place] - self.near
+        if np.count_nonzero(near) > 1:
+            places = near.nonzero()[0]
+            exact = scores.lead(places)
+            place = int(places[(exact >= exact.max() - TIE * (1.0 + abs(float(exact.max())))).argmax()])
         self.chosen.append(place)
         if len(self.chosen) < self.problem.k:
             loaded = scores.loaded
@@ -134,9 +132,9 @@ class _Run:
         problem, scores = self.problem, self.scores
         if self.chosen or self.grouped or problem.vectors.metric != "cosine":
             return False
-        if not isinstance(scores, FallingScores) or 12 * problem.k > min(problem.n, 4 * FRONT):
+        if 12 * problem.k > min(problem.n, 4 * FRONT):
             return False
-        return 0.0 < scores.t <= (0.15 if isinstance(scores, LogDetScores) else 0.35)
+        return 0.0 < scores.t <= scores.front_until
 
     def _take_from_front(self) -> bool:
         """Select from the few candidates that the first pick leaves best, their pairs computed at once.
@@ -145,7 +143,6 @@ class _Run:
         does not last; what was chosen then stays chosen.
         """
         problem, scores = self.problem, self.scores
-        assert isinstance(scores, FallingScores)
         size = 3 * problem.k
         if len(self.chosen) == problem.k:
             return True

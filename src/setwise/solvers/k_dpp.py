@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import LogDet
-from setwise.solvers.problem import Problem
+from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Floats, Vectors
 
@@ -58,7 +58,7 @@ class Spectrum(NamedTuple):
     workers: int
 
 
-def solve(problem: Problem) -> NDArray[np.int64]:
+def draw(problem: Problem) -> Solved:
     """Draw one set of k from the seed, with probability proportional to exp(value / t) = det(L_Y).
 
     L = diag(q) S diag(q) with S the objective's kernel and q = exp((1 - t) r / (2 t)). The draw is exact,
@@ -76,17 +76,14 @@ def solve(problem: Problem) -> NDArray[np.int64]:
 
     Returns
     -------
-    ndarray of shape (k,), int64
-        In the order they were drawn.
+    Solved
 
     Raises
     ------
     ValueError
-        Diversity 0, k above the kernel's numerical rank, or more work than `WORK` or `DENSE` allow.
+        `diversity` is 0, k above the kernel's numerical rank, or more work than `WORK` or `DENSE` allow.
     """
-    objective, vectors, k = problem.objective, problem.vectors, problem.k
-    if not isinstance(objective, LogDet):
-        raise TypeError(f"this solver is for log-det, not {objective.name}")
+    objective, vectors, k = cast(LogDet, problem.objective), problem.vectors, problem.k
     if objective.diversity == 0.0:
         raise ValueError(
             "diversity: 0 leaves no determinant to draw by; use solver='top-k', or a diversity above 0"
@@ -105,7 +102,7 @@ def solve(problem: Problem) -> NDArray[np.int64]:
         chosen, proposals = Sampler(spectrum, k).draw(np.random.default_rng(problem.seed))
     problem.stats["rank"] = len(spectrum.logs)
     problem.stats["proposals"] = proposals
-    return chosen
+    return Solved(chosen, drawn=True)
 
 
 def check_size(vectors: Vectors, k: int) -> None:

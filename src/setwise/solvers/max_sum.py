@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.certificate import Certificate, bounded
-from setwise.solvers import auto, baselines, bounds, exact, frank_wolfe, greedy, swap
+from setwise.request import Certify
+from setwise.solvers import auto, baselines, bounds, exact, frank_wolfe, swap
 from setwise.solvers.bounds import Bound
-from setwise.solvers.problem import Pool, Problem, Whole
+from setwise.solvers.problem import Pool, Problem, Solved, Whole
 
 #: Passes over the data: without a certificate, with one, and to convergence.
 PASSES = {False: 1, True: 3, "full": 50}
@@ -34,70 +34,58 @@ LARGEST = 1024
 EXACT_NODES = 200_000
 
 
-@dataclass
-class Proven:
-    """A set, its certificate, and whether it stands in selection order."""
+def by_default(problem: Problem) -> Solved:
+    """Find a set by Frank-Wolfe on the relaxation, rounding and exchanges; see `auto`."""
+    effort = problem.effort
+    if _is_decided(problem):
+        return Solved(baselines.most_relevant(problem))
+    found = auto.search(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort], exact=bool(effort))
+    return Solved(found.chosen, known=found)
 
-    chosen: NDArray[np.int64]
-    certificate: Certificate | None
-    ordered: bool = False
+
+def by_frank_wolfe(problem: Problem) -> Solved:
+    """Find a set by CCBQP's Algorithm 1 over all candidates."""
+    decided = _is_decided(problem)
+    return Solved(baselines.most_relevant(problem) if decided else frank_wolfe.ascend(Whole(problem)))
 
 
-def solve_max_sum(problem: Problem, solver: str, certify: Any) -> Proven:
-    """Run a solver on a max-sum problem and certify its set as far as asked.
+def by_exchanges(problem: Problem) -> Solved:
+    """Find a set by greedy selection, then best single exchanges."""
+    return Solved(baselines.most_relevant(problem) if _is_decided(problem) else auto.exchange(problem))
 
-    Parameters
-    ----------
-    problem : Problem
-    solver : str
-        A name that serves max-sum.
-    certify : False, True or "full"
+
+def exactly(problem: Problem) -> Solved:
+    """Find the best set, proven so, among at most `LARGEST` candidates that may be in it.
+
+    Raises
+    ------
+    ValueError
+        More candidates than that may be in a best set.
     """
-    effort = bool(certify) if certify != "full" else "full"
-    if is_separable(problem):
-        chosen = (
-            _baseline(problem, solver)
-            if solver in ("random", "clustering")
-            else baselines.most_relevant(problem)
+    if _is_decided(problem):
+        return Solved(baselines.most_relevant(problem))
+    found = auto.search(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
+    known = known_bounds(problem, found, "full")
+    value = problem.value(found.chosen)
+    survivors = by_relevance(problem, np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
+    if len(survivors) > LARGEST:
+        raise ValueError(
+            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
+            "may be in the best set; use solver='auto' with certify='full', which says how close it is"
         )
-        return certified(problem, chosen, None, effort, solver) if effort else Proven(chosen, None)
-    found: auto.Found | None = None
-    if solver == "auto":
-        found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort], exact=bool(effort))
-        chosen = found.chosen
-    elif solver == "greedy":
-        chosen = greedy.solve(problem)
-    elif solver == "frank-wolfe":
-        chosen = frank_wolfe.solve(problem)
-    elif solver == "swap":
-        chosen = auto.exchange(problem)
-    elif solver == "exact":
-        return solve_exactly(problem, effort)
-    else:
-        chosen = _baseline(problem, solver)
-    if not certify:
-        return Proven(chosen, None, solver == "greedy")
-    return certified(problem, chosen, found, effort, solver)
+    tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
+    chosen = survivors[tree.best]
+    if tree.nodes >= EXACT_NODES:
+        exact.warn_unproven(tree.nodes)
+    upper = tree.upper / problem.scale()
+    return Solved(
+        chosen, certificate=certificate_of(problem, problem.value(chosen), upper, found.pool_size, True)
+    )
 
 
-def _baseline(problem: Problem, solver: str) -> NDArray[np.int64]:
-    """Return a baseline's set."""
-    if solver == "top-k":
-        return baselines.top(problem)
-    if solver == "random":
-        return baselines.random(problem)
-    return baselines.clustering(problem)
-
-
-def is_separable(problem: Problem) -> bool:
-    """Return whether relevance alone decides: of one member, at diversity 0, or where there is no choice."""
-    return problem.k in (1, problem.n) or problem.objective.diversity == 0.0
-
-
-def value_of(problem: Problem, chosen: NDArray[np.int64]) -> float:
-    """Return the objective's value of a set in float64."""
-    rows = problem.vectors.rows(chosen, np.float64)
-    return problem.max_sum().terms_of_rows(rows, problem.relevance.at(chosen)).value
+def _is_decided(problem: Problem) -> bool:
+    """Return whether relevance decides (k = 1, diversity 0), or there is no choice (k = n)."""
+    return problem.k == problem.n or problem.objective.relevance_decides(problem.k)
 
 
 def certificate_of(
@@ -112,31 +100,25 @@ def certificate_of(
     )
 
 
-def certified(
-    problem: Problem,
-    chosen: NDArray[np.int64],
-    found: auto.Found | None,
-    effort: Any,
-    solver: str,
-) -> Proven:
+def certify(problem: Problem, solved: Solved) -> Solved:
     """Bound the best possible value, try to prove optimality, and certify a set.
 
     For the default solver, a better set that the proof comes across replaces the given one.
     """
-    if is_separable(problem):
-        best = value_of(problem, baselines.most_relevant(problem))
-        return Proven(chosen, certificate_of(problem, value_of(problem, chosen), best, problem.n, True))
-    improve = solver == "auto"
+    chosen, found, effort = solved.chosen, solved.known, problem.effort
+    value = problem.value(chosen)
+    if _is_decided(problem):
+        best = problem.value(baselines.most_relevant(problem))
+        return replace(solved, certificate=certificate_of(problem, value, best, problem.n, True))
+    improve = found is not None
     if found is None and problem.n <= auto.TINY and effort != "full":
-        found = auto.Found(chosen, problem.n, True)
+        found = auto.Incumbent(chosen, problem.n, True)
     elif found is None:
-        found = auto.solve(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
+        found = auto.search(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
     known = known_bounds(problem, found, effort)
-    scale = problem.scale()
-    value = value_of(problem, chosen)
-    better = value if improve else max(value, value_of(problem, found.chosen))
+    better = value if improve else max(value, problem.value(found.chosen))
     candidate = chosen if improve else (chosen if value >= better else found.chosen)
-    upper = min(bound.upper for bound in known) / scale
+    upper = min(bound.upper for bound in known) / problem.scale()
     if upper - better > 1e-9 * abs(better):
         candidate, better, upper = prove(problem, known, candidate, better, effort)
         if improve and better > value:
@@ -144,12 +126,11 @@ def certified(
     sufficient = found.pool_sufficient and bool(np.isin(chosen, found.chosen).all())
     if not sufficient:
         sufficient = exchange_test(problem, chosen, known, None if effort == "full" else SUSPECTS)
-    return Proven(
-        chosen, certificate_of(problem, value, upper, found.pool_size, sufficient), solver == "greedy"
-    )
+    proof = certificate_of(problem, value, upper, found.pool_size, sufficient)
+    return replace(solved, chosen=chosen, certificate=proof)
 
 
-def known_bounds(problem: Problem, found: auto.Found, effort: Any) -> list[Bound]:
+def known_bounds(problem: Problem, found: auto.Incumbent, effort: Certify) -> list[Bound]:
     """Return every bound on the best set's summed form: the relaxation's, and relevance's if any."""
     relaxed = found.bound or bound_of_all(problem, found, effort)
     simple = bounds.relevance_bound(problem)
@@ -164,7 +145,7 @@ def survivors_of(known: list[Bound], value: float) -> NDArray[np.int64]:
     return np.flatnonzero(mask)
 
 
-def bound_of_all(problem: Problem, found: auto.Found, effort: Any) -> Bound:
+def bound_of_all(problem: Problem, found: auto.Incumbent, effort: Certify) -> Bound:
     """Return the relaxation's bound where all candidates fit into one pool."""
     whole = Whole(problem)
     if found.point is None:
@@ -183,7 +164,7 @@ def bound_of_all(problem: Problem, found: auto.Found, effort: Any) -> Bound:
 
 
 def prove(
-    problem: Problem, known: list[Bound], chosen: NDArray[np.int64], value: float, effort: Any
+    problem: Problem, known: list[Bound], chosen: NDArray[np.int64], value: float, effort: Certify
 ) -> tuple[NDArray[np.int64], float, float]:
     """Try to close the gap by branch and bound over the candidates that may be in a better set.
 
@@ -203,7 +184,7 @@ def prove(
         return chosen, value, upper
     rows = by_relevance(problem, np.union1d(survivors, chosen))
     found = rows[(tree := search(problem, rows, chosen, limit=nodes, tune=tune)).best]
-    better = value_of(problem, found)
+    better = problem.value(found)
     if better > value + 1e-12 * abs(value):
         chosen, value = found, better
     return chosen, value, max(min(upper, tree.upper / scale), value)
@@ -232,33 +213,6 @@ def search(
     return tree
 
 
-def solve_exactly(problem: Problem, effort: Any) -> Proven:
-    """Find the best set, proven so, among at most `LARGEST` candidates that may be in it.
-
-    Raises
-    ------
-    ValueError
-        More candidates than that may be in a best set.
-    """
-    found = auto.solve(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
-    known = known_bounds(problem, found, "full")
-    value = value_of(problem, found.chosen)
-    survivors = by_relevance(problem, np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
-    if len(survivors) > LARGEST:
-        raise ValueError(
-            f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
-            "may be in the best set; use solver='auto' with certify='full', which says how close it is"
-        )
-    tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
-    chosen = survivors[tree.best]
-    if tree.nodes >= EXACT_NODES:
-        exact.warn_unproven(tree.nodes)
-    if not effort:
-        return Proven(chosen, None)
-    value = value_of(problem, chosen)
-    return Proven(chosen, certificate_of(problem, value, tree.upper / problem.scale(), found.pool_size, True))
-
-
 def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound], most: int | None) -> bool:
     """Return whether no single exchange with any candidate improves a set.
 
@@ -266,7 +220,7 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound
     """
     whole = Whole(problem)
     gradient = whole.gradient(chosen, np.ones(problem.k))
-    suspects = survivors_of(known, value_of(problem, chosen) * problem.scale())
+    suspects = survivors_of(known, problem.value(chosen) * problem.scale())
     suspects = suspects[gradient[suspects] > gradient[chosen].min()]
     if most is not None and len(suspects) > most:
         return False

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.certificate import Certificate
 from setwise.constraints import Constraints
-from setwise.objectives import Coverage, LogDet, MaxSum, Objective
+from setwise.objectives import MaxSum, Objective
+from setwise.objectives.scores import Scores
 from setwise.relevance import Relevance
-from setwise.request import Request
+from setwise.request import Certify, Request
 from setwise.vectors import Floats, Vectors
 
 
@@ -47,8 +49,7 @@ class Problem:
     objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
-        goal = self.request.goal
-        self.objective = goal.fitted(self.vectors) if isinstance(goal, LogDet | Coverage) else goal
+        self.objective = self.request.goal.fitted(self.vectors)
 
     @property
     def k(self) -> int:
@@ -59,6 +60,11 @@ class Problem:
     def seed(self) -> int:
         """Of everything random."""
         return self.request.seed
+
+    @property
+    def effort(self) -> Certify:
+        """How much to do to prove how good the set is."""
+        return self.request.certify
 
     @property
     def n(self) -> int:
@@ -74,15 +80,49 @@ class Problem:
         if self.progress is not None:
             self.progress(text)
 
+    def value(self, chosen: NDArray[np.int64]) -> float:
+        """Return the objective's value of a set in float64."""
+        rows = self.vectors.rows(chosen, np.float64)
+        return float(self.objective.evaluate(rows, self.relevance.at(chosen))[1].value)
+
+    def scores(self) -> Scores:
+        """Return the scores that greedy selection keeps up."""
+        return self.objective.scores(self.vectors, self.relevance, self.k, self.count)
+
     def max_sum(self) -> MaxSum:
-        """Return the objective, which must be max-sum."""
-        if not isinstance(self.objective, MaxSum):
-            raise TypeError(f"this solver is for max-sum, not {self.objective.name}")
-        return self.objective
+        """Return the objective, as max-sum's own solvers know it."""
+        return cast(MaxSum, self.objective)
 
     def scale(self) -> float:
         """Return k(k-1), what the summed form f of max-sum is larger by than its value."""
         return float(self.k * (self.k - 1))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The set that a solver found.
+
+    Attributes
+    ----------
+    chosen : ndarray of int64
+        Rows of the candidates.
+    ordered : bool
+        Whether they stand in selection order.
+    sufficient : bool
+        Whether they are those of a scan over all candidates.
+    drawn : bool
+        Whether they are a draw: which of equal candidates comes is then part of it.
+    known : object
+        What the solver has learned, for the function that certifies its objective's sets.
+    certificate : Certificate, optional
+    """
+
+    chosen: NDArray[np.int64]
+    ordered: bool = False
+    sufficient: bool = False
+    drawn: bool = False
+    known: Any = None
+    certificate: Certificate | None = None
 
 
 class Pool:
@@ -143,18 +183,11 @@ class Pool:
 
     def pull(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return W x for an x that is nonzero at some members only, shape (size,), float64."""
-        if self.objective.low_rank:
-            total = weights.astype(self.rows.dtype) @ self.rows[local]
-            pulled = weights.sum() - (self.rows @ total).astype(np.float64)
-            return np.asarray(pulled, np.float64)
-        return np.asarray(self.distances(local) @ weights, np.float64)
+        return self.objective.pull(self.rows, self.rows[local], weights, (local, np.arange(len(local))))
 
     def pull_change(self, comes: int, goes: int) -> NDArray[np.float64]:
         """Return by how much W x changes when one member of a set comes for another, shape (size,)."""
-        if self.objective.low_rank:
-            return np.asarray(self.rows @ (self.rows[goes] - self.rows[comes]), np.float64)
-        both = self.distances(np.array([comes, goes]))
-        return np.asarray(both[:, 0].astype(np.float64) - both[:, 1])
+        return self.pull(np.array([comes, goes]), np.array([1.0, -1.0]))
 
     def gradient(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gradient of the summed form at a point given by its support, shape (size,)."""
@@ -166,11 +199,7 @@ class Pool:
 
     def value(self, local: NDArray[np.int64]) -> float:
         """Return the summed form f of a set of members, in the pool's precision."""
-        if self.objective.low_rank:
-            total = self.rows[local].astype(np.float64).sum(axis=0)
-            spread = len(local) * len(local) - float(total @ total)
-        else:
-            spread = float(self.block(local).sum())
+        spread = self.objective.pair_sum(self.rows[local])
         return float(self.linear[local].sum()) + self.weight * spread
 
 
@@ -193,41 +222,9 @@ class Whole:
         return self.problem.n
 
     def pull(self, ids: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return W x for an x that is nonzero at some candidates only, in one pass over the data.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64, exact to the working dtype's rounding (at `ids`: to float64's)
-        """
-        objective, vectors = self.objective, self.problem.vectors
-        rows = vectors.rows(ids, np.float64)
+        """Return W x for an x that is nonzero at some candidates only, in one pass; see `MaxSum.pull_all`."""
         self.problem.count("passes")
-        if objective.low_rank:
-            pulled = vectors.scan(weights @ rows).astype(np.float64)
-            np.subtract(weights.sum(), pulled, out=pulled)
-            return pulled
-        pulled = np.empty(len(self))
-        if objective.metric == "cosine":
-            total = weights.sum()
-
-            def take(start: int, stop: int, products: Floats) -> None:
-                pulled[start:stop] = total - objective.similarity(products) @ weights
-
-            vectors.products(rows, take)
-        else:
-
-            def measure(start: int, stop: int, block: Floats) -> None:
-                pulled[start:stop] = objective.distances(block, rows) @ weights
-
-            vectors.map_blocks(measure)
-        pulled[ids] = self._pull_among(rows, weights)
-        return pulled
-
-    def _pull_among(self, rows: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return W x at the support itself, with W's zero diagonal."""
-        among = self.objective.distances(rows, rows)
-        np.fill_diagonal(among, 0.0)
-        return np.asarray(among @ weights, np.float64)
+        return self.objective.pull_all(self.problem.vectors, ids, weights)
 
     def gradient_at(
         self, rows_of: NDArray[np.int64], ids: NDArray[np.int64], weights: NDArray[np.float64]
@@ -237,20 +234,13 @@ class Whole:
         relevance = self.problem.relevance.at(rows_of)
         linear = (1 - self.weight) * (self.problem.k - 1) * relevance
         pulled = np.empty(len(rows_of))
-        place = {int(row): position for position, row in enumerate(ids)}
-        total = weights @ support
+        order = np.argsort(ids)
         for start in range(0, len(rows_of), 4096):
             part = rows_of[start : start + 4096]
+            near = order[np.searchsorted(ids, part, sorter=order).clip(max=len(ids) - 1)]
+            own = np.flatnonzero(ids[near] == part)
             rows = self.problem.vectors.rows(part, np.float64)
-            if self.objective.low_rank:
-                pulled[start : start + 4096] = weights.sum() - rows @ total
-            else:
-                distances = self.objective.distances(rows, support)
-                for offset, row in enumerate(part):
-                    position = place.get(int(row))
-                    if position is not None:
-                        distances[offset, position] = 0.0
-                pulled[start : start + 4096] = distances @ weights
+            pulled[start : start + 4096] = self.objective.pull(rows, support, weights, (own, near[own]))
         return linear + 2 * self.weight * pulled
 
     def gradient_above(
@@ -261,18 +251,18 @@ class Whole:
         With an even sharpness distances are at most 1, so relevance alone bounds the gradient and most
         candidates need not be read at all.
         """
-        objective = self.objective
-        if objective.metric == "cosine" and not objective.low_rank:
+        objective, vectors = self.objective, self.problem.vectors
+        if objective.reach == 1.0:
             gradient = self.linear + 2 * self.weight * float(weights.sum())
-            near = np.flatnonzero(gradient > floor)
-            near = np.union1d(near, ids)
+            near = np.union1d(np.flatnonzero(gradient > floor), ids)
             if len(near) <= len(self) // 4:
-                rows = self.problem.vectors.rows(ids)
+                rows = vectors.rows(ids)
                 for start in range(0, len(near), 8192):
                     part = near[start : start + 8192]
-                    distances = objective.distances(self.problem.vectors.rows(part), rows)
+                    distances = objective.distances(vectors.rows(part), rows)
                     gradient[part] = self.linear[part] + 2 * self.weight * (distances @ weights)
-                among = self._pull_among(rows.astype(np.float64), weights)
+                wide, own = rows.astype(np.float64), np.diag_indices(len(ids))
+                among = objective.pull(wide, wide, weights, own)
                 gradient[ids] = self.linear[ids] + 2 * self.weight * among
                 return gradient
         return self.gradient(ids, weights)

@@ -2,9 +2,9 @@
 
 On sets, f(x) = linear·x + t·xᵀWx with zero diagonal. W is conditionally negative definite (for cosine
 1 - cos^p, p = 1 or even; for Euclidean distances by Schoenberg), so f is concave where Σx is fixed, and
-its maximum over {0 <= x <= 1, Σx = k} bounds every set. A Frank-Wolfe step asks for the k candidates of
-largest gradient; the fully corrective variant then maximises over all candidates seen so far, which a
-small quadratic program does to machine precision.
+its maximum over {0 <= x <= 1, Σx = k} bounds every set (ARCHITECTURE.md, section 1, certificate). A
+Frank-Wolfe step asks for the k candidates of largest gradient; the fully corrective variant then maximizes
+over all candidates seen so far, which a small quadratic program does to machine precision.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def maximise(
     held = np.empty(0, np.int64) if fixed is None else fixed
     free = k - len(held)
     linear, offset = pool.linear, 0.0
-    if len(held):
+    if len(held):  # must-have members: a constant, and a linear term for the others
         pull = pool.pull(held, np.ones(len(held)))
         linear = pool.linear + 2 * pool.weight * pull
         offset = float(pool.linear[held].sum() + pool.weight * pull[held].sum())
@@ -88,6 +88,7 @@ def maximise(
         gradient = pool.gradient(chosen, np.ones(len(chosen)))
         value = pool.value(chosen)
         return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value)
+    # The working set: where x may be above zero. Each step adds the leaders by gradient, some more than fit.
     extra = max(free, 64) if free <= 128 else max(256, free // 2)
     masked = np.where(open_, linear, -np.inf) if len(held) else linear
     if start is None:
@@ -103,6 +104,7 @@ def maximise(
     best: Relaxed | None = None
     sharp = False
     for _ in range(rounds):
+        # Correction: the best x on the working set.
         distances = pool.block(working, wide=sharp)
         weights = quadratic_program(
             linear[working],
@@ -115,6 +117,7 @@ def maximise(
         )
         support = weights > ZERO
         working, weights = working[support], weights[support]
+        # The gradient over the pool, its vertex s, and the bound f(x) + ∇f(x)·(s - x) on every set.
         pulled = pool.pull(working, weights)
         gradient = linear + 2 * pool.weight * pulled
         here = float(weights @ (linear[working] + pool.weight * pulled[working]))
@@ -131,6 +134,7 @@ def maximise(
         if best is None or point.bound < best.bound:
             best = point
         new = np.setdiff1d(front, working)
+        # Done when the gap is closed, or the leaders are all in the working set and it is solved as asked.
         gap = (bound - here) / (abs(here + offset) + 1e-12)
         if gap <= tolerance or (len(new) == 0 and (sharp or not exact)):
             break
@@ -196,6 +200,7 @@ def quadratic_program(
         x = np.zeros(m)  # nothing but linear terms is left
         x[top_k(linear, total)] = 1.0
         return x
+    # The largest eigenvalue by a few power steps, a tenth on top: 1 over it is a safe step length.
     direction = (1.0 + np.arange(m) % 7).astype(hessian.dtype)
     for _ in range(6):
         direction = hessian @ (direction / (np.sqrt(direction @ direction) + 1e-300))
@@ -208,7 +213,7 @@ def quadratic_program(
         solution = _block_pivot(moved, hessian, total, x, tolerance)
         if solution is not None:
             return solution
-    for _ in range(patience):
+    for _ in range(patience):  # pivoting has failed: plain steps, until the Frank-Wolfe gap is nothing
         gradient = moved - hessian @ x
         lead = float(np.partition(gradient, m - total)[m - total :].sum())
         if lead - float(gradient @ x) <= 1e-7 * (float(np.abs(moved).max()) + 1e-300):
@@ -220,7 +225,10 @@ def quadratic_program(
 def _projected_gradient(
     linear: Vector, hessian: Floats, total: int, x: Vector, step: float, iterations: int
 ) -> Vector:
-    """Return x after some accelerated projected gradient steps, restarted when they turn back."""
+    """Return x after some accelerated projected gradient steps, restarted when they turn back.
+
+    Nesterov's momentum with O'Donoghue and Candès' restart: at a step against the last one it starts anew.
+    """
     scaled, slope = hessian * step, linear * step
     m = len(x)
     y, momentum = x, 1.0
@@ -274,7 +282,12 @@ def _project(point: Vector, total: int, shift: float) -> tuple[Vector, float]:
 
 
 def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, tolerance: float) -> Vector | None:
-    """Return the exact maximiser, guessing from x which entries are at a bound; None if that fails."""
+    """Return the exact maximizer, guessing from x which entries are at a bound; None if that fails.
+
+    Given the guess (state -1: x = 0; 1: x = 1; 0: between), the optimality conditions are linear in the inner
+    entries and the multiplier of Σx = total. Entries that violate theirs change sides, all together while
+    that makes the violations fewer, else one by one (Kim and Park 2011).
+    """
     m = len(x)
     state = np.zeros(m, np.int8)
     state[x < 1e-6] = -1
@@ -298,6 +311,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
             continue
         if not 0 < left < count:
             return None
+        # H_II x_I = slope_I - shift·1 with Σ x_I = left: one factorization for both right-hand sides.
         slope = linear - hessian[:, ones].sum(axis=1) if len(ones) else linear
         system = hessian[np.ix_(inner, inner)]
         system.flat[:: count + 1] += 1e-9 * float(np.abs(system.flat[:: count + 1]).max()) + 1e-14
@@ -313,6 +327,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
         shift = (float(solved[:, 0].sum()) - left) / column
         inside = solved[:, 0] - shift * solved[:, 1]
         gradient = slope - hessian[:, inner] @ inside
+        # Violations: at 0 the gradient is at most the multiplier, at 1 at least that; inside, 0 <= x <= 1.
         wrong = np.where(state < 0, gradient - shift, shift - gradient)
         wrong /= size
         wrong[inner] = np.maximum(-inside, inside - 1.0)

@@ -1,22 +1,21 @@
 """Candidates that no search has returned: what they can be worth at most, and the certificate with them.
 
 A search by w for the m largest w·e says of every unit vector e it did not return that w·e is at most the
-m-th score. For another w' and any a >= 0, w'·e <= a·(that score) + |w' - a·w|. With an even sharpness,
-where distances are at most 1, the relevance search alone bounds the gradient.
+m-th score, its floor. For another w' and any a >= 0, w'·e = a w·e + (w' - a w)·e <= a·floor + |w' - a w| by
+Cauchy-Schwarz. With an even sharpness, where distances are at most 1, the relevance search alone bounds the
+gradient (ARCHITECTURE.md, section 1, sharpness).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.certificate import Certificate
 from setwise.solvers import auto, bounds, max_sum
 from setwise.solvers.bounds import Bound, rounding_margin
-from setwise.solvers.problem import Problem, Whole
+from setwise.solvers.problem import Problem, Solved, Whole
 
 Vector = NDArray[np.float64]
 
@@ -70,6 +69,7 @@ class Unseen:
             square = float(known @ known)
             if square <= 0.0:
                 continue
+            # The best a has no closed form: the search's own weights, the projection, and halfway between.
             along = float(weights @ known) / square
             for share in (1.0, along, along + 0.5 * (1.0 - along)):
                 if share < 0.0:
@@ -100,11 +100,13 @@ class Unseen:
         t, k = objective.diversity, problem.k
         part = (1 - t) * (k - 1)
         total = float(weights.sum())
-        if objective.low_rank:
+        # ∇f at e is part·r(e) + 2t Σ_i x_i d(e_i, e).
+        if objective.low_rank:  # d = 1 - e_i·e: an inner product with e, and a constant
             return 2 * t * total + self.most_similar(self.direction(problem, ids, weights))
-        if objective.metric == "cosine":
-            return part * self.relevance() + 2 * t * total
-        # Distances are at most those over the query: what is far away is irrelevant, but also diverse.
+        if objective.reach < np.inf:
+            return part * self.relevance() + 2 * t * total * objective.reach
+        # d(e_i, e) <= D_i + D, the distances to the query, and r(e) = -D: what is far away is irrelevant, but
+        # also diverse. Bounded where relevance outweighs that, by the least D.
         slope = 2 * t * total - part
         if slope > 0.0:
             return np.inf
@@ -112,7 +114,10 @@ class Unseen:
         return slope * -self.relevance() + 2 * t * float(weights @ near)
 
     def direction(self, problem: Problem, ids: NDArray[np.int64], weights: Vector) -> Vector:
-        """Return w at a point, sharpness 1: a candidate e's gradient of max-sum is w·e and a constant."""
+        """Return w at a point, sharpness 1: a candidate e's gradient of max-sum is w·e + 2t Σx.
+
+        w = (1-t)(k-1) q - 2t Σ_i x_i e_i (ARCHITECTURE.md, section 1, Frank-Wolfe).
+        """
         t = problem.objective.diversity
         pulled = weights @ problem.vectors.rows(ids, np.float64)
         return np.asarray((1 - t) * (problem.k - 1) * self.query - 2 * t * pulled)
@@ -127,9 +132,11 @@ class Unseen:
         movable = ~np.isin(chosen, problem.constraints.include)
         if not movable.any():
             return -np.inf
+        # Exchanging i for e changes f by ∇_e - ∇_i - 2t d(e, e_i); where ∇_e was bounded by the largest
+        # distance to every member, that to the one that leaves goes with it.
         outside = self.gradient(problem, chosen, ones)
-        if objective.metric == "cosine" and not objective.low_rank:
-            outside -= 2 * objective.diversity  # the distance to the one that leaves counts for neither
+        if objective.reach == 1.0:
+            outside -= 2 * objective.diversity
         return outside - float(inside[movable].min())
 
 
@@ -141,27 +148,22 @@ def sufficient(problem: Problem, chosen: NDArray[np.int64], unseen: Unseen) -> b
 
 def certify(
     problem: Problem,
-    chosen: NDArray[np.int64],
-    found: auto.Found | None,
+    solved: Solved,
     unseen: Unseen,
     *,
-    effort: Any,
     improve: bool,
     scope: str,
     searched: tuple[NDArray[np.int64], Vector] | None = None,
-) -> tuple[NDArray[np.int64], Certificate]:
+) -> Solved:
     """Certify a set of seen candidates against all sets, unseen candidates included.
 
     Parameters
     ----------
     problem : Problem
         The seen candidates; its objective is max-sum.
-    chosen : ndarray of int64
-        The set.
-    found : Found, optional
-        What the default solver knows of the relaxation.
+    solved : Solved
+        The set; with an `Incumbent` where the default solver knows more of the relaxation.
     unseen : Unseen
-    effort : True or "full"
     improve : bool
         Whether a better set that the proof comes across replaces the given one.
     scope : str
@@ -169,14 +171,9 @@ def certify(
     searched : (ids, weights), optional
         The point whose gradient was searched for last: what is unseen is bounded most tightly there.
 
-    Returns
-    -------
-    chosen : ndarray of int64
-    certificate : Certificate
     """
-    whole = Whole(problem)
-    if found is None:
-        found = auto.Found(chosen, problem.n, True)
+    whole, chosen, effort = Whole(problem), solved.chosen, problem.effort
+    found = solved.known or auto.Incumbent(chosen, problem.n, True)
     known = max_sum.known_bounds(problem, found, effort)
     assert found.point is not None
     scale = problem.scale()
@@ -188,15 +185,15 @@ def certify(
         limits.insert(0, unseen.gradient(problem, *searched))
     # A set with an unseen candidate has the bound of the best set, less what that candidate is short of.
     beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
-    value = max_sum.value_of(problem, chosen)
-    upper = min(bound.upper for bound in known) / scale
+    value = problem.value(chosen)
+    upper = min(bound.upper for bound in known) / scale  # on sets of seen candidates
     if max(upper, beyond) - value > 1e-9 * abs(value):
         better, best, upper = max_sum.prove(problem, known, chosen, value, effort)
         if improve and best > value:
             chosen, value = better, best
     enough = beyond <= value or sufficient(problem, chosen, unseen)
     certificate = max_sum.certificate_of(problem, value, max(upper, beyond), problem.n, enough, scope=scope)
-    return chosen, certificate
+    return replace(solved, chosen=chosen, certificate=certificate)
 
 
 def _with(problem: Problem, bound: Bound, limit: float) -> float:

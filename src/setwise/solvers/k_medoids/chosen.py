@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,8 @@ from setwise.certificate import Certificate, bounded, unbounded
 from setwise.objectives import Coverage
 from setwise.solvers import baselines
 from setwise.solvers.k_medoids import dual, exact, large, search
-from setwise.solvers.k_medoids.stack import Stack, arrange, first_least
-from setwise.solvers.max_sum import Proven
-from setwise.solvers.problem import Problem
+from setwise.solvers.k_medoids.stack import Stack, first_least
+from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Floats, Vectors, top_k
 
@@ -41,56 +41,84 @@ SECONDS = 20.0
 #: Rows that are measured at once.
 BLOCK = 1024
 
-#: The set is put in order by at most so many distances.
-ORDERED = 1 << 24
+
+class Known(NamedTuple):
+    """What a solver knows of a problem whose distances are all held.
+
+    stack : the problem; lower : no set costs less (-inf: none known); improve : whether a better set that the
+    proof comes across replaces the one found.
+    """
+
+    stack: Stack
+    lower: float = -np.inf
+    improve: bool = False
 
 
-def solve(problem: Problem, solver: str, certify: Any) -> tuple[Proven, str]:
-    """Run a solver on a coverage problem and certify its set as far as asked.
+def by_greedy(problem: Problem) -> Solved:
+    """Find a set by adding the candidate that lowers the cost most."""
+    return _search(problem, exchanges=False)
 
-    Parameters
-    ----------
-    problem : Problem
-        Its objective is coverage.
-    solver : str
-        A name that serves coverage.
-    certify : False, True or "full"
 
-    Returns
-    -------
-    Proven, and the name of the solver
+def by_exchanges(problem: Problem) -> Solved:
+    """Find a set by greedy selection, then best single exchanges."""
+    return _search(problem, exchanges=True)
+
+
+def by_default(problem: Problem) -> Solved:
+    """Find a set by exchanges; its proof may improve it."""
+    found = _search(problem, exchanges=True)
+    return found if found.known is None else replace(found, known=found.known._replace(improve=True))
+
+
+def exactly(problem: Problem) -> Solved:
+    """Find the best set by an integer program.
 
     Raises
     ------
     ValueError
-        More candidates than "exact" can search.
+        There are more candidates than it can search.
     """
-    if solver == "exact" and problem.n > exact.LARGEST:
+    if problem.n > exact.LARGEST:
         raise ValueError(
             f"solver: 'exact' can search {exact.LARGEST} candidates, got {problem.n}; use solver='swap', "
             "or select among fewer"
         )
-    label = "swap" if solver == "auto" else solver
-    if label in ("greedy", "swap", "exact") and (
-        problem.objective.diversity == 0.0 or problem.k == problem.n
-    ):
-        chosen = baselines.top(problem)
-        best = _value(problem, chosen)
-        proof = _certificate(best, best, abs(best), problem.n, True) if certify else None
-        return Proven(_ordered(problem, chosen), proof, True), label
-    if problem.n > DENSE:
-        return _solve_sampled(problem, label, certify), label
+    if _is_decided(problem):
+        return Solved(baselines.most_relevant(problem))
     stack = stack_of(problem)
-    chosen, lower = _solve_dense(problem, stack, label)
-    certificate = None
-    if certify:
-        effort: Any = "full" if certify == "full" else True
-        chosen, certificate = _certified(problem, stack, chosen, lower, effort, improve=solver == "auto")
-    kept = len(problem.constraints.include)
-    if kept:
-        include = problem.constraints.include
-        chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
-    return Proven(arrange(stack, chosen[None], kept)[0], certificate, True), label
+    found = exact.solve(stack, problem.k)
+    problem.stats.update(points=problem.n, variables=found.variables)
+    if found.lower < float(stack.totals(found.places[None])[0]) - 1e-6 * abs(found.lower):
+        checks.warn(
+            f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds of search without a proof; the "
+            "certificate says how close the set is to the best one"
+        )
+    return Solved(found.places, known=Known(stack, found.lower))
+
+
+def certify(problem: Problem, solved: Solved) -> Solved:
+    """Bound the best possible value, and certify a set.
+
+    For the default solver, a better set that the proof comes across replaces the given one.
+    """
+    value, t = problem.value(solved.chosen), problem.objective.diversity
+    size = (1 - t) * float(np.abs(problem.relevance.values).max())
+    if _is_decided(problem):
+        best = problem.value(baselines.most_relevant(problem))
+        return replace(solved, certificate=_certificate(value, best, abs(best), problem.n, True))
+    if problem.n <= DENSE:
+        known = solved.known or Known(stack_of(problem))
+        return _certified(problem, solved, known, size)
+    # Relevance alone bounds the value: a cost is never below 0.
+    if t == 1.0:
+        return replace(solved, certificate=unbounded(problem.n, False))
+    upper = (1 - t) * float(problem.relevance.at(baselines.most_relevant(problem)).mean())
+    return replace(solved, certificate=_certificate(value, upper, size + abs(value), problem.n, False))
+
+
+def _is_decided(problem: Problem) -> bool:
+    """Return whether relevance decides, or there is no choice."""
+    return problem.objective.diversity == 0.0 or problem.k == problem.n
 
 
 def stack_of(problem: Problem) -> Stack:
@@ -105,69 +133,43 @@ def stack_of(problem: Problem) -> Stack:
 
 
 def coverage_of(problem: Problem) -> Coverage:
-    """Return a problem's objective, which must be coverage."""
-    if not isinstance(problem.objective, Coverage):
-        raise TypeError(f"this solver is for coverage, not {problem.objective.name}")
-    return problem.objective
+    """Return a problem's objective, as coverage's own solvers know it."""
+    return cast(Coverage, problem.objective)
 
 
-def _solve_dense(problem: Problem, stack: Stack, solver: str) -> tuple[NDArray[np.int64], float]:
-    """Return a set found with all distances at hand, and a bound on any set's cost (-inf: none yet)."""
+def _search(problem: Problem, *, exchanges: bool) -> Solved:
+    """Find a set by greedy selection, and exchanges if asked for."""
+    if _is_decided(problem):
+        return Solved(baselines.most_relevant(problem))
+    if problem.n > DENSE:
+        chosen = _search_table(problem, _sampled_table(problem), exchanges)
+        return Solved(_settle(problem, chosen) if exchanges else chosen)
+    stack = stack_of(problem)
     problem.stats["points"] = problem.n
-    k = problem.k
-    if solver in ("top-k", "random", "clustering", "k-means"):
-        return _baseline(problem, solver), -np.inf
-    if solver == "exact":
-        found = exact.solve(stack, k)
-        problem.stats["variables"] = found.variables
-        if found.lower < float(stack.totals(found.places[None])[0]) - 1e-6 * abs(found.lower):
-            checks.warn(
-                f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds of search without a proof; the "
-                "certificate says how close the set is to the best one"
-            )
-        return found.places, found.lower
-    if problem.n <= BEST_EXCHANGE:
-        places = search.greedy(stack, k)
-        if solver == "swap":
-            places, swaps = search.swap(stack, places)
-            problem.count("swaps", swaps)
-        return places[0], -np.inf
-    table = large.Table(np.ascontiguousarray(stack.cost[0].T), _fixed(stack), problem.constraints)
-    return _search_table(problem, table, solver), -np.inf
+    if problem.n > BEST_EXCHANGE:
+        fixed = np.zeros(problem.n) if stack.fixed is None else stack.fixed[0]
+        table = large.Table(np.ascontiguousarray(stack.cost[0].T), fixed, problem.constraints)
+        return Solved(_search_table(problem, table, exchanges), known=Known(stack))
+    places = search.greedy(stack, problem.k)
+    if exchanges:
+        places, swaps = search.swap(stack, places)
+        problem.count("swaps", swaps)
+    return Solved(places[0], known=Known(stack))
 
 
-def _search_table(problem: Problem, table: large.Table, solver: str) -> NDArray[np.int64]:
+def _search_table(problem: Problem, table: large.Table, exchanges: bool) -> NDArray[np.int64]:
     """Return the set that greedy selection, and exchanges if asked for, find in a table of costs."""
     chosen = large.greedy(table, problem.k)
-    if solver == "swap":
+    if exchanges:
         chosen, swaps = large.swap(table, chosen)
         problem.count("swaps", swaps)
     return chosen
 
 
-def _fixed(stack: Stack) -> NDArray[np.float64]:
-    return np.zeros(stack.cost.shape[2]) if stack.fixed is None else stack.fixed[0]
-
-
-def _baseline(problem: Problem, solver: str) -> NDArray[np.int64]:
-    """Return a baseline's set; k-means is AMPO-CoreSet: the most relevant member of each cluster."""
-    if solver == "top-k":
-        return baselines.top(problem)
-    if solver == "random":
-        return baselines.random(problem)
-    return baselines.clustering(problem)
-
-
-def _certified(
-    problem: Problem,
-    stack: Stack,
-    chosen: NDArray[np.int64],
-    lower: float,
-    effort: Any,
-    *,
-    improve: bool,
-) -> tuple[NDArray[np.int64], Certificate]:
-    """Bound the best possible value; where `improve`, a better set met on the way replaces the given one."""
+def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> Solved:
+    """Bound the best possible value with all distances at hand; `size` is that of the relevance part."""
+    stack, lower, improve = known
+    chosen, effort = solved.chosen, problem.effort
     places = chosen[None]
     cost = float(stack.totals(places)[0])
     best = places
@@ -183,11 +185,8 @@ def _certified(
             best, lower = found.places[None], max(lower, found.lower)
     if improve and stack.cheaper(best, places)[0]:
         chosen, cost = best[0], float(stack.totals(best)[0])
-    objective = coverage_of(problem)
-    size = float(stack.cost.sum(axis=1).max()) + (1 - objective.diversity) * float(
-        np.abs(problem.relevance.values).max()
-    )
-    return chosen, _certificate(-cost, -lower, size, problem.n, True)
+    size += float(stack.cost.sum(axis=1).max())
+    return replace(solved, chosen=chosen, certificate=_certificate(-cost, -lower, size, problem.n, True))
 
 
 def _certificate(value: float, upper: float, size: float, pool: int, sufficient: bool) -> Certificate:
@@ -196,39 +195,11 @@ def _certificate(value: float, upper: float, size: float, pool: int, sufficient:
     return bounded(value, upper, size=size, rounding=rounding, pool_size=pool, sufficient=sufficient)
 
 
-def _value(problem: Problem, chosen: NDArray[np.int64]) -> float:
-    """Return the value of a set in float64."""
-    rows = problem.vectors.rows(chosen, np.float64)
-    return coverage_of(problem).terms_of_rows(rows, problem.relevance.at(chosen)).value
-
-
-def _solve_sampled(problem: Problem, solver: str, certify: Any) -> Proven:
-    """Solve with all candidates, measured against a sample of points (OneBatchPAM, de Mathelin et al. 2025).
-
-    Each point stands for the candidates nearest to it; exchanges then settle the set by all points. Relevance
-    alone bounds the value: a cost is never below 0.
-    """
-    if solver in ("greedy", "swap"):
-        chosen = _search_table(problem, _sampled_table(problem), solver)
-        if solver == "swap":
-            chosen = _settle(problem, chosen)
-    else:
-        chosen = _baseline(problem, solver)
-    certificate = None
-    if certify:
-        t = problem.objective.diversity
-        value = _value(problem, chosen)
-        certificate = unbounded(problem.n, False)
-        if t < 1.0:
-            best = baselines.most_relevant(problem)
-            upper = (1 - t) * float(problem.relevance.at(best).mean())
-            size = (1 - t) * float(np.abs(problem.relevance.values).max()) + abs(value)
-            certificate = _certificate(value, upper, size, problem.n, False)
-    return Proven(_ordered(problem, chosen), certificate, True)
-
-
 def _sampled_table(problem: Problem) -> large.Table:
-    """Return the cost of each candidate serving each point of a sample. Memory: n times the sample."""
+    """Return the cost of each candidate serving each point of a sample. Memory: n times the sample.
+
+    Each point stands for the candidates nearest to it (OneBatchPAM, de Mathelin et al. 2025).
+    """
     objective, vectors, n = coverage_of(problem), problem.vectors, problem.n
     size = min(n, max(FEWEST, min(MOST, DISTANCES // n), 4 * problem.k))
     # Evenly along a random direction: whatever the order of the data, and copies get no more than their due.
@@ -304,21 +275,3 @@ def _each_block(vectors: Vectors, take: Callable[[slice, Floats], None]) -> None
 
     with one_blas_thread():
         run_ranges(some, vectors.n, vectors.workers, least=BLOCK)
-
-
-def _ordered(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a set in selection order, by its distances to all candidates or an even sample of them."""
-    objective, n, k = coverage_of(problem), problem.n, problem.k
-    include = problem.constraints.include
-    chosen = np.concatenate([include, np.sort(chosen[~np.isin(chosen, include)])])
-    size = min(n, max(256, ORDERED // k))
-    points = np.arange(size) * n // size
-    members = problem.vectors.rows(chosen, np.float64)
-    cost = np.empty((size, k))
-    for start in range(0, size, DENSE):
-        part = points[start : start + DENSE]
-        cost[start : start + DENSE] = objective.distances(problem.vectors.rows(part, np.float64), members)
-    cost *= (objective.diversity * objective.shares[points] * (n / size))[:, None]
-    fixed = -(1 - objective.diversity) / k * problem.relevance.at(chosen)
-    small = Stack(cost[None], np.ones((1, k), bool), fixed[None])
-    return np.asarray(chosen[arrange(small, np.arange(k)[None], len(include))[0]])

@@ -1,0 +1,79 @@
+"""The summed form of max-sum that solvers work on, in a pool and over all, against its definition."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from helpers import MEASURES, problem_of, summed_form, value_of
+from reference import make
+from reference.objectives import distance_matrix
+from setwise.solvers.problem import Pool, Whole
+
+data = pytest.mark.parametrize("name", list(make.ALL))
+measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
+views = pytest.mark.parametrize("view", [Pool, Whole])
+
+
+@data
+@measures
+@views
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+def test_gradient_by_finite_differences(name, metric, sharpness, t, view):
+    """f is quadratic, so central differences are exact whatever the step."""
+    X, r = make.ALL[name](n=10, seed=3)
+    k = 4
+    weights = np.random.default_rng(0).random(10)
+    weights[[2, 7]] = 0.0
+    weights *= k / weights.sum()
+    support = np.flatnonzero(weights)
+    gradient = view(problem_of(X, r, k, t, sharpness, metric)).gradient(support, weights[support])
+    for i in range(10):
+        step = np.zeros(10)
+        step[i] = 0.5
+        above = summed_form(X, r, weights + step, k, t, sharpness, metric)
+        below = summed_form(X, r, weights - step, k, t, sharpness, metric)
+        assert gradient[i] == pytest.approx(above - below, rel=1e-8, abs=1e-8)
+
+
+@data
+@measures
+def test_the_gradient_on_a_set_tells_its_value_and_its_exchanges(name, metric, sharpness):
+    """f(S) = k(k-1) F; exchanging i for j changes f by g_j - g_i - 2t d_ij."""
+    X, r = make.ALL[name](seed=4)
+    n, k, t = len(r), 5, 0.4
+    D = distance_matrix(X, sharpness, metric)
+    S = np.random.default_rng(0).permutation(n)[:k]
+    problem = problem_of(X, r, k, t, sharpness, metric)
+    pool, ones = Pool(problem), np.ones(k)
+    gradient = pool.gradient(S, ones)
+    value = value_of(X, r, S, t, sharpness, metric)
+    assert problem.value(S) == pytest.approx(value, abs=1e-12)
+    assert pool.value(S) == pytest.approx(k * (k - 1) * value)
+    assert ((1 - t) * (k - 1) * r[S].sum() + gradient[S].sum()) / 2 == pytest.approx(k * (k - 1) * value)
+    some = np.array([0, 3, *S[:2], n - 1])
+    assert Whole(problem).gradient_at(some, S, ones) == pytest.approx(gradient[some], abs=1e-8)
+    for slot, comes in itertools.product(range(k), np.setdiff1d(np.arange(n), S)):
+        T = S.copy()
+        T[slot] = comes
+        change = gradient[comes] - gradient[S[slot]] - 2 * t * D[S[slot], comes]
+        assert k * (k - 1) * (value_of(X, r, T, t, sharpness, metric) - value) == pytest.approx(
+            change, abs=1e-8
+        )
+        assert pool.pull_change(comes, S[slot]) == pytest.approx(D[:, comes] - D[:, S[slot]], abs=1e-8)
+
+
+def test_what_relevance_alone_bounds_is_not_read():
+    """With an even sharpness, a gradient above the floor is exact, and the others stay at most the floor."""
+    X, r = make.clustered(n=400, d=6, seed=2)
+    problem = problem_of(X, r, 5, 0.3, 8)
+    whole, S, ones = Whole(problem), np.array([3, 50, 90, 200, 311]), np.ones(5)
+    exact = whole.gradient(S, ones)
+    floor = float(np.sort(whole.linear)[-20]) + 2 * 0.3 * 5
+    found = whole.gradient_above(S, ones, floor)
+    above = exact > floor
+    assert found[above] == pytest.approx(exact[above], abs=1e-9)
+    assert found[S] == pytest.approx(exact[S], abs=1e-9)
+    assert (found >= exact - 1e-9).all()
+    assert (found[~above] <= np.maximum(floor, exact[~above]) + 1e-9).all()
+    assert (found != exact).any(), "nothing was left unread"
