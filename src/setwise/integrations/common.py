@@ -36,22 +36,20 @@ VectorSource = Mapping[Any, Any] | Index | Callable[[list[Any]], Sequence[Any]]
 
 
 def request_for(
-    *,
-    k: int,
-    diversity: float,
-    sharpness: int | None,
-    objective: str,
-    index: Index | None = None,
-    relevance_scale: str = "none",
+    *, objective: str, sharpness: int | None, index: Index | None = None, **fields: Any
 ) -> Request:
     """Return the request of a component's parameters, checked.
 
     Parameters
     ----------
-    k, diversity, sharpness, objective, relevance_scale
-        As for `setwise.retrieve` and `setwise.diversify`; an objective by name.
+    objective : str
+        An objective by name.
+    sharpness : int or None
+        None for the one that retrieval uses.
     index : Index, optional
         What is searched, whose metric counts; else cosines do.
+    **fields
+        Of the request.
 
     Raises
     ------
@@ -63,14 +61,9 @@ def request_for(
     if not isinstance(objective, str):
         raise TypeError(f"objective: expected a name, got {type(objective).__name__}")
     metric = "cosine" if index is None else index.metric
-    return Request(
-        k=k,
-        diversity=diversity,
-        objective=objective,
-        sharpness=default_sharpness(objective, metric) if sharpness is None else sharpness,
-        metric=metric,
-        relevance_scale=relevance_scale,
-    )
+    if sharpness is None:
+        sharpness = default_sharpness(objective, metric)
+    return Request(objective=objective, sharpness=sharpness, metric=metric, **fields)
 
 
 @dataclass(frozen=True)

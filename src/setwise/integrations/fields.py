@@ -48,8 +48,11 @@ class Choosing(BaseModel):
 
     def request(self, *, index: Index | None = None, **given: Any) -> Request:
         """Return what is asked for, checked; for one call other parameters may be given."""
-        own = {name: getattr(self, name) for name in ("k", "diversity", "sharpness", "objective")}
-        return request_for(**{**own, **given}, index=index)
+        return request_for(**{**{name: getattr(self, name) for name in ASKED}, **given}, index=index)
+
+
+#: The parameters above that are fields of a request.
+ASKED = tuple(name for name in Choosing.model_fields if name != "prefix")
 
 
 class Rescoring(Choosing):

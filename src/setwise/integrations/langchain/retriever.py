@@ -17,16 +17,16 @@ from pydantic import Field, model_validator
 
 from setwise.index import Index
 from setwise.integrations.common import Search, choose, each_of, facts, fill, first_of_each, take_weight
-from setwise.integrations.fields import Choosing
+from setwise.integrations.fields import ASKED, Choosing
 from setwise.integrations.langchain.documents import described, document_id, from_metadata, in_order, label
 from setwise.integrations.langchain.stores import StoreReader, reader_of, stored
 from setwise.steps import Step, Work, arun, run
 
 #: Parameters of the retriever that a call may override.
-_PER_CALL = ("k", "diversity", "lambda_mult", "sharpness", "objective", "fetch_k", "filter", "search_kwargs")
+_PER_CALL = (*ASKED, "lambda_mult", "fetch_k", "filter", "search_kwargs")
 
 #: Of these, what no store has: a store may swallow such a name, mistyped too, without a word.
-_OURS = ("diversity", "lambda_mult", "sharpness", "objective", "fetch_k")
+_OURS = tuple(name for name in _PER_CALL if name not in ("k", "filter", "search_kwargs"))
 
 
 class DiverseRetriever(BaseRetriever, Choosing):
@@ -202,8 +202,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
                 raise ValueError(
                     f"search_kwargs: {name}: {own[0]} is a parameter of the retriever itself; pass it there"
                 )
-        asked = {name: values[name] for name in ("k", "diversity", "sharpness", "objective")}
-        request = self.request(index=self.index, **asked)
+        request = self.request(index=self.index, **{name: values[name] for name in ASKED})
         return Search(request, values["fetch_k"], values["filter"]), values["search_kwargs"]
 
     def _embedder(self) -> Embeddings | None:
