@@ -6,6 +6,8 @@ import datetime
 import gzip
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,12 +17,13 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from setwise.files.folder import META
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
 from setwise.finetuning.rows.ordering import in_order
 from setwise.finetuning.rows.repository import Repository
-from setwise.finetuning.rows.shards import _line_starts
-from setwise.finetuning.rows.writing import MANIFEST, write_epochs, write_file
+from setwise.finetuning.rows.row_files import _line_starts
+from setwise.finetuning.rows.writing import FORMAT, write_epochs, write_file
 
 N = 1000
 
@@ -80,7 +83,7 @@ def lines(tmp_path):
 def test_folder_is_its_files_in_name_order(sharded, table):
     repository = Repository(sharded)
     assert len(repository) == N
-    assert [shard.path.name for shard in repository.shards] == ["a.parquet", "b.parquet", "c.parquet"]
+    assert [file.path.name for file in repository.files] == ["a.parquet", "b.parquet", "c.parquet"]
     assert [text for block in repository.texts(100) for text in block] == table["text"].to_pylist()
     assert repository.numbers("id", "x").tolist() == list(range(N))
 
@@ -115,7 +118,7 @@ def test_places_of_lines_do_not_depend_on_how_the_file_is_read(lines, monkeypatc
     data = lines.read_bytes()
     expected = [data.index(line) for line in LINES]
     for size in (1, 2, 3, 7, 64, 1 << 20):
-        monkeypatch.setattr("setwise.finetuning.rows.shards._CHUNK", size)
+        monkeypatch.setattr("setwise.finetuning.rows.row_files._CHUNK", size)
         assert _line_starts(lines).tolist() == expected
     assert len(Repository(lines)) == 4
 
@@ -424,11 +427,11 @@ def drawn():
 
 def test_a_file_an_epoch(sharded, table, drawn, tmp_path):
     written = write_epochs(Repository(sharded), drawn, tmp_path / "out", settings={"seed": 0})
-    assert sorted(os.listdir(tmp_path / "out")) == [f"epoch-{i}.parquet" for i in (1, 2, 3)] + [MANIFEST]
+    assert sorted(os.listdir(tmp_path / "out")) == [f"epoch-{i}.parquet" for i in (1, 2, 3)] + [META]
     assert written.kept == ()
     for file, rows in zip(written.files, drawn, strict=True):
         assert parquet.read_table(file).equals(table.take(rows))
-    record = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    record = json.loads((tmp_path / "out" / META).read_text())
     assert record["settings"] == {"seed": 0}
     assert [facts["rows"] for facts in record["files"].values()] == [200] * 3
 
@@ -442,7 +445,7 @@ def test_an_interrupted_run_keeps_what_is_finished(sharded, table, drawn, tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         write_epochs(Repository(sharded), drawn, out, progress=stop)
-    assert sorted(os.listdir(out)) == ["epoch-1.parquet", MANIFEST]
+    assert sorted(os.listdir(out)) == ["epoch-1.parquet", META]
     before = os.stat(out / "epoch-1.parquet").st_mtime_ns
     written = write_epochs(Repository(sharded), drawn, out)
     assert written.kept == ("epoch-1.parquet",)
@@ -471,7 +474,34 @@ def test_other_rows_are_replaced_only_when_asked(sharded, drawn, tmp_path):
         write_epochs(Repository(sharded), other, out)
     assert len(os.listdir(out)) == 4
     write_epochs(Repository(sharded), other, out, force=True)
-    assert sorted(os.listdir(out)) == ["epoch-1.parquet", "epoch-2.parquet", MANIFEST]
+    assert sorted(os.listdir(out)) == ["epoch-1.parquet", "epoch-2.parquet", META]
+
+
+def test_of_two_runs_into_one_folder_one_says_that_the_other_is_at_it(sharded, drawn, tmp_path):
+    out = tmp_path / "out"
+    hold = f"from setwise.files.locking import locked\nwith locked({str(out)!r}, 'out'):\n    pass\n"
+    met = []
+
+    def meet(step, done, total):
+        if not met:
+            met.append(subprocess.run([sys.executable, "-c", hold], capture_output=True, text=True))
+
+    write_epochs(Repository(sharded), drawn, out, progress=meet)
+    assert "TimeoutError: out: " in met[0].stderr
+    assert "is being written by another process" in met[0].stderr
+    assert FORMAT.verify(out).epochs == 3
+
+
+@pytest.mark.parametrize("damage", [b"{", b'{"format": "setwise epochs", "version": 1}', None])
+def test_a_damaged_record_of_epochs_is_refused_in_one_line(sharded, drawn, tmp_path, damage):
+    out = tmp_path / "out"
+    write_epochs(Repository(sharded), drawn, out)
+    before = (out / META).read_bytes()
+    (out / META).write_bytes(before.replace(b'"rows": 200', b'"rows": 201') if damage is None else damage)
+    with pytest.raises((ValueError, FileExistsError), match="out|epochs: .*is damaged") as refused:
+        write_epochs(Repository(sharded), drawn, out, force=True)
+    assert "\n" not in str(refused.value)
+    assert len(os.listdir(out)) == 4
 
 
 def test_places_that_are_not_for_epochs_are_refused(sharded, drawn, tmp_path):
@@ -479,7 +509,7 @@ def test_places_that_are_not_for_epochs_are_refused(sharded, drawn, tmp_path):
     (tmp_path / "mine" / "notes").write_text("keep")
     (tmp_path / "file").write_text("keep")
     for out, error, message in (
-        (tmp_path / "mine", FileExistsError, "no epochs"),
+        (tmp_path / "mine", FileExistsError, "is no setwise epochs, so nothing replaces it"),
         (tmp_path / "file", NotADirectoryError, "is a file"),
         (tmp_path / "no" / "out", FileNotFoundError, "create it first"),
         (tmp_path / "out.csv", ValueError, "ends in none of .parquet, .jsonl"),

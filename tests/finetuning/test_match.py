@@ -38,12 +38,13 @@ def test_equals_the_linear_program(regularizer, diversity):
     assert found.value == pytest.approx(tsds.lp_value(d, rho, diversity, 1.0, regularizer), abs=1e-9)
     assert found.probabilities.sum() == pytest.approx(1.0, abs=1e-12)
     goal = setwise.objectives.transport.Transport(diversity, regularizer=regularizer, scale=1.0)
-    if diversity < 1.0:
-        terms = goal.terms(found.plan, d, rho)
-        assert terms.value == pytest.approx(found.value, abs=1e-12)
-        assert terms.cost == pytest.approx(found.transport_cost, abs=1e-12)
-        assert terms.regularization == pytest.approx(found.regularization, abs=1e-12)
-        np.testing.assert_allclose(np.asarray(found.plan.sum(axis=0)).ravel(), found.dense(), atol=1e-12)
+    # The even plan is not written out: every example gives each candidate the same.
+    plan = found.plan.toarray() if diversity < 1.0 else np.tile(found.dense() / 4, (4, 1))
+    terms = goal.terms(plan, d, rho)
+    assert terms.value == pytest.approx(found.value, abs=1e-12)
+    assert terms.cost == pytest.approx(found.transport_cost, abs=1e-12)
+    assert terms.regularization == pytest.approx(found.regularization, abs=1e-12)
+    np.testing.assert_allclose(plan.sum(axis=0), found.dense(), atol=1e-12)
     np.testing.assert_allclose(found.nearest, d.min(axis=1), atol=1e-12)
     np.testing.assert_allclose(found.costs.mean(), found.transport_cost, rtol=1e-12)
     np.testing.assert_allclose(found.densities, rho[found.indices], rtol=1e-12)
@@ -78,14 +79,26 @@ def test_only_the_nearest_near_duplicates_count():
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW16", "Flat"])
 def test_two_stages_by_a_faiss_factory(factory):
     X, Q = rows(6, 2_000, 12, copies=100).astype(np.float32), rows(7, 8, 12).astype(np.float32)
-    exact = match(X, Q, kernel_width=0.3, scale=1.0, neighbors=200, diversity=0.3)
-    found = match(X, Q, kernel_width=0.3, scale=1.0, neighbors=200, diversity=0.3, index=factory)
+    settings = {"kernel_width": 0.3, "scale": 1.0, "neighbors": 200, "diversity": 0.3}
+    exact = match(X, Q, **settings)
+    found = match(X, Q, **settings, index=factory)
     assert found.stats["search"] == factory
     assert found.stats["union"] <= 8 * 200
     assert found.transport_cost <= 1.02 * exact.transport_cost
-    if factory == "Flat":  # the union holds every true neighbor; near-duplicates outside it do not count
-        np.testing.assert_allclose(found.nearest, exact.nearest, atol=1e-6)
-        assert 0.5 * np.abs(found.dense() - exact.dense()).sum() < 0.05
+
+
+def test_two_stages_over_an_exact_index_hold_every_true_neighbor():
+    X, Q = rows(6, 2_000, 12, copies=100).astype(np.float32), rows(7, 8, 12).astype(np.float32)
+    settings = {"kernel_width": 0.3, "scale": 1.0, "neighbors": 200, "diversity": 0.3}
+    exact, found = match(X, Q, **settings), match(X, Q, **settings, index="Flat")
+    np.testing.assert_allclose(found.nearest, exact.nearest, atol=1e-6)
+    # Near-duplicates outside the union do not count, so that the densities may differ.
+    assert 0.5 * np.abs(found.dense() - exact.dense()).sum() < 0.05
+
+
+def test_an_even_plan_is_not_written_out():
+    with pytest.raises(ValueError, match="plan: it is even over all candidates"):
+        _ = match(rows(0, 15), rows(1, 4), diversity=1.0).plan
 
 
 def test_faiss_lists_that_run_dry_credit_no_row(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,8 +29,12 @@ from setwise.cli.options import (
 if TYPE_CHECKING:
     from setwise.finetuning import Pipeline
 
-#: Headings of the command's own in its help.
-_CHOOSE, _COUNT = "How rows are chosen", "How many rows"
+#: Declarations of options under each heading of the help.
+_read = partial(option, panel=READ)
+_choose = partial(option, panel="How rows are chosen")
+_count = partial(option, panel="How many rows")
+_run = partial(option, panel=RUN)
+_keep = partial(option, panel=KEEP)
 
 #: Endings of files of numbers, in words.
 _NUMBERS = ".npy, .csv, .parquet or .jsonl"
@@ -38,206 +43,182 @@ _NUMBERS = ".npy, .csv, .parquet or .jsonl"
 def finetune(
     repository: Annotated[
         str,
-        option(
+        _read(
             "--repository",
             help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv), a "
             "folder of such files of one kind, or a .npy file of vectors.",
-            panel=READ,
             metavar="PATH",
         ),
     ],
     examples: Annotated[
         str | None,
-        option(
-            "--examples",
-            help="A few rows that show the task, in one of the same formats.",
-            panel=READ,
-            metavar="PATH",
+        _read(
+            "--examples", help="A few rows that show the task, in one of the same formats.", metavar="PATH"
         ),
     ] = None,
     text_column: Annotated[
         list[str] | None,
-        option(
+        _read(
             "--text-column",
             help="Column with a row's text; repeat the option to join the texts of several columns.",
-            panel=READ,
             metavar="COLUMN",
             show_default="text, messages, instruction with input and output, or other usual names",
         ),
     ] = None,
     example_text_column: Annotated[
         list[str] | None,
-        option(
+        _read(
             "--example-text-column",
             help="Column with an example's text, where it is called differently.",
-            panel=READ,
             metavar="COLUMN",
             show_default="as --text-column",
         ),
     ] = None,
     vectors: Annotated[
         str | None,
-        option(
+        _read(
             "--vectors",
             help="Use vectors of your own and encode no text: a column of the repository, or a .npy file "
             "with one vector a row.",
-            panel=READ,
             metavar="COLUMN|FILE.npy",
         ),
     ] = None,
     example_vectors: Annotated[
         str | None,
-        option(
+        _read(
             "--example-vectors",
             help="The examples' vectors, from the same encoder: a column of theirs, or a .npy file.",
-            panel=READ,
             metavar="COLUMN|FILE.npy",
         ),
     ] = None,
     model: Model = "auto",
     empty: Annotated[
         str,
-        option(
+        _read(
             "--empty",
             help="Rows without a word that the encoder knows: leave them out, or stop with an error.",
-            panel=READ,
             metavar="drop|refuse",
         ),
     ] = "drop",
     method: Annotated[
         str,
-        option(
+        _choose(
             "--method",
             help="match spreads over the rows around each example. The others are there to compare with: "
             "nearest takes the examples' nearest rows, less those most similar to the examples on average, "
             "dsir those that use their words, random any.",
-            panel=_CHOOSE,
             metavar="match|nearest|less|dsir|random",
         ),
     ] = "match",
     diversity: Annotated[
         float,
-        option(
+        _choose(
             "--diversity",
             help="How widely each example spreads, from 0 (to its nearest row alone) to 1 (over the whole "
             "repository).",
-            panel=_CHOOSE,
             metavar="0…1",
         ),
     ] = 0.4,
     regularizer: Annotated[
         str,
-        option(
+        _choose(
             "--regularizer",
             help="How near-duplicates count: together as one row (kde), or each as a row of its own "
             "(uniform, tv); tv leaves nearly all probability with the row nearest to each example.",
-            panel=_CHOOSE,
             metavar="kde|uniform|tv",
         ),
     ] = "kde",
     scale: Annotated[
         str,
-        option(
+        _choose(
             "--scale",
             help="Number that distances are divided by; it only shifts what a --diversity means. auto is 5 "
             "times the vectors' typical length.",
-            panel=_CHOOSE,
             metavar="auto|NUMBER",
         ),
     ] = "auto",
     kernel_width: Annotated[
         str,
-        option(
+        _choose(
             "--kernel-width",
             help="Distance below which two rows are near-duplicates, for kde; auto is a quarter of the "
             "median distance from a row to its nearest.",
-            panel=_CHOOSE,
             metavar="auto|NUMBER",
         ),
     ] = "auto",
     neighbors: Annotated[
         int,
-        option(
+        _choose(
             "--neighbors",
             help="Rows around each example that are searched, at most; the summary says where they are too "
             "few.",
-            panel=_CHOOSE,
             metavar="COUNT",
         ),
     ] = 2000,
     density_neighbors: Annotated[
         int,
-        option(
+        _choose(
             "--density-neighbors",
             help="Near-duplicates of a row that are counted, at most, for kde.",
-            panel=_CHOOSE,
             metavar="COUNT",
         ),
     ] = 1000,
     index: Annotated[
         str,
-        option(
+        _choose(
             "--index",
             help="How neighbors are searched: exact compares with every row; a FAISS factory string such "
             "as IVF4096,Flat builds an index; a folder is one made by setwise index build. auto is exact "
             "until that takes minutes.",
-            panel=_CHOOSE,
             metavar="auto|exact|FACTORY|DIR",
         ),
     ] = "auto",
     rows: Annotated[
-        int | None,
-        option("--rows", help="Draw this many rows for each epoch.", panel=_COUNT, metavar="COUNT"),
+        int | None, _count("--rows", help="Draw this many rows for each epoch.", metavar="COUNT")
     ] = None,
     fraction: Annotated[
         float | None,
-        option(
+        _count(
             "--fraction",
             help="Draw this share of the repository's rows for each epoch, such as 0.01.",
-            panel=_COUNT,
             metavar="SHARE",
         ),
     ] = None,
     tokens: Annotated[
         int | None,
-        option(
+        _count(
             "--tokens",
             help="Draw as many rows for each epoch as have this many tokens in all, or just fewer.",
-            panel=_COUNT,
             metavar="COUNT",
         ),
     ] = None,
     length_column: Annotated[
         str | None,
-        option(
+        _count(
             "--length-column",
             help="Column with the number of tokens in each row, for --tokens.",
-            panel=_COUNT,
             metavar="COLUMN",
             show_default="the words of its text are counted",
         ),
     ] = None,
     epochs: Annotated[
-        int,
-        option("--epochs", help="How many epochs to draw, each afresh.", panel=_COUNT, metavar="COUNT"),
+        int, _count("--epochs", help="How many epochs to draw, each afresh.", metavar="COUNT")
     ] = 1,
     replace: Annotated[
         bool | None,
-        option(
+        _count(
             "--with-replacement/--without-replacement",
             help="Whether one epoch may hold a row several times.",
-            panel=_COUNT,
             metavar="",
             show_default="with for match, without for the other methods",
         ),
     ] = None,
     workers: Annotated[
         str | None,
-        option(
+        _run(
             "--workers",
             help="Search the repository in parts, in this many processes or on Ray (ray, or its address); "
             "the result is the same.",
-            panel=RUN,
             metavar="COUNT|ray|ADDRESS",
         ),
     ] = None,
@@ -245,46 +226,39 @@ def finetune(
     threads: Threads = None,
     out: Annotated[
         str | None,
-        option(
+        _keep(
             "--out",
             help="Write the rows drawn, in the order to train on them: to one .parquet or .jsonl file, or "
             "to a folder with one file an epoch.",
-            panel=KEEP,
             metavar="FILE|DIR",
         ),
     ] = None,
     indices: Annotated[
         str | None,
-        option(
+        _keep(
             "--indices",
             help=f"Write the number and the probability of every row that can be drawn: {_NUMBERS}.",
-            panel=KEEP,
             metavar="FILE",
         ),
     ] = None,
     drawn: Annotated[
         str | None,
-        option(
+        _keep(
             "--drawn",
             help=f"Write the numbers of the rows drawn, in order, with their epoch: {_NUMBERS}.",
-            panel=KEEP,
             metavar="FILE",
         ),
     ] = None,
     sweep: Annotated[
         bool,
-        option(
+        _keep(
             "--sweep",
             help="Print how far nine values of --diversity would spread; choose and write nothing.",
-            panel=KEEP,
             metavar="",
         ),
     ] = False,
     plot: Annotated[
-        str | None,
-        option(
-            "--plot", help="Also draw what --sweep prints: .png, .svg or .pdf.", panel=KEEP, metavar="FILE"
-        ),
+        str | None, _keep("--plot", help="Also draw what --sweep prints: .png, .svg or .pdf.", metavar="FILE")
     ] = None,
     as_json: AsJson = False,
     force: Force = False,

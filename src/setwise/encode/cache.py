@@ -152,18 +152,7 @@ def encode_texts(
 
 
 def encode_alike(texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Encoded:
-    """Encode texts in memory with an encoder as it is, such as one that has learned from others.
-
-    Parameters
-    ----------
-    texts, encoder, progress
-        As for `encode_texts`.
-
-    Raises
-    ------
-    ValueError
-        The encoder returns NaN.
-    """
+    """Encode texts in memory with an encoder as it is, such as one that has learned; see `encode_texts`."""
     n = len(texts)
     tell = (lambda step, done, total: None) if progress is None else (lambda step, *done: progress(*done))
     vectors = np.concatenate(list(_chunks(_blocks(texts), 0, n, encoder, tell)))

@@ -135,10 +135,12 @@ def sweep(
 
     Raises
     ------
-    FileNotFoundError, TypeError
-        As `match`.
+    FileNotFoundError
+        A shard or an index is a path where nothing is.
+    TypeError
+        Vectors or a parameter are of another type, or a keyword is unknown.
     ValueError
-        As `match`, or no diversity is given, or one is outside [0, 1].
+        As for `match`, or no diversity is given, or one is outside [0, 1].
     """
     return swept(candidates, examples, diversities, MatchParameters(**parameters), progress)
 

@@ -77,9 +77,11 @@ def less(
 
     Raises
     ------
-    TypeError, ValueError
-        Features that cannot be used (NaN, zero rows, different widths), a number of rows or of labels
-        that does not fit.
+    TypeError
+        Features are no numbers, or ``rows`` is no integer.
+    ValueError
+        Features have NaN, a zero row or different widths; ``rows`` is below 1 or above n; there are not as
+        many labels as examples.
 
     References
     ----------
@@ -203,8 +205,11 @@ def dsir(
 
     Raises
     ------
-    TypeError, ValueError
-        An iterator for the repository, no texts, or texts without a word.
+    TypeError
+        The repository is an iterator, or an entry is no text.
+    ValueError
+        One side has no text with a word; smoothing is not above 0; or other texts come when they are read
+        again.
 
     References
     ----------
@@ -326,8 +331,11 @@ def nearest(
 
     Raises
     ------
-    TypeError, ValueError
-        Vectors that cannot be used, more rows than there are, or an index that finds too few.
+    TypeError
+        Vectors or ``rows`` are no numbers, or the index knows its vectors by names.
+    ValueError
+        Vectors have NaN or different widths, or a zero row under cosine; ``rows`` is below 1 or above n; or
+        the index finds fewer.
     """
     index = candidates if isinstance(candidates, Index) else None
     if index is None:

@@ -122,8 +122,10 @@ def deduplicate(
 
     Raises
     ------
-    TypeError, ValueError
-        Vectors that cannot be used (NaN, zero rows), or a parameter outside its range.
+    TypeError
+        Vectors or a parameter are no numbers.
+    ValueError
+        A row has NaN or is zero, a parameter is outside its range, or ``keep`` is unknown.
 
     References
     ----------
@@ -239,10 +241,7 @@ def _leaders(rows: Vectors, order: NDArray[np.int64], threshold: float) -> NDArr
 
 
 def _improve(
-    best: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-    products: NDArray[Any],
-    earlier: NDArray[np.int64],
+    best: NDArray[np.float64], chosen: NDArray[np.int64], products: NDArray[Any], earlier: NDArray[np.int64]
 ) -> None:
     """Take over, in place, the most similar of some earlier rows where it beats the best so far."""
     if not products.shape[1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,10 +171,17 @@ class Pipeline(Sources, MatchParameters):
         ------
         FileExistsError
             An output is there and ``force`` is not given.
-        FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
-            A file is missing, or an output cannot be written.
-        TypeError, ValueError
-            As `Sources.opened`, `match` and `draw`; or an output is one of the files that are read.
+        FileNotFoundError
+            A source or the folder of an output is missing.
+        IsADirectoryError, NotADirectoryError, PermissionError
+            An output cannot be written where it is named.
+        TimeoutError
+            Another process is writing epochs into the same folder.
+        TypeError
+            A cell holds something else than a text, a number or a vector.
+        ValueError
+            Sources are damaged, empty or do not fit together; vectors have NaN; fewer rows than asked for can
+            be drawn; or an output is one of the sources.
 
         Warns
         -----
@@ -190,8 +197,10 @@ class Pipeline(Sources, MatchParameters):
 
         Raises
         ------
-        FileNotFoundError, TypeError, ValueError
-            As `Sources.opened` and `setwise.finetuning.sweep`.
+        FileNotFoundError, TypeError
+            As for `Sources.opened`.
+        ValueError
+            As for `Sources.opened`, or no diversity is given, or one is outside [0, 1].
         """
         with self.opened(progress=progress) as sources:
             return self.swept(sources, diversities, progress=progress)
@@ -207,12 +216,7 @@ class Pipeline(Sources, MatchParameters):
         return swept(sources.candidates, sources.examples, diversities, self, progress)
 
     def check_outputs(self) -> None:
-        """Refuse outputs that could not be written, or that are read, before any work.
-
-        Raises
-        ------
-        FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError
-        """
+        """Refuse outputs that could not be written, or that are read, before any work; see `run`."""
         if self.out is not None:
             check_target(self.out, force=self.force)
         for name, path in (("indices", self.indices), ("drawn", self.drawn)):
@@ -272,18 +276,20 @@ class Pipeline(Sources, MatchParameters):
                 seed=self.seed,
                 replace=self.replaces,
             )
-        began = time.perf_counter()
-        written = self._write(sources, distribution, draws, tell)
-        return RowSelection(
+        selection = RowSelection(
             pipeline=self,
-            sources=sources.without_vectors(),
+            sources=replace(sources, candidates=None, examples=None),  # they may end with their context
             distribution=distribution,
             epochs=draws,
             tokens=[] if lengths is None else [int(lengths[drawn].sum()) for drawn in draws],
-            written=written,
+            written=None,
             notes=notes,
-            seconds={**seconds, "writing": time.perf_counter() - began},
+            seconds=seconds,
         )
+        began = time.perf_counter()
+        written = self._write(selection, tell)
+        seconds["writing"] = time.perf_counter() - began
+        return replace(selection, written=written)
 
     def size_among(self, sources: OpenSources) -> int:
         """Return how many rows a method that counts them is to choose.
@@ -298,33 +304,29 @@ class Pipeline(Sources, MatchParameters):
             raise ValueError(f"rows: {size:,} are more than the {sources.m:,} there are to choose from")
         return size
 
-    def _write(
-        self,
-        sources: OpenSources,
-        distribution: Distribution,
-        draws: list[NDArray[np.int64]],
-        tell: Progress,
-    ) -> Written | None:
-        """Write what is asked for: the rows' numbers and probabilities, and the rows."""
+    def _write(self, selection: RowSelection, tell: Progress) -> Written | None:
+        """Write what is asked for: the rows, which take longest, then their numbers and probabilities."""
+        written = None if self.out is None else self._write_rows(selection, tell)
+        found, draws = selection.distribution, selection.epochs
         if self.indices is not None:
-            rows = sources.rows_of(distribution.indices)
-            _write_columns({"row": rows, "probability": distribution.probabilities}, self.indices, self.force)
+            rows = selection.sources.rows_of(found.indices)
+            _write_columns({"row": rows, "probability": found.probabilities}, self.indices, self.force)
         if self.drawn is not None:
             epochs = np.repeat(np.arange(1, len(draws) + 1), [len(drawn) for drawn in draws])
             _write_columns({"epoch": epochs, "row": np.concatenate(draws)}, self.drawn, self.force)
-        if self.out is None:
-            return None
-        assert sources.repository is not None
+        return written
+
+    def _write_rows(self, selection: RowSelection, tell: Progress) -> Written:
+        repository, found, draws = selection.sources.repository, selection.distribution, selection.epochs
+        assert repository is not None
+        assert self.out is not None
         tell("writing", 0, 0)
         if ending(self.out) in KINDS:
-            return write_file(sources.repository, draws, self.out, force=self.force, progress=tell)
-        settings = {"encoder": sources.encoder, **self.settings()}
-        if isinstance(distribution, Match):  # the numbers that "auto" came to
-            settings["scale"] = distribution.scale
-            settings["kernel_width"] = distribution.to_dict()["kernel_width"]
-        return write_epochs(
-            sources.repository, draws, self.out, settings=settings, force=self.force, progress=tell
-        )
+            return write_file(repository, draws, self.out, force=self.force, progress=tell)
+        settings = {"encoder": selection.sources.encoder, **self.settings()}
+        if isinstance(found, Match):  # the numbers that "auto" came to
+            settings |= {name: found.to_dict()[name] for name in ("scale", "kernel_width")}
+        return write_epochs(repository, draws, self.out, settings=settings, force=self.force, progress=tell)
 
 
 class Method(NamedTuple):

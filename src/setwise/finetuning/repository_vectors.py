@@ -34,8 +34,12 @@ class RepositoryVectors:
 
     Raises
     ------
-    TypeError, ValueError
-        No rows, parts of different width, NaN or Inf, with the row.
+    FileNotFoundError
+        A part is a path where nothing is.
+    TypeError
+        A part is no numbers.
+    ValueError
+        There are no rows, parts differ in width, or a row has NaN or Inf; the message names it.
     """
 
     def __init__(self, data: Any, workers: int = 1) -> None:

@@ -112,11 +112,7 @@ def nearest_in_part(work: tuple[Any, int, int, int, NDArray[Any], int]) -> Neigh
 
 
 def density_in_parts(
-    candidates: RepositoryVectors,
-    ids: NDArray[np.int64],
-    width: float,
-    limit: int,
-    workers: int | str,
+    candidates: RepositoryVectors, ids: NDArray[np.int64], width: float, limit: int, workers: int | str
 ) -> NDArray[np.float64]:
     """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
     from setwise.engine import engine_for

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -90,10 +90,6 @@ class OpenSources:
     def texts_of(self, rows: NDArray[np.integer]) -> list[str] | None:
         """Return the texts of some rows of the repository; None where there are only vectors."""
         return _texts_of(self.repository, rows)
-
-    def without_vectors(self) -> OpenSources:
-        """Return the same without the vectors, which may end with the context they were opened in."""
-        return replace(self, candidates=None, examples=None)
 
 
 @dataclass(frozen=True, eq=False)

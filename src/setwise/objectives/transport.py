@@ -37,8 +37,10 @@ class Transport:
 
     Raises
     ------
-    TypeError, ValueError
-        A parameter is out of its range or unknown.
+    TypeError
+        A number is no number, or the regularizer no string.
+    ValueError
+        ``diversity`` is outside [0, 1], ``scale`` not above 0, or the regularizer unknown.
     """
 
     name: ClassVar[str] = "transport"

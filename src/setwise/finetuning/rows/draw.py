@@ -60,9 +60,11 @@ def draw(
 
     Raises
     ------
-    TypeError, ValueError
-        None or several of the three are given, a number is out of its range, or too few rows can be drawn
-        without replacement.
+    TypeError
+        A budget is no number.
+    ValueError
+        None or several of the three are given; one is outside its range; fewer rows than asked for can be
+        drawn without replacement; or lengths are missing, do not fit, or let no row into the budget.
     """
     given = [
         name
@@ -93,8 +95,10 @@ def count(n: int, *, rows: int | None = None, fraction: float | None = None) -> 
 
     Raises
     ------
-    TypeError, ValueError
-        A number is out of its range.
+    TypeError
+        ``rows`` is no integer, or ``fraction`` no number.
+    ValueError
+        ``rows`` is below 1, or ``fraction`` not above 0 and at most 1.
     """
     if rows is not None:
         return checks.integer("rows", rows, least=1)
@@ -116,8 +120,10 @@ def token_counts(repository: Repository, name: str) -> NDArray[np.int64]:
 
     Raises
     ------
-    TypeError, ValueError
-        There is no such column, or a row has no whole number of at least 0.
+    TypeError
+        A row has no number.
+    ValueError
+        There is no such column, or a row's number is not whole or below 0.
     """
     return _whole(repository.numbers(name, "length_column"), f"length_column: {repository.source.name}")
 

@@ -15,7 +15,7 @@ from setwise.files import TABLES, Table
 from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
-from setwise.finetuning.rows.shards import LINE, Block, Lines, Shard, open_shard
+from setwise.finetuning.rows.row_files import LINE, Block, Lines, RowFile, open_rows
 
 #: Columns that hold one text together, looked for in this order where no single column is known to.
 _TOGETHER = (
@@ -62,7 +62,7 @@ class Repository:
     Attributes
     ----------
     source : Path
-    shards : tuple of Shard
+    files : tuple of RowFile
     kind : str
         The files' ending; ".jsonl" for all files of JSON objects.
     columns : dict of str to str
@@ -72,9 +72,11 @@ class Repository:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        Missing, of an unknown ending, truncated or empty; files of a folder are of several kinds or differ
-        in their columns; a column is not there.
+    FileNotFoundError
+        There is no such file or folder.
+    ValueError
+        A file is of an unknown ending, truncated or empty; the files of a folder are of several kinds or
+        differ in their columns; a column is not there.
     """
 
     def __init__(
@@ -86,11 +88,11 @@ class Repository:
     ) -> None:
         self.source = existing(path, argument)
         self.argument = argument
-        self.shards = tuple(open_shard(file, argument) for file in _files(self.source, argument))
-        kind = ending(self.shards[0].path)
+        self.files = tuple(open_rows(file, argument) for file in _files(self.source, argument))
+        kind = ending(self.files[0].path)
         self.kind = ".jsonl" if kind in JSON else kind
-        self.columns = _common_columns(self.shards, argument)
-        self._starts = np.cumsum([0, *(shard.rows for shard in self.shards)])
+        self.columns = _common_columns(self.files, argument)
+        self._starts = np.cumsum([0, *(file.rows for file in self.files)])
         named = [text_column] if isinstance(text_column, str) else list(text_column)
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
@@ -107,20 +109,22 @@ class Repository:
     @property
     def size(self) -> int:
         """Bytes that all rows take in memory, roughly."""
-        return sum(shard.size for shard in self.shards)
+        return sum(file.size for file in self.files)
 
     def blocks(self, columns: Sequence[str], most: int = _BLOCK) -> Iterator[Block]:
         """Yield all rows in order, at most ``most`` at once, with some of their columns."""
-        for shard in self.shards:
-            yield from shard.blocks(columns, most)
+        for file in self.files:
+            yield from file.blocks(columns, most)
 
     def texts(self, most: int = _BLOCK) -> Iterator[list[str]]:
         """Yield the texts of all rows in order, at most ``most`` at once; null reads as no text.
 
         Raises
         ------
-        TypeError, ValueError
-            No column is known to hold texts, or a row holds something else; the message names it.
+        TypeError
+            A row holds something else than text; the message names it.
+        ValueError
+            No column is known to hold texts, or a text is no Unicode.
         """
         names = self.text_columns()
         for block in self.blocks(names, most):
@@ -146,8 +150,10 @@ class Repository:
 
         Raises
         ------
-        TypeError, ValueError
-            There is no such column, or a row holds something else.
+        TypeError
+            A row holds something else than a number.
+        ValueError
+            There is no such column.
         """
         column(self.columns, name, argument, self.source.name)
         return np.concatenate([block.numbers(name, argument) for block in self.blocks([name])])
@@ -164,16 +170,16 @@ class Repository:
         """
         rows = np.asarray(rows, np.int64)
         edges = np.searchsorted(rows, self._starts)
-        for number, shard in enumerate(self.shards):
+        for number, file in enumerate(self.files):
             wanted = rows[edges[number] : edges[number + 1]] - self._starts[number]
             if not len(wanted):
                 continue
             found = 0
-            for table in shard.take(wanted):
+            for table in file.take(wanted):
                 found += table.num_rows
                 yield table
             if found != len(wanted):
-                raise ValueError(f"{self.argument}: {shard.path.name} has changed while it was read")
+                raise ValueError(f"{self.argument}: {file.path.name} has changed while it was read")
 
     def schema(self) -> Any:
         """Return the Arrow schema of its rows; JSONL's is that of all its lines together.
@@ -187,15 +193,15 @@ class Repository:
 
         if self.lines:
             return self._schema_of_lines()
-        first = self.shards[0]
+        first = self.files[0]
         schema = first.schema()
-        for shard in self.shards[1:]:
+        for file in self.files[1:]:
             try:
-                schema = arrow.unify_schemas([schema, shard.schema()], promote_options="permissive")
+                schema = arrow.unify_schemas([schema, file.schema()], promote_options="permissive")
             except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
                 reason = " ".join(str(error).split())[:160]
                 raise ValueError(
-                    f"{self.argument}: {shard.path.name} and {first.path.name} have columns of different "
+                    f"{self.argument}: {file.path.name} and {first.path.name} have columns of different "
                     f"types ({reason})"
                 ) from None
         return schema
@@ -247,9 +253,9 @@ class Repository:
         from setwise.extras.arrow import arrow
 
         schema = arrow.schema([])
-        for shard in self.shards:
-            assert isinstance(shard, Lines)
-            for rows in shard.objects(_BLOCK):
+        for file in self.files:
+            assert isinstance(file, Lines)
+            for rows in file.objects(_BLOCK):
                 names = list(dict.fromkeys(name for row in rows for name in row))
                 for name in names:
                     try:
@@ -259,7 +265,7 @@ class Repository:
                     except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:
                         reason = " ".join(str(error).split())[:120]
                         raise ValueError(
-                            f"{self.argument}: {shard.path.name} has values of several kinds in {name!r}, "
+                            f"{self.argument}: {file.path.name} has values of several kinds in {name!r}, "
                             f"which Parquet does not hold; write .jsonl ({reason})"
                         ) from None
         return schema
@@ -293,17 +299,17 @@ def _files(source: Path, argument: str) -> list[Path]:
     return files
 
 
-def _common_columns(shards: Sequence[Shard], argument: str) -> dict[str, str]:
+def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:
     """Return the columns of all files; JSONL files need not all have the same."""
-    first = shards[0]
+    first = files[0]
     found = dict(first.types)
-    for shard in shards[1:]:
-        if isinstance(shard, Lines):
-            for name, kind in shard.types.items():
+    for file in files[1:]:
+        if isinstance(file, Lines):
+            for name, kind in file.types.items():
                 found.setdefault(name, kind)
-        elif set(shard.types) != set(found):
-            name = sorted(set(shard.types) ^ set(found))[0]
-            has, lacks = (first, shard) if name in found else (shard, first)
+        elif set(file.types) != set(found):
+            name = sorted(set(file.types) ^ set(found))[0]
+            has, lacks = (first, file) if name in found else (file, first)
             raise ValueError(
                 f"{argument}: {has.path.name} has a column {name!r} and {lacks.path.name} has not; "
                 "a repository's files have the same columns"

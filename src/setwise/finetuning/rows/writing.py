@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,23 +13,46 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.folder import FolderFormat, FolderInfo, Progress, is_whole, measure
+from setwise.files.locking import locked
 from setwise.files.names import ending
-from setwise.files.writing import check_output, write_atomic, write_json
+from setwise.files.writing import check_output, write_atomic
 from setwise.finetuning.rows.ordering import MEMORY, in_order
 from setwise.finetuning.rows.repository import Repository
-from setwise.finetuning.rows.shards import LINE
+from setwise.finetuning.rows.row_files import LINE
 
 KINDS = (".parquet", ".jsonl")
-
-MANIFEST = "manifest.json"
 
 #: The column that says which epoch a row is of, where one file holds several.
 EPOCH = "epoch"
 
-_FORMAT, _VERSION = "setwise epochs", 1
 
-#: Called with the step, how much of it is done, and how much there is.
-Progress = Callable[[str, int, int], object]
+@dataclass(frozen=True, kw_only=True)
+class EpochsInfo(FolderInfo):
+    """What the ``meta.json`` of a folder of epochs says.
+
+    Of each file it also says how many ``rows`` it has, and by ``rows_digest`` of which rows of which files.
+
+    Attributes
+    ----------
+    settings : mapping
+        All that decides which rows are drawn.
+    epochs : int
+        How many there are when all are written.
+    """
+
+    settings: Mapping[str, Any]
+    epochs: int
+
+
+FORMAT = FolderFormat(
+    "epochs",
+    1,
+    EpochsInfo,
+    tuple(f"epoch-*{kind}" for kind in KINDS),
+    make="setwise finetune --epochs writes one",
+    again="name another folder",
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +87,14 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
 
     Raises
     ------
-    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError, ValueError
-        Something is there that must not be replaced, or cannot be written, or the ending is of no use.
+    FileExistsError
+        A file is there and ``force`` is not given, or a folder that holds something else.
+    FileNotFoundError, PermissionError
+        The folder that it lies in is missing or not writable.
+    IsADirectoryError, NotADirectoryError
+        A folder has the name of a file, or a file that of a folder.
+    ValueError
+        The ending is none of `KINDS`.
     """
     end = ending(path)
     if end in KINDS:
@@ -75,21 +104,7 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
             f"out: {str(path)!r} ends in none of {', '.join(KINDS)}; a folder, for one file "
             "an epoch, is named without an ending"
         )
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_dir():
-        raise NotADirectoryError(
-            f"out: {str(path)!r} is a file; name a folder, or a file in {', '.join(KINDS)}"
-        )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"out: no folder {str(target.parent)!r}; create it first")
-    if not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise PermissionError(f"out: folder {str(target)!r} is not writable")
-    if target.exists() and os.listdir(target) and _manifest(target) is None:
-        raise FileExistsError(
-            f"out: {str(path)!r} holds files that are no epochs, so nothing is put beside them; "
-            "name another folder"
-        )
-    return target
+    return FORMAT.check_growing(path)
 
 
 def write_file(
@@ -122,8 +137,11 @@ def write_file(
 
     Raises
     ------
-    FileExistsError, FileNotFoundError, PermissionError, ValueError
-        As `check_target`; or a value has no place in the format.
+    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
+        As `check_target`.
+    ValueError
+        As `check_target`; a value has no place in the format; or there are several epochs and the repository
+        has a column "epoch" of its own.
     """
     target = check_target(out, force=force)
     if len(epochs) > 1 and EPOCH in repository.columns:
@@ -147,8 +165,8 @@ def write_epochs(
 ) -> Written:
     """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
 
-    A run that was interrupted is gone on with: files that are finished, as the folder's manifest says by
-    size and checksum, are kept if they are of the same rows; others are written anew.
+    A run that was interrupted is gone on with: files that are finished, as the folder's ``meta.json`` says
+    by size and checksum, are kept if they are of the same rows; others are written anew.
 
     Parameters
     ----------
@@ -159,64 +177,62 @@ def write_epochs(
     kind : {".parquet", ".jsonl"}, optional
         By default .jsonl where the repository is JSONL, else .parquet.
     settings : mapping, optional
-        Plain values that the manifest keeps, such as seed and diversity.
+        Plain values that ``meta.json`` keeps, such as seed and diversity.
     force : bool
         Replace epochs of other rows.
 
     Raises
     ------
-    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError, ValueError
-        As `check_target`; or the folder has epochs of other rows and ``force`` is not given.
+    FileExistsError
+        The folder has epochs of other rows and ``force`` is not given, or it holds something else.
+    FileNotFoundError, NotADirectoryError, PermissionError
+        As `check_target`.
+    TimeoutError
+        Another process is writing into it.
+    ValueError
+        Its ``meta.json`` is damaged, or a value has no place in the format.
     """
     folder = check_target(out, force=force)
     kind = kind or (".jsonl" if repository.lines else ".parquet")
     names = [f"epoch-{number}{kind}" for number in range(1, len(epochs) + 1)]
-    marks = [_mark(repository, drawn) for drawn in epochs]
-    before = (_manifest(folder) or {}).get("files", {}) if folder.exists() else {}
-    same = [
-        name in before and before[name]["rows_digest"] == mark
-        for name, mark in zip(names, marks, strict=True)
-    ]
-    others = [name for name in before if name not in names] + [
-        name for name, alike in zip(names, same, strict=True) if name in before and not alike
-    ]
-    if others and not force:
-        raise FileExistsError(
-            f"out: {str(out)!r} holds epochs of other rows ({others[0]}); name another folder, or add "
-            "--force (force=True) to replace them"
-        )
-    folder.mkdir(exist_ok=True)
-    for name in others:
-        (folder / name).unlink(missing_ok=True)
-    kept = [
-        name
-        for name, alike in zip(names, same, strict=True)
-        if alike and _is_whole(folder / name, before[name])
-    ]
-    record: dict[str, Any] = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "settings": dict(settings or {}),
-        "epochs": len(epochs),
-        "files": {name: before[name] for name in kept},
-    }
-    write_json(folder / MANIFEST, record, force=True)
-    for name, drawn, mark in zip(names, epochs, marks, strict=True):
-        if name in kept:
-            continue
-        file = folder / name
-        tell = None if progress is None else _named(progress, name)
-        _write(repository, [drawn], file, False, True, memory, tell)
-        record["files"][name] = {"rows": len(drawn), "rows_digest": mark, **_facts(file)}
-        record["files"] = {each: record["files"][each] for each in names if each in record["files"]}
-        write_json(folder / MANIFEST, record, force=True)
-    return Written(tuple(folder / name for name in names), tuple(kept))
+    marks = {name: _mark(repository, drawn) for name, drawn in zip(names, epochs, strict=True)}
+    with locked(folder, "out"):
+        before = _files(folder)
+        others = [name for name, facts in before.items() if facts["rows_digest"] != marks.get(name)]
+        if others and not force:
+            raise FileExistsError(
+                f"out: {str(out)!r} holds epochs of other rows ({others[0]}); name another folder, or add "
+                "--force (force=True) to replace them"
+            )
+        folder.mkdir(exist_ok=True)
+        for name in others:
+            (folder / name).unlink(missing_ok=True)
+        files = {
+            name: facts
+            for name, facts in before.items()
+            if name not in others and is_whole(folder / name, facts)
+        }
+        kept = tuple(name for name in names if name in files)
+        about = {"settings": dict(settings or {}), "epochs": len(epochs)}
+        FORMAT.write(folder, about, files)
+        for name, drawn in zip(names, epochs, strict=True):
+            if name not in files:
+                file = folder / name
+                tell = None if progress is None else _named(progress, name)
+                _write(repository, [drawn], file, False, True, memory, tell)
+                files[name] = {"rows": len(drawn), "rows_digest": marks[name], **measure(file)}
+                FORMAT.write(folder, about, {each: files[each] for each in names if each in files})
+    return Written(tuple(folder / name for name in names), kept)
 
 
 def finished(out: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the epochs that a folder's manifest says are finished; none where it has none."""
-    folder = Path(out)
-    return tuple((_manifest(folder) or {}).get("files", ())) if folder.is_dir() else ()
+    """Return the names of the epochs that a folder says are finished; none where it holds no epochs."""
+    return tuple(_files(Path(out)))
+
+
+def _files(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Return what a folder of epochs says of its files; nothing where it is none."""
+    return FORMAT.read(folder, sizes=False)[1].files if FORMAT.is_ours(folder) else {}
 
 
 def _write(
@@ -309,33 +325,10 @@ def _plain(value: Any) -> Any:
 def _mark(repository: Repository, drawn: NDArray[np.int64]) -> str:
     """Return what tells apart which rows of which files an epoch has."""
     found = hashlib.blake2b(np.ascontiguousarray(drawn, "<i8").tobytes(), digest_size=16)
-    for shard in repository.shards:
-        facts = shard.path.stat()
-        found.update(f"{shard.path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    for file in repository.files:
+        facts = file.path.stat()
+        found.update(f"{file.path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return found.hexdigest()
-
-
-def _facts(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        checksum = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    return {"bytes": file.stat().st_size, "blake2b": checksum}
-
-
-def _is_whole(file: Path, facts: Mapping[str, Any]) -> bool:
-    """Return whether a file is as the manifest says."""
-    if not file.is_file() or file.stat().st_size != facts["bytes"]:
-        return False
-    return bool(_facts(file)["blake2b"] == facts["blake2b"])
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's manifest, or None where it has none of ours."""
-    try:
-        record = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return None
-    ours = isinstance(record, dict) and record.get("format") == _FORMAT and record.get("version") == _VERSION
-    return record if ours and isinstance(record.get("files"), dict) else None
 
 
 def _named(progress: Progress, name: str) -> Progress:

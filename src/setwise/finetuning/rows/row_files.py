@@ -46,7 +46,7 @@ class Block(Table):
         return self.where(row)
 
 
-class Shard(Protocol):
+class RowFile(Protocol):
     """A file of rows."""
 
     @property
@@ -82,27 +82,29 @@ class Shard(Protocol):
         ...
 
 
-def open_shard(path: Path, argument: str = "repository") -> Shard:
+def open_rows(path: Path, argument: str = "repository") -> RowFile:
     """Open a file of rows.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        Missing, of an unknown ending, truncated, damaged or empty.
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        Its ending is unknown, or it is truncated, damaged or empty.
     """
     types = column_types(path, argument)
     kind = ending(path)
     with reading_file(path, argument):
-        shard: Shard
+        file: RowFile
         if kind in JSON:
-            shard = Lines(path, types, argument)
+            file = Lines(path, types, argument)
         elif kind == ".parquet":
-            shard = Parquet(path, types, argument)
+            file = Parquet(path, types, argument)
         else:
-            shard = Batches(path, types, argument, kind == ".csv")
-        if not shard.rows:
+            file = Batches(path, types, argument, kind == ".csv")
+        if not file.rows:
             raise ValueError(f"{path.name} has no rows")
-    return shard
+    return file
 
 
 class Parquet:
