@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 import setwise
+from reference.brute import best_subset
 from setwise.index.faiss import FaissIndex
 
 KINDS = ["Flat", "IVF8,Flat", "HNSW16", "SQ8", "IVF8,SQ8", "IDMap,Flat", "IDMap2,HNSW16", "OPQ4,IVF8,Flat"]
@@ -103,11 +104,156 @@ def test_side_storage_serves_what_cannot_be_reconstructed(rows):
 def test_vectors_of_other_lengths_are_refused(rows):
     flat = faiss.IndexFlatIP(16)
     flat.add(rows * 3)
-    with pytest.raises(ValueError, match="has length 3"):
-        setwise.retrieve(rows[0], FaissIndex(flat), 5)
+    for more in ({}, {"vectors": rows * 3}, {"vectors": rows}):
+        with pytest.raises(ValueError, match=r"index: the vector of id \d+ has length 3"):
+            FaissIndex(flat, **more)
     side = setwise.retrieve(rows[0], FaissIndex(build("Flat", rows), vectors=rows * 3), 5)
     plain = setwise.retrieve(rows[0], setwise.Index.from_array(rows), 5)
     assert np.array_equal(side.ids, plain.ids)
+
+
+@pytest.mark.parametrize("metric", [faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2])
+@pytest.mark.parametrize("kind", ["Flat", "IVF8,Flat", "IDMap,Flat", "HNSW16"])
+@pytest.mark.parametrize("length", [0.2, 0.99, 1.01, 4.0])
+def test_one_vector_of_another_length_is_found_and_refused(kind, metric, length, rows):
+    """By inner product a short one would never be returned, and so never be looked at."""
+    odd = rows.copy()
+    odd[321] *= length
+    start = 5000 if kind.startswith("IDMap") else 0
+    index = build(kind, odd, metric, start)
+    said = rf"index: the vector of id {321 + start} has length {length:g}, and inner products"
+    if kind != "HNSW16":
+        for more in ({}, {"vectors": rows}):
+            with pytest.raises(ValueError, match=said):
+                FaissIndex(index, **more)
+        with pytest.raises(ValueError, match=said):
+            setwise.retrieve(rows[0], FaissIndex(index, exact=True), 5)
+    else:  # approximate: what it returns is looked at
+        with pytest.raises(ValueError, match=said):
+            FaissIndex(index).vectors([7, 321])
+        with pytest.raises(ValueError, match=said):
+            setwise.retrieve(rows[0], FaissIndex(index, exact=True), 5)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF8,Flat", "HNSW16"])
+def test_vectors_that_are_not_those_it_holds_are_refused(kind, rows):
+    """Their scores are not those that FAISS ranks by."""
+    index = FaissIndex(build(kind, rows), vectors=rows[::-1].copy())
+    with pytest.raises(ValueError, match=r"index: FAISS scores id \d+ .* and its row of vectors= "):
+        setwise.retrieve(rows[0], index, 5)
+
+
+@pytest.mark.parametrize("metric", [faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2])
+@pytest.mark.parametrize("spread", [0.0, 9e-4])
+def test_certificates_hold_whatever_the_lengths(metric, spread, monkeypatch):
+    """Lengths that pass for 1 enter the floor: a vector left out for its length is within the bound."""
+    monkeypatch.setattr("setwise.retrieval.plan.FIRST", 4)
+    monkeypatch.setattr("setwise.retrieval.plan.TIMES", 1)
+    monkeypatch.setattr("setwise.retrieval.plan.GROWTH", 2)
+    monkeypatch.setattr("setwise.retrieval.plan.SPARE", 1)
+    rng = np.random.default_rng(1)
+    optimal = 0
+    for _ in range(30):
+        center = rng.standard_normal(16)
+        X = center + 0.02 * rng.standard_normal((13, 16))
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        stored = (X * rng.uniform(1 - spread, 1 + spread, (13, 1))).astype(np.float32)
+        flat = faiss.index_factory(16, "Flat", metric)
+        flat.add(stored)
+        for t, sharpness in ((0.0, 1), (0.3, 1), (0.6, 1), (0.2, 8)):
+            query = center + 0.1 * rng.standard_normal(16)
+            hits = setwise.retrieve(query, FaissIndex(flat), 3, diversity=t, sharpness=sharpness)
+            relevance = X @ query / np.linalg.norm(query)
+            best, _ = best_subset(stored, relevance, 3, t, sharpness)
+            assert hits.certificate.scope == "all"
+            assert hits.certificate.upper_bound >= best - 1e-7
+            if hits.certificate.optimal:
+                optimal += 1
+                assert hits.value >= best - 1e-7
+    assert optimal > 10
+
+
+def test_exactness_is_asked_at_every_retrieval(rows):
+    index = build("IVF8,Flat", rows)
+    found = FaissIndex(index)
+    assert setwise.retrieve(rows[0], found, 5).certificate.scope == "all"
+    index.nprobe = 1
+    assert not found.exact
+    assert setwise.retrieve(rows[0], found, 5).certificate.scope == "returned"
+    index.nprobe = 8
+    assert setwise.retrieve(rows[0], found, 5).certificate.scope == "all"
+    late = FaissIndex(index := build("IVF8,Flat", np.concatenate([rows, rows[:1] * 0.5])), exact=False)
+    late._promised = None
+    index.nprobe = 8
+    with pytest.raises(ValueError, match="has length 0.5"):
+        setwise.retrieve(rows[5], late, 5)
+
+
+def assert_is_of(index, X, ids, query, **options):
+    """Retrieval over an index chooses what it chooses over an array of the rows that are left."""
+    array = setwise.Index.from_array(X)
+    for more in ({"sharpness": 1, "diversity": 0.9}, {"diversity": 0.3}):
+        found = setwise.retrieve(query, index, 6, **more, **options)
+        assert set(found.ids.tolist()) == set(ids[setwise.retrieve(query, array, 6, **more).ids].tolist())
+    assert np.array_equal(index.vectors(ids), X)
+    assert sorted(index.sample().ids.tolist()) == sorted(ids.tolist())
+    assert index.size == len(X)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF8,Flat", "IDMap,Flat", "IDMap2,Flat", "IVF8,SQ8"])
+def test_vectors_may_be_removed_and_added(kind, rows):
+    start = 5000 if kind.startswith("IDMap") else 0
+    native = build(kind, rows[:600], start=start)
+    index = FaissIndex(native)
+    ids, held = np.arange(600) + start, rows[:600]
+    index.sample()
+    gone = setwise.retrieve(rows[3], index, 6, sharpness=1, diversity=0.9).ids
+    assert native.remove_ids(gone) == 6
+    keep = ~np.isin(ids, gone)
+    held = held[keep]
+    ids = np.arange(594) if kind == "Flat" else ids[keep]
+    loose = "SQ8" in kind
+    if not loose:
+        assert_is_of(index, held, ids, rows[3])
+    if kind != "Flat":
+        with pytest.raises(KeyError, match=str(gone[0])):
+            index.vectors([gone[0]])
+        with pytest.raises(KeyError, match=str(gone[0])):
+            setwise.retrieve(rows[3], index, 6, include=[int(gone[0])])
+    new = np.arange(6) + 7000
+    if kind == "Flat":
+        native.add(rows[600:606])
+        new = np.arange(594, 600)
+    else:
+        native.add_with_ids(rows[600:606], new)
+    assert setwise.retrieve(rows[602], index, 1).ids.tolist() == [new[2]]
+    if not loose:
+        assert_is_of(index, np.concatenate([held, rows[600:606]]), np.concatenate([ids, new]), rows[602])
+    native.reset()
+    with pytest.raises(ValueError, match="k: 1 is more than the 0 vectors"):
+        setwise.retrieve(rows[0], index, 1)
+
+
+def test_vectors_beside_an_index_that_has_changed(rows):
+    native = build("Flat", rows)
+    index = FaissIndex(native, vectors=rows)
+    native.remove_ids(np.array([4]))
+    for call in (lambda: setwise.retrieve(rows[0], index, 5), lambda: index.vectors([3]), index.sample):
+        with pytest.raises(ValueError, match=r"it holds 899 vectors now, vectors= has 900; wrap both anew"):
+            call()
+    native.add(rows[4:5])  # as many as before, in another order
+    with pytest.raises(ValueError, match=r"FAISS scores id \d+ .* and its row of vectors="):
+        setwise.retrieve(rows[10], index, 5)
+    lists = build("IVF8,Flat", rows)
+    index = FaissIndex(lists, vectors=rows)
+    lists.remove_ids(np.array([4]))
+    assert 4 not in setwise.retrieve(rows[4], index, 5).ids
+    with pytest.raises(KeyError, match="no id 4"):
+        index.vectors([3, 4])
+    lists.add(rows[4:5])  # takes the id of the last one
+    for _ in range(2):
+        with pytest.raises(ValueError, match="id 899 is stored more than once"):
+            setwise.retrieve(rows[4], index, 5)
 
 
 def test_euclidean_is_l2(rows):

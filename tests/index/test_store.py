@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from stores import COLORS, D, Store, StoreTests, queries_of
 
-from setwise.index import Answer, StoreIndex
+from setwise.index import Reply, StoreIndex
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "indexes-databases.md"
 
@@ -79,7 +79,7 @@ class Listed(StoreIndex):
         for query in queries:
             scores = rows @ query / np.linalg.norm(rows, axis=1)
             order = np.argsort(-scores)[:k]
-            answers.append(self.spoil(Answer([ids[one] for one in order], scores[order], rows[order])))
+            answers.append(self.spoil(Reply([ids[one] for one in order], scores[order], rows[order])))
         return answers
 
     def read(self, ids, field):
@@ -92,11 +92,11 @@ ROWS = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [1.0, 1.0]}
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
-        (lambda a: Answer([*a.ids[:-1], None], a.scores, a.vectors), "has a vector and no id"),
-        (lambda a: Answer([a.ids[0]] * 3, a.scores, a.vectors), "is stored twice"),
-        (lambda a: Answer(a.ids, a.scores, a.vectors * np.nan), "has NaN or Inf"),
-        (lambda a: Answer(a.ids, a.scores, a.vectors * 0), "is all zero"),
-        (lambda a: Answer(a.ids, a.scores, [[1.0], [2.0, 1.0], [1.0, 0.0]]), "has shape"),
+        (lambda a: Reply([*a.ids[:-1], None], a.scores, a.vectors), "has a vector and no id"),
+        (lambda a: Reply([a.ids[0]] * 3, a.scores, a.vectors), "is stored twice"),
+        (lambda a: Reply(a.ids, a.scores, a.vectors * np.nan), "has NaN or Inf"),
+        (lambda a: Reply(a.ids, a.scores, a.vectors * 0), "is all zero"),
+        (lambda a: Reply(a.ids, a.scores, [[1.0], [2.0, 1.0], [1.0, 0.0]]), "has shape"),
     ],
 )
 def test_answers_that_cannot_be_used_name_the_store(spoil, match):
@@ -108,7 +108,7 @@ def test_answers_that_cannot_be_used_name_the_store(spoil, match):
 
 def test_scores_are_of_the_vectors_whatever_the_database_says():
     index = Listed(ROWS, ids="strings")
-    index.spoil = lambda answer: Answer(answer.ids[::-1], -answer.scores, answer.vectors[::-1])
+    index.spoil = lambda answer: Reply(answer.ids[::-1], -answer.scores, answer.vectors[::-1])
     (found,) = index.fetch(np.array([[3.0, 1.0]]), 3)
     assert found.ids.tolist() == ["a", "c", "b"]
     np.testing.assert_allclose(found.scores, [3.0, 4.0 / 2**0.5, 1.0])

@@ -153,7 +153,7 @@ class Index(ABC):
         list of Found, one a query
         """
         scores, ids = self.search(queries, k, filter=filter, exclude=exclude)
-        found = scores > -np.inf
+        found = ~(scores == -np.inf)
         rows = self.vectors(ids[found])
         counts = found.sum(axis=1)
         stops = np.cumsum(counts)

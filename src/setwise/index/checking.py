@@ -81,8 +81,9 @@ def check_unit(
     off = np.abs(np.asarray(lengths, np.float64) - 1.0)
     if len(off) and not off.max() <= tolerance:
         worst = int(np.nan_to_num(off, nan=np.inf).argmax())
+        one = ids.tolist()[worst] if isinstance(ids, np.ndarray) else ids[worst]
         raise ValueError(
-            f"{place}: the vector of id {ids[worst]!r} has length {float(lengths[worst]):.4g}, and inner "
+            f"{place}: the vector of id {one!r} has length {float(lengths[worst]):.4g}, and inner "
             "products rank like cosines only where lengths are 1: store unit vectors, or rank by cosine"
         )
 

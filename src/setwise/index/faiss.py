@@ -19,7 +19,8 @@ from setwise.vectors import check_metric
 #: How far from 1 the length of a vector may be that comes back from a quantised index.
 QUANTISED = 0.4
 
-#: How far a score of FAISS may be from that of the stored vector, relative to the length of the query.
+#: How far a score of FAISS may be from that of the stored vector, relative to the length of the query, beside
+#: what its length makes of it.
 CLOSE = 1e-4
 
 
@@ -224,11 +225,11 @@ class FaissIndex(RowIndex):
         """Refuse vectors that are not those that FAISS has ranked, where it stores them as they are."""
         if len(ids) == 0 or not self._held.whole:
             return
-        scale = float(np.sqrt(query @ query))
+        scale, near = float(np.sqrt(query @ query)), CLOSE + 2 * UNIT
         if self.metric == "euclidean":
-            scale += float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max())
+            scale, near = scale + float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max()), CLOSE
         off = np.abs(ranked - scores)
-        if not off.max() <= CLOSE * scale:
+        if not off.max() <= near * scale:
             worst = int(np.nan_to_num(off, nan=np.inf).argmax())
             whose = "its vector" if self._side is None else "its row of vectors="
             raise ValueError(

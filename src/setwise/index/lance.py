@@ -14,7 +14,7 @@ from setwise import checks
 from setwise.extras import require
 from setwise.index.base import Ids
 from setwise.index.checking import optional, scores_of
-from setwise.index.store import Answer, StoreIndex, ranked_by
+from setwise.index.store import Reply, StoreIndex, ranked_by
 
 #: Distances of LanceDB, and the metric of each.
 DISTANCES = {"cosine": "cosine", "dot": "cosine", "l2": "euclidean"}
@@ -143,12 +143,12 @@ class LanceIndex(StoreIndex):
 
     def find(
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
-    ) -> list[Answer]:
+    ) -> list[Reply]:
         condition = self._condition(filter, exclude)
         return [self._best(query, k, condition) for query in queries]
 
-    def _best(self, query: NDArray[np.float64], k: int, condition: str | None) -> Answer:
-        """Answer one query."""
+    def _best(self, query: NDArray[np.float64], k: int, condition: str | None) -> Reply:
+        """Reply one query."""
         if not self._half:
             answer = self._ask(query, k, condition, scan=self.exact)
             if len(answer.ids) < k and not self.exact:
@@ -173,10 +173,10 @@ class LanceIndex(StoreIndex):
                 scan = True
                 continue
             if complete or not scan or answer.scores.min() + margin <= scores[order[-1]]:
-                return Answer([answer.ids[one] for one in order], scores[order], answer.vectors[order])
+                return Reply([answer.ids[one] for one in order], scores[order], answer.vectors[order])
             asked *= 2
 
-    def _ask(self, query: NDArray[np.float64], k: int, condition: str | None, *, scan: bool) -> Answer:
+    def _ask(self, query: NDArray[np.float64], k: int, condition: str | None, *, scan: bool) -> Reply:
         """Run one search; a scan compares every row that the condition lets through."""
         builder = self.table.search(query.astype(np.float32), vector_column_name=self._vector)
         # A scan need not trust that lengths are 1.
@@ -195,7 +195,7 @@ class LanceIndex(StoreIndex):
         answer = self._answered(builder)
         distances = answer["_distance"].to_numpy().astype(np.float64)
         scores = -np.sqrt(np.maximum(distances, 0)) if self.distance == "l2" else 1.0 - distances
-        return Answer(self._ids_in(answer), scores, self._rows_in(answer))
+        return Reply(self._ids_in(answer), scores, self._rows_in(answer))
 
     def _condition(self, filter: Any, exclude: list[Any]) -> str | None:
         """Put together which rows may be found."""

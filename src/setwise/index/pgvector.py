@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.index.checking import optional
 from setwise.index.postgres import Database, Execute, condition_of, quoted
-from setwise.index.store import Answer, StoreIndex, ranked_by
+from setwise.index.store import Reply, StoreIndex, ranked_by
 
 #: Operators of pgvector, and the metric of each.
 OPERATORS = {"<=>": "cosine", "<#>": "cosine", "<->": "euclidean"}
@@ -222,7 +222,7 @@ class PgvectorIndex(StoreIndex):
 
     def find(
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
-    ) -> list[Answer]:
+    ) -> list[Reply]:
         condition, values = self._condition(filter, exclude)
         with self._asking() as execute:
             self._tune(execute, k)
@@ -235,7 +235,7 @@ class PgvectorIndex(StoreIndex):
                     rows = self._ask(execute, condition, given, vectors, scan=True)
                 scores = np.array([row[1] for row in rows], dtype=np.float64)
                 sent = [_floats(row[2]) for row in rows] if vectors else None
-                answers.append(Answer([row[0] for row in rows], scores, sent))
+                answers.append(Reply([row[0] for row in rows], scores, sent))
         return answers
 
     def _ask(

@@ -15,7 +15,7 @@ from setwise import checks
 from setwise.extras import require
 from setwise.index.base import Found, Ids
 from setwise.index.checking import optional
-from setwise.index.store import Answer, StoreIndex
+from setwise.index.store import Reply, StoreIndex
 
 METRIC_OF = {"Cosine": "cosine", "Dot": "cosine", "Euclid": "euclidean"}
 
@@ -150,23 +150,23 @@ class QdrantIndex(StoreIndex):
             return await super().afetch(queries, k, filter=filter, exclude=exclude)
         rows, _ = self._directions(queries)
         k = checks.integer("k", k, least=1)
-        answers: list[Answer] = []
+        answers: list[Reply] = []
         for requests in self._requests(rows, k, filter, self.ids_of(exclude), True):
             with self._asking():
                 responses = await self.async_client.query_batch_points(
                     self.collection, requests, timeout=self._seconds
                 )
-            answers.extend(self._answer(response.points, True) for response in responses)
+            answers.extend(self._reply(response.points, True) for response in responses)
         return self._finish(queries, answers)
 
     def find(
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
-    ) -> list[Answer]:
-        answers: list[Answer] = []
+    ) -> list[Reply]:
+        answers: list[Reply] = []
         for requests in self._requests(queries, k, filter, exclude, vectors):
             with self._asking():
                 responses = self.client.query_batch_points(self.collection, requests, timeout=self._seconds)
-            answers.extend(self._answer(response.points, vectors) for response in responses)
+            answers.extend(self._reply(response.points, vectors) for response in responses)
         return answers
 
     def _requests(
@@ -210,10 +210,10 @@ class QdrantIndex(StoreIndex):
             must_not=[self._models.HasIdCondition(has_id=[self._point_id(one) for one in exclude])],
         )
 
-    def _answer(self, points: list[Any], vectors: bool) -> Answer:
+    def _reply(self, points: list[Any], vectors: bool) -> Reply:
         """Read one answer."""
         scores = np.array([point.score for point in points], dtype=np.float64)
-        return Answer(
+        return Reply(
             [self._index_id(point.id) for point in points],
             -scores if self._negate else scores,
             [self._vector(point) for point in points] if vectors else None,

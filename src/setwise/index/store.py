@@ -50,7 +50,7 @@ def ranked_by(name: str, given: str | None, ways: Mapping[str, str], metric: str
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Reply:
     """What the database answered to one query, best first.
 
     Attributes
@@ -129,7 +129,7 @@ class StoreIndex(Index):
     @abstractmethod
     def find(
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
-    ) -> list[Answer]:
+    ) -> list[Reply]:
         """Search for the k best of each query, with their vectors if those are wanted.
 
         Parameters
@@ -312,7 +312,7 @@ class StoreIndex(Index):
 
     # ------------------------------------------------------------------ answers
 
-    def _finish(self, queries: NDArray[Any], answers: list[Answer]) -> list[Found]:
+    def _finish(self, queries: NDArray[Any], answers: list[Reply]) -> list[Found]:
         """Turn what the database answered into what the protocol promises."""
         return [
             self._found(query, answer)
@@ -334,7 +334,7 @@ class StoreIndex(Index):
             scores[one, : len(names)] = values
         return scores, ids
 
-    def _found(self, query: NDArray[np.float64], answer: Answer) -> Found:
+    def _found(self, query: NDArray[np.float64], answer: Reply) -> Found:
         """Check one answer, and score its vectors in float64."""
         self._check_ids(answer.ids)
         rows = self._matrix(answer.ids, answer.vectors)

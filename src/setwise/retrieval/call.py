@@ -14,14 +14,16 @@ from setwise.api import describe
 from setwise.containers import as_queries, to_numpy
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
+from setwise.index.promised import check_vectors
 from setwise.request import Request, Rows
-from setwise.retrieval.plan import Answer, goes_along_gradients
+from setwise.retrieval.plan import MOST, Answer, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of
 from setwise.selection import Selection
 
-#: How many vectors of a sample to start from where searches are approximate, and so cheap.
-FEW = 512
+#: How many vectors drawn over the whole index to start from: few where searches are approximate, and so cost
+#: less than a larger relaxation does.
+FEW, MANY = 512, 4096
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Call:
     many : bool
         Whether a list is to be returned.
     size : int
-        Of the index: a store counts its rows once a call.
+        Of the index; 2**62 where it holds more than can matter.
     pool : int or None
         Candidates to look at; None lets the pool grow until it is proven sufficient.
     filter : object
@@ -80,7 +82,10 @@ class Call:
             raise ValueError(
                 f"objective: it measures {goal.metric}, the index {index.metric}; make it with that metric"
             )
-        size = index.size
+        checks.integer("offset", offset, least=0)
+        most = max(MOST, offset + k, pool if isinstance(pool, int) else 0)
+        count = index.counted(most + 1)  # a store counts its rows: once a call, and no more than matter
+        size = count if count <= most else 2**62
         if k > size:
             raise ValueError(f"k: {k} is more than the {size} vectors of the index; ask for at most that")
         if pool == "auto":
@@ -89,7 +94,6 @@ class Call:
             raise ValueError(f"pool: {pool!r} is neither 'auto' nor a number")
         else:
             looked = checks.integer("pool", pool, least=k)
-        checks.integer("offset", offset, least=0)
         include, exclude = _as_ids("include", request.include), _as_ids("exclude", request.exclude)
         if len(include) > k:
             raise ValueError(f"include: {len(include)} ids do not fit into k = {k}")
@@ -117,13 +121,16 @@ class Call:
     def jobs(self) -> list[Job]:
         """Return a job a query; must-have vectors and the sample are fetched once."""
         request, index = self.request, self.index
-        known, sample = None, self._sample()
+        name, known, sample = type(index).__name__, None, self._sample()
         if len(request.include):
             ids = np.asarray(request.include)
             known = Found(ids, np.zeros(len(ids)), index.vectors(ids))
+        for start in (known, sample):
+            if start is not None:
+                check_vectors(name, start.ids, start.vectors, index.dim, index.metric)
         scope = "all" if index.exact else "returned"
         return [
-            Job(request, query, self.pool, self.size, scope, sample=sample, known=known)
+            Job(request, query, self.pool, name, self.size, scope, sample=sample, known=known)
             for query in self.queries
         ]
 
@@ -131,13 +138,10 @@ class Call:
         """Return vectors drawn over the whole index, where they are a useful start: for gradient searches."""
         if self.filter is not None or not goes_along_gradients(self.request, self.pool):
             return None
-        sample = self.index.sample()
+        sample = self.index.sample(MANY if self.index.exact else FEW)
         if sample is None:
             return None
-        kept = np.arange(len(sample))
-        if not self.index.exact:  # a few: its searches cost less than the relaxation
-            kept = kept[:: max(1, len(sample) // FEW)]
-        kept = kept[~np.isin(sample.ids[kept], self.request.exclude)]
+        kept = ~np.isin(sample.ids, self.request.exclude)
         return Found(sample.ids[kept], sample.scores[kept], sample.vectors[kept])
 
     def next_page(self, job: Job, answer: Answer, result: Retrieved) -> Job:

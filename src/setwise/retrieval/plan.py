@@ -32,6 +32,9 @@ FIRST, TIMES = 400, 8
 #: Each further search asks for this many times more, up to this many in all.
 GROWTH, MOST = 4, 16_384
 
+#: Where the k most relevant are the set, so many more are asked for, to see that those left out are less.
+SPARE = 16
+
 #: Searches along the gradient: with no certificate asked for, with one, and to convergence.
 STEPS = {False: 1, True: 2, "full": 12}
 
@@ -92,7 +95,20 @@ def _nothing(job: Job, seen: Seen) -> Answer:
 
 def _first_count(job: Job) -> int:
     """Return how many candidates to ask for first."""
-    return min(job.size, max(FIRST, TIMES * job.request.k)) if job.pool is None else job.pool
+    return min(job.most, max(FIRST, TIMES * job.request.k)) if job.pool is None else job.pool
+
+
+def _search(
+    job: Job, seen: Seen, rest: Unseen, weights: Vector, count: int
+) -> Generator[Ask, Found, tuple[Found, int]]:
+    """Search, take in what is found, and return it and how many of it are new."""
+    found = yield Ask(weights, count)
+    assert found.floor is not None  # `index.promised.checked` has seen to it
+    if job.scope == "all":
+        seen.check_none_left_out(weights, found)
+    rest.note(weights, found.floor, len(found), count)
+    job.stats["searches"] = job.stats.get("searches", 0) + 1
+    return found, seen.add(found)
 
 
 def _by_relevance(job: Job) -> Plan:
@@ -102,35 +118,30 @@ def _by_relevance(job: Job) -> Plan:
     count = max(_first_count(job), asked.k)
     simple = goal.relevance_decides(asked.k) or _by_relevance_alone(asked)
     if simple and asked.groups is None and job.pool is None:
-        count = asked.k + len(asked.include)
+        count = asked.k + len(asked.include) + SPARE
     before: Ids | None = None
     while True:
-        found = yield Ask(job.query, count)
-        seen.add(found)
-        rest.note(job.query, found.scores, count)
-        job.stats["searches"] = job.stats.get("searches", 0) + 1
+        yield from _search(job, seen, rest, job.query, count)
         if len(seen) == 0:
             return _nothing(job, seen)
-        complete = rest.exhausted or count >= job.size
+        complete = rest.exhausted or count > job.size
         last = complete or job.pool is not None or count >= MOST
         if len(seen) < asked.k and not complete and job.pool is None:
-            count = min(job.size, count * GROWTH)
+            count = min(job.most, count * GROWTH)
             continue
         try:
             problem = seen.problem(min(asked.k, len(seen)))
         except TooFew:
             if complete or job.pool is not None:
                 raise
-            count = min(job.size, count * GROWTH)
+            count = min(job.most, count * GROWTH)
             continue
         answer, enough = _solve(job, seen, problem, rest, before)
         if not enough and not last and answer.found.ordered:
             new = 0
             for weights in proven_greedy.worth_searching(problem, answer.found.chosen):
-                found = yield Ask(weights, count)
-                new += seen.add(found)
-                rest.note(weights, found.scores, count)
-                job.stats["searches"] += 1
+                _, more = yield from _search(job, seen, rest, weights, count)
+                new += more
             if new:
                 problem = seen.problem(min(asked.k, len(seen)))
                 answer, enough = _solve(job, seen, problem, rest, None)
@@ -141,7 +152,7 @@ def _by_relevance(job: Job) -> Plan:
         if enough or last or stable:
             return answer
         before = names
-        count = min(job.size, MOST, count * GROWTH)
+        count = min(job.most, MOST, count * GROWTH)
 
 
 def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Answer, bool]:
@@ -188,9 +199,12 @@ def _solve_max_sum(
         chosen = baselines.most_relevant(problem)
         certificate = None
         if asked.certify:
-            known = decided or (problem.k == problem.n and rest.exhausted)
-            value = problem.value(chosen)
-            best = value if known else np.inf
+            value, whole = problem.value(chosen), problem.k == problem.n and rest.exhausted
+            best, known = (value, True) if whole else (np.inf, False)
+            if decided:  # unseen candidates may take the places of members that have less than they can have
+                members = problem.relevance.at(chosen[~np.isin(chosen, problem.constraints.include)])
+                short = float(np.maximum(rest.relevance() - members, 0.0).sum())
+                best, known = value + (1 - asked.goal.diversity) * short / problem.k, short == 0.0
             certificate = max_sum.certificate_of(problem, value, best, problem.n, known, scope=job.scope)
         return Answer(problem, seen.ids, Solved(chosen, certificate=certificate)), True
     if asked.solver == "auto":
@@ -220,19 +234,14 @@ def _along_gradients(job: Job) -> Plan:
     asked, goal = job.request, job.request.goal
     seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
     wide = job.scope == "all"  # an exact search is a scan: what it returns besides costs next to nothing
-    count = min(job.size, max(1024 if wide else FIRST, 4 * asked.k))
-    found = yield Ask(job.query, count)
-    seen.add(found)
-    rest.note(job.query, found.scores, count)
+    count = min(job.most, max(1024 if wide else FIRST, 4 * asked.k))
+    found, _ = yield from _search(job, seen, rest, job.query, count)
     searches = 1
-    while len(seen) < asked.k and not rest.exhausted and count < job.size:
-        count = min(job.size, count * GROWTH)
-        found = yield Ask(job.query, count)
-        seen.add(found)
-        rest.note(job.query, found.scores, count)
+    while len(seen) < asked.k and not rest.exhausted and count <= job.size:
+        count = min(job.most, count * GROWTH)
+        found, _ = yield from _search(job, seen, rest, job.query, count)
         searches += 1
     if len(seen) < asked.k:
-        job.stats["searches"] = searches
         if len(seen) == 0:
             return _nothing(job, seen)
         return _solve_max_sum(job, seen, seen.problem(len(seen)), rest)[0]
@@ -249,12 +258,10 @@ def _along_gradients(job: Job) -> Plan:
         try:
             problem = seen.problem(asked.k)
         except TooFew:
-            if rest.exhausted or count >= job.size:
+            if rest.exhausted or count > job.size:
                 raise
-            count = min(job.size, count * GROWTH)
-            found = yield Ask(job.query, count)
-            seen.add(found)
-            rest.note(job.query, found.scores, count)
+            count = min(job.most, count * GROWTH)
+            found, _ = yield from _search(job, seen, rest, job.query, count)
             searches += 1
             leaders = np.union1d(leaders, found.ids)
             continue
@@ -265,7 +272,6 @@ def _along_gradients(job: Job) -> Plan:
         more = searches <= steps + (gap > FAR)
         if searches > 1 and not (more and gap > FAR):  # far from done, a set is not worth its polishing
             best = _rounded(seen, problem, pool, relaxed, best)
-        job.stats["searches"] = searches
         if best is not None:
             at = seen.locate(best)
             knows = auto.Incumbent(at, problem.n, True, point=(here, relaxed.weights))
@@ -275,14 +281,12 @@ def _along_gradients(job: Job) -> Plan:
         if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
             answer, _ = _solve_max_sum(job, seen, problem, rest)
             return answer
-        wanted = min(job.size, near * (GROWTH if wide and searches > 1 else 1))
+        wanted = min(job.most, near * (GROWTH if wide and searches > 1 else 1))
         reached = float(relaxed.weights @ (problem.vectors.rows(here, np.float64) @ weights))
         searched = point
-        found = yield Ask(weights, wanted)
+        found, _ = yield from _search(job, seen, rest, weights, wanted)
         gap = (float(found.scores[: asked.k].sum()) - reached) / (abs(relaxed.value) or 1.0)
         searches += 1
-        seen.add(found)
-        rest.note(weights, found.scores, wanted)
         leaders = found.ids[: max(2048, 8 * asked.k)]
 
 

@@ -12,6 +12,7 @@ from setwise import solvers
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Index
+from setwise.index.promised import checked
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.retrieval.call import Call
@@ -209,7 +210,7 @@ def _answering(call: Call, jobs: list[Job]) -> Work[list[Answer]]:
         for count, asks in asked.items():
             weights = np.stack([ask.weights for ask in asks.values()])
             hits = yield Step.of(index.fetch, index.afetch, weights, count, **options)
-            found.update(zip(asks, hits, strict=True))
+            found.update(zip(asks, checked(index, weights, count, hits, **options), strict=True))
         waiting = [place for asks in asked.values() for place in asks]
     return [answers[place] for place in range(len(plans))]
 

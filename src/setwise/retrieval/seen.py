@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
 from setwise.index.base import Found, Ids
+from setwise.index.checking import scores_of
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -32,8 +33,10 @@ class Job:
         Of unit length under cosine.
     pool : int or None
         Candidates to look at; None lets the pool grow until it is proven sufficient.
+    name : str
+        Of the index, in messages.
     size : int
-        Of the index.
+        Of the index; 2**62 where it holds more than are counted.
     scope : {"all", "returned"}
         See `setwise.Certificate`.
     sample : Found, optional
@@ -47,11 +50,17 @@ class Job:
     request: Request
     query: Vector
     pool: int | None
+    name: str
     size: int
     scope: str
     sample: Found | None = None
     known: Found | None = None
     stats: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def most(self) -> int:
+        """What is asked for at most: one more than there are, so that fewer come back once it is all."""
+        return self.size + 1
 
 
 class TooFew(ValueError):
@@ -81,16 +90,9 @@ class Seen:
         return len(self.ids)
 
     def add(self, found: Found) -> int:
-        """Take in what a search returned; return how many are new.
-
-        Raises
-        ------
-        ValueError
-            A vector has NaN or Inf, is zero under cosine, or is of another width than the query.
-        """
+        """Take in what a search returned; return how many are new."""
         if len(found) == 0:
             return 0
-        self._check(found)
         ids, first = np.unique(found.ids, return_index=True)
         if len(self):
             new = ~np.isin(ids, self.ids)
@@ -110,22 +112,33 @@ class Seen:
             self._rows, self._placed, self._waiting = rows, self.ids, []
         return self._rows
 
-    def _check(self, found: Found) -> None:
-        """Refuse vectors that cannot be compared, by id."""
-        vectors = found.vectors
-        if vectors.ndim != 2 or vectors.shape[1] != len(self.job.query):
+    def check_none_left_out(self, weights: Vector, found: Found) -> None:
+        """Refuse a search that left out what others have returned, though it scores more.
+
+        Must-have candidates do not count: a filter need not let them through.
+
+        Raises
+        ------
+        ValueError
+            The index says that its searches are exact; the message names it and the candidate.
+        """
+        others = ~np.isin(self.ids, found.ids)
+        if self.job.known is not None:
+            others &= ~np.isin(self.ids, self.job.known.ids)
+        if not others.any():
+            return
+        rows, metric = np.flatnonzero(others), self.job.request.goal.metric
+        vectors = self._settled()[rows]
+        scores = scores_of(weights, vectors, metric)
+        scale = float(np.sqrt(weights @ weights))
+        if metric == "euclidean":
+            scale += float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max())
+        best, floor = int(scores.argmax()), -np.inf if found.floor is None else found.floor
+        if scores[best] > floor + 1e-6 * scale:
             raise ValueError(
-                f"index: it returned vectors of shape {vectors.shape} for a query of {len(self.job.query)} "
-                "dimensions; all its vectors must be of one width"
+                f"index: {self.job.name} says that its searches are exact, and one left out id "
+                f"{self.ids.tolist()[rows[best]]!r}, which scores {scores[best]:.6g}"
             )
-        squares = np.vecdot(vectors, vectors)
-        fine = np.isfinite(squares)
-        if self.job.request.goal.metric == "cosine":
-            fine &= squares > 0.0
-        if not fine.all():
-            place = int(np.flatnonzero(~fine)[0])
-            what = "is all zero and has no direction" if np.isfinite(squares[place]) else "has NaN or Inf"
-            raise ValueError(f"index: vector {found.ids[place]!r} {what}; delete it or store it anew")
 
     def problem(self, k: int) -> Problem:
         """Return the selection problem over everything seen.

@@ -19,9 +19,6 @@ from setwise.solvers.problem import Problem, Solved, Whole
 
 Vector = NDArray[np.float64]
 
-#: What a score computed in single precision may be off by, relative to the length of the query.
-ROUNDING = 5e-6
-
 
 @dataclass
 class Unseen:
@@ -49,15 +46,12 @@ class Unseen:
     floors: list[tuple[Vector, float]] = field(default_factory=list)
     exhausted: bool = False
 
-    def note(self, weights: Vector, scores: Vector, asked: int) -> None:
-        """Take in one search's scores, falling."""
-        if (self.exact and len(scores) < min(asked, self.size + 1)) or len(scores) in (0, self.size):
+    def note(self, weights: Vector, floor: float, found: int, asked: int) -> None:
+        """Take in one search: what nothing it left out scores more than, and how many it found."""
+        if found == 0 or (found < asked if self.exact else found >= self.size):
             self.exhausted = True
-        elif self.metric == "cosine":
-            margin = ROUNDING * float(np.sqrt(weights @ weights))
-            self.floors.append((weights, float(scores[-1]) + margin))
         else:
-            self.floors.append((weights, float(scores[-1]) * (1 - 1e-5)))
+            self.floors.append((weights, floor))
 
     def most_similar(self, weights: Vector) -> float:
         """Return an upper bound on w·e over all unseen unit vectors e."""

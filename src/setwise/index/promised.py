@@ -1,0 +1,169 @@
+"""What an index promises, compared with what it returns: a certificate rests on nothing that is only said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.index.base import Found, Ids, Index
+from setwise.index.checking import scores_of
+
+#: What a score computed in single precision may be off by, relative to the length of the query; under
+#: euclidean, relative to the distance.
+ROUNDING, FAR_ROUNDING = 5e-6, 1e-5
+
+#: How far a score may be from that of the vector before one of the two is taken for wrong, relative to the
+#: length of the query (and, under euclidean, of the vector).
+CLOSE = 1e-4
+
+
+def checked(
+    index: Index,
+    queries: NDArray[np.float64],
+    asked: int,
+    answers: Sequence[Found],
+    *,
+    filter: Any = None,
+    exclude: Ids,
+) -> list[Found]:
+    """Return what `Index.fetch` returned, each with its floor, if it keeps to the protocol.
+
+    Parameters
+    ----------
+    index : Index
+    queries : ndarray of shape (m, d), float64
+    asked : int
+        How many were asked for, of each.
+    answers : sequence of Found
+    filter, exclude
+        As they were passed to ``fetch``.
+
+    Returns
+    -------
+    list of Found
+        ``floor`` is a number: what nothing that was not returned scores more than, rounding included.
+
+    Raises
+    ------
+    TypeError
+        An answer is no `Found`.
+    ValueError
+        There are not as many answers as queries; one has more than was asked for, an id twice or an excluded
+        one; a score is NaN, infinite or above the one before; a vector is of another width than the queries,
+        not finite, or zero under cosine. Of an index that says its searches are exact: a score is not the
+        vector's, or fewer came than the index holds.
+    """
+    name = type(index).__name__
+    if len(answers) != len(queries):
+        raise ValueError(f"index: {name} gave {len(answers)} answers to {len(queries)} queries")
+    exact = bool(index.exact)
+    barred = set(exclude.tolist())
+    found = []
+    for query, answer in zip(queries, answers, strict=True):
+        if not isinstance(answer, Found):
+            raise TypeError(f"index: {name} answered with {type(answer).__name__} instead of a Found")
+        _check_ids(name, answer, asked, barred)
+        check_vectors(name, answer.ids, answer.vectors, index.dim, index.metric)
+        _check_order(name, answer)
+        off = _compare(name, query, answer, index.metric, exact)
+        if exact and filter is None and len(answer) < asked:
+            there = index.counted(asked + len(barred)) - len(barred)
+            if len(answer) < there:
+                raise ValueError(
+                    f"index: {name} says that its searches are exact, and returned {len(answer)} of {asked} "
+                    f"asked for, though it holds at least {there}"
+                )
+        found.append(replace(answer, floor=_floor(query, answer, index.metric, off)))
+    return found
+
+
+def check_vectors(name: str, ids: Ids, vectors: NDArray[Any], dim: int, metric: str) -> None:
+    """Refuse an index's vectors that cannot be compared.
+
+    Raises
+    ------
+    ValueError
+        They are not one of this width for each id, not finite, or one is zero under cosine; the id is named.
+    """
+    if np.shape(vectors) != (len(ids), dim):
+        raise ValueError(
+            f"index: {name} returned vectors of shape {np.shape(vectors)} for {len(ids)} ids, expected "
+            f"{(len(ids), dim)}"
+        )
+    squares = np.vecdot(vectors, vectors, dtype=np.float64)
+    fine = np.isfinite(squares)
+    if metric == "cosine":
+        fine &= squares > 0.0
+    if not fine.all():
+        place = int(np.flatnonzero(~fine)[0])
+        what = "is all zero and has no direction" if np.isfinite(squares[place]) else "has NaN or Inf"
+        raise ValueError(f"index: vector {_said(ids, place)} of {name} {what}; delete it or store it anew")
+
+
+def _check_ids(name: str, answer: Found, asked: int, barred: set[Any]) -> None:
+    """Refuse ids that are too many, come twice or were excluded."""
+    ids = answer.ids.tolist()
+    if len(ids) > asked:
+        raise ValueError(f"index: {name} returned {len(ids)} where {asked} were asked for")
+    if len(set(ids)) < len(ids):
+        twice = next(one for place, one in enumerate(ids) if one in ids[:place])
+        raise ValueError(f"index: {name} returned id {twice!r} twice")
+    for one in ids if barred else ():
+        if one in barred:
+            raise ValueError(f"index: {name} returned id {one!r}, an excluded one")
+
+
+def _check_order(name: str, answer: Found) -> None:
+    """Refuse scores that are no numbers, or do not fall."""
+    scores = answer.scores
+    if np.shape(scores) != (len(answer),):
+        raise ValueError(f"index: {name} returned {np.shape(scores)} scores for {len(answer)} ids")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        place = int(bad[0])
+        raise ValueError(f"index: {name} gave id {_said(answer.ids, place)} the score {scores[place]}")
+    rising = np.flatnonzero(scores[1:] > scores[:-1])
+    if len(rising):
+        place = int(rising[0]) + 1
+        raise ValueError(
+            f"index: {name} returned id {_said(answer.ids, place)} with the score {scores[place]:.6g} after "
+            f"one with {scores[place - 1]:.6g}; the best must come first"
+        )
+
+
+def _compare(name: str, query: NDArray[np.float64], answer: Found, metric: str, exact: bool) -> float:
+    """Return how far scores are from those of the vectors, which an exact index must rank by."""
+    if not exact or len(answer) == 0:
+        return 0.0
+    true = scores_of(query, answer.vectors, metric)
+    scale = float(np.sqrt(query @ query))
+    if metric == "euclidean":
+        scale += float(np.sqrt(np.vecdot(answer.vectors, answer.vectors, dtype=np.float64)).max())
+    off = np.abs(answer.scores - true)
+    worst = int(off.argmax())
+    if off[worst] > CLOSE * scale:
+        raise ValueError(
+            f"index: {name} says that its searches are exact, and scores id {_said(answer.ids, worst)} "
+            f"{answer.scores[worst]:.6g} where its vector scores {true[worst]:.6g}"
+        )
+    return float(off[worst])
+
+
+def _floor(query: NDArray[np.float64], answer: Found, metric: str, off: float) -> float:
+    """Return what nothing that was not returned scores more than."""
+    if len(answer) == 0:
+        return -np.inf
+    last = float(answer.scores[-1]) if answer.floor is None else float(answer.floor)
+    length = float(np.sqrt(query @ query))
+    if metric == "cosine":
+        return last + ROUNDING * length + 2 * off
+    return last + FAR_ROUNDING * abs(last) + 1.2e-7 * length + 2 * off
+
+
+def _said(ids: Ids, place: int) -> str:
+    """Return an id as messages have it."""
+    return repr(ids.tolist()[place])

@@ -1,0 +1,268 @@
+"""What an index promises is compared with what it returns; where it keeps its word, certificates are true."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import setwise
+from reference.brute import best_subset
+from setwise.index import Found, Index
+
+
+class Mine(Index):
+    """A user's own index: an exact scan, whose answers may be spoiled on the way out."""
+
+    def __init__(self, X, metric="cosine", exact=True, dtype=np.float64):
+        self.X, self.metric, self.exact, self.dim = np.asarray(X, dtype), metric, exact, np.shape(X)[1]
+        self.spoil_table = self.spoil_found = None
+        self.held, self.searches = len(self.X), 0
+
+    @property
+    def size(self):
+        return self.held
+
+    def search(self, queries, k, *, filter=None, exclude=()):
+        self.searches += 1
+        if self.metric == "cosine":
+            scores = queries.astype(self.X.dtype) @ (self.X / np.linalg.norm(self.X, axis=1, keepdims=True)).T
+        else:
+            scores = -np.linalg.norm(queries[:, None].astype(self.X.dtype) - self.X[None], axis=2)
+        if filter is not None:
+            scores[:, ~filter] = -np.inf
+        scores[:, np.asarray(exclude, int)] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        ids = np.full((len(queries), k), -1, np.int64)
+        out = np.full((len(queries), k), -np.inf)
+        ids[:, : order.shape[1]] = order
+        out[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
+        ids[np.isneginf(out)] = -1
+        return (out, ids) if self.spoil_table is None else self.spoil_table(out, ids)
+
+    def vectors(self, ids):
+        return self.X[np.asarray(ids, int)].astype(np.float32)
+
+    def fetch(self, queries, k, **options):
+        found = super().fetch(queries, k, **options)
+        return found if self.spoil_found is None else self.spoil_found(found)
+
+
+@pytest.fixture
+def mine():
+    """An index of 600 vectors of any length."""
+    rng = np.random.default_rng(0)
+    return Mine(rng.standard_normal((600, 8)) * rng.uniform(0.5, 2, (600, 1)))
+
+
+QUERY = np.random.default_rng(1).standard_normal(8)
+
+
+def at(place, value, of="scores"):
+    """A change of one number in each answer."""
+
+    def spoil(scores, ids):
+        array = scores if of == "scores" else ids
+        array[:, place] = value
+        return scores, ids
+
+    return spoil
+
+
+def swapped(scores, ids):
+    """The third and the fourth in each other's place."""
+    scores[:, [2, 3]] = scores[:, [3, 2]]
+    ids[:, [2, 3]] = ids[:, [3, 2]]
+    return scores, ids
+
+
+def twice(scores, ids):
+    """The first comes again as the second."""
+    scores[:, 1], ids[:, 1] = scores[:, 0], ids[:, 0]
+    return scores, ids
+
+
+def others(found):
+    """Vectors of the wrong rows."""
+    return [replace(one, vectors=one.vectors[::-1]) for one in found]
+
+
+def doubled(found):
+    """Everything comes twice."""
+    return [Found(*(np.concatenate([a, a]) for a in (o.ids, o.scores, o.vectors))) for o in found]
+
+
+def changed(place, value):
+    """One vector is replaced."""
+
+    def spoil(found):
+        for one in found:
+            one.vectors[place] = value
+        return found
+
+    return spoil
+
+
+@pytest.mark.parametrize("call", ["one", "many", "awaited"])
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (at(4, np.nan), r"Mine gave id \d+ the score nan"),
+        (at(0, np.inf), r"Mine gave id \d+ the score inf"),
+        (swapped, r"Mine returned id \d+ with the score .* after one with .*; the best must come first"),
+        (twice, r"Mine returned id \d+ twice"),
+        (at(2, -1, "ids"), r"Mine .* id -1"),
+        (at(2, 11, "ids"), r"Mine (says that its searches are exact, and scores id 11|returned id 11 twice)"),
+        (lambda scores, ids: (scores * 1.01, ids), r"Mine says that its searches are exact, and scores id "),
+        (
+            lambda scores, ids: (scores[:, :3], ids[:, :3]),
+            r"Mine .* returned 3 of .*, though it holds at least \d+",
+        ),
+    ],
+    ids=["nan", "infinite", "unsorted", "twice", "negative", "another's id", "off", "missing"],
+)
+def test_a_search_that_breaks_the_protocol(mine, spoil, match, call):
+    mine.spoil_table = spoil
+    ways = {
+        "one": lambda: setwise.retrieve(QUERY, mine, 5),
+        "many": lambda: setwise.retrieve(np.stack([QUERY, -QUERY]), mine, 5, sharpness=1),
+        "awaited": lambda: asyncio.run(setwise.aretrieve(QUERY, mine, 5)),
+    }
+    with pytest.raises(ValueError, match=f"^index: {match}"):
+        ways[call]()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "match"),
+    [
+        (lambda found: found * 2, ValueError, "Mine gave 2 answers to 1 queries"),
+        (
+            lambda found: [one.ids for one in found],
+            TypeError,
+            "Mine answered with ndarray",
+        ),
+        (others, ValueError, r"Mine says that its searches are exact, and scores id \d+ .* where its vector"),
+        (changed(3, np.nan), ValueError, r"vector \d+ of Mine has NaN or Inf"),
+        (changed(3, 0.0), ValueError, r"vector \d+ of Mine is all zero"),
+        (
+            lambda found: [replace(one, vectors=one.vectors[:, :5]) for one in found],
+            ValueError,
+            r"Mine returned vectors of shape \(400, 5\) for 400 ids, expected \(400, 8\)",
+        ),
+        (
+            lambda found: [replace(one, scores=one.scores[:-1]) for one in found],
+            ValueError,
+            r"Mine returned \(399,\) scores for 400 ids",
+        ),
+        (
+            lambda found: [
+                Found(*(np.concatenate([a, a]) for a in (o.ids, o.scores, o.vectors))) for o in found
+            ],
+            ValueError,
+            "Mine returned 800 where 400 were asked for",
+        ),
+    ],
+)
+def test_an_answer_that_breaks_the_protocol(mine, spoil, error, match):
+    mine.spoil_found = spoil
+    with pytest.raises(error, match=f"^index: {match}"):
+        setwise.retrieve(QUERY, mine, 5)
+
+
+def test_what_was_excluded_or_must_be_there(mine):
+    best = int(mine.search(QUERY[None], 1)[1][0, 0])
+    honest = mine.search
+    mine.search = lambda queries, k, *, filter=None, exclude=(): honest(queries, k, filter=filter)
+    with pytest.raises(ValueError, match=f"^index: Mine returned id {best}, an excluded one"):
+        setwise.retrieve(QUERY, mine, 5, exclude=[best])
+    mine.vectors = lambda ids: np.zeros((len(ids), 8), np.float32)
+    with pytest.raises(ValueError, match="^index: vector 7 of Mine is all zero"):
+        setwise.retrieve(QUERY, mine, 5, include=[7])
+    mine.vectors = lambda ids: np.ones((1, 8), np.float32)
+    with pytest.raises(ValueError, match=r"^index: Mine returned vectors of shape \(1, 8\) for 2 ids"):
+        setwise.retrieve(QUERY, mine, 5, include=[7, 8])
+
+
+def test_an_index_that_leaves_out_what_it_has_returned_before():
+    """It says that it is exact, and the second search is not."""
+    mine = Mine(np.random.default_rng(0).standard_normal((3000, 8)))
+    honest = mine.search
+
+    def search(queries, k, *, filter=None, exclude=()):
+        hidden = [] if mine.searches == 0 else np.arange(0, 3000, 4)
+        return honest(queries, k, filter=filter, exclude=hidden)
+
+    mine.search = search
+    with pytest.raises(
+        ValueError, match=r"^index: Mine says that its searches are exact, and one left out id"
+    ):
+        setwise.retrieve(QUERY, mine, 5, sharpness=1, diversity=0.8, certify="full")
+    mine.exact, mine.searches = False, 0
+    hits = setwise.retrieve(QUERY, mine, 5, sharpness=1, diversity=0.8, certify="full")
+    assert mine.searches > 1
+    assert hits.certificate.scope == "returned"
+
+
+def test_exactness_is_asked_at_every_retrieval(mine):
+    assert setwise.retrieve(QUERY, mine, 5).certificate.scope == "all"
+    mine.exact = False
+    assert setwise.retrieve(QUERY, mine, 5).certificate.scope == "returned"
+
+
+def test_an_approximate_index_may_score_as_it_likes(mine):
+    """Quantised scores: what they rank by is its own affair, what is returned is scored from the vectors."""
+    mine.exact = False
+    mine.spoil_table = lambda scores, ids: (np.round(scores, 1), ids)
+    hits = setwise.retrieve(QUERY, mine, 5, diversity=0.3)
+    unit = mine.X[hits.ids] / np.linalg.norm(mine.X[hits.ids], axis=1, keepdims=True)
+    np.testing.assert_allclose(hits.scores, unit @ QUERY / np.linalg.norm(QUERY), atol=1e-6)
+    assert hits.certificate.scope == "returned"
+
+
+def test_a_size_that_is_too_small_proves_nothing():
+    """It says that it holds 8 and holds 13: the 8 that it returns are not taken for all there is."""
+    X = np.random.default_rng(3).standard_normal((13, 5))
+    for seed in range(10):
+        query = np.random.default_rng(seed).standard_normal(5)
+        relevance = X @ query / np.linalg.norm(X, axis=1) / np.linalg.norm(query)
+        for t, sharpness in ((0.0, 1), (0.5, 1), (0.9, 1), (0.5, 8)):
+            index = Mine(X)
+            index.held = 8
+            hits = setwise.retrieve(query, index, 4, diversity=t, sharpness=sharpness)
+            best, _ = best_subset(X, relevance, 4, t, sharpness)
+            assert hits.certificate.upper_bound is None or hits.certificate.upper_bound >= best - 1e-6
+            assert not hits.certificate.optimal or hits.value >= best - 1e-6
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("near", [1.0, 3e-3, 1e-6])
+def test_an_honest_index_is_never_certified_falsely(metric, dtype, near, monkeypatch):
+    """Against every set: spread out, and so close that scores differ by less than single precision tells."""
+    monkeypatch.setattr("setwise.retrieval.plan.FIRST", 5)
+    monkeypatch.setattr("setwise.retrieval.plan.TIMES", 1)
+    monkeypatch.setattr("setwise.retrieval.plan.GROWTH", 2)
+    monkeypatch.setattr("setwise.retrieval.plan.SPARE", 1)
+    rng = np.random.default_rng(5)
+    proven = 0
+    for _ in range(12):
+        center = rng.standard_normal(6)
+        X = (center + near * rng.standard_normal((13, 6))).astype(np.float32).astype(np.float64)
+        query = center + 0.3 * rng.standard_normal(6)
+        if metric == "cosine":
+            relevance = X @ query / np.linalg.norm(X, axis=1) / np.linalg.norm(query)
+        else:
+            relevance = -np.linalg.norm(X - query, axis=1)
+        for t, sharpness in ((0.0, 1), (0.2, 1), (0.7, 1), (0.3, 8)):
+            if sharpness > 1 and metric == "euclidean":
+                continue
+            hits = setwise.retrieve(query, Mine(X, metric, dtype=dtype), 4, diversity=t, sharpness=sharpness)
+            best, _ = best_subset(X, relevance, 4, t, sharpness, metric)
+            slack = 1e-9 * (1 + abs(best)) if t == 0.0 else 1e-6
+            if hits.certificate.upper_bound is not None:
+                proven += 1
+                assert hits.certificate.upper_bound >= best - slack
+            assert not hits.certificate.optimal or hits.value >= best - slack
+    assert proven > 20
