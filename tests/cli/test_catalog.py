@@ -15,6 +15,7 @@ from pyarrow import parquet
 import setwise
 from setwise.catalog import METHODS
 from setwise.cli import items as reading
+from setwise.files.versions import home
 
 N, D = 300, 8
 
@@ -345,7 +346,7 @@ def test_a_csv_adds_to_integer_ids(run, refused, arrays, tmp_path, data):
 
 
 def test_what_cannot_be_added(refused, shop, table, tmp_path):
-    before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
+    before = {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()}
     np.save(tmp_path / "v.npy", np.ones((2, D)))
     np.save(tmp_path / "wide.npy", np.ones((2, D + 1)))
     np.save(tmp_path / "q.npy", np.ones(2))
@@ -354,7 +355,7 @@ def test_what_cannot_be_added(refused, shop, table, tmp_path):
     words = ("--quality", tmp_path / "q.npy")
     assert "new items need their own; pass ids" in refused("catalog", "add", shop, tmp_path / "v.npy", *words)
     assert "rows have 9 entries" in refused("catalog", "add", shop, tmp_path / "wide.npy", *words)
-    assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
+    assert {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()} == before
 
 
 def test_removed_items(run, shop, tmp_path):
@@ -402,7 +403,7 @@ def test_negative_integers_as_words(run, tmp_path, data):
 
 
 def test_what_cannot_be_removed(refused, shop, tmp_path, data):
-    before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
+    before = {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()}
     (tmp_path / "gone.txt").write_text("sku5\nnone\n")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
     (tmp_path / "two.csv").write_text("a,b\n1,2\n")
@@ -427,7 +428,7 @@ def test_what_cannot_be_removed(refused, shop, tmp_path, data):
     ):
         assert message in refused(*remove, *words)
     assert "no file or folder" in refused("catalog", "remove", tmp_path / "shob", "sku1")
-    assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
+    assert {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()} == before
     setwise.Catalog.build(*data, clusters=5).save(tmp_path / "numbers")
     message = refused("catalog", "remove", tmp_path / "numbers", "3", "007")
     assert message == "id: the command line has '007', the catalog's ids are integers"
@@ -435,7 +436,7 @@ def test_what_cannot_be_removed(refused, shop, tmp_path, data):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_a_removal_that_fails_leaves_the_folder(run, shop, monkeypatch, error):
-    before = {name: (shop / name).read_bytes() for name in os.listdir(shop)}
+    before = {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()}
 
     def fail(*words, **more):
         raise error("no room")
@@ -445,7 +446,7 @@ def test_a_removal_that_fails_leaves_the_folder(run, shop, monkeypatch, error):
     assert ran.code == (130 if error is KeyboardInterrupt else 2)
     assert os.listdir(shop.parent).count("shop") == 1
     assert len(os.listdir(shop.parent)) == 2  # and the table; nothing half-written
-    assert {name: (shop / name).read_bytes() for name in os.listdir(shop)} == before
+    assert {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()} == before
 
 
 def test_info(run, refused, shop, tmp_path):
@@ -460,11 +461,11 @@ def test_info(run, refused, shop, tmp_path):
         assert words in ran.out
     found = record(run("catalog", "info", shop, "--json"))
     assert (found["format"], found["n"], found["verified"]) == ("setwise catalog", N, None)
-    data = (shop / "vectors.npy").read_bytes()
-    (shop / "vectors.npy").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    data = (home(shop) / "vectors.npy").read_bytes()
+    (home(shop) / "vectors.npy").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert run("catalog", "info", shop).code == 0
     assert "vectors.npy was altered" in refused("catalog", "info", shop, "--verify")
-    (shop / "vectors.npy").write_bytes(data[:-1])
+    (home(shop) / "vectors.npy").write_bytes(data[:-1])
     for command in ("info", "select"):
         assert "vectors.npy has 9,727 bytes instead of 9,728" in refused("catalog", command, shop)
     assert "no setwise catalog" in refused("catalog", "info", tmp_path)

@@ -12,6 +12,8 @@ import time
 import numpy as np
 import pytest
 
+from setwise.files.versions import home
+
 QUERY = "should school uniforms be worn?"
 
 
@@ -57,7 +59,9 @@ def test_one_summary_line(run, corpus, tmp_path):
     assert size.endswith(" kB")
     assert seconds.endswith(" s") or seconds.endswith(" ms")
     assert sorted(os.listdir(tmp_path)) == ["corpus.jsonl", "ix"]
-    assert sorted(os.listdir(tmp_path / "ix")) == ["encoder.npz", "meta.json", "rows.parquet", "vectors.npy"]
+    assert sorted(os.listdir(tmp_path / "ix")) == ["content-1", "current"]
+    files = ["encoder.npz", "meta.json", "rows.parquet", "vectors.npy"]
+    assert sorted(os.listdir(home(tmp_path / "ix"))) == files
 
 
 def test_what_is_left_out_is_said(run, tmp_path):
@@ -158,7 +162,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, step):
 
     with start() as process:
         assert process.communicate(timeout=60)[1] == ""
-    before = (tmp_path / "ix" / "meta.json").read_bytes()
+    before = (home(tmp_path / "ix") / "meta.json").read_bytes()
     with start("--factory=IVF4,Flat", "--force") as process:
         assert process.stdout.readline() == f"{step}\n"
         time.sleep(0.1)
@@ -167,7 +171,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, step):
     assert process.returncode == 130
     assert noted.strip() == "setwise: interrupted; nothing was written"
     assert sorted(os.listdir(tmp_path)) == ["ix", "v.npy"]
-    assert (tmp_path / "ix" / "meta.json").read_bytes() == before
+    assert (home(tmp_path / "ix") / "meta.json").read_bytes() == before
 
 
 # ---------------------------------------------------------------- info
@@ -188,7 +192,7 @@ def test_info(run, index, corpus):
     assert "its 3 files are as they were written" in run("index", "info", index, "--verify").out
     told = record(run("index", "info", index, "--json", "--verify"))
     assert (told["n"], told["d"], told["source"], told["verified"]) == (10, 10, "corpus.jsonl", True)
-    assert str(corpus.parent) not in (index / "meta.json").read_text()
+    assert str(corpus.parent) not in (home(index) / "meta.json").read_text()
 
 
 def test_info_of_faiss(run, numbers):
@@ -200,11 +204,11 @@ def test_info_of_faiss(run, numbers):
 def test_damage_is_one_line(refused, index, tmp_path):
     assert "no file or folder" in refused("index", "info", tmp_path / "missing")
     assert "no setwise index" in refused("index", "info", tmp_path)
-    data = bytearray((index / "vectors.npy").read_bytes())
+    data = bytearray((home(index) / "vectors.npy").read_bytes())
     data[-1] ^= 1
-    (index / "vectors.npy").write_bytes(data)
+    (home(index) / "vectors.npy").write_bytes(data)
     assert "vectors.npy was altered" in refused("index", "info", index, "--verify")
-    (index / "vectors.npy").write_bytes(data[:-4])
+    (home(index) / "vectors.npy").write_bytes(data[:-4])
     for words in (("index", "info"), ("retrieve", "--query", QUERY, "--index")):
         assert "vectors.npy has" in refused(*words, index)
 
