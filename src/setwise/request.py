@@ -101,12 +101,12 @@ class Request:
 
     @classmethod
     def of(cls, call: Callable[..., Any], options: Options, **more: Any) -> Request:
-        """Return the request of a call that `takes` options.
+        """Return the request that a call's options make.
 
         Parameters
         ----------
         call : function
-            Its signature has what each option is where it is not given.
+            One that `takes` options, and says what some of them are where they are not given.
         options : Options
             As given.
         **more
@@ -119,12 +119,10 @@ class Request:
         ValueError
             See `Request`.
         """
-        known = inspect.signature(call).parameters
         for name in options:
-            if name not in known:
+            if name not in _NAMES:
                 raise TypeError(f"{call.__name__}() got an unexpected keyword argument {name!r}")
-        usual = {one.name: known[one.name].default for one in fields(cls) if one.name in known}
-        return cls(**{**usual, **options, **more})
+        return cls(**{**_USUAL[call], **options, **more})
 
     @property
     def workers(self) -> int:
@@ -132,8 +130,13 @@ class Request:
         return thread_count(self.threads)
 
 
+#: The options' names, and what some of them are for a call that says otherwise than `Request`.
+_NAMES = frozenset(Options.__annotations__)
+_USUAL: dict[Callable[..., Any], dict[str, Any]] = {}
+
+
 def takes(**usual: Any) -> Callable[[Function], Function]:
-    """Spell out the `Options` of a call in its signature, which help, completion and `Request.of` read.
+    """Let a call take `Options`, spelled out in its signature for help and completion.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ def takes(**usual: Any) -> Callable[[Function], Function]:
         written = inspect.signature(call)
         own = {one.name: one for one in written.parameters.values() if one.kind is not one.VAR_KEYWORD}
         for one in fields(Request):  # in this order, the call's own among them
-            if one.name in Options.__annotations__:
+            if one.name in _NAMES:
                 own[one.name] = inspect.Parameter(
                     one.name,
                     inspect.Parameter.KEYWORD_ONLY,
@@ -154,6 +157,7 @@ def takes(**usual: Any) -> Callable[[Function], Function]:
                 )
             elif one.name in own and own[one.name].kind is inspect.Parameter.KEYWORD_ONLY:
                 own[one.name] = own.pop(one.name)
+        _USUAL[call] = usual
         call.__signature__ = written.replace(parameters=list(own.values()))  # type: ignore[attr-defined]
         return call
 
