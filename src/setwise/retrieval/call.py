@@ -1,4 +1,4 @@
-"""One call of `retrieve`: its checked arguments, the jobs they make, and what becomes of the answers."""
+"""One call of `retrieve`: its checked arguments, the jobs they make, and what becomes of the outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import check_vectors
 from setwise.request import Request, Rows
-from setwise.retrieval.plan import MOST, Answer, goes_along_gradients
+from setwise.retrieval.plan import MOST, Outcome, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of
 from setwise.selection import Selection
@@ -144,14 +144,14 @@ class Call:
         kept = ~np.isin(sample.ids, self.request.exclude)
         return Found(sample.ids[kept], sample.scores[kept], sample.vectors[kept])
 
-    def next_page(self, job: Job, answer: Answer, result: Retrieved) -> Job:
+    def next_page(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:
         """Return the job of the page after these: what is found is in it, and the best to add is wanted.
 
         The vectors of the page before are at hand.
         """
         ids, known = result.ids, None
-        if answer.problem is not None and len(ids):
-            rows = answer.problem.vectors.raw[np.searchsorted(answer.ids, ids)]
+        if outcome.problem is not None and len(ids):
+            rows = outcome.problem.vectors.raw[np.searchsorted(outcome.ids, ids)]
             known = Found(ids, np.zeros(len(ids)), np.asarray(rows, np.float32))
         wanted = len(ids) + self.request.k
         return replace(
@@ -180,9 +180,9 @@ class Call:
             return None
         return index
 
-    def describe(self, job: Job, answer: Answer, began: float) -> Retrieved:
-        """Return an answer as what the caller gets, all pages so far in one."""
-        problem, metric, found = answer.problem, self.index.metric, answer.found
+    def describe(self, job: Job, outcome: Outcome, began: float) -> Retrieved:
+        """Return an outcome as what the caller gets, all pages so far in one."""
+        problem, metric, found = outcome.problem, self.index.metric, outcome.found
         label = solvers.label_of(job.request.goal.name, job.request.solver)
         if problem is None:
             checks.warn("nothing in the index passes the filter: an empty result")
@@ -198,13 +198,13 @@ class Call:
                 seconds,
                 job.stats,
             )
-            return retrieved(empty, answer.ids, none, none, metric)
+            return retrieved(empty, outcome.ids, none, none, metric)
         k = job.request.k
         if len(found.chosen) < k and problem.n < k:
             checks.warn(f"k: only {problem.n} of the {k} asked for are in the index or pass the filter")
         selection = describe(problem, found, label, began)
         chosen = selection.indices
-        ids = answer.ids[chosen]
+        ids = outcome.ids[chosen]
         if ids.dtype.kind in "iu":
             places = ids.astype(np.int64)
         else:

@@ -54,7 +54,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Outcome:
     """A set among the candidates seen.
 
     problem : what was solved; ids : the candidates' ids; found : rows of them, and what is proven of these.
@@ -65,7 +65,7 @@ class Answer:
     found: Solved
 
 
-Plan = Generator[Ask, Found, Answer]
+Plan = Generator[Ask, Found, Outcome]
 
 
 def plan_for(job: Job) -> Plan:
@@ -87,10 +87,10 @@ def _by_relevance_alone(request: Request) -> bool:
     return known is not None and known.by_relevance
 
 
-def _nothing(job: Job, seen: Seen) -> Answer:
-    """Return the answer where nothing was found."""
+def _nothing(job: Job, seen: Seen) -> Outcome:
+    """Return the outcome where nothing was found."""
     certificate = unbounded(0, True, job.scope) if job.request.certify else None
-    return Answer(None, seen.ids, Solved(np.empty(0, np.int64), ordered=True, certificate=certificate))
+    return Outcome(None, seen.ids, Solved(np.empty(0, np.int64), ordered=True, certificate=certificate))
 
 
 def _first_count(job: Job) -> int:
@@ -136,27 +136,27 @@ def _by_relevance(job: Job) -> Plan:
                 raise
             count = min(job.most, count * GROWTH)
             continue
-        answer, enough = _solve(job, seen, problem, rest, before)
-        if not enough and not last and answer.found.ordered:
+        outcome, enough = _solve(job, seen, problem, rest, before)
+        if not enough and not last and outcome.found.ordered:
             new = 0
-            for weights in proven_greedy.worth_searching(problem, answer.found.chosen):
+            for weights in proven_greedy.worth_searching(problem, outcome.found.chosen):
                 _, more = yield from _search(job, seen, rest, weights, count)
                 new += more
             if new:
                 problem = seen.problem(min(asked.k, len(seen)))
-                answer, enough = _solve(job, seen, problem, rest, None)
-        names = seen.ids[answer.found.chosen]
-        if not answer.found.ordered:
+                outcome, enough = _solve(job, seen, problem, rest, None)
+        names = seen.ids[outcome.found.chosen]
+        if not outcome.found.ordered:
             names = np.sort(names)
         stable = job.scope == "returned" and before is not None and np.array_equal(before, names)
         if enough or last or stable:
-            return answer
+            return outcome
         before = names
         count = min(job.most, MOST, count * GROWTH)
 
 
-def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Answer, bool]:
-    """Solve over what has been seen; return the answer, and whether nothing unseen matters."""
+def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Outcome, bool]:
+    """Solve over what has been seen; return the outcome, and whether nothing unseen matters."""
     asked = job.request
     if asked.goal.name in solvers.PROOFS:
         known = None if before is None else seen.locate(before)
@@ -164,8 +164,8 @@ def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | N
     found = solvers.find(problem, asked.solver)
     proven = found.sufficient and proven_greedy.is_proven(problem, found.chosen, rest)
     certificate = unbounded(len(seen), proven, job.scope) if asked.certify else None
-    answer = Answer(problem, seen.ids, replace(found, certificate=certificate))
-    return answer, proven or _by_relevance_alone(asked)
+    outcome = Outcome(problem, seen.ids, replace(found, certificate=certificate))
+    return outcome, proven or _by_relevance_alone(asked)
 
 
 def _best_known(problem: Problem, before: NDArray[np.int64] | None) -> NDArray[np.int64]:
@@ -191,7 +191,7 @@ def _point(problem: Problem, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int6
 
 def _solve_max_sum(
     job: Job, seen: Seen, problem: Problem, rest: Unseen, before: NDArray[np.int64] | None = None
-) -> tuple[Answer, bool]:
+) -> tuple[Outcome, bool]:
     """Solve max-sum over what has been seen, from the set found before, if any."""
     asked = job.request
     decided = asked.goal.relevance_decides(problem.k)
@@ -206,7 +206,7 @@ def _solve_max_sum(
                 short = float(np.maximum(rest.relevance() - members, 0.0).sum())
                 best, known = value + (1 - asked.goal.diversity) * short / problem.k, short == 0.0
             certificate = max_sum.certificate_of(problem, value, best, problem.n, known, scope=job.scope)
-        return Answer(problem, seen.ids, Solved(chosen, certificate=certificate)), True
+        return Outcome(problem, seen.ids, Solved(chosen, certificate=certificate)), True
     if asked.solver == "auto":
         chosen = _best_known(problem, before)
         knows = None
@@ -219,7 +219,7 @@ def _solve_max_sum(
     if asked.certify:
         found = unseen.certify(problem, found, rest, improve=asked.solver == "auto", scope=job.scope)
         enough = enough or (found.certificate is not None and found.certificate.pool_sufficient)
-    return Answer(problem, seen.ids, found), enough
+    return Outcome(problem, seen.ids, found), enough
 
 
 # ---------------------------------------------------------------------- along gradients
@@ -279,8 +279,8 @@ def _along_gradients(job: Job) -> Plan:
             if enough or not more:
                 return _concluded(job, seen, problem, Solved(at, known=knows), rest, searched)
         if rest.exhausted or float(weights @ weights) <= 1e-20:  # no search can add to what has been seen
-            answer, _ = _solve_max_sum(job, seen, problem, rest)
-            return answer
+            outcome, _ = _solve_max_sum(job, seen, problem, rest)
+            return outcome
         wanted = min(job.most, near * (GROWTH if wide and searches > 1 else 1))
         reached = float(relaxed.weights @ (problem.vectors.rows(here, np.float64) @ weights))
         searched = point
@@ -324,8 +324,8 @@ def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: I
 
 def _concluded(
     job: Job, seen: Seen, problem: Problem, found: Solved, rest: Unseen, searched: tuple[Ids, Vector] | None
-) -> Answer:
-    """Return the answer for a set that the default solver found, or another solver's over what was seen."""
+) -> Outcome:
+    """Return the outcome for a set that the default solver found, or another solver's over what was seen."""
     asked = job.request
     if asked.solver != "auto":
         found = replace(solvers.find(problem, asked.solver), known=found.known)
@@ -333,4 +333,4 @@ def _concluded(
         at = None if searched is None else (seen.locate(searched[0]), searched[1])
         improve = asked.solver == "auto"
         found = unseen.certify(problem, found, rest, improve=improve, scope=job.scope, searched=at)
-    return Answer(problem, seen.ids, found)
+    return Outcome(problem, seen.ids, found)

@@ -17,7 +17,7 @@ from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.retrieval.call import Call
 from setwise.retrieval.defaults import DIVERSITY, request_of
-from setwise.retrieval.plan import Answer, Ask, plan_for
+from setwise.retrieval.plan import Ask, Outcome, plan_for
 from setwise.retrieval.seen import Job
 from setwise.solvers.problem import Problem
 from setwise.steps import Step, Work, arun, run
@@ -168,21 +168,21 @@ def retrieving(
     call = Call.of(request, query, index, pool, filter, offset)
     jobs = call.jobs()
     for page in range(call.pages):
-        answers = yield from _answering(call, jobs)
-        results = [call.describe(job, answer, began) for job, answer in zip(jobs, answers, strict=True)]
+        outcomes = yield from _solving(call, jobs)
+        results = [call.describe(job, outcome, began) for job, outcome in zip(jobs, outcomes, strict=True)]
         if page + 1 < call.pages:
-            jobs = [call.next_page(*one) for one in zip(jobs, answers, results, strict=True)]
+            jobs = [call.next_page(*one) for one in zip(jobs, outcomes, results, strict=True)]
     pages = [call.cut(result) for result in results]
     return pages if call.many else pages[0]
 
 
-def _answering(call: Call, jobs: list[Job]) -> Work[list[Answer]]:
+def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
     """Take the jobs' plans from search to search together; searches for as many are one call of the index."""
     whole = call.whole()
     if whole is not None:
         return [_greedy_over_all(job, whole) for job in jobs]
     plans = [plan_for(job) for job in jobs]
-    answers: dict[int, Answer] = {}
+    outcomes: dict[int, Outcome] = {}
     found: dict[int, Found] = {}
 
     def advance(place: int) -> Ask | None:
@@ -190,7 +190,7 @@ def _answering(call: Call, jobs: list[Job]) -> Work[list[Answer]]:
         try:
             return plans[place].send(found.get(place))  # type: ignore[arg-type]
         except StopIteration as end:
-            answers[place] = end.value
+            outcomes[place] = end.value
             return None
 
     waiting = list(range(len(plans)))
@@ -212,10 +212,10 @@ def _answering(call: Call, jobs: list[Job]) -> Work[list[Answer]]:
             hits = yield Step.of(index.fetch, index.afetch, weights, count, **options)
             found.update(zip(asks, checked(index, weights, count, hits, **options), strict=True))
         waiting = [place for asks in asked.values() for place in asks]
-    return [answers[place] for place in range(len(plans))]
+    return [outcomes[place] for place in range(len(plans))]
 
 
-def _greedy_over_all(job: Job, index: ArrayIndex) -> Answer:
+def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
     """Select greedily over every row of an array: lazy, and identical to the scan over all of them."""
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
@@ -227,4 +227,4 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Answer:
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)
     with one_blas_thread():
         found = solvers.certify(problem, solvers.find(problem, request.solver))
-    return Answer(problem, rows, found)
+    return Outcome(problem, rows, found)
