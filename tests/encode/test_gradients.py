@@ -491,7 +491,7 @@ def test_finished_files_are_replaced_by_force_alone(model, tokenizer, checkpoint
         encoder.encode(ROWS, out, force=True, progress=stop_after(1))
     assert out.read_bytes() == b"mine"
     np.testing.assert_array_equal(encoder.encode(ROWS, out, force=True), np.load(out))
-    with pytest.raises(ValueError, match=r"does not end in .npy"):
+    with pytest.raises(ValueError, match=r"ends in none of .npy"):
         encoder.encode(ROWS, tmp_path / "features.parquet")
     with pytest.raises(FileNotFoundError, match="create it first"):
         encoder.encode(ROWS, tmp_path / "nowhere" / "features.npy")

