@@ -133,6 +133,29 @@ def test_must_have_rows_of_any_kind(include):
     assert np.array_equal(constraints_of(5, 3, include).include, [3, 1])
 
 
+def test_labels_are_told_apart_by_what_they_are():
+    """1 and "1" are two labels, and columns of other packages give theirs."""
+    pandas = pytest.importorskip("pandas")
+    arrow = pytest.importorskip("pyarrow")
+    words = ["a", "b", "a", "c", "b"]
+    expected = [0, 1, 0, 2, 1]
+    dates = np.array(["2020", "2021", "2020", "2022", "2021"], "datetime64[ns]")
+    for labels in (
+        words,
+        np.array(words),
+        pandas.Series(words),
+        pandas.Categorical(words),
+        arrow.array(words),
+        dates,
+    ):
+        codes = constraints_of(5, 3, groups=labels, max_per_group=2).codes
+        assert np.array_equal(np.unique(codes, return_inverse=True)[1], expected)
+    codes = constraints_of(3, 3, groups=[1, "1", "a"], max_per_group=1).codes
+    assert len(set(codes.tolist())) == 3
+    with pytest.raises(ValueError, match="groups: row 1 has no label"):
+        constraints_of(3, 2, groups=pandas.Series([1, None, 2], dtype="Int64"), max_per_group=1)
+
+
 BAD = [
     ({"include": [5]}, ValueError, "include: 5 is not a row of the 5 candidates"),
     ({"include": [-1]}, ValueError, "include: -1 is not a row of the 5 candidates"),
@@ -160,12 +183,33 @@ BAD = [
     (
         {"groups": [0, 1, np.nan, 2, 3], "max_per_group": 1},
         ValueError,
+        r"groups: row 2 has no label \(nan\); give it a label",
+    ),
+    (
+        {"groups": np.array([0, 1, np.nan, 2, 3]), "max_per_group": 1},
+        ValueError,
         "groups: row 2 is NaN; give it a label",
     ),
     (
-        {"groups": [0, "a", None, 2, 3], "max_per_group": 1},
+        {"groups": ["a", "b", float("nan"), "a", "c"], "max_per_group": 1},
+        ValueError,
+        r"groups: row 2 has no label \(nan\)",
+    ),
+    ({"groups": [0, "a", None, 2, 3], "max_per_group": 1}, ValueError, "groups: row 2 has no label"),
+    (
+        {"groups": np.array(["2020", "NaT", "2021", "2022", "2023"], "datetime64[D]"), "max_per_group": 1},
+        ValueError,
+        "groups: row 1 is NaT",
+    ),
+    (
+        {"groups": np.ma.masked_equal([0, 1, 2, 3, 4], 3), "max_per_group": 1},
+        ValueError,
+        "groups: row 3 has no label",
+    ),
+    (
+        {"groups": ["a", ["b", "c"], "d", "e", "f"], "max_per_group": 1},
         TypeError,
-        "groups: labels of different types .*; pass",
+        "groups: row 1 has list .*; a label is a string or a number",
     ),
     ({"groups": range(5), "max_per_group": 0}, ValueError, "max_per_group: 0 is below 1"),
     ({"groups": range(5), "max_per_group": 1.0}, TypeError, "max_per_group: expected an integer, got 1.0"),

@@ -37,10 +37,10 @@ class Constraints:
     Raises
     ------
     TypeError
-        Rows are no integers, or labels of different types.
+        Rows are no integers, or a label is a list or another thing that is not looked up.
     ValueError
-        Rows are out of range or repeated, labels of another number than candidates or NaN, or no set of
-        size k satisfies everything.
+        Rows are out of range or repeated, labels of another number than candidates or missing (None, NaN,
+        NaT), or no set of size k satisfies everything.
     """
 
     def __init__(self, n: int, request: Request) -> None:
@@ -70,15 +70,10 @@ class Constraints:
             self.quota = request.max_per_group
             self._read_groups(_as_labels(request.groups, n))
 
-    def _read_groups(self, labels: NDArray[Any]) -> None:
+    def _read_groups(self, labels: NDArray[Any] | list[Any]) -> None:
         """Turn labels into codes, and check that enough candidates may be chosen."""
-        try:
-            names, codes = np.unique(self.left(labels), return_inverse=True)
-        except TypeError:
-            raise TypeError(
-                "groups: labels of different types cannot be compared; pass strings or numbers"
-            ) from None
-        self.codes = codes.astype(np.int64)
+        names, codes = _codes(labels)
+        self.codes = self.left(codes)
         sizes = np.bincount(self.codes)
         room = int(np.minimum(sizes, self.quota).sum())
         if room < self.k:
@@ -185,11 +180,66 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     return rows.astype(np.int64)
 
 
-def _as_labels(groups: Any, n: int) -> NDArray[Any]:
-    """Return one label a candidate."""
-    labels = np.asarray(groups)
-    if labels.shape != (n,):
-        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape {labels.shape}")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
+def _as_labels(groups: Any, n: int) -> NDArray[Any] | list[Any]:
+    """Return one label a candidate, none of them missing: numbers as an array, others as they are."""
+    labels: Any = groups
+    if isinstance(groups, np.ndarray) and groups.dtype.kind in "mM":
+        if np.isnat(groups).any():
+            raise ValueError(
+                f"groups: row {int(np.isnat(groups).argmax())} is NaT; give it a label of its own"
+            )
+        labels = groups.view(np.int64)
+    if not (type(labels) is np.ndarray and labels.dtype.kind in "biuf"):
+        listing = next((name for name in ("tolist", "to_pylist", "to_list") if hasattr(labels, name)), "")
+        labels = getattr(labels, listing)() if listing else list(labels)
+    shape = (
+        labels.shape if isinstance(labels, np.ndarray) else np.shape(groups) if listing else (len(labels),)
+    )
+    if shape != (n,):
+        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape {shape}")
+    if isinstance(labels, list):
+        for row, label in enumerate(labels):
+            check_label(label, f"row {row}")
+    elif labels.dtype.kind == "f" and np.isnan(labels).any():
         raise ValueError(f"groups: row {int(np.isnan(labels).argmax())} is NaN; give it a label of its own")
     return labels
+
+
+def check_label(label: Any, place: str) -> None:
+    """Refuse a label that is missing or cannot be compared.
+
+    Parameters
+    ----------
+    label : object
+    place : str
+        Whose it is, in messages.
+
+    Raises
+    ------
+    TypeError
+        It is a list, or something else that cannot be looked up.
+    ValueError
+        It is None, NaN, NaT or another mark of a missing value.
+    """
+    try:
+        hash(label)
+    except TypeError:
+        raise TypeError(
+            f"groups: {place} has {type(label).__name__} {label!r:.40}; a label is a string or a number"
+        ) from None
+    try:
+        missing = label is None or bool(label != label)
+    except TypeError:  # pandas.NA is neither equal to itself nor not
+        missing = True
+    if missing:
+        raise ValueError(f"groups: {place} has no label ({label!r}); give it a label of its own")
+
+
+def _codes(labels: NDArray[Any] | list[Any]) -> tuple[Any, NDArray[np.int64]]:
+    """Return the distinct labels, and which of them each is."""
+    if isinstance(labels, np.ndarray):
+        names, codes = np.unique(labels, return_inverse=True)
+        return names, codes.astype(np.int64)
+    number: dict[Any, int] = {}
+    numbers = [number.setdefault(label, len(number)) for label in labels]
+    return list(number), np.array(numbers, np.int64)

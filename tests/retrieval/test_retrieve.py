@@ -270,6 +270,18 @@ def test_at_most_so_many_of_each_group(corpus, query, objective, sharpness):
             assert len(set(document[hits.ids].tolist())) == 8
 
 
+def test_a_candidate_without_a_label_is_named_by_its_id(corpus, query):
+    labels = {row: f"document {row // 5}" for row in range(len(corpus))}
+    top = int(np.argmax(corpus @ query))
+    for missing in (None, float("nan")):
+        labels[top] = missing
+        with pytest.raises(ValueError, match=rf"groups: id {top} has no label"):
+            setwise.retrieve(query, setwise.Index.from_array(corpus), 5, groups=labels, max_per_group=1)
+    labels[top] = ["a", "b"]
+    with pytest.raises(TypeError, match=rf"groups: id {top} has list"):
+        setwise.retrieve(query, setwise.Index.from_array(corpus), 5, groups=labels, max_per_group=1)
+
+
 def test_groups_that_leave_no_set(corpus, query):
     with pytest.raises(ValueError, match="max_per_group"):
         setwise.retrieve(query, Plain(corpus[:300]), 5, groups=np.zeros(300, int), max_per_group=2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.constraints import Constraints
+from setwise.constraints import Constraints, check_label
 from setwise.index.base import Found, Ids
 from setwise.index.checking import scores_of
 from setwise.relevance import Relevance
@@ -168,7 +168,9 @@ class Seen:
         missing = [name for name in names if name not in self._labels]
         if missing:
             wanted = np.array(missing, dtype=self.ids.dtype)
-            self._labels.update(zip(missing, find(wanted), strict=True))
+            for name, label in zip(missing, find(wanted), strict=True):
+                check_label(label, f"id {name!r}")
+                self._labels[name] = label
         return [self._labels[name] for name in names]
 
     def locate(self, ids: Any) -> NDArray[np.int64]:
