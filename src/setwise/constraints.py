@@ -182,26 +182,24 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
 
 def _as_labels(groups: Any, n: int) -> NDArray[Any] | list[Any]:
     """Return one label a candidate, none of them missing: numbers as an array, others as they are."""
-    labels: Any = groups
     if isinstance(groups, np.ndarray) and groups.dtype.kind in "mM":
         if np.isnat(groups).any():
-            raise ValueError(
-                f"groups: row {int(np.isnat(groups).argmax())} is NaT; give it a label of its own"
-            )
-        labels = groups.view(np.int64)
-    if not (type(labels) is np.ndarray and labels.dtype.kind in "biuf"):
-        listing = next((name for name in ("tolist", "to_pylist", "to_list") if hasattr(labels, name)), "")
-        labels = getattr(labels, listing)() if listing else list(labels)
-    shape = (
-        labels.shape if isinstance(labels, np.ndarray) else np.shape(groups) if listing else (len(labels),)
-    )
-    if shape != (n,):
-        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape {shape}")
-    if isinstance(labels, list):
-        for row, label in enumerate(labels):
-            check_label(label, f"row {row}")
-    elif labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError(f"groups: row {int(np.isnan(labels).argmax())} is NaN; give it a label of its own")
+            row = int(np.isnat(groups).argmax())
+            raise ValueError(f"groups: row {row} is NaT; give it a label of its own")
+        groups = groups.view(np.int64)
+    if isinstance(groups, np.ndarray) and groups.shape != (n,):
+        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape {groups.shape}")
+    if type(groups) is np.ndarray and groups.dtype.kind in "biuf":
+        if groups.dtype.kind == "f" and np.isnan(groups).any():
+            row = int(np.isnan(groups).argmax())
+            raise ValueError(f"groups: row {row} is NaN; give it a label of its own")
+        return groups
+    listing = next((name for name in ("tolist", "to_pylist", "to_list") if hasattr(groups, name)), None)
+    labels: list[Any] = getattr(groups, listing)() if listing else list(groups)
+    if len(labels) != n:
+        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape ({len(labels)},)")
+    for row, label in enumerate(labels):
+        check_label(label, f"row {row}")
     return labels
 
 
