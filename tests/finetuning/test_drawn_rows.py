@@ -454,6 +454,20 @@ def test_an_interrupted_run_keeps_what_is_finished(sharded, table, drawn, tmp_pa
         assert parquet.read_table(file).equals(table.take(rows))
 
 
+def test_a_run_that_is_interrupted_before_an_epoch_is_finished_leaves_nothing(sharded, drawn, tmp_path):
+    def stop(step, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_epochs(Repository(sharded), drawn, tmp_path / "out", progress=stop)
+    assert os.listdir(tmp_path) == ["shards"]
+    write_epochs(Repository(sharded), drawn, tmp_path / "out")
+    other = [rows[::-1] for rows in drawn]
+    with pytest.raises(KeyboardInterrupt):
+        write_epochs(Repository(sharded), other, tmp_path / "out", force=True, progress=stop)
+    assert os.listdir(tmp_path / "out") == [META]
+
+
 def test_a_damaged_epoch_is_written_anew(sharded, table, drawn, tmp_path):
     out = tmp_path / "out"
     write_epochs(Repository(sharded), drawn, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +205,7 @@ def write_epochs(
                 f"out: {str(out)!r} holds epochs of other rows ({others[0]}); name another folder, or add "
                 "--force (force=True) to replace them"
             )
+        fresh = not folder.exists()
         folder.mkdir(exist_ok=True)
         for name in others:
             (folder / name).unlink(missing_ok=True)
@@ -215,13 +217,18 @@ def write_epochs(
         kept = tuple(name for name in names if name in files)
         about = {"settings": dict(settings or {}), "epochs": len(epochs)}
         FORMAT.write(folder, about, files)
-        for name, drawn in zip(names, epochs, strict=True):
-            if name not in files:
-                file = folder / name
-                tell = None if progress is None else _named(progress, name)
-                _write(repository, [drawn], file, False, True, memory, tell)
-                files[name] = {"rows": len(drawn), "rows_digest": marks[name], **measure(file)}
-                FORMAT.write(folder, about, {each: files[each] for each in names if each in files})
+        try:
+            for name, drawn in zip(names, epochs, strict=True):
+                if name not in files:
+                    file = folder / name
+                    tell = None if progress is None else _named(progress, name)
+                    _write(repository, [drawn], file, False, True, memory, tell)
+                    files[name] = {"rows": len(drawn), "rows_digest": marks[name], **measure(file)}
+                    FORMAT.write(folder, about, {each: files[each] for each in names if each in files})
+        except BaseException:
+            if fresh and not files:  # there is nothing to go on from
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
     return Written(tuple(folder / name for name in names), kept)
 
 
