@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from multiprocessing import get_context
 
 import numpy as np
@@ -20,8 +21,8 @@ N, D = 600, 12
 
 def make(n=N, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((8, D)) * 2
-    vectors = centres[rng.integers(8, size=n)] + rng.standard_normal((n, D))
+    centers = rng.standard_normal((8, D)) * 2
+    vectors = centers[rng.integers(8, size=n)] + rng.standard_normal((n, D))
     return vectors.astype(np.float32), rng.random(n)
 
 
@@ -45,11 +46,11 @@ def same(one, other):
 def check_radii(catalog):
     """Every radius is the largest distance of a member to its centroid."""
     rows = catalog._items.vectors.rows(slice(None), np.float64)
-    centres = catalog.clusters.centroids[catalog.clusters.labels].astype(np.float64)
+    centers = catalog.clusters.centroids[catalog.clusters.labels].astype(np.float64)
     if catalog.clusters.metric == "cosine":
-        away = 1 - np.vecdot(rows, centres)
+        away = 1 - np.vecdot(rows, centers)
     else:
-        away = np.linalg.norm(rows - centres, axis=1)
+        away = np.linalg.norm(rows - centers, axis=1)
     found = np.zeros(len(catalog.clusters))
     np.maximum.at(found, catalog.clusters.labels, away)
     assert np.allclose(catalog.clusters.radii, found, atol=1e-5)
@@ -256,9 +257,9 @@ def test_truncated_missing_and_altered_files(catalog, place, name):
     (home(place) / name).write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     with pytest.raises(ValueError, match=f"{name} was altered"):
         catalog_files.FORMAT.verify(place)
-    if name != "vectors.npy":
-        with pytest.raises(ValueError, match=f"{name} was altered"):
-            setwise.Catalog.load(place)
+    refused = pytest.raises(ValueError, match=f"{name} was altered")
+    with nullcontext() if name == "vectors.npy" else refused:  # of these the size alone is compared
+        setwise.Catalog.load(place)
     (home(place) / name).unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
         setwise.Catalog.load(place)
@@ -294,11 +295,11 @@ def test_added_items_join_the_nearest_cluster(place, metric, saved):
     assert len(catalog) == len(catalog.quality) == len(catalog.ids) == N
     assert catalog.ids.tolist() == list(range(N))
     assert np.array_equal(catalog.quality, quality)
-    rows, centres = catalog._items.vectors.rows(slice(500, N)).astype(np.float64), old.centroids
+    rows, centers = catalog._items.vectors.rows(slice(500, N)).astype(np.float64), old.centroids
     if metric == "cosine":
-        nearest = (rows @ centres.T).argmax(axis=1)
+        nearest = (rows @ centers.T).argmax(axis=1)
     else:
-        nearest = ((rows[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+        nearest = ((rows[:, None] - centers) ** 2).sum(axis=2).argmin(axis=1)
     assert np.array_equal(catalog.clusters.labels[500:], nearest)
     assert np.array_equal(catalog.clusters.labels[:500], old.labels)
     assert np.array_equal(catalog.clusters.centroids, old.centroids)

@@ -1,23 +1,16 @@
-"""Partitions in local processes, on Ray, and as Arrow batches: the same result as in one process."""
+"""Where work runs: lost workers, errors, and memory that is given back."""
 
+import errno
 import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
 
-import setwise
-from reference.muss import alg1
-from setwise.catalog import Catalog
-from setwise.catalog.shards import Shard, merge_batches, select_batches, select_shards
-from setwise.engine import engine_for
-from setwise.engine.base import OnDisk, shared_rows
+from setwise.engine import engine_for, local, opened, shared_rows
 from setwise.engine.local import LocalEngine
 
 
@@ -27,122 +20,18 @@ def items():
     return rng.standard_normal((900, 12)).astype(np.float32), rng.random(900)
 
 
-@pytest.fixture(scope="module")
-def shards(items, tmp_path_factory):
-    """Three Parquet shards of unequal size, ids that are not rows."""
-    X, q = items
-    folder = tmp_path_factory.mktemp("shards")
-    paths = []
-    for number, (a, b) in enumerate([(0, 250), (250, 600), (600, 900)]):
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(X[a:b].ravel()), 12)
-        table = pa.table(
-            {
-                "id": [f"item {row}" for row in range(a, b)],
-                "quality": q[a:b],
-                "vector": vectors,
-                "other": [0] * (b - a),
-            }
-        )
-        path = folder / f"{number}.parquet"
-        parquet.write_table(table, path, row_group_size=100)
-        paths.append(str(path))
-    return paths
-
-
-@pytest.fixture(scope="module")
-def ray():
-    ray = pytest.importorskip("ray")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    except Exception as error:  # no room to start a cluster: say why
-        pytest.skip(f"Ray does not start here: {error}")
-    yield ray
-    ray.shutdown()
-
-
-def expected_union(X, q, k, inside, t):
-    rows = np.concatenate(
-        [alg1(X, q, np.arange(a, b), inside, t) for a, b in [(0, 250), (250, 600), (600, 900)]]
-    )
-    tops = [a + np.argsort(-q[a:b], kind="stable")[:k] for a, b in [(0, 250), (250, 600), (600, 900)]]
-    return np.unique(np.concatenate([rows, *tops]))
-
-
-def test_shards_are_dgds_with_its_top_up(items, shards):
-    X, q = items
-    found = select_shards(shards, 20, diversity=0.3, per_shard=15, workers=2)
-    chosen = alg1(X, q, expected_union(X, q, 20, 15, 0.3), 20, 0.3)
-    assert found.ids.tolist() == [f"item {row}" for row in chosen]
-    starts = np.array([0, 250, 600])
-    assert (starts[found.shards] + found.rows).tolist() == chosen.tolist()
-    assert np.array_equal(found.quality, q[chosen])
-    terms = setwise.select(X[chosen], 20, relevance=q[chosen], diversity=0.3)
-    assert found.value == pytest.approx(terms.value, abs=1e-6)
-    assert found.diversity == pytest.approx(terms.diversity, abs=1e-6)
-
-
-def test_ray_gives_the_local_result(items, shards, ray):
-    local = select_shards(shards, 20, diversity=0.3, workers=1)
-    remote = select_shards(shards, 20, diversity=0.3, workers="ray")
-    assert remote.ids.tolist() == local.ids.tolist()
-    options = {"diversity": 0.3, "method": "muss", "clusters": 9, "seed": 2}
-    remote, local = (select_shards(shards, 20, workers=workers, **options) for workers in ("ray", 1))
-    assert remote.ids.tolist() == local.ids.tolist()
-    assert remote.value == local.value
-    catalog = Catalog.build(*items, clusters=9)
-    for method in ("muss", "dgds"):
-        options = {"diversity": 0.2, "method": method, "clusters": 5}
-        here = catalog.select(25, **options)
-        there = catalog.select(25, workers="ray", **options)
-        assert here.indices.tolist() == there.indices.tolist()
-
-
-@pytest.mark.parametrize("method", ["muss", "dgds", "muss-random-clusters", "muss-random-partition"])
-def test_processes_give_the_threads_result(items, method, tmp_path):
-    options = {"diversity": 0.4, "method": method, "clusters": 4, "criterion": "sum"}
-    catalog = Catalog.build(*items, clusters=9)
-    here = catalog.select(25, **options)
-    assert catalog.select(25, workers=2, **options).indices.tolist() == here.indices.tolist()
-    np.save(tmp_path / "rows.npy", items[0])
-    mapped = Catalog.build(np.load(tmp_path / "rows.npy", mmap_mode="r"), items[1], clusters=9)
-    assert mapped.select(25, workers=2, **options).indices.tolist() == here.indices.tolist()
-
-
 def test_a_mapped_file_is_shared_by_its_name(items, tmp_path):
     np.save(tmp_path / "rows.npy", items[0])
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     engine = LocalEngine(2)
     with shared_rows(engine, mapped) as shared:
-        assert isinstance(shared, OnDisk)
-    with shared_rows(engine, mapped[10:]) as shared:  # a part of a file is no file
-        assert not isinstance(shared, OnDisk)
-        assert np.array_equal(shared.open(), mapped[10:])
-
-
-def test_npy_shards(items, tmp_path):
-    X, q = items
-    parts = []
-    for number, (a, b) in enumerate([(0, 250), (250, 600), (600, 900)]):
-        np.save(tmp_path / f"{number}.npy", X[a:b])
-        np.save(tmp_path / f"q{number}.npy", q[a:b])
-        parts.append(Shard(str(tmp_path / f"{number}.npy"), str(tmp_path / f"q{number}.npy")))
-    found = select_shards(parts, 20, diversity=0.3, per_shard=15)
-    chosen = alg1(X, q, expected_union(X, q, 20, 15, 0.3), 20, 0.3)
-    assert (np.array([0, 250, 600])[found.shards] + found.rows).tolist() == chosen.tolist()
-
-
-def test_batches_of_arrow_are_the_same_functions(items, shards):
-    """What Spark's mapInArrow calls: an iterator of a partition's batches in, batches out."""
-    yielded = []
-    for path in shards:
-        batches = parquet.ParquetFile(path).iter_batches(64)
-        yielded += list(select_batches(batches, per_part=20, diversity=0.3, top=20))
-    assert list(select_batches(iter([]), per_part=20)) == []
-    merged = merge_batches(yielded, 20, diversity=0.3)
-    assert merged.column("id").to_pylist() == select_shards(shards, 20, diversity=0.3).ids.tolist()
-    with pytest.raises(ValueError, match="more than"):
-        merge_batches(yielded, 10_000)
+        assert shared.path == str(tmp_path / "rows.npy")
+    for part in (mapped[10:], mapped[::-1], mapped[:, ::-1]):  # none of these is the file
+        with shared_rows(engine, part) as shared:
+            assert np.array_equal(opened(shared), part)
+    os.remove(tmp_path / "rows.npy")  # another has taken its place: the map still has the rows
+    with shared_rows(engine, mapped) as shared:
+        assert np.array_equal(opened(shared), mapped)
 
 
 def lost_once(argument):
@@ -180,18 +69,6 @@ def test_a_partition_that_always_loses_its_worker_is_given_up():
         engine.map(always_lost, [1, 2])
 
 
-def test_a_script_without_a_main_guard_is_not_run_again(shards, tmp_path):
-    script = tmp_path / "job.py"
-    script.write_text(
-        "from setwise.catalog.shards import select_shards\n"
-        "print('started')\n"
-        f"print(len(select_shards({shards!r}, 20, workers=2)))\n"
-    )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["started", "20"]
-
-
 def test_what_a_partition_raises_comes_back():
     with LocalEngine(2) as engine:
         with pytest.raises(ValueError, match="no 3"):
@@ -216,42 +93,50 @@ def test_processes_stay_until_the_engine_is_closed():
             os.kill(process, 0)
 
 
-def test_shared_memory_is_given_back(items):
-    before = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
+@pytest.mark.parametrize("shape", [(900, 12), (7,), (3, 2, 2)])
+def test_shared_memory_is_given_back(shape):
+    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    with LocalEngine(2).share(array) as shared:
+        assert np.array_equal(opened(shared), array)
+        assert os.path.exists(shared.path)
+    assert not os.path.exists(shared.path)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks up which file is allocated")
+def test_where_memory_for_sharing_is_full(items, tmp_path, monkeypatch):
+    """Room is taken before anything is written, so that a full one is an error and not a signal."""
+    allocate = os.posix_fallocate
+
+    def refuse(descriptor, offset, size):
+        if any(os.readlink(f"/proc/self/fd/{descriptor}").startswith(folder) for folder in full):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        allocate(descriptor, offset, size)
+
+    monkeypatch.setattr(local, "IN_MEMORY", str(tmp_path / "memory"))
+    (tmp_path / "memory").mkdir()
+    full = {local.IN_MEMORY}
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
+    (tmp_path / "disk").mkdir()
     with LocalEngine(2).share(items[0]) as shared:
-        assert np.array_equal(shared.open(), items[0])
-    after = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
-    assert not {name for name in after - before if shared.name.lstrip("/") in name}
+        assert Path(shared.path).parent == tmp_path / "disk"
+        assert np.array_equal(opened(shared), items[0])
+    full.add(str(tmp_path))
+    with pytest.raises(OSError, match="workers: there is no room to share 43,200 bytes"):
+        LocalEngine(2).share(items[0]).__enter__()
+    assert os.listdir(tmp_path / "memory") == os.listdir(tmp_path / "disk") == []
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "match"),
-    [
-        (lambda s: select_shards([], 3), ValueError, "none given"),
-        (lambda s: select_shards(["nowhere.parquet"], 3), FileNotFoundError, "nowhere.parquet"),
-        (lambda s: select_shards(s, 5000), ValueError, "more than the"),
-        (lambda s: select_shards(s, 5, vectors="embedding"), ValueError, "no column 'embedding'"),
-        (lambda s: select_shards(s, 5, quality="other2"), ValueError, "no column 'other2'"),
-        (lambda s: select_shards(s, 5, diversity=2), ValueError, "diversity"),
-        (lambda s: select_shards(s, 5, criterion="max"), ValueError, "criterion"),
-        (lambda s: select_shards(s, 5, workers=0), ValueError, "workers: 0"),
-        (lambda s: engine_for(1.5), TypeError, "workers"),
-    ],
-)
-def test_bad_input(shards, call, error, match):
-    with pytest.raises(error, match=match):
-        call(shards)
+def test_what_is_no_engine():
+    with pytest.raises(TypeError, match="workers"):
+        engine_for(1.5)
+    with pytest.raises(ValueError, match="workers: 0"):
+        engine_for(0)
 
 
-def test_an_unreachable_ray_is_one_clear_error(items):
+def test_an_unreachable_ray_is_one_clear_error():
     ray = pytest.importorskip("ray")
     if ray.is_initialized():
         ray.shutdown()
     with pytest.raises(ConnectionError, match=r"workers: no Ray at '127\.0\.0\.1:1'"):
         engine_for("127.0.0.1:1")
-
-
-def test_methods_without_partitions_take_no_workers(items):
-    catalog = Catalog.build(*items, clusters=9)
-    with pytest.raises(ValueError, match="looks at all items at once"):
-        catalog.select(10, method="frank-wolfe", workers=2)

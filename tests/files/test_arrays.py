@@ -33,7 +33,10 @@ def test_blocks_of_rows(tmp_path, dtype, step):
     [
         ([ROWS[:4]], "4 rows came instead of 8"),
         ([ROWS, ROWS[:1]], "9 rows came instead of 8"),
-        ([ROWS[:4], ROWS[4:, :2]], "rows from 4 on are float32 of width 2, those before float32 of width 3"),
+        (
+            [ROWS[:4], ROWS[4:, :2]],
+            r"rows from 4 on are float32 of shape \(2,\), those before float32 of shape \(3,\)",
+        ),
         ([ROWS[:4], ROWS[4:].astype("f8")], "rows from 4 on are float64"),
         ([], "0 rows came instead of 8"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -68,11 +69,20 @@ def opened(shared: Any) -> NDArray[Any]:
 @contextlib.contextmanager
 def shared_rows(engine: Engine, raw: NDArray[Any]) -> Iterator[Any]:
     """Share an array with an engine's workers; a memory map of a whole .npy file by its name."""
-    path = getattr(raw, "filename", None)
-    if isinstance(raw, np.memmap) and path is not None and str(path).endswith(".npy"):
-        mapped = np.load(str(path), mmap_mode="r", allow_pickle=False)
-        if mapped.shape == raw.shape and mapped.dtype == raw.dtype:
-            yield OnDisk(str(path))
-            return
+    named = _by_name(raw)
+    if named is not None:
+        yield named
+        return
     with engine.share(raw) as shared:
         yield shared
+
+
+def _by_name(raw: NDArray[Any]) -> OnDisk | None:
+    """Return the .npy file that an array is the map of, if it is all of it and still there."""
+    path = str(getattr(raw, "filename", None))
+    if not (isinstance(raw, np.memmap) and path.endswith(".npy") and os.path.exists(path)):
+        return None
+    found = OnDisk(path)
+    whole = found.open()
+    same = (whole.shape, whole.strides, whole.dtype) == (raw.shape, raw.strides, raw.dtype)
+    return found if same else None

@@ -1,4 +1,4 @@
-"""Local processes: vectors in shared memory, one BLAS thread each."""
+"""Local processes: vectors in memory that all of them map, one BLAS thread each."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import contextlib
 import multiprocessing
 import os
 import sys
-import threading as locks
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import shared_memory
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from setwise.engine.base import RETRIES, Engine
+from setwise.engine.base import RETRIES, Engine, OnDisk
+from setwise.files.arrays import write_rows
+from setwise.files.parts import part_for, remove_dead
 from setwise.threads import one_blas_thread
 
 #: What keeps a worker's libraries on one thread: the processes are the parallelism.
@@ -24,27 +26,10 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
-#: Arrays that a worker keeps attached; one piece of work uses fewer at once.
-ATTACHED = 4
+#: Where shared arrays lie in memory, on systems that have such a folder.
+IN_MEMORY = "/dev/shm"
 
-
-class Block:
-    """An array in shared memory, by name."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        self.name, self.shape, self.dtype = name, shape, dtype
-
-    def open(self) -> NDArray[Any]:
-        """Return the array, attached once a process; the last few stay so, for as long as they are used."""
-        held = _attached.pop(self.name, None)
-        _attached[self.name] = shared_memory.SharedMemory(self.name) if held is None else held
-        while len(_attached) > ATTACHED:
-            del _attached[next(iter(_attached))]
-        return np.ndarray(self.shape, self.dtype, buffer=_attached[self.name].buf)
-
-
-_starting = locks.Lock()
-_attached: dict[str, shared_memory.SharedMemory] = {}
+_starting = threading.Lock()
 
 
 class LocalEngine(Engine):
@@ -110,17 +95,37 @@ class LocalEngine(Engine):
         if self.workers == 1:
             yield array
             return
-        block = shared_memory.SharedMemory(create=True, size=array.nbytes)
+        file = _written(array)
         try:
-            held: NDArray[Any] = np.ndarray(array.shape, array.dtype, buffer=block.buf)
-            step = max(1, (64 << 20) // max(1, array.nbytes // len(array)))
-            for start in range(0, len(array), step):
-                held[start : start + step] = array[start : start + step]
-            del held
-            yield Block(block.name, array.shape, array.dtype.str)
+            yield OnDisk(str(file))
         finally:
-            block.close()
-            block.unlink()
+            with contextlib.suppress(
+                OSError
+            ):  # some systems keep a file that is mapped; the next run removes it
+                file.unlink()
+
+
+def _written(array: NDArray[Any]) -> Path:
+    """Return a file with an array: in memory where there is room for it, else among temporary files.
+
+    Raises
+    ------
+    OSError
+        There is no room anywhere.
+    """
+    step = max(1, (64 << 20) // max(1, array.nbytes // len(array)))
+    for folder in filter(os.path.isdir, (IN_MEMORY, tempfile.gettempdir())):
+        name = Path(folder, "setwise-shared")
+        remove_dead(name)
+        file = part_for(name)
+        with contextlib.suppress(OSError):  # its room is taken before any of it is written
+            blocks = (array[start : start + step] for start in range(0, len(array), step))
+            write_rows(file, len(array), blocks)
+            return file
+    raise OSError(
+        f"workers: there is no room to share {array.nbytes:,} bytes with processes, in {IN_MEMORY} or "
+        f"{tempfile.gettempdir()}; use threads (no workers), or name a folder with TMPDIR"
+    )
 
 
 @contextlib.contextmanager

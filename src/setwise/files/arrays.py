@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ _FORMAT = "setwise unfinished array 1"
 
 
 def write_rows(file: Path, n: int, blocks: Iterable[NDArray[Any]]) -> None:
-    """Write the rows of blocks, all of one width and type, as one new .npy file; none is held for longer.
+    """Write the rows of blocks, all of one shape and type, as one new .npy file; none is held for longer.
 
     Room on the disk is taken first, so that a full one is an error before any work.
 
@@ -31,7 +32,7 @@ def write_rows(file: Path, n: int, blocks: Iterable[NDArray[Any]]) -> None:
         Removed again if anything fails.
     n : int
         Rows in all, at least 1.
-    blocks : iterable of ndarray of shape (m, d)
+    blocks : iterable of ndarray of shape (m, ...)
 
     Raises
     ------
@@ -40,7 +41,7 @@ def write_rows(file: Path, n: int, blocks: Iterable[NDArray[Any]]) -> None:
     OSError
         The disk has no room.
     ValueError
-        The blocks have another number of rows than n, or differ in width or type.
+        The blocks have another number of rows than n, or differ in their rows' shape or type.
     """
     like: NDArray[Any] | None = None
     done = 0
@@ -49,11 +50,11 @@ def write_rows(file: Path, n: int, blocks: Iterable[NDArray[Any]]) -> None:
             for block in blocks:
                 if like is None:
                     like = block[:0]
-                    _begin(stream, (n, block.shape[1]), block.dtype)
+                    _begin(stream, (n, *block.shape[1:]), block.dtype)
                 if block.dtype != like.dtype or block.shape[1:] != like.shape[1:]:
                     raise ValueError(
-                        f"rows from {done} on are {block.dtype} of width {block.shape[1]}, those before "
-                        f"{like.dtype} of width {like.shape[1]}; all need the same"
+                        f"rows from {done} on are {block.dtype} of shape {block.shape[1:]}, those before "
+                        f"{like.dtype} of shape {like.shape[1:]}; all need the same"
                     )
                 stream.write(np.ascontiguousarray(block).data)
                 done += len(block)
@@ -221,7 +222,7 @@ class UnfinishedArray:
         return done
 
 
-def _begin(stream: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
+def _begin(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """Write a header and take room for all rows; return where they start.
 
     Raises
@@ -232,7 +233,7 @@ def _begin(stream: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any]) -> i
     header = _header(shape, dtype)
     stream.write(header)
     stream.flush()
-    size = len(header) + shape[0] * shape[1] * dtype.itemsize
+    size = len(header) + math.prod(shape) * dtype.itemsize
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(stream.fileno(), 0, size)
     else:
@@ -240,7 +241,7 @@ def _begin(stream: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any]) -> i
     return len(header)
 
 
-def _header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """Return the header of a .npy file."""
     stream = io.BytesIO()
     facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
