@@ -89,6 +89,9 @@ def given_by_keyword(call):
         ({"max_per_group": 0, "groups": [1, 2, 3]}, ValueError, "max_per_group: 0 is below 1"),
         ({"groups": [1, 2, 3]}, ValueError, "max_per_group: needed with groups"),
         ({"include": [0], "exclude": [0]}, ValueError, "(include|exclude): "),
+        ({"include": "12"}, TypeError, "include: expected row numbers or ids, one after the other, got '12'"),
+        ({"exclude": 1}, TypeError, "exclude: expected row numbers or ids, one after the other, got 1"),
+        ({"exclude": np.array(1)}, TypeError, "exclude: expected row numbers or ids"),
     ],
 )
 def test_every_call_refuses_alike(call, options, error, message):

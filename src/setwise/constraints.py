@@ -78,8 +78,8 @@ class Constraints:
         room = int(np.minimum(sizes, self.quota).sum())
         if room < self.k:
             raise ValueError(
-                f"max_per_group: with at most {self.quota} of each of {len(names)} groups only {room} "
-                f"candidates may be chosen, fewer than k = {self.k}"
+                f"max_per_group: with at most {self.quota} of each of {np.count_nonzero(sizes)} groups only "
+                f"{room} candidates may be chosen, fewer than k = {self.k}"
             )
         held = np.bincount(self.codes[self.include], minlength=len(names))
         if len(held) and held.max() > self.quota:
@@ -167,7 +167,7 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
         rows = np.asarray(given)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected row numbers") from None
-    if rows.size == 0 and not isinstance(given, str):
+    if rows.size == 0:
         return np.empty(0, np.int64)
     if rows.dtype.kind not in "iu" or rows.ndim != 1:
         raise TypeError(f"{name}: expected row numbers")

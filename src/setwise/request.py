@@ -87,7 +87,10 @@ class Request:
         object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
         for name in ("include", "exclude"):
             rows: Any = getattr(self, name)
-            if not hasattr(rows, "__len__") and hasattr(rows, "__iter__"):  # read once, and kept
+            listed = hasattr(rows, "__iter__") and getattr(rows, "ndim", 1) == 1
+            if isinstance(rows, str | bytes) or not listed:
+                raise TypeError(f"{name}: expected row numbers or ids, one after the other, got {rows!r}")
+            if not hasattr(rows, "__len__"):  # read once, and kept
                 object.__setattr__(self, name, tuple(rows))
         if self.threads is not None:
             checks.integer("threads", self.threads, least=1)

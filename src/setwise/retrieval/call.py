@@ -218,8 +218,6 @@ class Call:
 
 def _as_ids(name: str, ids: Rows) -> Ids:
     """Return ids as int64 or as an object array, none of them twice."""
-    if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
-        raise TypeError(f"{name}: expected a sequence of ids, got {type(ids).__name__}")
     listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
     if len(set(listed)) != len(listed):
         twice = next(one for one in listed if listed.count(one) > 1)

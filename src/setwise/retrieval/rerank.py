@@ -77,9 +77,10 @@ def diversify(
     >>> setwise.diversify(["a", "a again", "b"], 2, relevance=[3.1, 3.0, 2.2], vectors=vectors).ids.tolist()
     ['a', 'b']
     """
-    measured = metric or (vectors.metric if isinstance(vectors, Index) else "cosine")
+    if metric is None:
+        metric = vectors.metric if isinstance(vectors, Index) else "cosine"
     request = request_of(
-        diversify, options, k=k, sharpness=sharpness, metric=measured, relevance_scale=relevance_scale
+        diversify, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
     return diversified(request, ids, relevance, vectors)
 
