@@ -4,7 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow check structure docs-check bench bench-quality bench-finetune bench-prefer clean
+.PHONY: demo test test-slow test-kernels test-kernels-quick test-matrix test-base coverage check structure \
+  docs-check release-check hooks bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.pip:
@@ -33,6 +34,30 @@ test: $(VENV)/.dev           ## the test suite
 
 test-slow: $(VENV)/.dev      ## the slow tier
 	$(BIN)/python -m pytest -q -m slow
+
+# What hangs on rounding, and so on the processor.
+ROUNDED := tests/test_select.py tests/test_batch.py tests/solvers tests/objectives
+
+test-kernels: $(VENV)/.dev   ## the test suite under other BLAS kernels, NumPy dispatch levels and threads
+	$(BIN)/python -m tests.kernels -q -n auto -m "not slow"
+
+test-kernels-quick: $(VENV)/.dev ## selection and solvers under two of them
+	$(BIN)/python -m tests.kernels --quick -q -n auto -m "not slow" $(ROUNDED)
+
+test-matrix:                 ## the test suite on every Python here, with the base alone and with extras
+	$(PYTHON) -m tests.matrix -q -n auto -m "not slow"
+
+test-base:                   ## the test suite where setwise has no extra
+	$(PYTHON) -m tests.matrix --pythons $(PYTHON) --installs base -q -n auto -m "not slow"
+
+coverage: $(VENV)/.dev       ## lines and branches that the test suite does not reach
+	$(BIN)/python -m pytest -q -n auto -m "not slow" --cov --cov-report=term
+
+release-check: $(VENV)/.dev  ## the wheel and the sdist, built, looked at and used in empty environments
+	$(BIN)/python -m tests.release
+
+hooks: $(VENV)/.dev          ## lint, types and imports before every commit
+	$(BIN)/pre-commit install
 
 check: $(VENV)/.dev          ## lint, types, and which room may import which
 	$(BIN)/ruff check src tests benchmarks
@@ -63,4 +88,4 @@ bench-prefer: $(VENV)/.dev   ## the tables in docs/prefer*.md
 	$(BIN)/python benchmarks/prefer_training.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix .coverage build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

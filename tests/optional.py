@@ -14,7 +14,10 @@ COLLECTING = ("__bases__", "__test__", "__wrapped__", "_mock_name", "_pytestfixt
 
 def installed(*packages: str) -> bool:
     """Return whether packages can be imported, without importing them."""
-    return all(importlib.util.find_spec(name) is not None for name in packages)
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in packages)
+    except ModuleNotFoundError:  # the package around one
+        return False
 
 
 def needs(*packages: str) -> pytest.MarkDecorator:

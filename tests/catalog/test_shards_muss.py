@@ -3,16 +3,20 @@
 import tracemalloc
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
 
 from helpers import value_of
+from optional import lazily, needs
 from reference import make
 from reference.muss import alg1, muss, nearest
 from setwise.catalog import Catalog
 from setwise.catalog.shards import Shard, reading, select_shards
 from setwise.catalog.shards import clusters as over_shards
+
+pa = lazily("pyarrow")
+parquet = lazily("pyarrow.parquet")
+
+pytestmark = needs("pyarrow", "faiss")
 
 N, D = 1200, 10
 CUTS = [0, 250, 600, 601, 1200]

@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 import pytest
 
-from setwise.cli import main
+from optional import installed, lazily
+
+main = lazily("setwise.cli", "main")
+
+#: Commands read tables, encode texts and build catalogs.
+collect_ignore_glob = [] if installed("typer", "sklearn", "wordllama", "pyarrow", "faiss") else ["test_*.py"]
 
 TEXTS = [
     "School uniforms create a sense of equality.",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from optional import lazily
 from setwise.files import duplicates, read_corpus
+
+pa = lazily("pyarrow")
+pq = lazily("pyarrow.parquet")
 
 
 def jsonl(path, rows):

@@ -9,13 +9,15 @@ import sys
 from uuid import UUID
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.feather
-import pyarrow.parquet as pq
 import pytest
 
+from optional import lazily
 from setwise.files import column_types, read_array, read_table
 from setwise.files.delimited import csv_batches
+
+feather = lazily("pyarrow.feather")
+pa = lazily("pyarrow")
+pq = lazily("pyarrow.parquet")
 
 ROWS = [
     {"id": 7, "text": 'one, "quoted"\nand broken', "score": 0.5, "vector": [1.0, 0.0]},
@@ -32,7 +34,7 @@ def write(path, rows=ROWS):
     if name.endswith(".parquet"):
         pq.write_table(table, path)
     elif name.endswith(".feather"):
-        pyarrow.feather.write_feather(table, path)
+        feather.write_feather(table, path)
     elif name.endswith("stream.arrow"):
         with pa.ipc.new_stream(path, table.schema) as sink:
             sink.write_table(table)
@@ -219,11 +221,12 @@ def test_null_texts_read_as_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.list_(pa.float32(), 2), pa.list_(pa.float64()), pa.large_list(pa.float16())]
+    ("kind", "size", "number"),
+    [("list_", [2], "float32"), ("list_", [], "float64"), ("large_list", [], "float16")],
 )
-def test_arrow_vectors_of_every_list_type(tmp_path, kind):
-    values = np.array([[1, 2], [3, 4]], np.float16 if "half" in str(kind) else np.float64)
-    column = pa.array(list(values), kind)
+def test_arrow_vectors_of_every_list_type(tmp_path, kind, size, number):
+    values = np.array([[1, 2], [3, 4]], number)
+    column = pa.array(list(values), getattr(pa, kind)(getattr(pa, number)(), *size))
     pq.write_table(pa.table({"v": pa.chunked_array([column, column])}), tmp_path / "a.parquet")
     np.testing.assert_array_equal(
         read_table(tmp_path / "a.parquet", ["v"]).vectors("v"), [[1, 2], [3, 4]] * 2
@@ -275,7 +278,7 @@ def test_a_table_without_rows(tmp_path, name):
         if name == "a.parquet":
             pq.write_table(table, path)
         elif name == "a.feather":
-            pyarrow.feather.write_feather(table, path)
+            feather.write_feather(table, path)
         else:
             opened = pa.ipc.new_stream if name.startswith("stream") else pa.ipc.new_file
             with opened(path, table.schema) as sink:

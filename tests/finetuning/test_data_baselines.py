@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from setwise.encode.ngrams import counts
+from optional import lazily
 from setwise.finetuning import Distribution, baselines
 from setwise.index.array import ArrayIndex
+
+counts = lazily("setwise.encode.ngrams", "counts")
 
 WORDS = [f"w{one}" for one in range(60)]
 

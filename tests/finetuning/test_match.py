@@ -5,13 +5,15 @@ import warnings
 from dataclasses import fields
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
 import setwise
+from optional import lazily
 from reference import tsds
 from setwise.finetuning import Match, MatchParameters, match, sweep
+
+faiss = lazily("faiss")
 
 
 def rows(seed, n, d=6, copies=0, spread=0.03):

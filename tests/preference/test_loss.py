@@ -294,10 +294,11 @@ def test_one_vs_k():
 # Log-probabilities of sequences
 
 
-def sequences(seed=0, dtype=torch.float64, batch=4, length=11, vocabulary=13):
+def sequences(seed=0, dtype="float64", batch=4, length=11, vocabulary=13):
     """Logits, labels with prompt and padding masked, and the token that ends a sequence (0)."""
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(batch, length, vocabulary, generator=generator, dtype=torch.float64).to(dtype)
+    logits = torch.randn(batch, length, vocabulary, generator=generator, dtype=torch.float64)
+    logits = logits.to(getattr(torch, dtype))
     labels = torch.randint(1, vocabulary, (batch, length), generator=generator)
     for row in range(batch):
         labels[row, : 2 + row] = -100
@@ -362,7 +363,7 @@ def test_logits_of_any_strides():
 
 
 def test_bfloat16_logits():
-    logits, labels = sequences(5, torch.bfloat16)
+    logits, labels = sequences(5, "bfloat16")
     logits.requires_grad_()
     wide = logits.detach().float().requires_grad_()
     narrow = sequence_logps(logits, labels)

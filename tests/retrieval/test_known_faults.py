@@ -2,11 +2,13 @@
 
 import asyncio
 
-import faiss
 import numpy as np
 import pytest
 
 import setwise
+from optional import lazily
+
+faiss = lazily("faiss")
 
 
 @pytest.fixture(scope="module")
