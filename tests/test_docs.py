@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from setwise.objectives import NAMES
-from setwise.solvers import REGISTRY, SOLVERS, solver_of
+from setwise.solvers import REGISTRY, SOLVERS, label_of, solver_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +25,23 @@ def test_table_of_solvers_is_the_registry():
         assert not able, f"{name}: include or groups hang on the objective; the table has one cell for all"
     assert told == known
     assert {name for _, name in REGISTRY} == set(known)
+
+
+def test_the_readme_says_the_same_of_each_solver():
+    """One row may be of several solvers; `auto`'s names what it runs."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = {}
+    for solvers, *cells in re.findall(r"^\| (`.*?)" + r" \| ([^|]+?)" * 6 + r" \|$", page, re.MULTILINE):
+        for name in re.findall(r"`([\w-]+)`", solvers.partition("(")[0]):
+            told[name] = [cell.strip("`") for cell in cells]
+    assert set(told) == set(SOLVERS)
+    for name, cells in told.items():
+        serving = [solver_of(objective, name) for objective in NAMES]
+        for objective, one, cell in zip(NAMES, serving, cells[:4], strict=True):
+            yes = label_of(objective, name) if name == "auto" else "yes"
+            assert cell == ("no" if one is None else yes), (name, objective)
+        able = next(one for one in serving if one is not None)
+        assert cells[4:] == ["yes" if can else "no" for can in (able.include, able.groups)], name
 
 
 def test_readme_names_the_two_commands():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from setwise import checks
 from setwise.objectives.scores import Scores, ScoresByGains
 from setwise.vectors import Floats, Vectors, as_matrix, check_metric
-
-if TYPE_CHECKING:
-    from setwise.relevance import Relevance
 
 
 class Terms(NamedTuple):
@@ -53,6 +50,9 @@ class Objective(ABC):
 
     #: Whether there is a `sharpness` to set.
     has_sharpness: ClassVar[bool] = False
+
+    #: The scores that greedy selection keeps up.
+    scoring: ClassVar[type[Scores]] = ScoresByGains
 
     #: Why greedy selection may end before the set is full.
     shortage: ClassVar[str] = "the gain of every other candidate is -inf"
@@ -93,10 +93,6 @@ class Objective(ABC):
     def fitted(self, vectors: Vectors) -> Self:
         """Return this objective for sets of these candidates."""
         return self
-
-    def scores(self, vectors: Vectors, relevance: Relevance, k: int, count: Callable[[str], None]) -> Scores:
-        """Return the scores that greedy selection keeps up; see `Scores` for the parameters."""
-        return ScoresByGains(self, vectors, relevance, k, count)
 
     def evaluate(self, rows: Floats, relevance: NDArray[np.float64]) -> tuple[NDArray[np.float64], Terms]:
         """Return each member's score when it joined those before it, and the set's terms, in float64.

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from setwise import checks
 from setwise.objectives.base import Objective, Terms, euclidean, in_turn
-from setwise.objectives.scores import ONE_BY_ONE, SMALL, FallingScores, Rows, Scores, Vector
+from setwise.objectives.scores import ONE_BY_ONE, SMALL, FallingScores, Rows, Vector
 from setwise.vectors import Floats, Vectors
-
-if TYPE_CHECKING:
-    from setwise.relevance import Relevance
 
 #: A residual below this is rounding noise: the chosen items span what the kernel can tell apart.
 NOISE = 1e-6
@@ -106,9 +103,6 @@ class LogDet(Objective):
                 columns[step] = (kernel[step] - columns[:step, step] @ columns[:step]) / math.sqrt(left)
                 residual -= np.square(columns[step, len(members) :])
         return score + self.diversity * _log(residual)
-
-    def scores(self, vectors: Vectors, relevance: Relevance, k: int, count: Callable[[str], None]) -> Scores:
-        return LogDetScores(self, vectors, relevance, k, count)
 
     def evaluate(self, rows: Floats, relevance: Vector) -> tuple[Vector, Terms]:
         """See `Objective.evaluate`; under cosine for many sets at once, of shape (…, k, d)."""
@@ -358,3 +352,6 @@ class LogDetScores(FallingScores):
         # A residual is at most 1, its logarithm at most 0. Under euclidean the kernel's bandwidth is that
         # of the candidates seen.
         return (1 - self.t) * relevance if self.linear or not self.members else np.inf
+
+
+LogDet.scoring = LogDetScores

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from setwise.objectives.base import Objective, Terms, euclidean, in_turn
-from setwise.objectives.scores import FallingScores, Rows, Scores, Vector
-from setwise.vectors import Floats, Vectors
-
-if TYPE_CHECKING:
-    from setwise.relevance import Relevance
+from setwise.objectives.scores import FallingScores, Rows, Vector
+from setwise.vectors import Floats
 
 
 @final
@@ -52,9 +49,6 @@ class MaxMarginal(Objective):
         if len(members):
             score = score - self.diversity * self.similarities(self.rows(vectors), members).max(axis=1)
         return score
-
-    def scores(self, vectors: Vectors, relevance: Relevance, k: int, count: Callable[[str], None]) -> Scores:
-        return MaxMarginalScores(self, vectors, relevance, k, count)
 
     def evaluate(self, rows: Floats, relevance: Vector) -> tuple[Vector, Terms]:
         """See `Objective.evaluate`; under cosine for many sets at once, of shape (…, k, d)."""
@@ -177,6 +171,9 @@ class MaxMarginalScores(FallingScores):
         rows = self.stack()
         wanted = [(1 - self.t) * query - self.t * row for row in (rows[0], rows.mean(axis=0))]
         return [weights for weights in wanted if float(weights @ weights) > 1e-12]
+
+
+MaxMarginal.scoring = MaxMarginalScores
 
 
 @lru_cache(maxsize=8)

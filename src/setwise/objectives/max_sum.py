@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from setwise.objectives.base import Objective, Terms, euclidean, in_turn
-from setwise.objectives.scores import PoolScores, Rows, Scores, Vector
+from setwise.objectives.scores import PoolScores, Rows, Vector
 from setwise.vectors import Floats, Vectors
-
-if TYPE_CHECKING:
-    from setwise.relevance import Relevance
 
 
 @final
@@ -170,9 +166,6 @@ class MaxSum(Objective):
             score = score + self.diversity * self.distances(self.rows(vectors), members).mean(axis=1)
         return score
 
-    def scores(self, vectors: Vectors, relevance: Relevance, k: int, count: Callable[[str], None]) -> Scores:
-        return MaxSumScores(self, vectors, relevance, k, count)
-
     def evaluate(self, rows: Floats, relevance: Vector) -> tuple[Vector, Terms]:
         """See `Objective.evaluate`; under cosine for many sets at once, of shape (…, k, d)."""
         k, t = relevance.shape[-1], self.diversity
@@ -319,6 +312,9 @@ class MaxSumScores(PoolScores):
         else:
             scores += self.t * self.row_by_row(rows, self.stack()).mean(axis=1)
         return scores
+
+
+MaxSum.scoring = MaxSumScores
 
 
 @lru_cache(maxsize=8)

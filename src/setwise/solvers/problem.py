@@ -87,7 +87,8 @@ class Problem:
 
     def scores(self) -> Scores:
         """Return the scores that greedy selection keeps up."""
-        return self.objective.scores(self.vectors, self.relevance, self.k, self.count)
+        scoring = self.objective.scoring
+        return scoring(self.objective, self.vectors, self.relevance, self.k, self.count)
 
     def max_sum(self) -> MaxSum:
         """Return the objective, as max-sum's own solvers know it."""
