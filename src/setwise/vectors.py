@@ -1,4 +1,4 @@
-"""The one door for arrays: check, normalise and scan vectors in blocks, without a second copy of them."""
+"""The one door for arrays: check, normalize and scan vectors in blocks, without a second copy of them."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def test_random_is_uniform_and_follows_the_seed(objective):
 def test_clustering_takes_the_most_relevant_of_each_cluster(objective, metric, dtype):
     """Two clusters far apart, which k-means cannot miss: the best of each."""
     rng = np.random.default_rng(0)
-    centres = 20 * np.linalg.qr(rng.standard_normal((16, 2)))[0].T
+    centers = 20 * np.linalg.qr(rng.standard_normal((16, 2)))[0].T
     labels = rng.integers(2, size=300)
-    X = (centres[labels] + 0.1 * rng.standard_normal((300, 16))).astype(dtype)
+    X = (centers[labels] + 0.1 * rng.standard_normal((300, 16))).astype(dtype)
     r = rng.random(300)
     options = {"relevance": r, "objective": objective, "metric": metric, "solver": "clustering"}
     sel = setwise.select(X, 2, **options)

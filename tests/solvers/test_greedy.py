@@ -153,10 +153,10 @@ def test_lazily_on_awkward_data(many, name, metric, sharpness, kind):
 def test_lazily_from_one_crowd_to_another(name, metric, sharpness, t):
     """Each pick makes members of another crowd the better ones, most of which the pool does not hold."""
     rng = np.random.default_rng(0)
-    centres = np.linalg.qr(rng.standard_normal((24, 3)))[0].T
+    centers = np.linalg.qr(rng.standard_normal((24, 3)))[0].T
     for sizes in ((2500, 2500, 2500), (3500, 1000, 1000)):
         crowd = np.repeat(np.arange(3), sizes)
-        X = (centres[crowd] + 0.05 * rng.standard_normal((len(crowd), 24))).astype(np.float32)
+        X = (centers[crowd] + 0.05 * rng.standard_normal((len(crowd), 24))).astype(np.float32)
         r = np.array([0.5, 0.45, 0.4])[crowd] + 0.002 * rng.random(len(crowd))
         S, _ = full_scan(name, X, r, 12, t, sharpness, metric)
         assert np.array_equal(greedy(name, X, r, 12, t, sharpness, metric).indices, S)

@@ -12,7 +12,7 @@ from reference.brute import best_subset
 from reference.objectives import distance_matrix
 from setwise.solvers import bounds
 from setwise.solvers.problem import Pool, Whole
-from setwise.solvers.relaxation import maximise, quadratic_program
+from setwise.solvers.relaxation import maximize, quadratic_program
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
 
@@ -111,7 +111,7 @@ def test_the_bound_is_above_every_set(kind, metric, sharpness, dtype):
         pool, whole = Pool(problem), Whole(problem)
         slack = (1e-5 if dtype == "float32" else 1e-10) * max(1, abs(best))
         for rounds in (1, 25):
-            found = maximise(pool, k, tolerance=1e-9, rounds=rounds)
+            found = maximize(pool, k, tolerance=1e-9, rounds=rounds)
             assert found.bound >= best - slack
             assert found.value <= found.bound + slack
             assert found.weights.sum() == pytest.approx(k, rel=1e-5)
@@ -152,8 +152,8 @@ def test_must_have_rows_tighten_it(metric, sharpness):
         best = best_subset(X, r, k, t, sharpness, metric, include=include)[0] * k * (k - 1)
         pool = Pool(problem_of(X, r, k, t, sharpness, metric, include=include))
         held = np.sort(np.array(include))
-        found = maximise(pool, k, fixed=held, tolerance=1e-9)
-        free = maximise(pool, k, tolerance=1e-9)
+        found = maximize(pool, k, fixed=held, tolerance=1e-9)
+        free = maximize(pool, k, tolerance=1e-9)
         assert best - 1e-9 <= found.bound <= free.bound + 1e-6
         weights = dict(zip(found.local.tolist(), found.weights, strict=True))
         assert all(weights[row] == 1.0 for row in include)
@@ -164,18 +164,18 @@ def test_it_converges(metric, sharpness):
     """With rounds enough the bound meets the point, from any start."""
     X, r = make.clustered(n=400, d=16, seed=5, clusters=15)
     pool = Pool(problem_of(X, r, 12, 0.4, sharpness, metric))
-    one = maximise(pool, 12, tolerance=1e-9, rounds=100)
+    one = maximize(pool, 12, tolerance=1e-9, rounds=100)
     assert one.bound - one.value <= 1e-6 * abs(one.value)
     start = (np.arange(100, 112), np.ones(12))
-    other = maximise(pool, 12, start=start, tolerance=1e-9, rounds=100)
+    other = maximize(pool, 12, start=start, tolerance=1e-9, rounds=100)
     assert other.value == pytest.approx(one.value, rel=1e-6)
-    rough = maximise(pool, 12, tolerance=1e-1)
+    rough = maximize(pool, 12, tolerance=1e-1)
     assert rough.bound >= one.value - 1e-6 * abs(one.value)
 
 
 def test_no_choice_is_left():
     X, r = make.clustered(n=9, seed=0)
     for k, fixed in ((9, None), (3, np.array([1, 4, 6])), (9, np.array([0, 8]))):
-        found = maximise(Pool(problem_of(X, r, k, 0.5)), k, fixed=fixed)
+        found = maximize(Pool(problem_of(X, r, k, 0.5)), k, fixed=fixed)
         assert found.value == pytest.approx(found.bound)
         assert set(found.local.tolist()) == (set(range(9)) if k == 9 else {1, 4, 6})

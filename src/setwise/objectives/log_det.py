@@ -227,7 +227,7 @@ class LogDetScores(FallingScores):
         return np.asarray(found.T)
 
     def _solved(self, rows: Floats) -> Vector | None:
-        """Return d² of a few rows by one small factorisation; None where the members are dependent."""
+        """Return d² of a few rows by one small factorization; None where the members are dependent."""
         if not self.members:
             return np.ones(len(rows))
         members = self.stack()

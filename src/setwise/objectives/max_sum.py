@@ -216,7 +216,7 @@ class MaxSumScores(PoolScores):
         self.total = np.zeros(self.vectors.d)  # sum of the members, to the pool's precision
         self.sums: Vector | None = None  # summed distances of all candidates to the first `seen` members
         self.seen = 0
-        self.centre = np.zeros(self.vectors.d)
+        self.center = np.zeros(self.vectors.d)
         self.least_mean = 0.0
         self.summed = np.empty(0)  # summed distances of the pool to the members, less `plus`
         self.plus = 0
@@ -267,9 +267,9 @@ class MaxSumScores(PoolScores):
             return scores
         self.count("passes")
         if self.objective.low_rank:
-            self.centre = self.total / count
+            self.center = self.total / count
             scores += self.t
-            scores -= self.t * self.vectors.scan(self.centre)
+            scores -= self.t * self.vectors.scan(self.center)
         else:
             if self.sums is None:
                 self.sums = np.zeros(self.vectors.n)
@@ -289,7 +289,7 @@ class MaxSumScores(PoolScores):
             return np.inf if count and self.t > 0 else 0.0
         if self.objective.low_rank:
             # A mean distance is 1 - e·(mean of the members), and |e| = 1.
-            moved = self.total / count - self.centre
+            moved = self.total / count - self.center
             return self.t * float(np.sqrt(moved @ moved))
         missed = count - self.seen
         if missed == 0:

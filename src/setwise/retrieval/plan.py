@@ -293,7 +293,7 @@ def _along_gradients(job: Job) -> Plan:
 def _relaxed(
     job: Job, seen: Seen, problem: Problem, leaders: Ids, point: tuple[Ids, Vector] | None
 ) -> tuple[Relaxed, Pool]:
-    """Maximise the relaxation over the leaders of the last search and the last point's support."""
+    """Maximize the relaxation over the leaders of the last search and the last point's support."""
     asked = job.request
     rows = [seen.locate(leaders), problem.constraints.include]
     start = None

@@ -36,7 +36,7 @@ class Solver(NamedTuple):
     label : str
         What selections by it are said to be found by; by default its name.
     include, groups : bool
-        Whether it honours must-have rows, and quotas of groups.
+        Whether it honors must-have rows, and quotas of groups.
     partial : bool
         Whether it is of use among the candidates that a search of an index returns: a part of all.
     by_relevance : bool

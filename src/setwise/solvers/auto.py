@@ -1,7 +1,7 @@
 """Frank-Wolfe on a growing, verified pool, then exchanges: the default for max-sum.
 
 Small problems: the paper's Frank-Wolfe and greedy, each polished by exchanges, the better kept. Larger
-ones: the concave relaxation is maximised by fully corrective Frank-Wolfe, first over a sample and the
+ones: the concave relaxation is maximized by fully corrective Frank-Wolfe, first over a sample and the
 most relevant, then over pools that one pass over all candidates proposes. Its solution is nearly a set;
 rounding and exchanges make it one. The pass that proposes a pool also bounds the best possible value and
 tells which candidates can be in a better set: when all of those are in the pool, the rest is proven not
@@ -241,11 +241,11 @@ def relax(
     exact: bool = True,
     rounds: int = 25,
 ) -> Relaxed:
-    """Maximise the relaxation over a pool, must-have rows held at one; `start` is in rows."""
+    """Maximize the relaxation over a pool, must-have rows held at one; `start` is in rows."""
     problem = pool.problem
     fixed = pool.locate(problem.constraints.include) if len(problem.constraints.include) else None
     local = None if start is None else (pool.locate(start[0]), start[1])
-    found = relaxation.maximise(
+    found = relaxation.maximize(
         pool, problem.k, fixed=fixed, start=local, tolerance=tolerance, exact=exact, rounds=rounds
     )
     problem.count("relaxations")

@@ -278,7 +278,7 @@ class Tree:
 
 
 def _relaxed(linear: Vector, matrix: Vector, weight: float, free: int, x: Vector, shift: Vector) -> Vector:
-    """Maximise the shifted relaxation."""
+    """Maximize the shifted relaxation."""
     if shift.any():
         matrix = matrix - np.diag(shift)
     return quadratic_program(linear - weight * shift, matrix, weight, free, x)
@@ -291,12 +291,12 @@ def _room(matrix: Vector) -> tuple[NDArray[np.float64], Vector] | None:
     alone, 1 / (M⁻¹)_ii can be taken off the diagonal (Schur complement). None where M is singular: no room.
     """
     m = len(matrix)
-    centred = matrix - matrix.mean(axis=1)[:, None]
-    centred -= matrix.mean(axis=1)
-    centred += matrix.mean()
-    stiff = float(np.abs(np.diag(centred)).max()) + 1e-12
-    centred += 1e3 * stiff / m
-    values, vectors = np.linalg.eigh(centred)
+    centered = matrix - matrix.mean(axis=1)[:, None]
+    centered -= matrix.mean(axis=1)
+    centered += matrix.mean()
+    stiff = float(np.abs(np.diag(centered)).max()) + 1e-12
+    centered += 1e3 * stiff / m
+    values, vectors = np.linalg.eigh(centered)
     if values[0] <= 1e-7 * stiff:
         return None
     inverse = (vectors / values) @ vectors.T

@@ -22,7 +22,7 @@ def ascend(
 ) -> NDArray[np.int64]:
     """Return the k positions with the largest weight where Frank-Wolfe stops.
 
-    Maximises f(x) = linear·x + t·xᵀ(W + δI)x over {0 <= x <= 1, Σx = k}, with δ the largest distance: the
+    Maximizes f(x) = linear·x + t·xᵀ(W + δI)x over {0 <= x <= 1, Σx = k}, with δ the largest distance: the
     paper's λ = 2 for cosine. The step is in closed form (Eq. 6); a product with W is needed for the new
     vertex alone, since W x then follows by the same convex combination.
 
@@ -88,5 +88,5 @@ def _largest_distance(view: Pool | Whole) -> float:
     if objective.reach < np.inf:
         return objective.reach
     # Triangle inequality over the distance to one candidate.
-    centre = np.array([0])
-    return 2.0 * float(view.pull(centre, np.ones(1)).max())
+    center = np.array([0])
+    return 2.0 * float(view.pull(center, np.ones(1)).max())

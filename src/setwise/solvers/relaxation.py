@@ -1,4 +1,4 @@
-"""The concave relaxation of max-sum, maximised exactly by fully corrective Frank-Wolfe.
+"""The concave relaxation of max-sum, maximized exactly by fully corrective Frank-Wolfe.
 
 On sets, f(x) = linear·x + t·xᵀWx with zero diagonal. W is conditionally negative definite (for cosine
 1 - cos^p, p = 1 or even; for Euclidean distances by Schoenberg), so f is concave where Σx is fixed, and
@@ -40,7 +40,7 @@ class Relaxed(NamedTuple):
     bound: float
 
 
-def maximise(
+def maximize(
     pool: Pool,
     k: int,
     *,
@@ -50,7 +50,7 @@ def maximise(
     rounds: int = 25,
     exact: bool = True,
 ) -> Relaxed:
-    """Maximise the relaxation over a pool.
+    """Maximize the relaxation over a pool.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def quadratic_program(
     exact: bool = True,
     patience: int = 20,
 ) -> Vector:
-    """Maximise linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
+    """Maximize linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
 
     Accelerated projected gradient finds which bounds hold; block pivoting on the optimality conditions
     (Kim and Park 2011) then lands on the exact solution.
@@ -189,7 +189,7 @@ def quadratic_program(
         x = np.zeros(m)
         x[top_k(linear, total)] = 1.0
         return x
-    # Σx is fixed, so row means only move linear terms: centring shrinks the largest eigenvalue a lot.
+    # Σx is fixed, so row means only move linear terms: centering shrinks the largest eigenvalue a lot.
     means = matrix.mean(axis=1)
     hessian = matrix - means[:, None]
     hessian -= means - means.mean()
@@ -299,7 +299,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
         ones = np.flatnonzero(state == 1)
         left = total - len(ones)
         count = len(inner)
-        if count == left:  # the free ones all belong at one: is this set a maximiser?
+        if count == left:  # the free ones all belong at one: is this set a maximizer?
             state[inner] = 1
             solution: Vector = (state == 1).astype(np.float64)
             gradient = linear - hessian @ solution

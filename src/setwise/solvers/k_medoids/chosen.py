@@ -223,7 +223,7 @@ def _sampled_table(problem: Problem) -> large.Table:
 
     _each_block(vectors, take)
     nearest[points] = np.arange(size)
-    # A point serves itself for nothing, which would favour the sample over its like: as far as its neighbor.
+    # A point serves itself for nothing, which would favor the sample over its like: as far as its neighbor.
     cost[points, np.arange(size)] = np.inf
     own = cost[points].min(axis=1)
     cost[points, np.arange(size)] = np.where(np.isfinite(own), own, 0.0)
