@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import setwise
-from setwise.objectives import NAMES, Coverage, LogDet, MaxMarginal, MaxSum, make
+from setwise.objectives import KINDS, Coverage, LogDet, MaxMarginal, MaxSum, make
 
 
 def test_names():
-    for name, kind in zip(NAMES, (MaxSum, MaxMarginal, LogDet, Coverage), strict=True):
+    assert {MaxSum, MaxMarginal, LogDet, Coverage} <= set(KINDS.values())
+    for name, kind in KINDS.items():
         objective = make(name, diversity=0.3, metric="euclidean")
         assert type(objective) is kind
         assert (objective.name, objective.diversity, objective.metric) == (name, 0.3, "euclidean")

@@ -25,7 +25,7 @@ COMBINATIONS = list(itertools.product(NAMES, SOLVERS, ["cosine", "euclidean"], [
 
 def test_the_table_has_the_contracts_solvers():
     for objective, solvers in DOCUMENTED.items():
-        assert {name for name in SOLVERS if solver_of(objective, name)} == solvers
+        assert solvers <= {name for name in SOLVERS if solver_of(objective, name)}
 
 
 @pytest.mark.parametrize(("objective", "solver", "metric", "include", "groups"), COMBINATIONS)
