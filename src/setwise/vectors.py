@@ -91,6 +91,7 @@ class Vectors:
             if self.raw.dtype.itemsize > 4 or (self.raw.dtype.kind != "f" and self.raw.dtype.itemsize > 2)
             else np.float32
         )
+        self._step = max(1, BLOCK_BYTES // (self.d * 4))  # rows of a block
         self.scale: Floats | None = None
         self.unit = False
         self.similarity: NDArray[np.float64] | None = None
@@ -250,10 +251,9 @@ class Vectors:
 
     def _blocks(self, start: int, stop: int) -> Any:
         """Yield (start, stop, rows) over a range: unscaled, of the working dtype, in cache-sized blocks."""
-        step = max(1, BLOCK_BYTES // (self.d * 4))
         plain = self.raw.dtype == self.dtype and self.raw.strides[1] == self.dtype.itemsize
-        for a in range(start, stop, step):
-            b = min(stop, a + step)
+        for a in range(start, stop, self._step):
+            b = min(stop, a + self._step)
             block = self.raw[a:b] if self.kept is None else self.raw[self.kept[a:b]]
             if not plain:
                 block = widen_half(block, finite=self._finite) if block.dtype == np.float16 else block
@@ -309,7 +309,28 @@ class Vectors:
                 take(a, b, found)
 
         with one_blas_thread():
-            run_ranges(part, self.n, self.workers, least=1 + THREAD_WORK // (self.d * len(others)))
+            self._over_blocks(part, least=1 + THREAD_WORK // (self.d * len(others)))
+
+    def along(self, ids: NDArray[np.int64] | None = None) -> Floats:
+        """Return the inner product of some (unit) rows, or all, with a direction of no meaning, shape (m,).
+
+        It tells rows that differ apart, wherever they stand; those of equal rows differ by rounding at most.
+        """
+        direction = np.asarray(np.random.default_rng(0).standard_normal((1, self.d))[0], self.dtype)
+        if ids is None or len(ids) > self.n // 16:
+            found = self.scan(direction)
+            return found if ids is None else found[ids]
+        return np.asarray(np.vecdot(self.rows(ids), direction), self.dtype)
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the mean (unit) row, float64, in one pass; the number of threads changes no bit."""
+        sums = np.empty((-(-self.n // self._step), self.d))
+
+        def add(start: int, _stop: int, block: Floats) -> None:
+            block.sum(axis=0, dtype=np.float64, out=sums[start // self._step])
+
+        self.map_blocks(add)
+        return np.asarray(sums.sum(axis=0) / self.n)
 
     def map_blocks(self, task: Callable[[int, int, Floats], None]) -> None:
         """Run ``task(start, stop, rows)`` over all rows (unit under cosine), in cache-sized blocks."""
@@ -319,7 +340,19 @@ class Vectors:
                 task(a, b, block if self.scale is None or self.unit else block * self.scale[a:b, None])
 
         with one_blas_thread():
-            run_ranges(part, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+            self._over_blocks(part, least=1 + THREAD_WORK // self.d)
+
+    def _over_blocks(self, part: Callable[[int, int], None], *, least: int) -> None:
+        """Run ``part(start, stop)`` over all rows, cut where a block ends.
+
+        Blocks, and so what is computed of each row, are the same for any number of threads.
+        """
+        step = self._step
+
+        def rows(first: int, last: int) -> None:
+            part(first * step, min(self.n, last * step))
+
+        run_ranges(rows, -(-self.n // step), self.workers, least=-(-least // step))
 
     def top(self, weights: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
         """Return the k largest inner products with one vector and their rows; ties by lowest index.
@@ -343,17 +376,22 @@ class Vectors:
         values : ndarray of shape (n,)
             A number a row (its relevance) that enters the choice.
         """
-        mixed = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.uint32)
+        mixed = _bits(values)
         if self.scale is not None:
-            mixed ^= self.scale.astype(np.float32).view(np.uint32) * np.uint32(0x85EBCA6B)
-        columns = () if len(np.unique(mixed[:1024])) > 900 else (0, self.d // 2, self.d - 1)
+            mixed ^= _bits(self.scale) * np.uint32(0x85EBCA6B)
         mixed *= np.uint32(0x9E3779B1)
-        for column in columns:
-            numbers = self.raw[:, column] if self.kept is None else self.raw[self.kept, column]
-            bits = np.ascontiguousarray(numbers, dtype=np.float32).view(np.uint32)
-            mixed = (mixed ^ bits) * np.uint32(0x9E3779B1)
+        # Where few numbers are distinct, a few columns join them.
+        crowded = int(np.bincount(mixed >> np.uint32(20), minlength=4096).max()) > 64 + self.n // 512
+        for column in (0, self.d // 2, self.d - 1) if crowded else ():
+            held = self.raw[:, column] if self.kept is None else self.raw[self.kept, column]
+            mixed = (mixed ^ _bits(held)) * np.uint32(0x9E3779B1)
             mixed ^= mixed >> np.uint32(15)
         return np.flatnonzero(mixed < np.uint32(min(2**32 - 1, 2**32 * size // self.n)))
+
+
+def _bits(values: NDArray[Any]) -> NDArray[np.uint32]:
+    """Return numbers' bits in single precision."""
+    return np.array(values, dtype=np.float32).view(np.uint32)
 
 
 def widen_half(block: NDArray[np.float16], *, finite: bool = False) -> NDArray[np.float32]:

@@ -152,10 +152,10 @@ def test_must_have_rows_tighten_it(metric, sharpness):
         best = best_subset(X, r, k, t, sharpness, metric, include=include)[0] * k * (k - 1)
         pool = Pool(problem_of(X, r, k, t, sharpness, metric, include=include))
         held = np.sort(np.array(include))
-        found = maximize(pool, k, fixed=held, tolerance=1e-9)
+        found = maximize(pool, k, fixed=np.sort(pool.locate(held)), tolerance=1e-9)
         free = maximize(pool, k, tolerance=1e-9)
         assert best - 1e-9 <= found.bound <= free.bound + 1e-6
-        weights = dict(zip(found.local.tolist(), found.weights, strict=True))
+        weights = dict(zip(pool.ids[found.local].tolist(), found.weights, strict=True))
         assert all(weights[row] == 1.0 for row in include)
 
 

@@ -35,6 +35,7 @@ def test_polished_sets_are_local_maxima(kind, metric, sharpness, dtype):
         kept = start.copy()
         found = polish(pool, start)
         assert np.array_equal(start, kept)
+        start, found = pool.ids[start], pool.ids[found]
         assert len(set(found.tolist())) == k
         before = value_of(X, r, start, t, sharpness, metric)
         assert value_of(X, r, found, t, sharpness, metric) >= before - 1e-7 * max(1, abs(before))
@@ -56,8 +57,9 @@ def test_with_must_have_rows_and_groups(metric, sharpness, seed):
         ):
             problem = problem_of(X, r, k, t, sharpness, metric, **options)
             pool = Pool(problem)
-            start = problem.constraints.best(np.random.default_rng(seed).random(50))
-            found = polish(pool, start, kept=np.array(options.get("include", []), np.int64))
+            start = pool.locate(problem.constraints.best(np.random.default_rng(seed).random(50)))
+            kept = pool.locate(np.array(options.get("include", []), np.int64))
+            found = pool.ids[polish(pool, start, kept=kept)]
             assert problem.constraints.feasible(found)
             allowed = tolerance(X, r, found, t, sharpness, metric)
             assert best_exchange(X, r, found, t, sharpness, metric, **options) <= allowed
@@ -75,8 +77,9 @@ def test_at_most_so_many():
     X, r = make.clustered(n=60, d=8, seed=0)
     problem = problem_of(X, r, 10, 0.5)
     worst = np.argsort(r)[:10]
-    assert np.array_equal(polish(Pool(problem), worst, most=0), worst)
-    once = polish(Pool(problem), worst, most=1)
+    pool = Pool(problem)
+    assert np.array_equal(pool.ids[polish(pool, pool.locate(worst), most=0)], worst)
+    once = pool.ids[polish(pool, pool.locate(worst), most=1)]
     assert len(np.setdiff1d(once, worst)) == 1
     gain = value_of(X, r, once, 0.5) - value_of(X, r, worst, 0.5)
     assert gain == pytest.approx(best_exchange(X, r, worst, 0.5), rel=1e-9)

@@ -17,12 +17,9 @@ from numpy.typing import NDArray
 
 from setwise.solvers import bounds, frank_wolfe, greedy, relaxation, swap
 from setwise.solvers.bounds import Bound
-from setwise.solvers.problem import Pool, Problem, Whole
+from setwise.solvers.problem import POOLED, Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
 from setwise.vectors import top_k
-
-#: Up to this many candidates, the pool is all of them.
-SMALL = 8192
 
 #: Up to this many, a start without the relaxation is as good and faster.
 TINY = 2048
@@ -75,7 +72,7 @@ def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = Tru
     """
     if problem.n <= TINY:
         return search_small(problem)
-    if problem.n <= SMALL:
+    if problem.n <= POOLED:
         pool = Pool(problem)
         relaxed = relax(pool, tolerance=tolerance, exact=exact)
         more = [] if _guides(problem) else [frank_wolfe.ascend(pool)]
@@ -97,9 +94,9 @@ def search_small(problem: Problem) -> Incumbent:
     pool = Pool(problem)
     starts = [frank_wolfe.ascend(pool)]
     if problem.k <= 16 * GREEDY_START:
-        starts.append(greedy_start(pool))
+        starts += greedy_starts(pool)
     if problem.constraints.any:
-        starts.append(problem.constraints.best(pool.linear))
+        starts.append(pool.best(pool.linear))
     chosen = best_polished(pool, starts)
     return Incumbent(chosen, len(pool), True)
 
@@ -111,12 +108,12 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
     values = problem.relevance.values
     close = max(2048, 8 * k)
     # The first pool, without a pass: the most relevant, and where diversity may favor others a sample of all.
-    proposed = [top_k(values, min(problem.n, max(1024, 4 * k)))]
+    proposed = [problem.most_relevant(min(problem.n, max(1024, 4 * k)))]
     if problem.constraints.any:
         proposed.append(problem.constraints.best(values))
     if whole.objective.reach > 1.0:
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
-    apart = one_of_each(values)
+    apart = one_of_each(problem)
     proposed.append(apart)
     ids = np.unique(np.concatenate(proposed))
     pool = Pool(problem, ids)
@@ -172,7 +169,8 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
     assert best is not None
     if not sufficient and not guided:
         # Relevance prunes little here, and two passes may not have seen what matters.
-        rivals = [best, greedy.pick_greedily(problem), frank_wolfe.ascend(whole)]
+        first = problem.constraints.include if len(problem.constraints.include) else problem.most_relevant(1)
+        rivals = [best, greedy.pick_greedily(problem, first), frank_wolfe.over_all(problem)]
         pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
         best = best_polished(pool, [pool.locate(rival) for rival in rivals])
     return Incumbent(best, len(pool), sufficient, tightest, point)
@@ -197,16 +195,16 @@ def _one_pass(
     return Incumbent(pool.ids[round_and_polish(pool, relaxed)], len(pool), False)
 
 
-def one_of_each(values: NDArray[np.float64]) -> NDArray[np.int64]:
+def one_of_each(problem: Problem) -> NDArray[np.int64]:
     """Return a row of each relevance where few are distinct, as among many copies of few candidates.
 
     A pool of the leaders alone would hold the copies of a few of them.
     """
-    some = values[:: max(1, len(values) // 512)]
-    if len(np.unique(some)) > len(some) // 2:
+    levels = np.unique(problem.relevance.values)
+    if len(levels) > min(POOLED, problem.n // 2):
         return np.empty(0, np.int64)
-    first = np.unique(values, return_index=True)[1]
-    return first if len(first) <= SMALL else np.empty(0, np.int64)
+    rows = problem.by_content(np.arange(problem.n))
+    return rows[np.unique(problem.relevance.values[rows], return_index=True)[1]]
 
 
 def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -216,13 +214,13 @@ def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArra
     close = max(2048, 8 * problem.k)
     if start is not None:
         best = start
-    elif problem.n <= SMALL:
+    elif problem.n <= POOLED:
         pool = Pool(problem)
-        return best_polished(pool, [greedy_start(pool)])
+        return best_polished(pool, greedy_starts(pool))
     else:
         best = problem.constraints.best(problem.relevance.values)
-        pool = Pool(problem, np.union1d(top_k(problem.relevance.values, close), best))
-        best = best_polished(pool, [greedy_start(pool)])
+        pool = Pool(problem, np.union1d(problem.most_relevant(close), best))
+        best = best_polished(pool, greedy_starts(pool))
     for _ in range(50):
         gradient = whole.gradient(best, np.ones(problem.k))
         gaining = swap.improving(whole, best, gradient)
@@ -261,9 +259,9 @@ def round_and_polish(
     # Ties among the weightless are broken by the gradient.
     spread = float(np.abs(relaxed.gradient).max()) or 1.0
     heavy += 1e-9 * relaxed.gradient / spread
-    starts = [pool.problem.constraints.best(heavy, pool.ids), *(more or [])]
+    starts = [pool.best(heavy), *(more or [])]
     if pool.problem.k <= (GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START):
-        starts.append(greedy_start(pool))
+        starts += greedy_starts(pool)
     return pool.locate(best_polished(pool, starts))
 
 
@@ -285,8 +283,19 @@ def best_polished(pool: Pool, starts: list[NDArray[np.int64]]) -> NDArray[np.int
     return pool.ids[best]
 
 
-def greedy_start(pool: Pool) -> NDArray[np.int64]:
-    """Return the set that greedy selection picks within a pool, as positions."""
+def greedy_starts(pool: Pool) -> list[NDArray[np.int64]]:
+    """Return the sets that greedy selection picks within a pool, as positions.
+
+    Ties go by content; where relevance has few levels, and so decides little, by row as well, as those of
+    greedy selection over all do.
+    """
+    order = np.arange(len(pool))
+    coarse = 1 < len(np.unique(pool.relevance)) <= len(pool) // 2
+    return [_pick(pool, ties) for ties in ([order, np.argsort(pool.ids)] if coarse else [order])]
+
+
+def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return greedy selection's set, as positions, given the order of all positions that breaks ties."""
     problem = pool.problem
     constraints = problem.constraints
     taken = list(pool.locate(constraints.include))
@@ -299,10 +308,9 @@ def greedy_start(pool: Pool) -> NDArray[np.int64]:
     while len(taken) < problem.k:
         if constraints.codes is not None:
             open_[constraints.blocked(pool.ids[taken], pool.ids)] = -np.inf
-        if taken:
-            place = int((open_ + (pool.weight / len(taken)) * summed).argmax())
-        else:  # the most relevant, at diversity 1 too
-            place = int(pool.relevance.argmax())
+        # The first is the most relevant, at diversity 1 too.
+        score = open_ + (pool.weight / len(taken)) * summed if taken else pool.relevance
+        place = int(ties[score[ties].argmax()])
         taken.append(place)
         open_[place] = -np.inf
         if len(taken) < problem.k:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import Pool, Whole
-from setwise.vectors import top_k
+from setwise.solvers.problem import POOLED, Pool, Problem, Whole
 
 #: Gap, relative to the gradient's size, at which a point counts as stationary. The paper waits for a gap
 #: of exactly zero, which single precision need not reach.
 TOLERANCE = 1e-6
+
+
+def over_all(problem: Problem) -> NDArray[np.int64]:
+    """Run the paper's algorithm over all candidates: where they are many, one pass over the data a step."""
+    if problem.n > POOLED:
+        return ascend(Whole(problem))
+    pool = Pool(problem)
+    return pool.ids[ascend(pool)]
 
 
 def ascend(
@@ -39,18 +46,16 @@ def ascend(
     """
     problem = view.problem
     k, size = problem.k, len(view)
-    constraints = problem.constraints
-    ids = view.ids if isinstance(view, Pool) else None
     if k == size:
-        return constraints.best(view.linear, ids)
+        return np.arange(k)
     ridge = _largest_distance(view)
     double = 2 * view.weight
     x = np.zeros(size)
-    if start is None and view.objective.low_rank and not constraints.any:
+    if start is None and view.objective.low_rank and not problem.constraints.any:
         x[:] = k / size
         pulled = view.pull_evenly()
     else:
-        vertex = constraints.best(view.linear, ids) if start is None else start
+        vertex = view.most_relevant() if start is None else start
         x[vertex] = 1.0
         pulled = view.pull(vertex, np.ones(k))
     for step in range(most):
@@ -58,7 +63,7 @@ def ascend(
         gradient += pulled
         gradient *= double
         gradient += view.linear
-        vertex = top_k(gradient, k) if not constraints.any else constraints.best(gradient, ids)
+        vertex = view.best(gradient)
         size_of_gradient = float(gradient @ x)
         gap = float(gradient[vertex].sum()) - size_of_gradient
         problem.count("frank_wolfe_steps")
@@ -79,7 +84,7 @@ def ascend(
             pulled = ahead
         else:
             pulled = pulled + length * (ahead - pulled)
-    return constraints.best(x, ids)
+    return view.best(x)
 
 
 def _largest_distance(view: Pool | Whole) -> float:
@@ -87,6 +92,4 @@ def _largest_distance(view: Pool | Whole) -> float:
     objective = view.objective
     if objective.reach < np.inf:
         return objective.reach
-    # Triangle inequality over the distance to one candidate.
-    center = np.array([0])
-    return 2.0 * float(view.pull(center, np.ones(1)).max())
+    return 2.0 * view.radius()  # the triangle inequality over the mean

@@ -37,12 +37,18 @@ def by_greedy(problem: Problem) -> Solved:
     return Solved(pick_greedily(problem), ordered=True, sufficient=True)
 
 
-def pick_greedily(problem: Problem) -> NDArray[np.int64]:
+def pick_greedily(problem: Problem, first: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Select k candidates greedily, exactly as scanning all of them at each step would.
 
     This is MUSS's Algorithm 1 for max-sum, Carbonell and Goldstein's rule for mmr, and Chen et al.'s (2018)
     MAP inference for log-det. The first is the one of best score alone. Must-have rows come first, in their
     order.
+
+    Parameters
+    ----------
+    problem : Problem
+    first : ndarray of int64, optional
+        Rows that come first, instead of the must-have rows.
 
     Returns
     -------
@@ -51,7 +57,7 @@ def pick_greedily(problem: Problem) -> NDArray[np.int64]:
         rank is reached); a warning says so.
     """
     scores = problem.scores()
-    chosen = [int(row) for row in problem.constraints.include]
+    chosen = [int(row) for row in (problem.constraints.include if first is None else first)]
     for row in chosen:
         scores.choose(row)
     if len(chosen) < problem.k:

@@ -46,7 +46,7 @@ def by_default(problem: Problem) -> Solved:
 def by_frank_wolfe(problem: Problem) -> Solved:
     """Find a set by CCBQP's Algorithm 1 over all candidates."""
     decided = _is_decided(problem)
-    return Solved(baselines.most_relevant(problem) if decided else frank_wolfe.ascend(Whole(problem)))
+    return Solved(baselines.most_relevant(problem) if decided else frank_wolfe.over_all(problem))
 
 
 def by_exchanges(problem: Problem) -> Solved:
@@ -67,7 +67,7 @@ def exactly(problem: Problem) -> Solved:
     found = auto.search(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
     known = known_bounds(problem, found, "full")
     value = problem.value(found.chosen)
-    survivors = by_relevance(problem, np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
+    survivors = problem.by_content(np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
     if len(survivors) > LARGEST:
         raise ValueError(
             f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
@@ -182,17 +182,12 @@ def prove(
         most, nodes, tune = problem.k + SMALL_SEARCH, 8, 0
     if len(survivors) > most:
         return chosen, value, upper
-    rows = by_relevance(problem, np.union1d(survivors, chosen))
+    rows = problem.by_content(np.union1d(survivors, chosen))
     found = rows[(tree := search(problem, rows, chosen, limit=nodes, tune=tune)).best]
     better = problem.value(found)
     if better > value + 1e-12 * abs(value):
         chosen, value = found, better
     return chosen, value, max(min(upper, tree.upper / scale), value)
-
-
-def by_relevance(problem: Problem, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return ascending rows by falling relevance: an order that does not depend on that of the data."""
-    return rows[np.argsort(-problem.relevance.values[rows], kind="stable")]
 
 
 def search(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,7 +15,10 @@ from setwise.objectives import MaxSum, Objective
 from setwise.objectives.scores import Scores
 from setwise.relevance import Relevance
 from setwise.request import Certify, Request
-from setwise.vectors import Floats, Vectors
+from setwise.vectors import Floats, Vectors, top_k
+
+#: Up to this many candidates, a pool may be all of them.
+POOLED = 8192
 
 
 @dataclass
@@ -98,6 +100,25 @@ class Problem:
         """Return k(k-1), what the summed form f of max-sum is larger by than its value."""
         return float(self.k * (self.k - 1))
 
+    def by_content(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return some candidates in an order that their rows' numbers have no part in: by falling relevance.
+
+        Equal relevance goes by content, and where that is equal too, by row number. What is computed in this
+        order is the same to the last bit however the data is ordered.
+        """
+        values = self.relevance.values[ids]
+        order = np.argsort(-values, kind="stable")
+        falling = values[order]
+        if (falling[1:] == falling[:-1]).any():
+            order = np.lexsort((self.vectors.along(ids), -values))
+        return ids[order]
+
+    def most_relevant(self, count: int) -> NDArray[np.int64]:
+        """Return the rows of largest relevance, falling; of those that tie, by content."""
+        values = self.relevance.values
+        level = values[top_k(values, count)[-1]]
+        return self.by_content(np.flatnonzero(values >= level))[:count]
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -136,27 +157,18 @@ class Pool:
     ----------
     problem : Problem
     ids : ndarray of int64, ascending, optional
-        Which candidates; all of them by default. `self.ids` holds them in the pool's own order.
+        Which candidates; all of them by default. `self.ids` holds them in the pool's own order, by content.
     """
 
     def __init__(self, problem: Problem, ids: NDArray[np.int64] | None = None) -> None:
         self.problem = problem
         self.objective = problem.max_sum()
-        if ids is None:
-            self.ids = self._ascending = np.arange(problem.n)
-            self._places = self.ids
-        else:
-            # By relevance, so that the same candidates are computed with in the same order, and so to the
-            # same bit, however the data is ordered. Equal relevance goes by row.
-            self._places = np.empty(len(ids), np.int64)
-            order = np.argsort(-problem.relevance.values[ids], kind="stable")
-            self._ascending = ids
-            self._places[order] = np.arange(len(ids))
-            ids = self.ids = ids[order]
-        self.rows: Floats = problem.vectors.rows(slice(0, problem.n) if ids is None else ids)
-        relevance = problem.relevance.values if ids is None else problem.relevance.values[ids]
-        self.linear = (1 - self.objective.diversity) * (problem.k - 1) * relevance
-        self.relevance = relevance
+        self._ascending = np.arange(problem.n) if ids is None else ids
+        self.ids = problem.by_content(self._ascending)
+        self._places = np.argsort(self.ids)
+        self.rows: Floats = problem.vectors.rows(self.ids)
+        self.relevance = problem.relevance.values[self.ids]
+        self.linear = (1 - self.objective.diversity) * (problem.k - 1) * self.relevance
         self.weight = self.objective.diversity
 
     def __len__(self) -> int:
@@ -181,6 +193,19 @@ class Pool:
         """Return W x for x = k/size everywhere (cosine with sharpness 1 alone)."""
         k = self.problem.k
         return np.asarray(k - (self.rows @ (self.rows.sum(axis=0) * (k / len(self)))).astype(np.float64))
+
+    def best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the feasible set of largest summed scores, as positions, largest first."""
+        return self.problem.constraints.best(scores, self.ids)
+
+    def most_relevant(self) -> NDArray[np.int64]:
+        """Return the feasible set of most relevance, as positions; ties by content."""
+        return self.best(self.relevance)
+
+    def radius(self) -> float:
+        """Return the largest distance from the mean row (euclidean alone)."""
+        away = self.rows - self.rows.mean(axis=0, dtype=np.float64)
+        return float(np.sqrt(np.vecdot(away, away).max()))
 
     def pull(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return W x for an x that is nonzero at some members only, shape (size,), float64."""
@@ -270,21 +295,32 @@ class Whole:
 
     def pull_evenly(self) -> NDArray[np.float64]:
         """Return W x for x = k/n everywhere (cosine with sharpness 1 alone), in two passes."""
-        total = np.zeros(self.problem.vectors.d)
-        lock = threading.Lock()
-
-        def add(_start: int, _stop: int, block: Floats) -> None:
-            part = block.sum(axis=0, dtype=np.float64)
-            with lock:
-                np.add(total, part, out=total)
-
-        self.problem.vectors.map_blocks(add)
-        mean = total / len(self)
+        vectors = self.problem.vectors
         self.problem.count("passes", 2)
-        pulled: NDArray[np.float64] = self.problem.k * (
-            1.0 - self.problem.vectors.scan(mean).astype(np.float64)
-        )
+        pulled: NDArray[np.float64] = self.problem.k * (1.0 - vectors.scan(vectors.mean()).astype(np.float64))
         return pulled
+
+    def best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the feasible set of largest summed scores, largest first."""
+        return self.problem.constraints.best(scores)
+
+    def most_relevant(self) -> NDArray[np.int64]:
+        """Return the feasible set of most relevance; ties by content, where there are no constraints."""
+        if self.problem.constraints.any:
+            return self.best(self.problem.relevance.values)
+        return self.problem.most_relevant(self.problem.k)
+
+    def radius(self) -> float:
+        """Return the largest distance from the mean row (euclidean alone), in two passes."""
+        mean, squares = self.problem.vectors.mean(), np.empty(len(self))
+
+        def measure(start: int, stop: int, block: Floats) -> None:
+            away = block - mean
+            np.vecdot(away, away, out=squares[start:stop])
+
+        self.problem.vectors.map_blocks(measure)
+        self.problem.count("passes", 2)
+        return float(np.sqrt(squares.max()))
 
     def gradient(self, ids: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gradient of the summed form at a point given by its support, shape (n,)."""

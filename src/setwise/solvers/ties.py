@@ -76,13 +76,8 @@ def _suspects(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     found = np.flatnonzero(_near(values, values[chosen], 4 * problem.relevance.error))
     if len(found) <= len(chosen):
         return found
-    # Along a direction of no meaning, rows that differ are apart.
-    direction = np.asarray(np.random.default_rng(0).standard_normal((1, vectors.d))[0], vectors.dtype)
-    if len(found) < problem.n // 16:
-        along, own = (np.vecdot(vectors.rows(rows), direction) for rows in (found, chosen))
-        return np.asarray(found[_near(along, own, 0.0)])
-    along = vectors.scan(direction)
-    return np.asarray(found[_near(along[found], along[chosen], 0.0)])
+    along = vectors.along(found)
+    return np.asarray(found[_near(along, along[np.searchsorted(found, chosen)], 0.0)])
 
 
 def _near(numbers: Floats, levels: Floats, margin: float) -> NDArray[np.bool_]:
