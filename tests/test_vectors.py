@@ -375,3 +375,29 @@ def test_a_sample_follows_the_rows_when_they_move(rng, unit):
         there = Vectors(X[order]).sample(500, values[order])
         assert set(here.tolist()) == set(order[there].tolist())
         assert 350 < len(here) < 650
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8"])
+def test_rows_that_do_not_count_are_as_if_cut_out(metric, dtype):
+    """In every way of reading, for data whose rows only their entries tell apart."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 90, (3000, 8)).astype(dtype)
+    kept = np.flatnonzero(rng.random(3000) < 0.7)
+    probe = rng.standard_normal(8)
+    some, cut = Vectors(X, metric, query=probe, kept=kept), Vectors(X[kept], metric, query=probe)
+    assert (some.n, some.d, some.dtype) == (cut.n, cut.d, cut.dtype)
+    ids = np.array([0, 5, len(kept) - 1])
+    assert np.array_equal(some.places(ids), kept[ids])
+    assert np.array_equal(some.rows(ids), cut.rows(ids))
+    assert np.array_equal(some.rows(slice(3, 40)), cut.rows(slice(3, 40)))
+    assert np.array_equal(some.scan(probe), cut.scan(probe))
+    assert np.array_equal(some.similarity, cut.similarity)
+    assert np.array_equal(some.queried(-probe).similarity, cut.queried(-probe).similarity)
+    assert np.array_equal(some.sample(400, np.zeros(some.n)), cut.sample(400, np.zeros(cut.n)))
+    assert np.array_equal(some.top(probe, 9)[1], cut.top(probe, 9)[1])
+    read = [np.zeros((some.n, 8)), np.zeros((some.n, 8))]
+    for vectors, into in zip((some, cut), read, strict=True):
+        vectors.map_blocks(lambda start, stop, block, into=into: into.__setitem__(slice(start, stop), block))
+    assert np.array_equal(*read)
+    assert read[0].any(axis=1).all()
