@@ -101,9 +101,9 @@ def generated(prompts: int, n: int = DRAWN, d: int = 64, modes: int = 8, seed: i
     for number in range(prompts):
         shares = rng.dirichlet(np.full(modes, 0.7))
         mode = rng.choice(modes, n, p=shares)
-        centres = rng.standard_normal((modes, d))
+        centers = rng.standard_normal((modes, d))
         spread = rng.uniform(0.15, 0.6, modes)
-        points = centres[mode] + spread[mode, None] * rng.standard_normal((n, d))
+        points = centers[mode] + spread[mode, None] * rng.standard_normal((n, d))
         points /= np.linalg.norm(points, axis=1, keepdims=True)
         rewards = rng.normal(0, 2, modes)[mode] + rng.normal(0, 1, n)
         pools.append(Pool(f"generated {number}", None, rewards, points.astype(np.float32)))

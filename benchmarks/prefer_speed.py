@@ -3,7 +3,7 @@
     python -m benchmarks.prefer_speed
     python -m benchmarks.prefer_speed --prompts 1024 --repeats 3
 
-Generated responses: N = 32 around 8 centres in 384 dimensions, 7 to choose. Both are run in turn in one
+Generated responses: N = 32 around 8 centers in 384 dimensions, 7 to choose. Both are run in turn in one
 process on the same prompts; a ratio is the median of those of neighboring runs, so that whatever else the
 machine does weighs on both alike, and prompts a second of processor time are what it would do idle.
 Embedding is not part of it; distances and scaling are.
@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 Pools = tuple[NDArray[np.float32], NDArray[np.float64]]
 
 
-def responses(prompts: int, n: int, d: int, *, centres: int = 8, spread: float = 0.7, seed: int = 0) -> Pools:
+def responses(prompts: int, n: int, d: int, *, centers: int = 8, spread: float = 0.7, seed: int = 0) -> Pools:
     """Return generated embeddings (B, N, d) and rewards (B, N)."""
     rng = np.random.default_rng(seed)
-    around = rng.standard_normal((prompts, centres, d), dtype=np.float32)
-    which = rng.integers(centres, size=(prompts, n))
+    around = rng.standard_normal((prompts, centers, d), dtype=np.float32)
+    which = rng.integers(centers, size=(prompts, n))
     noise = spread * rng.standard_normal((prompts, n, d), dtype=np.float32)
     return around[np.arange(prompts)[:, None], which] + noise, rng.random((prompts, n))
 
@@ -179,13 +179,13 @@ def exact(repeats: int) -> None:
     from setwise.preference import select_responses
 
     lines = []
-    for n, k, d, centres, title in (
-        (32, 7, 384, 8, "8 centres"),
-        (64, 8, 384, 8, "8 centres"),
-        (64, 8, 384, 64, "no centres"),
-        (64, 8, 3, 64, "no centres"),
+    for n, k, d, centers, title in (
+        (32, 7, 384, 8, "8 centers"),
+        (64, 8, 384, 8, "8 centers"),
+        (64, 8, 384, 64, "no centers"),
+        (64, 8, 3, 64, "no centers"),
     ):
-        embeddings, rewards = responses(max(repeats, 5), n, d, centres=centres, seed=2)
+        embeddings, rewards = responses(max(repeats, 5), n, d, centers=centers, seed=2)
         taken, gaps, proven = [], [], 0
         for vectors, rating in zip(embeddings, rewards, strict=True):
             began = time.perf_counter()

@@ -48,7 +48,7 @@ VOCABULARY = [
     *(word(mode, number) for mode in range(MODES) for number in range(WORDS)),
 ]
 MODE_OF = {word(mode, number): mode for mode in range(MODES) for number in range(WORDS)}
-FAVOURED = {word(mode, number) for mode in range(MODES) for number in (0, 1)}
+FAVORED = {word(mode, number) for mode in range(MODES) for number in (0, 1)}
 
 
 def reward(prompts: list[Any], responses: list[str]) -> list[float]:
@@ -61,8 +61,8 @@ def reward(prompts: list[Any], responses: list[str]) -> list[float]:
             found.append(0.0)
             continue
         own = sum(MODE_OF.get(one, -1) == mode for one in words) / max(LENGTH, len(words))
-        favoured = sum(one in FAVOURED for one in words) / max(LENGTH, len(words))
-        found.append(float(REWARDS[mode] * own + 0.03 * favoured))
+        favored = sum(one in FAVORED for one in words) / max(LENGTH, len(words))
+        found.append(float(REWARDS[mode] * own + 0.03 * favored))
     return found
 
 

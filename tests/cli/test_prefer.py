@@ -21,7 +21,7 @@ def rows():
     words = ["red", "green", "blue", "black", "white", "grey"]
     return [
         {
-            "prompt": f"Which colour, number {number}?",
+            "prompt": f"Which color, number {number}?",
             "all_generated_responses": [f"{' '.join(rng.choice(words, 4))} {place}" for place in range(N)],
             "all_rm_scores": rng.standard_normal(N).round(3).tolist(),
             "origin": f"o{number}",

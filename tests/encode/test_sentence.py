@@ -63,7 +63,7 @@ def test_progress_counts_up(sentence):
 
 
 def test_models_that_are_not_there(tmp_path, capfd):
-    for place in (str(tmp_path), "no-such-organisation/no-such-model"):
+    for place in (str(tmp_path), "no-such-organization/no-such-model"):
         with pytest.raises(
             ValueError, match="is neither a folder with a model nor the name of one"
         ) as caught:

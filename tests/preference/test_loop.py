@@ -535,7 +535,7 @@ def test_packaged_model_learns_to_be_brief(tmp_path):
 
     result = on_policy(
         models.PACKAGED,
-        ["Name a colour.", "What is the capital of France?"],
+        ["Name a color.", "What is the capital of France?"],
         brief,
         OnPolicyConfig(
             iterations=1,

@@ -412,7 +412,7 @@ def test_a_row_without_labels_has_no_tokens():
 
 
 def test_labels_with_gaps():
-    """Several turns: tokens between the first and the last labelled one that are not."""
+    """Several turns: tokens between the first and the last labeled one that are not."""
     logits, labels = sequences(7)
     labels[:, 6] = -100
     logits.requires_grad_()

@@ -324,8 +324,8 @@ def test_pairs_and_labels_hold_the_same_choice():
         for worse in group["rejected"]
     ]
     assert all(row["score_chosen"] > row["score_rejected"] for row in pairs)
-    labelled = list(PreferenceRows(rows, K, positives=2, format="unpaired"))
-    assert [(row["completion"], row["label"], row["score"]) for row in labelled] == [
+    labeled = list(PreferenceRows(rows, K, positives=2, format="unpaired"))
+    assert [(row["completion"], row["label"], row["score"]) for row in labeled] == [
         (text, place < 2, reward)
         for group in groups
         for place, (text, reward) in enumerate(
@@ -333,7 +333,7 @@ def test_pairs_and_labels_hold_the_same_choice():
         )
     ]
     assert set(pairs[0]) == {"prompt", "chosen", "rejected", "score_chosen", "score_rejected", "source"}
-    assert set(labelled[0]) == {"prompt", "completion", "label", "score", "source"}
+    assert set(labeled[0]) == {"prompt", "completion", "label", "score", "source"}
 
 
 def test_conversations_stay_conversations():
@@ -343,13 +343,13 @@ def test_conversations_stay_conversations():
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": row["prompt"]},
         ]
-    (group, *_), (pair, *_), (labelled, *_) = (
+    (group, *_), (pair, *_), (labeled, *_) = (
         list(PreferenceRows(rows, K, format=format)) for format in ("groups", "pairs", "unpaired")
     )
     best = rows[0]["responses"][int(np.argmax(rows[0]["rewards"]))]
     said = [{"role": "assistant", "content": best}]
-    assert group["prompt"] == pair["prompt"] == labelled["prompt"] == rows[0]["prompt"]
-    assert group["chosen"] == pair["chosen"] == labelled["completion"] == said
+    assert group["prompt"] == pair["prompt"] == labeled["prompt"] == rows[0]["prompt"]
+    assert group["chosen"] == pair["chosen"] == labeled["completion"] == said
     assert [messages[0]["role"] for messages in group["rejected"]] == ["assistant"] * K
     assert pair["rejected"] == group["rejected"][0]
 
@@ -362,8 +362,8 @@ def test_columns_of_single_responses_follow_them():
     pair = next(iter(PreferenceRows(rows, K, format="pairs")))
     assert pair["policy"] == groups[0]["policy"][:2]
     assert pair["prompt_id"] == 0
-    labelled = list(PreferenceRows(rows, K, format="unpaired"))
-    assert [row["policy"] for row in labelled[: K + 1]] == groups[0]["policy"]
+    labeled = list(PreferenceRows(rows, K, format="unpaired"))
+    assert [row["policy"] for row in labeled[: K + 1]] == groups[0]["policy"]
 
 
 def test_columns_that_would_mislead_are_left_out():
@@ -680,12 +680,12 @@ def test_trl_sees_what_the_rows_are(talks):
         if talks:
             row["prompt"] = [{"role": "user", "content": row["prompt"]}]
     pairs = PreferenceRows(rows, K, format="pairs").to_dataset()
-    labelled = PreferenceRows(rows, K, format="unpaired").to_dataset()
-    assert all(is_conversational(row) is talks for row in (*pairs, *labelled))
+    labeled = PreferenceRows(rows, K, format="unpaired").to_dataset()
+    assert all(is_conversational(row) is talks for row in (*pairs, *labeled))
     assert {"prompt", "chosen", "rejected"} <= set(pairs.column_names)
     unpaired = unpair_preference_dataset(pairs.select_columns(["prompt", "chosen", "rejected"]))
-    assert set(unpaired.column_names) <= set(labelled.column_names)
-    ours = {json.dumps([row["prompt"], row["completion"], row["label"]]) for row in labelled}
+    assert set(unpaired.column_names) <= set(labeled.column_names)
+    ours = {json.dumps([row["prompt"], row["completion"], row["label"]]) for row in labeled}
     assert {json.dumps([row["prompt"], row["completion"], row["label"]]) for row in unpaired} == ours
 
 
@@ -769,7 +769,7 @@ def test_kto_trains_on_labels(tiny, talks, tmp_path):
     for row in rows:
         if talks:
             row["prompt"] = [{"role": "user", "content": row["prompt"]}]
-    labelled = PreferenceRows(rows, K, format="unpaired").to_dataset()
+    labeled = PreferenceRows(rows, K, format="unpaired").to_dataset()
     settings = KTOConfig(
         str(tmp_path),
         max_steps=2,
@@ -778,5 +778,5 @@ def test_kto_trains_on_labels(tiny, talks, tmp_path):
         use_cpu=True,
         save_strategy="no",
     )
-    trainer = KTOTrainer(model, args=settings, train_dataset=labelled, processing_class=tokenizer)
+    trainer = KTOTrainer(model, args=settings, train_dataset=labeled, processing_class=tokenizer)
     assert np.isfinite(trainer.train().training_loss)

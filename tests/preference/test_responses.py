@@ -145,9 +145,9 @@ def test_bottom_k_and_its_ties(seed, k, zeros):
 
 def test_coreset_takes_the_lowest_of_each_cluster():
     rng = np.random.default_rng(0)
-    centres = 40 * np.eye(5)
+    centers = 40 * np.eye(5)
     label = np.r_[np.arange(5), rng.integers(5, size=25)]
-    X, r = centres[label] + rng.standard_normal((30, 5)), rng.random(30)
+    X, r = centers[label] + rng.standard_normal((30, 5)), rng.random(30)
     r[0] = 2.0
     rest = np.arange(1, 30)
     lowest = {int(rest[label[rest] == c][r[rest[label[rest] == c]].argmin()]) for c in range(5)}
@@ -155,7 +155,7 @@ def test_coreset_takes_the_lowest_of_each_cluster():
         set(select_responses(X, r, 5, method="coreset", seed=s).negatives.tolist()) == lowest
         for s in range(8)
     ]
-    assert sum(hits) >= 6  # k-means may start two centres in one cluster
+    assert sum(hits) >= 6  # k-means may start two centers in one cluster
     again = select_responses(X, r, 5, method="coreset", seed=3)
     assert same(again, select_responses(X, r, 5, method="coreset", seed=3))
 
@@ -418,7 +418,7 @@ def test_an_exact_search_that_runs_out_of_time_says_so(monkeypatch):
     from setwise.solvers.k_medoids import exact
 
     unproven = exact.Exact(np.arange(6), 0.0, 1)
-    monkeypatch.setattr(exact, "solve", lambda stack, k, start, **_: unproven._replace(places=start))
+    monkeypatch.setattr(exact, "best_set", lambda stack, k, start, **_: unproven._replace(places=start))
     monkeypatch.setattr("setwise.preference.responses.batches.STEPS", 1)
     with pytest.warns(UserWarning, match="stopped after 60 seconds without a proof for 1 of the prompts"):
         found = select_responses(X, r, 6, solver="exact")

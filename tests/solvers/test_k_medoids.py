@@ -104,7 +104,7 @@ def test_bounds_and_the_exact_solver_against_brute_force(seed, k, costs):
         assert climbed.lower[row] <= least + 1e-9
         assert stack.totals(found)[row] >= least - 1e-9
         one = stack.some(np.array([row]))
-        best = exact.solve(one, k)
+        best = exact.best_set(one, k)
         assert one.totals(best.places[None])[0] == pytest.approx(least, abs=1e-8)
         assert best.lower == pytest.approx(least, abs=1e-6)
         assert best.lower <= least + 1e-9
@@ -166,7 +166,7 @@ def test_the_exact_solver_is_the_whole_program(n, d, k):
     gaps = []
     for row, (distances, w) in enumerate(plain):
         one = stack.some(np.array([row]))
-        found = exact.solve(one, k)
+        found = exact.best_set(one, k)
         total = one.totals(found.places[None])[0]
         assert total == pytest.approx(ampo.program(w[:, None] * distances, k)[1], rel=1e-7)
         assert found.lower == pytest.approx(total, rel=1e-6)
@@ -182,7 +182,7 @@ def test_swap_is_within_a_percent_of_the_best_on_average():
         found, _ = search.swap(stack, search.greedy(stack, k))
         for row in range(4):
             one = stack.some(np.array([row]))
-            best = exact.solve(one, k)
+            best = exact.best_set(one, k)
             least = one.totals(best.places[None])[0]
             assert best.lower == pytest.approx(least, rel=1e-6)
             gaps.append(one.totals(found[row : row + 1])[0] / least - 1)
@@ -243,8 +243,8 @@ def test_k_means_settles_where_each_point_is_nearest_its_own_mean(seed, k, d):
         assert (labels[row] >= 0).tolist() == free[row].tolist()
         assert set(labels[row][free[row]].tolist()) == set(range(k))
         points, own = X[row][free[row]], labels[row][free[row]]
-        centres = np.stack([points[own == number].mean(axis=0) for number in range(k)])
-        apart = np.linalg.norm(points[:, None] - centres, axis=2)
+        centers = np.stack([points[own == number].mean(axis=0) for number in range(k)])
+        apart = np.linalg.norm(points[:, None] - centers, axis=2)
         assert (apart[np.arange(len(own)), own] <= apart.min(axis=1) + 1e-9).all()
     scores = np.where(free, rng.random((3, 14)), np.inf)
     places = means.lowest_of_each(labels, scores, k)
@@ -275,7 +275,7 @@ def test_zero_costs_are_proven_at_once():
     assert swaps == 0
     assert places.tolist() == [[0, 1, 2]] * 2
     assert dual.ascend(stack, places, steps=40).lower.tolist() == [0.0, 0.0]
-    assert exact.solve(stack.some(np.array([0])), 3).lower == 0.0
+    assert exact.best_set(stack.some(np.array([0])), 3).lower == 0.0
 
 
 def test_no_bound_is_below_that_of_no_prices():
@@ -301,7 +301,7 @@ def test_no_bound_is_below_that_of_no_prices():
 
 
 def test_a_cluster_that_runs_empty_is_refilled():
-    """Lloyd's rounds from these centres leave a cluster without points, though all are distinct."""
+    """Lloyd's rounds from these centers leave a cluster without points, though all are distinct."""
     rng = np.random.default_rng(2)
     X = np.cumsum(rng.exponential(size=(3000, 14, 1)) ** 2, axis=1)[[1442]]
     labels = means.cluster(X @ X.transpose(0, 2, 1), np.ones((1, 14), bool), 6, rng.random(6))

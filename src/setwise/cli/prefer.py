@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from setwise.cli import folders
-from setwise.cli.options import CERTIFY, AsJson, Seed, Threads, at_most, option
+from setwise.cli.options import CERTIFY, KEEP, READ, SET, AsJson, Force, Model, Seed, Threads, at_most, option
 
-_INPUT, _SET, _OUTPUT = "What to read", "What a good set is", "What to print and keep"
+
+def _column(name: str, help: str, usual: str) -> Any:
+    """Return the declaration of an option that names a column."""
+    return option(name, help=help, panel=READ, metavar="COLUMN", show_default=usual)
 
 
 def prefer(
@@ -17,75 +20,67 @@ def prefer(
         str,
         option(
             "--responses",
-            help="Prompts with their responses and rewards: a .jsonl, .jsonl.gz or .parquet file, or the "
-            "folder of a saved Hugging Face dataset; one row a prompt, or one a response.",
-            panel=_INPUT,
+            help="Prompts with several responses each, and a reward a response: a .jsonl, .jsonl.gz or "
+            ".parquet file, or the folder of a saved Hugging Face dataset. A row is a prompt with all its "
+            "responses, or one response.",
+            panel=READ,
             metavar="PATH",
         ),
     ],
     out: Annotated[
-        str, option("--out", help="Where the rows go: .jsonl or .parquet.", panel=_OUTPUT, metavar="FILE")
+        str,
+        option(
+            "--out", help="File for the rows to train on: .jsonl or .parquet.", panel=KEEP, metavar="FILE"
+        ),
     ],
     prompt: Annotated[
         str | None,
-        option(
+        _column(
             "--prompt",
-            help="The prompts: texts, or lists of messages. By default prompt, instruction, …",
-            panel=_INPUT,
-            metavar="COLUMN",
+            "Column with the prompts: texts, or chats as lists of messages.",
+            "prompt, instruction or another usual name",
         ),
     ] = None,
     prompt_id: Annotated[
         str | None,
-        option(
+        _column(
             "--prompt-id",
-            help="Of rows of one response: which belong together. By default prompt_id, else the prompt.",
-            panel=_INPUT,
-            metavar="COLUMN",
+            "Where a row is one response: the column that tells which rows have the same prompt.",
+            "prompt_id, else the prompt itself",
         ),
     ] = None,
     responses_column: Annotated[
         str | None,
-        option(
+        _column(
             "--responses-column",
-            help="The responses. By default responses, all_generated_responses, …; response, …",
-            panel=_INPUT,
-            metavar="COLUMN",
+            "Column with the responses: a list of texts a row, or one text.",
+            "responses, response or another usual name",
         ),
     ] = None,
     rewards: Annotated[
         str | None,
-        option(
+        _column(
             "--rewards",
-            help="Higher is better. By default rewards, all_rm_scores, all_reward_scores, …; reward, …",
-            panel=_INPUT,
-            metavar="COLUMN",
+            "Column with the rewards, a number a response; higher is better.",
+            "rewards, reward or another usual name",
         ),
     ] = None,
     embeddings: Annotated[
         str | None,
-        option(
+        _column(
             "--embeddings",
-            help="Your own vectors; no response is encoded. By default embeddings, …; embedding, …",
-            panel=_INPUT,
-            metavar="COLUMN",
+            "Column with vectors of your own, one a response; then no text is encoded.",
+            "embeddings, embedding or another usual name, if there is one",
         ),
     ] = None,
-    model: Annotated[
-        str,
-        option(
-            "--model",
-            help="What encodes responses without vectors: auto (static), lsa, ngrams, sentence or "
-            "sentence:FOLDER.",
-            panel=_INPUT,
-        ),
-    ] = "auto",
+    model: Model = "auto",
     duplicates: Annotated[
         str,
         option(
             "--duplicates",
-            help="Responses that repeat another of their prompt: drop or keep.",
-            panel=_INPUT,
+            help="Responses that repeat an earlier one of their prompt word for word: leave them out, or "
+            "keep them.",
+            panel=READ,
             metavar="drop|keep",
         ),
     ] = "drop",
@@ -93,8 +88,8 @@ def prefer(
         str,
         option(
             "--ties",
-            help="Responses as good as a chosen one that are not chosen: drop, or keep as rejectable.",
-            panel=_INPUT,
+            help="Responses with the same reward as the chosen one: leave them out, or let them be rejected.",
+            panel=READ,
             metavar="drop|keep",
         ),
     ] = "drop",
@@ -102,31 +97,62 @@ def prefer(
         str,
         option(
             "--too-few",
-            help="Prompts with too few responses: refuse the file, or skip and count them.",
-            panel=_INPUT,
+            help="Prompts with fewer responses than are asked for: stop with an error, or leave them out and "
+            "say how many.",
+            panel=READ,
             metavar="refuse|skip",
         ),
     ] = "refuse",
-    k: Annotated[int, option("-k", help="Rejected responses a prompt.", panel=_SET)] = 7,
+    k: Annotated[
+        int, option("-k", help="How many responses a prompt to reject.", panel=SET, metavar="COUNT")
+    ] = 7,
     method: Annotated[
-        str, option("--method", help="opt-select, coreset, bottom-k or random.", panel=_SET)
+        str,
+        option(
+            "--method",
+            help="How the rejected are picked: those that stand for all the others at the least distance, "
+            "bad ones counting more (opt-select); the worst of each of k clusters (coreset); the k worst "
+            "(bottom-k); or any (random).",
+            panel=SET,
+            metavar="NAME",
+        ),
     ] = "opt-select",
     solver: Annotated[
-        str, option("--solver", help="Of opt-select: swap, exact or greedy.", panel=_SET)
+        str,
+        option(
+            "--solver",
+            help="With opt-select: improve a first set by exchanges (swap), find the proven best one "
+            "(exact), or take the first (greedy).",
+            panel=SET,
+            metavar="swap|exact|greedy",
+        ),
     ] = "swap",
     positives: Annotated[
-        int, option("--positives", help="Chosen responses a prompt: the best.", panel=_SET)
+        int,
+        option(
+            "--positives",
+            help="How many of a prompt's best responses to take out as chosen.",
+            panel=SET,
+            metavar="COUNT",
+        ),
     ] = 1,
     split: Annotated[
         str,
-        option("--split", help="Chosen are the best (one-vs-k), or all above the mean.", panel=_SET),
+        option(
+            "--split",
+            help="Which of the responses taken are chosen: the best (one-vs-k), or all above their mean "
+            "reward (mean).",
+            panel=SET,
+            metavar="one-vs-k|mean",
+        ),
     ] = "one-vs-k",
     certify: Annotated[
         str,
         option(
             "--certify",
-            help="How hard to prove what no choice can cost less than: none, bounded or full.",
-            panel=_SET,
+            help="Work spent on proving how far the rejected are from the best possible choice.",
+            panel=SET,
+            metavar="none|bounded|full",
         ),
     ] = "bounded",
     seed: Seed = 0,
@@ -135,14 +161,16 @@ def prefer(
         str,
         option(
             "--format",
-            help="groups: a row a prompt. For TRL: pairs of chosen and rejected, or unpaired with labels.",
-            panel=_OUTPUT,
+            help="What a row is: a prompt with its chosen and its rejected (groups); or, as TRL reads them, "
+            "a pair of chosen and rejected (pairs) or one response with a label (unpaired).",
+            panel=KEEP,
+            metavar="groups|pairs|unpaired",
         ),
     ] = "groups",
     as_json: AsJson = False,
-    force: Annotated[bool, option("--force", help="Replace an existing FILE.", panel=_OUTPUT)] = False,
+    force: Force = False,
 ) -> None:
-    """Choose one positive and k informative negatives of each prompt's responses, as rows to train on."""
+    """Choose which responses of each prompt to train a model towards, and which to train it away from."""
     from setwise import checks
     from setwise._version import __version__
     from setwise.cli import output

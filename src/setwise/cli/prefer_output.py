@@ -31,7 +31,7 @@ def tell_notes(made: PreferenceRows) -> None:
 def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     """Print what came of the prompts, some lines."""
     summary = made.summary
-    noun = {"groups": "group", "pairs": "pair", "unpaired": "labelled response"}[made.format]
+    noun = {"groups": "group", "pairs": "pair", "unpaired": "labeled response"}[made.format]
     lines = {
         "prompts": f"{summary.prompts:,}, of {summary.responses:,} responses"
         + (f"; {summary.skipped:,} skipped" if summary.skipped else "")
@@ -51,4 +51,4 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     encoder = made.encoder
     lines["vectors"] = f"your own, column {made.columns.embeddings}" if encoder is None else encoder
     rows = f"{summary.rows:,} {noun}{'' if summary.rows == 1 else 's'}"
-    output.print_facts(name, f"{rows} by {made.method} in {output.milliseconds(seconds)}", lines)
+    output.print_facts(name, f"{rows} by {made.request.method} in {output.milliseconds(seconds)}", lines)

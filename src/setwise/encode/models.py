@@ -85,7 +85,7 @@ def load_pretrained(
     Raises
     ------
     FileNotFoundError, ImportError, ValueError
-        As `load_model`.
+        As for `load_model`: no such file or model, or a package is missing.
     """
     checks.choice("dtype", dtype, DTYPES)
     transformers = require("transformers", "train", f"a {noun}")

@@ -25,11 +25,11 @@ IGNORED = -100
 class SequenceLogps(NamedTuple):
     """What `sequence_logps` returns, each a tensor of shape (B,)."""
 
-    #: log P(y|x), summed over the labelled tokens.
+    #: log P(y|x), summed over the labeled tokens.
     logps: torch.Tensor
-    #: How many labelled tokens there are.
+    #: How many labeled tokens there are.
     lengths: torch.Tensor
-    #: Log-probability of the last labelled token where that is the end-of-sequence token, else NaN; None
+    #: Log-probability of the last labeled token where that is the end-of-sequence token, else NaN; None
     #: without `eos_token_id`.
     eos_logps: torch.Tensor | None = None
 
@@ -41,10 +41,10 @@ def sequence_logps(
     eos_token_id: int | None = None,
     block: int | None = None,
 ) -> SequenceLogps:
-    """Sum the log-probabilities of each sequence's labelled tokens.
+    """Sum the log-probabilities of each sequence's labeled tokens.
 
     The logits are worked on a block of tokens at a time, forward and backward, and widened to float32 there,
-    from each sequence's first to its last labelled token. Beside the logits and their gradient, which has
+    from each sequence's first to its last labeled token. Beside the logits and their gradient, which has
     their own type, memory holds one or two such blocks; a plain log-softmax holds two or three float32 copies
     of the whole.
 
@@ -67,8 +67,11 @@ def sequence_logps(
 
     Raises
     ------
-    TypeError, ValueError
-        Shapes or types that do not fit; a label outside the vocabulary.
+    TypeError
+        ``logits`` is no floating tensor (B, T, V), or ``labels`` no integer tensor.
+    ValueError
+        ``labels`` is not of shape (B, T) or T is below 2, a label is outside the vocabulary and not -100, or
+        ``block`` is below 1.
     """
     if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or not logits.is_floating_point():
         raise TypeError("logits: expected a floating tensor of shape (B, T, V)")
@@ -83,29 +86,29 @@ def sequence_logps(
     checks.integer("block", block, least=1)
     vocabulary = logits.shape[2]
     targets = labels[:, 1:].long()
-    labelled = targets != IGNORED
-    if bool((labelled & ((targets < 0) | (targets >= vocabulary))).any()):
+    labeled = targets != IGNORED
+    if bool((labeled & ((targets < 0) | (targets >= vocabulary))).any()):
         raise ValueError(
             f"labels: a label lies outside the vocabulary of {vocabulary} (and is not {IGNORED})"
         )
-    each = _TokenLogps.apply(logits, targets, labelled, _spans(labelled, max(1, block // vocabulary)))
-    lengths = labelled.sum(dim=1)
+    each = _TokenLogps.apply(logits, targets, labeled, _spans(labeled, max(1, block // vocabulary)))
+    lengths = labeled.sum(dim=1)
     found = SequenceLogps(each.sum(dim=1), lengths)
     if eos_token_id is None:
         return found
     places = torch.arange(targets.shape[1], device=labels.device)
-    last = torch.where(labelled, places, 0).amax(dim=1, keepdim=True)
-    ends = (targets.gather(1, last) == eos_token_id) & labelled.gather(1, last)
+    last = torch.where(labeled, places, 0).amax(dim=1, keepdim=True)
+    ends = (targets.gather(1, last) == eos_token_id) & labeled.gather(1, last)
     return found._replace(eos_logps=torch.where(ends, each.gather(1, last), math.nan).squeeze(1))
 
 
-def _spans(labelled: torch.Tensor, most: int) -> list[tuple[int, slice]]:
-    """Return rows with slices of at most so many steps, from each row's first to its last labelled one."""
-    steps = labelled.shape[1]
-    firsts = labelled.int().argmax(dim=1).tolist()
-    behinds = (steps - labelled.flip(1).int().argmax(dim=1)).tolist()
+def _spans(labeled: torch.Tensor, most: int) -> list[tuple[int, slice]]:
+    """Return rows with slices of at most so many steps, from each row's first to its last labeled one."""
+    steps = labeled.shape[1]
+    firsts = labeled.int().argmax(dim=1).tolist()
+    behinds = (steps - labeled.flip(1).int().argmax(dim=1)).tolist()
     found = []
-    for row, used in enumerate(labelled.any(dim=1).tolist()):
+    for row, used in enumerate(labeled.any(dim=1).tolist()):
         if used:
             for start in range(firsts[row], behinds[row], most):
                 found.append((row, slice(start, min(start + most, behinds[row]))))
@@ -113,33 +116,33 @@ def _spans(labelled: torch.Tensor, most: int) -> list[tuple[int, slice]]:
 
 
 class _TokenLogps(torch.autograd.Function):
-    """log softmax(logits[:, t])[target t] where a target is labelled, else 0, a block of steps at a time."""
+    """log softmax(logits[:, t])[target t] where a target is labeled, else 0, a block of steps at a time."""
 
     @staticmethod
     def forward(
         ctx: Any,
         logits: torch.Tensor,
         targets: torch.Tensor,
-        labelled: torch.Tensor,
+        labeled: torch.Tensor,
         spans: list[tuple[int, slice]],
     ) -> torch.Tensor:
         """Take the log of the sum off each target's logit; keep it for the gradient."""
         wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        tokens = torch.where(labelled, targets, 0)
+        tokens = torch.where(labeled, targets, 0)
         normalizers = torch.zeros(tokens.shape, dtype=wide, device=logits.device)
         for row, part in spans:
             normalizers[row, part] = torch.logsumexp(logits[row, part].to(wide), dim=1)
         chosen = logits[:, :-1].gather(2, tokens[:, :, None]).squeeze(2).to(wide)
-        ctx.save_for_backward(logits, tokens, labelled, normalizers)
+        ctx.save_for_backward(logits, tokens, labeled, normalizers)
         ctx.spans = spans
-        return torch.where(labelled, chosen - normalizers, 0.0)
+        return torch.where(labeled, chosen - normalizers, 0.0)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return upstream · (one-hot - softmax), in the logits' own type."""
-        logits, tokens, labelled, normalizers = ctx.saved_tensors
-        weights = torch.where(labelled, upstream, 0.0)
+        logits, tokens, labeled, normalizers = ctx.saved_tensors
+        weights = torch.where(labeled, upstream, 0.0)
         gradient = torch.zeros_like(logits)
         for row, part in ctx.spans:
             weight = weights[row, part, None]

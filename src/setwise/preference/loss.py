@@ -66,7 +66,7 @@ def swepo_loss(
     eos_regularizer : float, default 0
         Adds this times the mean probability of ending where the group's responses end, exp(`eos_logps`).
         Above 0 it makes ending there less likely, so answers grow longer; below 0, more likely. It
-        counters what length normalisation invites: to end bad answers early instead of telling them apart.
+        counters what length normalization invites: to end bad answers early instead of telling them apart.
     eos_logps : tensor of shape (B, G), optional
         Log-probability of the end-of-sequence token at each response's end; NaN where it was cut off and
         has no end. Needed by `eos_regularizer`.
@@ -80,16 +80,18 @@ def swepo_loss(
 
     Raises
     ------
-    TypeError, ValueError
-        Shapes or types that do not fit, NaN or Inf (with row and column), a group without a positive or
-        without a negative (with its row), a parameter out of range.
+    TypeError
+        An argument is no tensor, or one of another type.
+    ValueError
+        A shape is not `logps`', an entry is NaN or infinite (the message has its row and column), a group has
+        no positive or no negative, a parameter is out of range, or what an option needs is missing.
 
     References
     ----------
     .. [1] Gupta et al., "AMPO: Active Multi-Preference Optimization for Self-play Preference Selection",
        Eq. 4 and Algorithm 1.
     .. [2] Gupta et al., "REFA: Reference Free Alignment for multi-preference optimization",
-       arXiv:2412.16378: length normalisation, and control of the end-of-sequence token.
+       arXiv:2412.16378: length normalization, and control of the end-of-sequence token.
     """
     checks.choice("reduction", reduction, REDUCTIONS)
     gamma = checks.positive("gamma", gamma)
@@ -148,7 +150,7 @@ def scores(
     Raises
     ------
     TypeError, ValueError
-        As `swepo_loss`.
+        `swepo_loss` would raise it for the same arguments.
     """
     alpha, beta = finite("alpha", alpha), checks.positive("beta", beta)
     mask = _as_mask(logps, mask)
@@ -194,8 +196,10 @@ def mean_split(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch
 
     Raises
     ------
-    TypeError, ValueError
-        Shapes that do not fit; NaN or Inf.
+    TypeError
+        An argument is no tensor, or ``mask`` is not bool.
+    ValueError
+        ``rewards`` are not of two dimensions or hold NaN or Inf, or ``mask`` is of another shape.
     """
     mask = _as_mask(rewards, mask, "rewards")
     step = torch.finfo(rewards.dtype).eps if rewards.is_floating_point() else 0.0
@@ -208,22 +212,7 @@ def mean_split(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch
 def one_vs_k(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Mark each group's best response as its one positive; the first of equals (AMPO Algorithm 1).
 
-    A group of equal rewards has no best and gets no positive.
-
-    Parameters
-    ----------
-    rewards : tensor of shape (B, G)
-    mask : bool tensor of shape (B, G), optional
-        False where a ragged group has no response.
-
-    Returns
-    -------
-    bool tensor of shape (B, G)
-
-    Raises
-    ------
-    TypeError, ValueError
-        Shapes that do not fit; NaN or Inf.
+    A group of equal rewards has no best and gets no positive. Arguments and errors are `mean_split`'s.
     """
     mask = _as_mask(rewards, mask, "rewards")
     known = _finite("rewards", rewards, mask).double()
@@ -288,8 +277,10 @@ def finite(name: str, value: Any) -> float:
 
     Raises
     ------
-    TypeError, ValueError
-        It is no number; NaN or Inf.
+    TypeError
+        It is no number.
+    ValueError
+        It is NaN or infinite.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")

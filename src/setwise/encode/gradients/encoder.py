@@ -63,14 +63,20 @@ class GradientEncoder:
     max_tokens : int
         Of a row; what is beyond is left out, with a warning.
     device : optional
-        Where the model is moved to; it stays where it is by default.
+        Where the model is moved to. By default one that is loaded already stays where it is, and one that
+        is loaded here goes to a GPU if there is one.
 
     Raises
     ------
     ImportError
         torch, transformers or peft is not installed.
-    FileNotFoundError, TypeError, ValueError
-        There is no such model or checkpoint, or a setting is out of range.
+    FileNotFoundError
+        There is no such checkpoint or ``.gguf`` file.
+    TypeError
+        A model that is already loaded has no tokenizer beside it, or a setting is of another type.
+    ValueError
+        There is no such model or it has an adapter already, there is no checkpoint or a damaged one, or a
+        setting is out of range.
 
     References
     ----------
@@ -145,9 +151,11 @@ class GradientEncoder:
             ``out`` is there and ``force`` is not given.
         FloatingPointError
             A gradient is not finite.
-        TypeError, ValueError
-            A row is refused (with its number), a checkpoint has no moments, or ``out.part`` is of other
-            rows, another model or other settings.
+        TypeError
+            A row is neither a text nor a pair of texts.
+        ValueError
+            There is no row, one has no token to predict, a checkpoint has no moments, ``out`` does not end in
+            .npy, or ``out.part`` is of other rows, another model or other settings.
         """
         checks.choice("kind", kind, KINDS)
         if kind == "train":

@@ -90,8 +90,10 @@ class Tokenizer:
 
         Raises
         ------
-        TypeError, ValueError
-            There is none, or some are refused.
+        TypeError
+            ``rows`` is no list, or a row is neither a text nor a pair of texts.
+        ValueError
+            There is no row, or some have no token to predict.
         """
         if isinstance(rows, str | bytes) or not isinstance(rows, Sequence):
             raise TypeError(f"rows: expected a list of rows, got {type(rows).__name__}")

@@ -70,7 +70,7 @@ def warm_up(
     seed : int
         Of the adapter's start, the order of rows and dropout.
     device : optional
-        Where the model is moved to; it stays where it is by default.
+        As for `GradientEncoder`.
     progress : callable, optional
         Called with the number of rows trained on, and of all: rows times epochs.
 
@@ -85,8 +85,11 @@ def warm_up(
         ``out`` is there and not empty.
     FloatingPointError
         The loss is not finite.
-    TypeError, ValueError
-        A row is refused, the model has no layer of ``targets``, or a setting is out of range.
+    TypeError
+        A row is neither a text nor a pair of texts, or a model that is loaded has no tokenizer beside it.
+    ValueError
+        There is no row, one has no token to predict, the model cannot be loaded or has no layer of
+        ``targets``, or a setting is out of range.
 
     References
     ----------

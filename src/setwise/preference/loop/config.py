@@ -10,8 +10,8 @@ from typing import Any
 from setwise import checks, encode
 from setwise.encode.models import DTYPES
 from setwise.preference.loop.generate import ENGINES
-from setwise.preference.responses.choose import METHODS, SOLVERS, SPLITS
-from setwise.request import Certify, check_certify
+from setwise.preference.responses.request import ResponseRequest
+from setwise.request import Certify
 
 #: Settings that a run may go on with after they were changed: they say how long and how fast, not what.
 _FREE = ("iterations", "batch_size", "engine_options")
@@ -65,8 +65,11 @@ class OnPolicyConfig:
 
     Raises
     ------
-    TypeError, ValueError
-        A setting is out of range; among others ``k`` and ``positives`` together exceed ``responses``.
+    TypeError
+        A setting is of another type, or JSON cannot hold what is in ``training``.
+    ValueError
+        A number is out of range, a name is unknown, ``k`` and ``positives`` together are more than
+        ``responses``, or ``training`` has a field that the loop sets.
     """
 
     iterations: int = 3
@@ -92,28 +95,24 @@ class OnPolicyConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "max_new_tokens", "batch_size", "chunk_size", "k", "positives"):
+        for name in ("iterations", "max_new_tokens", "batch_size", "chunk_size"):
             checks.integer(name, getattr(self, name), least=1)
         checks.integer("responses", self.responses, least=2)
         checks.integer("evaluation_responses", self.evaluation_responses, least=1)
-        checks.integer("seed", self.seed, least=0)
+        needed = self.request(self.seed).needed
         for name, most in (("temperature", float("inf")), ("top_p", 1.0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{name}: expected a number, got {value!r}")
             if not 0 < value <= most or value == float("inf"):
                 raise ValueError(f"{name}: {value} is not above 0 and at most {most:g}")
-        if self.k + self.positives > self.responses:
+        if needed > self.responses:
             raise ValueError(
                 f"k: {self.k} negatives and {self.positives} positive(s) are more than the {self.responses} "
                 "responses of a prompt; lower k, or raise responses"
             )
         checks.choice("engine", self.engine, ENGINES)
-        checks.choice("method", self.method, METHODS)
-        checks.choice("solver", self.solver, SOLVERS)
-        checks.choice("split", self.split, SPLITS)
         checks.choice("dtype", self.dtype, DTYPES)
-        check_certify(self.certify)
         encode.parse(self.encoder)
         for name in ("engine_options", "training"):
             value = getattr(self, name)
@@ -126,6 +125,11 @@ class OnPolicyConfig:
             json.dumps(dict(self.training))
         except TypeError as error:
             raise TypeError(f"training: only what JSON holds can be kept with a run ({error})") from None
+
+    def request(self, seed: int) -> ResponseRequest:
+        """Return what is asked of a choice of responses."""
+        names = ("k", "method", "solver", "positives", "split", "certify")
+        return ResponseRequest(**{name: getattr(self, name) for name in names}, seed=seed)
 
     def settings(self) -> dict[str, Any]:
         """Return what a run's rows depend on."""

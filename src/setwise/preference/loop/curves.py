@@ -36,11 +36,11 @@ def draw(metrics: Sequence[dict[str, Any]], path: str | os.PathLike[str], *, for
     Raises
     ------
     FileExistsError
-        The file is there and ``force`` is not given.
+        `write_atomic` refuses to replace a file.
     ImportError
         matplotlib is not installed.
     ValueError
-        Another ending.
+        ``path`` ends in something else.
     """
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:

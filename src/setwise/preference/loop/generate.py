@@ -20,6 +20,9 @@ ENGINES = ("transformers", "vllm")
 #: Ranks of adapters that vLLM can make room for.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
+#: A row of integers a prompt: its tokens, or what seeds its random numbers.
+Rows = Sequence[Sequence[int]]
+
 #: Called with how many responses are done and how many there are.
 Progress = Callable[[int, int], object]
 
@@ -71,12 +74,7 @@ class Sampled:
 class Engine(Protocol):
     """Something that continues texts."""
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        keys: Sequence[Sequence[int]],
-        progress: Progress | None = None,
-    ) -> list[Sampled]:
+    def generate(self, prompts: Rows, keys: Rows, progress: Progress | None = None) -> list[Sampled]:
         """Return N responses a prompt (its tokens); a prompt's key (integers) decides its random numbers."""
         ...
 
@@ -102,12 +100,7 @@ class TransformersEngine:
         self._ends = end_tokens(model, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._ends[0]
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        keys: Sequence[Sequence[int]],
-        progress: Progress | None = None,
-    ) -> list[Sampled]:
+    def generate(self, prompts: Rows, keys: Rows, progress: Progress | None = None) -> list[Sampled]:
         """Return N responses a prompt.
 
         Parameters
@@ -244,12 +237,7 @@ class VLLMEngine:
             self._lora = requests.LoRARequest("policy", 1, str(adapter))
         self._engine: Any = self._vllm.LLM(**settings)
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        keys: Sequence[Sequence[int]],
-        progress: Progress | None = None,
-    ) -> list[Sampled]:
+    def generate(self, prompts: Rows, keys: Rows, progress: Progress | None = None) -> list[Sampled]:
         """Return N responses a prompt; vLLM draws with a seed a prompt."""
         sampling = self._sampling
         tokens = [{"prompt_token_ids": list(prompt)} for prompt in prompts]

@@ -25,8 +25,8 @@ class Policy:
 
     Raises
     ------
-    TypeError, ValueError
-        ``model`` is no such thing, or there is no tokenizer.
+    FileNotFoundError, ImportError, TypeError, ValueError
+        `setwise.encode.models.with_tokenizer` refuses the model.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, dtype: str = "float32") -> None:

@@ -161,16 +161,10 @@ class Rounds:
         config = self._config
         groups = PreferenceRows(
             iteration.folder / "scores.jsonl",
-            config.k,
-            method=config.method,
-            solver=config.solver,
-            positives=config.positives,
-            split=config.split,
+            **vars(config.request(self._seed(number))),
             model=config.encoder,
             duplicates="drop",
             too_few="skip",
-            certify=config.certify,
-            seed=self._seed(number),
             progress=lambda done, total: self._tell(iteration, "select", done, total),
         )
         try:

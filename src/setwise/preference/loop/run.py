@@ -97,11 +97,17 @@ def on_policy(
     Raises
     ------
     ImportError
-        Something that the settings need is not installed.
+        A package that the settings need is not installed.
     FileExistsError
         ``out`` holds something else than a run.
-    TypeError, ValueError
-        An argument cannot be used; ``out`` holds a run with other settings; a reward is not a finite number.
+    FileNotFoundError, NotADirectoryError, PermissionError
+        The folder above ``out`` is missing, ``out`` is a file, or it is not writable.
+    TypeError
+        An argument is of another type, or a reward is no number.
+    ValueError
+        A prompt is empty or leaves no room for a response, the model cannot be loaded or has been trained
+        meanwhile, ``out`` holds a run with other settings or a damaged one, a reward is not finite, no prompt
+        has responses enough to choose from, or several processes were started.
 
     References
     ----------

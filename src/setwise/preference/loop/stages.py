@@ -55,10 +55,12 @@ class Run:
 
     Raises
     ------
-    FileNotFoundError, NotADirectoryError, PermissionError, FileExistsError
-        The folder's parent is missing or not writable, it is a file, or it holds something else.
+    FileExistsError
+        The folder holds something else than a run.
+    FileNotFoundError, NotADirectoryError, PermissionError
+        Its parent is missing, it is a file, or it is not writable.
     ValueError
-        It holds a run with other settings (the message says which), or a damaged one.
+        The run in it has other settings (the message says which), or is damaged.
     """
 
     def __init__(self, out: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
@@ -186,7 +188,7 @@ def _compare(was: Mapping[str, Any], now: Mapping[str, Any], shown: str) -> None
     Raises
     ------
     ValueError
-        The message says what each was and is.
+        A setting is another one; the message says what each was and is.
     """
     before, after = _flat(was), _flat(now)
     names = sorted(set(before) | set(after))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.preference.responses.request import ResponseRequest
 from setwise.preference.responses.selection import PROVEN, ResponseSelection
 from setwise.solvers.k_medoids import dual, exact, means, search
 from setwise.solvers.k_medoids.stack import Stack, arrange, first_least, first_of_copies
@@ -21,18 +22,6 @@ STEPS = 40
 
 #: Largest entry of an embedding or reward, so that squares of differences are numbers.
 LARGEST = 1e140
-
-
-class Settings(NamedTuple):
-    """What a call asks for, checked."""
-
-    k: int
-    method: str
-    solver: str
-    positives: int
-    split: str
-    certify: Any
-    seed: int
 
 
 class Scaled(NamedTuple):
@@ -58,11 +47,11 @@ class Scaled(NamedTuple):
     weights: NDArray[np.float64]
 
 
-def solve(
+def choose_batch(
     embeddings: NDArray[Any],
     rewards: NDArray[np.float64],
     sizes: NDArray[np.int64],
-    settings: Settings,
+    request: ResponseRequest,
     draws: NDArray[np.float64],
 ) -> list[ResponseSelection]:
     """Choose responses for a batch of prompts.
@@ -75,7 +64,7 @@ def solve(
         -inf beyond a prompt's size.
     sizes : ndarray of shape (B,), int64
         Responses of each prompt, at least k + positives.
-    settings : Settings
+    request : ResponseRequest
     draws : ndarray of shape (B, N), float64
         In [0, 1): what "random" goes by.
 
@@ -85,8 +74,8 @@ def solve(
         An embedding has NaN, Inf or an entry beyond 1e140.
     """
     began = time.perf_counter()
-    scaled = scale(embeddings, rewards, sizes, settings.positives)
-    places, lower, label = _choose(scaled, embeddings, settings, draws)
+    scaled = scale(embeddings, rewards, sizes, request.positives)
+    places, lower, label = _choose_places(scaled, embeddings, request, draws)
     stack = scaled.stack
     rows = np.arange(len(sizes))[:, None]
     near = stack.near(places)
@@ -101,7 +90,7 @@ def solve(
     found = []
     for row, size in enumerate(sizes.tolist()):
         positives, negatives = scaled.positives[row], places[row]
-        if settings.split == "mean":
+        if request.split == "mean":
             positives, negatives = by_mean(rewards[row], positives, negatives)
         found.append(
             ResponseSelection(
@@ -113,7 +102,7 @@ def solve(
                 scaled.weights[row, :size],
                 covered[row, :size],
                 scaled.rewards[row, :size],
-                settings.method,
+                request.method,
                 label,
                 seconds,
                 {"responses": size, "batch": len(sizes)},
@@ -195,18 +184,18 @@ def distances_of(
     return products, apart
 
 
-def _choose(
-    scaled: Scaled, embeddings: NDArray[Any], settings: Settings, draws: NDArray[np.float64]
+def _choose_places(
+    scaled: Scaled, embeddings: NDArray[Any], request: ResponseRequest, draws: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None, str]:
     """Return the chosen responses, a bound on the cost of any (None if not asked), and the solver's name."""
-    stack, k, method = scaled.stack, settings.k, settings.method
+    stack, k, method = scaled.stack, request.k, request.method
     if method == "opt-select":
         first = search.greedy(stack, k)
-        places, lower = _searched(stack, first, settings)
-        return _arranged(stack, first_of_copies(stack, places), first), lower, settings.solver
+        places, lower = _searched(stack, first, request)
+        return _arranged(stack, first_of_copies(stack, places), first), lower, request.solver
     scores = np.where(stack.free, scaled.rewards, np.inf)
     if method == "coreset":
-        seeds = np.random.default_rng(settings.seed).random(k)
+        seeds = np.random.default_rng(request.seed).random(k)
         labels = means.cluster(scaled.products, stack.free, k, seeds)
         places = arrange(stack, means.lowest_of_each(labels, scores, k))
     elif method == "bottom-k":
@@ -214,17 +203,17 @@ def _choose(
     else:
         places = np.argsort(np.where(stack.free, draws, np.inf), axis=1, kind="stable")[:, :k]
     label = "k-means" if method == "coreset" else method
-    if not settings.certify:
+    if not request.certify:
         return places, None, label
-    return places, _bounded(stack, search.swap(stack, places)[0], settings.certify)[1], label
+    return places, _bounded(stack, search.swap(stack, places)[0], request.certify)[1], label
 
 
 def _searched(
-    stack: Stack, first: NDArray[np.int64], settings: Settings
+    stack: Stack, first: NDArray[np.int64], request: ResponseRequest
 ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
     """Return the sets that a solver of "opt-select" makes of greedy's, and a bound if one is asked for."""
-    places = first if settings.solver == "greedy" else search.swap(stack, first)[0]
-    if settings.solver == "exact":
+    places = first if request.solver == "greedy" else search.swap(stack, first)[0]
+    if request.solver == "exact":
         if stack.cost.shape[2] > exact.LARGEST:
             raise ValueError(
                 f"solver: 'exact' can search {exact.LARGEST} responses, got {stack.cost.shape[2]}; use "
@@ -237,12 +226,12 @@ def _searched(
                 f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds without a proof for {open_} of "
                 "the prompts; their gaps say how far from the best they can be"
             )
-        return places, lower if settings.certify else None
-    if not settings.certify:
+        return places, lower if request.certify else None
+    if not request.certify:
         return places, None
-    polished = places if settings.solver == "swap" else search.swap(stack, places)[0]
-    better, bound = _bounded(stack, polished, settings.certify)
-    return better if settings.solver == "swap" else places, bound
+    polished = places if request.solver == "swap" else search.swap(stack, places)[0]
+    better, bound = _bounded(stack, polished, request.certify)
+    return better if request.solver == "swap" else places, bound
 
 
 def _bounded(
@@ -275,7 +264,7 @@ def _exactly(stack: Stack, places: NDArray[np.int64]) -> tuple[NDArray[np.int64]
     totals = stack.totals(places)
     lower = np.minimum(climbed.lower, totals)
     for row in np.flatnonzero(totals - lower > PROVEN * totals).tolist():
-        found = exact.solve(stack.some(np.array([row])), places.shape[1], places[row])
+        found = exact.best_set(stack.some(np.array([row])), places.shape[1], places[row])
         places[row], lower[row] = found.places, found.lower
     return places, lower
 

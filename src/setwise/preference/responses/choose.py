@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.preference.responses import batches
-from setwise.preference.responses.batches import Settings
 from setwise.preference.responses.inputs import Inputs
+from setwise.preference.responses.request import METHODS, SOLVERS, SPLITS, ResponseRequest
 from setwise.preference.responses.selection import ResponseSelection
-from setwise.request import Certify, check_certify
+from setwise.request import Certify
 from setwise.threads import one_blas_thread, run_ranges, thread_count
 
-__all__ = ["METHODS", "SOLVERS", "SPLITS", "ResponseSelection", "select_responses", "select_responses_many"]
+__all__ = [
+    "METHODS",
+    "SOLVERS",
+    "SPLITS",
+    "TOO_FEW",
+    "ResponseSelection",
+    "select_responses",
+    "select_responses_many",
+]
 
-METHODS = ("opt-select", "coreset", "bottom-k", "random")
-SOLVERS = ("swap", "exact", "greedy")
-SPLITS = ("one-vs-k", "mean")
+#: What becomes of a prompt with too few responses.
 TOO_FEW = ("refuse", "skip")
 
 
@@ -43,7 +49,7 @@ def select_responses(
 
     The best response is the positive and leaves; of the others, k are chosen as negatives. "opt-select" takes
     those that stand for the rest at the least weighted distance, low rewards counting more (AMPO Eq. 8, on
-    the scales of its Appendix E). What is optimised and bounded is that coverage cost, not a policy's
+    the scales of its Appendix E). What is optimized and bounded is that coverage cost, not a policy's
     expected reward.
 
     Parameters
@@ -81,9 +87,11 @@ def select_responses(
 
     Raises
     ------
-    TypeError, ValueError
-        Bad input, with the argument, the row and the mend: lengths that differ, NaN, Inf or numbers beyond
-        1e140, k above N - positives.
+    TypeError
+        An argument is of another type, or what it holds is.
+    ValueError
+        Lengths differ, an entry is NaN, Inf or beyond 1e140, k is more than N - positives, ``solver="exact"``
+        has over 1,024 responses, or a name is unknown.
 
     Notes
     -----
@@ -99,52 +107,13 @@ def select_responses(
     >>> len(chosen.negatives), chosen.gap < 0.05
     (7, True)
     """
+    request = ResponseRequest(
+        k=k, method=method, solver=solver, positives=positives, split=split, certify=certify, seed=seed
+    )
     given = None if embeddings is None else [embeddings]
+    said = None if texts is None else [texts]
     with one_blas_thread():
-        inputs = Inputs(
-            given, [rewards], texts=None if texts is None else [texts], model=model, seed=seed, one=True
-        )
-        result = _Call(inputs, k, seed, (method, solver, positives, split, certify)).run("refuse", 1)[0]
-    assert result is not None
-    return result
-
-
-@overload
-def select_responses_many(
-    embeddings: Any,
-    rewards: Any,
-    k: int,
-    *,
-    method: str = "opt-select",
-    solver: str = "swap",
-    positives: int = 1,
-    split: str = "one-vs-k",
-    texts: Sequence[Sequence[str]] | None = None,
-    model: str = "auto",
-    certify: Certify = True,
-    seed: int = 0,
-    too_few: Literal["refuse"] = "refuse",
-    threads: int | None = None,
-) -> list[ResponseSelection]: ...
-
-
-@overload
-def select_responses_many(
-    embeddings: Any,
-    rewards: Any,
-    k: int,
-    *,
-    method: str = "opt-select",
-    solver: str = "swap",
-    positives: int = 1,
-    split: str = "one-vs-k",
-    texts: Sequence[Sequence[str]] | None = None,
-    model: str = "auto",
-    certify: Certify = True,
-    seed: int = 0,
-    too_few: str,
-    threads: int | None = None,
-) -> list[ResponseSelection | None]: ...
+        return _choose(Inputs(given, [rewards], texts=said, model=model, seed=seed, one=True), request)[0]
 
 
 def select_responses_many(
@@ -162,7 +131,7 @@ def select_responses_many(
     seed: int = 0,
     too_few: str = "refuse",
     threads: int | None = None,
-) -> list[ResponseSelection | None] | list[ResponseSelection]:
+) -> list[ResponseSelection | Any]:
     """Choose responses for many prompts: the same as `select_responses` for each, in batches.
 
     Parameters
@@ -187,82 +156,70 @@ def select_responses_many(
     Raises
     ------
     TypeError, ValueError
-        As `select_responses`; the prompt is named.
+        Where `select_responses` raises it for one of the prompts, which the message names.
     """
-    choice = checks.choice("too_few", too_few, TOO_FEW)
+    request = ResponseRequest(
+        k=k, method=method, solver=solver, positives=positives, split=split, certify=certify, seed=seed
+    )
+    checks.choice("too_few", too_few, TOO_FEW)
     workers = thread_count(threads)
     with one_blas_thread():
         inputs = Inputs(embeddings, rewards, texts=texts, model=model, seed=seed, one=False)
-        call = _Call(inputs, k, seed, (method, solver, positives, split, certify))
-        return call.run(choice, workers)
+        return _choose(inputs, request, too_few, workers)
 
 
-class _Call:
-    """One call's checked arguments."""
+def _choose(
+    inputs: Inputs, request: ResponseRequest, too_few: str = "refuse", workers: int = 1
+) -> list[ResponseSelection | Any]:
+    """Choose for every prompt with enough responses, batches of similar size beside each other."""
+    sizes, texts = inputs.sizes, inputs.texts
+    enough = sizes >= request.needed
+    if too_few == "refuse" and not enough.all():
+        raise ValueError(_refusal(inputs, request, int(enough.argmin())))
+    found: list[ResponseSelection | None] = [None] * len(sizes)
+    parts = _batches(sizes, np.flatnonzero(enough))
+    draws: NDArray[np.float64] | None = None
+    if request.method == "random":
+        draws = np.random.default_rng(request.seed).random(int(sizes.sum()))
+    ends = np.cumsum(sizes)
 
-    def __init__(self, inputs: Inputs, k: int, seed: int, options: tuple[str, str, int, str, Any]) -> None:
-        method, solver, positives, split, certify = options
-        check_certify(certify)
-        self.inputs = inputs
-        self.sizes = inputs.sizes
-        self.settings = Settings(
-            checks.integer("k", k, least=1),
-            checks.choice("method", method, METHODS),
-            checks.choice("solver", solver, SOLVERS),
-            checks.integer("positives", positives, least=1),
-            checks.choice("split", split, SPLITS),
-            "full" if isinstance(certify, str) else bool(certify),
-            checks.integer("seed", seed, least=0),
-        )
+    def some(start: int, stop: int) -> None:
+        for part in parts[start:stop]:
+            vectors, rewards = inputs.padded(part)
+            own = np.zeros(rewards.shape)
+            if draws is not None:
+                for place, prompt in enumerate(part.tolist()):
+                    size = int(sizes[prompt])
+                    own[place, :size] = draws[ends[prompt] - size : ends[prompt]]
+            try:
+                chosen = batches.choose_batch(vectors, rewards, sizes[part], request, own)
+            except FloatingPointError:
+                raise ValueError(inputs.bad_embedding(part)) from None
+            for prompt, selection in zip(part.tolist(), chosen, strict=True):
+                found[prompt] = selection if texts is None else replace(selection, texts=texts[prompt])
 
-    def run(self, too_few: str, workers: int) -> list[ResponseSelection | None]:
-        """Choose for every prompt with enough responses, batches of similar size beside each other."""
-        settings = self.settings
-        enough = self.sizes >= settings.k + settings.positives
-        if too_few == "refuse" and not enough.all():
-            raise ValueError(self._refusal(int(enough.argmin())))
-        found: list[ResponseSelection | None] = [None] * len(self.sizes)
-        parts = self._batches(np.flatnonzero(enough))
-        texts = self.inputs.texts
-        draws: NDArray[np.float64] | None = None
-        if settings.method == "random":
-            draws = np.random.default_rng(settings.seed).random(int(self.sizes.sum()))
-        ends = np.cumsum(self.sizes)
+    run_ranges(some, len(parts), workers)
+    return found
 
-        def some(start: int, stop: int) -> None:
-            for part in parts[start:stop]:
-                vectors, rewards = self.inputs.padded(part)
-                own = np.zeros(rewards.shape)
-                if draws is not None:
-                    for place, prompt in enumerate(part.tolist()):
-                        size = int(self.sizes[prompt])
-                        own[place, :size] = draws[ends[prompt] - size : ends[prompt]]
-                try:
-                    chosen = batches.solve(vectors, rewards, self.sizes[part], settings, own)
-                except FloatingPointError:
-                    raise ValueError(self.inputs.bad_embedding(part)) from None
-                for prompt, selection in zip(part.tolist(), chosen, strict=True):
-                    found[prompt] = selection if texts is None else replace(selection, texts=texts[prompt])
 
-        run_ranges(some, len(parts), workers)
-        return found
+def _batches(sizes: NDArray[np.int64], prompts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return prompts in batches of similar size, each of at most `batches.BATCH` distances."""
+    order = prompts[np.argsort(sizes[prompts], kind="stable")]
+    cut, start = [], 0
+    for stop, size in enumerate(sizes[order].tolist()):
+        if (stop - start + 1) * size * size > batches.BATCH and stop > start:
+            cut.append(stop)
+            start = stop
+    return [part for part in np.split(order, cut) if len(part)]
 
-    def _batches(self, prompts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return prompts in batches of similar size, each of at most `batches.BATCH` distances."""
-        order = prompts[np.argsort(self.sizes[prompts], kind="stable")]
-        sizes = self.sizes[order].tolist()
-        cut, start = [], 0
-        for stop, size in enumerate(sizes):
-            if (stop - start + 1) * size * size > batches.BATCH and stop > start:
-                cut.append(stop)
-                start = stop
-        return [part for part in np.split(order, cut) if len(part)]
 
-    def _refusal(self, prompt: int) -> str:
-        """Return why a prompt has too few responses, and what to do."""
-        size, taken, k = int(self.sizes[prompt]), self.settings.positives, self.settings.k
-        where = "" if self.inputs.one else f" of prompt {prompt}"
-        best = "positive" if taken == 1 else "positives"
-        mend = f"ask for at most {size - taken}" if size > taken else "sample more responses"
-        skip = "" if self.inputs.one else ", or pass too_few='skip'"
-        return f"k: {k} negatives and {taken} {best} are more than the {size} responses{where}; {mend}{skip}"
+def _refusal(inputs: Inputs, request: ResponseRequest, prompt: int) -> str:
+    """Return why a prompt has too few responses, and what to do."""
+    size, taken = int(inputs.sizes[prompt]), request.positives
+    where = "" if inputs.one else f" of prompt {prompt}"
+    best = "positive" if taken == 1 else "positives"
+    mend = f"ask for at most {size - taken}" if size > taken else "sample more responses"
+    skip = "" if inputs.one else ", or pass too_few='skip'"
+    return (
+        f"k: {request.k} negatives and {taken} {best} are more than the {size} responses{where}; {mend}{skip}"
+    )

@@ -38,8 +38,11 @@ class Inputs:
 
     Raises
     ------
-    TypeError, ValueError
-        With the argument, the prompt, the row and the mend.
+    TypeError
+        An argument is no such array or list, a dtype is no number, or a response is no string.
+    ValueError
+        Shapes or lengths do not go together, an entry is not finite or beyond 1e140, there is no prompt, or
+        neither embeddings nor texts are given.
     """
 
     def __init__(
@@ -200,13 +203,18 @@ def _rows_beyond(rewards: NDArray[np.float64]) -> list[int]:
 
 
 def _encoded(texts: Sequence[Sequence[str]], model: str, seed: int) -> list[NDArray[np.float32]]:
-    """Return the vectors of each prompt's responses; equal texts are encoded once."""
-    places: dict[str, int] = {}
-    for responses in texts:
-        for text in responses:
-            places.setdefault(text, len(places))
+    """Return the vectors of each prompt's responses, by an encoder that learns from them if it learns."""
     encoder = encode.encoder(model, seed=seed)
     if isinstance(encoder, encode.FittedEncoder):
-        encoder.fit(list(places))
-    vectors = encoder.encode(list(places))
+        encoder.fit(list(dict.fromkeys(text for responses in texts for text in responses)))
+    return encoded_once(encoder, texts)
+
+
+def encoded_once(
+    encoder: encode.Encoder, texts: Sequence[Sequence[str]], progress: encode.Progress | None = None
+) -> list[NDArray[np.float32]]:
+    """Return the vectors of each prompt's responses; equal texts are encoded once."""
+    different = dict.fromkeys(text for responses in texts for text in responses)
+    places = {text: place for place, text in enumerate(different)}
+    vectors = encoder.encode(list(places), progress)
     return [vectors[[places[text] for text in responses]] for responses in texts]

@@ -1,11 +1,13 @@
-"""Chosen and rejected responses as rows: a group a prompt, or the pairs and labelled ones that TRL reads."""
+"""Chosen and rejected responses as rows: a group a prompt, or the pairs and labeled ones that TRL reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from setwise.preference.rows.pools import PoolColumns, Prompt, ResponsePool
+from setwise.preference.responses.selection import ResponseSelection
+from setwise.preference.rows.cells import Prompt
+from setwise.preference.rows.pools import PoolColumns, ResponsePool
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,26 +29,15 @@ def left_out(format: str) -> frozenset[str]:
 
 
 def as_rows(
-    pool: ResponsePool,
-    positives: Sequence[int],
-    negatives: Sequence[int],
-    *,
-    cost: float,
-    lower_bound: float | None,
-    format: str,
-    several: bool,
+    pool: ResponsePool, selection: ResponseSelection, *, format: str, several: bool
 ) -> list[dict[str, Any]]:
     """Return a prompt's rows.
 
     Parameters
     ----------
     pool : ResponsePool
-    positives, negatives : sequence of int
-        Places in the pool.
-    cost : float
-        Coverage cost of the negatives.
-    lower_bound : float or None
-        What no choice can cost less than.
+    selection : ResponseSelection
+        Of the pool's responses.
     format : {"groups", "pairs", "unpaired"}
         One row a prompt, one a pair of a positive and a negative, or one a response.
     several : bool
@@ -70,6 +61,7 @@ def as_rows(
         return _as_said(pool.responses[one], prompt)
 
     rewards = pool.rewards.tolist()
+    positives, negatives = selection.positives.tolist(), selection.negatives.tolist()
     members = [*positives, *negatives]
     if format == "unpaired":
         return [
@@ -104,8 +96,8 @@ def as_rows(
             "rejected": [text(one) for one in negatives],
             "rewards": [rewards[one] for one in members],
             "indices": members if pool.places is None else [pool.places[one] for one in members],
-            "cost": cost,
-            "lower_bound": lower_bound,
+            "cost": selection.cost,
+            "lower_bound": selection.lower_bound,
             **others,
             **of(members),
         }

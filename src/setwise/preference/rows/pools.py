@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.names import column
-from setwise.preference.responses.batches import LARGEST
+from setwise.preference.rows.cells import (
+    Prompt,
+    as_list,
+    as_prompt,
+    as_reward,
+    as_text,
+    as_vector,
+    as_vectors,
+)
 from setwise.preference.rows.sources import RowSource
-from setwise.vectors import as_matrix
 
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "query")
 #: Of rows that are a prompt with all its responses: SimPO's and AMPO's names among them.
@@ -26,13 +31,6 @@ ID_COLUMNS = ("prompt_id",)
 RESPONSE_COLUMNS = ("response", "completion", "generation", "output")
 REWARD_COLUMNS = ("reward", "rm_score", "reward_score", "score", "rating")
 EMBEDDING_COLUMNS = ("embedding", "response_embedding", "vector")
-
-#: Half a surrogate pair: JSON can spell it, UTF-8 cannot.
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-_NOT_FINITE = "has NaN, Inf or an entry beyond 1e140; drop that response or embed it again"
-
-Prompt = str | list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,8 @@ def find_columns(
     Raises
     ------
     ValueError
-        There is no such column, or none of a known name.
+        There is no column of the name given, or, where none is, none of a known name; `prompt_id` is given
+        for rows that are a prompt with all its responses.
     """
     names = source.columns
     given = {
@@ -176,8 +175,11 @@ def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool
 
     Raises
     ------
-    TypeError, ValueError
-        A row holds something else than it should; the message names it and the column.
+    TypeError
+        A cell is no list, text, message or number where it has to be one.
+    ValueError
+        A row has more or fewer rewards or vectors than responses, no prompt or an empty one, a number that
+        is not finite, vectors of another width than those before; or it goes back to an earlier prompt.
     """
     width = 0
     for pool in (_one_each if columns.long else _all_in_one)(source, columns):
@@ -242,20 +244,23 @@ def _known(source: RowSource, argument: str, candidates: Sequence[str]) -> str:
 def _all_in_one(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:
     """Yield the pools of rows that are a prompt with all its responses."""
     for count, (place, row) in enumerate(source.rows(columns.embeddings), 1):
-        cells = _listed(row, columns.responses, "responses", place)
-        responses = [_text(cell, "responses", f"{place}, response {at}") for at, cell in enumerate(cells)]
-        scores = _listed(row, columns.rewards, "rewards", place)
+        cells = as_list(row, columns.responses, "responses", place)
+        responses = [as_text(cell, "responses", f"{place}, response {at}") for at, cell in enumerate(cells)]
+        scores = as_list(row, columns.rewards, "rewards", place)
         if len(scores) != len(responses):
             raise ValueError(
                 f"rewards: {place} has {len(scores)} for {len(responses)} responses; give each response one"
             )
+        vectors = None
+        if columns.embeddings is not None:
+            vectors = as_vectors(row, columns.embeddings, len(responses), place)
         yield ResponsePool(
-            _prompt(row.get(columns.prompt), columns.prompt, place),
+            as_prompt(row.get(columns.prompt), columns.prompt, place),
             responses,
             np.array(
-                [_reward(cell, f"{place}, response {at}") for at, cell in enumerate(scores)], np.float64
+                [as_reward(cell, f"{place}, response {at}") for at, cell in enumerate(scores)], np.float64
             ),
-            None if columns.embeddings is None else _matrix(row, columns.embeddings, len(responses), place),
+            vectors,
             place,
             count,
             others={name: cell for name, cell in row.items() if name not in columns.taken},
@@ -292,7 +297,7 @@ def _one_each(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]
 def _gathered(group: list[tuple[str, dict[str, Any]]], columns: PoolColumns, count: int) -> ResponsePool:
     """Return the pool that is a prompt's rows."""
     first_place, first = group[0]
-    prompt = _prompt(first.get(columns.prompt), columns.prompt, first_place)
+    prompt = as_prompt(first.get(columns.prompt), columns.prompt, first_place)
     for place, row in group[1:]:
         if row.get(columns.prompt) != first.get(columns.prompt):
             raise ValueError(
@@ -304,7 +309,7 @@ def _gathered(group: list[tuple[str, dict[str, Any]]], columns: PoolColumns, cou
     vectors = None
     if columns.embeddings is not None:
         name = columns.embeddings
-        rows = [_vector(row.get(name), name, place) for place, row in group]
+        rows = [as_vector(row.get(name), name, place) for place, row in group]
         lengths = {len(row) for row in rows}
         if len(lengths) > 1:
             raise ValueError(
@@ -314,89 +319,11 @@ def _gathered(group: list[tuple[str, dict[str, Any]]], columns: PoolColumns, cou
         vectors = np.stack(rows)
     return ResponsePool(
         prompt,
-        [_text(row.get(columns.responses), "responses", place) for place, row in group],
-        np.array([_reward(row.get(columns.rewards), place) for place, row in group], np.float64),
+        [as_text(row.get(columns.responses), "responses", place) for place, row in group],
+        np.array([as_reward(row.get(columns.rewards), place) for place, row in group], np.float64),
         vectors,
         first_place,
         count,
         others={} if columns.prompt_id is None else {columns.prompt_id: first[columns.prompt_id]},
         each={name: [row.get(name) for _, row in group] for name in keep},
     )
-
-
-def _listed(row: dict[str, Any], name: str, argument: str, place: str) -> list[Any]:
-    """Return a cell that is a list."""
-    cell = row.get(name)
-    if isinstance(cell, np.ndarray):
-        cell = cell.tolist()
-    if not isinstance(cell, list | tuple):
-        raise TypeError(f"{argument}: {place} has {_shown(cell)} in {name!r}, expected a list")
-    return list(cell)
-
-
-def _text(cell: Any, argument: str, place: str) -> str:
-    """Return a cell that is a text."""
-    if not isinstance(cell, str):
-        raise TypeError(f"{argument}: {place} is {_shown(cell)}, expected a string")
-    if not cell.isascii() and _SURROGATE.search(cell):
-        raise ValueError(f"{argument}: {place} holds half of a surrogate pair; take it out")
-    return cell
-
-
-def _prompt(cell: Any, name: str, place: str) -> Prompt:
-    """Return a prompt: a text, or the messages of a conversation."""
-    if isinstance(cell, str) and cell.strip():
-        return _text(cell, "prompt", place)
-    if isinstance(cell, np.ndarray):
-        cell = cell.tolist()
-    if isinstance(cell, list | tuple) and cell:
-        if all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in cell):
-            return list(cell)
-        raise TypeError(f"prompt: {place} has a list in {name!r} that is not of messages (role, content)")
-    if isinstance(cell, str | list | tuple):
-        raise ValueError(f"prompt: {place} has an empty one in {name!r}; drop the row")
-    raise TypeError(f"prompt: {place} has {_shown(cell)} in {name!r}, expected a text or messages")
-
-
-def _reward(cell: Any, place: str) -> float:
-    """Return a cell that is a finite number, and not so large that its square is not."""
-    if isinstance(cell, bool) or not isinstance(cell, numbers.Real | None):
-        raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
-    value = float("nan") if cell is None else float(cell)
-    if not abs(value) <= LARGEST:
-        raise ValueError(f"rewards: {place} has {_shown(cell)}; score that response, or drop it")
-    return value
-
-
-def _matrix(row: dict[str, Any], name: str, n: int, place: str) -> NDArray[Any]:
-    """Return a cell that is one vector a response."""
-    cell = row.get(name)
-    if cell is None:
-        raise ValueError(
-            f"embeddings: {place} has nothing in {name!r}; drop the row, or leave the column out"
-        )
-    vectors = as_matrix(cell, f"embeddings: {place}, {name!r}") if n else np.empty((0, 0))
-    if len(vectors) != n:
-        raise ValueError(f"embeddings: {place} has {len(vectors)} for {n} responses; give each response one")
-    bad = np.flatnonzero(~(np.abs(vectors) <= LARGEST).all(axis=1)).tolist()
-    if bad:
-        raise ValueError(f"embeddings: {place}, response {bad[0]} {_NOT_FINITE}")
-    return vectors
-
-
-def _vector(cell: Any, name: str, place: str) -> NDArray[Any]:
-    """Return a cell that is one vector."""
-    if cell is None:
-        raise ValueError(
-            f"embeddings: {place} has nothing in {name!r}; drop the row, or leave the column out"
-        )
-    found = np.asarray(cell)
-    if found.ndim != 1 or not found.size or found.dtype.kind not in "fiu":
-        raise TypeError(f"embeddings: {place} has no list of numbers in {name!r}")
-    if not (np.abs(found) <= LARGEST).all():
-        raise ValueError(f"embeddings: {place} {_NOT_FINITE}")
-    return found
-
-
-def _shown(cell: Any) -> str:
-    return "nothing" if cell is None else f"{cell!r:.40} ({type(cell).__name__})"

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,24 +18,19 @@ from setwise.encode import Encoder, FittedEncoder
 from setwise.extras import require
 from setwise.files import check_output, write_atomic
 from setwise.files.names import ending
-from setwise.preference.responses.choose import (
-    METHODS,
-    SOLVERS,
-    SPLITS,
-    ResponseSelection,
-    select_responses_many,
-)
+from setwise.preference.responses.choose import TOO_FEW, select_responses_many
+from setwise.preference.responses.inputs import encoded_once
+from setwise.preference.responses.request import ResponseRequest
 from setwise.preference.rows.formats import FORMATS, as_rows, left_out, row_schema
 from setwise.preference.rows.pools import PoolColumns, ResponsePool, find_columns, read_pools, sift
 from setwise.preference.rows.sources import open_rows
 from setwise.preference.rows.summary import Summary
-from setwise.request import Certify, check_certify
+from setwise.request import Certify
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-TOO_FEW = ("refuse", "skip")
 DUPLICATES = ("drop", "keep")
 OUTPUTS = (".jsonl", ".parquet")
 
@@ -95,6 +91,8 @@ class PreferenceRows:
 
     Attributes
     ----------
+    request : ResponseRequest
+        What is asked of each choice.
     summary : Summary
         What came of the prompts iterated over last.
     encoder : str or None
@@ -105,8 +103,13 @@ class PreferenceRows:
 
     Raises
     ------
-    FileNotFoundError, TypeError, ValueError
-        An option or a column is unknown; while iterating, a row that cannot be used, by its place.
+    FileNotFoundError
+        There is no such file or folder.
+    TypeError
+        An option is of another type; while iterating, a cell is.
+    ValueError
+        An option or a column is unknown; while iterating, a prompt has fewer than k + positives responses and
+        ``too_few="refuse"``, a reward or an embedding is not finite, or a prompt's rows are not together.
 
     Examples
     --------
@@ -139,27 +142,18 @@ class PreferenceRows:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.k = checks.integer("k", k, least=1)
-        self.positives = checks.integer("positives", positives, least=1)
+        self.request = ResponseRequest(
+            k=k, method=method, solver=solver, positives=positives, split=split, certify=certify, seed=seed
+        )
         self.format = checks.choice("format", format, FORMATS)
         self.ties = checks.choice("ties", ties, DUPLICATES)
         self.too_few = checks.choice("too_few", too_few, TOO_FEW)
-        self.method = checks.choice("method", method, METHODS)
         self.duplicates = checks.choice("duplicates", duplicates, DUPLICATES)
         self.progress = progress
-        self._seed = checks.integer("seed", seed, least=0)
-        check_certify(certify)
         encode.parse(model)
         if embeddings is not None and model != "auto":
             raise ValueError("model: embeddings say what the responses' vectors are; leave one of them out")
-        self._options: dict[str, Any] = {
-            "method": method,
-            "solver": checks.choice("solver", solver, SOLVERS),
-            "positives": positives,
-            "split": checks.choice("split", split, SPLITS),
-            "certify": certify,
-            "threads": threads,
-        }
+        self._threads = threads
         self.source = open_rows(responses)
         columns = find_columns(
             self.source,
@@ -200,8 +194,12 @@ class PreferenceRows:
 
         Raises
         ------
-        FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-            As `setwise.files.check_output`, and where there is nothing to write.
+        FileExistsError
+            The file is there and ``force`` is not given.
+        FileNotFoundError, IsADirectoryError, PermissionError
+            Its folder is missing or not writable, or it is a folder.
+        ValueError
+            It ends in none of `OUTPUTS`, every prompt was skipped, or JSON cannot hold a cell.
         """
         target = check_target(path, force=force)
         if ending(target) == ".parquet":
@@ -266,21 +264,23 @@ class PreferenceRows:
         found = select_responses_many(
             self._vectors(pools, tell),
             [pool.rewards for pool in pools],
-            self.k,
-            seed=self._seed_of(done),
-            **self._options,
+            **vars(replace(self.request, seed=self._seed_of(done))),
+            threads=self._threads,
         )
         rows = []
         for pool, selection in zip(pools, found, strict=True):
-            rows += self._rows_from(pool, selection)
+            made = as_rows(pool, selection, format=self.format, several=self.several)
+            self.summary.add(selection, len(made))
+            rows += made
         return rows
 
     def _trainable(self, pool: ResponsePool) -> ResponsePool:
         """Return a prompt's pool without what cannot or shall not be trained on, having counted it."""
-        worded, first, better = sift(pool, self.positives, self._options["split"], self.duplicates == "drop")
+        request, distinct = self.request, self.duplicates == "drop"
+        worded, first, better = sift(pool, request.positives, request.split, distinct)
         self.summary.blank += len(pool) - len(worded)
         self.summary.duplicates += len(worded) - len(first)
-        kept = first if self.duplicates == "drop" else worded
+        kept = first if distinct else worded
         if self.ties == "drop":
             self.summary.ties += len(kept) - len(better)
             kept = better
@@ -288,8 +288,7 @@ class PreferenceRows:
 
     def _enough(self, pool: ResponsePool, given: int) -> bool:
         """Return whether a prompt has responses enough of those given; else count it, or refuse it."""
-        needed = self.k + self.positives
-        if len(pool) >= needed:
+        if len(pool) >= self.request.needed:
             return True
         reason = f"{pool.place} has {len(pool)} response{'' if len(pool) == 1 else 's'} to choose from"
         mend = "take a smaller k"
@@ -298,7 +297,7 @@ class PreferenceRows:
             reason += f" (of {given}, without {' or '.join(word for word, out in left if out)} ones)"
             if self.ties == "drop":
                 mend += ", keep ties (--ties keep)"
-        reason += f", where {needed} are needed"
+        reason += f", where {self.request.needed} are needed"
         if self.too_few == "refuse":
             raise ValueError(f"responses: {reason}; {mend}, or skip such prompts (--too-few skip)")
         self.summary.skip(reason)
@@ -306,57 +305,28 @@ class PreferenceRows:
 
     def _seed_of(self, rows: int) -> int:
         """Return the seed after so many rows: a new one where prompts draw one after another."""
-        if self.method != "random" or not rows:
-            return self._seed
-        return int(np.random.SeedSequence([self._seed, rows]).generate_state(1)[0])
-
-    def _rows_from(self, pool: ResponsePool, selection: ResponseSelection) -> list[dict[str, Any]]:
-        """Return a prompt's rows, and count them."""
-        positives = [int(one) for one in selection.positives]
-        negatives = [int(one) for one in selection.negatives]
-        rows = as_rows(
-            pool,
-            positives,
-            negatives,
-            cost=selection.cost,
-            lower_bound=selection.lower_bound,
-            format=self.format,
-            several=self.several,
-        )
-        self.summary.add(
-            pool.rewards,
-            positives,
-            negatives,
-            cost=selection.cost,
-            lower_bound=selection.lower_bound,
-            gap=selection.gap,
-            optimal=selection.optimal,
-            rows=len(rows),
-        )
-        return rows
+        if self.request.method != "random" or not rows:
+            return self.request.seed
+        return int(np.random.SeedSequence([self.request.seed, rows]).generate_state(1)[0])
 
     def _vectors(self, pools: Sequence[ResponsePool], tell: Progress) -> list[NDArray[Any]]:
         """Return each pool's vectors; equal texts are encoded once."""
         if self._encoder is None:
             return [pool.embeddings for pool in pools if pool.embeddings is not None]
-        places = {text: 0 for pool in pools for text in pool.responses}
-        for place, text in enumerate(places):
-            places[text] = place
-        vectors = self._encoder.encode(list(places), tell)
-        return [vectors[[places[text] for text in pool.responses]] for pool in pools]
+        return encoded_once(self._encoder, [pool.responses for pool in pools], tell)
 
     def _learn(self) -> None:
         """Make the encoder, if one is needed; one that learns does so from a sample of all responses."""
         if self.columns.embeddings is not None or self._encoder is not None:
             return
-        made = encode.encoder(self._model, seed=self._seed)
+        made = encode.encoder(self._model, seed=self.request.seed)
         if isinstance(made, FittedEncoder):
             made.fit(self._sample())
         self._encoder = made
 
     def _sample(self) -> list[str]:
         """Return responses drawn from the whole source, each as likely as any other (reservoir sampling)."""
-        rng = np.random.default_rng(self._seed)
+        rng = np.random.default_rng(self.request.seed)
         kept: list[str] = []
         seen = 0
         for pool in read_pools(self.source, self.columns):
@@ -375,12 +345,9 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     Raises
     ------
     FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-        As `setwise.files.check_output`; or the ending is not in `OUTPUTS`.
+        `setwise.files.check_output` refuses it.
     """
-    target = check_output(path, force=force)
-    if ending(target) not in OUTPUTS:
-        raise ValueError(f"out: {str(path)!r} ends in none of {', '.join(OUTPUTS)}")
-    return target
+    return check_output(path, force=force, endings=OUTPUTS)
 
 
 def _unwritable(row: dict[str, Any]) -> str:

@@ -68,8 +68,12 @@ def open_rows(source: Any) -> RowSource:
 
     Raises
     ------
-    FileNotFoundError, TypeError, ValueError
-        There is no such file, it is something else, or it has no rows.
+    FileNotFoundError
+        There is no such file or folder.
+    TypeError
+        ``source`` is no path, data set or iterable of mappings.
+    ValueError
+        The file is damaged or of an unknown ending, the folder is no saved data set, or there is no row.
     """
     if not isinstance(source, str | os.PathLike):
         if hasattr(source, "with_format") and hasattr(source, "column_names") and hasattr(source, "__len__"):

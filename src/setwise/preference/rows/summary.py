@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from setwise.preference.responses.selection import ResponseSelection
+
+#: Means over the prompts selected from, in the order of `Summary.to_dict`.
+_MEANS = ("cost", "lower_bound", "gap", "chosen_reward", "rejected_reward")
 
 
+@dataclass
 class Summary:
     """Counts, and means over the prompts selected from.
 
@@ -29,48 +33,39 @@ class Summary:
         Where the first prompt left out stands, and why it was.
     """
 
-    def __init__(self) -> None:
-        self.prompts = 0
-        self.skipped = 0
-        self.responses = 0
-        self.blank = 0
-        self.duplicates = 0
-        self.ties = 0
-        self.rows = 0
-        self.first_skipped: str | None = None
-        self._proven = 0
-        self._sums = dict.fromkeys(("cost", "lower_bound", "gap", "chosen_reward", "rejected_reward"), 0.0)
-        self._optimal = 0
+    prompts: int = 0
+    skipped: int = 0
+    responses: int = 0
+    blank: int = 0
+    duplicates: int = 0
+    ties: int = 0
+    rows: int = 0
+    first_skipped: str | None = None
+    _proven: int = 0
+    _optimal: int = 0
+    _sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_MEANS, 0.0))
 
     def skip(self, reason: str) -> None:
         """Count a prompt that was left out."""
         self.skipped += 1
         self.first_skipped = self.first_skipped or reason
 
-    def add(
-        self,
-        rewards: NDArray[np.float64],
-        positives: list[int],
-        negatives: list[int],
-        *,
-        cost: float,
-        lower_bound: float | None,
-        gap: float | None,
-        optimal: bool,
-        rows: int,
-    ) -> None:
-        """Count a prompt that was selected from."""
+    def add(self, selection: ResponseSelection, rows: int) -> None:
+        """Count a prompt that was selected from, and the rows that were made of it."""
         self.prompts += 1
-        self.responses += len(rewards)
+        self.responses += len(selection.rewards)
         self.rows += rows
-        self._sums["cost"] += cost
-        self._sums["chosen_reward"] += float(rewards[positives].mean())
-        self._sums["rejected_reward"] += float(rewards[negatives].mean())
-        if lower_bound is not None and gap is not None:
+        found = {
+            "cost": selection.cost,
+            "chosen_reward": float(selection.rewards[selection.positives].mean()),
+            "rejected_reward": float(selection.rewards[selection.negatives].mean()),
+        }
+        if selection.lower_bound is not None and selection.gap is not None:
             self._proven += 1
-            self._optimal += optimal
-            self._sums["lower_bound"] += lower_bound
-            self._sums["gap"] += gap
+            self._optimal += selection.optimal
+            found |= {"lower_bound": selection.lower_bound, "gap": selection.gap}
+        for name, value in found.items():
+            self._sums[name] += value
 
     def _mean(self, name: str, over: int) -> float | None:
         return self._sums[name] / over if over else None
@@ -107,17 +102,5 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""
-        names = (
-            "prompts",
-            "skipped",
-            "responses",
-            "blank",
-            "duplicates",
-            "ties",
-            "rows",
-            "cost",
-            "lower_bound",
-            "gap",
-        )
-        more = ("optimal", "chosen_reward", "rejected_reward", "first_skipped")
-        return {name: getattr(self, name) for name in names + more}
+        counts = ("prompts", "skipped", "responses", "blank", "duplicates", "ties", "rows")
+        return {name: getattr(self, name) for name in (*counts, *_MEANS, "optimal", "first_skipped")}

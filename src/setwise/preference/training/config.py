@@ -31,8 +31,10 @@ class PreferenceConfig(TrainingArguments):
 
     Raises
     ------
-    TypeError, ValueError
-        A value out of range, with the field's name.
+    TypeError
+        A field is of another type.
+    ValueError
+        A number is out of the range that its field states, or a name is unknown.
     """
 
     beta: float = _field(1.0, "Multiplies the log-probabilities (5 to 10 with length_normalized).")

@@ -1,4 +1,4 @@
-"""Rows of prompts and responses, checked and tokenised into groups to train on."""
+"""Rows of prompts and responses, checked and tokenized into groups to train on."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class _Row:
 
 
 def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, name: str = "rows") -> Groups:
-    """Check rows and tokenise them.
+    """Check rows and tokenize them.
 
     A prompt is written as `setwise.preference` writes it to sample from: through the chat template, or as the
-    text it is with the tokenizer's special tokens. Each response is tokenised by itself, since that is how a
+    text it is with the tokenizer's special tokens. Each response is tokenized by itself, since that is how a
     model continues a prompt, and ends with the end-of-sequence token.
 
     Parameters
@@ -99,9 +99,13 @@ def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, nam
 
     Raises
     ------
-    TypeError, ValueError
-        No rows; a row that lacks a column, is of the wrong type, has an empty response, rewards that are NaN
-        or of another number than responses; under ``unusable="error"``, one that cannot be trained on.
+    TypeError
+        ``rows`` are no rows, a row is no mapping, a response is neither a text nor one message, or a reward
+        is no number.
+    ValueError
+        There is no row, the tokenizer has no end-of-sequence token, a row lacks a column or has both kinds,
+        a response is empty, a reward is NaN or infinite, there are more or fewer rewards than responses; or,
+        under ``unusable="error"``, a prompt is too long or a row has no positive or no negative.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError("tokenizer: it has no end-of-sequence token; set tokenizer.eos_token")
@@ -122,7 +126,7 @@ def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, nam
         row = _checked(given, where, config)
         try:
             positive = _split(row, config)
-            group, cut = _tokenised(row, positive, tokenizer, config, where)
+            group, cut = _tokenized(row, positive, tokenizer, config, where)
         except _Unusable as reason:
             if config.unusable == "error":
                 raise ValueError(f"{where} {reason}, or pass unusable='drop'") from None
@@ -241,7 +245,7 @@ def _split(row: _Row, config: PreferenceConfig) -> NDArray[np.bool_]:
     return positive
 
 
-def _tokenised(
+def _tokenized(
     row: _Row, positive: NDArray[np.bool_], tokenizer: Any, config: PreferenceConfig, where: str
 ) -> tuple[Group, int]:
     """Return a row's group, and how many responses were cut off."""

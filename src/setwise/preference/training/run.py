@@ -58,8 +58,9 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        As `PreferenceTrainer`; an output folder that holds a model or a checkpoint already, or, with
-        `resume`, holds none.
+        `PreferenceTrainer` refuses the model or the rows.
+    ValueError
+        The output folder holds a model or a checkpoint already; or, with `resume`, there is no checkpoint.
     """
     config = PreferenceConfig() if config is None else config
     if not isinstance(config, PreferenceConfig):

@@ -62,8 +62,13 @@ class PreferenceTrainer(transformers.Trainer):
 
     Raises
     ------
+    TypeError
+        ``args`` is no `PreferenceConfig`, or a model that is already loaded has no tokenizer beside it.
+    ValueError
+        There is no model of that name, none of its weights can be trained, or `peft_config` is given for one
+        that has adapters.
     TypeError, ValueError
-        What `PreferenceConfig` and `as_groups` raise; no tokenizer; a model without a trainable weight.
+        `as_groups` refuses the rows.
     """
 
     # The loss is divided by the groups of the whole accumulated batch; the Trainer must not divide it again.

@@ -86,7 +86,7 @@ def exactly(problem: Problem) -> Solved:
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))
     stack = stack_of(problem)
-    found = exact.solve(stack, problem.k)
+    found = exact.best_set(stack, problem.k)
     problem.stats.update(points=problem.n, variables=found.variables)
     if found.lower < float(stack.totals(found.places[None])[0]) - 1e-6 * abs(found.lower):
         checks.warn(
@@ -181,7 +181,7 @@ def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> S
         if improve and problem.n <= BEST_EXCHANGE:
             best = dual.improved(stack, best, climbed)
         if effort == "full" and problem.n <= PROGRAM and lower < cost - dual.PROVEN * abs(cost):
-            found = exact.solve(stack, problem.k, best[0], limit=SECONDS)
+            found = exact.best_set(stack, problem.k, best[0], limit=SECONDS)
             best, lower = found.places[None], max(lower, found.lower)
     if improve and stack.cheaper(best, places)[0]:
         chosen, cost = best[0], float(stack.totals(best)[0])

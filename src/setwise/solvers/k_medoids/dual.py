@@ -1,4 +1,7 @@
-"""Lower bounds on the cost of any set, by Lagrangian dual ascent over stacks of problems."""
+"""Lower bounds on the cost of any set, by Lagrangian dual ascent over stacks of problems.
+
+The bound is that of the linear relaxation of AMPO's Problem P (Eq. 9; ARCHITECTURE.md, section 4).
+"""
 
 from __future__ import annotations
 
@@ -47,10 +50,11 @@ def ascend(
 ) -> Dual:
     """Bound the cost of the best set of each problem from below.
 
-    Relaxing 'each point is served once' with prices λ gives, for any λ,
-    ``Σ λ_i + min_S Σ_{j∈S} (fixed_j + Σ_i min(cost_ij - λ_i, 0))``: the k smallest terms. The largest such
-    bound is that of the linear relaxation (Cornuejols, Fisher and Nemhauser 1977); deflected subgradient
-    steps of Polyak's length climb towards it. Every step's bound is valid and the best one counts.
+    Relaxing 'each point is served once' with prices λ gives, for any λ, the bound
+    ``L(λ) = Σ λ_i + min_S Σ_{j∈S} t_j`` with the terms ``t_j = fixed_j + Σ_i min(cost_ij - λ_i, 0)``: the k
+    least count. The largest such bound is that of the linear relaxation (Cornuejols, Fisher and Nemhauser
+    1977); deflected subgradient steps (Camerini, Fratta and Maffioli 1975) of Polyak's length climb towards
+    it. Every step's bound is valid and the best one counts.
 
     A set is proven best before its bound meets its cost where any other candidate's term exceeds every
     member's by more than is missing: no set with another candidate can then be cheaper. No bound is below
@@ -133,7 +137,7 @@ class _Climb:
         """Take the bound at the prices, and move them."""
         stack, prices = self.stack, self.prices
         k = self.places.shape[1]
-        # A candidate's term and the sum of the prices.
+        # t_j + Σ λ_i = fixed_j + Σ_i min(cost_ij, λ_i); so L(λ) is the k least of these less (k - 1) Σ λ_i.
         added = column_sums(np.minimum(stack.cost, prices[:, :, None], out=self.work))
         added += self.own
         chosen = cheapest(stack, added, k)
@@ -147,13 +151,16 @@ class _Climb:
             self.best_prices = np.where(better[:, None], prices, self.best_prices)
         self.idle += 1
         self.idle[gained] = 0
+        # A subgradient of L at λ: 1 less how many members of the minimizing set cost the point less than λ_i.
         served = np.add.reduce(stack.near(chosen) < prices[:, None, :], axis=1, dtype=np.int32)
         self.direction *= INERTIA
         self.direction += (1.0 - served) * self.counts
+        # Polyak's step, (cost known - L) / |direction|², times `length`.
         reach = self.length * np.maximum(self.target - lower, 0.0)
         reach /= np.vecdot(self.direction, self.direction) + 1e-300
         prices = prices + reach[:, None] * self.direction
         self.prices = np.maximum(prices, 0.0, out=prices)
+        # Held, Wolfe and Crowder 1974: no better bound for a while: half the length, from the best λ.
         tired = self.idle >= PATIENCE
         if tired.any():
             self.length[tired] *= 0.5
@@ -168,6 +175,7 @@ class _Climb:
         done = missing <= margin
         if self.stack.codes is not None:
             return np.asarray(done)  # quotas: exchanging one term for another is not always allowed
+        # Exchanging a member for another candidate adds the difference of their terms to L at least.
         added = terms(self.stack, self.best_prices, self.work)
         members = added[self.rows, self.places]
         if len(self.stack.include):

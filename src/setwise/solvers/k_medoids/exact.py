@@ -1,4 +1,7 @@
-"""The best set of one problem by mixed-integer programming, over what the dual bound leaves open."""
+"""The best set of one problem by mixed-integer programming, over what the dual bound leaves open.
+
+AMPO's Problem P (Eq. 9, Algorithm 3; ARCHITECTURE.md, section 4).
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,13 @@ class Exact(NamedTuple):
     variables: int
 
 
-def solve(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, limit: float = LIMIT) -> Exact:
-    """Find the cheapest set of a stack of one, and prove it (AMPO's Problem P without its big-M rows).
+def best_set(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, limit: float = LIMIT) -> Exact:
+    """Find the cheapest set of a stack of one, and prove it.
 
         min Σ fixed_j x_j + Σ cost_ij z_ij,  Σ_j z_ij = 1,  z_ij <= x_j,  Σ x_j = k,  x binary
+
+    This is AMPO's Problem P with cost_ij = w_i A_ij in its objective: y and its big-M rows (Eq. 10) are not
+    needed then, and z is whole by itself where x is.
 
     A set found by exchanges and a dual bound come first. What the bound says cannot be in a cheaper set,
     a candidate or a point's being served by one, is left out of the program: mostly nearly everything.
@@ -90,6 +96,9 @@ def _program(
 
     k = places.shape[1]
     cost = stack.cost[0]
+    # Reduced-cost fixing: L(λ) counts the k least terms (see `dual.ascend`), so a set with candidate j, or
+    # with point i served by j at more than its price, costs at least L(λ) plus what that adds. What would
+    # exceed the cost known is left out.
     terms = dual.terms(stack, prices)[0]
     missing = (upper - lower) * (1 + 1e-6) + dual.PROVEN * abs(upper)
     # What a candidate, and a point served by it, add to the bound at least; infinite where not allowed.
@@ -104,11 +113,13 @@ def _program(
     own = np.searchsorted(ids, places[0])
     mine = own[cost[np.ix_(points, ids[own])].argmin(axis=1)]
     served[np.arange(len(points)), mine] = True
+    # Variables: x of the candidates left, then z of each point and candidate left ("links").
     row, column = served.nonzero()
     links, width = len(row), len(ids)
     size = width + links
     fixed = np.zeros(width) if stack.fixed is None else stack.fixed[0, ids]
     ones = np.ones(links)
+    # Σ_j z_ij = 1, z_ij - x_j <= 0 and Σ_j x_j = k (AMPO Eq. 19).
     serve = sparse.csr_array((ones, (row, width + np.arange(links))), shape=(len(points), size))
     lines = np.arange(links)
     link = sparse.csr_array(

@@ -16,7 +16,7 @@ def cluster(
 ) -> NDArray[np.int64]:
     """Return which of k clusters each point of each problem is in: Lloyd's rounds from k-means++.
 
-    Centres are means of points, so every distance to one follows from inner products of points: a round is
+    Centers are means of points, so every distance to one follows from inner products of points: a round is
     one product of (k, N) by (N, N) a problem, whatever the dimension.
 
     Parameters
@@ -27,7 +27,7 @@ def cluster(
         Which points there are, at least k a problem.
     k : int
     draws : ndarray of shape (k,), float64 in [0, 1)
-        What k-means++ draws the centres with; the same for every problem.
+        What k-means++ draws the centers with; the same for every problem.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def _nearest_seed(
 
 
 def _refill(labels: NDArray[np.int64], apart: NDArray[np.float64], k: int) -> None:
-    """Give each empty cluster of one problem the point farthest from its centre, if there is one apart."""
+    """Give each empty cluster of one problem the point farthest from its center, if there is one apart."""
     own = np.where(labels >= 0, apart[labels, np.arange(len(labels))], 0.0)
     noise = 1e-12 * max(float(np.abs(own).max()), 1e-300)
     for empty in np.setdiff1d(np.arange(k), labels).tolist():

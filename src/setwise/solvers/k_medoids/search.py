@@ -1,4 +1,4 @@
-"""Greedy choice and best exchanges for stacks of k-medoids problems."""
+"""Greedy choice and best exchanges for stacks of k-medoids problems (AMPO Algorithm 4 and Appendix E)."""
 
 from __future__ import annotations
 
@@ -119,6 +119,10 @@ class _Workspace:
 
         Infinite where the exchange is not allowed.
         """
+        # FasterPAM's terms, by the nearest and second nearest member of each point o. When x joins:
+        # ΔTD⁺(x) = Σ_o min(d(o, x) - d_near(o), 0). When member m leaves as well, a point of m's pays
+        # min(d(o, x), d_second(o)) in place of min(d(o, x), d_near(o)): the sum of these differences over m's
+        # points is one product.
         first, least, second = servers(stack.near(places))
         total = least.sum(axis=1)
         low = np.minimum(stack.cost, least[:, :, None], out=self.low)

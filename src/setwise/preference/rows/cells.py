@@ -1,0 +1,99 @@
+"""What the cells of a row have to hold: prompts, responses, rewards and vectors, checked by place."""
+
+from __future__ import annotations
+
+import numbers
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.preference.responses.batches import LARGEST
+from setwise.vectors import as_matrix
+
+#: Half a surrogate pair: JSON can spell it, UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_NOT_FINITE = "has NaN, Inf or an entry beyond 1e140; drop that response or embed it again"
+
+Prompt = str | list[dict[str, Any]]
+
+
+def as_list(row: dict[str, Any], name: str, argument: str, place: str) -> list[Any]:
+    """Return a cell that is a list."""
+    cell = row.get(name)
+    if isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    if not isinstance(cell, list | tuple):
+        raise TypeError(f"{argument}: {place} has {_shown(cell)} in {name!r}, expected a list")
+    return list(cell)
+
+
+def as_text(cell: Any, argument: str, place: str) -> str:
+    """Return a cell that is a text."""
+    if not isinstance(cell, str):
+        raise TypeError(f"{argument}: {place} is {_shown(cell)}, expected a string")
+    if not cell.isascii() and _SURROGATE.search(cell):
+        raise ValueError(f"{argument}: {place} holds half of a surrogate pair; take it out")
+    return cell
+
+
+def as_prompt(cell: Any, name: str, place: str) -> Prompt:
+    """Return a prompt: a text, or the messages of a conversation."""
+    if isinstance(cell, str) and cell.strip():
+        return as_text(cell, "prompt", place)
+    if isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    if isinstance(cell, list | tuple) and cell:
+        if all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in cell):
+            return list(cell)
+        raise TypeError(f"prompt: {place} has a list in {name!r} that is not of messages (role, content)")
+    if isinstance(cell, str | list | tuple):
+        raise ValueError(f"prompt: {place} has an empty one in {name!r}; drop the row")
+    raise TypeError(f"prompt: {place} has {_shown(cell)} in {name!r}, expected a text or messages")
+
+
+def as_reward(cell: Any, place: str) -> float:
+    """Return a cell that is a finite number, and not so large that its square is not."""
+    if isinstance(cell, bool) or not isinstance(cell, numbers.Real | None):
+        raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
+    value = float("nan") if cell is None else float(cell)
+    if not abs(value) <= LARGEST:
+        raise ValueError(f"rewards: {place} has {_shown(cell)}; score that response, or drop it")
+    return value
+
+
+def as_vectors(row: dict[str, Any], name: str, n: int, place: str) -> NDArray[Any]:
+    """Return a cell that is one vector a response."""
+    cell = _given(row.get(name), name, place)
+    vectors = as_matrix(cell, f"embeddings: {place}, {name!r}") if n else np.empty((0, 0))
+    if len(vectors) != n:
+        raise ValueError(f"embeddings: {place} has {len(vectors)} for {n} responses; give each response one")
+    bad = np.flatnonzero(~(np.abs(vectors) <= LARGEST).all(axis=1)).tolist()
+    if bad:
+        raise ValueError(f"embeddings: {place}, response {bad[0]} {_NOT_FINITE}")
+    return vectors
+
+
+def as_vector(cell: Any, name: str, place: str) -> NDArray[Any]:
+    """Return a cell that is one vector."""
+    found = np.asarray(_given(cell, name, place))
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "fiu":
+        raise TypeError(f"embeddings: {place} has no list of numbers in {name!r}")
+    if not (np.abs(found) <= LARGEST).all():
+        raise ValueError(f"embeddings: {place} {_NOT_FINITE}")
+    return found
+
+
+def _given(cell: Any, name: str, place: str) -> Any:
+    """Return a cell that must hold something."""
+    if cell is None:
+        raise ValueError(
+            f"embeddings: {place} has nothing in {name!r}; drop the row, or leave the column out"
+        )
+    return cell
+
+
+def _shown(cell: Any) -> str:
+    return "nothing" if cell is None else f"{cell!r:.40} ({type(cell).__name__})"
