@@ -94,15 +94,8 @@ class LogDet(Objective):
         members = self.rows(chosen)
         if len(members) == 0 or self.diversity == 0:
             return score
-        residual = np.ones(len(score))
-        kernel = self.kernel(members, np.concatenate([members, self.rows(vectors)]))
-        columns = np.zeros_like(kernel)
-        for step in range(len(members)):  # Cholesky, row by row; a member that adds nothing is left out
-            left = 1.0 - float(columns[:step, step] @ columns[:step, step])
-            if left > DEPENDENT:
-                columns[step] = (kernel[step] - columns[:step, step] @ columns[:step]) / math.sqrt(left)
-                residual -= np.square(columns[step, len(members) :])
-        return score + self.diversity * _log(residual)
+        residual = _residuals(self.kernel(members, np.concatenate([members, self.rows(vectors)])))
+        return score + self.diversity * _log(residual[len(members) :])
 
     def evaluate(self, rows: Floats, relevance: Vector) -> tuple[Vector, Terms]:
         """See `Objective.evaluate`; under cosine for many sets at once, of shape (…, k, d)."""
@@ -121,10 +114,12 @@ class LogDet(Objective):
             each = [self.evaluate(*one) for one in zip(rows, relevance, strict=True)]
             value, total, spread = np.array([own for _, own in each]).T
             return np.stack([gains for gains, _ in each]), Terms(value, total, spread)
-        gains = np.array([self.gains(rows[[i]], relevance[[i]], rows[:i])[0] for i in range(k)])
-        sign, spread = np.linalg.slogdet(kernel)
-        spread = float(spread) if sign > 0 else -np.inf
+        residual = _residuals(kernel)
+        spread = float(np.log(residual).sum()) if residual.min() > DEPENDENT else -np.inf
         weighed = t * spread if t > 0 else 0.0
+        gains = (1 - t) * relevance
+        if t > 0:
+            gains += t * _log(residual)
         return gains, Terms((1 - t) * total + weighed, total, spread)
 
     def arrange(self, rows: Floats, relevance: Vector, indices: Rows, first: int) -> Rows:
@@ -142,6 +137,24 @@ class LogDet(Objective):
             return base + self.diversity * _log(residual) if self.diversity > 0 else base
 
         return in_turn(relevance, indices, first, scores)
+
+
+def _residuals(kernel: Floats) -> Vector:
+    """Return d² of members, each given those before it, and of others given them all (Cholesky).
+
+    Parameters
+    ----------
+    kernel : ndarray of shape (s, s + m)
+        Between the s members, and them and m others.
+    """
+    size = len(kernel)
+    columns, residual = np.zeros(kernel.shape), np.ones(kernel.shape[1])
+    for step in range(size):
+        if residual[step] > DEPENDENT:  # else it adds no direction
+            column = kernel[step] - columns[:step, step] @ columns[:step]
+            columns[step] = column / math.sqrt(residual[step])
+            residual[step + 1 :] -= np.square(columns[step, step + 1 :])
+    return residual
 
 
 def _log(residual: Vector) -> Vector:
