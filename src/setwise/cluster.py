@@ -136,8 +136,12 @@ def k_means(
 
     Raises
     ------
-    TypeError, ValueError
-        More clusters than rows, or a weight below 0 or without quality.
+    TypeError
+        The number of clusters or the seed is no integer.
+    ValueError
+        More clusters than rows, fewer than 1, a seed below 0, or a weight below 0 or without quality.
+    ImportError
+        FAISS is not installed.
     """
     count = checks.integer("clusters", clusters, least=1)
     if count > vectors.n:

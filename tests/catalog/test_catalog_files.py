@@ -13,7 +13,7 @@ import pytest
 import setwise
 import setwise.cluster
 from setwise.catalog import files as catalog_files
-from setwise.files.folder import digest
+from setwise.files.checksums import digest
 from setwise.files.versions import home
 
 N, D = 600, 12

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from setwise.files.folder import FolderFormat, FolderInfo, digest, is_whole, measure
+from setwise.files.checksums import digest, is_whole, measure
+from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.parts import PART, part_for, remove_dead
 from setwise.files.writing import write_atomic
 

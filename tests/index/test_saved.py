@@ -15,7 +15,7 @@ import numpy as np
 
 import setwise
 from setwise.encode import encoder
-from setwise.files.folder import digest
+from setwise.files.checksums import digest
 from setwise.files.versions import home
 from setwise.index import rows
 from setwise.index.array import ArrayIndex

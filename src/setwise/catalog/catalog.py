@@ -18,11 +18,10 @@ from setwise import solvers
 from setwise.api import describe
 from setwise.catalog import changes, items
 from setwise.catalog.items import Items
-from setwise.catalog.levels import select_by_levels
-from setwise.catalog.request import LEVELS, CatalogRequest, choose
+from setwise.catalog.methods import find
+from setwise.catalog.request import CatalogRequest, choose
 from setwise.catalog.selection import CatalogSelection
 from setwise.constraints import Constraints
-from setwise.objectives import Objective
 from setwise.relevance import Relevance
 from setwise.request import Certify
 from setwise.selection import Selection
@@ -377,7 +376,7 @@ class Catalog:
             request = replace(request, method=taken)
         relevance = Relevance(held.quality, held.vectors)
         problem = Problem(held.vectors, relevance, request, Constraints(len(held), request))
-        found = _select(held, problem, request)
+        found = find(held, problem, request)
         if certify:
             with one_blas_thread():
                 certificate = solvers.certify(problem, Solved(found.chosen)).certificate
@@ -391,22 +390,3 @@ class Catalog:
             method=request.method,
             reason=reason,
         )
-
-
-def _select(held: Items, problem: Problem, request: CatalogRequest) -> Solved:
-    """Select by a request's method, with nothing proven."""
-    if request.method in LEVELS:
-        levels = select_by_levels(held, request)
-        problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
-        problem.stats.update(partitions=levels.partitions, union=levels.union)
-        return Solved(levels.chosen, ordered=True)
-    if request.processes is not None:
-        raise ValueError(
-            f"workers: {request.method} looks at all items at once; use muss or dgds, or threads="
-        )
-    with one_blas_thread():
-        goals: dict[str, str | Objective] = {"greedy": request.of_items, "k-dpp": "log-det"}
-        goal = goals.get(request.method, request.objective)
-        solver = {"frank-wolfe": "auto"}.get(request.method, request.method)
-        asked = replace(request, objective=goal, certify=False)
-        return solvers.find(replace(problem, request=asked), solver)

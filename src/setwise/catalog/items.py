@@ -42,8 +42,10 @@ def as_quality(quality: Any, n: int) -> NDArray[np.float64]:
 
     Raises
     ------
-    TypeError, ValueError
-        The first bad row, and the mend.
+    TypeError
+        They are no numbers.
+    ValueError
+        Another number of them than n, or one that is below 0, NaN or infinite: the first such row.
     """
     values = as_relevance(quality, n, "quality")
     low = np.flatnonzero(values < 0.0)
@@ -94,7 +96,7 @@ def as_integers(ids: NDArray[Any]) -> NDArray[np.int64]:
     Raises
     ------
     ValueError
-        One is beyond that.
+        One is beyond 64 bits.
     """
     if ids.dtype.kind == "i":
         return ids.astype(np.int64)
@@ -123,8 +125,10 @@ def joined(ids: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
 
     Raises
     ------
-    TypeError, ValueError
-        Other kinds of ids, or the first that the catalog has already.
+    TypeError
+        The new ones are of another kind than the catalog's.
+    ValueError
+        The catalog has one already: the first such.
     """
     ids, new = _alike(ids, new)
     known = np.flatnonzero(_among(new, ids))

@@ -188,8 +188,10 @@ def select_inside(
 
     Raises
     ------
-    TypeError, ValueError
-        A quality is no finite number of at least 0.
+    TypeError
+        Qualities are no numbers.
+    ValueError
+        One is below 0, NaN or infinite.
     """
     known = as_quality(quality, vectors.n)
     chosen = select_greedily(vectors, known, inside, objective)

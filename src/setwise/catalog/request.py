@@ -129,7 +129,7 @@ class CatalogRequest(Request):
         Raises
         ------
         ValueError
-            That is so.
+            ``union`` is below k.
         """
         if union < self.k:
             raise ValueError(

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from setwise._version import __version__
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows
 from setwise.files.arrays import UnfinishedArray, write_rows
+from setwise.files.checksums import Progress as Steps
 from setwise.files.folder import META, FolderFormat, FolderInfo
-from setwise.files.folder import Progress as Steps
 from setwise.files.locking import locked
 from setwise.files.writing import write_array, write_atomic
 

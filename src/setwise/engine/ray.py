@@ -82,6 +82,7 @@ def _check_reachable(address: str) -> None:
     Raises
     ------
     ConnectionError
+        Nothing listens there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():  # "auto" and names that Ray looks up itself

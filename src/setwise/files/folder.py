@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from setwise._version import __version__
 from setwise.files import versions
+from setwise.files.checksums import Progress, alterations_of, digest, faults_of, is_among, measure
 from setwise.files.names import existing
 from setwise.files.writing import write_json
 
 META = "meta.json"
 
-#: Bytes that are read at once where a checksum is computed.
-_CHUNK = 1 << 22
-
 #: How often a folder that is replaced while it is read is read anew.
 _TRIES = 100
-
-#: Called with the step, how much of it is done, and how much there is.
-Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,10 +196,10 @@ class FolderFormat(Generic[Info]):
         if set(record) != known or not all(map(self._is_file, record["files"])):
             raise self.damaged(path, f"{META} lacks entries or has unknown ones")
         info = self.info(**record)
-        faults = _faults(folder, info.files) if sizes else {}
+        faults = faults_of(folder, info.files) if sizes else {}
         if not faults and contents:
-            read = {name: facts for name, facts in info.files.items() if _is_among(name, contents)}
-            faults = _faults(folder, read) or _alterations(folder, read, progress)
+            read = {name: facts for name, facts in info.files.items() if is_among(name, contents)}
+            faults = faults_of(folder, read) or alterations_of(folder, read, progress)
         for name, fault in faults.items():
             raise self.damaged(path, f"{name} {fault}")
         return folder, info
@@ -345,66 +338,4 @@ class FolderFormat(Generic[Info]):
 
     def _is_file(self, name: str) -> bool:
         """Return whether a file of this name may be in such a folder."""
-        return ".." not in Path(name).parts and _is_among(name, self.files)
-
-
-def measure(file: Path) -> dict[str, Any]:
-    """Reach the disk with a file, and return its size (``bytes``) and checksum (``blake2b``)."""
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-    return {"bytes": file.stat().st_size, "blake2b": _checksum(file)}
-
-
-def is_whole(file: Path, facts: Mapping[str, Any]) -> bool:
-    """Return whether a file is what `measure` has measured."""
-    one = {file.name: facts}
-    return not (_faults(file.parent, one) or _alterations(file.parent, one))
-
-
-def digest(record: Mapping[str, Any]) -> str:
-    """Return a checksum of plain values, such as ``meta.json``'s own."""
-    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _is_among(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, one) for one in patterns)
-
-
-def _faults(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return what is wrong with files as far as their sizes tell, by name."""
-    found: dict[str, str] = {}
-    for name, facts in files.items():
-        file = folder / name
-        if not file.is_file():
-            found[name] = "is missing"
-        elif (size := file.stat().st_size) != facts["bytes"]:
-            found[name] = f"has {size:,} bytes instead of {facts['bytes']:,}"
-    return found
-
-
-def _alterations(
-    folder: Path, files: Mapping[str, Mapping[str, Any]], progress: Progress | None = None
-) -> dict[str, str]:
-    """Return what is wrong with files as far as their contents tell, by name."""
-    found: dict[str, str] = {}
-    total, before = sum(int(facts["bytes"]) for facts in files.values()), 0
-    for name, facts in files.items():
-
-        def tell(read: int, before: int = before) -> None:
-            if progress is not None:
-                progress("checking", before + read, total)
-
-        if _checksum(folder / name, tell) != facts["blake2b"]:
-            found[name] = "was altered (its checksum differs)"
-        before += int(facts["bytes"])
-    return found
-
-
-def _checksum(file: Path, tell: Callable[[int], object] = lambda read: None) -> str:
-    found, read = hashlib.blake2b(digest_size=16), 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            found.update(chunk)
-            read += len(chunk)
-            tell(read)
-    return found.hexdigest()
+        return ".." not in Path(name).parts and is_among(name, self.files)

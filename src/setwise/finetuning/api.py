@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Unpack
 
 from setwise import checks
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.neighborhood import Neighborhood
 from setwise.finetuning.parameters import MatchOptions, MatchParameters

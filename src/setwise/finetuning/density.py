@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from setwise.cluster import learn_centers, sampled_rows
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.finetuning.repository_vectors import BLOCK, RepositoryVectors
 from setwise.threads import run_ranges
 from setwise.vectors import Floats

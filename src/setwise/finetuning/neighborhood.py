@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.finetuning import search
 from setwise.finetuning.density import Density
 from setwise.finetuning.matched import Match

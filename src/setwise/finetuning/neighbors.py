@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.finetuning.repository_vectors import RepositoryVectors, offset_of
 from setwise.threads import run_ranges
 from setwise.vectors import Floats

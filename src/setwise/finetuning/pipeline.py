@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.files import check_output, write_array, write_table
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.files.names import ending
 from setwise.finetuning import baselines
 from setwise.finetuning.api import DIVERSITIES, matched, swept

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.finetuning.density import NearPairs, Pairs, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, merged, nearest
 from setwise.finetuning.parameters import MatchParameters

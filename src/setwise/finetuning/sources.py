@@ -17,7 +17,7 @@ from setwise import checks, encode
 from setwise.encode.places import folder_for
 from setwise.files import read_array
 from setwise.files.arrays import write_rows
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.files.names import column, ending, existing
 from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
 from setwise.finetuning.rows.repository import Repository

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_matrix
 from setwise.files.arrays import write_rows
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.files.names import nearest
 from setwise.files.reading import read_array
 from setwise.index import rows
@@ -90,8 +90,10 @@ class Saved:
 
         Raises
         ------
-        TypeError, ValueError
-            No string, no word of it is known, or the index has no encoder.
+        TypeError
+            It is no string.
+        ValueError
+            No word of it is known, or the index has no encoder, or one of another width.
         ImportError
             The encoder's package is not installed.
 
@@ -235,10 +237,16 @@ def save(
 
     Raises
     ------
-    TypeError, ValueError
-        Bad input: the argument and the mend.
-    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
-        The folder cannot be written.
+    TypeError
+        Vectors are no numbers, or an id, text or group is of another type.
+    ValueError
+        A row is not finite, zero under cosine, or beyond what the storage holds; there are not as many ids,
+        texts or groups as vectors, or an id twice; a parameter is unknown, out of its range or not for the
+        kind; the encoder makes vectors of another width.
+    FileExistsError
+        The folder is there and ``force`` is not given, or it is something else.
+    FileNotFoundError, NotADirectoryError, PermissionError
+        Its parent is missing or not writable, or it is a file.
     """
     FORMAT.check_target(path, force=force)
     check_metric(metric)

@@ -204,7 +204,10 @@ def _as_centroids(given: Any, d: int, metric: str) -> Floats:
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        They are no numbers.
+    ValueError
+        One is not finite, or zero under cosine, or they are of another width than the shards' vectors.
     """
     held = Vectors(given, metric, name="clusters")
     if held.d != d:

@@ -86,7 +86,7 @@ class StoredShard:
         Raises
         ------
         ValueError
-            The first bad row, with the shard.
+            A row is not finite, or zero under cosine: the first such, with the shard.
         """
         for start in range(0, self.n, BATCH):
             yield start, self._checked(np.array(self.open()[start : start + BATCH]), metric)
@@ -104,7 +104,7 @@ class StoredShard:
         Raises
         ------
         ValueError
-            The first bad row of the shard, with the shard.
+            A row is not finite, or zero under cosine: the first such, with the shard.
         """
         return self._checked(self.rows(ids), metric)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from setwise.encode.gradients.adapter import trainable
 from setwise.extras import require
-from setwise.files.folder import FolderFormat, FolderInfo, digest
+from setwise.files.checksums import digest
+from setwise.files.folder import FolderFormat, FolderInfo
 
 CONFIG, ADAPTER, MOMENTS = FILES = ("adapter_config.json", "adapter_model.safetensors", "moments.safetensors")
 

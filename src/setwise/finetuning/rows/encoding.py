@@ -10,7 +10,7 @@ from pathlib import Path
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder
 from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
-from setwise.files.folder import Progress
+from setwise.files.checksums import Progress
 from setwise.finetuning.rows.repository import Repository
 
 EMPTY = ("drop", "refuse")

@@ -14,7 +14,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.folder import FolderFormat, FolderInfo, Progress, is_whole, measure
+from setwise.files.checksums import Progress, is_whole, measure
+from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.locking import locked
 from setwise.files.names import ending
 from setwise.files.writing import check_output, write_atomic

@@ -71,7 +71,7 @@ class Sampled:
     finished: list[bool]
 
 
-class Engine(Protocol):
+class TextGenerator(Protocol):
     """Something that continues texts."""
 
     def generate(self, prompts: Rows, keys: Rows, progress: Progress | None = None) -> list[Sampled]:

@@ -251,7 +251,7 @@ class Rounds:
         sampling = generating.Sampling(
             count, config.temperature, config.top_p, config.max_new_tokens, config.batch_size
         )
-        engine: generating.Engine | None = None
+        engine: generating.TextGenerator | None = None
 
         def make(start: int, stop: int) -> list[Row]:
             nonlocal engine
@@ -277,7 +277,7 @@ class Rounds:
                 engine.close()
                 self._policy.return_to_gpu()
 
-    def _engine(self, trainings: int, sampling: generating.Sampling) -> generating.Engine:
+    def _engine(self, trainings: int, sampling: generating.Sampling) -> generating.TextGenerator:
         """Return what generates with the policy as it is after so many trainings."""
         if self._config.engine == "transformers":
             return generating.TransformersEngine(self._at(trainings), self.tokenizer, sampling)

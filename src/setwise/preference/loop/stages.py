@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from setwise.files.folder import META, FolderFormat, FolderInfo, measure
+from setwise.files.checksums import measure
+from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.parts import part_for, remove_dead
 from setwise.files.writing import write_atomic
 
