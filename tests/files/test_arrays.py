@@ -58,6 +58,19 @@ def test_a_full_disk_is_said_before_any_work(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_systems_that_cannot_take_room(tmp_path, monkeypatch, able):
+    def refuse(*words):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if able:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    else:
+        monkeypatch.delattr(os, "posix_fallocate")
+    write_rows(tmp_path / "a.npy", 8, [ROWS])
+    assert np.array_equal(np.load(tmp_path / "a.npy"), ROWS)
+
+
 def begun(path, done=0, **more):
     """Return an array of which an earlier run has written and noted some rows, and written one more."""
     array = UnfinishedArray(path, (8, 3), {"of": "these"}, **more)

@@ -1,6 +1,7 @@
 """Selection by levels: of partitions, inside each of them, and of what those yield (MUSS; DGDS).
 
 Nguyen and Kan, MUSS, Algorithm 2; Ghadiri and Schmidt 2019, whose partitions are random and all kept.
+ARCHITECTURE.md, section 7.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -234,10 +235,12 @@ def _begin(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> i
     stream.write(header)
     stream.flush()
     size = len(header) + math.prod(shape) * dtype.itemsize
-    if hasattr(os, "posix_fallocate"):
+    try:
         os.posix_fallocate(stream.fileno(), 0, size)
-    else:
-        os.truncate(stream.fileno(), size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        os.truncate(stream.fileno(), size)  # systems that cannot take room say so when a block is written
     return len(header)
 
 
