@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-slow test-kernels test-kernels-quick test-matrix test-base coverage check structure \
-  docs-check release-check hooks bench bench-quality bench-finetune bench-prefer clean
+  docs-check fuzz release-check hooks bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.pip:
@@ -35,6 +35,8 @@ test: $(VENV)/.dev           ## the test suite
 test-slow: $(VENV)/.dev      ## the slow tier
 	$(BIN)/python -m pytest -q -m slow
 
+fuzz: $(VENV)/.dev           ## random retrievals against every set there is, for ten minutes
+	$(BIN)/python -m tests.fuzz.indexes 600
 # What hangs on rounding, and so on the processor.
 ROUNDED := tests/test_select.py tests/test_batch.py tests/solvers tests/objectives
 

@@ -104,7 +104,7 @@ class Search:
 
     def over(self, index: Index, query: Any) -> Work[Retrieved | None]:
         """Search an index, which knows by itself how many candidates suffice; None where it is empty."""
-        size = index.size
+        size = index.counted(max(self.request.k, self.fetch_k or 0))
         if size == 0:
             return None
         request = replace(self.request, k=min(self.request.k, size))

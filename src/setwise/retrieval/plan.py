@@ -35,6 +35,10 @@ GROWTH, MOST = 4, 16_384
 #: Where the k most relevant are the set, so many more are asked for, to see that those left out are less.
 SPARE = 16
 
+#: Searches along the gradient of an exact index, which is a scan, so that what it returns besides costs next to
+#: nothing: the first asks for this many, the next for this many.
+WIDE, WIDER = 1024, 2048
+
 #: Searches along the gradient: with no certificate asked for, with one, and to convergence.
 STEPS = {False: 1, True: 2, "full": 12}
 
@@ -233,8 +237,8 @@ def _along_gradients(job: Job) -> Plan:
     """
     asked, goal = job.request, job.request.goal
     seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
-    wide = job.scope == "all"  # an exact search is a scan: what it returns besides costs next to nothing
-    count = min(job.most, max(1024 if wide else FIRST, 4 * asked.k))
+    wide = job.scope == "all"
+    count = min(job.most, max(WIDE if wide else FIRST, 4 * asked.k))
     found, _ = yield from _search(job, seen, rest, job.query, count)
     searches = 1
     while len(seen) < asked.k and not rest.exhausted and count <= job.size:
@@ -253,7 +257,7 @@ def _along_gradients(job: Job) -> Plan:
     best: Ids | None = None
     searched: tuple[Ids, Vector] | None = None
     gap = 0.0
-    steps, near = STEPS[asked.certify], max(2048, 8 * asked.k) if wide else FIRST + 4 * asked.k
+    steps, near = STEPS[asked.certify], max(WIDER, 8 * asked.k) if wide else FIRST + 4 * asked.k
     while True:
         try:
             problem = seen.problem(asked.k)
@@ -287,7 +291,7 @@ def _along_gradients(job: Job) -> Plan:
         found, _ = yield from _search(job, seen, rest, weights, wanted)
         gap = (float(found.scores[: asked.k].sum()) - reached) / (abs(relaxed.value) or 1.0)
         searches += 1
-        leaders = found.ids[: max(2048, 8 * asked.k)]
+        leaders = found.ids[: max(WIDER, 8 * asked.k)]
 
 
 def _relaxed(
