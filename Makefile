@@ -37,6 +37,7 @@ test-slow: $(VENV)/.dev      ## the slow tier
 
 fuzz: $(VENV)/.dev           ## random retrievals against every set there is, for ten minutes
 	$(BIN)/python -m tests.fuzz.indexes 600
+
 # What hangs on rounding, and so on the processor.
 ROUNDED := tests/test_select.py tests/test_batch.py tests/solvers tests/objectives
 

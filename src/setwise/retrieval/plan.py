@@ -35,8 +35,8 @@ GROWTH, MOST = 4, 16_384
 #: Where the k most relevant are the set, so many more are asked for, to see that those left out are less.
 SPARE = 16
 
-#: Searches along the gradient of an exact index, which is a scan, so that what it returns besides costs next to
-#: nothing: the first asks for this many, the next for this many.
+#: What the first search and the next ask an exact index for, along the gradient: each is a scan, and what it
+#: returns besides costs next to nothing.
 WIDE, WIDER = 1024, 2048
 
 #: Searches along the gradient: with no certificate asked for, with one, and to convergence.
