@@ -78,6 +78,7 @@ def test_the_exact_solver_is_brute_force(metric, t, kind):
 @pytest.mark.parametrize("solver", ["auto", "greedy", "swap", "k-means", "top-k", "random"])
 @pytest.mark.parametrize("certify", [True, "full"])
 def test_no_set_beats_the_bound(solver, certify):
+    best_sets = 0
     for seed in range(6):
         X, r = make.clustered(n=13, d=4, seed=seed)
         sel = setwise.select(
@@ -86,13 +87,13 @@ def test_no_set_beats_the_bound(solver, certify):
         best = best_of(X, r, 4, 0.7)
         assert sel.value <= best + 1e-12
         assert sel.certificate.upper_bound >= best - 1e-12
-        if sel.certificate.optimal:
-            assert sel.value == pytest.approx(best, abs=1e-7)
-        if certify == "full":
-            assert sel.certificate.upper_bound == pytest.approx(best, abs=1e-7)
-            assert sel.certificate.optimal == (sel.value > best - 1e-9)
-        if solver == "auto" and certify == "full":
-            assert sel.certificate.optimal
+        is_best = sel.value > best - 1e-9
+        best_sets += is_best
+        # What is called the best possible is; with full effort all that is, is called so.
+        assert sel.certificate.optimal <= is_best
+        assert sel.certificate.optimal >= (is_best and certify == "full")
+        assert sel.certificate.upper_bound <= (best + 1e-7 if certify == "full" else np.inf)
+    assert best_sets == 6 or (solver, certify) != ("auto", "full")
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,8 +114,7 @@ def test_constraints_are_kept_and_the_best_feasible_set_is_found(seed, t, k):
         assert_feasible(sel.indices, 11, k, **options)
         assert sel.value <= best + 1e-9
         assert sel.certificate.upper_bound >= best - 1e-9
-        if solver == "exact":
-            assert sel.value == pytest.approx(best, abs=1e-9)
+        assert sel.value >= (best - 1e-9 if solver == "exact" else -np.inf)
 
 
 def test_weights_pull_the_members_to_where_they_are():

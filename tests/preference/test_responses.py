@@ -51,8 +51,7 @@ def test_the_exact_solver_is_brute_force_on_appendix_es_problem(seed, k, positiv
         other = select_responses(X, r, k, solver=solver, positives=positives)
         assert other.lower_bound - 1e-9 <= least <= other.cost + 1e-9
         assert other.cost == pytest.approx(cost_of(X, r, other.negatives, positives), abs=1e-9)
-        if other.optimal:
-            assert other.cost == pytest.approx(least, rel=1e-6)
+        assert other.cost <= (least * (1 + 1e-6) if other.optimal else np.inf)
 
 
 def test_never_dearer_than_appendix_es_own_run():
@@ -88,23 +87,23 @@ def test_the_scales_are_appendix_es():
 def test_many_are_one_by_one(method, certify):
     X, r = pools(30, 13, 5)
     many = select_responses_many(X, r, 4, method=method, certify=certify, threads=2)
+    alone = 1 if method == "random" else 30  # "random" draws for one prompt after another
+    for place, found in enumerate(many[:alone]):
+        one = select_responses(X[place], r[place], 4, method=method, certify=certify)
+        assert same(one, found)
+        assert one.lower_bound == (None if not certify else pytest.approx(found.lower_bound, rel=1e-9))
     for place, found in enumerate(many):
         assert isinstance(found, ResponseSelection)
         assert len(set(found.chosen.tolist())) == 4
         assert found.positive == r[place].argmax()
         assert found.positive not in found.chosen
         assert found.cost == pytest.approx(cost_of(X[place], r[place], found.chosen), abs=1e-9)
-        if method != "random" or place == 0:
-            one = select_responses(X[place], r[place], 4, method=method, certify=certify)
-            assert same(one, found)
-            assert one.lower_bound == (None if not certify else pytest.approx(found.lower_bound, rel=1e-9))
-        if certify:
-            _, w, distances = ampo.scaled(X[place], r[place])
-            least = ampo.brute_force(distances, w, 4)[1]
-            assert found.lower_bound <= least + 1e-9
-            if certify == "full":
-                assert found.lower_bound == pytest.approx(least, rel=1e-6)
-                assert method != "opt-select" or found.optimal
+        _, w, distances = ampo.scaled(X[place], r[place])
+        least = ampo.brute_force(distances, w, 4)[1]
+        lower = {False: None, True: found.lower_bound, "full": pytest.approx(least, rel=1e-6)}[certify]
+        assert found.lower_bound == lower
+        assert (found.lower_bound or 0.0) <= least + 1e-9
+        assert found.optimal >= (method == "opt-select" and certify == "full")
 
 
 @settings(max_examples=25, deadline=None)
@@ -117,8 +116,7 @@ def test_ragged_prompts_are_one_by_one(seed, method, solver):
     many = select_responses_many(X, r, 3, method=method, solver=solver, positives=2)
     for vectors, rewards, found in zip(X, r, many, strict=True):
         alone = select_responses(vectors, rewards, 3, method=method, solver=solver, positives=2)
-        # Where two sets cost the same but for rounding, either may be found.
-        assert same(found, alone) or found.cost == pytest.approx(alone.cost, rel=1e-12)
+        assert same(found, alone)
         assert found.weights.shape == found.covered_by.shape == found.rewards.shape == rewards.shape
 
 
@@ -230,7 +228,7 @@ def test_a_cost_of_nothing_is_proven():
             for found in (select_responses(X, r, k), select_responses(X, r, k, method="coreset")):
                 assert 0 <= found.lower_bound <= found.cost
                 assert found.optimal == (found.gap == 0)
-                assert found.cost > 0 or found.optimal
+                assert found.optimal >= (found.cost == 0)
 
 
 def test_a_bound_is_told_as_what_may_be_saved():
@@ -251,7 +249,7 @@ def test_padding_beside_vectors_far_from_the_origin_changes_nothing(method):
     many = select_responses_many(X, r, 4, method=method)
     for vectors, rewards, found in zip(X, r, many, strict=True):
         alone = select_responses(vectors, rewards, 4, method=method)
-        assert same(found, alone) or found.cost == pytest.approx(alone.cost, rel=1e-9)
+        assert same(found, alone)
 
 
 def test_near_duplicates_lose_nothing_far_from_the_origin():

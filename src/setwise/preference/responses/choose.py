@@ -140,7 +140,7 @@ def select_responses_many(
     rewards : array-like of shape (B, N), or sequence of (N_i,)
     k, method, solver, positives, split, model, certify, seed
         As in `select_responses`. "random" draws for one prompt after another; all else does not depend on
-        which prompts are beside it (of sets that cost the same but for rounding, either may be found).
+        which prompts are beside it.
     texts : sequence of sequences of str, optional
         A prompt's responses each; one encoder is used for all.
     too_few : {"refuse", "skip"}
