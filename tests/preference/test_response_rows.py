@@ -734,16 +734,18 @@ def tiny(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("talks", [False, True])
-def test_dpo_trains_on_pairs(tiny, talks, tmp_path):
-    from trl import DPOConfig, DPOTrainer
+@pytest.mark.parametrize(
+    ("trainer", "format", "count"), [("DPO", "pairs", 4 * K), ("KTO", "unpaired", 4 * (1 + K))]
+)
+def test_trl_trains_on_rows(tiny, trainer, format, count, talks, tmp_path):
+    import trl
 
     model, tokenizer = tiny
     rows = make(4)
     for row in rows:
-        if talks:
-            row["prompt"] = [{"role": "user", "content": row["prompt"]}]
-    pairs = PreferenceRows(rows, K, format="pairs").to_dataset()
-    settings = DPOConfig(
+        row["prompt"] = [{"role": "user", "content": row["prompt"]}] if talks else row["prompt"]
+    made = PreferenceRows(rows, K, format=format).to_dataset()
+    settings = getattr(trl, f"{trainer}Config")(
         str(tmp_path),
         max_steps=2,
         per_device_train_batch_size=4,
@@ -751,32 +753,9 @@ def test_dpo_trains_on_pairs(tiny, talks, tmp_path):
         use_cpu=True,
         save_strategy="no",
     )
-    trainer = DPOTrainer(model, args=settings, train_dataset=pairs, processing_class=tokenizer)
-    assert len(trainer.train_dataset) == 4 * K
-    first = trainer.train_dataset[0]
-    assert all(len(first[name]) > 1 for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
-    assert first["chosen_ids"] != first["rejected_ids"]
-    assert np.isfinite(trainer.train().training_loss)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("talks", [False, True])
-def test_kto_trains_on_labels(tiny, talks, tmp_path):
-    from trl import KTOConfig, KTOTrainer
-
-    model, tokenizer = tiny
-    rows = make(4)
-    for row in rows:
-        if talks:
-            row["prompt"] = [{"role": "user", "content": row["prompt"]}]
-    labeled = PreferenceRows(rows, K, format="unpaired").to_dataset()
-    settings = KTOConfig(
-        str(tmp_path),
-        max_steps=2,
-        per_device_train_batch_size=4,
-        report_to=[],
-        use_cpu=True,
-        save_strategy="no",
+    training = getattr(trl, f"{trainer}Trainer")(
+        model, args=settings, train_dataset=made, processing_class=tokenizer
     )
-    trainer = KTOTrainer(model, args=settings, train_dataset=labeled, processing_class=tokenizer)
-    assert np.isfinite(trainer.train().training_loss)
+    assert len(training.train_dataset) == count
+    assert all(len(row["prompt_ids"]) > 1 for row in training.train_dataset)
+    assert np.isfinite(training.train().training_loss)
