@@ -409,6 +409,28 @@ def test_files_that_do_not_belong_together(place):
         open_index(place)
 
 
+def test_any_flipped_byte_is_one_line_or_none(place, tmp_path):
+    """What is read without comparing checksums is refused in one line, if at all."""
+    save(place, np.eye(30), ids=[f"né{row}" for row in range(30)], texts=["word"] * 30, groups=[1] * 30)
+    rng, refused = np.random.default_rng(0), []
+    for name in ("meta.json", "rows.parquet", "vectors.npy"):
+        file = home(place) / name
+        data = file.read_bytes()
+        for at in rng.integers(len(data), size=150).tolist():
+            file.write_bytes(data[:at] + bytes([data[at] ^ (1 << int(rng.integers(8)))]) + data[at + 1 :])
+            try:
+                saved = open_index(place)
+                setwise.retrieve(np.ones(30), saved.index, 3, diversity=0, certify=False)
+                for column in (saved.ids, saved.texts, saved.groups):
+                    list(column)
+            except ValueError as error:
+                refused.append(str(error))
+        file.write_bytes(data)
+    assert len(refused) > 200
+    assert not [message for message in refused if "\n" in message]
+    FORMAT.verify(place)
+
+
 def test_unknown_ids(place):
     save(place, np.eye(3), ids=["p1", "p22", "q3"])
     with pytest.raises(ValueError, match=r"include: the index has no id 'p23'; did you mean 'p22'\?"):

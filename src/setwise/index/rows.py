@@ -79,13 +79,19 @@ class Column(Sequence[Any]):
     def _part(self, number: int) -> list[Any]:
         """Return a part's values, read unless it is in memory."""
         if number not in self._parts:
-            from setwise.extras.arrow import parquet
+            from setwise.extras.arrow import arrow, parquet
 
-            if self._file is None:
-                self._file = parquet.ParquetFile(self._source, metadata=self._facts)
-            values = self._file.read_row_group(number, columns=[self._name]).column(0).to_pylist()
-            if self._decode is not None:
-                values = list(map(self._decode, values))
+            try:
+                if self._file is None:
+                    self._file = parquet.ParquetFile(self._source, metadata=self._facts)
+                values = self._file.read_row_group(number, columns=[self._name]).column(0).to_pylist()
+                if self._decode is not None:
+                    values = list(map(self._decode, values))
+            except (arrow.ArrowException, OSError, ValueError):
+                raise ValueError(
+                    f"index: the column {self._name!r} is damaged in rows from {number * TOGETHER} on; build "
+                    "the index again"
+                ) from None
             while self._kept is not None and len(self._parts) >= self._kept:
                 del self._parts[next(iter(self._parts))]
             self._parts[number] = values

@@ -374,7 +374,7 @@ def _read_faiss(file: Path, stored: NDArray[Any], info: IndexInfo, fields: dict[
 
     try:
         index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
-    except RuntimeError:
+    except (RuntimeError, MemoryError):  # of a damaged size
         raise ValueError(f"index: {FAISS} is damaged; build the index again") from None
     return FaissIndex(index, vectors=stored, metric=info.metric, exact=info.exact, fields=fields)
 
