@@ -8,7 +8,7 @@ import pytest
 
 import setwise
 from helpers import MEASURES
-from optional import lazily
+from optional import lazily, needs
 from reference import make
 
 pa = lazily("pyarrow")
@@ -129,6 +129,7 @@ def test_one_matrix_many_relevances(objective, metric, sharpness):
 # --- keywords -----------------------------------------------------------------------------------------------
 
 
+@needs("faiss")
 @pytest.mark.parametrize("solver", ["frank-wolfe", "swap", "exact", "top-k", "random", "clustering"])
 def test_every_solver(solver):
     X, r, offsets = pools_of([14, 12, 20])
@@ -255,6 +256,7 @@ def test_objective_objects_are_each_pools_own():
     assert_same(many, loop)
 
 
+@needs("pyarrow", "torch")
 def test_containers():
     X, r, offsets = pools_of([20, 20, 20])
     stacked = X.reshape(3, 20, 12)

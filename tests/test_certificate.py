@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import setwise
 from helpers import MEASURES, value_of
+from optional import needs
 from reference import make
 from reference.brute import best_subset
 from reference.greedy import check
@@ -120,6 +121,7 @@ def test_the_bound_is_never_below_the_best(kind, metric, sharpness, certify):
             assert sel.certificate.optimal, (dtype, t, k)
 
 
+@needs("faiss")
 @pytest.mark.parametrize("solver", FOR_MAX_SUM)
 @measures
 def test_of_every_solver(solver, metric, sharpness):
@@ -161,6 +163,7 @@ def test_under_constraints(certify, metric, sharpness):
                 assert_true(sel, best, X, r, t, sharpness, metric)
 
 
+@needs("faiss")
 @settings(max_examples=150)
 @given(st.integers(0, 2**31))
 def test_of_anything(seed):
@@ -255,6 +258,7 @@ def test_the_bound_is_at_least_the_value_that_is_reported(n):
                 assert sel.certificate.upper_bound >= sel.value
 
 
+@needs("faiss")
 @pytest.mark.parametrize("objective", ["mmr", "log-det"])
 def test_of_mmr_and_log_det(many, objective):
     """No bound; but greedy's picks are those of the scan over all, and that is said."""

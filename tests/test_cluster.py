@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from optional import needs
 from reference import make
 from reference.muss import nearest as nearest_by_definition
 from setwise.cluster import k_means, nearest, random_partition
 from setwise.vectors import Vectors
 
 
+@needs("faiss")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("count", [1, 7, 40])
 def test_a_partition_with_radii_that_hold(metric, count, split):
@@ -40,6 +42,7 @@ def test_a_partition_with_radii_that_hold(metric, count, split):
     assert np.mean(labels == expected) > 0.999
 
 
+@needs("faiss")
 def test_clusters_are_better_than_chance():
     X, _ = make.clustered(n=2000, d=16, seed=2, clusters=20)
     vectors = Vectors(X, "cosine")
@@ -52,6 +55,7 @@ def test_clusters_are_better_than_chance():
     assert inside.mean() < 0.8 * (1 - np.vecdot(rows, means[chance])).mean()
 
 
+@needs("faiss")
 def test_no_cluster_is_empty_among_many_copies():
     X = np.repeat(np.eye(6)[:3], 50, axis=0) + 1e-9
     made = k_means(Vectors(X, "cosine"), 12)
@@ -59,6 +63,7 @@ def test_no_cluster_is_empty_among_many_copies():
     assert made.sizes().sum() == 150
 
 
+@needs("faiss")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_threads_and_blocks_change_nothing(metric, split, monkeypatch):
     """Float sums would differ in their last digits by the order in which threads add their blocks."""
@@ -73,6 +78,7 @@ def test_threads_and_blocks_change_nothing(metric, split, monkeypatch):
         assert np.array_equal(one.radii, other.radii)
 
 
+@needs("faiss")
 @pytest.mark.parametrize(("shift", "scale"), [(0, 1e100), (0, 1e-60), (5e6, 1), (-1e12, 1e3)])
 def test_numbers_beyond_float32(shift, scale):
     X, _ = make.clustered(n=600, d=4, seed=4, clusters=6)
@@ -99,6 +105,7 @@ def test_of_equally_near_centers_the_lowest_is_taken(metric, dtype):
     assert labels.tolist() == [0] * 40
 
 
+@needs("faiss")
 def test_quality_can_join_the_vectors():
     X = np.ones((400, 4)) + 1e-3 * np.random.default_rng(0).standard_normal((400, 4))
     q = np.r_[np.zeros(200), np.ones(200)]

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 import setwise
-from optional import lazily
+from optional import lazily, needs
 from setwise.containers import as_matrix, as_query, to_numpy
 
 pa = lazily("pyarrow")
@@ -54,6 +54,7 @@ def test_memory_maps_stay_on_disk(tmp_path, dtype):
     assert np.array_equal(found, ROWS)
 
 
+@needs("torch")
 @pytest.mark.parametrize(
     "dtype", ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"]
 )
@@ -65,6 +66,7 @@ def test_torch_tensors_share_their_memory(dtype):
     assert np.shares_memory(found, tensor.numpy())
 
 
+@needs("torch")
 def test_torch_bfloat16_gradients_and_views():
     values = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
     assert np.array_equal(as_matrix(values.bfloat16()), values.bfloat16().float().numpy())
@@ -73,6 +75,7 @@ def test_torch_bfloat16_gradients_and_views():
     assert np.array_equal(as_matrix(torch.nn.Parameter(values.detach())), values.detach().numpy())
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "int64", "uint16"])
 def test_arrow_fixed_size_lists_share_their_memory(name):
     flat = np.arange(1, 13).astype(name)
@@ -83,6 +86,7 @@ def test_arrow_fixed_size_lists_share_their_memory(name):
     assert np.shares_memory(found, column.flatten().to_numpy())
 
 
+@needs("pyarrow")
 def test_arrow_columns_of_every_make():
     fixed = pa.array(ROWS, pa.list_(pa.float32(), 3))
     listed = pa.array(ROWS, pa.list_(pa.float64()))
@@ -102,6 +106,7 @@ def list_views(offsets, sizes, view, offset):
     return getattr(pa, view).from_arrays(pa.array(offsets, offset), pa.array(sizes, offset), flat)
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize(("view", "offset"), [("ListViewArray", "int32"), ("LargeListViewArray", "int64")])
 def test_arrow_list_views_are_read_by_their_views(view, offset):
     """A view may stand anywhere, more than once, and need not be in order."""
@@ -114,6 +119,7 @@ def test_arrow_list_views_are_read_by_their_views(view, offset):
         as_matrix(list_views([0, 2, 6], [2, 4, 3], view, offset))
 
 
+@needs("pyarrow")
 def test_arrow_tensors_keep_their_logical_order():
     tensors = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
     column = pa.FixedShapeTensorArray.from_numpy_ndarray(tensors)
@@ -127,6 +133,7 @@ def test_arrow_tensors_keep_their_logical_order():
     assert np.array_equal(to_numpy(turned, "x"), turned.to_numpy_ndarray())
 
 
+@needs("pyarrow")
 def test_arrow_nested_and_encoded_columns():
     nested = pa.array([[ROWS[0], ROWS[1]], [ROWS[2], ROWS[3]]])
     assert np.array_equal(to_numpy(nested, "x"), np.array(ROWS).reshape(2, 2, 3))
@@ -136,6 +143,7 @@ def test_arrow_nested_and_encoded_columns():
     assert np.array_equal(to_numpy(decimals, "x", flat=True), [1.0, 2.0])
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize(
     ("column", "message"),
     [
@@ -152,6 +160,7 @@ def test_arrow_columns_of_other_things_say_the_mend(column, message):
         as_matrix(column())
 
 
+@needs("pyarrow")
 def test_later_chunks_have_the_width_of_the_first():
     column = pa.chunked_array([pa.array([[1.0, 2.0]]), pa.array([[1.0, 2.0, 3.0]])])
     with pytest.raises(ValueError, match="all rows need the same length"):
@@ -161,6 +170,7 @@ def test_later_chunks_have_the_width_of_the_first():
         as_matrix(column)
 
 
+@needs("pyarrow")
 def test_pandas_columns_and_frames():
     pandas = pytest.importorskip("pandas")
     arrays = pandas.Series([np.array(row, np.float32) for row in ROWS], index=[9, 8, 7, 6])
@@ -198,6 +208,7 @@ def test_number_types_of_other_packages():
         assert np.array_equal(found, np.array(ROWS, np.float32).astype(dtype).astype(np.float32))
 
 
+@needs("torch")
 def test_lists_of_tensors():
     values = torch.tensor(ROWS, dtype=torch.float32)
     for rows in ([row.bfloat16() for row in values], [row.clone().requires_grad_() for row in values]):
@@ -208,6 +219,7 @@ def test_lists_of_tensors():
     assert np.array_equal(as_matrix(values.to(torch.float8_e4m3fn)), values.to(torch.float8_e4m3fn).float())
 
 
+@needs("torch")
 def test_tensors_with_a_pending_sign_or_conjugation():
     values = torch.tensor(ROWS, dtype=torch.float32)
     negative = torch.complex(values, -values).conj().imag  # a view that is negated when it is read
@@ -238,6 +250,7 @@ def test_lists_tuples_and_what_calls_itself_an_array():
     assert np.array_equal(as_matrix(Rows()), ROWS)
 
 
+@needs("pyarrow", "torch")
 def test_every_container_gives_the_same_selection():
     """One set of float32 numbers by eight doors."""
     rng = np.random.default_rng(1)
@@ -262,6 +275,7 @@ def test_every_container_gives_the_same_selection():
         assert np.array_equal(setwise.select(X, 7, relevance=relevance).indices, first.indices)
 
 
+@needs("pyarrow")
 def test_relevance_and_query_may_be_arrow_columns():
     rng = np.random.default_rng(1)
     X, r = rng.standard_normal((60, 8)).astype(np.float32), rng.random(60)
@@ -366,6 +380,7 @@ BAD_TORCH = [
 ]
 
 
+@needs("torch")
 @pytest.mark.parametrize(("data", "error", "message"), BAD_TORCH)
 def test_tensors_that_cannot_be_used(data, error, message):
     with pytest.raises(error, match=message):
@@ -402,12 +417,14 @@ BAD_ARROW = [
 ]
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize(("data", "error", "message"), BAD_ARROW)
 def test_arrow_that_cannot_be_used(data, error, message):
     with pytest.raises(error, match=message):
         as_matrix(data())
 
 
+@needs("pyarrow")
 def test_a_null_entry_in_ragged_lists_is_placed_right():
     column = pa.array([[1.0, 2.0, 3.0, 4.0], [5.0], [6.0, None]])
     with pytest.raises(ValueError, match=r"row [12] has (a null entry|1 entries)"):
@@ -424,6 +441,7 @@ def test_messages_name_the_argument():
 # --- queries ------------------------------------------------------------------------------------------------
 
 
+@needs("torch")
 def test_queries_are_float64_and_of_unit_length_under_cosine():
     for query in (
         [3, 4],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optional import needs
 from setwise.finetuning import Distribution
 
 # The benchmarks' folder is not installed.
@@ -166,6 +167,7 @@ def labelled(rng, n=300, d=5):
     return centres[y] + rng.standard_normal((n, d)), np.array(["a", "b", "c"])[y]
 
 
+@needs("sklearn")
 def test_labelled_vectors_are_scored_by_macro_f1(rng):
     X, y = labelled(rng)
     V, truth = labelled(rng, 200)
@@ -187,6 +189,7 @@ def test_labelled_vectors_are_scored_by_macro_f1(rng):
     assert found.mean[1] > 0.8
 
 
+@needs("sklearn")
 def test_f1_is_sklearns_over_the_classes_of_the_truth(rng):
     from sklearn.linear_model import LogisticRegression
 

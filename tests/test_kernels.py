@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from optional import needs
+
 PICKS = """
 import itertools, json, sys, warnings
 import numpy as np
@@ -71,6 +73,7 @@ def usual():
     return picks_under({})
 
 
+@needs("faiss")
 @pytest.mark.parametrize("kernel", SETTINGS)
 def test_selections_are_the_same(usual, kernel):
     """Every row is there twice, and a third of the calls have no relevance to tell others apart."""

@@ -12,6 +12,7 @@ import pytest
 
 import setwise
 from helpers import MEASURES
+from optional import needs
 from reference import make
 from setwise import retrieval
 from setwise.files import Corpus
@@ -168,6 +169,7 @@ def assert_as_without(found, X, k, exclude, **options):
 EVERY = [(solver, name) for solver in SOLVERS for name in NAMES if solver_of(name, solver)]
 
 
+@needs("faiss")
 @pytest.mark.parametrize(("solver", "objective"), EVERY)
 def test_barred_rows_are_as_if_not_there(solver, objective):
     X, r = make.clustered(n=60, d=8, seed=3)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import setwise
 from helpers import MEASURES, assert_feasible, value_of
+from optional import needs
 from reference import make
 from reference.greedy import dpp, max_sum_greedy, mmr
 from reference.objectives import log_det_value, mmr_value
@@ -113,6 +114,7 @@ def test_progress_is_told_to_a_function_alone(capfd):
     assert out == err == ""
 
 
+@needs("faiss")
 def test_the_same_seed_gives_the_same_set():
     X, r = generic(6, n=400)
     for solver, seed in itertools.product(("auto", "random", "clustering"), (0, 5, 2**40)):

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from optional import needs
 from setwise import encode
 
 
+@needs("wordllama")
 def test_auto_is_static_whatever_is_installed(monkeypatch):
     assert encode.encoder("auto").name == encode.encoder("static").name
     monkeypatch.setitem(sys.modules, "wordllama", None)

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from optional import needs
 from setwise.files.arrays import UnfinishedArray, write_rows
 
 ROWS = np.arange(24, dtype=np.float32).reshape(8, 3)
@@ -81,6 +82,7 @@ def begun(path, done=0, **more):
     return array
 
 
+@needs("filelock")
 @pytest.mark.parametrize("done", [0, 3, 7])
 @pytest.mark.parametrize(("width", "cut"), [(3, 3), (3, 2), (None, 3)])
 def test_gone_on_with_where_it_was_noted(tmp_path, done, width, cut):
@@ -97,6 +99,7 @@ def test_gone_on_with_where_it_was_noted(tmp_path, done, width, cut):
     assert os.listdir(tmp_path) == ["a.npy"]
 
 
+@needs("filelock")
 def test_other_settings(tmp_path):
     path = tmp_path / "a.npy"
     begun(path, 3).close()
@@ -109,6 +112,7 @@ def test_other_settings(tmp_path):
     assert np.array_equal(array.finish(), -ROWS)
 
 
+@needs("filelock")
 @pytest.mark.parametrize("damage", ["cut", "header", "no sidecar", "sidecar", "shape"])
 def test_damage(tmp_path, damage):
     path, shape = tmp_path / "a.npy", (8, 3)
@@ -129,6 +133,7 @@ def test_damage(tmp_path, damage):
     assert UnfinishedArray(path, shape, {"of": "these"}, anew=True).done == 0
 
 
+@needs("filelock")
 def test_one_process_writes_it(tmp_path):
     path = tmp_path / "a.npy"
     array = begun(path, 3)
@@ -143,6 +148,7 @@ def test_one_process_writes_it(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.npy.part", "a.npy.progress.json"]
 
 
+@needs("filelock")
 def test_a_full_disk_leaves_nothing_to_go_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     array = UnfinishedArray(tmp_path / "a.npy", (8, 3), {})

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from optional import lazily
+from optional import lazily, needs
 from setwise.files import duplicates, read_corpus
 
 pa = lazily("pyarrow")
@@ -29,6 +29,7 @@ def test_columns_are_found_by_their_names(tmp_path):
     assert list(read_corpus(path, text="title", id="passage").ids) == ["p"]
 
 
+@needs("pyarrow")
 def test_the_only_column_of_strings_is_the_text(tmp_path):
     pq.write_table(pa.table({"n": [1, 2], "speech": ["a", "b"]}), tmp_path / "a.parquet")
     corpus = read_corpus(tmp_path / "a.parquet")
@@ -66,6 +67,7 @@ def test_numbers_that_the_caller_brings(tmp_path):
     assert corpus.groups == ["even", "odd", "even", "odd"]
 
 
+@needs("pyarrow")
 def test_vectors_need_no_texts(tmp_path):
     pq.write_table(pa.table({"key": [1, 2], "v": [[1.0, 0.0], [0.0, 1.0]]}), tmp_path / "a.parquet")
     corpus = read_corpus(tmp_path / "a.parquet", vectors="v")

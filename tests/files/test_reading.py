@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from optional import lazily
+from optional import lazily, needs
 from setwise.files import column_types, read_array, read_table
 from setwise.files.delimited import csv_batches
 
@@ -56,6 +56,7 @@ def write(path, rows=ROWS):
 FORMATS = ["a.parquet", "a.feather", "a.arrow", "stream.arrow", "a.jsonl", "a.jsonl.gz", "a.JSONL", "a.csv"]
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_columns(tmp_path, name):
     path = write(tmp_path / name)
@@ -69,17 +70,20 @@ def test_every_format_gives_the_same_columns(tmp_path, name):
     np.testing.assert_allclose(table.vectors("vector"), [[1, 0], [0, 1], [0.6, 0.8]], rtol=1e-6)
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", FORMATS)
 def test_only_the_columns_asked_for_are_read(tmp_path, name):
     assert list(read_table(write(tmp_path / name), ["score", "id"]).columns) == ["score", "id"]
 
 
+@needs("pyarrow")
 def test_csv_keeps_ids_as_they_are_written(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,text\n007,bond\n2020-01-01,a date\n")
     assert read_table(path, ["id"]).labels("id", "id") == ["007", "2020-01-01"]
 
 
+@needs("pyarrow")
 def test_a_column_is_what_all_of_its_rows_hold(tmp_path):
     path = tmp_path / "a.jsonl"
     rows = [{"id": 1, "text": None, "score": 1, "only": None}] + [{"id": 2, "text": None, "score": 2}] * 300
@@ -94,6 +98,7 @@ def test_a_column_is_what_all_of_its_rows_hold(tmp_path):
     assert column_types(path) == {"id": "integer", "text": "string", "none": "null"}
 
 
+@needs("pyarrow")
 def test_every_arrow_string_is_a_string(tmp_path):
     columns = {
         "plain": pa.array(["a", "b"]),
@@ -109,6 +114,7 @@ def test_every_arrow_string_is_a_string(tmp_path):
         assert table.texts(name) == table.labels(name, "id") == ["a", "b"]
 
 
+@needs("pyarrow")
 def test_kinds_of_other_arrow_columns(tmp_path):
     key = UUID(int=7)
     table = pa.table(
@@ -129,6 +135,7 @@ def test_kinds_of_other_arrow_columns(tmp_path):
     assert read_table(tmp_path / "a.parquet", ["u"]).labels("u", "id") == [str(key)]
 
 
+@needs("pyarrow")
 def test_integers_that_became_floats_are_ids_again(tmp_path):
     pq.write_table(pa.table({"id": [1.0, 7.0]}), tmp_path / "a.parquet")
     assert read_table(tmp_path / "a.parquet", ["id"]).labels("id", "id") == [1, 7]
@@ -137,6 +144,7 @@ def test_integers_that_became_floats_are_ids_again(tmp_path):
         read_table(tmp_path / "a.parquet", ["id"]).labels("id", "id")
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_csv_cells_may_be_separated_otherwise(tmp_path, mark, encoding):
@@ -154,12 +162,14 @@ def test_csv_cells_may_be_separated_otherwise(tmp_path, mark, encoding):
     assert table.texts("text")[:2] == [f"one{mark} two", "café"]
 
 
+@needs("pyarrow")
 def test_a_csv_of_one_column_is_not_cut_at_other_marks(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text\none; two\nthree; four\nfive\n")
     assert read_table(path, ["text"]).texts("text") == ["one; two", "three; four", "five"]
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("place", [0, 3])
 def test_csv_cells_of_any_length(tmp_path, place):
     path = tmp_path / "a.csv"
@@ -172,6 +182,7 @@ def test_csv_cells_of_any_length(tmp_path, place):
     assert pa.Table.from_batches(batches).column("text").to_pylist() == cells
 
 
+@needs("pyarrow")
 def test_batches_of_a_csv_go_on_after_a_longer_record(tmp_path):
     path = tmp_path / "a.csv"
     cells = [f"row {row}" for row in range(300_000)] + ["y" * 3_000_000, "last"]
@@ -181,6 +192,7 @@ def test_batches_of_a_csv_go_on_after_a_longer_record(tmp_path):
     assert table.column("id").to_pylist() == [str(row) for row in range(len(cells))]
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "a.jsonl.zst"])
 def test_one_json_array_of_objects(tmp_path, name):
     data = (
@@ -199,6 +211,7 @@ def test_one_json_array_of_objects(tmp_path, name):
         table.texts("id")
 
 
+@needs("pyarrow")
 def test_lines_that_are_compressed_otherwise(tmp_path):
     data = b'{"text": "one"}\n{"text": 2}\n'
     (tmp_path / "a.jsonl.zst").write_bytes(pa.compress(data, "zstd", asbytes=True))
@@ -212,6 +225,7 @@ def test_json_dates_stay_strings(tmp_path):
     assert read_table(path, ["text"]).texts("text") == ["2020-01-01"]
 
 
+@needs("pyarrow")
 def test_null_texts_read_as_empty(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": null}\n{"other": 1}\n{"text": "x"}\n')
@@ -220,6 +234,7 @@ def test_null_texts_read_as_empty(tmp_path):
     assert read_table(tmp_path / "a.parquet", ["text"]).texts("text") == ["", "x"]
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize(
     ("kind", "size", "number"),
     [("list_", [2], "float32"), ("list_", [], "float64"), ("large_list", [], "float16")],
@@ -249,6 +264,7 @@ def refused(path, columns=("text",), error=ValueError):
     return message
 
 
+@needs("pyarrow")
 def test_a_missing_file_names_its_neighbor(tmp_path):
     write(tmp_path / "perspectives.jsonl")
     message = refused(tmp_path / "perspectves.jsonl", error=FileNotFoundError)
@@ -268,6 +284,7 @@ def test_an_empty_file(tmp_path, name):
     assert refused(tmp_path / name) == f"corpus: {name} is empty"
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow", "stream.arrow", "a.feather"])
 def test_a_table_without_rows(tmp_path, name):
     path = tmp_path / name
@@ -293,6 +310,7 @@ def test_jsonl_of_blank_lines(tmp_path, name):
     assert refused(tmp_path / name) == f"corpus: {name} has no rows"
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow", "stream.arrow", "a.jsonl.gz"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_truncated_file(tmp_path, name, share):
@@ -302,6 +320,7 @@ def test_a_truncated_file(tmp_path, name, share):
     assert "truncated or damaged" in refused(path)
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow", "a.jsonl", "a.jsonl.gz", "a.csv"])
 def test_bytes_that_are_something_else(tmp_path, name):
     (tmp_path / name).write_bytes(bytes(range(256)) * 20)
@@ -318,18 +337,21 @@ def test_jsonl_errors_name_the_line(tmp_path):
     assert refused(path).startswith("corpus: a.jsonl, line 2 is not UTF-8")
 
 
+@needs("pyarrow")
 def test_a_csv_row_with_too_many_cells(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,text\n1,a\n2,b,c\n")
     assert "Expected 2 columns, got 3" in refused(path)
 
 
+@needs("pyarrow")
 def test_a_csv_that_is_not_utf8(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"id,text\n1,caf\xe9\n")
     refused(path)
 
 
+@needs("pyarrow")
 def test_a_column_that_stands_there_twice(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,text\n1,a\n")
@@ -357,6 +379,7 @@ def test_rows_of_the_wrong_type_are_named(tmp_path):
     assert "line 2 has True (bool)" in message
 
 
+@needs("pyarrow")
 def test_rows_are_named_from_zero_where_they_are_no_lines(tmp_path):
     pq.write_table(pa.table({"r": ["x", "y"]}), tmp_path / "a.parquet")
     with pytest.raises(
@@ -368,6 +391,7 @@ def test_rows_are_named_from_zero_where_they_are_no_lines(tmp_path):
         read_table(tmp_path / "a.csv", ["r"]).numbers("r", "relevance")
 
 
+@needs("pyarrow")
 def test_ragged_and_broken_vectors(tmp_path):
     rows = [{"v": [1, 2]}, {"v": [1, 2, 3]}]
     message = wrong(tmp_path, rows, lambda table: table.vectors("v"), ValueError)
@@ -388,6 +412,7 @@ def test_ragged_and_broken_vectors(tmp_path):
         read_table(tmp_path / "a.csv", ["v"]).vectors("v")
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
 @pytest.mark.parametrize("line", [b"x", b'{"text": "a"}\n'], ids=["one line", "lines"])
 def test_a_file_that_expands_without_end_is_stopped(tmp_path, name, line, monkeypatch):
@@ -408,6 +433,7 @@ def test_json_that_no_reader_can_hold(tmp_path):
     assert "nested too deeply" in refused(path)
 
 
+@needs("pyarrow")
 def test_any_flipped_byte_of_an_arrow_file_is_read_or_refused(tmp_path):
     """Run in a process of its own: a damaged offset ended in a segmentation fault."""
     table = pa.table({"text": [f"text {row}" * (row % 5) for row in range(200)], "v": [[1.0, 2.0]] * 200})

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optional import needs
 from setwise.files import check_output, read_table, write_array, write_atomic, write_json, write_table
 
 COLUMNS = {"id": ["a", "b"], "rank": [1, 2], "text": ['x, "y"\nz', "ü"]}
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_what_is_written_reads_back(tmp_path, name):
     path = tmp_path / name
@@ -27,6 +29,7 @@ def test_what_is_written_reads_back(tmp_path, name):
     assert os.listdir(tmp_path) == [name]
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), min_size=1, max_size=5))
 def test_any_text_reads_back(tmp_path_factory, name, texts):

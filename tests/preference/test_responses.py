@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from optional import needs
 from reference import ampo
 from setwise.preference import ResponseSelection, select_responses, select_responses_many
 from setwise.preference.responses.choose import METHODS, SOLVERS
@@ -282,6 +283,7 @@ def test_any_numbers(dtype):
     assert np.array_equal(before, X)
 
 
+@needs("sklearn")
 def test_texts_are_encoded_once_and_shown():
     texts = ["The sky is blue today.", "Blue is the sky.", "Cats purr when content.", "", "A cat purrs.", ""]
     r = [0.9, 0.2, 0.5, 0.1, 0.3, 0.15]

@@ -1,0 +1,6 @@
+"""What the tests of this folder need."""
+
+from optional import installed
+
+#: Clusters and neighbors are FAISS's, tables are Arrow's.
+collect_ignore_glob = [] if installed("faiss", "pyarrow", "sklearn") else ["test_*.py"]
