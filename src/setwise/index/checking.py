@@ -88,8 +88,10 @@ def check_unit(
         )
 
 
-def scores_of(query: NDArray[np.float64], vectors: NDArray[Any], metric: str) -> NDArray[np.float64]:
-    """Return vectors' scores for a query, as `Index.search` defines them, in float64.
+def scores_of(
+    query: NDArray[np.float64], vectors: NDArray[Any], metric: str, *, dtype: DTypeLike = np.float64
+) -> NDArray[np.float64]:
+    """Return vectors' scores for a query, as `Index.search` defines them.
 
     Parameters
     ----------
@@ -98,17 +100,32 @@ def scores_of(query: NDArray[np.float64], vectors: NDArray[Any], metric: str) ->
     vectors : ndarray of shape (m, d)
         Of any length; not zero under cosine.
     metric : {"cosine", "euclidean"}
+    dtype : {float64, float32}
+        What is computed in.
 
     Returns
     -------
-    ndarray of shape (m,)
+    ndarray of shape (m,), float64
         Inner products with the unit vectors, or minus distances.
     """
-    wide = np.asarray(vectors, np.float64)
-    if metric == "cosine":
-        return np.asarray((wide @ query) / np.sqrt(np.vecdot(wide, wide)))
-    wide = wide - query
-    return np.asarray(-np.sqrt(np.vecdot(wide, wide)))
+    rows, probe = np.asarray(vectors, dtype), query.astype(dtype)
+    if metric != "cosine":
+        rows = rows - probe
+        return np.asarray(-np.sqrt(squares_of(rows)), np.float64)
+    squares = squares_of(rows)
+    if squares.dtype != rows.dtype:  # too short or too long for it
+        rows, probe = rows.astype(np.float64), query
+    return np.asarray((rows @ probe) / np.sqrt(squares), np.float64)
+
+
+def squares_of(vectors: NDArray[Any]) -> NDArray[Any]:
+    """Return the squares of vectors' lengths; in float64 where single precision cannot hold them."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares: NDArray[Any] = np.vecdot(vectors, vectors)
+    if len(squares) and not (squares.min() > 1e-30 and squares.max() < 1e30):
+        wide = np.asarray(vectors, np.float64)
+        squares = np.vecdot(wide, wide)
+    return squares
 
 
 def optional(check: Callable[..., Checked], name: str, value: Any, **limits: Any) -> Checked | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_matrix, as_queries
 from setwise.index.base import Found, Ids
-from setwise.index.checking import UNIT, check_unit, scores_of
+from setwise.index.checking import UNIT, check_unit, scores_of, squares_of
 from setwise.index.faiss_held import Held
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
@@ -227,7 +227,7 @@ class FaissIndex(RowIndex):
             return
         scale, near = float(np.sqrt(query @ query)), CLOSE + 2 * UNIT
         if self.metric == "euclidean":
-            scale, near = scale + float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max()), CLOSE
+            scale, near = scale + float(np.sqrt(squares_of(vectors).max())), CLOSE
         off = np.abs(ranked - scores)
         if not off.max() <= near * scale:
             worst = int(np.nan_to_num(off, nan=np.inf).argmax())

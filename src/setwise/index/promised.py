@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.index.base import Found, Ids, Index
-from setwise.index.checking import scores_of
+from setwise.index.checking import scores_of, squares_of
 
 #: What a score computed in single precision may be off by, relative to the length of the query; under
 #: euclidean, relative to the distance.
@@ -94,12 +94,10 @@ def check_vectors(name: str, ids: Ids, vectors: NDArray[Any], dim: int, metric: 
             f"index: {name} returned vectors of shape {np.shape(vectors)} for {len(ids)} ids, expected "
             f"{(len(ids), dim)}"
         )
-    squares = np.vecdot(vectors, vectors, dtype=np.float64)
-    fine = np.isfinite(squares)
-    if metric == "cosine":
-        fine &= squares > 0.0
+    squares = squares_of(vectors)
+    fine = np.isfinite(squares) & ((squares > 0.0) | (metric != "cosine"))
     if not fine.all():
-        place = int(np.flatnonzero(~fine)[0])
+        place = int(fine.argmin())
         what = "is all zero and has no direction" if np.isfinite(squares[place]) else "has NaN or Inf"
         raise ValueError(f"index: vector {_said(ids, place)} of {name} {what}; delete it or store it anew")
 
@@ -139,18 +137,21 @@ def _compare(name: str, query: NDArray[np.float64], answer: Found, metric: str, 
     """Return how far scores are from those of the vectors, which an exact index must rank by."""
     if not exact or len(answer) == 0:
         return 0.0
-    true = scores_of(query, answer.vectors, metric)
-    scale = float(np.sqrt(query @ query))
-    if metric == "euclidean":
-        scale += float(np.sqrt(np.vecdot(answer.vectors, answer.vectors, dtype=np.float64)).max())
+    scale = float(np.sqrt(query @ query)) + reach(answer.vectors, metric)
+    true = scores_of(query, answer.vectors, metric, dtype=answer.vectors.dtype)
     off = np.abs(answer.scores - true)
-    worst = int(off.argmax())
-    if off[worst] > CLOSE * scale:
+    worst = int(np.nan_to_num(off, nan=np.inf).argmax())
+    if not off[worst] <= CLOSE * scale:
         raise ValueError(
             f"index: {name} says that its searches are exact, and scores id {_said(answer.ids, worst)} "
             f"{answer.scores[worst]:.6g} where its vector scores {true[worst]:.6g}"
         )
     return float(off[worst])
+
+
+def reach(vectors: NDArray[Any], metric: str) -> float:
+    """Return what the lengths of vectors add to the scale of their scores' rounding."""
+    return 0.0 if metric == "cosine" else float(np.sqrt(squares_of(vectors).max(initial=0.0)))
 
 
 def _floor(query: NDArray[np.float64], answer: Found, metric: str, off: float) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from setwise.constraints import Constraints, check_label
 from setwise.index.base import Found, Ids
 from setwise.index.checking import scores_of
+from setwise.index.promised import ROUNDING, reach
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -127,17 +128,14 @@ class Seen:
             others &= ~np.isin(self.ids, self.job.known.ids)
         if not others.any():
             return
-        rows, metric = np.flatnonzero(others), self.job.request.goal.metric
-        vectors = self._settled()[rows]
-        scores = scores_of(weights, vectors, metric)
-        scale = float(np.sqrt(weights @ weights))
-        if metric == "euclidean":
-            scale += float(np.sqrt(np.vecdot(vectors, vectors, dtype=np.float64)).max())
-        best, floor = int(scores.argmax()), -np.inf if found.floor is None else found.floor
-        if scores[best] > floor + 1e-6 * scale:
+        metric, rows = self.job.request.goal.metric, self._settled()
+        scores = scores_of(weights, rows, metric, dtype=rows.dtype)
+        scale = float(np.sqrt(weights @ weights)) + reach(rows, metric)
+        best = int(np.where(others, scores, -np.inf).argmax())
+        if scores[best] > (-np.inf if found.floor is None else found.floor) + ROUNDING * scale:
             raise ValueError(
                 f"index: {self.job.name} says that its searches are exact, and one left out id "
-                f"{self.ids.tolist()[rows[best]]!r}, which scores {scores[best]:.6g}"
+                f"{self.ids.tolist()[best]!r}, which scores {scores[best]:.6g}"
             )
 
     def problem(self, k: int) -> Problem:
