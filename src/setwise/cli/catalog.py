@@ -394,24 +394,19 @@ def info(
     import numpy as np
 
     from setwise.catalog import Catalog
-    from setwise.catalog.files import FORMAT
-    from setwise.cli import catalog_output, output
+    from setwise.catalog.files import FORMAT, CatalogInfo
+    from setwise.cli import catalog_output
 
-    _, found = FORMAT.read(path)
-    verified = folders.seconds_to_verify(FORMAT.verify, path) if check else None
-    if as_json:
-        folders.print_record(found, verified)
-        return
-    catalog = Catalog.load(path)
-    low, middle, high = np.quantile(catalog.quality, [0, 0.5, 1])
-    radius = catalog.clusters.radii.max()
-    made_of = f" of vectors and quality (weight {found.quality_weight:g})" if found.quality_weight else ""
-    lines = {
-        "items": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
-        "ids": f"{found.ids}, {catalog_output.some(catalog.ids)}",
-        "clusters": f"{catalog_output.clusters_of(catalog)}{made_of}, radii up to {radius:.3g}",
-        "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}",
-        "saved": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
-        **folders.file_facts(found, verified),
-    }
-    output.print_facts(Path(path).resolve().name, "catalog", lines)
+    def described(found: CatalogInfo) -> tuple[str, dict[str, str]]:
+        catalog = Catalog.load(path)
+        low, middle, high = np.quantile(catalog.quality, [0, 0.5, 1])
+        weight = f" of vectors and quality (weight {found.quality_weight:g})" if found.quality_weight else ""
+        clusters = f"{catalog_output.clusters_of(catalog)}{weight}"
+        return "catalog", {
+            "items": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
+            "ids": f"{found.ids}, {catalog_output.some(catalog.ids)}",
+            "clusters": f"{clusters}, radii up to {catalog.clusters.radii.max():.3g}",
+            "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}",
+        }
+
+    folders.print_info(path, FORMAT, described, check=check, as_json=as_json)

@@ -1,4 +1,4 @@
-"""What the commands on saved folders share: a bar of steps, and lines on a folder's files."""
+"""What the commands on saved folders share: a bar of steps, and what a folder is."""
 
 from __future__ import annotations
 
@@ -6,35 +6,57 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from setwise.files.folder import FolderFormat, FolderInfo
+
+Info = TypeVar("Info", bound="FolderInfo")
 
 
-def seconds_to_verify(verify: Callable[[str, Callable[[str, int, int], None]], object], path: str) -> float:
-    """Read and compare every file of a folder, with a bar; return the seconds it took."""
-    began = time.perf_counter()
-    with step_bar() as tell:
-        verify(path, tell)
-    return time.perf_counter() - began
+def print_info(
+    path: str,
+    format: FolderFormat[Info],
+    describe: Callable[[Info], tuple[str, dict[str, str]]],
+    *,
+    check: bool,
+    as_json: bool,
+) -> None:
+    """Print what a saved folder says of itself, and whether its files are whole where that is to be checked.
 
-
-def print_record(found: Any, verified: float | None) -> None:
-    """Print what a folder's meta.json says as one JSON object."""
+    Parameters
+    ----------
+    path : str
+    format : FolderFormat
+    describe : callable
+        Returns what the folder is, and lines about it by their names.
+    check : bool
+        Read and compare every file, with a bar.
+    as_json : bool
+        Print all that the folder says as one JSON object instead.
+    """
     from setwise.cli import output
 
-    record = {**found.to_dict(), "bytes": found.bytes, "verified": None if verified is None else True}
-    output.print_json(record)
-
-
-def file_facts(found: Any, verified: float | None) -> dict[str, str]:
-    """Return the lines on a folder's files: their sizes, and that they are whole where that was verified."""
-    from setwise.cli import output
-
+    _, found = format.read(path)
+    took = None
+    if check:
+        began = time.perf_counter()
+        with step_bar() as tell:
+            format.verify(path, tell)
+        took = time.perf_counter() - began
+    if as_json:
+        record = {**found.to_dict(), "bytes": found.bytes, "verified": True if check else None}
+        output.print_json(record)
+        return
+    what, lines = describe(found)
     sizes = ", ".join(f"{name} {size_of(int(facts['bytes']))}" for name, facts in found.files.items())
-    lines = {"size": f"{size_of(found.bytes)}: {sizes}"}
-    if verified is not None:
-        took = output.milliseconds(verified)
-        lines["verified"] = f"its {len(found.files)} files are as they were written ({took})"
-    return lines
+    lines["saved"] = f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}"
+    lines["size"] = f"{size_of(found.bytes)}: {sizes}"
+    if took is not None:
+        whole = f"its {len(found.files)} files are as they were written"
+        lines["verified"] = f"{whole} ({output.milliseconds(took)})"
+    output.print_facts(Path(path).resolve().name, what, lines)
 
 
 def size_of(count: int) -> str:

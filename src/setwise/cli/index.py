@@ -170,27 +170,21 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a saved index is, and whether it is whole."""
-    from setwise.cli import output
     from setwise.index.folder import FORMAT
 
-    _, found = FORMAT.read(path)
-    verified = folders.seconds_to_verify(FORMAT.verify, path) if check else None
-    if as_json:
-        folders.print_record(found, verified)
-        return
-    lines = {
-        "vectors": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
-        "search": _search(found),
-        "texts": "yes" if found.texts else "no: it gives ids alone",
-        "groups": "yes, for --max-per-group" if found.groups else "no",
-        "queries": "by vector alone (--query-vector)"
-        if found.encoder is None
-        else f"by text, encoded by {found.encoder['name']}",
-        "built": f"{found.saved[:16].replace('T', ' ')} UTC by setwise {found.setwise}",
-        **folders.file_facts(found, verified),
-    }
-    source = f"index of {found.source}" if found.source else "index"
-    output.print_facts(Path(path).resolve().name, source, lines)
+    def described(found: IndexInfo) -> tuple[str, dict[str, str]]:
+        encoder = found.encoder
+        return f"index of {found.source}" if found.source else "index", {
+            "vectors": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
+            "search": _search(found),
+            "texts": "yes" if found.texts else "no: it gives ids alone",
+            "groups": "yes, for --max-per-group" if found.groups else "no",
+            "queries": "by vector alone (--query-vector)"
+            if encoder is None
+            else f"by text, encoded by {encoder['name']}",
+        }
+
+    folders.print_info(path, FORMAT, described, check=check, as_json=as_json)
 
 
 def _search(found: IndexInfo) -> str:

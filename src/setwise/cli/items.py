@@ -59,8 +59,13 @@ def read_items(path: str, vectors: str | None, quality: str | None, id: str | No
 
     Raises
     ------
-    FileNotFoundError, TypeError, ValueError
-        A file or column is missing, a row holds something else, ids repeat, or lengths differ.
+    FileNotFoundError
+        A file is missing.
+    TypeError
+        A column holds something else than vectors, numbers or ids.
+    ValueError
+        The file has another ending, or lacks a column; ids repeat; vectors, qualities and ids are not as
+        many.
     """
     source = existing(path, "items")
     if ending(source) == ".npy":
@@ -134,8 +139,12 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
 
     Raises
     ------
-    FileNotFoundError, TypeError, ValueError
-        The file or the column is missing, or holds something else.
+    FileNotFoundError
+        The file is missing.
+    TypeError
+        The column holds something else than ids.
+    ValueError
+        The file has another ending, lacks the column, or holds no ids.
     """
     source = existing(path, "from")
     kind = ending(source)
@@ -217,8 +226,12 @@ def read_quality(
 
     Raises
     ------
-    FileNotFoundError, TypeError, ValueError
-        A file or column is missing, or an item has no quality.
+    FileNotFoundError
+        The file is missing.
+    TypeError
+        The column holds something else than numbers.
+    ValueError
+        The file lacks a column, has another number of rows and no ids, or none for an item.
     """
     source = existing(path, "quality")
     if ending(source) == ".npy":

@@ -233,8 +233,10 @@ def read_vector(name: str, d: int) -> Any:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        The file is missing, is no array, or holds another shape than (d,) or (1, d).
+    FileNotFoundError
+        The file is missing.
+    ValueError
+        It is no array, or of another shape than (d,) or (1, d).
     """
     from setwise.files import read_array
 

@@ -40,8 +40,11 @@ class ArrayIndex(RowIndex):
 
     Raises
     ------
-    TypeError, ValueError
-        As for `setwise.select`.
+    TypeError
+        ``vectors`` are no numbers.
+    ValueError
+        They are not of two dimensions; a row has NaN or Inf, is zero under cosine, or has a number beyond
+        what ``storage`` holds; a field has another length.
 
     Notes
     -----

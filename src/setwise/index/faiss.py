@@ -157,7 +157,9 @@ class FaissIndex(RowIndex):
         Raises
         ------
         ValueError
-            A query or the filter cannot be used; a vector is not what FAISS has ranked it by.
+            A query is not finite or of another width; k is below 1; the filter is a mask of another length,
+            or this kind of index cannot filter; a vector's length is not 1 under cosine; its score is not the
+            one that FAISS ranks it by.
         """
         probes = as_queries(queries, self.dim, "query")
         values, names, lengths = self._asked(probes, k, filter, exclude)

@@ -55,8 +55,11 @@ class LanceIndex(StoreIndex):
     ------
     ImportError
         lancedb is not installed.
-    TypeError, ValueError
-        The table or a column is unknown or of a kind that cannot be used.
+    TypeError
+        ``table`` is no open table.
+    ValueError
+        A column is unknown, or of a type that is not named above; the distance ranks by the other metric; a
+        number is out of range.
     ConnectionError, TimeoutError
         The table cannot be read, or not in time.
 

@@ -95,8 +95,11 @@ class PgvectorIndex(StoreIndex):
     ------
     ImportError
         psycopg is not installed.
-    TypeError, ValueError
-        The connection, the table or a column is unknown or of a kind that cannot be used.
+    TypeError
+        ``connection`` is of another kind.
+    ValueError
+        The table or a column is unknown; a column is of a type that is not named above; vectors have no
+        width, or another one than ``dim``; the operator ranks by the other metric; a number is out of range.
     ConnectionError, TimeoutError
         The server does not answer, or not in time.
 

@@ -49,8 +49,11 @@ class QdrantIndex(StoreIndex):
     ------
     ImportError
         qdrant-client is not installed.
-    TypeError, ValueError
-        The collection or the vector is unknown, or of a kind that cannot be searched by one vector.
+    TypeError
+        ``client`` or ``async_client`` is of another class.
+    ValueError
+        The collection or the vector is unknown, or several are named and ``using`` is not given; the vector
+        is sparse, a multi-vector, or of another distance; a number is out of range.
     ConnectionError, TimeoutError
         The server does not answer, or not in time.
     """

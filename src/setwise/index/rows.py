@@ -109,7 +109,7 @@ def columns(
     Raises
     ------
     ValueError
-        The file is no table of n such rows.
+        The file is damaged, or has another number of rows or other columns.
     """
     from setwise.extras.arrow import arrow, parquet
 
@@ -133,8 +133,10 @@ def write(
 
     Raises
     ------
-    TypeError, ValueError
-        An id or group is no string or integer, a text is no string, or two ids are the same.
+    TypeError
+        An id or group is no string or integer, or a text is no string.
+    ValueError
+        Two ids are the same.
     """
     from setwise.extras.arrow import arrow, parquet
 

@@ -38,8 +38,10 @@ def ranked_by(name: str, given: str | None, ways: Mapping[str, str], metric: str
 
     Raises
     ------
-    TypeError, ValueError
-        The metric or the way is unknown, or the way is of the other metric.
+    TypeError
+        The metric or the way is no string.
+    ValueError
+        One of them is unknown, or the way is of the other metric.
     """
     check_metric(metric)
     if given is None:
@@ -97,8 +99,10 @@ class StoreIndex(Index):
 
     Raises
     ------
-    TypeError, ValueError
-        The metric, the kind of ids, the width or the timeout is none that there is.
+    TypeError
+        A parameter is of another type.
+    ValueError
+        The metric or the kind of ids is unknown; the width is below 1; the timeout is not above 0.
     """
 
     def __init__(
@@ -178,8 +182,11 @@ class StoreIndex(Index):
 
         Raises
         ------
+        TypeError
+            An excluded id, or the filter, cannot be one of this store.
         ValueError
-            A query or the filter cannot be used, or the store holds an id twice.
+            A query is not finite, zero under cosine or of another width; k is below 1; the database refuses
+            the filter; a found row has no id, or another's; one is zero under cosine.
         ConnectionError, TimeoutError
             The database does not answer, or not in time.
         """
@@ -203,8 +210,11 @@ class StoreIndex(Index):
 
         Raises
         ------
+        TypeError
+            As for ``search``.
         ValueError
-            As ``search``; or a stored vector cannot be used, which the message names.
+            As for ``search``; or a found vector is of another width, not finite, or not of length 1 where
+            the database ranks by inner product. The message names its id.
         ConnectionError, TimeoutError
             The database does not answer, or not in time.
         """
@@ -220,7 +230,8 @@ class StoreIndex(Index):
         KeyError
             An id is not stored, or has no vector; the message names it.
         ValueError
-            The store holds an id twice, or a vector that cannot be used.
+            The store holds an id twice; a vector is of another width, not finite, zero under cosine, or not
+            of length 1 where the database ranks by inner product.
         ConnectionError, TimeoutError
             The database does not answer, or not in time.
         """

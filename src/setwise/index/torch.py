@@ -37,8 +37,12 @@ class TorchIndex(RowIndex):
 
     Raises
     ------
-    TypeError, ValueError
-        No floating tensor of two dimensions; NaN, Inf, or a zero row under cosine, with the row.
+    ImportError
+        torch is not installed.
+    TypeError
+        ``tensor`` is no tensor, or of no floating type.
+    ValueError
+        It is not of two dimensions, both above 0; a row has NaN or Inf, or is zero under cosine.
 
     Notes
     -----
