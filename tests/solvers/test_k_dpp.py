@@ -394,5 +394,5 @@ def test_other_objectives_and_constraints(objective):
 
 def test_retrieve_does_not_take_it():
     index = setwise.Index.from_array(np.random.default_rng(0).standard_normal((50, 6)))
-    with pytest.raises(ValueError, match="^solver: 'k-dpp' is unknown"):
+    with pytest.raises(ValueError, match="^solver: 'k-dpp' needs all candidates"):
         setwise.retrieve(np.ones(6), index, 3, objective="log-det", solver="k-dpp")
