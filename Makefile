@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow test-kernels test-kernels-quick test-matrix test-base coverage check structure \
+.PHONY: demo test test-slow test-kernels test-kernels-quick test-matrix test-base test-base-quick coverage check structure \
   docs-check fuzz release-check hooks bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
@@ -52,6 +52,11 @@ test-matrix:                 ## the test suite on every Python here, with the ba
 
 test-base:                   ## the test suite where setwise has no extra
 	$(PYTHON) -m tests.matrix --pythons $(PYTHON) --installs base -q -n auto -m "not slow"
+
+# Those that are under test-kernels-quick need no second run.
+test-base-quick:
+	$(PYTHON) -m tests.matrix --pythons $(PYTHON) --installs base -q -n auto -m "not slow" \
+	  tests --ignore=tests/reference $(ROUNDED:%=--ignore=%)
 
 coverage: $(VENV)/.dev       ## lines and branches that the test suite does not reach
 	$(BIN)/python -m pytest -q -n auto -m "not slow" --cov --cov-report=term

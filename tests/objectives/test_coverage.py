@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import setwise
 from helpers import assert_feasible, distances_to
+from optional import needs
 from reference import make
 from setwise.objectives import Coverage
 from setwise.objectives.coverage import reward_weights
@@ -75,6 +76,7 @@ def test_the_exact_solver_is_brute_force(metric, t, kind):
     assert sel.certificate.upper_bound >= sel.value
 
 
+@needs("faiss")
 @pytest.mark.parametrize("solver", ["auto", "greedy", "swap", "k-means", "top-k", "random"])
 @pytest.mark.parametrize("certify", [True, "full"])
 def test_no_set_beats_the_bound(solver, certify):

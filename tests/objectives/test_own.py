@@ -7,11 +7,13 @@ import pytest
 
 import setwise
 from helpers import assert_feasible
+from optional import needs
 from reference import make
 from setwise.objectives import MaxSum, Objective, Terms
 
 SOLVERS = ["auto", "greedy", "swap", "top-k", "random", "clustering"]
 metrics = pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+solvers = pytest.mark.parametrize("solver", [*SOLVERS[:-1], pytest.param(SOLVERS[-1], marks=needs("faiss"))])
 
 
 def apart(rows, others, metric):
@@ -103,7 +105,7 @@ def test_greedy_is_the_plain_loop(metric, constrained, n):
 
 
 @metrics
-@pytest.mark.parametrize("solver", SOLVERS)
+@solvers
 @pytest.mark.parametrize("certify", [True, "full", False])
 def test_every_solver_that_serves_any_objective(metric, solver, certify):
     X, r = make.clustered(n=60, d=6, seed=2)
@@ -166,7 +168,7 @@ def test_exchanges_find_the_best_set_of_most_small_instances():
 
 
 @metrics
-@pytest.mark.parametrize("solver", SOLVERS)
+@solvers
 def test_many_selections_are_those_of_each(metric, solver):
     X, r = make.clustered(n=60, d=6, seed=4)
     call = {"objective": Nearest(0.5, metric=metric), "metric": metric, "solver": solver}

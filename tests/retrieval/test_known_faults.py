@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import setwise
-from optional import lazily
+from optional import lazily, needs
 
 faiss = lazily("faiss")
 
@@ -81,6 +81,7 @@ def test_more_candidates_are_seen_than_are_returned(X, index):
     assert not kept.certificate.pool_sufficient
 
 
+@needs("faiss")
 def test_the_minus_one_of_an_approximate_index_is_never_an_id(X):
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     ivf = faiss.index_factory(12, "IVF16,Flat", faiss.METRIC_INNER_PRODUCT)

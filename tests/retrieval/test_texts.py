@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import setwise
+from optional import needs
 from setwise import api
 from setwise.files import Corpus
 from setwise.retrieval import default_sharpness, prepare, retrieve_texts
+
+pytestmark = needs("sklearn")
 
 TEXTS = [
     "open a file and read its lines",

@@ -8,6 +8,7 @@ import pytest
 
 import setwise
 from helpers import MEASURES, best_exchange, value_of
+from optional import needs
 from reference import make
 from reference.frank_wolfe import frank_wolfe
 from reference.greedy import check, max_sum_greedy
@@ -107,6 +108,7 @@ def test_a_sufficient_pool_of_few(metric, sharpness):
             assert best_exchange(X, r, sel.indices, t, sharpness, metric) <= 1e-6
 
 
+@needs("faiss")
 @pytest.mark.parametrize("solver", ["greedy", "top-k", "random", "clustering"])
 @pytest.mark.parametrize("n", [300, 20_000])
 def test_a_pool_is_called_sufficient_of_the_set_it_is_said_of(many, solver, n):

@@ -9,6 +9,7 @@ import pytest
 
 import setwise
 from helpers import assert_feasible
+from optional import needs
 from reference import make
 
 OBJECTIVES = ["max-sum", "mmr", "log-det"]
@@ -63,6 +64,7 @@ def test_random_is_uniform_and_follows_the_seed(objective):
         assert_feasible(sel.indices, 10, 3, **options)
 
 
+@needs("faiss")
 @objectives
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -84,6 +86,7 @@ def test_clustering_takes_the_most_relevant_of_each_cluster(objective, metric, d
     assert set(order[moved.indices].tolist()) == set(sel.indices.tolist())
 
 
+@needs("faiss")
 def test_clustering_far_from_the_origin():
     """Two clusters 10 apart, 1e6 away: float32 products alone would not tell them apart."""
     rng = np.random.default_rng(0)
@@ -96,6 +99,7 @@ def test_clustering_far_from_the_origin():
     }
 
 
+@needs("faiss")
 def test_clustering_rows_beyond_float32_does_not_end_the_process():
     """In a process of its own, since the library below aborts where it meets Inf."""
     script = """
@@ -111,6 +115,7 @@ for factor in (1e15, 1e25, 1e60):
     assert done.returncode == 0, done.stderr[-500:]
 
 
+@needs("faiss")
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("kind", ["alike", "two", "few", "line"])
 def test_clustering_always_gives_k(metric, kind):

@@ -9,6 +9,7 @@ import pytest
 
 import setwise
 from helpers import assert_feasible
+from optional import needs
 from reference import make
 from setwise.objectives import NAMES
 from setwise.solvers import SOLVERS, solver_of
@@ -20,7 +21,10 @@ DOCUMENTED = {
     "coverage": {"auto", "greedy", "swap", "exact", "k-means", "top-k", "random", "clustering"},
 }
 
-COMBINATIONS = list(itertools.product(NAMES, SOLVERS))
+COMBINATIONS = [
+    pytest.param(*pair, marks=[needs("faiss")] if pair[1] in ("clustering", "k-means") else [])
+    for pair in itertools.product(NAMES, SOLVERS)
+]
 
 #: Metric, whether rows are included, whether groups are limited, number of candidates.
 CALLS = list(itertools.product(["cosine", "euclidean"], [False, True], [False, True], [40, 9000]))
@@ -89,7 +93,7 @@ def assert_works_or_says_what_does(objective, solver, metric, include, groups, n
         assert sel.solver == (default if solver == "auto" else solver)
 
 
-@pytest.mark.parametrize(("objective", "solver"), [each for each in COMBINATIONS if solver_of(*each)])
+@pytest.mark.parametrize(("objective", "solver"), [each for each in COMBINATIONS if solver_of(*each.values)])
 def test_ends_of_the_range(objective, solver):
     """k = 1 and k = n, relevance alone and diversity alone."""
     for t, k in itertools.product((0.0, 1.0), (1, 14)):
