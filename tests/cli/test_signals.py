@@ -86,9 +86,13 @@ def test_a_signal_while_writing_leaves_nothing(tmp_path, command, name):
 def test_outside_of_a_command_signals_are_as_they_were(run, monkeypatch):
     seen = []
     monkeypatch.setattr(cli, "app", lambda **_: seen.append(signal.getsignal(signal.SIGTERM)))
-    assert run("--help").code == 0
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # another package may have set its own
+    try:
+        assert run("--help").code == 0
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert seen == [signal.default_int_handler]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
