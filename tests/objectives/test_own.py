@@ -1,5 +1,6 @@
 """An objective of one's own, known by its terms and gains alone, in every call; checked by plain loops."""
 
+import asyncio
 import itertools
 
 import numpy as np
@@ -204,6 +205,34 @@ def test_retrieval_by_it(metric, solver, pool):
     assert found.solver == alone.solver
     assert found.certificate.upper_bound is None
     assert found.certificate.pool_sufficient == (pool == "auto" and solver in ("auto", "greedy"))
+
+
+@metrics
+def test_retrieval_by_searches_constraints_and_pages(metric):
+    """Where an index cannot be read whole, searches go on until all there is has been seen."""
+    X, _ = make.clustered(n=3000, d=6, seed=5)
+    X, query = X.astype(np.float32), np.random.default_rng(0).standard_normal(6)
+    query /= np.linalg.norm(query)
+    index, goal = setwise.Index.from_array(X, metric=metric), Nearest(0.3, metric=metric)
+    for options in (
+        {"exclude": [7, 1150]},
+        {"exclude": [7], "include": [9], "groups": np.arange(3000) % 5, "max_per_group": 1},
+    ):
+        found = setwise.retrieve(query, index, 5, objective=goal, **options)
+        alone = setwise.select(X, 5, query=query, objective=goal, **options)
+        assert found.ids.tolist() == alone.indices.tolist()
+        assert found.certificate.pool_sufficient
+        assert found.certificate.pool_size == 3000 - len(options["exclude"])
+    first = setwise.select(X, 10, query=query, objective=goal)
+    page = setwise.retrieve(query, index, 5, objective=goal, offset=5)
+    assert page.ids.tolist() == first.indices[5:].tolist()
+    same = asyncio.run(setwise.aretrieve(query, index, 5, objective=goal))
+    assert same.ids.tolist() == first.indices[:5].tolist()
+    r = np.random.default_rng(1).random(50)
+    chosen = setwise.diversify(
+        range(50), 4, relevance=r, vectors=X[:50], objective=goal, metric=metric, relevance_scale="none"
+    )
+    assert chosen.ids.tolist() == Plain(X[:50], r, 0.3, metric).greedily(4)
 
 
 def test_what_does_not_serve_it_is_refused_with_what_does():
