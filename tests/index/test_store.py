@@ -106,8 +106,18 @@ def test_answers_that_cannot_be_used_name_the_store(spoil, match):
         index.fetch(np.ones((1, 2)), 3)
 
 
-def test_scores_are_of_the_vectors_whatever_the_database_says():
+def test_a_database_that_ranks_by_something_else_is_not_exact():
+    """By inner product, of vectors that are not of length 1: the short ones might never be found."""
     index = Listed(ROWS, ids="strings")
+    index.spoil = lambda answer: Reply(
+        answer.ids, answer.scores * np.linalg.norm(answer.vectors, axis=1), answer.vectors
+    )
+    with pytest.raises(ValueError, match="^the dict: the database scores id 'c' 4, its vector has 2.82843"):
+        index.fetch(np.array([[3.0, 1.0]]), 3)
+
+
+def test_scores_are_of_the_vectors_whatever_an_approximate_index_says():
+    index = Listed(ROWS, ids="strings", exact=False)
     index.spoil = lambda answer: Reply(answer.ids[::-1], -answer.scores, answer.vectors[::-1])
     (found,) = index.fetch(np.array([[3.0, 1.0]]), 3)
     assert found.ids.tolist() == ["a", "c", "b"]

@@ -114,8 +114,8 @@ def changed(place, value):
         (swapped, r"Mine returned id \d+ with the score .* after one with .*; the best must come first"),
         (twice, r"Mine returned id \d+ twice"),
         (at(2, -1, "ids"), r"Mine .* id -1"),
-        (at(2, 11, "ids"), r"Mine (says that its searches are exact, and scores id 11|returned id 11 twice)"),
-        (lambda scores, ids: (scores * 1.01, ids), r"Mine says that its searches are exact, and scores id "),
+        (at(2, 11, "ids"), r"Mine (is exact, it says, and scores id 11|returned id 11 twice)"),
+        (lambda scores, ids: (scores * 1.01, ids), r"Mine is exact, it says, and scores id "),
         (
             lambda scores, ids: (scores[:, :3], ids[:, :3]),
             r"Mine .* returned 3 of .*, though it holds at least \d+",
@@ -143,7 +143,7 @@ def test_a_search_that_breaks_the_protocol(mine, spoil, match, call):
             TypeError,
             "Mine answered with ndarray",
         ),
-        (others, ValueError, r"Mine says that its searches are exact, and scores id \d+ .* where its vector"),
+        (others, ValueError, r"Mine is exact, it says, and scores id \d+ .*, its vector has"),
         (changed(3, np.nan), ValueError, r"vector \d+ of Mine has NaN or Inf"),
         (changed(3, 0.0), ValueError, r"vector \d+ of Mine is all zero"),
         (

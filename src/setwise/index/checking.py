@@ -11,6 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 #: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
 UNIT = 1e-3
 
+#: How far a score may be from that of the vector before one of the two is taken for wrong, relative to the
+#: length of the query (and, under euclidean, of the vector).
+CLOSE = 1e-4
+
 Checked = TypeVar("Checked")
 
 
@@ -126,6 +130,49 @@ def squares_of(vectors: NDArray[Any]) -> NDArray[Any]:
         wide = np.asarray(vectors, np.float64)
         squares = np.vecdot(wide, wide)
     return squares
+
+
+def scale_of(query: NDArray[np.float64], vectors: NDArray[Any], metric: str) -> float:
+    """Return what scores are rounded by: the query's length and, under euclidean, that of a vector."""
+    length = float(np.sqrt(query @ query))
+    return length if metric == "cosine" else length + float(np.sqrt(squares_of(vectors).max(initial=0.0)))
+
+
+def compare(
+    who: str,
+    ids: Sequence[Any] | NDArray[Any],
+    told: NDArray[np.float64],
+    true: NDArray[np.float64],
+    most: float,
+    mend: str = "",
+) -> float:
+    """Return how far scores are at most from those of the vectors; refuse them where that is too far.
+
+    Parameters
+    ----------
+    who : str
+        Says the scores, in the message: ``index: FAISS``.
+    ids : sequence
+    told, true : ndarrays of shape (m,)
+        What was said, and what the vectors have.
+    most : float
+        How far is too far.
+    mend : str
+        The end of the message.
+
+    Raises
+    ------
+    ValueError
+        A score is further from its vector's than ``most``: the id and both are named.
+    """
+    off = np.abs(told - true)
+    if len(off) == 0:
+        return 0.0
+    if not off.max() <= most:
+        worst = int(np.nan_to_num(off, nan=np.inf).argmax())
+        one = ids.tolist()[worst] if isinstance(ids, np.ndarray) else ids[worst]
+        raise ValueError(f"{who} scores id {one!r} {told[worst]:.6g}, its vector has {true[worst]:.6g}{mend}")
+    return float(off.max())
 
 
 def optional(check: Callable[..., Checked], name: str, value: Any, **limits: Any) -> Checked | None:

@@ -11,17 +11,13 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_matrix, as_queries
 from setwise.index.base import Found, Ids
-from setwise.index.checking import UNIT, check_unit, scores_of, squares_of
+from setwise.index.checking import CLOSE, UNIT, check_unit, compare, scale_of, scores_of
 from setwise.index.faiss_held import Held
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
 
 #: How far from 1 the length of a vector may be that comes back from a quantised index.
 QUANTISED = 0.4
-
-#: How far a score of FAISS may be from that of the stored vector, relative to the length of the query, beside
-#: what its length makes of it.
-CLOSE = 1e-4
 
 
 class FaissIndex(RowIndex):
@@ -170,7 +166,11 @@ class FaissIndex(RowIndex):
             ids, value, length = names[row][found], values[row : row + 1, found], lengths[row : row + 1]
             vectors = self._vectors(ids, ids if self._held.plain else self._held.places(ids))
             scores = scores_of(query, vectors, self.metric)
-            self._compare(ids, self._scored(value, length)[0], scores, query, vectors)
+            if self._held.whole:
+                near = CLOSE if self.metric == "euclidean" else CLOSE + 2 * UNIT
+                most = near * scale_of(query, vectors, self.metric)
+                mend = "; pass the vectors that it holds, of length 1 under cosine"
+                compare("index: FAISS", ids, self._scored(value, length)[0], scores, most, mend)
             order = np.argsort(-scores, kind="stable")
             floor = None
             if len(ids):
@@ -215,29 +215,6 @@ class FaissIndex(RowIndex):
             return wide / stored
         # |u - x|² = 1 + |x|² - 2 u·x of a unit query u, whose cosine with x is u·x / |x|.
         return np.asarray((1.0 + stored**2 - wide) * (lengths[:, None] / (2.0 * stored)))
-
-    def _compare(
-        self,
-        ids: NDArray[np.int64],
-        ranked: NDArray[np.float64],
-        scores: NDArray[np.float64],
-        query: NDArray[np.float64],
-        vectors: NDArray[np.float32],
-    ) -> None:
-        """Refuse vectors that are not those that FAISS has ranked, where it stores them as they are."""
-        if len(ids) == 0 or not self._held.whole:
-            return
-        scale, near = float(np.sqrt(query @ query)), CLOSE + 2 * UNIT
-        if self.metric == "euclidean":
-            scale, near = scale + float(np.sqrt(squares_of(vectors).max())), CLOSE
-        off = np.abs(ranked - scores)
-        if not off.max() <= near * scale:
-            worst = int(np.nan_to_num(off, nan=np.inf).argmax())
-            whose = "its vector" if self._side is None else "its row of vectors="
-            raise ValueError(
-                f"index: FAISS scores id {ids[worst]} {ranked[worst]:.4g} and {whose} {scores[worst]:.4g}; "
-                "pass the vectors that it holds, of length 1 under cosine"
-            )
 
     def _selector(self, filter: Any, exclude: Sequence[Any] | Ids) -> tuple[Any, list[Any]]:
         """Return the FAISS selector of what may be found, or None; and what must outlive it."""

@@ -10,15 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.index.base import Found, Ids, Index
-from setwise.index.checking import scores_of, squares_of
+from setwise.index.checking import CLOSE, compare, scale_of, scores_of, squares_of
 
 #: What a score computed in single precision may be off by, relative to the length of the query; under
 #: euclidean, relative to the distance.
 ROUNDING, FAR_ROUNDING = 5e-6, 1e-5
-
-#: How far a score may be from that of the vector before one of the two is taken for wrong, relative to the
-#: length of the query (and, under euclidean, of the vector).
-CLOSE = 1e-4
 
 
 def checked(
@@ -69,7 +65,11 @@ def checked(
         _check_ids(name, answer, asked, barred)
         check_vectors(name, answer.ids, answer.vectors, index.dim, index.metric)
         _check_order(name, answer)
-        off = _compare(name, query, answer, index.metric, exact)
+        off = 0.0
+        if exact:
+            true = scores_of(query, answer.vectors, index.metric, dtype=answer.vectors.dtype)
+            most = CLOSE * scale_of(query, answer.vectors, index.metric)
+            off = compare(f"index: {name} is exact, it says, and", answer.ids, answer.scores, true, most)
         if exact and filter is None and len(answer) < asked:
             there = index.counted(asked + len(barred)) - len(barred)
             if len(answer) < there:
@@ -131,27 +131,6 @@ def _check_order(name: str, answer: Found) -> None:
             f"index: {name} returned id {_said(answer.ids, place)} with the score {scores[place]:.6g} after "
             f"one with {scores[place - 1]:.6g}; the best must come first"
         )
-
-
-def _compare(name: str, query: NDArray[np.float64], answer: Found, metric: str, exact: bool) -> float:
-    """Return how far scores are from those of the vectors, which an exact index must rank by."""
-    if not exact or len(answer) == 0:
-        return 0.0
-    scale = float(np.sqrt(query @ query)) + reach(answer.vectors, metric)
-    true = scores_of(query, answer.vectors, metric, dtype=answer.vectors.dtype)
-    off = np.abs(answer.scores - true)
-    worst = int(np.nan_to_num(off, nan=np.inf).argmax())
-    if not off[worst] <= CLOSE * scale:
-        raise ValueError(
-            f"index: {name} says that its searches are exact, and scores id {_said(answer.ids, worst)} "
-            f"{answer.scores[worst]:.6g} where its vector scores {true[worst]:.6g}"
-        )
-    return float(off[worst])
-
-
-def reach(vectors: NDArray[Any], metric: str) -> float:
-    """Return what the lengths of vectors add to the scale of their scores' rounding."""
-    return 0.0 if metric == "cosine" else float(np.sqrt(squares_of(vectors).max(initial=0.0)))
 
 
 def _floor(query: NDArray[np.float64], answer: Found, metric: str, off: float) -> float:

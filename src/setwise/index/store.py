@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_queries
 from setwise.index.base import Found, Ids, Index
-from setwise.index.checking import check_unit, optional, scores_of
+from setwise.index.checking import UNIT, check_unit, compare, optional, scale_of, scores_of
 from setwise.vectors import check_metric
 
 #: What ids may be.
@@ -346,10 +346,15 @@ class StoreIndex(Index):
         return scores, ids
 
     def _found(self, query: NDArray[np.float64], answer: Reply) -> Found:
-        """Check one answer, and score its vectors in float64."""
+        """Check one answer, and score its vectors in float64; an exact database ranks by those scores."""
         self._check_ids(answer.ids)
         rows = self._matrix(answer.ids, answer.vectors)
         scores = scores_of(query, rows, self.metric)
+        if self.exact:
+            told = answer.scores * (float(np.sqrt(query @ query)) if self.metric == "cosine" else 1.0)
+            most = UNIT * scale_of(query, rows, self.metric)
+            mend = "; an exact index ranks by that, and one that does not is made with exact=False"
+            compare(f"{self.place}: the database", answer.ids, told, scores, most, mend)
         order = np.argsort(-scores, kind="stable")
         return Found(self._array(answer.ids)[order], scores[order], rows[order])
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from setwise.constraints import Constraints, check_label
 from setwise.index.base import Found, Ids
-from setwise.index.checking import scores_of
-from setwise.index.promised import ROUNDING, reach
+from setwise.index.checking import scale_of, scores_of
+from setwise.index.promised import ROUNDING
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -130,9 +130,9 @@ class Seen:
             return
         metric, rows = self.job.request.goal.metric, self._settled()
         scores = scores_of(weights, rows, metric, dtype=rows.dtype)
-        scale = float(np.sqrt(weights @ weights)) + reach(rows, metric)
         best = int(np.where(others, scores, -np.inf).argmax())
-        if scores[best] > (-np.inf if found.floor is None else found.floor) + ROUNDING * scale:
+        slack = ROUNDING * scale_of(weights, rows, metric)
+        if scores[best] > (-np.inf if found.floor is None else found.floor) + slack:
             raise ValueError(
                 f"index: {self.job.name} says that its searches are exact, and one left out id "
                 f"{self.ids.tolist()[best]!r}, which scores {scores[best]:.6g}"
