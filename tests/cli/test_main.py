@@ -129,8 +129,6 @@ def test_every_line_of_help_says_what_it_does():
     found = [one for one in declared(typer.main.get_command(cli.app)) if one[1].name != "help"]
     assert len(found) > 60
     for path, parameter in found:
-        if path[0] in ("finetune", "prefer"):
-            continue
         line = parameter.help
         assert line, (path, parameter.name)
         assert line[-1] in ".…", line

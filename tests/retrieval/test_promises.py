@@ -185,6 +185,12 @@ def test_what_was_excluded_or_must_be_there(mine):
         setwise.retrieve(QUERY, mine, 5, include=[7, 8])
 
 
+def test_labels_that_are_not_as_many_as_ids(mine):
+    mine.values = lambda ids, field: ["a"] * 3
+    with pytest.raises(ValueError, match="^groups: 3 labels for 400 ids; give one for each"):
+        setwise.retrieve(QUERY, mine, 5, groups="color", max_per_group=1)
+
+
 def test_an_index_that_leaves_out_what_it_has_returned_before():
     """It says that it is exact, and the second search is not."""
     mine = Mine(np.random.default_rng(0).standard_normal((3000, 8)))

@@ -270,6 +270,7 @@ def finetune(
     Without --rows, --fraction or --tokens it shows what would be drawn.
     """
     from setwise.cli import finetune_output
+    from setwise.cli.output import plain
     from setwise.finetuning import Pipeline
 
     if cache is not None and no_cache:
@@ -323,7 +324,8 @@ def finetune(
             kept = _what_is_kept(pipeline, steps.last)
             if kept is None:
                 raise
-            typer.echo(f"setwise: interrupted; {kept}, and the same command goes on from there", err=True)
+            line = f"setwise: interrupted; {kept}, and the same command goes on from there"
+            typer.echo(plain(line), err=True)
             raise SystemExit(130) from None
     # What ran out is told with what was found.
     told = [str(one.message) for one in caught if one.category is UserWarning]

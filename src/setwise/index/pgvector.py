@@ -22,7 +22,7 @@ OPERATORS = {"<=>": "cosine", "<#>": "cosine", "<->": "euclidean"}
 MOST_EF = 1000
 
 #: Tables up to this size are sampled row by row, larger ones page by page.
-SAMPLED_BY_ROW = 100_000
+SAMPLED_BY_ROW = 20_000
 
 COLUMNS = """
 SELECT a.attname::text, t.typname::text, n.nspname::text, t.typcategory::text, a.atttypmod,
@@ -317,13 +317,13 @@ class PgvectorIndex(StoreIndex):
 
     def draw(self, count: int) -> tuple[list[Any], Any] | None:
         pages = ""
-        if self.count(SAMPLED_BY_ROW + 1) > SAMPLED_BY_ROW:
+        with self._asking() as execute:
+            size = execute(ROWS, [self._from.replace("%%", "%")])[0][0]
+        if max(size, self.count(SAMPLED_BY_ROW + 1)) > SAMPLED_BY_ROW:
             if not self._is_table:
                 return None
-            with self._asking() as execute:
-                told = execute(ROWS, [self._from.replace("%%", "%")])[0][0]
             # Five times what is needed, for pages are read whole and a sample of few pages is lumpy.
-            share = min(100.0, 500.0 * count / max(told, SAMPLED_BY_ROW))
+            share = min(100.0, 500.0 * count / max(size, SAMPLED_BY_ROW))
             pages = f"TABLESAMPLE SYSTEM ({share:.6f}) REPEATABLE (0)"
         statement = (
             f"SELECT {self._named}, {self._sent} FROM {self._from} {pages} "

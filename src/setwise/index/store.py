@@ -20,7 +20,7 @@ from setwise.vectors import check_metric
 #: What ids may be.
 KINDS = ("integers", "strings", "UUIDs")
 
-#: Ids that are looked up in one request.
+#: Ids that are looked up in one request, and vectors that are drawn in one: each is sent afresh.
 TOGETHER = 1000
 
 
@@ -254,8 +254,8 @@ class StoreIndex(Index):
         return [known[one] for one in wanted]
 
     def sample(self, count: int = 4096) -> Found | None:
-        """Return about ``count`` vectors drawn over the whole store as it is now, scores 0."""
-        drawn = self.draw(count)
+        """Return about ``count`` vectors, at most 1000, drawn over the whole store as it is now, scores 0."""
+        drawn = self.draw(min(count, TOGETHER))
         if drawn is None or len(drawn[0]) == 0:
             return None
         ids, rows = drawn

@@ -165,8 +165,10 @@ class Seen:
         names = self.ids.tolist()
         missing = [name for name in names if name not in self._labels]
         if missing:
-            wanted = np.array(missing, dtype=self.ids.dtype)
-            for name, label in zip(missing, find(wanted), strict=True):
+            labels = find(np.array(missing, dtype=self.ids.dtype))
+            if len(labels) != len(missing):
+                raise ValueError(f"groups: {len(labels)} labels for {len(missing)} ids; give one for each")
+            for name, label in zip(missing, labels, strict=True):
                 check_label(label, f"id {name!r}")
                 self._labels[name] = label
         return [self._labels[name] for name in names]
