@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,15 +53,17 @@ _FOR = {
     "criterion": (*_MUSS, "dgds", "greedy"),
 }
 
-_CLUSTERS, _METHOD = "How to cluster", "How to find it"
+#: Declarations of options under each heading of the help.
+_read = partial(option, panel=READ)
+_cluster = partial(option, panel="How to cluster")
+_method = partial(option, panel="How to find it")
 
 _Folder = Annotated[str, folder_made_by("setwise catalog build")]
 _IdOfTable = Annotated[
     str | None,
-    option(
+    _read(
         "--id",
         help="Column of that table with the ids.",
-        panel=READ,
         metavar="COLUMN",
         show_default="id, _id, pid or another usual name",
     ),
@@ -76,21 +79,19 @@ def build(
     id: IdColumn = None,
     clusters: Annotated[
         int,
-        option(
+        _cluster(
             "--clusters",
             help="How many clusters to make; no more than there are items.",
-            panel=_CLUSTERS,
             metavar="COUNT",
         ),
     ] = 200,
     metric: Metric = "cosine",
     quality_weight: Annotated[
         float,
-        option(
+        _cluster(
             "--quality-weight",
             help="Weight of quality beside the vectors when items are clustered; 0 clusters by the vectors "
             "alone.",
-            panel=_CLUSTERS,
             metavar="NUMBER",
         ),
     ] = 0.0,
@@ -176,10 +177,9 @@ def remove(
     ] = None,
     source: Annotated[
         str | None,
-        option(
+        _read(
             "--from",
             help="A file of ids to remove: a table, a .npy array, or a .txt with one a line.",
-            panel=READ,
             metavar="FILE",
         ),
     ] = None,
@@ -220,20 +220,18 @@ def select(
     path: _Folder,
     quality: Annotated[
         str | None,
-        option(
+        _read(
             "--quality",
             help="New qualities: a .npy file in the items' order, or a table that gives them by id.",
-            panel=READ,
             metavar="FILE.npy|TABLE",
             show_default="those saved",
         ),
     ] = None,
     quality_column: Annotated[
         str,
-        option(
+        _read(
             "--quality-column",
             help="Column of that table with the qualities.",
-            panel=READ,
             metavar="COLUMN",
         ),
     ] = "quality",
@@ -243,68 +241,61 @@ def select(
     certify: Certify = "none",
     method: Annotated[
         str,
-        option(
+        _method(
             "--method",
             help="How the set is found: auto (the best of them for this size), frank-wolfe, muss, dgds, "
             "greedy, clustering, top-k (quality alone), …",
-            panel=_METHOD,
             metavar="NAME",
         ),
     ] = "auto",
     clusters: Annotated[
         int | None,
-        option(
+        _method(
             "--clusters",
             help="muss: clusters to keep, the best of them; dgds: parts to cut the items into.",
-            panel=_METHOD,
             metavar="COUNT",
             show_default="muss: half of them; dgds: as many as there are",
         ),
     ] = None,
     per_cluster: Annotated[
         int | None,
-        option(
+        _method(
             "--per-cluster",
             help="muss, dgds: items to select inside each cluster or part.",
-            panel=_METHOD,
             metavar="COUNT",
             show_default="k / 10",
         ),
     ] = None,
     cluster_diversity: Annotated[
         float,
-        option(
+        _method(
             "--cluster-diversity",
             help="muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the most "
             "different alone).",
-            panel=_METHOD,
             metavar="0…1",
         ),
     ] = 0.5,
     no_top_up: Annotated[
         bool,
-        option(
+        _method(
             "--no-top-up",
             help="muss: choose at the end among the clusters' items alone, without the k of highest quality.",
-            panel=_METHOD,
             metavar="",
         ),
     ] = False,
     final_quality_scale: Annotated[
         float,
-        option(
+        _method(
             "--final-quality-scale",
             help="muss, dgds: what quality is multiplied by in the last step.",
-            panel=_METHOD,
             metavar="NUMBER",
         ),
     ] = 1.0,
     criterion: Annotated[
         str,
-        option(
+        _method(
             "--criterion",
             help="muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
-            panel=_METHOD,
             metavar="sum|min",
         ),
     ] = "sum",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,8 @@ app = typer.Typer(
     help="Encode a corpus once and keep it in a folder, for setwise retrieve --index.", no_args_is_help=True
 )
 
-_BUILD = "What to build"
+#: Declaration of options under a heading of the help.
+_build = partial(option, panel="What to build")
 
 
 @app.command()
@@ -51,50 +53,45 @@ def build(
     metric: Metric = "cosine",
     storage: Annotated[
         str | None,
-        option(
+        _build(
             "--storage",
             help="Type of the stored numbers; float16 halves the size and keeps three digits.",
-            panel=_BUILD,
             metavar="float32|float16",
             show_default="float32, or as your vectors are",
         ),
     ] = None,
     kind: Annotated[
         str,
-        option(
+        _build(
             "--kind",
             help="array: every search reads all vectors and is exact; faiss: searches go by a FAISS index.",
-            panel=_BUILD,
             metavar="array|faiss",
         ),
     ] = "array",
     factory: Annotated[
         str | None,
-        option(
+        _build(
             "--factory",
             help="The FAISS index to build, as its factory string: Flat, IVF1024,Flat, HNSW32, … With --kind "
             "faiss.",
-            panel=_BUILD,
             metavar="STRING",
             show_default="Flat below 20,000 vectors, else 4 √n lists",
         ),
     ] = None,
     nprobe: Annotated[
         int | None,
-        option(
+        _build(
             "--nprobe",
             help="Lists that a search of an IVF index reads; more take longer and miss less.",
-            panel=_BUILD,
             metavar="COUNT",
             show_default="a sixteenth, at least 8",
         ),
     ] = None,
     ef: Annotated[
         int | None,
-        option(
+        _build(
             "--ef",
             help="Candidates that a search of an HNSW index keeps; more take longer and miss less.",
-            panel=_BUILD,
             metavar="COUNT",
             show_default="128",
         ),

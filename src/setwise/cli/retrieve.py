@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,10 @@ from setwise.cli.options import (
 if TYPE_CHECKING:
     from setwise.files import Corpus
 
+#: Declarations of options under each heading of the help.
+_read = partial(option, panel=READ)
+_set = partial(option, panel=SET)
+
 #: Options that only a corpus takes, and only an index.
 _OF_CORPUS = (
     *("text", "id", "vectors", "relevance", "group", "model", "drop_duplicates", "metric"),
@@ -62,38 +67,35 @@ _SETTLED = {
 
 def retrieve(
     context: typer.Context,
-    corpus: Annotated[str | None, option("--corpus", help=CORPORA, panel=READ, metavar="PATH")] = None,
+    corpus: Annotated[str | None, _read("--corpus", help=CORPORA, metavar="PATH")] = None,
     index: Annotated[
         str | None,
-        option(
+        _read(
             "--index",
             help="Instead of --corpus: a folder made by setwise index build.",
-            panel=READ,
             metavar="DIR",
         ),
     ] = None,
     query: Annotated[
         str | None,
-        option("--query", "-q", help="What to find passages for, in words.", panel=READ, metavar="TEXT"),
+        _read("--query", "-q", help="What to find passages for, in words.", metavar="TEXT"),
     ] = None,
     text: TextColumn = None,
     id: IdColumn = None,
     vectors: OwnVectors = None,
     query_vector: Annotated[
         str | None,
-        option(
+        _read(
             "--query-vector",
             help="Instead of --query: a .npy file with the query's vector.",
-            panel=READ,
             metavar="FILE.npy",
         ),
     ] = None,
     relevance: Annotated[
         str | None,
-        option(
+        _read(
             "--relevance",
             help="Instead of --query: column with each row's relevance, a number, higher is better.",
-            panel=READ,
             metavar="COLUMN",
         ),
     ] = None,
@@ -104,81 +106,72 @@ def retrieve(
     diversity: Diversity = 0.3,
     objective: Annotated[
         str,
-        option(
+        _set(
             "--objective",
             help="What is weighed against relevance: mean distance (max-sum), distance to the nearest "
             "(mmr), volume (log-det); or that no candidate is far from the set (coverage).",
-            panel=SET,
             metavar="NAME",
         ),
     ] = "max-sum",
     sharpness: Annotated[
         int | None,
-        option(
+        _set(
             "--sharpness",
             help="Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
-            panel=SET,
             metavar="1|EVEN",
             show_default="8; 1 for --metric euclidean",
         ),
     ] = None,
     solver: Annotated[
         str,
-        option(
+        _set(
             "--solver",
             help="How the set is found: auto (best for most), greedy, frank-wolfe, swap, exact (few "
             "candidates), top-k (relevance alone), …",
-            panel=SET,
             metavar="NAME",
         ),
     ] = "auto",
     metric: Metric = "cosine",
     relevance_scale: Annotated[
         str,
-        option(
+        _set(
             "--relevance-scale",
             help="Rescale relevance first: none, minmax (to 0…1), zscore (to standard deviations) or rank.",
-            panel=SET,
             metavar="SCALE",
         ),
     ] = "none",
     include: Annotated[
         list[str] | None,
-        option("--include", help="Id that must be in the set; repeat for several.", panel=SET, metavar="ID"),
+        _set("--include", help="Id that must be in the set; repeat for several.", metavar="ID"),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        option(
-            "--exclude", help="Id that must not be in the set; repeat for several.", panel=SET, metavar="ID"
-        ),
+        _set("--exclude", help="Id that must not be in the set; repeat for several.", metavar="ID"),
     ] = None,
     max_per_group: Annotated[
         int | None,
-        option(
+        _set(
             "--max-per-group",
             help="Select at most this many with the same label in --group.",
-            panel=SET,
             metavar="COUNT",
             show_default="no limit",
         ),
     ] = None,
     offset: Annotated[
         int,
-        option(
+        _set(
             "--offset",
             help="Pass over this many and select the next k: with -k 10, page 2 is --offset 10. Only with "
             "--index.",
-            panel=SET,
             metavar="COUNT",
         ),
     ] = 0,
     pool: Annotated[
         str,
-        option(
+        _set(
             "--pool",
             help="Candidates to fetch and choose among; auto fetches until more are proven useless. Only "
             "with --index.",
-            panel=SET,
             metavar="auto|COUNT",
         ),
     ] = "auto",
