@@ -173,7 +173,7 @@ class Call:
         """Return the index where greedy selection may read all of it, which is exact and as fast."""
         request, index = self.request, self.index
         name = request.goal.name
-        greedily = name not in solvers.PROOFS and solvers.label_of(name, request.solver) == "greedy"
+        greedily = name not in solvers.UNSEEN and solvers.label_of(name, request.solver) == "greedy"
         if not greedily or self.pool is not None:
             return None
         if self.filter is not None or len(request.exclude) or not isinstance(index, ArrayIndex):

@@ -162,7 +162,7 @@ def _by_relevance(job: Job) -> Plan:
 def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | None) -> tuple[Outcome, bool]:
     """Solve over what has been seen; return the outcome, and whether nothing unseen matters."""
     asked = job.request
-    if asked.goal.name in solvers.PROOFS:
+    if asked.goal.name in solvers.UNSEEN:
         known = None if before is None else seen.locate(before)
         return _solve_max_sum(job, seen, problem, rest, known)
     found = solvers.find(problem, asked.solver)

@@ -78,6 +78,9 @@ SOLVERS = tuple(dict.fromkeys(name for _, name in REGISTRY))
 #: certificate. Objectives without a line have no bound.
 PROOFS = {"max-sum": "max_sum:certify", "coverage": "k_medoids.chosen:certify"}
 
+#: Objectives whose sets are bounded over what no search of an index has returned, too; see `unseen`.
+UNSEEN = ("max-sum",)
+
 #: Solvers that take many small pools at once, by objective and label: functions from a `batched.Batch`, k and
 #: the objective to a `batched.Picked`. The others take one pool after the other.
 BATCHED = {
