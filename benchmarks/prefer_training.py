@@ -49,10 +49,7 @@ METHODS: list[tuple[str, dict[str, Any], int]] = [
 
 
 #: The loss: as AMPO's experiments have it (lengths normalized, beta 5, gamma 2), or its Equation 4 bare.
-LOSSES: dict[str, dict[str, Any]] = {
-    "refa": {"length_normalized": True, "beta": 5.0, "gamma": 2.0},
-    "eq4": {},
-}
+LOSSES: dict[str, dict[str, Any]] = {"refa": {"beta": 5.0}, "swepo": {"loss": "swepo"}}
 
 
 def config(seed: int, given: argparse.Namespace, changes: dict[str, Any], times: int) -> OnPolicyConfig:

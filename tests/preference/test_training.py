@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -42,6 +43,10 @@ ALL = {
     "length_normalized": True,
     "eos_regularizer": 0.3,
 }
+
+
+REFA = {"alpha": 0.0, "beta": 8.0, "gamma": 2.0, "length_normalized": True, "eos_regularizer": 0.0}
+EQ_4 = {"alpha": 0.0, "beta": 1.0, "gamma": 1.0, "length_normalized": False, "eos_regularizer": 0.0}
 
 
 def written_out(model, rows, alpha, beta, gamma, length_normalized, eos_regularizer):
@@ -80,12 +85,20 @@ def a_step(model, rows, tokenizer, folder, **options):
     return float(loss.detach()), gradient
 
 
-@pytest.mark.parametrize("options", [{}, ALL], ids=["plain", "all options"])
-def test_the_loss_is_that_of_each_response_alone(tokenizer, tmp_path, options):
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({}, REFA),
+        ({"loss": "swepo"}, EQ_4),
+        ({"loss": "swepo", "beta": 2.0}, {**EQ_4, "beta": 2.0}),
+        (ALL, ALL),
+    ],
+    ids=["by default", "Equation 4", "one changed", "all options"],
+)
+def test_the_loss_is_that_of_each_response_alone(tokenizer, tmp_path, options, written):
     model, rows = make_model().double(), make_rows(4)
     loss, gradient = a_step(model, rows, tokenizer, tmp_path, **options)
-    defaults = {"alpha": 0.0, "beta": 1.0, "gamma": 1.0, "eos_regularizer": 0.0}
-    expected = written_out(model, rows, **{**defaults, "length_normalized": False, **options})
+    expected = written_out(model, rows, **written)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
     model.zero_grad()
     expected.backward()
@@ -182,7 +195,7 @@ def test_a_logged_loss_is_the_mean_over_groups(tokenizer, tmp_path, options):
         ),
         tokenizer=tokenizer,
     )
-    expected = written_out(model, rows, 0.0, 1.0, 1.0, False, 0.0)
+    expected = written_out(model, rows, **REFA)
     assert trainer.state.log_history[0]["loss"] == pytest.approx(float(expected.detach()), rel=1e-4)
 
 
@@ -263,14 +276,14 @@ def test_evaluation_is_a_mean_over_groups(tokenizer, tmp_path):
     model, rows = make_model(), make_rows(5)
     trainer = PreferenceTrainer(
         model,
-        settings(tmp_path, per_device_eval_batch_size=2, beta=0.5),
+        settings(tmp_path, per_device_eval_batch_size=2, loss="swepo", beta=0.5),
         eval_dataset={"one": rows, "two": rows[:2]},
         processing_class=tokenizer,
     )
     found = trainer.evaluate()
     expected = written_out(model, rows, 0.0, 0.5, 1.0, False, 0.0)
     assert found["eval_one_loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
-    margins, accuracies, chosen = [], [], []
+    margins, accuracies, chosen, effective = [], [], [], []
     for row in rows:
         logps = []
         for response in [*row["chosen"], *row["rejected"]]:
@@ -281,10 +294,30 @@ def test_evaluation_is_a_mean_over_groups(tokenizer, tmp_path):
         margins.append(0.5 * (np.mean(good) - np.mean(bad)))
         accuracies.append(np.mean([g > b for g in good for b in bad]))
         chosen.append(np.mean(good))
+        shares = np.exp(0.5 * np.array(bad)) / np.exp(0.5 * np.array(bad)).sum()
+        effective.append(1 / (shares**2).sum())
     assert found["eval_one_rewards/margins"] == pytest.approx(np.mean(margins), rel=1e-4)
     assert found["eval_one_rewards/accuracies"] == pytest.approx(np.mean(accuracies))
     assert found["eval_one_logps/chosen"] == pytest.approx(np.mean(chosen), rel=1e-5)
+    assert found["eval_one_negatives/effective"] == pytest.approx(np.mean(effective), rel=1e-4)
     assert found["eval_two_rewards/margins"] == pytest.approx(np.mean(margins[:2]), rel=1e-4)
+
+
+@pytest.mark.parametrize(("options", "told"), [({"loss": "swepo"}, 1), ({"beta": 0.5}, 0)])
+def test_a_gradient_on_one_negative_is_told_of(tokenizer, tmp_path, options, told):
+    """Three negatives, one of them short: of sums of log-probabilities, its is by far the largest."""
+    rejected = ["ugly", "old old old fine fine fine", "fine old fine old fine old fine"]
+    rows = [{"prompt": "what is the best city", "chosen": "rome", "rejected": rejected}] * 40
+    config = settings(tmp_path, max_steps=10, per_device_train_batch_size=4, learning_rate=0.0, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = train(make_model(), rows, config, tokenizer=tokenizer)
+    messages = [str(one.message) for one in caught if str(one.message).startswith("loss: ")]
+    assert len(messages) == told
+    assert all("of 3.0 negatives a group, the gradient reaches 1.0" in message for message in messages)
+    logs = [log["negatives/effective"] for log in trainer.state.log_history if "loss" in log]
+    assert len(logs) == 10
+    assert all((log < 1.1) == bool(told) for log in logs)
 
 
 def stop_at(step):
@@ -413,7 +446,7 @@ def test_rows_of_hugging_face_datasets(tokenizer, tmp_path):
 
 def test_the_config_is_read_from_the_command_line(tmp_path):
     arguments = (
-        f"--output_dir {tmp_path} --beta 5 --gamma 3 --length_normalized --split mean --max_length 100"
+        f"--output_dir {tmp_path} --beta 5 --gamma 3 --length_normalized true --split mean --max_length 100"
     )
     arguments += " --lora --lora_target_modules q_proj v_proj --chat false --responses_per_forward 4"
     (config,) = transformers.HfArgumentParser(preference.PreferenceConfig).parse_args_into_dataclasses(
@@ -435,6 +468,7 @@ def test_the_config_is_read_from_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"loss": "reffa"}, "loss: 'reffa' is unknown; did you mean 'refa'"),
         ({"beta": 0.0}, "beta"),
         ({"gamma": -1.0}, "gamma"),
         ({"alpha": math.nan}, "alpha"),
@@ -478,10 +512,10 @@ def test_other_mistakes(tokenizer, tmp_path):
 
 
 def test_swepo_loss_and_the_trainer_agree_on_names():
-    shared = {"beta", "gamma", "alpha", "length_normalized", "eos_regularizer"}
     parameters = inspect.signature(swepo_loss).parameters
-    for name in shared:
-        assert parameters[name].default == preference.PreferenceConfig.__dataclass_fields__[name].default
+    written = preference.PreferenceConfig(loss="swepo")
+    for name in ("beta", "gamma", "alpha", "length_normalized", "eos_regularizer"):
+        assert parameters[name].default == getattr(written, name)
 
 
 @pytest.mark.slow

@@ -13,7 +13,16 @@ from setwise.preference.logps import SequenceLogps, sequence_logps
 with needs("torch", "setwise.preference.loss"):
     import torch
 
-__all__ = ["SequenceLogps", "finite", "mean_split", "one_vs_k", "scores", "sequence_logps", "swepo_loss"]
+__all__ = [
+    "SequenceLogps",
+    "effective_negatives",
+    "finite",
+    "mean_split",
+    "one_vs_k",
+    "scores",
+    "sequence_logps",
+    "swepo_loss",
+]
 
 REDUCTIONS = ("mean", "none", "sum")
 
@@ -176,6 +185,24 @@ def scores(
     elif alpha:
         raise ValueError("rewards: needed by alpha; pass one reward a response, or alpha=0")
     return s
+
+
+def effective_negatives(s: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Return over how many negatives the gradient of each group's loss is spread, shape (B,).
+
+    The loss falls with the score of negative i at a rate proportional to e^s_i. With these weights w made to
+    sum to 1, ``1 / Σ w²`` (the inverse participation ratio) is 1 where one negative has all of the gradient,
+    and the number of negatives where all have the same share.
+
+    Parameters
+    ----------
+    s : tensor of shape (B, G)
+        See `scores`.
+    negative : bool tensor of shape (B, G)
+        True for S⁻, at least once a group.
+    """
+    weights = torch.softmax(torch.where(negative, s, -math.inf), dim=1)
+    return 1.0 / weights.square().sum(dim=1)
 
 
 def mean_split(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -12,6 +12,13 @@ from setwise import checks
 
 __all__ = ["PreferenceConfig"]
 
+#: The settings of the loss by name: what AMPO's experiments use (beta 5 to 10, gamma 2 to 4, on the mean
+#: log-probability of a token, as REFA has it), and its Equation 4 as it is written.
+LOSSES: dict[str, dict[str, Any]] = {
+    "refa": {"beta": 8.0, "gamma": 2.0, "length_normalized": True},
+    "swepo": {"beta": 1.0, "gamma": 1.0, "length_normalized": False},
+}
+
 SPLITS = ("auto", "given", "one-vs-k", "mean")
 UNUSABLE = ("error", "drop")
 
@@ -25,9 +32,10 @@ class PreferenceConfig(TrainingArguments):
     """How a model is trained on groups of responses with the swepo loss (AMPO Eq. 4).
 
     All of `transformers.TrainingArguments` applies; a batch counts prompts, each with all its responses.
-    `HfArgumentParser(PreferenceConfig)` reads the fields from the command line, YAML or JSON. The first six
-    are those of `setwise.preference.swepo_loss`. The loss as AMPO's Eq. 4 writes it is the default; its best
-    runs have ``length_normalized=True``, `beta` 5 to 10 and `gamma` 2 to 4.
+    `HfArgumentParser(PreferenceConfig)` reads the fields from the command line, YAML or JSON. `loss` names
+    settings of `setwise.preference.swepo_loss`, whose parameters the five fields after it are. Of sums of
+    log-probabilities, as AMPO's Eq. 4 has them, one negative's is so much the largest that it has nearly all
+    of the gradient; so the default takes means, as AMPO's experiments do.
 
     Raises
     ------
@@ -37,10 +45,19 @@ class PreferenceConfig(TrainingArguments):
         A number is out of the range that its field states, or a name is unknown.
     """
 
-    beta: float = _field(1.0, "Multiplies the log-probabilities (5 to 10 with length_normalized).")
-    gamma: float = _field(1.0, "Weight of the negatives' terms in the loss, above 0.")
+    loss: str = _field(
+        "refa",
+        "What beta, gamma and length_normalized are where they are not given: 'refa' (8, 2, True: AMPO's "
+        "experiments) or 'swepo' (1, 1, False: its Equation 4 as it is written).",
+    )
+    beta: float | None = _field(None, "Multiplies the log-probabilities, above 0. None: by the loss.")
+    gamma: float | None = _field(
+        None, "Weight of the negatives' terms in the loss, above 0. None: by the loss."
+    )
+    length_normalized: bool | None = _field(
+        None, "Take the mean log-probability of a token, not the sum. None: by the loss."
+    )
     alpha: float = _field(0.0, "Weight of a response's reward above its group's mean; 0 leaves rewards out.")
-    length_normalized: bool = _field(False, "Take the mean log-probability of a token, not the sum.")
     eos_regularizer: float = _field(
         0.0, "Weight of the probability of ending where responses end: above 0 answers grow, below 0 shrink."
     )
@@ -90,6 +107,10 @@ class PreferenceConfig(TrainingArguments):
         from setwise.preference.loss import finite  # after transformers: what is lacking is named whole
 
         super().__post_init__()
+        checks.choice("loss", self.loss, LOSSES)
+        for name, value in LOSSES[self.loss].items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
         checks.choice("split", self.split, SPLITS)
         checks.choice("unusable", self.unusable, UNUSABLE)
         checks.integer("max_length", self.max_length, least=2)

@@ -13,18 +13,23 @@ import transformers
 from accelerate import DistributedType
 from torch.utils.checkpoint import checkpoint
 
+from setwise import checks
 from setwise.encode.models import with_tokenizer
 from setwise.extras import require
 from setwise.preference.logps import SequenceLogps, sequence_logps
-from setwise.preference.loss import scores, swepo_loss
+from setwise.preference.loss import effective_negatives, scores, swepo_loss
 from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups, as_groups
 
 __all__ = ["PreferenceTrainer"]
 
-#: What is logged, each a mean over groups, under the names that TRL's trainers use.
-METRICS = ("rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected")
+#: What is logged, each a mean over groups; the first four under the names that TRL's trainers use.
+#: What is summed up besides comes last: how many negatives there are.
+METRICS = ("rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "negatives/effective")
+
+#: Over so many groups the gradient is to reach this many negatives on average, where there are more.
+WATCHED, ENOUGH = 32, 2.0
 
 
 class PreferenceTrainer(transformers.Trainer):
@@ -40,6 +45,9 @@ class PreferenceTrainer(transformers.Trainer):
         Share of pairs of a positive and a negative whose implicit rewards are in the right order.
     ``logps/chosen``, ``logps/rejected``
         Mean log-probability of a positive, of a negative.
+    ``negatives/effective``
+        Over how many of a group's negatives the gradient is spread, see
+        `setwise.preference.loss.effective_negatives`. A warning says if that stays below 2 of 3 or more.
 
     Parameters
     ----------
@@ -107,6 +115,7 @@ class PreferenceTrainer(transformers.Trainer):
         )
         self.model_accepts_loss_kwargs = True
         self._sums: dict[str, torch.Tensor] = {}
+        self._watched, self._warned = torch.zeros(len(METRICS) + 3, dtype=torch.float64), False
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._keeps_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
 
@@ -135,23 +144,28 @@ class PreferenceTrainer(transformers.Trainer):
         found = self.sequence_logps(model, inputs)
         logps = _as_grid(found.logps, mask)
         lengths = _as_grid(found.lengths, mask)
+        scoring = {
+            "mask": mask,
+            "lengths": lengths,
+            "beta": settings.beta,
+            "length_normalized": settings.length_normalized,
+        }
+        rewarding = {"alpha": settings.alpha, "rewards": inputs["rewards"] if settings.alpha else None}
         total = swepo_loss(
             logps,
-            inputs["rewards"] if settings.alpha else None,
-            positive,
-            mask=mask,
-            lengths=lengths,
-            alpha=settings.alpha,
-            beta=settings.beta,
-            length_normalized=settings.length_normalized,
+            positive_mask=positive,
             gamma=settings.gamma,
             eos_regularizer=settings.eos_regularizer,
             eos_logps=None if found.eos_logps is None else _as_grid(found.eos_logps, mask),
             reduction="sum",
+            **scoring,
+            **rewarding,
         )
-        self._add_up(
-            "train" if model.training else "eval", total.detach(), logps.detach(), lengths, positive, mask
-        )
+        with torch.no_grad():
+            implied = scores(logps, **scoring)
+            s = scores(logps, **scoring, **rewarding) if settings.alpha else implied
+        mode = "train" if model.training else "eval"
+        self._add_up(mode, total.detach(), logps.detach(), implied, s, positive & mask, ~positive & mask)
         loss = total / (len(mask) if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and settings.average_tokens_across_devices:
             # Gradients are averaged over the processes, each of which has divided by the groups of all.
@@ -252,17 +266,10 @@ class PreferenceTrainer(transformers.Trainer):
             count = self.accelerator.gather(count).sum() / self.get_tp_size()
         return count
 
-    def _add_up(self, mode: str, loss: Any, logps: Any, lengths: Any, positive: Any, mask: Any) -> None:
-        """Add a batch's groups to the sums that `METRICS` are made from."""
-        settings = self.args
-        implied = scores(
-            logps,
-            mask=mask,
-            lengths=lengths,
-            beta=settings.beta,
-            length_normalized=settings.length_normalized,
-        )
-        positive, negative = positive & mask, ~positive & mask
+    def _add_up(
+        self, mode: str, loss: Any, logps: Any, implied: Any, s: Any, positive: Any, negative: Any
+    ) -> None:
+        """Add a batch's groups to the sums that `METRICS` are made from, and to those that are watched."""
         ranked = (implied[:, :, None] > implied[:, None, :]) & positive[:, :, None] & negative[:, None, :]
         pairs = positive.sum(dim=1) * negative.sum(dim=1)
 
@@ -271,15 +278,33 @@ class PreferenceTrainer(transformers.Trainer):
 
         sums = torch.stack(
             [
-                torch.full_like(loss, len(mask)),
+                torch.full_like(loss, len(positive)),
                 loss,
                 (average(implied, positive) - average(implied, negative)).sum(),
                 (ranked.sum(dim=(1, 2)) / pairs).sum(),
                 average(logps, positive).sum(),
                 average(logps, negative).sum(),
+                effective_negatives(s, negative).sum(),
+                negative.sum(),
             ]
         ).to("cpu", torch.float64)
         self._sums[mode] = self._sums[mode] + sums if mode in self._sums else sums
+        if mode == "train" and not self._warned:
+            self._watch(sums)
+
+    def _watch(self, sums: Any) -> None:
+        """Warn, once, where the gradient has left all but one of many groups' negatives alone."""
+        self._watched = self._watched + sums
+        groups, *_, spread, held = self._watched.tolist()
+        if groups < WATCHED:
+            return
+        self._watched = torch.zeros_like(self._watched)
+        if spread / groups < ENOUGH < held / groups and self.is_world_process_zero():
+            self._warned = True
+            checks.warn(
+                f"loss: of {held / groups:.1f} negatives a group, the gradient reaches {spread / groups:.2f} "
+                f"(mean over {groups:.0f} groups); take the defaults of loss='refa', or lower beta"
+            )
 
     def _averages(self, mode: str) -> dict[str, float]:
         """Return the means over the groups of all processes since the last call."""
@@ -288,7 +313,7 @@ class PreferenceTrainer(transformers.Trainer):
             return {}
         if self.accelerator.num_processes > 1:
             sums = self.accelerator.reduce(sums.to(self.args.device), reduction="sum")
-        count, *totals = sums.tolist()
+        count, *totals, _ = sums.tolist()
         return {name: total / count for name, total in zip(("loss", *METRICS), totals, strict=True)}
 
 
