@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-slow test-kernels test-kernels-quick test-matrix test-base test-base-quick coverage check structure \
-  docs-check fuzz release-check hooks bench bench-quality bench-finetune bench-prefer clean
+  docs-check fuzz mutation release-check hooks bench bench-quality bench-finetune bench-prefer clean
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.pip:
@@ -37,6 +37,10 @@ test-slow: $(VENV)/.dev      ## the slow tier
 
 fuzz: $(VENV)/.dev           ## random retrievals against every set there is, for ten minutes
 	$(BIN)/python -m tests.fuzz.indexes 600
+
+mutation: $(VENV)/.dev       ## faults put into the modules that prove and solve: which of them no test notices
+	$(PIP) install --group mutation
+	$(BIN)/python -m tests.mutation
 
 # What hangs on rounding, and so on the processor.
 ROUNDED := tests/test_select.py tests/test_batch.py tests/solvers tests/objectives

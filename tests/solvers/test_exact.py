@@ -128,3 +128,23 @@ def test_the_tree_from_the_worst_start(metric, sharpness, seed):
                 assert tree.value == pytest.approx(best * k * (k - 1), rel=1e-9)
             assert done or tree.nodes >= limit
     assert done
+
+
+@pytest.mark.parametrize("tune", [0, 8])
+@pytest.mark.parametrize("free", [0, 1, 2, 3])
+@pytest.mark.parametrize("spare", [0, 1, 4])
+def test_the_tree_below_a_node(tune, free, spare):
+    """With some members held and few candidates left: the best of the sets that this leaves."""
+    for seed in range(4):
+        X, r = make.clustered(n=12, seed=seed)
+        k, t = 4, 0.6
+        linear, D = (1 - t) * (k - 1) * r, distance_matrix(X)
+        np.fill_diagonal(D, 0.0)
+        rows = np.random.default_rng(seed).permutation(12)
+        held, left = rows[: k - free], rows[k - free : k + spare]
+        sets = [[*held, *some] for some in itertools.combinations(left, free)]
+        values = [linear[s].sum() + t * D[np.ix_(s, s)].sum() for s in sets]
+        tree = exact.Tree(linear, D, t, k, np.arange(k), value=-1e6)
+        assert tree.search(held, left, 10_000, tune=tune)
+        assert tree.value == tree.upper == pytest.approx(max(values), rel=1e-9)
+        assert sorted(tree.best) == sorted(sets[int(np.argmax(values))])

@@ -58,13 +58,21 @@ def test_the_plan_is_the_linear_programs_optimum(regularizer, diversity, seed):
 
 
 def test_some_instances_break_the_theorems_assumption_and_some_do_not():
-    fits = set()
+    """It holds where s* <= s̄ / 2; past that the plan is the one at s̄ / 2, or the even one."""
+    met = set()
     for seed in range(12):
         X, distances = instance(seed)
         rho = tsds.density(X, 0.5)
-        for diversity in (0.1, 0.5, 0.9):
-            fits.add(solved(distances, rho, Transport(diversity))[1].fits)
-    assert fits == {True, False}
+        total = (1 / rho).sum()
+        for diversity in (0.1, 0.3, 0.5, 0.7, 0.9):
+            plan = solved(distances, rho, Transport(diversity, scale=5.0))[1]
+            ids = np.argsort(distances, axis=1, kind="stable")
+            s = tsds.knn_kde(ids, np.sort(distances), rho[ids], len(rho), diversity, 5.0)[1]
+            assert plan.fits == (s <= total / 2)
+            met.add((plan.fits, plan.even))
+            if not plan.fits and not plan.even:
+                assert plan.limit == pytest.approx(total / 2)
+    assert met == {(True, False), (False, False), (False, True)}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -169,3 +177,18 @@ def test_sums_that_grow_are_those_made_at_once(monkeypatch):
     plans = [matching.capped(sums, goal, least_total=1e4, total=None) for sums in (whole, grown)]
     assert plans[0].limit == pytest.approx(plans[1].limit, rel=1e-12)
     np.testing.assert_allclose(plans[0].mass, plans[1].mass, rtol=1e-12)
+
+
+@pytest.mark.parametrize("first", [1.0, 1.0 - 2.0**-53])
+def test_weights_that_vanish_in_the_sum(first):
+    """More breakpoints than are ever sorted at once lie at one number; no bisection gets between them."""
+    near = np.linspace(0.1, 0.9, 10_100)[None]
+    weights = np.concatenate([[first], np.full(9_999, 1e-20), np.full(100, 0.5)])[None]
+    assert len(np.unique(np.cumsum(weights)[:10_000])) == 1
+    assert matching.FEW < 10_000
+    goal = Transport(0.2, scale=2.0)
+    _, s, whole = tsds.knn_kde(np.arange(10_100)[None], near, 1 / weights, 10_100, 0.2, 2.0)
+    assert 1 < whole[0] < 10_000
+    plan = matching.capped(sums_of(near, weights), goal, least_total=1e4, total=None)
+    assert plan.limit == pytest.approx(s, rel=1e-15)
+    assert plan.complete
