@@ -127,10 +127,13 @@ def selected(
 ) -> Selection:
     """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
     solvers.check(request)
-    problem = pose(request, vectors, relevance=relevance, query=query)
-    with one_blas_thread(), _Progress(progress) as tell:
-        problem.progress = tell
-        return run(problem, began)
+    with one_blas_thread():
+        problem = pose(request, vectors, relevance=relevance, query=query)
+        if progress is False:
+            return run(problem, began)
+        with _Progress(progress) as tell:
+            problem.progress = tell
+            return run(problem, began)
 
 
 def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = None) -> Problem:

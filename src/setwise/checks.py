@@ -6,11 +6,11 @@ import difflib
 import operator
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 
-def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return ``value`` if it is one of ``allowed``, else raise with the nearest name.
 
     Raises
@@ -20,11 +20,11 @@ def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     ValueError
         ``value`` is not one of ``allowed``.
     """
+    if isinstance(value, str) and value in allowed:
+        return value
     names = list(allowed)
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected one of {', '.join(names)}; got {type(value).__name__}")
-    if value in names:
-        return value
     near = difflib.get_close_matches(value.lower().replace("_", "-"), names, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {', '.join(names)})")

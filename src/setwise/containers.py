@@ -69,6 +69,8 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
     ValueError
         Its rows are of different lengths, or one is null.
     """
+    if type(data) is np.ndarray and data.dtype.kind in "fiu":
+        return data
     reader = _READERS.get(_package(data))
     try:
         if reader is not None:

@@ -44,7 +44,8 @@ def _set(library: Any, number: int) -> None:
 def _give_back(before: list[tuple[Any, int]]) -> None:
     """Set libraries as they were."""
     for library, number in before:
-        _set(library, number)
+        if number != 1:
+            _set(library, number)
 
 
 def _after_fork() -> None:
@@ -98,8 +99,9 @@ def _pin(*, own: bool) -> list[tuple[Any, int]]:
     """
     libraries = [one for one in _controllers() if (getattr(one, "threading_layer", "") == "openmp") == own]
     before = [(library, library.num_threads) for library in libraries]
-    for library in libraries:
-        _set(library, 1)
+    for library, number in before:
+        if number != 1:
+            _set(library, 1)
     return before
 
 

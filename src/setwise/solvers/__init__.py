@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from setwise import checks
 from setwise.certificate import unbounded
 
@@ -104,8 +102,12 @@ def check(request: Request) -> str:
     TypeError, ValueError
         See `serving`.
     """
-    needs = {"include": np.size(request.include) > 0, "groups": request.groups is not None}
-    return serving(request.goal.name, request.solver, *(need for need, asked in needs.items() if asked))
+    needs = []
+    if len(request.include):
+        needs.append("include")
+    if request.groups is not None:
+        needs.append("groups")
+    return serving(request.goal.name, request.solver, *needs)
 
 
 def serving(objective: str, solver: Any, *needs: str) -> str:
@@ -127,12 +129,15 @@ def serving(objective: str, solver: Any, *needs: str) -> str:
         No solver has the name, or the one that has it does not serve the objective, or is not able to do
         what it has to; the message has those that are.
     """
-    known = {name: found for name in SOLVERS if (found := solver_of(objective, name)) is not None}
     name = checks.choice("solver", solver, SOLVERS)
+    serves = solver_of(objective, name)
+    if serves is not None and all(getattr(serves, need) for need in needs):
+        return name
+    known = {name: found for name in SOLVERS if (found := solver_of(objective, name)) is not None}
     if name not in known:
         raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(known)}")
     for need in needs:
-        if not getattr(known[name], need):
+        if not getattr(serves, need):
             what = f"solver: {name!r} needs all candidates, and a search returns a few"
             if need != "partial":
                 what = f"{need}: the {name!r} solver cannot honor it"

@@ -39,10 +39,12 @@ def first_of_equals(
     ndarray of shape (k,), int64
     """
     include = problem.constraints.include
-    movable = np.flatnonzero(~np.isin(chosen, include))
+    movable = np.flatnonzero(~np.isin(chosen, include)) if len(include) else np.arange(len(chosen))
     suspects = np.sort(chosen[movable])
     if not among_themselves:
-        suspects = np.setdiff1d(_suspects(problem, suspects), include)
+        suspects = _suspects(problem, suspects)
+        if len(include):
+            suspects = np.setdiff1d(suspects, include)
         if len(suspects) == len(movable):
             return chosen
     waiting: dict[bytes, list[int]] = {}
@@ -84,7 +86,7 @@ def _near(numbers: Floats, levels: Floats, margin: float) -> NDArray[np.bool_]:
     """Return which numbers are one of some levels, up to a margin and rounding."""
     if len(levels) == 0:
         return np.zeros(len(numbers), np.bool_)
-    levels = np.unique(levels)
+    levels = np.sort(levels)
     margin += UNITS * float(np.finfo(levels.dtype).eps) * float(max(-levels[0], levels[-1]))
     near: NDArray[np.bool_] = (numbers >= levels[0] - margin) & (numbers <= levels[-1] + margin)
     some = numbers[near]
