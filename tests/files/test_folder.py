@@ -127,7 +127,7 @@ def test_of_two_that_write_one_new_file_one_does(tmp_path):
         target.write_bytes(b"first")
         stream.write(b"second")
 
-    with pytest.raises(FileExistsError, match="exists; pass force=True"):
+    with pytest.raises(FileExistsError, match="exists; add --force"):
         write_atomic(target, late)
     assert target.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["a.txt"]
@@ -144,6 +144,6 @@ def test_file_systems_without_second_names(tmp_path, monkeypatch):
     write_atomic(target, lambda stream: stream.write(b"first"))
     assert target.read_bytes() == b"first"
     target.unlink()
-    with pytest.raises(FileExistsError, match="exists; pass force=True"):
+    with pytest.raises(FileExistsError, match="exists; add --force"):
         write_atomic(target, lambda stream: target.write_bytes(b"mine"))
     assert os.listdir(tmp_path) == ["a.txt"]

@@ -9,11 +9,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from setwise._version import __version__
+from setwise.asked import watched
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune
@@ -74,24 +76,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         By default the process's own.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    try:
-        with _signals_as_interrupts():
-            code = app(args=list(words), prog_name="setwise", standalone_mode=False)
-            sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except SystemExit:
-        raise
-    except BaseException as error:  # also what native libraries raise beside Exception
-        if os.environ.get("SETWISE_TRACEBACK", "0") not in ("", "0"):
-            traceback.print_exc()
-        code, message = _refusal(error)
-        if message:
-            _complain(message)
-        _drop_unwritten()
-    if code == INTERRUPTED:
-        _complain("interrupted; nothing was written")
+    with watched() as written:
+        try:
+            with _signals_as_interrupts():
+                code = app(args=list(words), prog_name="setwise", standalone_mode=False)
+                sys.stdout.flush()
+        except (KeyboardInterrupt, typer.Abort):
+            code = INTERRUPTED
+        except SystemExit:
+            raise
+        except BaseException as error:  # also what native libraries raise beside Exception
+            if os.environ.get("SETWISE_TRACEBACK", "0") not in ("", "0"):
+                traceback.print_exc()
+            code, message = _refusal(error)
+            if message:
+                _complain("; ".join([message, *_told(written())]))
+            _drop_unwritten()
+        if code == INTERRUPTED:
+            _complain("; ".join(["interrupted", *(_told(written()) or ["nothing was written"])]))
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _told(written: Sequence[Path]) -> list[str]:
+    """Return what to say of outputs that were finished before a command ended early."""
+    return [f"{str(path)!r} was written before that, whole" for path in written]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from setwise._version import __version__
+from setwise.asked import asked_for
 from setwise.files import versions
 from setwise.files.checksums import Progress, alterations_of, digest, faults_of, is_among, measure
 from setwise.files.names import existing
@@ -285,6 +286,7 @@ class FolderFormat(Generic[Info]):
             raise FileExistsError(
                 f"{argument}: {str(path)!r} is no {self.name}, so nothing replaces it; name another folder"
             )
+        asked_for(target)
         return target
 
     @contextlib.contextmanager

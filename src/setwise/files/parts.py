@@ -10,13 +10,16 @@ import shutil
 import socket
 from pathlib import Path
 
-#: How an unfinished file or folder is named: ``.NAME.HOST~PROCESS~TOKEN.part``.
-PART = re.compile(r"\..*\.(?P<host>[^.~]*)~(?P<process>\d{1,9})~[0-9a-f]{8}\.part")
+#: How an unfinished file or folder is named: ``.NAME.HOST~PROCESS~RUN~TOKEN.part``.
+PART = re.compile(r"\..*\.(?P<host>[^.~]*)~(?P<process>\d{1,9})~(?P<run>[0-9a-f]{8})~[0-9a-f]{8}\.part")
+
+#: Tells this run from an earlier one that had the same host and process: a container's, started again.
+_RUN = secrets.token_hex(4)
 
 
 def part_for(target: Path) -> Path:
     """Return a name beside ``target`` for what is to become it, which no other run uses."""
-    return target.with_name(f".{target.name}.{_host()}~{os.getpid()}~{secrets.token_hex(4)}.part")
+    return target.with_name(f".{target.name}.{_host()}~{os.getpid()}~{_RUN}~{secrets.token_hex(4)}.part")
 
 
 def remove_dead(target: Path) -> None:
@@ -26,7 +29,7 @@ def remove_dead(target: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in target.parent.glob(f".{_escaped(target.name)}.*.part"):
             found = PART.fullmatch(entry.name)
-            if found is None or found["host"] != _host() or _is_alive(int(found["process"])):
+            if found is None or found["host"] != _host() or _is_alive(int(found["process"]), found["run"]):
                 continue
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
@@ -44,8 +47,10 @@ def _escaped(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; one that is not ours does."""
+def _is_alive(process: int, run: str) -> bool:
+    """Return whether a run of this machine goes on; one that may not be asked does."""
+    if process == os.getpid():
+        return run == _RUN
     try:
         os.kill(process, 0)
     except ProcessLookupError:

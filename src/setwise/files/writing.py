@@ -13,8 +13,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.asked import asked_for
 from setwise.files.names import ending
-from setwise.files.parts import part_for, remove_dead
+from setwise.files.outputs import Outputs, together
 
 OUTPUTS = (".jsonl", ".csv", ".parquet", ".json", ".npy")
 
@@ -42,11 +43,16 @@ def check_output(
         raise FileExistsError(f"{argument}: {str(path)!r} exists; add --force (force=True) to replace it")
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")
+    asked_for(target)
     return target
 
 
 def write_atomic(
-    path: str | os.PathLike[str], write: Callable[[IO[bytes]], object], *, force: bool = False
+    path: str | os.PathLike[str],
+    write: Callable[[IO[bytes]], object],
+    *,
+    force: bool = False,
+    among: Outputs | None = None,
 ) -> None:
     """Write a file whole or not at all.
 
@@ -62,54 +68,31 @@ def write_atomic(
         Gets the open binary file.
     force : bool
         Replace an existing file.
+    among : Outputs, optional
+        It appears together with these.
 
     Raises
     ------
     FileExistsError
         The file is there and ``force`` is not given.
     """
-    target = Path(os.path.realpath(path))
-    there = FileExistsError(f"{str(path)!r} exists; pass force=True to replace it")
-    if target.exists() and not force:
-        raise there
-    remove_dead(target)
-    part = part_for(target)
-    try:
-        with part.open("xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if force or not _linked(part, target):
-            os.replace(part, target)
-    except FileExistsError:
-        raise there from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _linked(part: Path, target: Path) -> bool:
-    """Give a file a second name that nothing has yet; return False where the file system has no such names.
-
-    Raises
-    ------
-    FileExistsError
-        Something has that name.
-    """
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        if target.exists():
-            raise FileExistsError from None
-        return False
-    return True
+    if among is not None:
+        among.write(path, write, force=force)
+        return
+    with together() as one:
+        one.write(path, write, force=force)
 
 
 def write_table(
-    path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any]], *, force: bool = False
+    path: str | os.PathLike[str],
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    force: bool = False,
+    among: Outputs | None = None,
 ) -> None:
     """Write columns as .jsonl, .csv, .parquet or .json (a list of objects), by the path's ending.
+
+    ``among`` as for `write_atomic`.
 
     Raises
     ------
@@ -124,7 +107,7 @@ def write_table(
         from setwise.extras.arrow import arrow, parquet
 
         table = arrow.table({name: arrow.array(values) for name, values in columns.items()})
-        write_atomic(target, lambda stream: parquet.write_table(table, stream), force=force)
+        write_atomic(target, lambda stream: parquet.write_table(table, stream), force=force, among=among)
     elif kind == ".csv":
 
         def as_csv(stream: IO[bytes]) -> None:
@@ -135,22 +118,26 @@ def write_table(
             text.flush()
             text.detach()
 
-        write_atomic(target, as_csv, force=force)
+        write_atomic(target, as_csv, force=force, among=among)
     elif kind == ".jsonl":
         lines = (json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
-        write_atomic(target, lambda stream: stream.writelines(lines), force=force)
+        write_atomic(target, lambda stream: stream.writelines(lines), force=force, among=among)
     elif kind == ".json":
-        write_json(target, list(rows), force=force)
+        write_json(target, list(rows), force=force, among=among)
     else:
         raise ValueError(f"out: {kind} holds one array; write the columns to .jsonl, .csv, .parquet or .json")
 
 
-def write_json(path: str | os.PathLike[str], value: Any, *, force: bool = False) -> None:
-    """Write one JSON value, indented."""
+def write_json(
+    path: str | os.PathLike[str], value: Any, *, force: bool = False, among: Outputs | None = None
+) -> None:
+    """Write one JSON value, indented; see `write_atomic`."""
     data = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
-    write_atomic(path, lambda stream: stream.write(data), force=force)
+    write_atomic(path, lambda stream: stream.write(data), force=force, among=among)
 
 
-def write_array(path: str | os.PathLike[str], array: NDArray[Any], *, force: bool = False) -> None:
-    """Write an array as .npy."""
-    write_atomic(path, lambda stream: np.save(stream, array, allow_pickle=False), force=force)
+def write_array(
+    path: str | os.PathLike[str], array: NDArray[Any], *, force: bool = False, among: Outputs | None = None
+) -> None:
+    """Write an array as .npy; see `write_atomic`."""
+    write_atomic(path, lambda stream: np.save(stream, array, allow_pickle=False), force=force, among=among)

@@ -16,6 +16,7 @@ from setwise import checks
 from setwise.files import check_output, write_array, write_table
 from setwise.files.checksums import Progress
 from setwise.files.names import ending
+from setwise.files.outputs import Outputs, together
 from setwise.finetuning import baselines
 from setwise.finetuning.api import DIVERSITIES, matched, swept
 from setwise.finetuning.distribution import Distribution
@@ -222,9 +223,12 @@ class Pipeline(Sources, MatchParameters):
         for name, path in (("indices", self.indices), ("drawn", self.drawn)):
             if path is not None:
                 check_output(path, force=self.force, argument=name, endings=_NUMBERS)
+        named: dict[Path, str] = {}
         for name, path in (("out", self.out), ("indices", self.indices), ("drawn", self.drawn)):
             if path is not None:
                 self._check_apart(name, Path(path))
+                if (other := named.setdefault(Path(path).resolve(), name)) != name:
+                    raise ValueError(f"{name}: {str(path)!r} is {other}, too; name another file")
 
     def _check_apart(self, name: str, path: Path) -> None:
         """Refuse an output that is a source, or would become a part of the repository."""
@@ -305,24 +309,26 @@ class Pipeline(Sources, MatchParameters):
         return size
 
     def _write(self, selection: RowSelection, tell: Progress) -> Written | None:
-        """Write what is asked for: the rows, which take longest, then their numbers and probabilities."""
-        written = None if self.out is None else self._write_rows(selection, tell)
+        """Write what is asked for: all files of it appear, or none; finished epochs in a folder stay."""
         found, draws = selection.distribution, selection.epochs
-        if self.indices is not None:
-            rows = selection.sources.rows_of(found.indices)
-            _write_columns({"row": rows, "probability": found.probabilities}, self.indices, self.force)
-        if self.drawn is not None:
-            epochs = np.repeat(np.arange(1, len(draws) + 1), [len(drawn) for drawn in draws])
-            _write_columns({"epoch": epochs, "row": np.concatenate(draws)}, self.drawn, self.force)
-        return written
+        with together() as outputs:
+            if self.indices is not None:
+                rows = selection.sources.rows_of(found.indices)
+                columns = {"row": rows, "probability": found.probabilities}
+                _write_columns(columns, self.indices, self.force, outputs)
+            if self.drawn is not None:
+                epochs = np.repeat(np.arange(1, len(draws) + 1), [len(drawn) for drawn in draws])
+                columns = {"epoch": epochs, "row": np.concatenate(draws)}
+                _write_columns(columns, self.drawn, self.force, outputs)
+            return None if self.out is None else self._write_rows(selection, tell, outputs)
 
-    def _write_rows(self, selection: RowSelection, tell: Progress) -> Written:
+    def _write_rows(self, selection: RowSelection, tell: Progress, outputs: Outputs) -> Written:
         repository, found, draws = selection.sources.repository, selection.distribution, selection.epochs
         assert repository is not None
         assert self.out is not None
         tell("writing", 0, 0)
         if ending(self.out) in KINDS:
-            return write_file(repository, draws, self.out, force=self.force, progress=tell)
+            return write_file(repository, draws, self.out, force=self.force, progress=tell, among=outputs)
         settings = {"encoder": selection.sources.encoder, **self.settings()}
         if isinstance(found, Match):  # the numbers that "auto" came to
             settings |= {name: found.to_dict()[name] for name in ("scale", "kernel_width")}
@@ -382,13 +388,17 @@ METHODS = {
 }
 
 
-def _write_columns(columns: dict[str, NDArray[Any]], path: str | os.PathLike[str], force: bool) -> None:
+def _write_columns(
+    columns: dict[str, NDArray[Any]], path: str | os.PathLike[str], force: bool, among: Outputs
+) -> None:
     """Write columns of numbers: as .npy a structured array, else as a table."""
     if ending(path) != ".npy":
-        write_table(path, {name: values.tolist() for name, values in columns.items()}, force=force)
+        write_table(
+            path, {name: values.tolist() for name, values in columns.items()}, force=force, among=among
+        )
         return
     kinds = [(name, values.dtype) for name, values in columns.items()]
     table = np.empty(len(next(iter(columns.values()))), kinds)
     for name, values in columns.items():
         table[name] = values
-    write_array(path, table, force=force)
+    write_array(path, table, force=force, among=among)

@@ -18,6 +18,7 @@ from setwise.files.checksums import Progress, is_whole, measure
 from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.locking import locked
 from setwise.files.names import ending
+from setwise.files.outputs import Outputs
 from setwise.files.writing import check_output, write_atomic
 from setwise.finetuning.rows.ordering import MEMORY, in_order
 from setwise.finetuning.rows.repository import Repository
@@ -117,6 +118,7 @@ def write_file(
     force: bool = False,
     memory: float = MEMORY,
     progress: Progress | None = None,
+    among: Outputs | None = None,
 ) -> Written:
     """Write the rows of all epochs to one file; where they are several, a column tells them apart.
 
@@ -136,6 +138,8 @@ def write_file(
         held.
     progress : callable, optional
         Called with "writing", the rows done and all rows.
+    among : Outputs, optional
+        It appears together with these.
 
     Raises
     ------
@@ -150,7 +154,7 @@ def write_file(
         raise ValueError(
             f"out: the repository has a column {EPOCH!r} of its own; name a folder, for one file an epoch"
         )
-    _write(repository, epochs, target, len(epochs) > 1, force, memory, progress)
+    _write(repository, epochs, target, len(epochs) > 1, force, memory, progress, among)
     return Written((target,))
 
 
@@ -251,6 +255,7 @@ def _write(
     force: bool,
     memory: float,
     progress: Progress | None,
+    among: Outputs | None = None,
 ) -> None:
     """Write the rows of some epochs to one file, whole or not at all."""
     total = sum(map(len, epochs))
@@ -264,13 +269,15 @@ def _write(
                 if progress is not None:
                     progress("writing", done, total)
 
-    kind = ending(target)
-    if kind == ".parquet":
-        write_atomic(target, lambda stream: _as_parquet(repository, tables(), numbered, stream), force=force)
-    elif repository.lines:
-        write_atomic(target, lambda stream: _as_lines(tables(), numbered, stream), force=force)
-    else:
-        write_atomic(target, lambda stream: _as_json(repository, tables(), numbered, stream), force=force)
+    def write(stream: IO[bytes]) -> None:
+        if ending(target) == ".parquet":
+            _as_parquet(repository, tables(), numbered, stream)
+        elif repository.lines:
+            _as_lines(tables(), numbered, stream)
+        else:
+            _as_json(repository, tables(), numbered, stream)
+
+    write_atomic(target, write, force=force, among=among)
 
 
 def _as_parquet(

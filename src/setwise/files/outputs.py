@@ -1,0 +1,99 @@
+"""Outputs that belong together: all of them appear, or none does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from setwise.files.parts import part_for, remove_dead
+
+
+class Outputs:
+    """Files that are written one after the other and appear together, once all are; see `together`."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Path, Path, bool]] = []
+
+    def write(
+        self, path: str | os.PathLike[str], write: Callable[[IO[bytes]], object], *, force: bool
+    ) -> None:
+        """Write a file, which has another name until all are written; see `write_atomic`."""
+        target = Path(os.path.realpath(path))
+        if target.exists() and not force:
+            raise _is_there(path)
+        remove_dead(target)
+        part = part_for(target)
+        self._parts.append((part, target, force))
+        with part.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def appear(self) -> None:
+        """Give every file its name; where one cannot have it, all is as it was."""
+        written = {target: part.stat().st_ino for part, target, _ in self._parts}
+        before: dict[Path, Path] = {}
+        try:
+            for part, target, force in self._parts:
+                if force and len(self._parts) > 1 and target.exists():
+                    before[target] = part_for(target)
+                    _linked(target, before[target])
+                if force or not _linked(part, target):
+                    os.replace(part, target)
+        except BaseException:
+            for target, inode in written.items():
+                kept = before.get(target)
+                if kept is not None and kept.exists():
+                    os.replace(kept, target)
+                elif kept is None and target.exists() and target.stat().st_ino == inode:
+                    target.unlink()
+            raise
+        finally:
+            for kept in before.values():
+                kept.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Remove what has not appeared."""
+        for part, _, _ in self._parts:
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[Outputs]:
+    """Write files that belong together: all appear when the context ends without an error, else none does.
+
+    Raises
+    ------
+    FileExistsError
+        One is there by then that may not be replaced.
+    """
+    outputs = Outputs()
+    try:
+        yield outputs
+        outputs.appear()
+    finally:
+        outputs.drop()
+
+
+def _is_there(path: str | os.PathLike[str]) -> FileExistsError:
+    return FileExistsError(f"{os.fspath(path)!r} exists; add --force (force=True) to replace it")
+
+
+def _linked(part: Path, target: Path) -> bool:
+    """Give a file a second name that nothing has yet; return False where the file system has no such names.
+
+    Raises
+    ------
+    FileExistsError
+        Something has that name.
+    """
+    try:
+        os.link(part, target)
+    except OSError:
+        if target.exists():
+            raise _is_there(target) from None
+        return False
+    return True
