@@ -134,3 +134,27 @@ def test_random_partitions_are_even_and_from_the_seed():
 def test_bad_input(options, match):
     with pytest.raises(ValueError, match=match):
         k_means(Vectors(np.random.default_rng(0).random((20, 3))), **options)
+
+
+@needs("faiss")
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_tight_clusters_are_found_from_every_seed(metric):
+    """Lloyd's iterations from random rows merge two of five, and split another, for most seeds."""
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        label = np.repeat(np.arange(5), 20)
+        X = rng.normal(size=(5, 8))[label] + 0.01 * rng.normal(size=(100, 8))
+        found = k_means(Vectors(X, metric), 5, seed=seed).labels
+        assert len(set(zip(label.tolist(), found.tolist(), strict=True))) == 5
+
+
+@needs("faiss")
+def test_centers_are_no_worse_than_of_another_k_means():
+    """Within a tenth of scikit-learn's best of ten starts, for hundreds of clusters and for copies."""
+    cluster = pytest.importorskip("sklearn.cluster")
+    X, _ = make.clustered(n=3000, d=12, seed=4, clusters=150)
+    X = np.vstack([X, X[:300]]).astype(np.float32)
+    vectors = Vectors(X, "euclidean")
+    made = k_means(vectors, 150)
+    cost = ((X - made.centroids[made.labels]) ** 2).sum()
+    assert cost < 1.1 * cluster.KMeans(150, n_init=3, random_state=0).fit(X).inertia_

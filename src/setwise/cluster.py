@@ -22,6 +22,9 @@ from setwise.vectors import Floats, Vectors
 #: k-means learns from at most this many rows a cluster; all are assigned.
 ROWS_A_CLUSTER = 256
 
+#: Rows a cluster that the first centers are drawn from, and rows that they are drawn from in any case.
+ROWS_A_START, ROWS_TO_START = 32, 4096
+
 #: Lloyd iterations.
 ITERATIONS = 20
 
@@ -116,7 +119,7 @@ def k_means(
     quality_weight: float = 0.0,
     seed: int = 0,
 ) -> Clusters:
-    """Partition vectors by k-means (Lloyd, by FAISS) on a sample, and assign every row in one pass.
+    """Partition vectors by k-means (Lloyd, by FAISS, from k-means++) on a sample, and assign every row.
 
     Parameters
     ----------
@@ -173,7 +176,7 @@ def sampled_rows(n: int, clusters: int, seed: int, most: int = ROWS_A_CLUSTER) -
 def learn_centers(
     sample: Floats, clusters: int, *, spherical: bool, seed: int, iterations: int = ITERATIONS
 ) -> Floats:
-    """Return the centers that Lloyd's iterations find in a sample, shape (clusters, d), of its type.
+    """Return the centers that Lloyd's iterations from k-means++ find in a sample, shape (clusters, d).
 
     Parameters
     ----------
@@ -207,10 +210,40 @@ def learn_centers(
         min_points_per_centroid=1,
         max_points_per_centroid=len(rows),
     )
+    rows = np.ascontiguousarray(rows, np.float32)
+    drawn = sampled_rows(len(rows), 1, seed, most=max(ROWS_TO_START, ROWS_A_START * clusters))
     with one_blas_thread():
-        means.train(np.ascontiguousarray(rows, np.float32))
+        means.train(rows, init_centroids=_first_centers(rows[drawn], clusters, seed))
     centers: Floats = np.asarray(means.centroids, np.float64).reshape(clusters, -1) * peak + shift
     return centers.astype(sample.dtype)
+
+
+def _first_centers(rows: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.float32]:
+    """Return rows that are far apart, shape (clusters, d): greedy k-means++.
+
+    Each is the best of a few that are drawn with probability by squared distance to those before it.
+
+    References
+    ----------
+    Arthur and Vassilvitskii, k-means++: the advantages of careful seeding, 2007, section 5.
+    """
+    rng = np.random.default_rng(seed)
+    squares = np.vecdot(rows, rows)
+    trials = 2 + int(math.log(clusters))
+    least = np.full(len(rows), np.inf, np.float32)
+    chosen = np.zeros(len(rows), bool)
+    for number in range(clusters):
+        heap = np.cumsum(np.where(chosen, 0.0, least if number else 1.0), dtype=np.float64)
+        if heap[-1] > 0.0:
+            picks = np.searchsorted(heap[:-1], rng.random(trials if number else 1) * heap[-1], side="right")
+        else:  # what is left are copies
+            picks = np.flatnonzero(~chosen)[:1]
+        apart = np.maximum(squares - 2.0 * (rows[picks] @ rows.T) + squares[picks][:, None], 0.0)
+        np.minimum(apart, least, out=apart)
+        best = int(apart.sum(axis=1, dtype=np.float64).argmin())
+        least = apart[best]
+        chosen[picks[best]] = True
+    return rows[chosen]
 
 
 def rows_of_parts(labels: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:

@@ -28,8 +28,8 @@ TEXTS = ["The cat sat, the cat ran.", "", "a", "Ünï Straße 日本 x_1", "!! ?
 
 
 def by_hand(text, buckets, n):
-    """The definition, word by word."""
-    words = re.findall(r"\w+|[^\w\s]+", text.lower())
+    """The definition, word by word; of scripts without spaces, the texts here have 日 and 本."""
+    words = re.findall(r"[日本]|[^\W日本]+|[^\w\s]+", text.lower())
     grams = [
         " ".join(words[at : at + size]) for size in range(1, n + 1) for at in range(len(words) - size + 1)
     ]
@@ -161,3 +161,16 @@ def test_batches_and_progress():
     vectors = Ngrams(dimensions=16).encode(texts, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(4096, 10_000), (8192, 10_000), (10_000, 10_000)]
     np.testing.assert_array_equal(vectors[:40], vectors[4080:4120])
+
+
+def test_every_bucket_has_as_many_entries_of_one_length():
+    """A word without an entry would count for nothing, and have no vector where it stands alone."""
+    for dimensions, buckets in [(512, 10_000), (5, 300), (1, 7)]:
+        projection = Ngrams(dimensions=dimensions, buckets=buckets, seed=2)._projection
+        assert projection.shape == (buckets, dimensions)
+        assert set(np.diff(projection.indptr)) == {min(8, dimensions)}
+        lengths = np.sqrt(projection.multiply(projection).sum(axis=1))
+        np.testing.assert_allclose(np.asarray(lengths).ravel(), 1, rtol=1e-6)
+        assert len(np.unique(projection.indices)) == dimensions
+    words = ["".join(letters) for letters in itertools.product("bcdfg", "aeiou", "klmn", "aeiou")]
+    assert known_rows(Ngrams().encode(words)).all()

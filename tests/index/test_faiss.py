@@ -276,6 +276,22 @@ def test_saved_indexes_and_fields(rows, tmp_path):
     assert len(set((hits.ids // 3).tolist())) == 12
 
 
+def test_a_file_is_opened_by_any_path_or_refused_in_one_line(rows, tmp_path):
+    whole, cut, text = tmp_path / "whole.faiss", tmp_path / "cut.faiss", tmp_path / "text.faiss"
+    faiss.write_index(build("Flat", rows), str(whole))
+    cut.write_bytes(whole.read_bytes()[:1000])
+    text.write_text("no index")
+    for path in (whole, str(whole)):
+        assert setwise.Index.from_faiss(path).size == 900
+    for path in (cut, text, tmp_path):
+        told = f"^index: {path.name} is damaged, or no FAISS index; save it again by faiss.write_index$"
+        with pytest.raises(ValueError, match=told):
+            setwise.Index.from_faiss(path)
+    told = "^index: no file or folder '.*whole.fais'; did you mean 'whole.faiss'\\?$"
+    with pytest.raises(FileNotFoundError, match=told):
+        setwise.Index.from_faiss(str(whole)[:-1])
+
+
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [

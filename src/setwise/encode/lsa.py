@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy import sparse
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.encode.words import checked_texts, words_and_pairs
 from setwise.extras import needs
 from setwise.threads import one_blas_thread
 
@@ -19,9 +19,6 @@ with needs("text", "the lsa encoder"):
     import sklearn
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.utils.extmath import randomized_svd
-
-#: Letters and digits; an underscore parts words, so that ``read_line`` has the words of "read a line".
-_WORD = r"[^\W_]+"
 
 #: Texts that are encoded at once.
 _BATCH = 4096
@@ -32,7 +29,8 @@ class LSA:
 
     Singular vectors alone drop the rare words that tell short texts apart. So the rest of the TF-IDF
     matrix is kept as well, by random signs [1]_: cosines stay close to those of TF-IDF, while the leading
-    part lets words stand in for each other. A corpus of at most ``topics`` texts or words needs no sketch.
+    part lets words stand in for each other. In scripts without spaces, characters and pairs of them are what
+    words are elsewhere; an underscore parts words, so that ``read_line`` has those of "read a line". A corpus of at most ``topics`` texts or words needs no sketch.
 
     Parameters
     ----------
@@ -74,7 +72,7 @@ class LSA:
     def key(self) -> str:
         """What the vectors depend on beside the texts."""
         return (
-            f"lsa 1 {self.topics} {self.sketch} {self.words} {self.seed} scikit-learn {sklearn.__version__}"
+            f"lsa 2 {self.topics} {self.sketch} {self.words} {self.seed} scikit-learn {sklearn.__version__}"
         )
 
     def fit(self, texts: Sequence[str]) -> None:
@@ -85,10 +83,13 @@ class LSA:
         ValueError
             No text has a word in it.
         """
-        if not any(re.search(_WORD, text) for text in texts):
-            raise ValueError("corpus: no text has a word in it; lsa learns from words")
-        counter = CountVectorizer(token_pattern=_WORD, max_features=self.words, dtype=np.float32)
-        counts = counter.fit_transform(texts)
+        counter = _counter(max_features=self.words)
+        try:
+            counts = counter.fit_transform(checked_texts(texts))
+        except ValueError as error:
+            if "empty vocabulary" not in str(error):
+                raise
+            raise ValueError("corpus: no text has a word in it; lsa learns from words") from None
         n, words = counts.shape
         frequency = np.bincount(counts.indices, minlength=words)
         self._idf = ((np.log((1 + n) / (1 + frequency)) + 1) ** self.idf_power).astype(np.float32)
@@ -115,6 +116,7 @@ class LSA:
         """
         if self._counter is None:
             raise ValueError("lsa has to learn from a corpus first: call fit")
+        texts = list(checked_texts(texts))
         vectors = np.empty((len(texts), self._projection.shape[1]), np.float32)
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
@@ -137,7 +139,7 @@ class LSA:
         idf, projection = state["idf"], state["projection"]
         if idf.shape != (len(words),) or projection.ndim != 2 or len(projection) != len(words):
             raise ValueError("lsa: words, idf and projection do not belong together")
-        self._counter = CountVectorizer(token_pattern=_WORD, vocabulary=words, dtype=np.float32)
+        self._counter = _counter(vocabulary=words)
         self._idf, self._projection = idf, projection
 
     def _weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -148,3 +150,10 @@ class LSA:
         lengths = np.sqrt(np.bincount(row, weighted.data.astype(np.float64) ** 2, weighted.shape[0]))
         weighted.data = (weighted.data / lengths[row]).astype(np.float32)
         return weighted
+
+
+def _counter(**settings: Any) -> CountVectorizer:
+    """Return what counts a text's words."""
+    return CountVectorizer(
+        tokenizer=words_and_pairs, token_pattern=None, lowercase=False, dtype=np.float32, **settings
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +12,27 @@ from scipy import sparse
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
+from setwise.encode.words import checked_texts, has_word, words
 from setwise.extras import needs
 
 with needs("text", "the ngrams encoder"):
     import sklearn
     from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.random_projection import SparseRandomProjection
-
-#: Runs of word characters, and runs of marks: both are words (DSIR, section 3).
-_WORD = r"\w+|[^\w\s]+"
 
 #: Texts that are encoded at once.
 _BATCH = 4096
+
+#: Entries of the projection for a bucket.
+_ENTRIES = 8
 
 
 def counts(texts: Iterable[str], *, buckets: int = 10_000, n: int = 2) -> sparse.csr_matrix:
     """Count each text's word n-grams, hashed into a fixed number of buckets.
 
-    Words are lower-cased runs of letters, digits and underscores, and runs of marks. An n-gram's bucket is
-    its MurmurHash3 (32 bits, seed 0) modulo the buckets: the same in every process and on every machine.
-    Nothing is learned, so that a corpus may be counted part by part.
+    Words are lower-cased runs of letters, digits and underscores, and runs of marks; in scripts without
+    spaces, such as Chinese, Japanese and Thai, single characters. An n-gram's bucket is its MurmurHash3
+    (32 bits, seed 0) modulo the buckets: the same in every process and on every machine. Nothing is learned,
+    so that a corpus may be counted part by part.
 
     Parameters
     ----------
@@ -60,12 +62,14 @@ def counts(texts: Iterable[str], *, buckets: int = 10_000, n: int = 2) -> sparse
     vectorizer = HashingVectorizer(
         n_features=checks.integer("buckets", buckets, least=1, most=2**31 - 1),
         ngram_range=(1, checks.integer("n", n, least=1)),
-        token_pattern=_WORD,
+        tokenizer=partial(words, code=True),
+        token_pattern=None,
+        lowercase=False,
         alternate_sign=False,
         norm=None,
         dtype=np.int32,
     )
-    one_more = itertools.chain(_checked(texts), [""])  # scikit-learn cannot take no text at all
+    one_more = itertools.chain(checked_texts(texts), [""])  # scikit-learn cannot take no text at all
     found = sparse.csr_matrix(vectorizer.transform(one_more))[:-1]
     found.sort_indices()
     return found
@@ -74,7 +78,7 @@ def counts(texts: Iterable[str], *, buckets: int = 10_000, n: int = 2) -> sparse
 class Ngrams:
     """Hashed n-gram counts, damped to 1 + log, in a dense space made by a sparse random projection.
 
-    Texts are alike when they share words and phrases, not when they mean the same; that finds
+    The projection has as many entries for every bucket [1]_, so that every word has a direction. Texts are alike when they share words and phrases, not when they mean the same; that finds
     near-duplicates and domains. Cosines are those of the damped counts to within about
     1 / sqrt(``dimensions``). There is nothing to fit, so that texts may come in parts. A text without a
     letter or digit gets a row of zeros.
@@ -90,7 +94,7 @@ class Ngrams:
 
     References
     ----------
-    Li, Hastie and Church, Very sparse random projections, 2006.
+    .. [1] Kane and Nelson, Sparser Johnson-Lindenstrauss transforms, 2014, the block construction.
     """
 
     def __init__(self, *, dimensions: int = 512, buckets: int = 10_000, n: int = 2, seed: int = 0) -> None:
@@ -98,10 +102,7 @@ class Ngrams:
         self.buckets = checks.integer("buckets", buckets, least=1, most=2**31 - 1)
         self.n = checks.integer("n", n, least=1)
         self.seed = checks.integer("seed", seed, least=0, most=2**32 - 1)
-        shape = sparse.csr_matrix((1, self.buckets), dtype=np.float32)
-        self._projection = SparseRandomProjection(
-            self.dimensions, random_state=self.seed, dense_output=True
-        ).fit(shape)
+        self._projection = _projection(self.buckets, self.dimensions, self.seed)
 
     @property
     def name(self) -> str:
@@ -112,29 +113,30 @@ class Ngrams:
     def key(self) -> str:
         """What the vectors depend on beside the texts."""
         settings = f"{self.dimensions} {self.buckets} {self.n} {self.seed}"
-        return f"ngrams 1 {settings} scikit-learn {sklearn.__version__}"
+        return f"ngrams 2 {settings} scikit-learn {sklearn.__version__}"
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros where there is no letter or digit."""
+        texts = list(checked_texts(texts))
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             damped = counts(batch, buckets=self.buckets, n=self.n).astype(np.float32)
             damped.data = 1 + np.log(damped.data)
-            wordy = np.array([any(map(str.isalnum, text)) for text in batch])
-            vectors[start : start + len(batch)] = unit_rows(
-                self._projection.transform(damped) * wordy[:, None]
-            )
+            wordy = np.array(list(map(has_word, batch)))
+            vectors[start : start + len(batch)] = unit_rows((damped @ self._projection).toarray() * wordy[:, None])
             if progress is not None:
                 progress(start + len(batch), len(texts))
         return vectors
 
 
-def _checked(texts: Iterable[str]) -> Iterator[str]:
-    """Yield texts, refusing what is none."""
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"texts: expected a sequence of texts, got {type(texts).__name__}; put it in a list")
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts: row {row} is {type(text).__name__}, not a text")
-        yield text
+def _projection(buckets: int, dimensions: int, seed: int) -> sparse.csr_matrix:
+    """Return a random map from buckets to dimensions: `_ENTRIES` signs a bucket, one in each block of columns."""
+    entries = min(_ENTRIES, dimensions)
+    first = np.linspace(0, dimensions, entries + 1).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    places = first[:-1] + (rng.random((buckets, entries)) * np.diff(first)).astype(np.int64)
+    signs = (2 * rng.integers(0, 2, (buckets, entries), np.int8) - 1).astype(np.float32)
+    ends = np.arange(0, buckets * entries + 1, entries)
+    shape = (buckets, dimensions)
+    return sparse.csr_matrix((signs.ravel() / np.float32(entries**0.5), places.ravel(), ends), shape=shape)

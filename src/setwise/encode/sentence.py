@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from setwise.encode.base import Progress, unit_rows
 from setwise.encode.models import quietly
+from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
 
 #: The package whose model is taken when none is named, and the model's name if it is not installed.
@@ -65,11 +66,12 @@ class Sentence:
     def key(self) -> str:
         """What the vectors depend on beside the texts."""
         limit = self._model.max_seq_length
-        return f"sentence 1 {self._label} {self._fingerprint} {limit} sentence-transformers {self._version}"
+        return f"sentence 2 {self._label} {self._fingerprint} {limit} sentence-transformers {self._version}"
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros for a text without a letter or digit."""
-        wordy = [row for row, text in enumerate(texts) if any(map(str.isalnum, text))]
+        texts = list(checked_texts(texts))
+        wordy = [row for row, text in enumerate(texts) if has_word(text)]
         wordy.sort(key=lambda row: -len(texts[row]))
         vectors = np.zeros((len(texts), self._size), np.float32)
         for start in range(0, len(wordy), _BATCH):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from setwise.encode.base import Progress, unit_rows
+from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
 
 #: Texts that are encoded at once.
@@ -48,7 +49,6 @@ class Static:
         self._vectors: NDArray[np.float32] = model.embedding
         self._weights = np.ones(len(self._vectors), np.float32)
         self._fitted = False
-        self._is_word = _word_tokens(self._tokenizer.get_vocab(), len(self._vectors))
 
     @property
     def name(self) -> str:
@@ -59,10 +59,11 @@ class Static:
     @property
     def key(self) -> str:
         """What the vectors depend on beside the texts."""
-        return f"static 1 wordllama {self._version} {_CONFIG} {_DIMENSIONS}"
+        return f"static 2 wordllama {self._version} {_CONFIG} {_DIMENSIONS}"
 
     def fit(self, texts: Sequence[str]) -> None:
         """Learn how rare each token is, from up to about 20,000 texts spread over the corpus."""
+        texts = list(checked_texts(texts))
         sample = texts[:: max(1, len(texts) // _SAMPLE)]
         frequency = np.zeros(len(self._vectors), np.int64)
         for start in range(0, len(sample), _BATCH):
@@ -84,13 +85,14 @@ class Static:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros where there is no word."""
+        texts = list(checked_texts(texts))
         vectors = np.empty((len(texts), self._vectors.shape[1]), np.float32)
         weighted = self._vectors * self._weights[:, None]
         for start in range(0, len(texts), _BATCH):
-            counts = self._count(texts[start : start + _BATCH])
-            stop = start + counts.shape[0]
-            has_word = counts @ self._is_word > 0
-            vectors[start:stop] = unit_rows((counts @ weighted) * has_word[:, None])
+            batch = texts[start : start + _BATCH]
+            stop = start + len(batch)
+            wordy = np.array(list(map(has_word, batch)))
+            vectors[start:stop] = unit_rows((self._count(batch) @ weighted) * wordy[:, None])
             if progress is not None:
                 progress(stop, len(texts))
         return vectors
@@ -114,12 +116,3 @@ def _import_wordllama() -> ModuleType:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-
-
-def _word_tokens(vocabulary: dict[str, int], size: int) -> NDArray[np.float32]:
-    """Return 1 for every token with a letter or digit in it, 0 for marks, spaces, bytes and specials."""
-    is_word = np.zeros(size, np.float32)
-    for token, number in vocabulary.items():
-        if number < size and not (token.startswith("<") and token.endswith(">")):
-            is_word[number] = any(character.isalnum() for character in token)
-    return is_word

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,12 +117,13 @@ def read_corpus(
 def duplicates(texts: Sequence[str]) -> dict[int, int]:
     """Return the rows whose text an earlier row has already, each with the first such row.
 
-    Blank texts are not counted.
+    Blank texts are not counted; composed and decomposed spellings of one text are the same.
     """
     first: dict[str, int] = {}
+    composed = (value if value.isascii() else unicodedata.normalize("NFC", value) for value in texts)
     return {
         row: seen
-        for row, value in enumerate(texts)
+        for row, value in enumerate(composed)
         if value and not value.isspace() and (seen := first.setdefault(value, row)) != row
     }
 

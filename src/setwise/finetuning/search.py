@@ -171,7 +171,7 @@ def _parts(engine: Any, candidates: RepositoryVectors, workers: int | str) -> An
 @contextlib.contextmanager
 def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Progress | None) -> Any:
     """Yield an open index and what it is called."""
-    from setwise.extras.faiss import faiss
+    from setwise.extras.faiss import faiss, read_index
 
     if isinstance(index, Index):
         yield index, type(index).__name__
@@ -183,7 +183,7 @@ def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Prog
         with open_index(index).index as saved:
             yield saved, "saved index"
     elif isinstance(index, str | Path) and Path(index).is_file():
-        yield _of_faiss(faiss.read_index(str(index))), "saved FAISS index"
+        yield _of_faiss(read_index(Path(index))), "saved FAISS index"
     elif isinstance(index, Path) or (isinstance(index, str) and (os.sep in index or index.startswith("."))):
         raise FileNotFoundError(
             f"index: no file or folder {str(index)!r}; name a saved index, 'exact' or a FAISS factory string"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from setwise import checks, encode
 from setwise.encode.places import folder_for
+from setwise.encode.words import has_word
 from setwise.files import read_array
 from setwise.files.arrays import write_rows
 from setwise.files.checksums import Progress
@@ -317,7 +318,7 @@ def _with_text(rows: Repository, tell: Progress) -> NDArray[np.int64]:
     found = []
     done = 0
     for texts in rows.texts():
-        found += [done + place for place, text in enumerate(texts) if any(map(str.isalnum, text))]
+        found += [done + place for place, text in enumerate(texts) if has_word(text)]
         done += len(texts)
         tell("reading", done, len(rows))
     return np.asarray(found, np.int64)

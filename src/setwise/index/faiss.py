@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.containers import as_matrix, as_queries
+from setwise.files.names import existing
 from setwise.index.base import Found, Ids
 from setwise.index.checking import CLOSE, UNIT, check_unit, compare, scale_of, scores_of
 from setwise.index.faiss_held import Held
@@ -30,7 +32,7 @@ class FaissIndex(RowIndex):
 
     Parameters
     ----------
-    index : faiss.Index or str
+    index : faiss.Index or path-like
         Trained and filled; or the path of one saved by ``faiss.write_index``.
     vectors : array-like of shape (n, d), optional
         The stored vectors by position, of any length, e.g. a memory map. Better than what FAISS can
@@ -45,10 +47,12 @@ class FaissIndex(RowIndex):
 
     Raises
     ------
+    FileNotFoundError
+        There is no such file.
     TypeError
         ``index`` is no FAISS index.
     ValueError
-        It is empty, not trained, ranks by something else than inner product or L2, or holds an id twice; a
+        The file is damaged, or no FAISS index; the index is empty, not trained, ranks by something else than inner product or L2, or holds an id twice; a
         vector's length is not 1 under cosine; ``vectors`` has another shape.
 
     Notes
@@ -66,11 +70,11 @@ class FaissIndex(RowIndex):
         exact: bool | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        from setwise.extras.faiss import faiss
+        from setwise.extras.faiss import faiss, read_index
 
         self._faiss = faiss
-        if isinstance(index, str):
-            index = faiss.read_index(index)
+        if isinstance(index, str | os.PathLike):
+            index = read_index(existing(index, "index"))
         if not isinstance(index, faiss.Index):
             raise TypeError(f"index: expected a faiss.Index, got {type(index).__name__}")
         if not index.is_trained:

@@ -369,13 +369,10 @@ def _write_faiss(
 
 def _read_faiss(file: Path, stored: NDArray[Any], info: IndexInfo, fields: dict[str, Any]) -> Index:
     """Open a FAISS index with the stored vectors beside it."""
-    from setwise.extras.faiss import faiss
+    from setwise.extras.faiss import faiss, read_index
     from setwise.index.faiss import FaissIndex
 
-    try:
-        index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
-    except (RuntimeError, MemoryError):  # of a damaged size
-        raise ValueError(f"index: {FAISS} is damaged; build the index again") from None
+    index = read_index(file, faiss.IO_FLAG_MMAP, mend="build the index again")
     return FaissIndex(index, vectors=stored, metric=info.metric, exact=info.exact, fields=fields)
 
 
