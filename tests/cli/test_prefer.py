@@ -161,6 +161,7 @@ def test_the_record(call, rows, tmp_path, pools):
         "model": "lsa",
         "duplicates": "drop",
         "ties": "drop",
+        "unscored": "drop",
         "too_few": "refuse",
         "seed": 0,
         "threads": None,
@@ -219,10 +220,8 @@ def test_bad_input_is_one_line(refused, rows, pools, tmp_path):
     assert "no folder" in refused(*base[:3], "--out", tmp_path / "there" / "out.jsonl")
     rows[7]["all_rm_scores"][3] = float("nan")
     pools.write_text("\n".join(map(json.dumps, rows)))
-    nan = refused(*base, "-k", K)
-    assert (
-        nan == "rewards: line 8 of pools.jsonl, response 3 has nan (float); score that response, or drop it"
-    )
+    nan = refused(*base, "-k", K, "--unscored", "refuse")
+    assert nan.startswith("rewards: line 8 of pools.jsonl, response 3 has no score; score it, or leave such")
     assert os.listdir(tmp_path) == ["pools.jsonl"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import gzip
 import json
 import os
@@ -15,9 +16,10 @@ import pytest
 pytest.importorskip("pyarrow")
 
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import csv, feather, parquet
 
 from setwise.files.folder import META
+from setwise.finetuning import Pipeline
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
 from setwise.finetuning.rows.ordering import in_order
@@ -384,11 +386,59 @@ def test_parquet_becomes_lines(sharded, table, tmp_path):
 
 
 def test_what_json_lacks_is_refused_and_leaves_nothing(tmp_path):
-    for value in (b"raw", float("nan")):
+    length = datetime.timedelta(1)
+    for value in (b"raw", {"in": [b"raw"]}, decimal.Decimal("1.5"), length, float("nan")):
         parquet.write_table(pa.table({"text": ["a"], "x": [value]}), tmp_path / "rows.parquet")
-        with pytest.raises(ValueError, match=r"a value that JSON does not hold .*write \.parquet"):
+        with pytest.raises(ValueError, match=r"out: .*JSON does not hold.*; write \.parquet"):
             write_file(Repository(tmp_path / "rows.parquet"), [np.array([0])], tmp_path / "out.jsonl")
         assert os.listdir(tmp_path) == ["rows.parquet"]
+
+
+def test_what_parquet_lacks_is_refused_before_anything_is_chosen(tmp_path, monkeypatch):
+    empty = pa.array([{}, {}], pa.struct([]))
+    source = tmp_path / "rows.arrow"
+    for held in (empty, pa.ListArray.from_arrays([0, 1, 2], empty)):
+        feather.write_feather(pa.table({"text": ["a", "b"], "meta": held}), source, compression="uncompressed")
+        monkeypatch.setattr(Pipeline, "select", lambda *_: pytest.fail("rows were chosen"))
+        asked = Pipeline(source, source, rows=1, out=tmp_path / "out.parquet", method="nearest", model="ngrams")
+        told = r"out: column 'meta' of rows.arrow holds empty objects \({}\), which Parquet has no place for"
+        with pytest.raises(ValueError, match=told):
+            asked.run()
+        with pytest.raises(ValueError, match=told):
+            write_epochs(Repository(source), [np.array([0])], tmp_path / "epochs", kind=".parquet")
+        assert os.listdir(tmp_path) == ["rows.arrow"]
+    (tmp_path / "rows.jsonl").write_text('{"text": "a", "meta": {}}\n{"text": "b"}\n')
+    with pytest.raises(ValueError, match=r"out: column 'meta' of rows.jsonl holds empty objects"):
+        write_file(Repository(tmp_path / "rows.jsonl"), [np.array([0])], tmp_path / "out.parquet")
+    write_file(Repository(tmp_path / "rows.jsonl"), [np.array([0])], tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == '{"text": "a", "meta": {}}\n'
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 20])
+def test_shards_that_spell_one_column_differently_are_one_repository(tmp_path, memory):
+    """A category in one shard, a plain, large or viewed string in others, or nothing but nulls."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    texts = [f"row {row}" for row in range(12)]
+    kinds = [pa.dictionary(pa.int8(), pa.string()), pa.string(), pa.large_string(), pa.null()]
+    texts[9:] = [None] * 3
+    for number, kind in enumerate(kinds):
+        part = pa.array(texts[3 * number : 3 * number + 3]).cast(kind)
+        parquet.write_table(pa.table({"text": part, "n": range(3)}), folder / f"{number}.parquet")
+    for first in (0, 3):  # what the first shard holds does not say what the column is
+        if first:
+            (folder / "3.parquet").rename(folder / "-3.parquet")
+            texts = texts[9:] + texts[:9]
+        repository = Repository(folder)
+        assert repository.columns == {"text": "string", "n": "integer"}
+        assert repository.text == ("text",)
+        assert [text for block in repository.texts() for text in block] == [text or "" for text in texts]
+        rows = np.array([11, 0, 5, 5, 2])
+        for out in ("out.parquet", "out.jsonl"):
+            write_file(repository, [rows], tmp_path / out, force=True, memory=memory)
+        assert parquet.read_table(tmp_path / "out.parquet")["text"].to_pylist() == [texts[row] for row in rows]
+        lines = (tmp_path / "out.jsonl").read_text().splitlines()
+        assert [json.loads(line)["text"] for line in lines] == [texts[row] for row in rows]
 
 
 def test_cells_of_csv_stay_strings(tmp_path):

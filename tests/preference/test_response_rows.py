@@ -168,13 +168,11 @@ def test_only_what_is_needed_is_read():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rewards": [1, 2, float("nan"), 4, 5, 6]}, r"rewards: row 3, response 2 has nan \(float\); score"),
-        ({"rewards": [1, 2, 3, 4, 5, None]}, "rewards: row 3, response 5 has nothing; score that response"),
         ({"rewards": [1, 2, 3, 4, 5, float("inf")]}, "rewards: row 3, response 5 has inf"),
         ({"rewards": [1, 2, 3, 4, 5, "6"]}, r"rewards: row 3, response 5 has '6' \(str\), expected a number"),
         ({"rewards": [1, 2, 3, 4, 5, True]}, "rewards: row 3, response 5 has True"),
         ({"rewards": [1, 2, 3]}, "rewards: row 3 has 3 for 6 responses"),
-        ({"rewards": None}, "rewards: row 3 has nothing in 'rewards', expected a list"),
+        ({"rewards": 3}, "rewards: row 3 has 3 .int. in 'rewards', expected a list"),
         ({"responses": "one"}, "responses: row 3 has 'one' .str. in 'responses', expected a list"),
         ({"responses": ["a", "b", "c", 4, "e", "f"]}, "responses: row 3, response 3 is 4 .int., expected a"),
         ({"responses": ["a", "b", "\ud800", "d", "e", "f"]}, "responses: row 3, response 2 holds half of"),
@@ -198,12 +196,49 @@ def test_a_bad_row_is_named(change, message):
         pools_of(rows)
 
 
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("mark", [None, float("nan"), "N/A", " n/a ", ""])
+def test_responses_without_a_score_are_left_out_and_counted(mark, long):
+    rows = make()
+    rows[0]["rewards"][5] = rows[3]["rewards"][2] = mark
+    without = make()
+    for row, place in ((without[0], 5), (without[3], 2)):
+        for name in ("responses", "rewards", "embeddings"):
+            del row[name][place]
+    given, expected = (lengthened(rows), lengthened(without)) if long else (rows, without)
+    made = PreferenceRows(given, K)
+    found, wanted = list(made), list(PreferenceRows(expected, K))
+    for one, other in zip(found, wanted, strict=True):
+        assert [one[name] for name in ("chosen", "rejected", "rewards", "cost")] == [
+            other[name] for name in ("chosen", "rejected", "rewards", "cost")
+        ]
+    assert found[3]["rejected"] == [rows[3]["responses"][place] for place in found[3]["indices"][1:]]
+    assert made.summary.unscored == made.summary.to_dict()["unscored"] == 2
+    refused = r"rewards: row \d+, response \d has no score; score it, or leave such .*--unscored drop"
+    with pytest.raises(ValueError, match=refused):
+        list(PreferenceRows(given, K, unscored="refuse"))
+
+
+def test_a_prompt_without_responses_or_scores_is_one_with_too_few():
+    rows = make()
+    rows[0] |= {"responses": None, "rewards": None, "embeddings": None}
+    rows[2] |= {"rewards": None}
+    rows[4]["responses"][1] = None
+    made = PreferenceRows(rows, K, too_few="skip")
+    assert [row["prompt"] for row in made] == ["Question 1?", "Question 3?", "Question 4?"]
+    summary = made.summary
+    assert (summary.skipped, summary.unscored, summary.blank) == (2, 6, 1)
+    assert summary.first_skipped.startswith("row 0 has 0 responses to choose from, where 4 are needed")
+    with pytest.raises(ValueError, match="responses: row 0 has 0 responses to choose from"):
+        list(PreferenceRows(rows, K))
+
+
 def test_files_name_lines_and_rows(tmp_path):
     rows = make()
-    rows[3]["rewards"][2] = None
-    with pytest.raises(ValueError, match=r"rewards: line 4 of rows\.jsonl, response 2 has nothing"):
+    rows[3]["rewards"][2] = 1e200
+    with pytest.raises(ValueError, match=r"rewards: line 4 of rows\.jsonl, response 2 has 1e\+200"):
         pools_of(source_of("jsonl", rows, tmp_path))
-    with pytest.raises(ValueError, match=r"rewards: row 3 of rows\.parquet, response 2 has nothing"):
+    with pytest.raises(ValueError, match=r"rewards: row 3 of rows\.parquet, response 2 has 1e\+200"):
         pools_of(source_of("parquet", rows, tmp_path))
 
 
@@ -220,8 +255,8 @@ def test_bad_rows_of_one_response_are_named():
     other[4] = rows[4] | {"prompt_id": None}
     with pytest.raises(ValueError, match="prompt: row 4 has nothing in 'prompt_id'"):
         pools_of(other)
-    other[4] = rows[4] | {"reward": None}
-    with pytest.raises(ValueError, match="rewards: row 4 has nothing"):
+    other[4] = rows[4] | {"reward": "good"}
+    with pytest.raises(TypeError, match=r"rewards: row 4 has 'good' \(str\), expected a number"):
         pools_of(other)
     other[4] = rows[4] | {"embedding": [1.0]}
     with pytest.raises(ValueError, match="embeddings: those of the prompt at row 0 have 1 to 4 numbers"):
@@ -618,7 +653,7 @@ def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
 @pytest.mark.usefixtures("small_batches")
 def test_a_failure_half_way_leaves_what_was_there(tmp_path):
     rows = make(40, n=4)
-    rows[38]["rewards"][0] = None
+    rows[38]["rewards"][0] = float("inf")
     for name in ("out.jsonl", "out.parquet"):
         with pytest.raises(ValueError, match="rewards: row 38, response 0"):
             PreferenceRows(rows, 2).write(tmp_path / name)
@@ -759,3 +794,45 @@ def test_trl_trains_on_rows(tiny, trainer, format, count, talks, tmp_path):
     assert len(training.train_dataset) == count
     assert all(len(row["prompt_ids"]) > 1 for row in training.train_dataset)
     assert np.isfinite(training.train().training_loss)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "permuted tensor", "nested list", "fixed list", "array2d"])
+def test_embeddings_of_every_arrow_type_are_the_same_vectors(kind, tmp_path):
+    rows = make(3)
+    matrix = np.array([row["embeddings"] for row in rows], np.float32)
+    column = pa.array(matrix.tolist(), pa.list_(pa.list_(pa.float32())))
+    if kind == "tensor":
+        column = pa.FixedShapeTensorArray.from_numpy_ndarray(matrix)
+    elif kind == "permuted tensor":
+        column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.asfortranarray(matrix.T).T)
+    elif kind == "fixed list":
+        column = column.cast(pa.list_(pa.list_(pa.float32(), D), N))
+    others = {name: [row[name] for row in rows] for name in ("prompt", "responses", "rewards")}
+    if kind == "array2d":
+        datasets = pytest.importorskip("datasets")
+        one = pa.table(others | {"embeddings": column})
+        source = datasets.Dataset(one).cast_column("embeddings", datasets.Array2D((N, D), "float32"))
+    else:
+        source = tmp_path / "rows.parquet"
+        parquet.write_table(pa.table(others).append_column("embeddings", column), source)
+    for pool, row in zip(pools_of(source), matrix, strict=True):
+        np.testing.assert_array_equal(pool.embeddings, row)
+
+
+def test_what_single_precision_calls_infinite_is_refused(tmp_path):
+    rows = make(2)
+    rows[1]["embeddings"][3][0] = float("inf")
+    column = pa.array([row["embeddings"] for row in rows], pa.list_(pa.list_(pa.float32())))
+    others = {name: [row[name] for row in rows] for name in ("prompt", "responses", "rewards")}
+    parquet.write_table(pa.table(others).append_column("embeddings", column), tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"embeddings: row 1 of rows.parquet, response 3 has NaN, Inf or"):
+        pools_of(tmp_path / "rows.parquet")
+
+
+def test_columns_that_parquet_has_no_place_for_are_refused_before_any_choice(tmp_path, monkeypatch):
+    rows = [row | {"about": {"tags": [{}]}} for row in make()]
+    monkeypatch.setattr(rows_module, "select_responses_many", lambda *_: pytest.fail("a choice was made"))
+    told = r"out: column 'about' of responses holds empty objects \({}\), which Parquet has no place for; write"
+    with pytest.raises(ValueError, match=told):
+        PreferenceRows(rows, K).write(tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []

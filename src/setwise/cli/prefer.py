@@ -93,6 +93,16 @@ def prefer(
             metavar="drop|keep",
         ),
     ] = "drop",
+    unscored: Annotated[
+        str,
+        option(
+            "--unscored",
+            help="Responses without a score (null, NaN, N/A): leave them out and say how many, or stop with "
+            "an error.",
+            panel=READ,
+            metavar="drop|refuse",
+        ),
+    ] = "drop",
     too_few: Annotated[
         str,
         option(
@@ -189,6 +199,7 @@ def prefer(
         "model": model,
         "duplicates": duplicates,
         "ties": ties,
+        "unscored": unscored,
         "too_few": too_few,
         "seed": seed,
         "threads": threads,

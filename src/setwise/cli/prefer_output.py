@@ -17,6 +17,9 @@ def tell_notes(made: PreferenceRows) -> None:
     if summary.skipped:
         count = f"{summary.skipped:,} prompt{'' if summary.skipped == 1 else 's'}"
         output.note(f"{count} skipped for too few responses, the first: {summary.first_skipped}")
+    if summary.unscored:
+        verb = "response has" if summary.unscored == 1 else "responses have"
+        output.note(f"{summary.unscored:,} {verb} no score, left out (--unscored refuse stops there)")
     if summary.blank:
         count = f"{summary.blank:,} response{' says' if summary.blank == 1 else 's say'} nothing, left out"
         output.note(f"{count}: no model can be trained on {'it' if summary.blank == 1 else 'them'}")

@@ -57,6 +57,61 @@ def arrow_kind(kind: Any) -> str:
     return "list" if hasattr(kind, "value_type") else str(kind)
 
 
+def plain_type(kind: Any) -> Any:
+    """Return the Arrow type of the same values that is not a category, and of no view."""
+    from setwise.extras.arrow import arrow, types
+
+    if types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if types.is_string_view(kind):
+        return arrow.large_string()
+    if types.is_binary_view(kind):
+        return arrow.large_binary()
+    return kind
+
+
+def check_parquet(schema: Any, source: str, argument: str = "out") -> None:
+    """Refuse columns that Parquet does not hold: objects without any field, wherever they stand.
+
+    Raises
+    ------
+    ValueError
+        There is one; the message names the column.
+    """
+    for field in schema:
+        if _has_empty_struct(field.type):
+            raise ValueError(
+                f"{argument}: column {field.name!r} of {source} holds empty objects ({{}}), which Parquet has "
+                "no place for; write .jsonl, or take the column out"
+            )
+
+
+def json_holds(kind: Any) -> bool:
+    """Return whether JSON spells the values of an Arrow type (times as ISO 8601 does, a UUID as text)."""
+    from setwise.extras.arrow import arrow, types
+
+    if isinstance(kind, arrow.BaseExtensionType):
+        return isinstance(kind, arrow.UuidType) or json_holds(kind.storage_type)
+    if arrow_kind(kind) == "binary" or types.is_decimal(kind) or types.is_duration(kind):
+        return False
+    inner = [kind.value_type] if types.is_dictionary(kind) else []
+    inner += [kind.field(place).type for place in range(kind.num_fields)]
+    return all(map(json_holds, inner))
+
+
+def _has_empty_struct(kind: Any) -> bool:
+    """Return whether a type is a struct without fields, or holds one."""
+    from setwise.extras.arrow import arrow, types
+
+    if isinstance(kind, arrow.BaseExtensionType):
+        return _has_empty_struct(kind.storage_type)
+    if types.is_struct(kind) and kind.num_fields == 0:
+        return True
+    inner = [kind.value_type] if types.is_dictionary(kind) else []
+    inner += [kind.field(place).type for place in range(kind.num_fields)]
+    return any(map(_has_empty_struct, inner))
+
+
 def json_kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the columns of JSON objects in the order they are met, each with the kind of what it holds.
 
@@ -68,19 +123,30 @@ def json_kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         for name, value in row.items():
             held = found.get(name, "null")
             if held != "string" and value is not None:
-                found[name] = _wider(held, _JSON.get(type(value), "struct"))
+                found[name] = wider(held, _JSON.get(type(value), "struct"))
             elif name not in found:
                 found[name] = "null"
+    return found
+
+
+def common_kinds(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the columns of the parts of one table, each with the kind of what it holds in all of them."""
+    found: dict[str, str] = {}
+    for part in parts:
+        for name, kind in part.items():
+            found[name] = wider(found.get(name, "null"), kind)
     return found
 
 
 _JSON = {str: "string", bool: "boolean", int: "integer", float: "number", list: "list", dict: "struct"}
 
 
-def _wider(held: str, new: str) -> str:
+def wider(held: str, new: str) -> str:
     """Return the kind of a column that held one kind and now holds another, too."""
     if held == "null" or new == "string":
         return new
+    if new == "null" or held == "string":
+        return held
     return "number" if {held, new} == {"integer", "number"} else held
 
 

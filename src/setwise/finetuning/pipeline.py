@@ -24,7 +24,15 @@ from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.row_selection import RowSelection
 from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
-from setwise.finetuning.rows.writing import KINDS, Written, check_target, write_epochs, write_file
+from setwise.finetuning.rows.repository import Repository
+from setwise.finetuning.rows.writing import (
+    KINDS,
+    Written,
+    check_holds,
+    check_target,
+    write_epochs,
+    write_file,
+)
 from setwise.finetuning.sources import OpenSources, Sources, as_path, name_of
 
 #: Endings of a file of numbers and probabilities.
@@ -242,6 +250,17 @@ class Pipeline(Sources, MatchParameters):
                 f"{name}: {str(path)!r} lies in the repository's folder and would be read as a part of it; "
                 "name a file elsewhere"
             )
+
+    def check_rows(self, repository: Repository | None) -> None:
+        """Refuse, before any work, rows that the output's format has no place for.
+
+        Raises
+        ------
+        ValueError
+            A column holds what the format does not.
+        """
+        if self.out is not None and repository is not None:
+            check_holds(repository, self.out)
 
     def select(self, sources: OpenSources, progress: Progress | None = None) -> RowSelection:
         """Choose, draw and write rows of sources that are open; see `run`."""

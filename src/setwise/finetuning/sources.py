@@ -164,6 +164,9 @@ class Sources:
             return None
         return folder_for(path, None if self.cache == "auto" else self.cache)
 
+    def check_rows(self, repository: Repository | None) -> None:
+        """Refuse, before any work, rows that could not be written after it; here nothing is written."""
+
     @contextlib.contextmanager
     def opened(self, needs: str = "vectors", progress: Progress | None = None) -> Iterator[OpenSources]:
         """Read the repository and the examples; vectors that are kept nowhere last as long as the context.
@@ -189,6 +192,7 @@ class Sources:
         tell("reading", 0, 0)
         with contextlib.ExitStack() as stack:
             repository, own = _side(self.repository, self.text_column, self.vectors, "repository", stack)
+            self.check_rows(repository)
             if needs == "rows":
                 yield self._plain(repository, own, None, tell)
                 return

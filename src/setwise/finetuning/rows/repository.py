@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import TABLES, Table
-from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS
+from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS, common_kinds, plain_type
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
 from setwise.finetuning.rows.row_files import LINE, Block, Lines, RowFile, open_rows
@@ -92,6 +92,7 @@ class Repository:
         kind = ending(self.files[0].path)
         self.kind = ".jsonl" if kind in JSON else kind
         self.columns = _common_columns(self.files, argument)
+        self._schema: Any = None
         self._starts = np.cumsum([0, *(file.rows for file in self.files)])
         named = [text_column] if isinstance(text_column, str) else list(text_column)
         for name in named:
@@ -161,7 +162,7 @@ class Repository:
     def take(self, rows: NDArray[np.integer]) -> Iterator[Any]:
         """Yield Arrow tables of rows given in ascending order without repeats, read in that order.
 
-        Of JSONL the tables have one column, `LINE`, with the lines as they stand in the file.
+        All have the types of `schema`; those of JSONL one column, `LINE`, with the lines as they stand.
 
         Raises
         ------
@@ -170,6 +171,7 @@ class Repository:
         """
         rows = np.asarray(rows, np.int64)
         edges = np.searchsorted(rows, self._starts)
+        schema = None if self.lines or len(self.files) == 1 else self.schema()
         for number, file in enumerate(self.files):
             wanted = rows[edges[number] : edges[number + 1]] - self._starts[number]
             if not len(wanted):
@@ -177,27 +179,37 @@ class Repository:
             found = 0
             for table in file.take(wanted):
                 found += table.num_rows
-                yield table
+                yield table if schema is None or table.schema.equals(schema) else table.cast(schema)
             if found != len(wanted):
                 raise ValueError(f"{self.argument}: {file.path.name} has changed while it was read")
 
     def schema(self) -> Any:
-        """Return the Arrow schema of its rows; JSONL's is that of all its lines together.
+        """Return the Arrow schema of its rows; JSONL's is that of all its lines together, read once.
 
         Raises
         ------
         ValueError
             Files or lines have values in a column that no type holds.
         """
+        if self._schema is None:
+            self._schema = self._schema_of_lines() if self.lines else self._schema_of_files()
+        return self._schema
+
+    def _schema_of_files(self) -> Any:
+        """Return the schema that all files' rows fit in; a category in one and plain in another is plain."""
         from setwise.extras.arrow import arrow
 
-        if self.lines:
-            return self._schema_of_lines()
         first = self.files[0]
-        schema = first.schema()
-        for file in self.files[1:]:
+        schemas = [file.schema() for file in self.files]
+        schema = schemas[0]
+        if any(not schema.equals(other) for other in schemas):
+            schemas = [
+                arrow.schema([field.with_type(plain_type(field.type)) for field in one]) for one in schemas
+            ]
+            schema = schemas[0]
+        for file, other in zip(self.files[1:], schemas[1:], strict=True):
             try:
-                schema = arrow.unify_schemas([schema, file.schema()], promote_options="permissive")
+                schema = arrow.unify_schemas([schema, other], promote_options="permissive")
             except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
                 reason = " ".join(str(error).split())[:160]
                 raise ValueError(
@@ -211,7 +223,7 @@ class Repository:
         from setwise.extras.arrow import arrow
 
         if not self.lines:
-            return table.cast(schema) if table.schema != schema else table
+            return table
         objects = [self._parse(line) for line in table.column(LINE).to_pylist()]
         columns = [arrow.array([row.get(field.name) for row in objects], field.type) for field in schema]
         return arrow.table(columns, schema=schema)
@@ -302,19 +314,15 @@ def _files(source: Path, argument: str) -> list[Path]:
 def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:
     """Return the columns of all files; JSONL files need not all have the same."""
     first = files[0]
-    found = dict(first.types)
     for file in files[1:]:
-        if isinstance(file, Lines):
-            for name, kind in file.types.items():
-                found.setdefault(name, kind)
-        elif set(file.types) != set(found):
-            name = sorted(set(file.types) ^ set(found))[0]
-            has, lacks = (first, file) if name in found else (file, first)
+        if not isinstance(file, Lines) and set(file.types) != set(first.types):
+            name = sorted(set(file.types) ^ set(first.types))[0]
+            has, lacks = (first, file) if name in first.types else (file, first)
             raise ValueError(
                 f"{argument}: {has.path.name} has a column {name!r} and {lacks.path.name} has not; "
                 "a repository's files have the same columns"
             )
-    return found
+    return common_kinds(file.types for file in files)
 
 
 def _default_text(types: dict[str, str]) -> tuple[str, ...]:

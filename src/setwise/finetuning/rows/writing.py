@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.checksums import Progress, is_whole, measure
 from setwise.files.folder import FolderFormat, FolderInfo
+from setwise.files.kinds import check_parquet, json_holds
 from setwise.files.locking import locked
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs
@@ -110,6 +112,26 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     return FORMAT.check_growing(path)
 
 
+def check_holds(repository: Repository, path: str | os.PathLike[str]) -> None:
+    """Refuse rows that the format of an output has no place for, as far as the types of columns tell.
+
+    Raises
+    ------
+    ValueError
+        The format cannot hold a column; the message names it.
+    """
+    kind = ending(path) if ending(path) in KINDS else _usual_kind(repository)
+    if kind == ".parquet":
+        check_parquet(repository.schema(), repository.source.name)
+    elif not repository.lines:
+        for field in repository.schema():
+            if not json_holds(field.type):
+                raise ValueError(
+                    f"out: column {field.name!r} of {repository.source.name} is of type {field.type}, which "
+                    "JSON does not hold; write .parquet"
+                )
+
+
 def write_file(
     repository: Repository,
     epochs: Sequence[NDArray[np.int64]],
@@ -150,6 +172,7 @@ def write_file(
         has a column "epoch" of its own.
     """
     target = check_target(out, force=force)
+    check_holds(repository, target)
     if len(epochs) > 1 and EPOCH in repository.columns:
         raise ValueError(
             f"out: the repository has a column {EPOCH!r} of its own; name a folder, for one file an epoch"
@@ -199,7 +222,8 @@ def write_epochs(
         Its ``meta.json`` is damaged, or a value has no place in the format.
     """
     folder = check_target(out, force=force)
-    kind = kind or (".jsonl" if repository.lines else ".parquet")
+    kind = kind or _usual_kind(repository)
+    check_holds(repository, f"epoch-1{kind}")
     names = [f"epoch-{number}{kind}" for number in range(1, len(epochs) + 1)]
     marks = {name: _mark(repository, drawn) for name, drawn in zip(names, epochs, strict=True)}
     with locked(folder, "out"):
@@ -235,6 +259,11 @@ def write_epochs(
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     return Written(tuple(folder / name for name in names), kept)
+
+
+def _usual_kind(repository: Repository) -> str:
+    """Return the ending of epochs where none is asked for."""
+    return ".jsonl" if repository.lines else ".parquet"
 
 
 def finished(out: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -331,9 +360,11 @@ def _as_json(
 
 
 def _plain(value: Any) -> Any:
-    """Return a date or time as ISO 8601 spells it; nothing else that JSON lacks is guessed at."""
+    """Return a date or time as ISO 8601 spells it, a UUID as text; nothing else that JSON lacks."""
     if hasattr(value, "isoformat"):
         return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     raise TypeError(f"{type(value).__name__} {value!r:.40}")
 
 

@@ -20,9 +20,15 @@ _NOT_FINITE = "has NaN, Inf or an entry beyond 1e140; drop that response or embe
 Prompt = str | list[dict[str, Any]]
 
 
+#: What judges write where they give no score, in lower case.
+_NO_SCORE = ("", "n/a", "na", "nan", "none", "null", "-", "?")
+
+
 def as_list(row: dict[str, Any], name: str, argument: str, place: str) -> list[Any]:
-    """Return a cell that is a list."""
+    """Return a cell that is a list; nothing reads as an empty one."""
     cell = row.get(name)
+    if cell is None:
+        return []
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
     if not isinstance(cell, list | tuple):
@@ -31,7 +37,9 @@ def as_list(row: dict[str, Any], name: str, argument: str, place: str) -> list[A
 
 
 def as_text(cell: Any, argument: str, place: str) -> str:
-    """Return a cell that is a text."""
+    """Return a cell that is a text; nothing reads as the empty one."""
+    if cell is None:
+        return ""
     if not isinstance(cell, str):
         raise TypeError(f"{argument}: {place} is {_shown(cell)}, expected a string")
     if not cell.isascii() and _SURROGATE.search(cell):
@@ -55,22 +63,27 @@ def as_prompt(cell: Any, name: str, place: str) -> Prompt:
 
 
 def as_reward(cell: Any, place: str) -> float:
-    """Return a cell that is a finite number, and not so large that its square is not."""
+    """Return a cell that is a finite number, and not so large that its square is not; NaN where it has none."""
+    if isinstance(cell, str) and cell.strip().lower() in _NO_SCORE:
+        cell = None
     if isinstance(cell, bool) or not isinstance(cell, numbers.Real | None):
         raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
     value = float("nan") if cell is None else float(cell)
-    if not abs(value) <= LARGEST:
+    if abs(value) > LARGEST:
         raise ValueError(f"rewards: {place} has {_shown(cell)}; score that response, or drop it")
     return value
 
 
 def as_vectors(row: dict[str, Any], name: str, n: int, place: str) -> NDArray[Any]:
     """Return a cell that is one vector a response."""
-    cell = _given(row.get(name), name, place)
+    cell = row.get(name)
+    if cell is None and not n:
+        return np.empty((0, 0))
+    cell = _given(cell, name, place)
     vectors = as_matrix(cell, f"embeddings: {place}, {name!r}") if n else np.empty((0, 0))
     if len(vectors) != n:
         raise ValueError(f"embeddings: {place} has {len(vectors)} for {n} responses; give each response one")
-    bad = np.flatnonzero(~(np.abs(vectors) <= LARGEST).all(axis=1)).tolist()
+    bad = np.flatnonzero(~(np.abs(vectors, dtype=np.float64) <= LARGEST).all(axis=1)).tolist()
     if bad:
         raise ValueError(f"embeddings: {place}, response {bad[0]} {_NOT_FINITE}")
     return vectors
@@ -81,7 +94,7 @@ def as_vector(cell: Any, name: str, place: str) -> NDArray[Any]:
     found = np.asarray(_given(cell, name, place))
     if found.ndim != 1 or not found.size or found.dtype.kind not in "fiu":
         raise TypeError(f"embeddings: {place} has no list of numbers in {name!r}")
-    if not (np.abs(found) <= LARGEST).all():
+    if not (np.abs(found, dtype=np.float64) <= LARGEST).all():
         raise ValueError(f"embeddings: {place} {_NOT_FINITE}")
     return found
 

@@ -81,6 +81,7 @@ class ResponsePool:
     prompt : str or list of messages
     responses : list of str
     rewards : ndarray of shape (N,), float64
+        NaN where a response has none.
     embeddings : ndarray of shape (N, d) or None
     others : dict
         The row's other columns.
@@ -152,7 +153,8 @@ def find_columns(
             column(names, name, argument, source.name)
     if responses is None:
         responses = _known(source, "responses_column", (*RESPONSES_COLUMNS, *RESPONSE_COLUMNS))
-    long = isinstance(next(source.rows())[1].get(responses), str)
+    said = (row.get(responses) for _, row in source.rows())
+    long = isinstance(next((cell for cell in said if cell is not None), None), str)
     if prompt_id is not None and not long:
         raise ValueError(
             f"prompt_id: it is for rows of one response; a row of {source.name} is a prompt with all of them"
@@ -192,6 +194,12 @@ def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool
                     "all need the same"
                 )
         yield pool
+
+
+def scored(pool: ResponsePool) -> list[int]:
+    """Return which of a pool's responses have a score."""
+    found: list[int] = np.flatnonzero(~np.isnan(pool.rewards)).tolist()
+    return found
 
 
 def sift(
@@ -247,6 +255,8 @@ def _all_in_one(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePoo
         cells = as_list(row, columns.responses, "responses", place)
         responses = [as_text(cell, "responses", f"{place}, response {at}") for at, cell in enumerate(cells)]
         scores = as_list(row, columns.rewards, "rewards", place)
+        if row.get(columns.rewards) is None:
+            scores = [None] * len(responses)
         if len(scores) != len(responses):
             raise ValueError(
                 f"rewards: {place} has {len(scores)} for {len(responses)} responses; give each response one"

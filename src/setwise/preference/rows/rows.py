@@ -17,12 +17,20 @@ from setwise import checks, encode
 from setwise.encode import Encoder, FittedEncoder
 from setwise.extras import require
 from setwise.files import check_output, write_atomic
+from setwise.files.kinds import check_parquet
 from setwise.files.names import ending
 from setwise.preference.responses.choose import TOO_FEW, select_responses_many
 from setwise.preference.responses.inputs import encoded_once
 from setwise.preference.responses.request import ResponseRequest
 from setwise.preference.rows.formats import FORMATS, as_rows, left_out, row_schema
-from setwise.preference.rows.pools import PoolColumns, ResponsePool, find_columns, read_pools, sift
+from setwise.preference.rows.pools import (
+    PoolColumns,
+    ResponsePool,
+    find_columns,
+    read_pools,
+    scored,
+    sift,
+)
 from setwise.preference.rows.sources import open_rows
 from setwise.preference.rows.summary import Summary
 from setwise.request import Certify
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 DUPLICATES = ("drop", "keep")
+UNSCORED = ("drop", "refuse")
 OUTPUTS = (".jsonl", ".parquet")
 
 #: Prompts that are encoded and selected from at once.
@@ -80,6 +89,9 @@ class PreferenceRows:
     ties : {"drop", "keep"}
         Responses as good as a positive that are none: left out, since a policy would be taught against what
         is no worse; with rewards of 0 and 1, these are all the other right ones. Or kept.
+    unscored : {"drop", "refuse"}
+        Responses whose reward is null, NaN or a word such as "N/A", which judges write where they give none:
+        left out and counted, or an error.
     too_few : {"refuse", "skip"}
         What to do with prompts that have not enough responses.
     certify : bool or "full"
@@ -136,6 +148,7 @@ class PreferenceRows:
         embeddings: str | None = None,
         duplicates: str = "drop",
         ties: str = "drop",
+        unscored: str = "drop",
         too_few: str = "refuse",
         certify: Certify = True,
         seed: int = 0,
@@ -147,6 +160,7 @@ class PreferenceRows:
         )
         self.format = checks.choice("format", format, FORMATS)
         self.ties = checks.choice("ties", ties, DUPLICATES)
+        self.unscored = checks.choice("unscored", unscored, UNSCORED)
         self.too_few = checks.choice("too_few", too_few, TOO_FEW)
         self.duplicates = checks.choice("duplicates", duplicates, DUPLICATES)
         self.progress = progress
@@ -230,6 +244,7 @@ class PreferenceRows:
         from setwise.extras.arrow import arrow, parquet
 
         schema = self.schema()
+        check_parquet(schema, self.source.name)
         with parquet.ParquetWriter(stream, schema) as writer:
             for rows in self._batches():
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
@@ -277,6 +292,16 @@ class PreferenceRows:
     def _trainable(self, pool: ResponsePool) -> ResponsePool:
         """Return a prompt's pool without what cannot or shall not be trained on, having counted it."""
         request, distinct = self.request, self.duplicates == "drop"
+        judged = scored(pool)
+        if len(judged) < len(pool):
+            if self.unscored == "refuse":
+                first = next(place for place in range(len(pool)) if np.isnan(pool.rewards[place]))
+                raise ValueError(
+                    f"rewards: {pool.place}, response {first} has no score; score it, or leave such responses "
+                    "out (--unscored drop)"
+                )
+            self.summary.unscored += len(pool) - len(judged)
+            pool = pool.only(judged)
         worded, first, better = sift(pool, request.positives, request.split, distinct)
         self.summary.blank += len(pool) - len(worded)
         self.summary.duplicates += len(worded) - len(first)
@@ -294,6 +319,7 @@ class PreferenceRows:
         mend = "take a smaller k"
         if given > len(pool):
             left = [("empty", True), ("repeated", self.duplicates == "drop"), ("tied", self.ties == "drop")]
+            left.append(("unscored", self.summary.unscored > 0))
             reason += f" (of {given}, without {' or '.join(word for word, out in left if out)} ones)"
             if self.ties == "drop":
                 mend += ", keep ties (--ties keep)"

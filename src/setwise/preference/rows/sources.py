@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from setwise.containers import to_numpy
 from setwise.extras import require
 from setwise.files.json_lines import has_places, is_array, json_rows
 from setwise.files.names import ending, existing
@@ -135,14 +136,25 @@ class _Arrow:
             plain = [name for name in batch.schema.names if name != arrays]
             cells = batch.column(arrays) if arrays in batch.schema.names else None
             for place, row in enumerate(batch.select(plain).to_pylist()):
-                if cells is not None:
-                    row[arrays] = cells[place].values if cells[place].is_valid else None
+                if cells is not None and arrays is not None:
+                    row[arrays] = _array_in(cells, place, f"embeddings: {self.name}, {arrays!r}")
                 yield f"row {next(numbers)} of {self.name}", row
 
     def schema(self, without: Container[str]) -> Any:
         from setwise.extras.arrow import arrow
 
         return arrow.schema([field for field in self._types if field.name not in without])
+
+
+def _array_in(cells: Any, place: int, argument: str) -> Any:
+    """Return the numbers in a cell of lists, of lists of lists or of tensors; None where there are none."""
+    from setwise.extras.arrow import types
+
+    if not cells[place].is_valid:
+        return None
+    if types.is_list(cells.type) or types.is_large_list(cells.type) or types.is_fixed_size_list(cells.type):
+        return cells[place].values
+    return to_numpy(cells.slice(place, 1), argument)[0]
 
 
 class _Parquet(_Arrow):

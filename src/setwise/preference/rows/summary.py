@@ -21,6 +21,8 @@ class Summary:
         Prompts selected from, and those left out for too few responses.
     responses : int
         Chosen from, in all.
+    unscored : int
+        Responses left out since they have no reward.
     blank : int
         Responses left out since they say nothing.
     duplicates : int
@@ -36,6 +38,7 @@ class Summary:
     prompts: int = 0
     skipped: int = 0
     responses: int = 0
+    unscored: int = 0
     blank: int = 0
     duplicates: int = 0
     ties: int = 0
@@ -102,5 +105,5 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""
-        counts = ("prompts", "skipped", "responses", "blank", "duplicates", "ties", "rows")
+        counts = ("prompts", "skipped", "responses", "unscored", "blank", "duplicates", "ties", "rows")
         return {name: getattr(self, name) for name in (*counts, *_MEANS, "optimal", "first_skipped")}
