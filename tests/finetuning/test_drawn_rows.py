@@ -398,9 +398,13 @@ def test_what_parquet_lacks_is_refused_before_anything_is_chosen(tmp_path, monke
     empty = pa.array([{}, {}], pa.struct([]))
     source = tmp_path / "rows.arrow"
     for held in (empty, pa.ListArray.from_arrays([0, 1, 2], empty)):
-        feather.write_feather(pa.table({"text": ["a", "b"], "meta": held}), source, compression="uncompressed")
+        feather.write_feather(
+            pa.table({"text": ["a", "b"], "meta": held}), source, compression="uncompressed"
+        )
         monkeypatch.setattr(Pipeline, "select", lambda *_: pytest.fail("rows were chosen"))
-        asked = Pipeline(source, source, rows=1, out=tmp_path / "out.parquet", method="nearest", model="ngrams")
+        asked = Pipeline(
+            source, source, rows=1, out=tmp_path / "out.parquet", method="nearest", model="ngrams"
+        )
         told = r"out: column 'meta' of rows.arrow holds empty objects \({}\), which Parquet has no place for"
         with pytest.raises(ValueError, match=told):
             asked.run()
@@ -436,7 +440,9 @@ def test_shards_that_spell_one_column_differently_are_one_repository(tmp_path, m
         rows = np.array([11, 0, 5, 5, 2])
         for out in ("out.parquet", "out.jsonl"):
             write_file(repository, [rows], tmp_path / out, force=True, memory=memory)
-        assert parquet.read_table(tmp_path / "out.parquet")["text"].to_pylist() == [texts[row] for row in rows]
+        assert parquet.read_table(tmp_path / "out.parquet")["text"].to_pylist() == [
+            texts[row] for row in rows
+        ]
         lines = (tmp_path / "out.jsonl").read_text().splitlines()
         assert [json.loads(line)["text"] for line in lines] == [texts[row] for row in rows]
 

@@ -832,7 +832,9 @@ def test_what_single_precision_calls_infinite_is_refused(tmp_path):
 def test_columns_that_parquet_has_no_place_for_are_refused_before_any_choice(tmp_path, monkeypatch):
     rows = [row | {"about": {"tags": [{}]}} for row in make()]
     monkeypatch.setattr(rows_module, "select_responses_many", lambda *_: pytest.fail("a choice was made"))
-    told = r"out: column 'about' of responses holds empty objects \({}\), which Parquet has no place for; write"
+    told = (
+        r"out: column 'about' of responses holds empty objects \({}\), which Parquet has no place for; write"
+    )
     with pytest.raises(ValueError, match=told):
         PreferenceRows(rows, K).write(tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == []

@@ -29,8 +29,9 @@ class LSA:
 
     Singular vectors alone drop the rare words that tell short texts apart. So the rest of the TF-IDF
     matrix is kept as well, by random signs [1]_: cosines stay close to those of TF-IDF, while the leading
-    part lets words stand in for each other. In scripts without spaces, characters and pairs of them are what
-    words are elsewhere; an underscore parts words, so that ``read_line`` has those of "read a line". A corpus of at most ``topics`` texts or words needs no sketch.
+    part lets words stand in for each other. A corpus of at most ``topics`` texts or words needs no sketch.
+    In scripts without spaces, characters and pairs of them are what words are elsewhere; an underscore parts
+    words, so that ``read_line`` has those of "read a line".
 
     Parameters
     ----------

@@ -78,10 +78,10 @@ def counts(texts: Iterable[str], *, buckets: int = 10_000, n: int = 2) -> sparse
 class Ngrams:
     """Hashed n-gram counts, damped to 1 + log, in a dense space made by a sparse random projection.
 
-    The projection has as many entries for every bucket [1]_, so that every word has a direction. Texts are alike when they share words and phrases, not when they mean the same; that finds
-    near-duplicates and domains. Cosines are those of the damped counts to within about
-    1 / sqrt(``dimensions``). There is nothing to fit, so that texts may come in parts. A text without a
-    letter or digit gets a row of zeros.
+    The projection has as many entries for every bucket [1]_, so that every word has a direction. Texts are
+    alike when they share words and phrases, not when they mean the same; that finds near-duplicates and
+    domains. Cosines are those of the damped counts to within about 1 / sqrt(``dimensions``). There is nothing
+    to fit, so that texts may come in parts. A text without a letter or digit gets a row of zeros.
 
     Parameters
     ----------
@@ -124,14 +124,15 @@ class Ngrams:
             damped = counts(batch, buckets=self.buckets, n=self.n).astype(np.float32)
             damped.data = 1 + np.log(damped.data)
             wordy = np.array(list(map(has_word, batch)))
-            vectors[start : start + len(batch)] = unit_rows((damped @ self._projection).toarray() * wordy[:, None])
+            projected = (damped @ self._projection).toarray()
+            vectors[start : start + len(batch)] = unit_rows(projected * wordy[:, None])
             if progress is not None:
                 progress(start + len(batch), len(texts))
         return vectors
 
 
 def _projection(buckets: int, dimensions: int, seed: int) -> sparse.csr_matrix:
-    """Return a random map from buckets to dimensions: `_ENTRIES` signs a bucket, one in each block of columns."""
+    """Return a random map from buckets to dimensions: a few signs a bucket, one in each block of columns."""
     entries = min(_ENTRIES, dimensions)
     first = np.linspace(0, dimensions, entries + 1).astype(np.int64)
     rng = np.random.default_rng(seed)

@@ -52,9 +52,9 @@ def has_word(text: str) -> bool:
 def words(text: str, *, code: bool = False) -> list[str]:
     """Return a text's words, lower-cased and in order.
 
-    A word is a run of letters and digits with what is written over and under them. Scripts without spaces
-    (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have no words to be told apart without a dictionary: each of
-    their characters counts as one.
+    A word is a run of letters and digits with what is written over and under them. In scripts without spaces
+    (Chinese, Japanese, Thai, Lao, Khmer, Burmese) only a dictionary tells words apart: each character counts
+    as one there.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _single() -> re.Pattern[str]:
 
 @functools.cache
 def _pattern(code: bool, ascii_only: bool) -> re.Pattern[str]:
-    """Return what finds words; Python's ``\\w`` lacks the marks over letters, which Unicode calls Mn and Mc."""
+    """Return what finds words; ``\\w`` lacks the marks over letters (Unicode's Mn and Mc)."""
     letter = r"\w" if code else r"[^\W_]"
     marks = r"|[^\w\s]+" if code else ""
     if ascii_only:

@@ -81,8 +81,8 @@ def check_parquet(schema: Any, source: str, argument: str = "out") -> None:
     for field in schema:
         if _has_empty_struct(field.type):
             raise ValueError(
-                f"{argument}: column {field.name!r} of {source} holds empty objects ({{}}), which Parquet has "
-                "no place for; write .jsonl, or take the column out"
+                f"{argument}: column {field.name!r} of {source} holds empty objects ({{}}), which Parquet "
+                "has no place for; write .jsonl, or take the column out"
             )
 
 

@@ -52,8 +52,9 @@ class FaissIndex(RowIndex):
     TypeError
         ``index`` is no FAISS index.
     ValueError
-        The file is damaged, or no FAISS index; the index is empty, not trained, ranks by something else than inner product or L2, or holds an id twice; a
-        vector's length is not 1 under cosine; ``vectors`` has another shape.
+        The file is damaged, or no FAISS index; the index is empty, not trained, ranks by something else than
+        inner product or L2, or holds an id twice; a vector's length is not 1 under cosine; ``vectors`` has
+        another shape.
 
     Notes
     -----

@@ -63,7 +63,7 @@ def as_prompt(cell: Any, name: str, place: str) -> Prompt:
 
 
 def as_reward(cell: Any, place: str) -> float:
-    """Return a cell that is a finite number, and not so large that its square is not; NaN where it has none."""
+    """Return a cell that is a number whose square is finite, NaN where there is none."""
     if isinstance(cell, str) and cell.strip().lower() in _NO_SCORE:
         cell = None
     if isinstance(cell, bool) or not isinstance(cell, numbers.Real | None):

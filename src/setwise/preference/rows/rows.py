@@ -297,8 +297,8 @@ class PreferenceRows:
             if self.unscored == "refuse":
                 first = next(place for place in range(len(pool)) if np.isnan(pool.rewards[place]))
                 raise ValueError(
-                    f"rewards: {pool.place}, response {first} has no score; score it, or leave such responses "
-                    "out (--unscored drop)"
+                    f"rewards: {pool.place}, response {first} has no score; score it, or leave such "
+                    "responses out (--unscored drop)"
                 )
             self.summary.unscored += len(pool) - len(judged)
             pool = pool.only(judged)
