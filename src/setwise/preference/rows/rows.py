@@ -295,9 +295,9 @@ class PreferenceRows:
         judged = scored(pool)
         if len(judged) < len(pool):
             if self.unscored == "refuse":
-                first = next(place for place in range(len(pool)) if np.isnan(pool.rewards[place]))
+                bad = int(np.isnan(pool.rewards).argmax())
                 raise ValueError(
-                    f"rewards: {pool.place}, response {first} has no score; score it, or leave such "
+                    f"rewards: {pool.place}, response {bad} has no score; score it, or leave such "
                     "responses out (--unscored drop)"
                 )
             self.summary.unscored += len(pool) - len(judged)
