@@ -263,6 +263,25 @@ def test_must_haves_and_groups(retrieve, refused, corpus):
     assert refused(*words, "--group", "topic") == "group: --group and --max-per-group go together"
 
 
+def test_at_most_so_many_passages_of_a_document(run, refused, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        sections = [f"# Section {part}\n\nApples and pears, {name} {part}." for part in range(4)]
+        (tmp_path / "docs" / f"{name}.md").write_text("\n\n".join(sections))
+    words = ("--query", "apples", "-k", 3, "--json", "--per-document", 1)
+    run("index", "build", tmp_path / "docs", "--out", tmp_path / "ix", "--model", "lsa")
+    for source in (("--corpus", tmp_path / "docs", "--model", "lsa"), ("--index", tmp_path / "ix")):
+        ran = run("retrieve", *source, *words)
+        assert ran.err == ""
+        items = json.loads(ran.out)["set"]["items"]
+        assert sorted(item["id"].partition(":")[0] for item in items) == ["a.md", "b.md", "c.md"]
+    whole = run("retrieve", "--corpus", tmp_path / "docs", *words[:-2], "--chunk", "file")
+    assert sorted(item["id"] for item in json.loads(whole.out)["set"]["items"]) == ["a.md", "b.md", "c.md"]
+    source = ("retrieve", "--corpus", tmp_path / "docs", *words)
+    assert refused(*source, "--max-per-group", 2).startswith("per_document: documents are the groups then")
+    assert refused(*source, "--chunk", "page").startswith("chunk: 'page' is unknown")
+
+
 def test_blank_texts_are_left_out_and_said(run, tmp_path):
     path = tmp_path / "a.jsonl"
     rows = [

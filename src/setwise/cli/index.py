@@ -13,6 +13,7 @@ from setwise.cli import folders
 from setwise.cli.options import (
     CORPORA,
     AsJson,
+    Chunk,
     DropDuplicates,
     Force,
     GroupColumn,
@@ -20,10 +21,12 @@ from setwise.cli.options import (
     Metric,
     Model,
     NewFolder,
+    Overlap,
     OwnVectors,
     TextColumn,
     Threads,
     Verify,
+    as_chunk,
     at_most,
     folder_made_by,
     option,
@@ -48,6 +51,8 @@ def build(
     id: IdColumn = None,
     vectors: OwnVectors = None,
     group: GroupColumn = None,
+    chunk: Chunk = None,
+    overlap: Overlap = None,
     drop_duplicates: DropDuplicates = False,
     model: Model = "auto",
     metric: Metric = "cosine",
@@ -117,7 +122,15 @@ def build(
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
-        read = read_corpus(corpus, text=text, id=id, vectors=vectors, group=group)
+        read = read_corpus(
+            corpus,
+            text=text,
+            id=id,
+            vectors=vectors,
+            group=group,
+            chunk=as_chunk(chunk),
+            overlap=overlap,
+        )
         candidates = prepare(
             read,
             model,

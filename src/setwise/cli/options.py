@@ -19,7 +19,8 @@ _TABLES = ".parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv"
 
 #: What a corpus may be, in words.
 CORPORA = (
-    f"A table ({_TABLES}), a folder of .txt, .md and .rst files, one such file, or a .npy file of vectors."
+    f"A table ({_TABLES}), a folder of documents (text, Markdown, HTML, reStructuredText, PDF, DOCX, code), "
+    "one document, or a .npy file of vectors."
 )
 
 
@@ -85,6 +86,27 @@ GroupColumn = Annotated[
         help="Column with a label a row (its document, its author), for --max-per-group.",
         panel=READ,
         metavar="COLUMN",
+    ),
+]
+Chunk = Annotated[
+    str | None,
+    option(
+        "--chunk",
+        help="What a passage of a document is: a section, or as many of its tokens (words, marks); a "
+        "paragraph; or the file.",
+        panel=READ,
+        metavar="COUNT|paragraph|file",
+        show_default="256 in a folder, paragraph of one document",
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    option(
+        "--overlap",
+        help="Tokens at the end of a passage that the next one of its section begins with.",
+        panel=READ,
+        metavar="COUNT",
+        show_default="0",
     ),
 ]
 Model = Annotated[
@@ -221,6 +243,11 @@ def given(context: typer.Context, name: str) -> bool:
     """Return whether a parameter was written on the command line, its default or not."""
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
+
+
+def as_chunk(typed: str | None) -> int | str | None:
+    """Return what ``--chunk`` asks for: tokens, "paragraph" or "file"."""
+    return int(typed) if typed is not None and typed.isdecimal() else typed
 
 
 def as_workers(typed: str | None) -> int | str | None:

@@ -18,6 +18,7 @@ from setwise.cli.options import (
     AsJson,
     Cache,
     Certify,
+    Chunk,
     Diversity,
     DropDuplicates,
     Force,
@@ -27,11 +28,13 @@ from setwise.cli.options import (
     Metric,
     Model,
     NoCache,
+    Overlap,
     OwnVectors,
     Seed,
     SetFile,
     TextColumn,
     Threads,
+    as_chunk,
     at_most,
     given,
     option,
@@ -47,7 +50,18 @@ _set = partial(option, panel=SET)
 
 #: Options that only a corpus takes, and only an index.
 _OF_CORPUS = (
-    *("text", "id", "vectors", "relevance", "group", "model", "drop_duplicates", "metric"),
+    *(
+        "text",
+        "id",
+        "vectors",
+        "relevance",
+        "group",
+        "chunk",
+        "overlap",
+        "model",
+        "drop_duplicates",
+        "metric",
+    ),
     *("relevance_scale", "cache", "no_cache"),
 )
 _OF_INDEX = ("offset", "pool")
@@ -100,6 +114,8 @@ def retrieve(
         ),
     ] = None,
     group: GroupColumn = None,
+    chunk: Chunk = None,
+    overlap: Overlap = None,
     model: Model = "auto",
     drop_duplicates: DropDuplicates = False,
     k: K = 10,
@@ -157,6 +173,15 @@ def retrieve(
             show_default="no limit",
         ),
     ] = None,
+    per_document: Annotated[
+        int | None,
+        _set(
+            "--per-document",
+            help="Select at most this many passages of one document.",
+            metavar="COUNT",
+            show_default="no limit",
+        ),
+    ] = None,
     offset: Annotated[
         int,
         _set(
@@ -199,6 +224,12 @@ def retrieve(
     from setwise.retrieval import default_sharpness, prepare
 
     _check_source(context, corpus, index)
+    if per_document is not None:
+        if max_per_group is not None or group is not None:
+            raise ValueError(
+                "per_document: documents are the groups then; leave --group and --max-per-group out"
+            )
+        max_per_group = per_document
     target = None if out is None else check_output(out, force=force)
     _check_query(query, query_vector, relevance)
     measure = {"metric": metric, "relevance_scale": relevance_scale}
@@ -234,11 +265,22 @@ def retrieve(
             )
         return
     assert corpus is not None
-    if (group is None) != (max_per_group is None):
+    if group is not None and max_per_group is None:
         raise ValueError("group: --group and --max-per-group go together")
     with output.Status() as status, at_most(threads):
         status.tell("reading")
-        read = read_corpus(corpus, text=text, id=id, vectors=vectors, relevance=relevance, group=group)
+        read = read_corpus(
+            corpus,
+            text=text,
+            id=id,
+            vectors=vectors,
+            relevance=relevance,
+            group=group,
+            chunk=as_chunk(chunk),
+            overlap=overlap,
+        )
+        if max_per_group is not None and read.groups is None:
+            raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
         if k > len(read):
             raise ValueError(
                 f"k: {k} is more than the {len(read):,} candidates; ask for at most {len(read):,}"

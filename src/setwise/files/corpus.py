@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.documents import CHUNK, DOCUMENTS, KINDS, read_passages
+from setwise.files.documents.passages import check_chunk
 from setwise.files.kinds import ID_COLUMNS, text_column, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import TABLES, column_types, read_array, read_table
 from setwise.files.table import Table
 
-TEXTS = (".txt", ".md", ".rst")
+#: Kinds of columns that are kept beside texts.
+_KEPT = ("string", "integer", "number", "boolean", "uuid", "time")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,10 @@ class Corpus:
     relevance : ndarray of shape (n,) or None
         Brought by the caller, higher is better.
     groups : sequence of str or int, or None
-        A label a candidate.
+        A label a candidate; for passages, their document.
+    columns : mapping of str to sequence
+        What else is known of each candidate: a table's other columns; for passages ``file``, ``title`` and
+        ``position``.
     notes : tuple of str
         What a person should know about how it was read.
     """
@@ -49,6 +55,7 @@ class Corpus:
     vectors: NDArray[Any] | None = None
     relevance: NDArray[np.float64] | None = None
     groups: Sequence[str | int] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -63,44 +70,53 @@ def read_corpus(
     vectors: str | None = None,
     relevance: str | None = None,
     group: str | None = None,
+    chunk: int | str | None = None,
+    overlap: int | None = None,
 ) -> Corpus:
     """Read a corpus.
 
     Parameters
     ----------
     path : path-like
-        A table (see `setwise.files.TABLES`), a .npy file of vectors, a folder of .txt, .md and .rst files
-        (read recursively, one candidate a file, hidden ones left out), or one such file (one candidate a
-        paragraph).
+        A table (see `setwise.files.TABLES`), a .npy file of vectors, a folder of documents (see
+        `setwise.files.documents.KINDS`; read recursively, hidden ones left out), or one document.
     text : str, optional
         Column of texts; by default the first of `TEXT_COLUMNS` that there is, or the only column of strings.
     id : str, optional
         Column of ids; by default the first of `ID_COLUMNS` that there is and that does not repeat itself,
-        else rows are numbered from 0. A folder's ids are its files' relative paths.
+        else rows are numbered from 0. A passage's id is its file's relative path, with ``:`` and its position
+        where the file has several.
     vectors : str, optional
         Column of vectors, or a .npy file, looked for as given and beside the corpus.
     relevance : str, optional
         Column of numbers, higher is better.
     group : str, optional
         Column of labels.
+    chunk : int, "paragraph" or "file", optional
+        What a passage of a document is; see `setwise.files.documents.split_text`. By default `CHUNK` tokens
+        in a folder, a paragraph of a single document.
+    overlap : int, optional
+        Tokens that passages of one section share.
 
     Raises
     ------
     FileNotFoundError, TypeError, ValueError
         A file or column is missing, a row holds something else, ids repeat, or there is nothing to read.
+    ImportError
+        A document needs a package that is not installed.
     """
     source = existing(path, "corpus")
     named = {"text": text, "id": id, "relevance": relevance, "group": group}
-    if source.is_dir() or ending(source) in TEXTS or ending(source) == ".npy":
+    documents = source.is_dir() or ending(source) in KINDS
+    if documents or ending(source) == ".npy":
         for argument, value in named.items():
             if value is not None:
                 raise ValueError(f"{argument}: {source.name!r} has no columns; {argument} is for tables")
-    if source.is_dir():
-        ids, texts = _read_folder(source)
-        return Corpus(source, ids, texts, _vectors_beside(source, vectors, len(ids)))
-    if ending(source) in TEXTS:
-        ids, texts = _read_paragraphs(source)
-        return Corpus(source, ids, texts, _vectors_beside(source, vectors, len(ids)))
+    if documents:
+        return _read_documents(source, vectors, chunk, overlap or 0)
+    for argument, asked in (("chunk", chunk), ("overlap", overlap)):
+        if asked is not None:
+            raise ValueError(f"{argument}: {source.name!r} is cut by its rows; {argument} is for documents")
     if ending(source) == ".npy":
         if vectors is not None:
             raise ValueError(
@@ -109,8 +125,10 @@ def read_corpus(
         array = _two_dimensional(read_array(source, "corpus"), "corpus", source.name)
         return Corpus(source, range(len(array)), vectors=array)
     if ending(source) not in TABLES:
-        known = ", ".join([*TABLES, ".npy", *TEXTS])
-        raise ValueError(f"corpus: {source.name!r} ends in none of {known}, and is no folder")
+        known = ", ".join([*TABLES, ".npy"])
+        raise ValueError(
+            f"corpus: {source.name!r} ends in none of {known}, is no document ({DOCUMENTS}), and is no folder"
+        )
     return _read_corpus_table(source, vectors, **named)
 
 
@@ -151,9 +169,10 @@ def _read_corpus_table(
             f"text: {source.name} has no column that is known to hold texts; name one of {', '.join(types)}"
         )
     id_columns = [id] if id else [name for name in ID_COLUMNS if name in types and name not in taken]
-    wanted = [name for name in (text, *chosen.values(), *id_columns) if name is not None]
+    kept = [name for name, kind in types.items() if kind in _KEPT and name not in {text, *taken}]
+    wanted = [name for name in (text, *chosen.values(), *id_columns, *kept) if name is not None]
     table = read_table(source, wanted or list(types)[:1], "corpus")
-    ids, notes = _ids(table, id_columns, given=id is not None)
+    ids, notes, used = _ids(table, id_columns, given=id is not None)
     if text is not None and asked is None and (told := unchosen(types, text, taken)):
         notes = (told, *notes)
     brought: NDArray[Any] | None = None
@@ -166,12 +185,15 @@ def _read_corpus_table(
         brought,
         None if relevance is None else table.numbers(relevance, "relevance"),
         None if group is None else table.labels(group, "group"),
+        {name: table.values(name) for name in kept if name != used},
         notes,
     )
 
 
-def _ids(table: Table, columns: Sequence[str], *, given: bool) -> tuple[Sequence[str | int], tuple[str, ...]]:
-    """Return the first column of ids that may serve, or row numbers, and what to tell about it."""
+def _ids(
+    table: Table, columns: Sequence[str], *, given: bool
+) -> tuple[Sequence[str | int], tuple[str, ...], str | None]:
+    """Return the first column of ids that may serve, or row numbers; what to tell about it; its name."""
     notes: list[str] = []
     for name in columns:
         problem = None
@@ -188,11 +210,11 @@ def _ids(table: Table, columns: Sequence[str], *, given: bool) -> tuple[Sequence
                     problem = f"id: {value!r} stands in {places} of {table.source}"
                     break
             else:
-                return ids, tuple(notes)
+                return ids, tuple(notes), name
         if given:
             raise ValueError(f"{problem}; name a column without repeats")
         notes.append(f"{problem}: rows are numbered instead")
-    return range(len(table)), tuple(notes[:1])
+    return range(len(table)), tuple(notes[:1]), None
 
 
 def _vectors_beside(source: Path, vectors: str | None, n: int) -> NDArray[Any] | None:
@@ -229,44 +251,65 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _read_folder(folder: Path) -> tuple[list[str | int], list[str]]:
-    """Read every text file of a folder: relative paths and contents."""
+def _read_documents(source: Path, vectors: str | None, chunk: int | str | None, overlap: int) -> Corpus:
+    """Read the passages of a folder's documents, or of one document."""
+    if chunk is None:
+        chunk = CHUNK if source.is_dir() or overlap else "paragraph"
+    check_chunk(chunk, overlap)
+    notes: tuple[str, ...] = ()
+    if source.is_dir():
+        files, notes = _documents_in(source)
+    else:
+        files = [source]
     ids: list[str | int] = []
-    texts = []
-    others: dict[str, int] = {}
+    texts: list[str] = []
+    columns: dict[str, list[Any]] = {"file": [], "title": [], "position": []}
+    for path in files:
+        name = path.relative_to(source).as_posix() if source.is_dir() else path.name
+        passages = read_passages(path, name, chunk=chunk, overlap=overlap)
+        seen: Counter[int] = Counter()
+        for passage in passages:
+            seen[passage.position] += 1
+            nth = seen[passage.position]
+            place = f":{passage.position}" + (f".{nth}" if nth > 1 else "")
+            ids.append(name + place if len(passages) > 1 or not source.is_dir() else name)
+            texts.append(passage.text)
+            for values, value in zip(columns.values(), (name, passage.title, passage.position), strict=True):
+                values.append(value)
+    if not ids:
+        what = f"{len(files)} documents" if source.is_dir() else source.name
+        raise ValueError(f"corpus: there is no text in {what}")
+    return Corpus(
+        source,
+        ids,
+        texts,
+        _vectors_beside(source, vectors, len(ids)),
+        groups=columns["file"],
+        columns=columns,
+        notes=notes,
+    )
+
+
+def _documents_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return a folder's documents, and what was passed over.
+
+    Raises
+    ------
+    ValueError
+        There are none.
+    """
+    files, others = [], Counter[str]()
+    tables: list[str] = []
     for path in _walk(folder):
-        if ending(path) in TEXTS:
-            ids.append(path.relative_to(folder).as_posix())
-            texts.append(_read_text(path, ids[-1]))
-        elif ending(path) in TABLES:
-            others[path.name] = 1
-    if not ids:
-        hint = f"; for a table name it, such as {next(iter(others))}" if others else ""
-        raise ValueError(f"corpus: folder {str(folder)!r} holds no {', '.join(TEXTS)} file{hint}")
-    return ids, texts
-
-
-def _read_paragraphs(path: Path) -> tuple[list[str | int], list[str]]:
-    """Read one text file: its paragraphs, each named by the line it starts on."""
-    text = _read_text(path, path.name)
-    ids: list[str | int] = []
-    texts = []
-    lines = enumerate(text.splitlines(), 1)
-    for blank, paragraph in itertools.groupby(lines, lambda line: not line[1].strip()):
-        if not blank:
-            numbers, content = zip(*paragraph, strict=True)
-            ids.append(f"{path.name}:{numbers[0]}")
-            texts.append("\n".join(content).strip())
-    if not ids:
-        raise ValueError(f"corpus: {path.name} is empty")
-    return ids, texts
-
-
-def _read_text(path: Path, name: object) -> str:
-    """Read a UTF-8 text file, or name the one that is not."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"corpus: {name} is not UTF-8 (byte {error.start}); save it as UTF-8 or leave it out"
-        ) from None
+        if ending(path) in KINDS:
+            files.append(path)
+        else:
+            others[path.suffix.lower() or "without an ending"] += 1
+            tables += [path.name] if ending(path) in TABLES else []
+    if not files:
+        hint = f"; for a table name it, such as {tables[0]}" if tables else ""
+        raise ValueError(f"corpus: folder {str(folder)!r} holds no document ({DOCUMENTS}){hint}")
+    if not others:
+        return files, ()
+    passed = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
+    return files, (f"files that are no documents, passed over: {passed}",)

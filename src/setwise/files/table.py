@@ -18,6 +18,12 @@ from setwise.vectors import as_matrix
 #: Floats below this hold every integer.
 _EXACT = 2.0**53
 
+#: How a cell of a CSV file spells a number; what has leading zeros is a name.
+_SPELLED: dict[type[int] | type[float], re.Pattern[str]] = {
+    int: re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII),
+    float: re.compile(r"-?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?", re.ASCII),
+}
+
 #: Half a surrogate pair: JSON can spell it, UTF-8 cannot.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -146,6 +152,16 @@ class Table:
                 raise ValueError(
                     f"{argument}: {where} holds half of a surrogate pair in {name!r}; take it out"
                 )
+
+    def values(self, name: str) -> list[Any]:
+        """Return a column as it is; cells of a CSV file are None where empty, and numbers where all are."""
+        values = self._values(name)
+        if not self.source.endswith(".csv"):
+            return [str(value) if isinstance(value, UUID) else value for value in values]
+        for kind, spelled in _SPELLED.items():
+            if all(spelled.fullmatch(cell) for cell in values if cell):
+                return [kind(cell) if cell else None for cell in values]
+        return [cell or None for cell in values]
 
     def _values(self, name: str) -> list[Any]:
         """Return a column as a list of its own."""
