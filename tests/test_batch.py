@@ -339,7 +339,12 @@ BAD = [
     ((V, 3), {"offsets": [0.0, 30.0]}, TypeError, r"offsets: expected m \+ 1 integers, from 0 to n"),
     ((V, 3), {"offsets": [0]}, TypeError, r"offsets: expected m \+ 1 integers"),
     ((V, 3), {"offsets": 30}, TypeError, r"offsets: expected m \+ 1 integers"),
-    ((V, 3), {"offsets": OFFSETS, "include": [0]}, ValueError, "include: rows of one matrix only"),
+    (
+        (V, 3),
+        {"offsets": OFFSETS, "include": [0]},
+        ValueError,
+        "include: with pools, pass a list of rows for each of the 3",
+    ),
     ((V, 3), {"offsets": OFFSETS, "include": 0}, (ValueError, TypeError), "include: "),
     ((V, 3), {"offsets": OFFSETS, "groups": [0] * 30}, ValueError, "max_per_group: needed with groups"),
     ((V, 3), {"offsets": OFFSETS, "max_per_group": 1}, ValueError, "groups: needed with max_per_group"),
@@ -398,3 +403,128 @@ def test_bad_input_is_refused_by_name(arguments, options, error, message, certif
 def test_a_mistyped_keyword():
     with pytest.raises(TypeError, match="unexpected keyword argument 'query'"):
         setwise.select_many(V, 3, query=QUERIES)
+
+
+# --- what each query wishes by itself -----------------------------------------------------------------------
+
+
+def wished(m, n, seed=0):
+    """Barred rows, must-have rows, labels and relevance of m users over n items, -inf among it."""
+    rng = np.random.default_rng(seed)
+    exclude = [rng.choice(n, size, replace=False).tolist() for size in rng.integers(0, 6, m)]
+    include = [[row for row in rng.choice(n, 2, replace=False).tolist() if row not in out] for out in exclude]
+    scores = rng.random((m, n))
+    for user, kept in enumerate(include):
+        gone = rng.choice(n, 5, replace=False)
+        scores[user, np.setdiff1d(gone, kept)] = -np.inf
+    return exclude, include, rng.integers(0, 4, (m, n)), scores
+
+
+@cases
+@pytest.mark.parametrize("certify", [False, True])
+def test_each_query_has_its_own_wishes(objective, metric, sharpness, certify):
+    m, n = 5, 40
+    X, _ = make.clustered(n=n, d=12, seed=1)
+    exclude, include, labels, scores = wished(m, n)
+    options = {"objective": objective, "metric": metric, "sharpness": sharpness, "certify": certify}
+    queries = np.random.default_rng(1).standard_normal((m, 12))
+    for more in ({}, {"include": include}, {"groups": labels, "max_per_group": 3}):
+        own = [{name: (rows if name == "max_per_group" else rows[user]) for name, rows in more.items()}
+               for user in range(m)]  # fmt: skip
+        many = quiet(setwise.select_many, X, 6, relevance=scores, exclude=exclude, **more, **options)
+        loop = [
+            quiet(setwise.select, X, 6, relevance=scores[user], exclude=exclude[user], **own[user], **options)
+            for user in range(m)
+        ]
+        assert_same(many, loop, more)
+        for user, one in enumerate(many):
+            assert not set(one.indices.tolist()) & {*exclude[user], *np.flatnonzero(scores[user] == -np.inf)}
+        by_query = quiet(setwise.select_many, X, 6, queries=queries, exclude=exclude, **more, **options)
+        loop = [
+            quiet(setwise.select, X, 6, query=queries[user], exclude=exclude[user], **own[user], **options)
+            for user in range(m)
+        ]
+        assert_same(by_query, loop, more, tolerance=1e-6)
+
+
+def test_the_ways_to_bar_rows_are_one():
+    m, n = 4, 30
+    X, _ = make.clustered(n=n, d=8, seed=3)
+    exclude, _, _, scores = wished(m, n, seed=2)
+    scores[:] = np.random.default_rng(0).random((m, n))
+    mask = np.zeros((m, n), bool)
+    for user, rows in enumerate(exclude):
+        mask[user, rows] = True
+    never = np.where(mask, -np.inf, scores)
+    first = setwise.select_many(X, 5, relevance=scores, exclude=exclude)
+    exclude[0] = None if not exclude[0] else exclude[0]
+    for given, options in [
+        (scores, {"exclude": mask}),
+        (never, {}),
+        (scores, {"exclude": [None if rows is None else set(rows) for rows in exclude]}),
+        (scores, {"exclude": tuple(map(tuple, (rows or () for rows in exclude)))}),
+    ]:
+        assert_same(setwise.select_many(X, 5, relevance=given, **options), first)
+    stacked = np.broadcast_to(X, (m, *X.shape))
+    assert_same(setwise.select_many(stacked, 5, relevance=never), first)
+    assert_same(setwise.select_many(stacked, 5, relevance=scores, exclude=exclude), first)
+    flat = setwise.select_many(
+        np.concatenate([X] * m), 5, relevance=never.ravel(), offsets=np.arange(m + 1) * n, certify=False
+    )
+    assert [one.indices.tolist() for one in flat] == [
+        one.indices.tolist() for one in setwise.select_many(X, 5, relevance=never, certify=False)
+    ]
+
+
+@pytest.mark.parametrize("scale", ["minmax", "zscore", "rank"])
+def test_never_is_not_a_number_of_the_scale(scale):
+    X, _ = make.clustered(n=20, d=6, seed=0)
+    r = np.random.default_rng(0).random(20)
+    r[[3, 9]] = -np.inf
+    one = setwise.select(X, 4, relevance=r, relevance_scale=scale)
+    other = setwise.select(
+        X, 4, relevance=np.where(np.isfinite(r), r, 0.5), exclude=[3, 9], relevance_scale=scale
+    )
+    assert_same([one], [other])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"exclude": [[1], [2]]}, "exclude: expected one list for each of 3 queries, got 2"),
+        ({"exclude": [[1], [2], [30]]}, "query 2: exclude: 30 is not a row of the 20 candidates"),
+        (
+            {"exclude": [[1], [2], []], "include": [[1], [3], []]},
+            "query 0: include: row 1 is in exclude, too",
+        ),
+        (
+            {"exclude": [[], [], [*range(18)]]},
+            "query 2: k: 3 is more than the 2 candidates that exclude leaves",
+        ),
+    ],
+)
+def test_wishes_that_cannot_be_are_named_by_query(options, text):
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    with pytest.raises(ValueError, match=text):
+        setwise.select_many(X, 3, relevance=np.ones((3, 20)), **options)
+
+
+def test_never_that_cannot_be():
+    X = np.random.default_rng(0).standard_normal((6, 4))
+    r = np.ones(6)
+    r[[0, 2]] = -np.inf
+    with pytest.raises(ValueError, match="include: row 2 has relevance -inf, which is never"):
+        setwise.select(X, 3, relevance=r, include=[2])
+    with pytest.raises(ValueError, match="k: 5 is more than the 4 candidates that are not barred"):
+        setwise.select(X, 5, relevance=r)
+    with pytest.raises(ValueError, match="relevance: all 6 are -inf"):
+        setwise.select(X, 1, relevance=np.full(6, -np.inf))
+    r[4] = np.inf
+    with pytest.raises(ValueError, match="relevance: row 4 is Inf"):
+        setwise.select(X, 1, relevance=r)
+    many = np.ones((2, 6))
+    many[1, [0, 1, 2, 3]] = -np.inf
+    with pytest.raises(ValueError, match="query 1: k: 3 is more than the 2 candidates that are not barred"):
+        setwise.select_many(X, 3, relevance=many)
+    with pytest.raises(ValueError, match="pool 1: k: 3 is more than the 2 candidates that are not barred"):
+        setwise.select_many(np.stack([X, X]), 3, relevance=many)

@@ -288,5 +288,5 @@ def test_bad_exclusions_are_refused(options, error, message):
 
 def test_pools_take_no_rows():
     for name in ("include", "exclude"):
-        with pytest.raises(ValueError, match=f"^{name}: rows of one matrix only; with pools"):
+        with pytest.raises(ValueError, match=f"^{name}: with pools, pass a list of rows for each"):
             setwise.select_many(np.ones((2, 4, 3)), 2, **{name: [1]})

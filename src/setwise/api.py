@@ -46,8 +46,8 @@ def select(
     k : int
         Size of the set, 1 to n.
     relevance : array-like of shape (n,), optional
-        One number a candidate, higher is better. At most one of `relevance` and `query`; with neither,
-        every candidate is equally relevant.
+        One number a candidate, higher is better; -inf is never selected, as if it were in `exclude`. At most
+        one of `relevance` and `query`; with neither, every candidate is equally relevant.
     query : array-like of shape (d,), optional
         A vector whose similarity is the relevance: the cosine, or minus the Euclidean distance.
     relevance_scale : {"none", "minmax", "zscore", "rank"}
@@ -143,14 +143,15 @@ def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = 
     goal = request.goal
     data = as_matrix(vectors)
     n, d = data.shape
-    constraints = Constraints(n, request)
+    values, never = (None, None) if relevance is None else relevances.or_never(relevance, n)
+    constraints = Constraints(n, request, never)
     probe = None if query is None else as_query(query, d, goal.metric)
-    given = None if relevance is None else constraints.left(relevances.as_relevance(relevance, n))
+    given = None if values is None else constraints.left(values)
     checked = Vectors(data, goal.metric, query=probe, workers=request.workers, kept=constraints.kept)
-    values = np.zeros(checked.n) if given is None else given
+    numbers = np.zeros(checked.n) if given is None else given
     if checked.similarity is not None:
-        values = checked.similarity
-    known = Relevance(values, checked, probe, request.relevance_scale)
+        numbers = checked.similarity
+    known = Relevance(numbers, checked, probe, request.relevance_scale)
     if given is not None and 0 < goal.diversity < 1 and goal.metric == "cosine":
         relevances.warn_if_wide(known.values)
     return Problem(checked, known, request, constraints)

@@ -20,6 +20,8 @@ class Constraints:
         Number of candidates.
     request : Request
         Its `include` and `exclude` are rows, its `groups` a label a candidate (strings or numbers).
+    never : ndarray of int64, optional
+        Rows that are barred because their relevance is -inf.
 
     Attributes
     ----------
@@ -43,10 +45,15 @@ class Constraints:
         NaT), or no set of size k satisfies everything.
     """
 
-    def __init__(self, n: int, request: Request) -> None:
+    def __init__(self, n: int, request: Request, never: NDArray[np.int64] | None = None) -> None:
         self.k = request.k
         include = _as_rows("include", request.include, n)
         exclude = _as_rows("exclude", request.exclude, n)
+        if never is not None and len(never):
+            both = np.isin(include, never)
+            if both.any():
+                raise ValueError(f"include: row {include[both.argmax()]} has relevance -inf, which is never")
+            exclude = np.union1d(exclude, never)
         left = ""
         self.kept: NDArray[np.int64] | None = None
         if len(exclude):
@@ -55,7 +62,7 @@ class Constraints:
                 raise ValueError(f"include: row {include[both.argmax()]} is in exclude, too")
             self.kept = np.delete(np.arange(n), exclude)
             include = np.searchsorted(self.kept, include)
-            left = " that exclude leaves"
+            left = " that exclude leaves" if never is None or not len(never) else " that are not barred"
         self.n = n - len(exclude)
         if self.k > self.n:
             raise ValueError(

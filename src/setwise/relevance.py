@@ -116,6 +116,37 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
     ValueError
         They are of another number than n, or one is NaN or Inf (the message has its row).
     """
+    values = _as_numbers(data, n, name)
+    _check_finite(values, np.isfinite(values), name)
+    return values
+
+
+def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return n finite float64 numbers, and the rows that were -inf: never to be selected.
+
+    Those rows' numbers are the least of the others', so that no scale changes by them.
+
+    Raises
+    ------
+    TypeError
+        They are not numbers.
+    ValueError
+        They are of another number than n, one is NaN or plus infinity (the message has its row), or all are
+        -inf.
+    """
+    values = _as_numbers(data, n, name)
+    barred = np.isneginf(values)
+    _check_finite(values, np.isfinite(values) | barred, name)
+    never = np.flatnonzero(barred)
+    if len(never):
+        if len(never) == n:
+            raise ValueError(f"{name}: all {n} are -inf, there is nothing to select")
+        values[never] = values[~barred].min()
+    return values, never
+
+
+def _as_numbers(data: Any, n: int, name: str) -> NDArray[np.float64]:
+    """Return n numbers as float64, a copy."""
     array = to_numpy(data, name, flat=True)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass one number a candidate")
@@ -123,13 +154,16 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
         array = array.reshape(-1)
     if array.shape != (n,):
         raise ValueError(f"{name}: expected {n} numbers, one a candidate, got shape {array.shape}")
-    values = array.astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    values: NDArray[np.float64] = array.astype(np.float64)
+    return values
+
+
+def _check_finite(values: NDArray[np.float64], fine: NDArray[np.bool_], name: str) -> None:
+    """Refuse the first number that is not fine."""
+    if not fine.all():
+        row = int(np.argmin(fine))
         what = "NaN" if np.isnan(values[row]) else "Inf"
         raise ValueError(f"{name}: row {row} is {what}; drop the candidate or pass an imputed number")
-    return values
 
 
 def scaled(data: Any, n: int, scale: str) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
@@ -87,6 +87,8 @@ class Request:
         object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
         for name in ("include", "exclude"):
             rows: Any = getattr(self, name)
+            if getattr(rows, "ndim", 1) == 2:  # those of many queries
+                object.__setattr__(self, name, rows := list(rows))
             listed = hasattr(rows, "__iter__") and getattr(rows, "ndim", 1) == 1
             if isinstance(rows, str | bytes) or not listed:
                 raise TypeError(f"{name}: expected row numbers or ids, one after the other, got {rows!r}")
@@ -131,6 +133,60 @@ class Request:
     def workers(self) -> int:
         """How many threads passes over the data may use."""
         return thread_count(self.threads)
+
+
+def split(request: Request, count: int) -> list[Request]:
+    """Return one request for each of many queries, where some wishes are given for each by itself.
+
+    Parameters
+    ----------
+    request : Request
+        Its `include` and `exclude` may be lists of rows or ids, one (or None) a query, or a mask of shape
+        (m, n); its `groups` of shape (m, n).
+    count : int
+        Number of queries, m.
+
+    Raises
+    ------
+    ValueError
+        There are not as many lists as queries.
+    """
+    own = own_wishes(request)
+    for name, wished in own.items():
+        if len(wished) != count:
+            raise ValueError(f"{name}: expected one list for each of {count} queries, got {len(wished)}")
+    if not own:
+        return [request] * count
+    return [replace(request, **{name: wished[one] for name, wished in own.items()}) for one in range(count)]
+
+
+def own_wishes(request: Request) -> dict[str, Any]:
+    """Return what is wished for each of many queries by itself, one entry a query; see `split`."""
+    own: dict[str, Any] = {}
+    for name in ("include", "exclude"):
+        wished = getattr(request, name)
+        if any(one is None or isinstance(one, _LISTED) for one in wished):
+            own[name] = [_rows_of(one) for one in wished]
+    groups = request.groups
+    listed = isinstance(groups, list) and len(groups) > 0 and isinstance(groups[0], list | np.ndarray)
+    if listed or getattr(groups, "ndim", 1) == 2:
+        own["groups"] = groups
+    return own
+
+
+#: What rows of one query may come in, among those of many.
+_LISTED = (list, tuple, set, frozenset, np.ndarray)
+
+
+def _rows_of(wished: Any) -> Any:
+    """Return one query's rows or ids: nothing for None, the rows of a mask."""
+    if wished is None:
+        return ()
+    if isinstance(wished, set | frozenset):
+        return sorted(wished)
+    if isinstance(wished, np.ndarray) and wished.dtype == np.bool_:
+        return np.flatnonzero(wished)
+    return wished
 
 
 #: The options' names, and what some of them are for a call that says otherwise than `Request`.

@@ -154,3 +154,13 @@ def run_ranges(task: Callable[[int, int], T], n: int, workers: int, *, least: in
         return task(start, stop)
 
     return list(executor.map(work, cuts[:-1], cuts[1:]))
+
+
+def beside(task: Callable[[int], T], start: int, stop: int, workers: int) -> list[T]:
+    """Run ``task(position)`` for each position of a range, some beside each other; results in order."""
+    parts = run_ranges(
+        lambda first, last: [task(start + position) for position in range(first, last)],
+        stop - start,
+        workers,
+    )
+    return [found for part in parts for found in part]

@@ -200,6 +200,19 @@ class Vectors:
         one.similarity = -np.sqrt(far)
         return one
 
+    def restricted(self, ids: NDArray[np.int64]) -> Vectors:
+        """Return some of these vectors, checked already; no row is read or copied.
+
+        Parameters
+        ----------
+        ids : ndarray of int64, ascending
+        """
+        one = copy.copy(self)
+        one.kept, one.n = self.places(ids), len(ids)
+        one.scale = None if self.scale is None else self.scale[ids]
+        one.similarity = None if self.similarity is None else self.similarity[ids]
+        return one
+
     # ------------------------------------------------------------------ rows
 
     def places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -249,6 +249,41 @@ def test_include_and_exclude(corpus, query):
         assert not set(plain.ids[:2].tolist()) & set(hits.ids.tolist())
 
 
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"sharpness": 1, "diversity": 0.6}, {"objective": "mmr"}, {"offset": 6}]
+)
+def test_each_query_bars_its_own(corpus, names, options, exact):
+    """The same as one by one; those with few barred ids are searched for together."""
+    rng = np.random.default_rng(0)
+    queries = corpus[[5, 900, 2500, 4000]] + 0.05 * rng.standard_normal((4, 16))
+    index = Plain(corpus, start=7, names=names, exact=exact)
+    near = [index.named(np.argsort(-corpus @ query)) for query in queries]
+    barred = [near[0][:9].tolist(), None, near[2][:3].tolist(), near[3][:5000].tolist()]
+    index.calls.clear()
+    many = setwise.retrieve(queries, index, 6, exclude=barred, **options)
+    assert max(count for count, _ in index.calls) == 3
+    for query, own, hits in zip(queries, barred, many, strict=True):
+        alone = setwise.retrieve(query, index, 6, exclude=own or (), **options)
+        assert hits.ids.tolist() == alone.ids.tolist()
+        assert not set(hits.ids.tolist()) & set(own or ())
+        assert hits.value == pytest.approx(alone.value, abs=1e-9)
+        assert hits.certificate.pool_sufficient == alone.certificate.pool_sufficient
+    awaited = asyncio.run(setwise.aretrieve(queries, index, 6, exclude=barred, **options))
+    assert [one.ids.tolist() for one in awaited] == [one.ids.tolist() for one in many]
+
+
+def test_barred_by_query_that_cannot_be(corpus):
+    index = Index.from_array(corpus)
+    with pytest.raises(ValueError, match="exclude: expected one list for each of 2 queries, got 3"):
+        setwise.retrieve(corpus[:2], index, 3, exclude=[[1], [2], [3]])
+    with pytest.raises(ValueError, match="include: 4 is in exclude, too"):
+        setwise.retrieve(corpus[:2], index, 3, include=[4], exclude=[[1], [4]])
+    with pytest.raises(ValueError, match="exclude: 4 is named twice"):
+        setwise.retrieve(corpus[:2], index, 3, exclude=[[1], [4, 4]])
+
+
 @pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det"])
 @pytest.mark.parametrize("sharpness", [1, 8])
 def test_at_most_so_many_of_each_group(corpus, query, objective, sharpness):

@@ -15,7 +15,7 @@ from setwise.containers import as_queries, to_numpy
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import check_vectors
-from setwise.request import Request, Rows
+from setwise.request import Request, Rows, split
 from setwise.retrieval.plan import MOST, Outcome, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of
@@ -34,6 +34,8 @@ class Call:
     ----------
     request : Request
         Its `include` and `exclude` are ids, its `groups` finds the group of ids.
+    barred : list of ids, or None
+        What each query may not find, where that is given for each by itself; `exclude` is empty then.
     index : Index
     queries : ndarray of shape (m, d), float64
         Of unit length under cosine.
@@ -48,6 +50,7 @@ class Call:
     """
 
     request: Request
+    barred: list[Ids] | None
     index: Index
     queries: NDArray[np.float64]
     many: bool
@@ -94,18 +97,25 @@ class Call:
             raise ValueError(f"pool: {pool!r} is neither 'auto' nor a number")
         else:
             looked = checks.integer("pool", pool, least=k)
-        include, exclude = _as_ids("include", request.include), _as_ids("exclude", request.exclude)
+        given = to_numpy(query, "query")
+        queries = as_queries(given, index.dim, "query", metric=index.metric)
+        include = _as_ids("include", request.include)
+        each = split(replace(request, include=()), len(queries))
+        alike = all(one.exclude is each[0].exclude for one in each)
+        exclude = [_as_ids("exclude", one.exclude) for one in (each[:1] if alike else each)]
         if len(include) > k:
             raise ValueError(f"include: {len(include)} ids do not fit into k = {k}")
-        both = set(include.tolist()) & set(exclude.tolist())
-        if both:
-            raise ValueError(f"include: {next(iter(both))!r} is in exclude, too")
+        for barred in exclude:
+            both = set(include.tolist()) & set(barred.tolist())
+            if both:
+                raise ValueError(f"include: {next(iter(both))!r} is in exclude, too")
         groups = None if request.groups is None else labels_of(request.groups, index.values)
-        given = to_numpy(query, "query")
+        shared = exclude[0] if alike else np.empty(0, np.int64)
         return cls(
-            request=replace(request, include=include, exclude=exclude, groups=groups),
+            request=replace(request, include=include, exclude=shared, groups=groups),
+            barred=None if alike else exclude,
             index=index,
-            queries=as_queries(given, index.dim, "query", metric=index.metric),
+            queries=queries,
             many=given.ndim == 2,
             size=size,
             pool=looked,
@@ -129,20 +139,24 @@ class Call:
             if start is not None:
                 check_vectors(name, start.ids, start.vectors, index.dim, index.metric)
         scope = "all" if index.exact else "returned"
-        return [
+        jobs = [
             Job(request, query, self.pool, name, self.size, scope, sample=sample, known=known)
             for query in self.queries
         ]
+        if self.barred is not None:
+            pairs = zip(jobs, self.barred, strict=True)
+            jobs = [
+                replace(job, request=replace(request, exclude=ids), sample=_without(sample, ids))
+                for job, ids in pairs
+            ]
+        return jobs
 
     def _sample(self) -> Found | None:
         """Return vectors drawn over the whole index, where they are a useful start: for gradient searches."""
         if self.filter is not None or not goes_along_gradients(self.request, self.pool):
             return None
         sample = self.index.sample(MANY if self.index.exact else FEW)
-        if sample is None:
-            return None
-        kept = ~np.isin(sample.ids, self.request.exclude)
-        return Found(sample.ids[kept], sample.scores[kept], sample.vectors[kept])
+        return _without(sample, np.asarray(self.request.exclude))
 
     def next_page(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:
         """Return the job of the page after these: what is found is in it, and the best to add is wanted.
@@ -156,7 +170,7 @@ class Call:
         wanted = len(ids) + self.request.k
         return replace(
             job,
-            request=replace(self.request, k=min(wanted, self.size), include=ids),
+            request=replace(job.request, k=min(wanted, self.size), include=ids),
             known=known,
             pool=None if self.pool is None else max(self.pool, wanted),
         )
@@ -176,7 +190,12 @@ class Call:
         greedily = name not in solvers.UNSEEN and solvers.label_of(name, request.solver) == "greedy"
         if not greedily or self.pool is not None:
             return None
-        if self.filter is not None or len(request.exclude) or not isinstance(index, ArrayIndex):
+        if (
+            self.filter is not None
+            or len(request.exclude)
+            or self.barred
+            or not isinstance(index, ArrayIndex)
+        ):
             return None
         return index
 
@@ -214,6 +233,14 @@ class Call:
         rows = np.asarray(problem.vectors.rows(chosen, np.float64), np.float64)
         result = retrieved(selection, ids, problem.relevance.at(chosen), rows, metric)
         return replace(result, indices=places)
+
+
+def _without(found: Found | None, ids: Ids) -> Found | None:
+    """Return what was found without some ids."""
+    if found is None or len(ids) == 0:
+        return found
+    kept = ~np.isin(found.ids, ids)
+    return Found(found.ids[kept], found.scores[kept], found.vectors[kept])
 
 
 def _as_ids(name: str, ids: Rows) -> Ids:

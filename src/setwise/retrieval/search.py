@@ -11,7 +11,7 @@ import numpy as np
 from setwise import solvers
 from setwise.constraints import Constraints
 from setwise.index.array import ArrayIndex
-from setwise.index.base import Found, Index
+from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import checked
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
@@ -64,8 +64,8 @@ def retrieve(
         Which vectors may be found, in the index's own terms; applied inside every search.
     include : sequence of ids
         Must be in the set, whatever the filter; they come first.
-    exclude : sequence of ids
-        Must not.
+    exclude : sequence of ids, or one of them a query
+        Must not. For many queries also a list of one sequence (None for none) each.
     groups : str, mapping, callable or sequence, optional
         The group of each id: a field that the index stores, a mapping, a function, or for row numbers a
         sequence.
@@ -198,21 +198,49 @@ def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
     def some(start: int, stop: int) -> list[tuple[int, Ask | None]]:
         return [(place, advance(place)) for place in waiting[start:stop]]
 
-    index, options = call.index, {"filter": call.filter, "exclude": call.request.exclude}
+    index, filter = call.index, call.filter
     while waiting:
         with one_blas_thread():
             parts = run_ranges(some, len(waiting), call.request.workers)
-        asked: dict[int, dict[int, Ask]] = {}
+        asked: dict[tuple[int, int], dict[int, Ask]] = {}
         for part in parts:
             for place, ask in part:
                 if ask is not None:
-                    asked.setdefault(ask.count, {})[place] = ask
-        for count, asks in asked.items():
+                    asked.setdefault((ask.count, _alone(call, place, ask)), {})[place] = ask
+        for (count, alone), asks in asked.items():
             weights = np.stack([ask.weights for ask in asks.values()])
-            hits = yield Step.of(index.fetch, index.afetch, weights, count, **options)
-            found.update(zip(asks, checked(index, weights, count, hits, **options), strict=True))
+            exclude = call.request.exclude if alone < 0 else jobs[alone].request.exclude
+            # Those with few barred ids of their own search together, for so many more.
+            own = [] if call.barred is None or alone >= 0 else [call.barred[place] for place in asks]
+            wanted = count + max(map(len, own), default=0)
+            options = {"filter": filter, "exclude": exclude}
+            hits = yield Step.of(index.fetch, index.afetch, weights, wanted, **options)
+            answers = checked(index, weights, wanted, hits, **options)
+            if own:
+                answers = [_cut(one, ids, count) for one, ids in zip(answers, own, strict=True)]
+            found.update(zip(asks, answers, strict=True))
         waiting = [place for asks in asked.values() for place in asks]
     return [outcomes[place] for place in range(len(plans))]
+
+
+def _alone(call: Call, place: int, ask: Ask) -> int:
+    """Return the place of a query that has to be searched for by itself; -1 where it need not be."""
+    return place if call.barred is not None and len(call.barred[place]) > ask.count else -1
+
+
+def _cut(found: Found, barred: Ids, count: int) -> Found:
+    """Return the best of what was found for a query, without the ids that are barred for it.
+
+    What is cut off or was not returned scores at most the last that stays, or the floor of all.
+    """
+    kept = np.flatnonzero(~np.isin(found.ids, barred))
+    if len(kept) <= count:
+        return Found(found.ids[kept], found.scores[kept], found.vectors[kept], found.floor)
+    assert found.floor is not None
+    slack = found.floor - float(found.scores[-1])  # what rounding adds to the last score
+    kept = kept[:count]
+    floor = float(found.scores[kept[-1]]) + max(slack, 0.0)
+    return Found(found.ids[kept], found.scores[kept], found.vectors[kept], floor)
 
 
 def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
