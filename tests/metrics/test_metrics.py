@@ -31,7 +31,7 @@ def plain_alpha_dcg(ranked, aspects, alpha):
 def plain_alpha_ndcg(ranked, aspects, k, alpha):
     """The ratio to the greedy ideal, which is built here by trying each candidate at each place."""
     order = []
-    left = list(dict.fromkeys(one for ids in aspects for one in ids))
+    left = sorted({one for ids in aspects for one in ids}, key=str, reverse=True)
     while left and len(order) < k:
         values = [plain_alpha_dcg([*order, one], aspects, alpha) for one in left]
         best = next(place for place, value in enumerate(values) if value >= max(values) - 1e-12)
@@ -121,8 +121,8 @@ def test_answers_against_plain_definitions(ranked, aspects, k, alpha):
 def test_names_of_ids_do_not_matter(ranked, aspects):
     """Integers, NumPy integers, strings and arrays of objects give the same figures."""
     expected = [f(ranked, aspects) for f in (metrics.aspect_recall, metrics.alpha_ndcg)]
-    words = np.array([f"id {one}" for one in ranked], object)
-    named = [[f"id {one}" for one in ids] for ids in aspects]
+    words = np.array([str(one) for one in ranked], object)
+    named = [[str(one) for one in ids] for ids in aspects]
     arrays = {number: np.array(ids) for number, ids in enumerate(aspects)}
     for form, judged in ((words, named), (np.array(ranked), arrays), (ranked, [set(ids) for ids in aspects])):
         assert metrics.aspect_recall(form, judged) == expected[0]
@@ -262,3 +262,29 @@ def test_bad_input_is_refused_in_one_line(call, error, message):
     with pytest.raises(error, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_the_effective_number_of_members_by_hand(rng):
+    assert metrics.vendi_score(np.eye(5)) == pytest.approx(5)
+    assert metrics.vendi_score(np.ones((5, 3))) == pytest.approx(1)
+    pairs = np.repeat(np.eye(3), 2, axis=0)
+    for order in (0, 0.5, 1, 2, np.inf):
+        assert metrics.vendi_score(pairs, order=order) == pytest.approx(3)
+    X = rng.standard_normal((12, 4))
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    shares = np.linalg.eigvalsh(unit @ unit.T / 12)
+    shares = shares[shares > 1e-12]
+    assert metrics.vendi_score(X) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert metrics.vendi_score(X, order=2) == pytest.approx(1 / (shares**2).sum())
+    assert metrics.vendi_score(X, order=np.inf) == pytest.approx(1 / shares.max())
+
+
+def test_dc_score_against_its_definition(rng):
+    X = rng.standard_normal((7, 3))
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    for temperature in (0.05, 1.0):
+        soft = np.exp(unit @ unit.T / temperature)
+        expected = np.trace(soft / soft.sum(axis=1, keepdims=True))
+        assert metrics.dc_score(X, temperature=temperature) == pytest.approx(expected)
+    assert metrics.dc_score(np.ones((4, 2)), temperature=1e-9) == pytest.approx(1)
+    assert metrics.dc_score(np.eye(4), temperature=1e-9) == pytest.approx(4)
