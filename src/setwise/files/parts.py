@@ -8,6 +8,8 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 #: How an unfinished file or folder is named: ``.NAME.HOST~PROCESS~RUN~TOKEN.part``.
@@ -20,6 +22,25 @@ _RUN = secrets.token_hex(4)
 def part_for(target: Path) -> Path:
     """Return a name beside ``target`` for what is to become it, which no other run uses."""
     return target.with_name(f".{target.name}.{_host()}~{os.getpid()}~{_RUN}~{secrets.token_hex(4)}.part")
+
+
+@contextlib.contextmanager
+def scratch(folder: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Give a hidden folder for files that are needed for a while; what killed runs have left of theirs goes.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        Where it is made; by default among temporary files.
+    """
+    name = Path(tempfile.gettempdir() if folder is None else folder, "setwise")
+    remove_dead(name)
+    made = part_for(name)
+    made.mkdir(mode=0o700)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def remove_dead(target: Path) -> None:

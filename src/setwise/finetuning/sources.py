@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from setwise.files import read_array
 from setwise.files.arrays import write_rows
 from setwise.files.checksums import Progress
 from setwise.files.names import column, ending, existing
+from setwise.files.parts import scratch
 from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
 from setwise.finetuning.rows.repository import Repository
 
@@ -387,8 +387,7 @@ def _column(rows: Repository, name: str, option: str, stack: contextlib.ExitStac
                 )
             yield part.astype(first.dtype, copy=False)
 
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="setwise-"))
-    file = Path(folder, "vectors.npy")
+    file = stack.enter_context(scratch()) / "vectors.npy"
     write_rows(file, len(rows), parts())
     vectors: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     return vectors

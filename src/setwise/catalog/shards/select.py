@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from setwise.catalog.request import CatalogRequest
 from setwise.catalog.shards.clusters import ShardClusters, ShardItems, clustered_items
 from setwise.catalog.shards.reading import Columns, Shard, ids_of, naming, store
 from setwise.engine import engine_for
+from setwise.files import parts
 from setwise.objectives import Objective
 from setwise.vectors import Vectors
 
@@ -184,8 +184,8 @@ def select_shards(
             work = [(one, columns, inside, top, request.of_items) for one in listed]
             found = _joined(engine.map(select_shard, work))
         else:
-            with tempfile.TemporaryDirectory(prefix="setwise-", dir=_folder(scratch)) as folder:
-                found, made = clustered_items(engine, listed, columns, request, clusters, folder)
+            with parts.scratch(_folder(scratch)) as folder:
+                found, made = clustered_items(engine, listed, columns, request, clusters, str(folder))
     union = len(found.rows)
     if union < request.k:
         raise ValueError(f"k: {request.k} is more than the {union} items that the shards yield")
@@ -218,8 +218,8 @@ def select_shard(work: tuple[Shard, Columns, int, int, Objective]) -> ShardItems
         (the shard, its columns, items to select greedily, the best by quality that join them, the objective).
     """
     shard, columns, inside, top, objective = work
-    with tempfile.TemporaryDirectory(prefix="setwise-") as folder:
-        stored, quality = store((shard, str(Path(folder) / "vectors.npy"), columns))
+    with parts.scratch() as folder:
+        stored, quality = store((shard, str(folder / "vectors.npy"), columns))
         with naming(shard.path):
             rows = select_inside(Vectors(stored.open(), objective.metric), quality, inside, top, objective)
         return ShardItems(np.zeros(len(rows), np.int64), rows, quality[rows], stored.rows(rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder
 from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
 from setwise.files.checksums import Progress
+from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository
 
 EMPTY = ("drop", "refuse")
@@ -76,7 +76,7 @@ def encoded_rows(
 
     with contextlib.ExitStack() as stack:
         if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="setwise-")))
+            folder = stack.enter_context(scratch())
         try:
             made = encode_blocks(blocks, n, encoder, folder, learn=_LEARN, progress=progress)
         except ValueError as error:  # an encoder calls what it learns from a corpus

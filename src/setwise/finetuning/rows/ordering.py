@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository
 
 #: Bytes of rows that are put in order at once.
@@ -45,10 +45,10 @@ def in_order(
     order = np.argsort(inverse, kind="stable")
     edges = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
     blocks = -(-len(rows) // block)
-    with tempfile.TemporaryDirectory(prefix=".setwise-", dir=beside) as name:
-        places = _part(repository, distinct, order, edges, block, blocks, Path(name))
+    with scratch(beside) as folder:
+        places = _part(repository, distinct, order, edges, block, blocks, folder)
         for number in range(blocks):
-            path = Path(name, str(number))
+            path = folder / str(number)
             with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as reader:
                 whole = reader.read_all()
                 found = np.concatenate(places[number])

@@ -1,0 +1,264 @@
+"""Commands that are killed at random moments, and what is there after.
+
+    python -m tests.kills TIMES [SEED [COMMAND ...]]
+
+Processes are forked from one that has everything imported, so that a kill falls into the work. A killed run
+leaves an output that is whole, or none; the next run finishes it, and clears all that was left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that writes.
+
+    words : of the command line, run in a folder of its own; outputs : what it writes; check : raises where
+    they are not whole; again : what it is run with over an output that is there; first : what makes the
+    output that it changes.
+    """
+
+    words: tuple[str, ...]
+    outputs: tuple[str, ...]
+    check: Callable[[], object]
+    again: tuple[str, ...] = ("--force",)
+    first: tuple[str, ...] = ()
+
+
+def _lines(*names: str) -> Callable[[], object]:
+    def check() -> None:
+        for name in names:
+            rows = [json.loads(line) for line in Path(name).read_text().splitlines()]
+            assert rows, name
+
+    return check
+
+
+def _epochs() -> None:
+    from setwise.finetuning.rows.writing import FORMAT
+
+    FORMAT.verify("epochs")
+
+
+def _index() -> None:
+    from setwise.index.folder import FORMAT
+
+    assert FORMAT.verify("index").n == 400
+
+
+def _catalog() -> None:
+    from setwise.catalog.files import FORMAT
+
+    assert FORMAT.verify("catalog").n in (399, 400, 800)
+
+
+BUILD = ("catalog", "build", "items.parquet", "--vectors", "v", "--quality", "q", "--out", "catalog")
+ADD = ("catalog", "add", "catalog", "items.parquet", "--vectors", "v", "--quality", "q")
+FINETUNE = ("finetune", "--repository", "rows.jsonl", "--examples", "few.jsonl", "--rows", "300")
+COMMANDS = {
+    "retrieve": Command(
+        (
+            "retrieve",
+            "--corpus",
+            "rows.jsonl",
+            "--query",
+            "blue glass",
+            "--model",
+            "lsa",
+            "--out",
+            "set.jsonl",
+        ),
+        ("set.jsonl",),
+        _lines("set.jsonl"),
+    ),
+    "index": Command(("index", "build", "rows.npy", "--out", "index"), ("index",), _index),
+    "catalog build": Command(BUILD, ("catalog",), _catalog),
+    "catalog add": Command(ADD, ("catalog",), _catalog, (), BUILD),
+    "catalog remove": Command(("catalog", "remove", "catalog", "7"), ("catalog",), _catalog, (), BUILD),
+    "finetune": Command(
+        (*FINETUNE, "--model", "lsa", "--out", "drawn.jsonl", "--indices", "all.csv", "--drawn", "few.npy"),
+        ("drawn.jsonl", "all.csv", "few.npy"),
+        _lines("drawn.jsonl"),
+    ),
+    "finetune epochs": Command(
+        (*FINETUNE, "--model", "lsa", "--epochs", "3", "--out", "epochs"), ("epochs",), _epochs, ()
+    ),
+    "prefer": Command(
+        ("prefer", "--responses", "pools.jsonl", "-k", "2", "--model", "lsa", "--out", "pairs.jsonl"),
+        ("pairs.jsonl",),
+        _lines("pairs.jsonl"),
+    ),
+}
+
+
+def _sources() -> None:
+    """Write what the commands read."""
+    from setwise.extras.arrow import arrow, parquet
+
+    rng = np.random.default_rng(0)
+    words = [
+        "red",
+        "green",
+        "blue",
+        "glass",
+        "stone",
+        "paper",
+        "north",
+        "south",
+        "old",
+        "new",
+        "round",
+        "flat",
+    ]
+    texts = [" ".join(rng.choice(words, 6)) + f" {row}" for row in range(400)]
+    vectors = rng.standard_normal((400, 8)).astype(np.float32)
+    Path("rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    Path("few.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[:3]))
+    pools = [
+        {"prompt": text, "responses": texts[row : row + 6], "rewards": rng.random(6).tolist()}
+        for row, text in enumerate(texts[:100])
+    ]
+    Path("pools.jsonl").write_text("".join(json.dumps(pool) + "\n" for pool in pools))
+    np.save("rows.npy", vectors)
+    column = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.ravel()), 8)
+    parquet.write_table(arrow.table({"v": column, "q": rng.random(400)}), "items.parquet")
+
+
+def forked(words: tuple[str, ...]) -> int:
+    """Start a command in a process that has everything imported; return its number."""
+    process = os.fork()
+    if process:
+        return process
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(os.open("noted", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    code = 70
+    try:
+        from setwise.cli import main
+
+        main(list(words))
+    except SystemExit as left:
+        code = int(left.code or 0)
+    finally:
+        os._exit(code)
+
+
+def ended(process: int, after: float | None = None, number: int = signal.SIGKILL) -> int:
+    """Wait for a process, or end it after some seconds; return how it left."""
+    if after is not None:
+        time.sleep(after)
+        os.kill(process, number)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def run(name: str, times: int, rng: random.Random) -> dict[str, int]:
+    """Kill a command some times, by SIGKILL and SIGTERM; return what was counted.
+
+    Raises
+    ------
+    AssertionError
+        Something was left that should not be, or was not whole.
+    """
+    command = COMMANDS[name]
+    outputs, epochs = list(command.outputs), command.outputs == ("epochs",)
+    _remove(outputs)
+    before = {*os.listdir(), "noted", ".setwise-cache", *outputs}
+    began = time.monotonic()
+    _finish(command, command.words)
+    whole = time.monotonic() - began
+    counts = {"killed": 0, "finished": 0, "there": 0}
+    for number in range(times):
+        there = bool(command.first) or bool(number % 2)  # over an output that is there, or to a new one
+        if command.first or not there:
+            _remove(outputs)
+            if rng.random() < 0.5:
+                _remove([".setwise-cache"])
+        if there and not all(map(os.path.exists, outputs)):
+            _remove(outputs)
+            _finish(command, command.first or command.words)
+        how = rng.choice([signal.SIGKILL, signal.SIGTERM])
+        words = command.words + (command.again if there else ())
+        code = ended(forked(words), rng.uniform(0, 1.1 * whole), how)
+        noted = Path("noted").read_text()
+        assert code in (0, 130, -how), noted
+        assert "Traceback" not in noted, noted
+        counts["finished" if code == 0 else "killed"] += 1
+        found = [each for each in outputs if os.path.exists(each)]
+        if code == 130:
+            left = set(os.listdir()) - before
+            assert not left, f"{name}: SIGTERM left {left}"
+            said = "was written before" in noted or "goes on from there" in noted
+            assert said or "nothing was written" in noted, noted
+            assert there or epochs or bool(found) == ("was written before" in noted), (found, noted)
+        assert not there or found == outputs, f"{name}: an output that was there is gone"
+        if code in (0, 130) or len(outputs) == 1:
+            assert found in ([], outputs), f"{name}: {found} of {outputs}"
+        if found == outputs and (not epochs or os.path.exists("epochs/meta.json")):
+            command.check()
+            counts["there"] += 1
+    _remove(outputs)
+    if command.first:
+        _finish(command, command.first)
+    _finish(command, command.words)
+    left = set(os.listdir()) - before
+    assert not left, f"{name}: {left} is left"
+    return counts
+
+
+def _finish(command: Command, words: tuple[str, ...]) -> None:
+    """Run a command to its end."""
+    if words is command.words and command.first and not all(map(os.path.exists, command.outputs)):
+        _finish(command, command.first)
+    code = ended(forked(words))
+    assert code == 0, Path("noted").read_text()
+    command.check()
+
+
+def _remove(names: tuple[str, ...] | list[str]) -> None:
+    import shutil
+
+    for name in names:
+        if os.path.isdir(name):
+            shutil.rmtree(name)
+        elif os.path.exists(name):
+            os.unlink(name)
+
+
+def main() -> None:
+    """Kill every command that many times."""
+    import sklearn.decomposition  # noqa: F401
+
+    from setwise.extras.arrow import csv, parquet  # noqa: F401
+    from setwise.extras.faiss import faiss
+
+    faiss.omp_set_num_threads(1)
+    times = int(sys.argv[1])
+    rng = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = os.path.join(folder, "temporary")
+        os.mkdir(tempfile.tempdir)
+        os.mkdir(os.path.join(folder, "here"))
+        os.chdir(os.path.join(folder, "here"))
+        _sources()
+        for name in sys.argv[3:] or COMMANDS:
+            counts = run(name, times, rng)
+            print(f"{name}: {counts}", flush=True)
+            left = os.listdir(tempfile.tempdir)
+            assert not left, f"{name}: {left} is left among temporary files"
+
+
+if __name__ == "__main__":
+    main()
