@@ -162,9 +162,8 @@ class ArrayIndex(RowIndex):
         mask[as_positions(values, self.size, "filter")] = True
         return mask
 
-    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
-        rows = as_positions(ids, self.size, "ids", missing=KeyError)
-        return np.asarray(self._vectors.rows(rows), np.float32)
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
+        return self._vectors.rows(as_positions(ids, self.size, "ids", missing=KeyError))
 
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
         known: list[int] = as_positions(ids, self.size, "ids", missing=KeyError).tolist()

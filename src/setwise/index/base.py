@@ -33,8 +33,8 @@ class Found:
         As the store knows them; no padding, no repeats. m may be less than asked for.
     scores : ndarray of shape (m,), float64, falling
         Inner product of the query with the unit vector (cosine), or minus the distance (euclidean).
-    vectors : ndarray of shape (m, d), float32
-        As stored; their length does not matter under cosine.
+    vectors : ndarray of shape (m, d), float32 or float64
+        As stored, in single precision where that is narrower; their length does not matter under cosine.
     floor : float, optional
         What nothing that was not returned scores more than, where that is not the last score: an index
         that ranks by something beside the score knows.
@@ -42,7 +42,7 @@ class Found:
 
     ids: Ids
     scores: NDArray[np.float64]
-    vectors: NDArray[np.float32]
+    vectors: NDArray[Any]
     floor: float | None = None
 
     def __len__(self) -> int:
@@ -111,12 +111,12 @@ class Index(ABC):
         """
 
     @abstractmethod
-    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
         """Return stored vectors, in the order of the ids.
 
         Returns
         -------
-        ndarray of shape (m, d), float32
+        ndarray of shape (m, d), float32; float64 where the store keeps that
 
         Raises
         ------

@@ -271,16 +271,16 @@ class FaissIndex(RowIndex):
 
     # ------------------------------------------------------------------ reading
 
-    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
         self._look()
         return self._vectors(np.asarray(ids), self._held.places(ids))
 
-    def _vectors(self, ids: Ids, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _vectors(self, ids: Ids, places: NDArray[np.int64]) -> NDArray[Any]:
         """Return the vectors of ids that are stored."""
         if len(places) == 0:
             return np.empty((0, self.dim), np.float32)
         if self._side is not None:
-            return np.asarray(self._side[places], np.float32)
+            return np.asarray(self._side[places], np.result_type(self._side, np.float32))
         rows = self._held.reconstructed(places)
         if self.metric == "cosine":
             lengths = np.sqrt(np.vecdot(rows, rows, dtype=np.float64))

@@ -249,11 +249,11 @@ class LanceIndex(StoreIndex):
         ids: list[Any] = answer[self._id_name].to_pylist()
         return ids
 
-    def _rows_in(self, answer: Any) -> NDArray[np.float32]:
+    def _rows_in(self, answer: Any) -> NDArray[Any]:
         """Read the vectors of an answer, which has none that is null."""
         column = answer[self._vector].combine_chunks()
         flat = column.flatten().to_numpy(zero_copy_only=False)
-        return np.asarray(flat.reshape(-1, self.dim), dtype=np.float32)
+        return np.asarray(flat.reshape(-1, self.dim), dtype=np.float64 if flat.itemsize > 4 else np.float32)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -222,8 +222,8 @@ class StoreIndex(Index):
         k = checks.integer("k", k, least=1)
         return self._finish(queries, self.find(rows, k, filter, self.ids_of(exclude), True))
 
-    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
-        """Return stored vectors, float32 of shape (m, d), in the order of the ids.
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
+        """Return stored vectors, float32 or float64 of shape (m, d), in the order of the ids.
 
         Raises
         ------
@@ -366,7 +366,7 @@ class StoreIndex(Index):
         array[:] = ids
         return array
 
-    def _matrix(self, ids: list[Any], rows: Any) -> NDArray[np.float32]:
+    def _matrix(self, ids: list[Any], rows: Any) -> NDArray[Any]:
         """Stack fetched vectors, and check that they can be used."""
         if len(ids) == 0:
             return np.empty((0, self.dim), np.float32)
@@ -377,7 +377,8 @@ class StoreIndex(Index):
                         f"{self.place}: the vector of id {one!r} has shape {np.shape(row)}, "
                         f"others have {self.dim} dimensions; filter one width or the other out"
                     )
-        matrix = np.asarray(rows, dtype=np.float32)
+        double = getattr(rows[0], "dtype", None) == np.float64
+        matrix = np.asarray(rows, dtype=np.float64 if double else np.float32)
         squares = np.vecdot(matrix.astype(np.float64), matrix)
         bad = np.flatnonzero(~np.isfinite(squares))
         if len(bad):

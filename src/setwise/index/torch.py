@@ -157,9 +157,9 @@ class TorchIndex(RowIndex):
         """Return row numbers on the device."""
         return self._torch.from_numpy(rows).to(self._rows.device)
 
-    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
         rows = self._moved(as_positions(ids, self.size, "ids", missing=KeyError))
-        found: NDArray[np.float32] = self._rows[rows].to(self._torch.float32).cpu().numpy()
+        found: NDArray[Any] = self._rows[rows].to(self._work).cpu().numpy()
         return found
 
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:

@@ -80,9 +80,9 @@ class Seen:
         self.job = job
         include = np.asarray(job.request.include)
         self.ids: Ids = np.empty(0, include.dtype if len(include) else np.int64)
-        self._rows: NDArray[np.float32] = np.empty((0, len(job.query)), np.float32)
+        self._rows: NDArray[Any] = np.empty((0, len(job.query)), np.float32)
         self._placed: Ids = self.ids
-        self._waiting: list[tuple[Ids, NDArray[np.float32]]] = []
+        self._waiting: list[tuple[Ids, NDArray[Any]]] = []
         self._labels: dict[Any, Any] = {}
         if job.known is not None:
             self.add(job.known)
@@ -103,10 +103,11 @@ class Seen:
             self.ids = np.sort(np.concatenate([self.ids, ids]), kind="stable") if len(self) else ids
         return len(ids)
 
-    def _settled(self) -> NDArray[np.float32]:
+    def _settled(self) -> NDArray[Any]:
         """Return the rows in the order of the ids, what has come since the last time merged in."""
         if self._waiting:
-            rows = np.empty((len(self), self._rows.shape[1]), np.float32)
+            widest = np.result_type(self._rows, *[vectors for _, vectors in self._waiting])
+            rows = np.empty((len(self), self._rows.shape[1]), widest)
             rows[np.searchsorted(self.ids, self._placed)] = self._rows
             for ids, vectors in self._waiting:
                 rows[np.searchsorted(self.ids, ids)] = vectors
