@@ -113,7 +113,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         proposed.append(problem.constraints.best(values))
     if whole.objective.reach > 1.0:
         proposed.append(problem.vectors.sample(min(16384, max(4096, problem.n // 48)), values))
-    apart = one_of_each(problem)
+    apart = some_of_each(problem, close)
     proposed.append(apart)
     ids = np.unique(np.concatenate(proposed))
     pool = Pool(problem, ids)
@@ -195,16 +195,20 @@ def _one_pass(
     return Incumbent(pool.ids[round_and_polish(pool, relaxed)], len(pool), False)
 
 
-def one_of_each(problem: Problem) -> NDArray[np.int64]:
-    """Return a row of each relevance where few are distinct, as among many copies of few candidates.
+def some_of_each(problem: Problem, most: int) -> NDArray[np.int64]:
+    """Return rows of each relevance where few are distinct, as among many copies of few candidates.
 
-    A pool of the leaders alone would hold the copies of a few of them.
+    A pool of the leaders alone would hold the copies of a few of them. A set may hold k copies of one: there
+    are as many of each, or where that were more than `most` rows, fewer.
     """
     levels = np.unique(problem.relevance.values)
     if len(levels) > min(POOLED, problem.n // 2):
         return np.empty(0, np.int64)
     rows = problem.by_content(np.arange(problem.n))
-    return rows[np.unique(problem.relevance.values[rows], return_index=True)[1]]
+    rows = rows[np.argsort(problem.relevance.values[rows], kind="stable")]
+    counts = np.unique(problem.relevance.values[rows], return_counts=True)[1]
+    nth = np.arange(problem.n) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows[nth < min(problem.k, max(1, most // len(levels)))]
 
 
 def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -260,7 +264,7 @@ def round_and_polish(
     spread = float(np.abs(relaxed.gradient).max()) or 1.0
     heavy += 1e-9 * relaxed.gradient / spread
     starts = [pool.best(heavy), *(more or [])]
-    if pool.problem.k <= (GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START):
+    if pool.problem.k <= (GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START) or _coarse(pool):
         starts += greedy_starts(pool)
     return pool.locate(best_polished(pool, starts))
 
@@ -290,8 +294,12 @@ def greedy_starts(pool: Pool) -> list[NDArray[np.int64]]:
     greedy selection over all do.
     """
     order = np.arange(len(pool))
-    coarse = 1 < len(np.unique(pool.relevance)) <= len(pool) // 2
-    return [_pick(pool, ties) for ties in ([order, np.argsort(pool.ids)] if coarse else [order])]
+    return [_pick(pool, ties) for ties in ([order, np.argsort(pool.ids)] if _coarse(pool) else [order])]
+
+
+def _coarse(pool: Pool) -> bool:
+    """Return whether relevance has few levels, as among copies: it decides little, and Frank-Wolfe less."""
+    return 1 < len(np.unique(pool.relevance)) <= len(pool) // 2
 
 
 def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
