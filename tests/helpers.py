@@ -15,6 +15,12 @@ MEASURES = [("cosine", 1), ("cosine", 2), ("cosine", 8), ("euclidean", 1)]
 """(metric, sharpness) that max-sum takes."""
 
 
+def from_least(data):
+    """Vectors and relevance, the latter counted from its least as solvers do."""
+    X, r = data
+    return X, r - r.min()
+
+
 def problem_of(
     X, r, k, t=0.3, sharpness=1, metric="cosine", include=(), groups=None, max_per_group=None, objective=None
 ):

@@ -95,8 +95,9 @@ def assert_true(sel, best, X, r, t, sharpness, metric):
     assert sel.value == pytest.approx(value, rel=1e-9, abs=1e-9)
     assert certificate.upper_bound >= best - allowed
     assert certificate.gap >= 0
-    if abs(sel.value) > 1e-6:
-        gap = (certificate.upper_bound - sel.value) / abs(sel.value)
+    from_least = sel.value - (1 - t) * float(np.min(r))
+    if abs(from_least) > 1e-6:
+        gap = (certificate.upper_bound - sel.value) / abs(from_least)
         assert certificate.gap == pytest.approx(max(0.0, gap), rel=1e-3, abs=1e-8)
     if certificate.optimal:
         assert value >= best - 2 * allowed

@@ -190,8 +190,12 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
         order = objective.arrange(rows, relevance, chosen, len(include))
         chosen, rows, relevance = chosen[order], rows[order], relevance[order]
         chosen = first_of_equals(problem, chosen, among_themselves=True)
-    gains, terms = objective.evaluate(rows, relevance)
+    gains, terms = objective.evaluate(rows, problem.relevance.given(chosen))
     value, certificate = float(terms.value), found.certificate if problem.request.certify else None
+    if certificate is not None and problem.relevance.least:
+        weight = objective.relevance_weight(len(chosen))
+        assert weight is not None  # else nothing is taken off
+        certificate = certificate.moved(weight * problem.relevance.least)
     return Selection(
         indices=problem.vectors.places(chosen),
         gains=gains,

@@ -19,7 +19,8 @@ class Certificate:
         No feasible set of this size has a larger value. None where the objective has no such bound.
     gap : float or None
         (upper_bound - value) / max(\\|value\\|, tiny), at least 0: how far, relatively, from the best
-        possible set the selection can be at most.
+        possible set the selection can be at most. Both are counted from what a set of the least relevance
+        there is would be worth: a constant added to every relevance changes no gap.
     optimal : bool
         Whether the selection is proven to be a best possible set (to float64 precision).
     pool_size : int
@@ -38,6 +39,10 @@ class Certificate:
     pool_size: int
     pool_sufficient: bool
     scope: str = "all"
+
+    def moved(self, amount: float) -> Certificate:
+        """Return this certificate for values that are all larger by an amount; the gap stays."""
+        return self if self.upper_bound is None else replace(self, upper_bound=self.upper_bound + amount)
 
     def at_least(self, value: float) -> Certificate:
         """Return this certificate with no bound below a value that a set is known to have."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,13 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.containers import to_numpy
-from setwise.vectors import Vectors
+from setwise.threads import run_ranges
+from setwise.vectors import Vectors, dot_error
+
+#: Numbers of a block of rows that is read in float64.
+BLOCK = 1 << 19
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 SCALES = ("none", "minmax", "zscore", "rank")
 
@@ -23,14 +31,30 @@ class Relevance:
     Parameters
     ----------
     values : ndarray of shape (n,), float64
-        As given, or as scanned (then exact to the scan's float32).
+        As given, or as scanned (then exact to the scan's precision).
     vectors : Vectors or None
         Not needed without a query.
     query : ndarray of shape (d,), float64, optional
         Where relevance is similarity to a query: lets `at` recompute it in float64.
     scale : {"none", "minmax", "zscore", "rank"}
         "minmax" maps to [0, 1], "zscore" to mean 0 and standard deviation 1, "rank" to ranks in
-        [0, 1] (ties share their mean rank). Constant relevance maps to 0.
+        [0, 1] (ties share their mean rank). Constant relevance maps to 0. A similarity is first computed in
+        float64.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n,), float64
+        What solvers see: less `least`.
+    raw : ndarray of shape (n,), float64
+        What they were before.
+    least : float
+        What has been taken off; 0 but for `from_least`.
+    error : float
+        How far an entry of `values` may be from what `at` returns.
+    computed : bool
+        Whether it is a similarity to a query: equal rows then have equal relevance.
+    query : ndarray of shape (d,), float64, or None
+        What `at` is the similarity to, but for `least`; None where relevance was given or is scaled.
     """
 
     def __init__(
@@ -40,69 +64,105 @@ class Relevance:
         query: NDArray[np.float64] | None = None,
         scale: str = "none",
     ) -> None:
-        self._vectors = vectors
-        self._query = query if scale != "rank" else None
-        #: Whether it is a similarity to a query: equal rows then have equal relevance.
         self.computed = query is not None
-        self._peak, self._offset, self._span = 1.0, 0.0, 1.0
-        self._affine = scale in ("minmax", "zscore")
-        if self._affine:
-            # Numbers near either end of the range of float64 are first brought to its middle.
-            self._peak = float(np.abs(values).max()) or 1.0
-            level = values / self._peak
-            self._offset = float(level.min() if scale == "minmax" else level.mean())
-            self._span = float(np.ptp(level) if scale == "minmax" else level.std())
-            if self._span <= 1e-13:
-                self._span = np.inf
-            values = self._scaled(values)
-        elif scale == "rank":
-            values = _ranks(values)
-        #: ndarray of shape (n,), float64
-        self.values = values
-        #: How far an entry of `values` may be from what `at` returns.
-        self.error = 0.0
-        if (
-            self._query is not None
-            and vectors is not None
-            and vectors.dtype == np.float32
-            and vectors.metric == "cosine"
+        self.least, self.error = 0.0, 0.0
+        self.query, self._vectors = query, vectors
+        if query is not None and vectors is not None:
+            self.error = similarity_error(vectors, values)
+        if scale != "none":
+            rounding = 0.0
+            if vectors is not None and self.computed:
+                values, rounding = self.all(), similarity_error(vectors, values, np.float64)
+            values = _scaled(values, scale, rounding)
+            self.query, self.error = None, 0.0
+        self.values = self.raw = values
+
+    def from_least(self) -> Relevance:
+        """Return this relevance counted from the least there is; a cosine has a zero of its own, and stays.
+
+        Adding a constant to every relevance changes no set, but a large one leaves no digits to tell sets
+        apart.
+        """
+        least = float(self.values.min())
+        if (self.query is not None and self._metric == "cosine") or not np.isfinite(
+            self.values.max() - least
         ):
-            self.error = 1e-6
-            if self._affine:
-                self.error /= min(self._peak * self._span, 1.0)
-
-    @property
-    def query(self) -> NDArray[np.float64] | None:
-        """What relevance is the similarity to, unscaled; None where it was given or is ranks."""
-        return None if self._affine else self._query
-
-    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return numbers on the scale."""
-        return (values / self._peak - self._offset) / self._span
+            return self
+        moved = copy.copy(self)
+        moved.values, moved.least = self.values - least, self.least + least
+        return moved
 
     def at(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the relevance of some candidates in full float64 precision, shape (m,)."""
-        if self._query is None or self._vectors is None:
-            return self.values[ids]
+        """Return the relevance of some candidates in full float64 precision, less `least`, shape (m,)."""
+        return self.values[ids] if self.query is None else self._similarity(self.query, ids) - self.least
+
+    def given(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the relevance of some candidates in full float64 precision, as it was given, shape (m,)."""
+        return self.raw[ids] if self.query is None else self._similarity(self.query, ids)
+
+    def all(self) -> NDArray[np.float64]:
+        """Return `at` for all candidates: where it is a similarity, one pass in float64."""
+        if self.query is None or self._vectors is None:
+            return self.values
+        step = max(1, BLOCK // self._vectors.d)
+
+        def part(first: int, last: int) -> list[NDArray[np.float64]]:
+            ends = [min(n, place * step) for place in range(first, last + 1)]
+            return [self.at(np.arange(start, stop)) for start, stop in itertools.pairwise(ends)]
+
+        n, workers = self._vectors.n, self._vectors.workers
+        return np.concatenate([one for some in run_ranges(part, -(-n // step), workers) for one in some])
+
+    @property
+    def _metric(self) -> str:
+        return "cosine" if self._vectors is None else self._vectors.metric
+
+    def _similarity(self, query: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the similarity of some candidates to the query in float64."""
+        assert self._vectors is not None
         rows = self._vectors.rows(ids, np.float64)
-        if self._vectors.metric == "cosine":
-            exact = np.vecdot(rows, self._query)
-        else:
-            delta = rows - self._query
-            exact = -np.sqrt(np.vecdot(delta, delta))
-        if self._affine:
-            exact = self._scaled(np.asarray(exact, np.float64))
-        return np.asarray(exact, np.float64)
+        if self._metric == "cosine":
+            return np.asarray(np.vecdot(rows, query), np.float64)
+        delta = rows - query
+        return np.asarray(-np.sqrt(np.vecdot(delta, delta)), np.float64)
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ranks in [0, 1], ties sharing their mean rank."""
-    distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if len(distinct) == 1:
+def similarity_error(vectors: Vectors, values: NDArray[np.float64], dtype: Any = None) -> float:
+    """Return how far a similarity may be off: under cosine as scanned in the working precision, or `dtype`.
+
+    Distances are computed in float64 whatever the data is.
+    """
+    if vectors.metric == "cosine":
+        return dot_error(vectors.d, vectors.dtype if dtype is None else dtype)
+    return dot_error(vectors.d, np.float64) * float(np.abs(values).max())
+
+
+def _scaled(values: NDArray[np.float64], scale: str, rounding: float) -> NDArray[np.float64]:
+    """Return numbers on a scale; those that rounding alone sets apart are equal."""
+    if scale == "rank":
+        return _ranks(values, rounding)
+    # By powers of two, which lose nothing, numbers at either end of the range are brought to its middle.
+    power = int(np.frexp(np.abs(values).max())[1])
+    level = np.ldexp(values, -power)
+    level -= level.min()
+    span = float(level.max())
+    if span <= max(float(np.ldexp(rounding, -power)), 4 * EPSILON):
         return np.zeros(len(values))
-    last = np.cumsum(counts)
-    mean_rank = last - (counts + 1) / 2.0
-    ranks: NDArray[np.float64] = mean_rank[inverse] / (len(values) - 1)
+    if scale == "minmax":
+        return np.asarray(level / span)
+    return np.asarray((level - level.mean()) / level.std())
+
+
+def _ranks(values: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
+    """Return ranks in [0, 1], ties sharing their mean rank."""
+    order = np.argsort(values, kind="stable")
+    with np.errstate(over="ignore"):
+        starts = np.append(True, np.diff(values[order]) > rounding)
+    group = np.cumsum(starts) - 1
+    counts = np.bincount(group)
+    mean_rank = np.cumsum(counts) - (counts + 1) / 2.0
+    ranks = np.empty(len(values))
+    ranks[order] = mean_rank[group] / max(len(values) - 1, 1) if len(counts) > 1 else 0.0
     return ranks
 
 

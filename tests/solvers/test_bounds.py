@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from helpers import MEASURES, distances_to, problem_of
+from helpers import MEASURES, distances_to, from_least, problem_of
 from reference import make
 from setwise.constraints import Constraints
 from setwise.relevance import Relevance
@@ -48,7 +48,7 @@ def point(n, k, seed=0):
 @pytest.mark.parametrize("options", CONSTRAINTS)
 def test_the_bound_is_the_tangents_largest_value(metric, sharpness, options):
     """f(x) + max over sets of ∇f(x)·(s - x), by trying every set."""
-    X, r = make.clustered(n=12, seed=6)
+    X, r = from_least(make.clustered(n=12, seed=6))
     n, k, t = 12, 4, 0.4
     W = distances_to(X, np.arange(n), sharpness, metric)
     x, ids = point(n, k)
@@ -62,7 +62,7 @@ def test_the_bound_is_the_tangents_largest_value(metric, sharpness, options):
     if options:
         return
     assert found.threshold == pytest.approx(np.sort(gradient)[-k], rel=1e-12)
-    assert found.margin == 0
+    assert found.margin < 2e-13
     order = np.argsort(-gradient)
     for count in (k + 1, n):  # a scan's leaders stand for all
         led = bounds.concave_bound(whole, ids, x[ids], whole.gradient(ids, x[ids]), order[:count])
@@ -102,7 +102,7 @@ def test_a_margin_widens_what_survives_and_an_edge_is_kept():
 @pytest.mark.parametrize("options", CONSTRAINTS)
 def test_relevance_alone_bounds_where_distances_are_at_most_one(sharpness, options):
     """(1-t) times the mean relevance of the most relevant set, plus t."""
-    X, r = make.clustered(n=12, seed=8)
+    X, r = from_least(make.clustered(n=12, seed=8))
     k, t = 4, 0.3
     problem = problem_of(X, r, k, t, sharpness, **options)
     found = bounds.relevance_bound(problem)
@@ -138,17 +138,23 @@ def test_the_margin_is_a_dots_rounding_and_relevances(sharpness):
     assert single.vectors.dtype == np.float32
     dots = 2 * t * k * (8 / 8 + 16) * 2.0**-24 * sharpness
     assert bounds.rounding_margin(single) == pytest.approx(dots, rel=1e-12)
-    assert bounds.rounding_margin(problem_of(X, r, k, t, sharpness)) == 0
+    radius = np.linalg.norm(
+        (unit := X / np.linalg.norm(X, axis=1, keepdims=True)) - unit.mean(axis=0), axis=1
+    ).max()
+    reach = min(2 if sharpness == 1 else 1, 2 * sharpness * radius**2)
+    double = 2 * t * k * ((8 / 8 + 16) * 2.0**-53 * sharpness * reach + 4 * 2.0**-52 * reach**0.5)
+    assert bounds.rounding_margin(problem_of(X, r, k, t, sharpness)) == pytest.approx(double, rel=1e-12)
     query = X[0] / np.linalg.norm(X[0])
     problem = asked(X.astype(np.float32), query, k, t, sharpness, np.float32)
     relevances = (1 - t) * (k - 1) * problem.relevance.error
     assert relevances > 0
     assert bounds.rounding_margin(problem) == pytest.approx(relevances + dots, rel=1e-12)
     wider = asked(X.astype(np.float32), query, k, t, sharpness, np.float64)  # relevance was scanned before
-    assert bounds.rounding_margin(wider) == pytest.approx(relevances + dots * 2.0**-29, rel=1e-14)
+    assert bounds.rounding_margin(wider) == pytest.approx(relevances + double, rel=1e-14)
     if sharpness == 1:
         return
     found = bounds.relevance_bound(problem)
     exact = np.sort(problem.relevance.values)[-k:].sum() * (1 - t) * (k - 1)
-    assert found.upper == pytest.approx(exact + k * relevances + t * k * (k - 1), rel=1e-14)
+    assert found.upper == pytest.approx(exact + k * relevances + t * k * (k - 1), rel=1e-5)
+    assert found.upper >= exact + k * relevances + t * k * (k - 1)
     assert found.margin == pytest.approx(2 * relevances, rel=1e-12)

@@ -117,7 +117,7 @@ def test_the_tree_from_the_worst_start(metric, sharpness, seed):
     for limit in (1, 3, 10, 30, 100_000):
         for tune in (0, 8):
             worst = np.sort(np.argsort(r)[:k])
-            tree = exact.tree_of(linear, D, t, constraints_of(12, k), rows, worst)
+            tree = exact.tree_of(linear, D, t, constraints_of(12, k), rows, worst, 1e-14 * k * k)
             done = tree.search(np.empty(0, np.int64), rows, limit, tune=tune)
             assert tree.upper >= best * k * (k - 1) - 1e-9
             assert tree.value <= best * k * (k - 1) + 1e-9

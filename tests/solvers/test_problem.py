@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from helpers import MEASURES, problem_of, summed_form, value_of
+from helpers import MEASURES, from_least, problem_of, summed_form, value_of
 from reference import make
 from reference.objectives import distance_matrix
 from setwise.solvers.problem import Pool, Whole
@@ -25,7 +25,7 @@ def places(held, n):
 @views
 def test_gradient_by_finite_differences(name, metric, sharpness, view):
     """f is quadratic, so central differences are exact whatever the step."""
-    X, r = make.ALL[name](n=10, seed=3)
+    X, r = from_least(make.ALL[name](n=10, seed=3))
     k = 4
     weights = np.random.default_rng(0).random(10)
     weights[[2, 7]] = 0.0
@@ -47,7 +47,7 @@ def test_gradient_by_finite_differences(name, metric, sharpness, view):
 @measures
 def test_the_gradient_on_a_set_tells_its_value_and_its_exchanges(name, metric, sharpness):
     """f(S) = k(k-1) F; exchanging i for j changes f by g_j - g_i - 2t d_ij."""
-    X, r = make.ALL[name](seed=4)
+    X, r = from_least(make.ALL[name](seed=4))
     n, k, t = len(r), 5, 0.4
     D = distance_matrix(X, sharpness, metric)
     S = np.random.default_rng(0).permutation(n)[:k]

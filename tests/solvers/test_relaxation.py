@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, linprog, minimize
 
-from helpers import MEASURES, problem_of
+from helpers import MEASURES, from_least, problem_of
 from reference import make
 from reference.brute import best_subset
 from reference.objectives import distance_matrix
@@ -104,7 +104,7 @@ def test_without_weight_it_is_a_linear_program(seed):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_bound_is_above_every_set(kind, metric, sharpness, dtype):
     """At any point, not at the best one alone: few rounds, no tolerance met."""
-    X, r = make.ALL[kind](seed=1)
+    X, r = from_least(make.ALL[kind](seed=1))
     for t, k in itertools.product([0.1, 0.5, 0.9, 1.0], (2, 4, 9)):
         best = best_subset(X.astype(dtype), r, k, t, sharpness, metric)[0] * k * (k - 1)
         problem = problem_of(X.astype(dtype), r, k, t, sharpness, metric)
@@ -126,7 +126,7 @@ def test_the_bound_is_above_every_set(kind, metric, sharpness, dtype):
 @measures
 def test_a_bound_from_any_point_of_the_relaxation(metric, sharpness):
     """Random x, sets among them, and all x = k/n."""
-    X, r = make.clustered(seed=3)
+    X, r = from_least(make.clustered(seed=3))
     n, k, t = len(r), 5, 0.5
     rng = np.random.default_rng(0)
     best = best_subset(X, r, k, t, sharpness, metric)[0] * k * (k - 1)
@@ -146,7 +146,7 @@ def test_a_bound_from_any_point_of_the_relaxation(metric, sharpness):
 
 @measures
 def test_must_have_rows_tighten_it(metric, sharpness):
-    X, r = make.clustered(seed=4)
+    X, r = from_least(make.clustered(seed=4))
     k, t = 5, 0.5
     for include in ([int(np.argmin(r))], [0, 7, 3], [0, 1, 2, 3, 4]):
         best = best_subset(X, r, k, t, sharpness, metric, include=include)[0] * k * (k - 1)

@@ -194,17 +194,20 @@ class _Pools:
             probes = self.probes[members][:, :, None]
             near = np.matmul(rows, probes.astype(rows.dtype))[:, :, 0]
             values = np.where(np.isneginf(values), -np.inf, near.astype(np.float64))
+        least = np.zeros((count, 1))
+        if relevance is not None and goal.relevance_weight(k) is not None:  # see `Relevance.from_least`
+            least = np.where(inside, values, np.inf).min(axis=1, keepdims=True)
         solve, greedily = (solvers.batch_solver(goal.name, name) for name in (request.solver, "greedy"))
         assert solve is not None  # else there is no batch
         assert greedily is not None
-        picked = solve(Batch(rows, values, sizes), k, goal)
+        picked = solve(Batch(rows, values - least, sizes), k, goal)
         places = picked.places + cuts[members][:, None]
         chosen = vectors.rows(places.reshape(-1), np.float64).reshape(count, k, vectors.d)
         if self.probes is not None:
             own = np.matmul(chosen, probes)[:, :, 0]
         else:
             own = np.zeros((count, k)) if relevance is None else relevance[places]
-        order = arrange(picked, chosen, own, greedily, goal)
+        order = arrange(picked, chosen, own - least, greedily, goal)
         chosen, own = (np.take_along_axis(chosen, order[:, :, None], 1), np.take_along_axis(own, order, 1))
         gains, terms = goal.evaluate(chosen, own)
         value, mean, spread = np.array(terms)

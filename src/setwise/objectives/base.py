@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
@@ -11,7 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from setwise import checks
 from setwise.objectives.scores import Scores, ScoresByGains
-from setwise.vectors import Floats, Vectors, as_matrix, check_metric
+from setwise.vectors import Floats, Vectors, as_matrix, check_metric, dot_error
+
+#: Distances of rows of at most so many entries are computed by subtraction.
+FEW_ENTRIES = 8
+
+#: Squared distances below this part of the squares they are the difference of are computed by subtraction.
+CLOSE = 1e-3
 
 
 class Terms(NamedTuple):
@@ -145,6 +152,13 @@ class Objective(ABC):
         """
         return False
 
+    def relevance_weight(self, k: int) -> float | None:
+        """Return what one more of every relevance adds to the value of every set of k; None where it may not.
+
+        Where it does, solvers count relevance from the least there is.
+        """
+        return None
+
     def relevance_decides(self, k: int) -> bool:
         """Return whether the k most relevant are a best set of k, whatever the vectors."""
         return False
@@ -234,25 +248,44 @@ def in_turn(
 def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:
     """Return the L2 distance between every two rows, shape (a, b), float64.
 
-    The rows are moved by a common offset first, so that little is lost where they are far from the origin.
-    Around a single row on the left nothing is lost at all.
+    Rows of a few entries are subtracted. Longer ones are moved by a common offset first, so that little is
+    lost where they are far from the origin, and multiplied; see `euclidean_error`.
     """
+    if left.shape[1] <= FEW_ENTRIES:
+        squares = np.zeros((len(left), len(right)))
+        for one, other in zip(left.T.astype(np.float64), right.T.astype(np.float64), strict=True):
+            apart = one[:, None] - other
+            squares += np.multiply(apart, apart, out=apart)
+        return np.asarray(np.sqrt(squares, out=squares))
     offset = left[0] if len(left) == 1 else right[0]
     a = np.asarray(left, np.float64) - offset
     b = np.asarray(right, np.float64) - offset
+    lengths = np.vecdot(a, a)[:, None] + np.vecdot(b, b)
     squares = a @ b.T
     squares *= -2.0
-    squares += np.vecdot(a, a)[:, None]
-    squares += np.vecdot(b, b)
-    # Where rows are much closer to each other than to the offset, little of the square is left: again, by
-    # differences.
-    near = squares < 1e-6 * (np.vecdot(a, a)[:, None] + np.vecdot(b, b))
-    if near.any():
-        rows, columns = near.nonzero()
-        for start in range(0, len(rows), 65_536):
-            i, j = rows[start : start + 65_536], columns[start : start + 65_536]
-            delta = a[i] - b[j]
-            squares[i, j] = np.vecdot(delta, delta)
+    squares += lengths
+    # Where rows are much closer to each other than to the offset, little of the square is left.
+    by_differences(squares, squares < CLOSE * lengths, a, b)
     np.maximum(squares, 0.0, out=squares)
     found: NDArray[np.float64] = np.sqrt(squares, out=squares)
     return found
+
+
+def by_differences(squares: Floats, where: NDArray[np.bool_], left: Floats, right: Floats) -> None:
+    """Write the squared length of the difference of every two rows that a mask names into an array."""
+    rows, columns = where.nonzero()
+    for start in range(0, len(rows), 65_536):
+        i, j = rows[start : start + 65_536], columns[start : start + 65_536]
+        delta = left[i] - right[j]
+        squares[i, j] = np.vecdot(delta, delta)
+
+
+def euclidean_error(d: int, reach: float) -> float:
+    """Return how far a distance that `euclidean` returns may be off, given that none is above `reach`.
+
+    A square of at least CLOSE · (|a|² + |b|²), the rows a and b at most `reach` from the offset, errs by a
+    few roundings of the latter, and its root by that over twice the root.
+    """
+    if d <= FEW_ENTRIES:
+        return (d + 2) * float(np.finfo(np.float64).eps) * reach
+    return dot_error(d, np.float64) * reach / math.sqrt(2 * CLOSE)

@@ -98,6 +98,9 @@ class Coverage(Objective):
         np.subtract(1.0, found, out=found)
         return np.asarray(np.maximum(found, 0.0, out=found))
 
+    def relevance_weight(self, k: int) -> float:
+        return 1 - self.diversity
+
     def terms(self, vectors: ArrayLike, relevance: ArrayLike) -> Terms:
         """See `Objective.terms`; the second term is minus the mean distance to the nearest member."""
         return self.evaluate(self.rows(vectors), np.asarray(relevance, np.float64))[1]

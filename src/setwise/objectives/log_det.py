@@ -84,6 +84,9 @@ class LogDet(Objective):
         distances /= -self.bandwidth
         return np.asarray(np.exp(distances, out=distances))
 
+    def relevance_weight(self, k: int) -> float:
+        return (1 - self.diversity) * k
+
     def terms(self, vectors: ArrayLike, relevance: ArrayLike) -> Terms:
         """See `Objective.terms`. Relevance is summed; the second term is the log-determinant."""
         return self.evaluate(self.rows(vectors), np.asarray(relevance, np.float64))[1]

@@ -38,6 +38,9 @@ class MaxMarginal(Objective):
         found: Floats = left @ right.mT
         return found
 
+    def relevance_weight(self, k: int) -> float:
+        return 1 - self.diversity
+
     def terms(self, vectors: ArrayLike, relevance: ArrayLike) -> Terms:
         """See `Objective.terms`; depends on the order."""
         return self.evaluate(self.rows(vectors), np.asarray(relevance, np.float64))[1]
@@ -154,8 +157,9 @@ class MaxMarginalScores(FallingScores):
             return (1 - t) * relevance
         if self.vectors.metric != "cosine":
             # At distance D from the query and at most D + D1 from the first member.
-            first = float(self.relevance.values[self.members[0]])
-            return np.inf if t > 0.5 else (2 * t - 1) * -relevance - t * first
+            least = self.relevance.least
+            first = float(self.relevance.values[self.members[0]]) + least
+            return np.inf if t > 0.5 else (2 * t - 1) * -(relevance + least) - t * first - (1 - t) * least
         least = (1 - t) * relevance + t
         if query is None:
             return least

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from setwise.objectives.base import Objective, Terms, euclidean, in_turn
+from setwise.objectives.base import Objective, Terms, euclidean, euclidean_error, in_turn
 from setwise.objectives.scores import PoolScores, Rows, Vector
-from setwise.vectors import Floats, Vectors
+from setwise.vectors import Floats, Vectors, dot_error
+
+#: Under cosine, distances in float64 below this are computed by differences.
+NEAR = 1e-6
 
 
 @final
@@ -61,6 +65,26 @@ class MaxSum(Objective):
             return np.inf
         return 2.0 if self.sharpness == 1 else 1.0
 
+    def distance_error(self, d: int, dtype: Any, reach: float) -> float:
+        """Return how far a computed distance of two rows may be off.
+
+        Parameters
+        ----------
+        d : int
+            Entries of a row.
+        dtype : dtype
+            The rows'.
+        reach : float
+            No distance is larger.
+        """
+        if self.metric == "euclidean":
+            return euclidean_error(d, reach)
+        unit = self.sharpness * dot_error(d, dtype)
+        if dtype != np.float64:
+            return unit
+        # Where all rows are much alike, what their lengths are off by counts with the root of the distance.
+        return unit * reach + 4 * float(np.finfo(np.float64).eps) * math.sqrt(reach)
+
     @property
     def linear_gradient(self) -> bool:
         return self.low_rank and self.diversity > 0.0
@@ -93,9 +117,19 @@ class MaxSum(Objective):
         """
         if self.metric == "euclidean":
             return euclidean(left, right)
-        found = self.similarity(left @ right.mT)
+        found: Floats = left @ right.mT
+        near = found > 1 - NEAR if found.dtype == np.float64 else None
+        found = self.similarity(found)
         np.subtract(1, found, out=found)
+        if near is not None:  # 1 - cos has lost its digits: ½|e - e'|² has not
+            place = near.nonzero()
+            apart = left[place[:-1]] - right[(*place[:-2], place[-1])]
+            found[place] = self._powered(0.5 * np.vecdot(apart, apart))
         return found
+
+    def _powered(self, distances: Vector) -> Vector:
+        """Return 1 - cos^sharpness, given 1 - cos."""
+        return distances if self.sharpness == 1 else -np.expm1(self.sharpness * np.log1p(-distances))
 
     def pull(self, rows: Floats, members: Floats, weights: Vector, same: tuple[Any, ...]) -> Vector:
         """Return the summed distances W x of some rows to weighed members, shape (…, n), float64.
@@ -108,6 +142,14 @@ class MaxSum(Objective):
         same : tuple of index arrays
             Where in an array of shape (…, n, m) a row is itself the member.
         """
+        if self.low_rank and rows.dtype == np.float64:
+            # 1 - e·e' = ½|e - e'|², from the center of the members: little is lost where rows are much alike.
+            center = members.mean(axis=-2, keepdims=True)
+            away, others = rows - center, members - center
+            inner = (away @ (weights[..., None, :] @ others).mT)[..., 0]
+            own = weights.sum(axis=-1, keepdims=True) * np.vecdot(away, away)
+            theirs = np.vecdot(weights, np.vecdot(others, others))
+            return np.asarray((own + theirs[..., None]) / 2 - inner)
         if self.low_rank:
             total = (weights.astype(rows.dtype, copy=False)[..., None, :] @ members)[..., 0, :]
             along = (rows @ total[..., None])[..., 0].astype(np.float64)
@@ -148,11 +190,14 @@ class MaxSum(Objective):
     def pair_sum(self, rows: Floats) -> float:
         """Return the sum of the distances between every two of some rows, each counted twice."""
         if self.low_rank:
-            total = rows.astype(np.float64).sum(axis=0)
-            return len(rows) * len(rows) - float(total @ total)
+            away = rows - rows.mean(axis=0, dtype=np.float64)
+            return len(rows) * float(np.vecdot(away, away).sum())
         found = self.distances(rows, rows).astype(np.float64, copy=False)
         np.fill_diagonal(found, 0.0)
         return float(found.sum())
+
+    def relevance_weight(self, k: int) -> float:
+        return 1 - self.diversity
 
     def terms(self, vectors: ArrayLike, relevance: ArrayLike) -> Terms:
         """See `Objective.terms`."""

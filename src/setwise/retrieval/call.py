@@ -166,7 +166,7 @@ class Call:
         ids, known = result.ids, None
         if outcome.problem is not None and len(ids):
             rows = outcome.problem.vectors.raw[np.searchsorted(outcome.ids, ids)]
-            known = Found(ids, np.zeros(len(ids)), np.asarray(rows, np.float32))
+            known = Found(ids, np.zeros(len(ids)), rows)
         wanted = len(ids) + self.request.k
         return replace(
             job,
@@ -231,7 +231,7 @@ class Call:
             rank[np.argsort(-problem.relevance.values, kind="stable")] = np.arange(problem.n)
             places = rank[chosen]
         rows = np.asarray(problem.vectors.rows(chosen, np.float64), np.float64)
-        result = retrieved(selection, ids, problem.relevance.at(chosen), rows, metric)
+        result = retrieved(selection, ids, problem.relevance.given(chosen), rows, metric)
         return replace(result, indices=places)
 
 

@@ -207,7 +207,7 @@ def _solve_max_sum(
             best, known = (value, True) if whole else (np.inf, False)
             if decided:  # unseen candidates may take the places of members that have less than they can have
                 members = problem.relevance.at(chosen[~np.isin(chosen, problem.constraints.include)])
-                short = float(np.maximum(rest.relevance() - members, 0.0).sum())
+                short = float(np.maximum(rest.relevance(problem) - members, 0.0).sum())
                 best, known = value + (1 - asked.goal.diversity) * short / problem.k, short == 0.0
             certificate = max_sum.certificate_of(problem, value, best, problem.n, known, scope=job.scope)
         return Outcome(problem, seen.ids, Solved(chosen, certificate=certificate)), True

@@ -17,7 +17,7 @@ def is_proven(problem: Problem, chosen: NDArray[np.int64], rest: Unseen) -> bool
     for step, row in enumerate(chosen.tolist()):
         if step >= len(problem.constraints.include):
             gain = float(scores.exact(np.array([row]))[0])
-            if gain < scores.limit(rest.relevance(), rest.most_similar):
+            if gain < scores.limit(rest.relevance(problem), rest.most_similar):
                 return False
         scores.choose(row)
     return True

@@ -119,7 +119,7 @@ def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | An
     with one_blas_thread():
         found = run(problem, began)
     scores = np.full(len(names), np.nan)
-    scores[problem.vectors.places(np.arange(problem.n))] = problem.relevance.values
+    scores[problem.vectors.places(np.arange(problem.n))] = problem.relevance.given(np.arange(problem.n))
     chosen = np.asarray(np.asarray(rows)[found.indices], np.float64)
     metric = request.goal.metric
     unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen

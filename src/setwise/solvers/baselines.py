@@ -16,7 +16,7 @@ def top(problem: Problem) -> Solved:
 
 def most_relevant(problem: Problem) -> NDArray[np.int64]:
     """Return the most relevant set that the constraints allow, near-ties compared in float64."""
-    values, constraints = problem.relevance.values, problem.constraints
+    values, constraints = problem.relevance.raw, problem.constraints
     chosen = constraints.best(values)
     margin = 4 * problem.relevance.error
     if margin == 0.0:
@@ -24,7 +24,7 @@ def most_relevant(problem: Problem) -> NDArray[np.int64]:
     edge = values >= values[chosen].min() - margin
     edge[constraints.include] = True
     rows = np.flatnonzero(edge)
-    return np.asarray(rows[constraints.best(problem.relevance.at(rows), rows)])
+    return np.asarray(rows[constraints.best(problem.relevance.given(rows), rows)])
 
 
 def random(problem: Problem) -> Solved:

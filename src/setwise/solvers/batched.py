@@ -18,7 +18,7 @@ from setwise.objectives.log_det import NOISE
 from setwise.solvers.auto import GREEDY_START
 from setwise.solvers.frank_wolfe import TOLERANCE
 from setwise.solvers.greedy import NEAR
-from setwise.solvers.swap import PRECISION
+from setwise.solvers.swap import EXACT, PRECISION
 from setwise.vectors import Floats
 
 #: Candidates at less than this distance may be equal, rounding allowed for.
@@ -215,7 +215,8 @@ class _Forms:
         distances = self.distances(places)
         gradient = self.linear + 2 * t * distances.sum(axis=2, dtype=np.float64)
         gradient[each[:, None], places] += 0.0
-        least = PRECISION * (np.abs(gradient[each[:, None], places]).max(axis=1) + 1e-12)
+        inside, linear = gradient[each[:, None], places], self.linear[each[:, None], places]
+        least = PRECISION * np.abs(inside - linear).max(axis=1) + EXACT * np.abs(linear).max(axis=1)
         open_ = np.ones(self.batch.relevance.shape, bool)
         open_[each[:, None], places] = False
         active = each
@@ -274,7 +275,7 @@ def frank_wolfe(forms: _Forms, most: int = 200) -> Places:
         mean = batch.rows.sum(axis=1) * (k / batch.sizes[:, None]).astype(batch.rows.dtype)
         pulled = k - np.matmul(batch.rows, mean[:, :, None])[:, :, 0].astype(np.float64)
     else:
-        vertex = _top(forms.linear, k)
+        vertex = _top(batch.relevance, k)
         x[:] = 0.0
         np.put_along_axis(x, vertex, 1.0, axis=1)
         pulled = forms.pull(vertex, np.arange(count))
@@ -286,8 +287,9 @@ def frank_wolfe(forms: _Forms, most: int = 200) -> Places:
         gradient = forms.linear[active] + 2 * t * (ridge * here + pulled[active])
         vertex = _top(gradient, k)
         size = (np.where(open_[active], gradient, 0.0) * here).sum(axis=1)
+        linear = (np.where(open_[active], forms.linear[active], 0.0) * here).sum(axis=1)
         gap = np.take_along_axis(gradient, vertex, 1).sum(axis=1) - size
-        going = gap > TOLERANCE * np.maximum(np.abs(size), 1e-12)
+        going = gap > TOLERANCE * np.abs(size - linear) + EXACT * np.abs(linear)
         active, here, vertex, gap = active[going], here[going], vertex[going], gap[going]
         if len(active) == 0:
             break

@@ -6,11 +6,15 @@ ARCHITECTURE.md, section 1, certificate.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.solvers.problem import Problem, Whole
+
+#: Sums of terms in float64 are off by at most so many units of the largest.
+UNITS = 16
 
 
 @dataclass
@@ -47,18 +51,41 @@ class Bound:
         return np.asarray(self.gradient >= self.threshold - (self.upper - best) - self.margin)
 
 
-def rounding_margin(problem: Problem) -> float:
-    """Return how far an entry of the gradient, computed in the working dtype, may be off."""
-    if problem.vectors.dtype == np.float64 and problem.relevance.error == 0.0:
-        return 0.0
-    unit = 2.0**-24 if problem.vectors.dtype == np.float32 else 2.0**-53
+def reach_of(problem: Problem) -> float:
+    """Return an upper bound on the distance of any two candidates."""
     objective = problem.max_sum()
-    # A blocked dot product of unit vectors is off by about (d/8 + 16) units at the very most.
-    dot = float((problem.vectors.d / 8 + 16) * unit * objective.sharpness)
-    linear = float((1 - objective.diversity) * (problem.k - 1) * problem.relevance.error)
     if objective.metric == "euclidean":
-        return linear
-    return linear + 2 * objective.diversity * problem.k * dot
+        return 2.0 * problem.vectors.radius()
+    if problem.vectors.dtype != np.float64:
+        return objective.reach
+    # 1 - cos = ½|e - e'|², and 1 - cos^p is at most p times that.
+    return min(objective.reach, objective.sharpness * 2.0 * problem.vectors.radius() ** 2)
+
+
+def rounding_margin(problem: Problem) -> float:
+    """Return how far an entry of the gradient, computed in the working precision, may be off."""
+    t, part = problem.objective.diversity, (1 - problem.objective.diversity) * (problem.k - 1)
+    return part * problem.relevance.error + 2 * t * problem.k * _distance_error(
+        problem, problem.vectors.dtype
+    )
+
+
+def rounding(problem: Problem) -> float:
+    """Return how far the value of a set, computed in float64, may be off: a few units of its largest terms.
+
+    A bound that is computed in float64 may be off by as much.
+    """
+    t, values = problem.objective.diversity, problem.relevance.values
+    largest = (1 - t) * float(np.abs(values).max()) + t * reach_of(problem)
+    units = UNITS * float(np.finfo(np.float64).eps) * largest + 64 * float(
+        np.finfo(np.float64).smallest_subnormal
+    )
+    return units + 4 * t * _distance_error(problem, np.float64)
+
+
+def _distance_error(problem: Problem, dtype: Any) -> float:
+    """Return how far a distance computed in a precision may be off."""
+    return problem.max_sum().distance_error(problem.vectors.d, dtype, reach_of(problem))
 
 
 def concave_bound(
@@ -87,11 +114,12 @@ def concave_bound(
         Accumulated in float64; what float32 may hide is added to it.
     """
     problem = whole.problem
+    weights = weights * (problem.k / weights.sum())  # f is concave where Σx = k alone
     exact = whole.gradient_at(ids, ids, weights)
     # f(x) = linear·x + t xᵀWx and ∇f(x)·x = linear·x + 2t xᵀWx
     linear = (1 - whole.weight) * (problem.k - 1) * problem.relevance.at(ids)
     along = float(exact @ weights)
-    here = 0.5 * (along + float(linear @ weights))
+    here = 0.5 * (along + float(linear @ weights)) + rounding(problem) * problem.scale()
     margin = rounding_margin(problem)
     if leaders is None or problem.constraints.any:
         leaders = None
@@ -129,5 +157,6 @@ def relevance_bound(problem: Problem) -> Bound | None:
     gradient = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.values
     margin = float((1 - objective.diversity) * (problem.k - 1) * problem.relevance.error)
     chosen = problem.constraints.best(gradient)
-    upper = float(gradient[chosen].sum()) + problem.k * margin + objective.diversity * problem.scale()
+    upper = float(gradient[chosen].sum()) + problem.k * margin
+    upper += (objective.diversity + rounding(problem)) * problem.scale()
     return Bound(upper, gradient, float(gradient[chosen].min()), 2 * margin)

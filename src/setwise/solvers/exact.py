@@ -26,9 +26,6 @@ from setwise.vectors import top_k
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-#: A node is closed when its bound is at most this much, relatively, above the best set known.
-PRECISION = 1e-10
-
 
 @dataclass
 class Tree:
@@ -45,12 +42,14 @@ class Tree:
         The best feasible set known, as positions.
     value : float
         Its f.
+    rounding : float
+        How far f, and a node's bound, may be off: a bound within this of the best set known closes a node.
     codes, quota
         Group codes of the candidates and how many of each may be chosen; None without groups.
     nodes : int
         Nodes looked at.
     upper : float
-        Once `search` ends: no feasible set has a larger f.
+        Once `search` ends: no feasible set has a larger f, rounding allowed for.
     """
 
     linear: Vector
@@ -59,6 +58,7 @@ class Tree:
     k: int
     best: Rows
     value: float
+    rounding: float = 0.0
     codes: Rows | None = None
     quota: int = 0
     nodes: int = 0
@@ -83,14 +83,14 @@ class Tree:
         # Depth first: a stack of open nodes, the most promising child on top.
         root = self._bound(fixed, candidates, None, tune=tune)
         if root is None:
-            self.upper = self.value
+            self.upper = self._target() + self.rounding
             return True
         bound, candidates, x, shift = root
         self.upper = bound
         stack = [(bound, fixed, candidates, x, shift)]
         while stack:
             if self.nodes >= limit:  # no set is worth more than the best open node's bound
-                self.upper = max([self.value, *[entry[0] for entry in stack]])
+                self.upper = max([self._target(), *[entry[0] for entry in stack]]) + self.rounding
                 return False
             bound, fixed, candidates, x, shift = stack.pop()
             if bound <= self._target():
@@ -111,12 +111,12 @@ class Tree:
             stack.extend(children)
             if self.tell is not None and self.nodes % 64 < 2:
                 self.tell(f"branch and bound: {self.nodes} nodes, {len(stack)} open")
-        self.upper = self.value
+        self.upper = self._target() + self.rounding
         return True
 
     def _target(self) -> float:
         """Return the bound at which a node cannot hold a better set."""
-        return self.value + PRECISION * (abs(self.value) + 1e-12)
+        return self.value + self.rounding
 
     def _below(
         self, fixed: Rows, candidates: Rows, x: Vector, shift: Vector, joined: bool
@@ -238,7 +238,7 @@ class Tree:
             return none, x
         inverse, own = room
         shift = _fit(inverse, own)
-        lowest = self.value - PRECISION
+        lowest = self._target()
         for number in range(rounds):
             x = _relaxed(linear, matrix, self.weight, free, x, shift)
             bound = self._evaluate(linear, matrix, free, x, shift)[1]
@@ -294,7 +294,7 @@ def _room(matrix: Vector) -> tuple[NDArray[np.float64], Vector] | None:
     centered = matrix - matrix.mean(axis=1)[:, None]
     centered -= matrix.mean(axis=1)
     centered += matrix.mean()
-    stiff = float(np.abs(np.diag(centered)).max()) + 1e-12
+    stiff = float(np.abs(np.diag(centered)).max())
     centered += 1e3 * stiff / m
     values, vectors = np.linalg.eigh(centered)
     if values[0] <= 1e-7 * stiff:
@@ -321,6 +321,7 @@ def tree_of(
     constraints: Constraints,
     rows: Rows,
     best: Rows,
+    rounding: float,
 ) -> Tree:
     """Return a search over some candidates (rows), starting from the best set known (also rows)."""
     place = {int(row): position for position, row in enumerate(rows)}
@@ -328,7 +329,7 @@ def tree_of(
     among = distances[np.ix_(positions, positions)]
     value = float(linear[positions].sum()) + weight * float(among.sum())
     codes = None if constraints.codes is None else constraints.codes[rows]
-    return Tree(linear, distances, weight, len(best), positions, value, codes, constraints.quota)
+    return Tree(linear, distances, weight, len(best), positions, value, rounding, codes, constraints.quota)
 
 
 def warn_unproven(nodes: int) -> None:

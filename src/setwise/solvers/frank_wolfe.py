@@ -11,6 +11,9 @@ from setwise.solvers.problem import POOLED, Pool, Problem, Whole
 #: of exactly zero, which single precision need not reach.
 TOLERANCE = 1e-6
 
+#: Rounding of sums in float64, relative to their size.
+EXACT = 4e-15
+
 
 def over_all(problem: Problem) -> NDArray[np.int64]:
     """Run the paper's algorithm over all candidates: where they are many, one pass over the data a step."""
@@ -67,11 +70,12 @@ def ascend(
         size_of_gradient = float(gradient @ x)
         gap = float(gradient[vertex].sum()) - size_of_gradient
         problem.count("frank_wolfe_steps")
-        if gap <= tolerance * max(abs(size_of_gradient), 1e-12) or gap <= 0.0:
+        # The gap is relative to what distances add: relevance, however large, is exact.
+        linear = float(view.linear @ x)
+        least = tolerance * abs(size_of_gradient - linear) + EXACT * abs(linear)
+        if gap <= least:
             break
-        problem.tell(
-            f"Frank-Wolfe step {step + 1}, relative gap {gap / max(abs(size_of_gradient), 1e-12):.1e}"
-        )
+        problem.tell(f"Frank-Wolfe step {step + 1}, gap {gap:.1e}")
         ahead = view.pull(vertex, np.ones(k))
         moved = -x
         moved[vertex] += 1.0

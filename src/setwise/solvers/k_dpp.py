@@ -128,11 +128,7 @@ def check_size(vectors: Vectors, k: int) -> None:
 def quality_of(problem: Problem) -> NDArray[np.float64]:
     """Return exp((1 - t) r / (2 t)) of every candidate over the largest, in float64, shape (n,)."""
     known, t = problem.relevance, problem.objective.diversity
-    values = known.values
-    if known.error > 0.0:
-        step = _step(problem.vectors.d)
-        starts = range(0, problem.n, step)
-        values = np.concatenate([known.at(np.arange(a, min(problem.n, a + step))) for a in starts])
+    values = known.all()
     with np.errstate(over="ignore", under="ignore"):
         # Halved first: the difference of two finite numbers may not be one.
         return np.asarray(np.exp((values / 2 - float(values.max()) / 2) * (1 - t) / t))

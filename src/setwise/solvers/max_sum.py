@@ -26,6 +26,10 @@ SEARCH = {True: (128, 60, 8), "full": (512, 4000, 24)}
 SMALL_ROUNDS = 3
 SMALL_SEARCH = 4
 
+#: A set is proven best where the bound is at most so many roundings above its value: that of the value, of
+#: the bound, and of the node that gave it.
+ROUNDINGS = 4
+
 #: With bounded effort, an exchange is tried with at most this many candidates outside the pool.
 SUSPECTS = 32_768
 
@@ -93,10 +97,15 @@ def certificate_of(
 ) -> Certificate:
     """Return a certificate from a value and a bound on the best one."""
     t = problem.objective.diversity
-    size = (1 - t) * float(np.abs(problem.relevance.values).max()) + t
-    rounding = 1e-9 * max(abs(value), 1e-3 * size)
+    size = (1 - t) * float(np.abs(problem.relevance.values).max()) + t * bounds.reach_of(problem)
     return bounded(
-        value, upper, size=size, rounding=rounding, pool_size=pool_size, sufficient=sufficient, scope=scope
+        value,
+        upper,
+        size=size,
+        rounding=ROUNDINGS * bounds.rounding(problem),
+        pool_size=pool_size,
+        sufficient=sufficient,
+        scope=scope,
     )
 
 
@@ -119,7 +128,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     better = value if improve else max(value, problem.value(found.chosen))
     candidate = chosen if improve else (chosen if value >= better else found.chosen)
     upper = min(bound.upper for bound in known) / problem.scale()
-    if upper - better > 1e-9 * abs(better):
+    if upper - better > ROUNDINGS * bounds.rounding(problem):
         candidate, better, upper = prove(problem, known, candidate, better, effort)
         if improve and better > value:
             chosen, value = candidate, better
@@ -185,7 +194,7 @@ def prove(
     rows = problem.by_content(np.union1d(survivors, chosen))
     found = rows[(tree := search(problem, rows, chosen, limit=nodes, tune=tune)).best]
     better = problem.value(found)
-    if better > value + 1e-12 * abs(value):
+    if better > value:
         chosen, value = found, better
     return chosen, value, max(min(upper, tree.upper / scale), value)
 
@@ -200,7 +209,8 @@ def search(
     distances = (distances + distances.T) / 2
     np.fill_diagonal(distances, 0.0)
     linear = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.at(rows)
-    tree = exact.tree_of(linear, distances, objective.diversity, problem.constraints, rows, best)
+    rounding = bounds.rounding(problem) * problem.scale()
+    tree = exact.tree_of(linear, distances, objective.diversity, problem.constraints, rows, best, rounding)
     tree.tell = problem.progress
     fixed = np.flatnonzero(np.isin(rows, problem.constraints.include))
     tree.search(fixed, np.setdiff1d(np.arange(len(rows)), fixed), limit, tune=tune)

@@ -30,6 +30,7 @@ class Problem:
     vectors : Vectors
         The candidates.
     relevance : Relevance
+        Counted from the least there is, where the objective allows it.
     request : Request
         What is asked for; solvers find further wishes here.
     constraints : Constraints
@@ -52,6 +53,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.objective = self.request.goal.fitted(self.vectors)
+        if self.objective.relevance_weight(self.constraints.k) is not None:
+            self.relevance = self.relevance.from_least()
 
     @property
     def k(self) -> int:
@@ -83,7 +86,7 @@ class Problem:
             self.progress(text)
 
     def value(self, chosen: NDArray[np.int64]) -> float:
-        """Return the objective's value of a set in float64."""
+        """Return the objective's value of a set in float64, with relevance counted as solvers do."""
         rows = self.vectors.rows(chosen, np.float64)
         return float(self.objective.evaluate(rows, self.relevance.at(chosen))[1].value)
 
@@ -311,16 +314,8 @@ class Whole:
         return self.problem.most_relevant(self.problem.k)
 
     def radius(self) -> float:
-        """Return the largest distance from the mean row (euclidean alone), in two passes."""
-        mean, squares = self.problem.vectors.mean(), np.empty(len(self))
-
-        def measure(start: int, stop: int, block: Floats) -> None:
-            away = block - mean
-            np.vecdot(away, away, out=squares[start:stop])
-
-        self.problem.vectors.map_blocks(measure)
-        self.problem.count("passes", 2)
-        return float(np.sqrt(squares.max()))
+        """Return the largest distance from the mean row (euclidean alone), in two passes, and then kept."""
+        return self.problem.vectors.radius()
 
     def gradient(self, ids: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gradient of the summed form at a point given by its support, shape (n,)."""

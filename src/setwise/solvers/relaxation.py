@@ -22,6 +22,9 @@ Vector = NDArray[np.float64]
 #: With at most this many steps the effort is bounded: no long search for the exact solution.
 BOUNDED = 8
 
+#: Added to what may be zero and is divided by.
+TINY = 1e-300
+
 #: A weight below this counts as zero.
 ZERO = 1e-9
 
@@ -135,7 +138,7 @@ def maximize(
             best = point
         new = np.setdiff1d(front, working)
         # Done when the gap is closed, or the leaders are all in the working set and it is solved as asked.
-        gap = (bound - here) / (abs(here + offset) + 1e-12)
+        gap = (bound - here) / (abs(here + offset) + TINY)
         if gap <= tolerance or (len(new) == 0 and (sharp or not exact)):
             break
         sharp = exact and (sharp or gap <= max(10 * tolerance, 2e-3) or len(new) == 0)
@@ -196,15 +199,15 @@ def quadratic_program(
     hessian *= 2 * weight
     moved = linear - 2 * weight * total * means
     moved -= moved.mean()
-    if float(np.abs(hessian).max()) <= 1e-12 * weight * (1.0 + float(np.abs(matrix).max())):
+    if float(np.abs(hessian).max()) <= 1e-12 * weight * float(np.abs(matrix).max()):
         x = np.zeros(m)  # nothing but linear terms is left
         x[top_k(linear, total)] = 1.0
         return x
     # The largest eigenvalue by a few power steps, a tenth on top: 1 over it is a safe step length.
     direction = (1.0 + np.arange(m) % 7).astype(hessian.dtype)
     for _ in range(6):
-        direction = hessian @ (direction / (np.sqrt(direction @ direction) + 1e-300))
-    step = 1.0 / (1.1 * float(np.sqrt(direction @ direction)) + 1e-12 * (1.0 + float(np.abs(moved).max())))
+        direction = hessian @ (direction / (np.sqrt(direction @ direction) + TINY))
+    step = 1.0 / (1.1 * float(np.sqrt(direction @ direction)) + 1e-12 * float(np.abs(moved).max()) + TINY)
     x = start
     if not exact:
         return _projected_gradient(moved, hessian, total, x, step, 24)
@@ -216,7 +219,7 @@ def quadratic_program(
     for _ in range(patience):  # pivoting has failed: plain steps, until the Frank-Wolfe gap is nothing
         gradient = moved - hessian @ x
         lead = float(np.partition(gradient, m - total)[m - total :].sum())
-        if lead - float(gradient @ x) <= 1e-7 * (float(np.abs(moved).max()) + 1e-300):
+        if lead - float(gradient @ x) <= 1e-7 * float(np.abs(moved).max()):
             break
         x = _projected_gradient(moved, hessian, total, x, step, 100)
     return x
@@ -292,7 +295,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
     state = np.zeros(m, np.int8)
     state[x < 1e-6] = -1
     state[x > 1 - 1e-6] = 1
-    size = float(np.abs(linear).max()) + 1e-300
+    size = float(np.abs(linear).max()) + TINY
     fewest, patience = m + 1, 3
     for _ in range(40):
         inner = np.flatnonzero(state == 0)
@@ -314,7 +317,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
         # H_II x_I = slope_I - shift·1 with Σ x_I = left: one factorization for both right-hand sides.
         slope = linear - hessian[:, ones].sum(axis=1) if len(ones) else linear
         system = hessian[np.ix_(inner, inner)]
-        system.flat[:: count + 1] += 1e-9 * float(np.abs(system.flat[:: count + 1]).max()) + 1e-14
+        system.flat[:: count + 1] += 1e-9 * float(np.abs(system.flat[:: count + 1]).max())
         sides = np.ones((count, 2))
         sides[:, 0] = slope[inner]
         try:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from setwise.solvers.problem import Pool, Whole
 from setwise.vectors import Floats
 
-#: An exchange must improve the summed form by more than this, relative to its gradient.
-PRECISION = 4e-7
+#: An exchange must improve the summed form by more than this part of what distances add to its gradient, and
+#: this part of what relevance does: the former is computed in single precision, the latter is not.
+PRECISION, EXACT = 4e-7, 4e-15
 
 #: Outsiders of largest gradient that are tried before all.
 FRONT = 192
@@ -51,7 +52,7 @@ def polish(
     gradient = pool.gradient(chosen, np.ones(k))
     inside = np.zeros(len(pool), bool)
     inside[chosen] = True
-    least_gain = PRECISION * (float(np.abs(gradient[chosen]).max()) + 1e-12)
+    least_gain = least_of(gradient[chosen], pool.linear[chosen])
     double = 2 * pool.weight
     table = _Distances(pool, chosen)
     narrow = True
@@ -112,7 +113,7 @@ def improving(
     problem, k = whole.problem, len(chosen)
     constraints = problem.constraints
     codes = constraints.codes
-    margin = margin + PRECISION * (float(np.abs(gradient[chosen]).max()) + 1e-12)
+    margin = margin + least_of(gradient[chosen], whole.linear[chosen])
     leaving = np.where(np.isin(chosen, constraints.include), np.inf, gradient[chosen])
     suspects = np.arange(problem.n) if among is None else among
     suspects = suspects[gradient[suspects] > leaving.min() + margin]
@@ -132,6 +133,11 @@ def improving(
         gains[start : start + 8192] = change.max(axis=1) if k else -np.inf
     better = np.flatnonzero(gains > margin)
     return np.asarray(suspects[better[np.argsort(-gains[better], kind="stable")]])
+
+
+def least_of(gradient: NDArray[np.float64], linear: NDArray[np.float64]) -> float:
+    """Return what an exchange must improve the summed form by, given the gradient's and its linear part."""
+    return PRECISION * float(np.abs(gradient - linear).max()) + EXACT * float(np.abs(linear).max())
 
 
 class _Distances:

@@ -72,11 +72,13 @@ class Unseen:
                 least = min(least, share * floor + float(np.sqrt(rest @ rest)))
         return least
 
-    def relevance(self) -> float:
-        """Return an upper bound on the relevance of any unseen candidate."""
+    def relevance(self, problem: Problem) -> float:
+        """Return an upper bound on the relevance of any unseen candidate, counted as a problem's is."""
         if self.metric == "cosine":
-            return self.most_similar(self.query)
-        return -np.inf if self.exhausted else min((floor for _, floor in self.floors), default=0.0)
+            return self.most_similar(self.query) - problem.relevance.least
+        if self.exhausted:
+            return -np.inf
+        return min((floor for _, floor in self.floors), default=0.0) - problem.relevance.least
 
     def gradient(self, problem: Problem, ids: NDArray[np.int64], weights: Vector) -> float:
         """Return an upper bound on an unseen candidate's gradient of max-sum at a point of seen ones.
@@ -98,14 +100,15 @@ class Unseen:
         if objective.low_rank:  # d = 1 - e_i·e: an inner product with e, and a constant
             return 2 * t * total + self.most_similar(self.direction(problem, ids, weights))
         if objective.reach < np.inf:
-            return part * self.relevance() + 2 * t * total * objective.reach
+            return part * self.relevance(problem) + 2 * t * total * objective.reach
         # d(e_i, e) <= D_i + D, the distances to the query, and r(e) = -D: what is far away is irrelevant, but
         # also diverse. Bounded where relevance outweighs that, by the least D.
         slope = 2 * t * total - part
         if slope > 0.0:
             return np.inf
-        near = -problem.relevance.values[ids]
-        return slope * -self.relevance() + 2 * t * float(weights @ near)
+        least = problem.relevance.least
+        near, far = -(problem.relevance.values[ids] + least), -(self.relevance(problem) + least)
+        return slope * far + 2 * t * float(weights @ near) - part * least
 
     def direction(self, problem: Problem, ids: NDArray[np.int64], weights: Vector) -> Vector:
         """Return w at a point, sharpness 1: a candidate e's gradient of max-sum is w·e + 2t Σx.
@@ -172,7 +175,7 @@ def certify(
     assert found.point is not None
     scale = problem.scale()
     part = (1 - whole.weight) * (problem.k - 1)
-    limits = [unseen.gradient(problem, *found.point), part * unseen.relevance()]
+    limits = [unseen.gradient(problem, *found.point), part * unseen.relevance(problem)]
     if searched is not None:
         gradient = whole.gradient(*searched)
         known.insert(0, bounds.concave_bound(whole, *searched, gradient))
@@ -181,7 +184,7 @@ def certify(
     beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
     value = problem.value(chosen)
     upper = min(bound.upper for bound in known) / scale  # on sets of seen candidates
-    if max(upper, beyond) - value > 1e-9 * abs(value):
+    if max(upper, beyond) - value > max_sum.ROUNDINGS * bounds.rounding(problem):
         better, best, upper = max_sum.prove(problem, known, chosen, value, effort)
         if improve and best > value:
             chosen, value = better, best

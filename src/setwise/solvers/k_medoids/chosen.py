@@ -38,6 +38,9 @@ STEPS = {True: 60, "full": 600}
 PROGRAM = 512
 SECONDS = 20.0
 
+#: What sums may be off by, relative to their largest terms.
+ROUNDING = 1e-13
+
 #: Rows that are measured at once.
 BLOCK = 1024
 
@@ -191,7 +194,7 @@ def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> S
 
 def _certificate(value: float, upper: float, size: float, pool: int, sufficient: bool) -> Certificate:
     """Return a certificate from a value, a bound on the best one, and the size of the value's terms."""
-    rounding = 1e-7 * max(abs(value), 1e-3 * size)
+    rounding = ROUNDING * size
     return bounded(value, upper, size=size, rounding=rounding, pool_size=pool, sufficient=sufficient)
 
 

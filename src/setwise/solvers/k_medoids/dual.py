@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from setwise.solvers.k_medoids.search import swap
 from setwise.solvers.k_medoids.stack import Stack, column_sums, servers
 
-#: Relative distance between bound and cost below which a set counts as proven best.
-PROVEN = 1e-9
+#: Distance between bound and cost, relative to the cost, that is rounding of sums: the set is proven best.
+PROVEN = 1e-14
 
 #: Steps between two looks at which sets are proven.
 LOOK = 5

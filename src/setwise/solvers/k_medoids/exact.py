@@ -21,6 +21,9 @@ LIMIT = 60.0
 #: Steps of dual ascent before the program is written: they decide how small it is.
 STEPS = 600
 
+#: What would exceed the cost known by no more than this part of it stays in the program.
+SLACK = 1e-9
+
 #: Costs are scaled to this before HiGHS sees them: its absolute tolerance is then far below what counts.
 SCALE = 1e4
 
@@ -100,7 +103,7 @@ def _program(
     # with point i served by j at more than its price, costs at least L(λ) plus what that adds. What would
     # exceed the cost known is left out.
     terms = dual.terms(stack, prices)[0]
-    missing = (upper - lower) * (1 + 1e-6) + dual.PROVEN * abs(upper)
+    missing = (upper - lower) * (1 + 1e-6) + SLACK * abs(upper)
     # What a candidate, and a point served by it, add to the bound at least; infinite where not allowed.
     extra = np.where(stack.free[0], 0.0, np.inf)
     if stack.constraints is None or not stack.constraints.any:
