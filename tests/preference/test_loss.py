@@ -12,7 +12,6 @@ from optional import lazily, needs
 torch = lazily("torch")
 sequence_logps = lazily("setwise.preference.loss", "sequence_logps")
 swepo_loss = lazily("setwise.preference.loss", "swepo_loss")
-effective_negatives = lazily("setwise.preference.loss", "effective_negatives")
 mean_split = lazily("setwise.preference.loss", "mean_split")
 one_vs_k = lazily("setwise.preference.loss", "one_vs_k")
 scores = lazily("setwise.preference.loss", "scores")
@@ -260,20 +259,6 @@ def test_bad_input_is_refused_with_its_place():
     refused("expected a bool tensor", logps, rewards, positive.long(), error=TypeError)
     refused("mask: expected a bool", logps, rewards, positive, mask=mask.long(), error=TypeError)
     refused("logps: expected a floating", logps.long(), rewards, positive, error=TypeError)
-
-
-def test_effective_negatives():
-    s = torch.tensor([[9.0, 0.0, 0.0, 0.0], [9.0, 5.0, -40.0, -40.0], [0.0, math.log(3), 0.0, 7.0]])
-    negative = torch.tensor(
-        [[False, True, True, True], [False, True, True, True], [True, True, False, False]]
-    )
-    assert effective_negatives(s, negative).tolist() == pytest.approx([3.0, 1.0, 16 / 10])
-    # They are the shares of the loss's own gradient.
-    logps = s.double().requires_grad_()
-    swepo_loss(logps, None, ~negative, gamma=2.0, reduction="sum").backward()
-    shares = torch.where(negative, logps.grad, 0.0)
-    expected = shares.sum(dim=1) ** 2 / (shares**2).sum(dim=1)
-    assert effective_negatives(s, negative).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_mean_split():

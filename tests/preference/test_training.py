@@ -8,7 +8,6 @@ import json
 import math
 import subprocess
 import sys
-import textwrap
 import warnings
 
 import numpy as np
@@ -20,7 +19,7 @@ from optional import lazily, needs
 torch = lazily("torch")
 transformers = lazily("transformers")
 PreferenceTrainer = lazily("setwise.preference", "PreferenceTrainer")
-sequence_logps = lazily("setwise.preference", "sequence_logps")
+response_logps = lazily("setwise.preference.logps", "response_logps")
 swepo_loss = lazily("setwise.preference", "swepo_loss")
 train = lazily("setwise.preference", "train")
 preference = lazily("setwise.preference")
@@ -41,6 +40,8 @@ ALL = {
     "alpha": 1.5,
     "length_normalized": True,
     "eos_regularizer": 0.3,
+    "eos_term": "mean",
+    "reward_scale": "none",
 }
 
 
@@ -97,7 +98,7 @@ def a_step(model, rows, tokenizer, folder, **options):
 def test_the_loss_is_that_of_each_response_alone(tokenizer, tmp_path, options, written):
     model, rows = make_model().double(), make_rows(4)
     loss, gradient = a_step(model, rows, tokenizer, tmp_path, **options)
-    expected = written_out(model, rows, **written)
+    expected = written_out(model, rows, **{name: written[name] for name in REFA})
     assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
     model.zero_grad()
     expected.backward()
@@ -213,9 +214,9 @@ def test_mixed_precision_leaves_the_logits_narrow(tokenizer, tmp_path, monkeypat
 
     def spy(logits, labels, **options):
         seen.add(logits.dtype)
-        return sequence_logps(logits, labels, **options)
+        return response_logps(logits, labels, **options)
 
-    monkeypatch.setattr(trainer_module, "sequence_logps", spy)
+    monkeypatch.setattr(trainer_module, "response_logps", spy)
     for size in (None, 3):
         logged = train(
             make_model(),
@@ -517,48 +518,50 @@ def test_swepo_loss_and_the_trainer_agree_on_names():
         assert parameters[name].default == getattr(written, name)
 
 
+ACROSS = """
+import os, sys, torch
+sys.path[:0] = PATHS
+import training_toys as t
+from setwise.preference import train
+
+out, size = sys.argv[1], int(sys.argv[2])
+for part in (None, 2):
+    model = t.make_model().double()
+    folder = os.path.join(out, str(part))
+    config = t.settings(folder, num_train_epochs=1, per_device_train_batch_size=size, loss="mpo",
+                        per_device_eval_batch_size=size, responses_per_forward=part,
+                        ddp_backend="gloo" if size == 2 else None)
+    other = t.make_model().double()
+    with torch.no_grad():
+        other.lm_head.weight *= 0.5
+    # Seven rows to evaluate on: neither a whole number of batches nor the same for each process.
+    trainer = train(model, t.make_rows(8), config, tokenizer=t.make_tokenizer(), eval_rows=t.make_rows(7, 5),
+                    reference_model=other)
+    if trainer.is_world_process_zero():
+        torch.save((t.weights(model), trainer.state.log_history), os.path.join(folder, "weights.pt"))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["None", "2"])
-def test_two_processes_train_as_one(tokenizer, tmp_path, part):
-    """Two processes of two groups a step each, against one of four."""
+def test_two_processes_train_and_evaluate_as_one(tmp_path):
+    """Two processes of two groups a step each, against one of four: weights, and every figure of both."""
     script = tmp_path / "run.py"
-    script.write_text(
-        textwrap.dedent(f"""
-            import os, sys, torch
-            sys.path[:0] = {[path for path in sys.path if "tests" in path]!r}
-            import training_toys as t
-            from setwise.preference import train
-            size, out = int(sys.argv[1]), sys.argv[2]
-            model = t.make_model().double()
-            config = t.settings(out, num_train_epochs=1, per_device_train_batch_size=size,
-                                responses_per_forward={part}, ddp_backend="gloo" if size == 2 else None)
-            trainer = train(model, t.make_rows(8), config, tokenizer=t.make_tokenizer())
-            if trainer.is_world_process_zero():
-                logs = trainer.state.log_history
-                torch.save((t.weights(model), logs), os.path.join(out, "weights.pt"))
-        """)
-    )
-    found = []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc_per_node={processes}",
-        ]
-        done = subprocess.run(
-            [*(command if processes == 2 else [sys.executable]), str(script), str(4 // processes), str(out)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+    script.write_text(ACROSS.replace("PATHS", repr([path for path in sys.path if "tests" in path])))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    for out, size, how in (("one", "4", []), ("two", "2", launch)):
+        command = [sys.executable, *how, str(script), str(tmp_path / out), size]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
-        found.append(torch.load(out / "weights.pt", weights_only=False))
-    (one, one_logs), (two, two_logs) = found
-    torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-8)
-    for a, b in zip(one_logs, two_logs, strict=True):
-        named = {"loss", "rewards/margins", "logps/chosen"} & set(a)
-        assert {name: b[name] for name in named} == pytest.approx({name: a[name] for name in named}, rel=1e-5)
-    assert any("rewards/margins" in log for log in one_logs)
+    for part in ("None", "2"):
+        (one, one_logs), (two, two_logs) = (
+            torch.load(tmp_path / out / part / "weights.pt", weights_only=False) for out in ("one", "two")
+        )
+        torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-8)
+        compared = set()
+        for a, b in zip(one_logs, two_logs, strict=True):
+            named = {name for name in a if "/" in name or name in ("loss", "eval_loss", "grad_norm")}
+            assert {name: b[name] for name in named} == pytest.approx(
+                {name: a[name] for name in named}, rel=1e-5
+            )
+            compared |= named
+        assert {"loss", "eval_loss", "eval_negatives/effective", "eval_rewards/accuracies"} <= compared

@@ -12,7 +12,7 @@ from setwise.extras import needs
 with needs("torch", "setwise.preference.logps"):
     import torch
 
-__all__ = ["IGNORED", "SequenceLogps", "sequence_logps"]
+__all__ = ["IGNORED", "ResponseLogps", "SequenceLogps", "response_logps", "sequence_logps"]
 
 #: Numbers of a block of logits that are worked on at a time: about what a processor's cache holds (4 MB in
 #: float32), and enough to fill a GPU (64 MB).
@@ -32,6 +32,17 @@ class SequenceLogps(NamedTuple):
     #: Log-probability of the last labeled token where that is the end-of-sequence token, else NaN; None
     #: without `eos_token_id`.
     eos_logps: torch.Tensor | None = None
+
+
+class ResponseLogps(NamedTuple):
+    """What `response_logps` returns: the fields of `SequenceLogps`, and one more."""
+
+    logps: torch.Tensor
+    lengths: torch.Tensor
+    eos_logps: torch.Tensor | None = None
+    #: (B, T - 1): log-probability of the end-of-sequence token in place of each labeled token, which come
+    #: first in each row, NaN after them; None without `every_end`.
+    ends: torch.Tensor | None = None
 
 
 def sequence_logps(
@@ -73,6 +84,18 @@ def sequence_logps(
         ``labels`` is not of shape (B, T) or T is below 2, a label is outside the vocabulary and not -100, or
         ``block`` is below 1.
     """
+    return SequenceLogps(*response_logps(logits, labels, eos_token_id=eos_token_id, block=block)[:3])
+
+
+def response_logps(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    eos_token_id: int | None = None,
+    every_end: bool = False,
+    block: int | None = None,
+) -> ResponseLogps:
+    """Do what `sequence_logps` does, and with ``every_end`` return the end's at every token too."""
     if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or not logits.is_floating_point():
         raise TypeError("logits: expected a floating tensor of shape (B, T, V)")
     if not isinstance(labels, torch.Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
@@ -91,15 +114,26 @@ def sequence_logps(
         raise ValueError(
             f"labels: a label lies outside the vocabulary of {vocabulary} (and is not {IGNORED})"
         )
-    each = _TokenLogps.apply(logits, targets, labeled, _spans(labeled, max(1, block // vocabulary)))
+    spans = _spans(labeled, max(1, block // vocabulary))
+    wanted = targets[:, :, None]
+    if every_end and eos_token_id is not None:
+        wanted = torch.cat([wanted, torch.full_like(wanted, eos_token_id)], dim=2)
+    found_each = _TokenLogps.apply(logits, wanted, labeled, spans)
+    each = found_each[:, :, 0]
     lengths = labeled.sum(dim=1)
-    found = SequenceLogps(each.sum(dim=1), lengths)
+    found = ResponseLogps(each.sum(dim=1), lengths)
     if eos_token_id is None:
         return found
     places = torch.arange(targets.shape[1], device=labels.device)
     last = torch.where(labeled, places, 0).amax(dim=1, keepdim=True)
     ends = (targets.gather(1, last) == eos_token_id) & labeled.gather(1, last)
-    return found._replace(eos_logps=torch.where(ends, each.gather(1, last), math.nan).squeeze(1))
+    found = found._replace(eos_logps=torch.where(ends, each.gather(1, last), math.nan).squeeze(1))
+    if not every_end:
+        return found
+    # Labeled places first, in their order.
+    order = (~labeled).to(torch.uint8).argsort(dim=1, stable=True)
+    everywhere = torch.where(labeled, found_each[:, :, 1], math.nan)
+    return found._replace(ends=everywhere.gather(1, order))
 
 
 def _spans(labeled: torch.Tensor, most: int) -> list[tuple[int, slice]]:
@@ -116,7 +150,7 @@ def _spans(labeled: torch.Tensor, most: int) -> list[tuple[int, slice]]:
 
 
 class _TokenLogps(torch.autograd.Function):
-    """log softmax(logits[:, t])[target t] where a target is labeled, else 0, a block of steps at a time."""
+    """log softmax(logits[:, t])[targets t] where a target is labeled, else 0, a block of steps at a time."""
 
     @staticmethod
     def forward(
@@ -126,27 +160,27 @@ class _TokenLogps(torch.autograd.Function):
         labeled: torch.Tensor,
         spans: list[tuple[int, slice]],
     ) -> torch.Tensor:
-        """Take the log of the sum off each target's logit; keep it for the gradient."""
+        """Take the log of the sum off the targets' logits (B, T, C); keep it for the gradient."""
         wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        tokens = torch.where(labeled, targets, 0)
-        normalizers = torch.zeros(tokens.shape, dtype=wide, device=logits.device)
+        tokens = torch.where(labeled[:, :, None], targets, 0)
+        normalizers = torch.zeros(labeled.shape, dtype=wide, device=logits.device)
         for row, part in spans:
             normalizers[row, part] = torch.logsumexp(logits[row, part].to(wide), dim=1)
-        chosen = logits[:, :-1].gather(2, tokens[:, :, None]).squeeze(2).to(wide)
+        chosen = logits[:, :-1].gather(2, tokens).to(wide)
         ctx.save_for_backward(logits, tokens, labeled, normalizers)
         ctx.spans = spans
-        return torch.where(labeled, chosen - normalizers, 0.0)
+        return torch.where(labeled[:, :, None], chosen - normalizers[:, :, None], 0.0)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Return upstream · (one-hot - softmax), in the logits' own type."""
+        """Return Σ upstream · (one-hot - softmax), in the logits' own type."""
         logits, tokens, labeled, normalizers = ctx.saved_tensors
-        weights = torch.where(labeled, upstream, 0.0)
+        weights = torch.where(labeled[:, :, None], upstream, 0.0)
+        totals = weights.sum(dim=2)
         gradient = torch.zeros_like(logits)
         for row, part in ctx.spans:
-            weight = weights[row, part, None]
             some = logits[row, part].to(normalizers.dtype) - normalizers[row, part, None]
-            some.exp_().mul_(-weight).scatter_add_(1, tokens[row, part, None], weight)
+            some.exp_().mul_(-totals[row, part, None]).scatter_add_(1, tokens[row, part], weights[row, part])
             gradient[row, part] = some
         return gradient, None, None, None

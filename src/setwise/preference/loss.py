@@ -9,13 +9,14 @@ from typing import Any
 from setwise import checks
 from setwise.extras import needs
 from setwise.preference.logps import SequenceLogps, sequence_logps
+from setwise.preference.losses import EOS_TERMS, contrastive, end_term
 
 with needs("torch", "setwise.preference.loss"):
     import torch
 
 __all__ = [
     "SequenceLogps",
-    "effective_negatives",
+    "ending",
     "finite",
     "mean_split",
     "one_vs_k",
@@ -40,6 +41,7 @@ def swepo_loss(
     gamma: float = 1.0,
     eos_regularizer: float = 0.0,
     eos_logps: torch.Tensor | None = None,
+    eos_term: str = "mean",
     reduction: str = "mean",
 ) -> torch.Tensor:
     """Compute the loss that raises a group's positive responses against its negatives.
@@ -73,12 +75,15 @@ def swepo_loss(
     gamma : float, default 1
         Weight of the negatives' terms, above 0. AMPO's best runs have `beta` 5 to 10 and `gamma` 2 to 4.
     eos_regularizer : float, default 0
-        Adds this times the mean probability of ending where the group's responses end, exp(`eos_logps`).
-        Above 0 it makes ending there less likely, so answers grow longer; below 0, more likely. It
-        counters what length normalization invites: to end bad answers early instead of telling them apart.
+        Weight of `eos_term`, which is added to the loss. It counters what length normalization invites: to
+        end bad answers early instead of telling them apart.
     eos_logps : tensor of shape (B, G), optional
         Log-probability of the end-of-sequence token at each response's end; NaN where it was cut off and
         has no end. Needed by `eos_regularizer`.
+    eos_term : {"mean", "target", "shorten"}
+        The mean probability of ending where the group's responses end: under a weight above 0 answers grow
+        longer, below 0 shorter. REFA's Eq. 7: each response's counts by how many tokens it is shorter than
+        the longest (needs `lengths`). REFA's Eq. 9: minus the log-probabilities; answers grow shorter.
     reduction : {"mean", "none", "sum"}
         Over the B prompts.
 
@@ -103,12 +108,15 @@ def swepo_loss(
        arXiv:2412.16378: length normalization, and control of the end-of-sequence token.
     """
     checks.choice("reduction", reduction, REDUCTIONS)
+    checks.choice("eos_term", eos_term, [term for term in EOS_TERMS if term != "budget"])
     gamma = checks.positive("gamma", gamma)
     eos_regularizer = finite("eos_regularizer", eos_regularizer)
     if eos_regularizer and eos_logps is None:
         raise ValueError(
             "eos_logps: needed by eos_regularizer; sequence_logps returns them with eos_token_id"
         )
+    if eos_regularizer and eos_term == "target" and lengths is None:
+        raise ValueError("lengths: needed by eos_term='target'; pass the responses' token counts")
     mask = _as_mask(logps, mask)
     positive = _as_group("positive_mask", positive_mask, mask)
     if positive.dtype != torch.bool:
@@ -126,12 +134,10 @@ def swepo_loss(
     _refuse_rows(~positive.any(dim=1), "has no positive response")
     _refuse_rows(~negative.any(dim=1), "has no negative response")
 
-    absent = torch.full_like(s, -math.inf)
-    raised = torch.logsumexp(torch.where(positive, s, absent), dim=1)
-    lowered = torch.logsumexp(torch.where(negative, s, absent), dim=1)
-    loss = -torch.nn.functional.logsigmoid(raised - lowered - math.log(gamma))
+    loss = contrastive(s, torch.zeros_like(s), positive, negative, gamma=gamma)
     if eos_regularizer:
-        loss = loss + eos_regularizer * _mean_ending(eos_logps, mask, s.dtype)
+        counts = mask if lengths is None else lengths
+        loss = loss + eos_regularizer * end_term(eos_term, ending(eos_logps, mask, s.dtype), counts, mask)
     if reduction == "none":
         return loss
     return loss.mean() if reduction == "mean" else loss.sum()
@@ -146,10 +152,12 @@ def scores(
     alpha: float = 0.0,
     beta: float = 1.0,
     length_normalized: bool = False,
+    reference_logps: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Compute s_i = beta · log P(y_i|x) + alpha · (r_i - r̄), r̄ the mean reward of the group (AMPO Eq. 4).
 
-    Parameters are those of `swepo_loss`. With `length_normalized`, log P(y_i|x) / \\|y_i\\| takes its place.
+    Parameters are those of `swepo_loss`. With `length_normalized`, log P(y_i|x) / \\|y_i\\| takes its place;
+    `reference_logps` (B, G), where given, are taken off `logps` first.
 
     Returns
     -------
@@ -168,6 +176,9 @@ def scores(
     dtype = torch.float64 if logps.dtype == torch.float64 else torch.float32
     nothing = torch.zeros((), dtype=dtype, device=logps.device)
     s = torch.where(mask, _finite("logps", logps, mask).to(dtype), nothing)
+    if reference_logps is not None:
+        given = _finite("reference_logps", _as_group("reference_logps", reference_logps, mask), mask)
+        s = s - torch.where(mask, given.to(dtype), nothing)
     if length_normalized:
         if lengths is None:
             raise ValueError("lengths: needed by length_normalized; pass the responses' token counts")
@@ -185,24 +196,6 @@ def scores(
     elif alpha:
         raise ValueError("rewards: needed by alpha; pass one reward a response, or alpha=0")
     return s
-
-
-def effective_negatives(s: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
-    """Return over how many negatives the gradient of each group's loss is spread, shape (B,).
-
-    The loss falls with the score of negative i at a rate proportional to e^s_i. With these weights w made to
-    sum to 1, ``1 / Σ w²`` (the inverse participation ratio) is 1 where one negative has all of the gradient,
-    and the number of negatives where all have the same share.
-
-    Parameters
-    ----------
-    s : tensor of shape (B, G)
-        See `scores`.
-    negative : bool tensor of shape (B, G)
-        True for S⁻, at least once a group.
-    """
-    weights = torch.softmax(torch.where(negative, s, -math.inf), dim=1)
-    return 1.0 / weights.square().sum(dim=1)
 
 
 def mean_split(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -249,13 +242,11 @@ def one_vs_k(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch.T
     return chosen & (best.amax(dim=1, keepdim=True) > worst.amin(dim=1, keepdim=True)) & mask
 
 
-def _mean_ending(eos_logps: Any, mask: torch.Tensor, dtype: Any) -> torch.Tensor:
-    """Return each group's mean probability of ending where its responses end; 0 if none has an end."""
+def ending(eos_logps: Any, mask: torch.Tensor, dtype: Any) -> torch.Tensor:
+    """Return log-probabilities of ending, checked: NaN where a response has no end, and finite elsewhere."""
     given = _as_group("eos_logps", eos_logps, mask)
-    ends = mask & ~given.isnan()
-    _refuse_cells(ends & given.isinf(), "eos_logps", "is infinite")
-    probability = torch.where(ends, given.to(dtype), -math.inf).exp()
-    return probability.sum(dim=1) / ends.sum(dim=1).clamp(min=1)
+    _refuse_cells(mask & given.isinf(), "eos_logps", "is infinite")
+    return torch.where(mask, given.to(dtype), math.nan)
 
 
 def _as_mask(values: Any, mask: Any, name: str = "logps") -> torch.Tensor:

@@ -31,7 +31,8 @@ class GroupCollator:
     dict, on calling it with a list of `Group`
         ``mask`` (B, G) bool, where there is a response; ``positive`` (B, G) bool; ``rewards`` (B, G) float32,
         0 where there are none; ``input_ids``, ``attention_mask`` and ``labels`` (R, T) int64, the labels -100
-        on prompts and padding; ``prompt_lengths`` (R,) int64.
+        on prompts and padding; ``prompt_lengths`` (R,) int64; and, if the groups have a reference,
+        ``reference_logps`` (B, G) float64, 0 where there is no response.
     """
 
     pad_token_id: int
@@ -65,7 +66,7 @@ class GroupCollator:
                 prompts[place] = begin
                 place += 1
         # mask comes first: the Trainer takes the first tensor's length for the number of rows in a batch.
-        return {
+        batch = {
             "mask": mask,
             "positive": positive,
             "rewards": rewards,
@@ -74,3 +75,9 @@ class GroupCollator:
             "labels": labels,
             "prompt_lengths": prompts,
         }
+        if groups[0].reference is not None:
+            reference = torch.zeros(len(groups), most, dtype=torch.float64)
+            for row, group in enumerate(groups):
+                reference[row, : len(group.responses)] = torch.from_numpy(group.reference)
+            batch["reference_logps"] = reference
+        return batch

@@ -12,13 +12,6 @@ from setwise import checks
 
 __all__ = ["PreferenceConfig"]
 
-#: The settings of the loss by name: what AMPO's experiments use (beta 5 to 10, gamma 2 to 4, on the mean
-#: log-probability of a token, as REFA has it), and its Equation 4 as it is written.
-LOSSES: dict[str, dict[str, Any]] = {
-    "refa": {"beta": 8.0, "gamma": 2.0, "length_normalized": True},
-    "swepo": {"beta": 1.0, "gamma": 1.0, "length_normalized": False},
-}
-
 SPLITS = ("auto", "given", "one-vs-k", "mean")
 UNUSABLE = ("error", "drop")
 
@@ -29,11 +22,11 @@ def _field(default: Any, text: str) -> Any:
 
 @dataclass
 class PreferenceConfig(TrainingArguments):
-    """How a model is trained on groups of responses with the swepo loss (AMPO Eq. 4).
+    """How a model is trained on groups of responses.
 
     All of `transformers.TrainingArguments` applies; a batch counts prompts, each with all its responses.
     `HfArgumentParser(PreferenceConfig)` reads the fields from the command line, YAML or JSON. `loss` names
-    settings of `setwise.preference.swepo_loss`, whose parameters the five fields after it are. Of sums of
+    one of `setwise.preference.losses.LOSSES`, and the settings that are None are its. Of sums of
     log-probabilities, as AMPO's Eq. 4 has them, one negative's is so much the largest that it has nearly all
     of the gradient; so the default takes means, as AMPO's experiments do.
 
@@ -42,25 +35,55 @@ class PreferenceConfig(TrainingArguments):
     TypeError
         A field is of another type.
     ValueError
-        A number is out of the range that its field states, or a name is unknown.
+        A number is out of the range that its field states, a name is unknown, or a setting is given that the
+        loss does not take.
     """
 
     loss: str = _field(
         "refa",
-        "What beta, gamma and length_normalized are where they are not given: 'refa' (8, 2, True: AMPO's "
-        "experiments) or 'swepo' (1, 1, False: its Equation 4 as it is written).",
+        "'refa' (AMPO's and REFA's experiments), 'swepo' (AMPO's Equation 4 as it is written), 'mpo', "
+        "'infonca', 'nca', 'listwise-dpo', 'simpo' or 'dpo'.",
     )
     beta: float | None = _field(None, "Multiplies the log-probabilities, above 0. None: by the loss.")
     gamma: float | None = _field(
-        None, "Weight of the negatives' terms in the loss, above 0. None: by the loss."
+        None, "Weight of the negatives' terms in refa, swepo and mpo, above 0. None: by the loss."
     )
     length_normalized: bool | None = _field(
         None, "Take the mean log-probability of a token, not the sum. None: by the loss."
     )
-    alpha: float = _field(0.0, "Weight of a response's reward above its group's mean; 0 leaves rewards out.")
-    eos_regularizer: float = _field(
-        0.0, "Weight of the probability of ending where responses end: above 0 answers grow, below 0 shrink."
+    alpha: float | None = _field(
+        None,
+        "Weight of a response's reward above its group's mean in refa, swepo and mpo; 0 leaves rewards out. "
+        "None: by the loss.",
     )
+    margin: float | None = _field(
+        None, "How far the better of a pair is to be above the other in simpo and dpo. None: by the loss."
+    )
+    pairs: str | None = _field(
+        None,
+        "In simpo and dpo: 'best-vs-worst' (the best positive and the worst negative) or 'all' (the mean "
+        "over all pairs). None: best-vs-worst.",
+    )
+    reward_temperature: float | None = _field(
+        None, "In infonca and nca, what rewards are divided by before their softmax, above 0. None: 0.1."
+    )
+    reward_scale: str = _field(
+        "minmax",
+        "Scale of the rewards within a group, before alpha and reward_temperature: 'minmax' (to [0, 1], as "
+        "the selection does), 'zscore', or 'none'.",
+    )
+    sft_weight: float = _field(
+        0.0, "Weight of minus the mean log-probability of a token of the positives, at least 0."
+    )
+    eos_regularizer: float = _field(0.0, "Weight of the term on the probability of ending; see eos_term.")
+    eos_term: str | None = _field(
+        None,
+        "'target' (REFA Eq. 7: against ending before the longest of the group, or eos_target), 'shorten' "
+        "(REFA Eq. 9: for ending where responses end), 'budget' (REFA Eq. 10: against ending before "
+        "eos_target, for ending after it) or 'mean' (the mean probability of ending where responses end). "
+        "None: 'target' with refa, else 'mean'.",
+    )
+    eos_target: int | None = _field(None, "Tokens, for eos_term 'target' and 'budget'.")
     split: str = _field(
         "auto",
         "Which responses are positive: 'given' (the chosen of a row with chosen and rejected), 'one-vs-k' "
@@ -107,10 +130,7 @@ class PreferenceConfig(TrainingArguments):
         from setwise.preference.loss import finite  # after transformers: what is lacking is named whole
 
         super().__post_init__()
-        checks.choice("loss", self.loss, LOSSES)
-        for name, value in LOSSES[self.loss].items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
+        self._settle_loss()
         checks.choice("split", self.split, SPLITS)
         checks.choice("unusable", self.unusable, UNUSABLE)
         checks.integer("max_length", self.max_length, least=2)
@@ -120,12 +140,46 @@ class PreferenceConfig(TrainingArguments):
             checks.integer("responses_per_forward", self.responses_per_forward, least=1)
         checks.integer("lora_r", self.lora_r, least=1)
         checks.integer("lora_alpha", self.lora_alpha, least=1)
-        checks.positive("beta", self.beta)
-        checks.positive("gamma", self.gamma)
-        finite("alpha", self.alpha)
-        finite("eos_regularizer", self.eos_regularizer)
         finite("lora_dropout", self.lora_dropout)
         if not 0.0 <= self.lora_dropout <= 1.0:
             raise ValueError(f"lora_dropout: {self.lora_dropout} is outside [0, 1]")
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns: must be False; groups are not the model's own arguments")
+
+    def _settle_loss(self) -> None:
+        """Fill in what the loss takes, having checked what was given."""
+        from setwise.preference.loss import finite
+        from setwise.preference.losses import EOS_TERMS, LOSSES, PAIRS, REWARD_SCALES
+
+        known = LOSSES[checks.choice("loss", self.loss, LOSSES)].settings
+        for name in sorted({name for loss in LOSSES.values() for name in loss.settings}):
+            if getattr(self, name) is None:
+                setattr(self, name, known.get(name))
+            elif name not in known:
+                raise ValueError(f"{name}: loss={self.loss!r} has none; leave it out")
+        for name in ("beta", "gamma", "reward_temperature"):
+            if name in known:
+                checks.positive(name, getattr(self, name))
+        for name in ("alpha", "margin"):
+            if name in known:
+                finite(name, getattr(self, name))
+        if self.pairs is not None:
+            checks.choice("pairs", self.pairs, PAIRS)
+        checks.choice("reward_scale", self.reward_scale, REWARD_SCALES)
+        finite("eos_regularizer", self.eos_regularizer)
+        if finite("sft_weight", self.sft_weight) < 0:
+            raise ValueError(f"sft_weight: {self.sft_weight} is below 0")
+        if self.eos_term is None:
+            self.eos_term = "target" if self.loss == "refa" else "mean"
+        checks.choice("eos_term", self.eos_term, EOS_TERMS)
+        if self.eos_target is not None:
+            checks.integer("eos_target", self.eos_target, least=1)
+        elif self.eos_term == "budget":
+            raise ValueError("eos_target: needed by eos_term='budget'; give the tokens of the budget")
+
+    @property
+    def needs_rewards(self) -> bool:
+        """Whether rows have to have rewards, whatever says which responses are positive."""
+        from setwise.preference.losses import LOSSES
+
+        return bool(self.alpha) or (LOSSES[self.loss].rewards and self.pairs != "all")

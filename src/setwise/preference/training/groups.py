@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Group:
     positive: NDArray[np.bool_]
     #: One reward a response, or None where there are none.
     rewards: NDArray[np.float64] | None
+    #: A reference model's log-probability of each response, or None where there is no reference.
+    reference: NDArray[np.float64] | None = None
 
 
 class Groups(Sequence[Group]):
@@ -57,6 +59,11 @@ class Groups(Sequence[Group]):
 
     def __getitem__(self, place: Any) -> Any:
         return self._groups[place]
+
+    def with_reference(self, logps: Sequence[NDArray[np.float64]]) -> Groups:
+        """Return the groups with a reference model's log-probabilities, an array a group."""
+        groups = [replace(group, reference=own) for group, own in zip(self._groups, logps, strict=True)]
+        return Groups(groups, truncated=self.truncated, dropped=self.dropped)
 
 
 class _Unusable(Exception):
@@ -86,10 +93,10 @@ def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, nam
         Each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or several), ``rejected``
         (responses) and ``rewards`` (the chosen's, then the rejected's), or ``responses`` and ``rewards``. A
         response is a text or one message of the assistant. ``rewards`` may be missing where neither the split
-        nor `alpha` needs them. Other columns are not looked at.
+        nor the loss needs them. Other columns are not looked at.
     tokenizer : transformers.PreTrainedTokenizerBase
     config : PreferenceConfig
-        Its `split`, `max_length`, `max_prompt_length`, `chat`, `unusable` and `alpha`.
+        Its `split`, `max_length`, `max_prompt_length`, `chat`, `unusable` and `needs_rewards`.
     name : str
         What the rows are called in messages.
 
@@ -174,8 +181,9 @@ def _checked(row: Any, where: str, config: PreferenceConfig) -> _Row:
     if config.split in ("one-vs-k", "mean"):
         positive = None
     rewards = _rewards(row.get("rewards"), len(responses), where)
-    if rewards is None and (positive is None or config.alpha):
-        need = f"alpha={config.alpha:g}" if positive is not None else "the split by reward"
+    if rewards is None and (positive is None or config.needs_rewards):
+        need = f"alpha={config.alpha:g}" if config.alpha else f"loss={config.loss!r}"
+        need = need if positive is not None else "the split by reward"
         raise ValueError(f"{where} has no rewards, which {need} needs")
     return _Row(row["prompt"], responses, rewards, positive)
 

@@ -1,4 +1,4 @@
-"""Training on groups of responses with the swepo loss: rows in, a trained model and its metrics out."""
+"""Training on groups of responses: rows in, a trained model and its metrics out."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def train(
     eval_rows: Any = None,
     resume: bool | str | os.PathLike[str] = False,
     peft_config: Any = None,
+    reference_model: Any = None,
 ) -> PreferenceTrainer:
     """Train a model on groups of responses, and save it in ``config.output_dir``.
 
@@ -49,6 +50,8 @@ def train(
         Go on from the last checkpoint in ``config.output_dir``, or from that checkpoint. A resumed run ends
         as an uninterrupted one does.
     peft_config : peft.PeftConfig, optional
+    reference_model : transformers.PreTrainedModel or str, optional
+        As in `PreferenceTrainer`.
 
     Returns
     -------
@@ -75,6 +78,7 @@ def train(
         eval_dataset=eval_rows,
         processing_class=tokenizer,
         peft_config=peft_config,
+        reference_model=reference_model,
     )
     trainer.train(resume_from_checkpoint=start)
     if eval_rows is not None and config.eval_strategy == "no":

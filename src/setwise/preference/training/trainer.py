@@ -1,11 +1,13 @@
-"""transformers' Trainer on groups of responses, with the swepo loss."""
+"""transformers' Trainer on groups of responses."""
 # mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,27 +15,22 @@ import transformers
 from accelerate import DistributedType
 from torch.utils.checkpoint import checkpoint
 
-from setwise import checks
-from setwise.encode.models import with_tokenizer
+from setwise.encode.models import weights_fingerprint, with_tokenizer
 from setwise.extras import require
-from setwise.preference.logps import SequenceLogps, sequence_logps
-from setwise.preference.loss import effective_negatives, scores, swepo_loss
+from setwise.preference.logps import ResponseLogps, response_logps
+from setwise.preference.loss import ending, scores
+from setwise.preference.losses import LOSSES, end_term, scale_rewards
 from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups, as_groups
+from setwise.preference.training.metrics import Metrics, of_groups
+from setwise.preference.training.reference import reference_model, with_reference
 
 __all__ = ["PreferenceTrainer"]
 
-#: What is logged, each a mean over groups; the first four under the names that TRL's trainers use.
-#: What is summed up besides comes last: how many negatives there are.
-METRICS = ("rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "negatives/effective")
-
-#: Over so many groups the gradient is to reach this many negatives on average, where there are more.
-WATCHED, ENOUGH = 32, 2.0
-
 
 class PreferenceTrainer(transformers.Trainer):
-    """transformers' Trainer on groups of responses, with the swepo loss (AMPO Eq. 4).
+    """transformers' Trainer on groups of responses, with one of the losses of `PreferenceConfig`.
 
     The loss of a step is the mean over all its prompts, so that gradient accumulation and several devices
     give what one large batch gives. What is logged beside it, and in evaluation with its prefix:
@@ -47,7 +44,7 @@ class PreferenceTrainer(transformers.Trainer):
         Mean log-probability of a positive, of a negative.
     ``negatives/effective``
         Over how many of a group's negatives the gradient is spread, see
-        `setwise.preference.loss.effective_negatives`. A warning says if that stays below 2 of 3 or more.
+        `setwise.preference.losses.effective_negatives`. A warning says if that stays below 2 of 3 or more.
 
     Parameters
     ----------
@@ -65,6 +62,10 @@ class PreferenceTrainer(transformers.Trainer):
     peft_config : peft.PeftConfig, optional
         Adapters to train; comes before the ``lora`` settings. Under ``lora=True`` a model that has adapters
         already trains those on.
+    reference_model : transformers.PreTrainedModel or str, optional
+        What a loss with a reference compares with. By default the model itself as it is before training,
+        without its adapters if it has any. It is run once, before the training: its log-probabilities are
+        kept with the groups, and in the output folder if anything is saved there.
     **options
         Further arguments of transformers.Trainer, such as callbacks.
 
@@ -91,6 +92,7 @@ class PreferenceTrainer(transformers.Trainer):
         eval_dataset: Any = None,
         processing_class: Any = None,
         peft_config: Any = None,
+        reference_model: Any = None,
         **options: Any,
     ) -> None:
         if args is None:
@@ -114,10 +116,11 @@ class PreferenceTrainer(transformers.Trainer):
             **options,
         )
         self.model_accepts_loss_kwargs = True
-        self._sums: dict[str, torch.Tensor] = {}
-        self._watched, self._warned = torch.zeros(len(METRICS) + 3, dtype=torch.float64), False
-        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._keeps_logits = "logits_to_keep" in inspect.signature(inner.forward).parameters
+        self.metrics = Metrics(self.accelerator)
+        if LOSSES[args.loss].reference:
+            self._take_reference(reference_model)
+        elif reference_model is not None:
+            raise ValueError(f"reference_model: loss={args.loss!r} has no reference; leave it out")
 
     def create_accelerator_and_postprocess(self) -> None:
         """Take mixed precision in hand; accelerate's own widens all logits to float32."""
@@ -140,39 +143,96 @@ class PreferenceTrainer(transformers.Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Return the groups' summed loss over the number of groups in the whole (accumulated) batch."""
-        settings, mask, positive = self.args, inputs["mask"], inputs["positive"]
+        settings, mask = self.args, inputs["mask"]
+        positive, negative = inputs["positive"] & mask, ~inputs["positive"] & mask
+        loss_of = LOSSES[settings.loss]
         found = self.sequence_logps(model, inputs)
-        logps = _as_grid(found.logps, mask)
-        lengths = _as_grid(found.lengths, mask)
+        logps, lengths = _as_grid(found.logps, mask), _as_grid(found.lengths, mask)
         scoring = {
             "mask": mask,
             "lengths": lengths,
             "beta": settings.beta,
             "length_normalized": settings.length_normalized,
+            "reference_logps": inputs.get("reference_logps"),
         }
-        rewarding = {"alpha": settings.alpha, "rewards": inputs["rewards"] if settings.alpha else None}
-        total = swepo_loss(
-            logps,
-            positive_mask=positive,
-            gamma=settings.gamma,
-            eos_regularizer=settings.eos_regularizer,
-            eos_logps=None if found.eos_logps is None else _as_grid(found.eos_logps, mask),
-            reduction="sum",
-            **scoring,
-            **rewarding,
-        )
-        with torch.no_grad():
-            implied = scores(logps, **scoring)
-            s = scores(logps, **scoring, **rewarding) if settings.alpha else implied
+        rewards = scale_rewards(inputs["rewards"], mask, settings.reward_scale)
+        implied = s = scores(logps, **scoring)
+        if settings.alpha:
+            s = scores(logps, rewards, alpha=settings.alpha, **scoring)
+
+        def each_loss(of: torch.Tensor) -> torch.Tensor:
+            own = {name: getattr(settings, name) for name in loss_of.own}
+            return loss_of.function(of, rewards.to(of.dtype), positive, negative, **own)
+
+        each = each_loss(s) + self._regularizers(found, logps, lengths, mask, positive)
+        with torch.enable_grad():
+            watched = s.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(each_loss(watched).sum(), watched)
         mode = "train" if model.training else "eval"
-        self._add_up(mode, total.detach(), logps.detach(), implied, s, positive & mask, ~positive & mask)
+        self.metrics.add(
+            mode, of_groups(each.detach(), logps.detach(), implied.detach(), gradient, positive, negative)
+        )
+        total = each.sum()
         loss = total / (len(mask) if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and settings.average_tokens_across_devices:
             # Gradients are averaged over the processes, each of which has divided by the groups of all.
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, found) if return_outputs else loss
 
-    def sequence_logps(self, model: Any, inputs: Mapping[str, Any]) -> SequenceLogps:
+    def _regularizers(self, found: ResponseLogps, logps: Any, lengths: Any, mask: Any, positive: Any) -> Any:
+        """Return what is added to the groups' losses, shape (B,): the terms of ending and imitating."""
+        settings = self.args
+        added = torch.zeros(len(mask), dtype=logps.dtype, device=logps.device)
+        if settings.sft_weight:
+            tokens = logps / lengths.clamp(min=1)
+            added = added - settings.sft_weight * (tokens * positive).sum(dim=1) / positive.sum(dim=1)
+        if settings.eos_regularizer:
+            ends = ending(_as_grid(found.eos_logps, mask), mask, logps.dtype)
+            each = None
+            if found.ends is not None:
+                each = logps.new_full((*mask.shape, found.ends.shape[1]), torch.nan)
+                each = each.masked_scatter(mask[:, :, None], found.ends)
+            term = end_term(settings.eos_term, ends, lengths, mask, each=each, target=settings.eos_target)
+            added = added + settings.eos_regularizer * term
+        return added
+
+    def _take_reference(self, given: Any) -> None:
+        """Give the groups a reference's log-probabilities."""
+        if isinstance(given, str | os.PathLike):
+            given = with_tokenizer(given, self.processing_class, device=self.args.device)[0]
+        elif given is not None:
+            given = given.to(self.args.device)
+        key = weights_fingerprint(self.model if given is None else given)
+        key += " without adapters" if given is None and hasattr(self.model, "disable_adapter") else ""
+        folder = None if self.args.save_strategy == "no" else Path(self.args.output_dir)
+        size = self.args.per_device_eval_batch_size
+
+        with reference_model(self.model, given) as reference:
+
+            def logps_of(groups: Groups) -> list[float]:
+                found: list[float] = []
+                for start in range(0, len(groups), size):
+                    batch = self._prepare_inputs(GroupCollator(0)(groups[start : start + size]))
+                    found += self.sequence_logps(reference, batch).logps.tolist()
+                return found
+
+            def add(groups: Any) -> Any:
+                if isinstance(groups, Mapping):
+                    return {name: add(one) for name, one in groups.items()}
+                if groups is None:
+                    return None
+                return with_reference(
+                    groups,
+                    logps_of,
+                    key=key,
+                    folder=folder,
+                    processes=self.accelerator.num_processes,
+                    rank=self.accelerator.process_index,
+                )
+
+            self.train_dataset, self.eval_dataset = add(self.train_dataset), add(self.eval_dataset)
+
+    def sequence_logps(self, model: Any, inputs: Mapping[str, Any]) -> ResponseLogps:
         """Return the log-probabilities of a batch's R responses, in its order.
 
         With `responses_per_forward`, all parts but the last are run without keeping their activations, and
@@ -206,23 +266,26 @@ class PreferenceTrainer(transformers.Trainer):
             else:
                 parts.append(checkpoint(self._forward, inner, part, use_reentrant=False))
         back = order.argsort()
+        widest = max((part.ends.shape[1] for part in parts if part.ends is not None), default=0)
+        padded = [part._replace(ends=_widened(part.ends, widest)) for part in parts]
         columns = (
-            None if column[0] is None else torch.cat(column)[back] for column in zip(*parts, strict=True)
+            None if column[0] is None else torch.cat(column)[back] for column in zip(*padded, strict=True)
         )
-        return SequenceLogps(*columns)
+        return ResponseLogps(*columns)
 
-    def _forward(self, model: Any, batch: Mapping[str, Any]) -> SequenceLogps:
+    def _forward(self, model: Any, batch: Mapping[str, Any]) -> ResponseLogps:
         """Run sequences through the model; logits are made from the last token of the shortest prompt on."""
         tokens, labels = batch["input_ids"], batch["labels"]
         keep = tokens.shape[1] - int(batch["prompt_lengths"].min()) + 1
-        options = {"logits_to_keep": keep} if self._keeps_logits else {}
+        options = {"logits_to_keep": keep} if _keeps_logits(model) else {}
         device = tokens.device.type
         with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
             output = model(
                 input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options
             )
         end = self.processing_class.eos_token_id if self.args.eos_regularizer else None
-        return sequence_logps(output.logits[:, -keep:], labels[:, -keep:], eos_token_id=end)
+        every = end is not None and self.args.eos_term == "budget"
+        return response_logps(output.logits[:, -keep:], labels[:, -keep:], eos_token_id=end, every_end=every)
 
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
@@ -240,19 +303,19 @@ class PreferenceTrainer(transformers.Trainer):
         metric_key_prefix: str = "eval",
         **options: Any,
     ) -> Any:
-        """Add the metrics of `METRICS`, and take the loss as a mean over groups."""
-        self._sums.pop("eval", None)
+        """Add the metrics of `setwise.preference.training.metrics`; the loss is a mean over groups."""
+        self.metrics.drop("eval")
         output = super().evaluation_loop(
             dataloader, description, *arguments, metric_key_prefix=metric_key_prefix, **options
         )
-        for name, value in self._averages("eval").items():
+        for name, value in self.metrics.averages("eval", self.args.device).items():
             output.metrics[f"{metric_key_prefix}_{name}"] = value
         return output
 
     def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
         """Add the metrics since the last log to a training step's."""
         if "loss" in logs:
-            averages = self._averages("train")
+            averages = self.metrics.averages("train", self.args.device)
             averages.pop("loss", None)  # the Trainer has its own, over the same groups
             logs.update(averages)
         super().log(logs, *arguments, **options)
@@ -265,56 +328,6 @@ class PreferenceTrainer(transformers.Trainer):
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             count = self.accelerator.gather(count).sum() / self.get_tp_size()
         return count
-
-    def _add_up(
-        self, mode: str, loss: Any, logps: Any, implied: Any, s: Any, positive: Any, negative: Any
-    ) -> None:
-        """Add a batch's groups to the sums that `METRICS` are made from, and to those that are watched."""
-        ranked = (implied[:, :, None] > implied[:, None, :]) & positive[:, :, None] & negative[:, None, :]
-        pairs = positive.sum(dim=1) * negative.sum(dim=1)
-
-        def average(values: Any, members: Any) -> Any:
-            return (values * members).sum(dim=1) / members.sum(dim=1)
-
-        sums = torch.stack(
-            [
-                torch.full_like(loss, len(positive)),
-                loss,
-                (average(implied, positive) - average(implied, negative)).sum(),
-                (ranked.sum(dim=(1, 2)) / pairs).sum(),
-                average(logps, positive).sum(),
-                average(logps, negative).sum(),
-                effective_negatives(s, negative).sum(),
-                negative.sum(),
-            ]
-        ).to("cpu", torch.float64)
-        self._sums[mode] = self._sums[mode] + sums if mode in self._sums else sums
-        if mode == "train" and not self._warned:
-            self._watch(sums)
-
-    def _watch(self, sums: Any) -> None:
-        """Warn, once, where the gradient has left all but one of many groups' negatives alone."""
-        self._watched = self._watched + sums
-        groups, *_, spread, held = self._watched.tolist()
-        if groups < WATCHED:
-            return
-        self._watched = torch.zeros_like(self._watched)
-        if spread / groups < ENOUGH < held / groups and self.is_world_process_zero():
-            self._warned = True
-            checks.warn(
-                f"loss: of {held / groups:.1f} negatives a group, the gradient reaches {spread / groups:.2f} "
-                f"(mean over {groups:.0f} groups); take the defaults of loss='refa', or lower beta"
-            )
-
-    def _averages(self, mode: str) -> dict[str, float]:
-        """Return the means over the groups of all processes since the last call."""
-        sums = self._sums.pop(mode, None)
-        if sums is None:
-            return {}
-        if self.accelerator.num_processes > 1:
-            sums = self.accelerator.reduce(sums.to(self.args.device), reduction="sum")
-        count, *totals, _ = sums.tolist()
-        return {name: total / count for name, total in zip(("loss", *METRICS), totals, strict=True)}
 
 
 def _as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> Any:
@@ -329,6 +342,20 @@ def _as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) 
 def _as_grid(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Lay R values out over the True cells of a mask (B, G); 0 elsewhere."""
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+
+def _widened(ends: torch.Tensor | None, width: int) -> torch.Tensor | None:
+    """Return log-probabilities of ending with NaN up to a width."""
+    if ends is None:
+        return None
+    return torch.nn.functional.pad(ends, (0, width - ends.shape[1]), value=torch.nan)
+
+
+def _keeps_logits(model: Any) -> bool:
+    """Return whether a model, wrapped or not, can make the logits of the last tokens alone."""
+    inner = model.module if hasattr(model, "module") else model
+    inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+    return "logits_to_keep" in inspect.signature(inner.forward).parameters
 
 
 def _with_adapters(model: Any, config: PreferenceConfig, given: Any) -> Any:
