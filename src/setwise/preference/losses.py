@@ -150,7 +150,12 @@ def _group(
 
 
 def _pair(beta: float, margin: float, normalized: bool, *, reference: bool) -> Loss:
-    settings = {"beta": beta, "margin": margin, "length_normalized": normalized, "pairs": "best-vs-worst"}
+    settings: dict[str, float | bool | str] = {
+        "beta": beta,
+        "margin": margin,
+        "length_normalized": normalized,
+        "pairs": "best-vs-worst",
+    }
     return Loss(pairwise, settings, ("margin", "pairs"), reference, rewards=True)
 
 

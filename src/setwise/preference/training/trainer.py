@@ -230,7 +230,8 @@ class PreferenceTrainer(transformers.Trainer):
                     rank=self.accelerator.process_index,
                 )
 
-            self.train_dataset, self.eval_dataset = add(self.train_dataset), add(self.eval_dataset)
+            for name in ("train_dataset", "eval_dataset"):
+                setattr(self, name, add(getattr(self, name)))
 
     def sequence_logps(self, model: Any, inputs: Mapping[str, Any]) -> ResponseLogps:
         """Return the log-probabilities of a batch's R responses, in its order.
