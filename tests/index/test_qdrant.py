@@ -151,13 +151,6 @@ def test_integers_and_uuids_together_are_strings(client):
     assert len(found) == N - 3
 
 
-def test_integers_beyond_int64_are_refused(client):
-    client.create_collection("huge", vectors_config=models.VectorParams(size=2, distance="Cosine"))
-    client.upsert("huge", [models.PointStruct(id=2**63, vector=[1.0, 0.0])])
-    with pytest.raises(ValueError, match="not an int64"):
-        QdrantIndex(client, "huge").search(np.ones((1, 2)), 1)
-
-
 def test_points_without_the_vector_do_not_count(client):
     params = {name: models.VectorParams(size=2, distance="Cosine") for name in ("a", "b")}
     client.create_collection("two", vectors_config=params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.cluster import Clusters
+from setwise.ids import as_ids
 from setwise.relevance import as_relevance
 from setwise.vectors import Vectors
 
@@ -61,16 +63,26 @@ def as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
 
     Raises
     ------
+    TypeError
+        One is neither an integer nor a string.
     ValueError
-        Another number of them, or one that is named twice.
+        Another number of them, or one that is missing or named twice.
     """
-    names = np.asarray(ids)
-    if names.shape != (n,):
-        raise ValueError(f"ids: expected {n}, one an item, got shape {names.shape}")
-    values, counts = np.unique(names, return_counts=True)
-    if len(values) < n:
-        name = values[counts.argmax()].tolist() if values.dtype != object else values[counts.argmax()]
-        raise ValueError(f"ids: {name!r} is named {counts.max()} times")
+    names = _array(ids)
+    if len(names) != n:
+        raise ValueError(f"ids: expected {n}, one an item, got {len(names)}")
+    listed = names.tolist()
+    if len(set(listed)) < n:
+        name, times = Counter(listed).most_common(1)[0]
+        raise ValueError(f"ids: {name!r} is named {times} times")
+    return names
+
+
+def _array(ids: Any) -> NDArray[Any]:
+    """Return ids as int64, as strings, or as they are where they are of both kinds or beyond int64."""
+    names = as_ids(ids)
+    if kind_of(names) == "strings" and not any(name.endswith("\0") for name in names.tolist()):
+        return names.astype(np.str_)  # NumPy's own strings take less room, and lose a zero at their end
     return names
 
 
@@ -150,9 +162,7 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
     TypeError
         Not a sequence, or of another kind than the catalog's.
     """
-    names = np.asarray(wanted)
-    if names.ndim != 1:
-        raise TypeError(f"ids: expected a sequence of ids, got {wanted!r:.60}")
+    names = _array(wanted)
     if names.size == 0:
         return np.empty(0, np.int64)
     ids, names = _alike(ids, names)
@@ -171,14 +181,14 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
 def _alike(ids: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return ids of a catalog, and others, as arrays that can be compared."""
     own, other = kind_of(ids), kind_of(others)
-    if own != other:
+    if own in ("integers", "strings") and own != other:
         raise TypeError(f"ids: the catalog's are {own}, these are {other}; pass the same kind")
-    return (as_integers(ids), as_integers(others)) if own == "integers" else (ids, others)
+    return ids, others
 
 
 def _among(names: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which names are among others."""
-    if names.dtype.kind == "i":
+    if names.dtype.kind == others.dtype.kind == "i":
         return np.isin(names, others)
     known = set(others.tolist())  # np.isin compares objects one by one
     return np.fromiter((name in known for name in names.tolist()), np.bool_, len(names))

@@ -106,7 +106,7 @@ def write_table(
     if kind == ".parquet":
         from setwise.extras.arrow import arrow, parquet
 
-        table = arrow.table({name: arrow.array(values) for name, values in columns.items()})
+        table = arrow.table({name: _as_arrow(name, values) for name, values in columns.items()})
         write_atomic(target, lambda stream: parquet.write_table(table, stream), force=force, among=among)
     elif kind == ".csv":
 
@@ -126,6 +126,30 @@ def write_table(
         write_json(target, list(rows), force=force, among=among)
     else:
         raise ValueError(f"out: {kind} holds one array; write the columns to .jsonl, .csv, .parquet or .json")
+
+
+def _as_arrow(name: str, values: Sequence[Any]) -> Any:
+    """Return a column as Arrow has it; integers beyond 63 bits are unsigned.
+
+    Raises
+    ------
+    ValueError
+        Its values are of several kinds, or integers beyond 64 bits.
+    """
+    from setwise.extras.arrow import arrow
+
+    try:
+        return arrow.array(values)
+    except OverflowError:
+        pass
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+        raise ValueError(
+            f"out: column {name!r} holds values of several kinds, which Parquet has no type for; write .jsonl"
+        ) from None
+    try:
+        return arrow.array(values, arrow.uint64())
+    except (OverflowError, arrow.ArrowException):
+        raise ValueError(f"out: column {name!r} holds integers beyond 64 bits; write .jsonl") from None
 
 
 def write_json(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from setwise.index.qdrant import QdrantIndex
     from setwise.index.torch import TorchIndex
 
-#: Ids of stored vectors: int64, or an object array of strings.
+#: Ids of stored vectors: int64, or an object array of strings or of integers beyond int64.
 Ids = NDArray[Any]
 
 

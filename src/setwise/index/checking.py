@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from setwise.ids import as_ids
+
 #: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
 UNIT = 1e-3
 
@@ -29,9 +31,12 @@ def as_whole(ids: Any, name: str) -> NDArray[np.int64]:
     rows = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
     if rows.size == 0:
         return np.empty(0, np.int64)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+    if rows.ndim != 1 or rows.dtype.kind not in "iuO":
         raise TypeError(f"{name}: expected row numbers, got {rows.dtype} of shape {rows.shape}")
-    return rows.astype(np.int64)
+    found = as_ids(rows, name)
+    if found.dtype == object:
+        raise TypeError(f"{name}: expected row numbers, got {found.tolist()[0]!r}")
+    return found
 
 
 def as_positions(

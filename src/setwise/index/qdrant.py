@@ -24,8 +24,8 @@ class QdrantIndex(StoreIndex):
     """An index over a Qdrant collection of dense vectors.
 
     Searches of several queries go out as one request and bring the vectors back with them. Cosine, Dot
-    (stored vectors must have length 1) and Euclid collections serve. Ids are int64 where all ids of the
-    collection are integers, else strings.
+    (stored vectors must have length 1) and Euclid collections serve. Ids are integers where all ids of the
+    collection are, else strings.
 
     Parameters
     ----------
@@ -292,9 +292,9 @@ class QdrantIndex(StoreIndex):
         """Return an id of Qdrant as this index writes it."""
         if self.ids == "UUIDs":
             return str(one)
-        if not isinstance(one, int) or one > np.iinfo(np.int64).max:
+        if not isinstance(one, int):
             raise ValueError(
-                f"{self.place}: id {one!r} is not an int64, as all were when the index was made; make it anew"
+                f"{self.place}: id {one!r} is no integer, as all were when the index was made; make it anew"
             )
         return one
 

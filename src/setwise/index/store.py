@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.containers import as_queries
+from setwise.ids import as_ids
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import UNIT, check_unit, compare, optional, scale_of, scores_of
 from setwise.vectors import check_metric
@@ -88,7 +89,7 @@ class StoreIndex(Index):
         Width of the vectors.
     metric : {"cosine", "euclidean"}
     ids : {"integers", "strings", "UUIDs"}
-        What ids are: int64, or strings; UUIDs are strings in their plain form.
+        What ids are: of 64 bits with or without a sign, or strings; UUIDs are strings in their plain form.
     exact : bool
         Whether the database compares a query with every row. A database that ranks by inner product, which
         is the cosine of vectors of length 1 alone, is not exact: a shorter vector might never be found.
@@ -283,7 +284,7 @@ class StoreIndex(Index):
             It cannot be an id of this store.
         """
         if self.ids == "integers":
-            if isinstance(one, int | np.integer) and not isinstance(one, bool) and -(2**63) <= one < 2**63:
+            if isinstance(one, int | np.integer) and not isinstance(one, bool) and -(2**63) <= one < 2**64:
                 return int(one)
         elif self.ids == "strings":
             if isinstance(one, str):
@@ -335,11 +336,8 @@ class StoreIndex(Index):
     ) -> tuple[NDArray[np.float64], Ids]:
         """Put ids and scores of several queries into tables of width k."""
         scores = np.full((len(found), k), -np.inf)
-        ids: Ids = (
-            np.full((len(found), k), -1, np.int64)
-            if self.ids == "integers"
-            else np.full((len(found), k), None)
-        )
+        whole = self.ids == "integers" and all(names.dtype != object for names, _ in found)
+        ids: Ids = np.full((len(found), k), -1, np.int64) if whole else np.full((len(found), k), None)
         for one, (names, values) in enumerate(found):
             ids[one, : len(names)] = names
             scores[one, : len(names)] = values
@@ -359,9 +357,9 @@ class StoreIndex(Index):
         return Found(self._array(answer.ids)[order], scores[order], rows[order])
 
     def _array(self, ids: list[Any]) -> Ids:
-        """Ids as an int64 or object array."""
+        """Ids as an int64 array, or an object array of strings or of integers beyond that."""
         if self.ids == "integers":
-            return np.array(ids, dtype=np.int64)
+            return as_ids(ids)
         array = np.empty(len(ids), dtype=object)
         array[:] = ids
         return array

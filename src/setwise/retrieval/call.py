@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from setwise import checks, solvers
 from setwise.api import describe
 from setwise.containers import as_queries, to_numpy
+from setwise.ids import as_ids, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import check_vectors
@@ -244,13 +245,14 @@ def _without(found: Found | None, ids: Ids) -> Found | None:
 
 
 def _as_ids(name: str, ids: Rows) -> Ids:
-    """Return ids as int64 or as an object array, none of them twice."""
-    listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    """Return ids as int64 or as an object array, none of them twice; of both kinds, all as strings."""
+    if any(isinstance(one, bool | float) for one in listed_ids(ids, name)):
+        raise TypeError(f"{name}: expected ids, whole numbers or strings")
+    found = as_ids(ids, name)
+    listed = found.tolist()
     if len(set(listed)) != len(listed):
         twice = next(one for one in listed if listed.count(one) > 1)
         raise ValueError(f"{name}: {twice!r} is named twice")
-    if any(isinstance(one, bool | float) for one in listed):
-        raise TypeError(f"{name}: expected ids, whole numbers or strings")
-    if all(isinstance(one, int) for one in listed):
-        return np.array(listed, np.int64)
-    return np.array([str(one) for one in listed], object)
+    if len({type(one) for one in listed}) > 1:
+        found = np.array([str(one) for one in listed], object)
+    return found

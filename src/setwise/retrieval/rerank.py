@@ -10,6 +10,7 @@ import numpy as np
 
 from setwise.api import pose, run
 from setwise.containers import as_matrix
+from setwise.ids import as_ids
 from setwise.index.base import Ids, Index
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -88,15 +89,14 @@ def diversify(
 def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | Any) -> Retrieved:
     """Select what a request asks for of scored candidates; see `diversify`."""
     began = time.perf_counter()
-    names = list(ids.tolist() if hasattr(ids, "tolist") else ids)
+    keys: Ids = as_ids(ids)
+    names = keys.tolist()
     if not names:
         raise ValueError("ids: no candidates; pass at least one")
     place = {name: position for position, name in enumerate(names)}
     if len(place) != len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise ValueError(f"ids: {twice!r} is named twice; keep its best score")
-    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in names)
-    keys: Ids = np.array(names, np.int64) if whole else np.array(names, object)
     if isinstance(vectors, Index):
         rows: Any = vectors.vectors(keys)
         values: Any = vectors.values
@@ -111,8 +111,8 @@ def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | An
         groups = list(groups) if listed else labels_of(groups, values)(keys)
     local = replace(
         request,
-        include=_positions("include", request.include, place),
-        exclude=_positions("exclude", request.exclude, place),
+        include=_positions("include", as_ids(request.include, "include").tolist(), place),
+        exclude=_positions("exclude", as_ids(request.exclude, "exclude").tolist(), place),
         groups=groups,
     )
     problem = pose(local, rows, relevance=relevance)

@@ -1,0 +1,98 @@
+"""Ids as they are: integers of any size and strings, never by NumPy's guess at what type would hold all."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Floats below this hold every integer.
+EXACT = 2.0**53
+
+_INT64 = np.iinfo(np.int64)
+
+
+def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
+    """Return ids as int64 where all are integers that fit, else as an object array of integers and strings.
+
+    Parameters
+    ----------
+    ids : sequence of length n
+        A list, an array, or a column of pandas, polars, Arrow or a Hugging Face dataset; of integers, strings
+        and UUIDs, which become strings. Floats count as the integers they are, such as those of a column that
+        had a gap once.
+    name : str
+        The argument's name in messages.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64 or object
+
+    Raises
+    ------
+    TypeError
+        They are no sequence, or one is something else than an integer or a string; the message has its row.
+    ValueError
+        One is missing.
+    """
+    if isinstance(ids, range):
+        return np.arange(ids.start, ids.stop, ids.step, dtype=np.int64)
+    dtype = getattr(ids, "dtype", None)
+    if isinstance(ids, np.ndarray) and dtype is not None and dtype.kind == "i" and ids.ndim == 1:
+        return ids.astype(np.int64)
+    listed = [plain_id(one, f"{name}: row {row}") for row, one in enumerate(listed_ids(ids, name))]
+    if all(isinstance(one, int) and _INT64.min <= one <= _INT64.max for one in listed):
+        return np.array(listed, np.int64)
+    found = np.empty(len(listed), object)
+    found[:] = listed
+    return found
+
+
+def listed_ids(ids: Any, name: str = "ids") -> list[Any]:
+    """Return a sequence's items as plain values, whatever holds them.
+
+    Raises
+    ------
+    TypeError
+        It is no sequence, or of dates.
+    """
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__") or getattr(ids, "ndim", 1) != 1:
+        raise TypeError(f"{name}: expected a sequence of ids, got {ids!r:.60}")
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "mM":
+        raise TypeError(f"{name}: expected integers or strings, got {ids.dtype}")
+    listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(ids, way)), None)
+    listed: list[Any] = getattr(ids, listing)() if listing else list(ids)
+    return listed
+
+
+def plain_id(value: Any, place: str) -> int | str:
+    """Return an id as a Python integer or string.
+
+    Parameters
+    ----------
+    value : object
+    place : str
+        Where it stands, for messages: ``ids: row 3``.
+
+    Raises
+    ------
+    TypeError
+        It is something else than an integer or a string.
+    ValueError
+        It is missing: None, NaN or another mark of that.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return int(value)
+    if value is None or value is np.ma.masked or type(value).__name__ == "NAType" or value != value:
+        raise ValueError(f"{place} has no id ({value!r}); give it one, or drop it")
+    raise TypeError(f"{place} is {value!r:.40} ({type(value).__name__}), expected an integer or a string")
