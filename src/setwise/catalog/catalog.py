@@ -5,27 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import cluster as clustering
-from setwise import solvers
-from setwise.api import describe
 from setwise.catalog import changes, items
+from setwise.catalog.fields import as_fields
 from setwise.catalog.items import Items
-from setwise.catalog.methods import find
-from setwise.catalog.request import CatalogRequest, choose
+from setwise.catalog.methods import selected
+from setwise.catalog.request import CatalogRequest
 from setwise.catalog.selection import CatalogSelection
-from setwise.constraints import Constraints
-from setwise.relevance import Relevance
-from setwise.request import Certify
-from setwise.selection import Selection
-from setwise.solvers.problem import Problem, Solved
+from setwise.request import Certify, Rows
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
 
@@ -46,6 +40,8 @@ class Catalog:
     clusters : Clusters
     quality : ndarray of shape (n,), float64
     ids : ndarray of shape (n,)
+    fields : pyarrow.Table or None
+        Columns kept beside: names, categories.
     """
 
     def __init__(self, held: Items) -> None:
@@ -66,6 +62,11 @@ class Catalog:
         """The items' names."""
         return self._items.ids
 
+    @property
+    def fields(self) -> Any:
+        """Columns kept beside the items, in their order; None where there are none."""
+        return self._items.fields
+
     @classmethod
     def build(
         cls,
@@ -74,6 +75,7 @@ class Catalog:
         *,
         clusters: int = 200,
         ids: Sequence[Any] | NDArray[Any] | None = None,
+        fields: Any = None,
         metric: str = "cosine",
         quality_weight: float = 0.0,
         seed: int = 0,
@@ -86,11 +88,14 @@ class Catalog:
         vectors : array-like of shape (n, d)
             As for `setwise.select`; a memory map is read in blocks.
         quality : array-like of shape (n,)
-            One number an item, at least 0, higher is better: a predicted click rate, a rating.
+            One number an item, at least 0, higher is better: a predicted click rate, a rating; -inf for what
+            is never selected (sold out).
         clusters : int
             l of the paper, at most n.
         ids : sequence of length n, optional
             None twice; row numbers by default.
+        fields : mapping of names to sequences, DataFrame or pyarrow.Table, optional
+            A row an item: what is kept beside, shown with a selection and filtered by.
         metric : {"cosine", "euclidean"}
         quality_weight : float
             With a weight w above 0, clusters are made of [x, sqrt(w) · quality], and items that are added
@@ -120,43 +125,68 @@ class Catalog:
         checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
         known = items.as_quality(quality, checked.n)
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
+        columns = as_fields(fields, checked.n)
         with one_blas_thread():
             made = clustering.k_means(
-                checked, clusters, quality=known, quality_weight=quality_weight, seed=seed
+                checked, clusters, quality=items.spread(known), quality_weight=quality_weight, seed=seed
             )
-        return cls(Items(checked, known, made, named))
+        return cls(Items(checked, known, made, named, columns))
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __repr__(self) -> str:
         held = self._items
-        vectors, sizes, quality = held.vectors, held.clusters.sizes(), held.quality
+        vectors, sizes = held.vectors, held.clusters.sizes()
+        quality = held.quality[np.isfinite(held.quality)]
         return (
             f"Catalog of {len(held):,} items × {vectors.d:,} ({vectors.raw.dtype}, {vectors.metric}) in "
             f"{len(sizes):,} clusters of {sizes.min():,} to {sizes.max():,}; quality {quality.min():.3g} to "
             f"{quality.max():.3g}"
         )
 
-    def set_quality(self, quality: Any) -> None:
+    def set_quality(self, quality: Any, ids: Sequence[Any] | NDArray[Any] | None = None) -> int:
         """Take new qualities, as every hour: clusters stay.
 
         Parameters
         ----------
-        quality : array-like of shape (n,)
-            At least 0, in the order of the items.
+        quality : array-like of shape (n,) or (m,), mapping, or pandas Series
+            At least 0, or -inf for never: in the order of the items; or by id, of all items or some of them,
+            in a mapping, in a Series by its index, or beside ``ids``.
+        ids : sequence of length m, optional
+
+        Returns
+        -------
+        int
+            How many items keep the quality they had, since none was given for them.
 
         Raises
         ------
+        KeyError
+            An id is not in the catalog, which is as it was.
         TypeError
-            They are no numbers.
+            They are no numbers, or ids of another kind than the catalog's.
         ValueError
-            Another number of them than items, or one that is below 0 or not finite.
+            Another number of them than items or ids, one that is finite and below 0, NaN or plus infinity, or
+            an id that is named twice.
         """
         with _changing:
-            self._items = replace(self._items, quality=items.as_quality(quality, len(self)))
+            held = self._items
+            if ids is None and not items.is_by_id(quality):
+                self._items = replace(held, quality=items.as_quality(quality, len(held)))
+                return 0
+            values, given = items.by_id(quality, held.ids, "quality", ids)
+            merged = items.as_quality(np.where(given, values, held.quality), len(held))
+            self._items = replace(held, quality=merged)
+            return int(len(held) - given.sum())
 
-    def add(self, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None = None) -> None:
+    def add(
+        self,
+        vectors: Any,
+        quality: Any,
+        ids: Sequence[Any] | NDArray[Any] | None = None,
+        fields: Any = None,
+    ) -> None:
         """Take new items, each into the nearest cluster; centroids stay, radii grow.
 
         The nearest by its vector; by vector and quality where the catalog was built with a quality weight.
@@ -169,6 +199,8 @@ class Catalog:
         quality : array-like of shape (m,)
         ids : sequence of length m, optional
             None twice, none in the catalog; by default the integers after the largest id.
+        fields : mapping of names to sequences, DataFrame or pyarrow.Table, optional
+            Columns that the catalog has; what is not given is null.
 
         Raises
         ------
@@ -179,7 +211,7 @@ class Catalog:
             catalog is as it was.
         """
         with _changing:
-            self._items = changes.grown(self._items, vectors, quality, ids)
+            self._items = changes.grown(self._items, vectors, quality, ids, fields)
 
     def remove(self, ids: Sequence[Any] | NDArray[Any]) -> None:
         """Drop items; clusters that become empty go, and the others are numbered anew.
@@ -290,6 +322,11 @@ class Catalog:
         self,
         k: int = 500,
         *,
+        relevance: Any = None,
+        query: Any = None,
+        include: Rows = (),
+        exclude: Rows = (),
+        filter: Any = None,
         diversity: float = 0.1,
         method: str = "auto",
         clusters: int | None = None,
@@ -309,6 +346,17 @@ class Catalog:
         ----------
         k : int
             At most n.
+        relevance : array-like of shape (n,), mapping or pandas Series, optional
+            For this call in place of the quality: any finite numbers, -inf for never; in the order of the
+            items, or by id (every item has one then).
+        query : array-like of shape (d,), optional
+            For this call in place of the quality: the similarity to a vector.
+        include : sequence of ids
+            Must be in the set, whatever the filter; they come first.
+        exclude : sequence of ids
+            Must not; those that are not in the catalog are no error.
+        filter : array-like of shape (n,), bool, or pyarrow.compute.Expression, optional
+            Which items may be selected: a mask, or a condition on `fields`, ``id`` and ``quality``.
         diversity : float
             1 - λ of the paper, in [0, 1].
         method : str
@@ -344,18 +392,22 @@ class Catalog:
 
         Raises
         ------
+        KeyError
+            A must-have id is not in the catalog.
         TypeError
             An argument is of the wrong type.
         ValueError
-            k is more than the items; an argument is out of its range or unknown; clusters or items of each
-            are more than there are, or yield fewer than k; workers are given to a method without partitions.
+            k is more than the items that may be selected; relevance, query or filter is not as it should be;
+            the method cannot honor must-have items; an argument is out of its range or unknown; clusters or
+            items of each are more than there are, or yield fewer than k; workers are given to a method
+            without partitions.
         """
-        began = time.perf_counter()
-        held = self._items
         request = CatalogRequest(
             k=k,
             diversity=diversity,
-            metric=held.vectors.metric,
+            metric=self._items.vectors.metric,
+            include=include,
+            exclude=exclude,
             certify=certify,
             seed=seed,
             threads=threads,
@@ -368,25 +420,4 @@ class Catalog:
             criterion=criterion,
             processes=workers,
         )
-        reason = ""
-        if request.method == "auto":
-            taken, reason = choose(
-                len(held), request.k, diversity, request.metric, elsewhere=workers is not None
-            )
-            request = replace(request, method=taken)
-        relevance = Relevance(held.quality, held.vectors)
-        problem = Problem(held.vectors, relevance, request, Constraints(len(held), request))
-        found = find(held, problem, request)
-        if certify:
-            with one_blas_thread():
-                certificate = solvers.certify(problem, Solved(found.chosen)).certificate
-            found = replace(found, certificate=certificate)
-        sel = describe(problem, found, request.method, began)
-        given = {one.name: getattr(sel, one.name) for one in fields(Selection)}
-        return CatalogSelection(
-            **given,
-            ids=held.ids[sel.indices],
-            clusters=held.clusters.labels[sel.indices],
-            method=request.method,
-            reason=reason,
-        )
+        return selected(self._items, request, relevance=relevance, query=query, filter=filter)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.catalog import items
+from setwise.catalog.fields import grown_fields
 from setwise.catalog.items import Items
 from setwise.cluster import distances
 from setwise.containers import as_matrix
@@ -21,7 +22,13 @@ __all__ = ["grown", "shrunk"]
 _BLOCK = 8192
 
 
-def grown(before: Items, vectors: Any, quality: Any, ids: Sequence[Any] | NDArray[Any] | None) -> Items:
+def grown(
+    before: Items,
+    vectors: Any,
+    quality: Any,
+    ids: Sequence[Any] | NDArray[Any] | None,
+    fields: Any = None,
+) -> Items:
     """Return items with new ones after them, each in the nearest cluster.
 
     Centroids stay. Where clusters were made of vectors and quality, both decide which is nearest.
@@ -44,10 +51,11 @@ def grown(before: Items, vectors: Any, quality: Any, ids: Sequence[Any] | NDArra
     known = items.as_quality(quality, new.n)
     named = items.following(before.ids, new.n) if ids is None else items.as_names(ids, new.n)
     names = items.joined(before.ids, named)
-    labels, away = np.empty(new.n, np.int32), np.empty(new.n)
+    columns = grown_fields(before.fields, fields, new.n)
+    labels, away, finite = np.empty(new.n, np.int32), np.empty(new.n), items.spread(known)
 
     def assign(start: int, stop: int, block: NDArray[Any]) -> None:
-        labels[start:stop], away[start:stop] = clusters.assign(block, known[start:stop])
+        labels[start:stop], away[start:stop] = clusters.assign(block, finite[start:stop])
 
     new.map_blocks(assign)
     radii = clusters.radii.copy()
@@ -57,6 +65,7 @@ def grown(before: Items, vectors: Any, quality: Any, ids: Sequence[Any] | NDArra
         np.concatenate([before.quality, known]),
         replace(clusters, labels=np.concatenate([clusters.labels, labels]), radii=radii),
         names,
+        columns,
     )
 
 
@@ -94,7 +103,8 @@ def shrunk(before: Items, ids: Sequence[Any] | NDArray[Any]) -> Items:
         np.maximum.at(radii, labels[part], away)
     joint = None if clusters.joint is None else clusters.joint[filled]
     made = replace(clusters, centroids=centroids, labels=labels, radii=radii, joint=joint)
-    return Items(rest, before.quality[kept], made, before.ids[kept])
+    fields = None if before.fields is None else before.fields.filter(kept).combine_chunks()
+    return Items(rest, before.quality[kept], made, before.ids[kept], fields)
 
 
 def _as_stored(raw: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

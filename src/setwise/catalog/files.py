@@ -22,9 +22,9 @@ from setwise.vectors import Floats, Vectors
 __all__ = ["FORMAT", "CatalogInfo", "read", "write"]
 
 #: Every file that may stand beside ``meta.json``.
-VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES = FILES = (
+VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES, FIELDS = FILES = (
     *("vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "joint.npy", "radii.npy"),
-    *("ids.npy", "ids.parquet"),
+    *("ids.npy", "ids.parquet", "fields.parquet"),
 )
 
 #: What centroids may be of: what vectors are computed in, or were when they were made.
@@ -124,6 +124,10 @@ def write(path: str | os.PathLike[str], items: Items, *, force: bool) -> Catalog
             from setwise.extras.arrow import parquet
 
             parquet.write_table(names, folder / NAMES, compression="zstd")
+        if items.fields is not None:
+            from setwise.extras.arrow import parquet
+
+            parquet.write_table(items.fields, folder / FIELDS, compression="zstd")
         facts = {
             "n": vectors.n,
             "d": vectors.d,
@@ -176,14 +180,21 @@ def _opened(path: str | os.PathLike[str], workers: int, folder: Path, info: Cata
         array(JOINT, _COMPUTED, count, d + 1) if info.quality_weight else None,
     )
     quality: NDArray[np.float64] = array(QUALITY, ["float64"], n)
+    fields = None
+    if (folder / FIELDS).exists():
+        from setwise.extras.arrow import parquet
+
+        fields = parquet.read_table(folder / FIELDS).combine_chunks()
+        if len(fields) != n:
+            raise FORMAT.damaged(path, f"{FIELDS} has {len(fields):,} rows instead of {n:,}")
     if info.ids == "integers":
-        return Items(vectors, quality, clusters, array(NUMBERS, ["int64"], n))
+        return Items(vectors, quality, clusters, array(NUMBERS, ["int64"], n), fields)
     from setwise.extras.arrow import parquet
 
     names: NDArray[Any] = parquet.read_table(folder / NAMES).column("id").to_numpy()
     if len(names) != n:
         raise FORMAT.damaged(path, f"{NAMES} has {len(names):,} ids instead of {n:,}")
-    return Items(vectors, quality, clusters, names)
+    return Items(vectors, quality, clusters, names, fields)
 
 
 def _as_stored_ids(ids: NDArray[Any]) -> tuple[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,22 @@ from numpy.typing import NDArray
 
 from setwise.cluster import Clusters
 from setwise.ids import as_ids
-from setwise.relevance import as_relevance
+from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
-__all__ = ["Items", "as_integers", "as_names", "as_quality", "following", "joined", "kind_of", "rows_of"]
+__all__ = [
+    "Items",
+    "as_integers",
+    "as_names",
+    "as_quality",
+    "by_id",
+    "following",
+    "is_by_id",
+    "joined",
+    "kind_of",
+    "rows_of",
+    "spread",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,36 +38,118 @@ class Items:
     ----------
     vectors : Vectors
     quality : ndarray of shape (n,), float64
+        At least 0, or -inf for an item that is never selected.
     clusters : Clusters
     ids : ndarray of shape (n,)
+    fields : pyarrow.Table, optional
+        Columns that are kept beside, a row an item: names, categories.
     """
 
     vectors: Vectors
     quality: NDArray[np.float64]
     clusters: Clusters
     ids: NDArray[Any]
+    fields: Any = None
 
     def __len__(self) -> int:
         return self.vectors.n
 
+    def among(self, rows: NDArray[np.int64]) -> Items:
+        """Return some of the items; clusters without one are left out, and no vector is read.
 
-def as_quality(quality: Any, n: int) -> NDArray[np.float64]:
-    """Return n qualities: finite numbers of at least 0.
+        Parameters
+        ----------
+        rows : ndarray of int64, ascending
+        """
+        clusters, labels = self.clusters, self.clusters.labels[rows]
+        filled = np.bincount(labels, minlength=len(clusters)) > 0
+        some = replace(
+            clusters,
+            centroids=clusters.centroids[filled],
+            labels=(np.cumsum(filled) - 1).astype(np.int32)[labels],
+            radii=clusters.radii[filled],
+            joint=None if clusters.joint is None else clusters.joint[filled],
+        )
+        return Items(self.vectors.restricted(rows), self.quality[rows], some, self.ids[rows])
+
+
+def as_quality(quality: Any, n: int, *, never: bool = True) -> NDArray[np.float64]:
+    """Return n qualities: numbers of at least 0, or -inf for never.
+
+    Parameters
+    ----------
+    quality : array-like of shape (n,)
+    n : int
+    never : bool
+        Whether -inf is taken.
 
     Raises
     ------
     TypeError
         They are no numbers.
     ValueError
-        Another number of them than n, or one that is below 0, NaN or infinite: the first such row.
+        Another number of them than n, or one that is finite and below 0, NaN or plus infinity: the first such
+        row.
     """
-    values = as_relevance(quality, n, "quality")
+    values, barred = or_never(quality, n, "quality")
+    if len(barred) and not never:
+        raise ValueError(f"quality: row {barred[0]} is Inf; drop the item or pass an imputed number")
     low = np.flatnonzero(values < 0.0)
     if len(low):
         raise ValueError(
             f"quality: row {low[0]} is {values[low[0]]:.4g}; it must be at least 0: shift or clip it"
         )
+    values[barred] = -np.inf
     return values
+
+
+def spread(quality: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return qualities that are all finite: 0 in place of never."""
+    return np.where(np.isneginf(quality), 0.0, quality)
+
+
+def by_id(
+    values: Any, ids: NDArray[Any], name: str, keys: Any = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the number of each item, joined by id, and which items have one (others have 0).
+
+    Parameters
+    ----------
+    values : mapping, pandas Series, or array-like of shape (m,)
+        By id, by the index of the Series, or by ``keys``; -inf is never.
+    ids : ndarray of shape (n,)
+        The catalog's.
+    name : str
+        Of the argument.
+    keys : sequence of length m, optional
+
+    Raises
+    ------
+    KeyError
+        An id is not in the catalog.
+    TypeError
+        Ids of another kind than the catalog's, or values that are no numbers.
+    ValueError
+        An id is named twice, a value is NaN or plus infinity, or there are not as many values as ids.
+    """
+    if isinstance(values, Mapping):
+        keys, values = list(values), list(values.values())
+    elif keys is None:
+        keys, values = values.index.tolist(), values.to_numpy()
+    names = as_names(keys, len(keys))
+    numbers, never = or_never(values, len(names), name) if len(names) else (np.empty(0), np.empty(0, int))
+    numbers[never] = -np.inf
+    rows_of(names, ids)  # all of them are there, and of the same kind
+    own = {one: row for row, one in enumerate(ids.tolist())}
+    rows = np.fromiter((own[one] for one in names.tolist()), np.int64, len(names))
+    found, given = np.zeros(len(ids)), np.zeros(len(ids), np.bool_)
+    found[rows], given[rows] = numbers, True
+    return found, given
+
+
+def is_by_id(values: Any) -> bool:
+    """Return whether numbers come with ids: in a mapping, or a Series with an index."""
+    return isinstance(values, Mapping) or (hasattr(values, "index") and hasattr(values, "to_numpy"))
 
 
 def as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:

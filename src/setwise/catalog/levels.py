@@ -52,7 +52,12 @@ class Levels:
 
 
 def select_greedily(
-    vectors: Vectors, quality: NDArray[np.float64], k: int, objective: Objective, rows: Rows | None = None
+    vectors: Vectors,
+    quality: NDArray[np.float64],
+    k: int,
+    objective: Objective,
+    rows: Rows | None = None,
+    include: Rows | None = None,
 ) -> Rows:
     """Return k of some rows by greedy selection (MUSS Algorithm 1), in selection order.
 
@@ -67,12 +72,14 @@ def select_greedily(
     objective : Objective
     rows : ndarray of int64, ascending, optional
         Which; by default all.
+    include : ndarray of int64, optional
+        Those of them that come first, in this order.
     """
-    part = vectors
+    part, first = vectors, np.empty(0, np.int64) if include is None else include
     if rows is not None:
         part = Vectors(vectors.rows(rows), vectors.metric)
-        quality = quality[rows]
-    request = Request(k=min(k, part.n), objective=objective)
+        quality, first = quality[rows], np.searchsorted(rows, first)
+    request = Request(k=min(k, part.n), objective=objective, include=first)
     problem = Problem(part, Relevance(quality, part), request, Constraints(part.n, request))
     chosen = greedy.pick_greedily(problem)
     return chosen if rows is None else rows[chosen]
@@ -119,16 +126,21 @@ def select_by_levels(items: Items, request: CatalogRequest) -> Levels:
             found = [rows for part in yields for rows in part]
         else:
             with engine_for(request.processes) as engine, shared_rows(engine, vectors.raw) as shared:
-                work = [(shared, rows, quality[rows], inside, objective) for rows in kept_parts]
+                work = [
+                    (shared, vectors.places(rows), quality[rows], inside, objective) for rows in kept_parts
+                ]
                 found = engine.map(select_part, work)
+            if vectors.kept is not None:
+                found = [np.searchsorted(vectors.kept, rows) for rows in found]
         seconds["inside"] = time.perf_counter() - began
         began = time.perf_counter()
         if request.top_up and request.method != "dgds":
             found.append(top_k(quality, request.k))
-        union = np.unique(np.concatenate(found))
+        first = np.asarray(request.include, np.int64)
+        union = np.unique(np.concatenate([*found, first]))
         request.check_yield(len(union))
         scaled = quality * request.final_quality_scale
-        chosen = select_greedily(vectors, scaled, request.k, objective, union)
+        chosen = select_greedily(vectors, scaled, request.k, objective, union, first)
     seconds["union"] = time.perf_counter() - began
     return Levels(chosen, len(kept), len(union), seconds)
 
@@ -194,6 +206,6 @@ def select_inside(
     ValueError
         One is below 0, NaN or infinite.
     """
-    known = as_quality(quality, vectors.n)
+    known = as_quality(quality, vectors.n, never=False)
     chosen = select_greedily(vectors, known, inside, objective)
     return np.union1d(chosen, top_k(known, min(top, len(known))))

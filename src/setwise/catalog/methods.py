@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import fields, replace
+from typing import Any
 
 from setwise import solvers
+from setwise.api import describe
 from setwise.catalog.items import Items
 from setwise.catalog.levels import select_by_levels
-from setwise.catalog.request import LEVELS, CatalogRequest
+from setwise.catalog.request import LEVELS, CatalogRequest, choose
+from setwise.catalog.selection import CatalogSelection
+from setwise.catalog.wishes import wished
 from setwise.objectives import Objective
+from setwise.selection import Selection
 from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread
 
-__all__ = ["find"]
+__all__ = ["find", "selected"]
+
+
+def selected(
+    held: Items, request: CatalogRequest, *, relevance: Any = None, query: Any = None, filter: Any = None
+) -> CatalogSelection:
+    """Return what `Catalog.select` does, for a request whose `include` and `exclude` are ids."""
+    began = time.perf_counter()
+    asked = wished(held, request, relevance, query, filter)
+    items, request, reason = asked.items, asked.request, ""
+    if request.method == "auto":
+        taken, reason = choose(
+            len(items),
+            request.k,
+            request.goal.diversity,
+            request.metric,
+            elsewhere=request.processes is not None,
+        )
+        request = replace(request, method=taken)
+    problem = replace(asked, request=request).problem
+    found = find(items, problem, request)
+    if request.certify:
+        with one_blas_thread():
+            certificate = solvers.certify(problem, Solved(found.chosen)).certificate
+        found = replace(found, certificate=certificate)
+    return as_selection(held, describe(problem, found, request.method, began), request.method, reason)
+
+
+def as_selection(held: Items, sel: Selection, method: str, reason: str = "") -> CatalogSelection:
+    """Return a selection of a catalog's rows with the items' ids, clusters and kept columns."""
+    rows = sel.indices
+    return CatalogSelection(
+        **{one.name: getattr(sel, one.name) for one in fields(Selection)},
+        ids=held.ids[rows],
+        clusters=held.clusters.labels[rows],
+        method=method,
+        reason=reason,
+        fields={} if held.fields is None else held.fields.take(rows).to_pydict(),
+    )
 
 
 def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
@@ -36,5 +80,6 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
         goals: dict[str, str | Objective] = {"greedy": request.of_items, "k-dpp": "log-det"}
         goal = goals.get(request.method, request.objective)
         solver = {"frank-wolfe": "auto"}.get(request.method, request.method)
-        asked = replace(request, objective=goal, certify=False)
+        asked = replace(request, objective=goal, solver=solver, certify=False)
+        solvers.check(asked)
         return solvers.find(replace(problem, request=asked), solver)

@@ -28,12 +28,15 @@ class CatalogSelection(Selection):
     method : str
     reason : str
         Why ``auto`` chose the method; empty otherwise.
+    fields : dict of lists of length k
+        The items' kept columns, in selection order.
     """
 
     ids: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
     clusters: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     method: str = ""
     reason: str = ""
+    fields: dict[str, list[Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
@@ -43,4 +46,5 @@ class CatalogSelection(Selection):
             "clusters": self.clusters.tolist(),
             "method": self.method,
             "reason": self.reason,
+            "fields": self.fields,
         }

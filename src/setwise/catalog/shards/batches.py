@@ -97,7 +97,7 @@ def merge_batches(
     whole = arrow.Table.from_batches(list(batches)).combine_chunks()
     if k > len(whole):
         raise ValueError(f"k: {k} is more than the {len(whole)} items that the partitions yield")
-    known = as_quality(whole.column(quality).to_numpy(), len(whole))
+    known = as_quality(whole.column(quality).to_numpy(), len(whole), never=False)
     chosen = select_greedily(_vectors(whole, vectors, metric), known, k, request.of_items)
     return whole.take(arrow.array(chosen))
 

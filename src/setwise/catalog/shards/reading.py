@@ -149,14 +149,14 @@ def store(work: tuple[Shard, str, Columns]) -> tuple[StoredShard, NDArray[np.flo
         with naming(shard.path):
             held = as_matrix(np.load(shard.path, mmap_mode="r", allow_pickle=False))
             stored = StoredShard(shard.path, shard.path, len(held), held.shape[1], held.dtype.str)
-            return stored, as_quality(np.load(shard.quality, allow_pickle=False), stored.n)
+            return stored, as_quality(np.load(shard.quality, allow_pickle=False), stored.n, never=False)
     if not Path(target).parent.is_dir():
         raise FileNotFoundError(
             f"scratch: a worker has no folder {str(Path(target).parent)!r}; name one that all of them share"
         )
     stored, given = _spool(shard.path, Path(target), columns)
     with naming(shard.path):
-        return stored, as_quality(given, stored.n)
+        return stored, as_quality(given, stored.n, never=False)
 
 
 def ids_of(shard: Shard, rows: NDArray[np.int64], column: str) -> NDArray[Any]:

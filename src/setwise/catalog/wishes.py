@@ -1,0 +1,169 @@
+"""What one call wishes of a catalog: its own relevance, ids that must or must not come, a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.catalog import items
+from setwise.catalog.fields import mask_of
+from setwise.catalog.items import Items
+from setwise.catalog.request import CatalogRequest
+from setwise.constraints import Constraints
+from setwise.containers import as_query
+from setwise.ids import as_ids
+from setwise.relevance import Relevance, or_never
+from setwise.request import Rows
+from setwise.solvers.problem import Problem
+
+__all__ = ["Wished", "wished"]
+
+
+@dataclass(frozen=True, eq=False)
+class Wished:
+    """The items that a call may select from, and what it asks of them.
+
+    Attributes
+    ----------
+    items : Items
+        Their quality is the call's relevance.
+    request : CatalogRequest
+        Its `include` is rows of these items; nothing is left to exclude.
+    relevance : Relevance
+    """
+
+    items: Items
+    request: CatalogRequest
+    relevance: Relevance
+
+    @property
+    def problem(self) -> Problem:
+        """The selection problem over these items."""
+        constraints = Constraints(len(self.items), self.request)
+        return Problem(self.items.vectors, self.relevance, self.request, constraints)
+
+
+def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, filter: Any) -> Wished:
+    """Find out what a call wishes of a catalog's items.
+
+    Parameters
+    ----------
+    held : Items
+    request : CatalogRequest
+        Its `include` and `exclude` are ids.
+    relevance, query, filter
+        As for `Catalog.select`.
+
+    Raises
+    ------
+    KeyError
+        A must-have id is not in the catalog.
+    TypeError
+        An argument is of the wrong type, or ids are of another kind than the catalog's.
+    ValueError
+        Both relevance and a query are given, or either is not what it should be; a must-have item is in
+        ``exclude`` or is never to be selected; the filter is not as long as the catalog; fewer than k items
+        are left.
+    """
+    probe = None
+    if query is not None:
+        if relevance is not None:
+            raise ValueError("relevance: pass relevance or query, not both")
+        probe = as_query(query, held.vectors.d, held.vectors.metric)
+        values = held.vectors.queried(probe).similarity
+        assert values is not None
+    elif relevance is None:
+        values = held.quality
+    else:
+        values = _numbers(relevance, held.ids)
+    must = _rows_in_order("include", request.include, held.ids)
+    never = np.isneginf(values)
+    if never[must].any():
+        one = held.ids[must[never[must]][0]]
+        raise ValueError(f"include: {_plain(one)!r} is never to be selected: its number is -inf")
+    barred = _known_rows("exclude", request.exclude, held.ids)
+    both = np.intersect1d(must, barred)
+    if len(both):
+        raise ValueError(f"include: {_plain(held.ids[both[0]])!r} is in exclude, too")
+    left = ~never
+    left[barred] = False
+    mask = mask_of(filter, held.fields, held.ids, held.quality)
+    if mask is not None:
+        left &= mask
+        left[must] = True
+    if left.all():
+        some, rows = replace(held, quality=values), must
+    else:
+        kept = np.flatnonzero(left)
+        if request.k > len(kept):
+            raise ValueError(
+                f"k: {request.k} is more than the {len(kept):,} items that may be selected; ask for at most "
+                "that"
+            )
+        some = replace(held, quality=values).among(kept)
+        rows = np.searchsorted(kept, must)
+        # Of the clusters asked for, those that have no item left are not missed.
+        asked, there = request.clusters, len(some.clusters)
+        if asked is not None and there < asked <= len(held.clusters) and request.method != "dgds":
+            request = replace(request, clusters=there)
+    known = Relevance(some.quality, some.vectors, probe)
+    return Wished(some, replace(request, include=rows, exclude=()), known)
+
+
+def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
+    """Return one number an item, -inf for never; of those by id, every item has to have one."""
+    if not items.is_by_id(relevance):
+        values, never = or_never(relevance, len(ids))
+        values[never] = -np.inf
+        return values
+    values, given = items.by_id(relevance, ids, "relevance")
+    if not given.all():
+        lacking = np.flatnonzero(~given)
+        raise ValueError(
+            f"relevance: {len(lacking):,} of the {len(ids):,} items have none, such as "
+            f"{_plain(ids[lacking[0]])!r}; give each a number, -inf for never"
+        )
+    return values
+
+
+def _rows_in_order(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the rows of some ids, in their order.
+
+    Raises
+    ------
+    KeyError
+        One is not in the catalog.
+    """
+    listed = _as_ids(name, wanted)
+    rows = np.sort(items.rows_of(listed, ids))
+    place = dict(zip(ids[rows].tolist(), rows.tolist(), strict=True))
+    return np.fromiter((place[one] for one in listed), np.int64, len(listed))
+
+
+def _known_rows(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the rows of those ids that are in the catalog: what has gone is barred already."""
+    listed = _as_ids(name, wanted)
+    if not listed:
+        return np.empty(0, np.int64)
+    own, other = items.kind_of(ids), items.kind_of(as_ids(listed))
+    if own in ("integers", "strings") and own != other:
+        raise TypeError(f"{name}: the catalog's ids are {own}, these are {other}")
+    barred = set(listed)
+    return np.flatnonzero(np.fromiter((one in barred for one in ids.tolist()), np.bool_, len(ids)))
+
+
+def _as_ids(name: str, wanted: Rows) -> Sequence[Any]:
+    """Return ids as plain values, none of them twice."""
+    listed: list[Any] = as_ids(wanted, name).tolist()
+    if len(set(listed)) < len(listed):
+        twice = next(one for one in listed if listed.count(one) > 1)
+        raise ValueError(f"{name}: {twice!r} is named twice")
+    return listed
+
+
+def _plain(name: Any) -> Any:
+    return name.item() if isinstance(name, np.generic) else name
