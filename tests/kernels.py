@@ -2,9 +2,10 @@
 
     python -m tests.kernels [--quick] [what pytest takes]
 
-A result may not hang on the instruction set or on the number of BLAS threads: sums are rounded otherwise
-there, and what ties here may not tie there. Each setting is made by environment variables and looked at from
-inside before the tests run under it. What cannot be had is named with the reason, and left out.
+A result may not hang on the instruction set, on the number of BLAS threads or on compiled kernels: sums are
+rounded otherwise there, and what ties here may not tie there. Each setting is made by environment variables
+and looked at from inside before the tests run under it. What cannot be had is named with the reason, and left
+out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from setwise import kernels
+
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Dispatch levels of NumPy by what they leave out of its dispatched features; names differ by its version.
@@ -33,23 +36,26 @@ LEVELS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A kernel of OpenBLAS (None: the one it takes by itself), a dispatch level and a number of threads."""
+    """A kernel of OpenBLAS (None: the one it takes by itself), a dispatch level, a number of threads, and
+    which of setwise's own kernels are used ("0": none)."""
 
     kernel: str | None
     level: str
     threads: int
+    own: str = "0"
 
     def __str__(self) -> str:
-        return f"{self.kernel or 'own kernel'}, NumPy {self.level}, {self.threads} BLAS thread(s)"
+        own = "no own kernels" if self.own == "0" else f"own kernels {self.own}"
+        return f"{self.kernel or 'own kernel'}, NumPy {self.level}, {self.threads} BLAS thread(s), {own}"
 
 
 #: By machine; the first QUICK are enough where time is short: far from each other and from a new processor.
 SETTINGS = {
     "x86_64": (
-        Setting("Haswell", "without AVX-512", 2),
+        Setting("Haswell", "without AVX-512", 2, "avx2"),
         Setting("Nehalem", "baseline", 1),
-        Setting("SkylakeX", "all", 2),
-        Setting("Zen", "without AVX-512", 1),
+        Setting("SkylakeX", "all", 2, "avx512"),
+        Setting("Zen", "without AVX-512", 1, "baseline"),
         Setting("Sandybridge", "baseline", 2),
         Setting(None, "all", 1),
     ),
@@ -64,7 +70,7 @@ QUICK = 2
 #: Run under a setting: which kernels and features are really in use, and whether a product is right.
 PROBE = """
 import json
-import numpy as np, scipy.linalg
+import numpy as np, scipy.linalg, setwise.kernels
 from threadpoolctl import threadpool_info
 try:
     import faiss
@@ -96,6 +102,8 @@ def environment(setting: Setting) -> dict[str, str]:
     made = {"OPENBLAS_NUM_THREADS": str(setting.threads), "OMP_NUM_THREADS": str(setting.threads)}
     if setting.kernel is not None:
         made["OPENBLAS_CORETYPE"] = setting.kernel
+    if kernels.installed():
+        made["SETWISE_KERNELS"] = setting.own
     if left_out:
         made["NPY_DISABLE_CPU_FEATURES"] = " ".join(left_out)
     return {**os.environ, **made}
@@ -114,7 +122,7 @@ def obstacle(setting: Setting) -> str | None:
     if done.returncode < 0:
         return f"the processor cannot run it ({signal.Signals(-done.returncode).name})"
     if done.returncode:
-        return f"NumPy does not start: {done.stderr.strip().splitlines()[-1]}"
+        return f"it does not start: {done.stderr.strip().splitlines()[-1]}"
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     left = sorted(set(left_out) & set(seen["features"]))
     if left:

@@ -22,10 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BASE = ["numpy", "scipy", "threadpoolctl"]
 
 SELECT = """
-import numpy as np, setwise
+import numpy as np, setwise, setwise.kernels
 rng = np.random.default_rng(0)
 print(setwise.__version__, setwise.select(rng.standard_normal((500, 16)), 5, relevance=rng.random(500)))
+print("kernels:", setwise.kernels.instructions())
 """
+
+#: What stands for a machine without a compiler.
+NO_COMPILER = {"CC": "false", "CXX": "false"}
 
 
 def run(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -67,10 +71,11 @@ def check_metadata(found: Message) -> None:
     require("# setwise" in page, "the description is not the README")
 
 
-def environment(folder: Path, *packages: str | Path) -> Path:
+def environment(folder: Path, *packages: str | Path, **variables: str) -> Path:
     """Make an environment with packages in it; return its folder of programs."""
     run(sys.executable, "-m", "venv", folder)
-    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages)
+    pip = folder / "bin" / "python", "-m", "pip", "install", "--quiet"
+    run(*pip, *packages, env={**os.environ, **variables})
     return folder / "bin"
 
 
@@ -98,7 +103,8 @@ def main() -> None:
 
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         inside = {"cwd": there, "env": clean}
-        base = environment(there / "base", wheel)
+        require(wheel.name.endswith("none-any.whl") or "-cp311-abi3-" in wheel.name, f"tag of {wheel.name}")
+        base = environment(there / "base", wheel, **NO_COMPILER)
         print(f"base: {weight(base)}")
         print(run(base / "python", "-c", SELECT, **inside).stdout.strip())
         bare = subprocess.run([base / "setwise"], capture_output=True, text=True, **inside)  # type: ignore[call-overload]
@@ -113,8 +119,11 @@ def main() -> None:
         demo = run(command / "python", "-m", "setwise", "demo", "-q", "parse a date and time", **inside)
         require("parse a date and time" in demo.stdout, f"the demo printed {demo.stdout}")
 
-        source = environment(there / "source", sdist)
-        run(source / "python", "-c", SELECT, **inside)
+        for variables in ({}, NO_COMPILER):
+            source = environment(there / f"source-{len(variables)}", sdist, **variables)
+            said = run(source / "python", "-c", SELECT, **inside).stdout
+            require(not variables or "kernels: numpy" in said, f"without a compiler, {said}")
+            print(f"sdist, {'without a' if variables else 'with the'} compiler: {said.splitlines()[-1]}")
     print("release: both files install into empty environments, and work there")
 
 

@@ -133,7 +133,8 @@ def similarity_error(vectors: Vectors, values: NDArray[np.float64], dtype: Any =
     Distances are computed in float64 whatever the data is.
     """
     if vectors.metric == "cosine":
-        return dot_error(vectors.d, vectors.dtype if dtype is None else dtype)
+        working = np.float64 if vectors.precise else vectors.dtype
+        return dot_error(vectors.d, working if dtype is None else dtype)
     return dot_error(vectors.d, np.float64) * float(np.abs(values).max())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, kernels
 from setwise.containers import as_matrix
 from setwise.threads import one_blas_thread, run_ranges
 
@@ -63,6 +63,10 @@ class Vectors:
         Under cosine, the inverse of each row's length.
     similarity : ndarray of shape (n,), float64, or None
         Cosine to the query, or minus the Euclidean distance to it.
+    squares : ndarray of shape (n,), float64, or None
+        The square of each row's length, where compiled kernels have measured it; they may then read `raw`.
+    precise : bool
+        Whether `similarity` is a cosine in float64 precision, whatever the data is.
 
     Raises
     ------
@@ -96,21 +100,26 @@ class Vectors:
         self.scale: Floats | None = None
         self.unit = False
         self.similarity: NDArray[np.float64] | None = None
+        self.squares: NDArray[np.float64] | None = None
+        self.precise = False
         self._finite = False
         self._check(query)
         self._finite = True
 
     def _check(self, query: NDArray[np.float64] | None) -> None:
         """Measure and check each row (and score it against the query) in one pass."""
-        squares = np.empty(self.n, self.dtype)
-        scores = (
-            None if query is None else np.empty(self.n, self.dtype if self.metric == "cosine" else np.float64)
-        )
-        probe = None if query is None else query.astype(self.dtype)
         cosine = self.metric == "cosine"
+        compiled = cosine and kernels.available() and kernels.readable(self.raw)
+        working = np.dtype(np.float64) if compiled else self.dtype
+        squares = np.empty(self.n, working)
+        scores = None if query is None else np.empty(self.n, working if cosine else np.float64)
+        probe = None if query is None else query.astype(working)
 
         def measure(start: int, stop: int) -> None:
-            for a, b, block in self._blocks(start, stop):
+            for a, b, block in self._blocks(start, stop, as_given=compiled):
+                if compiled:
+                    kernels.measure(block, squares[a:b], probe, None if scores is None else scores[a:b])
+                    continue
                 np.vecdot(block, block, out=squares[a:b])
                 if probe is not None and scores is not None:
                     if cosine:
@@ -126,14 +135,17 @@ class Vectors:
         tiny, huge = float(limits.tiny) * 1e6, float(limits.max) * 1e-6
         if not (least > tiny and most < huge):  # NaN fails both
             squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
+            compiled = False
         if cosine:
-            self.scale = 1.0 / np.sqrt(squares)
+            scale = 1.0 / np.sqrt(squares)
+            self.scale, self.squares = scale.astype(self.dtype, copy=False), squares if compiled else None
             # Unit rows already, to a few roundings: they serve as they are.
             self.unit = self.raw.dtype == np.float32 == self.dtype and least > 1 - 1e-6 and most < 1 + 1e-6
         if scores is not None:
-            self.similarity = scores.astype(np.float64)
-            if self.scale is not None:
-                self.similarity *= self.scale
+            self.similarity = scores.astype(np.float64, copy=False)
+            if cosine:
+                self.similarity *= scale
+                self.precise = compiled
             else:
                 np.negative(np.sqrt(self.similarity), out=self.similarity)
 
@@ -188,7 +200,7 @@ class Vectors:
         """
         one = copy.copy(self)
         if self.metric == "cosine":
-            one.similarity = self.scan(query).astype(np.float64)
+            one.similarity, one.precise = self.scan(query).astype(np.float64), False
             return one
         far = np.empty(self.n)
 
@@ -211,6 +223,7 @@ class Vectors:
         one = copy.copy(self)
         one.kept, one.n, one._radius = self.places(ids), len(ids), None
         one.scale = None if self.scale is None else self.scale[ids]
+        one.squares = None if self.squares is None else self.squares[ids]
         one.similarity = None if self.similarity is None else self.similarity[ids]
         return one
 
@@ -263,9 +276,10 @@ class Vectors:
         run_ranges(fetch, len(ids), self.workers)
         return out
 
-    def _blocks(self, start: int, stop: int) -> Any:
-        """Yield (start, stop, rows) over a range: unscaled, of the working dtype, in cache-sized blocks."""
-        plain = self.raw.dtype == self.dtype and self.raw.strides[1] == self.dtype.itemsize
+    def _blocks(self, start: int, stop: int, *, as_given: bool = False) -> Any:
+        """Yield (start, stop, rows) over a range in cache-sized blocks: unscaled, and of the working dtype if
+        not `as_given`."""
+        plain = as_given or (self.raw.dtype == self.dtype and self.raw.strides[1] == self.dtype.itemsize)
         for a in range(start, stop, self._step):
             b = min(stop, a + self._step)
             block = self.raw[a:b] if self.kept is None else self.raw[self.kept[a:b]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.objectives.scores import SMALL, Scores
+from setwise.solvers import compiled
 from setwise.solvers.problem import Problem, Solved
 from setwise.vectors import top_k
 
@@ -56,18 +57,28 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64] | None = None) -> N
         Rows in selection order: k, or fewer where no other candidate may be chosen (for log-det the kernel's
         rank is reached); a warning says so.
     """
-    scores = problem.scores()
-    chosen = [int(row) for row in (problem.constraints.include if first is None else first)]
-    for row in chosen:
-        scores.choose(row)
-    if len(chosen) < problem.k:
-        _Run(problem, scores, chosen).take()
+    if first is None:
+        first = problem.constraints.include
+    chosen = compiled.pick_greedily(problem, first)
+    problem.stats["kernel"] = "numpy" if chosen is None else "compiled"
+    if chosen is None:
+        chosen = _pick(problem, first.tolist())
     problem.stats.setdefault("pool_size", problem.n)
     if len(chosen) < problem.k:
         checks.warn(
             f"{problem.objective.name}: only {len(chosen)} of the {problem.k} asked for are selected, "
             f"{problem.objective.shortage}"
         )
+    return chosen
+
+
+def _pick(problem: Problem, chosen: list[int]) -> NDArray[np.int64]:
+    """Select k candidates of which some are chosen already."""
+    scores = problem.scores()
+    for row in chosen:
+        scores.choose(row)
+    if len(chosen) < problem.k:
+        _Run(problem, scores, chosen).take()
     return np.array(chosen, np.int64)
 
 

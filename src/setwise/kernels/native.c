@@ -1,0 +1,524 @@
+/* The compiled kernels: rows measured, and greedy selection of small pools.
+ *
+ * Arrays come as buffers and are checked for type and shape; what they hold has been checked by the caller. All
+ * arithmetic is in double precision, and the same on every processor. setwise.kernels says what each function
+ * does; the NumPy code beside it is their definition.
+ */
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "double precision is not what sums are rounded to here"
+#endif
+
+#define LANES 8
+
+/* ------------------------------------------------------------------ inner products, by instruction set */
+
+enum type { HALF, FLOAT, DOUBLE };
+
+struct kernels {
+    double (*dot[3])(const void *row, const double *other, ptrdiff_t d);
+    double (*square[3])(const void *row, ptrdiff_t d);
+};
+
+/* Half precision by shifting bits, exact but for Inf and NaN, which are refused when rows are measured. */
+static inline void widen(const uint16_t *half, float *wide, int count)
+{
+    uint32_t bits[LANES];
+    for (int lane = 0; lane < count; lane++)
+        bits[lane] = ((uint32_t)half[lane] & 0x8000u) << 16 | ((uint32_t)half[lane] & 0x7FFFu) << 13;
+    memcpy(wide, bits, (size_t)count * sizeof *wide);
+    for (int lane = 0; lane < count; lane++)
+        wide[lane] *= 0x1p112f;
+}
+
+#define TARGET
+#define NAME(x) x##_baseline
+#include "dots.h"
+#undef TARGET
+#undef NAME
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define DISPATCHED 1
+#define TARGET __attribute__((target("avx2")))
+#define NAME(x) x##_avx2
+#include "dots.h"
+#undef TARGET
+#undef NAME
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define NAME(x) x##_avx512
+#include "dots.h"
+#undef TARGET
+#undef NAME
+#endif
+
+static const struct {
+    const char *name;
+    const struct kernels *kernels;
+} SETS[] = {
+#ifdef DISPATCHED
+    {"avx512", &kernels_avx512},
+    {"avx2", &kernels_avx2},
+#endif
+    {"baseline", &kernels_baseline},
+};
+
+static int runs_here(size_t place)
+{
+#ifdef DISPATCHED
+    __builtin_cpu_init();
+    if (SETS[place].kernels == &kernels_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (SETS[place].kernels == &kernels_avx2)
+        return __builtin_cpu_supports("avx2");
+#endif
+    (void)place;
+    return 1;
+}
+
+static const struct kernels *use = &kernels_baseline;
+
+/* ------------------------------------------------------------------ buffers */
+
+/* Rows of numbers: any step between rows, none within. */
+struct rows {
+    Py_buffer view;
+    enum type type;
+    const char *first;
+    ptrdiff_t n, d, step;
+};
+
+static int open_rows(PyObject *array, struct rows *rows)
+{
+    if (PyObject_GetBuffer(array, &rows->view, PyBUF_STRIDES | PyBUF_FORMAT) < 0)
+        return -1;
+    const Py_buffer *view = &rows->view;
+    const char *known = "efd", *found = strlen(view->format) == 1 ? strchr(known, view->format[0]) : NULL;
+    if (found == NULL || view->ndim != 2 || (view->shape[1] > 1 && view->strides[1] != view->itemsize)
+        || (uintptr_t)view->buf % (size_t)view->itemsize || view->strides[0] % view->itemsize) {
+        PyBuffer_Release(&rows->view);
+        PyErr_SetString(PyExc_ValueError, "rows: expected aligned floats (n, d), each row without gaps");
+        return -1;
+    }
+    rows->type = (enum type)(found - known);
+    rows->first = view->buf;
+    rows->n = view->shape[0];
+    rows->d = view->shape[1];
+    rows->step = view->strides[0];
+    return 0;
+}
+
+/* A vector without gaps, of a type and at least so many entries. None is a vector of none where it may be. */
+static int open_vector(PyObject *array, Py_buffer *view, const char *type, ptrdiff_t least, int flags)
+{
+    view->obj = NULL;
+    view->buf = NULL;
+    if (array == Py_None)
+        return 0;
+    if (PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags) < 0)
+        return -1;
+    if (strlen(view->format) != 1 || strchr(type, view->format[0]) == NULL || view->itemsize != 8
+        || view->len < least * view->itemsize || (uintptr_t)view->buf % 8) {
+        PyBuffer_Release(view);
+        PyErr_Format(PyExc_ValueError, "expected a vector of %zd numbers of type %s", least, type);
+        return -1;
+    }
+    return 0;
+}
+
+static void close_all(struct rows *rows, Py_buffer *views, int count)
+{
+    for (int place = 0; place < count; place++)
+        if (views[place].obj != NULL)
+            PyBuffer_Release(&views[place]);
+    PyBuffer_Release(&rows->view);
+}
+
+/* ------------------------------------------------------------------ measuring */
+
+static PyObject *measure(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *array, *vectors[3];
+    struct rows rows;
+    Py_buffer views[3];
+    if (!PyArg_ParseTuple(args, "OOOO", &array, &vectors[0], &vectors[1], &vectors[2])
+        || open_rows(array, &rows) < 0)
+        return NULL;
+    const ptrdiff_t least[3] = {rows.n, rows.d, rows.n};
+    for (int place = 0; place < 3; place++)
+        if (open_vector(vectors[place], &views[place], "d", least[place], place == 1 ? 0 : PyBUF_WRITABLE)
+            < 0) {
+            close_all(&rows, views, place);
+            return NULL;
+        }
+    double *squares = views[0].buf, *scores = views[2].buf;
+    const double *query = views[1].buf;
+    Py_BEGIN_ALLOW_THREADS
+    for (ptrdiff_t row = 0; row < rows.n; row++) {
+        const char *here = rows.first + row * rows.step;
+        squares[row] = use->square[rows.type](here, rows.d);
+        if (query != NULL && scores != NULL)
+            scores[row] = use->dot[rows.type](here, query, rows.d);
+    }
+    Py_END_ALLOW_THREADS
+    close_all(&rows, views, 3);
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------ greedy selection */
+
+enum objective { MAX_SUM, MMR, LOG_DET };
+
+/* Scores this close count as equal; residuals below these are noise, or add no direction: as in greedy.py and
+ * log_det.py. What is computed twice may differ by less than ROUNDING. */
+#define TIE 4e-15
+#define NOISE 1e-6
+#define DEPENDENT 1e-9
+#define ROUNDING 1e-13
+
+struct pool {
+    struct rows rows;
+    const int64_t *kept;     /* which of the rows count, or NULL for all */
+    const double *squares;   /* of each candidate's length */
+    const double *relevance;
+    const int64_t *codes;    /* groups, or NULL */
+    int64_t quota;
+    ptrdiff_t n, k;
+    enum objective objective;
+    double t;
+    int power;
+};
+
+/* What is kept up for each candidate as of the first `seen` members: `number`, which is for mmr the largest
+ * similarity, for max-sum the summed distances, for log-det the residual; and `upper`, which was its score then.
+ * Those that may no longer be chosen have -inf. */
+struct state {
+    double *base, *upper, *number, *scale, *bounds;
+    double *rise;      /* (k + 1), by how much a score may have risen since each number of members */
+    double *members;   /* (k, d), of unit length */
+    double *totals;    /* (k + 1, d), sums of the first members: max-sum with power 1 alone */
+    double *columns;   /* (n, k), of the Cholesky factor: log-det alone */
+    int64_t *held;     /* members of each group */
+    int64_t *seen;
+    int64_t *chosen;
+    ptrdiff_t count;
+};
+
+static const char *row_of(const struct pool *pool, ptrdiff_t place)
+{
+    ptrdiff_t row = pool->kept == NULL ? place : (ptrdiff_t)pool->kept[place];
+    return pool->rows.first + row * pool->rows.step;
+}
+
+static double along(const struct pool *pool, const struct state *state, ptrdiff_t place, const double *vector)
+{
+    return use->dot[pool->rows.type](row_of(pool, place), vector, pool->rows.d) * state->scale[place];
+}
+
+static double powered(double cosine, int power)
+{
+    double result = 1.0;
+    for (double base = cosine; power; power >>= 1, base *= base)
+        if (power & 1)
+            result *= base;
+    return result;
+}
+
+/* Bring a candidate up to date with all members, and return its score. */
+static double refresh(const struct pool *pool, struct state *state, ptrdiff_t place)
+{
+    const ptrdiff_t d = pool->rows.d, count = state->count;
+    double *number = &state->number[place], *own = state->columns + place * pool->k;
+    if (pool->objective == MAX_SUM && pool->power == 1)
+        *number = (double)count - along(pool, state, place, state->totals + count * d);
+    else
+        for (ptrdiff_t seen = (ptrdiff_t)state->seen[place]; seen < count; seen++) {
+            const ptrdiff_t member = (ptrdiff_t)state->chosen[seen];
+            double cosine = along(pool, state, place, state->members + seen * d);
+            if (pool->objective == MAX_SUM)
+                *number += 1.0 - powered(cosine, pool->power);
+            else if (pool->objective == MMR)
+                *number = cosine > *number ? cosine : *number;
+            else {
+                const double *other = state->columns + member * pool->k, left = state->number[member];
+                for (ptrdiff_t step = 0; step < seen; step++)
+                    cosine -= own[step] * other[step];
+                own[seen] = left > DEPENDENT ? cosine / sqrt(left) : 0.0;
+                *number -= own[seen] * own[seen];
+            }
+        }
+    double score = state->base[place];
+    if (count > 0 && pool->t > 0.0) {
+        if (pool->objective == MAX_SUM)
+            score += pool->t * (*number / (double)count);
+        else if (pool->objective == MMR)
+            score -= pool->t * *number;
+        else
+            score = *number > NOISE ? score + pool->t * log(*number) : -INFINITY;
+    }
+    state->seen[place] = count;
+    return state->upper[place] = score;
+}
+
+/* Write an upper bound of every candidate's score; return the place of the largest. */
+static ptrdiff_t bound_all(const struct pool *pool, const struct state *state)
+{
+    const double t = pool->t, count = (double)state->count;
+    double *bounds = state->bounds, best = -INFINITY;
+    ptrdiff_t leader = 0;
+    if (pool->objective == MAX_SUM && pool->power > 1) /* no distance is above 1 */
+        for (ptrdiff_t place = 0; place < pool->n; place++)
+            bounds[place] = state->base[place]
+                + t * ((state->number[place] + (count - (double)state->seen[place])) / count) + ROUNDING;
+    else
+        for (ptrdiff_t place = 0; place < pool->n; place++)
+            bounds[place] = state->upper[place] + state->rise[state->seen[place]];
+    for (ptrdiff_t place = 0; place < pool->n; place++)
+        if (bounds[place] > best) {
+            best = bounds[place];
+            leader = place;
+        }
+    return leader;
+}
+
+/* Mean distances rise by at most the way of the members' mean; before a candidate was first looked at, its
+ * distance is at most 1 plus that mean's length. Other scores only fall, but for the first look at a cosine. */
+static void measure_rise(const struct pool *pool, struct state *state)
+{
+    const ptrdiff_t d = pool->rows.d, count = state->count;
+    if (pool->t == 0.0 || count == 0)
+        return;
+    if (pool->objective == MMR)
+        state->rise[0] = pool->t * (1.0 + ROUNDING);
+    if (state->totals == NULL)
+        return;
+    const double *now = state->totals + count * d, size = (double)count;
+    const double own = use->dot[DOUBLE](now, now, d) / (size * size);
+    state->rise[0] = pool->t * (1.0 + sqrt(own) + ROUNDING);
+    for (ptrdiff_t seen = 1; seen < count; seen++) {
+        const double *then = state->totals + seen * d, before = (double)seen;
+        double square = own + use->dot[DOUBLE](then, then, d) / (before * before)
+            - 2.0 * use->dot[DOUBLE](now, then, d) / (size * before);
+        state->rise[seen] = pool->t * sqrt((square > 0.0 ? square : 0.0) + ROUNDING);
+    }
+    state->rise[count] = 0.0;
+}
+
+static void close_one(struct state *state, ptrdiff_t place)
+{
+    state->base[place] = state->upper[place] = -INFINITY;
+}
+
+/* Make a candidate the next member. */
+static void take(const struct pool *pool, struct state *state, ptrdiff_t place)
+{
+    const ptrdiff_t d = pool->rows.d;
+    const char *row = row_of(pool, place);
+    double *member = state->members + state->count * d;
+    float wide;
+    refresh(pool, state, place);
+    for (ptrdiff_t i = 0; i < d; i++) {
+        if (pool->rows.type == DOUBLE)
+            member[i] = ((const double *)row)[i];
+        else if (pool->rows.type == FLOAT)
+            member[i] = ((const float *)row)[i];
+        else {
+            widen((const uint16_t *)row + i, &wide, 1);
+            member[i] = wide;
+        }
+        member[i] *= state->scale[place];
+    }
+    if (state->totals != NULL)
+        for (ptrdiff_t i = 0; i < d; i++)
+            state->totals[(state->count + 1) * d + i] = state->totals[state->count * d + i] + member[i];
+    state->chosen[state->count++] = place;
+    close_one(state, place);
+    if (pool->codes != NULL && ++state->held[pool->codes[place]] == pool->quota)
+        for (ptrdiff_t other = 0; other < pool->n; other++)
+            if (pool->codes[other] == pool->codes[place])
+                close_one(state, other);
+    measure_rise(pool, state);
+}
+
+/* The lowest place of those whose number ties with the largest; -1 where that is -inf. */
+static ptrdiff_t first_of_best(const double *numbers, ptrdiff_t n, const struct state *fresh, double best)
+{
+    if (best == -INFINITY)
+        return -1;
+    const double least = best - TIE * (1.0 + fabs(best));
+    for (ptrdiff_t place = 0; place < n; place++)
+        if (numbers[place] >= least && (fresh == NULL || fresh->seen[place] == fresh->count))
+            return place;
+    return -1;
+}
+
+/* The candidate of best score, -1 where none may be chosen. */
+static ptrdiff_t next(const struct pool *pool, struct state *state)
+{
+    double best = -INFINITY;
+    if (state->count == 0) { /* by relevance alone, as at every diversity but 1 of log-det */
+        double *lead = state->bounds;
+        for (ptrdiff_t place = 0; place < pool->n; place++) {
+            lead[place] = pool->objective == LOG_DET && pool->t == 1.0 ? 0.0 : pool->relevance[place];
+            best = lead[place] > best ? lead[place] : best;
+        }
+        return first_of_best(lead, pool->n, NULL, best);
+    }
+    best = refresh(pool, state, bound_all(pool, state));
+    for (ptrdiff_t place = 0; place < pool->n; place++) {
+        if (state->bounds[place] == -INFINITY || state->bounds[place] < best - TIE * (1.0 + fabs(best)))
+            continue;
+        double score = state->seen[place] < state->count ? refresh(pool, state, place) : state->upper[place];
+        best = score > best ? score : best;
+    }
+    return first_of_best(state->upper, pool->n, state, best);
+}
+
+/* Select; the first `given` are chosen already. Returns how many are, or -1 without memory. */
+static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdiff_t given, double *numbers)
+{
+    const ptrdiff_t n = pool->n, k = pool->k, d = pool->rows.d;
+    const int summed = pool->objective == MAX_SUM && pool->power == 1, factored = pool->objective == LOG_DET;
+    double *memory = malloc(sizeof(double) * (size_t)(5 * n + k + 1 + k * d + (summed ? (k + 1) * d : 0)));
+    double *columns = factored ? malloc(sizeof(double) * (size_t)(n * k)) : NULL;
+    int64_t *counts = calloc((size_t)(n + pool->rows.n), sizeof(int64_t));
+    struct state state = {.columns = columns, .chosen = chosen, .seen = counts, .held = counts + n};
+    ptrdiff_t place = 0;
+    if (memory == NULL || counts == NULL || (factored && columns == NULL)) {
+        place = -1;
+        goto done;
+    }
+    state.base = memory;
+    state.upper = memory + n;
+    state.number = memory + 2 * n;
+    state.scale = memory + 3 * n;
+    state.bounds = memory + 4 * n;
+    state.rise = memory + 5 * n;
+    state.members = state.rise + k + 1;
+    if (summed) {
+        state.totals = state.members + k * d;
+        memset(state.totals, 0, sizeof(double) * (size_t)d);
+    }
+    memset(state.rise, 0, sizeof(double) * (size_t)(k + 1));
+    for (ptrdiff_t at = 0; at < n; at++) {
+        state.base[at] = state.upper[at] = (1.0 - pool->t) * pool->relevance[at];
+        state.number[at] = factored ? 1.0 : pool->objective == MMR ? -INFINITY : 0.0;
+        state.scale[at] = 1.0 / sqrt(pool->squares[at]);
+    }
+    while (state.count < k && place >= 0) {
+        place = state.count < given ? (ptrdiff_t)chosen[state.count] : next(pool, &state);
+        if (place >= 0)
+            take(pool, &state, place);
+    }
+    place = state.count;
+    for (ptrdiff_t at = 0; at < place; at++)
+        numbers[at] = state.number[chosen[at]];
+done:
+    free(memory);
+    free(columns);
+    free(counts);
+    return place;
+}
+
+static int are_below(const int64_t *places, ptrdiff_t count, ptrdiff_t n)
+{
+    for (ptrdiff_t at = 0; at < count; at++)
+        if (places[at] < 0 || places[at] >= n)
+            return 0;
+    return 1;
+}
+
+static PyObject *greedy(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *array, *vectors[6];
+    struct pool pool;
+    Py_buffer views[6];
+    Py_ssize_t given, found = -1;
+    int objective;
+    long long quota;
+    if (!PyArg_ParseTuple(args, "OOOOOLidiOnO", &array, &vectors[0], &vectors[1], &vectors[2], &vectors[3], &quota,
+                          &objective, &pool.t, &pool.power, &vectors[4], &given, &vectors[5])
+        || open_rows(array, &pool.rows) < 0)
+        return NULL;
+    for (int place = 0; place < 6; place++) {
+        const char *type = place == 1 || place == 2 || place == 5 ? "d" : "lq";
+        const int flags = place < 4 ? 0 : PyBUF_WRITABLE;
+        if (open_vector(vectors[place], &views[place], type, 0, flags) < 0) {
+            close_all(&pool.rows, views, place);
+            return NULL;
+        }
+    }
+    pool.n = views[1].len / 8;
+    pool.k = views[4].len / 8;
+    pool.kept = views[0].buf;
+    pool.squares = views[1].buf;
+    pool.relevance = views[2].buf;
+    pool.codes = views[3].buf;
+    pool.quota = quota;
+    pool.objective = (enum objective)objective;
+    int64_t *chosen = views[4].buf;
+    if (pool.squares == NULL || pool.relevance == NULL || chosen == NULL || views[5].buf == NULL
+        || views[2].len != views[1].len || views[5].len != views[4].len || pool.k > pool.n || given < 0
+        || given > pool.k || objective < MAX_SUM || objective > LOG_DET || pool.power < 1
+        || (pool.kept == NULL ? pool.rows.n != pool.n
+                              : views[0].len != views[1].len || !are_below(pool.kept, pool.n, pool.rows.n))
+        || (pool.codes != NULL && (views[3].len != views[1].len || !are_below(pool.codes, pool.n, pool.rows.n)))
+        || !are_below(chosen, given, pool.n))
+        PyErr_SetString(PyExc_ValueError, "greedy: the vectors do not belong to the rows");
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        found = select_greedily(&pool, chosen, given, views[5].buf);
+        Py_END_ALLOW_THREADS
+        if (found < 0)
+            PyErr_NoMemory();
+    }
+    close_all(&pool.rows, views, 6);
+    return found < 0 ? NULL : PyLong_FromSsize_t(found);
+}
+
+/* ------------------------------------------------------------------ the module */
+
+static PyObject *instructions(PyObject *module, PyObject *name)
+{
+    (void)module;
+    for (size_t place = 0; place < sizeof SETS / sizeof *SETS; place++)
+        if (runs_here(place)
+            && (name == Py_None || PyUnicode_CompareWithASCIIString(name, SETS[place].name) == 0)) {
+            use = SETS[place].kernels;
+            return PyUnicode_FromString(SETS[place].name);
+        }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"instructions", instructions, METH_O,
+     "Use an instruction set by name, or the widest for None; return its name, None where it does not run here."},
+    {"measure", measure, METH_VARARGS, "measure(rows, squares, query or None, products or None)"},
+    {"greedy", greedy, METH_VARARGS,
+     "greedy(rows, kept, squares, relevance, groups, quota, objective, diversity, sharpness, chosen, given, numbers)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "setwise.kernels._native", "The compiled kernels; see setwise.kernels.", 0, methods, slots,
+    NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

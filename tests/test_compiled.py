@@ -1,0 +1,206 @@
+"""The compiled kernels: they select what NumPy does, to the last index, and alike on every processor."""
+
+import itertools
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+
+import setwise
+from setwise import kernels
+from setwise.vectors import Vectors
+
+pytestmark = pytest.mark.skipif(not kernels.installed(), reason="no compiled kernels are installed here")
+
+SETS = ("baseline", "avx2", "avx512")
+MEASURES = (("mmr", 1), ("max-sum", 1), ("max-sum", 8), ("log-det", 1))
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """Leave what computes as it was."""
+    before = kernels.instructions()
+    yield
+    kernels.use(before)
+
+
+def under(name, function):
+    """Return what a function does with some instructions; skip where they do not run here."""
+    try:
+        kernels.use(name)
+    except ValueError as error:
+        pytest.skip(str(error))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function()
+
+
+def candidates(seed, dtype):
+    """Rows in clusters; by turns with copies, near copies, or small integers; and their relevance."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(3, 200)), int(rng.integers(1, 90))
+    X = rng.standard_normal((6, d))[rng.integers(6, size=n)] + 0.5 * rng.standard_normal((n, d))
+    r = rng.random(n)
+    if seed % 4 == 1:  # copies, and few levels of relevance
+        X, r = X[rng.integers(n, size=n)], r.round(1)
+    elif seed % 4 == 2:  # copies but for the last digits
+        X = X[rng.integers(n, size=n)] + 1e-7 * rng.standard_normal((n, d))
+    elif seed % 4 == 3:
+        X, r = rng.integers(-2, 3, (n, d)).astype(float), rng.integers(3, size=n) / 2
+        X[~X.any(axis=1)] = 1
+    return X.astype(dtype), r, rng
+
+
+def wishes(n, k, rng, turn):
+    """Constraints by turns: none, must-have rows, barred rows, groups."""
+    if turn == 1:
+        return {"include": rng.permutation(n)[: min(k, 2)]}
+    if turn == 2:
+        return {"exclude": rng.permutation(n)[: min(n - k, 5)]}
+    if turn == 3:
+        return {"groups": np.arange(n) % 3, "max_per_group": -(-k // 3)}
+    return {}
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_greedy_selection_is_that_of_numpy(name, dtype):
+    """Every objective that kernels know, under constraints, at near-ties, with and without a query."""
+    compared = 0
+    for seed in range(16):
+        X, r, rng = candidates(seed, dtype)
+        k = int(rng.integers(1, min(len(X), 25) + 1))
+        try:
+            options = wishes(len(X), k, rng, seed // 4 % 4)
+            setwise.select(X, k, solver="top-k", **options)
+        except ValueError:
+            continue
+        query = X[0].astype(float) + 0.1
+        for told, (objective, sharpness), t in itertools.product(
+            ({"relevance": r}, {"query": query}, {}), MEASURES, (0.0, 0.3, 1.0)
+        ):
+            call = partial(
+                setwise.select, X, k, **told, **options, objective=objective, sharpness=sharpness,
+                diversity=t, solver="greedy", certify=False,
+            )  # fmt: skip
+            found = [under(use, call) for use in (name, "0")]
+            place = seed, told.keys(), objective, sharpness, t, options
+            assert [one.stats["kernel"] for one in found] == ["compiled", "numpy"]
+            assert found[0].indices.tolist() == found[1].indices.tolist(), place
+            assert found[0].value == pytest.approx(found[1].value, rel=1e-9, abs=1e-9), place
+            compared += 1
+    assert compared > 350
+
+
+@pytest.mark.parametrize("name", SETS[1:])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_every_instruction_set_gives_the_same_bits(name, dtype):
+    rng = np.random.default_rng(0)
+    for d in (*range(1, 70), 127, 128, 129, 383, 768, 1100):
+        X, query = rng.standard_normal((3, d)).astype(dtype), rng.standard_normal(d)
+
+        def measured(X=X, query=query):
+            squares, products = np.empty(3), np.empty(3)
+            kernels.measure(X, squares, query, products)
+            return squares.tolist(), products.tolist()
+
+        assert under(name, measured) == under("baseline", measured), d
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_rows_are_measured_by_their_definition(dtype):
+    """Of any width, the last of a buffer that ends with them; also halves below the normal range."""
+    rng = np.random.default_rng(1)
+    for d in range(1, 1101, 7):
+        X = rng.standard_normal((3, d)).astype(dtype)
+        X[0] *= np.dtype(dtype).type(2.0**-14)
+        query, squares, products = rng.standard_normal(d), np.empty(3), np.empty(3)
+        kernels.measure(X, squares, query, products)
+        wide = X.astype(np.float64)
+        np.testing.assert_allclose(squares, (wide * wide).sum(axis=1), rtol=1e-13)
+        np.testing.assert_allclose(products, wide @ query, rtol=1e-11, atol=1e-12)
+
+
+def arrays():
+    """The same rows, told in other ways."""
+    X = np.random.default_rng(2).standard_normal((60, 21)).astype(np.float32)
+    apart = np.zeros((120, 50), np.float32)
+    apart[::2, 3:24] = X
+    gaps = np.zeros((60, 42), np.float32)
+    gaps[:, ::2] = X
+    odd = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(X.shape)
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    return X, {
+        "steps between rows": apart[::2, 3:24],
+        "rows from the last": X[::-1].copy()[::-1],
+        "columns first": np.asfortranarray(X),
+        "gaps within rows": gaps[:, ::2],
+        "not aligned": odd,
+        "not writable": fixed,
+        "the other byte order": X.astype(X.dtype.newbyteorder()),
+    }
+
+
+@pytest.mark.parametrize("kind", arrays()[1])
+def test_rows_in_any_layout(kind):
+    X, ways = arrays()
+    r = np.random.default_rng(3).random(len(X))
+    told = {"relevance": r, "solver": "greedy", "certify": False}
+    for objective, sharpness in MEASURES:
+        one, other = (
+            setwise.select(rows, 9, objective=objective, sharpness=sharpness, **told)
+            for rows in (X, ways[kind])
+        )
+        assert one.indices.tolist() == other.indices.tolist()
+    assert setwise.select(X, 9, query=X[4], objective="mmr").indices[0] == 4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
+def test_bad_rows_are_refused_by_name_as_by_numpy(dtype, bad):
+    X = np.random.default_rng(4).standard_normal((30, 19)).astype(dtype)
+    X[17, slice(None) if bad == 0.0 else 11] = bad
+
+    def refused():
+        with pytest.raises(ValueError, match="row 17") as caught:
+            Vectors(X, "cosine", query=np.ones(19))
+        return str(caught.value)
+
+    assert refused() == under("0", refused)
+
+
+def test_what_is_asked_for_is_what_is_used():
+    kernels.use("0")
+    assert (kernels.available(), kernels.instructions()) == (False, "numpy")
+    with pytest.raises(ValueError, match="SETWISE_KERNELS: no kernels for 'mmx' run here"):
+        kernels.use("mmx")
+    assert not kernels.available()
+    kernels.use("baseline")
+    assert (kernels.available(), kernels.instructions()) == (True, "baseline")
+
+
+def test_arguments_that_do_not_fit_are_refused():
+    """The module checks what could make it read or write where it must not."""
+    X, n = np.ones((5, 3)), 5
+    squares, relevance, none = np.full(n, 3.0), np.zeros(n), np.empty(0, np.int64)
+    right = {"rows": X, "kept": None, "squares": squares, "relevance": relevance, "k": 2, "first": none}
+    options = {"objective": "mmr", "diversity": 0.5, "sharpness": 1}
+    assert kernels.greedy(**right, **options)[0].tolist() == [0, 1]
+    wrong = {
+        "rows": [X[:4], X.astype(int), X[0], X[:, ::2]],
+        "kept": [np.array([0, 1, 2, 3, 5]), np.array([0, 1, 2, 3, -1]), np.arange(4)],
+        "squares": [squares[:4], squares.astype(np.float32), np.full(10, 3.0)[::2]],
+        "relevance": [relevance[:4], relevance.astype(np.float32)],
+        "k": [6],
+        "first": [np.array([5]), np.array([-1])],
+        "groups": [np.array([0, 1, 2, 3, 5]), np.arange(4), np.array([0, 1, 2, 3, -1])],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises((ValueError, BufferError)):
+                kernels.greedy(**{**right, **options, name: value})
+    for squares, query, products in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
+        with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
+            kernels.measure(X, squares, query, products)
