@@ -237,7 +237,7 @@ def test_files(run, refused, shop, tmp_path, kind):
         assert [item["id"] for item in json.loads(out.read_text())["set"]["items"]] == own.ids.tolist()
     elif kind == "csv":
         lines = out.read_text().splitlines()
-        assert lines[0] == "id,rank,gain,quality,cluster"
+        assert lines[0] == "id,rank,gain,quality,cluster,clicks"
         assert [line.split(",")[0] for line in lines[1:]] == own.ids.tolist()
     else:
         rows = (
@@ -275,12 +275,88 @@ def test_quality_of_this_hour(run, shop, tmp_path, data):
     assert ids(run(*base[:-1])) != wanted  # what is saved stays
 
 
+def test_part_of_the_qualities(run, shop, tmp_path, data):
+    """By id; the others keep theirs, and it is said how many."""
+    (tmp_path / "hour.csv").write_text("id,quality\nsku7,2\nsku9,-inf\nnew,1\n")
+    ran = run(
+        "catalog", "select", shop, "-k", 5, "--json", "--diversity", 0, "--quality", tmp_path / "hour.csv"
+    )
+    expected = data[1].copy()
+    expected[[7, 9]] = 2, -np.inf
+    assert ids(ran) == [f"sku{row}" for row in np.argsort(-expected, kind="stable")[:5]]
+    assert ran.err == (
+        "note: ids in hour.csv that the catalog has not, left out: 1\n"
+        "note: 298 of the 300 items keep the quality they have, for hour.csv has none for them, such as "
+        "'sku0'\n"
+    )
+
+
+def test_must_haves_and_barred_items(run, shop, tmp_path):
+    base = ("catalog", "select", shop, "-k", 6, "--json", "--method", "muss")
+    plain = ids(run(*base))
+    (tmp_path / "bought.txt").write_text("\n".join([*plain[:2], "gone"]))
+    more = ("--exclude-from", tmp_path / "bought.txt", "--exclude", plain[2], "--exclude", plain[1])
+    found = ids(run(*base, "--include", "sku200", "--include", "sku3", *more))
+    assert found[:2] == ["sku200", "sku3"]
+    assert not set(found) & set(plain[:3])
+
+
+WORDS = ("red shoes", "blue shoes", "iron pan", "steel pan", "rain jacket", "down jacket")
+
+
+def test_texts_are_encoded_and_columns_kept(run, tmp_path):
+    """Names and categories come in with the items, are saved, and are shown with what is selected."""
+    rows = [
+        {"sku": f"s{row}", "name": f"{WORDS[row % 6]} {row}", "kind": WORDS[row % 6][-6:], "stars": row % 5}
+        for row in range(60)
+    ]
+    rows[4]["name"] = ""
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ("--text", "name", "--model", "ngrams", "--id", "sku", "--quality", "stars", "--clusters", 6)
+    ran = run("catalog", "build", tmp_path / "items.jsonl", "--out", tmp_path / "shop", *words)
+    assert ran.code == 0, ran.err
+    assert ran.err == "note: items left out, since the encoder knows no word of their 'name': 1 (s4)\n"
+    shop = setwise.Catalog.load(tmp_path / "shop")
+    kept = [row for row in range(60) if row != 4]
+    assert shop.ids.tolist() == [f"s{row}" for row in kept]
+    assert shop.quality.tolist() == [row % 5 for row in kept]
+    assert shop.fields.to_pydict() == {name: [rows[row][name] for row in kept] for name in ("name", "kind")}
+    shown = run("catalog", "select", tmp_path / "shop", "-k", 6)
+    assert "name" in shown.out
+    assert "shoes" in shown.out
+    found = record(run("catalog", "select", tmp_path / "shop", "-k", 6, "--json"))["set"]["items"]
+    assert all(one["name"] == rows[int(one["id"][1:])]["name"] for one in found)
+    for name in ("set.csv", "set.npy", "set.parquet"):
+        assert run("catalog", "select", tmp_path / "shop", "-k", 6, "--out", tmp_path / name).code == 0
+    assert "columns" in run("catalog", "info", tmp_path / "shop").out
+    more = [
+        {"sku": "n1", "vector": shop._items.vectors.raw[0].tolist(), "stars": 9, "name": "new pan", "x": 1}
+    ]
+    (tmp_path / "more.jsonl").write_text(json.dumps(more[0]))
+    ran = run(
+        "catalog", "add", tmp_path / "shop", tmp_path / "more.jsonl", "--id", "sku", "--quality", "stars"
+    )
+    assert ran.code == 0, ran.err
+    assert setwise.Catalog.load(tmp_path / "shop").fields.to_pylist()[-1] == {"name": "new pan", "kind": None}
+
+
+def test_texts_that_cannot_be_encoded(refused, tmp_path, arrays):
+    (tmp_path / "items.csv").write_text('id,name,vector\n1,,"[1, 2]"\n2,,"[2, 1]"\n')
+    base = ("catalog", "build", tmp_path / "items.csv", "--out", tmp_path / "shop")
+    assert "knows no word of any text in 'name'" in refused(*base, "--text", "name", "--model", "ngrams")
+    assert "text: items.csv has no column 'title'" in refused(*base, "--text", "title")
+    assert "text: --vectors brings vectors already" in refused(*base, "--text", "name", "--vectors", "vector")
+    assert "model: --model goes with --text" in refused(*base, "--model", "lsa")
+    npy = ("catalog", "build", arrays, "--out", tmp_path / "shop")
+    assert "text: 'v.npy' is a .npy file of vectors" in refused(*npy, "--text", "name")
+
+
 def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
     catalog = setwise.Catalog.build(*data, clusters=5)
     (tmp_path / "h.csv").write_text("id,quality\n" + "".join(f"{row},{row}\n" for row in reversed(range(N))))
-    found, note = reading.read_quality(str(tmp_path / "h.csv"), "quality", None, catalog)
+    found, notes = reading.read_quality(str(tmp_path / "h.csv"), "quality", None, catalog)
     assert found.tolist() == list(range(N))
-    assert note is None
+    assert notes == ()
 
 
 @pytest.mark.parametrize(
@@ -294,10 +370,10 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 5, "--certify", "yes"), "certify: 'yes' is unknown"),
         (("-k", 5, "--out", "set.txt"), "out: 'set.txt' ends in none of"),
         (("-k", 5, "--id", "id"), "id: --id goes with --quality TABLE"),
-        (
-            ("-k", 5, "--quality", "few.csv"),
-            "quality: few.csv has no row for 299 of the 300 items, such as 'sku0'",
-        ),
+        (("-k", 5, "--quality", "none.csv"), "quality: none.csv has no id of the catalog's 300 items"),
+        (("-k", 5, "--include", "sku1", "--exclude", "sku1"), "include: 'sku1' is in exclude, too"),
+        (("-k", 5, "--include", "sku300"), "ids: 'sku300' is not in the catalog"),
+        (("-k", 5, "--exclude-from", "gone.txt"), "from: no file or folder 'gone.txt'"),
         (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalog has 300 items"),
         (
             ("-k", 5, "--quality", "few.csv", "--quality-column", "rate"),
@@ -311,6 +387,7 @@ def test_what_cannot_be_selected(refused, shop, tmp_path, monkeypatch, words, me
     monkeypatch.chdir(tmp_path)
     np.save("low.npy", np.full(N, -1.0))
     (tmp_path / "few.csv").write_text("id,quality\nsku7,1\n")
+    (tmp_path / "none.csv").write_text("id,quality\nx7,1\n")
     (tmp_path / "plain.csv").write_text("quality\n1\n2\n")
     assert message in refused("catalog", "select", shop, *words)
 
@@ -456,7 +533,8 @@ def test_info(run, refused, shop, tmp_path):
         "300 × 8, float32, cosine",
         "strings, sku0, sku1, sku2, …",
         "10 clusters of ",
-        "7 files are as",
+        "8 files are as",
+        "columns   clicks",
     ):
         assert words in ran.out
     found = record(run("catalog", "info", shop, "--json"))

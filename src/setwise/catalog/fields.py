@@ -38,7 +38,7 @@ def as_fields(data: Any, n: int) -> Any:
     arrow = require("pyarrow", "arrow", "fields")
     try:
         if isinstance(data, Mapping):
-            table = arrow.table({str(name): arrow.array(_listed(column)) for name, column in data.items()})
+            table = arrow.table({str(name): _listed(column) for name, column in data.items()})
         elif hasattr(data, "__arrow_c_stream__"):
             table = arrow.table(data)
         else:

@@ -14,6 +14,7 @@ from setwise.cli.options import (
     CERTIFY,
     READ,
     RUN,
+    SET,
     AsJson,
     Certify,
     Diversity,
@@ -21,9 +22,11 @@ from setwise.cli.options import (
     IdColumn,
     ItemQuality,
     Items,
+    ItemText,
     ItemVectors,
     K,
     Metric,
+    Model,
     NewFolder,
     Seed,
     SetFile,
@@ -57,6 +60,7 @@ _FOR = {
 _read = partial(option, panel=READ)
 _cluster = partial(option, panel="How to cluster")
 _method = partial(option, panel="How to find it")
+_wish = partial(option, panel=SET)
 
 _Folder = Annotated[str, folder_made_by("setwise catalog build")]
 _IdOfTable = Annotated[
@@ -72,9 +76,12 @@ _IdOfTable = Annotated[
 
 @app.command()
 def build(
+    context: typer.Context,
     items: Items,
     out: NewFolder,
     vectors: ItemVectors = None,
+    text: ItemText = None,
+    model: Model = "auto",
     quality: ItemQuality = None,
     id: IdColumn = None,
     clusters: Annotated[
@@ -99,21 +106,40 @@ def build(
     threads: Threads = None,
     force: Force = False,
 ) -> None:
-    """Read items, cluster them, and keep both in a folder."""
+    """Read items, cluster them, and keep both in a folder, with the columns that the table has beside."""
     import numpy as np
 
+    from setwise import encode
     from setwise.catalog import Catalog
     from setwise.catalog.files import FORMAT
     from setwise.cli import catalog_output, output
     from setwise.cli.items import read_items
+    from setwise.encode.cache import encode_texts
     from setwise.vectors import check_metric
 
     FORMAT.check_target(out, force=force)
+    encode.parse(model)
     check_metric(metric)
+    if text is not None and vectors is not None:
+        raise ValueError("text: --vectors brings vectors already; leave one of the two out")
+    if text is None and given(context, "model"):
+        raise ValueError("model: --model goes with --text COLUMN")
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
-        read = read_items(items, vectors, quality, id)
+        read = read_items(
+            items,
+            vectors,
+            quality,
+            id,
+            text,
+            lambda texts: encode_texts(
+                texts,
+                encode.encoder(model),
+                None,
+                lambda done, total: tell("encoding", done, total),
+            ),
+        )
         if read.quality is None and quality_weight:
             raise ValueError("quality_weight: it needs qualities; name them with --quality")
         tell("clustering", 0, 0)
@@ -122,6 +148,7 @@ def build(
             np.ones(len(read.vectors)) if read.quality is None else read.quality,
             clusters=clusters,
             ids=read.ids,
+            fields=read.fields,
             metric=metric,
             quality_weight=quality_weight,
             seed=seed,
@@ -129,6 +156,8 @@ def build(
         )
         tell("writing", 0, 0)
         made.save(out, force=force)
+    for line in read.notes:
+        output.note(line)
     if read.quality is None:
         output.note("no quality was given, so every item has 1 until setwise catalog select --quality")
     catalog_output.print_summary(out, made, f"{len(made):,} item{'' if len(made) == 1 else 's'}", began)
@@ -159,7 +188,9 @@ def add(
         with Catalog.edit(path, threads) as catalog:
             tell("adding", 0, 0)
             before = len(catalog)
-            catalog.add(read.vectors, read.quality, ids_like(read, items, catalog))
+            held = () if catalog.fields is None else catalog.fields.column_names
+            fields = {name: column for name, column in read.fields.items() if name in held}
+            catalog.add(read.vectors, read.quality, ids_like(read, items, catalog), fields)
             tell("writing", 0, 0)
     catalog_output.print_summary(
         path, catalog, f"{len(catalog):,} items, {len(catalog) - before:,} of them new", began
@@ -236,6 +267,22 @@ def select(
         ),
     ] = "quality",
     id: _IdOfTable = None,
+    include: Annotated[
+        list[str] | None,
+        _wish("--include", help="Id of an item that must be in the set; may be repeated.", metavar="ID"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        _wish("--exclude", help="Id of an item that must not; may be repeated.", metavar="ID"),
+    ] = None,
+    exclude_from: Annotated[
+        str | None,
+        _wish(
+            "--exclude-from",
+            help="A file of ids that must not: a table, a .npy array, or a .txt with one a line.",
+            metavar="FILE",
+        ),
+    ] = None,
     k: K = 500,
     diversity: Diversity = 0.1,
     certify: Certify = "none",
@@ -319,7 +366,7 @@ def select(
     from setwise import checks
     from setwise.catalog import METHODS, Catalog
     from setwise.cli import catalog_output, output
-    from setwise.cli.items import read_quality
+    from setwise.cli.items import ids_as_in, read_ids, read_quality
     from setwise.files import check_output
 
     target = None if out is None else check_output(out, force=force)
@@ -341,23 +388,28 @@ def select(
         "criterion": criterion,
         "seed": seed,
     }
-    unused = None
+    notes: tuple[str, ...] = ()
     with output.Status() as status, at_most(threads):
         status.tell("reading")
         catalog = Catalog.load(path, threads)
         if quality is not None:
-            fresh, unused = read_quality(quality, quality_column, id, catalog)
+            fresh, notes = read_quality(quality, quality_column, id, catalog)
             catalog.set_quality(fresh)
+        barred = ids_as_in(catalog, exclude or [], "--exclude")
+        if exclude_from is not None:
+            barred = list(dict.fromkeys([*barred, *ids_as_in(catalog, *read_ids(exclude_from, None))]))
         status.tell("selecting")
         with output.notes_for_warnings():
             found = catalog.select(
                 **settings,
+                include=ids_as_in(catalog, include or [], "--include"),
+                exclude=barred,
                 certify=CERTIFY[certify],
                 threads=threads,
                 workers=as_workers(workers),
             )
-    if unused is not None:
-        output.note(unused)
+    for line in notes:
+        output.note(line)
     for name, methods in _FOR.items():
         if given(context, name) and found.method not in methods:
             known = ", ".join(methods)
@@ -390,14 +442,18 @@ def info(
 
     def described(found: CatalogInfo) -> tuple[str, dict[str, str]]:
         catalog = Catalog.load(path)
-        low, middle, high = np.quantile(catalog.quality, [0, 0.5, 1])
+        numbers = catalog.quality[np.isfinite(catalog.quality)]
+        low, middle, high = np.quantile(numbers, [0, 0.5, 1])
+        never = len(catalog) - len(numbers)
         weight = f" of vectors and quality (weight {found.quality_weight:g})" if found.quality_weight else ""
         clusters = f"{catalog_output.clusters_of(catalog)}{weight}"
         return "catalog", {
             "items": f"{found.n:,} × {found.d:,}, {found.dtype}, {found.metric}",
             "ids": f"{found.ids}, {catalog_output.some(catalog.ids)}",
             "clusters": f"{clusters}, radii up to {catalog.clusters.radii.max():.3g}",
-            "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}",
+            "quality": f"{low:.3g} to {high:.3g}, median {middle:.3g}"
+            + (f"; {never:,} items are never selected" if never else ""),
+            "columns": "none" if catalog.fields is None else ", ".join(catalog.fields.column_names),
         }
 
     folders.print_info(path, FORMAT, described, check=check, as_json=as_json)

@@ -20,19 +20,23 @@ from setwise.cli.folders import size_of
 from setwise.files import write_array, write_json, write_table
 from setwise.files.names import ending
 
-#: Members that are printed.
-_SHOWN = 10
+#: Members, and kept columns of theirs, that are printed.
+_SHOWN, _BESIDE = 10, 2
 
 
 def as_columns(catalog: Catalog, found: CatalogSelection) -> dict[str, list[Any]]:
-    """Return a set's members as columns."""
-    return {
+    """Return a set's members as columns, those that are kept beside the items last."""
+    columns: dict[str, list[Any]] = {
         "id": found.ids.tolist(),
         "rank": list(range(1, len(found) + 1)),
         "gain": [gain if math.isfinite(gain) else None for gain in found.gains.tolist()],
         "quality": catalog.quality[found.indices].tolist(),
         "cluster": found.clusters.tolist(),
     }
+    kept = {
+        f"item_{name}" if name in (*columns, "row") else name: found.fields[name] for name in found.fields
+    }
+    return columns | kept
 
 
 def as_record(
@@ -69,9 +73,8 @@ def write(target: Path, record: dict[str, Any], columns: dict[str, list[Any]], *
     if ending(target) == ".json":
         write_json(target, record, force=force)
     elif ending(target) == ".npy":
-        arrays = {
-            name: np.asarray(values, float if name == "gain" else None) for name, values in columns.items()
-        }
+        own = ("id", "rank", "gain", "quality", "cluster")  # an array has no place for what may be missing
+        arrays = {name: np.asarray(columns[name], float if name == "gain" else None) for name in own}
         table = np.empty(len(columns["id"]), [(name, array.dtype) for name, array in arrays.items()])
         for name, array in arrays.items():
             table[name] = array
@@ -89,6 +92,9 @@ def print_selection(
     for label, justify in (("", "right"), ("id", "left"), ("gain", "right"), ("quality", "right")):
         table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("cluster", justify="right")
+    beside = list(found.fields)[:_BESIDE]
+    for label in beside:
+        table.add_column(label, no_wrap=True, overflow="ellipsis")
     for row in range(min(_SHOWN, len(found))):
         gain = columns["gain"][row]
         table.add_row(
@@ -97,6 +103,10 @@ def print_selection(
             Text("" if gain is None else f"{gain:.4g}", style="dim"),
             f"{columns['quality'][row]:.4g}",
             str(columns["cluster"][row]),
+            *(
+                "" if (value := found.fields[label][row]) is None else output.one_line(str(value))
+                for label in beside
+            ),
         )
     out.print(table)
     if len(found) > _SHOWN:
@@ -115,6 +125,11 @@ def print_selection(
     proof = output.explain(found, len(catalog), "max-sum")
     lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
     out.print(lines)
+
+
+def _cell(value: Any) -> str:
+    """Return a kept value on one line; nothing for a missing one."""
+    return "" if value is None else output.one_line(str(value))
 
 
 def print_summary(path: str, catalog: Catalog, items: str, began: float) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,13 @@ from setwise.files.names import column, ending, existing
 
 if TYPE_CHECKING:
     from setwise.catalog import Catalog
+    from setwise.encode.cache import Encoded
 
 VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 QUALITY_COLUMN = "quality"
+
+#: Kinds of columns that are kept beside the items.
+KEPT = ("string", "integer", "number", "boolean", "uuid", "time")
 
 #: An integer as it is written back.
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
@@ -36,14 +41,27 @@ class Items:
     quality : ndarray of shape (n,) or None
         None where neither the caller nor the table names one.
     ids : list of str or int, or None
+    fields : mapping of names to columns
+        What else the table has: names, categories.
+    notes : tuple of str
+        What was chosen or left out without being asked for.
     """
 
     vectors: NDArray[Any]
     quality: NDArray[Any] | None
     ids: Sequence[str | int] | None
+    fields: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def read_items(path: str, vectors: str | None, quality: str | None, id: str | None) -> Items:
+def read_items(
+    path: str,
+    vectors: str | None,
+    quality: str | None,
+    id: str | None,
+    text: str | None = None,
+    encode: Callable[[list[str]], Encoded] | None = None,
+) -> Items:
     """Read items from a .npy file of vectors or a table.
 
     Parameters
@@ -56,20 +74,23 @@ def read_items(path: str, vectors: str | None, quality: str | None, id: str | No
         A table's column, or a .npy file; by default the column "quality" if there is one.
     id : str, optional
         A table's column; by default the first of `ID_COLUMNS` that there is, if any.
+    text : str, optional
+        A table's column of texts, which `encode` makes vectors of; it is kept beside the items.
+    encode : callable, optional
 
     Raises
     ------
     FileNotFoundError
         A file is missing.
     TypeError
-        A column holds something else than vectors, numbers or ids.
+        A column holds something else than vectors, texts, numbers or ids.
     ValueError
         The file has another ending, or lacks a column; ids repeat; vectors, qualities and ids are not as
-        many.
+        many; the encoder knows no word of any text.
     """
     source = existing(path, "items")
     if ending(source) == ".npy":
-        for argument, value in (("vectors", vectors), ("id", id)):
+        for argument, value in (("vectors", vectors), ("text", text), ("id", id)):
             if value is not None:
                 raise ValueError(
                     f"{argument}: {source.name!r} is a .npy file of vectors without columns; leave it out"
@@ -79,33 +100,70 @@ def read_items(path: str, vectors: str | None, quality: str | None, id: str | No
     if source.is_dir() or ending(source) not in TABLES:
         raise ValueError(f"items: {source.name!r} ends in none of {', '.join([*TABLES, '.npy'])}")
     types = column_types(source, "items")
-    if vectors is None:
+    if vectors is None and text is None:
         vectors = next((name for name in VECTOR_COLUMNS if name in types), None)
         if vectors is None:
             raise ValueError(
                 f"vectors: {source.name} has no column {' or '.join(VECTOR_COLUMNS)}; name one with "
-                f"--vectors (columns: {', '.join(types)})"
+                f"--vectors, or one of texts with --text (columns: {', '.join(types)})"
             )
     if quality is None and QUALITY_COLUMN in types:
         quality = QUALITY_COLUMN
     if id is None:
         id = next((name for name in ID_COLUMNS if name in types), None)
+    if text is not None:
+        column(types, text, "text", source.name)
     columns = {
         argument: column(types, name, argument, source.name)
         for argument, name in (("vectors", vectors), ("quality", quality), ("id", id))
         if name is not None and not _is_file(name, types)
     }
-    table = read_table(source, columns.values() or list(types)[:1], "items")
+    own = columns.values()
+    kept = [name for name, kind in types.items() if (kind in KEPT or name == text) and name not in own]
+    table = read_table(source, [*own, *kept] or list(types)[:1], "items")
     n = len(table)
-    rows = table.vectors(vectors) if "vectors" in columns else _array_of(source, vectors, "vectors", n)
-    assert rows is not None
-    return Items(
-        _matrix(rows, "vectors", source.name),
+    numbers = (
         table.numbers(columns["quality"], "quality")
         if "quality" in columns
-        else _array_of(source, quality, "quality", n),
-        _ids(table, columns["id"]) if "id" in columns else None,
+        else _array_of(source, quality, "quality", n)
     )
+    ids = _ids(table, columns["id"]) if "id" in columns else None
+    if text is None or encode is None:
+        rows = (
+            table.vectors(columns["vectors"])
+            if "vectors" in columns
+            else _array_of(source, vectors, "vectors", n)
+        )
+        return Items(
+            _matrix(rows, "vectors", source.name),
+            numbers,
+            ids,
+            {name: _as_read(table, name) for name in kept},
+        )
+    encoded = encode(table.texts(text))
+    if not len(encoded.rows):
+        raise ValueError(f"text: {encoded.encoder.name} knows no word of any text in {text!r}")
+    names: Sequence[str | int] = range(n) if ids is None else ids
+    notes: tuple[str, ...] = ()
+    if len(encoded.unknown):
+        first = [str(names[row]) for row in encoded.unknown[:3].tolist()]
+        what = f"items left out, since the encoder knows no word of their {text!r}"
+        more = ", …" if len(encoded.unknown) > 3 else ""
+        notes = (f"{what}: {len(encoded.unknown):,} ({', '.join(first)}{more})",)
+    left = encoded.rows.tolist()
+    return Items(
+        encoded.vectors,
+        None if numbers is None else numbers[encoded.rows],
+        [names[row] for row in left],
+        {name: [values[row] for row in left] for name in kept if (values := table.values(name))},
+        notes,
+    )
+
+
+def _as_read(table: Table, name: str) -> Any:
+    """Return a column as it was read: of Arrow where the file has types, else as plain values."""
+    column = table.columns[name]
+    return table.values(name) if isinstance(column, list) else column
 
 
 def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] | None:
@@ -205,7 +263,7 @@ def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[st
 
 def read_quality(
     path: str, name: str, id: str | None, catalog: Catalog
-) -> tuple[NDArray[np.float64], str | None]:
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Read new qualities for a catalog's items.
 
     Parameters
@@ -221,8 +279,8 @@ def read_quality(
     Returns
     -------
     quality : ndarray of shape (n,), float64
-    note : str or None
-        What of the table was not used.
+    notes : tuple of str
+        What of the table was not used, and how many items keep the quality they have.
 
     Raises
     ------
@@ -231,13 +289,13 @@ def read_quality(
     TypeError
         The column holds something else than numbers.
     ValueError
-        The file lacks a column, has another number of rows and no ids, or none for an item.
+        The file lacks a column, has another number of rows and no ids, or no id of the catalog.
     """
     source = existing(path, "quality")
     if ending(source) == ".npy":
         found = _array_of(source, str(source.resolve()), "quality", len(catalog))
         assert found is not None
-        return found, None
+        return found, ()
     types = column_types(source, "quality")
     column(types, name, "quality_column", source.name)
     if id is not None:
@@ -251,19 +309,27 @@ def read_quality(
                 f"quality: {source.name} has {len(values):,} rows and no ids, the catalog has "
                 f"{len(catalog):,} items; name its column of ids with --id"
             )
-        return values, None
+        return values, ()
     places = {str(given): row for row, given in enumerate(_ids(table, id))}
     names = catalog.ids.tolist()
     rows = np.fromiter((places.get(str(one), -1) for one in names), np.int64, len(names))
     lacking = np.flatnonzero(rows < 0)
-    if len(lacking):
+    if len(lacking) == len(names):
         raise ValueError(
-            f"quality: {source.name} has no row for {len(lacking):,} of the {len(names):,} items, such as "
-            f"{names[lacking[0]]!r}; give each a quality, or remove them"
+            f"quality: {source.name} has no id of the catalog's {len(names):,} items, such as {names[0]!r}; "
+            "name its column of ids with --id"
         )
-    strange = len(places) - len(names)
-    note = f"ids in {source.name} that the catalog has not, left out: {strange:,}" if strange else None
-    return values[rows], note
+    strange = len(places) - len(names) + len(lacking)
+    notes = []
+    if strange:
+        notes.append(f"ids in {source.name} that the catalog has not, left out: {strange:,}")
+    if len(lacking):
+        notes.append(
+            f"{len(lacking):,} of the {len(names):,} items keep the quality they have, for {source.name} has "
+            f"none for them, such as {names[lacking[0]]!r}"
+        )
+    fresh: NDArray[np.float64] = np.where(rows < 0, catalog.quality, values[rows])
+    return fresh, tuple(notes)
 
 
 def _is_file(name: str, types: dict[str, str]) -> bool:

@@ -144,6 +144,15 @@ ItemVectors = Annotated[
         show_default="column vector, vectors, embedding or embeddings",
     ),
 ]
+ItemText = Annotated[
+    str | None,
+    option(
+        "--text",
+        help="Column of texts (titles, descriptions) to make the items' vectors from.",
+        panel=READ,
+        metavar="COLUMN",
+    ),
+]
 ItemQuality = Annotated[
     str | None,
     option(
