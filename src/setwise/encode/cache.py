@@ -29,6 +29,7 @@ from setwise.files.arrays import UnfinishedArray, write_rows
 from setwise.files.checksums import Progress as Steps
 from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.locking import locked
+from setwise.files.parts import room_for
 from setwise.files.writing import write_array, write_atomic
 
 #: What a folder keeps, at most: the entries unused for longest go first, the one just used never does.
@@ -199,11 +200,15 @@ def encode_blocks(
     tell = progress or (lambda step, done, total: None)
     name, sample = _survey(blocks(), n, encoder, learn, tell)
     entry = folder / name
-    with _held(entry, n, tell):
+    with room_for(folder), _held(entry, n, tell):
         encoded = _opened(entry, encoder, n, len(sample), tell)
         if encoded is None:
             entry.mkdir(parents=True, exist_ok=True)
-            encoded = _made(entry, blocks, n, encoder, sample, tell)
+            try:
+                encoded = _made(entry, blocks, n, encoder, sample, tell)
+            finally:
+                with contextlib.suppress(OSError):  # nothing to go on from
+                    entry.rmdir()
     if not encoded.cached:
         prune(folder, entry)
     return encoded
