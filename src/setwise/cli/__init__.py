@@ -16,6 +16,7 @@ import typer
 
 from setwise._version import __version__
 from setwise.asked import watched
+from setwise.cli.cache import app as cache_app
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune
@@ -36,6 +37,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(catalog_app, name="catalog")
 app.command()(finetune)
 app.command()(prefer)
+app.add_typer(cache_app, name="cache")
 app.command()(demo)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.

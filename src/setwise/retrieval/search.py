@@ -41,8 +41,9 @@ def retrieve(
 
     Parameters
     ----------
-    query : array-like of shape (d,) or (m, d)
-        A query, or many: those are searched for together, each search one call of the index.
+    query : array-like of shape (d,) or (m, d), str, or list of str
+        A query, or many: those are searched for together, each search one call of the index. Texts need an
+        index with an encoder (`setwise.open_index`).
     index : Index
         Where the vectors are: `Index.from_array`, `.from_faiss`, `.from_qdrant`, `.from_pgvector`,
         `.from_lance`, or your own subclass.
