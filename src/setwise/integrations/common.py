@@ -180,8 +180,8 @@ def choose(
         assert lack is not None, "a component whose results all have what choosing needs"
         one, bad = items[left[0]], why[left[0]]
         who, what, mend = lack(one, bad is None)
-        given = rows[left[0]] is not None and bad is not None
-        first = f"the embedding of {who} {bad}" if given else f"{who} has no {what}"
+        spoilt = rows[left[0]] is not None and bad is not None
+        first = f"the embedding of {who} {bad}" if spoilt else f"{who} has no {what}"
         text = f"{noun}: {len(left)} of {len(items)} lack what choosing needs (the first: {first}); {mend}"
         if policy == "raise" or not present:
             raise ValueError(text)
