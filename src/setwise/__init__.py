@@ -15,7 +15,6 @@ _HOMES = {
     "Retrieved": "setwise.retrieval.retrieved",
     "aretrieve": "setwise.retrieval.search",
     "diversify": "setwise.retrieval.rerank",
-    "open_index": "setwise.index.saved",
     "retrieve": "setwise.retrieval.search",
     "select": "setwise.api",
     "select_many": "setwise.batch",
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from setwise.catalog import Catalog
     from setwise.certificate import Certificate
     from setwise.index.base import Index
-    from setwise.index.saved import open_index
     from setwise.retrieval.rerank import diversify
     from setwise.retrieval.retrieved import Retrieved
     from setwise.retrieval.search import aretrieve, retrieve
@@ -42,7 +40,6 @@ __all__ = [
     "__version__",
     "aretrieve",
     "diversify",
-    "open_index",
     "retrieve",
     "select",
     "select_many",
@@ -52,6 +49,7 @@ _ROOMS = (
     "objectives",
     "solvers",
     "encode",
+    "evaluate",
     "files",
     "engine",
     "finetuning",

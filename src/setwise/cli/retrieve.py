@@ -34,7 +34,6 @@ from setwise.cli.options import (
     SetFile,
     TextColumn,
     Threads,
-    Where,
     as_chunk,
     at_most,
     given,
@@ -68,7 +67,7 @@ _OF_CORPUS = (
 _OF_INDEX = ("offset", "pool")
 
 #: Settings that only what is read can tell to be right.
-_LATER = ("max_per_group", "where", *_OF_INDEX)
+_LATER = ("max_per_group", *_OF_INDEX)
 
 #: Why an index does not take them.
 _BUILT = "an index has it from when it was built"
@@ -115,7 +114,6 @@ def retrieve(
         ),
     ] = None,
     group: GroupColumn = None,
-    where: Where = None,
     chunk: Chunk = None,
     overlap: Overlap = None,
     model: Model = "auto",
@@ -243,7 +241,6 @@ def retrieve(
         "include": include or [],
         "exclude": exclude or [],
         "max_per_group": max_per_group,
-        "where": where,
         **({} if index is None else {"offset": offset, "pool": pool}),
         "seed": seed,
         "threads": threads,
@@ -270,7 +267,6 @@ def retrieve(
     assert corpus is not None
     if group is not None and max_per_group is None:
         raise ValueError("group: --group and --max-per-group go together")
-    wishes = {name: value for name, value in settings.items() if name != "where"}
     with output.Status() as status, at_most(threads):
         status.tell("reading")
         read = read_corpus(
@@ -285,29 +281,31 @@ def retrieve(
         )
         if max_per_group is not None and read.groups is None:
             raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
-        _check_k(k, len(read))
+        if k > len(read):
+            raise ValueError(
+                f"k: {k} is more than the {len(read):,} candidates; ask for at most {len(read):,}"
+            )
         probe: Any = query if query_vector is None else _query_vector(query_vector, read)
         began = time.perf_counter()
         candidates = prepare(
             read,
             model,
-            cache=_cache_folder(read, cache, no_cache),
+            cache=cache_folder(read, cache, no_cache),
             drop_duplicates=drop_duplicates,
             seed=seed,
             progress=status.encoding,
         )
-        if where is not None:
-            candidates = candidates.only(where)
-            _check_k(k, len(candidates))
         if isinstance(probe, str):
             probe = candidates.encode(probe)
         encoding = time.perf_counter() - began
         with output.notes_for_warnings():
             hits = candidates.select(
-                probe, k, solver=solver, certify=CERTIFY[certify], progress=status.tell, **wishes
+                probe, k, solver=solver, certify=CERTIFY[certify], progress=status.tell, **settings
             )
         compared = (
-            None if compare is None else candidates.select(probe, k, solver=compare, certify=False, **wishes)
+            None
+            if compare is None
+            else candidates.select(probe, k, solver=compare, certify=False, **settings)
         )
     for line in read.notes:
         output.note(line)
@@ -343,12 +341,6 @@ def _check_source(context: typer.Context, corpus: str | None, index: str | None)
             if index is None:
                 raise ValueError(f"{name}: {written} goes with --index; build one with setwise index build")
             raise ValueError(f"{name}: {written} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
-
-
-def _check_k(k: int, n: int) -> None:
-    """Refuse to select more than there are."""
-    if k > n:
-        raise ValueError(f"k: {k} is more than the {n:,} candidates; ask for at most {n:,}")
 
 
 def _check_query(query: str | None, query_vector: str | None, relevance: str | None) -> None:
@@ -390,7 +382,7 @@ def _query_vector(name: str, corpus: Corpus) -> Any:
     return read_vector(name, corpus.vectors.shape[1])
 
 
-def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
+def cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
     """Return where encoded texts are kept, if anywhere."""
     from setwise.encode.places import folder_for
 

@@ -108,7 +108,7 @@ def maximize(
     sharp = False
     for _ in range(rounds):
         # Correction: the best x on the working set.
-        distances = pool.block(working)
+        distances = pool.block(working, wide=sharp)
         weights = quadratic_program(
             linear[working],
             np.negative(distances, out=distances),
@@ -168,7 +168,8 @@ def quadratic_program(
     ----------
     linear : ndarray of shape (m,)
     matrix : ndarray of shape (m, m)
-        Symmetric; positive semidefinite on vectors that sum to zero.
+        Symmetric; positive semidefinite on vectors that sum to zero. float64, or float32 where the
+        solution need not be exact.
     weight : float
         At least 0.
     total : int
