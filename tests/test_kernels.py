@@ -80,6 +80,4 @@ def test_selections_are_the_same(usual, kernel):
     setting, needs = SETTINGS[kernel]
     if not np._core._multiarray_umath.__cpu_features__.get(needs, False):
         pytest.skip(f"this processor has no {needs}")
-    if kernel in ("Nehalem", "Sandybridge"):
-        pytest.xfail("one selection of 1,100 rows without relevance still depends on kernels without FMA")
     assert picks_under({"OPENBLAS_CORETYPE": kernel, **setting}) == usual

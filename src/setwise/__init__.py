@@ -15,6 +15,7 @@ _HOMES = {
     "Retrieved": "setwise.retrieval.retrieved",
     "aretrieve": "setwise.retrieval.search",
     "diversify": "setwise.retrieval.rerank",
+    "open_index": "setwise.index.saved",
     "retrieve": "setwise.retrieval.search",
     "select": "setwise.api",
     "select_many": "setwise.batch",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from setwise.catalog import Catalog
     from setwise.certificate import Certificate
     from setwise.index.base import Index
+    from setwise.index.saved import open_index
     from setwise.retrieval.rerank import diversify
     from setwise.retrieval.retrieved import Retrieved
     from setwise.retrieval.search import aretrieve, retrieve
@@ -40,6 +42,7 @@ __all__ = [
     "__version__",
     "aretrieve",
     "diversify",
+    "open_index",
     "retrieve",
     "select",
     "select_many",

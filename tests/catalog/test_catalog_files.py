@@ -189,7 +189,8 @@ def test_where_nothing_is_written(catalog, place, tmp_path):
 
 
 def test_an_index_is_no_catalog(tmp_path, catalog):
-    from setwise.index.saved import open_index, save
+    from setwise.index.saved import open_index
+    from setwise.index.saving import save
 
     save(tmp_path / "ix", np.eye(3))
     with pytest.raises(ValueError, match="no setwise catalog"):

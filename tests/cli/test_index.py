@@ -279,9 +279,11 @@ def test_json_is_one_object_with_stable_keys(run, index):
     ]  # fmt: skip
     assert list(told["settings"]) == [
         "k", "solver", "diversity", "objective", "sharpness", "include", "exclude",
-        "max_per_group", "offset", "pool", "seed", "threads", "certify",
+        "max_per_group", "where", "offset", "pool", "seed", "threads", "certify",
     ]  # fmt: skip
-    assert list(told["set"]["items"][0]) == ["rank", "id", "row", "relevance", "gain", "text"]
+    assert list(told["set"]["items"][0]) == [
+        "rank", "id", "row", "relevance", "gain", "text", "topic", "score",
+    ]  # fmt: skip
     assert told["settings"]["sharpness"] == 8
     assert told["candidates"] == 10
     assert told["compare"]["solver"] == "top-k"
@@ -416,3 +418,101 @@ def test_a_bar_on_a_terminal(corpus, tmp_path):
     assert process.returncode == 0
     assert b"reading" in shown
     assert b"10 texts" in printed.replace(b"\xc2\xb7", b"")
+
+
+# ---------------------------------------------------------------- a living index
+
+
+@pytest.fixture
+def folder(run, tmp_path):
+    """A folder of documents, and its index."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in ("apples", "trains", "ships"):
+        sections = [f"# Part {part}\n\nMore {name} of kind {name[0]}{part}." for part in range(3)]
+        (notes / f"{name}.md").write_text("\n\n".join(sections))
+    ran = run("index", "build", notes, "--out", tmp_path / "ix", "--model", "lsa")
+    assert (ran.code, ran.err) == (0, "")
+    return notes
+
+
+def test_a_folder_changes_and_its_index_follows(run, folder, tmp_path):
+    index = tmp_path / "ix"
+
+    def said(*words):
+        ran = run("index", *words)
+        assert (ran.code, ran.err) == (0, "")
+        return ran.out.split("  ", 1)[1].rpartition(" · ")[0]
+
+    (folder / "planes.md").write_text("# Wings\n\nMore ships of kind p0.")
+    assert said("update", index, folder) == "1 added · 9 unchanged · 1 text encoded · now 10"
+    (folder / "ships.md").write_text("One more ship of kind s9.")
+    (folder / "apples.md").unlink()
+    changed = "1 added · 6 removed · 4 unchanged · 1 text encoded · now 5"
+    assert said("update", index, folder) == changed
+    assert said("update", index, folder) == "5 unchanged · 0 texts encoded · now 5"
+    (tmp_path / "extra.txt").write_text("More trains of kind t0.")
+    assert said("add", index, tmp_path / "extra.txt") == "1 added · 5 unchanged · 1 text encoded · now 6"
+    gone = ("--where", "file = 'trains.md' and position > 1")
+    assert said("remove", index, *gone) == "2 removed · 4 unchanged · 0 texts encoded · now 4"
+    assert said("remove", index, "planes.md") == "1 removed · 3 unchanged · 0 texts encoded · now 3"
+    words = ("retrieve", "--index", index, "--query", "trains", "-k", 3, "--json")
+    items = record(run(*words))["set"]["items"]
+    assert {item["id"]: (item["file"], item["title"], item["position"]) for item in items} == {
+        "trains.md:1": ("trains.md", "Part 0", 1),
+        "ships.md": ("ships.md", "", 1),
+        "extra.txt": ("extra.txt", "", 1),
+    }
+    assert "columns  file (string), title (string), position (int64)" in " ".join(
+        run("index", "info", index).out.replace("   ", "  ").split("\n")
+    )
+
+
+def test_a_condition_leaves_fewer_candidates(run, refused, corpus, tmp_path):
+    run("index", "build", corpus, "--out", tmp_path / "ix", "--model", "lsa")
+    sources = {"--corpus": (corpus, "--model", "lsa", "--no-cache"), "--index": (tmp_path / "ix",)}
+    found = {}
+    for option, words in sources.items():
+        words = ("retrieve", option, *words, "--query", "school", "-k", 3)
+        items = record(run(*words, "--where", "score <= 0.5 or topic = 'other'", "--json"))["set"]["items"]
+        assert all(item["score"] <= 0.5 or item["topic"] == "other" for item in items)
+        assert len(items) == 3
+        found[option] = [item["id"] for item in items]
+        assert refused(*words, "--where", "scor < 1").startswith(
+            "where: there is no column 'scor'; did you mean"
+        )
+        assert refused(*words, "--where", "score > 9").startswith("where: nothing of the 10")
+    assert found["--corpus"] == found["--index"]
+    words = ("--corpus", corpus, "--model", "lsa", "--query", "school", "-k", 3, "--where", "score > 0.85")
+    assert refused("retrieve", *words) == "k: 3 is more than the 2 candidates; ask for at most 2"
+    words = (*words[:-2], "--where", "score < 0.5", "--include", "p0")
+    assert refused("retrieve", *words).endswith("candidates: it does not fulfil 'score < 0.5'")
+
+
+def test_columns_of_ones_own_stand_in_every_output(run, tmp_path):
+    (tmp_path / "a.csv").write_text("id,text,rank,year\nx,red apples,gold,2020\ny,green pears,,\n")
+    words = ("--query", "apples", "--model", "lsa", "-k", 2, "--no-cache")
+    run("retrieve", "--corpus", tmp_path / "a.csv", *words, "--out", tmp_path / "out.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["rank"], row["corpus_rank"], row["year"]) for row in rows] == [
+        (1, "gold", 2020),
+        (2, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["remove", "IX"], "ids: say which rows to remove, by their ids or by --where"),
+        (["remove", "IX", "shops.md"], "ids: the index has no id 'shops.md'"),
+        (
+            ["add", "IX", "NOTES"],
+            "ids: the index has 'apples.md:1' already (and 8 more); setwise index update",
+        ),
+        (["update", "IX", "none"], "corpus: no file or folder 'none'"),
+        (["update", "none", "NOTES"], "index: no file or folder 'none'"),
+    ],
+)
+def test_changes_that_cannot_be_made(refused, folder, tmp_path, words, message):
+    places = {"IX": tmp_path / "ix", "NOTES": folder}
+    assert refused("index", *(places.get(word, word) for word in words)).startswith(message)

@@ -89,10 +89,13 @@ def test_json_is_one_object_with_stable_keys(retrieve):
     assert list(record["set"]) == [
         "items", "value", "relevance", "diversity", "closest_pair", "solver", "seconds", "certificate",
     ]  # fmt: skip
-    assert list(record["set"]["items"][0]) == ["rank", "id", "row", "relevance", "gain", "text"]
+    assert list(record["set"]["items"][0]) == [
+        "rank", "id", "row", "relevance", "gain", "text", "topic", "score",
+    ]  # fmt: skip
     assert list(record["settings"]) == [
         "k", "solver", "diversity", "objective", "sharpness", "metric",
-        "relevance_scale", "include", "exclude", "max_per_group", "seed", "threads", "certify",
+        "relevance_scale", "include", "exclude", "max_per_group", "where", "seed", "threads",
+        "certify",
     ]  # fmt: skip
     assert list(record["set"]["certificate"]) == [
         "upper_bound",

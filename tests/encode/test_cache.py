@@ -323,7 +323,7 @@ def test_a_full_disk_does_not_stop_the_work(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert encode_texts(TEXTS, Counting(), tmp_path).vectors.shape == (len(TEXTS), 2)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="the disk has no room"):
         encode_blocks(blocks_of(TEXTS, 50), len(TEXTS), Counting(), tmp_path, learn=1)
 
 

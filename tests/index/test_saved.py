@@ -21,7 +21,8 @@ from setwise.index import rows
 from setwise.index.array import ArrayIndex
 from setwise.index.faiss import FaissIndex
 from setwise.index.folder import FORMAT
-from setwise.index.saved import open_index, save
+from setwise.index.saved import open_index
+from setwise.index.saving import save
 
 TEXTS = ["red apples", "green apples", "fast trains", "slow trains", "ships at sea", "red planes"]
 
@@ -87,6 +88,7 @@ def test_storage(vectors, place, given, storage, stored):
         (range(100, 6), "integers"),
         ([f"né{row}" for row in range(6)], "strings"),
         (["a", 1, "b", 2, -3, 2**70], "json"),
+        ([2**63, 1, 2, 3, 4, -5], "large integers"),
         (np.arange(6) * 10, "integers"),
         (["\ud83d", "b", "c", "d", "e", "f"], "json"),
     ],
@@ -114,8 +116,9 @@ def test_columns_are_read_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "KEPT", 2)
     texts = [f"text {row}" for row in range(95)]
     rows.write(tmp_path / "r.parquet", range(95), texts, None)
-    ids, column, groups = rows.columns(tmp_path / "r.parquet", 95, "integers", texts=True, groups=False)
-    assert groups is None
+    read = rows.read(tmp_path / "r.parquet", 95, "integers", texts=True, groups=False, columns=())
+    ids, column = read.ids, read.texts
+    assert read.groups is None
     assert column.take([94, 0, 13, 94]) == ["text 94", "text 0", "text 13", "text 94"]
     assert len(column._parts) == 2
     assert list(column) == texts
@@ -140,7 +143,7 @@ def test_queries_are_encoded_as_the_texts_were(place, model):
     assert sorted(saved.texts.take(hits.ids)) == ["green apples", "red apples"]
     with pytest.raises(ValueError, match=r"knows no word of '\?\?'"):
         saved.encode("??")
-    with pytest.raises(TypeError, match="query: expected a string, got int"):
+    with pytest.raises(TypeError, match="query: expected a string, or a list of strings, got int"):
         saved.encode(3)
 
 
@@ -365,7 +368,7 @@ def test_another_format_version(place):
     save(place, np.eye(3))
     meta = json.loads((home(place) / "meta.json").read_text())
     (home(place) / "meta.json").write_text(json.dumps({**meta, "version": 9}))
-    with pytest.raises(ValueError, match="has format version 9, this setwise reads 2; build it again"):
+    with pytest.raises(ValueError, match="has format version 9, this setwise reads 3; build it again"):
         open_index(place)
 
 

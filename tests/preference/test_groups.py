@@ -98,36 +98,148 @@ def test_the_batch(tokenizer, tmp_path):
         assert int(batch["prompt_lengths"][place]) == len(prompt)
 
 
+# Where a response ends
+
+#: Templates as models have them: what ends a turn, and the tokenizer's own end of sequence.
+TURNS = {
+    "gemma": (
+        "{{ bos_token }}{% for m in messages %}<start_of_turn>"
+        "{{ 'model' if m['role'] == 'assistant' else m['role'] }}"
+        "\n{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
+        ["<start_of_turn>", "<end_of_turn>"],
+        "<end_of_turn>",
+    ),
+    "phi": (
+        "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}",
+        ["<|user|>", "<|assistant|>", "<|end|>"],
+        "<|end|>",
+    ),
+    "plain": (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}",
+        [],
+        "</s>",
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "marks", "expected"), TURNS.values(), ids=TURNS)
+def test_a_response_ends_as_the_chat_template_ends_a_turn(tmp_path, template, marks, expected):
+    made = make_tokenizer()
+    made.add_special_tokens({"additional_special_tokens": marks}, replace_extra_special_tokens=False)
+    made.chat_template = template
+    row = {"prompt": "what is", "chosen": "rome", "rejected": ["paris ugly"]}
+    groups = as_groups([row], made, settings(tmp_path))
+    end = made.convert_tokens_to_ids(expected)
+    assert groups.end == end
+    for tokens, text in zip(groups[0].responses, ("rome", "paris ugly"), strict=True):
+        assert tokens.tolist() == [*ids(text), end]
+    # What the template itself writes of the conversation begins with the very tokens.
+    talk = [{"role": "user", "content": "what is"}, {"role": "assistant", "content": "rome"}]
+    if marks:
+        whole = made(made.apply_chat_template(talk, tokenize=False), add_special_tokens=False)["input_ids"]
+        ours = [*groups[0].prompt.tolist(), *groups[0].responses[0].tolist()]
+        assert whole[: len(ours)] == ours
+    assert as_groups([row], made, settings(tmp_path, chat=False)).end == EOS
+
+
+def test_drawn_tokens_are_taken_as_they_are_and_what_was_cut_has_no_end(tokenizer, tmp_path):
+    """Two spellings of one text stay apart, and a response that was cut off at the limit does not end."""
+    row = {
+        "prompt": "what is",
+        "chosen": "rome fine",
+        "rejected": ["paris", "old old"],
+        "token_ids": [[*ids("rome fine"), EOS], ids("paris"), ids("old old")],
+        "finished": [True, True, False],
+    }
+    (group,) = as_groups([row], tokenizer, settings(tmp_path))
+    assert [tokens.tolist() for tokens in group.responses] == [
+        [*ids("rome fine"), EOS],
+        [*ids("paris"), EOS],
+        ids("old old"),
+    ]
+    cut = {name: row[name] for name in ("prompt", "chosen", "rejected", "finished")}
+    assert [tokens.tolist() for tokens in as_groups([cut], tokenizer, settings(tmp_path))[0].responses] == [
+        [*ids("rome fine"), EOS],
+        [*ids("paris"), EOS],
+        ids("old old"),
+    ]
+
+
+def test_variables_of_the_chat_template(tmp_path):
+    chat = make_tokenizer(chat=True)
+    chat.chat_template = "{% if old %}old {% endif %}" + chat.chat_template
+    row = {"prompt": "what is", "chosen": "rome", "rejected": ["a"]}
+    for given in ({"old": True}, '{"old": true}'):
+        (group,) = as_groups([row], chat, settings(tmp_path, chat_template_kwargs=given))
+        assert group.prompt.tolist() == ids("old <user> what is </s> <assistant>")
+    with pytest.raises(ValueError, match="chat_template_kwargs: 'old' is not JSON"):
+        settings(tmp_path, chat_template_kwargs="old")
+
+
+def test_responses_without_a_reward_are_left_out_where_one_is_needed(tokenizer, tmp_path):
+    row = {"prompt": "what", "responses": ["a", "b", "c"], "rewards": [0.1, None, 0.9]}
+    with pytest.warns(UserWarning, match="1 responses have no reward and are left out"):
+        groups = as_groups([row], tokenizer, settings(tmp_path))
+    assert groups.unscored == 1
+    assert [tokens.tolist() for tokens in groups[0].responses] == [[*ids("a"), EOS], [*ids("c"), EOS]]
+    assert groups[0].positive.tolist() == [False, True]
+
+
 # Bad input
 
 GOOD = {"prompt": "what is", "chosen": "a", "rejected": ["b", "c"], "rewards": [1.0, 0.5, 0.0]}
 BAD = {
-    "no prompt": ({"prompt": None}, {}, "rows: row 1 has no prompt"),
-    "empty prompt": ({"prompt": " "}, {}, "rows: row 1: prompt is empty"),
-    "prompt of another type": ({"prompt": 3}, {}, "rows: row 1: prompt is neither a text nor"),
+    "no prompt": ({"prompt": None}, {}, "prompt: row 1 has nothing in 'prompt'"),
+    "empty prompt": ({"prompt": " "}, {}, "prompt: row 1 has an empty one"),
+    "prompt of another type": (
+        {"prompt": 3},
+        {},
+        "prompt: row 1 has 3 .int. in 'prompt', expected a text or",
+    ),
     "messages without a template": (
         {"prompt": [{"role": "user", "content": "what"}]},
         {},
-        "rows: row 1: prompt holds messages",
+        "prompt: row 1 holds messages",
     ),
-    "no rejected": ({"rejected": None}, {}, "rows: row 1: rejected is missing"),
+    "no rejected": ({"rejected": None}, {}, "rejected: row 1 has none"),
     "rejected empty": ({"rejected": [], "rewards": [1.0]}, {}, "rows: row 1 has no negative response"),
     "chosen empty": ({"chosen": [], "rewards": [1, 0]}, {}, "rows: row 1 has no positive response"),
-    "empty response": ({"rejected": ["b", " "]}, {}, "rows: row 1: rejected: response 1 is empty"),
-    "response of another type": ({"rejected": ["b", 3]}, {}, "rejected: response 1 is neither a text nor"),
+    "empty response": ({"rejected": ["b", " "]}, {}, "responses: row 1, response 2 is empty"),
+    "response of another type": (
+        {"rejected": ["b", 3]},
+        {},
+        "rejected: row 1, response 1 is 3 .int., expected a string or a message",
+    ),
     "a user's response": (
         {"chosen": [{"role": "user", "content": "a"}]},
         {},
-        "chosen: response 0 is neither a text nor one message of the assistant",
+        "chosen: row 1 is .*expected a string or a message of the assistant",
     ),
-    "rewards too few": ({"rewards": [1.0, 0.5]}, {}, "rows: row 1 has 3 responses and 2 rewards"),
-    "rewards NaN": ({"rewards": [1.0, math.nan, 0.0]}, {}, "rows: row 1: rewards: reward 1 is NaN"),
-    "rewards of another type": ({"rewards": [1.0, "x", 0]}, {}, "rewards: reward 1 is no number: 'x'"),
-    "rewards a text": ({"rewards": "1.0"}, {}, "rewards: expected a list of numbers, got str"),
+    "rewards too few": ({"rewards": [1.0, 0.5]}, {}, "rewards: row 1 has 2 for 3 responses"),
+    "rewards infinite": ({"rewards": [1.0, math.inf, 0.0]}, {}, "rewards: row 1, response 1 has inf"),
+    "ends of another number": ({"finished": [True]}, {}, "finished: row 1 has 1 for 3 responses"),
+    "tokens of another text": (
+        {"token_ids": [[2], [3], [4]]},
+        {},
+        "token_ids: row 1, response 0: this tokenizer reads another text",
+    ),
+    "rewards of another type": (
+        {"rewards": [1.0, "x", 0]},
+        {},
+        "rewards: row 1, response 1 has 'x' .str., expected a number",
+    ),
+    "rewards a text": (
+        {"rewards": "1.0"},
+        {},
+        "rewards: row 1 has '1.0' .str. in 'rewards', expected a list",
+    ),
     "rewards needed by alpha": (
         {"rewards": None},
         {"alpha": 1.0},
-        "row 1 has no rewards, which alpha=1 needs",
+        "rewards: row 1 has none, which alpha=1 needs",
     ),
     "rewards needed by split": ({"rewards": None}, {"split": "mean"}, "which the split by reward needs"),
     "rewards alike": ({"rewards": [0.1, 0.1, 0.1]}, {"split": "mean"}, "no positive response .*alike"),
@@ -163,22 +275,19 @@ def test_rows_that_cannot_be_trained_on_can_be_dropped(tokenizer, tmp_path):
     with pytest.raises(ValueError, match=r"rows: there are none left of 1 \(row 0 has a prompt"):
         as_groups(rows[1:2], tokenizer, settings(tmp_path, **options))
     broken = {**GOOD, "rewards": [1.0, math.inf, 0.0]}
-    with pytest.raises(ValueError, match="reward 1 is NaN or infinite"):  # not a matter of dropping
+    with pytest.raises(ValueError, match="rewards: row 1, response 1 has inf"):  # not a matter of dropping
         as_groups([GOOD, broken], tokenizer, settings(tmp_path, **options))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "rows: there are none; give at least one"),
-        (
-            "rows.jsonl",
-            "rows: expected rows, got the path 'rows.jsonl'; read it with datasets.Dataset.from_json",
-        ),
-        (GOOD, "rows: expected rows .*got dict"),
-        ([GOOD, "text"], "rows: row 1 is a str"),
+        ([], "rows: there are no rows"),
+        ("rows.jsonl", "no file or folder 'rows.jsonl'"),
+        (GOOD, "rows: expected rows, got one dict"),
+        ([GOOD, "text"], "rows: row 1 is no mapping but str"),
     ],
 )
 def test_what_is_no_rows(tokenizer, tmp_path, rows, message):
-    with pytest.raises((TypeError, ValueError), match=message):
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=message):
         as_groups(rows, tokenizer, settings(tmp_path))

@@ -148,8 +148,31 @@ def test_what_is_kept(whole):
             assert group["rewards"] == [known[text] for text in said]
             assert all(text.strip() for text in said)
             assert max(group["rewards"][1:]) < group["rewards"][0]
+            places = group["indices"]
+            assert group["token_ids"] == [drawn[group["prompt_id"]]["token_ids"][at] for at in places]
+            assert group["finished"] == [drawn[group["prompt_id"]]["finished"][at] for at in places]
     mean = np.mean([row["rewards"] for row in rows(out / "iteration-001" / "scores.jsonl")])
     assert whole.metrics[1]["mean_reward"] == pytest.approx(mean)
+
+
+def test_training_is_on_the_very_tokens_that_were_drawn(whole, tmp_path):
+    """Those that ended end as they did, and those that were cut at the limit have no end."""
+    from setwise.preference import PreferenceConfig
+    from setwise.preference.training.groups import as_groups
+
+    selected = rows(whole.out / "iteration-001" / "selection.jsonl")
+    config = PreferenceConfig(output_dir=str(tmp_path), use_cpu=True, chat=False)
+    groups = as_groups(selected, tiny_policy.tokenizer(), config)
+    for group, row in zip(groups, selected, strict=True):
+        assert [tokens.tolist() for tokens in group.responses] == row["token_ids"]
+        assert [tokens[-1] == 2 for tokens in group.responses] == row["finished"]
+    assert not all(done for row in selected for done in row["finished"])
+
+
+def test_held_out_prompts_can_be_answered_at_temperature_0(tmp_path):
+    run(tmp_path / "run", iterations=1, evaluation_temperature=0, evaluation_responses=2)
+    for row in rows(tmp_path / "run" / "iteration-001" / "evaluation.jsonl"):
+        assert len(set(row["responses"])) == 1
 
 
 def test_checkpoint_is_the_policy(whole):
@@ -389,6 +412,8 @@ def test_damage_is_named(whole, tmp_path, name, spoil, message):
         ({"responses": 1}, ValueError, "responses: 1 is below 2"),
         ({"iterations": 0}, ValueError, "iterations: 0 is below 1"),
         ({"temperature": 0}, ValueError, "temperature: 0 is not above 0"),
+        ({"evaluation_temperature": -1}, ValueError, "evaluation_temperature: -1 is not at least 0"),
+        ({"chat_template_kwargs": 3}, TypeError, "chat_template_kwargs: expected a mapping"),
         ({"temperature": float("nan")}, ValueError, "temperature: nan is not above 0"),
         ({"temperature": "hot"}, TypeError, "temperature: expected a number, got 'hot'"),
         ({"top_p": 1.5}, ValueError, "top_p: 1.5 is not above 0 and at most 1"),

@@ -17,8 +17,9 @@ from pyarrow import parquet
 from setwise.preference.responses.choose import select_responses_many
 from setwise.preference.rows import rows as rows_module
 from setwise.preference.rows import sources as row_sources
+from setwise.preference.rows.columns import find_columns
 from setwise.preference.rows.formats import FORMATS
-from setwise.preference.rows.pools import find_columns, read_pools
+from setwise.preference.rows.pools import read_pools
 from setwise.preference.rows.rows import PreferenceRows
 from setwise.preference.rows.sources import open_rows
 
@@ -169,8 +170,10 @@ def test_only_what_is_needed_is_read():
     ("change", "message"),
     [
         ({"rewards": [1, 2, 3, 4, 5, float("inf")]}, "rewards: row 3, response 5 has inf"),
-        ({"rewards": [1, 2, 3, 4, 5, "6"]}, r"rewards: row 3, response 5 has '6' \(str\), expected a number"),
-        ({"rewards": [1, 2, 3, 4, 5, True]}, "rewards: row 3, response 5 has True"),
+        (
+            {"rewards": [1, 2, 3, 4, 5, "six"]},
+            "rewards: row 3, response 5 has 'six' .str., expected a number",
+        ),
         ({"rewards": [1, 2, 3]}, "rewards: row 3 has 3 for 6 responses"),
         ({"rewards": 3}, "rewards: row 3 has 3 .int. in 'rewards', expected a list"),
         ({"responses": "one"}, "responses: row 3 has 'one' .str. in 'responses', expected a list"),
@@ -288,12 +291,19 @@ def test_sources_that_cannot_be_read_are_refused(tmp_path):
         open_rows(tmp_path / "cut.parquet")
     with pytest.raises(ValueError, match="is no saved dataset"):
         open_rows(tmp_path)
-    made = datasets.DatasetDict({"train": datasets.Dataset.from_list(make())})
-    with pytest.raises(TypeError, match="responses: a DatasetDict of the splits train; pass one"):
+    part = datasets.Dataset.from_list(make())
+    made = datasets.DatasetDict({"train": part, "test": part.select(range(2))})
+    with pytest.raises(ValueError, match="dataset_split: DatasetDict holds the splits train, test; name one"):
         open_rows(made)
     made.save_to_disk(tmp_path / "splits")
-    with pytest.raises(ValueError, match="'splits' holds the splits train; name one"):
+    with pytest.raises(ValueError, match="'splits' holds the splits test, train; name one"):
         open_rows(tmp_path / "splits")
+    for source in (made, tmp_path / "splits"):
+        assert len(open_rows(source, "test")) == 2
+        with pytest.raises(ValueError, match="dataset_split: 'tset' is unknown; did you mean 'test'"):
+            open_rows(source, "tset")
+    with pytest.raises(ValueError, match="dataset_split: .* leave it out"):
+        open_rows(make(), "train")
     for wrong in (iter(make()), 7, make()[0]):
         with pytest.raises(TypeError, match="responses: expected"):
             open_rows(wrong)

@@ -8,7 +8,7 @@ import pytest
 from helpers import MEASURES, from_least, problem_of, summed_form, value_of
 from reference import make
 from reference.objectives import distance_matrix
-from setwise.solvers.problem import Pool, Whole
+from setwise.solvers.problem import GRID, Pool, Whole
 
 data = pytest.mark.parametrize("name", list(make.ALL))
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
@@ -70,6 +70,19 @@ def test_the_gradient_on_a_set_tells_its_value_and_its_exchanges(name, metric, s
         )
         change = pool.pull_change(place[comes], place[S[slot]])[place]
         assert change == pytest.approx(D[:, comes] - D[:, S[slot]], abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_cosines_of_a_pool_are_exact(dtype):
+    """As whole numbers give them: no kernel can round them otherwise."""
+    X, r = make.clustered(n=90, d=300, seed=2)
+    pool = Pool(problem_of(X.astype(dtype), r, 5))
+    whole = (pool.rows / GRID).astype(np.int64)
+    assert (whole * GRID == pool.rows).all()
+    assert ((whole @ whole.T) * GRID**2 == pool.rows @ pool.rows.T).all()
+    unit = X.astype(dtype).astype(np.float64)[pool.ids]
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    assert np.abs(pool.rows - unit).max() <= GRID / 2
 
 
 def test_what_relevance_alone_bounds_is_not_read():

@@ -16,6 +16,7 @@ import typer
 
 from setwise._version import __version__
 from setwise.asked import watched
+from setwise.cli.cache import app as cache_app
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.compare import compare, tune
 from setwise.cli.demo import demo
@@ -37,6 +38,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(catalog_app, name="catalog")
 app.command()(finetune)
 app.command()(prefer)
+app.add_typer(cache_app, name="cache")
 app.command()(compare)
 app.command()(tune)
 app.command()(demo)

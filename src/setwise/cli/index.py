@@ -1,11 +1,12 @@
-"""``setwise index build`` and ``setwise index info``: a corpus encoded once, kept in a folder."""
+"""``setwise index``: a corpus encoded once and kept in a folder, which grows and changes with the corpus."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +27,7 @@ from setwise.cli.options import (
     TextColumn,
     Threads,
     Verify,
+    Where,
     as_chunk,
     at_most,
     folder_made_by,
@@ -33,6 +35,8 @@ from setwise.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from setwise.files import Corpus
+    from setwise.index.changes import Change
     from setwise.index.folder import IndexInfo
 
 app = typer.Typer(
@@ -108,8 +112,9 @@ def build(
     from setwise import checks, encode
     from setwise.cli import output
     from setwise.files import read_corpus
+    from setwise.files.documents import CHUNK
     from setwise.index.folder import FORMAT
-    from setwise.index.saved import KINDS, STORAGE, save
+    from setwise.index.saving import KINDS, STORAGE, save
     from setwise.retrieval import prepare
     from setwise.vectors import check_metric
 
@@ -120,17 +125,17 @@ def build(
     if storage is not None:
         checks.choice("storage", storage, STORAGE)
     began = time.perf_counter()
+    reading: dict[str, Any] = {
+        "text": text,
+        "id": id,
+        "vectors": vectors,
+        "group": group,
+        "chunk": as_chunk(chunk) or (CHUNK if Path(corpus).is_dir() else None),
+        "overlap": overlap,
+    }
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
-        read = read_corpus(
-            corpus,
-            text=text,
-            id=id,
-            vectors=vectors,
-            group=group,
-            chunk=as_chunk(chunk),
-            overlap=overlap,
-        )
+        read = read_corpus(corpus, **reading)
         candidates = prepare(
             read,
             model,
@@ -145,6 +150,7 @@ def build(
             ids=[read.ids[row] for row in rows],
             texts=None if read.texts is None else [read.texts[row] for row in rows],
             groups=None if read.groups is None else [read.groups[row] for row in rows],
+            columns={name: [values[row] for row in rows] for name, values in read.columns.items()},
             encoder=used,
             model=used.key.split()[0] if used is not None and model == "auto" else model,
             metric=metric,
@@ -154,6 +160,7 @@ def build(
             nprobe=nprobe,
             ef=ef,
             source=Path(corpus).resolve().name,
+            reading={name: value for name, value in reading.items() if value is not None},
             force=force,
             threads=threads,
             progress=tell,
@@ -174,6 +181,121 @@ def build(
 
 
 @app.command()
+def add(
+    path: Annotated[str, folder_made_by("setwise index build")],
+    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
+    group: GroupColumn = None,
+    chunk: Chunk = None,
+    overlap: Overlap = None,
+    threads: Threads = None,
+) -> None:
+    """Add the rows of a corpus; ids that are there already are refused."""
+    from setwise.index import changes
+
+    read = _read_again(path, corpus, text, id, vectors, group, chunk, overlap)
+    _change(path, partial(changes.add, path, read, threads=threads), threads, read.notes)
+
+
+@app.command()
+def update(
+    path: Annotated[str, folder_made_by("setwise index build")],
+    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
+    keep: Annotated[
+        bool,
+        option("--keep", help="Keep the ids that the corpus lacks.", panel="What to build", metavar=""),
+    ] = False,
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
+    group: GroupColumn = None,
+    chunk: Chunk = None,
+    overlap: Overlap = None,
+    threads: Threads = None,
+) -> None:
+    """Let an index hold what a corpus holds now; a text that it has keeps its vector."""
+    from setwise.index import changes
+
+    read = _read_again(path, corpus, text, id, vectors, group, chunk, overlap)
+    _change(path, partial(changes.update, path, read, keep=keep, threads=threads), threads, read.notes)
+
+
+@app.command()
+def remove(
+    path: Annotated[str, folder_made_by("setwise index build")],
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids to remove.", metavar="ID")] = None,
+    where: Where = None,
+    threads: Threads = None,
+) -> None:
+    """Remove rows by id, by a condition on their columns, or by both."""
+    from setwise.index import changes
+
+    if not ids and where is None:
+        raise ValueError("ids: say which rows to remove, by their ids or by --where")
+    _change(path, partial(changes.remove, path, ids or (), where=where, threads=threads), threads)
+
+
+def _read_again(
+    path: str,
+    corpus: str,
+    text: str | None,
+    id: str | None,
+    vectors: str | None,
+    group: str | None,
+    chunk: str | None,
+    overlap: int | None,
+) -> Corpus:
+    """Read a corpus as the one that an index was built of, but for what is asked now."""
+    from setwise.files import read_corpus
+    from setwise.files.documents import KINDS
+    from setwise.files.names import ending
+    from setwise.index.folder import FORMAT
+
+    before = dict(FORMAT.read(path)[1].reading)
+    asked: dict[str, Any] = {
+        "text": text,
+        "id": id,
+        "vectors": vectors,
+        "group": group,
+        "chunk": as_chunk(chunk),
+        "overlap": overlap,
+    }
+    if Path(corpus).is_file() and ending(corpus) not in KINDS:
+        before = {name: value for name, value in before.items() if name not in ("chunk", "overlap")}
+    return read_corpus(corpus, **before | {name: value for name, value in asked.items() if value is not None})
+
+
+def _change(path: str, make: Callable[..., Change], threads: int | None, notes: tuple[str, ...] = ()) -> None:
+    """Change an index, with a bar, and say what has become of it."""
+    from setwise.cli import output
+
+    began = time.perf_counter()
+    with folders.step_bar() as tell, at_most(threads), output.notes_for_warnings():
+        change = make(progress=tell)
+    for line in notes:
+        output.note(line)
+    if change.unknown:
+        count = len(change.unknown)
+        names = ", ".join(map(str, change.unknown[:5])) + (" …" if count > 5 else "")
+        output.note(f"{count:,} left out, since the encoder knows no word of their text: {names}")
+    facts = [
+        f"{count:,} {what}"
+        for count, what in (
+            (change.added, "added"),
+            (change.changed, "changed"),
+            (change.removed, "removed"),
+            (change.unchanged, "unchanged"),
+        )
+        if count
+    ]
+    texts = f"{change.encoded:,} text{'' if change.encoded == 1 else 's'} encoded"
+    facts += [texts, f"now {change.info.n:,}", output.milliseconds(time.perf_counter() - began)]
+    output.print_line(Path(path).resolve().name, " · ".join(facts))
+
+
+@app.command()
 def info(
     path: Annotated[str, folder_made_by("setwise index build")],
     check: Verify = False,
@@ -189,6 +311,7 @@ def info(
             "search": _search(found),
             "texts": "yes" if found.texts else "no: it gives ids alone",
             "groups": "yes, for --max-per-group" if found.groups else "no",
+            "columns": ", ".join(f"{name} ({kind})" for name, kind in found.columns.items()) or "none",
             "queries": "by vector alone (--query-vector)"
             if encoder is None
             else f"by text, encoded by {encoder['name']}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from setwise.cli.options import read_vector
 
 if TYPE_CHECKING:
-    from setwise.index.saved import Saved
+    from setwise.index.saved import SavedIndex
     from setwise.retrieval import Passages
 
 
@@ -109,11 +109,16 @@ def _pool(typed: str) -> int | str:
         raise ValueError(f"pool: {typed!r} is neither auto nor a number") from None
 
 
-def _options(saved: Saved, settings: dict[str, Any]) -> dict[str, Any]:
+def _options(saved: SavedIndex, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the options as `setwise.retrieve` takes them: rows for ids, groups where they are needed."""
     from setwise.index.saved import GROUP
 
     options = dict(settings)
+    where = options.pop("where")
+    if where is not None:
+        options["filter"] = saved.mask(where)
+        if not options["filter"].any():
+            raise ValueError(f"where: nothing of the {len(saved):,} of the index fulfils {where!r}")
     for argument in ("include", "exclude"):
         names = options[argument]
         twice = [name for place, name in enumerate(names) if name in names[:place]]
@@ -130,7 +135,7 @@ def _options(saved: Saved, settings: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _select(saved: Saved, probe: Any, k: int, options: dict[str, Any]) -> Passages:
+def _select(saved: SavedIndex, probe: Any, k: int, options: dict[str, Any]) -> Passages:
     """Return a set with what a person wants to see of it."""
     import numpy as np
 
@@ -145,6 +150,7 @@ def _select(saved: Saved, probe: Any, k: int, options: dict[str, Any]) -> Passag
         rows=rows,
         ids=saved.ids.take(rows),
         texts=None if saved.texts is None else saved.texts.take(rows),
+        columns={name: column.take(rows) for name, column in saved.columns.items()},
         relevances=found.scores,
         cosines=unit @ unit.T,
     )

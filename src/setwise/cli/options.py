@@ -109,6 +109,15 @@ Overlap = Annotated[
         show_default="0",
     ),
 ]
+Where = Annotated[
+    str | None,
+    option(
+        "--where",
+        help="Only rows of which this is true of their columns, such as \"year >= 2020 and lang = 'en'\".",
+        panel=READ,
+        metavar="CONDITION",
+    ),
+]
 Model = Annotated[
     str,
     option(

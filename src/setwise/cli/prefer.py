@@ -22,7 +22,7 @@ def prefer(
             "--responses",
             help="Prompts with several responses each, and a reward a response: a .jsonl, .jsonl.gz or "
             ".parquet file, or the folder of a saved Hugging Face dataset. A row is a prompt with all its "
-            "responses, or one response.",
+            "responses, or one response, or has chosen and rejected ones.",
             panel=READ,
             metavar="PATH",
         ),
@@ -61,7 +61,8 @@ def prefer(
         str | None,
         _column(
             "--rewards",
-            "Column with the rewards, a number a response; higher is better.",
+            "Column with the rewards, a number a response; higher is better. Of responses that are records, "
+            "such as UltraFeedback's, also a path in them: annotations.helpfulness.Rating.",
             "rewards, reward or another usual name",
         ),
     ] = None,
@@ -71,6 +72,15 @@ def prefer(
             "--embeddings",
             "Column with vectors of your own, one a response; then no text is encoded.",
             "embeddings, embedding or another usual name, if there is one",
+        ),
+    ] = None,
+    dataset_split: Annotated[
+        str | None,
+        option(
+            "--dataset-split",
+            help="Which split of a saved dataset that has several.",
+            panel=READ,
+            metavar="NAME",
         ),
     ] = None,
     model: Model = "auto",
@@ -172,9 +182,10 @@ def prefer(
         option(
             "--format",
             help="What a row is: a prompt with its chosen and its rejected (groups); or, as TRL reads them, "
-            "a pair of chosen and rejected (pairs) or one response with a label (unpaired).",
+            "a pair of chosen and rejected (pairs) or one response with a label (unpaired); or a pair as "
+            "LLaMA-Factory, OpenRLHF or axolotl read it.",
             panel=KEEP,
-            metavar="groups|pairs|unpaired",
+            metavar="groups|pairs|unpaired|llama-factory|openrlhf|axolotl",
         ),
     ] = "groups",
     as_json: AsJson = False,
@@ -213,6 +224,7 @@ def prefer(
             responses_column=responses_column,
             rewards=rewards,
             embeddings=embeddings,
+            dataset_split=dataset_split,
             certify=CERTIFY[certify],
             progress=lambda done, total: tell("rows", done, total),
             **settings,

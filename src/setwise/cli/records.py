@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from setwise.files.names import ending
 from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
-    from setwise.index.saved import Saved
+    from setwise.index.saved import SavedIndex
 
 
 def as_record(
@@ -62,7 +64,7 @@ def as_record(
 
 
 def as_index_record(
-    saved: Saved,
+    saved: SavedIndex,
     path: str,
     hits: Passages,
     compared: Passages | None,
@@ -96,7 +98,7 @@ def as_set(hits: Passages) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``items`` (each ``rank``, ``id``, ``row``, ``relevance``, ``gain``, ``text``), ``value``,
+        ``items`` (see `as_columns`), ``value``,
         ``relevance``, ``diversity``, ``closest_pair``, ``solver``, ``seconds`` and ``certificate``
         (``upper_bound``, ``gap``, ``optimal``, ``pool_size``, ``pool_sufficient``, ``scope``, or null).
     """
@@ -115,7 +117,10 @@ def as_set(hits: Passages) -> dict[str, Any]:
 
 
 def as_columns(hits: Passages) -> dict[str, list[Any]]:
-    """Return a set's members as columns: rank, id, row, relevance, gain and, if there are texts, text."""
+    """Return a set's members as columns: rank, id, row, relevance, gain and, if there are texts, text.
+
+    The corpus's own columns follow; one whose name is taken has ``corpus_`` before it.
+    """
     one_type = len({type(name) for name in hits.ids}) == 1
     columns: dict[str, list[Any]] = {
         "rank": list(range(1, len(hits) + 1)),
@@ -126,6 +131,8 @@ def as_columns(hits: Passages) -> dict[str, list[Any]]:
     }
     if hits.texts is not None:
         columns["text"] = list(hits.texts)
+    for name, values in hits.columns.items():
+        columns[f"corpus_{name}" if name in columns else name] = list(map(_plain, values))
     return columns
 
 
@@ -138,6 +145,15 @@ def write(target: Path, record: dict[str, Any], hits: Passages, *, force: bool) 
         write_array(target, np.asarray(hits.rows), force=force)
     else:
         write_table(target, as_columns(hits), force=force)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON and tables can have it: times as ISO 8601, decimals as numbers, NaN as null."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, float | decimal.Decimal):
+        return _finite(float(value))
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def _finite(value: float) -> float | None:

@@ -34,6 +34,7 @@ from setwise.cli.options import (
     SetFile,
     TextColumn,
     Threads,
+    Where,
     as_chunk,
     at_most,
     given,
@@ -67,7 +68,7 @@ _OF_CORPUS = (
 _OF_INDEX = ("offset", "pool")
 
 #: Settings that only what is read can tell to be right.
-_LATER = ("max_per_group", *_OF_INDEX)
+_LATER = ("max_per_group", "where", *_OF_INDEX)
 
 #: Why an index does not take them.
 _BUILT = "an index has it from when it was built"
@@ -114,6 +115,7 @@ def retrieve(
         ),
     ] = None,
     group: GroupColumn = None,
+    where: Where = None,
     chunk: Chunk = None,
     overlap: Overlap = None,
     model: Model = "auto",
@@ -241,6 +243,7 @@ def retrieve(
         "include": include or [],
         "exclude": exclude or [],
         "max_per_group": max_per_group,
+        "where": where,
         **({} if index is None else {"offset": offset, "pool": pool}),
         "seed": seed,
         "threads": threads,
@@ -267,6 +270,7 @@ def retrieve(
     assert corpus is not None
     if group is not None and max_per_group is None:
         raise ValueError("group: --group and --max-per-group go together")
+    wishes = {name: value for name, value in settings.items() if name != "where"}
     with output.Status() as status, at_most(threads):
         status.tell("reading")
         read = read_corpus(
@@ -281,10 +285,7 @@ def retrieve(
         )
         if max_per_group is not None and read.groups is None:
             raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
-        if k > len(read):
-            raise ValueError(
-                f"k: {k} is more than the {len(read):,} candidates; ask for at most {len(read):,}"
-            )
+        _check_k(k, len(read))
         probe: Any = query if query_vector is None else _query_vector(query_vector, read)
         began = time.perf_counter()
         candidates = prepare(
@@ -295,17 +296,18 @@ def retrieve(
             seed=seed,
             progress=status.encoding,
         )
+        if where is not None:
+            candidates = candidates.only(where)
+            _check_k(k, len(candidates))
         if isinstance(probe, str):
             probe = candidates.encode(probe)
         encoding = time.perf_counter() - began
         with output.notes_for_warnings():
             hits = candidates.select(
-                probe, k, solver=solver, certify=CERTIFY[certify], progress=status.tell, **settings
+                probe, k, solver=solver, certify=CERTIFY[certify], progress=status.tell, **wishes
             )
         compared = (
-            None
-            if compare is None
-            else candidates.select(probe, k, solver=compare, certify=False, **settings)
+            None if compare is None else candidates.select(probe, k, solver=compare, certify=False, **wishes)
         )
     for line in read.notes:
         output.note(line)
@@ -341,6 +343,12 @@ def _check_source(context: typer.Context, corpus: str | None, index: str | None)
             if index is None:
                 raise ValueError(f"{name}: {written} goes with --index; build one with setwise index build")
             raise ValueError(f"{name}: {written} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
+
+
+def _check_k(k: int, n: int) -> None:
+    """Refuse to select more than there are."""
+    if k > n:
+        raise ValueError(f"k: {k} is more than the {n:,} candidates; ask for at most {n:,}")
 
 
 def _check_query(query: str | None, query_vector: str | None, relevance: str | None) -> None:

@@ -14,7 +14,7 @@ from setwise.cli.output import console, enough, explain, milliseconds, one_line
 from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
-    from setwise.index.saved import Saved
+    from setwise.index.saved import SavedIndex
 
 #: Ids up to this long share a line with their text where two sets stand side by side.
 _SHORT_ID = 8
@@ -137,7 +137,7 @@ def print_origin(candidates: PreparedCorpus, hits: Passages, encoding: float) ->
     console().print(Text(f"{vectors}\n{found}", style="dim"))
 
 
-def print_index_origin(saved: Saved, hits: Passages, encoding: float) -> None:
+def print_index_origin(saved: SavedIndex, hits: Passages, encoding: float) -> None:
     """Print which index was asked, and how long that took."""
     searches = hits.selection.stats.get("searches")
     often = "" if not searches else f" after {searches} search{'es' if searches > 1 else ''}"

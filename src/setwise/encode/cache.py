@@ -29,6 +29,7 @@ from setwise.files.arrays import UnfinishedArray, write_rows
 from setwise.files.checksums import Progress as Steps
 from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.locking import locked
+from setwise.files.parts import room_for
 from setwise.files.writing import write_array, write_atomic
 
 #: What a folder keeps, at most: the entries unused for longest go first, the one just used never does.
@@ -77,6 +78,26 @@ FORMAT = FolderFormat(
     make="encoding texts makes one",
     again="it is made anew",
 )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The encoded texts of one corpus, as a cache holds them.
+
+    Attributes
+    ----------
+    used : float
+        When a run used it last, in seconds since 1970.
+    bytes : int
+    path : Path
+    whole : bool
+        False where a run that made it was interrupted, or makes it now.
+    """
+
+    used: float
+    bytes: int
+    path: Path
+    whole: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,32 +220,51 @@ def encode_blocks(
     tell = progress or (lambda step, done, total: None)
     name, sample = _survey(blocks(), n, encoder, learn, tell)
     entry = folder / name
-    with _held(entry, n, tell):
+    with room_for(folder), _held(entry, n, tell):
         encoded = _opened(entry, encoder, n, len(sample), tell)
         if encoded is None:
             entry.mkdir(parents=True, exist_ok=True)
-            encoded = _made(entry, blocks, n, encoder, sample, tell)
+            try:
+                encoded = _made(entry, blocks, n, encoder, sample, tell)
+            finally:
+                with contextlib.suppress(OSError):  # nothing to go on from
+                    entry.rmdir()
     if not encoded.cached:
         prune(folder, entry)
     return encoded
 
 
-def prune(folder: Path, kept: Path | None = None) -> None:
-    """Remove the entries that no run has used for `KEPT_SECONDS`, and the oldest above `KEPT_BYTES` in all.
+def prune(
+    folder: Path, kept: Path | None = None, *, size: int | None = None, age: float | None = None
+) -> list[Entry]:
+    """Remove the entries that no run has used for so long, and those unused for longest above a size in all.
 
     Parameters
     ----------
     folder : Path
     kept : Path, optional
         An entry that stays, whatever its size. Those that other runs make or open stay, too.
+    size : int, optional
+        Bytes; by default `KEPT_BYTES`.
+    age : float, optional
+        Seconds; by default `KEPT_SECONDS`.
+
+    Returns
+    -------
+    list of Entry
+        Those that are gone.
     """
+    size, age = KEPT_BYTES if size is None else size, KEPT_SECONDS if age is None else age
     total, now = 0, time.time()
-    for used, size, entry in sorted(_entries(folder), reverse=True):
-        total += size
-        if entry == kept or (total <= KEPT_BYTES and now - used < KEPT_SECONDS):
+    gone = []
+    for entry in entries(folder):
+        total += entry.bytes
+        if entry.path == kept or (total <= size and now - entry.used < age):
             continue
-        with contextlib.suppress(OSError), locked(entry, "cache"):
-            shutil.rmtree(entry)
+        with contextlib.suppress(OSError), locked(entry.path, "cache"):
+            shutil.rmtree(entry.path)
+            gone.append(entry)
+    return gone
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -388,11 +428,14 @@ def _restore(encoder: FittedEncoder, entry: Path) -> None:
         encoder.restore({name: arrays[name] for name in arrays.files})
 
 
-def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """Yield when each entry was used last, its size in bytes, and its path."""
-    for entry in folder.iterdir():
-        if _ENTRY.fullmatch(entry.name) and entry.is_dir():
+def entries(folder: Path) -> list[Entry]:
+    """Return what a cache holds, if there is one; the entry that was used last comes first."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _ENTRY.fullmatch(path.name) and path.is_dir():
             with contextlib.suppress(OSError):
-                facts = [file.stat() for file in entry.iterdir()]
-                used = max((one.st_mtime for one in facts), default=entry.stat().st_mtime)
-                yield used, sum(one.st_size for one in facts), entry
+                facts = [file.stat() for file in path.iterdir()]
+                used = max((one.st_mtime for one in facts), default=path.stat().st_mtime)
+                whole = (path / META).is_file()
+                found.append(Entry(used, sum(one.st_size for one in facts), path, whole))
+    return sorted(found, key=lambda entry: (-entry.used, entry.path))

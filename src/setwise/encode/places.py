@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from setwise.files.names import existing
+
 FOLDER = ".setwise-cache"
 
 
@@ -40,6 +42,21 @@ def folder_for(source: Path | None, name: str | os.PathLike[str] | None = None) 
         home = source.resolve()
         places.insert(0, (home if home.is_dir() else home.parent) / FOLDER)
     return next((place for place in places if _writable(place)), None)
+
+
+def folders_of(path: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Return the caches that there may be: a corpus's own, one that is named; else that here and the user's.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file or folder.
+    """
+    if path is None:
+        return [Path(FOLDER), user_folder()]
+    found = existing(path, "cache")
+    beside = (found if found.is_dir() else found.parent) / FOLDER
+    return [beside if beside.is_dir() or not found.is_dir() else found]
 
 
 def user_folder() -> Path:

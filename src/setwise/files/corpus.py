@@ -169,7 +169,7 @@ def _read_corpus_table(
             f"text: {source.name} has no column that is known to hold texts; name one of {', '.join(types)}"
         )
     id_columns = [id] if id else [name for name in ID_COLUMNS if name in types and name not in taken]
-    kept = [name for name, kind in types.items() if kind in _KEPT and name not in {text, *taken}]
+    kept = [name for name, kind in types.items() if kind in _KEPT and name not in (text, id, vectors)]
     wanted = [name for name in (text, *chosen.values(), *id_columns, *kept) if name is not None]
     table = read_table(source, wanted or list(types)[:1], "corpus")
     ids, notes, used = _ids(table, id_columns, given=id is not None)
@@ -272,7 +272,7 @@ def _read_documents(source: Path, vectors: str | None, chunk: int | str | None, 
             seen[passage.position] += 1
             nth = seen[passage.position]
             place = f":{passage.position}" + (f".{nth}" if nth > 1 else "")
-            ids.append(name + place if len(passages) > 1 or not source.is_dir() else name)
+            ids.append(name + place if len(passages) > 1 else name)
             texts.append(passage.text)
             for values, value in zip(columns.values(), (name, passage.title, passage.position), strict=True):
                 values.append(value)

@@ -258,10 +258,9 @@ class FolderFormat(Generic[Info]):
         """
         target = self.check_growing(path, argument=argument)
         shown = repr(str(path))
-        if not target.exists():
-            return target
-        if not force:
+        if target.exists() and not force:
             raise FileExistsError(f"{argument}: {shown} exists; add --force (force=True) to replace it")
+        asked_for(target)
         return target
 
     def check_growing(self, path: str | os.PathLike[str], *, argument: str = "out") -> Path:
@@ -286,7 +285,6 @@ class FolderFormat(Generic[Info]):
             raise FileExistsError(
                 f"{argument}: {str(path)!r} is no {self.name}, so nothing replaces it; name another folder"
             )
-        asked_for(target)
         return target
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from setwise.files.parts import part_for, remove_dead
+from setwise.files.parts import part_for, remove_dead, room_for
 
 
 class Outputs:
@@ -27,7 +27,7 @@ class Outputs:
         remove_dead(target)
         part = part_for(target)
         self._parts.append((part, target, force))
-        with part.open("xb") as stream:
+        with room_for(path), part.open("xb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())

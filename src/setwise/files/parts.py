@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -15,13 +16,45 @@ from pathlib import Path
 #: How an unfinished file or folder is named: ``.NAME.HOST~PROCESS~RUN~TOKEN.part``.
 PART = re.compile(r"\..*\.(?P<host>[^.~]*)~(?P<process>\d{1,9})~(?P<run>[0-9a-f]{8})~[0-9a-f]{8}\.part")
 
+#: Errors of a full disk.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 #: Tells this run from an earlier one that had the same host and process: a container's, started again.
 _RUN = secrets.token_hex(4)
+
+
+class NoRoom(OSError):
+    """A disk is full."""
 
 
 def part_for(target: Path) -> Path:
     """Return a name beside ``target`` for what is to become it, which no other run uses."""
     return target.with_name(f".{target.name}.{_host()}~{os.getpid()}~{_RUN}~{secrets.token_hex(4)}.part")
+
+
+@contextlib.contextmanager
+def room_for(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Say in one line what was to be written where the disk turns out to be full.
+
+    Raises
+    ------
+    NoRoom
+        The disk has no room, or a quota leaves none; its ``errno`` is that of the system's own error.
+    """
+    try:
+        yield
+    except NoRoom:  # the place that is named already is the nearer one
+        raise
+    except (OSError, RuntimeError) as error:
+        number, told = getattr(error, "errno", None), str(error)
+        if number is None:  # NumPy tells of a write that was cut short in words alone, FAISS of the reason
+            short = " requested and " in told
+            number = next((one for one in _FULL if short or os.strerror(one) in told), None)
+        if number not in _FULL:
+            raise
+        full = NoRoom(f"the disk has no room for {os.fspath(place)!r}; make some, or name another place")
+        full.errno = number
+        raise full from None
 
 
 @contextlib.contextmanager
@@ -36,9 +69,10 @@ def scratch(folder: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     name = Path(tempfile.gettempdir() if folder is None else folder, "setwise")
     remove_dead(name)
     made = part_for(name)
-    made.mkdir(mode=0o700)
     try:
-        yield made
+        with room_for(name.parent):
+            made.mkdir(mode=0o700)
+            yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from setwise.files.locking import locked
-from setwise.files.parts import PART, part_for, remove_dead
+from setwise.files.parts import PART, part_for, remove_dead, room_for
 from setwise.files.writing import write_atomic
 
 #: The file that names the current content.
@@ -92,13 +92,14 @@ def new_content(target: Path, check: Callable[[], object], argument: str) -> Ite
         remove_dead(beside)
         part = part_for(beside)
         try:
-            part.mkdir()
-            yield part
-            check()
-            if there or not _appear(part, target):
+            with room_for(target):
+                part.mkdir()
+                yield part
                 check()
-                with writing(target, argument):
-                    _replace(part, target)
+                if there or not _appear(part, target):
+                    check()
+                    with writing(target, argument):
+                        _replace(part, target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

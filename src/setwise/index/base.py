@@ -38,12 +38,15 @@ class Found:
     floor : float, optional
         What nothing that was not returned scores more than, where that is not the last score: an index
         that ranks by something beside the score knows.
+    left_out : int
+        How many stored vectors were found that cannot be used, and are not among these.
     """
 
     ids: Ids
     scores: NDArray[np.float64]
     vectors: NDArray[Any]
     floor: float | None = None
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -167,6 +170,19 @@ class Index(ABC):
     ) -> list[Found]:
         """``fetch`` without blocking the event loop: on a thread, unless the store's client is async."""
         return await asyncio.to_thread(self.fetch, queries, k, filter=filter, exclude=exclude)
+
+    def encode(self, query: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vector of a text, shape (d,), or of several, shape (m, d); most indexes have no encoder.
+
+        Raises
+        ------
+        TypeError
+            The index takes vectors alone.
+        """
+        raise TypeError(
+            f"query: a {type(self).__name__} takes vectors; encode the text, or open an index that has its "
+            "encoder with setwise.open_index"
+        )
 
     def sample(self, count: int = 4096) -> Found | None:
         """Return about ``count`` vectors drawn over the whole index as it is now (scores are 0), or None.

@@ -58,8 +58,15 @@ def as_positions(
     return rows
 
 
-def narrowed(raw: NDArray[Any], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
+def narrowed(raw: NDArray[Any], dtype: DTypeLike, *, first: int = 0) -> Iterator[NDArray[Any]]:
     """Yield rows in another floating type, block by block.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n, d)
+    dtype : dtype
+    first : int
+        Number of the first row, for messages.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def narrowed(raw: NDArray[Any], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
             found = block.astype(dtype)
         lost = np.isinf(found) & np.isfinite(block)
         if lost.any():
-            row = start + int(np.flatnonzero(lost.any(axis=1))[0])
+            row = first + start + int(np.flatnonzero(lost.any(axis=1))[0])
             raise ValueError(f"storage: row {row} has a number beyond what {found.dtype} holds")
         yield found
 

@@ -30,10 +30,14 @@ class IndexInfo(FolderInfo):
         Of the stored vectors.
     exact : bool
         Whether its searches find the true best.
-    ids : {"integers", "strings", "json"}
-        How ids are stored; json where there are integers and strings.
+    ids : {"integers", "large integers", "strings", "json"}
+        What ids are: "large integers" where one is beyond 64 bits, "json" where some are strings.
     texts, groups : bool
         Whether each vector has a text, a group.
+    columns : mapping of str to str
+        Type of each further column, by name.
+    reading : mapping
+        How the corpus was read, for who reads it again; empty where it was not read.
     encoder : mapping or None
         What encodes queries: its ``name``, ``model`` (as `setwise.encode.encoder` takes it, or None) and
         ``key``.
@@ -51,13 +55,15 @@ class IndexInfo(FolderInfo):
     ids: str
     texts: bool
     groups: bool
+    columns: Mapping[str, str]
+    reading: Mapping[str, Any]
     encoder: Mapping[str, Any] | None
     faiss: Mapping[str, Any] | None
 
 
 FORMAT = FolderFormat(
     noun="index",
-    version=2,
+    version=3,
     info=IndexInfo,
     files=FILES,
     make="make one with setwise index build",

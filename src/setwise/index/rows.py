@@ -1,17 +1,27 @@
-"""Ids, texts and groups of a saved index: a Parquet file of which only what is asked for is read."""
+"""What belongs to a saved index's vectors: a Parquet file of which only what is asked for is read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files import where
+from setwise.files.where import as_arrow
+
 #: Rows that are stored, and read, together.
 TOGETHER = 2048
+
+#: Kinds of ids that are stored as JSON.
+_AS_JSON = ("large integers", "json")
+
+#: What the names of further columns begin with in the file, so that one may be called "id".
+_PREFIX = "column "
 
 #: Parts that a column keeps in memory, texts being long.
 KEPT = 16
@@ -101,10 +111,46 @@ class Column(Sequence[Any]):
         return f"<column {self._name!r} of {self._n:,} rows>"
 
 
-def columns(
-    path: Path, n: int, kind: str, *, texts: bool, groups: bool
-) -> tuple[Column, Column | None, Column | None]:
-    """Return the columns of ids, texts and groups.
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What belongs to the vectors of a saved index, row by row.
+
+    Attributes
+    ----------
+    ids : Column
+    texts, groups : Column or None
+    columns : mapping of str to Column
+        What else is known of each row, by name.
+    schema : pyarrow.Schema
+        What conditions may speak of: the columns, and ``id`` and ``text`` where none is called so.
+    """
+
+    ids: Column
+    texts: Column | None
+    groups: Column | None
+    columns: Mapping[str, Column]
+    schema: Any
+    _source: Any
+    _facts: Any
+
+    def mask(self, wanted: Any) -> NDArray[np.bool_]:
+        """Return for which rows a condition is true; see `setwise.files.where.mask`."""
+        from setwise.extras.arrow import arrow, parquet
+
+        if isinstance(wanted, str):
+            wanted = where.condition(wanted, self.schema)
+        named = [name for name in self.schema.names if name in str(wanted)] or self.schema.names[:1]
+        stored = [name if name not in self.columns else _PREFIX + name for name in named]
+        try:
+            table = parquet.ParquetFile(self._source, metadata=self._facts).read(columns=stored)
+        except (arrow.ArrowException, OSError, ValueError):
+            raise ValueError("index: a column is damaged; build the index again") from None
+        found: NDArray[np.bool_] = where.mask(table.select(stored).rename_columns(named), wanted)
+        return found
+
+
+def read(path: Path, n: int, kind: str, *, texts: bool, groups: bool, columns: Collection[str]) -> Rows:
+    """Return what `write` has written.
 
     Raises
     ------
@@ -114,40 +160,55 @@ def columns(
     from setwise.extras.arrow import arrow, parquet
 
     wanted = {"id", *(["text"] if texts else []), *(["group"] if groups else [])}
+    wanted |= {_PREFIX + name for name in columns}
     try:
         source = arrow.memory_map(str(path))
         facts = parquet.read_metadata(source)
+        schema = facts.schema.to_arrow_schema()
     except (arrow.ArrowException, OSError):
         raise ValueError(f"index: {path.name} is damaged; build the index again") from None
-    if facts.num_rows != n or set(facts.schema.names) != wanted:
+    if facts.num_rows != n or set(schema.names) != wanted:
         raise ValueError(f"index: {path.name} does not belong to {n:,} vectors; build the index again")
-    ids = Column(source, facts, "id", n, decode=json.loads if kind == "json" else None)
-    labels = Column(source, facts, "group", n, decode=json.loads) if groups else None
-    return ids, Column(source, facts, "text", n, kept=KEPT) if texts else None, labels
+    fields = [schema.field(_PREFIX + name).with_name(name) for name in columns]
+    own = ("text",) if kind in _AS_JSON else ("id", "text")
+    fields += [schema.field(name) for name in own if name in wanted and name not in columns]
+    return Rows(
+        Column(source, facts, "id", n, decode=json.loads if kind in _AS_JSON else None),
+        Column(source, facts, "text", n, kept=KEPT) if texts else None,
+        Column(source, facts, "group", n, decode=json.loads) if groups else None,
+        {name: Column(source, facts, _PREFIX + name, n, kept=KEPT) for name in columns},
+        arrow.schema(fields),
+        source,
+        facts,
+    )
 
 
 def write(
-    path: Path, ids: Sequence[str | int], texts: Sequence[str] | None, groups: Sequence[str | int] | None
-) -> str:
-    """Write the columns; return how ids are stored.
+    path: Path,
+    ids: Sequence[str | int],
+    texts: Sequence[str] | None,
+    groups: Sequence[str | int] | None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> tuple[str, dict[str, str]]:
+    """Write the columns; return how ids are stored, and the types of the further columns by their names.
 
     Raises
     ------
     TypeError
         An id or group is no string or integer, or a text is no string.
     ValueError
-        Two ids are the same.
+        Two ids are the same, or a text is not Unicode.
     """
     from setwise.extras.arrow import arrow, parquet
 
     names = [_label(value, row, "ids") for row, value in enumerate(ids)]
     _check_different(names)
     kind = "json"
-    if all(isinstance(name, int) and -(2**63) <= name < 2**63 for name in names):
-        kind = "integers"
+    if all(isinstance(name, int) for name in names):
+        kind = "integers" if all(-(2**63) <= int(name) < 2**63 for name in names) else "large integers"
     elif all(isinstance(name, str) and _is_unicode(name) for name in names):
         kind = "strings"
-    encode: Callable[[Any], Any] = json.dumps if kind == "json" else lambda name: name
+    encode: Callable[[Any], Any] = json.dumps if kind in _AS_JSON else lambda name: name
     types = {"id": arrow.int64() if kind == "integers" else arrow.string()}
     if texts is not None:
         types["text"] = arrow.string()
@@ -158,18 +219,21 @@ def write(
                 raise ValueError(f"texts: row {row} holds half of a surrogate pair; take it out")
     if groups is not None:
         types["group"] = arrow.string()
+    more = {_PREFIX + name: as_arrow(values, name) for name, values in (columns or {}).items()}
+    types |= {name: values.type for name, values in more.items()}
     schema = arrow.schema(list(types.items()))
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, len(names), TOGETHER):
             part = slice(start, start + TOGETHER)
-            values: dict[str, list[Any]] = {"id": [encode(name) for name in names[part]]}
+            values: dict[str, Any] = {"id": [encode(name) for name in names[part]]}
             if texts is not None:
                 values["text"] = list(texts[part])
             if groups is not None:
                 labels = enumerate(groups[part], start)
                 values["group"] = [json.dumps(_label(value, row, "groups")) for row, value in labels]
+            values |= {name: column.slice(start, TOGETHER) for name, column in more.items()}
             writer.write_table(arrow.table(values, schema=schema), row_group_size=TOGETHER)
-    return kind
+    return kind, {name.removeprefix(_PREFIX): str(values.type) for name, values in more.items()}
 
 
 def _label(value: Any, row: int, argument: str) -> str | int:

@@ -1,24 +1,23 @@
-"""An index in a folder: vectors, ids, texts and groups, saved once and read through a memory map.
+"""A saved index, opened: it takes queries in words, speaks of the corpus's ids, and filters by conditions.
 
 >>> import tempfile, os, numpy as np, setwise
->>> from setwise.index.saved import open_index, save
+>>> from setwise.index.saving import save
 >>> folder = os.path.join(tempfile.mkdtemp(), "colours")
->>> info = save(folder, np.eye(3), ids=["red", "green", "blue"])
->>> saved = open_index(folder)
->>> hits = setwise.retrieve([1.0, 0.5, 0.0], saved.index, 2, diversity=0)
->>> [saved.ids[row] for row in hits.ids]
+>>> info = save(folder, np.eye(3), ids=["red", "green", "blue"], columns={"warm": [True, False, False]})
+>>> index = setwise.open_index(folder)
+>>> setwise.retrieve([1.0, 0.5, 0.0], index, 2, diversity=0).ids.tolist()
 ['red', 'green']
+>>> setwise.retrieve([1.0, 0.5, 0.0], index, 1, filter="not warm").ids.tolist()
+['green']
 """
 
 from __future__ import annotations
 
 import io
 import os
-import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,71 +26,207 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.containers import as_matrix
-from setwise.files.arrays import write_rows
-from setwise.files.checksums import Progress
 from setwise.files.names import nearest
 from setwise.files.reading import read_array
 from setwise.index import rows
 from setwise.index.array import ArrayIndex
-from setwise.index.base import Index
-from setwise.index.checking import narrowed
+from setwise.index.base import Found, Ids, Index
 from setwise.index.folder import ENCODER, FAISS, FORMAT, ROWS, VECTORS, IndexInfo
-from setwise.index.rows import Column
-from setwise.threads import thread_count
-from setwise.vectors import Vectors, check_metric
+from setwise.index.rows import Column, Rows
 
 if TYPE_CHECKING:
     from setwise.encode import Encoder
 
-__all__ = ["KINDS", "STORAGE", "Saved", "open_index", "save"]
+__all__ = ["GROUP", "SavedIndex", "open_index"]
 
-KINDS, STORAGE = ("array", "faiss"), ("float32", "float16")
-
-#: The field of `Saved.index` that holds the groups.
+#: The field that holds the groups.
 GROUP = "group"
 
 #: Up to this many ids are looked through for the one that was meant.
 _FEW = 20_000
 
+#: Conditions whose rows are kept.
+_KEPT = 8
 
-@dataclass(frozen=True, eq=False)
-class Saved:
-    """A saved index, opened.
+
+class SavedIndex(Index):
+    """A saved index, opened by `setwise.open_index`; its vectors stay on disk, as do texts until asked for.
 
     Attributes
     ----------
     path : Path
     info : IndexInfo
         What ``meta.json`` says.
-    index : Index
-        For `setwise.retrieve`: an `ArrayIndex` over a memory map, or a `FaissIndex` with the memory map
-        beside it. Its ids are rows; ``groups="group"`` names the saved groups.
     ids : sequence of str or int
         The corpus's own, by row.
     texts, groups : sequence or None
         By row.
+    columns : mapping of str to sequence
+        What else is known, by row.
+    index : Index
+        The same vectors by row number: an `ArrayIndex` over a memory map, or a `FaissIndex` with the memory
+        map beside it.
+
+    Notes
+    -----
+    A filter is a condition (``"year >= 2020 and lang = 'en'"``, see `setwise.files.where`), an Arrow
+    expression on the columns, a boolean mask by row, ids, or a function of an id. `setwise.retrieve` takes
+    texts as queries, and ``groups="file"``, or any other column. Where some ids are integers and some
+    strings, all come out as strings.
     """
 
-    path: Path
-    info: IndexInfo
-    index: Index
-    ids: Column
-    texts: Column | None
-    groups: Column | None
-    _state: NDArray[np.uint8] | None = field(default=None, repr=False)
-    _encoder: list[Any] = field(default_factory=list, repr=False)
+    def __init__(
+        self,
+        path: Path,
+        info: IndexInfo,
+        index: Index,
+        content: Rows,
+        learned: NDArray[np.uint8] | None,
+        encoder: Encoder | None,
+    ) -> None:
+        self.path, self.info, self.index = path, info, index
+        self.ids, self.texts, self.groups = content.ids, content.texts, content.groups
+        self.columns: Mapping[str, Column] = content.columns
+        self.dim, self.metric = index.dim, index.metric
+        self._content, self._learned, self._encoder = content, learned, encoder
+        self._row_of: dict[str, int] = {}
+        self._masks: dict[str, NDArray[np.bool_]] = {}
 
-    def __len__(self) -> int:
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        """Whether its searches find the true best."""
+        return self.index.exact
+
+    @property
+    def size(self) -> int:
         return self.info.n
 
-    def encode(self, query: str) -> NDArray[np.float32]:
-        """Return a query's vector, shape (d,), by what encoded the texts.
+    # ------------------------------------------------------------------ by the corpus's ids
+
+    def search(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> tuple[NDArray[np.float64], Ids]:
+        scores, found = self.index.search(queries, k, filter=self.mask(filter), exclude=self._rows(exclude))
+        names = self._named(np.maximum(found, 0).ravel()).reshape(found.shape)
+        names[found < 0] = -1 if names.dtype.kind == "i" else None
+        return scores, names
+
+    def fetch(
+        self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
+    ) -> list[Found]:
+        hits = self.index.fetch(queries, k, filter=self.mask(filter), exclude=self._rows(exclude))
+        return [Found(self._named(one.ids), one.scores, one.vectors, one.floor) for one in hits]
+
+    def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
+        return self.index.vectors(self._rows(ids, KeyError))
+
+    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
+        column = self._columns().get(field)
+        if column is None:
+            known = ", ".join(map(repr, self._columns())) or "none"
+            raise ValueError(
+                f"groups: the index has no column {field!r}{nearest(field, self._columns())} (it has {known})"
+            )
+        return column.take(self._rows(ids, KeyError))
+
+    def take(self, ids: Sequence[Any] | Ids) -> dict[str, list[Any]]:
+        """Return all that is known of some ids, by column: ``text``, ``group``, and the corpus's own."""
+        found = self._rows(ids, KeyError)
+        return {name: column.take(found) for name, column in self._columns().items()}
+
+    def sample(self, count: int = 4096) -> Found | None:
+        drawn = self.index.sample(count)
+        return None if drawn is None else Found(self._named(drawn.ids), drawn.scores, drawn.vectors)
+
+    def close(self) -> None:
+        self.index.close()
+
+    def rows_of(self, names: Iterable[str | int], argument: str = "ids") -> list[int]:
+        """Return the rows of some ids, in their order; ids may be given as strings.
+
+        Raises
+        ------
+        ValueError
+            An id is not in the index.
+        """
+        wanted = [str(name) for name in names]
+        missing = [name for name in wanted if name not in self._row_of]
+        if missing and len(self._row_of) < self.size:
+            self._row_of = {str(name): row for row, name in enumerate(self.ids)}
+        for name in missing:
+            if name not in self._row_of:
+                near = nearest(name, self._row_of) if self.size <= _FEW else ""
+                raise ValueError(f"{argument}: the index has no id {name!r}{near}")
+        return [self._row_of[name] for name in wanted]
+
+    def mask(self, filter: Any) -> NDArray[np.bool_] | None:
+        """Return which rows a filter lets pass, shape (n,); None for all of them.
 
         Raises
         ------
         TypeError
-            It is no string.
+            It is no filter.
+        ValueError
+            It is a mask of another length, names an id or a column that there is not, or is a condition that
+            cannot be understood.
+        """
+        if filter is None:
+            return None
+        if isinstance(filter, str) or type(filter).__name__ == "Expression":
+            key = str(filter)
+            if key not in self._masks:
+                while len(self._masks) >= _KEPT:
+                    del self._masks[next(iter(self._masks))]
+                self._masks[key] = self._content.mask(filter)
+            return self._masks[key]
+        if callable(filter):
+            return np.fromiter((bool(filter(name)) for name in self.ids), np.bool_, self.size)
+        if not hasattr(filter, "__len__"):
+            what = "a condition, an Arrow expression, a mask or ids"
+            raise TypeError(f"filter: expected {what}, got {type(filter).__name__}")
+        values = np.asarray(filter)
+        if values.dtype == np.bool_:
+            if values.shape != (self.size,):
+                raise ValueError(f"filter: expected a mask of {self.size} rows, got shape {values.shape}")
+            return values
+        allowed = np.zeros(self.size, np.bool_)
+        allowed[self.rows_of(filter, "filter")] = True
+        return allowed
+
+    def _columns(self) -> dict[str, Column]:
+        """Return every column that may be asked for, by name; the corpus's own come before ours."""
+        ours = {"text": self.texts, GROUP: self.groups}
+        return {**{name: column for name, column in ours.items() if column is not None}, **self.columns}
+
+    def _named(self, found: Ids) -> Ids:
+        """Return the ids of some rows, and remember them."""
+        names = self.ids.take(found)
+        if self.info.ids == "integers":
+            result: Ids = np.array(names, np.int64)
+        else:
+            result = np.empty(len(names), object)
+            result[:] = [str(name) for name in names] if self.info.ids == "json" else names
+        self._row_of.update(zip(map(str, names), found.tolist(), strict=True))
+        return result
+
+    def _rows(self, ids: Sequence[Any] | Ids, error: type[Exception] = ValueError) -> NDArray[np.int64]:
+        """Return the rows of some ids."""
+        if not len(ids):
+            return np.empty(0, np.int64)
+        try:
+            return np.array(self.rows_of(ids), np.int64)
+        except ValueError as missing:
+            raise error(str(missing)) from None
+
+    # ------------------------------------------------------------------ queries in words
+
+    def encode(self, query: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vector of a query, shape (d,), or of many, shape (m, d), by what encoded the texts.
+
+        Raises
+        ------
+        TypeError
+            It is no string, nor a sequence of strings.
         ValueError
             No word of it is known, or the index has no encoder, or one of another width.
         ImportError
@@ -102,23 +237,37 @@ class Saved:
         UserWarning
             The encoder is no longer the one that the index was built with.
         """
-        if not isinstance(query, str):
-            raise TypeError(f"query: expected a string, got {type(query).__name__}")
-        if not self._encoder:
-            self._encoder.append(self._restored())
-        used = self._encoder[0]
-        vectors = used.encode([query])
+        texts = [query] if isinstance(query, str) else query
+        if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"query: expected a string, or a list of strings, got {type(query).__name__}")
+        used = self.encoder()
+        vectors = used.encode(texts)
         if vectors.shape[1] != self.info.d:
             raise ValueError(
                 f"query: {used.name} makes vectors of {vectors.shape[1]} d, the index has {self.info.d}; "
                 "build the index again"
             )
-        if not vectors.any():
-            raise ValueError(
-                f"query: {used.name} knows no word of {query!r}; use other words, or another model"
-            )
-        vector: NDArray[np.float32] = vectors[0]
-        return vector
+        for text, vector in zip(texts, vectors, strict=True):
+            if not vector.any():
+                raise ValueError(
+                    f"query: {used.name} knows no word of {text!r}; use other words, or another model"
+                )
+        encoded: NDArray[np.float32] = vectors[0] if isinstance(query, str) else vectors
+        return encoded
+
+    def encoder(self) -> Encoder:
+        """Return the encoder as it was when the index was built; it is loaded once.
+
+        Raises
+        ------
+        ValueError
+            The index has none, or one that only its maker has; or what it had learned is damaged.
+        ImportError
+            Its package is not installed.
+        """
+        if self._encoder is None:
+            self._encoder = self._restored()
+        return self._encoder
 
     def _restored(self) -> Encoder:
         """Return the encoder as it was when the index was built."""
@@ -133,9 +282,9 @@ class Saved:
         if told["model"] is None:
             raise ValueError(f"query: only you have {told['name']}; open the index with encoder=")
         used = encoder(told["model"])
-        if isinstance(used, FittedEncoder) and self._state is not None:
+        if isinstance(used, FittedEncoder) and self._learned is not None:
             try:
-                with np.load(io.BytesIO(self._state.tobytes()), allow_pickle=False) as state:
+                with np.load(io.BytesIO(self._learned.tobytes()), allow_pickle=False) as state:
                     used.restore(dict(state))
             except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
                 reason = " ".join(str(error).split())[:120]
@@ -149,160 +298,20 @@ class Saved:
             )
         return used
 
-    def rows_of(self, names: Iterable[str | int], argument: str = "ids") -> list[int]:
-        """Return the rows of some ids, in their order; ids may be given as strings.
-
-        Raises
-        ------
-        ValueError
-            An id is not in the index.
-        """
-        wanted = [str(name) for name in names]
-        found: dict[str, int] = {}
-        if wanted:
-            looked_for = set(wanted)
-            for row, name in enumerate(self.ids):
-                if str(name) in looked_for:
-                    found[str(name)] = row
-        for name in wanted:
-            if name not in found:
-                near = nearest(name, map(str, self.ids)) if len(self) <= _FEW else ""
-                raise ValueError(f"{argument}: the index has no id {name!r}{near}")
-        return [found[name] for name in wanted]
-
-
-def save(
-    path: str | os.PathLike[str],
-    vectors: Any,
-    *,
-    ids: Sequence[str | int] | None = None,
-    texts: Sequence[str] | None = None,
-    groups: Sequence[str | int] | None = None,
-    encoder: Encoder | None = None,
-    model: str | None = None,
-    metric: str = "cosine",
-    storage: str | None = None,
-    kind: str = "array",
-    factory: str | None = None,
-    nprobe: int | None = None,
-    ef: int | None = None,
-    source: str | None = None,
-    force: bool = False,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> IndexInfo:
-    """Save vectors, and what belongs to them, as a folder that `open_index` reads through a memory map.
-
-    The folder appears whole or not at all.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder.
-    vectors : array-like of shape (n, d)
-        As for `setwise.select`; a memory map is not read whole.
-    ids : sequence of str or int, optional
-        All different; by default row numbers.
-    texts : sequence of str, optional
-    groups : sequence of str or int, optional
-        A label a vector, for ``max_per_group``.
-    encoder : Encoder, optional
-        What encodes queries; what it has learned is saved.
-    model : str, optional
-        What `setwise.encode.encoder` makes that encoder from: "lsa", "static", "sentence:FOLDER". Without
-        it a text query needs ``open_index(path, encoder=...)``.
-    metric : {"cosine", "euclidean"}
-    storage : {"float32", "float16"}, optional
-        By default float16 for float16 vectors, else float32.
-    kind : {"array", "faiss"}
-        Exact search over the memory map, or by FAISS.
-    factory : str, optional
-        Of FAISS: "Flat", "IVF1024,Flat", "HNSW32", …; by default Flat for few vectors, else lists.
-    nprobe, ef : int, optional
-        Lists that a search reads, effort of an HNSW search.
-    source : str, optional
-        Where the vectors came from, a name for people.
-    force : bool
-        Replace a saved index that is there. A folder that is something else is never replaced.
-    seed : int
-        Of the rows that FAISS is trained on.
-    threads : int, optional
-    progress : callable, optional
-        Called with the step, how much of it is done, and how much there is.
-
-    Returns
-    -------
-    IndexInfo
-
-    Raises
-    ------
-    TypeError
-        Vectors are no numbers, or an id, text or group is of another type.
-    ValueError
-        A row is not finite, zero under cosine, or beyond what the storage holds; there are not as many ids,
-        texts or groups as vectors, or an id twice; a parameter is unknown, out of its range or not for the
-        kind; the encoder makes vectors of another width.
-    FileExistsError
-        The folder is there and ``force`` is not given, or it is something else.
-    FileNotFoundError, NotADirectoryError, PermissionError
-        Its parent is missing or not writable, or it is a file.
-    """
-    FORMAT.check_target(path, force=force)
-    check_metric(metric)
-    checks.choice("kind", kind, KINDS)
-    for argument, value in (("factory", factory), ("nprobe", nprobe), ("ef", ef)):
-        if value is not None and kind != "faiss":
-            raise ValueError(f"{argument}: it is for kind 'faiss', not for {kind!r}")
-    raw = as_matrix(vectors)
-    n, d = raw.shape
-    if storage is None:
-        storage = "float16" if raw.dtype == np.float16 else "float32"
-    checks.choice("storage", storage, STORAGE)
-    workers = thread_count(threads)
-    for argument, column in (("ids", ids), ("texts", texts), ("groups", groups)):
-        if column is not None and len(column) != n:
-            raise ValueError(f"{argument}: {len(column)} of them for {n} vectors; pass one a vector")
-    with FORMAT.new_folder(path, force=force) as folder:
-        stored = _write_vectors(folder / VECTORS, raw, np.dtype(storage), progress)
-        checked = Vectors(stored, metric, workers=workers)
-        exact, facts = True, None
-        if kind == "faiss":
-            exact, facts = _write_faiss(folder / FAISS, checked, factory, nprobe, ef, seed, progress)
-        how = rows.write(folder / ROWS, range(n) if ids is None else ids, texts, groups)
-        if encoder is not None:
-            _write_encoder(folder / ENCODER, encoder, d)
-        if progress is not None:
-            progress("finishing", 0, 1)
-        return FORMAT.write(
-            folder,
-            {
-                "source": source,
-                "kind": kind,
-                "n": n,
-                "d": d,
-                "metric": metric,
-                "dtype": storage,
-                "exact": exact,
-                "ids": how,
-                "texts": texts is not None,
-                "groups": groups is not None,
-                "encoder": None
-                if encoder is None
-                else {"name": encoder.name, "model": model, "key": encoder.key},
-                "faiss": facts,
-            },
-        )
+    def __repr__(self) -> str:
+        encoder = "" if self.info.encoder is None else f", {self.info.encoder['name']}"
+        return f"SavedIndex {self.path.name!r} of {self.size:,} × {self.dim} ({self.info.kind}{encoder})"
 
 
 def open_index(
     path: str | os.PathLike[str], *, encoder: Encoder | None = None, threads: int | None = None
-) -> Saved:
+) -> SavedIndex:
     """Open a saved index; vectors stay on disk, texts and ids are read as they are asked for.
 
     Parameters
     ----------
     path : path-like
+        A folder made by ``setwise index build`` or `setwise.index.saving.save`.
     encoder : Encoder, optional
         Encodes queries instead of the one saved.
     threads : int, optional
@@ -311,12 +320,14 @@ def open_index(
     ------
     FileNotFoundError, ValueError
         There is no such folder, it is no saved index, of another format version, or damaged. Sizes are
-        compared, checksums are not: `verify` does that.
+        compared, checksums are not: ``setwise index info --verify`` does that.
     """
     return FORMAT.load(path, partial(_opened, Path(path), encoder, threads))
 
 
-def _opened(path: Path, encoder: Encoder | None, threads: int | None, folder: Path, info: IndexInfo) -> Saved:
+def _opened(
+    path: Path, encoder: Encoder | None, threads: int | None, folder: Path, info: IndexInfo
+) -> SavedIndex:
     """Return an index with all its files open, so that it stays as it is when another takes its place."""
     stored = read_array(folder / VECTORS, "index")
     if stored.shape != (info.n, info.d) or stored.dtype != np.dtype(info.dtype):
@@ -324,47 +335,17 @@ def _opened(path: Path, encoder: Encoder | None, threads: int | None, folder: Pa
             f"index: {VECTORS} holds {stored.dtype} of shape {stored.shape} instead of {info.dtype} of "
             f"{(info.n, info.d)}; build the index again"
         )
-    ids, texts, groups = rows.columns(folder / ROWS, info.n, info.ids, texts=info.texts, groups=info.groups)
-    fields: dict[str, Any] = {} if groups is None else {GROUP: groups}
+    content = rows.read(
+        folder / ROWS, info.n, info.ids, texts=info.texts, groups=info.groups, columns=info.columns
+    )
+    fields: dict[str, Any] = {} if content.groups is None else {GROUP: content.groups}
     index: Index
     if info.kind == "array":
         index = ArrayIndex(stored, metric=info.metric, fields=fields, threads=threads)
     else:
         index = _read_faiss(folder / FAISS, stored, info, fields)
-    state = np.memmap(folder / ENCODER, np.uint8, "r") if ENCODER in info.files else None
-    return Saved(path, info, index, ids, texts, groups, state, [] if encoder is None else [encoder])
-
-
-def _write_vectors(
-    file: Path, raw: NDArray[Any], dtype: np.dtype[Any], progress: Progress | None
-) -> NDArray[Any]:
-    """Write rows; return them as a memory map."""
-    if progress is not None:
-        progress("writing", 0, len(raw))
-    write_rows(file, len(raw), narrowed(raw, dtype))
-    stored: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return stored
-
-
-def _write_faiss(
-    file: Path,
-    checked: Vectors,
-    factory: str | None,
-    nprobe: int | None,
-    ef: int | None,
-    seed: int,
-    progress: Progress | None,
-) -> tuple[bool, dict[str, Any]]:
-    """Build and write a FAISS index; return whether it is exact, and what it is."""
-    from setwise.extras.faiss import faiss
-    from setwise.index.factory import build, default_factory
-    from setwise.index.faiss import FaissIndex
-
-    named = default_factory(checked.n) if factory is None else factory
-    index, facts = build(checked, named, nprobe=nprobe, ef=ef, seed=seed, progress=progress)
-    faiss.write_index(index, str(file))
-    exact = FaissIndex(index, vectors=checked.raw, metric=checked.metric).exact
-    return exact, facts
+    learned = np.memmap(folder / ENCODER, np.uint8, "r") if ENCODER in info.files else None
+    return SavedIndex(path, info, index, content, learned, encoder)
 
 
 def _read_faiss(file: Path, stored: NDArray[Any], info: IndexInfo, fields: dict[str, Any]) -> Index:
@@ -374,20 +355,3 @@ def _read_faiss(file: Path, stored: NDArray[Any], info: IndexInfo, fields: dict[
 
     index = read_index(file, faiss.IO_FLAG_MMAP, mend="build the index again")
     return FaissIndex(index, vectors=stored, metric=info.metric, exact=info.exact, fields=fields)
-
-
-def _write_encoder(file: Path, encoder: Encoder, d: int) -> None:
-    """Write what an encoder has learned, refusing one that does not make vectors of this width."""
-    from setwise.encode import FittedEncoder
-
-    state = encoder.state() if isinstance(encoder, FittedEncoder) else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        width = encoder.encode(["word"]).shape[1]
-    if width != d:
-        raise ValueError(
-            f"model: {encoder.name} does not fit vectors of {d} d; name the model that made them"
-        )
-    if state:
-        with file.open("xb") as stream:
-            np.savez(stream, allow_pickle=False, **dict(state))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -16,6 +16,9 @@ from setwise.vectors import Floats, Vectors, as_matrix, check_metric, dot_error
 
 #: Distances of rows of at most so many entries are computed by subtraction.
 FEW_ENTRIES = 8
+
+#: Numbers of a block of differences.
+PAIRED = 1 << 20
 
 #: Squared distances below this part of the squares they are the difference of are computed by subtraction.
 CLOSE = 1e-3
@@ -265,19 +268,33 @@ def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:
     squares *= -2.0
     squares += lengths
     # Where rows are much closer to each other than to the offset, little of the square is left.
-    by_differences(squares, squares < CLOSE * lengths, a, b)
+    for place, exact in by_differences((squares < CLOSE * lengths).nonzero(), a, b):
+        squares[place] = exact
     np.maximum(squares, 0.0, out=squares)
     found: NDArray[np.float64] = np.sqrt(squares, out=squares)
     return found
 
 
-def by_differences(squares: Floats, where: NDArray[np.bool_], left: Floats, right: Floats) -> None:
-    """Write the squared length of the difference of every two rows that a mask names into an array."""
-    rows, columns = where.nonzero()
-    for start in range(0, len(rows), 65_536):
-        i, j = rows[start : start + 65_536], columns[start : start + 65_536]
-        delta = left[i] - right[j]
-        squares[i, j] = np.vecdot(delta, delta)
+def by_differences(
+    places: tuple[NDArray[np.int64], ...], left: Floats, right: Floats
+) -> Iterator[tuple[tuple[NDArray[np.int64], ...], Floats]]:
+    """Yield squared lengths of the differences of rows.
+
+    Parameters
+    ----------
+    places : tuple of index arrays
+        Which pairs, as places of an array of shape (…, a, b).
+    left, right : ndarray of shape (…, a, d) and (…, b, d)
+
+    Yields
+    ------
+    Some of the places, and the squares there, in blocks.
+    """
+    step = max(1, PAIRED // left.shape[-1])
+    for start in range(0, len(places[0]), step):
+        some = tuple(part[start : start + step] for part in places)
+        apart = left[some[:-1]] - right[(*some[:-2], some[-1])]
+        yield some, np.vecdot(apart, apart)
 
 
 def euclidean_error(d: int, reach: float) -> float:

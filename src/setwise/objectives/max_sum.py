@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from setwise.objectives.base import Objective, Terms, euclidean, euclidean_error, in_turn
+from setwise.objectives.base import Objective, Terms, by_differences, euclidean, euclidean_error, in_turn
 from setwise.objectives.scores import PoolScores, Rows, Vector
 from setwise.vectors import Floats, Vectors, dot_error
 
@@ -118,20 +118,27 @@ class MaxSum(Objective):
         if self.metric == "euclidean":
             return euclidean(left, right)
         found: Floats = left @ right.mT
-        near = found > 1 - NEAR if found.dtype == np.float64 else None
+        near = (found > 1 - NEAR).nonzero() if found.dtype == np.float64 else None
         found = self.similarity(found)
         np.subtract(1, found, out=found)
         if near is not None:  # 1 - cos has lost its digits: ½|e - e'|² has not
-            place = near.nonzero()
-            apart = left[place[:-1]] - right[(*place[:-2], place[-1])]
-            found[place] = self._powered(0.5 * np.vecdot(apart, apart))
+            for place, squares in by_differences(near, left, right):
+                found[place] = self._powered(squares / 2)
         return found
 
     def _powered(self, distances: Vector) -> Vector:
         """Return 1 - cos^sharpness, given 1 - cos."""
         return distances if self.sharpness == 1 else -np.expm1(self.sharpness * np.log1p(-distances))
 
-    def pull(self, rows: Floats, members: Floats, weights: Vector, same: tuple[Any, ...]) -> Vector:
+    def pull(
+        self,
+        rows: Floats,
+        members: Floats,
+        weights: Vector,
+        same: tuple[Any, ...],
+        *,
+        close: bool = True,
+    ) -> Vector:
         """Return the summed distances W x of some rows to weighed members, shape (…, n), float64.
 
         Parameters
@@ -141,8 +148,10 @@ class MaxSum(Objective):
             x at the members.
         same : tuple of index arrays
             Where in an array of shape (…, n, m) a row is itself the member.
+        close : bool
+            Whether rows in float64 may differ in digits that their products have lost.
         """
-        if self.low_rank and rows.dtype == np.float64:
+        if self.low_rank and close and rows.dtype == np.float64:
             # 1 - e·e' = ½|e - e'|², from the center of the members: little is lost where rows are much alike.
             center = members.mean(axis=-2, keepdims=True)
             away, others = rows - center, members - center

@@ -8,8 +8,11 @@ from typing import Any
 #: A prompt: a text, or the messages of a chat, each with a role and a content.
 Prompt = str | Sequence[Mapping[str, str]]
 
+#: A response that no template takes for anything else.
+_SAID = "setwise"
 
-def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool) -> str:
+
+def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | None = None) -> str:
     """Return the text that a model continues.
 
     Parameters
@@ -18,29 +21,76 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool) -> str:
     tokenizer : transformers.PreTrainedTokenizerBase
     chat : bool
         Whether a text is a user's message, to be put into the tokenizer's chat template. Messages always are.
+    template : mapping, optional
+        Variables of the chat template, such as ``{"enable_thinking": False}``.
     """
     if isinstance(prompt, str):
         if not chat:
             return prompt
         prompt = [{"role": "user", "content": prompt}]
     text: str = tokenizer.apply_chat_template(
-        [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True
+        [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True, **(template or {})
     )
     return text
 
 
-def as_tokens(prompt: Prompt, tokenizer: Any, *, chat: bool) -> list[int]:
-    """Return the tokens that a model continues; `prompt`, `tokenizer` and `chat` are those of `as_text`."""
+def as_tokens(
+    prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | None = None
+) -> list[int]:
+    """Return the tokens that a model continues; the parameters are those of `as_text`."""
     # A template has written the special tokens already.
     plain = isinstance(prompt, str) and not chat
-    text = as_text(prompt, tokenizer, chat=chat)
+    text = as_text(prompt, tokenizer, chat=chat, template=template)
     tokens = list(tokenizer(text, add_special_tokens=plain)["input_ids"])
     # A tokenizer that ends every text would end the prompt too.
     return tokens[:-1] if plain and tokens and tokens[-1] == tokenizer.eos_token_id else tokens
 
 
+def special_tokens(tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that are no part of a text."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return frozenset(tokenizer.all_special_ids) | {place for place, token in added.items() if token.special}
+
+
+def end_of_turn(tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | None = None) -> int:
+    """Return the token that ends a response: in a chat, the special one that the template writes after it.
+
+    It need not be the tokenizer's end of sequence: Gemma's turns end in ``<end_of_turn>``, Phi's in
+    ``<|end|>``.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+    chat, template
+        As in `as_text`.
+
+    Raises
+    ------
+    ValueError
+        The template writes none, and the tokenizer has no end of sequence.
+    """
+    if chat:
+        said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SAID}]
+        text = tokenizer.apply_chat_template(said, tokenize=False, **(template or {}))
+        special = special_tokens(tokenizer)
+        after = tokenizer(text.rpartition(_SAID)[2], add_special_tokens=False)["input_ids"]
+        found = next((int(token) for token in after if token in special), None)
+        if found is not None:
+            return found
+    if tokenizer.eos_token_id is None:
+        raise ValueError("tokenizer: it has no end-of-sequence token; set tokenizer.eos_token")
+    return int(tokenizer.eos_token_id)
+
+
 def all_tokens(
-    prompts: Sequence[Prompt], tokenizer: Any, *, chat: bool, room: int, limit: int | None, name: str
+    prompts: Sequence[Prompt],
+    tokenizer: Any,
+    *,
+    chat: bool,
+    room: int,
+    limit: int | None,
+    name: str,
+    template: Mapping[str, Any] | None = None,
 ) -> list[list[int]]:
     """Return the tokens of every prompt, having checked that each leaves room for a response.
 
@@ -51,7 +101,7 @@ def all_tokens(
     """
     found = []
     for row, prompt in enumerate(prompts):
-        tokens = as_tokens(prompt, tokenizer, chat=chat)
+        tokens = as_tokens(prompt, tokenizer, chat=chat, template=template)
         if not tokens:
             raise ValueError(f"{name}: row {row} has no token; leave it out")
         if limit is not None and len(tokens) + room > limit:

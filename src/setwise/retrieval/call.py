@@ -98,7 +98,7 @@ class Call:
             raise ValueError(f"pool: {pool!r} is neither 'auto' nor a number")
         else:
             looked = checks.integer("pool", pool, least=k)
-        given = to_numpy(query, "query")
+        given = to_numpy(index.encode(query) if _in_words(query) else query, "query")
         queries = as_queries(given, index.dim, "query", metric=index.metric)
         include = _as_ids("include", request.include)
         each = split(replace(request, include=()), len(queries))
@@ -256,3 +256,10 @@ def _as_ids(name: str, ids: Rows) -> Ids:
     if len({type(one) for one in listed}) > 1:
         found = np.array([str(one) for one in listed], object)
     return found
+
+
+def _in_words(query: Any) -> bool:
+    """Return whether a query is a text, or a list of texts."""
+    return isinstance(query, str) or (
+        isinstance(query, list | tuple) and any(isinstance(q, str) for q in query)
+    )

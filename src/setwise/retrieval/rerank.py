@@ -12,6 +12,7 @@ from setwise.api import pose, run
 from setwise.containers import as_matrix
 from setwise.ids import as_ids
 from setwise.index.base import Ids, Index
+from setwise.missing import Usable, check_missing
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.retrieved import Retrieved, retrieved
@@ -29,6 +30,7 @@ def diversify(
     relevance_scale: str = "minmax",
     sharpness: int | None = None,
     metric: str | None = None,
+    missing: str = "raise",
     **options: Unpack[Options],
 ) -> Retrieved:
     """Select k of the candidates that a reranker, a fusion or any other scorer has scored.
@@ -55,6 +57,9 @@ def diversify(
         Must be in the set, and must not.
     groups, max_per_group
         As for `retrieve`; a sequence has a label for each candidate.
+    missing : {"raise", "drop", "append"}
+        What becomes of a candidate whose vector or score cannot be used; see `setwise.select`. Those appended
+        have no score and no novelty (NaN).
 
     Returns
     -------
@@ -83,10 +88,12 @@ def diversify(
     request = request_of(
         diversify, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    return diversified(request, ids, relevance, vectors)
+    return diversified(request, ids, relevance, vectors, missing=missing)
 
 
-def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | Any) -> Retrieved:
+def diversified(
+    request: Request, ids: Rows, relevance: Any, vectors: Index | Any, *, missing: str = "raise"
+) -> Retrieved:
     """Select what a request asks for of scored candidates; see `diversify`."""
     began = time.perf_counter()
     keys: Ids = as_ids(ids)
@@ -115,6 +122,11 @@ def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | An
         exclude=_positions("exclude", as_ids(request.exclude, "exclude").tolist(), place),
         groups=groups,
     )
+    left = np.empty(0, np.int64)
+    if check_missing(missing) != "raise":
+        usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
+        rows, relevance, left = usable.vectors, usable.relevance, usable.left
+        local = replace(local, k=usable.most(request.k), exclude=usable.barred)
     problem = pose(local, rows, relevance=relevance)
     with one_blas_thread():
         found = run(problem, began)
@@ -124,7 +136,16 @@ def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | An
     metric = request.goal.metric
     unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen
     result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
-    return replace(result, indices=found.indices)
+    rest = left[: request.k - len(found)]
+    nothing = np.full(len(rest), np.nan)
+    return replace(
+        result,
+        indices=np.concatenate([found.indices, rest]),
+        ids=np.concatenate([result.ids, keys[rest]]),
+        gains=np.concatenate([result.gains, np.zeros(len(rest))]),
+        scores=np.concatenate([result.scores, nothing]),
+        novelty=np.concatenate([result.novelty, nothing]),
+    )
 
 
 def _positions(name: str, ids: Rows, place: dict[Any, int]) -> list[int]:

@@ -46,7 +46,7 @@ class Retrieved(Selection):
         return {
             **super().to_dict(),
             "ids": [name if isinstance(name, int | str) else str(name) for name in self.ids.tolist()],
-            "scores": self.scores.tolist(),
+            "scores": [value if np.isfinite(value) else None for value in self.scores.tolist()],
             "novelty": novelty,
         }
 

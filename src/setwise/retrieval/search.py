@@ -41,8 +41,9 @@ def retrieve(
 
     Parameters
     ----------
-    query : array-like of shape (d,) or (m, d)
-        A query, or many: those are searched for together, each search one call of the index.
+    query : array-like of shape (d,) or (m, d), str, or list of str
+        A query, or many: those are searched for together, each search one call of the index. Texts need an
+        index with an encoder (`setwise.open_index`).
     index : Index
         Where the vectors are: `Index.from_array`, `.from_faiss`, `.from_qdrant`, `.from_pgvector`,
         `.from_lance`, or your own subclass.
@@ -248,8 +249,9 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
     groups = job.request.groups
-    rows = np.arange(vectors.n)
-    request = replace(job.request, groups=None if groups is None else groups(rows))
+    rows = np.arange(len(vectors.raw))
+    names = index.names(np.arange(vectors.n))
+    request = replace(job.request, groups=None if groups is None else groups(names))
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)

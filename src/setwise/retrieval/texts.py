@@ -44,6 +44,8 @@ class PreparedCorpus:
         Rows whose text an earlier row has already, each with that row.
     dropped : bool
         Whether repeats were left out.
+    where : str
+        The condition that the candidates were left by, if any.
     """
 
     corpus: Corpus
@@ -54,6 +56,7 @@ class PreparedCorpus:
     unknown: Sequence[str | int] = ()
     repeats: Mapping[int, int] = field(default_factory=dict)
     dropped: bool = False
+    where: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,6 +65,31 @@ class PreparedCorpus:
     def row_of(self) -> Mapping[str, int]:
         """The corpus row of every id, ids as strings."""
         return {str(name): row for row, name in enumerate(self.corpus.ids)}
+
+    def only(self, where: Any) -> PreparedCorpus:
+        """Return the candidates for which a condition on their columns is true.
+
+        Parameters
+        ----------
+        where : str or pyarrow.compute.Expression
+            See `setwise.files.where`; beside the corpus's columns there are ``id`` and ``text``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The condition cannot be understood, or nothing fulfils it.
+        """
+        from setwise.extras.arrow import arrow
+        from setwise.files.where import as_arrow, mask
+
+        corpus = self.corpus
+        ours: dict[str, Any] = {"id": corpus.ids, "text": corpus.texts}
+        columns = {name: values for name, values in {**ours, **corpus.columns}.items() if values is not None}
+        table = arrow.table({name: as_arrow(values, name) for name, values in columns.items()})
+        keep = mask(table, where)[self.rows]
+        if not keep.any():
+            raise ValueError(f"where: nothing of the {len(self):,} candidates fulfils {str(where)!r}")
+        return replace(self, rows=self.rows[keep], vectors=self.vectors[keep], where=str(where))
 
     def encode(self, query: str) -> NDArray[np.float32]:
         """Return a query's vector, shape (d,).
@@ -181,11 +209,11 @@ class PreparedCorpus:
                 )
             position = int(np.searchsorted(self.rows, row))
             if position == len(self.rows) or self.rows[position] != row:
-                why = (
-                    "its text repeats an earlier one"
-                    if row in self.repeats
-                    else "no word of its text is known"
-                )
+                why = "no word of its text is known"
+                if self.dropped and row in self.repeats:
+                    why = "its text repeats an earlier one"
+                elif self.where and name not in self.unknown:
+                    why = f"it does not fulfil {self.where!r}"
                 raise ValueError(f"{argument}: {name!r} was left out of the candidates: {why}")
             positions.append(position)
         return positions
@@ -210,6 +238,7 @@ class PreparedCorpus:
             rows=rows,
             ids=[self.corpus.ids[row] for row in rows],
             texts=None if texts is None else [texts[row] for row in rows],
+            columns={name: [values[row] for row in rows] for name, values in self.corpus.columns.items()},
             relevances=relevances,
             cosines=unit @ unit.T,
         )
@@ -231,6 +260,8 @@ class Passages:
         Of each member: cosine to the query, minus the distance to it, or what the corpus gave.
     cosines : ndarray of shape (k, k), float64
         Between the members.
+    columns : mapping of str to list
+        What else the corpus says of each member.
     """
 
     selection: Selection
@@ -239,6 +270,7 @@ class Passages:
     texts: list[str] | None
     relevances: NDArray[np.float64]
     cosines: NDArray[np.float64]
+    columns: Mapping[str, list[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)

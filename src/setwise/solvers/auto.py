@@ -260,9 +260,9 @@ def round_and_polish(
     """Return the best set (positions in the pool) from the relaxation's heaviest and other starts."""
     heavy = np.full(len(pool), -1.0)
     heavy[relaxed.local] = relaxed.weights
-    # Ties among the weightless are broken by the gradient.
+    # Ties among the weightless are broken by the gradient; what rounding alone sets apart is a tie.
     spread = float(np.abs(relaxed.gradient).max()) or 1.0
-    heavy += 1e-9 * relaxed.gradient / spread
+    heavy = np.round(heavy, 7) + 1e-9 * np.round(relaxed.gradient / spread, 9)
     starts = [pool.best(heavy), *(more or [])]
     if pool.problem.k <= (GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START) or _coarse(pool):
         starts += greedy_starts(pool)

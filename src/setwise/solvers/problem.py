@@ -20,6 +20,9 @@ from setwise.vectors import Floats, Vectors, top_k
 #: Up to this many candidates, a pool may be all of them.
 POOLED = 8192
 
+#: Products of multiples of this, which are multiples of its square, add up to less than 2 without rounding.
+GRID = 2.0**-26
+
 
 @dataclass
 class Problem:
@@ -161,6 +164,13 @@ class Pool:
     problem : Problem
     ids : ndarray of int64, ascending, optional
         Which candidates; all of them by default. `self.ids` holds them in the pool's own order, by content.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (size, d), float64
+        In the order of `ids`. Unit rows of single precision are rounded to multiples of `GRID`: the products
+        of two such rows and their sums are exact then, whatever the processor's instructions and the order
+        in which it adds, so that no solver takes another turn elsewhere.
     """
 
     def __init__(self, problem: Problem, ids: NDArray[np.int64] | None = None) -> None:
@@ -169,7 +179,12 @@ class Pool:
         self._ascending = np.arange(problem.n) if ids is None else ids
         self.ids = problem.by_content(self._ascending)
         self._places = np.argsort(self.ids)
-        self.rows: Floats = problem.vectors.rows(self.ids)
+        self.rows: Floats = problem.vectors.rows(self.ids, np.float64)
+        self._gridded = problem.vectors.dtype == np.float32 and self.objective.metric == "cosine"
+        if self._gridded:
+            self.rows *= 1 / GRID
+            np.rint(self.rows, out=self.rows)
+            self.rows *= GRID
         self.relevance = problem.relevance.values[self.ids]
         self.linear = (1 - self.objective.diversity) * (problem.k - 1) * self.relevance
         self.weight = self.objective.diversity
@@ -183,19 +198,17 @@ class Pool:
         found[local, np.arange(len(local))] = 0.0
         return found
 
-    def block(self, local: NDArray[np.int64], *, wide: bool = True) -> Floats:
-        """Return W among some members, shape (m, m), float64; if not `wide`, of the precision at hand."""
+    def block(self, local: NDArray[np.int64]) -> Floats:
+        """Return W among some members, shape (m, m)."""
         rows = self.rows[local]
         found = self.objective.distances(rows, rows)
-        if wide:
-            found = found.astype(np.float64, copy=False)
         np.fill_diagonal(found, 0.0)
         return found
 
     def pull_evenly(self) -> NDArray[np.float64]:
         """Return W x for x = k/size everywhere (cosine with sharpness 1 alone)."""
         k = self.problem.k
-        return np.asarray(k - (self.rows @ (self.rows.sum(axis=0) * (k / len(self)))).astype(np.float64))
+        return np.asarray(k - self.rows @ (self.rows.sum(axis=0) * (k / len(self))))
 
     def best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the feasible set of largest summed scores, as positions, largest first."""
@@ -212,7 +225,8 @@ class Pool:
 
     def pull(self, local: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return W x for an x that is nonzero at some members only, shape (size,), float64."""
-        return self.objective.pull(self.rows, self.rows[local], weights, (local, np.arange(len(local))))
+        own = (local, np.arange(len(local)))
+        return self.objective.pull(self.rows, self.rows[local], weights, own, close=not self._gridded)
 
     def pull_change(self, comes: int, goes: int) -> NDArray[np.float64]:
         """Return by how much W x changes when one member of a set comes for another, shape (size,)."""

@@ -108,7 +108,7 @@ def maximize(
     sharp = False
     for _ in range(rounds):
         # Correction: the best x on the working set.
-        distances = pool.block(working, wide=sharp)
+        distances = pool.block(working)
         weights = quadratic_program(
             linear[working],
             np.negative(distances, out=distances),
@@ -168,8 +168,7 @@ def quadratic_program(
     ----------
     linear : ndarray of shape (m,)
     matrix : ndarray of shape (m, m)
-        Symmetric; positive semidefinite on vectors that sum to zero. float64, or float32 where the
-        solution need not be exact.
+        Symmetric; positive semidefinite on vectors that sum to zero.
     weight : float
         At least 0.
     total : int

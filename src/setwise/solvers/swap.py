@@ -164,7 +164,7 @@ class _Distances:
     def exchange(self, slot: int, comes: int) -> None:
         """Put another candidate in a member's place."""
         self.members[slot] = self.pool.rows[comes]
-        self.table[:, slot] = self.pool.objective.distances(
-            self.pool.rows[self.known], self.members[slot : slot + 1]
-        )[:, 0]
+        rows, some = self.pool.rows, 2 * len(self.known) < len(self.pool)  # else a copy costs more than all
+        to = self.pool.objective.distances(rows[self.known] if some else rows, self.members[slot : slot + 1])
+        self.table[:, slot] = to[:, 0] if some else to[self.known, 0]
         self.table[self.where[comes], slot] = 0.0

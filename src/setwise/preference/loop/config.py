@@ -17,7 +17,7 @@ from setwise.request import Certify
 _FREE = ("iterations", "batch_size", "engine_options")
 
 #: Arguments of `PreferenceConfig` that the loop sets itself.
-_OURS = ("output_dir", "seed", "chat")
+_OURS = ("output_dir", "seed", "chat", "chat_template_kwargs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class OnPolicyConfig:
     responses : int
         Responses sampled for a prompt, N.
     temperature : float
-        Above 0.
+        Above 0: at 0 all responses to a prompt would be the same.
     top_p : float
         Above 0, at most 1.
     max_new_tokens : int
@@ -48,6 +48,8 @@ class OnPolicyConfig:
     chat : bool, optional
         Whether a prompt that is a text is put into the tokenizer's chat template as the user's message; by
         default where there is a template.
+    chat_template_kwargs : mapping
+        Variables of the chat template, such as ``{"enable_thinking": False}``.
     encoder : str
         What embeds responses, a name of `setwise.encode.encoder`.
     k : int
@@ -57,10 +59,13 @@ class OnPolicyConfig:
     certify : bool or "full"
         Also compute how far the negatives' coverage cost is from the least possible at most.
     training : mapping
-        Arguments of `setwise.preference.PreferenceConfig`, without ``output_dir``, ``seed`` and ``chat``.
+        Arguments of `setwise.preference.PreferenceConfig`, without ``output_dir``, ``seed``, ``chat`` and
+        ``chat_template_kwargs``.
         With ``lora=True`` an adapter is trained, and checkpoints are adapters.
     evaluation_responses : int
         Fresh responses sampled for each held-out prompt after every iteration.
+    evaluation_temperature : float, optional
+        Of those, at least 0 (0: the likeliest token each time); by default ``temperature``.
     seed : int
 
     Raises
@@ -83,6 +88,7 @@ class OnPolicyConfig:
     chunk_size: int = 64
     dtype: str = "float32"
     chat: bool | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     encoder: str = "auto"
     k: int = 7
     method: str = "opt-select"
@@ -92,6 +98,7 @@ class OnPolicyConfig:
     certify: Certify = True
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation_responses: int = 4
+    evaluation_temperature: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,12 +107,19 @@ class OnPolicyConfig:
         checks.integer("responses", self.responses, least=2)
         checks.integer("evaluation_responses", self.evaluation_responses, least=1)
         needed = self.request(self.seed).needed
-        for name, most in (("temperature", float("inf")), ("top_p", 1.0)):
+        for name, most, zero in (
+            ("temperature", float("inf"), False),
+            ("top_p", 1.0, False),
+            ("evaluation_temperature", float("inf"), True),
+        ):
             value = getattr(self, name)
+            if value is None and zero:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{name}: expected a number, got {value!r}")
-            if not 0 < value <= most or value == float("inf"):
-                raise ValueError(f"{name}: {value} is not above 0 and at most {most:g}")
+            if not (value >= 0 if zero else value > 0) or not value <= most or value == float("inf"):
+                least = "at least 0" if zero else "above 0"
+                raise ValueError(f"{name}: {value} is not {least} and at most {most:g}")
         if needed > self.responses:
             raise ValueError(
                 f"k: {self.k} negatives and {self.positives} positive(s) are more than the {self.responses} "
@@ -114,17 +128,18 @@ class OnPolicyConfig:
         checks.choice("engine", self.engine, ENGINES)
         checks.choice("dtype", self.dtype, DTYPES)
         encode.parse(self.encoder)
-        for name in ("engine_options", "training"):
+        for name in ("engine_options", "training", "chat_template_kwargs"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
                 raise TypeError(f"{name}: expected a mapping of arguments, got {type(value).__name__}")
         for name in _OURS:
             if name in self.training:
                 raise ValueError(f"training: {name} is set by the loop; leave it out")
-        try:
-            json.dumps(dict(self.training))
-        except TypeError as error:
-            raise TypeError(f"training: only what JSON holds can be kept with a run ({error})") from None
+        for name in ("training", "chat_template_kwargs"):
+            try:
+                json.dumps(dict(getattr(self, name)))
+            except TypeError as error:
+                raise TypeError(f"{name}: only what JSON holds can be kept with a run ({error})") from None
 
     def request(self, seed: int) -> ResponseRequest:
         """Return what is asked of a choice of responses."""

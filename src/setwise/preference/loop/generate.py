@@ -36,7 +36,7 @@ class Sampling:
     responses : int
         Responses a prompt, N.
     temperature : float
-        Above 0.
+        At least 0; at 0 the likeliest token is taken, so all responses to a prompt are the same.
     top_p : float
         Above 0, at most 1: the smallest set of tokens of at least this probability is drawn from.
     max_new_tokens : int
@@ -64,11 +64,14 @@ class Sampled:
         How many tokens each has, the one that ends it included.
     finished : list of bool
         Whether each ended by itself.
+    token_ids : list of list of int, or None
+        The tokens themselves; None where the engine does not tell them.
     """
 
     texts: list[str]
     tokens: list[int]
     finished: list[bool]
+    token_ids: list[list[int]] | None = None
 
 
 class TextGenerator(Protocol):
@@ -91,13 +94,15 @@ class TransformersEngine:
     model : transformers.PreTrainedModel or peft.PeftModel
     tokenizer : transformers.PreTrainedTokenizerBase
     sampling : Sampling
+    end : int, optional
+        A token that ends a response beside the model's own and the tokenizer's.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, sampling: Sampling) -> None:
+    def __init__(self, model: Any, tokenizer: Any, sampling: Sampling, end: int | None = None) -> None:
         self._transformers = require("transformers", "train", "generating responses")
         self._torch = require("torch", "train", "generating responses")
         self._model, self._tokenizer, self._sampling = model, tokenizer, sampling
-        self._ends = end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer, end)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self._ends[0]
 
     def generate(self, prompts: Rows, keys: Rows, progress: Progress | None = None) -> list[Sampled]:
@@ -113,7 +118,7 @@ class TransformersEngine:
             Called with the responses done and all responses.
         """
         count, size = self._sampling.responses, self._sampling.batch_size
-        drawn: list[tuple[str, int, bool]] = []
+        drawn: list[tuple[str, list[int], bool]] = []
         with self._generating():
             for start in range(0, len(prompts) * count, size):
                 places = range(start, min(start + size, len(prompts) * count))
@@ -127,13 +132,13 @@ class TransformersEngine:
         found = []
         for row in range(len(prompts)):
             texts, tokens, finished = zip(*drawn[row * count : (row + 1) * count], strict=True)
-            found.append(Sampled(list(texts), list(tokens), list(finished)))
+            found.append(Sampled(list(texts), list(map(len, tokens)), list(finished), list(tokens)))
         return found
 
     def _batch(
         self, prompts: Sequence[Sequence[int]], uniforms: NDArray[np.float32]
-    ) -> list[tuple[str, int, bool]]:
-        """Continue one batch; returns each response's text, its number of tokens and whether it ended."""
+    ) -> list[tuple[str, list[int], bool]]:
+        """Continue one batch; returns each response's text, its tokens and whether it ended."""
         torch = self._torch
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), self._pad, dtype=torch.long)
@@ -153,7 +158,7 @@ class TransformersEngine:
             end = next((place for place, token in enumerate(row) if token in self._ends), None)
             tokens = row if end is None else row[: end + 1]
             text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            found.append((text, len(tokens), end is not None))
+            found.append((text, tokens, end is not None))
         return found
 
     def _sampler(self, uniforms: Any, width: int) -> Any:
@@ -167,6 +172,9 @@ class TransformersEngine:
             """Inversion of the distribution function, in double precision."""
 
             def __call__(self, input_ids: Any, scores: Any) -> Any:
+                if temperature == 0:
+                    likeliest = scores.argmax(dim=-1, keepdim=True)
+                    return torch.full_like(scores, -torch.inf).scatter_(1, likeliest, 0.0)
                 scores = scores / temperature
                 if top_p is not None:
                     scores = top_p(input_ids, scores)
@@ -210,6 +218,8 @@ class VLLMEngine:
         A LoRA adapter's folder.
     options : mapping
         Arguments of ``vllm.LLM``, such as ``gpu_memory_utilization`` and ``tensor_parallel_size``.
+    end : int, optional
+        A token that ends a response beside the model's own.
 
     Raises
     ------
@@ -224,9 +234,10 @@ class VLLMEngine:
         *,
         adapter: Path | None = None,
         options: Mapping[str, Any] | None = None,
+        end: int | None = None,
     ) -> None:
         self._vllm = import_vllm()
-        self._sampling = sampling
+        self._sampling, self._ends = sampling, [] if end is None else [end]
         settings: dict[str, Any] = {"model": place, **(options or {})}
         self._lora = None
         if adapter is not None:
@@ -247,6 +258,7 @@ class VLLMEngine:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_new_tokens,
+                stop_token_ids=self._ends,
                 seed=int(np.random.SeedSequence(list(key)).generate_state(1)[0] >> 1),
             )
             for key in keys
@@ -259,6 +271,7 @@ class VLLMEngine:
                 [one.text for one in output.outputs],
                 [len(one.token_ids) for one in output.outputs],
                 [one.finish_reason == "stop" for one in output.outputs],
+                [list(one.token_ids) for one in output.outputs],
             )
             for output in outputs
         ]
@@ -291,8 +304,8 @@ def uniform_numbers(key: Sequence[int], count: int) -> NDArray[np.float32]:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(key)))).random(count, np.float32)
 
 
-def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Return the tokens that end a response: the model's own and the tokenizer's.
+def end_tokens(model: Any, tokenizer: Any, end: int | None = None) -> list[int]:
+    """Return the tokens that end a response: the model's own, the tokenizer's and one more.
 
     Raises
     ------
@@ -302,7 +315,7 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     known = getattr(model, "generation_config", None)
     own = getattr(known, "eos_token_id", None)
     ends = own if isinstance(own, list) else [own]
-    found = sorted({int(token) for token in [*ends, tokenizer.eos_token_id] if token is not None})
+    found = sorted({int(token) for token in [*ends, tokenizer.eos_token_id, end] if token is not None})
     if not found:
         raise ValueError("tokenizer: it has no end-of-sequence token; set tokenizer.eos_token")
     return found

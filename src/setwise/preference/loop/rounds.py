@@ -20,7 +20,7 @@ from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.policy import Policy
 from setwise.preference.loop.score import Reward, reward_name, score
 from setwise.preference.loop.stages import Iteration, Make, Progress, Row, Run
-from setwise.preference.prompts import Prompt, all_tokens, uses_chat
+from setwise.preference.prompts import Prompt, all_tokens, end_of_turn, uses_chat
 
 #: What seeds the responses to train on, and those to measure by: the latter are the same at every iteration.
 _TRAINING, _EVALUATION = 0, 1
@@ -49,6 +49,8 @@ class Rounds:
         self._policy = Policy(model, tokenizer, dtype=config.dtype)
         self.tokenizer = self._policy.tokenizer
         self._chat = uses_chat(prompts, self.tokenizer, config.chat)
+        talks = self._chat or not isinstance(prompts[0], str)
+        self._end = end_of_turn(self.tokenizer, chat=talks, template=config.chat_template_kwargs)
         self._prompts = _Prompts(list(prompts), self._tokens("prompts", prompts))
         self._held_out = _Prompts([], [])
         if len(held_out):
@@ -139,9 +141,9 @@ class Rounds:
         def make(start: int, stop: int) -> list[Row]:
             texts = [row["responses"] for row in drawn[start:stop]]
             rewards = score(self._reward, self._prompts.given[start:stop], texts, first=start)
-            kept = ("prompt_id", "prompt", "responses")
+            kept = ("prompt_id", "prompt", "responses", "token_ids", "finished")
             return [
-                {**{name: row[name] for name in kept}, "rewards": values}
+                {**{name: row[name] for name in kept if name in row}, "rewards": values}
                 for row, values in zip(drawn[start:stop], rewards, strict=True)
             ]
 
@@ -214,11 +216,15 @@ class Rounds:
             "save_strategy": "no",
             "disable_tqdm": True,
             "dataloader_pin_memory": self._policy.on_gpu(),
-            # Responses are tokenized anew, which may give a few tokens more than were drawn.
-            "max_length": max(2 * longest, 64),
+            # With a token for the end of what an engine has ended without one.
+            "max_length": max(longest + 1, 64),
             **self._config.training,
         }
-        return PreferenceConfig(output_dir=str(work), seed=self._seed(number), chat=self._chat, **given)
+        ours: dict[str, Any] = {
+            "chat": self._chat,
+            "chat_template_kwargs": dict(self._config.chat_template_kwargs),
+        }
+        return PreferenceConfig(output_dir=str(work), seed=self._seed(number), **ours, **given)
 
     def _evaluate(self, number: int) -> tuple[list[str], Row]:
         """Sample responses to the held-out prompts by the same random numbers every time, and score them."""
@@ -229,7 +235,10 @@ class Rounds:
         rewards = score(self._reward, self._held_out.given, [row["responses"] for row in rows])
         iteration.write_rows(
             "evaluation.jsonl",
-            [{**row, "rewards": values} for row, values in zip(rows, rewards, strict=True)],
+            [
+                {**{name: row[name] for name in row if name != "token_ids"}, "rewards": values}
+                for row, values in zip(rows, rewards, strict=True)
+            ],
         )
         iteration.drop_chunks("evaluation-responses.jsonl")
         (iteration.folder / "evaluation-responses.jsonl").unlink()
@@ -248,8 +257,11 @@ class Rounds:
     ) -> list[Row]:
         """Sample responses with the policy as it is after so many trainings, and write them in chunks."""
         config = self._config
+        temperature = config.temperature
+        if key[0] == _EVALUATION and config.evaluation_temperature is not None:
+            temperature = config.evaluation_temperature
         sampling = generating.Sampling(
-            count, config.temperature, config.top_p, config.max_new_tokens, config.batch_size
+            count, temperature, config.top_p, config.max_new_tokens, config.batch_size
         )
         engine: generating.TextGenerator | None = None
 
@@ -266,6 +278,7 @@ class Rounds:
                     "responses": one.texts,
                     "tokens": one.tokens,
                     "finished": one.finished,
+                    **({} if one.token_ids is None else {"token_ids": one.token_ids}),
                 }
                 for row, one in zip(range(start, stop), found, strict=True)
             ]
@@ -280,10 +293,12 @@ class Rounds:
     def _engine(self, trainings: int, sampling: generating.Sampling) -> generating.TextGenerator:
         """Return what generates with the policy as it is after so many trainings."""
         if self._config.engine == "transformers":
-            return generating.TransformersEngine(self._at(trainings), self.tokenizer, sampling)
+            return generating.TransformersEngine(self._at(trainings), self.tokenizer, sampling, self._end)
         place, adapter = self._policy.on_disk(self._checkpoint(trainings), self._run.iteration(0))
         self._policy.leave_gpu()
-        return generating.VLLMEngine(place, sampling, adapter=adapter, options=self._config.engine_options)
+        return generating.VLLMEngine(
+            place, sampling, adapter=adapter, options=self._config.engine_options, end=self._end
+        )
 
     def _at(self, trainings: int) -> Any:
         """Return the policy as it is after so many trainings."""
@@ -311,6 +326,7 @@ class Rounds:
             room=self._config.max_new_tokens,
             limit=limit,
             name=name,
+            template=self._config.chat_template_kwargs,
         )
 
     def _seed(self, number: int) -> int:

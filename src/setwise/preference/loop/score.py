@@ -180,7 +180,7 @@ def _as_numbers(given: Any) -> NDArray[np.float64]:
             f"reward: it returned {type(given).__name__}, expected a list of one number a response"
         ) from None
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if not isinstance(value, numbers.Real | np.bool_):
             raise TypeError(f"reward: it returned {value!r:.40} ({type(value).__name__}), expected a number")
     return np.asarray([float(value) for value in values], np.float64)
 

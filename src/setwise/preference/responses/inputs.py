@@ -95,7 +95,7 @@ class Inputs:
 
     def _rewards(self, rewards: Any) -> NDArray[np.float64] | list[NDArray[np.float64]]:
         """Return checked rewards: (B, N), or one row a prompt where they differ in length."""
-        if isinstance(rewards, np.ndarray) and rewards.ndim == 2 and rewards.dtype.kind in "fiu":
+        if isinstance(rewards, np.ndarray) and rewards.ndim == 2 and rewards.dtype.kind in "fiub":
             found: NDArray[np.float64] | list[NDArray[np.float64]] = np.array(rewards, np.float64)
         else:
             if isinstance(rewards, str | bytes) or not hasattr(rewards, "__len__"):
@@ -124,8 +124,8 @@ class Inputs:
         array = to_numpy(row, name, flat=True)
         if array.ndim != 1:
             raise ValueError(f"{name}: expected one number a response, got shape {array.shape}")
-        if array.size and array.dtype.kind not in "fiu":
-            raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
+        if array.size and array.dtype.kind not in "fiub":
+            raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats, integers or booleans")
         return array.astype(np.float64)
 
     def _texts(self, texts: Any) -> Sequence[Sequence[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,15 +48,31 @@ def as_text(cell: Any, argument: str, place: str) -> str:
     return cell
 
 
+def as_messages(cell: Any, argument: str, place: str) -> list[dict[str, Any]]:
+    """Return messages, each with its content as one text.
+
+    Raises
+    ------
+    TypeError
+        One has no role or no content, or a part of its content is no text.
+    """
+    found = []
+    for message in cell:
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise TypeError(f"{argument}: {place} has a list that is not of messages (role, content)")
+        found.append({**message, "content": _content(message.get("content"), argument, place)})
+    return found
+
+
 def as_prompt(cell: Any, name: str, place: str) -> Prompt:
-    """Return a prompt: a text, or the messages of a conversation."""
+    """Return a prompt: a text, or the messages of a conversation, each with its content as one text."""
     if isinstance(cell, str) and cell.strip():
         return as_text(cell, "prompt", place)
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
     if isinstance(cell, list | tuple) and cell:
         if all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in cell):
-            return list(cell)
+            return as_messages(cell, "prompt", place)
         raise TypeError(f"prompt: {place} has a list in {name!r} that is not of messages (role, content)")
     if isinstance(cell, str | list | tuple):
         raise ValueError(f"prompt: {place} has an empty one in {name!r}; drop the row")
@@ -63,15 +80,25 @@ def as_prompt(cell: Any, name: str, place: str) -> Prompt:
 
 
 def as_reward(cell: Any, place: str) -> float:
-    """Return a cell that is a number whose square is finite, NaN where there is none."""
+    """Return a cell that is a number, or right or wrong (1, 0), as a float; NaN where there is none."""
     if isinstance(cell, str) and cell.strip().lower() in _NO_SCORE:
         cell = None
-    if isinstance(cell, bool) or not isinstance(cell, numbers.Real | None):
+    if isinstance(cell, str):
+        cell = _number_in(cell)
+    if not isinstance(cell, numbers.Real | None | np.bool_):
         raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
     value = float("nan") if cell is None else float(cell)
     if abs(value) > LARGEST:
         raise ValueError(f"rewards: {place} has {_shown(cell)}; score that response, or drop it")
     return value
+
+
+def _number_in(cell: str) -> Any:
+    """Return the number that a text is, as UltraFeedback writes ratings, or the text."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 def as_vectors(row: dict[str, Any], name: str, n: int, place: str) -> NDArray[Any]:
@@ -110,3 +137,23 @@ def _given(cell: Any, name: str, place: str) -> Any:
 
 def _shown(cell: Any) -> str:
     return "nothing" if cell is None else f"{cell!r:.40} ({type(cell).__name__})"
+
+
+def _content(content: Any, argument: str, place: str) -> str:
+    """Return a message's content as a text; of parts, the texts one after the other."""
+    if isinstance(content, np.ndarray):
+        content = content.tolist()
+    if isinstance(content, list | tuple):
+        parts = []
+        for part in content:
+            text = part.get("text") if isinstance(part, Mapping) else part
+            if not isinstance(text, str):
+                kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+                raise TypeError(f"{argument}: {place} has a message with a part that is no text ({kind})")
+            parts.append(text)
+        return "".join(parts)
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        raise TypeError(f"{argument}: {place} has a message whose content is {type(content).__name__}")
+    return content

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from setwise.preference.responses.selection import ResponseSelection
 from setwise.preference.rows.cells import Prompt
-from setwise.preference.rows.pools import PoolColumns, ResponsePool
+from setwise.preference.rows.columns import PoolColumns
+from setwise.preference.rows.pools import ResponsePool
 
 if TYPE_CHECKING:
     import pyarrow
@@ -17,7 +18,16 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "groups": ("prompt", "chosen", "rejected", "rewards", "indices", "cost", "lower_bound"),
     "pairs": ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
     "unpaired": ("prompt", "completion", "label", "score"),
+    "llama-factory": ("conversations", "chosen", "rejected"),
+    "openrlhf": ("chosen", "rejected"),
+    "axolotl": ("messages", "chosen", "rejected"),
 }
+
+#: Formats of other trainers: pairs, in the words of each, with no further column.
+BARE = ("llama-factory", "openrlhf", "axolotl")
+
+#: What LLaMA-Factory's conversations call who speaks.
+_SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation"}
 
 #: TRL tells a conversation by whichever of these it sees first, so one that is not made must not be there.
 _READ_BY_TRL = ("chosen", "rejected", "completion", "messages")
@@ -38,8 +48,9 @@ def as_rows(
     pool : ResponsePool
     selection : ResponseSelection
         Of the pool's responses.
-    format : {"groups", "pairs", "unpaired"}
-        One row a prompt, one a pair of a positive and a negative, or one a response.
+    format : {"groups", "pairs", "unpaired", "llama-factory", "openrlhf", "axolotl"}
+        One row a prompt, one a pair of a positive and a negative, or one a response; or pairs as another
+        trainer reads them.
     several : bool
         Whether ``chosen`` of a group is a list.
 
@@ -75,6 +86,14 @@ def as_rows(
             }
             for place, one in enumerate(members)
         ]
+    if format in BARE:
+        said = [pool.responses[one] for one in members]
+        pairs = [
+            (said[better], said[worse])
+            for better in range(len(positives))
+            for worse in range(len(positives), len(said))
+        ]
+        return [_bare(format, prompt, *pair) for pair in pairs]
     if format == "pairs":
         return [
             {
@@ -104,7 +123,32 @@ def as_rows(
     ]
 
 
-def row_schema(source: pyarrow.Schema, columns: PoolColumns, *, format: str, several: bool) -> pyarrow.Schema:
+def _bare(format: str, prompt: Prompt, chosen: str, rejected: str) -> dict[str, Any]:
+    """Return a pair as another trainer reads it."""
+    asked = (
+        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(one) for one in prompt]
+    )
+    answers = [{"role": "assistant", "content": text} for text in (chosen, rejected)]
+    if format == "openrlhf":
+        return {"chosen": [*asked, answers[0]], "rejected": [*asked, answers[1]]}
+    if format == "axolotl":
+        return {"messages": asked, "chosen": answers[0], "rejected": answers[1]}
+    told = [
+        {"from": _SPEAKERS.get(one["role"], one["role"]), "value": one["content"]}
+        for one in [*asked, *answers]
+    ]
+    return {"conversations": told[:-2], "chosen": told[-2], "rejected": told[-1]}
+
+
+def row_schema(
+    source: pyarrow.Schema,
+    columns: PoolColumns,
+    *,
+    format: str,
+    several: bool,
+    talks: bool,
+    each: Sequence[str],
+) -> pyarrow.Schema:
     """Return the Arrow types of the rows of a format.
 
     Parameters
@@ -114,15 +158,26 @@ def row_schema(source: pyarrow.Schema, columns: PoolColumns, *, format: str, sev
     columns : PoolColumns
     format, several
         As in `as_rows`.
+    talks : bool
+        Whether prompts are conversations.
+    each : sequence of str
+        Columns of `setwise.preference.rows.columns.EACH` that rows have.
     """
     from setwise.extras.arrow import arrow
 
-    prompt = source.field(columns.prompt).type
-    said: Any = arrow.string()
-    if "list" in str(prompt):
-        said = arrow.list_(arrow.struct({"role": arrow.string(), "content": arrow.string()}))
+    message = arrow.struct({"role": arrow.string(), "content": arrow.string()})
+    if format in BARE:
+        said = arrow.struct({"from": arrow.string(), "value": arrow.string()})
+        bare = {
+            "llama-factory": {"conversations": arrow.list_(said), "chosen": said, "rejected": said},
+            "openrlhf": {"chosen": arrow.list_(message), "rejected": arrow.list_(message)},
+            "axolotl": {"messages": arrow.list_(message), "chosen": message, "rejected": message},
+        }
+        return arrow.schema(bare[format])
+    said = arrow.list_(message) if talks else arrow.string()
+    given = source.field(columns.prompt).type if columns.prompt in source.names else said
     types: dict[str, Any] = {
-        "prompt": prompt,
+        "prompt": given if ("list" in str(given)) == talks else said,
         "chosen": arrow.list_(said) if several and format == "groups" else said,
         "rejected": arrow.list_(said) if format == "groups" else said,
         "completion": said,
@@ -131,6 +186,9 @@ def row_schema(source: pyarrow.Schema, columns: PoolColumns, *, format: str, sev
         "indices": arrow.list_(arrow.int64()),
     }
     fields = [(name, types.get(name, arrow.float64())) for name in FORMATS[format]]
+    of_one = {"token_ids": arrow.list_(arrow.int64()), "finished": arrow.bool_()}
+    for name in each:
+        fields.append((name, of_one[name] if format == "unpaired" else arrow.list_(of_one[name])))
     for field in source:
         if field.name in left_out(format) or field.name in columns.taken:
             continue

@@ -3,73 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.names import column
-from setwise.preference.rows.cells import (
-    Prompt,
-    as_list,
-    as_prompt,
-    as_reward,
-    as_text,
-    as_vector,
-    as_vectors,
-)
+from setwise.preference.rows.answers import as_answer, as_answers, inside, prompt_with, shared_prompt
+from setwise.preference.rows.cells import Prompt, as_list, as_prompt, as_reward, as_vector, as_vectors
+from setwise.preference.rows.columns import EACH, PAIR_REWARDS, PoolColumns
 from setwise.preference.rows.sources import RowSource
-
-PROMPT_COLUMNS = ("prompt", "instruction", "question", "query")
-#: Of rows that are a prompt with all its responses: SimPO's and AMPO's names among them.
-RESPONSES_COLUMNS = ("responses", "all_generated_responses", "generations", "completions")
-REWARDS_COLUMNS = ("rewards", "all_rm_scores", "all_reward_scores", "scores", "ratings")
-EMBEDDINGS_COLUMNS = ("embeddings", "response_embeddings")
-#: Of rows that are one response.
-ID_COLUMNS = ("prompt_id",)
-RESPONSE_COLUMNS = ("response", "completion", "generation", "output")
-REWARD_COLUMNS = ("reward", "rm_score", "reward_score", "score", "rating")
-EMBEDDING_COLUMNS = ("embedding", "response_embedding", "vector")
-
-
-@dataclass(frozen=True)
-class PoolColumns:
-    """Which columns hold what.
-
-    Attributes
-    ----------
-    prompt, responses, rewards : str
-    embeddings : str or None
-    prompt_id : str or None
-        In long form, what says which rows belong together; None where the prompt itself does.
-    long : bool
-        Whether a row is one response, rather than a prompt with all of them.
-    unused : str or None
-        A column of embeddings that is not read.
-    """
-
-    prompt: str
-    responses: str
-    rewards: str
-    embeddings: str | None
-    prompt_id: str | None
-    long: bool
-    unused: str | None = None
-
-    @property
-    def taken(self) -> frozenset[str]:
-        """The columns of prompts and responses, which are not handed through as they are."""
-        names = (self.prompt, self.responses, self.rewards, self.embeddings, self.unused)
-        return frozenset(name for name in names if name is not None)
-
-    def to_dict(self) -> dict[str, str | bool | None]:
-        """Return the names as plain values."""
-        return {name: value for name, value in asdict(self).items() if name != "unused"}
-
-    def without_embeddings(self) -> PoolColumns:
-        """Return the same, with vectors to be made from the responses."""
-        return replace(self, embeddings=None, unused=self.embeddings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +29,15 @@ class ResponsePool:
     others : dict
         The row's other columns.
     each : dict of str to list
-        In long form, the other columns, one value a response.
+        Columns with one value a response: tokens and whether it ended; in long form all other columns.
     place : str
         Where it stands, for messages.
     read : int
         Rows of the source read by its end.
     places : list of int or None
         Where in the row each response stands; None where that is in this order.
+    positive : list of bool or None
+        Which responses the row says are chosen; None where it says nothing.
     """
 
     prompt: Prompt
@@ -104,6 +49,7 @@ class ResponsePool:
     others: dict[str, Any] = field(default_factory=dict)
     each: dict[str, list[Any]] = field(default_factory=dict)
     places: list[int] | None = None
+    positive: list[bool] | None = None
 
     def __len__(self) -> int:
         return len(self.responses)
@@ -117,59 +63,8 @@ class ResponsePool:
             embeddings=None if self.embeddings is None else self.embeddings[kept],
             each={name: [cells[place] for place in kept] for name, cells in self.each.items()},
             places=kept if self.places is None else [self.places[place] for place in kept],
+            positive=None if self.positive is None else [self.positive[place] for place in kept],
         )
-
-
-def find_columns(
-    source: RowSource,
-    *,
-    prompt: str | None = None,
-    prompt_id: str | None = None,
-    responses: str | None = None,
-    rewards: str | None = None,
-    embeddings: str | None = None,
-) -> PoolColumns:
-    """Return which columns hold what: those that are named, else the first known name that there is.
-
-    Whether a row is a prompt with all its responses or one response is told by what its column of responses
-    holds: a list, or a string.
-
-    Raises
-    ------
-    ValueError
-        There is no column of the name given, or, where none is, none of a known name; `prompt_id` is given
-        for rows that are a prompt with all its responses.
-    """
-    names = source.columns
-    given = {
-        "prompt": prompt,
-        "prompt_id": prompt_id,
-        "responses_column": responses,
-        "rewards": rewards,
-        "embeddings": embeddings,
-    }
-    for argument, name in given.items():
-        if name is not None:
-            column(names, name, argument, source.name)
-    if responses is None:
-        responses = _known(source, "responses_column", (*RESPONSES_COLUMNS, *RESPONSE_COLUMNS))
-    said = (row.get(responses) for _, row in source.rows())
-    long = isinstance(next((cell for cell in said if cell is not None), None), str)
-    if prompt_id is not None and not long:
-        raise ValueError(
-            f"prompt_id: it is for rows of one response; a row of {source.name} is a prompt with all of them"
-        )
-    if long and prompt_id is None:
-        prompt_id = next((name for name in ID_COLUMNS if name in names), None)
-    known = EMBEDDING_COLUMNS if long else EMBEDDINGS_COLUMNS
-    return PoolColumns(
-        prompt or _known(source, "prompt", PROMPT_COLUMNS),
-        responses,
-        rewards or _known(source, "rewards", REWARD_COLUMNS if long else REWARDS_COLUMNS),
-        embeddings or next((name for name in known if name in names), None),
-        prompt_id,
-        long,
-    )
 
 
 def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:
@@ -184,7 +79,8 @@ def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool
         is not finite, vectors of another width than those before; or it goes back to an earlier prompt.
     """
     width = 0
-    for pool in (_one_each if columns.long else _all_in_one)(source, columns):
+    readers = {"response": _one_each, "pool": _all_in_one, "pair": _in_pairs}
+    for pool in readers[columns.kind](source, columns):
         if pool.embeddings is not None and len(pool):
             d = pool.embeddings.shape[1]
             width = width or d
@@ -194,6 +90,13 @@ def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool
                     "all need the same"
                 )
         yield pool
+
+
+def judged(pool: ResponsePool) -> ResponsePool:
+    """Return a pool with rewards: of one without any, 1 where the row says chosen and 0 where rejected."""
+    if pool.positive is None or not np.isnan(pool.rewards).all():
+        return pool
+    return replace(pool, rewards=np.array(pool.positive, np.float64))
 
 
 def scored(pool: ResponsePool) -> list[int]:
@@ -238,43 +141,98 @@ def sift(
     return worded, first, [place for place in kept if place in best or pool.rewards[place] < least]
 
 
-def _known(source: RowSource, argument: str, candidates: Sequence[str]) -> str:
-    """Return the first column of a known name."""
-    found = next((name for name in candidates if name in source.columns), None)
-    if found is None:
-        raise ValueError(
-            f"{argument}: {source.name} has no column {' or '.join(candidates)}; say which it is "
-            f"(columns: {', '.join(source.columns)})"
-        )
-    return found
-
-
 def _all_in_one(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:
     """Yield the pools of rows that are a prompt with all its responses."""
     for count, (place, row) in enumerate(source.rows(columns.embeddings), 1):
         cells = as_list(row, columns.responses, "responses", place)
-        responses = [as_text(cell, "responses", f"{place}, response {at}") for at, cell in enumerate(cells)]
-        scores = as_list(row, columns.rewards, "rewards", place)
-        if row.get(columns.rewards) is None:
-            scores = [None] * len(responses)
-        if len(scores) != len(responses):
-            raise ValueError(
-                f"rewards: {place} has {len(scores)} for {len(responses)} responses; give each response one"
-            )
-        vectors = None
-        if columns.embeddings is not None:
-            vectors = as_vectors(row, columns.embeddings, len(responses), place)
-        yield ResponsePool(
-            as_prompt(row.get(columns.prompt), columns.prompt, place),
-            responses,
-            np.array(
-                [as_reward(cell, f"{place}, response {at}") for at, cell in enumerate(scores)], np.float64
-            ),
-            vectors,
-            place,
-            count,
-            others={name: cell for name, cell in row.items() if name not in columns.taken},
+        told = [as_answer(cell, "responses", f"{place}, response {at}") for at, cell in enumerate(cells)]
+        if columns.rewards is not None and columns.rewards in row:
+            scores = as_list(row, columns.rewards, "rewards", place)
+            if row[columns.rewards] is None:
+                scores = [None] * len(told)
+        else:
+            scores = [None if columns.rewards is None else inside(cell, columns.rewards) for cell in cells]
+        yield _pool(row, columns, told, scores, place, count)
+
+
+def _in_pairs(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:
+    """Yield the pools of rows that are chosen and rejected responses, the chosen first."""
+    for count, (place, row) in enumerate(source.rows(columns.embeddings), 1):
+        for name in ("chosen", "rejected"):
+            if row.get(name) is None:
+                raise ValueError(f"{name}: {place} has none; drop the row")
+        chosen = as_answers(row.get("chosen"), "chosen", place)
+        rejected = as_answers(row.get("rejected"), "rejected", place)
+        scores = _pair_scores(row, columns, len(chosen), len(rejected), place)
+        positive = [True] * len(chosen) + [False] * len(rejected)
+        yield _pool(row, columns, chosen + rejected, scores, place, count, positive)
+
+
+def _pair_scores(
+    row: dict[str, Any], columns: PoolColumns, chosen: int, rejected: int, place: str
+) -> list[Any]:
+    """Return the rewards of a row's chosen and rejected: one list of both, or one of each."""
+    if columns.rewards is not None and row.get(columns.rewards) is not None:
+        return as_list(row, columns.rewards, "rewards", place)
+    for names in PAIR_REWARDS:
+        if all(row.get(name) is not None for name in names):
+            return [
+                score
+                for name in names
+                for score in (row[name] if isinstance(row[name], list | tuple) else [row[name]])
+            ]
+    return [None] * (chosen + rejected)
+
+
+def _pool(
+    row: dict[str, Any],
+    columns: PoolColumns,
+    told: Sequence[tuple[list[dict[str, Any]], str]],
+    scores: list[Any],
+    place: str,
+    count: int,
+    positive: list[bool] | None = None,
+) -> ResponsePool:
+    """Return the pool of a row with several responses."""
+    if len(scores) != len(told):
+        raise ValueError(
+            f"rewards: {place} has {len(scores)} for {len(told)} responses; give each response one"
         )
+    before, texts = [messages for messages, _ in told], [text for _, text in told]
+    cell = None if columns.prompt is None else row.get(columns.prompt)
+    prompt: Prompt | None = None
+    if cell is not None or not any(before):
+        if columns.prompt is None and texts:
+            prompt, texts = shared_prompt(texts, place)
+        else:
+            prompt = as_prompt(cell, columns.prompt or "prompt", place)
+    vectors = None
+    if columns.embeddings is not None:
+        vectors = as_vectors(row, columns.embeddings, len(texts), place)
+    return ResponsePool(
+        prompt_with(prompt, before, place),
+        texts,
+        np.array([as_reward(cell, f"{place}, response {at}") for at, cell in enumerate(scores)], np.float64),
+        vectors,
+        place,
+        count,
+        others={name: cell for name, cell in row.items() if name not in columns.taken},
+        each=_each(row, len(texts), place),
+        positive=positive,
+    )
+
+
+def _each(row: dict[str, Any], count: int, place: str) -> dict[str, list[Any]]:
+    """Return the columns that have one value a response."""
+    found = {}
+    for name in EACH:
+        if row.get(name) is not None:
+            found[name] = as_list(row, name, name, place)
+            if len(found[name]) != count:
+                raise ValueError(
+                    f"{name}: {place} has {len(found[name])} for {count} responses; give each one"
+                )
+    return found
 
 
 def _one_each(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:
@@ -282,7 +240,7 @@ def _one_each(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]
     seen: set[int] = set()  # hashes, since a prompt can be long
     group: list[tuple[str, dict[str, Any]]] = []
     current: Any = None
-    key_name = columns.prompt_id or columns.prompt
+    key_name = columns.prompt_id or columns.prompt or "prompt"
     count = 0
     for count, (place, row) in enumerate(source.rows(columns.embeddings), 1):
         key = row.get(key_name)
@@ -307,11 +265,12 @@ def _one_each(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]
 def _gathered(group: list[tuple[str, dict[str, Any]]], columns: PoolColumns, count: int) -> ResponsePool:
     """Return the pool that is a prompt's rows."""
     first_place, first = group[0]
-    prompt = as_prompt(first.get(columns.prompt), columns.prompt, first_place)
+    name = columns.prompt or "prompt"
+    prompt = as_prompt(first.get(name), name, first_place)
     for place, row in group[1:]:
-        if row.get(columns.prompt) != first.get(columns.prompt):
+        if row.get(name) != first.get(name):
             raise ValueError(
-                f"prompt: {place} has another {columns.prompt!r} than {first_place}, with the same "
+                f"prompt: {place} has another {name!r} than {first_place}, with the same "
                 f"{columns.prompt_id!r}"
             )
     keep = dict.fromkeys(name for _, row in group for name in row if name not in columns.taken)
@@ -327,10 +286,11 @@ def _gathered(group: list[tuple[str, dict[str, Any]]], columns: PoolColumns, cou
                 "numbers; all need the same"
             )
         vectors = np.stack(rows)
+    told = [as_answer(row.get(columns.responses), "responses", place) for place, row in group]
     return ResponsePool(
-        prompt,
-        [as_text(row.get(columns.responses), "responses", place) for place, row in group],
-        np.array([as_reward(row.get(columns.rewards), place) for place, row in group], np.float64),
+        prompt_with(prompt, [messages for messages, _ in told], first_place),
+        [text for _, text in told],
+        np.array([as_reward(row.get(columns.rewards or ""), place) for place, row in group], np.float64),
         vectors,
         first_place,
         count,

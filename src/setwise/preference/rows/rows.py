@@ -22,15 +22,9 @@ from setwise.files.names import ending
 from setwise.preference.responses.choose import TOO_FEW, select_responses_many
 from setwise.preference.responses.inputs import encoded_once
 from setwise.preference.responses.request import ResponseRequest
+from setwise.preference.rows.columns import EACH, PoolColumns, find_columns
 from setwise.preference.rows.formats import FORMATS, as_rows, left_out, row_schema
-from setwise.preference.rows.pools import (
-    PoolColumns,
-    ResponsePool,
-    find_columns,
-    read_pools,
-    scored,
-    sift,
-)
+from setwise.preference.rows.pools import ResponsePool, judged, read_pools, scored, sift
 from setwise.preference.rows.sources import open_rows
 from setwise.preference.rows.summary import Summary
 from setwise.request import Certify
@@ -62,8 +56,10 @@ class PreferenceRows:
     Parameters
     ----------
     responses : path-like, datasets.Dataset or iterable of mappings
-        Either each row has a prompt, its responses and their rewards, or each row is one response, those
-        of a prompt one after the other. See `open_rows`. A prompt is a text or a list of messages.
+        Each row has a prompt, its responses and their rewards (UltraFeedback's records, with a score in each,
+        too); or is one response, those of a prompt one after the other; or has chosen and rejected responses.
+        See `open_rows`. A prompt is a text or a list of messages, and may be repeated in, or be no more than,
+        the messages before a response.
     k : int
         Negatives a prompt.
     method : {"opt-select", "coreset", "bottom-k", "random"}
@@ -71,14 +67,18 @@ class PreferenceRows:
     positives : int
     split : {"one-vs-k", "mean"}
         These four as in `select_responses`.
-    format : {"groups", "pairs", "unpaired"}
+    format : {"groups", "pairs", "unpaired", "llama-factory", "openrlhf", "axolotl"}
         One row a prompt (for a loss that compares all at once), one row a pair of chosen and rejected (for
-        TRL's DPO and its like), or one row a response with a label (for TRL's KTO and its like).
+        TRL's DPO and its like), or one row a response with a label (for TRL's KTO and its like). The others
+        are pairs in the words of those trainers.
     model : str
         What encodes the responses, as in `setwise.encode.encoder`; not used where there are embeddings.
         "auto" looks for a column of embeddings first.
     prompt, responses_column, rewards, embeddings : str, optional
-        Names of columns; by default the first known name that there is.
+        Names of columns; by default the first known name that there is. Of responses that are records,
+        ``rewards`` may be a path in them, such as "annotations.helpfulness.Rating".
+    dataset_split : str, optional
+        Which split of a `datasets.DatasetDict`, or of a folder of one.
     prompt_id : str, optional
         Where a row is one response: the column that says which belong together; by default "prompt_id" if
         there is one, else the prompt.
@@ -146,6 +146,7 @@ class PreferenceRows:
         responses_column: str | None = None,
         rewards: str | None = None,
         embeddings: str | None = None,
+        dataset_split: str | None = None,
         duplicates: str = "drop",
         ties: str = "drop",
         unscored: str = "drop",
@@ -168,7 +169,7 @@ class PreferenceRows:
         if embeddings is not None and model != "auto":
             raise ValueError("model: embeddings say what the responses' vectors are; leave one of them out")
         self._threads = threads
-        self.source = open_rows(responses)
+        self.source = open_rows(responses, dataset_split)
         columns = find_columns(
             self.source,
             prompt=prompt,
@@ -201,7 +202,15 @@ class PreferenceRows:
     def schema(self) -> pyarrow.Schema:
         """Return the rows' Arrow types. Where the source has none, it is read through for them."""
         without = self.columns.taken - {self.columns.prompt}
-        return row_schema(self.source.schema(without), self.columns, format=self.format, several=self.several)
+        first = next(read_pools(self.source, self.columns))
+        return row_schema(
+            self.source.schema(without),
+            self.columns,
+            format=self.format,
+            several=self.several,
+            talks=not isinstance(first.prompt, str),
+            each=[] if self.columns.long else [name for name in EACH if name in self.source.columns],
+        )
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Summary:
         """Write the rows to a .jsonl or .parquet file, whole or not at all; return what came of them.
@@ -292,16 +301,17 @@ class PreferenceRows:
     def _trainable(self, pool: ResponsePool) -> ResponsePool:
         """Return a prompt's pool without what cannot or shall not be trained on, having counted it."""
         request, distinct = self.request, self.duplicates == "drop"
-        judged = scored(pool)
-        if len(judged) < len(pool):
+        pool = judged(pool)
+        known = scored(pool)
+        if len(known) < len(pool):
             if self.unscored == "refuse":
                 bad = int(np.isnan(pool.rewards).argmax())
                 raise ValueError(
                     f"rewards: {pool.place}, response {bad} has no score; score it, or leave such "
                     "responses out (--unscored drop)"
                 )
-            self.summary.unscored += len(pool) - len(judged)
-            pool = pool.only(judged)
+            self.summary.unscored += len(pool) - len(known)
+            pool = pool.only(known)
         worded, first, better = sift(pool, request.positives, request.split, distinct)
         self.summary.blank += len(pool) - len(worded)
         self.summary.duplicates += len(worded) - len(first)

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from setwise import checks
 from setwise.containers import to_numpy
 from setwise.extras import require
 from setwise.files.json_lines import has_places, is_array, json_rows
@@ -24,6 +25,9 @@ _ROWS = 256
 ENDINGS = (*JSON, ".parquet")
 
 _MESSAGE = "responses"
+
+#: Rows in memory that need no name beside their number.
+_PLAIN = ("responses", "rows")
 
 
 class RowSource(Protocol):
@@ -58,7 +62,7 @@ class RowSource(Protocol):
         ...
 
 
-def open_rows(source: Any) -> RowSource:
+def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> RowSource:
     """Open rows for reading.
 
     Parameters
@@ -66,6 +70,10 @@ def open_rows(source: Any) -> RowSource:
     source : path-like, datasets.Dataset or iterable of mappings
         A .jsonl or .json file (also as .gz and .zst), a .parquet file, the folder of a saved Hugging Face
         dataset, such a dataset, or rows in memory. What can be read only once, as a generator, is refused.
+    split : str, optional
+        Which split of several.
+    name : str
+        What rows in memory are called in messages.
 
     Raises
     ------
@@ -77,12 +85,16 @@ def open_rows(source: Any) -> RowSource:
         The file is damaged or of an unknown ending, the folder is no saved data set, or there is no row.
     """
     if not isinstance(source, str | os.PathLike):
+        if split is not None or type(source).__name__ == "DatasetDict":
+            source = _split_of(source, split, type(source).__name__)
         if hasattr(source, "with_format") and hasattr(source, "column_names") and hasattr(source, "__len__"):
             return _of_dataset(source, type(source).__name__)
-        return _Records(source)
+        return _Records(source, name)
     path = existing(source, _MESSAGE)
     if path.is_dir():
-        return _of_folder(path)
+        return _of_folder(path, split)
+    if split is not None:
+        raise ValueError(f"dataset_split: {path.name!r} is one file and has no splits; leave it out")
     kind = ending(path)
     if kind not in ENDINGS:
         raise ValueError(
@@ -93,14 +105,13 @@ def open_rows(source: Any) -> RowSource:
     return _Parquet(path) if kind == ".parquet" else _JsonLines(path)
 
 
-def _of_folder(path: Path) -> RowSource:
-    """Open a folder that `datasets.Dataset.save_to_disk` has made."""
+def _of_folder(path: Path, split: str | None) -> RowSource:
+    """Open a folder that `datasets.Dataset.save_to_disk` or `DatasetDict.save_to_disk` has made."""
     if (path / "dataset_dict.json").exists():
-        splits = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-        raise ValueError(
-            f"{_MESSAGE}: {path.name!r} holds the splits {', '.join(splits)}; name one, such as "
-            f"{str(path / splits[0]) if splits else path}"
-        )
+        splits = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_dir()}
+        return _of_folder(_split_of(splits, split, repr(path.name)), None)
+    if split is not None:
+        raise ValueError(f"dataset_split: {path.name!r} is one split of a dataset; leave it out")
     if not (path / "state.json").exists():
         raise ValueError(f"{_MESSAGE}: folder {path.name!r} is no saved dataset (it has no state.json)")
     datasets = require("datasets", "train", "a saved dataset")
@@ -108,10 +119,27 @@ def _of_folder(path: Path) -> RowSource:
         return _of_dataset(datasets.load_from_disk(str(path)), path.name)
 
 
+def _split_of(splits: Any, name: str | None, what: str) -> Any:
+    """Return one of several splits.
+
+    Raises
+    ------
+    ValueError
+        There are no splits, none is named where there is more than one, or none has that name.
+    """
+    if not isinstance(splits, Mapping):
+        raise ValueError(f"dataset_split: a {what} has no splits; leave it out")
+    if name is None and len(splits) == 1:
+        return next(iter(splits.values()))
+    if name is None:
+        raise ValueError(
+            f"dataset_split: {what} holds the splits {', '.join(map(str, splits))}; name one "
+            "(--dataset-split)"
+        )
+    return splits[checks.choice("dataset_split", name, list(splits))]
+
+
 def _of_dataset(dataset: Any, name: str) -> RowSource:
-    if isinstance(dataset, Mapping):
-        splits = ", ".join(map(str, dataset))
-        raise TypeError(f"{_MESSAGE}: a {name} of the splits {splits}; pass one of them")
     if len(dataset) == 0:
         raise ValueError(f"{_MESSAGE}: {name} has no rows")
     return _Dataset(dataset, name)
@@ -243,24 +271,21 @@ class _JsonLines(_Untyped):
 
 
 class _Records(_Untyped):
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: Any, name: str) -> None:
         if isinstance(rows, Mapping):
-            raise TypeError(
-                f"{_MESSAGE}: expected rows, got one {type(rows).__name__}; pass a list of rows, or of a "
-                "DatasetDict one split"
-            )
+            raise TypeError(f"{name}: expected rows, got one {type(rows).__name__}; pass a list of rows")
         if not isinstance(rows, Iterable) or isinstance(rows, Iterator):
             raise TypeError(
-                f"{_MESSAGE}: expected a path, a datasets.Dataset or rows that can be read again, got "
+                f"{name}: expected a path, a datasets.Dataset or rows that can be read again, got "
                 f"{type(rows).__name__}"
             )
-        self.name = "responses"
+        self.name = name
         self._rows: Any = rows
         first = next(iter(rows), None)
         if first is None:
-            raise ValueError(f"{_MESSAGE}: there are no rows")
+            raise ValueError(f"{name}: there are no rows")
         if not isinstance(first, Mapping):
-            raise TypeError(f"{_MESSAGE}: row 0 is no mapping but {type(first).__name__}")
+            raise TypeError(f"{name}: row 0 is no mapping but {type(first).__name__}")
         self.columns = list(first)
 
     def __len__(self) -> int:
@@ -269,5 +294,5 @@ class _Records(_Untyped):
     def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, row in enumerate(self._rows):
             if not isinstance(row, Mapping):
-                raise TypeError(f"{_MESSAGE}: row {number} is no mapping but {type(row).__name__}")
-            yield f"row {number}", dict(row)
+                raise TypeError(f"{self.name}: row {number} is no mapping but {type(row).__name__}")
+            yield f"row {number}" + ("" if self.name in _PLAIN else f" of {self.name}"), dict(row)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,26 @@ __all__ = ["PreferenceConfig"]
 
 SPLITS = ("auto", "given", "one-vs-k", "mean")
 UNUSABLE = ("error", "drop")
+
+
+def as_options(name: str, given: Any) -> dict[str, Any] | None:
+    """Return a mapping of options, read from JSON where it is a text.
+
+    Raises
+    ------
+    TypeError
+        It is no mapping.
+    ValueError
+        It is a text, and no JSON.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            raise ValueError(f"{name}: {given!r:.60} is not JSON") from None
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"{name}: expected a mapping of names to values, got {type(given).__name__}")
+    return None if given is None else dict(given)
 
 
 def _field(default: Any, text: str) -> Any:
@@ -99,6 +121,14 @@ class PreferenceConfig(TrainingArguments):
         "Put prompts that are texts into the tokenizer's chat template. None: if it has one. Prompts that "
         "are lists of messages always are.",
     )
+    chat_template_kwargs: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": 'Variables of the chat template, such as {"enable_thinking": false}; a text is read as '
+            "JSON."
+        },
+    )
+    dataset_split: str | None = _field(None, "Which split of rows that come in several.")
     unusable: str = _field(
         "error",
         "What to do with a row that is sound but cannot be trained on (prompt too long, no positive or no "
@@ -131,6 +161,7 @@ class PreferenceConfig(TrainingArguments):
 
         super().__post_init__()
         self._settle_loss()
+        self.chat_template_kwargs = as_options("chat_template_kwargs", self.chat_template_kwargs)
         checks.choice("split", self.split, SPLITS)
         checks.choice("unusable", self.unusable, UNUSABLE)
         checks.integer("max_length", self.max_length, least=2)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,10 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.preference.loss import mean_split, one_vs_k
-from setwise.preference.prompts import as_tokens, uses_chat
+from setwise.preference.prompts import as_tokens, end_of_turn, special_tokens, uses_chat
+from setwise.preference.rows.columns import find_columns
+from setwise.preference.rows.pools import ResponsePool, read_pools
+from setwise.preference.rows.sources import open_rows
 
 if TYPE_CHECKING:
     from setwise.preference.training.config import PreferenceConfig
@@ -28,7 +29,7 @@ class Group:
 
     #: The prompt's tokens; a model is not trained on them.
     prompt: NDArray[np.int32]
-    #: Each response's tokens, with the end-of-sequence token unless it was cut off.
+    #: Each response's tokens, with the one that ends it unless it was cut off.
     responses: tuple[NDArray[np.int32], ...]
     #: Which responses are positive.
     positive: NDArray[np.bool_]
@@ -43,15 +44,29 @@ class Groups(Sequence[Group]):
 
     Attributes
     ----------
+    end : int or None
+        The token that ends a response.
     truncated : int
         Responses that were cut off at `max_length`.
+    unscored : int
+        Responses left out since they have no reward where one is needed.
     dropped : int
         Rows left out because they cannot be trained on.
     """
 
-    def __init__(self, groups: Sequence[Group], *, truncated: int = 0, dropped: int = 0) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        *,
+        end: int | None = None,
+        truncated: int = 0,
+        unscored: int = 0,
+        dropped: int = 0,
+    ) -> None:
         self._groups = list(groups)
+        self.end = end
         self.truncated = truncated
+        self.unscored = unscored
         self.dropped = dropped
 
     def __len__(self) -> int:
@@ -63,40 +78,32 @@ class Groups(Sequence[Group]):
     def with_reference(self, logps: Sequence[NDArray[np.float64]]) -> Groups:
         """Return the groups with a reference model's log-probabilities, an array a group."""
         groups = [replace(group, reference=own) for group, own in zip(self._groups, logps, strict=True)]
-        return Groups(groups, truncated=self.truncated, dropped=self.dropped)
+        counts = {"truncated": self.truncated, "unscored": self.unscored, "dropped": self.dropped}
+        return Groups(groups, end=self.end, **counts)
 
 
 class _Unusable(Exception):
     """A sound row that cannot be trained on."""
 
 
-@dataclass(slots=True)
-class _Row:
-    """A row's content once its types are known to be right."""
-
-    prompt: Any
-    responses: list[str]
-    rewards: list[float] | None
-    positive: list[bool] | None
-
-
-def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, name: str = "rows") -> Groups:
-    """Check rows and tokenize them.
+def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "rows") -> Groups:
+    """Read rows and tokenize them.
 
     A prompt is written as `setwise.preference` writes it to sample from: through the chat template, or as the
     text it is with the tokenizer's special tokens. Each response is tokenized by itself, since that is how a
-    model continues a prompt, and ends with the end-of-sequence token.
+    model continues a prompt, and ends with the token that ends a turn, unless the row says that it was cut
+    off (``finished``). Where a row has the tokens that were drawn (``token_ids``), these are taken.
 
     Parameters
     ----------
-    rows : iterable of mapping
-        Each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or several), ``rejected``
-        (responses) and ``rewards`` (the chosen's, then the rejected's), or ``responses`` and ``rewards``. A
-        response is a text or one message of the assistant. ``rewards`` may be missing where neither the split
-        nor the loss needs them. Other columns are not looked at.
+    rows : iterable of mapping, datasets.Dataset or path-like
+        All that `setwise.preference.PreferenceRows` reads: prompts with ``chosen``, ``rejected`` and
+        ``rewards`` (the chosen's, then the rejected's), which are taken first; or with all responses and
+        their rewards. Rewards may be missing where neither the split nor the loss needs them.
     tokenizer : transformers.PreTrainedTokenizerBase
     config : PreferenceConfig
-        Its `split`, `max_length`, `max_prompt_length`, `chat`, `unusable` and `needs_rewards`.
+        Its `split`, `max_length`, `max_prompt_length`, `chat`, `chat_template_kwargs`, `dataset_split`,
+        `unusable` and `needs_rewards`.
     name : str
         What the rows are called in messages.
 
@@ -107,180 +114,144 @@ def as_groups(rows: Iterable[Any], tokenizer: Any, config: PreferenceConfig, nam
     Raises
     ------
     TypeError
-        ``rows`` are no rows, a row is no mapping, a response is neither a text nor one message, or a reward
-        is no number.
+        ``rows`` are no rows, or a cell is none of what it has to be.
     ValueError
-        There is no row, the tokenizer has no end-of-sequence token, a row lacks a column or has both kinds,
-        a response is empty, a reward is NaN or infinite, there are more or fewer rewards than responses; or,
-        under ``unusable="error"``, a prompt is too long or a row has no positive or no negative.
+        There is no row, the tokenizer has no token to end with, a row lacks a column or has both responses
+        and chosen ones, a response is empty, there are more or fewer rewards than responses, or the tokens
+        are of another tokenizer; or, under ``unusable="error"``, a prompt is too long or a row has no
+        positive or no negative.
     """
-    if tokenizer.eos_token_id is None:
-        raise ValueError("tokenizer: it has no end-of-sequence token; set tokenizer.eos_token")
-    if isinstance(rows, str | os.PathLike):
-        raise TypeError(
-            f"{name}: expected rows, got the path {os.fspath(rows)!r}; read it with "
-            "datasets.Dataset.from_json or from_parquet"
-        )
-    if isinstance(rows, bytes | Mapping) or not isinstance(rows, Iterable):
-        raise TypeError(
-            f"{name}: expected rows (mappings with a prompt and responses), got {type(rows).__name__}"
-        )
+    source = open_rows(list(rows) if isinstance(rows, Iterator) else rows, config.dataset_split, name)
+    needs = config.needs_rewards or config.split in ("one-vs-k", "mean")
+    columns = find_columns(source, pairs_first=config.split != "one-vs-k", scored=needs)
+    if config.split == "given" and columns.kind != "pair":
+        raise ValueError(f"{name}: no columns chosen and rejected, which split='given' needs")
+    reader = _Reader(tokenizer, config)
     groups: list[Group] = []
-    truncated = dropped = count = 0
+    dropped = count = 0
     first = ""
-    for count, given in enumerate(rows, 1):
-        where = f"{name}: row {count - 1}"
-        row = _checked(given, where, config)
+    for pool in read_pools(source, columns):
+        count += 1
         try:
-            positive = _split(row, config)
-            group, cut = _tokenized(row, positive, tokenizer, config, where)
+            groups.append(reader.group(pool))
         except _Unusable as reason:
             if config.unusable == "error":
-                raise ValueError(f"{where} {reason}, or pass unusable='drop'") from None
+                raise ValueError(f"{name}: {pool.place} {reason}, or pass unusable='drop'") from None
             dropped += 1
-            first = first or f"row {count - 1} {reason}"
-            continue
-        groups.append(group)
-        truncated += cut
+            first = first or f"{pool.place} {reason}"
     if not groups:
-        raise ValueError(
-            f"{name}: there are none" + (f" left of {count} ({first})" if count else "; give at least one")
-        )
+        raise ValueError(f"{name}: there are none left of {count} ({first})")
     if dropped:
         checks.warn(
             f"{name}: dropped {dropped:,} of {count:,} that cannot be trained on (the first: {first})"
         )
-    if truncated:
-        responses = sum(len(group.responses) for group in groups)
+    responses = sum(len(group.responses) for group in groups)
+    if reader.unscored:
+        checks.warn(f"{name}: {reader.unscored:,} responses have no reward and are left out")
+    if reader.truncated:
         checks.warn(
-            f"{name}: {truncated:,} of {responses:,} responses cut off at max_length={config.max_length} "
-            "tokens; they have no end"
+            f"{name}: {reader.truncated:,} of {responses:,} responses cut off at max_length="
+            f"{config.max_length} tokens; they have no end"
         )
-    return Groups(groups, truncated=truncated, dropped=dropped)
+    counts = {"truncated": reader.truncated, "unscored": reader.unscored, "dropped": dropped}
+    return Groups(groups, end=reader.end, **counts)
 
 
-def _checked(row: Any, where: str, config: PreferenceConfig) -> _Row:
-    """Return a row's content, or say what is wrong with it."""
-    if not isinstance(row, Mapping):
-        raise TypeError(f"{where} is a {type(row).__name__}; expected a mapping with prompt and responses")
-    if row.get("prompt") is None:
-        raise ValueError(f"{where} has no prompt")
-    paired = row.get("chosen") is not None or row.get("rejected") is not None
-    positive = None
-    if paired:
-        if row.get("responses") is not None:
-            raise ValueError(f"{where} has both responses and chosen or rejected; give one or the other")
-        chosen = _responses(row.get("chosen"), f"{where}: chosen")
-        rejected = _responses(row.get("rejected"), f"{where}: rejected")
-        responses = chosen + rejected
-        positive = [True] * len(chosen) + [False] * len(rejected)
-    elif config.split == "given":
-        raise ValueError(f"{where} has no chosen and rejected, which split='given' needs")
-    else:
-        responses = _responses(row.get("responses"), f"{where}: responses")
-    if config.split in ("one-vs-k", "mean"):
-        positive = None
-    rewards = _rewards(row.get("rewards"), len(responses), where)
-    if rewards is None and (positive is None or config.needs_rewards):
-        need = f"alpha={config.alpha:g}" if config.alpha else f"loss={config.loss!r}"
-        need = need if positive is not None else "the split by reward"
-        raise ValueError(f"{where} has no rewards, which {need} needs")
-    return _Row(row["prompt"], responses, rewards, positive)
+class _Reader:
+    """Makes groups of pools, and counts what it leaves out."""
 
+    def __init__(self, tokenizer: Any, config: PreferenceConfig) -> None:
+        self._tokenizer, self._config = tokenizer, config
+        self._template: Any = config.chat_template_kwargs
+        self._special = special_tokens(tokenizer)
+        self._ends: dict[bool, int] = {}
+        self.end: int | None = None
+        self.truncated = self.unscored = 0
 
-def _responses(value: Any, where: str) -> list[str]:
-    """Return responses as texts; each may also be the assistant's one message."""
-    if value is None:
-        raise ValueError(f"{where} is missing")
-    if isinstance(value, str | Mapping):
-        value = [value]
-    if not isinstance(value, Sequence):
-        raise TypeError(f"{where}: expected a text or a list of texts, got {type(value).__name__}")
-    if value and all(isinstance(message, Mapping) for message in value):
-        value = [value]
-    texts = []
-    for place, response in enumerate(value):
-        messages = [response] if isinstance(response, Mapping) else response
-        if not isinstance(messages, str):
-            said = [one.get("content") for one in messages] if _are_messages(messages) else []
-            if len(said) != 1 or messages[0].get("role") != "assistant" or not isinstance(said[0], str):
-                raise TypeError(
-                    f"{where}: response {place} is neither a text nor one message of the assistant"
-                )
-            response = said[0]
-        if not response.strip():
-            raise ValueError(f"{where}: response {place} is empty; leave it out")
-        texts.append(response)
-    return texts
+    def group(self, pool: ResponsePool) -> Group:
+        """Return a pool in tokens."""
+        config = self._config
+        blank = next((at for at, text in enumerate(pool.responses) if not text.strip()), None)
+        if blank is not None:
+            raise ValueError(f"responses: {pool.place}, response {blank} is empty; leave it out")
+        if pool.positive is not None and pool.others.get("responses") is not None:
+            raise ValueError(f"responses: {pool.place} has both responses and chosen or rejected ones")
+        given = pool.positive is not None and config.split in ("auto", "given")
+        known = np.flatnonzero(~np.isnan(pool.rewards)).tolist()
+        if not given or config.needs_rewards:
+            if not known and len(pool):
+                need = f"alpha={config.alpha:g}" if config.alpha else f"loss={config.loss!r}"
+                need = need if given else "the split by reward"
+                raise ValueError(f"rewards: {pool.place} has none, which {need} needs")
+            self.unscored += len(pool) - len(known)
+            pool = pool.only(known)
+        scored = len(pool) > 0 and len(known) == len(pool)
+        positive = self._positive(pool, given)
+        return self._tokenized(pool, positive, pool.rewards if scored else None)
 
+    def _positive(self, pool: ResponsePool, given: bool) -> NDArray[np.bool_]:
+        """Return which responses are positive."""
+        if given:
+            positive = np.array(pool.positive, dtype=bool)
+        else:
+            divide = mean_split if self._config.split == "mean" else one_vs_k
+            values = torch.from_numpy(pool.rewards)[None]
+            positive = divide(values)[0].numpy() if len(pool) else np.zeros(0, dtype=bool)
+        if not positive.any():
+            raise _Unusable("has no positive response (none, or all rewards alike); leave it out")
+        if positive.all():
+            raise _Unusable("has no negative response; leave it out")
+        return positive
 
-def _are_messages(value: Any) -> bool:
-    return isinstance(value, Sequence) and all(isinstance(message, Mapping) for message in value)
-
-
-def _rewards(value: Any, count: int, where: str) -> list[float] | None:
-    if value is None:
-        return None
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise TypeError(f"{where}: rewards: expected a list of numbers, got {type(value).__name__}")
-    rewards = []
-    for place, reward in enumerate(value):
+    def _tokenized(
+        self, pool: ResponsePool, positive: NDArray[np.bool_], rewards: NDArray[np.float64] | None
+    ) -> Group:
+        """Return a pool's group."""
+        config, tokenizer = self._config, self._tokenizer
         try:
-            rewards.append(float(reward))
-        except (TypeError, ValueError):
-            raise TypeError(f"{where}: rewards: reward {place} is no number: {reward!r}") from None
-        if not math.isfinite(rewards[-1]):
-            raise ValueError(f"{where}: rewards: reward {place} is NaN or infinite")
-    if len(rewards) != count:
-        raise ValueError(
-            f"{where} has {count} responses and {len(rewards)} rewards; give one each, the chosen's first"
-        )
-    return rewards
+            chat = uses_chat([pool.prompt], tokenizer, config.chat, name="prompt")
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error).replace("prompt: row 0", f"prompt: {pool.place}")) from None
+        chat = chat or not isinstance(pool.prompt, str)
+        if chat not in self._ends:
+            self._ends[chat] = end_of_turn(tokenizer, chat=chat, template=self._template)
+        self.end = self._ends[chat] if self.end is None else self.end
+        prompt = as_tokens(pool.prompt, tokenizer, chat=chat, template=self._template)
+        if not prompt:
+            raise ValueError(f"prompt: {pool.place} has no tokens")
+        room = config.max_length - len(prompt)
+        most = config.max_prompt_length if config.max_prompt_length is not None else config.max_length - 1
+        if len(prompt) > most:
+            limit = "max_prompt_length" if config.max_prompt_length is not None else "max_length"
+            bound = config.max_prompt_length if config.max_prompt_length is not None else config.max_length
+            raise _Unusable(
+                f"has a prompt of {len(prompt)} tokens, and {limit} is {bound}; shorten it, raise the limit"
+            )
+        responses = []
+        for at, tokens in enumerate(self._responses(pool, self._ends[chat])):
+            if not tokens:
+                raise ValueError(f"responses: {pool.place}, response {at} has no tokens")
+            self.truncated += len(tokens) > room
+            responses.append(np.array(tokens[:room], dtype=np.int32))
+        return Group(np.array(prompt, dtype=np.int32), tuple(responses), positive, rewards)
 
-
-def _split(row: _Row, config: PreferenceConfig) -> NDArray[np.bool_]:
-    """Return which responses are positive."""
-    if row.positive is not None:
-        positive = np.array(row.positive, dtype=bool)
-    else:
-        divide = mean_split if config.split == "mean" else one_vs_k
-        values = torch.tensor([row.rewards], dtype=torch.float64)
-        positive = divide(values)[0].numpy() if row.responses else np.zeros(0, dtype=bool)
-    if not positive.any():
-        raise _Unusable("has no positive response (none, or all rewards alike); leave it out")
-    if positive.all():
-        raise _Unusable("has no negative response; leave it out")
-    return positive
-
-
-def _tokenized(
-    row: _Row, positive: NDArray[np.bool_], tokenizer: Any, config: PreferenceConfig, where: str
-) -> tuple[Group, int]:
-    """Return a row's group, and how many responses were cut off."""
-    try:
-        chat = uses_chat([row.prompt], tokenizer, config.chat, name="prompt")
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {str(error).replace('prompt: row 0', 'prompt')}") from None
-    prompt = as_tokens(row.prompt, tokenizer, chat=chat)
-    end = tokenizer.eos_token_id
-    if not prompt:
-        raise ValueError(f"{where}: prompt has no tokens")
-    room = config.max_length - len(prompt)
-    most = config.max_prompt_length if config.max_prompt_length is not None else config.max_length - 1
-    if len(prompt) > most:
-        limit = "max_prompt_length" if config.max_prompt_length is not None else "max_length"
-        bound = config.max_prompt_length if config.max_prompt_length is not None else config.max_length
-        raise _Unusable(
-            f"has a prompt of {len(prompt)} tokens, and {limit} is {bound}; shorten it, raise the limit"
-        )
-    encoded = tokenizer(row.responses, add_special_tokens=False)["input_ids"]
-    responses = []
-    cut = 0
-    for place, tokens in enumerate(encoded):
-        if not tokens:
-            raise ValueError(f"{where}: response {place} has no tokens")
-        whole = [*tokens, end] if tokens[-1] != end else tokens
-        cut += len(whole) > room
-        responses.append(np.array(whole[:room], dtype=np.int32))
-    rewards = None if row.rewards is None else np.array(row.rewards, dtype=np.float64)
-    return Group(np.array(prompt, dtype=np.int32), tuple(responses), positive, rewards), cut
+    def _responses(self, pool: ResponsePool, end: int) -> list[list[int]]:
+        """Return each response's tokens, with its end if it has one."""
+        drawn, finished = pool.each.get("token_ids"), pool.each.get("finished")
+        if drawn is None:
+            encoded = self._tokenizer(pool.responses, add_special_tokens=False)["input_ids"]
+        else:
+            encoded = [[int(token) for token in tokens] for tokens in drawn]
+            for at, (tokens, text) in enumerate(zip(encoded, pool.responses, strict=True)):
+                if self._tokenizer.decode(tokens, skip_special_tokens=True) != text:
+                    raise ValueError(
+                        f"token_ids: {pool.place}, response {at}: this tokenizer reads another text in them; "
+                        "leave the column out"
+                    )
+        found = []
+        for at, tokens in enumerate(encoded):
+            ended = bool(tokens) and tokens[-1] in self._special
+            # Of drawn tokens the last says whether they ended; a text ends unless something says otherwise.
+            complete = drawn is None if finished is None else bool(finished[at])
+            found.append([*tokens, end] if tokens and complete and not ended else list(tokens))
+        return found

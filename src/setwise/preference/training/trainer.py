@@ -117,6 +117,7 @@ class PreferenceTrainer(transformers.Trainer):
         )
         self.model_accepts_loss_kwargs = True
         self.metrics = Metrics(self.accelerator)
+        self._end = _end_of(self.train_dataset, self.eval_dataset)
         if LOSSES[args.loss].reference:
             self._take_reference(reference_model)
         elif reference_model is not None:
@@ -284,7 +285,7 @@ class PreferenceTrainer(transformers.Trainer):
             output = model(
                 input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options
             )
-        end = self.processing_class.eos_token_id if self.args.eos_regularizer else None
+        end = self._end if self.args.eos_regularizer else None
         every = end is not None and self.args.eos_term == "budget"
         return response_logps(output.logits[:, -keep:], labels[:, -keep:], eos_token_id=end, every_end=every)
 
@@ -338,6 +339,16 @@ def _as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) 
     if isinstance(rows, Mapping):
         return {key: _as_dataset(value, tokenizer, config, f"{name}[{key!r}]") for key, value in rows.items()}
     return as_groups(rows, tokenizer, config, name)
+
+
+def _end_of(*datasets: Any) -> int | None:
+    """Return the token that ends the responses of groups, of the first that are there."""
+    for groups in datasets:
+        if isinstance(groups, Mapping):
+            return _end_of(*groups.values())
+        if isinstance(groups, Groups):
+            return groups.end
+    return None
 
 
 def _as_grid(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,206 @@
+"""Rows as people have them: the same pools from every shape, for `setwise prefer` and for training alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from setwise.preference.rows.columns import find_columns
+from setwise.preference.rows.pools import judged, read_pools
+from setwise.preference.rows.rows import PreferenceRows
+from setwise.preference.rows.sources import open_rows
+
+
+def said(*turns):
+    return [
+        {"role": role, "content": text}
+        for role, text in zip(["user", "assistant"] * len(turns), turns, strict=False)
+    ]
+
+
+QUESTION, GOOD, BAD = "What color is the sky?", "It is blue.", "It is green."
+TALK = said(QUESTION)
+
+#: One row in each shape, and the prompt that it has.
+SHAPES = {
+    "texts": ({"prompt": QUESTION, "chosen": GOOD, "rejected": BAD}, QUESTION),
+    "ultrafeedback_binarized": (
+        {
+            "prompt": QUESTION,
+            "prompt_id": "x",
+            "chosen": said(QUESTION, GOOD),
+            "rejected": said(QUESTION, BAD),
+            "messages": said(QUESTION, GOOD),
+            "score_chosen": 8.0,
+            "score_rejected": 3.0,
+        },
+        QUESTION,
+    ),
+    "implicit prompt": ({"chosen": said(QUESTION, GOOD), "rejected": said(QUESTION, BAD)}, TALK),
+    "implicit prompt of texts": (
+        {"chosen": f"{QUESTION} {GOOD}", "rejected": f"{QUESTION} {BAD}"},
+        f"{QUESTION} It is",
+    ),
+    "messages": ({"prompt": TALK, "chosen": said("", GOOD)[1:], "rejected": said("", BAD)[1:]}, TALK),
+    "a message": (
+        {
+            "prompt": TALK,
+            "chosen": {"role": "assistant", "content": GOOD},
+            "rejected": [said("", BAD)[1:]],
+        },
+        TALK,
+    ),
+    "parts": (
+        {
+            "prompt": [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}],
+            "chosen": [{"role": "assistant", "content": [{"type": "text", "text": GOOD}]}],
+            "rejected": [{"role": "assistant", "content": [{"type": "text", "text": BAD}]}],
+        },
+        TALK,
+    ),
+    "a system's word": (
+        {
+            "prompt": QUESTION,
+            "chosen": [{"role": "system", "content": "Be brief."}, *said(QUESTION, GOOD)],
+            "rejected": [{"role": "system", "content": "Be brief."}, *said(QUESTION, BAD)],
+        },
+        [{"role": "system", "content": "Be brief."}, *TALK],
+    ),
+    "a pool of messages": (
+        {"prompt": TALK, "responses": [said("", GOOD)[1:], said("", BAD)[1:]], "rewards": [1, 0]},
+        TALK,
+    ),
+    "a pool of whole conversations": (
+        {"prompt": QUESTION, "responses": [said(QUESTION, GOOD), said(QUESTION, BAD)], "rewards": [1, 0]},
+        QUESTION,
+    ),
+    "UltraFeedback": (
+        {
+            "instruction": QUESTION,
+            "completions": [
+                {"response": GOOD, "overall_score": 8.5, "annotations": {"helpfulness": {"Rating": "2"}}},
+                {"response": BAD, "overall_score": 2.0, "annotations": {"helpfulness": {"Rating": "N/A"}}},
+            ],
+        },
+        QUESTION,
+    ),
+    "right and wrong": ({"prompt": QUESTION, "responses": [GOOD, BAD], "rewards": [True, False]}, QUESTION),
+}
+
+
+def pools_of(row, **named):
+    source = open_rows([row])
+    return [judged(pool) for pool in read_pools(source, find_columns(source, **named))]
+
+
+@pytest.mark.parametrize(("row", "prompt"), SHAPES.values(), ids=SHAPES)
+def test_every_shape_is_a_prompt_with_its_responses(row, prompt):
+    (pool,) = pools_of(row)
+    assert pool.prompt == prompt
+    texts = [GOOD, BAD]
+    if isinstance(prompt, str) and prompt != QUESTION:
+        texts = [" blue.", " green."]
+    assert pool.responses == texts
+    assert pool.rewards[0] > pool.rewards[1]
+    # What is selected is the same from each, and can be written and read again.
+    (made,) = PreferenceRows([row], k=1, method="bottom-k", model="lsa")
+    (again,) = pools_of(made)
+    assert (again.prompt, again.responses, again.positive) == (prompt, texts, [True, False])
+    assert again.rewards.tolist() == pool.rewards.tolist()
+
+
+@pytest.mark.parametrize("name", ["implicit prompt", "implicit prompt of texts"])
+def test_an_implicit_prompt_is_the_one_that_trl_takes(name):
+    trl = pytest.importorskip("trl")
+    row, _ = SHAPES[name]
+    theirs = trl.extract_prompt(row)
+    (pool,) = pools_of(row)
+    assert pool.prompt == theirs["prompt"]
+    for text, other in zip(pool.responses, (theirs["chosen"], theirs["rejected"]), strict=True):
+        assert text == (other if isinstance(other, str) else other[0]["content"])
+
+
+def test_a_rating_inside_the_records_is_taken_by_its_path():
+    (pool,) = pools_of(SHAPES["UltraFeedback"][0], rewards="annotations.helpfulness.Rating")
+    assert pool.rewards[0] == 2.0
+    assert np.isnan(pool.rewards[1])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"chosen": said(QUESTION, GOOD), "rejected": said("Another?", BAD)},
+            "prompt: row 0 has responses to different messages",
+        ),
+        (
+            {"prompt": "Another?", "chosen": said(QUESTION, GOOD), "rejected": said(QUESTION, BAD)},
+            "prompt: row 0 has another prompt than the messages before its responses",
+        ),
+        ({"chosen": "yes", "rejected": "no"}, "prompt: row 0 has none, neither in a column nor where"),
+        (
+            {"prompt": QUESTION, "chosen": said(QUESTION), "rejected": BAD},
+            "chosen: row 0 is .*expected a string or a message of the assistant",
+        ),
+        (
+            {
+                "prompt": QUESTION,
+                "chosen": [{"role": "assistant", "content": [{"type": "image"}]}],
+                "rejected": BAD,
+            },
+            "chosen: row 0 has a message with a part that is no text .image.",
+        ),
+    ],
+)
+def test_what_cannot_be_told_is_refused(row, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        pools_of(row)
+
+
+POOL = {"prompt": QUESTION, "responses": [GOOD, BAD, "No idea."], "rewards": [1.0, 0.2, 0.1]}
+
+#: A pair of that pool as the documentation of each trainer has it.
+OUTGOING = {
+    "llama-factory": {
+        "conversations": [{"from": "human", "value": QUESTION}],
+        "chosen": {"from": "gpt", "value": GOOD},
+        "rejected": {"from": "gpt", "value": BAD},
+    },
+    "openrlhf": {"chosen": said(QUESTION, GOOD), "rejected": said(QUESTION, BAD)},
+    "axolotl": {
+        "messages": TALK,
+        "chosen": {"role": "assistant", "content": GOOD},
+        "rejected": {"role": "assistant", "content": BAD},
+    },
+}
+
+
+@pytest.mark.parametrize("prompt", [QUESTION, TALK], ids=["text", "messages"])
+@pytest.mark.parametrize("format", OUTGOING)
+def test_pairs_in_the_words_of_other_trainers(format, prompt, tmp_path):
+    from pyarrow import parquet
+
+    rows = PreferenceRows([{**POOL, "prompt": prompt, "source": "s"}], k=2, format=format, model="lsa")
+    found = list(rows)
+    assert len(found) == 2
+    assert OUTGOING[format] in found
+    rows.write(tmp_path / "rows.parquet")
+    assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == found
+
+
+def test_tokens_and_ends_follow_the_responses(tmp_path):
+    from pyarrow import parquet
+
+    row = {**POOL, "token_ids": [[1], [2, 2], [3]], "finished": [True, False, True]}
+    rows = PreferenceRows([row], k=2, method="bottom-k", model="lsa")
+    (made,) = rows
+    assert made["token_ids"] == [[1], [3], [2, 2]]
+    assert made["finished"] == [True, True, False]
+    rows.write(tmp_path / "rows.parquet")
+    assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == [made]
+    singles = PreferenceRows([row], k=2, method="bottom-k", model="lsa", format="unpaired")
+    assert [one["token_ids"] for one in singles] == [[1], [3], [2, 2]]
+    singles.write(tmp_path / "singles.parquet")
+    assert parquet.read_table(tmp_path / "singles.parquet").to_pylist() == list(singles)
