@@ -10,8 +10,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from setwise import frames, solvers
 from setwise import relevance as relevances
-from setwise import solvers
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.extras import require
@@ -43,9 +43,11 @@ def select(
 
     Parameters
     ----------
-    vectors : array-like of shape (n, d)
-        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow
-        column of fixed-size lists, or nested lists. Never modified, never copied whole.
+    vectors : array-like of shape (n, d), or frame
+        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow column of
+        lists, or nested lists. Never modified, never copied whole. Of a frame (pandas, polars, Arrow or a
+        Hugging Face dataset) the column that holds vectors; `relevance` and `groups` may then name others,
+        and ``to_pandas`` and its like give the chosen rows back.
     k : int
         Size of the set, 1 to n.
     relevance : array-like of shape (n,), optional
@@ -120,9 +122,15 @@ def select(
     request = Request.of(
         select, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    return selected(
+    framed = frames.kind_of(vectors) is not None
+    if framed and isinstance(relevance, str):
+        relevance = frames.column(vectors, relevance, "relevance")
+    if framed and isinstance(request.groups, str):
+        request = replace(request, groups=frames.column(vectors, request.groups, "groups"))
+    found = selected(
         request, vectors, relevance=relevance, query=query, progress=progress, missing=missing, began=began
     )
+    return replace(found, candidates=vectors) if framed else found
 
 
 def selected(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.containers import as_queries
+from setwise.ids import listed_ids
 from setwise.index.base import Ids
 from setwise.index.checking import as_positions, narrowed
 from setwise.index.local import RowIndex
@@ -36,7 +37,8 @@ class ArrayIndex(RowIndex):
         Copy the rows into this type first; float16 halves the memory and rounds entries to three digits.
         By default they stay as they are.
     fields : mapping of str to sequence of length n, optional
-        Columns to group or filter by: `values` and filters by name read them.
+        Columns to group or filter by: `values` and filters by name read them. Where the vectors come as a
+        frame, its other columns are fields, and are given back with a result.
     threads : int, optional
     missing : {"raise", "drop"}
         What becomes of rows that cannot be used: refused, or left out, with a warning; the others keep their
@@ -68,6 +70,7 @@ class ArrayIndex(RowIndex):
         missing: str = "raise",
     ) -> None:
         workers: int = thread_count(threads)
+        self.frame = vectors if frames.kind_of(vectors) is not None else None
         if storage is not None:
             wanted = np.dtype(checks.choice("storage", storage, ("float32", "float16")))
             vectors = _stored(vectors, wanted)
@@ -99,6 +102,12 @@ class ArrayIndex(RowIndex):
         return self._vectors.places(rows)
 
     _names = names
+
+    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
+        if self.frame is not None and field not in self._fields and field in frames.column_names(self.frame):
+            rows = frames.taken(self.frame, np.asarray(self._known(ids), np.int64))
+            return listed_ids(frames.column(rows, field, "groups"), "groups")
+        return super().values(ids, field)
 
     def checked(self) -> Vectors:
         """Return the checked rows, for algorithms that read all of them."""

@@ -8,9 +8,10 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
-from setwise.ids import as_ids
+from setwise.ids import as_ids, listed_ids
 from setwise.index.base import Ids, Index
 from setwise.missing import Usable, check_missing
 from setwise.request import Options, Request, Rows, takes
@@ -45,8 +46,9 @@ def diversify(
         At most m.
     relevance : array-like of shape (m,)
         Their scores, higher is better, on any scale.
-    vectors : Index or array-like of shape (m, d)
-        An index that has the ids, asked for their vectors once; or their vectors.
+    vectors : Index, array-like of shape (m, d), or frame
+        An index that has the ids, asked for their vectors once; or their vectors; or a frame with a column
+        of them, whose other columns `ids`, `relevance` and `groups` may name.
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         Scorers' scales differ; by default scores are mapped to [0, 1] over the candidates.
     diversity, sharpness, objective, solver, certify, seed, threads
@@ -88,7 +90,16 @@ def diversify(
     request = request_of(
         diversify, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    return diversified(request, ids, relevance, vectors, missing=missing)
+    if frames.kind_of(vectors) is None:
+        return diversified(request, ids, relevance, vectors, missing=missing)
+    if isinstance(ids, str):
+        ids = frames.column(vectors, ids, "ids")
+    if isinstance(relevance, str):
+        relevance = frames.column(vectors, relevance, "relevance")
+    if isinstance(request.groups, str):
+        labels = frames.column(vectors, request.groups, "groups")
+        request = replace(request, groups=listed_ids(labels, "groups"))
+    return replace(diversified(request, ids, relevance, vectors, missing=missing), candidates=vectors)
 
 
 def diversified(
@@ -115,7 +126,7 @@ def diversified(
     groups = request.groups
     if groups is not None:
         listed = not isinstance(groups, str) and not callable(groups) and not hasattr(groups, "keys")
-        groups = list(groups) if listed else labels_of(groups, values)(keys)
+        groups = listed_ids(groups, "groups") if listed else labels_of(groups, values)(keys)
     local = replace(
         request,
         include=_positions("include", as_ids(request.include, "include").tolist(), place),
