@@ -184,19 +184,21 @@ def test_what_is_asked_for_is_what_is_used():
 def test_arguments_that_do_not_fit_are_refused():
     """The module checks what could make it read or write where it must not."""
     X, n = np.ones((5, 3)), 5
-    squares, relevance, none = np.full(n, 3.0), np.zeros(n), np.empty(0, np.int64)
-    right = {"rows": X, "kept": None, "squares": squares, "relevance": relevance, "k": 2, "first": none}
+    squares, relevance = np.full(n, 3.0), np.zeros(n)
+    right = {"rows": X, "squares": squares, "relevance": relevance, "k": 2}
     options = {"objective": "mmr", "diversity": 0.5, "sharpness": 1}
-    assert kernels.greedy(**right, **options)[0].tolist() == [0, 1]
+    assert kernels.greedy(**right, **options)[1].tolist() == [[0, 1]]
     wrong = {
         "rows": [X[:4], X.astype(int), X[0], X[:, ::2]],
         "kept": [np.array([0, 1, 2, 3, 5]), np.array([0, 1, 2, 3, -1]), np.arange(4)],
         "squares": [squares[:4], squares.astype(np.float32), np.full(10, 3.0)[::2]],
         "relevance": [relevance[:4], relevance.astype(np.float32)],
-        "k": [6],
+        "k": [6, 0],
+        "cuts": [np.array([0, 4]), np.array([1, 5]), np.array([0, 4, 5]), np.array([0, 6, 5]), np.array([0])],
         "first": [np.array([5]), np.array([-1])],
         "groups": [np.array([0, 1, 2, 3, 5]), np.arange(4), np.array([0, 1, 2, 3, -1])],
     }
+    wrong["queries"] = [np.ones(2), np.ones((2, 3))]
     for name, values in wrong.items():
         for value in values:
             with pytest.raises((ValueError, BufferError)):

@@ -52,7 +52,6 @@ _ROOMS = (
     "objectives",
     "solvers",
     "encode",
-    "evaluate",
     "files",
     "engine",
     "finetuning",

@@ -5,24 +5,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
-from setwise import frames, solvers
 from setwise import relevance as relevances
+from setwise import solvers
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.extras import require
-from setwise.missing import Usable, check_missing
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.ties import first_of_equals
 from setwise.threads import one_blas_thread
-from setwise.vectors import Vectors, as_matrix
+from setwise.vectors import THREAD_WORK, Floats, Vectors, as_matrix
 
 
 @takes()
@@ -36,18 +35,15 @@ def select(
     sharpness: int = 1,
     metric: str = "cosine",
     progress: bool | Callable[[str], None] = False,
-    missing: str = "raise",
     **options: Unpack[Options],
 ) -> Selection:
     """Select k of n candidates: relevant, diverse, and with a proof of how good the set is.
 
     Parameters
     ----------
-    vectors : array-like of shape (n, d), or frame
-        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow column of
-        lists, or nested lists. Never modified, never copied whole. Of a frame (pandas, polars, Arrow or a
-        Hugging Face dataset) the column that holds vectors; `relevance` and `groups` may then name others,
-        and ``to_pandas`` and its like give the chosen rows back.
+    vectors : array-like of shape (n, d)
+        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow
+        column of fixed-size lists, or nested lists. Never modified, never copied whole.
     k : int
         Size of the set, 1 to n.
     relevance : array-like of shape (n,), optional
@@ -83,10 +79,6 @@ def select(
         For passes over the data. Default: what BLAS is set to.
     progress : bool or callable
         True shows a status line on a terminal; a callable gets each step as a short text.
-    missing : {"raise", "drop", "append"}
-        What becomes of a candidate whose vector or relevance cannot be used: a row of zeros under cosine,
-        with NaN or Inf, or a relevance that is NaN or missing. Refused by its row; left out, with a warning;
-        or placed after those chosen, in the order they come, while there are fewer than k.
 
     Returns
     -------
@@ -122,15 +114,7 @@ def select(
     request = Request.of(
         select, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    framed = frames.kind_of(vectors) is not None
-    if framed and isinstance(relevance, str):
-        relevance = frames.column(vectors, relevance, "relevance")
-    if framed and isinstance(request.groups, str):
-        request = replace(request, groups=frames.column(vectors, request.groups, "groups"))
-    found = selected(
-        request, vectors, relevance=relevance, query=query, progress=progress, missing=missing, began=began
-    )
-    return replace(found, candidates=vectors) if framed else found
+    return selected(request, vectors, relevance=relevance, query=query, progress=progress, began=began)
 
 
 def selected(
@@ -140,24 +124,10 @@ def selected(
     relevance: Any = None,
     query: Any = None,
     progress: bool | Callable[[str], None] = False,
-    missing: str = "raise",
     began: float,
 ) -> Selection:
     """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
     solvers.check(request)
-    if check_missing(missing) != "raise":
-        usable = Usable(vectors, relevance, request.goal.metric, missing, request.include, request.exclude)
-        found = selected(
-            replace(request, k=usable.most(request.k), exclude=usable.barred),
-            usable.vectors,
-            relevance=usable.relevance,
-            query=query,
-            progress=progress,
-            began=began,
-        )
-        rest = usable.left[: request.k - len(found)]
-        gains = np.concatenate([found.gains, np.zeros(len(rest))])
-        return replace(found, indices=np.concatenate([found.indices, rest]), gains=gains)
     with one_blas_thread():
         problem = pose(request, vectors, relevance=relevance, query=query)
         if progress is False:
@@ -178,7 +148,8 @@ def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = 
     constraints = Constraints(n, request, never)
     probe = None if query is None else as_query(query, d, goal.metric)
     given = None if values is None else constraints.left(values)
-    checked = Vectors(data, goal.metric, query=probe, workers=request.workers, kept=constraints.kept)
+    workers = request.workers if data.size >= THREAD_WORK else 1
+    checked = Vectors(data, goal.metric, query=probe, workers=workers, kept=constraints.kept)
     numbers = np.zeros(checked.n) if given is None else given
     if checked.similarity is not None:
         numbers = checked.similarity
@@ -209,22 +180,15 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
     began : float
         When, in `time.perf_counter`'s seconds.
     """
-    objective, chosen = problem.objective, found.chosen
-    include = problem.constraints.include
-    if len(include) and not found.ordered:
-        chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
-    if not found.drawn:
-        chosen = first_of_equals(problem, chosen)
-    rows = problem.vectors.rows(chosen, np.float64)
-    relevance = problem.relevance.at(chosen)
-    if not found.ordered:
-        order = objective.arrange(rows, relevance, chosen, len(include))
-        chosen, rows, relevance = chosen[order], rows[order], relevance[order]
-        chosen = first_of_equals(problem, chosen, among_themselves=True)
-    gains, terms = objective.evaluate(rows, problem.relevance.given(chosen))
+    chosen = found.chosen
+    if found.numbers is None:
+        chosen, rows = _in_order(problem, found)
+        gains, terms = problem.objective.evaluate(rows, problem.relevance.given(chosen))
+    else:
+        gains, terms = problem.objective.summarize(found.numbers, problem.relevance.given(chosen))
     value, certificate = float(terms.value), found.certificate if problem.request.certify else None
     if certificate is not None and problem.relevance.least:
-        weight = objective.relevance_weight(len(chosen))
+        weight = problem.objective.relevance_weight(len(chosen))
         assert weight is not None  # else nothing is taken off
         certificate = certificate.moved(weight * problem.relevance.least)
     return Selection(
@@ -238,6 +202,20 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
         seconds=time.perf_counter() - began,
         stats=problem.stats,
     )
+
+
+def _in_order(problem: Problem, found: Solved) -> tuple[NDArray[np.int64], Floats]:
+    """Return a set in selection order, of equal candidates the first; and its rows, float64."""
+    chosen, include = found.chosen, problem.constraints.include
+    if len(include) and not found.ordered:
+        chosen = np.concatenate([include, chosen[~np.isin(chosen, include)]])
+    if not found.drawn:
+        chosen = first_of_equals(problem, chosen)
+    rows = problem.vectors.rows(chosen, np.float64)
+    if not found.ordered:
+        order = problem.objective.arrange(rows, problem.relevance.at(chosen), chosen, len(include))
+        chosen, rows = first_of_equals(problem, chosen[order], among_themselves=True), rows[order]
+    return chosen, rows
 
 
 class _Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Any
 
@@ -67,14 +66,16 @@ class Relevance:
         self.computed = query is not None
         self.least, self.error = 0.0, 0.0
         self.query, self._vectors = query, vectors
+        self.values = values
+        self._is_exact = query is None or vectors is None or vectors.precise
         if query is not None and vectors is not None:
             self.error = similarity_error(vectors, values)
         if scale != "none":
             rounding = 0.0
-            if vectors is not None and self.computed:
+            if vectors is not None and query is not None:
                 values, rounding = self.all(), similarity_error(vectors, values, np.float64)
             values = _scaled(values, scale, rounding)
-            self.query, self.error = None, 0.0
+            self.query, self.error, self._is_exact = None, 0.0, True
         self.values = self.raw = values
 
     def from_least(self) -> Relevance:
@@ -83,26 +84,27 @@ class Relevance:
         Adding a constant to every relevance changes no set, but a large one leaves no digits to tell sets
         apart.
         """
-        least = float(self.values.min())
-        if (self.query is not None and self._metric == "cosine") or not np.isfinite(
-            self.values.max() - least
-        ):
+        if self.query is not None and self._metric == "cosine":
             return self
-        moved = copy.copy(self)
+        least = float(self.values.min())
+        if least == 0.0 or not np.isfinite(self.values.max() - least):
+            return self
+        moved = Relevance.__new__(Relevance)
+        moved.__dict__.update(self.__dict__)
         moved.values, moved.least = self.values - least, self.least + least
         return moved
 
     def at(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the relevance of some candidates in full float64 precision, less `least`, shape (m,)."""
-        return self.values[ids] if self.query is None else self._similarity(self.query, ids) - self.least
+        return self.values[ids] if self._is_exact else self._similarity(ids) - self.least
 
     def given(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the relevance of some candidates in full float64 precision, as it was given, shape (m,)."""
-        return self.raw[ids] if self.query is None else self._similarity(self.query, ids)
+        return self.raw[ids] if self._is_exact else self._similarity(ids)
 
     def all(self) -> NDArray[np.float64]:
         """Return `at` for all candidates: where it is a similarity, one pass in float64."""
-        if self.query is None or self._vectors is None:
+        if self._is_exact or self._vectors is None:
             return self.values
         step = max(1, BLOCK // self._vectors.d)
 
@@ -117,13 +119,14 @@ class Relevance:
     def _metric(self) -> str:
         return "cosine" if self._vectors is None else self._vectors.metric
 
-    def _similarity(self, query: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _similarity(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the similarity of some candidates to the query in float64."""
         assert self._vectors is not None
         rows = self._vectors.rows(ids, np.float64)
+        assert self.query is not None
         if self._metric == "cosine":
-            return np.asarray(np.vecdot(rows, query), np.float64)
-        delta = rows - query
+            return np.asarray(np.vecdot(rows, self.query), np.float64)
+        delta = rows - self.query
         return np.asarray(-np.sqrt(np.vecdot(delta, delta)), np.float64)
 
 
@@ -196,8 +199,10 @@ def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.flo
         -inf.
     """
     values = _as_numbers(data, n, name)
+    if (fine := np.isfinite(values)).all():
+        return values, np.empty(0, np.int64)
     barred = np.isneginf(values)
-    _check_finite(values, np.isfinite(values) | barred, name)
+    _check_finite(values, fine | barred, name)
     never = np.flatnonzero(barred)
     if len(never):
         if len(never) == n:

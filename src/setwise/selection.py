@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import frames
 from setwise.certificate import Certificate
-
-if TYPE_CHECKING:
-    import pandas
-    import polars
-    import pyarrow
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """A selected set of candidates.
 
-    Iteration, indexing, ``in`` and ``np.asarray(sel)`` speak of the members by their ids where there are ids,
-    else by their indices.
+    ``len(sel)``, iteration and ``np.asarray(sel)`` give the indices.
 
     Attributes
     ----------
@@ -45,8 +38,6 @@ class Selection:
         Wall time.
     stats : mapping
         Counts of the work done, by name.
-    candidates : frame, optional
-        The candidates, where they came as a frame of pandas, polars, Arrow or a Hugging Face dataset.
     """
 
     indices: NDArray[np.int64]
@@ -58,7 +49,6 @@ class Selection:
     solver: str
     seconds: float
     stats: Mapping[str, Any] = field(default_factory=dict)
-    candidates: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for array in (self.indices, self.gains):
@@ -68,58 +58,16 @@ class Selection:
     def __len__(self) -> int:
         return len(self.indices)
 
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        """The members' rows, shape (k,)."""
-        return self.indices
-
-    @property
-    def members(self) -> NDArray[Any]:
-        """What the members are called: their ids where there are ids, else their rows, shape (k,)."""
-        return self.indices
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.members.tolist())
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices.tolist())
 
     def __getitem__(self, position: Any) -> Any:
-        return self.members[position]
-
-    def __contains__(self, member: object) -> bool:
-        return member in self.members.tolist()
+        return self.indices[position]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if dtype is None and not copy:
-            return self.members
-        return np.array(self.members, dtype=dtype)
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Return what is known of each member, by name; see `to_pandas`."""
-        ranks = np.arange(1, len(self) + 1)
-        return {"rank": ranks, "position": self.positions, "gain": self.gains}
-
-    def own_columns(self) -> Any:
-        """Return the members' rows of the candidates' frame; None where they came as none."""
-        return None if self.candidates is None else frames.taken(self.candidates, self.positions)
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return the members as a pandas frame, in selection order.
-
-        The candidates' own columns come first, where they came as a frame, then `columns`.
-
-        Raises
-        ------
-        ImportError
-            pandas is not installed.
-        """
-        return frames.made("pandas", self.columns(), self.own_columns())
-
-    def to_polars(self) -> polars.DataFrame:
-        """Return the members as a polars frame; see `to_pandas`."""
-        return frames.made("polars", self.columns(), self.own_columns())
-
-    def to_arrow(self) -> pyarrow.Table:
-        """Return the members as an Arrow table; see `to_pandas`."""
-        return frames.made("pyarrow", self.columns(), self.own_columns())
+            return self.indices
+        return np.array(self.indices, dtype=dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
@@ -136,11 +84,11 @@ class Selection:
         }
 
     def __repr__(self) -> str:
-        shown = ", ".join(map(str, self.members[:8].tolist()))
+        shown = ", ".join(map(str, self.indices[:8].tolist()))
         more = f", … {len(self) - 8} more" if len(self) > 8 else ""
         proof = "no certificate" if self.certificate is None else str(self.certificate)
         return (
-            f"{type(self).__name__} of {len(self)} by {self.solver}: [{shown}{more}]\n"
+            f"Selection of {len(self)} by {self.solver}: [{shown}{more}]\n"
             f"  value {self.value:.5f}: relevance {self.relevance:.4f}, diversity {self.diversity:.4f}\n"
             f"  {proof}; {self.seconds * 1e3:.1f} ms"
         )

@@ -29,6 +29,9 @@ GATHER_WORK = 200_000
 #: From this many scores on, the largest few are sifted before they are partitioned.
 SIFTED = 16_384
 
+#: Squares of lengths between these are computed without loss in double and in single precision.
+FINE = tuple((float(kind.tiny) * 1e6, float(kind.max) * 1e-6) for kind in map(np.finfo, ("d", "f")))
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -118,7 +121,8 @@ class Vectors:
         def measure(start: int, stop: int) -> None:
             for a, b, block in self._blocks(start, stop, as_given=compiled):
                 if compiled:
-                    kernels.measure(block, squares[a:b], probe, None if scores is None else scores[a:b])
+                    products = None if scores is None else scores[a:b]
+                    ends.append(kernels.measure(block, squares[a:b], probe, products))
                     continue
                 np.vecdot(block, block, out=squares[a:b])
                 if probe is not None and scores is not None:
@@ -128,11 +132,15 @@ class Vectors:
                         shifted = block.astype(np.float64) - query
                         np.vecdot(shifted, shifted, out=scores[a:b])
 
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        ends: list[tuple[float, float]] = []  # the least and the largest square of each block
+        if compiled:
             run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
-            least, most = squares.min(), squares.max()
-        limits = np.finfo(np.float32 if self.dtype == np.float32 else np.float64)
-        tiny, huge = float(limits.tiny) * 1e6, float(limits.max) * 1e-6
+        else:
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+                ends.append((float(squares.min()), float(squares.max())))
+        least, most = min(low for low, _ in ends), max(high for _, high in ends)
+        tiny, huge = FINE[self.dtype == np.float32]
         if not (least > tiny and most < huge):  # NaN fails both
             squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
             compiled = False

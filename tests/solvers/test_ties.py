@@ -66,7 +66,7 @@ def test_relevance_of_a_query_counts_as_equal_where_rows_are(metric, n):
     query /= np.linalg.norm(query)
     vectors = Vectors(X, metric, query=query)
     values = vectors.similarity.copy()
-    computed = np.float32 if metric == "cosine" else np.float64
+    computed = np.float32 if metric == "cosine" and not vectors.precise else np.float64
     values[: n // 2] = np.nextafter(values[: n // 2].astype(computed), computed(9))
     problem = problem_of(X, values, 5, metric=metric)
     problem.relevance = Relevance(values, vectors, query)

@@ -1,4 +1,4 @@
-"""Many pools, each a range of rows: those of similar size are solved together, or one beside the other."""
+"""Many pools, each a range of rows: all in one call of the compiled kernels, or one beside the other."""
 
 from __future__ import annotations
 
@@ -16,15 +16,10 @@ from setwise.constraints import Constraints
 from setwise.containers import as_matrix, as_queries
 from setwise.request import Request, split
 from setwise.selection import Selection
-from setwise.solvers.batched import Batch, arrange
-from setwise.threads import beside, run_ranges
+from setwise.solvers import compiled
+from setwise.solvers.problem import POOLED
+from setwise.threads import beside
 from setwise.vectors import Vectors
-
-#: Pools up to this size are solved in batches.
-SMALL = 2048
-
-#: Bytes of a batch of pools, so that it stays in the processor's cache.
-BATCH_BYTES = 4 << 20
 
 
 def select_pools(
@@ -63,20 +58,20 @@ def select_pools(
         if len(probes) != len(sizes):
             raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
     requests = _of_each_pool(request, cuts, relevance)
-    vectors = Vectors(data, goal.metric, workers=request.workers)
-    pools = _Pools(requests, vectors, cuts, relevance, probes)
-    quick = (
-        solvers.batch_solver(goal.name, request.solver) is not None
-        and goal.metric == "cosine"
+    pools = _Pools(requests, data, cuts, relevance, probes)
+    together = (
+        compiled.knows(goal, data)
+        and solvers.is_greedy(goal.name, request.solver)
         and request.groups is None
         and len(request.include) == len(request.exclude) == 0
         and (relevance is None or np.isfinite(relevance).all())
         and request.relevance_scale == "none"
-        and sizes.max() <= SMALL
+        and sizes.max() <= POOLED
         and (not request.certify or goal.name not in solvers.PROOFS)
     )
-    if quick:
-        return pools.in_batches(request.workers)
+    if together and (found := pools.select_greedily(request.workers)) is not None:
+        return found
+    Vectors(data, goal.metric, workers=request.workers)  # which refuses rows by their place among all
     return beside(pools.select, 0, len(sizes), request.workers)
 
 
@@ -114,14 +109,14 @@ def _of_each_pool(
 
 @dataclass(frozen=True)
 class _Pools:
-    """Pools of rows to select from, checked.
+    """Pools of rows to select from.
 
     Attributes
     ----------
     requests : list of Request
         Of each pool.
-    vectors : Vectors
-        The rows of all pools, one pool after the other.
+    rows : ndarray of shape (n, d)
+        Of all pools, one pool after the other.
     cuts : ndarray of shape (m + 1,), int64
         Where each begins, and the end of the last.
     relevance : ndarray of shape (n,), float64, or None
@@ -130,7 +125,7 @@ class _Pools:
     """
 
     requests: list[Request]
-    vectors: Vectors
+    rows: NDArray[Any]
     cuts: NDArray[np.int64]
     relevance: NDArray[np.float64] | None
     probes: NDArray[np.float64] | None
@@ -140,92 +135,45 @@ class _Pools:
         rows = slice(int(self.cuts[pool]), int(self.cuts[pool + 1]))
         return api.selected(
             self.requests[pool],
-            self.vectors.raw[rows],
+            self.rows[rows],
             relevance=None if self.relevance is None else self.relevance[rows],
             query=None if self.probes is None else self.probes[pool],
             began=time.perf_counter(),
         )
 
-    def in_batches(self, workers: int) -> list[Selection]:
-        """Select from pools of similar size together, batches beside each other."""
-        sizes = np.diff(self.cuts)
-        order = np.argsort(sizes, kind="stable")
-        row = self.vectors.d * self.vectors.dtype.itemsize
-        batches: list[NDArray[np.int64]] = []
-        start = 0
-        while start < len(order):
-            # Sizes ascend along the order, so the last of a batch is its widest.
-            stop = start + 1
-            while stop < len(order) and (stop + 1 - start) * sizes[order[stop]] * row <= BATCH_BYTES:
-                stop += 1
-            batches.append(np.sort(order[start:stop]))
-            start = stop
-        found: list[Selection | None] = [None] * len(sizes)
-
-        def some(first: int, last: int) -> None:
-            for members in batches[first:last]:
-                for pool, selection in zip(members.tolist(), self._batch(members), strict=True):
-                    found[pool] = self.select(pool) if selection is None else selection
-
-        run_ranges(some, len(batches), workers)
-        return [selection for selection in found if selection is not None]
-
-    def _batch(self, members: NDArray[np.int64]) -> list[Selection | None]:
-        """Select from some pools together; None stands for a pool to be solved by itself."""
+    def select_greedily(self, workers: int) -> list[Selection] | None:
+        """Select from all pools in one call of the compiled kernels; None where a row is to be refused."""
         began = time.perf_counter()
-        request, vectors, cuts, relevance = self.requests[0], self.vectors, self.cuts, self.relevance
+        request, cuts, sizes = self.requests[0], self.cuts, np.diff(self.cuts)
         goal, k = request.goal, request.k
-        sizes = np.diff(cuts)[members]
-        count, n = len(members), int(sizes.max())
-        inside = np.arange(n) < sizes[:, None]
-        ids: Any = (cuts[members][:, None] + np.arange(n))[inside]
-        if ids[-1] - ids[0] + 1 == len(ids):  # neighbors: read as they lie
-            ids = slice(int(ids[0]), int(ids[-1]) + 1)
-        given = 0.0 if relevance is None else relevance[ids]
-        if inside.all():
-            rows = vectors.rows(ids).reshape(count, n, vectors.d)
-            values = np.broadcast_to(given, count * n).reshape(count, n)
-        else:
-            rows = np.zeros((count, n, vectors.d), vectors.dtype)
-            rows[inside] = vectors.rows(ids)
-            values = np.full((count, n), -np.inf)
-            values[inside] = given
-        if self.probes is not None:
-            probes = self.probes[members][:, :, None]
-            near = np.matmul(rows, probes.astype(rows.dtype))[:, :, 0]
-            values = np.where(np.isneginf(values), -np.inf, near.astype(np.float64))
-        least = np.zeros((count, 1))
-        if relevance is not None and goal.relevance_weight(k) is not None:  # see `Relevance.from_least`
-            least = np.where(inside, values, np.inf).min(axis=1, keepdims=True)
-        solve, greedily = (solvers.batch_solver(goal.name, name) for name in (request.solver, "greedy"))
-        assert solve is not None  # else there is no batch
-        assert greedily is not None
-        picked = solve(Batch(rows, values - least, sizes), k, goal)
-        places = picked.places + cuts[members][:, None]
-        chosen = vectors.rows(places.reshape(-1), np.float64).reshape(count, k, vectors.d)
-        if self.probes is not None:
-            own = np.matmul(chosen, probes)[:, :, 0]
-        else:
-            own = np.zeros((count, k)) if relevance is None else relevance[places]
-        order = arrange(picked, chosen, own - least, greedily, goal)
-        chosen, own = (np.take_along_axis(chosen, order[:, :, None], 1), np.take_along_axis(own, order, 1))
-        gains, terms = goal.evaluate(chosen, own)
-        value, mean, spread = np.array(terms)
-        indices = np.take_along_axis(picked.places, order, 1)
+        relevance = np.zeros(cuts[-1]) if self.relevance is None else self.relevance
+        counted = relevance
+        if self.relevance is not None and goal.relevance_weight(k) is not None:  # see `Relevance.from_least`
+            counted = relevance - np.repeat(np.minimum.reduceat(relevance, cuts[:-1]), sizes)
+        counts, chosen, numbers = compiled.pick_of_each(
+            goal, self.rows, cuts, counted, self.probes, k, workers
+        )
+        if counts.min() < 0:
+            return None
+        whole = (counts == k) & compiled.are_summarized(goal, numbers)
+        chosen[~whole], numbers[~whole] = 0, 1.0
+        gains, terms = goal.summarize(numbers, relevance[cuts[:-1, None] + chosen])
+        value, mean, spread = (np.asarray(term).tolist() for term in terms)
         label = solvers.label_of(goal.name, request.solver)
-        seconds = (time.perf_counter() - began) / count
+        seconds = (time.perf_counter() - began) / len(counts)
         return [
-            None
-            if picked.doubtful[place]
-            else Selection(
-                indices=indices[place],
-                gains=gains[place],
-                value=float(value[place]),
-                relevance=float(mean[place]),
-                diversity=float(spread[place]),
-                certificate=unbounded(int(sizes[place]), True) if request.certify else None,
+            Selection(
+                indices=chosen[pool],
+                gains=gains[pool],
+                value=value[pool],
+                relevance=mean[pool],
+                diversity=spread[pool],
+                certificate=unbounded(size, True) if request.certify else None,
                 solver=label,
                 seconds=seconds,
+                stats={"kernel": "compiled", "pool_size": size},
             )
-            for place in range(count)
+            if whole[pool]
+            else self.select(pool)
+            for pool, size in enumerate(sizes.tolist())
         ]

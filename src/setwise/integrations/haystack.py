@@ -8,8 +8,7 @@ from typing import Any
 
 from setwise import checks
 from setwise.extras import needs
-from setwise.integrations.common import K, choose, first_of_each, request_for, take_weight
-from setwise.missing import check_missing
+from setwise.integrations.common import MISSING, K, choose, first_of_each, request_for, take_weight
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
 
@@ -42,9 +41,8 @@ class SetwiseRanker:
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How scores are rescaled first; cosines to a `query_embedding` are not.
     missing : {"warn", "error", "append"}
-        What is done with a document whose embedding or score is missing or cannot be used (all zero, NaN, of
-        another width): leave it out with a warning (the same as "drop"); refuse ("raise"); or place it after
-        those chosen, while there are fewer than top_k. Where no document has both, that is refused.
+        What is done with a document without an embedding or a score: leave it out with a warning; refuse;
+        or place it after those chosen, while there are fewer than top_k.
     prefix : str or None
         Documents get meta ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -81,7 +79,7 @@ class SetwiseRanker:
         self.missing = missing
         self.prefix = prefix
         self._request(K, None, None, None)
-        check_missing(missing)
+        checks.choice("missing", missing, MISSING)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain values."""
@@ -132,8 +130,8 @@ class SetwiseRanker:
         TypeError
             A parameter is of the wrong type.
         ValueError
-            A parameter is out of its range; a document lacks what choosing needs and `missing` is "error"; or
-            all do, and it is "warn".
+            A parameter is out of its range, an embedding has NaN, or a document lacks what choosing
+            needs and `missing` is "error".
         """
         request = self._request(len(documents), top_k, diversity, lambda_threshold)
         return {"documents": self._choose(documents, request, query_embedding)}
@@ -170,11 +168,11 @@ class SetwiseRanker:
         each = first_of_each([one.id for one in documents], [one.score for one in documents])
         kept = [documents[place] for place in each]
 
-        def lack(document: Document, has_vector: bool) -> tuple[str, str, str]:
+        def lack(document: Document, has_vector: bool) -> tuple[str, str]:
             if has_vector:
-                return f"id {document.id!r}", "score", "pass query_embedding"
+                return f"id {document.id!r} has no score", "pass query_embedding"
             mend = "let the retriever return embeddings (return_embedding=True)"
-            return f"id {document.id!r}", "embedding", mend
+            return f"id {document.id!r} has no embedding", mend
 
         chosen = choose(
             kept,

@@ -90,7 +90,7 @@ def measure(
     squares: NDArray[np.float64],
     query: NDArray[np.float64] | None = None,
     products: NDArray[np.float64] | None = None,
-) -> None:
+) -> tuple[float, float]:
     """Write the square of each row's length, and its inner product with a query, in one pass.
 
     Parameters
@@ -98,47 +98,63 @@ def measure(
     rows : ndarray of shape (n, d)
         `readable`.
     squares : ndarray of shape (n,)
-        Written to: NaN or infinite where a row holds NaN or Inf.
+        Written to: not finite where a row holds NaN or Inf.
     query : ndarray of shape (d,), optional
     products : ndarray of shape (n,), optional
         Written to.
+
+    Returns
+    -------
+    least, most : float
+        Of the squares; `most` is infinite where one is not finite.
     """
-    _native.measure(rows, squares, query, products)
+    found: tuple[float, float] = _native.measure(rows, squares, query, products)
+    return found
 
 
 def greedy(
     rows: NDArray[Any],
-    kept: NDArray[np.int64] | None,
-    squares: NDArray[np.float64],
+    squares: NDArray[np.float64] | None,
     relevance: NDArray[np.float64],
     *,
     objective: str,
     diversity: float,
     sharpness: int,
     k: int,
-    first: NDArray[np.int64],
+    fine: tuple[float, float] = (0.0, np.inf),
+    queries: NDArray[np.float64] | None = None,
+    cuts: NDArray[np.int64] | None = None,
+    kept: NDArray[np.int64] | None = None,
+    first: NDArray[np.int64] | None = None,
     groups: NDArray[np.int64] | None = None,
     quota: int = 0,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Select k candidates greedily under cosine, as `setwise.solvers.greedy.pick_greedily` says.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Select k of each pool of candidates under cosine, as `setwise.solvers.greedy.pick_greedily` does.
 
     Parameters
     ----------
     rows : ndarray of shape (m, d)
         `readable`.
-    kept : ndarray of shape (n,), int64, optional
-        Those that count, by default all.
-    squares : ndarray of shape (n,)
-        Of their lengths: finite, above zero.
+    squares : ndarray of shape (n,), optional
+        Of their lengths, as `measure` writes them; by default they are measured.
     relevance : ndarray of shape (n,), float64
+        Written to where there are queries.
     objective : str
         One of `OBJECTIVES`.
     diversity : float
     sharpness : int
         Of max-sum; else 1.
     k : int
-    first : ndarray of int64
-        The candidates that come first.
+    fine : (float, float)
+        Rows are left to others where the square of a length is not between these.
+    queries : ndarray of shape (p, d), float64, optional
+        What each pool's relevance is the cosine to: of unit length.
+    cuts : ndarray of shape (p + 1,), int64, optional
+        Where the p pools begin, and n. Default: one pool.
+    kept : ndarray of shape (n,), int64, optional
+        The rows that count, of one pool alone; by default all.
+    first : ndarray of int64, optional
+        The candidates that come first, of one pool alone.
     groups : ndarray of shape (n,), int64, optional
         Numbers below m.
     quota : int
@@ -146,29 +162,41 @@ def greedy(
 
     Returns
     -------
-    chosen : ndarray of int64
-        At most k: those that may be chosen.
-    numbers : ndarray of float64
+    counts : ndarray of shape (p,), int64
+        How many are chosen of each pool: k, but where fewer may be; negative where a row is not `fine`.
+    chosen : ndarray of shape (p, k), int64
+        Counted from where the pool begins.
+    numbers : ndarray of shape (p, k), float64
         What each had when it joined those before it: for mmr the largest similarity to one of them, for
         max-sum the sum of the distances, for log-det the residual.
     """
-    chosen, numbers = np.empty(k, np.int64), np.empty(k)
-    chosen[: len(first)] = first
-    count = _native.greedy(
+    if cuts is None:
+        cuts = np.array([0, len(relevance)])
+    pools = len(cuts) - 1
+    counts, chosen, numbers = np.empty(pools, np.int64), np.empty((pools, k), np.int64), np.empty((pools, k))
+    given = 0 if first is None else len(first)
+    if first is not None:
+        chosen[0, :given] = first
+    _native.greedy(
         rows,
         kept,
         squares,
+        fine,
+        queries,
         relevance,
         groups,
         quota,
         OBJECTIVES[objective],
         diversity,
         sharpness,
+        k,
+        cuts,
         chosen,
-        len(first),
+        given,
+        counts,
         numbers,
     )
-    return chosen[:count], numbers[:count]
+    return counts, chosen, numbers
 
 
 use(os.environ.get("SETWISE_KERNELS"))

@@ -155,25 +155,30 @@ static PyObject *measure(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OOOO", &array, &vectors[0], &vectors[1], &vectors[2])
         || open_rows(array, &rows) < 0)
         return NULL;
-    const ptrdiff_t least[3] = {rows.n, rows.d, rows.n};
+    const ptrdiff_t lengths[3] = {rows.n, rows.d, rows.n};
     for (int place = 0; place < 3; place++)
-        if (open_vector(vectors[place], &views[place], "d", least[place], place == 1 ? 0 : PyBUF_WRITABLE)
+        if (open_vector(vectors[place], &views[place], "d", lengths[place], place == 1 ? 0 : PyBUF_WRITABLE)
             < 0) {
             close_all(&rows, views, place);
             return NULL;
         }
     double *squares = views[0].buf, *scores = views[2].buf;
     const double *query = views[1].buf;
+    double least = INFINITY, most = 0.0;
     Py_BEGIN_ALLOW_THREADS
     for (ptrdiff_t row = 0; row < rows.n; row++) {
         const char *here = rows.first + row * rows.step;
-        squares[row] = use->square[rows.type](here, rows.d);
+        double square = squares[row] = use->square[rows.type](here, rows.d);
+        if (square != square)
+            square = INFINITY;
+        least = square < least ? square : least;
+        most = square > most ? square : most;
         if (query != NULL && scores != NULL)
             scores[row] = use->dot[rows.type](here, query, rows.d);
     }
     Py_END_ALLOW_THREADS
     close_all(&rows, views, 3);
-    Py_RETURN_NONE;
+    return Py_BuildValue("dd", least, most);
 }
 
 /* ------------------------------------------------------------------ greedy selection */
@@ -181,17 +186,20 @@ static PyObject *measure(PyObject *module, PyObject *args)
 enum objective { MAX_SUM, MMR, LOG_DET };
 
 /* Scores this close count as equal; residuals below these are noise, or add no direction: as in greedy.py and
- * log_det.py. What is computed twice may differ by less than ROUNDING. */
+ * log_det.py. Distances below CLOSE are computed by differences. What is computed twice may differ by less than ROUNDING. */
 #define TIE 4e-15
 #define NOISE 1e-6
 #define DEPENDENT 1e-9
 #define ROUNDING 1e-13
+#define CLOSE 1e-6
 
 struct pool {
     struct rows rows;
     const int64_t *kept;     /* which of the rows count, or NULL for all */
-    const double *squares;   /* of each candidate's length */
-    const double *relevance;
+    const double *squares;   /* of each candidate's length, or NULL where they are yet to be measured */
+    double least, most;      /* between these they are fine */
+    const double *query;     /* what relevance is the cosine to, or NULL where it is given */
+    double *relevance;
     const int64_t *codes;    /* groups, or NULL */
     int64_t quota;
     ptrdiff_t n, k;
@@ -385,7 +393,49 @@ static ptrdiff_t next(const struct pool *pool, struct state *state)
     return first_of_best(state->upper, pool->n, state, best);
 }
 
-/* Select; the first `given` are chosen already. Returns how many are, or -1 without memory. */
+/* Write the sum of each member's distances to those before it. Where 1 - cos has lost its digits, half the square
+ * of the difference has not: as `MaxSum.distances`. */
+static void sum_distances(const struct pool *pool, const struct state *state, double *sums)
+{
+    const ptrdiff_t d = pool->rows.d;
+    for (ptrdiff_t one = 0; one < state->count; one++) {
+        const double *row = state->members + one * d;
+        sums[one] = 0.0;
+        for (ptrdiff_t before = 0; before < one; before++) {
+            const double *other = state->members + before * d;
+            double cosine = use->dot[DOUBLE](row, other, d), distance = 1.0 - powered(cosine, pool->power);
+            if (cosine > 1.0 - CLOSE) {
+                double square = 0.0;
+                for (ptrdiff_t i = 0; i < d; i++)
+                    square += (row[i] - other[i]) * (row[i] - other[i]);
+                distance = 0.5 * square;
+                if (pool->power > 1)
+                    distance = -expm1(pool->power * log1p(-distance));
+            }
+            sums[one] += distance;
+        }
+    }
+}
+
+/* Write the inverse of each candidate's length, and where there is a query, its cosine; whether all are fine. */
+static int measure_pool(const struct pool *pool, double *scale)
+{
+    for (ptrdiff_t place = 0; place < pool->n; place++) {
+        const char *row = row_of(pool, place);
+        double square = pool->squares == NULL ? use->square[pool->rows.type](row, pool->rows.d) : pool->squares[place];
+        if (!(square > pool->least && square < pool->most))
+            return 0;
+        scale[place] = 1.0 / sqrt(square);
+        if (pool->query != NULL)
+            pool->relevance[place] = use->dot[pool->rows.type](row, pool->query, pool->rows.d) * scale[place];
+    }
+    return 1;
+}
+
+/* Select; the first `given` are chosen already. Returns how many are; ODD where a row is to be looked at by others,
+ * and BARE without memory. */
+enum { ODD = -1, BARE = -2 };
+
 static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdiff_t given, double *numbers)
 {
     const ptrdiff_t n = pool->n, k = pool->k, d = pool->rows.d;
@@ -396,7 +446,7 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
     struct state state = {.columns = columns, .chosen = chosen, .seen = counts, .held = counts + n};
     ptrdiff_t place = 0;
     if (memory == NULL || counts == NULL || (factored && columns == NULL)) {
-        place = -1;
+        place = BARE;
         goto done;
     }
     state.base = memory;
@@ -411,10 +461,13 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
         memset(state.totals, 0, sizeof(double) * (size_t)d);
     }
     memset(state.rise, 0, sizeof(double) * (size_t)(k + 1));
+    if (!measure_pool(pool, state.scale)) {
+        place = ODD;
+        goto done;
+    }
     for (ptrdiff_t at = 0; at < n; at++) {
         state.base[at] = state.upper[at] = (1.0 - pool->t) * pool->relevance[at];
         state.number[at] = factored ? 1.0 : pool->objective == MMR ? -INFINITY : 0.0;
-        state.scale[at] = 1.0 / sqrt(pool->squares[at]);
     }
     while (state.count < k && place >= 0) {
         place = state.count < given ? (ptrdiff_t)chosen[state.count] : next(pool, &state);
@@ -422,8 +475,11 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
             take(pool, &state, place);
     }
     place = state.count;
-    for (ptrdiff_t at = 0; at < place; at++)
-        numbers[at] = state.number[chosen[at]];
+    if (pool->objective == MAX_SUM)
+        sum_distances(pool, &state, numbers);
+    else
+        for (ptrdiff_t at = 0; at < place; at++)
+            numbers[at] = state.number[chosen[at]];
 done:
     free(memory);
     free(columns);
@@ -439,53 +495,82 @@ static int are_below(const int64_t *places, ptrdiff_t count, ptrdiff_t n)
     return 1;
 }
 
+/* Whether pools cut rows from the first to the last, each of at least k. */
+static int are_cuts(const int64_t *cuts, ptrdiff_t count, ptrdiff_t n, ptrdiff_t k)
+{
+    for (ptrdiff_t at = 0; at < count; at++)
+        if (cuts[at + 1] - cuts[at] < k)
+            return 0;
+    return cuts[0] == 0 && cuts[count] == n;
+}
+
+enum { KEPT, SQUARES, QUERIES, GROUPS, CUTS, RELEVANCE, CHOSEN, COUNTS, NUMBERS, VECTORS };
+
 static PyObject *greedy(PyObject *module, PyObject *args)
 {
     (void)module;
-    PyObject *array, *vectors[6];
+    PyObject *array, *vectors[VECTORS];
     struct pool pool;
-    Py_buffer views[6];
-    Py_ssize_t given, found = -1;
+    Py_buffer views[VECTORS];
+    Py_ssize_t given, k, found = 0;
     int objective;
     long long quota;
-    if (!PyArg_ParseTuple(args, "OOOOOLidiOnO", &array, &vectors[0], &vectors[1], &vectors[2], &vectors[3], &quota,
-                          &objective, &pool.t, &pool.power, &vectors[4], &given, &vectors[5])
+    if (!PyArg_ParseTuple(args, "OOO(dd)OOOLidinOOnOO", &array, &vectors[KEPT], &vectors[SQUARES], &pool.least,
+                          &pool.most, &vectors[QUERIES], &vectors[RELEVANCE], &vectors[GROUPS], &quota, &objective,
+                          &pool.t, &pool.power, &k, &vectors[CUTS], &vectors[CHOSEN], &given, &vectors[COUNTS],
+                          &vectors[NUMBERS])
         || open_rows(array, &pool.rows) < 0)
         return NULL;
-    for (int place = 0; place < 6; place++) {
-        const char *type = place == 1 || place == 2 || place == 5 ? "d" : "lq";
-        const int flags = place < 4 ? 0 : PyBUF_WRITABLE;
-        if (open_vector(vectors[place], &views[place], type, 0, flags) < 0) {
+    for (int place = 0; place < VECTORS; place++) {
+        const char *type
+            = place == SQUARES || place == QUERIES || place == RELEVANCE || place == NUMBERS ? "d" : "lq";
+        const int written = place > RELEVANCE || (place == RELEVANCE && vectors[QUERIES] != Py_None);
+        if (open_vector(vectors[place], &views[place], type, 0, written ? PyBUF_WRITABLE : 0) < 0) {
             close_all(&pool.rows, views, place);
             return NULL;
         }
     }
-    pool.n = views[1].len / 8;
-    pool.k = views[4].len / 8;
-    pool.kept = views[0].buf;
-    pool.squares = views[1].buf;
-    pool.relevance = views[2].buf;
-    pool.codes = views[3].buf;
-    pool.quota = quota;
-    pool.objective = (enum objective)objective;
-    int64_t *chosen = views[4].buf;
-    if (pool.squares == NULL || pool.relevance == NULL || chosen == NULL || views[5].buf == NULL
-        || views[2].len != views[1].len || views[5].len != views[4].len || pool.k > pool.n || given < 0
-        || given > pool.k || objective < MAX_SUM || objective > LOG_DET || pool.power < 1
-        || (pool.kept == NULL ? pool.rows.n != pool.n
-                              : views[0].len != views[1].len || !are_below(pool.kept, pool.n, pool.rows.n))
-        || (pool.codes != NULL && (views[3].len != views[1].len || !are_below(pool.codes, pool.n, pool.rows.n)))
-        || !are_below(chosen, given, pool.n))
+    const struct pool all = pool;
+    const ptrdiff_t n = views[RELEVANCE].len / 8, count = views[COUNTS].len / 8;
+    const int64_t *kept = views[KEPT].buf, *groups = views[GROUPS].buf, *cuts = views[CUTS].buf;
+    const double *squares = views[SQUARES].buf, *queries = views[QUERIES].buf;
+    double *relevance = views[RELEVANCE].buf;
+    int64_t *chosen = views[CHOSEN].buf, *counts = views[COUNTS].buf;
+    double *numbers = views[NUMBERS].buf;
+    if (relevance == NULL || chosen == NULL || counts == NULL || numbers == NULL || cuts == NULL
+        || (squares != NULL && views[SQUARES].len != n * 8)
+        || (queries != NULL && views[QUERIES].len != count * pool.rows.d * 8) || k < 1 || count < 1 || views[CUTS].len != (count + 1) * 8
+        || views[CHOSEN].len != count * k * 8 || views[NUMBERS].len != count * k * 8 || !are_cuts(cuts, count, n, k)
+        || given < 0 || given > k || (given > 0 && count > 1) || !are_below(chosen, given, n)
+        || objective < MAX_SUM || objective > LOG_DET || pool.power < 1
+        || (kept == NULL ? pool.rows.n != n
+                         : count > 1 || views[KEPT].len != n * 8 || !are_below(kept, n, pool.rows.n))
+        || (groups != NULL && (views[GROUPS].len != n * 8 || !are_below(groups, n, pool.rows.n)))) {
         PyErr_SetString(PyExc_ValueError, "greedy: the vectors do not belong to the rows");
-    else {
+    } else {
         Py_BEGIN_ALLOW_THREADS
-        found = select_greedily(&pool, chosen, given, views[5].buf);
+        pool.objective = (enum objective)objective;
+        pool.quota = quota;
+        pool.kept = kept;
+        pool.k = k;
+        for (ptrdiff_t at = 0; at < count && found != BARE; at++) {
+            const ptrdiff_t start = (ptrdiff_t)cuts[at];
+            pool.n = (ptrdiff_t)cuts[at + 1] - start;
+            pool.rows.first = all.rows.first + start * all.rows.step;
+            pool.squares = squares == NULL ? NULL : squares + start;
+            pool.query = queries == NULL ? NULL : queries + at * pool.rows.d;
+            pool.relevance = relevance + start;
+            pool.codes = groups == NULL ? NULL : groups + start;
+            found = counts[at] = select_greedily(&pool, chosen + at * k, given, numbers + at * k);
+        }
         Py_END_ALLOW_THREADS
-        if (found < 0)
+        if (found == BARE)
             PyErr_NoMemory();
     }
-    close_all(&pool.rows, views, 6);
-    return found < 0 ? NULL : PyLong_FromSsize_t(found);
+    close_all(&pool.rows, views, VECTORS);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 /* ------------------------------------------------------------------ the module */
@@ -507,7 +592,8 @@ static PyMethodDef methods[] = {
      "Use an instruction set by name, or the widest for None; return its name, None where it does not run here."},
     {"measure", measure, METH_VARARGS, "measure(rows, squares, query or None, products or None)"},
     {"greedy", greedy, METH_VARARGS,
-     "greedy(rows, kept, squares, relevance, groups, quota, objective, diversity, sharpness, chosen, given, numbers)"},
+     "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "
+     "counts, numbers)"},
     {NULL, NULL, 0, NULL},
 };
 

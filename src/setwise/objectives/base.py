@@ -119,6 +119,19 @@ class Objective(ABC):
         ]
         return np.concatenate(each), Terms(*self.terms(rows, relevance))
 
+    def summarize(
+        self, numbers: NDArray[np.float64], relevance: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], Terms]:
+        """Return what `evaluate` does, given what the compiled kernels keep up for each member.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (…, k), float64
+            See `setwise.kernels.greedy`.
+        relevance : ndarray of shape (…, k)
+        """
+        raise NotImplementedError  # no kernel knows it
+
     def arrange(
         self,
         rows: Floats,

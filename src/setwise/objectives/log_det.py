@@ -109,10 +109,9 @@ class LogDet(Objective):
             residual = np.square(np.diagonal(np.linalg.cholesky(kernel), axis1=-2, axis2=-1))
         except np.linalg.LinAlgError:
             residual = np.zeros(relevance.shape)
-        total, logarithm = relevance.sum(axis=-1), _log(residual)
         if residual.min() > NOISE:
-            spread = logarithm.sum(axis=-1)
-            return (1 - t) * relevance + t * logarithm, Terms((1 - t) * total + t * spread, total, spread)
+            return self.summarize(residual, relevance)
+        total = relevance.sum(axis=-1)
         if relevance.ndim > 1:  # one of many sets is dependent: each by itself
             each = [self.evaluate(*one) for one in zip(rows, relevance, strict=True)]
             value, total, spread = np.array([own for _, own in each]).T
@@ -124,6 +123,12 @@ class LogDet(Objective):
         if t > 0:
             gains += t * _log(residual)
         return gains, Terms((1 - t) * total + weighed, total, spread)
+
+    def summarize(self, residual: Vector, relevance: Vector) -> tuple[Vector, Terms]:
+        """Return what `evaluate` does, given each member's residual when it joined, none of them noise."""
+        t, total, logarithm = self.diversity, relevance.sum(axis=-1), np.log(residual)
+        spread = logarithm.sum(axis=-1)
+        return (1 - t) * relevance + t * logarithm, Terms((1 - t) * total + t * spread, total, spread)
 
     def arrange(self, rows: Floats, relevance: Vector, indices: Rows, first: int) -> Rows:
         k = len(rows)

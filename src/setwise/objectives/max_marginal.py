@@ -55,14 +55,18 @@ class MaxMarginal(Objective):
 
     def evaluate(self, rows: Floats, relevance: Vector) -> tuple[Vector, Terms]:
         """See `Objective.evaluate`; under cosine for many sets at once, of shape (…, k, d)."""
+        similar = self.similarities(rows, rows)
+        similar[..., _not_earlier(relevance.shape[-1])] = -np.inf
+        return self.summarize(similar.max(axis=-1), relevance)
+
+    def summarize(self, nearest: Vector, relevance: Vector) -> tuple[Vector, Terms]:
+        """Return what `evaluate` does, given each member's largest similarity to one before it."""
         k, t = relevance.shape[-1], self.diversity
         gains = (1 - t) * relevance
         mean = relevance.sum(axis=-1) / k
         if k == 1:
             return gains, Terms((1 - t) * mean, mean, np.zeros_like(mean)[()])
-        similar = self.similarities(rows, rows)
-        similar[..., _not_earlier(k)] = -np.inf
-        nearest = similar[..., 1:, :].max(axis=-1)
+        nearest = nearest[..., 1:]
         gains[..., 1:] -= t * nearest
         spread = -nearest.sum(axis=-1) / k
         return gains, Terms((1 - t) * mean + t * spread, mean, spread)

@@ -222,12 +222,17 @@ class MaxSum(Objective):
 
     def evaluate(self, rows: Floats, relevance: Vector) -> tuple[Vector, Terms]:
         """See `Objective.evaluate`; under cosine for many sets at once, of shape (…, k, d)."""
+        k = relevance.shape[-1]
+        sums = (self.distances(rows, rows) * _earlier(k)).sum(axis=-1) if k > 1 else np.zeros(relevance.shape)
+        return self.summarize(sums, relevance)
+
+    def summarize(self, sums: Vector, relevance: Vector) -> tuple[Vector, Terms]:
+        """Return what `evaluate` does, given the sum of each member's distances to those before it."""
         k, t = relevance.shape[-1], self.diversity
         gains = (1 - t) * relevance
         mean = relevance.sum(axis=-1) / k
         if k == 1:
             return gains, Terms((1 - t) * mean, mean, np.zeros_like(mean)[()])
-        sums = (self.distances(rows, rows) * _earlier(k)).sum(axis=-1)
         gains[..., 1:] += sums[..., 1:] * (t / np.arange(1, k))
         spread = 2.0 * sums.sum(axis=-1) / (k * (k - 1))
         return gains, Terms((1 - t) * mean + t * spread, mean, spread)

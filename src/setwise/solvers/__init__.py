@@ -15,9 +15,7 @@ from setwise import checks
 from setwise.certificate import unbounded
 
 if TYPE_CHECKING:
-    from setwise.objectives import Objective
     from setwise.request import Request
-    from setwise.solvers.batched import Batch, Picked
     from setwise.solvers.problem import Problem, Solved
 
 #: Stands for every objective, somebody's own too, that has no line by its name.
@@ -78,15 +76,6 @@ PROOFS = {"max-sum": "max_sum:certify", "coverage": "k_medoids.chosen:certify"}
 
 #: Objectives whose sets are bounded over what no search of an index has returned, too; see `unseen`.
 UNSEEN = ("max-sum",)
-
-#: Solvers that take many small pools at once, by objective and label: functions from a `batched.Batch`, k and
-#: the objective to a `batched.Picked`. The others take one pool after the other.
-BATCHED = {
-    ("max-sum", "frank-wolfe+swap"): "batched:max_sum",
-    ("max-sum", "greedy"): "batched:max_sum_greedy",
-    ("mmr", "greedy"): "batched:max_marginal",
-    ("log-det", "greedy"): "batched:log_det",
-}
 
 
 def solver_of(objective: str, name: str) -> Solver | None:
@@ -152,11 +141,18 @@ def label_of(objective: str, name: str) -> str:
     return name if found is None else found.label or name
 
 
+def is_greedy(objective: str, name: str) -> bool:
+    """Return whether a solver is greedy selection, by whatever name."""
+    found = solver_of(objective, name)
+    return found is not None and found.function == "greedy:by_greedy"
+
+
 def find(problem: Problem, name: str) -> Solved:
     """Return the set that a solver finds, with nothing proven that it does not prove by itself."""
     found = solver_of(problem.objective.name, name)
     assert found is not None  # `check` has let it pass
     solved: Solved = _load(found.function)(problem)
+    problem.stats.setdefault("kernel", "numpy")
     return solved
 
 
@@ -169,12 +165,6 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         return proven
     size = int(problem.stats.get("pool_size", problem.n)) if solved.sufficient else problem.n
     return replace(solved, certificate=unbounded(size, solved.sufficient))
-
-
-def batch_solver(objective: str, name: str) -> Callable[[Batch, int, Objective], Picked] | None:
-    """Return what solves many small pools as a solver solves one; None where nothing does."""
-    place = BATCHED.get((objective, label_of(objective, name)))
-    return None if place is None else _load(place)
 
 
 def _load(place: str) -> Callable[..., Any]:

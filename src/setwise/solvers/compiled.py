@@ -6,21 +6,27 @@ read) is left to NumPy.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import kernels
-from setwise.objectives import LogDet, MaxMarginal, MaxSum
+from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
+from setwise.objectives.log_det import NOISE
 from setwise.relevance import Relevance
-from setwise.solvers.problem import POOLED, Problem
+from setwise.solvers.problem import POOLED, Problem, Solved
+from setwise.threads import run_ranges
+from setwise.vectors import FINE
 
 #: Relevance that is off by no more is as good as exact.
 ROUNDING = 1e-12
 
 
-def knows(problem: Problem) -> bool:
-    """Return whether kernels can read a problem's candidates: few, under cosine."""
-    return problem.vectors.squares is not None and problem.n <= POOLED
+def knows(objective: Objective, rows: NDArray[Any]) -> bool:
+    """Return whether kernels know an objective, and can read the candidates: floats, under cosine."""
+    known = type(objective) in (MaxSum, MaxMarginal, LogDet) and objective.metric == "cosine"
+    return known and kernels.available() and kernels.readable(rows)
 
 
 def _precisely(relevance: Relevance, n: int) -> NDArray[np.float64]:
@@ -28,23 +34,73 @@ def _precisely(relevance: Relevance, n: int) -> NDArray[np.float64]:
     return relevance.values if relevance.error <= ROUNDING else relevance.at(np.arange(n))
 
 
-def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> NDArray[np.int64] | None:
+def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
     """Return what `greedy.pick_greedily` selects; None where no kernel knows the problem."""
     objective, vectors = problem.objective, problem.vectors
-    if not knows(problem) or type(objective) not in (MaxSum, MaxMarginal, LogDet):
+    if vectors.squares is None or problem.n > POOLED or not knows(objective, vectors.raw):
         return None
-    assert vectors.squares is not None
-    chosen, _ = kernels.greedy(
+    counts, chosen, numbers = kernels.greedy(
         vectors.raw,
-        vectors.kept,
         vectors.squares,
         _precisely(problem.relevance, problem.n),
         objective=objective.name,
         diversity=objective.diversity,
         sharpness=getattr(objective, "sharpness", 1),
         k=problem.k,
+        kept=vectors.kept,
         first=first,
         groups=problem.constraints.codes,
         quota=problem.constraints.quota,
     )
-    return chosen
+    count = int(counts[0])
+    known = count == problem.k and are_summarized(objective, numbers)[0]
+    return Solved(chosen[0, :count], ordered=True, sufficient=True, numbers=numbers[0] if known else None)
+
+
+def are_summarized(objective: Objective, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return of which pools an objective's `summarize` knows what these numbers are worth."""
+    if not isinstance(objective, LogDet):
+        return np.ones(len(numbers), np.bool_)
+    return np.asarray(numbers.min(axis=1) > NOISE)
+
+
+def pick_of_each(
+    objective: Objective,
+    rows: NDArray[Any],
+    cuts: NDArray[np.int64],
+    relevance: NDArray[np.float64],
+    queries: NDArray[np.float64] | None,
+    k: int,
+    workers: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return what `kernels.greedy` selects of many pools, measured on the way, on several threads.
+
+    Parameters
+    ----------
+    objective : Objective
+    rows : ndarray of shape (n, d)
+        Of all pools, one after the other. Kernels know both.
+    cuts : ndarray of shape (p + 1,), int64
+    relevance : ndarray of shape (n,), float64
+        Written to where there are queries.
+    queries : ndarray of shape (p, d), float64, optional
+    k, workers : int
+    """
+
+    def some(first: int, last: int) -> Any:
+        part = slice(int(cuts[first]), int(cuts[last]))
+        return kernels.greedy(
+            rows[part],
+            None,
+            relevance[part],
+            objective=objective.name,
+            diversity=objective.diversity,
+            sharpness=getattr(objective, "sharpness", 1),
+            k=k,
+            fine=FINE[rows.dtype != np.float64],
+            queries=None if queries is None else queries[first:last],
+            cuts=cuts[first : last + 1] - cuts[first],
+        )
+
+    counts, chosen, numbers = zip(*run_ranges(some, len(cuts) - 1, workers), strict=True)
+    return np.concatenate(counts), np.concatenate(chosen), np.concatenate(numbers)

@@ -35,7 +35,7 @@ TIE = 4e-15
 
 def by_greedy(problem: Problem) -> Solved:
     """Select k candidates greedily; see `pick_greedily`."""
-    return Solved(pick_greedily(problem), ordered=True, sufficient=True)
+    return _picked(problem, problem.constraints.include)
 
 
 def pick_greedily(problem: Problem, first: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -57,19 +57,22 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64] | None = None) -> N
         Rows in selection order: k, or fewer where no other candidate may be chosen (for log-det the kernel's
         rank is reached); a warning says so.
     """
-    if first is None:
-        first = problem.constraints.include
-    chosen = compiled.pick_greedily(problem, first)
-    problem.stats["kernel"] = "numpy" if chosen is None else "compiled"
-    if chosen is None:
-        chosen = _pick(problem, first.tolist())
+    return _picked(problem, problem.constraints.include if first is None else first).chosen
+
+
+def _picked(problem: Problem, first: NDArray[np.int64]) -> Solved:
+    """Return what `pick_greedily` selects, by a kernel where one knows the problem."""
+    found = compiled.pick_greedily(problem, first)
+    problem.stats["kernel"] = "numpy" if found is None else "compiled"
+    if found is None:
+        found = Solved(_pick(problem, first.tolist()), ordered=True, sufficient=True)
     problem.stats.setdefault("pool_size", problem.n)
-    if len(chosen) < problem.k:
+    if (count := len(found.chosen)) < problem.k:
         checks.warn(
-            f"{problem.objective.name}: only {len(chosen)} of the {problem.k} asked for are selected, "
+            f"{problem.objective.name}: only {count} of the {problem.k} asked for are selected, "
             f"{problem.objective.shortage}"
         )
-    return chosen
+    return found
 
 
 def _pick(problem: Problem, chosen: list[int]) -> NDArray[np.int64]:

@@ -143,6 +143,9 @@ class Solved:
     known : object
         What the solver has learned, for the function that certifies its objective's sets.
     certificate : Certificate, optional
+    numbers : ndarray of float64, optional
+        What each member had when it joined those before it, for the objective's `summarize`. They stand in
+        selection order then, and of equal candidates they are the first.
     """
 
     chosen: NDArray[np.int64]
@@ -151,6 +154,7 @@ class Solved:
     drawn: bool = False
     known: Any = None
     certificate: Certificate | None = None
+    numbers: NDArray[np.float64] | None = None
 
 
 class Pool:

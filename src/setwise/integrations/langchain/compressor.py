@@ -50,9 +50,8 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
     reembed : bool
         Whether it may.
     missing : {"error", "warn", "append"}
-        What is done with a document whose vector or score is missing or cannot be used (all zero, NaN, of
-        another width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after
-        those chosen, while there are fewer than k. Where no document has both, that is refused.
+        What is done with a document without a vector or a score: refuse; leave it out with a warning; or
+        place it after those chosen, while there are fewer than k.
     prefix : str or None
         Documents get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -97,8 +96,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         Raises
         ------
         ValueError
-            A document's vector or score is missing or cannot be used, and `missing` is "error"; or that is
-            so of all documents, and it is "warn".
+            A document has no vector or no score, and `missing` is "error"; or a vector has NaN.
         """
         return run(self._compressing(documents))
 
@@ -121,7 +119,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
             fill(rows, (yield Step.of(model.embed_documents, model.aembed_documents, texts)))
         scores, key = self._scores(kept)
 
-        def lack(document: Document, has_vector: bool) -> tuple[str, str, str]:
+        def lack(document: Document, has_vector: bool) -> tuple[str, str]:
             if has_vector:
                 what, mend = f"metadata {key!r} to rank by", "pass the score_key that the reranker writes"
             else:
@@ -129,7 +127,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
                 mend = (
                     "pass vectors=, an embedding_key that the metadata has, or reembed=True with embeddings="
                 )
-            return label(document), what, mend
+            return f"{label(document)} has no {what}", mend
 
         chosen = self.chosen(kept, rows, scores, "documents", lack)
         return [described(document, facts, self.prefix) for document, facts in chosen]
