@@ -1,9 +1,9 @@
 """Run every example of the README and the docs: Python blocks, and console lines that call setwise.
 
-    python -m tests.run_examples
+    python -m tests.run_examples [PAGE ...]
 
 Python blocks of one page share a namespace, and run in a folder of their own that starts with a few files
-the pages speak of. Lines that start with ``$ setwise`` in console blocks run there too.
+the pages speak of. Lines that start with ``$ setwise`` in console blocks run there too, in their order.
 """
 
 from __future__ import annotations
@@ -41,45 +41,42 @@ def prepare(folder: Path) -> None:
 
 
 def run_page(page: Path) -> int:
-    """Run a page's examples; returns how many there were."""
-    count = 0
+    """Run a page's examples, in their order; returns how many there were."""
+    count, code = 0, ["import subprocess", ""]
+    for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind == "python":
+            code.append(body)
+            count += 1
+            continue
+        for line in re.sub(r"\\\n\s*", " ", body).splitlines():
+            if line.startswith("$ setwise"):
+                code += [
+                    "if __name__ == '__main__':  # not in a worker process, which imports this file",
+                    f"    subprocess.run({line[2:]!r}, shell=True, check=True, stdout=subprocess.PIPE)",
+                ]
+                count += 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        code = []
-        for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")):
-            if kind == "python":
-                code.append(body)
-                count += 1
-                continue
-            for line in re.sub(r"\\\n\s*", " ", body).splitlines():
-                if line.startswith("$ setwise"):
-                    command = line[2:]
-                    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-                    done = subprocess.run(
-                        command,
-                        shell=True,
-                        cwd=folder,
-                        env={**os.environ, "PATH": path},
-                        capture_output=True,
-                        text=True,
-                    )
-                    if done.returncode:
-                        raise SystemExit(f"{page.name}: {command}\n{done.stdout}{done.stderr}")
-                    count += 1
-        if code:
-            script = folder / "page.py"
-            script.write_text("\n".join(code), encoding="utf-8")
-            done = subprocess.run([sys.executable, str(script)], cwd=folder, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(f"{page.name}: Python examples failed\n{done.stdout}{done.stderr}")
+        script = folder / "page.py"
+        script.write_text("\n".join(code), encoding="utf-8")
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        raise SystemExit(f"{page.name}: an example failed\n{done.stdout}{done.stderr}")
     return count
 
 
 def main() -> None:
-    """Run all pages and say how many examples ran."""
+    """Run all pages, or those named, and say how many examples ran."""
     os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # examples reach for no network
-    for page in pages():
+    for page in [Path(name).resolve() for name in sys.argv[1:]] or pages():
         began = time.perf_counter()
         count = run_page(page)
         print(f"{page.relative_to(ROOT)}: {count} examples ran, {time.perf_counter() - began:.1f} s")

@@ -109,7 +109,7 @@ BAD = [
         ValueError,
         "relevance: row 6 is NaN; drop the candidate or pass an imputed",
     ),
-    ({"relevance": with_value(R, 2, -np.inf)}, ValueError, "relevance: row 2 is Inf; drop the candidate"),
+    ({"relevance": with_value(R, 2, np.inf)}, ValueError, "relevance: row 2 is Inf; drop the candidate"),
     ({"relevance": list("abcdefgh")}, TypeError, "relevance: dtype <U1 cannot be used; pass one number"),
     (
         {"query": [1.0, 2.0]},

@@ -52,6 +52,7 @@ _ROOMS = (
     "objectives",
     "solvers",
     "encode",
+    "evaluate",
     "files",
     "engine",
     "finetuning",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames, solvers
 from setwise import relevance as relevances
-from setwise import solvers
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.extras import require
+from setwise.missing import Usable, check_missing
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
@@ -35,15 +37,18 @@ def select(
     sharpness: int = 1,
     metric: str = "cosine",
     progress: bool | Callable[[str], None] = False,
+    missing: str = "raise",
     **options: Unpack[Options],
 ) -> Selection:
     """Select k of n candidates: relevant, diverse, and with a proof of how good the set is.
 
     Parameters
     ----------
-    vectors : array-like of shape (n, d)
-        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow
-        column of fixed-size lists, or nested lists. Never modified, never copied whole.
+    vectors : array-like of shape (n, d), or frame
+        Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow column of
+        lists, or nested lists. Never modified, never copied whole. Of a frame (pandas, polars, Arrow or a
+        Hugging Face dataset) the column that holds vectors; `relevance` and `groups` may then name others,
+        and ``to_pandas`` and its like give the chosen rows back.
     k : int
         Size of the set, 1 to n.
     relevance : array-like of shape (n,), optional
@@ -79,6 +84,10 @@ def select(
         For passes over the data. Default: what BLAS is set to.
     progress : bool or callable
         True shows a status line on a terminal; a callable gets each step as a short text.
+    missing : {"raise", "drop", "append"}
+        What becomes of a candidate whose vector or relevance cannot be used: a row of zeros under cosine,
+        with NaN or Inf, or a relevance that is NaN or missing. Refused by its row; left out, with a warning;
+        or placed after those chosen, in the order they come, while there are fewer than k.
 
     Returns
     -------
@@ -114,7 +123,15 @@ def select(
     request = Request.of(
         select, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    return selected(request, vectors, relevance=relevance, query=query, progress=progress, began=began)
+    framed = frames.kind_of(vectors) is not None
+    if framed and isinstance(relevance, str):
+        relevance = frames.column(vectors, relevance, "relevance")
+    if framed and isinstance(request.groups, str):
+        request = replace(request, groups=frames.column(vectors, request.groups, "groups"))
+    found = selected(
+        request, vectors, relevance=relevance, query=query, progress=progress, missing=missing, began=began
+    )
+    return replace(found, candidates=vectors) if framed else found
 
 
 def selected(
@@ -124,10 +141,24 @@ def selected(
     relevance: Any = None,
     query: Any = None,
     progress: bool | Callable[[str], None] = False,
+    missing: str = "raise",
     began: float,
 ) -> Selection:
     """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
     solvers.check(request)
+    if check_missing(missing) != "raise":
+        usable = Usable(vectors, relevance, request.goal.metric, missing, request.include, request.exclude)
+        found = selected(
+            replace(request, k=usable.most(request.k), exclude=usable.barred),
+            usable.vectors,
+            relevance=usable.relevance,
+            query=query,
+            progress=progress,
+            began=began,
+        )
+        rest = usable.left[: request.k - len(found)]
+        gains = np.concatenate([found.gains, np.zeros(len(rest))])
+        return replace(found, indices=np.concatenate([found.indices, rest]), gains=gains)
     with one_blas_thread():
         problem = pose(request, vectors, relevance=relevance, query=query)
         if progress is False:

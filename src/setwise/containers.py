@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames
+
 #: How many bytes one number of an ``ml_dtypes`` type may have to be read as float32 without loss.
 NARROW = 2
 
@@ -20,8 +22,9 @@ def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
     data : array-like of shape (n, d)
         A NumPy array or memory map of any float or integer dtype (bfloat16 and float8 of ml_dtypes become
         float32), a torch tensor on the CPU, an Arrow column of lists of every kind or of fixed-shape
-        tensors, a pandas or polars frame of numbers or column of arrays, a column of a Hugging Face dataset,
-        or a sequence of any of these with one row each.
+        tensors, a pandas or polars column of arrays, a column of a Hugging Face dataset, a sequence of any of
+        these with one row each, or a frame (of pandas, polars, Arrow or a dataset) of which one column holds
+        vectors, or all columns numbers.
     name : str
         The argument's name in messages.
 
@@ -73,6 +76,10 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
         return data
     reader = _READERS.get(_package(data))
     try:
+        if not flat and frames.kind_of(data) is not None:
+            held = frames.vectors_in(data, name)
+            if held is not None:
+                return to_numpy(held, name)
         if reader is not None:
             return reader(data, name, flat)
         if isinstance(data, list | tuple) and len(data) and _is_container(data[0]):
@@ -201,9 +208,9 @@ def _from_polars(data: Any, name: str, flat: bool) -> NDArray[Any]:
 
 
 def _from_dataset(data: Any, name: str, flat: bool) -> NDArray[Any]:
-    """Return a column of a Hugging Face dataset."""
+    """Return a column of a Hugging Face dataset, or a dataset of numbers."""
     if hasattr(data, "column_names"):
-        raise TypeError(f"{name}: a dataset has several columns; pass one, such as dataset['embedding']")
+        return _from_arrow(frames.as_arrow(data), name, flat)
     return to_numpy(data[:], name, flat=flat)
 
 
@@ -213,7 +220,12 @@ def _from_scipy(data: Any, name: str, flat: bool) -> NDArray[Any]:
 
 
 def _from_arrow(data: Any, name: str, flat: bool) -> NDArray[Any]:
-    """Return an Arrow column of lists of every kind (or of numbers), its chunks one below the other."""
+    """Return an Arrow column of lists of every kind (or of numbers), its chunks one below the other.
+
+    Of a table of numbers, its columns side by side.
+    """
+    if hasattr(data, "column_names"):
+        return np.column_stack([_from_arrow(data.column(one), name, True) for one in data.column_names])
     if not hasattr(data, "null_count"):
         raise TypeError(
             f"{name}: expected an Arrow column, got {type(data).__name__}; pass one of its columns"

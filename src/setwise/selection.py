@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames
 from setwise.certificate import Certificate
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """A selected set of candidates.
 
-    ``len(sel)``, iteration and ``np.asarray(sel)`` give the indices.
+    Iteration, indexing, ``in`` and ``np.asarray(sel)`` speak of the members by their ids where there are ids,
+    else by their indices.
 
     Attributes
     ----------
@@ -38,6 +45,8 @@ class Selection:
         Wall time.
     stats : mapping
         Counts of the work done, by name.
+    candidates : frame, optional
+        The candidates, where they came as a frame of pandas, polars, Arrow or a Hugging Face dataset.
     """
 
     indices: NDArray[np.int64]
@@ -49,6 +58,7 @@ class Selection:
     solver: str
     seconds: float
     stats: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for array in (self.indices, self.gains):
@@ -58,16 +68,58 @@ class Selection:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices.tolist())
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """The members' rows, shape (k,)."""
+        return self.indices
+
+    @property
+    def members(self) -> NDArray[Any]:
+        """What the members are called: their ids where there are ids, else their rows, shape (k,)."""
+        return self.indices
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.members.tolist())
 
     def __getitem__(self, position: Any) -> Any:
-        return self.indices[position]
+        return self.members[position]
+
+    def __contains__(self, member: object) -> bool:
+        return member in self.members.tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if dtype is None and not copy:
-            return self.indices
-        return np.array(self.indices, dtype=dtype)
+            return self.members
+        return np.array(self.members, dtype=dtype)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return what is known of each member, by name; see `to_pandas`."""
+        ranks = np.arange(1, len(self) + 1)
+        return {"rank": ranks, "position": self.positions, "gain": self.gains}
+
+    def own_columns(self) -> Any:
+        """Return the members' rows of the candidates' frame; None where they came as none."""
+        return None if self.candidates is None else frames.taken(self.candidates, self.positions)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the members as a pandas frame, in selection order.
+
+        The candidates' own columns come first, where they came as a frame, then `columns`.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        return frames.made("pandas", self.columns(), self.own_columns())
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return the members as a polars frame; see `to_pandas`."""
+        return frames.made("polars", self.columns(), self.own_columns())
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return the members as an Arrow table; see `to_pandas`."""
+        return frames.made("pyarrow", self.columns(), self.own_columns())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
@@ -84,11 +136,11 @@ class Selection:
         }
 
     def __repr__(self) -> str:
-        shown = ", ".join(map(str, self.indices[:8].tolist()))
+        shown = ", ".join(map(str, self.members[:8].tolist()))
         more = f", … {len(self) - 8} more" if len(self) > 8 else ""
         proof = "no certificate" if self.certificate is None else str(self.certificate)
         return (
-            f"Selection of {len(self)} by {self.solver}: [{shown}{more}]\n"
+            f"{type(self).__name__} of {len(self)} by {self.solver}: [{shown}{more}]\n"
             f"  value {self.value:.5f}: relevance {self.relevance:.4f}, diversity {self.diversity:.4f}\n"
             f"  {proof}; {self.seconds * 1e3:.1f} ms"
         )

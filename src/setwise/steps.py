@@ -1,6 +1,7 @@
 """Work that waits for others (a database, a model), written once: run here, or awaited.
 
-Such work is a generator. It yields each wait as a `Step` and is sent what the step returned.
+Such work is a generator. It yields each wait as a `Step`, and is sent what the step returned, or thrown what
+it raised.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ def run(work: Work[T]) -> T:
     """Do work, making every call here."""
     done, taken = _next(work, None)
     while not done:
-        done, taken = _next(work, taken.call())
+        answer, error = None, None
+        try:
+            answer = taken.call()
+        except Exception as raised:
+            error = raised
+        done, taken = _next(work, answer, error)
     found: T = taken
     return found
 
@@ -42,14 +48,19 @@ async def arun(work: Work[T]) -> T:
 
     done, taken = await asyncio.to_thread(_next, work, None)
     while not done:
-        done, taken = await asyncio.to_thread(_next, work, await taken.acall())
+        answer, error = None, None
+        try:
+            answer = await taken.acall()
+        except Exception as raised:
+            error = raised
+        done, taken = await asyncio.to_thread(_next, work, answer, error)
     found: T = taken
     return found
 
 
-def _next(work: Work[Any], answer: Any) -> tuple[bool, Any]:
+def _next(work: Work[Any], answer: Any, error: Exception | None = None) -> tuple[bool, Any]:
     """Take work on to its next step, or to its end and result."""
     try:
-        return False, work.send(answer)
+        return False, work.send(answer) if error is None else work.throw(error)
     except StopIteration as end:
         return True, end.value

@@ -13,6 +13,7 @@ with plain NumPy over the same data.
 """
 
 import asyncio
+import warnings
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -141,7 +142,7 @@ class StoreTests:
     names: ClassVar = {"integers": int}
     #: Ids that are none of the database's.
     strange = ("a", 1.5, None, True)
-    #: Whether an all-zero vector is found under cosine, and then refused; else it is left out.
+    #: Whether an all-zero vector is found under cosine; else the database itself leaves it out.
     zeros_are_found = True
     #: Whether the database draws rows, to start from where diversity outweighs relevance.
     draws = True
@@ -251,14 +252,30 @@ class StoreTests:
     def test_vectors_without_a_direction(self, store):
         X = rows_of()
         X[7] = 0
+        X[9] = 0
         index = store.fill(X)
-        if self.zeros_are_found:
-            with pytest.raises(ValueError, match="the vector of id 7 is all zero"):
-                index.fetch(queries_of(1), N)
-        else:
-            assert sorted(index.fetch(queries_of(1), N)[0].ids) == sorted({*range(N)} - {7})
+        left = sorted({*range(N)} - {7, 9})
+        told = r"2 vectors cannot be used and are left out \(the first: id [79] is all zero\)"
+        if not self.zeros_are_found:
+            told = r"2 vectors have no direction \(all zero\) and are left out"
+        array = Index.from_array(X[left])
+        for query in queries_of(3):
+            with pytest.warns(UserWarning, match=told):
+                (found,) = index.fetch(query[None], N)
+            assert sorted(found.ids.tolist()) == left
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                hits = setwise.retrieve(query, index, N - 2)
+                few, same = setwise.retrieve(query, index, 5), setwise.retrieve(query, array, 5)
+                awaited = asyncio.run(setwise.aretrieve(query, index, 5))
+            assert sorted(hits.ids.tolist()) == left
+            assert few.ids.tolist() == awaited.ids.tolist() == [left[row] for row in same.ids.tolist()]
         with pytest.raises(ValueError, match="the vector of id 7 is all zero"):
             index.vectors([6, 7])
+        index.missing = "raise"
+        if self.zeros_are_found:
+            with pytest.raises(ValueError, match="the vector of id [79] is all zero"):
+                index.fetch(queries_of(1), N)
 
     def test_an_empty_store(self, store):
         index = store.fill(rows_of())

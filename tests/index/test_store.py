@@ -100,9 +100,17 @@ ROWS = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [1.0, 1.0]}
     ],
 )
 def test_answers_that_cannot_be_used_name_the_store(spoil, match):
-    index = Listed(ROWS, ids="strings")
+    index = Listed(ROWS, ids="strings", missing="raise")
     index.spoil = spoil
     with pytest.raises(ValueError, match=f"^the dict: .*{match}"):
+        index.fetch(np.ones((1, 2)), 3)
+
+
+def test_a_database_that_does_not_leave_out_what_it_is_told_to():
+    """It would be asked for ever."""
+    index = Listed(ROWS, ids="strings")
+    index.spoil = lambda a: Reply(["c"], a.scores[:1], [[0.0, 0.0]])
+    with pytest.raises(ValueError, match="the dict: the vector of id 'c' is all zero"):
         index.fetch(np.ones((1, 2)), 3)
 
 

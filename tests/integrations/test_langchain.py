@@ -212,18 +212,50 @@ def test_what_must_be_passed(store):
             DiverseRetriever(vectorstore=store, index=index, **{name: value})
 
 
-def test_nan_is_the_librarys_error(store):
-    store.store["b"]["vector"] = [float("nan")] * 4
+@pytest.mark.parametrize(
+    ("vector", "told"),
+    [
+        ([float("nan")] * 4, "has NaN or Inf"),
+        ([0.0] * 4, "is all zero"),
+        ([1.0, 0.0], r"has shape \(2,\) where others have \(4,\)"),
+    ],
+)
+def test_a_stored_vector_that_cannot_be_used_is_left_out(store, vector, told):
+    store.store["b"]["vector"] = vector
     store.similarity_search_by_vector = lambda vector, k, **_: store.get_by_ids(RANKED)
-    with pytest.raises(ValueError, match="NaN"):
-        DiverseRetriever(vectorstore=store).invoke("?")
+    with pytest.warns(UserWarning, match=f"documents: 1 of 5 .*the embedding of id 'b' {told}.*; left out"):
+        found = DiverseRetriever(vectorstore=store).invoke("?")
+    assert sorted(one.id for one in found) == sorted(set(RANKED) - {"b"})
+    compressor = DiverseCompressor(vectors=store, score_key="row")
+    with pytest.raises(ValueError, match=f"the embedding of id 'b' {told}"):
+        compressor.compress_documents(store.get_by_ids(RANKED), "?")
 
 
-def test_vectors_of_two_models(store):
-    store.store["b"]["vector"] = [1.0, 0.0]
-    store.similarity_search_by_vector = lambda vector, k, **_: store.get_by_ids(RANKED)
-    with pytest.raises(ValueError, match="all must come from one model"):
-        DiverseRetriever(vectorstore=store).invoke("?")
+def test_a_store_that_cannot_be_searched_by_vector_is_refused_at_once(store):
+    from langchain_core.vectorstores import VectorStore
+
+    class Words(VectorStore):
+        embeddings = property(lambda self: store.embeddings)
+
+        def similarity_search(self, query, k=4, **options):
+            return []
+
+        @classmethod
+        def from_texts(cls, *_, **__):
+            return cls()
+
+    class Late(Words):
+        def similarity_search_by_vector(self, *_, **__):
+            raise NotImplementedError
+
+    told = "vectorstore: a {} cannot be searched by vector .*; pass index= .*or put a DiverseCompressor after"
+    with pytest.raises(ValueError, match=told.format("Words")):
+        DiverseRetriever(vectorstore=Words(), reembed=True)
+    retriever = DiverseRetriever(vectorstore=Late(), reembed=True)
+    with pytest.raises(ValueError, match=told.format("Late")):
+        retriever.invoke("?")
+    with pytest.raises(ValueError, match=told.format("Late")):
+        asyncio.run(retriever.ainvoke("?"))
 
 
 def test_the_same_document_twice(store):

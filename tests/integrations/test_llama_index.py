@@ -149,8 +149,15 @@ def test_where_vectors_come_from():
         assert ids(asyncio.run(chosen.apostprocess_nodes(bare))) == expected
     with pytest.raises(ValueError, match="5 of 5 .*id 'a' has no embedding.; pass vectors="):
         DiverseNodePostprocessor().postprocess_nodes(bare)
-    with pytest.warns(UserWarning, match="left out"):
-        assert DiverseNodePostprocessor(missing="warn").postprocess_nodes(bare) == []
+    with pytest.raises(ValueError, match="5 of 5 .*id 'a' has no embedding.; pass vectors="):
+        DiverseNodePostprocessor(missing="warn").postprocess_nodes(bare)
+    partly = scored()
+    partly[1].node.embedding = [0.0] * 4
+    bad = partly[1].node.node_id
+    with pytest.warns(UserWarning, match=f"nodes: 1 of 5 .*the embedding of id '{bad}' is all zero"):
+        kept = ids(DiverseNodePostprocessor(missing="drop").postprocess_nodes(partly))
+    assert sorted(kept) == sorted(set(RANKED) - {bad})
+    assert ids(DiverseNodePostprocessor(missing="append").postprocess_nodes(partly))[-1] == bad
     with pytest.raises(TypeError, match="vectors: expected a mapping"):
         DiverseNodePostprocessor(vectors=3)
 
@@ -182,7 +189,7 @@ def test_the_postprocessors_edges():
         ({"mmr_threshold": -1}, "mmr_threshold: -1.0 is outside"),
         ({"diversity": 2}, "diversity: 2.0 is outside"),
         ({"objective": "dpp"}, "objective: 'dpp' is unknown"),
-        ({"missing": "drop"}, "missing: 'drop' is unknown"),
+        ({"missing": "skip"}, "missing: 'skip' is unknown"),
     ],
 )
 def test_the_postprocessor_refuses(bad, says):

@@ -87,9 +87,10 @@ class Catalog:
         ----------
         vectors : array-like of shape (n, d)
             As for `setwise.select`; a memory map is read in blocks.
-        quality : array-like of shape (n,)
+        quality : array-like of shape (n,), mapping, pandas Series or frame
             One number an item, at least 0, higher is better: a predicted click rate, a rating; -inf for what
-            is never selected (sold out).
+            is never selected (sold out). Where ids are given, what has ids of its own (a mapping, the index
+            of a Series, a frame's column of ids) is joined by them.
         clusters : int
             l of the paper, at most n.
         ids : sequence of length n, optional
@@ -123,8 +124,16 @@ class Catalog:
         50
         """
         checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
-        known = items.as_quality(quality, checked.n)
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
+        if ids is not None and items.is_by_id(quality):
+            values, given = items.by_id(quality, named, "quality")
+            if not given.all():
+                lacking = named[~given].tolist()
+                raise ValueError(
+                    f"quality: {len(lacking):,} items have none, such as {lacking[0]!r}; give each one"
+                )
+            quality = values
+        known = items.as_quality(quality, checked.n)
         columns = as_fields(fields, checked.n)
         with one_blas_thread():
             made = clustering.k_means(
@@ -150,9 +159,9 @@ class Catalog:
 
         Parameters
         ----------
-        quality : array-like of shape (n,) or (m,), mapping, or pandas Series
+        quality : array-like of shape (n,) or (m,), mapping, pandas Series or frame
             At least 0, or -inf for never: in the order of the items; or by id, of all items or some of them,
-            in a mapping, in a Series by its index, or beside ``ids``.
+            in a mapping, in a Series by its index, in a frame by its column of ids, or beside ``ids``.
         ids : sequence of length m, optional
 
         Returns

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames
 from setwise.cluster import Clusters
+from setwise.files.kinds import ID_COLUMNS
 from setwise.ids import as_ids
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
@@ -115,8 +117,8 @@ def by_id(
 
     Parameters
     ----------
-    values : mapping, pandas Series, or array-like of shape (m,)
-        By id, by the index of the Series, or by ``keys``; -inf is never.
+    values : mapping, pandas Series, frame, or array-like of shape (m,)
+        By id, by the index of the Series, by the frame's column of ids, or by ``keys``; -inf is never.
     ids : ndarray of shape (n,)
         The catalog's.
     name : str
@@ -134,6 +136,8 @@ def by_id(
     """
     if isinstance(values, Mapping):
         keys, values = list(values), list(values.values())
+    elif frames.kind_of(values) is not None:
+        keys, values = _id_and_value(values, name)
     elif keys is None:
         keys, values = values.index.tolist(), values.to_numpy()
     names = as_names(keys, len(keys))
@@ -147,8 +151,31 @@ def by_id(
     return found, given
 
 
+def _id_and_value(frame: Any, name: str) -> tuple[list[Any], Any]:
+    """Return a frame's ids, and its numbers: the column of that name, or the only other one.
+
+    Raises
+    ------
+    ValueError
+        It has no column of ids of a usual name, or several others and none is called so.
+    """
+    columns = frames.column_names(frame)
+    id = next((one for one in ID_COLUMNS if one in columns), None)
+    others = [one for one in columns if one != id]
+    value = name if name in others else others[0] if len(others) == 1 else None
+    if id is None or value is None:
+        what = "no column of ids (id, _id, …)" if id is None else f"several columns beside {id!r}"
+        raise ValueError(
+            f"{name}: the frame has {what}; pass a Series whose index is the ids, or a mapping from ids"
+        )
+    keys, values = frames.column(frame, id, name), frames.column(frame, value, name)
+    return as_ids(keys).tolist(), values
+
+
 def is_by_id(values: Any) -> bool:
-    """Return whether numbers come with ids: in a mapping, or a Series with an index."""
+    """Return whether numbers come with ids: in a mapping, a Series with an index, or a frame."""
+    if frames.kind_of(values) is not None:
+        return True
     return isinstance(values, Mapping) or (hasattr(values, "index") and hasattr(values, "to_numpy"))
 
 

@@ -38,6 +38,18 @@ class CatalogSelection(Selection):
     reason: str = ""
     fields: dict[str, list[Any]] = field(default_factory=dict)
 
+    @property
+    def members(self) -> NDArray[Any]:
+        """The ids."""
+        return self.ids
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return what is known of each member, by name, its kept columns among it."""
+        known = super().columns()
+        kept = {name: np.array([None, *values], object)[1:] for name, values in self.fields.items()}
+        facts = {"rank": known["rank"], "id": self.ids, "cluster": self.clusters, "gain": self.gains}
+        return facts | {f"item_{name}" if name in facts else name: values for name, values in kept.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
         return {

@@ -18,6 +18,7 @@ from setwise._version import __version__
 from setwise.asked import watched
 from setwise.cli.cache import app as cache_app
 from setwise.cli.catalog import app as catalog_app
+from setwise.cli.compare import compare, tune
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
@@ -38,6 +39,8 @@ app.add_typer(catalog_app, name="catalog")
 app.command()(finetune)
 app.command()(prefer)
 app.add_typer(cache_app, name="cache")
+app.command()(compare)
+app.command()(tune)
 app.command()(demo)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.

@@ -291,7 +291,7 @@ def retrieve(
         candidates = prepare(
             read,
             model,
-            cache=_cache_folder(read, cache, no_cache),
+            cache=cache_folder(read, cache, no_cache),
             drop_duplicates=drop_duplicates,
             seed=seed,
             progress=status.encoding,
@@ -390,7 +390,7 @@ def _query_vector(name: str, corpus: Corpus) -> Any:
     return read_vector(name, corpus.vectors.shape[1])
 
 
-def _cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
+def cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
     """Return where encoded texts are kept, if anywhere."""
     from setwise.encode.places import folder_for
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Unpack
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.files.checksums import Progress
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.neighborhood import Neighborhood
@@ -105,7 +106,8 @@ def match(
         seed=seed,
         threads=threads,
     )
-    return matched(candidates, examples, diversity, parameters, progress)
+    found = matched(candidates, examples, diversity, parameters, progress)
+    return found if frames.kind_of(candidates) is None else replace(found, candidates=candidates)
 
 
 def sweep(

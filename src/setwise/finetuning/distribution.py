@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, frames
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,6 +141,39 @@ class Distribution:
         first = np.argpartition(-keys, n - 1)[:n]
         order: NDArray[np.int64] = self.indices[first[np.argsort(-keys[first], kind="stable")]]
         return order
+
+    def to_pandas(self, candidates: Any = None) -> pandas.DataFrame:
+        """Return the rows of positive probability as a pandas frame: row and probability.
+
+        Parameters
+        ----------
+        candidates : frame, optional
+            The repository, of pandas, polars, Arrow or a Hugging Face dataset: its columns come first. By
+            default what was matched, where that was a frame.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        ValueError
+            The frame has another number of rows than the repository.
+        """
+        return self._framed("pandas", candidates)
+
+    def to_polars(self, candidates: Any = None) -> polars.DataFrame:
+        """Return the rows of positive probability as a polars frame; see `to_pandas`."""
+        return self._framed("polars", candidates)
+
+    def to_arrow(self, candidates: Any = None) -> pyarrow.Table:
+        """Return the rows of positive probability as an Arrow table; see `to_pandas`."""
+        return self._framed("pyarrow", candidates)
+
+    def _framed(self, kind: str, candidates: Any) -> Any:
+        frame = getattr(self, "candidates", None) if candidates is None else candidates
+        if frame is not None and len(frame) != self.n:
+            raise ValueError(f"candidates: {len(frame)} rows, the repository has {self.n}")
+        own = None if frame is None else frames.taken(frame, self.indices)
+        return frames.made(kind, {"row": self.indices, "probability": self.probabilities}, own)
 
     def __len__(self) -> int:
         return len(self.indices)

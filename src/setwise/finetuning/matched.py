@@ -57,6 +57,8 @@ class Match(Distribution):
         Per stage: search, density, assignment.
     stats : mapping
         What was done: rows whose density was counted, the weight of all candidates, the kind of search.
+    candidates : frame, optional
+        The candidates, where they came as a frame.
     """
 
     value: float = 0.0
@@ -78,6 +80,7 @@ class Match(Distribution):
     seconds: Mapping[str, float] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
     entries: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]] | None = None
+    candidates: Any = None
 
     @property
     def plan(self) -> sparse.csr_array:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.containers import as_queries
+from setwise.ids import listed_ids
 from setwise.index.base import Ids
 from setwise.index.checking import as_positions, narrowed
 from setwise.index.local import RowIndex
+from setwise.missing import Usable, check_missing
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric, top_k
 
@@ -35,8 +37,12 @@ class ArrayIndex(RowIndex):
         Copy the rows into this type first; float16 halves the memory and rounds entries to three digits.
         By default they stay as they are.
     fields : mapping of str to sequence of length n, optional
-        Columns to group or filter by: `values` and filters by name read them.
+        Columns to group or filter by: `values` and filters by name read them. Where the vectors come as a
+        frame, its other columns are fields, and are given back with a result.
     threads : int, optional
+    missing : {"raise", "drop"}
+        What becomes of rows that cannot be used: refused, or left out, with a warning; the others keep their
+        numbers.
 
     Raises
     ------
@@ -61,22 +67,47 @@ class ArrayIndex(RowIndex):
         storage: str | None = None,
         fields: Mapping[str, Sequence[Any] | NDArray[Any]] | None = None,
         threads: int | None = None,
+        missing: str = "raise",
     ) -> None:
         workers: int = thread_count(threads)
+        self.frame = vectors if frames.kind_of(vectors) is not None else None
         if storage is not None:
             wanted = np.dtype(checks.choice("storage", storage, ("float32", "float16")))
             vectors = _stored(vectors, wanted)
-        self._vectors = Vectors(vectors, check_metric(metric), workers=workers)
+        kept = None
+        if check_missing(missing, ("raise", "drop")) == "drop":
+            usable = Usable(vectors, None, check_metric(metric), missing)
+            vectors = usable.vectors
+            if len(usable.barred):
+                kept = np.delete(np.arange(len(vectors)), usable.barred)
+        self._vectors = Vectors(vectors, check_metric(metric), workers=workers, kept=kept)
         self.metric = self._vectors.metric
         self.dim = self._vectors.d
         self._fields = dict(fields or {})
         for name, column in self._fields.items():
-            if len(column) != self.size:
-                raise ValueError(f"fields: {name!r} has {len(column)} values for {self.size} vectors")
+            if len(column) != self._total:
+                raise ValueError(f"fields: {name!r} has {len(column)} values for {self._total} vectors")
 
     @property
     def size(self) -> int:
         return int(self._vectors.n)
+
+    @property
+    def _total(self) -> int:
+        """How many rows there are, with those that are left out."""
+        return len(self._vectors.raw)
+
+    def names(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ids of some of the rows that are checked."""
+        return self._vectors.places(rows)
+
+    _names = names
+
+    def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
+        if self.frame is not None and field not in self._fields and field in frames.column_names(self.frame):
+            rows = frames.taken(self.frame, np.asarray(self._known(ids), np.int64))
+            return listed_ids(frames.column(rows, field, "groups"), "groups")
+        return super().values(ids, field)
 
     def checked(self) -> Vectors:
         """Return the checked rows, for algorithms that read all of them."""
@@ -94,13 +125,13 @@ class ArrayIndex(RowIndex):
             rows = np.flatnonzero(allowed)
             for one, column in enumerate(self._score_rows(rows, probes)):
                 best = top_k(column, min(k, len(rows)))
-                scores[one, : len(best)], ids[one, : len(best)] = column[best], rows[best]
+                scores[one, : len(best)], ids[one, : len(best)] = column[best], self.names(rows[best])
             return scores, ids
         for one, column in enumerate(self._score_all(probes)):
             if allowed is not None:
                 column[~allowed] = -np.inf
             best = top_k(column, min(k, self.size if allowed is None else int(np.count_nonzero(allowed))))
-            scores[one, : len(best)], ids[one, : len(best)] = column[best], best
+            scores[one, : len(best)], ids[one, : len(best)] = column[best], self.names(best)
         return scores, ids
 
     def _score_all(self, probes: NDArray[np.float64]) -> NDArray[Any]:
@@ -137,37 +168,47 @@ class ArrayIndex(RowIndex):
 
     def _allowed(self, filter: Any, exclude: Sequence[Any] | Ids) -> NDArray[np.bool_] | None:
         """Return which rows may be found, or None for all of them."""
-        excluded = as_positions(exclude, self.size, "exclude")
+        excluded = as_positions(exclude, self._total, "exclude")
         if filter is None and len(excluded) == 0:
             return None
         allowed = self._mask(filter)
         if len(excluded):
             allowed = allowed.copy()
             allowed[excluded] = False
-        return allowed
+        return allowed if self._vectors.kept is None else allowed[self._vectors.kept]
 
     def _mask(self, filter: Any) -> NDArray[np.bool_]:
         """Return a filter as a mask."""
         if filter is None:
-            return np.ones(self.size, np.bool_)
+            return np.ones(self._total, np.bool_)
         if callable(filter):
             call: Callable[[int], Any] = filter
-            return np.fromiter((bool(call(row)) for row in range(self.size)), np.bool_, self.size)
+            return np.fromiter((bool(call(row)) for row in range(self._total)), np.bool_, self._total)
         values = np.asarray(filter)
         if values.dtype == np.bool_:
-            if values.shape != (self.size,):
-                raise ValueError(f"filter: expected a mask of {self.size} rows, got shape {values.shape}")
+            if values.shape != (self._total,):
+                raise ValueError(f"filter: expected a mask of {self._total} rows, got shape {values.shape}")
             return values
-        mask = np.zeros(self.size, np.bool_)
-        mask[as_positions(values, self.size, "filter")] = True
+        mask = np.zeros(self._total, np.bool_)
+        mask[as_positions(values, self._total, "filter")] = True
         return mask
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
-        return self._vectors.rows(as_positions(ids, self.size, "ids", missing=KeyError))
+        return self._vectors.rows(self._inside(as_positions(ids, self._total, "ids", missing=KeyError)))
 
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
-        known: list[int] = as_positions(ids, self.size, "ids", missing=KeyError).tolist()
+        known: list[int] = as_positions(ids, self._total, "ids", missing=KeyError).tolist()
         return known
+
+    def _inside(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where among the rows that are checked some ids stand."""
+        kept = self._vectors.kept
+        if kept is None:
+            return ids
+        strange = np.flatnonzero(~np.isin(ids, kept))
+        if len(strange):
+            raise KeyError(f"ids: row {ids[strange[0]]} cannot be used, and was left out")
+        return np.asarray(np.searchsorted(kept, ids), np.int64)
 
     def __repr__(self) -> str:
         return f"ArrayIndex of {self.size:,} × {self.dim} ({self._vectors.raw.dtype}, {self.metric}, exact)"

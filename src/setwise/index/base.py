@@ -38,12 +38,15 @@ class Found:
     floor : float, optional
         What nothing that was not returned scores more than, where that is not the last score: an index
         that ranks by something beside the score knows.
+    left_out : int
+        How many stored vectors were found that cannot be used, and are not among these.
     """
 
     ids: Ids
     scores: NDArray[np.float64]
     vectors: NDArray[Any]
     floor: float | None = None
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)

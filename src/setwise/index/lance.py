@@ -50,6 +50,8 @@ class LanceIndex(StoreIndex):
         full vectors.
     timeout : float, optional
         Seconds that a query may take.
+    missing : {"drop", "raise"}
+        As for `StoreIndex`; LanceDB itself leaves all-zero vectors out under cosine.
 
     Raises
     ------
@@ -68,6 +70,8 @@ class LanceIndex(StoreIndex):
     A filter is an SQL condition, in a string: ``"price < 10 AND color = 'red'"``.
     """
 
+    silent = True
+
     def __init__(
         self,
         table: Any,
@@ -80,6 +84,7 @@ class LanceIndex(StoreIndex):
         nprobes: int | None = None,
         refine_factor: int | None = None,
         timeout: float | None = None,
+        missing: str = "drop",
     ) -> None:
         lancedb = require("lancedb", "lance", "LanceIndex")
         if not isinstance(table, lancedb.table.Table):
@@ -100,6 +105,7 @@ class LanceIndex(StoreIndex):
             ids=ids,
             exact=bool(exact) or not self._has_index(),
             unit=self.distance == "dot",
+            missing=missing,
             timeout=timeout,
         )
 

@@ -90,6 +90,8 @@ class PgvectorIndex(StoreIndex):
         Seconds that a statement may take.
     ef_search, probes : int, optional
         Settings of HNSW and IVFFlat scans; ef_search is at least k (and at most 1000) by default.
+    missing : {"drop", "raise"}
+        As for `StoreIndex`.
 
     Raises
     ------
@@ -124,6 +126,7 @@ class PgvectorIndex(StoreIndex):
         timeout: float | None = None,
         ef_search: int | None = None,
         probes: int | None = None,
+        missing: str = "drop",
     ) -> None:
         operator = ranked_by("operator", operator, OPERATORS, metric)
         self.table, self.schema = table, schema
@@ -145,6 +148,7 @@ class PgvectorIndex(StoreIndex):
             # What indexes a view's tables have cannot be told.
             exact=bool(exact) or (self._is_table and not self._ann),
             unit=operator == "<#>",
+            missing=missing,
             timeout=timeout,
         )
 

@@ -72,7 +72,7 @@ def checked(
             off = compare(f"index: {name} is exact, it says, and", answer.ids, answer.scores, true, most)
         if exact and filter is None and len(answer) < asked:
             there = index.counted(asked + len(barred)) - len(barred)
-            if len(answer) < there:
+            if len(answer) + answer.left_out < there:
                 raise ValueError(
                     f"index: {name} says that its searches are exact, and returned {len(answer)} of {asked} "
                     f"asked for, though it holds at least {there}"

@@ -44,6 +44,8 @@ class QdrantIndex(StoreIndex):
         Queries sent in one request.
     async_client : qdrant_client.AsyncQdrantClient, optional
         For ``afetch``, to the same server; without it, ``afetch`` runs on a thread.
+    missing : {"drop", "raise"}
+        As for `StoreIndex`.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class QdrantIndex(StoreIndex):
         timeout: float | None = None,
         batch: int = 16,
         async_client: Any = None,
+        missing: str = "drop",
     ) -> None:
         self._qdrant = require("qdrant_client", "qdrant", "QdrantIndex")
         require("qdrant_client.local.qdrant_local", "qdrant", "QdrantIndex")
@@ -105,6 +108,7 @@ class QdrantIndex(StoreIndex):
             ids=self._ids_there(),
             exact=(local or bool(exact)) and distance != "Dot",
             unit=distance == "Dot",
+            missing=missing,
             timeout=timeout,
         )
 
@@ -160,7 +164,12 @@ class QdrantIndex(StoreIndex):
                     self.collection, requests, timeout=self._seconds
                 )
             answers.extend(self._reply(response.points, True) for response in responses)
-        return self._finish(queries, answers)
+        try:
+            return self._finish(queries, answers)
+        except ValueError:
+            if not self._unusable(answers):
+                raise
+            return await super().afetch(queries, k, filter=filter, exclude=exclude)
 
     def find(
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from setwise.containers import as_queries
 from setwise.ids import as_ids
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import UNIT, check_unit, compare, optional, scale_of, scores_of
+from setwise.missing import check_missing, reasons
 from setwise.vectors import check_metric
 
 #: What ids may be.
@@ -95,6 +96,9 @@ class StoreIndex(Index):
         is the cosine of vectors of length 1 alone, is not exact: a shorter vector might never be found.
     unit : bool
         Whether a vector whose length is not 1 is refused, since the database ranks by inner product.
+    missing : {"drop", "raise"}
+        What becomes of a found vector that cannot be used: one of zeros under cosine, with NaN or Inf, or of
+        another width. Left out, with a warning that names the first, or refused.
     timeout : float, optional
         Seconds that a call may take; the adapter passes it on.
 
@@ -115,15 +119,20 @@ class StoreIndex(Index):
         ids: str = "integers",
         exact: bool = True,
         unit: bool = False,
+        missing: str = "drop",
         timeout: float | None = None,
     ) -> None:
         self.place = place
+        self.missing = check_missing(missing, ("drop", "raise"))
         self.dim = checks.integer("dim", dim, least=1)
         self.metric = check_metric(metric)
         self.ids = checks.choice("ids", ids, KINDS)
         self.exact = exact
         self.unit = unit
         self.timeout = optional(checks.positive, "timeout", timeout)
+
+    #: Whether the database leaves out vectors without a direction by itself, without a word.
+    silent = False
 
     # ------------------------------------------------------------------ what an adapter answers
 
@@ -197,10 +206,10 @@ class StoreIndex(Index):
         found = []
         for answer, length in zip(answers, lengths, strict=True):
             self._check_ids(answer.ids)
-            bad = np.flatnonzero(~np.isfinite(answer.scores))
-            if len(bad):
-                raise ValueError(f"{self.place}: {self._no_direction(answer.ids[bad[0]])}")
-            order = np.argsort(-answer.scores, kind="stable")
+            fine = np.isfinite(answer.scores)
+            if self.missing == "raise" and not fine.all():
+                raise ValueError(f"{self.place}: {self._no_direction(answer.ids[int(fine.argmin())])}")
+            order = np.flatnonzero(fine)[np.argsort(-answer.scores[fine], kind="stable")]
             found.append((self._array(answer.ids)[order], answer.scores[order] * length))
         return self._padded(found, k)
 
@@ -221,7 +230,30 @@ class StoreIndex(Index):
         """
         rows, _ = self._directions(queries)
         k = checks.integer("k", k, least=1)
-        return self._finish(queries, self.find(rows, k, filter, self.ids_of(exclude), True))
+        barred = self.ids_of(exclude)
+        lost: dict[Any, str] = {}
+        while True:
+            answers = self.find(rows, k, filter, [*barred, *lost], True)
+            try:
+                found = self._finish(queries, answers)
+            except ValueError:
+                more = self._unusable(answers)
+                if more.keys() <= lost.keys():  # none, or the database has not left out what it was told to
+                    raise
+                lost |= more
+            else:
+                break
+        self._tell_of(lost)
+        return [replace(one, left_out=len(lost) + self._silently(one, k, filter, barred)) for one in found]
+
+    def _silently(self, found: Found, k: int, filter: Any, barred: list[Any]) -> int:
+        """Return how many vectors without a direction the database has left out by itself; warn of them."""
+        if not self.silent or self.metric != "cosine" or filter is not None or len(found) >= k:
+            return 0
+        left = self.count(k + len(barred)) - len(found) - len(barred)
+        if left > 0:
+            checks.warn(f"{self.place}: {left} vectors have no direction (all zero) and are left out")
+        return max(0, left)
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
         """Return stored vectors, float32 or float64 of shape (m, d), in the order of the ids.
@@ -261,6 +293,9 @@ class StoreIndex(Index):
             return None
         ids, rows = drawn
         self._check_ids(ids)
+        if lost := self._unusable([Reply(ids, np.zeros(len(ids)), rows)]):
+            kept = [place for place, one in enumerate(ids) if one not in lost]
+            ids, rows = [ids[place] for place in kept], [rows[place] for place in kept]
         return Found(self._array(ids), np.zeros(len(ids)), self._matrix(ids, rows))
 
     # ------------------------------------------------------------------ questions
@@ -323,6 +358,26 @@ class StoreIndex(Index):
         return wanted, known
 
     # ------------------------------------------------------------------ answers
+
+    def _unusable(self, answers: list[Reply]) -> dict[Any, str]:
+        """Return the ids of found vectors that cannot be used, each with why; none if they are refused."""
+        if self.missing == "raise":
+            return {}
+        return {
+            one: why
+            for answer in answers
+            for one, why in zip(answer.ids, reasons(answer.vectors, self.metric, self.dim), strict=True)
+            if why is not None
+        }
+
+    def _tell_of(self, lost: Mapping[Any, str]) -> None:
+        """Warn of vectors that are left out, if there are any."""
+        if lost:
+            first, why = next(iter(lost.items()))
+            checks.warn(
+                f"{self.place}: {len(lost)} vectors cannot be used and are left out (the first: id {first!r} "
+                f"{why}); missing='raise' refuses them"
+            )
 
     def _finish(self, queries: NDArray[Any], answers: list[Reply]) -> list[Found]:
         """Turn what the database answered into what the protocol promises."""

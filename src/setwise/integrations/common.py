@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.index import Index
+from setwise.missing import check_missing, reasons
 from setwise.request import Request
 from setwise.retrieval import Retrieved, default_sharpness
 from setwise.retrieval.rerank import diversified
@@ -23,13 +24,10 @@ K = 10
 #: How many a store is asked for where `fetch_k` is not given: enough for most, and one round trip.
 FETCH, FETCH_PER_K = 50, 5
 
-#: What may be done with a result that has no vector or no score.
-MISSING = ("error", "warn", "append")
-
 Item = TypeVar("Item")
 
-#: What a message says of a result (given it, and whether it has a vector) that lacks one, and the mend.
-Lack = Callable[[Item, bool], tuple[str, str]]
+#: What a message calls a result (given it, and whether it has a vector), what that lacks, and the mend.
+Lack = Callable[[Item, bool], tuple[str, str, str]]
 
 #: A vector for an id: a mapping, an index, or a function of a list of ids.
 VectorSource = Mapping[Any, Any] | Index | Callable[[list[Any]], Sequence[Any]]
@@ -135,7 +133,7 @@ def choose(
     *,
     scores: Sequence[float | None] | None = None,
     query: Any = None,
-    missing: str = "error",
+    missing: str = "raise",
     noun: str = "results",
     lack: Lack[Item] | None = None,
 ) -> list[tuple[Item, dict[str, float]]]:
@@ -151,9 +149,10 @@ def choose(
     scores : sequence of n numbers, optional
         Their relevance, None for a result that has none; not given, it is the cosine to `query`.
     query : array-like of shape (d,), optional
-    missing : {"error", "warn", "append"}
-        What is done with a result that has no vector or no score: refuse; leave it out with a warning; or
-        place it after those chosen, in the order they came, while there are fewer than k.
+    missing : {"raise", "drop", "append"}
+        What is done with a result whose vector or score is missing or cannot be used (all zero, NaN, of
+        another width than most): refuse; leave it out with a warning; or place it after those chosen, in
+        the order they came, while there are fewer than k.
     noun : str
         What the results are called in a message.
     lack : Lack, optional
@@ -168,19 +167,23 @@ def choose(
     TypeError
         A vector or a score is no number.
     ValueError
-        A result lacks what choosing needs and `missing` is "error"; vectors differ in width, or one is not
-        finite or all zero.
+        A result lacks what choosing needs and `missing` is "raise"; or all do, and it is "drop".
     """
+    policy = check_missing(missing)
+    why = reasons(rows, d=None if query is None else np.size(query))
     present: list[int] = []
     left: list[int] = []
-    for place, row in enumerate(rows):
-        known = row is not None and (scores is None or scores[place] is not None)
+    for place in range(len(items)):
+        known = why[place] is None and (scores is None or _is_score(scores[place]))
         (present if known else left).append(place)
-    if left and missing != "append":
+    if left and policy != "append":
         assert lack is not None, "a component whose results all have what choosing needs"
-        first, mend = lack(items[left[0]], rows[left[0]] is not None)
+        one, bad = items[left[0]], why[left[0]]
+        who, what, mend = lack(one, bad is None)
+        spoilt = rows[left[0]] is not None and bad is not None
+        first = f"the embedding of {who} {bad}" if spoilt else f"{who} has no {what}"
         text = f"{noun}: {len(left)} of {len(items)} lack what choosing needs (the first: {first}); {mend}"
-        if missing == "error":
+        if policy == "raise" or not present:
             raise ValueError(text)
         checks.warn(f"{text}; left out")
         left = []
@@ -196,6 +199,11 @@ def choose(
             found = replace(found, scores=given[found.ids])
         chosen = [(items[present[row]], facts(found, place)) for place, row in enumerate(found.ids.tolist())]
     return [*chosen, *((items[place], {}) for place in left)][: request.k]
+
+
+def _is_score(score: Any) -> bool:
+    """Return whether a score is there: a number, and not NaN; what is no number is refused later."""
+    return score is not None and not (isinstance(score, float | np.floating) and np.isnan(score))
 
 
 def falling(n: int) -> list[float]:
@@ -344,7 +352,7 @@ def _from_index(index: Index, names: list[Hashable]) -> list[Any]:
     """Return stored vectors, None for each id that the index does not have."""
     try:
         return list(index.vectors(names))
-    except KeyError:
+    except (KeyError, ValueError):  # it is not stored, or its vector cannot be used
         if len(names) == 1:
             return [None]
     return [vector for name in names for vector in _from_index(index, [name])]

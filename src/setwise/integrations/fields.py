@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from setwise import checks
 from setwise.index import Index
-from setwise.integrations.common import MISSING, Item, K, Lack, choose, request_for, take_alias, take_weight
+from setwise.integrations.common import Item, K, Lack, choose, request_for, take_alias, take_weight
+from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
 
@@ -64,7 +64,7 @@ class Rescoring(Choosing):
     @model_validator(mode="after")
     def _check_rescoring(self) -> Rescoring:
         self.request(relevance_scale=self.relevance_scale)
-        checks.choice("missing", self.missing, MISSING)
+        check_missing(self.missing)
         return self
 
     def chosen(

@@ -8,7 +8,8 @@ from typing import Any
 
 from setwise import checks
 from setwise.extras import needs
-from setwise.integrations.common import MISSING, K, choose, first_of_each, request_for, take_weight
+from setwise.integrations.common import K, choose, first_of_each, request_for, take_weight
+from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
 
@@ -41,8 +42,9 @@ class SetwiseRanker:
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How scores are rescaled first; cosines to a `query_embedding` are not.
     missing : {"warn", "error", "append"}
-        What is done with a document without an embedding or a score: leave it out with a warning; refuse;
-        or place it after those chosen, while there are fewer than top_k.
+        What is done with a document whose embedding or score is missing or cannot be used (all zero, NaN, of
+        another width): leave it out with a warning (the same as "drop"); refuse ("raise"); or place it after
+        those chosen, while there are fewer than top_k. Where no document has both, that is refused.
     prefix : str or None
         Documents get meta ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -79,7 +81,7 @@ class SetwiseRanker:
         self.missing = missing
         self.prefix = prefix
         self._request(K, None, None, None)
-        checks.choice("missing", missing, MISSING)
+        check_missing(missing)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain values."""
@@ -130,8 +132,8 @@ class SetwiseRanker:
         TypeError
             A parameter is of the wrong type.
         ValueError
-            A parameter is out of its range, an embedding has NaN, or a document lacks what choosing
-            needs and `missing` is "error".
+            A parameter is out of its range; a document lacks what choosing needs and `missing` is "error"; or
+            all do, and it is "warn".
         """
         request = self._request(len(documents), top_k, diversity, lambda_threshold)
         return {"documents": self._choose(documents, request, query_embedding)}
@@ -168,11 +170,11 @@ class SetwiseRanker:
         each = first_of_each([one.id for one in documents], [one.score for one in documents])
         kept = [documents[place] for place in each]
 
-        def lack(document: Document, has_vector: bool) -> tuple[str, str]:
+        def lack(document: Document, has_vector: bool) -> tuple[str, str, str]:
             if has_vector:
-                return f"id {document.id!r} has no score", "pass query_embedding"
+                return f"id {document.id!r}", "score", "pass query_embedding"
             mend = "let the retriever return embeddings (return_embedding=True)"
-            return f"id {document.id!r} has no embedding", mend
+            return f"id {document.id!r}", "embedding", mend
 
         chosen = choose(
             kept,

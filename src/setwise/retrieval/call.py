@@ -233,7 +233,7 @@ class Call:
             places = rank[chosen]
         rows = np.asarray(problem.vectors.rows(chosen, np.float64), np.float64)
         result = retrieved(selection, ids, problem.relevance.given(chosen), rows, metric)
-        return replace(result, indices=places)
+        return replace(result, indices=places, candidates=getattr(self.index, "frame", None))
 
 
 def _without(found: Found | None, ids: Ids) -> Found | None:

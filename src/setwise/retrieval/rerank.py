@@ -8,10 +8,12 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
-from setwise.ids import as_ids
+from setwise.ids import as_ids, listed_ids
 from setwise.index.base import Ids, Index
+from setwise.missing import Usable, check_missing
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.retrieved import Retrieved, retrieved
@@ -29,6 +31,7 @@ def diversify(
     relevance_scale: str = "minmax",
     sharpness: int | None = None,
     metric: str | None = None,
+    missing: str = "raise",
     **options: Unpack[Options],
 ) -> Retrieved:
     """Select k of the candidates that a reranker, a fusion or any other scorer has scored.
@@ -43,8 +46,9 @@ def diversify(
         At most m.
     relevance : array-like of shape (m,)
         Their scores, higher is better, on any scale.
-    vectors : Index or array-like of shape (m, d)
-        An index that has the ids, asked for their vectors once; or their vectors.
+    vectors : Index, array-like of shape (m, d), or frame
+        An index that has the ids, asked for their vectors once; or their vectors; or a frame with a column
+        of them, whose other columns `ids`, `relevance` and `groups` may name.
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         Scorers' scales differ; by default scores are mapped to [0, 1] over the candidates.
     diversity, sharpness, objective, solver, certify, seed, threads
@@ -55,6 +59,9 @@ def diversify(
         Must be in the set, and must not.
     groups, max_per_group
         As for `retrieve`; a sequence has a label for each candidate.
+    missing : {"raise", "drop", "append"}
+        What becomes of a candidate whose vector or score cannot be used; see `setwise.select`. Those appended
+        have no score and no novelty (NaN).
 
     Returns
     -------
@@ -83,10 +90,21 @@ def diversify(
     request = request_of(
         diversify, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    return diversified(request, ids, relevance, vectors)
+    if frames.kind_of(vectors) is None:
+        return diversified(request, ids, relevance, vectors, missing=missing)
+    if isinstance(ids, str):
+        ids = frames.column(vectors, ids, "ids")
+    if isinstance(relevance, str):
+        relevance = frames.column(vectors, relevance, "relevance")
+    if isinstance(request.groups, str):
+        labels = frames.column(vectors, request.groups, "groups")
+        request = replace(request, groups=listed_ids(labels, "groups"))
+    return replace(diversified(request, ids, relevance, vectors, missing=missing), candidates=vectors)
 
 
-def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | Any) -> Retrieved:
+def diversified(
+    request: Request, ids: Rows, relevance: Any, vectors: Index | Any, *, missing: str = "raise"
+) -> Retrieved:
     """Select what a request asks for of scored candidates; see `diversify`."""
     began = time.perf_counter()
     keys: Ids = as_ids(ids)
@@ -108,13 +126,18 @@ def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | An
     groups = request.groups
     if groups is not None:
         listed = not isinstance(groups, str) and not callable(groups) and not hasattr(groups, "keys")
-        groups = list(groups) if listed else labels_of(groups, values)(keys)
+        groups = listed_ids(groups, "groups") if listed else labels_of(groups, values)(keys)
     local = replace(
         request,
         include=_positions("include", as_ids(request.include, "include").tolist(), place),
         exclude=_positions("exclude", as_ids(request.exclude, "exclude").tolist(), place),
         groups=groups,
     )
+    left = np.empty(0, np.int64)
+    if check_missing(missing) != "raise":
+        usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
+        rows, relevance, left = usable.vectors, usable.relevance, usable.left
+        local = replace(local, k=usable.most(request.k), exclude=usable.barred)
     problem = pose(local, rows, relevance=relevance)
     with one_blas_thread():
         found = run(problem, began)
@@ -124,7 +147,16 @@ def diversified(request: Request, ids: Rows, relevance: Any, vectors: Index | An
     metric = request.goal.metric
     unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen
     result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
-    return replace(result, indices=found.indices)
+    rest = left[: request.k - len(found)]
+    nothing = np.full(len(rest), np.nan)
+    return replace(
+        result,
+        indices=np.concatenate([found.indices, rest]),
+        ids=np.concatenate([result.ids, keys[rest]]),
+        gains=np.concatenate([result.gains, np.zeros(len(rest))]),
+        scores=np.concatenate([result.scores, nothing]),
+        novelty=np.concatenate([result.novelty, nothing]),
+    )
 
 
 def _positions(name: str, ids: Rows, place: dict[Any, int]) -> list[int]:

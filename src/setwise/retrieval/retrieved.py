@@ -40,21 +40,31 @@ class Retrieved(Selection):
             if array.flags.writeable:
                 array.flags.writeable = False
 
+    @property
+    def members(self) -> NDArray[Any]:
+        """The ids."""
+        return self.ids
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return what is known of each member, by name; see `Selection.to_pandas`."""
+        known = super().columns()
+        return {
+            "rank": known["rank"],
+            "id": self.ids,
+            "score": self.scores,
+            "novelty": self.novelty,
+            "gain": self.gains,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
         novelty = [value if np.isfinite(value) else None for value in self.novelty.tolist()]
         return {
             **super().to_dict(),
             "ids": [name if isinstance(name, int | str) else str(name) for name in self.ids.tolist()],
-            "scores": self.scores.tolist(),
+            "scores": [value if np.isfinite(value) else None for value in self.scores.tolist()],
             "novelty": novelty,
         }
-
-    def __repr__(self) -> str:
-        head, _, tail = super().__repr__().partition("\n")
-        shown = ", ".join(map(str, self.ids[:8].tolist()))
-        more = f", … {len(self) - 8} more" if len(self) > 8 else ""
-        return f"Retrieved {len(self)} by {self.solver}: [{shown}{more}]\n{tail}" if head else tail
 
 
 def retrieved(

@@ -249,8 +249,9 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
     groups = job.request.groups
-    rows = np.arange(vectors.n)
-    request = replace(job.request, groups=None if groups is None else groups(rows))
+    rows = np.arange(len(vectors.raw))
+    names = index.names(np.arange(vectors.n))
+    request = replace(job.request, groups=None if groups is None else groups(names))
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)

@@ -195,6 +195,8 @@ def labels_of(groups: Any, values: Callable[[Ids, str], Sequence[Any]]) -> Label
         return lambda ids: values(ids, groups)
     if callable(groups):
         return lambda ids: [groups(name) for name in ids.tolist()]
+    if hasattr(groups, "index") and hasattr(groups, "to_dict"):  # a pandas Series: by its index
+        groups = groups.to_dict()
     if isinstance(groups, Mapping):
         return lambda ids: list(_looked_up(groups, ids))
     labels = groups if hasattr(groups, "__getitem__") else list(groups)

@@ -50,8 +50,9 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
     reembed : bool
         Whether it may.
     missing : {"error", "warn", "append"}
-        What is done with a document without a vector or a score: refuse; leave it out with a warning; or
-        place it after those chosen, while there are fewer than k.
+        What is done with a document whose vector or score is missing or cannot be used (all zero, NaN, of
+        another width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after
+        those chosen, while there are fewer than k. Where no document has both, that is refused.
     prefix : str or None
         Documents get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -96,7 +97,8 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         Raises
         ------
         ValueError
-            A document has no vector or no score, and `missing` is "error"; or a vector has NaN.
+            A document's vector or score is missing or cannot be used, and `missing` is "error"; or that is
+            so of all documents, and it is "warn".
         """
         return run(self._compressing(documents))
 
@@ -119,7 +121,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
             fill(rows, (yield Step.of(model.embed_documents, model.aembed_documents, texts)))
         scores, key = self._scores(kept)
 
-        def lack(document: Document, has_vector: bool) -> tuple[str, str]:
+        def lack(document: Document, has_vector: bool) -> tuple[str, str, str]:
             if has_vector:
                 what, mend = f"metadata {key!r} to rank by", "pass the score_key that the reranker writes"
             else:
@@ -127,7 +129,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
                 mend = (
                     "pass vectors=, an embedding_key that the metadata has, or reembed=True with embeddings="
                 )
-            return f"{label(document)} has no {what}", mend
+            return label(document), what, mend
 
         chosen = self.chosen(kept, rows, scores, "documents", lack)
         return [described(document, facts, self.prefix) for document, facts in chosen]

@@ -19,7 +19,7 @@ from setwise.index import Index
 from setwise.integrations.common import Search, choose, each_of, facts, fill, first_of_each, take_weight
 from setwise.integrations.fields import ASKED, Choosing
 from setwise.integrations.langchain.documents import described, document_id, from_metadata, in_order, label
-from setwise.integrations.langchain.stores import StoreReader, reader_of, stored
+from setwise.integrations.langchain.stores import StoreReader, reader_of, searches_by_vector, stored
 from setwise.steps import Step, Work, arun, run
 
 #: Parameters of the retriever that a call may override.
@@ -104,6 +104,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
         if self.index is not None and self.documents is None and self.vectorstore is None:
             raise ValueError("documents: with an index alone, pass the document of each id")
         self._check_used()
+        if self.index is None and not searches_by_vector(self.vectorstore):
+            raise ValueError(_not_by_vector(self.vectorstore))
         if self._embedder() is None:
             raise ValueError(
                 "embeddings: the store has none of its own; pass the model that embeds the query"
@@ -142,19 +144,30 @@ class DiverseRetriever(BaseRetriever, Choosing):
             chosen = [(document, facts(found, place)) for place, document in enumerate(documents)]
         else:
             store = self._store
-            documents = yield Step.of(
-                store.similarity_search_by_vector,
-                store.asimilarity_search_by_vector,
-                np.asarray(vector, np.float64).tolist(),
-                **self._options(search, options),
-            )
+            try:
+                documents = yield Step.of(
+                    store.similarity_search_by_vector,
+                    store.asimilarity_search_by_vector,
+                    np.asarray(vector, np.float64).tolist(),
+                    **self._options(search, options),
+                )
+            except NotImplementedError:
+                raise ValueError(_not_by_vector(store)) from None
             rows = from_metadata(documents, stored(store, documents), self.embedding_key)
             texts = self._to_embed(documents, rows)
             if texts:
                 fill(rows, (yield Step.of(model.embed_documents, model.aembed_documents, texts)))
             once = first_of_each([document_id(document) for document in documents])
             kept, vectors = [documents[place] for place in once], [rows[place] for place in once]
-            chosen = choose(kept, vectors, search.request, query=vector)
+            chosen = choose(
+                kept,
+                vectors,
+                search.request,
+                query=vector,
+                missing="drop",
+                noun="documents",
+                lack=lambda document, _: (label(document), "embedding", "embed its text anew"),
+            )
         return [described(document, known, self.prefix) for document, known in chosen]
 
     # ------------------------------------------------------------------ over a store
@@ -220,3 +233,12 @@ class DiverseRetriever(BaseRetriever, Choosing):
     def _store(self) -> VectorStore:
         assert self.vectorstore is not None, "checked at construction"
         return self.vectorstore
+
+
+def _not_by_vector(store: VectorStore | None) -> str:
+    """Say that a store cannot do what is asked of it, and the mend."""
+    return (
+        f"vectorstore: a {type(store).__name__} cannot be searched by vector (it has no "
+        "similarity_search_by_vector); pass index= over the same data, or put a DiverseCompressor after its "
+        "own retriever"
+    )

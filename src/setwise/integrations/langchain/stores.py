@@ -127,6 +127,12 @@ def reader_of(store: VectorStore | None) -> StoreReader | None:
     return next((reader for matches, reader in _READERS if matches(store)), None)
 
 
+def searches_by_vector(store: VectorStore | None) -> bool:
+    """Return whether a store has a search by vector of its own, with or without an event loop."""
+    names = ("similarity_search_by_vector", "asimilarity_search_by_vector")
+    return any(getattr(type(store), name, None) is not getattr(VectorStore, name) for name in names)
+
+
 def stored(store: VectorStore | None, documents: Sequence[Document]) -> list[Any]:
     """Return the vector that a store keeps of each document, None where it gives none back."""
     reader = reader_of(store)

@@ -37,8 +37,9 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         Where the vector of a node without an embedding is looked up by its id: a vector store, a
         `VectorStoreIndex`, a `setwise.Index`, a mapping, or a function of a list of ids. Not serialised.
     missing : {"error", "warn", "append"}
-        What is done with a node without a vector or a score: refuse; leave it out with a warning; or place
-        it after those chosen, while there are fewer than k.
+        What is done with a node whose vector or score is missing or cannot be used (all zero, NaN, of another
+        width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after those
+        chosen, while there are fewer than k. Where no node has both, that is refused.
     prefix : str or None
         Nodes get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``, kept from prompts and
         embeddings; None adds nothing.
@@ -88,11 +89,11 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         if all(score is None for score in scores):
             scores = falling(len(kept))
 
-        def lack(one: NodeWithScore, has_vector: bool) -> tuple[str, str]:
+        def lack(one: NodeWithScore, has_vector: bool) -> tuple[str, str, str]:
             if has_vector:
-                return f"id {one.node_id!r} has no score", "pass nodes of which all have one, or none"
+                return f"id {one.node_id!r}", "score", "pass nodes of which all have one, or none"
             mend = "pass vectors= (a vector store, an index, a mapping by node id)"
-            return f"id {one.node_id!r} has no embedding", mend
+            return f"id {one.node_id!r}", "embedding", mend
 
         chosen = self.chosen(kept, rows, scores, "nodes", lack)
         return [described(one.node, one.score, facts, self.prefix) for one, facts in chosen]

@@ -153,11 +153,25 @@ class DiverseRetriever(BaseRetriever):
             # The caller's own query is left as it is.
             embedded = QueryBundle(query.query_str, query.image_path, query.custom_embedding_strs, embedding)
             plain = self._plain(index)
-            found_nodes = yield Step.of(plain._retrieve, plain._aretrieve, embedded)
+            try:
+                found_nodes = yield Step.of(plain._retrieve, plain._aretrieve, embedded)
+            except NotImplementedError:
+                raise ValueError(
+                    f"index: a {type(index.vector_store).__name__} cannot be searched by vector; pass a "
+                    "setwise.Index over the same data, or put a DiverseNodePostprocessor after its retriever"
+                ) from None
             kept = each_once(found_nodes)
             rows = yield from stored_vectors(kept, index if self._vectors is None else self._vectors)
             self._refuse_missing(kept, rows)
-            chosen = choose([one.node for one in kept], rows, self._search.request, query=embedding)
+            chosen = choose(
+                [one.node for one in kept],
+                rows,
+                self._search.request,
+                query=embedding,
+                missing="drop",
+                noun="nodes",
+                lack=lambda node, _: (f"id {node.node_id!r}", "embedding", "embed its text anew"),
+            )
         return [described(node, known["relevance"], known, self._prefix) for node, known in chosen]
 
     def _model(self) -> BaseEmbedding:

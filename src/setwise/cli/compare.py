@@ -1,0 +1,323 @@
+"""``setwise compare`` and ``setwise tune``: ways to select on labelled questions, and the choice of one."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from setwise.cli.options import (
+    CORPORA,
+    KEEP,
+    READ,
+    RUN,
+    SET,
+    AsJson,
+    Cache,
+    Force,
+    IdColumn,
+    Model,
+    NoCache,
+    OwnVectors,
+    Seed,
+    TextColumn,
+    option,
+)
+
+if TYPE_CHECKING:
+    from setwise.evaluate import Comparison, Questions
+    from setwise.index.base import Index
+
+_read, _set = partial(option, panel=READ), partial(option, panel=SET)
+
+Source = Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")]
+Asked = Annotated[
+    str,
+    typer.Argument(
+        help="Labelled questions: a table with the columns query and answers (a list for each right answer, "
+        "of the ids that give it), a BEIR folder, or with --qrels TREC topics (number, tab, text).",
+        metavar="QUESTIONS",
+    ),
+]
+Judged = Annotated[str | None, _read("--qrels", help="TREC judgements, for topics of TREC.", metavar="FILE")]
+Asking = Annotated[
+    str | None,
+    _read(
+        "--question-vectors",
+        help="The questions' vectors, where --vectors are yours.",
+        metavar="FILE.npy",
+    ),
+]
+Absent = Annotated[
+    str,
+    _read(
+        "--missing",
+        help="What becomes of an answer's id that the corpus has not: raise, or drop it.",
+        metavar="raise|drop",
+    ),
+]
+Sizes = Annotated[
+    list[int] | None,
+    _set("-k", help="Size of the sets; repeat for several.", metavar="COUNT", show_default="10"),
+]
+Diversities = Annotated[
+    list[float] | None,
+    _set(
+        "--diversity",
+        help="A diversity to try; repeat for several.",
+        metavar="0…1",
+        show_default="0.1, 0.2, 0.3, 0.5, 0.7",
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    _set(
+        "--method",
+        help="A method to try beside top-k; repeat for several: max-sum, 'max-sum, sharpness 8', MMR, "
+        "'MMR of 5 k', log-det.",
+        metavar="NAME",
+        show_default="all of them",
+    ),
+]
+Workers = Annotated[
+    int, option("--workers", help="Questions that are answered at once.", panel=RUN, metavar="COUNT")
+]
+
+
+def compare(
+    corpus: Source,
+    questions: Asked,
+    out: Annotated[
+        str,
+        option(
+            "--out",
+            help="Folder for report.html, every figure (figures.parquet) and their means (means.csv). A run "
+            "that was stopped goes on there.",
+            panel=KEEP,
+            metavar="DIR",
+        ),
+    ],
+    qrels: Judged = None,
+    question_vectors: Asking = None,
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
+    model: Model = "auto",
+    missing: Absent = "raise",
+    k: Sizes = None,
+    diversity: Diversities = None,
+    method: Methods = None,
+    workers: Workers = 1,
+    force: Force = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Compare ways to select on labelled questions: methods, diversities and sizes, with intervals."""
+    from setwise.asked import asked_for
+    from setwise.cli import output
+    from setwise.evaluate import write_report
+    from setwise.files import check_output, write_table
+
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"out: {out} is a file; name a folder")
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(f"out: no folder {str(folder.parent)!r}; create it first")
+    report, means, figures = folder / "report.html", folder / "means.csv", folder / "figures.parquet"
+    if folder.is_dir():
+        check_output(report, force=force, endings=(".html",))
+    with output.Status() as status:
+        index, asked, names = _prepared(
+            status,
+            {"path": corpus, "text": text, "id": id, "vectors": vectors},
+            {"path": questions, "qrels": qrels},
+            question_vectors,
+            model=model,
+            missing=missing,
+            cache=(cache, no_cache),
+        )
+        asked_for(folder / "journal.jsonl")
+        found = _compared(
+            status, index, asked, k, diversity, method, workers, folder / "journal.jsonl", names
+        )
+    write_table(figures, found.rows(), force=True)
+    write_table(means, found.summary(), force=True)
+    write_report(report, found, title=f"{Path(questions).name} on {Path(corpus).name}", force=force)
+    (folder / "journal.jsonl").unlink()
+    for size in dict.fromkeys(one.k for one in found.configurations):
+        _print_means(found, size)
+    output.note(f"wrote {report}, {figures.name} and {means.name}")
+
+
+def tune(
+    corpus: Source,
+    questions: Asked,
+    qrels: Judged = None,
+    question_vectors: Asking = None,
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
+    model: Model = "auto",
+    missing: Absent = "raise",
+    k: Annotated[int, _set("-k", help="Size of the set.", metavar="COUNT")] = 10,
+    diversity: Diversities = None,
+    method: Methods = None,
+    measure: Annotated[
+        str,
+        _set(
+            "--measure",
+            help="What to raise: aspect recall, alpha-nDCG, recall, all answers, …",
+            metavar="NAME",
+        ),
+    ] = "aspect recall",
+    folds: Annotated[
+        int,
+        option(
+            "--folds",
+            help="Parts of the questions, each judged by the others' choice.",
+            panel=RUN,
+            metavar="COUNT",
+        ),
+    ] = 5,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Choose a method and a diversity from labelled questions, or learn that nothing beats top-k here."""
+    from setwise import evaluate
+    from setwise.cli import output
+
+    with output.Status() as status:
+        index, asked, names = _prepared(
+            status,
+            {"path": corpus, "text": text, "id": id, "vectors": vectors},
+            {"path": questions, "qrels": qrels},
+            question_vectors,
+            model=model,
+            missing=missing,
+            cache=(cache, no_cache),
+        )
+        found = _compared(status, index, asked, [k], diversity, method, workers, None, names)
+    chosen = evaluate.tune(found, measure=measure, folds=folds, seed=seed)
+    crowded = evaluate.crowding(index, _vectors(asked), k=k) if k > 1 else None
+    if as_json:
+        record = {
+            "settings": chosen.settings,
+            "helps": chosen.helps,
+            "measure": chosen.measure,
+            "top_k": chosen.top,
+            "gain": chosen.gain,
+            "interval": [chosen.low, chosen.high],
+            "folds": [{**one._asdict(), "times": times} for one, times in chosen.picks.items()],
+        }
+        output.print_json(record)
+        return
+    _print_means(found, k)
+    output.console().print(output.plain(str(chosen)))
+    if crowded is not None:
+        output.console().print(output.plain(str(crowded)))
+    settings = " ".join(
+        f"-k {value}" if name == "k" else f"--{name} {value}" for name, value in chosen.settings.items()
+    )
+    output.console().print(f"setwise retrieve {settings}", style="bold")
+
+
+def _prepared(
+    status: Any,
+    corpus: dict[str, Any],
+    questions: dict[str, Any],
+    question_vectors: str | None,
+    *,
+    model: str,
+    missing: str,
+    cache: tuple[str | None, bool],
+) -> tuple[Index, Questions, list[str | int]]:
+    """Return the corpus as an index, the questions with vectors, and the name of each of the index's rows."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from setwise import checks
+    from setwise.cli.retrieve import cache_folder
+    from setwise.evaluate import read_questions
+    from setwise.files import read_array, read_corpus
+    from setwise.index.base import Index
+    from setwise.retrieval import prepare
+
+    checks.choice("missing", missing, ("raise", "drop"))
+    status.tell("reading")
+    asked = read_questions(**questions)
+    read = read_corpus(**corpus)
+    candidates = prepare(read, model, cache=cache_folder(read, *cache), progress=status.encoding)
+    names = [read.ids[row] for row in candidates.rows.tolist()]
+    asked = asked.located(names, missing=missing)
+    if question_vectors is not None:
+        asked = replace(asked, vectors=read_array(Path(question_vectors), "question-vectors"))
+    else:
+        assert asked.texts is not None
+        asked = replace(asked, vectors=np.stack([candidates.encode(one) for one in asked.texts]))
+    return Index.from_array(candidates.vectors), asked, names
+
+
+def _compared(
+    status: Any,
+    index: Index,
+    asked: Questions,
+    k: list[int] | None,
+    diversity: list[float] | None,
+    method: list[str] | None,
+    workers: int,
+    journal: Path | None,
+    names: list[str | int],
+) -> Comparison:
+    """Return the comparison that the options ask for."""
+    from setwise import evaluate
+    from setwise.cli import output
+
+    options: dict[str, Any] = {} if not diversity else {"diversities": diversity}
+    with output.notes_for_warnings():
+        return evaluate.compare(
+            index,
+            asked,
+            ids=names,
+            k=k or [10],
+            methods=method or None,
+            workers=workers,
+            journal=journal,
+            progress=lambda done, total: status.tell(f"question {done:,} of {total:,}"),
+            **options,
+        )
+
+
+def _vectors(asked: Questions) -> Any:
+    """Return the questions' vectors, which are there by now."""
+    assert asked.vectors is not None
+    return asked.vectors
+
+
+def _print_means(found: Comparison, k: int) -> None:
+    """Print a table of one size: what each configuration finds, beside top-k."""
+    from rich.table import Table
+
+    from setwise.cli import output
+
+    measures = ("aspect recall", "alpha-nDCG", "all answers", "ILAD")
+    title = f"k = {k}, {len(found.questions)} questions; * differs from top-k (95 %)"
+    table = Table(title=title, title_justify="left")
+    for name in ("method", "diversity", *measures, "ms"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for place, one in enumerate(found.configurations):
+        if one.k != k:
+            continue
+        cells = []
+        for name in measures:
+            low, high = (ends[place] for ends in found.intervals[name])
+            star = "*" if low > 0 or high < 0 else " "
+            cells.append(f"{found.of(name)[place].mean():.3f}{star}")
+        ms = 1000 * found.of("seconds")[place].mean()
+        table.add_row(output.plain(one.method), f"{one.diversity:g}", *cells, f"{ms:.1f}")
+    output.console().print(table)

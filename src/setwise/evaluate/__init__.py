@@ -1,0 +1,24 @@
+"""Evaluate: ways to select, compared on labelled questions, and the choice from it."""
+
+from setwise.evaluate.compare import MEASURES, METHODS, TOP, Comparison, Configuration, compare
+from setwise.evaluate.questions import Questions, read_questions
+from setwise.evaluate.report import write_report
+from setwise.evaluate.statistics import intervals
+from setwise.evaluate.tune import Crowding, Tuned, crowding, tune
+
+__all__ = [
+    "MEASURES",
+    "METHODS",
+    "TOP",
+    "Comparison",
+    "Configuration",
+    "Crowding",
+    "Questions",
+    "Tuned",
+    "compare",
+    "crowding",
+    "intervals",
+    "read_questions",
+    "tune",
+    "write_report",
+]

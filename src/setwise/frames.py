@@ -1,0 +1,167 @@
+"""Data frames in and out: of pandas, polars, Arrow and Hugging Face datasets, each given back as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.extras import require
+
+#: The classes of frames, by the package that they come from.
+_FRAMES = {
+    "pandas": ("DataFrame",),
+    "polars": ("DataFrame",),
+    "pyarrow": ("Table", "RecordBatch"),
+    "datasets": ("Dataset",),
+}
+
+
+def kind_of(data: Any) -> str | None:
+    """Return the package that a frame comes from; None for what is no frame."""
+    for one in type(data).__mro__:
+        package = one.__module__.partition(".")[0]
+        if one.__name__ in _FRAMES.get(package, ()):
+            return package
+    return None
+
+
+def column_names(frame: Any) -> list[str]:
+    """Return the names of a frame's columns, in their order."""
+    if kind_of(frame) in ("pyarrow", "datasets"):
+        return list(frame.column_names)
+    return list(frame.columns)
+
+
+def column(frame: Any, name: str, argument: str) -> Any:
+    """Return a column of a frame.
+
+    Raises
+    ------
+    ValueError
+        It has no column of that name.
+    """
+    names = column_names(frame)
+    if name not in names:
+        raise ValueError(
+            f"{argument}: the frame has no column {name!r} (columns: {', '.join(map(str, names))})"
+        )
+    if kind_of(frame) == "datasets":
+        return frame.with_format("arrow")[:][name]
+    return frame.column(name) if kind_of(frame) == "pyarrow" else frame[name]
+
+
+def vectors_in(frame: Any, argument: str = "vectors") -> Any:
+    """Return the vectors of a frame: its only column of lists of numbers, or the frame if all is numbers.
+
+    Raises
+    ------
+    TypeError
+        No column holds vectors, or several do.
+    """
+    names = column_names(frame)
+    held = [name for name in names if _is_vectors(column(frame, name, argument))]
+    if len(held) == 1:
+        return column(frame, held[0], argument)
+    if held:
+        raise TypeError(
+            f"{argument}: the columns {', '.join(map(repr, held))} hold vectors; pass one of them, as in "
+            f"frame[{held[0]!r}]"
+        )
+    strange = [name for name in names if not _is_number(column(frame, name, argument))]
+    if strange:
+        raise TypeError(
+            f"{argument}: no column of the frame holds vectors, and {strange[0]!r} holds no numbers; pass "
+            "the vectors, or a frame of numbers alone"
+        )
+    return None
+
+
+def _is_vectors(values: Any) -> bool:
+    """Return whether a column holds lists of numbers."""
+    first = _first(values)
+    if isinstance(first, str | bytes | Mapping) or not hasattr(first, "__len__") or len(first) == 0:
+        return False
+    array = np.asarray(first)
+    return array.ndim >= 1 and array.dtype.kind in "fiu"
+
+
+def _is_number(values: Any) -> bool:
+    """Return whether a column holds numbers."""
+    first = _first(values)
+    return first is None or (np.asarray(first).ndim == 0 and np.asarray(first).dtype.kind in "fiub")
+
+
+def _first(values: Any) -> Any:
+    """Return the first value of a column that is not missing."""
+    for value in values:
+        plain = value.as_py() if hasattr(value, "as_py") else value
+        if plain is not None:
+            return plain
+    return None
+
+
+def as_arrow(frame: Any) -> Any:
+    """Return a frame as a pyarrow Table; of pandas without its index."""
+    arrow = require("pyarrow", "arrow", "a table of Arrow")
+    kind = kind_of(frame)
+    if kind == "pandas":
+        return arrow.Table.from_pandas(frame, preserve_index=False)
+    if kind == "polars":
+        return frame.to_arrow()
+    if kind == "datasets":
+        return frame.with_format("arrow")[:]
+    return frame if isinstance(frame, arrow.Table) else arrow.Table.from_batches([frame])
+
+
+def taken(frame: Any, rows: NDArray[np.int64]) -> Any:
+    """Return some rows of a frame, in their order, as a frame of the same kind (a dataset's as Arrow)."""
+    kind = kind_of(frame)
+    if kind == "pandas":
+        return frame.iloc[rows]
+    if kind == "polars":
+        return frame[rows.tolist()]
+    if kind == "datasets":
+        return frame.with_format("arrow")[rows.tolist()] if len(rows) else as_arrow(frame).slice(0, 0)
+    return frame.take(rows)
+
+
+def made(kind: str, columns: Mapping[str, Sequence[Any] | NDArray[Any]], own: Any = None) -> Any:
+    """Return columns as a frame of a kind, the candidates' own columns first.
+
+    Parameters
+    ----------
+    kind : {"pandas", "polars", "pyarrow"}
+    columns : mapping of str to sequence of length k
+        One whose name the candidates have already is called ``setwise_<name>``.
+    own : frame of k rows, optional
+        Of any kind.
+    """
+    package = require(kind, "arrow" if kind == "pyarrow" else kind, "a data frame")
+    names = [] if own is None else column_names(own)
+    more = {f"setwise_{name}" if name in names else name: _plain(values) for name, values in columns.items()}
+    if kind == "pyarrow":
+        return _appended(own, package.table(more)) if own is not None else package.table(more)
+    made = package.DataFrame(more)
+    if own is None:
+        return made
+    if kind == "pandas":
+        held = own if kind_of(own) == "pandas" else as_arrow(own).to_pandas()
+        return held.assign(**{name: made[name].to_numpy() for name in more})
+    held = own if kind_of(own) == "polars" else package.from_arrow(as_arrow(own))
+    return held.with_columns(made)
+
+
+def _appended(own: Any, more: Any) -> Any:
+    """Return a table with the candidates' columns before others."""
+    table = as_arrow(own)
+    for name in more.column_names:
+        table = table.append_column(name, more.column(name))
+    return table
+
+
+def _plain(values: Any) -> Any:
+    """Return a column's values as packages take them: objects as a list."""
+    return values.tolist() if isinstance(values, np.ndarray) and values.dtype == object else values

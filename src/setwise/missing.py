@@ -1,0 +1,169 @@
+"""Vectors that cannot be used, and the one policy for them wherever vectors come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise import checks
+from setwise.containers import as_matrix, to_numpy
+
+#: What may be done with a candidate whose vector or score cannot be used: refuse it; leave it out, with a
+#: warning; or place it after those chosen, while there are fewer than k.
+MISSING = ("raise", "drop", "append")
+
+#: Other words for them, such as those of the frameworks.
+_SYNONYMS = {"error": "raise", "warn": "drop"}
+
+#: Bytes of rows that are looked at at once.
+_BLOCK = 1 << 22
+
+
+def check_missing(missing: Any, allowed: Sequence[str] = MISSING) -> str:
+    """Return a policy's name; "error" is "raise", and "warn" is "drop".
+
+    Raises
+    ------
+    TypeError
+        It is no string.
+    ValueError
+        It is unknown, or not among those allowed.
+    """
+    known = _SYNONYMS.get(missing, missing) if isinstance(missing, str) else missing
+    return checks.choice("missing", known, allowed)
+
+
+def unusable(rows: NDArray[Any], metric: str) -> NDArray[np.bool_]:
+    """Return which rows have NaN or Inf or, under cosine, no direction, shape (n,)."""
+    found = np.zeros(len(rows), np.bool_)
+    step = max(1, _BLOCK // max(1, rows.shape[1] * 8))
+    for start in range(0, len(rows), step):
+        block = np.asarray(rows[start : start + step], np.float64)
+        found[start : start + step] = ~np.isfinite(block).all(axis=1)
+        if metric == "cosine":
+            found[start : start + step] |= ~block.any(axis=1)
+    return found
+
+
+class Usable:
+    """Candidates, and which of them cannot be used.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (n, d)
+    relevance : array-like of shape (n,), optional
+        One that is None or NaN cannot be used.
+    metric : {"cosine", "euclidean"}
+    missing : {"drop", "append"}
+    include, exclude : sequence of int
+        Rows that must be chosen, and that may not, usable or not.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (n, d)
+    relevance : ndarray of shape (n,), float64, or None
+        -inf, which is never selected, where it cannot be used.
+    barred : ndarray of int64
+        Rows that may not be chosen: those excluded, and those that cannot be used.
+    left : ndarray of int64
+        Rows to append; none where they are to be dropped.
+
+    Raises
+    ------
+    TypeError
+        They are no numbers.
+    ValueError
+        No row can be used, or not one that must be chosen.
+
+    Warns
+    -----
+    UserWarning
+        Rows are dropped.
+    """
+
+    def __init__(
+        self,
+        vectors: Any,
+        relevance: Any,
+        metric: str,
+        missing: str,
+        include: Sequence[int] | NDArray[Any] = (),
+        exclude: Sequence[int] | NDArray[Any] = (),
+    ) -> None:
+        self.vectors = as_matrix(vectors)
+        bad = unusable(self.vectors, metric)
+        self.relevance: NDArray[np.float64] | None = None
+        if relevance is not None:
+            listed = isinstance(relevance, list | tuple)
+            given = [np.nan if one is None else one for one in relevance] if listed else relevance
+            self.relevance = np.array(to_numpy(given, "relevance", flat=True), np.float64)
+            if self.relevance.shape == bad.shape:  # else it is refused where it is checked
+                bad |= np.isnan(self.relevance)
+                self.relevance[bad] = -np.inf
+        lost = np.flatnonzero(bad)
+        excluded = np.asarray(exclude, np.int64).reshape(-1)
+        self.barred = np.union1d(excluded, lost)
+        drop = check_missing(missing) == "drop"
+        self.left = lost[:0] if drop else np.setdiff1d(lost, excluded)
+        if len(lost) == len(bad):
+            raise ValueError(
+                f"vectors: none of the {len(bad)} candidates can be used (the first {self._why(0)})"
+            )
+        for row in np.asarray(include, np.int64).reshape(-1).tolist():
+            if row in lost:
+                raise ValueError(f"include: row {row} cannot be used, it {self._why(row)}")
+        if len(lost) and drop:
+            rows = (
+                f"{len(lost)} candidates cannot be used and are"
+                if len(lost) > 1
+                else "1 candidate cannot be used and is"
+            )
+            checks.warn(f"vectors: {rows} left out (row {lost[0]} {self._why(int(lost[0]))})")
+
+    def most(self, k: int) -> int:
+        """Return how many to choose of those that can be used, where others follow: at most all."""
+        return min(k, len(self.vectors) - len(self.barred)) if len(self.left) else k
+
+    def _why(self, row: int) -> str:
+        """Return why a row cannot be used."""
+        return _reason(np.asarray(self.vectors[row]), "cosine", self.vectors.shape[1]) or "has no relevance"
+
+
+def reasons(vectors: Sequence[Any], metric: str = "cosine", d: int | None = None) -> list[str | None]:
+    """Return why each vector cannot be used, None where it can.
+
+    Parameters
+    ----------
+    vectors : sequence of array-like
+        None for one that is not there.
+    metric : {"cosine", "euclidean"}
+        Under cosine a vector of zeros has no direction.
+    d : int, optional
+        The width they need; by default that of most of them.
+    """
+    rows = [None if vector is None else np.asarray(vector) for vector in vectors]
+    if d is None:
+        widths = Counter(row.size for row in rows if row is not None and row.size)
+        d = widths.most_common(1)[0][0] if widths else 0
+    return [_reason(row, metric, d) for row in rows]
+
+
+def _reason(row: NDArray[Any] | None, metric: str, d: int) -> str | None:
+    """Return why one vector cannot be used."""
+    if row is None:
+        return "is missing"
+    if row.size == 0:
+        return "is empty"
+    if row.dtype.kind not in "fiu":
+        return None  # what is no number is an error of its own
+    if row.shape != (d,):
+        return f"has shape {row.shape} where others have {(d,)}"
+    if not np.isfinite(row).all():
+        return "has NaN or Inf"
+    if metric == "cosine" and not row.any():
+        return "is all zero"
+    return None

@@ -1,0 +1,223 @@
+"""Data frames of every kind: read wherever arrays are, and given back with the candidates' own columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import setwise
+from optional import needs
+from setwise import frames
+from setwise.finetuning import match
+
+pytestmark = needs("pandas", "polars", "pyarrow", "datasets")
+
+N, D = 30, 5
+VECTORS = np.random.default_rng(1).standard_normal((N, D)).astype(np.float32)
+SCORES = np.random.default_rng(2).random(N)
+COLUMNS = {
+    "name": [f"item {row}" for row in range(N)],
+    "year": [1990 + row % 7 for row in range(N)],
+    "score": SCORES.tolist(),
+    "embedding": list(VECTORS),
+}
+
+
+def frame_of(kind, columns=COLUMNS):
+    import datasets
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    lists = {name: [v.tolist() if isinstance(v, np.ndarray) else v for v in c] for name, c in columns.items()}
+    if kind == "pandas":
+        return pd.DataFrame(columns, index=[f"r{row}" for row in range(N)])
+    if kind == "polars":
+        return pl.DataFrame(lists)
+    if kind == "polars arrays":
+        return pl.DataFrame(lists).with_columns(pl.col("embedding").cast(pl.Array(pl.Float32, D)))
+    if kind == "datasets":
+        return datasets.Dataset.from_dict(lists)
+    table = pa.table(lists)
+    return table if kind == "pyarrow" else table.to_batches()[0]
+
+
+KINDS = ("pandas", "polars", "polars arrays", "datasets", "pyarrow", "batch")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_stands_for_its_vectors(kind):
+    frame = frame_of(kind)
+    expected = setwise.select(VECTORS, 4, relevance=SCORES, groups=COLUMNS["year"], max_per_group=1)
+    found = setwise.select(frame, 4, relevance="score", groups="year", max_per_group=1)
+    assert found.indices.tolist() == expected.indices.tolist()
+    index = setwise.Index.from_array(frame)
+    hits = setwise.retrieve(VECTORS[3], index, 4, groups="year", max_per_group=1)
+    plain = setwise.Index.from_array(VECTORS, fields={"year": COLUMNS["year"]})
+    same = setwise.retrieve(VECTORS[3], plain, 4, groups="year", max_per_group=1)
+    assert hits.ids.tolist() == same.ids.tolist()
+    ranked = setwise.diversify("name", 4, relevance="score", vectors=frame, groups="year", max_per_group=1)
+    again = setwise.diversify(
+        COLUMNS["name"], 4, relevance=SCORES, vectors=VECTORS, groups=COLUMNS["year"], max_per_group=1
+    )
+    assert ranked.ids.tolist() == again.ids.tolist()
+    matched = match(frame, VECTORS[:3] + 0.1, diversity=0.5)
+    assert matched.indices.tolist() == match(VECTORS, VECTORS[:3] + 0.1, diversity=0.5).indices.tolist()
+    for one, rows in (
+        (found, found.indices),
+        (hits, hits.ids),
+        (ranked, ranked.indices),
+        (matched, matched.indices),
+    ):
+        for back, values in (
+            (one.to_pandas(), lambda table, name: table[name].tolist()),
+            (one.to_polars(), lambda table, name: table[name].to_list()),
+            (one.to_arrow(), lambda table, name: table[name].to_pylist()),
+        ):
+            assert values(back, "name") == [COLUMNS["name"][row] for row in rows]
+            assert values(back, "year") == [COLUMNS["year"][row] for row in rows]
+            np.testing.assert_allclose(np.stack(values(back, "embedding")), VECTORS[rows], rtol=1e-6)
+
+
+def test_what_is_known_of_members_is_given_with_them():
+    frame = frame_of("pandas")
+    found = setwise.select(frame, 4, relevance="score")
+    table = found.to_pandas()
+    assert table.index.tolist() == [f"r{row}" for row in found.indices]
+    assert table.columns.tolist() == [*COLUMNS, "rank", "position", "gain"]
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    assert table["position"].tolist() == found.positions.tolist()
+    hits = setwise.diversify("name", 3, relevance="score", vectors=frame)
+    table = hits.to_polars()
+    assert table.columns == [*COLUMNS, "rank", "id", "setwise_score", "novelty", "gain"]
+    assert table["id"].to_list() == table["name"].to_list() == hits.ids.tolist()
+    np.testing.assert_allclose(table["setwise_score"], hits.scores)
+    bare = setwise.select(VECTORS, 3, relevance=SCORES)
+    assert bare.to_arrow().column_names == ["rank", "position", "gain"]
+    assert bare.to_pandas()["position"].tolist() == bare.indices.tolist()
+    likely = match(VECTORS, VECTORS[:2], diversity=0.3)
+    assert likely.to_arrow()["probability"].to_pylist() == likely.probabilities.tolist()
+    assert likely.to_pandas(frame)["name"].tolist() == [COLUMNS["name"][row] for row in likely.indices]
+    with pytest.raises(ValueError, match="candidates: 3 rows, the repository has 30"):
+        likely.to_pandas(frame[:3])
+
+
+@needs("faiss")
+def test_a_catalogs_columns_come_back():
+    frame = frame_of("pandas")
+    catalog = setwise.Catalog.build(
+        frame, frame["score"].to_numpy(), clusters=4, ids=COLUMNS["name"], fields=frame[["year"]]
+    )
+    shelf = catalog.select(k=5)
+    table = shelf.to_pandas()
+    assert table["id"].tolist() == shelf.ids.tolist() == list(shelf)
+    assert table["year"].tolist() == [COLUMNS["year"][row] for row in shelf.positions]
+
+
+@needs("faiss")
+@pytest.mark.parametrize("way", ["series", "mapping", "pandas", "polars", "pyarrow"])
+def test_qualities_are_joined_by_id(way):
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    order = np.random.default_rng(3).permutation(N)
+    names, scores = [COLUMNS["name"][row] for row in order], SCORES[order]
+    given = {
+        "series": lambda: pd.Series(scores, index=names),
+        "mapping": lambda: dict(zip(names, scores.tolist(), strict=True)),
+        "pandas": lambda: pd.DataFrame({"id": names, "quality": scores, "note": 0}),
+        "polars": lambda: pl.DataFrame({"id": names, "clicks": scores}),
+        "pyarrow": lambda: pa.table({"id": names, "quality": scores}),
+    }[way]()
+    built = setwise.Catalog.build(VECTORS, given, clusters=4, ids=COLUMNS["name"])
+    later = setwise.Catalog.build(VECTORS, np.ones(N), clusters=4, ids=COLUMNS["name"])
+    assert later.set_quality(given) == 0
+    for catalog in (built, later):
+        np.testing.assert_array_equal(catalog.quality, SCORES)
+    if way == "pandas":
+        with pytest.raises(ValueError, match="quality: 1 items have none, such as 'item 7'"):
+            setwise.Catalog.build(VECTORS, given[given["id"] != "item 7"], clusters=4, ids=COLUMNS["name"])
+        with pytest.raises(ValueError, match="quality: the frame has several columns beside 'id'"):
+            later.set_quality(given.rename(columns={"quality": "score"}))
+        with pytest.raises(ValueError, match="quality: the frame has no column of ids"):
+            later.set_quality(given[["quality"]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_of_numbers_alone_is_a_matrix(kind):
+    frame = frame_of(
+        kind if kind != "polars arrays" else "polars", {f"c{at}": VECTORS[:, at].tolist() for at in range(D)}
+    )
+    expected = setwise.select(VECTORS, 4, query=VECTORS[0])
+    assert setwise.select(frame, 4, query=VECTORS[0]).indices.tolist() == expected.indices.tolist()
+
+
+def test_frames_without_or_with_several_columns_of_vectors():
+    two = frame_of("pandas").assign(other=list(VECTORS))
+    with pytest.raises(
+        TypeError, match=r"vectors: the columns 'embedding', 'other' hold vectors; pass one of them"
+    ):
+        setwise.select(two, 2)
+    with pytest.raises(
+        TypeError, match="vectors: no column of the frame holds vectors, and 'name' holds no numbers"
+    ):
+        setwise.select(frame_of("polars")[["name", "year"]], 2)
+    with pytest.raises(
+        ValueError, match=r"relevance: the frame has no column 'scores' \(columns: name, year"
+    ):
+        setwise.select(frame_of("polars"), 2, relevance="scores")
+    late = frame_of("pandas")
+    late["embedding"] = [None, *list(VECTORS[1:])]
+    with pytest.raises(ValueError, match="vectors: row 0 is null"):
+        setwise.select(late, 2)
+
+
+def test_iterating_shows_the_ids_where_there_are_ids():
+    ids = [f"d{row}" for row in range(N)]
+    hits = setwise.diversify(ids, 3, relevance=SCORES, vectors=VECTORS)
+    assert list(hits) == hits.ids.tolist() == [hits[place] for place in range(3)] == np.asarray(hits).tolist()
+    assert hits.ids[1] in hits
+    assert [ids[row] for row in hits.positions] == list(hits)
+    assert all(repr(one).strip("'") in repr(hits) for one in hits)
+    plain = setwise.select(VECTORS, 3, relevance=SCORES)
+    assert list(plain) == plain.indices.tolist() == plain.positions.tolist() == np.asarray(plain).tolist()
+    assert repr(plain).startswith("Selection of 3 by ")
+
+
+@needs("faiss")
+def test_a_shelf_speaks_of_the_items():
+    catalog = setwise.Catalog.build(VECTORS, SCORES, clusters=4, ids=[9000 - row for row in range(N)])
+    shelf = catalog.select(k=4)
+    assert (
+        list(shelf)
+        == shelf.ids.tolist()
+        == np.asarray(shelf).tolist()
+        == [shelf[place] for place in range(4)]
+    )
+    assert [9000 - row for row in shelf.positions.tolist()] == list(shelf)
+    assert str(shelf.ids[0]) in repr(shelf)
+    assert repr(shelf).startswith("CatalogSelection of 4 by ")
+
+
+def test_a_series_of_labels_is_joined_by_its_index():
+    import pandas as pd
+
+    ids = [f"d{row}" for row in range(N)]
+    order = np.random.default_rng(3).permutation(N)
+    labels = pd.Series([COLUMNS["year"][row] for row in order], index=[ids[row] for row in order])
+    wish = {"relevance": SCORES, "vectors": VECTORS, "max_per_group": 1}
+    expected = setwise.diversify(ids, 5, groups=COLUMNS["year"], **wish)
+    assert setwise.diversify(ids, 5, groups=labels, **wish).ids.tolist() == expected.ids.tolist()
+    index = setwise.Index.from_array(VECTORS)
+    labels = pd.Series([COLUMNS["year"][row] for row in order], index=order)
+    found = setwise.retrieve(VECTORS[0], index, 5, groups=labels, max_per_group=1)
+    expected = setwise.retrieve(VECTORS[0], index, 5, groups=COLUMNS["year"], max_per_group=1)
+    assert found.ids.tolist() == expected.ids.tolist()
+
+
+def test_kinds():
+    assert [frames.kind_of(frame_of(kind)) for kind in KINDS] == [
+        *("pandas", "polars", "polars", "datasets", "pyarrow", "pyarrow"),
+    ]
+    assert frames.kind_of(VECTORS) is frames.kind_of([1]) is frames.kind_of(None) is None
