@@ -56,13 +56,13 @@ def written(path):
 
 
 def test_a_summary_and_the_rows(call, rows, tmp_path):
-    ran = call()
+    ran = call("--reward-weight", 1)
     assert (ran.code, ran.err) == (0, "")
     head, *lines = ran.out.splitlines()
     assert head.startswith("out.jsonl  12 groups by opt-select in ")
     facts = {line.split()[0]: line for line in lines}
     assert list(facts) == ["prompts", "reward", "coverage", "vectors"]
-    made = PreferenceRows(rows, K, model="lsa")
+    made = PreferenceRows(rows, K, model="lsa", reward_weight=1)
     assert written(tmp_path / "out.jsonl") == list(made)
     summary = made.summary
     assert f"12, of {12 * N} responses" in facts["prompts"]
@@ -153,6 +153,10 @@ def test_the_record(call, rows, tmp_path, pools):
     assert found["lower_bound"] is None
     assert found["settings"] == {
         "k": K,
+        "reward_weight": 3.0,
+        "formulation": "appendix-e",
+        "near": 0.9,
+        "min_gap": 0.0,
         "method": "opt-select",
         "solver": "swap",
         "positives": 1,

@@ -335,6 +335,7 @@ def test_columns_that_are_not_there_are_refused(tmp_path):
 def choices(rows, k=K, **options):
     """Return what the library chooses of each row."""
     vectors = [np.array(row["embeddings"]) for row in rows]
+    options.setdefault("reward_weight", 3.0)
     return select_responses_many(vectors, [row["rewards"] for row in rows], k, **options)
 
 

@@ -12,7 +12,11 @@ from scipy.spatial.distance import cdist
 from optional import needs
 from reference import ampo
 from setwise.preference import ResponseSelection, select_responses, select_responses_many
-from setwise.preference.responses.choose import METHODS, SOLVERS
+from setwise.preference.responses.choose import METHODS as EVERY
+from setwise.preference.responses.choose import SOLVERS
+
+#: Those that choose k; "best-vs-worst" chooses one.
+METHODS = tuple(method for method in EVERY if method != "best-vs-worst")
 
 
 def pools(count=12, n=14, d=6, seed=0):
@@ -433,3 +437,69 @@ def test_the_exact_solver_refuses_what_it_cannot_search(monkeypatch):
         select_responses(
             np.random.default_rng(0).standard_normal((30, 3)), np.arange(30.0), 3, solver="exact"
         )
+
+
+# ---------------------------------------------------------------- other choices
+
+
+def test_best_vs_worst_and_sigma_are_their_definitions():
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        vectors, rewards = rng.standard_normal((12, 5)), rng.normal(3, 2, 12)
+        pair = select_responses(vectors, rewards, 1, method="best-vs-worst")
+        assert (pair.positive, pair.negatives.tolist()) == (int(rewards.argmax()), [int(rewards.argmin())])
+        sweet = select_responses(vectors, rewards, 3, method="sigma")
+        away = np.abs(rewards - (rewards.mean() - 2 * rewards.std()))
+        away[sweet.positive] = np.inf
+        assert sweet.negatives.tolist() == np.argsort(away)[:3].tolist()
+    with pytest.raises(ValueError, match="k: method='best-vs-worst' rejects the one worst"):
+        select_responses(vectors, rewards, 3, method="best-vs-worst")
+
+
+def written_out(vectors, rewards, chosen, weight, printed):
+    """The cost of a choice: by Appendix E, or by Equations 6 to 8 as they are printed."""
+    top = int(np.argmax(rewards))
+    points = [i for i in range(len(rewards)) if printed or i != top]
+    scaled = (rewards - rewards.min()) / (rewards.max() - rewards.min())
+    distances = cdist(vectors, vectors)
+    if not printed:
+        distances = distances / distances[np.ix_(points, points)].max()
+    weights = np.exp(weight * (scaled[points].mean() - scaled[points]))
+    return float(weights @ distances[np.ix_(points, chosen)].min(axis=1))
+
+
+@pytest.mark.parametrize("printed", [False, True])
+@pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
+def test_every_cost_is_the_least_of_all_sets(weight, printed):
+    from itertools import combinations
+
+    rng = np.random.default_rng(8)
+    for _ in range(6):
+        vectors, rewards = rng.standard_normal((9, 3)), rng.random(9)
+        found = select_responses(
+            vectors,
+            rewards,
+            3,
+            solver="exact",
+            reward_weight=weight,
+            formulation="equation-8" if printed else "appendix-e",
+        )
+        others = [i for i in range(9) if i != found.positive]
+        costs = {
+            one: written_out(vectors, rewards, list(one), weight, printed) for one in combinations(others, 3)
+        }
+        assert found.cost == pytest.approx(min(costs.values()))
+        assert found.cost == pytest.approx(costs[tuple(sorted(found.negatives.tolist()))])
+        assert found.optimal
+
+
+@pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
+def test_a_weight_out_of_range_is_refused(value):
+    with pytest.raises(ValueError, match="reward_weight: .* is not finite and at least 0"):
+        select_responses(np.eye(4), [1, 2, 3, 4], 2, reward_weight=value)
+
+
+def test_booleans_are_rewards():
+    found = select_responses(np.eye(4), np.array([False, True, False, False]), 2)
+    assert found.positive == 1
+    assert found.rewards.tolist() == [0.0, 1.0, 0.0, 0.0]

@@ -204,3 +204,57 @@ def test_tokens_and_ends_follow_the_responses(tmp_path):
     assert [one["token_ids"] for one in singles] == [[1], [3], [2, 2]]
     singles.write(tmp_path / "singles.parquet")
     assert parquet.read_table(tmp_path / "singles.parquet").to_pylist() == list(singles)
+
+
+def test_near_copies_of_a_better_response_are_left_out_and_counted():
+    """The positive with other case and punctuation, and with one word changed; a paraphrase stays."""
+    words = [
+        "to",
+        "boil",
+        "an",
+        "egg",
+        "put",
+        "it",
+        "into",
+        "boiling",
+        "water",
+        "for",
+        "eight",
+        "minutes",
+        "and",
+        "then",
+        "under",
+        "cold",
+        "water",
+    ]
+    best = " ".join(words)
+    changed = " ".join([*words[:-1], "ice"])
+    texts = [
+        best,
+        best.capitalize() + "!",
+        changed,
+        "Eight minutes in hot water, then cool it.",
+        "Call a plumber.",
+    ]
+    vectors = [[1.0, 0.0], [1.0, 0.01], [1.0, 0.05], [1.0, 0.02], [0.0, 1.0]]
+    row = {"prompt": "How?", "responses": texts, "rewards": [0.9, 0.8, 0.7, 0.6, 0.1], "embeddings": vectors}
+    made = PreferenceRows([row], k=2)
+    assert next(iter(made))["rejected"] == [texts[4], texts[3]]
+    assert made.summary.near_copies == 2
+    everything = PreferenceRows([row], k=4, near=2.0)
+    assert len(next(iter(everything))["rejected"]) == 4
+    assert everything.summary.near_copies == 0
+    kept = PreferenceRows([row], k=4, duplicates="keep")
+    assert len(next(iter(kept))["rejected"]) == 4
+    with pytest.raises(ValueError, match="has 3 responses to choose from .*nearly repeated"):
+        list(PreferenceRows([row], k=3))
+
+
+def test_a_gap_between_the_chosen_and_the_rejected():
+    row = {"prompt": "How?", "responses": list("abcd"), "rewards": [0.9, 0.8, 0.5, 0.1]}
+    made = PreferenceRows([row], k=2, model="lsa", min_gap=0.4, near=2.0)
+    assert next(iter(made))["rewards"] == [0.9, 0.1, 0.5]
+    assert made.summary.ties == 1
+    for wrong in (-0.1, float("nan")):
+        with pytest.raises(ValueError, match="min_gap: .* is not finite and at least 0"):
+            PreferenceRows([row], k=2, min_gap=wrong)

@@ -94,6 +94,25 @@ def prefer(
             metavar="drop|keep",
         ),
     ] = "drop",
+    near: Annotated[
+        float,
+        option(
+            "--near",
+            help="Of responses with this share of their words in common, and this cosine of their vectors, "
+            "keep only the best; above 1, keep all.",
+            panel=READ,
+            metavar="SHARE",
+        ),
+    ] = 0.9,
+    min_gap: Annotated[
+        float,
+        option(
+            "--min-gap",
+            help="How much lower than the chosen's the reward of a rejected response has to be.",
+            panel=READ,
+            metavar="REWARD",
+        ),
+    ] = 0.0,
     ties: Annotated[
         str,
         option(
@@ -124,15 +143,41 @@ def prefer(
         ),
     ] = "refuse",
     k: Annotated[
-        int, option("-k", help="How many responses a prompt to reject.", panel=SET, metavar="COUNT")
-    ] = 7,
+        int | None,
+        option(
+            "-k",
+            help="How many responses a prompt to reject.",
+            panel=SET,
+            metavar="COUNT",
+            show_default="7; 1 with best-vs-worst",
+        ),
+    ] = None,
+    reward_weight: Annotated[
+        float,
+        option(
+            "--reward-weight",
+            help="How much more bad responses count than good ones in the distance: 0 not at all, 1 as AMPO.",
+            panel=SET,
+            metavar="NUMBER",
+        ),
+    ] = 3.0,
+    formulation: Annotated[
+        str,
+        option(
+            "--formulation",
+            help="The distance as AMPO's own code has it (appendix-e), or its main text (equation-8).",
+            panel=SET,
+            metavar="appendix-e|equation-8",
+        ),
+    ] = "appendix-e",
     method: Annotated[
         str,
         option(
             "--method",
             help="How the rejected are picked: those that stand for all the others at the least distance, "
             "bad ones counting more (opt-select); the worst of each of k clusters (coreset); the k worst "
-            "(bottom-k); or any (random).",
+            "(bottom-k); the k nearest to two deviations below the mean (sigma); the worst alone "
+            "(best-vs-worst); or any (random).",
             panel=SET,
             metavar="NAME",
         ),
@@ -201,7 +246,11 @@ def prefer(
     check_target(out, force=force)
     checks.choice("certify", certify, CERTIFY)
     settings: dict[str, Any] = {
-        "k": k,
+        "k": (1 if method == "best-vs-worst" else 7) if k is None else k,
+        "reward_weight": reward_weight,
+        "formulation": formulation,
+        "near": near,
+        "min_gap": min_gap,
         "method": method,
         "solver": solver,
         "positives": positives,

@@ -40,8 +40,11 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
         + (f"; {summary.skipped:,} skipped" if summary.skipped else "")
     }
     if summary.duplicates:
-        what = "left out" if made.duplicates == "drop" else "kept"
+        what = "left out" if made.sieve.duplicates == "drop" else "kept"
         lines["repeated"] = f"{summary.duplicates:,} responses repeat another of their prompt, {what}"
+    if summary.near_copies:
+        near = made.sieve.near
+        lines["near-copies"] = f"{summary.near_copies:,} responses are {near:.0%} a better one, left out"
     if summary.ties:
         lines["ties"] = f"{summary.ties:,} responses are as good as a chosen one and were left out"
     lines["reward"] = f"chosen {summary.chosen_reward:.4g} · rejected {summary.rejected_reward:.4g}, means"

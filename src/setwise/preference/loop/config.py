@@ -54,8 +54,10 @@ class OnPolicyConfig:
         What embeds responses, a name of `setwise.encode.encoder`.
     k : int
         Negatives selected for a prompt.
-    method, solver, positives, split
+    method, solver, positives, split, formulation
         As in `setwise.preference.select_responses`.
+    reward_weight, near, min_gap
+        As in `setwise.preference.PreferenceRows`.
     certify : bool or "full"
         Also compute how far the negatives' coverage cost is from the least possible at most.
     training : mapping
@@ -95,6 +97,10 @@ class OnPolicyConfig:
     solver: str = "swap"
     positives: int = 1
     split: str = "one-vs-k"
+    formulation: str = "appendix-e"
+    reward_weight: float = 3.0
+    near: float = 0.9
+    min_gap: float = 0.0
     certify: Certify = True
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation_responses: int = 4
@@ -143,7 +149,7 @@ class OnPolicyConfig:
 
     def request(self, seed: int) -> ResponseRequest:
         """Return what is asked of a choice of responses."""
-        names = ("k", "method", "solver", "positives", "split", "certify")
+        names = ("k", "method", "solver", "positives", "split", "certify", "reward_weight", "formulation")
         return ResponseRequest(**{name: getattr(self, name) for name in names}, seed=seed)
 
     def settings(self) -> dict[str, Any]:

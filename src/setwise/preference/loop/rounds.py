@@ -166,6 +166,8 @@ class Rounds:
             **vars(config.request(self._seed(number))),
             model=config.encoder,
             duplicates="drop",
+            near=config.near,
+            min_gap=config.min_gap,
             too_few="skip",
             progress=lambda done, total: self._tell(iteration, "select", done, total),
         )

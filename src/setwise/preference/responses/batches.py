@@ -36,7 +36,8 @@ class Scaled(NamedTuple):
     products : ndarray of shape (B, N, N), float64
         Inner products of the embeddings around a common middle.
     stack : Stack
-        Weighted, scaled distances; positives and padding neither count nor may be chosen.
+        Weighted, scaled distances; positives and padding may not be chosen, nor do they count, but for the
+        positives under "equation-8".
     weights : ndarray of shape (B, N), float64
     """
 
@@ -74,7 +75,7 @@ def choose_batch(
         An embedding has NaN, Inf or an entry beyond 1e140.
     """
     began = time.perf_counter()
-    scaled = scale(embeddings, rewards, sizes, request.positives)
+    scaled = scale(embeddings, rewards, sizes, request)
     places, lower, label = _choose_places(scaled, embeddings, request, draws)
     stack = scaled.stack
     rows = np.arange(len(sizes))[:, None]
@@ -112,16 +113,18 @@ def choose_batch(
 
 
 def scale(
-    embeddings: NDArray[Any], rewards: NDArray[np.float64], sizes: NDArray[np.int64], positives: int
+    embeddings: NDArray[Any], rewards: NDArray[np.float64], sizes: NDArray[np.int64], request: ResponseRequest
 ) -> Scaled:
-    """Put a batch on the scales of AMPO's Appendix E.
+    """Put a batch on the scales of AMPO's Appendix E, or of its Equations 6 to 8.
 
     Rewards go to [0, 1] by their least and largest (all 0.5 where they are equal); the best come out (the
-    first of equals); the rest weigh ``exp(mean - reward)``, and their distances are divided by the largest.
+    first of equals); the rest weigh ``exp(reward_weight · (mean - reward))``, and their distances are divided
+    by the largest. By Equation 8 as it is printed the positives are covered too, the mean is over them as
+    well, and distances are as they are.
     """
     n = rewards.shape[1]
     there = np.arange(n) < sizes[:, None]
-    best = np.argsort(-rewards, axis=1, kind="stable")[:, :positives]
+    best = np.argsort(-rewards, axis=1, kind="stable")[:, : request.positives]
     low = rewards.min(axis=1, where=there, initial=np.inf, keepdims=True)
     span = rewards.max(axis=1, keepdims=True) - low
     unit = np.where(there, rewards, low)
@@ -130,11 +133,14 @@ def scale(
     unit[span[:, 0] == 0] = 0.5
     free = there.copy()
     free[np.arange(len(rewards))[:, None], best] = False
-    mean = (unit * free).sum(axis=1, keepdims=True) / (sizes - positives)[:, None]
-    weights = np.exp(mean - unit) * free
-    products, distances = distances_of(embeddings, free)
-    largest = distances.max(axis=(1, 2))
-    distances /= np.where(largest > 1e-12, largest, 1.0)[:, None, None]
+    printed = request.formulation == "equation-8"
+    covered = there if printed else free
+    mean = (unit * covered).sum(axis=1, keepdims=True) / covered.sum(axis=1, keepdims=True)
+    weights = np.exp(request.reward_weight * (mean - unit)) * covered
+    products, distances = distances_of(embeddings, covered)
+    if not printed:
+        largest = distances.max(axis=(1, 2))
+        distances /= np.where(largest > 1e-12, largest, 1.0)[:, None, None]
     distances *= weights[:, :, None]
     return Scaled(rewards, best, products, Stack(distances, free), weights)
 
@@ -198,8 +204,10 @@ def _choose_places(
         seeds = np.random.default_rng(request.seed).random(k)
         labels = means.cluster(scaled.products, stack.free, k, seeds)
         places = arrange(stack, means.lowest_of_each(labels, scores, k))
-    elif method == "bottom-k":
+    elif method in ("bottom-k", "best-vs-worst"):
         places = lowest(scores, embeddings, k)
+    elif method == "sigma":
+        places = lowest(np.where(stack.free, two_deviations_below(scaled.rewards), np.inf), embeddings, k)
     else:
         places = np.argsort(np.where(stack.free, draws, np.inf), axis=1, kind="stable")[:, :k]
     label = "k-means" if method == "coreset" else method
@@ -292,6 +300,20 @@ def lowest(scores: NDArray[np.float64], embeddings: NDArray[Any], k: int) -> NDA
             left[pick] = np.inf
             closest = np.maximum(closest, vectors @ vectors[pick])
     return places
+
+
+def two_deviations_below(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far each reward is from its prompt's mean minus two deviations (arXiv:2502.16825).
+
+    Padding, with a reward of -inf, gets inf.
+    """
+    there = np.isfinite(rewards)
+    count = there.sum(axis=1, keepdims=True)
+    known = np.where(there, rewards, 0.0)
+    mean = known.sum(axis=1, keepdims=True) / count
+    deviation = np.sqrt((np.where(there, rewards - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
+    away: NDArray[np.float64] = np.abs(rewards - (mean - 2.0 * deviation))
+    return away
 
 
 def by_mean(

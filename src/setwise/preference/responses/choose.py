@@ -44,6 +44,8 @@ def select_responses(
     model: str = "auto",
     certify: Certify = True,
     seed: int = 0,
+    reward_weight: float = 1.0,
+    formulation: str = "appendix-e",
 ) -> ResponseSelection:
     """Choose which of a prompt's responses to train on: the best, and k negatives that cover the rest.
 
@@ -60,9 +62,11 @@ def select_responses(
         Higher is better; any scale.
     k : int
         Negatives, 1 to N - positives.
-    method : {"opt-select", "coreset", "bottom-k", "random"}
+    method : {"opt-select", "coreset", "bottom-k", "sigma", "best-vs-worst", "random"}
         "coreset": the lowest reward of each of k k-means clusters; "bottom-k": the k lowest rewards, among
-        equals the least similar to those taken; "random": k drawn from the seed.
+        equals the least similar to those taken; "sigma": the k rewards nearest to the mean minus two
+        deviations of all [2]_; "best-vs-worst": the lowest reward alone (k = 1); "random": k drawn from the
+        seed.
     solver : {"swap", "exact", "greedy"}
         For opt-select: greedy, then best exchanges until none helps; the proven best; greedy alone.
     positives : int
@@ -80,6 +84,12 @@ def select_responses(
         With solver="swap", a better set found on the way is returned.
     seed : int
         For "coreset" and "random".
+    reward_weight : float, default 1 (AMPO's)
+        Weights are ``exp(reward_weight · (mean - reward))``, rewards in [0, 1]. With 3, half as many good
+        answers are rejected at a few percent more distance; 0 weighs all responses alike.
+    formulation : {"appendix-e", "equation-8"}
+        The cost of AMPO's own code, or of its main text, where the positives are to be covered too, the mean
+        reward is over them as well, and distances are not scaled.
 
     Returns
     -------
@@ -92,6 +102,13 @@ def select_responses(
     ValueError
         Lengths differ, an entry is NaN, Inf or beyond 1e140, k is more than N - positives, ``solver="exact"``
         has over 1,024 responses, or a name is unknown.
+
+    References
+    ----------
+    .. [1] Gupta et al., "AMPO: Active Multi-Preference Optimization for Self-play Preference Selection",
+       Equations 6 to 8, Algorithms 2 to 4, Appendix E.
+    .. [2] Xiao et al., "Finding the sweet spot: Preference data construction for scaling preference
+       optimization", arXiv:2502.16825.
 
     Notes
     -----
@@ -108,7 +125,15 @@ def select_responses(
     (7, True)
     """
     request = ResponseRequest(
-        k=k, method=method, solver=solver, positives=positives, split=split, certify=certify, seed=seed
+        k=k,
+        method=method,
+        solver=solver,
+        positives=positives,
+        split=split,
+        certify=certify,
+        seed=seed,
+        reward_weight=reward_weight,
+        formulation=formulation,
     )
     given = None if embeddings is None else [embeddings]
     said = None if texts is None else [texts]
@@ -129,6 +154,8 @@ def select_responses_many(
     model: str = "auto",
     certify: Certify = True,
     seed: int = 0,
+    reward_weight: float = 1.0,
+    formulation: str = "appendix-e",
     too_few: str = "refuse",
     threads: int | None = None,
 ) -> list[ResponseSelection | Any]:
@@ -138,7 +165,7 @@ def select_responses_many(
     ----------
     embeddings : array-like of shape (B, N, d), sequence of (N_i, d) arrays, or None
     rewards : array-like of shape (B, N), or sequence of (N_i,)
-    k, method, solver, positives, split, model, certify, seed
+    k, method, solver, positives, split, model, certify, seed, reward_weight, formulation
         As in `select_responses`. "random" draws for one prompt after another; all else does not depend on
         which prompts are beside it.
     texts : sequence of sequences of str, optional
@@ -159,7 +186,15 @@ def select_responses_many(
         Where `select_responses` raises it for one of the prompts, which the message names.
     """
     request = ResponseRequest(
-        k=k, method=method, solver=solver, positives=positives, split=split, certify=certify, seed=seed
+        k=k,
+        method=method,
+        solver=solver,
+        positives=positives,
+        split=split,
+        certify=certify,
+        seed=seed,
+        reward_weight=reward_weight,
+        formulation=formulation,
     )
     checks.choice("too_few", too_few, TOO_FEW)
     workers = thread_count(threads)

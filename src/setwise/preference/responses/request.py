@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 
 from setwise import checks
 from setwise.request import Certify, check_certify
 
-METHODS = ("opt-select", "coreset", "bottom-k", "random")
+METHODS = ("opt-select", "coreset", "bottom-k", "sigma", "best-vs-worst", "random")
 SOLVERS = ("swap", "exact", "greedy")
 SPLITS = ("one-vs-k", "mean")
+FORMULATIONS = ("appendix-e", "equation-8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,8 @@ class ResponseRequest:
     TypeError
         A parameter is of another type.
     ValueError
-        A number is below 1 (``seed``: below 0), or a name is unknown; the message has the nearest one.
+        A number is below 1 (``seed``: below 0), ``reward_weight`` is not finite and at least 0, a name is
+        unknown (the message has the nearest one), or "best-vs-worst" is to reject more than one.
     """
 
     k: int
@@ -31,15 +34,29 @@ class ResponseRequest:
     split: str = "one-vs-k"
     certify: Certify = True
     seed: int = 0
+    reward_weight: float = 1.0
+    formulation: str = "appendix-e"
 
     def __post_init__(self) -> None:
         for name, least in (("k", 1), ("positives", 1), ("seed", 0)):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), least=least))
-        for name, known in (("method", METHODS), ("solver", SOLVERS), ("split", SPLITS)):
+        named = {"method": METHODS, "solver": SOLVERS, "split": SPLITS, "formulation": FORMULATIONS}
+        for name, known in named.items():
             checks.choice(name, getattr(self, name), known)
+        if self.method == "best-vs-worst" and self.k != 1:
+            raise ValueError(f"k: method='best-vs-worst' rejects the one worst response, got k={self.k}")
+        _check_weight(self.reward_weight)
         check_certify(self.certify)
 
     @property
     def needed(self) -> int:
         """How many responses a prompt has to have."""
         return self.k + self.positives
+
+
+def _check_weight(value: object) -> None:
+    """Refuse a weight of rewards that is no finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"reward_weight: expected a number, got {value!r}")
+    if not 0 <= float(value) < float("inf"):
+        raise ValueError(f"reward_weight: {value} is not finite and at least 0")

@@ -106,7 +106,7 @@ def scored(pool: ResponsePool) -> list[int]:
 
 
 def sift(
-    pool: ResponsePool, positives: int, split: str, distinct: bool
+    pool: ResponsePool, positives: int, split: str, distinct: bool, gap: float = 0.0
 ) -> tuple[list[int], list[int], list[int]]:
     """Return which of a pool's responses can be trained on, in rising demands.
 
@@ -117,6 +117,8 @@ def sift(
         As in `select_responses`.
     distinct : bool
         Whether the last list is of the second, rather than of the first.
+    gap : float
+        How much worse than a positive a response has to be.
 
     Returns
     -------
@@ -125,7 +127,7 @@ def sift(
     first : list of int
         Of these, those that repeat no earlier one word for word.
     better : list of int
-        Without those that are no worse than a positive and are none.
+        Without those that are no worse than a positive, or not by so much, and are none.
     """
     worded = [place for place, text in enumerate(pool.responses) if text and not text.isspace()]
     seen: dict[str, int] = {}
@@ -138,7 +140,15 @@ def sift(
         return worded, first, kept  # a mean parts them, and equal ones are on the same side
     best = set(ranked[:positives])
     least = min((pool.rewards[place] for place in best), default=0.0)
-    return worded, first, [place for place in kept if place in best or pool.rewards[place] < least]
+    return (
+        worded,
+        first,
+        [
+            place
+            for place in kept
+            if place in best or (pool.rewards[place] < least and pool.rewards[place] <= least - gap)
+        ],
+    )
 
 
 def _all_in_one(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:

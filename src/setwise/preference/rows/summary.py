@@ -27,8 +27,10 @@ class Summary:
         Responses left out since they say nothing.
     duplicates : int
         Responses that repeat an earlier one of their prompt word for word, left out or kept.
+    near_copies : int
+        Responses left out since they are nearly the words of a better rewarded one.
     ties : int
-        Responses left out since they are no worse than a positive.
+        Responses left out since they are no worse than a positive, or not by enough.
     rows : int
         Rows made.
     first_skipped : str or None
@@ -41,6 +43,7 @@ class Summary:
     unscored: int = 0
     blank: int = 0
     duplicates: int = 0
+    near_copies: int = 0
     ties: int = 0
     rows: int = 0
     first_skipped: str | None = None
@@ -105,5 +108,6 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""
-        counts = ("prompts", "skipped", "responses", "unscored", "blank", "duplicates", "ties", "rows")
-        return {name: getattr(self, name) for name in (*counts, *_MEANS, "optimal", "first_skipped")}
+        counts = ("prompts", "skipped", "responses", "unscored", "blank", "duplicates")
+        others = ("near_copies", "ties", "rows")
+        return {name: getattr(self, name) for name in (*counts, *others, *_MEANS, "optimal", "first_skipped")}
