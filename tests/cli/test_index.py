@@ -275,11 +275,11 @@ def test_json_is_one_object_with_stable_keys(run, index):
         run("retrieve", "--index", index, "--query", QUERY, "-k", 3, "--json", "--compare", "top-k")
     )
     assert list(told) == [
-        "setwise", "index", "query", "settings", "encoder", "candidates", "set", "compare",
+        "setwise", "index", "query", "settings", "encoder", "candidates", "set", "compare", "cursor",
     ]  # fmt: skip
     assert list(told["settings"]) == [
         "k", "solver", "diversity", "objective", "sharpness", "include", "exclude",
-        "max_per_group", "where", "offset", "pool", "seed", "threads", "certify",
+        "max_per_group", "where", "offset", "after", "pool", "seed", "threads", "certify",
     ]  # fmt: skip
     assert list(told["set"]["items"][0]) == [
         "rank", "id", "row", "relevance", "gain", "text", "topic", "score",
@@ -316,6 +316,12 @@ def test_pages(run, index):
     out = run(*words, "--offset", 4).out
     assert "5   p" in out.replace(pages[1][0], "p")
     assert "to add to the 4 before" in out
+    cursor = record(run(*words, "--json"))["cursor"]
+    assert ids(run(*words, "--json", "--after", cursor)) == pages[1]
+    assert run(*words, "--after", cursor).out.splitlines()[1:-1] == out.splitlines()[1:-1]
+    far = run(*words, "--offset", 10**20)
+    assert far.code == 2
+    assert "offset: 100000000000000000000 is more than 32 pages of 4 away" in far.err
     past = run(*words, "--offset", 12)
     assert past.code == 0
     assert "note: nothing to show: the set is empty" in past.err
@@ -359,6 +365,7 @@ def test_fewer_than_asked_for_is_said(run, index):
         (["--pool", "3", "-k", "4"], "pool: 3 is below 4"),
         (["--offset", "-1"], "offset: -1 is below 0"),
         (["--offset", "4", "--compare", "top-k"], "compare: it compares first pages"),
+        (["--after", "nonsense"], "after: nonsense is no cursor"),
         (["--solver", "random"], "solver: 'random' needs all candidates"),
         (["--solver", "gredy"], "solver: 'gredy' is unknown; did you mean 'greedy'?"),
         (["--sharpness", "3"], "sharpness: 3 is neither 1 nor an even integer"),

@@ -1,7 +1,11 @@
 """`setwise.retrieve`: sets, certificates and pages, against brute force over everything."""
 
 import asyncio
+import base64
 import itertools
+import json
+import pickle
+import re
 import warnings
 
 import numpy as np
@@ -335,6 +339,103 @@ def test_pages_neither_overlap_nor_skip(corpus, query, sharpness, objective):
     assert again.ids.tolist() == pages[2].ids.tolist()
     between = setwise.retrieve(query, index, 6, offset=9, **options)
     assert between.ids.tolist() == every[9:15].tolist()
+
+
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize(("sharpness", "objective"), [(1, "max-sum"), (8, "max-sum"), (None, "mmr")])
+def test_a_cursor_goes_on_where_a_page_ended(corpus, query, sharpness, objective, names):
+    options = {"diversity": 0.4, "sharpness": sharpness, "objective": objective, "include": []}
+    index = Plain(corpus, names=names)
+    options["include"] = index.named(np.array([7])).tolist()
+    page = first = setwise.retrieve(query, index, 6, **options)
+    assert first.ids[0] == options["include"][0]
+    every = first.ids.tolist()
+    for number in (1, 2):
+        index.calls.clear()
+        page = page.next()
+        assert len(index.calls) < 8  # no page before it is selected again
+        by_offset = setwise.retrieve(query, index, 6, offset=6 * number, **options)
+        assert page.ids.tolist() == by_offset.ids.tolist()
+        assert page.earlier.tolist() == by_offset.earlier.tolist() == every
+        assert page.value == by_offset.value
+        every += page.ids.tolist()
+    sent = pickle.loads(pickle.dumps(page))
+    assert sent.cursor == page.cursor == json.loads(json.dumps(page.to_dict()))["cursor"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", sent.cursor)
+    fourth = setwise.retrieve(query, index, 6, after=sent.cursor, **options)
+    assert fourth.ids.tolist() == page.next().ids.tolist()
+    assert fourth.ids.tolist() == setwise.retrieve(query, index, 6, after=every, **options).ids.tolist()
+    with pytest.raises(ValueError, match="next: the call .* is not known; pass after=hits.cursor"):
+        sent.next()
+
+
+@pytest.mark.filterwarnings("error")
+def test_pages_until_all_are_shown(corpus, query):
+    page, every = setwise.retrieve(query, Plain(corpus[:20]), 8, exclude=[3]), []
+    while len(page):
+        every.append(page.ids.tolist())
+        page = page.next()
+    assert [len(one) for one in every] == [8, 8, 3]
+    assert sorted(itertools.chain(*every)) == sorted(set(range(20)) - {3})
+
+
+def test_many_queries_go_on_each_by_itself(corpus, query):
+    index = Plain(corpus)
+    queries = np.stack([query, corpus[5]])
+    pages = [one.next() for one in setwise.retrieve(queries, index, 5, exclude=[1])]
+    expected = setwise.retrieve(queries, index, 5, exclude=[1], offset=5)
+    assert [one.ids.tolist() for one in pages] == [one.ids.tolist() for one in expected]
+    with pytest.raises(ValueError, match="after: it goes with one query"):
+        setwise.retrieve(queries, index, 5, after=pages[0].cursor)
+
+
+def test_reranked_candidates_in_pages(corpus):
+    rng = np.random.default_rng(1)
+    options = {"relevance": rng.standard_normal(20), "vectors": corpus[:20], "diversity": 0.5}
+    names = [f"id {row}" for row in range(20)]
+    page, every = setwise.diversify(names, 8, exclude=["id 3"], include=["id 9"], **options), []
+    assert page.ids[0] == "id 9"
+    while len(page):
+        every.append(page.ids.tolist())
+        again = setwise.diversify(names, 8, exclude=["id 3"], include=["id 9"], after=page.cursor, **options)
+        page = page.next()
+        assert again.ids.tolist() == page.ids.tolist()
+    assert [len(one) for one in every] == [8, 8, 3]
+    assert sorted(itertools.chain(*every)) == sorted(set(names) - {"id 3"})
+
+
+@pytest.mark.parametrize("offset", [10**20, 10**6, 10 * 31 + 1])
+def test_a_far_offset_is_refused_before_any_work(corpus, query, offset):
+    index = Plain(corpus)
+    with pytest.raises(ValueError, match=f"offset: {offset} is more than 32 pages of 10 away.*hits.cursor"):
+        setwise.retrieve(query, index, 10, offset=offset)
+    assert index.calls == []
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        ("s1-", "is no cursor"),
+        ("s1-eyJhIjoxfQ", "is no cursor"),  # {"a":1}
+        ("s1-WzEuNV0", "is no cursor"),  # [1.5]
+        ("s1-W3RydWVd", "is no cursor"),  # [true]
+        ("s1-\u00e9", "is no cursor"),
+        ("s1-" + base64.b64encode(b"[" * 9000).decode(), "is no cursor"),
+        ([1, 1], "an id is there twice"),
+        (range(5000), "5,000 ids of earlier pages are more than the 4,096"),
+    ],
+)
+def test_what_is_no_cursor(corpus, query, after, told):
+    with pytest.raises(ValueError, match=f"after: .*{told}"):
+        setwise.retrieve(query, Plain(corpus), 10, after=after)
+
+
+def test_an_earlier_page_whose_row_is_gone(corpus, query):
+    cursor = setwise.retrieve(query, Plain(corpus), 10).cursor
+    with pytest.raises(KeyError, match="after: .*which an earlier page had; begin with the first"):
+        setwise.retrieve(query, Plain(corpus[:20]), 10, after=cursor)
+    with pytest.raises(ValueError, match="offset: after says where the page begins"):
+        setwise.retrieve(query, Plain(corpus), 10, after=cursor, offset=10)
 
 
 def test_pages_past_the_end(corpus, query):

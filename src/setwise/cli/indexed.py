@@ -52,10 +52,12 @@ def retrieve_from(
     from setwise.cli import output, records, set_output
     from setwise.index.saved import open_index
     from setwise.retrieval import default_sharpness
+    from setwise.retrieval.pages import earlier
 
     pool = _pool(settings["pool"])
-    if compare is not None and settings["offset"]:
-        raise ValueError("compare: it compares first pages; leave --offset or --compare out")
+    before = settings["offset"] + len(earlier(settings["after"] or ()))
+    if compare is not None and before:
+        raise ValueError("compare: it compares first pages; leave --offset, --after or --compare out")
     with output.Status() as status:
         status.tell("opening")
         saved = open_index(path, threads=settings["threads"])
@@ -90,7 +92,7 @@ def retrieve_from(
     if len(hits) == 0:
         output.note("nothing to show: the set is empty")
     elif compared is None:
-        set_output.print_hits(hits, len(saved), objective, heading, offset=settings["offset"], pool=pool)
+        set_output.print_hits(hits, len(saved), objective, heading, offset=before, pool=pool)
     else:
         sides = (str(compare), compared), ("setwise" if solver == "auto" else solver, hits)
         set_output.print_side_by_side(*sides, len(saved), objective, heading, pool=pool)
@@ -113,7 +115,7 @@ def _options(saved: SavedIndex, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the options as `setwise.retrieve` takes them: rows for ids, groups where they are needed."""
     from setwise.index.saved import GROUP
 
-    options = dict(settings)
+    options = {**settings, "after": settings["after"] or ()}
     where = options.pop("where")
     if where is not None:
         options["filter"] = saved.mask(where)

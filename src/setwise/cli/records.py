@@ -13,7 +13,7 @@ import numpy as np
 from setwise._version import __version__
 from setwise.files import write_array, write_json, write_table
 from setwise.files.names import ending
-from setwise.retrieval import Passages, PreparedCorpus
+from setwise.retrieval import Passages, PreparedCorpus, Retrieved
 
 if TYPE_CHECKING:
     from setwise.index.saved import SavedIndex
@@ -78,8 +78,9 @@ def as_index_record(
     dict
         ``setwise`` (version), ``index`` (as it was named), ``query``, ``settings``, ``encoder``,
         ``candidates`` (how many the index has), ``set`` and ``compare`` (see `as_set`; the latter may be
-        null). An item's ``row`` is that of the index.
+        null), ``cursor`` (for ``--after``). An item's ``row`` is that of the index.
     """
+    assert isinstance(hits.selection, Retrieved)
     return {
         "setwise": __version__,
         "index": path,
@@ -89,6 +90,7 @@ def as_index_record(
         "candidates": len(saved),
         "set": as_set(hits),
         "compare": None if compared is None else as_set(compared),
+        "cursor": hits.selection.cursor,
     }
 
 

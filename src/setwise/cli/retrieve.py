@@ -65,7 +65,7 @@ _OF_CORPUS = (
     ),
     *("relevance_scale", "cache", "no_cache"),
 )
-_OF_INDEX = ("offset", "pool")
+_OF_INDEX = ("offset", "after", "pool")
 
 #: Settings that only what is read can tell to be right.
 _LATER = ("max_per_group", "where", *_OF_INDEX)
@@ -193,6 +193,14 @@ def retrieve(
             metavar="COUNT",
         ),
     ] = 0,
+    after: Annotated[
+        str | None,
+        _set(
+            "--after",
+            help="Instead of --offset: the cursor that --json prints of the page before. Only with --index.",
+            metavar="CURSOR",
+        ),
+    ] = None,
     pool: Annotated[
         str,
         _set(
@@ -244,7 +252,7 @@ def retrieve(
         "exclude": exclude or [],
         "max_per_group": max_per_group,
         "where": where,
-        **({} if index is None else {"offset": offset, "pool": pool}),
+        **({} if index is None else {"offset": offset, "after": after, "pool": pool}),
         "seed": seed,
         "threads": threads,
     }

@@ -17,6 +17,7 @@ from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import check_vectors
 from setwise.request import Request, Rows, split
+from setwise.retrieval.pages import check_offset, earlier, without
 from setwise.retrieval.plan import MOST, Outcome, goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of
@@ -48,6 +49,8 @@ class Call:
         Candidates to look at; None lets the pool grow until it is proven sufficient.
     filter : object
     offset : int
+    before : ndarray of ids
+        What earlier pages had.
     """
 
     request: Request
@@ -59,10 +62,11 @@ class Call:
     pool: int | None
     filter: Any
     offset: int
+    before: Ids
 
     @classmethod
     def of(
-        cls, request: Request, query: Any, index: Index, pool: int | str, filter: Any, offset: int
+        cls, request: Request, query: Any, index: Index, pool: int | str, filter: Any, offset: int, after: Any
     ) -> Call:
         """Check what a request asks of an index.
 
@@ -86,8 +90,11 @@ class Call:
             raise ValueError(
                 f"objective: it measures {goal.metric}, the index {index.metric}; make it with that metric"
             )
-        checks.integer("offset", offset, least=0)
-        most = max(MOST, offset + k, pool if isinstance(pool, int) else 0)
+        check_offset(checks.integer("offset", offset, least=0), k)
+        before = earlier(after)
+        if len(before) and offset:
+            raise ValueError("offset: after says where the page begins; leave one of them out")
+        most = max(MOST, len(before) + offset + k, pool if isinstance(pool, int) else 0)
         count = index.counted(most + 1)  # a store counts its rows: once a call, and no more than matter
         size = count if count <= most else 2**62
         if k > size:
@@ -100,7 +107,9 @@ class Call:
             looked = checks.integer("pool", pool, least=k)
         given = to_numpy(index.encode(query) if _in_words(query) else query, "query")
         queries = as_queries(given, index.dim, "query", metric=index.metric)
-        include = _as_ids("include", request.include)
+        if len(before) and given.ndim == 2:
+            raise ValueError("after: it goes with one query; ask for the further pages of each by itself")
+        include = without(_as_ids("include", request.include), before)
         each = split(replace(request, include=()), len(queries))
         alike = all(one.exclude is each[0].exclude for one in each)
         exclude = [_as_ids("exclude", one.exclude) for one in (each[:1] if alike else each)]
@@ -110,6 +119,7 @@ class Call:
             both = set(include.tolist()) & set(barred.tolist())
             if both:
                 raise ValueError(f"include: {next(iter(both))!r} is in exclude, too")
+        before = without(before, exclude[0])
         groups = None if request.groups is None else labels_of(request.groups, index.values)
         shared = exclude[0] if alike else np.empty(0, np.int64)
         return cls(
@@ -122,6 +132,7 @@ class Call:
             pool=looked,
             filter=filter,
             offset=offset,
+            before=before,
         )
 
     @property
@@ -130,18 +141,29 @@ class Call:
         return -(-(self.offset + self.request.k) // self.request.k)
 
     def jobs(self) -> list[Job]:
-        """Return a job a query; must-have vectors and the sample are fetched once."""
-        request, index = self.request, self.index
+        """Return a job a query; must-have vectors, those of earlier pages and the sample are fetched once."""
+        request, index, pool = self.request, self.index, self.pool
+        if len(self.before):
+            ids = as_ids([*self.before.tolist(), *request.include])
+            wanted = len(self.before) + request.k
+            request = replace(request, include=ids, k=min(wanted, self.size))
+            pool = None if pool is None else max(pool, wanted)
         name, known, sample = type(index).__name__, None, self._sample()
         if len(request.include):
             ids = np.asarray(request.include)
-            known = Found(ids, np.zeros(len(ids)), index.vectors(ids))
+            try:
+                known = Found(ids, np.zeros(len(ids)), index.vectors(ids))
+            except KeyError as error:
+                if not len(self.before):
+                    raise
+                told = error.args[0] if error.args else "an id is gone"
+                raise KeyError(f"after: {told}, which an earlier page had; begin with the first") from None
         for start in (known, sample):
             if start is not None:
                 check_vectors(name, start.ids, start.vectors, index.dim, index.metric)
         scope = "all" if index.exact else "returned"
         jobs = [
-            Job(request, query, self.pool, name, self.size, scope, sample=sample, known=known)
+            Job(request, query, pool, name, self.size, scope, sample=sample, known=known)
             for query in self.queries
         ]
         if self.barred is not None:
@@ -178,11 +200,8 @@ class Call:
 
     def cut(self, result: Retrieved) -> Retrieved:
         """Return the page asked for, of all pages so far."""
-        if self.offset == 0:
-            return result
-        part = slice(self.offset, self.offset + self.request.k)
-        names = ("indices", "gains", "ids", "scores", "novelty")
-        return replace(result, **{name: getattr(result, name)[part] for name in names})
+        start = len(self.before) + self.offset
+        return result.cut(start, start + self.request.k) if start else result
 
     def whole(self) -> ArrayIndex | None:
         """Return the index where greedy selection may read all of it, which is exact and as fast."""
@@ -220,7 +239,7 @@ class Call:
             )
             return retrieved(empty, outcome.ids, none, none, metric)
         k = job.request.k
-        if len(found.chosen) < k and problem.n < k:
+        if len(found.chosen) < k and problem.n < k and not len(self.before):  # pages end some time
             checks.warn(f"k: only {problem.n} of the {k} asked for are in the index or pass the filter")
         selection = describe(problem, found, label, began)
         chosen = selection.indices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -16,6 +17,7 @@ from setwise.index.base import Ids, Index
 from setwise.missing import Usable, check_missing
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
+from setwise.retrieval.pages import earlier, without
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import labels_of
 from setwise.threads import one_blas_thread
@@ -32,6 +34,7 @@ def diversify(
     sharpness: int | None = None,
     metric: str | None = None,
     missing: str = "raise",
+    after: Any = (),
     **options: Unpack[Options],
 ) -> Retrieved:
     """Select k of the candidates that a reranker, a fusion or any other scorer has scored.
@@ -62,6 +65,8 @@ def diversify(
     missing : {"raise", "drop", "append"}
         What becomes of a candidate whose vector or score cannot be used; see `setwise.select`. Those appended
         have no score and no novelty (NaN).
+    after : str or sequence of ids
+        As for `retrieve`: the ``cursor`` of the page before, whose candidates are all among these.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def diversify(
         diversify, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
     if frames.kind_of(vectors) is None:
-        return diversified(request, ids, relevance, vectors, missing=missing)
+        return diversified(request, ids, relevance, vectors, after, missing=missing)
     if isinstance(ids, str):
         ids = frames.column(vectors, ids, "ids")
     if isinstance(relevance, str):
@@ -99,16 +104,30 @@ def diversify(
     if isinstance(request.groups, str):
         labels = frames.column(vectors, request.groups, "groups")
         request = replace(request, groups=listed_ids(labels, "groups"))
-    return replace(diversified(request, ids, relevance, vectors, missing=missing), candidates=vectors)
+    found = diversified(request, ids, relevance, vectors, after, missing=missing)
+    return replace(found, candidates=vectors)
 
 
 def diversified(
-    request: Request, ids: Rows, relevance: Any, vectors: Index | Any, *, missing: str = "raise"
+    request: Request,
+    ids: Rows,
+    relevance: Any,
+    vectors: Index | Any,
+    after: Any = (),
+    *,
+    missing: str = "raise",
 ) -> Retrieved:
     """Select what a request asks for of scored candidates; see `diversify`."""
-    began = time.perf_counter()
+    began, asked = time.perf_counter(), request
     keys: Ids = as_ids(ids)
     names = keys.tolist()
+    before = without(earlier(after), as_ids(request.exclude))
+    if len(before):
+        if check_missing(missing) == "append":
+            raise ValueError("after: what missing='append' appends ends a page; use missing='drop'")
+        both = as_ids([*before.tolist(), *without(as_ids(request.include), before).tolist()])
+        most = len(names) - len(request.exclude)
+        request = replace(request, include=both, k=min(len(before) + request.k, most))
     if not names:
         raise ValueError("ids: no candidates; pass at least one")
     place = {name: position for position, name in enumerate(names)}
@@ -149,7 +168,7 @@ def diversified(
     result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
     rest = left[: request.k - len(found)]
     nothing = np.full(len(rest), np.nan)
-    return replace(
+    whole = replace(
         result,
         indices=np.concatenate([found.indices, rest]),
         ids=np.concatenate([result.ids, keys[rest]]),
@@ -157,6 +176,8 @@ def diversified(
         scores=np.concatenate([result.scores, nothing]),
         novelty=np.concatenate([result.novelty, nothing]),
     )
+    following = partial(diversified, asked, ids, relevance, vectors, missing=missing)
+    return replace(whole.cut(len(before)), following=following)
 
 
 def _positions(name: str, ids: Rows, place: dict[Any, int]) -> list[int]:

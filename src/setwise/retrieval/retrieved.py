@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.ids import as_ids
 from setwise.index.base import Ids
+from setwise.retrieval.pages import cursor_of
 from setwise.selection import Selection
 
 
@@ -28,11 +31,43 @@ class Retrieved(Selection):
     novelty : ndarray of shape (k,), float64
         1 minus the largest cosine to an earlier member (1 for the first); under euclidean, the least
         distance to one (inf for the first).
+    earlier : ndarray of shape (m,), int64 or object
+        The ids of the pages before this one.
     """
 
     ids: Ids = field(default_factory=lambda: np.empty(0, np.int64))
     scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     novelty: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    earlier: Ids = field(default_factory=lambda: np.empty(0, np.int64))
+    following: Callable[[str], Retrieved] | None = None
+
+    @property
+    def cursor(self) -> str:
+        """A text that stands for this page and those before it: ``after=`` continues there, anywhere."""
+        return cursor_of(as_ids([*self.earlier.tolist(), *self.ids.tolist()]))
+
+    def next(self) -> Retrieved:
+        """Return the page after this one, by the same call; an empty one where no more can be found.
+
+        Raises
+        ------
+        ValueError
+            The selection was read from a file or sent from another process; use its `cursor`.
+        """
+        if self.following is None:
+            raise ValueError("next: the call that made this selection is not known; pass after=hits.cursor")
+        return replace(self.following(self.cursor), candidates=self.candidates)
+
+    def cut(self, start: int, stop: int | None = None) -> Retrieved:
+        """Return the members from a place on, as the page after those before it."""
+        if start == 0 and stop is None:
+            return self
+        names = ("indices", "gains", "ids", "scores", "novelty")
+        part = {name: getattr(self, name)[start:stop] for name in names}
+        return replace(self, **part, earlier=self.ids[:start].copy())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "following": None}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +99,7 @@ class Retrieved(Selection):
             "ids": [name if isinstance(name, int | str) else str(name) for name in self.ids.tolist()],
             "scores": [value if np.isfinite(value) else None for value in self.scores.tolist()],
             "novelty": novelty,
+            "cursor": self.cursor,
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -18,6 +19,7 @@ from setwise.request import Options, Request, takes
 from setwise.retrieval.call import Call
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.plan import Ask, Outcome, plan_for
+from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.seen import Job
 from setwise.solvers.problem import Problem
 from setwise.steps import Step, Work, arun, run
@@ -35,6 +37,7 @@ def retrieve(
     pool: int | str = "auto",
     filter: Any = None,
     offset: int = 0,
+    after: Any = (),
     **options: Unpack[Options],
 ) -> Any:
     """Retrieve k vectors of an index for a query: relevant, diverse, and certified.
@@ -74,7 +77,11 @@ def retrieve(
         At most this many of each group (the chunks of one document, say).
     offset : int
         Skip this many: the page after those. Pages of one k neither overlap nor skip; each is the best
-        set to add to the pages before it.
+        set to add to the pages before it. All of them are selected on the way, so that it reaches 32 pages.
+    after : str or sequence of ids
+        Instead of an offset, what earlier pages had: the ``cursor`` of the page before, which is a text that
+        can be handed over the wire, or ids (up to 4,096). What is asked for otherwise may change from page
+        to page. ``hits.next()`` asks for the page after hits.
     certify : False, True or "full"
     seed : int
     threads : int, optional
@@ -113,7 +120,7 @@ def retrieve(
     """
     metric = metric_of(index)
     request = request_of(retrieve, options, k=k, sharpness=sharpness, metric=metric)
-    return run(retrieving(request, query, index, pool=pool, filter=filter, offset=offset))
+    return run(retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after))
 
 
 @takes(diversity=DIVERSITY)
@@ -126,6 +133,7 @@ async def aretrieve(
     pool: int | str = "auto",
     filter: Any = None,
     offset: int = 0,
+    after: Any = (),
     **options: Unpack[Options],
 ) -> Any:
     """`retrieve` without blocking the event loop: searches are awaited, and solved on a thread.
@@ -134,7 +142,7 @@ async def aretrieve(
     """
     metric = metric_of(index)
     request = request_of(aretrieve, options, k=k, sharpness=sharpness, metric=metric)
-    return await arun(retrieving(request, query, index, pool=pool, filter=filter, offset=offset))
+    return await arun(retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after))
 
 
 def metric_of(index: Any) -> str:
@@ -163,18 +171,35 @@ def retrieving(
     pool: int | str = "auto",
     filter: Any = None,
     offset: int = 0,
+    after: Any = (),
 ) -> Work[Any]:
     """Retrieve what a request asks for, with a step for each search of the index; see `retrieve`."""
     began = time.perf_counter()
-    call = Call.of(request, query, index, pool, filter, offset)
+    call = Call.of(request, query, index, pool, filter, offset, after)
     jobs = call.jobs()
+    reached = 0
     for page in range(call.pages):
         outcomes = yield from _solving(call, jobs)
         results = [call.describe(job, outcome, began) for job, outcome in zip(jobs, outcomes, strict=True)]
+        before, reached = reached, max(map(len, results))
+        if reached == before:  # the index holds no more
+            break
         if page + 1 < call.pages:
             jobs = [call.next_page(*one) for one in zip(jobs, outcomes, results, strict=True)]
-    pages = [call.cut(result) for result in results]
+    pages = []
+    for number, result in enumerate(results):
+        asked = request if call.barred is None else replace(request, exclude=call.barred[number])
+        one = partial(_page_after, asked, call.queries[number], index, pool, filter)
+        pages.append(replace(call.cut(result), following=one))
     return pages if call.many else pages[0]
+
+
+def _page_after(
+    request: Request, query: Any, index: Index, pool: int | str, filter: Any, cursor: str
+) -> Retrieved:
+    """Return the page after another of the same call."""
+    page: Retrieved = run(retrieving(request, query, index, pool=pool, filter=filter, after=cursor))
+    return page
 
 
 def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
