@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -29,7 +30,7 @@ from setwise.vectors import THREAD_WORK, Floats, Vectors, as_matrix
 @takes()
 def select(
     vectors: Any,
-    k: int,
+    k: int | None,
     *,
     relevance: Any = None,
     query: Any = None,
@@ -47,10 +48,11 @@ def select(
     vectors : array-like of shape (n, d), or frame
         Candidates: NumPy array or memory map of any float or integer dtype, torch CPU tensor, Arrow column of
         lists, or nested lists. Never modified, never copied whole. Of a frame (pandas, polars, Arrow or a
-        Hugging Face dataset) the column that holds vectors; `relevance` and `groups` may then name others,
-        and ``to_pandas`` and its like give the chosen rows back.
-    k : int
-        Size of the set, 1 to n.
+        Hugging Face dataset) the column that holds vectors; `relevance`, `groups` and `costs` may then name
+        others, and ``to_pandas`` and its like give the chosen rows back.
+    k : int or None
+        Size of the set, 1 to n. With `budget` or `min_gain` the most there may be; with a budget None leaves
+        that open.
     relevance : array-like of shape (n,), optional
         One number a candidate, higher is better; -inf is never selected, as if it were in `exclude`. At most
         one of `relevance` and `query`; with neither, every candidate is equally relevant.
@@ -71,10 +73,27 @@ def select(
         Rows that must be in the set; they come first.
     exclude : sequence of int
         Rows that must not: the selection, its certificate and any rescaling are as if they were not there.
-    groups : array-like of shape (n,), optional
-        A label a candidate, for `max_per_group`.
+    groups : array-like of shape (n,), or mapping of names to such, optional
+        A label a candidate, for `max_per_group`; by name, for `limits` and `shares`.
     max_per_group : int, optional
         At most this many of each group.
+    limits : mapping of name to int or (int, int), optional
+        How many there may be of each label of `groups[name]`: the most, or the least and the most.
+    shares : mapping of name to a mapping of label to fraction, optional
+        The part of the set that has a label of `groups[name]`: rounded down it is the least, rounded up the
+        most. Labels that are not named share what is left.
+    costs : array-like of shape (n,), optional
+        What each costs, above 0: tokens, say. The set's costs sum to at most `budget`.
+    budget : float, optional
+        In the unit of `costs`.
+    min_gain : float, optional
+        What each member must add, in the unit of relevance: the set ends where nothing adds that much.
+    max_similarity : float, optional
+        No two members, nor a member and one that was shown, have a larger cosine.
+    shown : array-like of shape (h, d), optional
+        Vectors that were shown before. They count as members for diversity, and are not returned.
+    shown_weight : float
+        How much each of them counts, at least 0; a member counts 1.
     certify : bool or "full"
         Whether to prove how good the set is: with bounded effort, or until the bound has converged and
         branch and bound has had its turn. Proving may also find a better set, which is then returned.
@@ -111,6 +130,11 @@ def select(
     -----
     Memory: the input, O(n), and a pool of a few thousand rows.
 
+    With `budget` or `min_gain` sets have any size, and the value is that of the per-item form: Σ_i ((1-t)
+    r_i + t -
+    min_gain) less t/(κ-1) Σ_{i≠j} (1 - d_ij), where κ is k or else the budget over the mean cost. At size κ
+    it is κ times max-sum's own. For mmr and log-det it is the sum of the gains, each t larger.
+
     Examples
     --------
     >>> import numpy as np, setwise
@@ -126,8 +150,8 @@ def select(
     framed = frames.kind_of(vectors) is not None
     if framed and isinstance(relevance, str):
         relevance = frames.column(vectors, relevance, "relevance")
-    if framed and isinstance(request.groups, str):
-        request = replace(request, groups=frames.column(vectors, request.groups, "groups"))
+    if framed:
+        request = request.mapped(partial(_column, vectors), fields=True)
     found = selected(
         request, vectors, relevance=relevance, query=query, progress=progress, missing=missing, began=began
     )
@@ -149,14 +173,14 @@ def selected(
     if check_missing(missing) != "raise":
         usable = Usable(vectors, relevance, request.goal.metric, missing, request.include, request.exclude)
         found = selected(
-            replace(request, k=usable.most(request.k), exclude=usable.barred),
+            replace(request, k=usable.most(request.k, request.wishes), exclude=usable.barred),
             usable.vectors,
             relevance=usable.relevance,
             query=query,
             progress=progress,
             began=began,
         )
-        rest = usable.left[: request.k - len(found)]
+        rest = usable.left[: max(0, (request.k or 0) - len(found))]
         gains = np.concatenate([found.gains, np.zeros(len(rest))])
         return replace(found, indices=np.concatenate([found.indices, rest]), gains=gains)
     with one_blas_thread():
@@ -166,6 +190,11 @@ def selected(
         with _Progress(progress) as tell:
             problem.progress = tell
             return run(problem, began)
+
+
+def _column(frame: Any, argument: str, given: Any) -> Any:
+    """Return a frame's column by name, or what was given in place of one."""
+    return frames.column(frame, given, argument) if isinstance(given, str) else given
 
 
 def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = None) -> Problem:
@@ -196,7 +225,8 @@ def run(problem: Problem, began: float) -> Selection:
     found = solvers.find(problem, request.solver)
     if request.certify:
         found = solvers.certify(problem, found)
-    return describe(problem, found, solvers.label_of(problem.objective.name, request.solver), began)
+    label = solvers.label_of(request.goal.name, request.solver, wished=bool(request.wishes))
+    return describe(problem, found, label, began)
 
 
 def describe(problem: Problem, found: Solved, solver: str, began: float) -> Selection:

@@ -93,6 +93,22 @@ def positive(name: str, value: Any) -> float:
     return number
 
 
+def finite(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float; NaN, strings and bools are refused.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not a real number.
+    ValueError
+        It is not finite.
+    """
+    number = _real(name, value, "that is finite")
+    if not float("-inf") < number < float("inf"):
+        raise ValueError(f"{name}: {number:g} is not finite")
+    return number
+
+
 def _real(name: str, value: Any, where: str) -> float:
     """Return ``value`` as a float; strings and bools are refused."""
     if isinstance(value, bool | str | bytes):

@@ -1,4 +1,4 @@
-"""Constraints on a set: candidates it must contain or must not, and at most m of each group."""
+"""Constraints on a set: members it must have or must not, limits on labels, and what it may cost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.feasible import Feasible
+from setwise.limits import Limit, as_labels, codes_of, limits_of
+from setwise.relevance import as_relevance
 from setwise.request import Request, Rows
 from setwise.vectors import top_k
 
@@ -19,14 +22,17 @@ class Constraints:
     n : int
         Number of candidates.
     request : Request
-        Its `include` and `exclude` are rows, its `groups` a label a candidate (strings or numbers).
+        Its `include` and `exclude` are rows, its `groups` a label a candidate (strings or numbers), or with
+        limits a mapping of names to such.
     never : ndarray of int64, optional
         Rows that are barred because their relevance is -inf.
 
     Attributes
     ----------
     n, k : int
-        Candidates that are left, and the size of the set.
+        Candidates that are left, and the size of the set; where it has none, the most there may be.
+    sized : bool
+        Whether sets have exactly k members.
     kept : ndarray of int64, ascending, or None
         The rows that `exclude` leaves; None for all. What follows counts these alone.
     include : ndarray of int64
@@ -35,6 +41,12 @@ class Constraints:
         The group of each.
     quota : int
         At most this many of each group.
+    limits : list of Limit
+        How many of each label there must be, and may: what `codes` and `quota` do not say.
+    costs : ndarray of shape (n,), float64, or None
+        What each costs, above 0.
+    budget : float
+        The most that a set may cost.
 
     Raises
     ------
@@ -42,11 +54,11 @@ class Constraints:
         Rows are no integers, or a label is a list or another thing that is not looked up.
     ValueError
         Rows are out of range or repeated, labels of another number than candidates or missing (None, NaN,
-        NaT), or no set of size k satisfies everything.
+        NaT), costs are not above 0, or no set satisfies everything.
     """
 
     def __init__(self, n: int, request: Request, never: NDArray[np.int64] | None = None) -> None:
-        self.k = request.k
+        self.sized = request.sized
         include = _as_rows("include", request.include, n)
         exclude = _as_rows("exclude", request.exclude, n)
         if never is not None and len(never):
@@ -64,6 +76,9 @@ class Constraints:
             include = np.searchsorted(self.kept, include)
             left = " that exclude leaves" if never is None or not len(never) else " that are not barred"
         self.n = n - len(exclude)
+        self.k = self.n if request.k is None else request.k
+        if not self.sized:
+            self.k = min(self.k, self.n)
         if self.k > self.n:
             raise ValueError(
                 f"k: {self.k} is more than the {self.n} candidates{left}; ask for at most {self.n}"
@@ -73,13 +88,120 @@ class Constraints:
         self.include = include
         self.codes: NDArray[np.int64] | None = None
         self.quota = 0
-        if request.max_per_group is not None:
+        self.limits: list[Limit] = []
+        self.costs: NDArray[np.float64] | None = None
+        self.budget = np.inf if request.budget is None else request.budget
+        if request.wishes:
+            self._read_wishes(request, n)
+        elif request.max_per_group is not None:
             self.quota = request.max_per_group
-            self._read_groups(_as_labels(request.groups, n))
+            self._read_groups(as_labels(request.groups, n))
+
+    def _read_wishes(self, request: Request, n: int) -> None:
+        """Take in limits and costs, and refuse what no set satisfies."""
+        named = limits_of(request.groups, request.limits, request.shares, n, self.k)
+        if request.max_per_group is not None:
+            names, codes = codes_of(as_labels(request.groups, n))
+            size = len(names)
+            most = np.full(size, request.max_per_group)
+            named.append(Limit("max_per_group", names, codes, np.zeros(size, np.int64), most))
+        self.limits = [one._replace(codes=self.left(one.codes)) for one in named]
+        if request.costs is not None:
+            costs = self.left(as_relevance(request.costs, n, "costs"))
+            if not (costs > 0).all():
+                row = int(np.argmin(costs > 0))
+                row = row if self.kept is None else int(self.kept[row])
+                raise ValueError(f"costs: row {row} costs {costs.min():g}; a cost is above 0")
+            self.costs = costs
+        self._check_wishes()
+
+    def _check_wishes(self) -> None:
+        """Refuse limits and a budget that no set keeps, and name them."""
+        size = f"of k = {self.k}" if self.sized else f"of at most {self.k}"
+        for one in self.limits:
+            counts = np.bincount(one.codes, minlength=len(one.most))
+            held = np.bincount(one.codes[self.include], minlength=len(one.most))
+            what = one.name if one.name == "max_per_group" else f"limits: {one.name}"
+            for label, short in zip(one.labels, counts < one.least, strict=True):
+                if short:
+                    place = one.labels.index(label)
+                    raise ValueError(
+                        f"{what}: {one.least[place]} of {label!r} must be in the set, and there are "
+                        f"{counts[place]}"
+                    )
+            if (held > one.most).any():
+                place = int((held - one.most).argmax())
+                raise ValueError(
+                    f"include: {held[place]} rows of {one.name} {one.labels[place]!r}, above its limit of "
+                    f"{one.most[place]}"
+                )
+            room = int(np.minimum(counts, one.most).sum())
+            if self.sized and room < self.k:
+                raise ValueError(f"{what}: only {room} candidates may be chosen, fewer than k = {self.k}")
+            needed = int(np.maximum(one.least, held).sum())
+            if needed > self.k:
+                raise ValueError(f"{what}: {needed} candidates must be in a set {size}")
+        if self.costs is not None:
+            spent = float(self.costs[self.include].sum())
+            if spent > self.budget:
+                raise ValueError(f"budget: the rows of include cost {spent:g}, above {self.budget:g}")
+            if len(self.include) == 0 and self.costs.min() > self.budget:
+                raise ValueError(
+                    f"budget: {self.budget:g} buys nothing; the cheapest candidate costs {self.costs.min():g}"
+                )
+        if len(self.limits) > (self.costs is None):
+            feasible = self.among(np.arange(self.n))
+            if feasible.best(np.zeros(self.n) if self.costs is None else -self.costs) is None:
+                names = ", ".join(dict.fromkeys(one.name for one in self.limits))
+                within = "" if self.costs is None else f" within budget = {self.budget:g}"
+                raise ValueError(
+                    f"limits: each of {names} can be kept, but not all by one set {size}{within}; loosen one"
+                )
+
+    def reference_size(self, request: Request) -> float:
+        """Return κ, the size at which a set of any size is worth κ times one of that size.
+
+        k where it is given, else the budget over the mean cost, at least 2.
+        """
+        if request.reference_size is not None:
+            return request.reference_size
+        if request.k is not None:
+            return float(request.k if self.sized else max(2, request.k))
+        assert self.costs is not None
+        return max(2.0, self.budget / float(self.costs.mean()))
+
+    def among(self, rows: NDArray[np.int64], alike: NDArray[np.bool_] | None = None) -> Feasible:
+        """Return the feasible sets among some candidates, the must-have ones among them.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+        alike : ndarray of shape (m, m), bool, optional
+            Which of them no set may have both of.
+        """
+        order = np.argsort(rows)
+        return Feasible(
+            len(rows),
+            self.k if self.sized else len(self.include),
+            self.k,
+            order[np.searchsorted(rows, self.include, sorter=order)],
+            [one.of(rows) for one in self.limits],
+            None if self.costs is None else self.costs[rows],
+            self.budget,
+            alike,
+        )
+
+    def traits(self, row: Any) -> bytes:
+        """Return what the constraints tell a candidate by."""
+        parts = [] if self.codes is None else [self.codes[row]]
+        parts += [one.codes[row] for one in self.limits]
+        return b"".join(
+            each.tobytes() for each in ([*parts, self.costs[row]] if self.costs is not None else parts)
+        )
 
     def _read_groups(self, labels: NDArray[Any] | list[Any]) -> None:
         """Turn labels into codes, and check that enough candidates may be chosen."""
-        names, codes = _codes(labels)
+        names, codes = codes_of(labels)
         self.codes = self.left(codes)
         sizes = np.bincount(self.codes)
         room = int(np.minimum(sizes, self.quota).sum())
@@ -187,66 +309,3 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     if counts.max() > 1:
         raise ValueError(f"{name}: row {values[counts.argmax()]} is named twice")
     return rows.astype(np.int64)
-
-
-def _as_labels(groups: Any, n: int) -> NDArray[Any] | list[Any]:
-    """Return one label a candidate, none of them missing: numbers as an array, others as they are."""
-    if isinstance(groups, np.ndarray) and groups.dtype.kind in "mM":
-        if np.isnat(groups).any():
-            row = int(np.isnat(groups).argmax())
-            raise ValueError(f"groups: row {row} is NaT; give it a label of its own")
-        groups = groups.view(np.int64)
-    if isinstance(groups, np.ndarray) and groups.shape != (n,):
-        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape {groups.shape}")
-    if type(groups) is np.ndarray and groups.dtype.kind in "biuf":
-        if groups.dtype.kind == "f" and np.isnan(groups).any():
-            row = int(np.isnan(groups).argmax())
-            raise ValueError(f"groups: row {row} is NaN; give it a label of its own")
-        return groups
-    listing = next((name for name in ("tolist", "to_pylist", "to_list") if hasattr(groups, name)), None)
-    labels: list[Any] = getattr(groups, listing)() if listing else list(groups)
-    if len(labels) != n:
-        raise ValueError(f"groups: expected {n} labels, one a candidate, got shape ({len(labels)},)")
-    for row, label in enumerate(labels):
-        check_label(label, f"row {row}")
-    return labels
-
-
-def check_label(label: Any, place: str) -> None:
-    """Refuse a label that is missing or cannot be compared.
-
-    Parameters
-    ----------
-    label : object
-    place : str
-        Whose it is, in messages.
-
-    Raises
-    ------
-    TypeError
-        It is a list, or something else that cannot be looked up.
-    ValueError
-        It is None, NaN, NaT or another mark of a missing value.
-    """
-    try:
-        hash(label)
-    except TypeError:
-        raise TypeError(
-            f"groups: {place} has {type(label).__name__} {label!r:.40}; a label is a string or a number"
-        ) from None
-    try:
-        missing = label is None or bool(label != label)
-    except TypeError:  # pandas.NA is neither equal to itself nor not
-        missing = True
-    if missing:
-        raise ValueError(f"groups: {place} has no label ({label!r}); give it a label of its own")
-
-
-def _codes(labels: NDArray[Any] | list[Any]) -> tuple[Any, NDArray[np.int64]]:
-    """Return the distinct labels, and which of them each is."""
-    if isinstance(labels, np.ndarray):
-        names, codes = np.unique(labels, return_inverse=True)
-        return names, codes.astype(np.int64)
-    number: dict[Any, int] = {}
-    numbers = [number.setdefault(label, len(number)) for label in labels]
-    return list(number), np.array(numbers, np.int64)

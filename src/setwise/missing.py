@@ -124,9 +124,19 @@ class Usable:
             )
             checks.warn(f"vectors: {rows} left out (row {lost[0]} {self._why(int(lost[0]))})")
 
-    def most(self, k: int) -> int:
-        """Return how many to choose of those that can be used, where others follow: at most all."""
-        return min(k, len(self.vectors) - len(self.barred)) if len(self.left) else k
+    def most(self, k: int | None, wishes: Sequence[str] = ()) -> int | None:
+        """Return how many to choose of those that can be used, where others follow: at most all.
+
+        Raises
+        ------
+        ValueError
+            Others follow, and there are wishes, which they might not keep.
+        """
+        if not len(self.left):
+            return k
+        if wishes or k is None:
+            raise ValueError(f"missing: those appended need not keep {wishes[0]}; pass missing='drop'")
+        return min(k, len(self.vectors) - len(self.barred))
 
     def _why(self, row: int) -> str:
         """Return why a row cannot be used."""

@@ -7,7 +7,7 @@ then takes it, and every solver finds it at ``problem.request``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict, TypeVar
 
@@ -34,6 +34,14 @@ class Options(TypedDict, total=False):
     exclude: Rows
     groups: Any
     max_per_group: int | None
+    limits: Mapping[str, Any] | None
+    shares: Mapping[str, Any] | None
+    costs: Any
+    budget: float | None
+    min_gain: float | None
+    max_similarity: float | None
+    shown: Any
+    shown_weight: float
     certify: Certify
     seed: int
     threads: int | None
@@ -45,12 +53,18 @@ class Request:
 
     Attributes
     ----------
-    k : int
-        Size of the set, at least 1.
+    k : int or None
+        Size of the set, at least 1; with `budget` or `min_gain` the most there may be. None, with a
+        budget, for as many as fit.
     diversity, objective, sharpness, metric
         What `goal` is made of.
-    relevance_scale, solver, include, exclude, groups, max_per_group, certify, seed, threads
-        As for `setwise.select`. Must-have and barred candidates are rows, or the ids of an index.
+    relevance_scale, solver, include, exclude, groups, max_per_group, limits, shares, costs, budget, min_gain,
+    max_similarity, shown, shown_weight, certify, seed, threads
+        As for `setwise.select`. Must-have and barred candidates are rows, or the ids of an index. A single
+        limit without a least is kept as `groups` and `max_per_group`; others as (least, most or None).
+    reference_size : float, optional
+        Size at which a set of any size is worth as much as one of that size; see
+        `Constraints.reference_size`.
     goal : Objective
         What a good set is.
 
@@ -59,10 +73,10 @@ class Request:
     TypeError
         A field is of the wrong type.
     ValueError
-        A field is out of its range or unknown, or one of `groups` and `max_per_group` is missing.
+        A field is out of its range or unknown, or one that is needed with another is missing.
     """
 
-    k: int
+    k: int | None
     relevance_scale: str = "none"
     diversity: float = 0.2
     objective: str | Objective = "max-sum"
@@ -73,9 +87,18 @@ class Request:
     exclude: Rows = ()
     groups: Any = None
     max_per_group: int | None = None
+    limits: Mapping[str, Any] | None = None
+    shares: Mapping[str, Any] | None = None
+    costs: Any = None
+    budget: float | None = None
+    min_gain: float | None = None
+    max_similarity: float | None = None
+    shown: Any = None
+    shown_weight: float = 1.0
     certify: Certify = True
     seed: int = 0
     threads: int | None = None
+    reference_size: float | None = None
     goal: Objective = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +107,12 @@ class Request:
         check_certify(self.certify)
         check_scale(self.relevance_scale)
         checks.integer("seed", self.seed, least=0)
-        object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
+        if self.k is not None:
+            object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
+        elif self.budget is None:
+            raise TypeError(
+                "k: needed, but with a budget; pass the size of the set, or the most there may be"
+            )
         for name in ("include", "exclude"):
             rows: Any = getattr(self, name)
             if getattr(rows, "ndim", 1) == 2:  # those of many queries
@@ -96,13 +124,104 @@ class Request:
                 object.__setattr__(self, name, tuple(rows))
         if self.threads is not None:
             checks.integer("threads", self.threads, least=1)
-        if (self.groups is None) != (self.max_per_group is None):
-            missing, given = (
-                ("groups", "max_per_group") if self.groups is None else ("max_per_group", "groups")
-            )
+        self._check_limits()
+        if (self.costs is None) != (self.budget is None):
+            missing, given = ("costs", "budget") if self.costs is None else ("budget", "costs")
             raise ValueError(f"{missing}: needed with {given}")
+        if self.budget is not None:
+            object.__setattr__(self, "budget", checks.positive("budget", self.budget))
+        for name in ("min_gain", "max_similarity"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, checks.finite(name, value))
+        if self.max_similarity is not None and goal.metric != "cosine":
+            raise ValueError("max_similarity: it is a cosine; pass metric='cosine'")
+        weight = checks.finite("shown_weight", self.shown_weight)
+        if weight < 0:
+            raise ValueError(f"shown_weight: {weight:g} is below 0; pass 0 for shown ones that do not count")
+        object.__setattr__(self, "shown_weight", weight)
+
+    def _check_limits(self) -> None:
+        """Check groups, limits and shares, and write limits as (least, most)."""
         if self.max_per_group is not None:
             checks.integer("max_per_group", self.max_per_group, least=1)
+        for name in ("limits", "shares"):
+            if not isinstance(given := getattr(self, name), Mapping | None):
+                raise TypeError(f"{name}: expected a mapping of names, got {type(given).__name__}")
+        if not self.limits and not self.shares:
+            if (self.groups is None) != (self.max_per_group is None):
+                missing, given = (
+                    ("groups", "max_per_group") if self.groups is None else ("max_per_group", "groups")
+                )
+                raise ValueError(f"{missing}: needed with {given}")
+            return
+        if self.max_per_group is not None:
+            raise ValueError("max_per_group: not with limits or shares; limits={name: most} says the same")
+        if self.shares and not self.sized:
+            raise ValueError("shares: they are of a set of k; with budget or min_gain pass limits")
+        limits = {name: _range(name, asked) for name, asked in (self.limits or {}).items()}
+        for name, asked in (self.shares or {}).items():
+            if not isinstance(asked, Mapping):
+                raise TypeError(
+                    f"shares: {name} expected a mapping of labels to fractions, got {asked!r:.40}"
+                )
+            parts = [
+                checks.fraction(f"shares: {name} {label!r}", part, "of the set")
+                for label, part in asked.items()
+            ]
+            if sum(parts) > 1 + 1e-9:
+                raise ValueError(f"shares: those of {name} sum up to {sum(parts):g}, above 1")
+        object.__setattr__(self, "limits", limits)
+        if len(limits) == 1 and not self.shares and isinstance(self.groups, Mapping):
+            [(name, (least, most))] = limits.items()
+            if least == 0 and most is not None and most > 0 and name in self.groups:
+                object.__setattr__(self, "groups", self.groups[name])
+                object.__setattr__(self, "max_per_group", most)
+                object.__setattr__(self, "limits", None)
+
+    def mapped(self, take: Callable[[str, Any], Any], *, fields: bool = False) -> Request:
+        """Return this request with what it has for each candidate, labels and costs, put in other terms.
+
+        Parameters
+        ----------
+        take : callable (argument's name, what was given) -> what is meant
+        fields : bool
+            Whether limits on what `groups` does not have are on a stored field of that name.
+        """
+        groups, named = self.groups, [*(self.limits or ()), *(self.shares or ())]
+        if self.max_per_group is not None:
+            groups = take("groups", groups)
+        elif named:
+            given = groups if isinstance(groups, Mapping) else {}
+            missing = [] if fields else [name for name in named if name not in given]
+            if missing:
+                raise ValueError(
+                    f"limits: no labels {missing[0]!r}; pass groups={{{missing[0]!r}: one label a candidate}}"
+                )
+            groups = {name: take(f"groups[{name!r}]", given.get(name, name)) for name in dict.fromkeys(named)}
+        return replace(self, groups=groups, costs=None if self.costs is None else take("costs", self.costs))
+
+    @property
+    def sized(self) -> bool:
+        """Whether the set has exactly k members, rather than as many as a budget or their gain allows."""
+        return self.budget is None and self.min_gain is None
+
+    @property
+    def size(self) -> int:
+        """The size of the set, where it has one."""
+        assert self.k is not None
+        return self.k
+
+    @property
+    def wishes(self) -> tuple[str, ...]:
+        """What is asked for beyond a size, must-have and barred candidates, and one `max_per_group`."""
+        asked = {
+            "limits": self.limits or self.shares,
+            "budget": self.budget is not None,
+            "min_gain": self.min_gain is not None,
+            "max_similarity": self.max_similarity is not None,
+            "shown": self.shown is not None,
+        }
+        return tuple(name for name, whether in asked.items() if whether)
 
     @classmethod
     def of(cls, call: Callable[..., Any], options: Options, **more: Any) -> Request:
@@ -187,6 +306,16 @@ def _rows_of(wished: Any) -> Any:
     if isinstance(wished, np.ndarray) and wished.dtype == np.bool_:
         return np.flatnonzero(wished)
     return wished
+
+
+def _range(name: str, asked: Any) -> tuple[int, int | None]:
+    """Return a limit as (least, most)."""
+    if isinstance(asked, tuple | list):
+        if len(asked) != 2:
+            raise ValueError(f"limits: {name} expected the most, or (least, most), got {asked!r:.40}")
+        least = checks.integer(f"limits: {name}", asked[0], least=0)
+        return least, None if asked[1] is None else checks.integer(f"limits: {name}", asked[1], least=least)
+    return 0, checks.integer(f"limits: {name}", asked, least=0)
 
 
 #: The options' names, and what some of them are for a call that says otherwise than `Request`.

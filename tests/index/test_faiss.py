@@ -147,8 +147,8 @@ def test_vectors_that_are_not_those_it_holds_are_refused(kind, rows):
 @pytest.mark.parametrize("spread", [0.0, 9e-4])
 def test_certificates_hold_whatever_the_lengths(metric, spread, monkeypatch):
     """Lengths that pass for 1 enter the floor: a vector left out for its length is within the bound."""
-    monkeypatch.setattr("setwise.retrieval.plan.FIRST", 4)
-    monkeypatch.setattr("setwise.retrieval.plan.TIMES", 1)
+    monkeypatch.setattr("setwise.retrieval.ask.FIRST", 4)
+    monkeypatch.setattr("setwise.retrieval.ask.TIMES", 1)
     monkeypatch.setattr("setwise.retrieval.plan.GROWTH", 2)
     monkeypatch.setattr("setwise.retrieval.plan.SPARE", 1)
     rng = np.random.default_rng(1)

@@ -247,8 +247,8 @@ def test_a_size_that_is_too_small_proves_nothing():
 @pytest.mark.parametrize("near", [1.0, 3e-3, 1e-6])
 def test_an_honest_index_is_never_certified_falsely(metric, dtype, near, monkeypatch):
     """Against every set: spread out, and so close that scores differ by less than single precision tells."""
-    monkeypatch.setattr("setwise.retrieval.plan.FIRST", 5)
-    monkeypatch.setattr("setwise.retrieval.plan.TIMES", 1)
+    monkeypatch.setattr("setwise.retrieval.ask.FIRST", 5)
+    monkeypatch.setattr("setwise.retrieval.ask.TIMES", 1)
     monkeypatch.setattr("setwise.retrieval.plan.GROWTH", 2)
     monkeypatch.setattr("setwise.retrieval.plan.SPARE", 1)
     rng = np.random.default_rng(5)

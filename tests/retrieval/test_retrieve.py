@@ -88,8 +88,8 @@ def relevance_of(X, query):
 @pytest.mark.parametrize("t", [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
 def test_certificates_hold_against_every_set(sharpness, t, monkeypatch):
     """Pools of a few out of 13, so that what is unseen is bounded and not searched."""
-    monkeypatch.setattr("setwise.retrieval.plan.FIRST", 5)
-    monkeypatch.setattr("setwise.retrieval.plan.TIMES", 1)
+    monkeypatch.setattr("setwise.retrieval.ask.FIRST", 5)
+    monkeypatch.setattr("setwise.retrieval.ask.TIMES", 1)
     monkeypatch.setattr("setwise.retrieval.plan.GROWTH", 2)
     short, improved = [], []  # of sets proven best, and of pools proven sufficient
     for seed, pool, include in itertools.product(range(12), ("auto", 6), ((), (3,))):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -22,7 +21,7 @@ from setwise.threads import one_blas_thread
 @takes()
 def select_many(
     vectors: Any,
-    k: int,
+    k: int | None,
     *,
     queries: Any = None,
     relevance: Any = None,
@@ -56,9 +55,12 @@ def select_many(
     include, exclude : sequence of int, or one of them a query
         Must-have and barred rows, of every selection of one matrix; or a list of m sequences (None for none),
         or a mask of shape (m, n), of each query or pool by itself: what each user has bought, say.
-    groups : array-like of shape (n,) or (m, n), optional
-        One label a row of `vectors`; for one matrix also one a query and row.
-    relevance_scale, sharpness, metric, diversity, objective, solver, max_per_group, certify, seed
+    groups : array-like of shape (n,) or (m, n), or mapping of names to such, optional
+        One label a row of `vectors`; for one matrix also one a query and row, but by name.
+    costs : array-like of shape (n,) or (m, n), optional
+        One number a row of `vectors`.
+    relevance_scale, sharpness, metric, diversity, objective, solver, max_per_group, limits, shares, budget,
+    min_gain, max_similarity, shown, shown_weight, certify, seed
         As in `setwise.select`.
     threads : int, optional
         Selections run beside each other on this many threads. Default: what BLAS is set to.
@@ -103,8 +105,7 @@ def _from_stack(request: Request, stack: NDArray[Any], queries: Any, relevance: 
         raise ValueError("vectors: empty, there is nothing to select from")
     cuts = np.arange(count + 1, dtype=np.int64) * n
     given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
-    if request.groups is not None:
-        request = replace(request, groups=np.asarray(request.groups).reshape(-1))
+    request = request.mapped(lambda _, given: np.asarray(given).reshape(-1))
     try:
         return select_pools(request, as_matrix(stack.reshape(count * n, d)), cuts, queries, given)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -48,7 +49,7 @@ def select_pools(
         As `setwise.select_many`.
     """
     sizes = np.diff(cuts)
-    if sizes.min() < request.k:
+    if request.sized and sizes.min() < request.size:
         pool = int(sizes.argmin())
         raise ValueError(f"k: {request.k} is more than the {sizes[pool]} candidates of pool {pool}")
     goal = request.goal
@@ -63,6 +64,7 @@ def select_pools(
         compiled.knows(goal, data)
         and solvers.is_greedy(goal.name, request.solver)
         and request.groups is None
+        and not request.wishes
         and len(request.include) == len(request.exclude) == 0
         and (relevance is None or np.isfinite(relevance).all())
         and request.relevance_scale == "none"
@@ -81,30 +83,41 @@ def _of_each_pool(
     """Return each pool's own request, for one thread, its constraints checked."""
     request = replace(request, threads=1)
     count = len(cuts) - 1
-    labels = None
-    if request.groups is not None:
-        labels = np.asarray(request.groups)
-        if labels.shape != (cuts[-1],):
+
+    def of_rows(name: str, given: Any) -> NDArray[Any]:
+        values = np.asarray(given)
+        if values.shape != (cuts[-1],):
+            what = "numbers" if name == "costs" else "labels"
             raise ValueError(
-                f"groups: expected {cuts[-1]} labels, one a row of vectors, got shape {labels.shape}"
+                f"{name}: expected {cuts[-1]} {what}, one a row of vectors, got shape {values.shape}"
             )
+        return values
+
+    labelled = request.groups is not None or request.costs is not None
+    if labelled:
+        request = request.mapped(of_rows)
     requests = split(request, count)
     for name in ("include", "exclude"):
         rows = getattr(request, name)
         if len(rows) and getattr(requests[0], name) is rows:
             raise ValueError(f"{name}: with pools, pass a list of rows for each of the {count}")
     barred = relevance is not None and not np.isfinite(relevance).all()
-    if labels is None and requests[0] is request and not barred:
+    if not labelled and requests[0] is request and not barred:
         return requests
-    for pool, (start, stop) in enumerate(pairwise(cuts)):
-        if labels is not None:
-            requests[pool] = replace(requests[pool], groups=labels[start:stop])
+    for pool, (start, stop) in enumerate(pairwise(cuts.tolist())):
+        if labelled:
+            requests[pool] = requests[pool].mapped(partial(_part, slice(start, stop)))
         never = None if relevance is None else np.flatnonzero(np.isneginf(relevance[start:stop]))
         try:
-            Constraints(int(stop - start), requests[pool], never)
+            Constraints(stop - start, requests[pool], never)
         except ValueError as error:
             raise ValueError(f"pool {pool}: {error}") from None
     return requests
+
+
+def _part(rows: slice, _name: str, given: Any) -> Any:
+    """Return what belongs to some rows."""
+    return given[rows]
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ class _Pools:
         """Select from all pools in one call of the compiled kernels; None where a row is to be refused."""
         began = time.perf_counter()
         request, cuts, sizes = self.requests[0], self.cuts, np.diff(self.cuts)
-        goal, k = request.goal, request.k
+        goal, k = request.goal, request.size
         relevance = np.zeros(cuts[-1]) if self.relevance is None else self.relevance
         counted = relevance
         if self.relevance is not None and goal.relevance_weight(k) is not None:  # see `Relevance.from_least`

@@ -135,12 +135,12 @@ def select_by_levels(items: Items, request: CatalogRequest) -> Levels:
         seconds["inside"] = time.perf_counter() - began
         began = time.perf_counter()
         if request.top_up and request.method != "dgds":
-            found.append(top_k(quality, request.k))
+            found.append(top_k(quality, request.size))
         first = np.asarray(request.include, np.int64)
         union = np.unique(np.concatenate([*found, first]))
         request.check_yield(len(union))
         scaled = quality * request.final_quality_scale
-        chosen = select_greedily(vectors, scaled, request.k, objective, union, first)
+        chosen = select_greedily(vectors, scaled, request.size, objective, union, first)
     seconds["union"] = time.perf_counter() - began
     return Levels(chosen, len(kept), len(union), seconds)
 

@@ -31,7 +31,7 @@ def selected(
     if request.method == "auto":
         taken, reason = choose(
             len(items),
-            request.k,
+            request.size,
             request.goal.diversity,
             request.metric,
             elsewhere=request.processes is not None,

@@ -116,7 +116,7 @@ class CatalogRequest(Request):
             More are asked for than the largest part has.
         """
         if self.per_cluster is None:
-            return max(1, self.k // 10, -(-self.k // m))
+            return max(1, self.size // 10, -(-self.size // m))
         if self.per_cluster > largest:
             raise ValueError(
                 f"per_cluster: {self.per_cluster} is more than the largest cluster's {largest} items"
@@ -131,9 +131,9 @@ class CatalogRequest(Request):
         ValueError
             ``union`` is below k.
         """
-        if union < self.k:
+        if union < self.size:
             raise ValueError(
-                f"per_cluster: the kept clusters yield {union} items, fewer than k = {self.k}; take more "
+                f"per_cluster: the kept clusters yield {union} items, fewer than k = {self.size}; take more "
                 "clusters, more items of each, or top_up=True"
             )
 

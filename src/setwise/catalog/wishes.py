@@ -99,10 +99,10 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
         some, rows = replace(held, quality=values), must
     else:
         kept = np.flatnonzero(left)
-        if request.k > len(kept):
+        if request.size > len(kept):
             raise ValueError(
-                f"k: {request.k} is more than the {len(kept):,} items that may be selected; ask for at most "
-                "that"
+                f"k: {request.size} is more than the {len(kept):,} items that may be selected; ask for at "
+                "most that"
             )
         some = replace(held, quality=values).among(kept)
         rows = np.searchsorted(kept, must)

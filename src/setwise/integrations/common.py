@@ -89,7 +89,7 @@ class Search:
     filter: Any = None
 
     def __post_init__(self) -> None:
-        k = self.request.k
+        k = self.request.size
         if self.fetch_k is not None and checks.integer("fetch_k", self.fetch_k, least=1) < k:
             raise ValueError(
                 f"fetch_k: {self.fetch_k} candidates cannot give k = {k}; raise it, or pass None"
@@ -98,14 +98,14 @@ class Search:
     @property
     def fetched(self) -> int:
         """How many candidates a store is asked for in one search."""
-        return max(FETCH, FETCH_PER_K * self.request.k) if self.fetch_k is None else self.fetch_k
+        return max(FETCH, FETCH_PER_K * self.request.size) if self.fetch_k is None else self.fetch_k
 
     def over(self, index: Index, query: Any) -> Work[Retrieved | None]:
         """Search an index, which knows by itself how many candidates suffice; None where it is empty."""
-        size = index.counted(max(self.request.k, self.fetch_k or 0))
+        size = index.counted(max(self.request.size, self.fetch_k or 0))
         if size == 0:
             return None
-        request = replace(self.request, k=min(self.request.k, size))
+        request = replace(self.request, k=min(self.request.size, size))
         pool: int | str = "auto" if self.fetch_k is None else min(self.fetch_k, size)
         found: Retrieved = yield from retrieving(
             request, np.asarray(query, np.float64), index, pool=pool, filter=self.filter
@@ -190,7 +190,7 @@ def choose(
     chosen = []
     if present:
         matrix = as_rows([rows[place] for place in present])
-        asked = replace(request, k=min(request.k, len(present)))
+        asked = replace(request, k=min(request.size, len(present)))
         if scores is None:
             found = run(retrieving(asked, np.asarray(query), Index.from_array(matrix)))
         else:
@@ -198,7 +198,7 @@ def choose(
             found = diversified(asked, np.arange(len(present)), given, matrix)
             found = replace(found, scores=given[found.ids])
         chosen = [(items[present[row]], facts(found, place)) for place, row in enumerate(found.ids.tolist())]
-    return [*chosen, *((items[place], {}) for place in left)][: request.k]
+    return [*chosen, *((items[place], {}) for place in left)][: request.size]
 
 
 def _is_score(score: Any) -> bool:

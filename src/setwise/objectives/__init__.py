@@ -8,6 +8,7 @@ from setwise.objectives.coverage import Coverage, reward_weights
 from setwise.objectives.log_det import LogDet
 from setwise.objectives.max_marginal import MaxMarginal
 from setwise.objectives.max_sum import MaxSum
+from setwise.objectives.wished import Wishes
 
 __all__ = [
     "KINDS",
@@ -18,6 +19,7 @@ __all__ = [
     "MaxSum",
     "Objective",
     "Terms",
+    "Wishes",
     "has_sharpness",
     "make",
     "reward_weights",

@@ -64,6 +64,12 @@ class Objective(ABC):
     #: The scores that greedy selection keeps up.
     scoring: ClassVar[type[Scores]] = ScoresByGains
 
+    #: What it becomes with further wishes: of another size, beside what was shown, with a least gain.
+    wishing: ClassVar[Callable[[Any, Any], Objective]]
+
+    #: Whether a set's value is the sum of its members' gains, rather than their mean.
+    summed: ClassVar[bool] = False
+
     #: Why greedy selection may end before the set is full.
     shortage: ClassVar[str] = "the gain of every other candidate is -inf"
 

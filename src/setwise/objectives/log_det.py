@@ -46,6 +46,7 @@ class LogDet(Objective):
     """
 
     name: ClassVar[str] = "log-det"
+    summed: ClassVar[bool] = True
     shortage: ClassVar[str] = (
         "the kernel's rank: the residual of every other candidate is rounding noise; ask for fewer, or pass "
         "vectors of higher rank"

@@ -17,10 +17,11 @@ from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import check_vectors
 from setwise.request import Request, Rows, split
-from setwise.retrieval.pages import check_offset, earlier, without
-from setwise.retrieval.plan import MOST, Outcome, goes_along_gradients
+from setwise.retrieval.ask import MOST, Outcome
+from setwise.retrieval.pages import check_offset, check_pages, earlier, without
+from setwise.retrieval.plan import goes_along_gradients
 from setwise.retrieval.retrieved import Retrieved, retrieved
-from setwise.retrieval.seen import Job, labels_of
+from setwise.retrieval.seen import Job, labels_of, shown_of
 from setwise.selection import Selection
 
 #: How many vectors drawn over the whole index to start from: few where searches are approximate, and so cost
@@ -35,7 +36,7 @@ class Call:
     Attributes
     ----------
     request : Request
-        Its `include` and `exclude` are ids, its `groups` finds the group of ids.
+        Its `include` and `exclude` are ids, its `groups` and `costs` find those of ids.
     barred : list of ids, or None
         What each query may not find, where that is given for each by itself; `exclude` is empty then.
     index : Index
@@ -80,7 +81,7 @@ class Call:
             not be in the set; more ids must be in it than fit; the query is not finite, zero under cosine
             or of another width.
         """
-        goal, k = request.goal, request.k
+        goal = request.goal
         if goal.of_all:
             raise ValueError(
                 f"objective: {goal.name} is of all candidates, and a search returns a few; use setwise.select"
@@ -90,14 +91,16 @@ class Call:
             raise ValueError(
                 f"objective: it measures {goal.metric}, the index {index.metric}; make it with that metric"
             )
+        k = request.k or 1
         check_offset(checks.integer("offset", offset, least=0), k)
         before = earlier(after)
+        check_pages(request, "offset" if offset else "after", bool(offset) or len(before) > 0)
         if len(before) and offset:
             raise ValueError("offset: after says where the page begins; leave one of them out")
         most = max(MOST, len(before) + offset + k, pool if isinstance(pool, int) else 0)
         count = index.counted(most + 1)  # a store counts its rows: once a call, and no more than matter
         size = count if count <= most else 2**62
-        if k > size:
+        if request.sized and k > size:
             raise ValueError(f"k: {k} is more than the {size} vectors of the index; ask for at most that")
         if pool == "auto":
             looked = None
@@ -110,20 +113,24 @@ class Call:
         if len(before) and given.ndim == 2:
             raise ValueError("after: it goes with one query; ask for the further pages of each by itself")
         include = without(_as_ids("include", request.include), before)
+        shown, seen = shown_of(request, index)
         each = split(replace(request, include=()), len(queries))
         alike = all(one.exclude is each[0].exclude for one in each)
         exclude = [_as_ids("exclude", one.exclude) for one in (each[:1] if alike else each)]
-        if len(include) > k:
+        if seen:
+            exclude = [_as_ids("exclude", list(dict.fromkeys([*one.tolist(), *seen]))) for one in exclude]
+        if request.k is not None and len(include) > k:
             raise ValueError(f"include: {len(include)} ids do not fit into k = {k}")
         for barred in exclude:
             both = set(include.tolist()) & set(barred.tolist())
             if both:
-                raise ValueError(f"include: {next(iter(both))!r} is in exclude, too")
+                one = next(iter(both))
+                raise ValueError(f"include: {one!r} is in {'shown' if one in seen else 'exclude'}, too")
         before = without(before, exclude[0])
-        groups = None if request.groups is None else labels_of(request.groups, index.values)
+        request = request.mapped(lambda name, given: labels_of(given, index.values, name), fields=True)
         shared = exclude[0] if alike else np.empty(0, np.int64)
         return cls(
-            request=replace(request, include=include, exclude=shared, groups=groups),
+            request=replace(request, include=include, exclude=shared, shown=shown),
             barred=None if alike else exclude,
             index=index,
             queries=queries,
@@ -138,14 +145,15 @@ class Call:
     @property
     def pages(self) -> int:
         """How many pages to select, the one asked for among them."""
-        return -(-(self.offset + self.request.k) // self.request.k)
+        size = self.request.k
+        return 1 if self.offset == 0 or size is None else -(-(self.offset + size) // size)
 
     def jobs(self) -> list[Job]:
         """Return a job a query; must-have vectors, those of earlier pages and the sample are fetched once."""
         request, index, pool = self.request, self.index, self.pool
         if len(self.before):
             ids = as_ids([*self.before.tolist(), *request.include])
-            wanted = len(self.before) + request.k
+            wanted = len(self.before) + request.size
             request = replace(request, include=ids, k=min(wanted, self.size))
             pool = None if pool is None else max(pool, wanted)
         name, known, sample = type(index).__name__, None, self._sample()
@@ -190,7 +198,7 @@ class Call:
         if outcome.problem is not None and len(ids):
             rows = outcome.problem.vectors.raw[np.searchsorted(outcome.ids, ids)]
             known = Found(ids, np.zeros(len(ids)), rows)
-        wanted = len(ids) + self.request.k
+        wanted = len(ids) + self.request.size
         return replace(
             job,
             request=replace(job.request, k=min(wanted, self.size), include=ids),
@@ -201,13 +209,17 @@ class Call:
     def cut(self, result: Retrieved) -> Retrieved:
         """Return the page asked for, of all pages so far."""
         start = len(self.before) + self.offset
-        return result.cut(start, start + self.request.k) if start else result
+        return result.cut(start, start + self.request.size) if start else result
 
     def whole(self) -> ArrayIndex | None:
         """Return the index where greedy selection may read all of it, which is exact and as fast."""
         request, index = self.request, self.index
         name = request.goal.name
-        greedily = name not in solvers.UNSEEN and solvers.label_of(name, request.solver) == "greedy"
+        greedily = (
+            not request.wishes
+            and name not in solvers.UNSEEN
+            and solvers.label_of(name, request.solver) == "greedy"
+        )
         if not greedily or self.pool is not None:
             return None
         if (
@@ -222,7 +234,8 @@ class Call:
     def describe(self, job: Job, outcome: Outcome, began: float) -> Retrieved:
         """Return an outcome as what the caller gets, all pages so far in one."""
         problem, metric, found = outcome.problem, self.index.metric, outcome.found
-        label = solvers.label_of(job.request.goal.name, job.request.solver)
+        wished = bool(job.request.wishes)
+        label = solvers.label_of(job.request.goal.name, job.request.solver, wished=wished)
         if problem is None:
             checks.warn("nothing in the index passes the filter: an empty result")
             seconds, none = time.perf_counter() - began, np.empty(0)
@@ -238,9 +251,10 @@ class Call:
                 job.stats,
             )
             return retrieved(empty, outcome.ids, none, none, metric)
-        k = job.request.k
-        if len(found.chosen) < k and problem.n < k and not len(self.before):  # pages end some time
-            checks.warn(f"k: only {problem.n} of the {k} asked for are in the index or pass the filter")
+        few = job.request.sized and len(found.chosen) < job.request.size and problem.n < job.request.size
+        if few and not len(self.before):  # pages end some time
+            size = job.request.size
+            checks.warn(f"k: only {problem.n} of the {size} asked for are in the index or pass the filter")
         selection = describe(problem, found, label, began)
         chosen = selection.indices
         ids = outcome.ids[chosen]

@@ -12,6 +12,9 @@ from setwise.request import Options, Request
 #: Diversity and, for max-sum under cosine, the sharpness that retrieval defaults to.
 DIVERSITY, SHARPNESS = 0.3, 8
 
+#: How many are selected where nothing is said.
+K = 10
+
 
 def default_sharpness(objective: str | Objective, metric: str) -> int:
     """Return the sharpness that retrieval uses: 8 for max-sum by name under cosine, else 1."""
@@ -30,6 +33,8 @@ def request_of(
     ValueError
         An option is out of its range or unknown, or the solver is not for the objective and constraints.
     """
+    if more.get("k", K) is None and options.get("budget") is None:
+        more["k"] = K
     if sharpness is None:
         sharpness = default_sharpness(options.get("objective", "max-sum"), metric)
     request = Request.of(call, options, sharpness=sharpness, metric=metric, **more)

@@ -11,6 +11,7 @@ import numpy as np
 
 from setwise.ids import as_ids
 from setwise.index.base import Ids
+from setwise.request import Request
 
 #: Pages that one call selects, to reach the one that an offset names.
 MOST_PAGES = 32
@@ -52,6 +53,20 @@ def earlier(after: Any) -> Ids:
     if len(set(ids.tolist())) < len(ids):
         raise ValueError("after: an id is there twice; pass each once, or the cursor of the page before")
     return ids
+
+
+def check_pages(request: Request, argument: str, asked: bool) -> None:
+    """Refuse further pages of what has wishes: those are of one set, and a page is not.
+
+    Raises
+    ------
+    ValueError
+        Pages are `asked` for, by this argument, and there are wishes.
+    """
+    if asked and request.wishes:
+        raise ValueError(
+            f"{argument}: not with {request.wishes[0]}; name what was returned before as shown=hits.ids"
+        )
 
 
 def check_offset(offset: int, k: int) -> None:

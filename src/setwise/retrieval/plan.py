@@ -6,18 +6,19 @@ by one, for many queries together, or without blocking an event loop.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import solvers
 from setwise.certificate import unbounded
-from setwise.index.base import Found, Ids
+from setwise.index.base import Ids
 from setwise.request import Request
 from setwise.retrieval import proven_greedy
+from setwise.retrieval.ask import FIRST, GROWTH, MOST, Outcome, Plan, first_count, nothing, search
 from setwise.retrieval.seen import Job, Seen, TooFew
+from setwise.retrieval.wished import with_wishes
 from setwise.solvers import auto, baselines, max_sum, unseen
 from setwise.solvers.problem import Pool, Problem, Solved, Whole
 from setwise.solvers.relaxation import Relaxed
@@ -25,12 +26,6 @@ from setwise.solvers.unseen import Unseen
 from setwise.vectors import top_k
 
 Vector = NDArray[np.float64]
-
-#: Candidates asked for first: at least this many, and this many times k.
-FIRST, TIMES = 400, 8
-
-#: Each further search asks for this many times more, up to this many in all.
-GROWTH, MOST = 4, 16_384
 
 #: Where the k most relevant are the set, so many more are asked for, to see that those left out are less.
 SPARE = 16
@@ -49,31 +44,10 @@ FAR = 0.025
 LOOSE, TIGHT = 5e-3, 1e-3
 
 
-@dataclass(frozen=True)
-class Ask:
-    """One search: what for, and how many to return."""
-
-    weights: Vector
-    count: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A set among the candidates seen.
-
-    problem : what was solved; ids : the candidates' ids; found : rows of them, and what is proven of these.
-    """
-
-    problem: Problem | None
-    ids: Ids
-    found: Solved
-
-
-Plan = Generator[Ask, Found, Outcome]
-
-
 def plan_for(job: Job) -> Plan:
     """Return the plan for a job: by relevance alone where that proves enough, else along gradients."""
+    if job.request.wishes:
+        return with_wishes(job)
     if goes_along_gradients(job.request, job.pool):
         return _along_gradients(job)
     return _by_relevance(job)
@@ -81,8 +55,9 @@ def plan_for(job: Job) -> Plan:
 
 def goes_along_gradients(request: Request, pool: int | None) -> bool:
     """Return whether relevance alone proves nothing, and each search is proposed by a gradient."""
-    goal = request.goal
-    return goal.linear_gradient and not _by_relevance_alone(request) and request.k > 1 and pool is None
+    if request.wishes or request.size == 1 or pool is not None:
+        return False
+    return request.goal.linear_gradient and not _by_relevance_alone(request)
 
 
 def _by_relevance_alone(request: Request) -> bool:
@@ -91,50 +66,26 @@ def _by_relevance_alone(request: Request) -> bool:
     return known is not None and known.by_relevance
 
 
-def _nothing(job: Job, seen: Seen) -> Outcome:
-    """Return the outcome where nothing was found."""
-    certificate = unbounded(0, True, job.scope) if job.request.certify else None
-    return Outcome(None, seen.ids, Solved(np.empty(0, np.int64), ordered=True, certificate=certificate))
-
-
-def _first_count(job: Job) -> int:
-    """Return how many candidates to ask for first."""
-    return min(job.most, max(FIRST, TIMES * job.request.k)) if job.pool is None else job.pool
-
-
-def _search(
-    job: Job, seen: Seen, rest: Unseen, weights: Vector, count: int
-) -> Generator[Ask, Found, tuple[Found, int]]:
-    """Search, take in what is found, and return it and how many of it are new."""
-    found = yield Ask(weights, count)
-    assert found.floor is not None  # `index.promised.checked` has seen to it
-    if job.scope == "all":
-        seen.check_none_left_out(weights, found)
-    rest.note(weights, found.floor, len(found), count)
-    job.stats["searches"] = job.stats.get("searches", 0) + 1
-    return found, seen.add(found)
-
-
 def _by_relevance(job: Job) -> Plan:
     """Gather the most relevant, more of them until the rest is proven not to matter."""
     asked, goal = job.request, job.request.goal
     seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
-    count = max(_first_count(job), asked.k)
-    simple = goal.relevance_decides(asked.k) or _by_relevance_alone(asked)
+    count = max(first_count(job), asked.size)
+    simple = goal.relevance_decides(asked.size) or _by_relevance_alone(asked)
     if simple and asked.groups is None and job.pool is None:
-        count = asked.k + len(asked.include) + SPARE
+        count = asked.size + len(asked.include) + SPARE
     before: Ids | None = None
     while True:
-        yield from _search(job, seen, rest, job.query, count)
+        yield from search(job, seen, rest, job.query, count)
         if len(seen) == 0:
-            return _nothing(job, seen)
+            return nothing(job, seen)
         complete = rest.exhausted or count > job.size
         last = complete or job.pool is not None or count >= MOST
-        if len(seen) < asked.k and not complete and job.pool is None:
+        if len(seen) < asked.size and not complete and job.pool is None:
             count = min(job.most, count * GROWTH)
             continue
         try:
-            problem = seen.problem(min(asked.k, len(seen)))
+            problem = seen.problem(min(asked.size, len(seen)))
         except TooFew:
             if complete or job.pool is not None:
                 raise
@@ -144,10 +95,10 @@ def _by_relevance(job: Job) -> Plan:
         if not enough and not last and outcome.found.ordered:
             new = 0
             for weights in proven_greedy.worth_searching(problem, outcome.found.chosen):
-                _, more = yield from _search(job, seen, rest, weights, count)
+                _, more = yield from search(job, seen, rest, weights, count)
                 new += more
             if new:
-                problem = seen.problem(min(asked.k, len(seen)))
+                problem = seen.problem(min(asked.size, len(seen)))
                 outcome, enough = _solve(job, seen, problem, rest, None)
         names = seen.ids[outcome.found.chosen]
         if not outcome.found.ordered:
@@ -238,16 +189,16 @@ def _along_gradients(job: Job) -> Plan:
     asked, goal = job.request, job.request.goal
     seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
     wide = job.scope == "all"
-    count = min(job.most, max(WIDE if wide else FIRST, 4 * asked.k))
-    found, _ = yield from _search(job, seen, rest, job.query, count)
+    count = min(job.most, max(WIDE if wide else FIRST, 4 * asked.size))
+    found, _ = yield from search(job, seen, rest, job.query, count)
     searches = 1
-    while len(seen) < asked.k and not rest.exhausted and count <= job.size:
+    while len(seen) < asked.size and not rest.exhausted and count <= job.size:
         count = min(job.most, count * GROWTH)
-        found, _ = yield from _search(job, seen, rest, job.query, count)
+        found, _ = yield from search(job, seen, rest, job.query, count)
         searches += 1
-    if len(seen) < asked.k:
+    if len(seen) < asked.size:
         if len(seen) == 0:
-            return _nothing(job, seen)
+            return nothing(job, seen)
         return _solve_max_sum(job, seen, seen.problem(len(seen)), rest)[0]
     leaders = found.ids
     if job.sample is not None and not rest.exhausted:
@@ -257,15 +208,15 @@ def _along_gradients(job: Job) -> Plan:
     best: Ids | None = None
     searched: tuple[Ids, Vector] | None = None
     gap = 0.0
-    steps, near = STEPS[asked.certify], max(WIDER, 8 * asked.k) if wide else FIRST + 4 * asked.k
+    steps, near = STEPS[asked.certify], max(WIDER, 8 * asked.size) if wide else FIRST + 4 * asked.size
     while True:
         try:
-            problem = seen.problem(asked.k)
+            problem = seen.problem(asked.size)
         except TooFew:
             if rest.exhausted or count > job.size:
                 raise
             count = min(job.most, count * GROWTH)
-            found, _ = yield from _search(job, seen, rest, job.query, count)
+            found, _ = yield from search(job, seen, rest, job.query, count)
             searches += 1
             leaders = np.union1d(leaders, found.ids)
             continue
@@ -288,10 +239,10 @@ def _along_gradients(job: Job) -> Plan:
         wanted = min(job.most, near * (GROWTH if wide and searches > 1 else 1))
         reached = float(relaxed.weights @ (problem.vectors.rows(here, np.float64) @ weights))
         searched = point
-        found, _ = yield from _search(job, seen, rest, weights, wanted)
-        gap = (float(found.scores[: asked.k].sum()) - reached) / (abs(relaxed.value) or 1.0)
+        found, _ = yield from search(job, seen, rest, weights, wanted)
+        gap = (float(found.scores[: asked.size].sum()) - reached) / (abs(relaxed.value) or 1.0)
         searches += 1
-        leaders = found.ids[: max(WIDER, 8 * asked.k)]
+        leaders = found.ids[: max(WIDER, 8 * asked.size)]
 
 
 def _relaxed(

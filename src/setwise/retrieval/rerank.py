@@ -17,16 +17,16 @@ from setwise.index.base import Ids, Index
 from setwise.missing import Usable, check_missing
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
-from setwise.retrieval.pages import earlier, without
+from setwise.retrieval.pages import check_pages, earlier, without
 from setwise.retrieval.retrieved import Retrieved, retrieved
-from setwise.retrieval.seen import labels_of
+from setwise.retrieval.seen import labels_of, shown_of
 from setwise.threads import one_blas_thread
 
 
 @takes(diversity=DIVERSITY)
 def diversify(
     ids: Rows,
-    k: int,
+    k: int | None,
     *,
     relevance: Any,
     vectors: Index | Any,
@@ -45,8 +45,8 @@ def diversify(
     ----------
     ids : sequence of length m
         The candidates, none twice.
-    k : int
-        At most m.
+    k : int or None
+        At most m; None, with a budget, for as many as fit.
     relevance : array-like of shape (m,)
         Their scores, higher is better, on any scale.
     vectors : Index, array-like of shape (m, d), or frame
@@ -60,8 +60,10 @@ def diversify(
         The index's own; "cosine" where vectors are an array.
     include, exclude : sequence of ids
         Must be in the set, and must not.
-    groups, max_per_group
-        As for `retrieve`; a sequence has a label for each candidate.
+    groups, max_per_group, limits, shares, costs, budget
+        As for `retrieve`; a sequence has a label, or a cost, for each candidate.
+    min_gain, max_similarity, shown, shown_weight
+        As for `retrieve`; what was shown is vectors, or where `vectors` is an index ids.
     missing : {"raise", "drop", "append"}
         What becomes of a candidate whose vector or score cannot be used; see `setwise.select`. Those appended
         have no score and no novelty (NaN).
@@ -101,9 +103,11 @@ def diversify(
         ids = frames.column(vectors, ids, "ids")
     if isinstance(relevance, str):
         relevance = frames.column(vectors, relevance, "relevance")
-    if isinstance(request.groups, str):
-        labels = frames.column(vectors, request.groups, "groups")
-        request = replace(request, groups=listed_ids(labels, "groups"))
+
+    def named(name: str, given: Any) -> Any:
+        return listed_ids(frames.column(vectors, given, name), name) if isinstance(given, str) else given
+
+    request = request.mapped(named, fields=True)
     found = diversified(request, ids, relevance, vectors, after, missing=missing)
     return replace(found, candidates=vectors)
 
@@ -122,12 +126,13 @@ def diversified(
     keys: Ids = as_ids(ids)
     names = keys.tolist()
     before = without(earlier(after), as_ids(request.exclude))
+    check_pages(request, "after", len(before) > 0)
     if len(before):
         if check_missing(missing) == "append":
             raise ValueError("after: what missing='append' appends ends a page; use missing='drop'")
         both = as_ids([*before.tolist(), *without(as_ids(request.include), before).tolist()])
         most = len(names) - len(request.exclude)
-        request = replace(request, include=both, k=min(len(before) + request.k, most))
+        request = replace(request, include=both, k=min(len(before) + request.size, most))
     if not names:
         raise ValueError("ids: no candidates; pass at least one")
     place = {name: position for position, name in enumerate(names)}
@@ -142,21 +147,27 @@ def diversified(
         if len(rows) != len(names):
             raise ValueError(f"vectors: {len(rows)} rows for {len(names)} ids; pass one each")
         values = _no_fields
-    groups = request.groups
-    if groups is not None:
-        listed = not isinstance(groups, str) and not callable(groups) and not hasattr(groups, "keys")
-        groups = listed_ids(groups, "groups") if listed else labels_of(groups, values)(keys)
+
+    def of_each(name: str, given: Any) -> Any:
+        listed = not isinstance(given, str) and not callable(given) and not hasattr(given, "keys")
+        return listed_ids(given, name) if listed else labels_of(given, values, name)(keys)
+
+    shown, exclude = shown_of(request, vectors if isinstance(vectors, Index) else None)
     local = replace(
-        request,
+        request.mapped(of_each, fields=True),
         include=_positions("include", as_ids(request.include, "include").tolist(), place),
-        exclude=_positions("exclude", as_ids(request.exclude, "exclude").tolist(), place),
-        groups=groups,
+        exclude=_positions(
+            "exclude",
+            [*as_ids(request.exclude, "exclude").tolist(), *(one for one in exclude if one in place)],
+            place,
+        ),
+        shown=shown,
     )
     left = np.empty(0, np.int64)
     if check_missing(missing) != "raise":
         usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
         rows, relevance, left = usable.vectors, usable.relevance, usable.left
-        local = replace(local, k=usable.most(request.k), exclude=usable.barred)
+        local = replace(local, k=usable.most(request.k, request.wishes), exclude=usable.barred)
     problem = pose(local, rows, relevance=relevance)
     with one_blas_thread():
         found = run(problem, began)
@@ -166,7 +177,7 @@ def diversified(
     metric = request.goal.metric
     unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen
     result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
-    rest = left[: request.k - len(found)]
+    rest = left[: max(0, (request.k or 0) - len(found))]
     nothing = np.full(len(rest), np.nan)
     whole = replace(
         result,
@@ -190,4 +201,4 @@ def _positions(name: str, ids: Rows, place: dict[Any, int]) -> list[int]:
 
 def _no_fields(ids: Ids, field: str) -> list[Any]:
     """Refuse to look up a field where there is no index."""
-    raise ValueError(f"groups: vectors alone have no field {field!r}; pass a label a candidate")
+    raise ValueError(f"groups: vectors alone have no field {field!r}; pass a label or a number a candidate")

@@ -16,9 +16,10 @@ from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import checked
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
+from setwise.retrieval.ask import Ask, Outcome
 from setwise.retrieval.call import Call
 from setwise.retrieval.defaults import DIVERSITY, request_of
-from setwise.retrieval.plan import Ask, Outcome, plan_for
+from setwise.retrieval.plan import plan_for
 from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.seen import Job
 from setwise.solvers.problem import Problem
@@ -31,7 +32,7 @@ from setwise.vectors import Vectors, check_metric
 def retrieve(
     query: Any,
     index: Index,
-    k: int = 10,
+    k: int | None = None,
     *,
     sharpness: int | None = None,
     pool: int | str = "auto",
@@ -50,8 +51,9 @@ def retrieve(
     index : Index
         Where the vectors are: `Index.from_array`, `.from_faiss`, `.from_qdrant`, `.from_pgvector`,
         `.from_lance`, or your own subclass.
-    k : int
-        At most the index's size. Where a filter leaves fewer, those are returned, with a warning.
+    k : int, optional
+        At most the index's size, by default 10. Where a filter leaves fewer, those are returned, with a
+        warning. With `budget` or `min_gain` the most there may be; with a budget by default as many as fit.
     diversity : float
         In [0, 1]: 0 = relevance alone, 1 = diversity alone.
     sharpness : int, optional
@@ -72,9 +74,19 @@ def retrieve(
         Must not. For many queries also a list of one sequence (None for none) each.
     groups : str, mapping, callable or sequence, optional
         The group of each id: a field that the index stores, a mapping, a function, or for row numbers a
-        sequence.
+        sequence. With `limits` and `shares` a mapping of names to such.
     max_per_group : int, optional
         At most this many of each group (the chunks of one document, say).
+    limits, shares : mapping, optional
+        As for `setwise.select`, by name; a name that `groups` does not have is a field that the index stores.
+    costs : str, mapping, callable or sequence, optional
+        What each id costs, given as `groups` are: the tokens of a passage, say.
+    budget : float, optional
+        The set's costs sum to at most this.
+    min_gain, max_similarity, shown_weight : float, optional
+        As for `setwise.select`.
+    shown : sequence of ids, or array-like of shape (h, d), optional
+        What was shown before: ids of the index, or vectors. It counts as members, and is not returned.
     offset : int
         Skip this many: the page after those. Pages of one k neither overlap nor skip; each is the best
         set to add to the pages before it. All of them are selected on the way, so that it reaches 32 pages.
@@ -127,7 +139,7 @@ def retrieve(
 async def aretrieve(
     query: Any,
     index: Index,
-    k: int = 10,
+    k: int | None = None,
     *,
     sharpness: int | None = None,
     pool: int | str = "auto",
@@ -273,10 +285,9 @@ def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
     """Select greedily over every row of an array: lazy, and identical to the scan over all of them."""
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
-    groups = job.request.groups
     rows = np.arange(len(vectors.raw))
     names = index.names(np.arange(vectors.n))
-    request = replace(job.request, groups=None if groups is None else groups(names))
+    request = job.request.mapped(lambda _, find: find(names))
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.constraints import Constraints, check_label
-from setwise.index.base import Found, Ids
+from setwise.constraints import Constraints
+from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING
+from setwise.limits import check_label
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -29,7 +30,7 @@ class Job:
     Attributes
     ----------
     request : Request
-        Its `include` is ids, its `groups` finds the group of ids.
+        Its `include` is ids, its `groups` and `costs` find those of ids.
     query : ndarray of shape (d,), float64
         Of unit length under cosine.
     pool : int or None
@@ -83,7 +84,8 @@ class Seen:
         self._rows: NDArray[Any] = np.empty((0, len(job.query)), np.float32)
         self._placed: Ids = self.ids
         self._waiting: list[tuple[Ids, NDArray[Any]]] = []
-        self._labels: dict[Any, Any] = {}
+        self._of_ids: dict[str, dict[Any, Any]] = {}
+        self._size: float | None = None
         if job.known is not None:
             self.add(job.known)
 
@@ -139,7 +141,7 @@ class Seen:
                 f"{self.ids.tolist()[best]!r}, which scores {scores[best]:.6g}"
             )
 
-    def problem(self, k: int) -> Problem:
+    def problem(self, k: int | None) -> Problem:
         """Return the selection problem over everything seen.
 
         Raises
@@ -147,32 +149,37 @@ class Seen:
         TooFew
             The constraints leave no set of k.
         """
-        job, wanted = self.job, self.job.request
+        job = self.job
+        wanted = job.request.mapped(self._of_each)
         vectors = Vectors(self._settled(), wanted.goal.metric, query=job.query, workers=wanted.workers)
         assert vectors.similarity is not None
         relevance = Relevance(vectors.similarity, vectors, job.query)
-        request = replace(wanted, k=k, include=self.locate(wanted.include), exclude=(), groups=self._groups())
+        request = replace(
+            wanted, k=k, include=self.locate(wanted.include), exclude=(), reference_size=self._size
+        )
         try:
             constraints = Constraints(len(self), request)
         except ValueError as error:
             raise TooFew(str(error)) from None
+        if k is None and self._size is None:  # the first candidates say what one costs on average
+            self._size = constraints.reference_size(request)
+            request = replace(request, reference_size=self._size)
         return Problem(vectors, relevance, request, constraints, None, job.stats)
 
-    def _groups(self) -> list[Any] | None:
-        """Return the group of every candidate; each is asked for once."""
-        find = self.job.request.groups
-        if find is None:
-            return None
+    def _of_each(self, name: str, find: Labels) -> list[Any]:
+        """Return the label or the cost of every candidate; each is asked for once."""
+        known = self._of_ids.setdefault(name, {})
         names = self.ids.tolist()
-        missing = [name for name in names if name not in self._labels]
+        missing = [one for one in names if one not in known]
         if missing:
-            labels = find(np.array(missing, dtype=self.ids.dtype))
-            if len(labels) != len(missing):
-                raise ValueError(f"groups: {len(labels)} labels for {len(missing)} ids; give one for each")
-            for name, label in zip(missing, labels, strict=True):
-                check_label(label, f"id {name!r}")
-                self._labels[name] = label
-        return [self._labels[name] for name in names]
+            found = find(np.array(missing, dtype=self.ids.dtype))
+            if len(found) != len(missing):
+                what = "costs" if name == "costs" else "labels"
+                raise ValueError(f"{name}: {len(found)} {what} for {len(missing)} ids; give one for each")
+            for one, label in zip(missing, found, strict=True):
+                check_label(label, f"id {one!r}", name)
+                known[one] = label
+        return [known[one] for one in names]
 
     def locate(self, ids: Any) -> NDArray[np.int64]:
         """Return the rows of some candidates that have been seen."""
@@ -181,41 +188,63 @@ class Seen:
         return np.asarray(np.searchsorted(self.ids, ids), np.int64)
 
 
-def labels_of(groups: Any, values: Callable[[Ids, str], Sequence[Any]]) -> Labels:
-    """Return what finds the group of ids.
+def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str = "groups") -> Labels:
+    """Return what finds the label, or the cost, of ids.
 
     Parameters
     ----------
-    groups : str, mapping, callable or sequence
-        A stored field's name; a mapping from ids; a function of an id; or a label for every row number.
+    given : str, mapping, callable or sequence
+        A stored field's name; a mapping from ids; a function of an id; or one for every row number.
     values : callable
         The index's own.
+    name : str
+        The argument's, in messages.
     """
-    if isinstance(groups, str):
-        return lambda ids: values(ids, groups)
-    if callable(groups):
-        return lambda ids: [groups(name) for name in ids.tolist()]
-    if hasattr(groups, "index") and hasattr(groups, "to_dict"):  # a pandas Series: by its index
-        groups = groups.to_dict()
-    if isinstance(groups, Mapping):
-        return lambda ids: list(_looked_up(groups, ids))
-    labels = groups if hasattr(groups, "__getitem__") else list(groups)
-    return lambda ids: list(_by_row(labels, ids))
+    if isinstance(given, str):
+        return lambda ids: values(ids, given)
+    if callable(given):
+        return lambda ids: [given(one) for one in ids.tolist()]
+    what = "cost" if name == "costs" else "label"
+    if hasattr(given, "index") and hasattr(given, "to_dict"):  # a pandas Series: by its index
+        given = given.to_dict()
+    if isinstance(given, Mapping):
+        return lambda ids: list(_looked_up(given, ids, name, what))
+    labels = given if hasattr(given, "__getitem__") else list(given)
+    return lambda ids: list(_by_row(labels, ids, name, what))
 
 
-def _looked_up(groups: Mapping[Any, Any], ids: Ids) -> Iterator[Any]:
+def _looked_up(labels: Mapping[Any, Any], ids: Ids, name: str, what: str) -> Iterator[Any]:
     """Yield each id's label."""
-    for name in ids.tolist():
-        if name not in groups:
-            raise ValueError(f"groups: no label for id {name!r}")
-        yield groups[name]
+    for one in ids.tolist():
+        if one not in labels:
+            raise ValueError(f"{name}: no {what} for id {one!r}")
+        yield labels[one]
 
 
-def _by_row(labels: Any, ids: Ids) -> Iterator[Any]:
+def _by_row(labels: Any, ids: Ids, name: str, what: str) -> Iterator[Any]:
     """Yield each row number's label."""
     if ids.dtype.kind not in "iu":
-        raise TypeError("groups: the index's ids are no row numbers; pass a mapping from ids to labels")
+        raise TypeError(f"{name}: the index's ids are no row numbers; pass a mapping from ids to {what}s")
     for row in ids.tolist():
         if not 0 <= row < len(labels):
-            raise ValueError(f"groups: no label for id {row}, there are {len(labels)}")
+            raise ValueError(f"{name}: no {what} for id {row}, there are {len(labels)}")
         yield labels[row]
+
+
+def shown_of(request: Request, index: Index | None) -> tuple[Any, list[Any]]:
+    """Return the vectors of what was shown, and its ids where it was given by ids.
+
+    Raises
+    ------
+    TypeError
+        It was given by ids, and there is no index that has their vectors.
+    """
+    shown = request.shown
+    if shown is None or np.ndim(shown) != 1:
+        return shown, []
+    ids = list(shown.tolist() if hasattr(shown, "tolist") else shown)
+    if not ids:
+        return None, []
+    if index is None:
+        raise TypeError("shown: expected vectors; ids are of an index")
+    return np.asarray(index.vectors(np.array(ids) if isinstance(ids[0], int) else np.array(ids, object))), ids

@@ -124,7 +124,7 @@ class PreparedCorpus:
     def select(
         self,
         query: str | NDArray[Any] | None,
-        k: int,
+        k: int | None,
         *,
         relevance_scale: str = "none",
         sharpness: int | None = None,
@@ -147,6 +147,12 @@ class PreparedCorpus:
             A label for each row of the corpus, by default its own.
         max_per_group : int, optional
             At most this many of each group.
+        limits, shares : mapping, optional
+            By name: a mapping `groups` has a label for each row of the corpus by that name.
+        costs : sequence, optional
+            One number for each row of the corpus; the set's sum to at most `budget`.
+        budget, min_gain, max_similarity, shown, shown_weight
+            As for `setwise.select`.
         relevance_scale, metric, progress, diversity, objective, solver, certify, seed, threads
             As for `setwise.select`.
 
@@ -180,16 +186,19 @@ class PreparedCorpus:
             raise ValueError(f"query: {both}")
         vector = self.encode(query) if isinstance(query, str) else query
         given = None if self.corpus.relevance is None else self.corpus.relevance[self.rows]
-        labels = request.groups
-        if labels is not None and len(labels) != len(self.corpus):
-            raise ValueError(
-                f"groups: expected {len(self.corpus)} labels, one a row of the corpus, got {len(labels)}"
-            )
+
+        def of_candidates(name: str, values: Any) -> list[Any]:
+            what = "numbers" if name == "costs" else "labels"
+            if len(values) != len(self.corpus):
+                raise ValueError(
+                    f"{name}: expected {len(self.corpus)} {what}, one a row of the corpus, got {len(values)}"
+                )
+            return [values[row] if name == "costs" else str(values[row]) for row in self.rows]
+
         local = replace(
-            request,
+            request.mapped(of_candidates),
             include=self._positions("include", request.include),
             exclude=self._positions("exclude", request.exclude),
-            groups=None if labels is None else [str(labels[row]) for row in self.rows],
         )
         selection = selected(
             local, self.vectors, relevance=given, query=vector, progress=progress, began=began
@@ -361,7 +370,7 @@ def prepare(
 def retrieve_texts(
     corpus: Corpus,
     query: str | NDArray[Any] | None,
-    k: int,
+    k: int | None,
     *,
     model: str | Encoder = "auto",
     cache: Path | None = None,
@@ -385,7 +394,8 @@ def retrieve_texts(
     seed : int
         For the encoder, and for the selection.
     relevance_scale, sharpness, metric, diversity, objective, solver, certify, threads
-        As for `PreparedCorpus.select`, as are include, exclude, groups and max_per_group.
+        As for `PreparedCorpus.select`, as are include, exclude, groups, max_per_group, limits, shares,
+        costs, budget, min_gain, max_similarity, shown and shown_weight.
 
     Returns
     -------

@@ -33,6 +33,8 @@ class Solver(NamedTuple):
         What selections by it are said to be found by; by default its name.
     include, groups : bool
         Whether it honors must-have rows, and quotas of groups.
+    budget, min_gain, shown : bool
+        Whether it honors those wishes; limits and max_similarity all in `WISHED` do.
     partial : bool
         Whether it is of use among the candidates that a search of an index returns: a part of all.
     by_relevance : bool
@@ -45,6 +47,11 @@ class Solver(NamedTuple):
     groups: bool = True
     partial: bool = True
     by_relevance: bool = False
+    limits: bool = True
+    max_similarity: bool = True
+    budget: bool = True
+    min_gain: bool = True
+    shown: bool = True
 
 
 #: Every solver: (objective, name) -> how to run it. The table in the docs is made from this one.
@@ -67,6 +74,20 @@ REGISTRY: dict[tuple[str, str], Solver] = {
     (ANY, "clustering"): Solver("baselines:clustering", include=False, groups=False, partial=False),
 }
 
+#: What runs in place of those where there are wishes beyond `include` and one `max_per_group`. Who has no
+#: line here honors none.
+WISHED: dict[tuple[str, str], Solver] = {
+    ("max-sum", "auto"): Solver("items:by_default", "moves"),
+    ("max-sum", "greedy"): Solver("items:by_greedy"),
+    ("max-sum", "swap"): Solver("items:by_exchanges"),
+    ("max-sum", "exact"): Solver("items:exactly"),
+    ("coverage", "auto"): Solver("wished:by_greedy", "greedy", budget=False, min_gain=False, shown=False),
+    ("coverage", "greedy"): Solver("wished:by_greedy", budget=False, min_gain=False, shown=False),
+    (ANY, "auto"): Solver("wished:by_greedy", "greedy"),
+    (ANY, "greedy"): Solver("wished:by_greedy"),
+    (ANY, "top-k"): Solver("wished:top", by_relevance=True, min_gain=False, shown=False),
+}
+
 #: Every solver's name.
 SOLVERS = tuple(dict.fromkeys(name for _, name in REGISTRY))
 
@@ -74,13 +95,17 @@ SOLVERS = tuple(dict.fromkeys(name for _, name in REGISTRY))
 #: certificate. Objectives without a line have no bound.
 PROOFS = {"max-sum": "max_sum:certify", "coverage": "k_medoids.chosen:certify"}
 
+#: The same for problems with wishes.
+WISHED_PROOFS = {"max-sum": "items:certify"}
+
 #: Objectives whose sets are bounded over what no search of an index has returned, too; see `unseen`.
 UNSEEN = ("max-sum",)
 
 
-def solver_of(objective: str, name: str) -> Solver | None:
-    """Return an objective's solver by name; None where it has none of that name."""
-    return REGISTRY.get((objective, name)) or REGISTRY.get((ANY, name))
+def solver_of(objective: str, name: str, *, wished: bool = False) -> Solver | None:
+    """Return an objective's solver by name, one for further wishes if `wished`; None where it has none."""
+    table = WISHED if wished else REGISTRY
+    return table.get((objective, name)) or table.get((ANY, name))
 
 
 def check(request: Request) -> str:
@@ -94,9 +119,9 @@ def check(request: Request) -> str:
     needs = []
     if len(request.include):
         needs.append("include")
-    if request.groups is not None:
+    if request.max_per_group is not None:
         needs.append("groups")
-    return serving(request.goal.name, request.solver, *needs)
+    return serving(request.goal.name, request.solver, *needs, *request.wishes)
 
 
 def serving(objective: str, solver: Any, *needs: str) -> str:
@@ -107,8 +132,8 @@ def serving(objective: str, solver: Any, *needs: str) -> str:
     objective : str
         Its name.
     solver : str
-    *needs : {"include", "groups", "partial"}
-        What it has to be able to; see `Solver`.
+    *needs : str
+        What it has to be able to, each a field of `Solver`.
 
     Raises
     ------
@@ -119,25 +144,33 @@ def serving(objective: str, solver: Any, *needs: str) -> str:
         what it has to; the message has those that are.
     """
     name = checks.choice("solver", solver, SOLVERS)
+    plain = ("include", "groups", "partial")
     serves = solver_of(objective, name)
-    if serves is not None and all(getattr(serves, need) for need in needs):
+    if serves is not None and all(need in plain and getattr(serves, need) for need in needs):
         return name
     known = {name: found for name in SOLVERS if (found := solver_of(objective, name)) is not None}
     if name not in known:
         raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(known)}")
     for need in needs:
-        if not getattr(serves, need):
-            what = f"solver: {name!r} needs all candidates, and a search returns a few"
-            if need != "partial":
-                what = f"{need}: the {name!r} solver cannot honor it"
-            able = [other for other, found in known.items() if getattr(found, need)]
+        wished = need not in plain
+        able = {
+            other: found
+            for other in known
+            if (found := solver_of(objective, other, wished=wished)) is not None and getattr(found, need)
+        }
+        if name not in able:
+            what = f"{need}: the {name!r} solver cannot honor it"
+            if need == "partial":
+                what = f"solver: {name!r} needs all candidates, and a search returns a few"
+            if not able:
+                raise ValueError(f"{need}: {objective} cannot honor it")
             raise ValueError(f"{what}; use one of {', '.join(able)}")
     return name
 
 
-def label_of(objective: str, name: str) -> str:
+def label_of(objective: str, name: str, *, wished: bool = False) -> str:
     """Return what a selection by a solver is said to be found by."""
-    found = solver_of(objective, name)
+    found = solver_of(objective, name, wished=wished)
     return name if found is None else found.label or name
 
 
@@ -149,7 +182,8 @@ def is_greedy(objective: str, name: str) -> bool:
 
 def find(problem: Problem, name: str) -> Solved:
     """Return the set that a solver finds, with nothing proven that it does not prove by itself."""
-    found = solver_of(problem.objective.name, name)
+    request = problem.request
+    found = solver_of(request.goal.name, name, wished=bool(request.wishes))
     assert found is not None  # `check` has let it pass
     solved: Solved = _load(found.function)(problem)
     problem.stats.setdefault("kernel", "numpy")
@@ -160,7 +194,8 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     """Return a set with its certificate, or a better one that the proof has come across."""
     if solved.certificate is not None:
         return solved
-    if (proof := PROOFS.get(problem.objective.name)) is not None:
+    proofs = WISHED_PROOFS if problem.request.wishes else PROOFS
+    if (proof := proofs.get(problem.request.goal.name)) is not None:
         proven: Solved = _load(proof)(problem, solved)
         return proven
     size = int(problem.stats.get("pool_size", problem.n)) if solved.sufficient else problem.n

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from setwise.certificate import Certificate
 from setwise.constraints import Constraints
-from setwise.objectives import MaxSum, Objective
+from setwise.containers import as_matrix, as_queries
+from setwise.objectives import MaxSum, Objective, Wishes
 from setwise.objectives.scores import Scores
 from setwise.relevance import Relevance
 from setwise.request import Certify, Request
@@ -39,7 +40,9 @@ class Problem:
     constraints : Constraints
         The request's, over the candidates.
     objective : Objective
-        The request's, fitted to the candidates.
+        The request's with its wishes, fitted to the candidates.
+    shown : ndarray of shape (h, d), float64
+        What was shown before, of unit length under cosine.
     progress : callable (text), optional
         Told what is being done, now and then.
     stats : dict
@@ -53,9 +56,20 @@ class Problem:
     progress: Callable[[str], None] | None = None
     stats: dict[str, Any] = field(default_factory=dict)
     objective: Objective = field(init=False)
+    shown: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.objective = self.request.goal.fitted(self.vectors)
+        request, goal = self.request, self.request.goal
+        self.shown = np.empty((0, self.vectors.d))
+        if request.shown is not None and np.size(request.shown):
+            rows = as_matrix(request.shown, "shown")
+            self.shown = as_queries(rows, self.vectors.d, "shown", metric=goal.metric)
+        if request.wishes:
+            counted = self.shown if request.shown_weight else self.shown[:0]
+            size = self.constraints.reference_size(request)
+            gain = request.min_gain or 0.0
+            goal = type(goal).wishing(goal, Wishes(size, request.sized, gain, counted, request.shown_weight))
+        self.objective = goal.fitted(self.vectors)
         if self.objective.relevance_weight(self.constraints.k) is not None:
             self.relevance = self.relevance.from_least()
 

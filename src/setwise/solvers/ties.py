@@ -23,7 +23,7 @@ def first_of_equals(
 ) -> NDArray[np.int64]:
     """Return a selection in which, of equal candidates, those of lowest index are taken, lowest first.
 
-    Equal are candidates of the same row, the same relevance and the same group. Must-have rows stay. The
+    Equal are candidates of the same row, relevance, groups and cost. Must-have rows stay. The
     set's value and the order of its members are the same.
 
     Parameters
@@ -63,13 +63,11 @@ def first_of_equals(
 
 def _key(problem: Problem, row: Any) -> bytes:
     """Return what equal candidates have in common, as bytes; 0 and -0 are the same."""
-    vectors, relevance, codes = problem.vectors, problem.relevance, problem.constraints.codes
+    vectors, relevance = problem.vectors, problem.relevance
     parts = [(vectors.raw[vectors.places(row)] + 0).tobytes()]
     if not relevance.computed:  # else equal rows have equal relevance
         parts.append((relevance.values[row] + 0).tobytes())
-    if codes is not None:
-        parts.append(codes[row].tobytes())
-    return b"".join(parts)
+    return b"".join([*parts, problem.constraints.traits(row)])
 
 
 def _suspects(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

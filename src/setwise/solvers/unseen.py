@@ -9,12 +9,15 @@ gradient (ARCHITECTURE.md, section 1, sharpness).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers import auto, bounds, max_sum
+from setwise.objectives.wished import MaxSumWished
+from setwise.solvers import auto, bounds, items, max_sum
 from setwise.solvers.bounds import Bound, rounding_margin
+from setwise.solvers.item_moves import Form
 from setwise.solvers.problem import Problem, Solved, Whole
 
 Vector = NDArray[np.float64]
@@ -203,3 +206,48 @@ def _with(problem: Problem, bound: Bound, limit: float) -> float:
         return bound.upper - (bound.threshold - bound.margin - limit)
     leading = bound.gradient[problem.constraints.best(bound.gradient)]
     return bound.upper + float(np.maximum(limit - leading, 0.0).sum()) + problem.k * bound.margin
+
+
+def certify_wished(problem: Problem, solved: Solved, unseen: Unseen, scope: str) -> Solved:
+    """Certify a set of seen candidates, chosen with wishes, against all sets, unseen candidates included.
+
+    Parameters
+    ----------
+    problem : Problem
+        The seen candidates.
+    solved : Solved
+        The set, certified among them.
+    unseen : Unseen
+    scope : str
+        See `Certificate`.
+    """
+    proof = solved.certificate
+    assert proof is not None
+    if unseen.exhausted:
+        return replace(solved, certificate=replace(proof, scope=scope))
+    known = solved.known
+    if proof.upper_bound is None or not isinstance(known, items.Known) or known.point is None:
+        return replace(solved, certificate=replace(proof, pool_sufficient=False, scope=scope))
+    # The gradient at the point that bounds the seen ones; an unseen one is priced as the cheapest place is.
+    form, point = known.form, known.point
+    short = _gradient_wished(problem, form, point.x, unseen) - point.ahead.place
+    most = problem.constraints.k if problem.request.k is not None else np.inf
+    beyond = point.upper + (short if short <= 0.0 else most * short)
+    value = form.value(known.chosen)
+    enough = proof.pool_sufficient and beyond <= value + 1e-12 * abs(value)
+    certificate = items.certificate_of(form, value, max(known.upper, beyond), enough)
+    return replace(solved, certificate=replace(certificate, scope=scope))
+
+
+def _gradient_wished(problem: Problem, form: Form, x: Vector, unseen: Unseen) -> float:
+    """Return an upper bound on an unseen candidate's gradient of the per-item form at a point."""
+    objective = cast(MaxSumWished, problem.objective)
+    t, wishes = objective.diversity, objective.wishes
+    worth = t * objective.apart - wishes.min_gain + objective.pair
+    if objective.of.reach == 1.0:  # an even sharpness: no similarity is below 0
+        return float((1 - t) * unseen.relevance(problem) + worth)
+    # u + q - 2q Σ x_i e_i·e, and what was shown is at least -1 similar.
+    shown = min(len(wishes.shown), max(1, round(wishes.size) - 1))
+    worth += 2 * t / max(1.0, wishes.size - 1) * wishes.weight * shown
+    towards = (1 - t) * unseen.query - 2 * objective.pair * (x @ form.held.rows)
+    return float(worth - (1 - t) * problem.relevance.least + unseen.most_similar(towards))

@@ -137,8 +137,8 @@ def clustered_items(
                 f"shards: {one.source} has vectors of {one.d} entries, {rows.stored[0].source} of "
                 f"{rows.stored[0].d}; encode them alike"
             )
-    if request.k > rows.n:
-        raise ValueError(f"k: {request.k} is more than the {rows.n} items; ask for at most that")
+    if request.size > rows.n:
+        raise ValueError(f"k: {request.size} is more than the {rows.n} items; ask for at most that")
     labels, centroids = _partition(engine, rows, request, clusters)
     members = clustering.rows_of_parts(labels, len(centroids))
     sizes = np.array([len(part) for part in members])
@@ -156,7 +156,7 @@ def clustered_items(
     taken = [members[one][places] for one, (places, _, _) in zip(kept.tolist(), found, strict=True)]
     vectors = [held for _, held, _ in found]
     if request.top_up:
-        best = np.sort(top_k(quality, request.k))
+        best = np.sort(top_k(quality, request.size))
         taken.append(best)
         vectors += [one.rows(ids) for one, ids in rows.parts(best)]
     union, first = np.unique(np.concatenate(taken), return_index=True)

@@ -179,18 +179,18 @@ def select_shards(
     made: ShardClusters | None = None
     with engine_for(workers) as engine:
         if method == "dgds":
-            inside = request.k if per_shard is None else checks.integer("per_shard", per_shard, least=1)
-            top = request.k if top_up else 0
+            inside = request.size if per_shard is None else checks.integer("per_shard", per_shard, least=1)
+            top = request.size if top_up else 0
             work = [(one, columns, inside, top, request.of_items) for one in listed]
             found = _joined(engine.map(select_shard, work))
         else:
             with parts.scratch(_folder(scratch)) as folder:
                 found, made = clustered_items(engine, listed, columns, request, clusters, str(folder))
     union = len(found.rows)
-    if union < request.k:
-        raise ValueError(f"k: {request.k} is more than the {union} items that the shards yield")
+    if union < request.size:
+        raise ValueError(f"k: {request.size} is more than the {union} items that the shards yield")
     held, scaled = Vectors(found.vectors, metric), found.quality * final_quality_scale
-    chosen = select_greedily(held, scaled, request.k, request.of_items)
+    chosen = select_greedily(held, scaled, request.size, request.of_items)
     terms = request.goal.terms(np.asarray(found.vectors[chosen], np.float64), found.quality[chosen])
     which, rows = found.shards[chosen], found.rows[chosen]
     return ShardSelection(

@@ -1,0 +1,39 @@
+"""Retrieval with wishes: the most relevant, more of them until no set with others can be better."""
+
+from __future__ import annotations
+
+from setwise import solvers
+from setwise.feasible import Infeasible
+from setwise.retrieval.ask import GROWTH, MOST, Outcome, Plan, first_count, nothing, search
+from setwise.retrieval.seen import Job, Seen, TooFew
+from setwise.solvers import unseen
+from setwise.solvers.unseen import Unseen
+
+
+def with_wishes(job: Job) -> Plan:
+    """Gather the most relevant, and select among them; more, where others may be in a better set."""
+    asked, goal = job.request, job.request.goal
+    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
+    count = max(first_count(job), asked.k or 1)
+    bounds = goal.name in solvers.WISHED_PROOFS
+    while True:
+        yield from search(job, seen, rest, job.query, count)
+        if len(seen) == 0:
+            return nothing(job, seen)
+        complete = rest.exhausted or count > job.size
+        last = complete or job.pool is not None or count >= MOST
+        try:
+            problem = seen.problem(min(asked.size, len(seen)) if asked.sized else asked.k)
+            found = solvers.find(problem, asked.solver)
+        except (TooFew, Infeasible):
+            if last:
+                raise
+            count = min(job.most, MOST, count * GROWTH)
+            continue
+        if asked.certify:
+            found = unseen.certify_wished(problem, solvers.certify(problem, found), rest, job.scope)
+        outcome = Outcome(problem, seen.ids, found)
+        proof = found.certificate
+        if last or not bounds or proof is None or proof.pool_sufficient:
+            return outcome
+        count = min(job.most, MOST, count * GROWTH)

@@ -1,0 +1,133 @@
+"""The per-item form of max-sum over the candidates held, and moves that improve a set."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.objectives.wished import MaxSumWished
+from setwise.solvers.held import Held
+from setwise.vectors import top_k
+
+Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+#: A move must raise the value by more than this part of its terms, below which a difference is rounding.
+PRECISION = 1e-12
+
+#: Outsiders that two at a time come in for one member.
+PAIRED = 48
+
+
+class Form:
+    """The per-item form over the candidates held.
+
+    Parameters
+    ----------
+    held : Held
+
+    Attributes
+    ----------
+    linear : ndarray of shape (m,)
+        u.
+    pair : float
+        q.
+    near : ndarray of shape (m, m)
+        K, of unit diagonal.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.objective = cast(MaxSumWished, held.problem.objective)
+        self.linear = self.objective.alone(held.rows, held.relevance)
+        self.pair = self.objective.pair
+        near = np.asarray(self.objective.similarity(held.rows, held.rows), np.float64)
+        self.near: Vector = (near + near.T) / 2
+        np.fill_diagonal(self.near, 1.0)
+
+    def gains(self, chosen: Rows) -> Vector:
+        """Return what each adds to a set; of members, what the set would lose without them."""
+        found = self.linear - 2 * self.pair * self.near[:, chosen].sum(axis=1)
+        found[chosen] += 2 * self.pair
+        return np.asarray(found)
+
+    def value(self, chosen: Rows) -> float:
+        """Return G of a set."""
+        among = self.near[np.ix_(chosen, chosen)]
+        return float(self.linear[chosen].sum()) - self.pair * (float(among.sum()) - len(chosen))
+
+
+def moved(form: Form, start: Rows, *, most: int = 1000) -> Rows:
+    """Improve a set by moves until none does: one more, one less, one for one, one for two, two for one."""
+    feasible, chosen = form.held.feasible, np.asarray(start, np.int64)
+    scale = PRECISION * (1.0 + float(np.abs(form.linear).max(initial=0.0)) + 2 * form.pair)
+    loose = not form.held.problem.constraints.sized
+    for _ in range(most):
+        gains = form.gains(chosen)
+        best, trial = scale, None
+        for goes, comes in _moves(form, chosen, gains, loose):
+            if not len(goes):
+                continue
+            change = _change(form, gains, goes, comes)
+            for place in np.argsort(-change, kind="stable")[: 8 if loose else 64].tolist():
+                if change[place] <= best:
+                    break
+                row = slice(place, place + 1)
+                if not feasible.allows(chosen, goes[row], comes[row])[0]:
+                    continue
+                after = np.append(chosen[~np.isin(chosen, goes[place])], comes[place]).astype(np.int64)
+                if feasible.keeps(after):
+                    best, trial = float(change[place]), after
+                    break
+        if trial is None:
+            break
+        chosen = trial
+        form.held.problem.count("moves")
+    return chosen
+
+
+def _moves(form: Form, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[Rows, Rows]]:
+    """Return the moves that the constraints allow: (members that leave, outsiders that join)."""
+    feasible = form.held.feasible
+    outside = np.delete(np.arange(len(form.held)), chosen)
+    kinds: list[tuple[Rows, Rows]] = []
+    inside = chosen[~np.isin(chosen, feasible.include)]
+    if len(inside) and len(outside):
+        # With s >= -1 an exchange gains at most the difference and 2q: what cannot is not looked at.
+        able = outside[gains[outside] > gains[inside].min() - 2 * form.pair]
+        goes = np.repeat(inside, len(able))[:, None]
+        kinds.append((goes, np.tile(able, len(inside))[:, None]))
+    if loose:
+        adds = outside[gains[outside] > 0][:, None]
+        kinds.append((np.empty((len(adds), 0), np.int64), adds))
+        drops = inside[gains[inside] < 0][:, None]
+        kinds.append((drops, np.empty((len(drops), 0), np.int64)))
+        if len(inside) and len(outside) > 1:
+            leaders = outside[top_k(gains[outside], min(len(outside), PAIRED))]
+            pairs = np.array(list(combinations(leaders.tolist(), 2)), np.int64).reshape(-1, 2)
+            kinds.append((np.repeat(inside, len(pairs))[:, None], np.tile(pairs, (len(inside), 1))))
+        if len(inside) > 1 and len(outside):
+            pairs = np.array(list(combinations(inside.tolist(), 2)), np.int64)
+            leaders = outside[top_k(gains[outside], min(len(outside), 4 * PAIRED))]
+            kinds.append((np.repeat(pairs, len(leaders), axis=0), np.tile(leaders, len(pairs))[:, None]))
+    kept = []
+    for goes, comes in kinds:
+        if len(comes) or len(goes):
+            fits = feasible.allows(chosen, goes, comes)
+            kept.append((goes[fits], comes[fits]))
+    return kept
+
+
+def _change(form: Form, gains: Vector, goes: Rows, comes: Rows) -> Vector:
+    """Return by how much each move changes G."""
+    change = gains[comes].sum(axis=1) - gains[goes].sum(axis=1)
+    for a in range(goes.shape[1]):
+        for b in range(comes.shape[1]):
+            change += 2 * form.pair * form.near[goes[:, a], comes[:, b]]
+    for side in (goes, comes):
+        if side.shape[1] == 2:
+            change -= 2 * form.pair * form.near[side[:, 0], side[:, 1]]
+    return np.asarray(change)

@@ -1,0 +1,249 @@
+"""max-sum with wishes: greedy starts and moves, a bound by the concave relaxation, a proof by search.
+
+In the per-item form a set is worth G(S) = Σ u_i - q Σ_{i≠j} s_ij, with q = t/(κ-1); see `objectives.wished`.
+On sets x_i² = x_i, so
+with s_ii = 1 it equals g(x) = (u + q)·x - q xᵀKx, which is concave where K is positive semidefinite. At any
+x,
+G(S) <= g(x) - ∇g(x)·x + max ∇g(x)·y over the linear rows that feasible sets keep. Wishes that are not among
+the rows only shrink the feasible sets, and the bound stays true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.certificate import Certificate, bounded, unbounded
+from setwise.feasible import Bounded, Feasible
+from setwise.objectives.wished import MaxSumWished
+from setwise.solvers import exact
+from setwise.solvers.held import BLOCK, Held, barred, hold
+from setwise.solvers.item_bounds import Point, relax, search, survivors
+from setwise.solvers.item_moves import PRECISION, Form, moved
+from setwise.solvers.problem import Problem, Solved
+from setwise.solvers.wished import costs_of, pick
+from setwise.threads import run_ranges
+from setwise.vectors import top_k
+
+Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+#: Rounds in which candidates that are not held are looked at.
+PASSES = 4
+
+#: Steps of the relaxation, and nodes of the search for a proof, by effort.
+STEPS = {True: 24, "full": 120}
+NODES = {True: 12, "full": 2_000}
+
+#: Most candidates that a bound may leave open for there to be a search.
+SEARCHED = {True: 128, "full": 512}
+
+#: The exact solver looks at most at so many nodes.
+EXACT_NODES = 50_000
+
+
+def by_default(problem: Problem) -> Solved:
+    """Select by greedy starts, the relaxation's rounding, and moves."""
+    return _solve(problem, relaxed=bool(problem.effort))
+
+
+def by_greedy(problem: Problem) -> Solved:
+    """Select greedily by gain; with costs also by gain per cost, and keep the better set."""
+    form = Form(hold(problem))
+    sets = [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
+    best = sets[int(np.argmax([form.value(chosen) for chosen in sets]))]
+    return Solved(form.held.ids[best], ordered=True, known=Known(form, best))
+
+
+def by_exchanges(problem: Problem) -> Solved:
+    """Select greedily, then by moves."""
+    return _solve(problem, relaxed=False)
+
+
+def exactly(problem: Problem) -> Solved:
+    """Find the best set, proven so, by branch and bound over all candidates.
+
+    Raises
+    ------
+    ValueError
+        There are more candidates than are held, or the metric gives no bound.
+    """
+    if not cast(MaxSumWished, problem.objective).concave:
+        raise ValueError("solver: 'exact' has no bound for euclidean distances with this request; use 'auto'")
+    solved = _solve(problem, relaxed=True)
+    form = cast(Known, solved.known).form
+    if not form.held.whole:
+        raise ValueError(
+            f"solver: 'exact' can search {len(form.held):,} candidates, and there are {problem.n:,}; use "
+            "solver='auto', which says how close it is"
+        )
+    chosen = cast(Known, solved.known).chosen
+    point = relax(form, [chosen], steps=STEPS["full"])
+    best, upper, nodes = search(form, chosen, point, limit=EXACT_NODES, steps=STEPS["full"])
+    if nodes >= EXACT_NODES:
+        exact.warn_unproven(nodes)
+    problem.count("nodes", nodes)
+    return Solved(form.held.ids[best], certificate=certificate_of(form, form.value(best), upper))
+
+
+@dataclass
+class Known:
+    """What a solver leaves to the proof, and the proof to what knows of further candidates.
+
+    form : the candidates held; chosen : the set, as positions; point : where the relaxation was bounded over
+    all candidates of the problem; upper : the bound there.
+    """
+
+    form: Form
+    chosen: Rows
+    point: Point | None = None
+    upper: float = np.inf
+
+
+def _solve(problem: Problem, *, relaxed: bool) -> Solved:
+    """Find a set among the candidates held; those that would improve it join them."""
+    form = Form(hold(problem))
+    best, point = _best(form, relaxed=relaxed)
+    for _ in range(PASSES if not form.held.whole else 0):
+        joins = _tempting(form, best)
+        if len(joins) == 0:
+            break
+        members = form.held.ids[best]
+        form, point = Form(Held(problem, np.union1d(form.held.ids, joins), False)), None
+        best = moved(form, form.held.locate(members))
+    return Solved(form.held.ids[best], known=Known(form, best, point))
+
+
+def _best(form: Form, *, relaxed: bool) -> tuple[Rows, Point | None]:
+    """Return the best set from several starts, as positions, and the relaxation's point if asked for."""
+    point = None
+    starts = [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
+    feasible = form.held.feasible
+    first = feasible.best(form.linear)
+    if first is not None:
+        starts.append(first)
+    if relaxed and form.objective.concave and form.pair > 0:
+        point = relax(form, [each.astype(np.int64) for each in starts], steps=STEPS[True])
+        rounded = feasible.best(point.x - 0.5 / max(1, len(form.held)) + 1e-6 * _unit(point.gradient))
+        if rounded is not None:
+            starts.append(rounded)
+    best, most = starts[0], -np.inf
+    for start in starts:
+        chosen = moved(form, start)
+        value = form.value(chosen)
+        if value > most + PRECISION * (1.0 + abs(value)):
+            best, most = chosen, value
+    return best, point
+
+
+def _unit(values: Vector) -> Vector:
+    """Return numbers over the largest of them in size."""
+    return np.asarray(values / (float(np.abs(values).max(initial=0.0)) or 1.0))
+
+
+def certify(problem: Problem, solved: Solved) -> Solved:
+    """Bound the best possible value, try to prove a set the best, and certify it."""
+    known = solved.known
+    if not isinstance(known, Known):
+        form = Form(hold(problem))
+        known = Known(form, form.held.locate(solved.chosen))
+    form, chosen = known.form, known.chosen
+    if not form.objective.concave:
+        return replace(solved, certificate=unbounded(len(form.held), form.held.whole))
+    effort = problem.effort or True
+    value, improve = form.value(chosen), not solved.ordered
+    point = known.point
+    if point is None or effort == "full":
+        point = relax(form, [chosen, *(() if point is None else point.vertices)], steps=STEPS[effort])
+    upper, sufficient = point.upper, form.held.whole
+    if not form.held.whole:
+        upper, sufficient, point.ahead = bound_of_all(form, point, value)
+        point.upper = upper
+    elif upper - value > 1e-10 * abs(value) and survivors(point, value) <= SEARCHED[effort]:
+        better, upper, nodes = search(form, chosen, point, limit=NODES[effort], steps=STEPS[effort])
+        problem.count("nodes", nodes)
+        upper = min(upper, point.upper)
+        if improve:
+            chosen, value = better, form.value(better)
+    certificate = certificate_of(form, value, max(upper, value), sufficient)
+    known = Known(form, chosen, point, max(upper, value))
+    return replace(solved, chosen=form.held.ids[chosen], known=known, certificate=certificate)
+
+
+def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, Bounded]:
+    """Return the bound over all that a point of those held proves, whether none outside matters, and why."""
+    problem, objective = form.held.problem, form.objective
+    support = np.flatnonzero(point.x > 0)
+    members, weights = form.held.rows[support], point.x[support]
+    gradient = np.empty(problem.n)
+
+    def part(start: int, stop: int) -> None:
+        for first in range(start, stop, BLOCK):
+            ids = np.arange(first, min(stop, first + BLOCK))
+            rows = np.asarray(
+                problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
+            )
+            near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
+            worth = objective.alone(rows, problem.relevance.at(ids))
+            gradient[ids] = worth + objective.pair - 2 * objective.pair * near
+
+    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
+    problem.count("passes")
+    gradient[form.held.ids] = point.gradient
+    feasible: Feasible = problem.constraints.among(np.arange(problem.n))
+    among = np.union1d(top_k(gradient, min(problem.n, 4 * len(form.held))), form.held.ids).astype(np.int64)
+    slope = form.linear + form.pair
+    here = float(slope @ point.x) - form.pair * float(point.x @ (form.near @ point.x))
+    ahead = feasible.bound(gradient, among=among)
+    upper = here - float(point.gradient @ point.x) + ahead.upper
+    outside = np.ones(problem.n, bool)
+    outside[form.held.ids] = False
+    left = upper + np.minimum(ahead.reduced[outside], 0.0)
+    return upper, bool((left <= value + 1e-12 * abs(value)).all()), ahead
+
+
+def certificate_of(form: Form, value: float, upper: float, sufficient: bool = True) -> Certificate:
+    """Return the certificate of a set from its G and a bound on the best one's."""
+    over = form.objective.over
+    size = (
+        (float(np.abs(form.linear).max(initial=0.0)) + form.pair)
+        * max(1.0, form.objective.wishes.size)
+        / over
+    )
+    rounding = 1e-9 * max(abs(value) / over, 1e-3 * size)
+    return bounded(
+        value / over,
+        upper / over,
+        size=size,
+        rounding=rounding,
+        pool_size=len(form.held),
+        sufficient=sufficient,
+    )
+
+
+def _tempting(form: Form, chosen: Rows) -> Rows:
+    """Return the candidates not held that some exchange or place would gain by, those of largest gain."""
+    problem, objective = form.held.problem, form.objective
+    gains = np.full(problem.n, -np.inf)
+    members = form.held.rows[chosen]
+
+    def part(start: int, stop: int) -> None:
+        for first in range(start, stop, BLOCK):
+            ids = np.arange(first, min(stop, first + BLOCK))
+            rows = np.asarray(
+                problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
+            )
+            near = np.asarray(objective.similarity(rows, members), np.float64).sum(axis=1)
+            gains[ids] = objective.alone(rows, problem.relevance.at(ids)) - 2 * objective.pair * near
+
+    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
+    problem.count("passes")
+    own = form.gains(chosen)[chosen]
+    level = float(own.min()) - 2 * form.pair if len(own) else 0.0
+    gains[form.held.ids] = -np.inf
+    gains[barred(problem)] = -np.inf
+    leaders = top_k(gains, min(problem.n, 256))
+    return leaders[gains[leaders] > level]

@@ -1,0 +1,16 @@
+"""A few hundred of the requests that ``python -m tests.fuzz.wishes`` makes without end."""
+
+import pytest
+import wishes
+
+
+@pytest.mark.parametrize("first", range(0, 240, 40))
+def test_wishes_are_kept_and_no_bound_is_false(first):
+    kinds = [wishes.check(seed) for seed in range(first, first + 40)]
+    assert kinds.count("optimal") > 15
+    assert kinds.count("refused") > 3
+
+
+def test_no_bound_over_an_index_of_which_a_few_were_seen_is_false():
+    kinds = [wishes.check_retrieved(seed) for seed in range(150)]
+    assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 70
