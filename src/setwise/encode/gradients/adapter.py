@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from setwise.encode.gradients.rows import Tokens
@@ -12,7 +12,9 @@ from setwise.encode.models import with_tokenizer
 from setwise.extras import require
 
 
-def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
+def load(
+    model: Any, tokenizer: Any, device: Any, loading: Mapping[str, Any] | None = None
+) -> tuple[Any, Any]:
     """Return a model and its tokenizer, loaded in float32 where a folder or a name is given.
 
     Raises
@@ -21,7 +23,7 @@ def load(model: Any, tokenizer: Any, device: Any) -> tuple[Any, Any]:
         As `with_tokenizer`; or the model has an adapter already (ValueError).
     """
     require("peft", "train", "a gradient encoder")
-    model, tokenizer = with_tokenizer(model, tokenizer, device=device)
+    model, tokenizer = with_tokenizer(model, tokenizer, device=device, loading=loading)
     if hasattr(model, "peft_config"):
         raise ValueError("model: it has an adapter already; pass the base model (model.unload())")
     return model, tokenizer

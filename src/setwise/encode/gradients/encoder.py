@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ class GradientEncoder:
     device : optional
         Where the model is moved to. By default one that is loaded already stays where it is, and one that
         is loaded here goes to a GPU if there is one.
+    loading : mapping, optional
+        Further arguments of `setwise.encode.models.load_model` for a model that is loaded here.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class GradientEncoder:
         seed: int = 0,
         max_tokens: int = 2048,
         device: Any = None,
+        loading: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(checkpoints, str | os.PathLike | Checkpoint):
             checkpoints = [checkpoints]
@@ -109,7 +112,7 @@ class GradientEncoder:
             given if isinstance(given, Checkpoint) else Checkpoint.load(given) for given in checkpoints
         ]
         checks.integer("max_tokens", max_tokens, least=2)
-        self._model, words = adapter.load(model, tokenizer, device)
+        self._model, words = adapter.load(model, tokenizer, device, loading)
         self._tokenizer = Tokenizer(words, max_tokens)
         rates = np.array([checkpoint.learning_rate for checkpoint in self.checkpoints])
         self.weights: NDArray[np.float64] = rates / rates.sum()

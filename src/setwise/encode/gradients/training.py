@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def warm_up(
     max_tokens: int = 2048,
     seed: int = 0,
     device: Any = None,
+    loading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[Checkpoint]:
     """Train a LoRA adapter on a small sample and save a checkpoint at the end of every epoch.
@@ -71,6 +72,8 @@ def warm_up(
         Of the adapter's start, the order of rows and dropout.
     device : optional
         As for `GradientEncoder`.
+    loading : mapping, optional
+        Further arguments of `setwise.encode.models.load_model` for a model that is loaded here.
     progress : callable, optional
         Called with the number of rows trained on, and of all: rows times epochs.
 
@@ -107,7 +110,7 @@ def warm_up(
     folder = Path(os.path.realpath(out))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"out: {str(out)!r} is there and not an empty folder; name another")
-    model, tokenizer = adapter.load(model, tokenizer, device)
+    model, tokenizer = adapter.load(model, tokenizer, device, loading)
     words = Tokenizer(tokenizer, max_tokens)
     words.check(rows)
     torch = require("torch", "train", "a warm-up")

@@ -45,6 +45,9 @@ class OnPolicyConfig:
     dtype : {"float32", "bfloat16", "float16", "auto"}
         Of a model given by name. Steps of usual sizes are lost in weights narrower than float32, unless an
         adapter is trained.
+    loading : mapping
+        Further arguments of `setwise.preference.load_model` for a model given by name: ``attention``,
+        ``quantization``, ``adapter``, ``trust_remote_code``.
     chat : bool, optional
         Whether a prompt that is a text is put into the tokenizer's chat template as the user's message; by
         default where there is a template.
@@ -89,6 +92,7 @@ class OnPolicyConfig:
     batch_size: int = 32
     chunk_size: int = 64
     dtype: str = "float32"
+    loading: Mapping[str, Any] = field(default_factory=dict)
     chat: bool | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     encoder: str = "auto"
@@ -134,14 +138,14 @@ class OnPolicyConfig:
         checks.choice("engine", self.engine, ENGINES)
         checks.choice("dtype", self.dtype, DTYPES)
         encode.parse(self.encoder)
-        for name in ("engine_options", "training", "chat_template_kwargs"):
+        for name in ("engine_options", "training", "chat_template_kwargs", "loading"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
                 raise TypeError(f"{name}: expected a mapping of arguments, got {type(value).__name__}")
         for name in _OURS:
             if name in self.training:
                 raise ValueError(f"training: {name} is set by the loop; leave it out")
-        for name in ("training", "chat_template_kwargs"):
+        for name in ("training", "chat_template_kwargs", "loading"):
             try:
                 json.dumps(dict(getattr(self, name)))
             except TypeError as error:

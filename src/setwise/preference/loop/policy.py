@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ class Policy:
         Needed where ``model`` is not a name.
     dtype : str
         As in `setwise.preference.load_model`, of a model given by name.
+    loading : mapping, optional
+        Further arguments of `setwise.preference.load_model`.
 
     Raises
     ------
@@ -29,9 +31,16 @@ class Policy:
         `setwise.encode.models.with_tokenizer` refuses the model.
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, *, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        *,
+        dtype: str = "float32",
+        loading: Mapping[str, Any] | None = None,
+    ) -> None:
         self._name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
-        self.model, self.tokenizer = models.with_tokenizer(model, tokenizer, dtype=dtype)
+        self.model, self.tokenizer = models.with_tokenizer(model, tokenizer, dtype=dtype, loading=loading)
         self._device = self.model.device
         self._trained = 0
         #: A hash of the parameters as they are before the first training.

@@ -46,7 +46,7 @@ class Rounds:
         self._config, self._reward, self._progress = config, reward, progress
         if config.engine == "vllm":
             generating.import_vllm()
-        self._policy = Policy(model, tokenizer, dtype=config.dtype)
+        self._policy = Policy(model, tokenizer, dtype=config.dtype, loading=config.loading)
         self.tokenizer = self._policy.tokenizer
         self._chat = uses_chat(prompts, self.tokenizer, config.chat)
         talks = self._chat or not isinstance(prompts[0], str)

@@ -81,6 +81,8 @@ class RewardModel:
         "auto" (as the model was saved), "float32", "bfloat16" or "float16".
     device : str, optional
         By default a GPU where there is one.
+    trust_remote_code : bool, default False
+        Run code that comes with the model.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class RewardModel:
         max_length: int | None = None,
         dtype: str = "auto",
         device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self._batch_size = checks.integer("batch_size", batch_size, least=1)
         model, self._tokenizer = load_pretrained(
@@ -107,6 +110,7 @@ class RewardModel:
             argument="folder",
             dtype=dtype,
             device=device,
+            trust_remote_code=trust_remote_code,
         )
         self._torch = require("torch", "train", "RewardModel")
         if model.config.num_labels != 1:

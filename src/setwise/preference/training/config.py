@@ -128,6 +128,13 @@ class PreferenceConfig(TrainingArguments):
             "JSON."
         },
     )
+    loading: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "How a model given by name is loaded, as setwise.preference.load_model: dtype (float32), "
+            "attention, quantization, adapter, trust_remote_code; a text is read as JSON."
+        },
+    )
     dataset_split: str | None = _field(None, "Which split of rows that come in several.")
     unusable: str = _field(
         "error",
@@ -162,6 +169,7 @@ class PreferenceConfig(TrainingArguments):
         super().__post_init__()
         self._settle_loss()
         self.chat_template_kwargs = as_options("chat_template_kwargs", self.chat_template_kwargs)
+        self.loading = as_options("loading", self.loading)
         checks.choice("split", self.split, SPLITS)
         checks.choice("unusable", self.unusable, UNUSABLE)
         checks.integer("max_length", self.max_length, least=2)

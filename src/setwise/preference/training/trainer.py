@@ -21,7 +21,7 @@ from setwise.preference.logps import ResponseLogps, response_logps
 from setwise.preference.loss import ending, scores
 from setwise.preference.losses import LOSSES, end_term, scale_rewards
 from setwise.preference.training.collate import GroupCollator
-from setwise.preference.training.config import PreferenceConfig
+from setwise.preference.training.config import PreferenceConfig, as_options
 from setwise.preference.training.groups import Groups, as_groups
 from setwise.preference.training.metrics import Metrics, of_groups
 from setwise.preference.training.reference import reference_model, with_reference
@@ -99,7 +99,9 @@ class PreferenceTrainer(transformers.Trainer):
             args = PreferenceConfig()
         if not isinstance(args, PreferenceConfig):
             raise TypeError(f"args: expected a PreferenceConfig, got {type(args).__name__}")
-        model, processing_class = with_tokenizer(model, processing_class, argument="processing_class")
+        model, processing_class = with_tokenizer(
+            model, processing_class, argument="processing_class", loading=as_options("loading", args.loading)
+        )
         transformers.set_seed(args.seed)  # adapters start from random numbers
         model = _with_adapters(model, args, peft_config)
         if not any(weight.requires_grad for weight in model.parameters()):
