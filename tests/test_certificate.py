@@ -324,6 +324,32 @@ def test_a_bound_below_the_value_is_rounding_and_a_gap_within_it_is_none():
     assert bounded(0.5, 0.6, **given_).at_least(0.7).upper_bound == 0.7
     assert bounded(0.5, 0.6, **given_).at_least(0.55).upper_bound == 0.6
     assert unbounded(7, False).at_least(0.7).upper_bound is None
+    assert bounded(0.5, 0.6, **given_).moved(2.0) == Certificate(2.6, pytest.approx(0.2), False, 7, True)
+    assert unbounded(7, False).moved(2.0) == unbounded(7, False)
+
+
+def test_words_of_what_is_proven():
+    whole, part = (Certificate(None, None, False, 20, True, scope) for scope in ("all", "returned"))
+    assert (
+        whole.explain(5, 99, "mmr", "greedy")
+        == "no bound exists for mmr; the scan over all 99 picks exactly the same"
+    )
+    assert "the scan over all that the index returns picks" in part.explain(5, 99, "mmr", "greedy")
+    assert whole.explain_pool(99) == "looked at 20 of 99: enough, no other would change the set"
+    assert part.explain_pool(99).endswith("enough, no other that the index would return would change the set")
+    assert whole.explain_pool(20) == "looked at 20 of 20: all there are"
+    assert str(part).endswith("(looked closely at 20), relative to what the index returns")
+    assert str(whole).endswith("(looked closely at 20)")
+    assert (
+        Certificate(1.0, 0.0, True, 20, True).explain(5, 99, "max-sum", "auto")
+        == "proven the best possible 5 of 99"
+    )
+    page = Certificate(1.0, 0.1, False, 20, False)
+    assert (
+        page.explain(5, 99, "max-sum", "auto", 10)
+        == "within 10 % of the best 5 of 99 to add to the 10 before"
+    )
+    assert page.explain_pool(99) == "looked at 20 of 99: others could improve the set by at most 10 %"
 
 
 def test_certificates_are_made_in_one_place():
