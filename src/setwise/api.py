@@ -219,10 +219,11 @@ def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = 
     return Problem(checked, known, request, constraints)
 
 
-def run(problem: Problem, began: float) -> Selection:
-    """Solve a checked problem and describe what was found."""
+def run(problem: Problem, began: float, found: Solved | None = None) -> Selection:
+    """Solve a checked problem, unless its set is found already, and describe it."""
     request = problem.request
-    found = solvers.find(problem, request.solver)
+    if found is None:
+        found = solvers.find(problem, request.solver)
     if request.certify:
         found = solvers.certify(problem, found)
     label = solvers.label_of(request.goal.name, request.solver, wished=bool(request.wishes))

@@ -31,7 +31,11 @@ def select_many(
     metric: str = "cosine",
     **options: Unpack[Options],
 ) -> list[Selection]:
-    """Make many selections: the same as calling `setwise.select` for each, several times faster.
+    """Make many selections, as calling `setwise.select` for each does, several times faster.
+
+    The sets are the same, but for max-sum over one matrix of more than 8,192 rows: those are searched for
+    together, in pools of a few hundred that shared passes propose, and may be others as good. There
+    ``certify=True`` bounds each by those passes alone; "full" makes the effort of single calls.
 
     Three shapes of work:
 

@@ -16,12 +16,16 @@ from setwise.containers import as_matrix, as_queries, to_numpy
 from setwise.relevance import Relevance, or_never
 from setwise.request import Request, own_wishes, split
 from setwise.selection import Selection
-from setwise.solvers.problem import Problem
-from setwise.threads import beside
+from setwise.solvers import shared
+from setwise.solvers.problem import Problem, Solved
+from setwise.threads import beside, one_blas_thread
 from setwise.vectors import Vectors
 
 #: Queries whose relevance is scanned together: one pass over the data serves them all.
 QUERIES = 16
+
+#: From this many problems on, they are solved together where they can be.
+FEW = 4
 
 
 def select_each(request: Request, data: NDArray[Any], queries: Any, relevance: Any) -> list[Selection]:
@@ -47,12 +51,29 @@ def select_each(request: Request, data: NDArray[Any], queries: Any, relevance: A
     for start in range(0, count, QUERIES):
         stop = min(count, start + QUERIES)
         problems = many.problems(start, stop)
+        together = _together(problems, many.vectors)
 
-        def one(position: int, problems: list[Problem] = problems, start: int = start) -> Selection:
-            return api.run(problems[position - start], time.perf_counter())
+        def one(
+            position: int,
+            problems: list[Problem] = problems,
+            together: dict[int, Solved] = together,
+            start: int = start,
+        ) -> Selection:
+            place = position - start
+            return api.run(problems[place], time.perf_counter(), together.get(place))
 
         found.extend(beside(one, start, stop, request.workers))
     return found
+
+
+def _together(problems: list[Problem], vectors: Vectors) -> dict[int, Solved]:
+    """Return the sets of those problems that are solved together, by their place."""
+    places = [place for place, problem in enumerate(problems) if shared.serves(problem)]
+    if len(places) < FEW:
+        return {}
+    with one_blas_thread():
+        found = shared.search([problems[place] for place in places], vectors)
+    return dict(zip(places, found, strict=True))
 
 
 @dataclass(frozen=True)
