@@ -1,0 +1,38 @@
+"""A few hundred of the damaged files that ``python -m tests.fuzz.damage`` makes without end."""
+
+from __future__ import annotations
+
+import os
+
+import damage
+import pytest
+
+from optional import installed
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fork")
+    or not installed("pyarrow", "faiss", "sklearn", "typer", "docx", "pypdf", "filelock", "lxml"),
+    reason="damaged files are read in forked processes, by everything that reads files",
+)
+
+
+def test_damaged_files_are_refused_or_read(tmp_path):
+    for kind, facts in damage.KINDS.items():
+        counts, faults = damage.run(kind, 12, 0, str(tmp_path))
+        assert faults == []
+        assert counts["read"] + counts["refused"] == 12
+        assert (counts["refused"] > 0) is not facts.whole
+
+
+def test_a_death_and_a_fault_are_told(tmp_path, monkeypatch):
+    def read(path):
+        size = path.stat().st_size
+        if size > 400:  # grown
+            os.abort()
+        if size < 300:  # cut
+            raise KeyError("what nobody foresaw")
+
+    monkeypatch.setitem(damage.KINDS, ".npy", damage.Kind(damage.KINDS[".npy"].make, (read,)))
+    _, faults = damage.run(".npy", 40, 0, str(tmp_path))
+    assert any("died: SIGABRT" in fault for fault in faults)
+    assert any("KeyError: 'what nobody foresaw'" in fault for fault in faults)
