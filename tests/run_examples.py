@@ -3,7 +3,7 @@
     python -m tests.run_examples [PAGE ...]
 
 Python blocks of one page share a namespace, and run in a folder of their own that starts with a few files
-the pages speak of. Lines that start with ``$ setwise`` in console blocks run there too, in their order.
+the pages speak of. Lines of console blocks that call setwise run there too, in their order.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run_page(page: Path) -> int:
             count += 1
             continue
         for line in re.sub(r"\\\n\s*", " ", body).splitlines():
-            if line.startswith("$ setwise"):
+            if re.match(r"\$ ([^|]* \| )?setwise ", line):
                 code += [
                     "if __name__ == '__main__':  # not in a worker process, which imports this file",
                     f"    subprocess.run({line[2:]!r}, shell=True, check=True, stdout=subprocess.PIPE)",

@@ -331,7 +331,7 @@ def test_the_set_in_a_file(run, index, tmp_path):
     words = ("retrieve", "--index", index, "--query", QUERY, "-k", 3)
     for name in ("set.jsonl", "set.json", "set.npy", "set.parquet"):
         ran = run(*words, "--out", tmp_path / name)
-        assert (ran.code, ran.err) == (0, f"note: wrote {name}\n")
+        assert (ran.code, ran.err) == (0, f"note: wrote {tmp_path / name}\n")
         assert run(*words, "--out", tmp_path / name).code == 2
     rows = [json.loads(line) for line in (tmp_path / "set.jsonl").read_text().splitlines()]
     assert [row["row"] for row in rows] == np.load(tmp_path / "set.npy").tolist()
@@ -389,7 +389,7 @@ def test_bad_queries_are_one_line(refused, index, words, message):
 
 def test_other_refusals(refused, corpus, index, numbers, tmp_path):
     assert refused("retrieve", "--query", "x") == (
-        "corpus: say what to retrieve from with --corpus or --index"
+        "corpus: say what to retrieve from: a corpus or an index, first or with --corpus or --index"
     )
     assert refused("retrieve", "--index", index).startswith("query: say what is looked for")
     assert "knows no word of 'xyzzy'" in refused("retrieve", "--index", index, "--query", "xyzzy")

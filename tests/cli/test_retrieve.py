@@ -365,9 +365,12 @@ def test_bad_input_is_one_line(refused, corpus, words, message):
 
 def test_a_query_must_be_there_and_known(refused, corpus):
     base = ["retrieve", "--corpus", corpus, "--model", "lsa"]
-    assert refused(*base) == "query: say what is looked for with --query, --query-vector or --relevance"
+    assert (
+        refused(*base)
+        == "query: say what is looked for with --query, --queries, --query-vector or --relevance"
+    )
     assert "knows no word of 'xyzzy'; use other words, or another model" in refused(*base, "--query", "xyzzy")
-    assert "knows no word of ''" in refused(*base, "--query", "")
+    assert refused(*base, "--query", "") == "query: query 1 is blank; write what to find"
 
 
 def test_a_damaged_corpus(refused, tmp_path):

@@ -16,6 +16,7 @@ import typer
 
 from setwise._version import __version__
 from setwise.asked import watched
+from setwise.cli import streams
 from setwise.cli.cache import app as cache_app
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.compare import compare, tune
@@ -45,6 +46,9 @@ app.command()(demo)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.
 REFUSED, DEFECT, INTERRUPTED = 2, 70, 130
+
+#: Where nobody reads on what is printed; what the parser's package leaves with, too.
+READ_ENOUGH = 1
 
 #: Signals that end a command as Ctrl-C does: of ``kill`` and service managers, and of a closed terminal.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -84,10 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with watched() as written:
         try:
             with _signals_as_interrupts():
-                code = app(args=list(words), prog_name="setwise", standalone_mode=False)
+                with streams.replaced(words) as given:
+                    code = app(args=given, prog_name="setwise", standalone_mode=False)
                 sys.stdout.flush()
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
+        except BrokenPipeError:  # who reads what is printed has seen enough
+            code = READ_ENOUGH
+            _drop_unwritten()
         except SystemExit:
             raise
         except BaseException as error:  # also what native libraries raise beside Exception
@@ -98,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _complain("; ".join([message, *_told(written())]))
             _drop_unwritten()
         if code == INTERRUPTED:
-            _complain("; ".join(["interrupted", *(_told(written()) or ["nothing was written"])]))
+            far = streams.how_far()
+            nothing = f"{'no file' if far else 'nothing'} was written"
+            _complain("; ".join([f"interrupted {far}".rstrip(), *(_told(written()) or [nothing])]))
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

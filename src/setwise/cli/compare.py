@@ -242,7 +242,7 @@ def _prepared(
     import numpy as np
 
     from setwise import checks
-    from setwise.cli.retrieve import cache_folder
+    from setwise.cli.sources import cache_folder
     from setwise.evaluate import read_questions
     from setwise.files import read_array, read_corpus
     from setwise.index.base import Index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -271,26 +270,6 @@ def as_chunk(typed: str | None) -> int | str | None:
 def as_workers(typed: str | None) -> int | str | None:
     """Return what ``--workers`` asks for: a number of processes, "ray", or an address."""
     return int(typed) if typed is not None and typed.isdecimal() else typed
-
-
-def read_vector(name: str, d: int) -> Any:
-    """Return a query's vector of width d from a .npy file.
-
-    Raises
-    ------
-    FileNotFoundError
-        The file is missing.
-    ValueError
-        It is no array, or of another shape than (d,) or (1, d).
-    """
-    from setwise.files import read_array
-
-    vector = read_array(Path(name), "query-vector")
-    if vector.ndim == 2 and len(vector) == 1:
-        vector = vector[0]
-    if vector.shape != (d,):
-        raise ValueError(f"query-vector: {Path(name).name} has shape {vector.shape}, the vectors have {d} d")
-    return vector
 
 
 def at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:

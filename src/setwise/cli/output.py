@@ -17,6 +17,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from setwise.cli.streams import output_is_taken
+
 if TYPE_CHECKING:
     from setwise.retrieval import PreparedCorpus
     from setwise.selection import Selection
@@ -44,7 +46,7 @@ class _Console(Console):
 
 def console(*, stderr: bool = False) -> Console:
     """Return where results go, or what is no result; without colour where that is no terminal."""
-    return _Console(highlight=False, stderr=stderr)
+    return _Console(highlight=False, stderr=stderr or output_is_taken())
 
 
 def print_json(record: Mapping[str, Any]) -> None:

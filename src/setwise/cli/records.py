@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setwise._version import __version__
 from setwise.files import write_array, write_json, write_table
@@ -138,15 +139,19 @@ def as_columns(hits: Passages) -> dict[str, list[Any]]:
     return columns
 
 
-def write(target: Path, record: dict[str, Any], hits: Passages, *, force: bool) -> None:
-    """Write a set to a file: .json the whole record, .npy the rows alone, else a table of the members."""
+def write(
+    target: Path, record: Any, columns: dict[str, list[Any]], rows: NDArray[np.int64] | None, *, force: bool
+) -> None:
+    """Write sets to a file: .json the whole record, .npy the rows alone, else a table of the members."""
     kind = ending(target)
     if kind == ".json":
         write_json(target, record, force=force)
     elif kind == ".npy":
-        write_array(target, np.asarray(hits.rows), force=force)
+        if rows is None:
+            raise ValueError("out: a .npy file holds one set; write those of many queries to .jsonl")
+        write_array(target, np.asarray(rows), force=force)
     else:
-        write_table(target, as_columns(hits), force=force)
+        write_table(target, columns, force=force)
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -39,11 +38,7 @@ from setwise.cli.options import (
     at_most,
     given,
     option,
-    read_vector,
 )
-
-if TYPE_CHECKING:
-    from setwise.files import Corpus
 
 #: Declarations of options under each heading of the help.
 _read = partial(option, panel=READ)
@@ -82,6 +77,14 @@ _SETTLED = {
 
 def retrieve(
     context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A corpus, or a folder made by setwise index build, unless it is named by --corpus or "
+            "--index; then queries.",
+            metavar="[SOURCE] [QUERY]...",
+        ),
+    ] = None,
     corpus: Annotated[str | None, _read("--corpus", help=CORPORA, metavar="PATH")] = None,
     index: Annotated[
         str | None,
@@ -92,8 +95,21 @@ def retrieve(
         ),
     ] = None,
     query: Annotated[
+        list[str] | None,
+        _read(
+            "--query",
+            "-q",
+            help="What to find passages for, in words; repeat for several sets.",
+            metavar="TEXT",
+        ),
+    ] = None,
+    queries: Annotated[
         str | None,
-        _read("--query", "-q", help="What to find passages for, in words.", metavar="TEXT"),
+        _read(
+            "--queries",
+            help="A file of queries: one a line, or a table with a column 'query' and perhaps ids.",
+            metavar="FILE",
+        ),
     ] = None,
     text: TextColumn = None,
     id: IdColumn = None,
@@ -102,7 +118,7 @@ def retrieve(
         str | None,
         _read(
             "--query-vector",
-            help="Instead of --query: a .npy file with the query's vector.",
+            help="Instead of --query: a .npy file with the query's vector, or a row for each of several.",
             metavar="FILE.npy",
         ),
     ] = None,
@@ -228,11 +244,15 @@ def retrieve(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Select k passages of a corpus for a query: relevant, and no two saying the same."""
-    from setwise.cli import output, records, set_output
-    from setwise.files import check_output, read_corpus
-    from setwise.retrieval import default_sharpness, prepare
+    """Select k passages of a corpus for each query: relevant, and no two saying the same."""
+    from setwise.cli.answers import Answers
+    from setwise.cli.asked import read_asked
+    from setwise.cli.sources import encoded, opened
+    from setwise.files import check_output
+    from setwise.retrieval import default_sharpness
+    from setwise.retrieval.pages import earlier
 
+    corpus, index, texts = _placed(list(words or ()), corpus, index, list(query or ()))
     _check_source(context, corpus, index)
     if per_document is not None:
         if max_per_group is not None or group is not None:
@@ -240,10 +260,18 @@ def retrieve(
                 "per_document: documents are the groups then; leave --group and --max-per-group out"
             )
         max_per_group = per_document
+    asked = read_asked(texts, queries, query_vector, relevance, corpus)
+    many = queries is not None or len(asked) > 1
     target = None if out is None else check_output(out, force=force)
-    _check_query(query, query_vector, relevance)
+    if many and target is not None and target.suffix == ".npy":
+        raise ValueError("out: a .npy file holds one set; write those of many queries to .jsonl")
+    if many and after is not None:
+        raise ValueError("after: a cursor is of one query; ask one, or leave --after out")
+    before = offset + len(earlier(after or ()))
+    if compare is not None and before:
+        raise ValueError("compare: it compares first pages; leave --offset, --after or --compare out")
     measure = {"metric": metric, "relevance_scale": relevance_scale}
-    settings: dict[str, Any] = {
+    wishes: dict[str, Any] = {
         "diversity": diversity,
         "objective": objective,
         "sharpness": default_sharpness(objective, metric) if sharpness is None else sharpness,
@@ -256,93 +284,62 @@ def retrieve(
         "seed": seed,
         "threads": threads,
     }
-    _check_names(model, solver, compare, certify, {"k": k, **measure, **settings})
-    if index is not None:
-        from setwise.cli.indexed import retrieve_from
-
-        with at_most(threads):
-            retrieve_from(
-                index,
-                query,
-                query_vector,
-                k,
-                solver=solver,
-                certify=(certify, CERTIFY[certify]),
-                compare=compare,
-                settings={**settings, "sharpness": sharpness},
-                as_json=as_json,
-                target=target,
-                force=force,
-            )
-        return
-    assert corpus is not None
-    if group is not None and max_per_group is None:
-        raise ValueError("group: --group and --max-per-group go together")
-    wishes = {name: value for name, value in settings.items() if name != "where"}
-    with output.Status() as status, at_most(threads):
-        status.tell("reading")
-        read = read_corpus(
-            corpus,
-            text=text,
-            id=id,
-            vectors=vectors,
-            relevance=relevance,
-            group=group,
-            chunk=as_chunk(chunk),
-            overlap=overlap,
-        )
-        if max_per_group is not None and read.groups is None:
-            raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
-        _check_k(k, len(read))
-        probe: Any = query if query_vector is None else _query_vector(query_vector, read)
-        began = time.perf_counter()
-        candidates = prepare(
-            read,
-            model,
-            cache=cache_folder(read, cache, no_cache),
-            drop_duplicates=drop_duplicates,
-            seed=seed,
-            progress=status.encoding,
-        )
-        if where is not None:
-            candidates = candidates.only(where)
-            _check_k(k, len(candidates))
-        if isinstance(probe, str):
-            probe = candidates.encode(probe)
-        encoding = time.perf_counter() - began
-        with output.notes_for_warnings():
-            hits = candidates.select(
-                probe, k, solver=solver, certify=CERTIFY[certify], progress=status.tell, **wishes
-            )
-        compared = (
-            None if compare is None else candidates.select(probe, k, solver=compare, certify=False, **wishes)
-        )
-    for line in read.notes:
-        output.note(line)
-    output.note_what_was_left_out(candidates)
-    settings = {"k": k, "solver": solver, **settings, "certify": certify}
-    if as_json or target is not None:
-        record = records.as_record(candidates, hits, compared, query, settings)
-        if target is not None:
-            records.write(target, record, hits, force=force)
-        if as_json:
-            output.print_json(record)
+    _check_names(model, solver, compare, certify, {"k": k, **measure, **wishes})
+    settings = {"k": k, "solver": solver, **wishes, "certify": certify}
+    answers = Answers(
+        many=many,
+        solver=solver,
+        certify=CERTIFY[certify],
+        compare=compare,
+        objective=objective,
+        offset=before,
+        as_json=as_json,
+        out=out,
+        target=target,
+        force=force,
+    )
+    with at_most(threads):
+        if index is not None:
+            answers.give(opened(index, k, {**wishes, "sharpness": sharpness}, settings), asked, lambda: None)
             return
-    heading = f"“{query}”" if query is not None else f"{Path(corpus).name}"
-    if compared is None:
-        set_output.print_hits(hits, len(candidates), objective, heading)
-    else:
-        sides = (str(compare), compared), ("setwise" if solver == "auto" else solver, hits)
-        set_output.print_side_by_side(*sides, len(candidates), objective, heading)
-    set_output.print_origin(candidates, hits, encoding)
-    if target is not None:
-        output.note(f"wrote {out}")
+        assert corpus is not None
+        if group is not None and max_per_group is None:
+            raise ValueError("group: --group and --max-per-group go together")
+        reading = {
+            "text": text,
+            "id": id,
+            "vectors": vectors,
+            "relevance": relevance,
+            "group": group,
+            "chunk": as_chunk(chunk),
+            "overlap": overlap,
+        }
+        kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}
+        source = encoded(corpus, k, reading, kept, wishes, settings)
+        answers.give(source, asked, source.note_how_it_was_read)
+
+
+def _placed(
+    words: list[str], corpus: str | None, index: str | None, queries: list[str]
+) -> tuple[str | None, str | None, list[str]]:
+    """Return the corpus or index, and the queries, of what was written with options and without."""
+    if words and corpus is None and index is None:
+        from setwise.index.folder import FORMAT
+
+        place = words.pop(0)
+        if FORMAT.is_ours(Path(place)):
+            index = place
+        else:
+            corpus = place
+    return corpus, index, [*queries, *words]
 
 
 def _check_source(context: typer.Context, corpus: str | None, index: str | None) -> None:
     """Refuse anything but a corpus or an index, and options that are for the other of the two."""
     if corpus is None and index is None:
-        raise ValueError("corpus: say what to retrieve from with --corpus or --index")
+        raise ValueError(
+            "corpus: say what to retrieve from: a corpus or an index, first or with --corpus or --index"
+        )
     if corpus is not None and index is not None:
         raise ValueError("index: --corpus and --index are two sources; leave one out")
     for name in _OF_INDEX if index is None else _OF_CORPUS:
@@ -351,29 +348,6 @@ def _check_source(context: typer.Context, corpus: str | None, index: str | None)
             if index is None:
                 raise ValueError(f"{name}: {written} goes with --index; build one with setwise index build")
             raise ValueError(f"{name}: {written} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
-
-
-def _check_k(k: int, n: int) -> None:
-    """Refuse to select more than there are."""
-    if k > n:
-        raise ValueError(f"k: {k} is more than the {n:,} candidates; ask for at most {n:,}")
-
-
-def _check_query(query: str | None, query_vector: str | None, relevance: str | None) -> None:
-    """Refuse anything but exactly one way to say what is looked for."""
-    given = [
-        option
-        for option, value in (
-            ("--query", query),
-            ("--query-vector", query_vector),
-            ("--relevance", relevance),
-        )
-        if value is not None
-    ]
-    if not given:
-        raise ValueError("query: say what is looked for with --query, --query-vector or --relevance")
-    if len(given) > 1:
-        raise ValueError(f"query: {' and '.join(given)} say the same thing twice; leave one out")
 
 
 def _check_names(
@@ -389,19 +363,3 @@ def _check_names(
     for argument, name in (("solver", solver), ("compare", compare)):
         if name is not None:
             checks.choice(argument, name, solvers.SOLVERS)
-
-
-def _query_vector(name: str, corpus: Corpus) -> Any:
-    """Return a query's vector from a .npy file, for a corpus with vectors."""
-    if corpus.vectors is None:
-        raise ValueError("query-vector: it needs --vectors; a corpus of texts is searched with --query")
-    return read_vector(name, corpus.vectors.shape[1])
-
-
-def cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
-    """Return where encoded texts are kept, if anywhere."""
-    from setwise.encode.places import folder_for
-
-    if cache is not None and no_cache:
-        raise ValueError("cache: give --cache or --no-cache, not both")
-    return None if no_cache or corpus.vectors is not None else folder_for(corpus.source, cache)

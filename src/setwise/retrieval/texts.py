@@ -91,15 +91,18 @@ class PreparedCorpus:
             raise ValueError(f"where: nothing of the {len(self):,} candidates fulfils {str(where)!r}")
         return replace(self, rows=self.rows[keep], vectors=self.vectors[keep], where=str(where))
 
-    def encode(self, query: str) -> NDArray[np.float32]:
-        """Return a query's vector, shape (d,).
+    def encode(self, query: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vector of a query, shape (d,), or of several, shape (m, d).
 
         Raises
         ------
+        TypeError
+            It is no string, nor a sequence of strings.
         ValueError
-            The encoder knows no word of the query, or there is no encoder.
+            The encoder knows no word of a query, or there is no encoder.
         """
-        if not isinstance(query, str):
+        texts = [query] if isinstance(query, str) else query
+        if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
             raise TypeError(f"query: expected a string, got {type(query).__name__}")
         used = self.encoder
         if used is None:
@@ -107,18 +110,20 @@ class PreparedCorpus:
                 "query: a text cannot be compared with vectors that you bring; pass the query's own vector, "
                 "relevance, or the model that made the vectors"
             )
-        vectors = used.encode([query])
-        if not known_rows(vectors)[0]:
+        vectors = used.encode(texts)
+        known = known_rows(vectors)
+        if not known.all():
             raise ValueError(
-                f"query: {used.name} knows no word of {query!r}; use other words, or another model"
+                f"query: {used.name} knows no word of {texts[int(known.argmin())]!r}; use other words, or "
+                "another model"
             )
         if vectors.shape[1] != self.vectors.shape[1]:
             d = self.vectors.shape[1]
             raise ValueError(
                 f"model: {used.name} does not fit vectors of {d} d; name the model that made them"
             )
-        vector: NDArray[np.float32] = vectors[0]
-        return vector
+        encoded: NDArray[np.float32] = vectors[0] if isinstance(query, str) else vectors
+        return encoded
 
     @takes(diversity=DIVERSITY)
     def select(

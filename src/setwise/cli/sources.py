@@ -1,0 +1,308 @@
+"""What ``setwise retrieve`` selects from: a corpus that is read and encoded, or a saved index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.cli import output, records, set_output
+from setwise.cli.asked import Asked
+from setwise.cli.streams import INPUT
+from setwise.retrieval import Passages, PreparedCorpus, default_sharpness, prepare, retrieve
+
+if TYPE_CHECKING:
+    from setwise.files import Corpus
+    from setwise.index.saved import SavedIndex
+
+#: Queries that an index is searched for together.
+_TOGETHER = 16
+
+
+class Source(Protocol):
+    """What sets are selected from.
+
+    Attributes
+    ----------
+    n : int
+        Candidates.
+    pool : "auto", int or None
+        How many of an index's are looked at.
+    encoding : float
+        Seconds spent on encoding.
+    """
+
+    n: int
+    pool: int | str | None
+    encoding: float
+
+    def probes(self, asked: Sequence[Asked]) -> list[Any]:
+        """Return the vector of each query, or None where the corpus says what is relevant."""
+        ...
+
+    def select(self, probes: list[Any], solver: str, certify: Any) -> Iterator[Passages]:
+        """Yield a set for each."""
+        ...
+
+    def record(self, hits: Passages, compared: Passages | None, query: str | None) -> dict[str, Any]:
+        """Return a set as plain values."""
+        ...
+
+    def print_origin(self, hits: Passages) -> None:
+        """Print what the set is from."""
+        ...
+
+
+class CorpusSource:
+    """A corpus whose texts are encoded.
+
+    Parameters
+    ----------
+    candidates : PreparedCorpus
+    k : int
+    wishes : dict
+        What `PreparedCorpus.select` takes besides.
+    settings : dict
+        What a record says of the run.
+    encoding : float
+    """
+
+    pool: int | str | None = None
+
+    def __init__(
+        self,
+        candidates: PreparedCorpus,
+        k: int,
+        wishes: dict[str, Any],
+        settings: dict[str, Any],
+        encoding: float,
+    ) -> None:
+        self.candidates, self.n, self.encoding = candidates, len(candidates), encoding
+        self._k, self._wishes, self._settings = k, wishes, settings
+
+    def probes(self, asked: Sequence[Asked]) -> list[Any]:
+        began = time.perf_counter()
+        texts = [one.text for one in asked if one.text is not None]
+        if texts:
+            found: list[Any] = list(self.candidates.encode(texts))
+        else:
+            found = [self._checked(one) for one in asked]
+        self.encoding += time.perf_counter() - began
+        return found
+
+    def _checked(self, one: Asked) -> Any:
+        vectors = self.candidates.corpus.vectors
+        if one.vector is None:
+            return None
+        if vectors is None:
+            raise ValueError("query-vector: it needs --vectors; a corpus of texts is searched with --query")
+        return _of_width(one, vectors.shape[1])
+
+    def select(self, probes: list[Any], solver: str, certify: Any) -> Iterator[Passages]:
+        for probe in probes:
+            yield self.candidates.select(probe, self._k, solver=solver, certify=certify, **self._wishes)
+
+    def record(self, hits: Passages, compared: Passages | None, query: str | None) -> dict[str, Any]:
+        return records.as_record(self.candidates, hits, compared, query, self._settings)
+
+    def note_how_it_was_read(self) -> None:
+        """Say what a person should know of the corpus."""
+        for line in self.candidates.corpus.notes:
+            output.note(line)
+        output.note_what_was_left_out(self.candidates)
+
+    def print_origin(self, hits: Passages) -> None:
+        set_output.print_origin(self.candidates, hits, self.encoding)
+
+
+class IndexSource:
+    """A saved index.
+
+    Parameters
+    ----------
+    saved : SavedIndex
+    name : str
+        As it was typed.
+    k : int
+    wishes : dict
+        The other options, as typed: ``include`` and ``exclude`` are ids as strings.
+    settings : dict
+        What a record says of the run.
+    """
+
+    def __init__(
+        self, saved: SavedIndex, name: str, k: int, wishes: dict[str, Any], settings: dict[str, Any]
+    ) -> None:
+        if k > len(saved):
+            raise ValueError(
+                f"k: {k} is more than the {len(saved):,} of the index; ask for at most {len(saved):,}"
+            )
+        self.n, self.encoding = len(saved), 0.0
+        self.pool: int | str | None = _pool(wishes["pool"])
+        self._saved, self._name, self._k = saved, name, k
+        self._wishes = _in_rows(saved, {**wishes, "pool": self.pool})
+        sharpness = wishes["sharpness"]
+        if sharpness is None:
+            sharpness = default_sharpness(wishes["objective"], saved.info.metric)
+        self._settings = {**settings, "sharpness": sharpness, "pool": self.pool}
+
+    def probes(self, asked: Sequence[Asked]) -> list[Any]:
+        began = time.perf_counter()
+        texts = [one.text for one in asked if one.text is not None]
+        if texts:
+            found: list[Any] = list(self._saved.encode(texts))
+        else:
+            found = [_of_width(one, self._saved.info.d) for one in asked]
+        self.encoding += time.perf_counter() - began
+        return found
+
+    def select(self, probes: list[Any], solver: str, certify: Any) -> Iterator[Passages]:
+        options = {**self._wishes, "solver": solver, "certify": certify}
+        for start in range(0, len(probes), _TOGETHER):
+            together = np.asarray(probes[start : start + _TOGETHER])
+            if len(together) == 1:  # which may go on from a page before
+                yield self._passages(retrieve(together[0], self._saved.index, self._k, **options))
+                continue
+            for found in retrieve(together, self._saved.index, self._k, **options):
+                yield self._passages(found)
+
+    def _passages(self, found: Any) -> Passages:
+        """Return a set with what a person wants to see of it."""
+        saved, rows = self._saved, np.asarray(found.ids, np.int64)
+        chosen = np.asarray(saved.index.vectors(rows), np.float64)
+        unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), np.finfo(float).tiny)
+        return Passages(
+            selection=found,
+            rows=rows,
+            ids=saved.ids.take(rows),
+            texts=None if saved.texts is None else saved.texts.take(rows),
+            columns={name: column.take(rows) for name, column in saved.columns.items()},
+            relevances=found.scores,
+            cosines=unit @ unit.T,
+        )
+
+    def record(self, hits: Passages, compared: Passages | None, query: str | None) -> dict[str, Any]:
+        return records.as_index_record(self._saved, self._name, hits, compared, query, self._settings)
+
+    def print_origin(self, hits: Passages) -> None:
+        set_output.print_index_origin(self._saved, hits, self.encoding)
+
+
+def opened(path: str, k: int, wishes: dict[str, Any], settings: dict[str, Any]) -> IndexSource:
+    """Return a saved index, opened; the parameters are those of `IndexSource`."""
+    from setwise.index.saved import open_index
+
+    with output.Status() as status:
+        status.tell("opening")
+        return IndexSource(open_index(path, threads=wishes["threads"]), path, k, wishes, settings)
+
+
+def encoded(
+    path: str,
+    k: int,
+    reading: dict[str, Any],
+    kept: dict[str, Any],
+    wishes: dict[str, Any],
+    settings: dict[str, Any],
+) -> CorpusSource:
+    """Return a corpus, read and encoded.
+
+    Parameters
+    ----------
+    path : str
+    k : int
+    reading : dict
+        What `setwise.files.read_corpus` takes.
+    kept : dict
+        The options ``cache``, ``no_cache``, ``model`` and ``drop_duplicates``.
+    wishes, settings : dict
+        As for `CorpusSource`; ``where`` is among the wishes.
+    """
+    from setwise.files import read_corpus
+
+    with output.Status() as status:
+        status.tell("reading")
+        read = read_corpus(path, **reading)
+        if wishes["max_per_group"] is not None and read.groups is None:
+            raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
+        _check_k(k, len(read))
+        began = time.perf_counter()
+        candidates = prepare(
+            read,
+            kept["model"],
+            cache=cache_folder(read, kept["cache"], kept["no_cache"]),
+            drop_duplicates=kept["drop_duplicates"],
+            seed=wishes["seed"],
+            progress=status.encoding,
+        )
+        if wishes["where"] is not None:
+            candidates = candidates.only(wishes["where"])
+            _check_k(k, len(candidates))
+        others = {name: value for name, value in wishes.items() if name != "where"}
+        return CorpusSource(candidates, k, others, settings, time.perf_counter() - began)
+
+
+def _check_k(k: int, n: int) -> None:
+    """Refuse to select more than there are."""
+    if k > n:
+        raise ValueError(f"k: {k} is more than the {n:,} candidates; ask for at most {n:,}")
+
+
+def cache_folder(corpus: Corpus, cache: str | None, no_cache: bool) -> Path | None:
+    """Return where encoded texts are kept, if anywhere."""
+    from setwise.encode.places import folder_for
+
+    if cache is not None and no_cache:
+        raise ValueError("cache: give --cache or --no-cache, not both")
+    if no_cache or corpus.vectors is not None:
+        return None
+    read = corpus.source
+    return folder_for(None if read is not None and read.stem.startswith(INPUT) else read, cache)
+
+
+def _of_width(one: Asked, d: int) -> NDArray[Any]:
+    """Return a query's vector, if it is as wide as the others."""
+    assert one.vector is not None
+    if one.vector.shape != (d,):
+        raise ValueError(f"query-vector: {one.heading} has shape {one.vector.shape}, the vectors have {d} d")
+    return one.vector
+
+
+def _pool(typed: str) -> int | str:
+    """Return how many candidates to fetch."""
+    if typed == "auto":
+        return typed
+    try:
+        return int(typed)
+    except ValueError:
+        raise ValueError(f"pool: {typed!r} is neither auto nor a number") from None
+
+
+def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
+    """Return options as `setwise.retrieve` takes them: rows for ids, groups where they are needed."""
+    from setwise.index.saved import GROUP
+
+    options = {**wishes, "after": wishes["after"] or ()}
+    where = options.pop("where")
+    if where is not None:
+        options["filter"] = saved.mask(where)
+        if not options["filter"].any():
+            raise ValueError(f"where: nothing of the {len(saved):,} of the index fulfils {where!r}")
+    for argument in ("include", "exclude"):
+        names = options[argument]
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise ValueError(f"{argument}: {twice[0]!r} is named twice")
+        options[argument] = saved.rows_of(names, argument)
+    both = [name for name in wishes["include"] if name in wishes["exclude"]]
+    if both:
+        raise ValueError(f"include: {both[0]!r} is in exclude, too")
+    if options["max_per_group"] is not None:
+        if saved.groups is None:
+            raise ValueError("max_per_group: the index has no groups; build it with --group COLUMN")
+        options["groups"] = GROUP
+    return options
