@@ -31,7 +31,7 @@ def frame_of(kind, columns=COLUMNS):
 
     lists = {name: [v.tolist() if isinstance(v, np.ndarray) else v for v in c] for name, c in columns.items()}
     if kind == "pandas":
-        return pd.DataFrame(columns, index=[f"r{row}" for row in range(N)])
+        return pd.DataFrame(columns, index=[f"r{row}" for row in range(len(next(iter(columns.values()))))])
     if kind == "polars":
         return pl.DataFrame(lists)
     if kind == "polars arrays":
@@ -214,6 +214,74 @@ def test_a_series_of_labels_is_joined_by_its_index():
     found = setwise.retrieve(VECTORS[0], index, 5, groups=labels, max_per_group=1)
     expected = setwise.retrieve(VECTORS[0], index, 5, groups=COLUMNS["year"], max_per_group=1)
     assert found.ids.tolist() == expected.ids.tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_corpus_is_read_from_a_frame(kind):
+    from setwise.files import read_corpus
+
+    columns = {"id": COLUMNS["name"], "title": [f"note {row} of tea" for row in range(N)], **COLUMNS}
+    read = read_corpus(
+        frame_of(kind, columns), vectors="embedding", relevance="score", group="year", text="title"
+    )
+    assert list(read.ids) == COLUMNS["name"]
+    assert list(read.texts) == columns["title"]
+    assert list(read.groups) == COLUMNS["year"]
+    np.testing.assert_allclose(read.vectors, VECTORS, rtol=1e-6)
+    np.testing.assert_allclose(read.relevance, SCORES, rtol=1e-6)
+    told = read_corpus(
+        frame_of(kind.removesuffix(" arrays"), {"title": columns["title"], "description": COLUMNS["name"]})
+    ).notes
+    assert told == ("texts: column 'description'; others: 'title'",)
+    with pytest.raises(ValueError, match="text: the frame has no column 'titel'; did you mean 'title'"):
+        read_corpus(frame_of(kind, columns), text="titel")
+
+
+@needs("sklearn")
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_to_finetune_on_are_chosen_from_a_frame(kind, tmp_path):
+    import json
+
+    from setwise.finetuning import Pipeline
+
+    columns = {
+        "text": [f"{'bread and dough' if row % 2 else 'tax and law'} {row}" for row in range(N)],
+        **COLUMNS,
+    }
+    like = frame_of(kind.removesuffix(" arrays"), {"text": ["bread", "dough"]})
+    chosen = Pipeline(
+        frame_of(kind, columns), like, rows=5, method="nearest", model="ngrams", out=tmp_path / "out.jsonl"
+    ).run()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    rows = [COLUMNS["name"].index(line["name"]) for line in lines]
+    assert all(row % 2 for row in rows)
+    assert rows == chosen.epochs[0].tolist()
+    with pytest.raises(ValueError, match="text_column: the frame has no column 'txt'"):
+        Pipeline(frame_of(kind, columns), like, rows=5, text_column="txt", model="ngrams").run()
+    by_vectors = Pipeline(
+        frame_of(kind, columns), example_vectors=VECTORS[:2], vectors="embedding", rows=2, method="nearest"
+    ).run()
+    assert sorted(by_vectors.epochs[0].tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "rows"])
+def test_responses_are_chosen_from_a_frame_and_given_as_one(kind):
+    from setwise.preference.rows.rows import PreferenceRows
+
+    rng = np.random.default_rng(7)
+    columns = {
+        "prompt": [f"Q{row}?" for row in range(N)],
+        "responses": [[f"answer {row} {place}" for place in range(5)] for row in range(N)],
+        "rewards": rng.standard_normal((N, 5)).tolist(),
+        "embeddings": rng.standard_normal((N, 5, 3)).tolist(),
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    made = PreferenceRows(rows if kind == "rows" else frame_of(kind.removesuffix(" arrays"), columns), 2)
+    expected = list(PreferenceRows(rows, 2))
+    assert [row["rejected"] for row in made] == [row["rejected"] for row in expected]
+    assert made.to_arrow().column("chosen").to_pylist() == [row["chosen"] for row in expected]
+    assert made.to_pandas()["chosen"].tolist() == made.to_polars()["chosen"].to_list()
+    assert made.to_dataset()["chosen"][:] == made.to_polars()["chosen"].to_list()
 
 
 def test_kinds():

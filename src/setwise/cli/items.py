@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import TABLES, Table, column_types, read_array, read_table
-from setwise.files.kinds import ID_COLUMNS
+from setwise.files.kinds import VECTOR_COLUMNS, id_columns, vector_column
 from setwise.files.names import column, ending, existing
 
 if TYPE_CHECKING:
     from setwise.catalog import Catalog
     from setwise.encode.cache import Encoded
 
-VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 QUALITY_COLUMN = "quality"
 
 #: Kinds of columns that are kept beside the items.
@@ -69,7 +68,8 @@ def read_items(
     path : str
         A .npy file, or a table with an ending in `TABLES`.
     vectors : str, optional
-        A table's column, or a .npy file; by default the first of `VECTOR_COLUMNS` that there is.
+        A table's column, or a .npy file; by default the first of `VECTOR_COLUMNS`, or the only one
+        of lists.
     quality : str, optional
         A table's column, or a .npy file; by default the column "quality" if there is one.
     id : str, optional
@@ -101,7 +101,7 @@ def read_items(
         raise ValueError(f"items: {source.name!r} ends in none of {', '.join([*TABLES, '.npy'])}")
     types = column_types(source, "items")
     if vectors is None and text is None:
-        vectors = next((name for name in VECTOR_COLUMNS if name in types), None)
+        vectors = vector_column(types)
         if vectors is None:
             raise ValueError(
                 f"vectors: {source.name} has no column {' or '.join(VECTOR_COLUMNS)}; name one with "
@@ -110,7 +110,7 @@ def read_items(
     if quality is None and QUALITY_COLUMN in types:
         quality = QUALITY_COLUMN
     if id is None:
-        id = next((name for name in ID_COLUMNS if name in types), None)
+        id = next(iter(id_columns(types)), None)
     if text is not None:
         column(types, text, "text", source.name)
     columns = {
@@ -226,7 +226,7 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
         raise ValueError(f"from: {source.name!r} ends in none of {', '.join([*TABLES, '.npy', '.txt'])}")
     types = column_types(source, "from")
     if id is None:
-        id = next((name for name in ID_COLUMNS if name in types), None)
+        id = next(iter(id_columns(types)), None)
         if id is None and len(types) == 1:
             id = next(iter(types))
         if id is None:
@@ -300,7 +300,7 @@ def read_quality(
     column(types, name, "quality_column", source.name)
     if id is not None:
         column(types, id, "id", source.name)
-    id = id or next((known for known in ID_COLUMNS if known in types), None)
+    id = id or next(iter(id_columns(types)), None)
     table = read_table(source, [name] if id is None else [name, id], "quality")
     values = table.numbers(name, "quality")
     if id is None:

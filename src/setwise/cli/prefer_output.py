@@ -54,6 +54,9 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
         if summary.gap:
             proof = f"within {percent(summary.gap)} of the best possible; {proof}"
     lines["coverage"] = f"cost {summary.cost:.4g} on average; {proof}"
+    columns = made.columns
+    named = {"prompt": columns.prompt, "responses": columns.responses, "rewards": columns.rewards}
+    lines["columns"] = " · ".join(f"{what} {name}" for what, name in named.items() if name is not None)
     encoder = made.encoder
     lines["vectors"] = f"your own, column {made.columns.embeddings}" if encoder is None else encoder
     rows = f"{summary.rows:,} {noun}{'' if summary.rows == 1 else 's'}"

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames
 from setwise.files.documents import CHUNK, DOCUMENTS, KINDS, read_passages
 from setwise.files.documents.passages import check_chunk
-from setwise.files.kinds import ID_COLUMNS, text_column, unchosen
+from setwise.files.kinds import id_columns, text_columns, unchosen
 from setwise.files.names import column, ending, existing
-from setwise.files.reading import TABLES, column_types, read_array, read_table
+from setwise.files.reading import TABLES, Frame, TableFile, read_array
 from setwise.files.table import Table
 
 #: Kinds of columns that are kept beside texts.
@@ -63,7 +64,7 @@ class Corpus:
 
 
 def read_corpus(
-    path: str | os.PathLike[str],
+    path: Any,
     *,
     text: str | None = None,
     id: str | None = None,
@@ -77,8 +78,9 @@ def read_corpus(
 
     Parameters
     ----------
-    path : path-like
-        A table (see `setwise.files.TABLES`), a .npy file of vectors, a folder of documents (see
+    path : path-like or frame
+        A table (see `setwise.files.TABLES`) or a frame of pandas, polars, Arrow or a Hugging Face dataset, a
+        .npy file of vectors, a folder of documents (see
         `setwise.files.documents.KINDS`; read recursively, hidden ones left out), or one document.
     text : str, optional
         Column of texts; by default the first of `TEXT_COLUMNS` that there is, or the only column of strings.
@@ -105,8 +107,10 @@ def read_corpus(
     ImportError
         A document needs a package that is not installed.
     """
-    source = existing(path, "corpus")
     named = {"text": text, "id": id, "relevance": relevance, "group": group}
+    if frames.kind_of(path) is not None:
+        return _read_corpus_table(None, Frame(path), vectors, **named)
+    source = existing(path, "corpus")
     documents = source.is_dir() or ending(source) in KINDS
     if documents or ending(source) == ".npy":
         for argument, value in named.items():
@@ -129,7 +133,7 @@ def read_corpus(
         raise ValueError(
             f"corpus: {source.name!r} ends in none of {known}, is no document ({DOCUMENTS}), and is no folder"
         )
-    return _read_corpus_table(source, vectors, **named)
+    return _read_corpus_table(source, TableFile(source), vectors, **named)
 
 
 def duplicates(texts: Sequence[str]) -> dict[int, int]:
@@ -147,7 +151,8 @@ def duplicates(texts: Sequence[str]) -> dict[int, int]:
 
 
 def _read_corpus_table(
-    source: Path,
+    source: Path | None,
+    rows: TableFile | Frame,
     vectors: str | None,
     text: str | None,
     id: str | None,
@@ -155,25 +160,25 @@ def _read_corpus_table(
     group: str | None,
 ) -> Corpus:
     """Read a corpus from the columns of a table."""
-    types = column_types(source, "corpus")
+    types = rows.kinds("corpus")
     beside = vectors is not None and vectors.lower().endswith(".npy") and vectors not in types
     chosen = {"id": id, "vectors": None if beside else vectors, "relevance": relevance, "group": group}
     for argument, name in [("text", text), *chosen.items()]:
         if name is not None:
-            column(types, name, argument, source.name)
+            column(types, name, argument, rows.name)
     taken = {name for name in chosen.values() if name is not None}
     asked = text
-    text = text or text_column(types, taken)
+    text = text or next(iter(text_columns(types, taken)), None)
     if text is None and vectors is None:
         raise ValueError(
-            f"text: {source.name} has no column that is known to hold texts; name one of {', '.join(types)}"
+            f"text: {rows.name} has no column that is known to hold texts; name one of {', '.join(types)}"
         )
-    id_columns = [id] if id else [name for name in ID_COLUMNS if name in types and name not in taken]
+    candidates = [id] if id else id_columns(types, taken)
     kept = [name for name, kind in types.items() if kind in _KEPT and name not in (text, id, vectors)]
-    wanted = [name for name in (text, *chosen.values(), *id_columns, *kept) if name is not None]
-    table = read_table(source, wanted or list(types)[:1], "corpus")
-    ids, notes, used = _ids(table, id_columns, given=id is not None)
-    if text is not None and asked is None and (told := unchosen(types, text, taken)):
+    wanted = [name for name in (text, *chosen.values(), *candidates, *kept) if name is not None]
+    table = rows.read(wanted or list(types)[:1], "corpus")
+    ids, notes, used = _ids(table, candidates, given=id is not None)
+    if text is not None and asked is None and (told := unchosen(types, (text,), taken)):
         notes = (told, *notes)
     brought: NDArray[Any] | None = None
     if vectors is not None:
@@ -217,7 +222,7 @@ def _ids(
     return range(len(table)), tuple(notes[:1]), None
 
 
-def _vectors_beside(source: Path, vectors: str | None, n: int) -> NDArray[Any] | None:
+def _vectors_beside(source: Path | None, vectors: str | None, n: int) -> NDArray[Any] | None:
     """Return the vectors of a .npy file that is named beside a corpus of n candidates."""
     if vectors is None:
         return None

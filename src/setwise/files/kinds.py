@@ -6,11 +6,26 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+#: Columns that hold one text together, looked for in this order where no single column is known to.
+TOGETHER = (
+    ("messages",),
+    ("conversations",),
+    ("conversation",),
+    ("instruction", "input", "output"),
+    ("instruction", "context", "response"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+)
+
 #: Names under which texts, ids and vectors usually stand, the likeliest first.
 TEXT_COLUMNS = (
     *("text", "content", "contents", "passage", "body", "document", "docstring", "page_content", "chunk"),
     *("abstract", "description", "sentence"),
 )
+VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 ID_COLUMNS = ("id", "_id", "pid", "doc_id", "docid", "document_id", "passage_id", "uid", "uuid")
 
 
@@ -150,26 +165,64 @@ def wider(held: str, new: str) -> str:
     return "number" if {held, new} == {"integer", "number"} else held
 
 
-def text_column(kinds: Mapping[str, str], taken: Collection[str] = ()) -> str | None:
-    """Return the column that texts are read from when none is named.
+def text_columns(
+    kinds: Mapping[str, str],
+    taken: Collection[str] = (),
+    together: Collection[tuple[str, ...]] = (),
+) -> tuple[str, ...]:
+    """Return the columns that texts are read from when none is named.
 
-    The first of `TEXT_COLUMNS` that holds strings, else the only column of strings that is no id and not
-    `taken` for something else; None where there is none or more than one.
+    The first of `TEXT_COLUMNS` that holds strings; else the first columns that usually hold one text
+    together; else the only column of strings that is no id and not `taken` for something else. None where
+    there is none or more than one.
+
+    Parameters
+    ----------
+    kinds : mapping of str to str
+        Column to kind, of all rows; see `arrow_kinds`.
+    taken : collection of str
+        Columns that are read as something else.
+    together : collection of tuple of str
+        Such as `TOGETHER`, where several columns may make a text.
     """
     strings = [name for name, kind in kinds.items() if kind == "string" and name not in taken]
     known = [name for name in TEXT_COLUMNS if name in strings]
+    if known:
+        return (known[0],)
+    for names in together:
+        if all(name in kinds and name not in taken for name in names):
+            return names
     others = [name for name in strings if name not in ID_COLUMNS]
-    return known[0] if known else others[0] if len(others) == 1 else None
+    return (others[0],) if len(others) == 1 else ()
 
 
-def unchosen(kinds: Mapping[str, str], text: str, taken: Collection[str] = ()) -> str:
-    """Return what to tell of a column of texts that was not asked for.
+def id_columns(kinds: Mapping[str, str], taken: Collection[str] = ()) -> list[str]:
+    """Return the columns that may be ids by their name and what they hold, the likeliest first."""
+    fit = ("string", "integer", "number", "uuid", "null")
+    return [name for name in ID_COLUMNS if kinds.get(name) in fit and name not in taken]
+
+
+def vector_column(kinds: Mapping[str, str], taken: Collection[str] = ()) -> str | None:
+    """Return the column that vectors are read from when none is named.
+
+    The first of `VECTOR_COLUMNS`, else the only column of lists; None where there is none or more than one.
+    """
+    known = [name for name in VECTOR_COLUMNS if name in kinds and name not in taken]
+    lists = [name for name, kind in kinds.items() if kind == "list" and name not in taken]
+    return known[0] if known else lists[0] if len(lists) == 1 else None
+
+
+def unchosen(kinds: Mapping[str, str], text: Collection[str], taken: Collection[str] = ()) -> str:
+    """Return what to tell of columns of texts that were not asked for.
 
     Nothing where no other holds strings, or where it is called "text".
     """
     others = [
         repr(name)
         for name, kind in kinds.items()
-        if kind == "string" and name not in {text, *ID_COLUMNS, *taken}
+        if kind == "string" and name not in {*text, *ID_COLUMNS, *taken}
     ]
-    return f"texts: column {text!r}; others: {', '.join(others)}" if others and text != "text" else ""
+    if not text or tuple(text) == ("text",) or not (others or len(text) > 1):
+        return ""
+    rest = f"; others: {', '.join(others)}" if others else ""
+    return f"texts: column{'s' if len(text) > 1 else ''} {', '.join(map(repr, text))}{rest}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames
 from setwise.files.delimited import csv_schema, read_csv
 from setwise.files.json_lines import is_array, json_rows
 from setwise.files.kinds import arrow_kinds, json_kinds
@@ -104,6 +105,49 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
         if len(result) == 0:
             raise ValueError(f"{path.name} has no rows")
     return result
+
+
+class TableFile:
+    """A file that is a table."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+
+    def kinds(self, argument: str) -> dict[str, str]:
+        """Return its columns and the kind of what each holds; see `column_types`."""
+        return column_types(self.path, argument)
+
+    def read(self, columns: Iterable[str], argument: str) -> Table:
+        """Return some of its columns; see `read_table`."""
+        return read_table(self.path, columns, argument)
+
+
+class Frame:
+    """A data frame, read as a table is."""
+
+    name = "the frame"
+
+    def __init__(self, frame: Any) -> None:
+        self.table = frames.as_arrow(frame)
+
+    def kinds(self, argument: str) -> dict[str, str]:
+        """Return its columns and the kind of what each holds in all rows.
+
+        Raises
+        ------
+        ValueError
+            It has no rows, or two columns of one name.
+        """
+        if not len(self.table):
+            raise ValueError(f"{argument}: {self.name} has no rows")
+        try:
+            return arrow_kinds(self.table.schema)
+        except ValueError as error:
+            raise ValueError(f"{argument}: {error}") from None
+
+    def read(self, columns: Iterable[str], argument: str) -> Table:
+        """Return some of its columns."""
+        return Table(self.name, {name: self.table.column(name) for name in columns})
 
 
 def read_array(path: Path, argument: str) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, encode
+from setwise import checks, encode, frames
 from setwise.encode.places import folder_for
 from setwise.encode.words import has_word
 from setwise.files import read_array
@@ -99,9 +99,9 @@ class Sources:
 
     Parameters
     ----------
-    repository : path-like or array-like of shape (N, d)
-        A table (.parquet, .jsonl, .jsonl.gz, .csv, .arrow, .feather), a folder of such files of one kind, or
-        vectors: an array or a .npy file.
+    repository : path-like, frame or array-like of shape (N, d)
+        A table (.parquet, .jsonl, .jsonl.gz, .csv, .arrow, .feather), a folder of such files of one kind, a
+        frame of pandas, polars, Arrow or a Hugging Face dataset, or vectors: an array or a .npy file.
     examples : path-like or array-like of shape (M, d), optional
         The same of the task.
     text_column, example_text_column : str or sequence of str, optional
@@ -251,7 +251,7 @@ class Sources:
             return OpenSources(n, repository)
         rows = _with_text(repository, tell)
         examples = np.empty(0, np.int64) if shown is None else _with_text(shown, lambda *_: None)
-        notes = []
+        notes = _told(repository, shown)
         for each, kept in ((repository, rows), *(((shown, examples),) if shown is not None else ())):
             missing = len(each) - len(kept)
             if not len(kept):
@@ -280,7 +280,8 @@ class Sources:
             )
         if len(probes.unknown) and self.empty == "refuse":
             raise _is_empty(shown, int(probes.unknown[0]))
-        notes = [
+        notes = _told(repository, shown)
+        notes += [
             f"{each.source.name}: {found.n - len(found.rows):,} of {found.n:,} rows left out, without a word "
             "that the encoder knows"
             for each, found in ((repository, made), (shown, probes))
@@ -311,6 +312,11 @@ def name_of(source: Source | None) -> str | None:
     """Return a source as a person knows it."""
     path = as_path(source)
     return str(path) if path is not None else None if source is None else "array"
+
+
+def _told(*sides: Repository | None) -> list[str]:
+    """Return which columns texts are read from, where that was not asked for."""
+    return [f"{one.source.name}: {one.told}" for one in sides if one is not None and one.told]
 
 
 def _texts_of(rows: Repository | None, places: NDArray[np.integer]) -> list[str] | None:
@@ -345,15 +351,16 @@ def _side(
     """Return the rows of a repository or of examples, and their vectors where these are brought."""
     option = "vectors" if argument == "repository" else "example_vectors"
     given = as_path(source)
-    if given is None or ending(given) == ".npy":
+    framed = frames.kind_of(source) is not None
+    if not framed and (given is None or ending(given) == ".npy"):
         shown = "an array" if given is None else existing(given, argument).name
         if vectors is not None:
             raise ValueError(f"{option}: {shown} holds vectors already; leave one of the two out")
         if text and argument == "repository":
             raise ValueError(f"text_column: {shown} is vectors without columns")
         return None, _vectors(source, argument)
-    path = existing(given, argument)
-    rows = Repository(path, text_column=text, argument=argument)
+    rows = Repository(source, text_column=text, argument=argument)
+    path = rows.source
     if vectors is None:
         return rows, None
     file = as_path(vectors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import frames
 from setwise.files import TABLES, Table
-from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS, common_kinds, plain_type
+from setwise.files.kinds import TOGETHER, common_kinds, plain_type, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
-from setwise.finetuning.rows.row_files import LINE, Block, Lines, RowFile, open_rows
-
-#: Columns that hold one text together, looked for in this order where no single column is known to.
-_TOGETHER = (
-    ("messages",),
-    ("conversations",),
-    ("conversation",),
-    ("instruction", "input", "output"),
-    ("instruction", "context", "response"),
-    ("instruction", "output"),
-    ("instruction", "response"),
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("question", "answer"),
-)
+from setwise.finetuning.rows.row_files import LINE, Block, InMemory, Lines, RowFile, open_rows
 
 #: What a message of a conversation says, in the two spellings there are.
 _SAYS = ("content", "value")
@@ -48,8 +34,9 @@ class Repository:
 
     Parameters
     ----------
-    path : path-like
-        A table (see `setwise.files.TABLES`), or a folder of such files of one kind.
+    path : path-like or frame
+        A table (see `setwise.files.TABLES`), a folder of such files of one kind, or a frame of pandas,
+        polars, Arrow or a Hugging Face dataset.
         Folders inside and hidden files are left out.
     text_column : str or sequence of str, optional
         The columns that a row's text is made of, joined by line breaks; a column may hold strings or
@@ -69,6 +56,8 @@ class Repository:
         Names and types.
     text : tuple of str
         Empty where nothing is known to be a text.
+    told : str
+        Which columns texts are read from, where that was not asked for and others hold strings; else empty.
 
     Raises
     ------
@@ -81,23 +70,28 @@ class Repository:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: Any,
         *,
         text_column: str | Sequence[str] = (),
         argument: str = "repository",
     ) -> None:
-        self.source = existing(path, argument)
         self.argument = argument
-        self.files = tuple(open_rows(file, argument) for file in _files(self.source, argument))
-        kind = ending(self.files[0].path)
-        self.kind = ".jsonl" if kind in JSON else kind
+        if frames.kind_of(path) is not None:
+            self.files: tuple[RowFile, ...] = (InMemory(path, argument),)
+            self.source, self.kind = self.files[0].path, ".arrow"
+        else:
+            self.source = existing(path, argument)
+            self.files = tuple(open_rows(file, argument) for file in _files(self.source, argument))
+            kind = ending(self.files[0].path)
+            self.kind = ".jsonl" if kind in JSON else kind
         self.columns = _common_columns(self.files, argument)
         self._schema: Any = None
         self._starts = np.cumsum([0, *(file.rows for file in self.files)])
         named = [text_column] if isinstance(text_column, str) else list(text_column)
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
-        self.text = tuple(named) or _default_text(self.columns)
+        self.text = tuple(named) or text_columns(self.columns, together=TOGETHER)
+        self.told = "" if named else unchosen(self.columns, self.text)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -323,18 +317,6 @@ def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:
                 "a repository's files have the same columns"
             )
     return common_kinds(file.types for file in files)
-
-
-def _default_text(types: dict[str, str]) -> tuple[str, ...]:
-    """Return the columns that texts are read from when none is named."""
-    for name in TEXT_COLUMNS:
-        if types.get(name) == "string":
-            return (name,)
-    for names in _TOGETHER:
-        if all(name in types for name in names):
-            return names
-    strings = [name for name, kind in types.items() if kind == "string" and name not in ID_COLUMNS]
-    return (strings[0],) if len(strings) == 1 else ()
 
 
 def _as_strings(block: Block, name: str) -> Table:

@@ -17,7 +17,7 @@ from setwise.files import Table, column_types
 from setwise.files.delimited import csv_batches
 from setwise.files.json_lines import as_object, has_places, is_array, json_lines, parsed
 from setwise.files.names import ending
-from setwise.files.reading import JSON, open_arrow, reading_file
+from setwise.files.reading import JSON, Frame, open_arrow, reading_file
 
 #: The one column of a table whose rows are lines of JSON, as they stand in the file.
 LINE = "line"
@@ -144,6 +144,29 @@ class Parquet:
         from setwise.extras.arrow import parquet
 
         return parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_PIECE)
+
+
+class InMemory:
+    """The rows of a data frame."""
+
+    def __init__(self, frame: Any, argument: str) -> None:
+        self.path, self.argument = Path(Frame.name), argument
+        rows = Frame(frame)
+        self.types = rows.kinds(argument)
+        self._table = rows.table
+        self.rows, self.size = len(self._table), int(self._table.nbytes)
+
+    def schema(self) -> Any:
+        """Return the Arrow schema of its rows."""
+        return self._table.schema
+
+    def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
+        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
+        yield from _blocks(self.path, self._table.select(list(columns)).to_batches(most), columns)
+
+    def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
+        yield self._table.take(rows)
 
 
 class Batches:

@@ -24,7 +24,7 @@ from setwise.files.outputs import Outputs
 from setwise.files.writing import check_output, write_atomic
 from setwise.finetuning.rows.ordering import MEMORY, in_order
 from setwise.finetuning.rows.repository import Repository
-from setwise.finetuning.rows.row_files import LINE
+from setwise.finetuning.rows.row_files import LINE, InMemory
 
 KINDS = (".parquet", ".jsonl")
 
@@ -372,6 +372,9 @@ def _mark(repository: Repository, drawn: NDArray[np.int64]) -> str:
     """Return what tells apart which rows of which files an epoch has."""
     found = hashlib.blake2b(np.ascontiguousarray(drawn, "<i8").tobytes(), digest_size=16)
     for file in repository.files:
+        if isinstance(file, InMemory):
+            found.update(f"{file.rows} {file.size} {file.schema()}\n".encode())
+            continue
         facts = file.path.stat()
         found.update(f"{file.path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return found.hexdigest()

@@ -32,6 +32,8 @@ from setwise.request import Certify
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
+    import polars
     import pyarrow
 
 OUTPUTS = (".jsonl", ".parquet")
@@ -262,13 +264,25 @@ class PreferenceRows:
 
     def to_dataset(self) -> datasets.Dataset:
         """Return the rows as a Hugging Face dataset in memory."""
+        made: datasets.Dataset = require("datasets", "train", "a dataset").Dataset(self.to_arrow())
+        return made
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return the rows as an Arrow table in memory."""
         from setwise.extras.arrow import arrow
 
-        hf = require("datasets", "train", "a dataset")
         schema = self.schema()
         tables = [arrow.Table.from_pylist(rows, schema=schema) for rows in self._batches()]
-        made: datasets.Dataset = hf.Dataset(arrow.concat_tables(tables))
+        made: pyarrow.Table = arrow.concat_tables(tables)
         return made
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the rows as a pandas frame."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return the rows as a polars frame."""
+        return require("polars", "polars", "a polars frame").from_arrow(self.to_arrow())
 
     def _write_jsonl(self, stream: IO[bytes]) -> None:
         for row in self:

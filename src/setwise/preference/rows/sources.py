@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.containers import to_numpy
 from setwise.extras import require
 from setwise.files.json_lines import has_places, is_array, json_rows
@@ -67,9 +67,10 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
 
     Parameters
     ----------
-    source : path-like, datasets.Dataset or iterable of mappings
+    source : path-like, frame or iterable of mappings
         A .jsonl or .json file (also as .gz and .zst), a .parquet file, the folder of a saved Hugging Face
-        dataset, such a dataset, or rows in memory. What can be read only once, as a generator, is refused.
+        dataset, such a dataset, a frame of pandas, polars or Arrow, or rows in memory. What can be read only
+        once, as a generator, is refused.
     split : str, optional
         Which split of several.
     name : str
@@ -89,6 +90,8 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
             source = _split_of(source, split, type(source).__name__)
         if hasattr(source, "with_format") and hasattr(source, "column_names") and hasattr(source, "__len__"):
             return _of_dataset(source, type(source).__name__)
+        if frames.kind_of(source) is not None:
+            return _Frame(source, name)
         return _Records(source, name)
     path = existing(source, _MESSAGE)
     if path.is_dir():
@@ -206,6 +209,21 @@ class _Parquet(_Arrow):
 
         with reading_file(self._path, _MESSAGE), parquet.ParquetFile(self._path) as file:
             yield from file.iter_batches(batch_size=_ROWS)
+
+
+class _Frame(_Arrow):
+    def __init__(self, frame: Any, name: str) -> None:
+        self.name = name
+        self._table = frames.as_arrow(frame)
+        self._types = self._table.schema
+        if not len(self._table):
+            raise ValueError(f"{name}: there are no rows")
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def _batches(self) -> Iterator[Any]:
+        yield from self._table.to_batches(_ROWS)
 
 
 class _Dataset(_Arrow):
