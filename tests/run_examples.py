@@ -2,8 +2,9 @@
 
     python -m tests.run_examples [PAGE ...]
 
-Python blocks of one page share a namespace, and run in a folder of their own that starts with a few files
-the pages speak of. Lines of console blocks that call setwise run there too, in their order.
+Python blocks of one page share a namespace, and run in a folder of their own that starts with this
+repository's ``docs``, as a fresh clone does: what else a page names, it makes. Lines of console blocks that
+call setwise run there too, in their order.
 """
 
 from __future__ import annotations
@@ -27,17 +28,8 @@ def pages() -> list[Path]:
 
 
 def prepare(folder: Path) -> None:
-    """Put the files that the examples name into a folder."""
-    import numpy as np
-
+    """Put what a clone has and the examples name into a folder."""
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns(".*"))
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((2000, 64)).astype(np.float32)
-    np.save(folder / "vectors.npy", vectors)
-    np.save(folder / "docs" / "query.npy", vectors[0])
-    with open(folder / "notes.jsonl", "w", encoding="utf-8") as lines:
-        for number, word in enumerate(("apples", "pears", "plums", "trains", "ships", "planes") * 5):
-            lines.write(f'{{"id": "n{number}", "text": "Note {number} about {word} and more {word}."}}\n')
 
 
 def run_page(page: Path) -> int:

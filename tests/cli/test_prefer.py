@@ -61,7 +61,7 @@ def test_a_summary_and_the_rows(call, rows, tmp_path):
     head, *lines = ran.out.splitlines()
     assert head.startswith("out.jsonl  12 groups by opt-select in ")
     facts = {line.split()[0]: line for line in lines}
-    assert list(facts) == ["prompts", "reward", "coverage", "vectors"]
+    assert list(facts) == ["prompts", "reward", "coverage", "columns", "vectors"]
     made = PreferenceRows(rows, K, model="lsa", reward_weight=1)
     assert written(tmp_path / "out.jsonl") == list(made)
     summary = made.summary
@@ -70,6 +70,10 @@ def test_a_summary_and_the_rows(call, rows, tmp_path):
     assert f"cost {summary.cost:.4g} on average" in facts["coverage"]
     assert f"best possible for {summary.optimal} of 12 prompts" in facts["coverage"]
     assert "lsa" in facts["vectors"]
+    assert (
+        facts["columns"].split(maxsplit=1)[1]
+        == "prompt prompt · responses all_generated_responses · rewards all_rm_scores"
+    )
 
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.parquet"])
