@@ -91,7 +91,7 @@ def read_asked(
 def _texts(path: Path) -> tuple[list[Any], list[str]]:
     """Return the ids and texts of a file's queries."""
     from setwise.files import TABLES, column_types, read_table
-    from setwise.files.kinds import ID_COLUMNS, text_column
+    from setwise.files.kinds import ID_COLUMNS, text_columns
     from setwise.files.names import ending, existing
     from setwise.files.reading import reading_file
 
@@ -104,7 +104,8 @@ def _texts(path: Path) -> tuple[list[Any], list[str]]:
             raise ValueError(f"queries: {path.name} has none; write one a line")
         return [number for number, _ in numbered], [line for _, line in numbered]
     kinds = column_types(path, "queries")
-    named = next((name for name in QUERY_COLUMNS if kinds.get(name) == "string"), None) or text_column(kinds)
+    called = [name for name in QUERY_COLUMNS if kinds.get(name) == "string"]
+    named = next(iter([*called, *text_columns(kinds)]), None)
     if named is None:
         raise ValueError(
             f"queries: {path.name} has no column of queries (columns: {', '.join(kinds)}); call it 'query'"

@@ -226,18 +226,15 @@ def _vectors_beside(source: Path | None, vectors: str | None, n: int) -> NDArray
     """Return the vectors of a .npy file that is named beside a corpus of n candidates."""
     if vectors is None:
         return None
+    shown = Frame.name if source is None else source.name
     if not vectors.lower().endswith(".npy"):
-        raise ValueError(
-            f"vectors: {source.name!r} has no columns; name a .npy file with one row a candidate"
-        )
+        raise ValueError(f"vectors: {shown!r} has no columns; name a .npy file with one row a candidate")
     path = Path(vectors)
-    if not path.exists() and (source.parent / path).exists():
+    if source is not None and not path.exists() and (source.parent / path).exists():
         path = source.parent / path
     array = _two_dimensional(read_array(path, "vectors"), "vectors", path.name)
     if len(array) != n:
-        raise ValueError(
-            f"vectors: {path.name} has {len(array)} rows, {source.name} has {n}; they must match"
-        )
+        raise ValueError(f"vectors: {path.name} has {len(array)} rows, {shown} has {n}; they must match")
     return array
 
 
