@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -182,3 +183,40 @@ def test_an_unknown_ending(tmp_path):
 def test_duplicates_are_exact_and_blanks_do_not_count():
     assert duplicates(["a", "b", "a", "", " ", "", "A", "b", "a"]) == {2: 0, 7: 1, 8: 0}
     assert duplicates([]) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="links need an operating system that has them")
+def test_links_are_followed_within_the_folder_alone(tmp_path):
+    folder, other = tmp_path / "docs", tmp_path / "other"
+    (folder / "sub").mkdir(parents=True)
+    other.mkdir()
+    (folder / "sub" / "a.txt").write_text("inside")
+    (tmp_path / "secret.txt").write_text("secret")
+    (other / "b.txt").write_text("secret")
+    for name, leads in {
+        "again.txt": "sub/a.txt",
+        "out.txt": "../secret.txt",
+        "other": "../other",
+        "gone.txt": "nothing.txt",
+        "round.txt": "round.txt",
+    }.items():
+        os.symlink(leads, folder / name)
+    os.mkfifo(folder / "pipe.txt")
+    corpus = read_corpus(folder)
+    assert list(corpus.ids) == ["again.txt", "sub/a.txt"]
+    assert list(corpus.texts) == ["inside", "inside"]
+    assert sorted(corpus.notes) == [
+        "links that lead nowhere: gone.txt, round.txt",
+        "links that lead out of the folder, not followed: other, out.txt",
+        "neither files nor folders of their own: pipe.txt",
+    ]
+    os.symlink(folder, tmp_path / "linked")  # the folder itself may be named by a link
+    assert list(read_corpus(tmp_path / "linked").ids) == ["again.txt", "sub/a.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes need an operating system that has them")
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.npy"])
+def test_what_might_never_end_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"corpus: .*{name}' is a pipe or a device"):
+        read_corpus(tmp_path / name)

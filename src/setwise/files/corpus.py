@@ -25,6 +25,9 @@ from setwise.files.table import Table
 _KEPT = ("string", "integer", "number", "boolean", "uuid", "time")
 
 
+_NOWHERE = "links that lead nowhere"
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Candidates read from a file or folder.
@@ -244,13 +247,39 @@ def _two_dimensional(array: NDArray[Any], argument: str, name: str) -> NDArray[A
     return array
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield a folder's files in sorted order, without hidden ones."""
-    for parent, folders, names in os.walk(folder):
+def _walk(folder: Path, passed: dict[str, list[str]]) -> Iterator[Path]:
+    """Yield a folder's files in sorted order, without hidden ones; note the names of what is passed over.
+
+    Links are followed to files within the folder alone: what lies elsewhere is not the corpus's to show.
+    """
+    home = folder.resolve()
+
+    def closed(error: OSError) -> None:
+        passed.setdefault("folders that cannot be read", []).append(str(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(parent, name)
+        for name in sorted([*names, *folders]):
+            path = Path(parent, name)
+            if name.startswith(".") or (name in folders and not path.is_symlink()):
+                continue
+            why = _why_not(path, home)
+            if why:
+                passed.setdefault(why, []).append(path.relative_to(folder).as_posix())
+            else:
+                yield path
+
+
+def _why_not(path: Path, home: Path) -> str:
+    """Return why a file or link in a folder is not read; nothing if it is."""
+    try:
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            return "links that lead out of the folder, not followed" if path.exists() else _NOWHERE
+        if path.is_symlink() and not path.exists():
+            return _NOWHERE
+    except (OSError, RuntimeError):  # links in a circle
+        return _NOWHERE
+    return "" if path.is_file() else "neither files nor folders of their own"
 
 
 def _read_documents(source: Path, vectors: str | None, chunk: int | str | None, overlap: int) -> Corpus:
@@ -302,7 +331,8 @@ def _documents_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     """
     files, others = [], Counter[str]()
     tables: list[str] = []
-    for path in _walk(folder):
+    passed: dict[str, list[str]] = {}
+    for path in _walk(folder, passed):
         if ending(path) in KINDS:
             files.append(path)
         else:
@@ -311,7 +341,11 @@ def _documents_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     if not files:
         hint = f"; for a table name it, such as {tables[0]}" if tables else ""
         raise ValueError(f"corpus: folder {str(folder)!r} holds no document ({DOCUMENTS}){hint}")
-    if not others:
-        return files, ()
-    passed = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
-    return files, (f"files that are no documents, passed over: {passed}",)
+    notes = []
+    if others:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
+        notes.append(f"files that are no documents, passed over: {kinds}")
+    for why, names in passed.items():
+        more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+        notes.append(f"{why}: {', '.join(names[:5])}{more}")
+    return files, tuple(notes)

@@ -22,9 +22,13 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
     ------
     FileNotFoundError
         It is not; the message names a neighbor whose name is close.
+    ValueError
+        It is neither a file nor a folder: a pipe or a device, which might never end.
     """
     found = Path(path)
     if found.exists():
+        if not found.is_file() and not found.is_dir():
+            raise ValueError(f"{argument}: {str(path)!r} is a pipe or a device; write it to a file first")
         return found
     try:
         neighbors = [entry.name for entry in found.parent.iterdir()]
