@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _ROOMS = (
+    "compat",
     "objectives",
     "solvers",
     "encode",
