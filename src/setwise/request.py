@@ -21,6 +21,7 @@ from setwise.threads import thread_count
 
 Certify = bool | Literal["full"]
 Rows = Sequence[Any] | NDArray[Any]
+Listed = Sequence[object] | NDArray[np.generic]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -30,17 +31,17 @@ class Options(TypedDict, total=False):
     diversity: float
     objective: str | Objective
     solver: str
-    include: Rows
-    exclude: Rows
-    groups: Any
+    include: Listed
+    exclude: Listed
+    groups: object
     max_per_group: int | None
-    limits: Mapping[str, Any] | None
-    shares: Mapping[str, Any] | None
-    costs: Any
+    limits: Mapping[str, object] | None
+    shares: Mapping[str, object] | None
+    costs: object
     budget: float | None
     min_gain: float | None
     max_similarity: float | None
-    shown: Any
+    shown: object
     shown_weight: float
     certify: Certify
     seed: int

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setwise import solvers
 from setwise.constraints import Constraints
@@ -15,7 +17,7 @@ from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
 from setwise.index.promised import checked
 from setwise.relevance import Relevance
-from setwise.request import Options, Request, takes
+from setwise.request import Listed, Options, Request, takes
 from setwise.retrieval.ask import Ask, Outcome
 from setwise.retrieval.call import Call
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -27,20 +29,71 @@ from setwise.steps import Step, Work, arun, run
 from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Vectors, check_metric
 
+#: A query as a vector of numbers, and several as rows.
+OneVector = Sequence[float] | np.ndarray[tuple[int], np.dtype[np.number]]
+ManyVectors = Sequence[Sequence[float]] | np.ndarray[tuple[int, int], np.dtype[np.number]]
 
-@takes(diversity=DIVERSITY)
+
+class AsArray(Protocol):
+    """What becomes an array: a tensor, a column of a frame, an array of which no shape is known."""
+
+    def __array__(self) -> NDArray[np.generic]:
+        """Return the array."""
+        ...
+
+
+@overload
 def retrieve(
-    query: Any,
+    query: str | OneVector,
     index: Index,
     k: int | None = None,
     *,
     sharpness: int | None = None,
     pool: int | str = "auto",
-    filter: Any = None,
+    filter: object = None,
     offset: int = 0,
-    after: Any = (),
+    after: str | Listed = (),
     **options: Unpack[Options],
-) -> Any:
+) -> Retrieved: ...
+@overload
+def retrieve(
+    query: list[str] | tuple[str, ...] | ManyVectors,
+    index: Index,
+    k: int | None = None,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: object = None,
+    offset: int = 0,
+    after: str | Listed = (),
+    **options: Unpack[Options],
+) -> list[Retrieved]: ...
+@overload
+def retrieve(
+    query: AsArray,
+    index: Index,
+    k: int | None = None,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: object = None,
+    offset: int = 0,
+    after: str | Listed = (),
+    **options: Unpack[Options],
+) -> Retrieved | list[Retrieved]: ...
+@takes(diversity=DIVERSITY)
+def retrieve(
+    query: object,
+    index: Index,
+    k: int | None = None,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: object = None,
+    offset: int = 0,
+    after: str | Listed = (),
+    **options: Unpack[Options],
+) -> Retrieved | list[Retrieved]:
     """Retrieve k vectors of an index for a query: relevant, diverse, and certified.
 
     Parameters
@@ -132,29 +185,74 @@ def retrieve(
     """
     metric = metric_of(index)
     request = request_of(retrieve, options, k=k, sharpness=sharpness, metric=metric)
-    return run(retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after))
+    found: Retrieved | list[Retrieved] = run(
+        retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after)
+    )
+    return found
 
 
-@takes(diversity=DIVERSITY)
+@overload
 async def aretrieve(
-    query: Any,
+    query: str | OneVector,
     index: Index,
     k: int | None = None,
     *,
     sharpness: int | None = None,
     pool: int | str = "auto",
-    filter: Any = None,
+    filter: object = None,
     offset: int = 0,
-    after: Any = (),
+    after: str | Listed = (),
     **options: Unpack[Options],
-) -> Any:
+) -> Retrieved: ...
+@overload
+async def aretrieve(
+    query: list[str] | tuple[str, ...] | ManyVectors,
+    index: Index,
+    k: int | None = None,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: object = None,
+    offset: int = 0,
+    after: str | Listed = (),
+    **options: Unpack[Options],
+) -> list[Retrieved]: ...
+@overload
+async def aretrieve(
+    query: AsArray,
+    index: Index,
+    k: int | None = None,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: object = None,
+    offset: int = 0,
+    after: str | Listed = (),
+    **options: Unpack[Options],
+) -> Retrieved | list[Retrieved]: ...
+@takes(diversity=DIVERSITY)
+async def aretrieve(
+    query: object,
+    index: Index,
+    k: int | None = None,
+    *,
+    sharpness: int | None = None,
+    pool: int | str = "auto",
+    filter: object = None,
+    offset: int = 0,
+    after: str | Listed = (),
+    **options: Unpack[Options],
+) -> Retrieved | list[Retrieved]:
     """`retrieve` without blocking the event loop: searches are awaited, and solved on a thread.
 
     Parameters and results as for `retrieve`.
     """
     metric = metric_of(index)
     request = request_of(aretrieve, options, k=k, sharpness=sharpness, metric=metric)
-    return await arun(retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after))
+    found: Retrieved | list[Retrieved] = await arun(
+        retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after)
+    )
+    return found
 
 
 def metric_of(index: Any) -> str:
