@@ -194,7 +194,10 @@ class ArrayIndex(RowIndex):
         return mask
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
-        return self._vectors.rows(self._inside(as_positions(ids, self._total, "ids", missing=KeyError)))
+        vectors = self._vectors
+        rows = vectors.places(self._inside(as_positions(ids, self._total, "ids", missing=KeyError)))
+        # As given: unit rows would be rounded once more.
+        return vectors.raw[rows].astype(vectors.dtype, copy=False)
 
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
         known: list[int] = as_positions(ids, self._total, "ids", missing=KeyError).tolist()
