@@ -38,8 +38,9 @@ test: $(VENV)/.dev           ## the test suite
 test-slow: $(VENV)/.dev      ## the slow tier
 	$(BIN)/python -m pytest -q -m slow
 
-fuzz: $(VENV)/.dev           ## random retrievals against every set, ten minutes; 10,000 damaged files a kind
-	$(BIN)/python -m tests.fuzz.indexes 600
+fuzz: $(VENV)/.dev           ## random calls against every set, ten minutes; 10,000 damaged files a kind
+	$(BIN)/python -m tests.fuzz.certificates 300
+	$(BIN)/python -m tests.fuzz.indexes 300
 	$(BIN)/python -m tests.fuzz.damage 10000
 
 mutation: $(VENV)/.dev       ## faults put into the modules that prove and solve: which of them no test notices

@@ -161,10 +161,17 @@ def run(seed) -> Outcome | None:
     except ValueError:
         return None
     case = f"{kind} {metric} n={n} d={d} k={k} t={t} sharpness={sharpness} pool={pool}"
-    small = {"FIRST": 5, "TIMES": 1, "GROWTH": 2, "SPARE": 1, "WIDE": 3, "WIDER": 4}
+    small = {
+        "ask.FIRST": 5,
+        "ask.TIMES": 1,
+        "plan.GROWTH": 2,
+        "plan.SPARE": 1,
+        "plan.WIDE": 3,
+        "plan.WIDER": 4,
+    }
     with ExitStack() as stack:
         for name, value in small.items():
-            stack.enter_context(patch(f"setwise.retrieval.plan.{name}", value))
+            stack.enter_context(patch(f"setwise.retrieval.{name}", value))
         stack.enter_context(patch("setwise.index.local.RowIndex.sample", lambda self, count=0: None))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

@@ -17,6 +17,9 @@ from setwise.vectors import Floats, Vectors, as_matrix, check_metric, dot_error
 #: Distances of rows of at most so many entries are computed by subtraction.
 FEW_ENTRIES = 8
 
+#: Cosines above 1 less this are told from 1 by differences of their rows.
+NEAR = 1e-6
+
 #: Numbers of a block of differences.
 PAIRED = 1 << 20
 
@@ -294,6 +297,37 @@ def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:
     return found
 
 
+def from_cosines(
+    cosines: Floats,
+    left: Floats,
+    right: Floats,
+    similarity: Callable[[Floats], Floats] = lambda cosines: cosines,
+    sharpness: int = 1,
+) -> Floats:
+    """Return 1 - cos^sharpness, in place of the cosines, of every two unit rows, shape (…, a, b).
+
+    In float64, next to 1 from ½|e - e'|²: there 1 - cos has lost its digits.
+
+    Parameters
+    ----------
+    cosines : ndarray of shape (…, a, b)
+    left, right : ndarray of shape (…, a, d) and (…, b, d)
+        What they are the cosines of.
+    similarity : callable
+        From cosines to their power, perhaps in place.
+    sharpness : int
+        That power.
+    """
+    near = (cosines > 1 - NEAR).nonzero() if cosines.dtype == np.float64 else None
+    found = similarity(cosines)
+    np.subtract(1, found, out=found)
+    if near is not None:
+        for place, squares in by_differences(near, left, right):
+            half = squares / 2
+            found[place] = half if sharpness == 1 else -np.expm1(sharpness * np.log1p(-half))
+    return found
+
+
 def by_differences(
     places: tuple[NDArray[np.int64], ...], left: Floats, right: Floats
 ) -> Iterator[tuple[tuple[NDArray[np.int64], ...], Floats]]:
@@ -322,6 +356,7 @@ def euclidean_error(d: int, reach: float) -> float:
     A square of at least CLOSE · (|a|² + |b|²), the rows a and b at most `reach` from the offset, errs by a
     few roundings of the latter, and its root by that over twice the root.
     """
+    lost = math.sqrt(d * float(np.finfo(np.float64).tiny))  # squares that are nothing beside what there is
     if d <= FEW_ENTRIES:
-        return (d + 2) * float(np.finfo(np.float64).eps) * reach
-    return dot_error(d, np.float64) * reach / math.sqrt(2 * CLOSE)
+        return (d + 2) * float(np.finfo(np.float64).eps) * reach + lost
+    return dot_error(d, np.float64) * reach / math.sqrt(2 * CLOSE) + lost

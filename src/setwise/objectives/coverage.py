@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from setwise.containers import to_numpy
-from setwise.objectives.base import Objective, Terms, euclidean, in_turn
+from setwise.objectives.base import Objective, Terms, euclidean, from_cosines, in_turn
 from setwise.threads import run_ranges
 from setwise.vectors import Floats, Vectors
 
@@ -94,8 +94,7 @@ class Coverage(Objective):
         """Return the distance between every two rows (of unit length under cosine), (a, b), at least 0."""
         if self.metric == "euclidean":
             return euclidean(left, right)
-        found: Floats = left @ right.T
-        np.subtract(1.0, found, out=found)
+        found = from_cosines(left @ right.T, left, right)
         return np.asarray(np.maximum(found, 0.0, out=found))
 
     def relevance_weight(self, k: int) -> float:

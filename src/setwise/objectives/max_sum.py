@@ -9,12 +9,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from setwise.objectives.base import Objective, Terms, by_differences, euclidean, euclidean_error, in_turn
+from setwise.objectives.base import NEAR, Objective, Terms, euclidean, euclidean_error, from_cosines, in_turn
 from setwise.objectives.scores import PoolScores, Rows, Vector
 from setwise.vectors import Floats, Vectors, dot_error
-
-#: Under cosine, distances in float64 below this are computed by differences.
-NEAR = 1e-6
 
 
 @final
@@ -80,9 +77,9 @@ class MaxSum(Objective):
         if self.metric == "euclidean":
             return euclidean_error(d, reach)
         unit = self.sharpness * dot_error(d, dtype)
-        if dtype != np.float64:
+        if dtype != np.float64 or reach > self.sharpness * NEAR:
             return unit
-        # Where all rows are much alike, what their lengths are off by counts with the root of the distance.
+        # All come from differences: what lengths are off by counts with the root of the distance.
         return unit * reach + 4 * float(np.finfo(np.float64).eps) * math.sqrt(reach)
 
     @property
@@ -117,18 +114,7 @@ class MaxSum(Objective):
         """
         if self.metric == "euclidean":
             return euclidean(left, right)
-        found: Floats = left @ right.mT
-        near = (found > 1 - NEAR).nonzero() if found.dtype == np.float64 else None
-        found = self.similarity(found)
-        np.subtract(1, found, out=found)
-        if near is not None:  # 1 - cos has lost its digits: ½|e - e'|² has not
-            for place, squares in by_differences(near, left, right):
-                found[place] = self._powered(squares / 2)
-        return found
-
-    def _powered(self, distances: Vector) -> Vector:
-        """Return 1 - cos^sharpness, given 1 - cos."""
-        return distances if self.sharpness == 1 else -np.expm1(self.sharpness * np.log1p(-distances))
+        return from_cosines(left @ right.mT, left, right, self.similarity, self.sharpness)
 
     def pull(
         self,
