@@ -124,9 +124,15 @@ def _random(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
     return lambda rows, seed: found.sample(rows, seed=seed, replace=False)
 
 
-def _dsir(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
-    found = baselines.dsir_counts(pool.counts, drawn.counts)
-    return lambda rows, seed: found.sample(rows, seed=seed, replace=False)
+def _dsir(**options: int) -> Method:
+    """DSIR as released, or with another floor on the words of a row."""
+
+    def prepare(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
+        found = baselines.dsir_counts(pool.counts, drawn.counts, **options)
+        most = len(found)
+        return lambda rows, seed: found.sample(min(rows, most), seed=seed, replace=False)
+
+    return prepare
 
 
 def _less(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
@@ -142,7 +148,8 @@ def _nearest(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
 METHODS: dict[str, Method] = {
     "random": _random,
     "LESS-style": _less,
-    "DSIR": _dsir,
+    "DSIR": _dsir(),
+    "DSIR, no floor": _dsir(min_words=0),
     "nearest": _nearest,
     "KNN-TV": _matched("tv", 0.25),
     "KNN-Uniform": _matched("uniform"),

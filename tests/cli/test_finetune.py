@@ -113,14 +113,14 @@ def test_rows_are_those_of_match_and_sample(run, rows, examples, tmp_path):
     [
         {"rows": 40, "diversity": 0.2, "seed": 3},
         {"fraction": 0.1, "epochs": 3, "method": "nearest"},
-        {"tokens": 90, "method": "dsir", "replace": True},
+        {"tokens": 90, "method": "dsir", "replace": True, "min_words": 0},
         {"rows": 20, "method": "random"},
     ],
 )
 def test_one_call_does_what_the_command_does(run, rows, examples, tmp_path, options):
     words = ["finetune", "--repository", rows, "--examples", examples, "--model", "lsa", "--json"]
     for name, value in options.items():
-        words += ["--with-replacement"] if name == "replace" else [f"--{name}", value]
+        words += ["--with-replacement"] if name == "replace" else [f"--{name.replace('_', '-')}", value]
     ran = run(*words, "--out", tmp_path / "command.jsonl", "--indices", tmp_path / "command.npy")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
@@ -280,6 +280,7 @@ def test_baselines_draw_without_replacement(run, rows, examples, tmp_path):
         ran = run(
             *("finetune", "--repository", rows, "--examples", examples, "--rows", 50, "--out", out),
             *("--method", method, "--model", "lsa", "--json"),
+            *(("--min-words", 0) if method == "dsir" else ()),
         )
         told = record(ran)["distribution"]
         assert (told["rows"], told["chosen"]) == (238, 50 if method in ("nearest", "less") else 238)
@@ -291,7 +292,7 @@ def test_baselines_draw_without_replacement(run, rows, examples, tmp_path):
     texts = {row: text or "" for row, text in enumerate(parquet.read_table(rows)["text"].to_pylist())}
     kept = [row for row in texts if texts[row]]
     probes = [json.loads(line)["text"] for line in examples.read_text().splitlines()]
-    direct = dsir([texts[row] for row in kept], probes)
+    direct = dsir([texts[row] for row in kept], probes, min_words=0)
     assert ids == [kept[place] for place in direct.sample(50, replace=False)]
 
 

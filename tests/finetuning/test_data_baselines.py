@@ -1,6 +1,7 @@
 """Each baseline against its definition, written out over all pairs in float64."""
 
 import itertools
+import json
 import re
 
 import numpy as np
@@ -141,7 +142,7 @@ def plain_dsir(raw, target, n, smoothing=1e-8):
 def test_dsir_equals_its_definition_where_no_bucket_is_shared(rng, n):
     raw, target = texts_of(rng, 40), texts_of(rng, 10, favoured=range(5))
     raw += ["Some words, twice: some words!", "!?", ""]
-    found = baselines.dsir(raw, target, buckets=2**21, n=n)
+    found = baselines.dsir(raw, target, buckets=2**21, n=n, min_words=0)
     np.testing.assert_allclose(found.log_weights, plain_dsir(raw, target, n), rtol=1e-9, atol=1e-9)
     weights = np.exp(found.log_weights - found.log_weights.max())
     np.testing.assert_allclose(found.probabilities, weights / weights.sum())
@@ -149,25 +150,25 @@ def test_dsir_equals_its_definition_where_no_bucket_is_shared(rng, n):
 
 def test_dsir_with_shared_buckets_is_the_same_from_counts(rng):
     raw, target = texts_of(rng, 300), texts_of(rng, 20, favoured=range(5))
-    found = baselines.dsir(raw, target, buckets=50)
+    found = baselines.dsir(raw, target, buckets=50, min_words=0)
     C, T = counts(raw, buckets=50).toarray(), counts(target, buckets=50).toarray()
     p, q = C.sum(axis=0) / C.sum(), T.sum(axis=0) / T.sum()
     np.testing.assert_allclose(found.log_weights, C @ np.log((q + 1e-8) / (p + 1e-8)), rtol=1e-9)
-    same = baselines.dsir_counts(counts(raw, buckets=50), counts(target, buckets=50))
+    same = baselines.dsir_counts(counts(raw, buckets=50), counts(target, buckets=50), min_words=0)
     np.testing.assert_allclose(same.log_weights, found.log_weights)
 
 
 def test_dsir_prefers_texts_like_the_examples(rng):
     raw = texts_of(rng, 400) + texts_of(rng, 100, favoured=range(5))
-    found = baselines.dsir(raw, texts_of(rng, 50, favoured=range(5)))
+    found = baselines.dsir(raw, texts_of(rng, 50, favoured=range(5)), min_words=0)
     assert (found.sample(50, replace=False) >= 400).mean() > 0.9
 
 
 def test_dsir_reads_streams_in_batches(rng, monkeypatch):
-    monkeypatch.setattr(baselines, "_BATCH", 7)
+    monkeypatch.setattr("setwise.finetuning.importance._BATCH", 7)
     raw, target = texts_of(rng, 40), texts_of(rng, 10, favoured=range(5))
-    whole = baselines.dsir(raw, target)
-    streamed = baselines.dsir(lambda: (text for text in raw), (text for text in target))
+    whole = baselines.dsir(raw, target, min_words=0)
+    streamed = baselines.dsir(lambda: (text for text in raw), (text for text in target), min_words=0)
     np.testing.assert_array_equal(whole.log_weights, streamed.log_weights)
 
 
@@ -177,7 +178,7 @@ def test_dsir_refuses_what_can_be_read_once(rng):
         baselines.dsir(iter(raw), raw)
     ended = iter(raw)
     with pytest.raises(ValueError, match="5 texts when read first, 0 when read again"):
-        baselines.dsir(lambda: ended, raw)
+        baselines.dsir(lambda: ended, raw, min_words=0)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_dsir_refuses_what_can_be_read_once(rng):
 )
 def test_dsir_names_what_is_wrong(raw, target, error, message):
     with pytest.raises(error, match=message):
-        baselines.dsir(raw, target)
+        baselines.dsir(raw, target, min_words=0)
 
 
 def test_dsir_checks_its_parameters():
@@ -225,7 +226,7 @@ def test_gumbel_draws_follow_the_weights(rng):
         assert abs(drawn.count(pair) / len(drawn) - expected) < 4.5 * error
 
 
-@pytest.mark.parametrize("logs", [[], [0.0, np.nan], [np.inf], [[0.0]]])
+@pytest.mark.parametrize("logs", [[], [0.0, np.nan], [np.inf], [[[0.0]]], [[0.0], [np.nan]]])
 def test_log_weights_are_checked(logs):
     with pytest.raises(ValueError, match="log_weights"):
         baselines.Importance.of(np.array(logs))
@@ -240,6 +241,68 @@ def test_millions_of_weights(rng):
     assert np.isin(drawn, best).mean() > 0.95  # weights this far apart leave chance no say
 
 
+def released(tmp_path, raw, targets, **options):
+    """The authors' package: its log weights and which rows its length filter keeps, and itself."""
+    package = pytest.importorskip("data_selection")
+    names = {"raw": raw, **targets}
+    for name, texts in names.items():
+        lines = (json.dumps({"text": text}) + "\n" for text in texts)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    files = [str(tmp_path / f"{name}.jsonl") for name in names]
+    made = package.HashedNgramDSIR(
+        files[:1], files[1:], cache_dir=str(tmp_path / "cache"), num_proc=1, **options
+    )
+    made.fit_importance_estimator(num_tokens_to_fit="all")
+    made.compute_importance_weights()
+    kept = made.perexample_metadata_filter(np.load(made.perexample_metadata_dir / "0.npy"))
+    return np.load(made.log_importance_weights_dir / "0.npy"), kept, made
+
+
+def test_dsir_is_that_of_the_released_package(rng, tmp_path):
+    """Weights, the floor of 100 words, and separate targets; in so many buckets that no two n-grams meet."""
+    words = np.array([f"w{number}" for number in range(16)])
+    raw = [" ".join(rng.choice(words, size=int(size))) for size in rng.integers(90, 112, 60)]
+    targets = {name: [" ".join(rng.choice(words[part], size=50)) for _ in range(9)] for name, part in
+               (("a", slice(0, 6)), ("b", slice(4, 12)))}  # fmt: skip
+    both = [*targets["a"], *targets["b"]]
+    theirs, kept, _ = released(tmp_path, raw, {"both": both}, num_buckets=2**22)
+    assert 0 < kept.sum() < 60
+    with pytest.warns(
+        UserWarning, match=f"{60 - kept.sum()} of 60 texts have fewer than 100 words; left out"
+    ):
+        ours = baselines.dsir(raw, both, buckets=2**22)
+    np.testing.assert_array_equal(ours.indices, np.flatnonzero(kept))
+    np.testing.assert_allclose(ours.log_weights, theirs[kept], rtol=1e-9)
+    labels = ["a"] * 9 + ["b"] * 9
+    theirs, kept, made = released(
+        tmp_path, raw, targets, num_buckets=2**22, min_example_length=95, separate_targets=True
+    )
+    with pytest.warns(UserWarning, match="fewer than 95 words"):
+        ours = baselines.dsir(raw, both, buckets=2**22, min_words=95, targets=labels)
+    np.testing.assert_allclose(ours.log_weights, theirs[kept].T, rtol=1e-9)
+    np.testing.assert_allclose(ours.shares, made.target_proportions)
+    # what each target is given: by log weights this far apart, the best of what the targets before have left
+    shares = {"b": 2, "a": 6}
+    ours = baselines.dsir(raw, both, buckets=2**22, min_words=0, targets=labels, shares=shares)
+    first = np.argsort(-ours.log_weights[0])[:9]
+    second = [row for row in np.argsort(-ours.log_weights[1]) if row not in first][:3]
+    drawn = ours.sample(12, replace=False)
+    assert len(set(drawn.tolist())) == 12
+    expected = set(ours.indices[[*first, *second]].tolist())
+    assert len(expected & set(drawn.tolist())) >= 10
+
+
+def test_dsir_says_that_all_texts_are_too_short():
+    with pytest.raises(ValueError, match=r"none of the 2 texts has 100 words \(the longest has 3\)"):
+        baselines.dsir(["a b c", "d"], ["a b"])
+    with pytest.raises(ValueError, match="targets: 3 labels for 2 examples"):
+        baselines.dsir(["a b c", "d"], ["a b", "d"], targets="xyz", min_words=0)
+    with pytest.raises(ValueError, match="shares: they name"):
+        baselines.dsir(["a b c", "d"], ["a b", "d"], targets="xy", shares={"x": 1}, min_words=0)
+    with pytest.raises(ValueError, match="shares: they go with targets"):
+        baselines.dsir(["a b c", "d"], ["a b", "d"], shares={"x": 1}, min_words=0)
+
+
 # ---------------------------------------------------------------------- nearest
 
 
@@ -249,15 +312,13 @@ def plain_nearest(candidates, examples, rows, metric):
         score = unit(Q) @ unit(E).T
     else:
         score = -np.linalg.norm(Q[:, None] - E[None], axis=2)
-    orders = np.argsort(-score, axis=1, kind="stable")
     taken = []
-    for rank in range(len(E)):
-        for order in orders:
-            if order[rank] not in taken:
-                taken.append(order[rank])
+    while True:
+        for own in score:
+            free = [row for row in range(len(E)) if row not in taken]
+            taken.append(max(free, key=lambda row: own[row]))
             if len(taken) == rows:
                 return sorted(taken)
-    raise AssertionError
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -331,7 +392,7 @@ def test_every_baseline_samples_and_repeats_alike(rng):
     every = [
         baselines.random(60),
         baselines.less(X, Q, 20),
-        baselines.dsir(raw, raw[:5]),
+        baselines.dsir(raw, raw[:5], min_words=0),
         baselines.nearest(X, Q, 20),
     ]
     for found in every:

@@ -13,6 +13,7 @@ import pytest
 
 from setwise.encode import encoder
 from setwise.finetuning import Pipeline, Sources, match
+from setwise.finetuning.baselines import less
 from setwise.finetuning.pipeline import METHODS
 
 THINGS = ("apples and pears", "trains and ships", "verbs and nouns")
@@ -117,6 +118,11 @@ def refusals():
     yield {"method": "nearest"}, "rows: nearest chooses a number of rows"
     yield {"rows": 3, "length_column": "n"}, "length_column: it goes with tokens"
     yield {"rows": 3, "method": "less", "neighbors": 7}, "neighbors: it goes with the method match"
+    yield {"rows": 3, "min_words": 7}, "min_words: it goes with the method dsir; match does not"
+    yield (
+        {"rows": 3, "method": "random", "subtask_column": "x"},
+        "subtask_column: it goes with the method less",
+    )
     yield {"workers": 2, "index": "Flat"}, "workers: parts are searched exactly"
     yield {"threads": 0}, "threads: 0 is below 1"
 
@@ -148,10 +154,29 @@ def test_outputs_are_refused_before_anything_is_read(rows, examples, tmp_path):
 
 def test_every_method_gives_a_distribution_over_the_candidates(rows, examples):
     for method in METHODS:
-        selection = Pipeline(rows, examples, model="lsa", method=method, rows=20).run()
+        own = {"min_words": 0} if method == "dsir" else {}
+        selection = Pipeline(rows, examples, model="lsa", method=method, rows=20, **own).run()
         assert selection.distribution.n == 149
         assert len(selection.epochs[0]) == 20
         assert 7 not in selection.epochs[0]
+
+
+def test_a_row_counts_by_the_subtask_it_serves_best(tmp_path):
+    """Of two subtasks, the larger does not drown the smaller."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 8))
+    labels = ["many"] * 9 + ["few"]
+    lines = [{"text": f"text {row}", "task": label} for row, label in enumerate(labels)]
+    (tmp_path / "examples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"text": "row {row}"}}\n' for row in range(60)))
+    Q = rng.standard_normal((10, 8))
+    own = {"vectors": X, "example_vectors": Q, "method": "less", "rows": 12}
+    found = Pipeline(tmp_path / "rows.jsonl", tmp_path / "examples.jsonl", subtask_column="task", **own).run()
+    direct = less(X, Q, 12, subtasks=labels)
+    np.testing.assert_array_equal(found.distribution.indices, direct.indices)
+    assert not np.array_equal(direct.indices, less(X, Q, 12).indices)
+    with pytest.raises(ValueError, match="subtask_column: .*no column 'job'"):
+        Pipeline(tmp_path / "rows.jsonl", tmp_path / "examples.jsonl", subtask_column="job", **own).run()
 
 
 def test_commands_that_run_at_once_over_one_cache_all_succeed(rows, examples, tmp_path):

@@ -105,11 +105,29 @@ def finetune(
         _choose(
             "--method",
             help="match spreads over the rows around each example. The others are there to compare with: "
-            "nearest takes the examples' nearest rows, less those most similar to the examples on average, "
+            "nearest takes the examples' nearest rows, less those most similar to the examples of a subtask, "
             "dsir those that use their words, random any.",
             metavar="match|nearest|less|dsir|random",
         ),
     ] = "match",
+    min_words: Annotated[
+        int,
+        _choose(
+            "--min-words",
+            help="For dsir: rows of fewer words are left out, as its authors' package does; 0 keeps all.",
+            metavar="COUNT",
+        ),
+    ] = 100,
+    subtask_column: Annotated[
+        str | None,
+        _choose(
+            "--subtask",
+            help="For less: column of the examples that names each one's subtask; a row counts by the "
+            "subtask that it serves best.",
+            metavar="COLUMN",
+            show_default="all examples are one",
+        ),
+    ] = None,
     diversity: Annotated[
         float,
         _choose(
@@ -300,6 +318,8 @@ def finetune(
         fraction=fraction,
         tokens=tokens,
         length_column=length_column,
+        min_words=min_words,
+        subtask_column=subtask_column,
         epochs=epochs,
         replace=replace,
         out=out,

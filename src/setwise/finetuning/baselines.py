@@ -5,27 +5,21 @@ Every baseline returns a `Distribution`, so all are sampled, repeated over epoch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from setwise import checks
 from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.importance import Importance, dsir, dsir_counts, log_ratio
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Index
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, top_k
 
-#: Added to both probabilities of an n-gram bucket before the logarithm (DSIR's released code).
-SMOOTHING = 1e-8
-
-#: Texts that are counted at once.
-_BATCH = 4096
+__all__ = ["Importance", "dsir", "dsir_counts", "less", "log_ratio", "nearest", "random"]
 
 #: Scores within this of the last one chosen are computed again, row by row in float64.
 _ROUNDING = 1e-4
@@ -126,191 +120,16 @@ def _subtask_means(
     return np.stack([unit[member == one].mean(axis=0) for one in range(len(names))])
 
 
-# ---------------------------------------------------------------------- importance weights (DSIR)
-
-
-@dataclass(frozen=True, repr=False)
-class Importance(Distribution):
-    """A distribution given by logarithms: those of long texts differ by more than a float64 can hold.
-
-    Attributes
-    ----------
-    log_weights : ndarray of shape (n,), float64
-        Logarithms of the importance weights, not normalized. Sampling without replacement reads these, so
-        rows whose probability is 0 in float64 still come in their order.
-    """
-
-    log_weights: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, log_weights: NDArray[np.floating[Any]]) -> Importance:
-        """Return the distribution in proportion to exp(log_weights), without overflow.
-
-        Raises
-        ------
-        ValueError
-            There is no weight, or one is not finite.
-        """
-        logs: NDArray[np.float64] = np.asarray(log_weights, np.float64)
-        if logs.ndim != 1 or not len(logs):
-            raise ValueError(f"log_weights: expected shape (n,) with n of at least 1, got {logs.shape}")
-        if not np.isfinite(logs).all():
-            row = int(np.flatnonzero(~np.isfinite(logs))[0])
-            raise ValueError(f"log_weights: row {row} is {logs[row]}; expected finite numbers")
-        mass = np.exp(logs - logs.max())
-        n = len(logs)
-        return cls(np.arange(n), mass / mass.sum(), n, logs)
-
-    def _draw(self, n: int, rng: np.random.Generator, replace: bool) -> NDArray[np.int64]:
-        if replace:
-            return super()._draw(n, rng, replace)
-        keys = self.log_weights + rng.gumbel(size=self.n)
-        return top_k(keys, self._check(n, replace))
-
-
-def dsir(
-    candidate_texts: Iterable[str] | Callable[[], Iterable[str]],
-    example_texts: Iterable[str],
-    *,
-    buckets: int = 10_000,
-    n: int = 2,
-    smoothing: float = SMOOTHING,
-) -> Importance:
-    """Weigh every text by how much likelier its n-grams are in the target than in the repository (DSIR).
-
-    Texts are bags of hashed n-grams. With q the share of a bucket among the n-grams of the examples and p
-    its share in the repository, a text's log weight is the sum over its n-grams of
-    log(q + smoothing) - log(p + smoothing). ``sample(rows, replace=False)`` is then DSIR's own resampling
-    (Gumbel top-k). Longer texts have weights further from 1; the method does not correct for that.
-
-    The texts are streamed, twice; memory O(n + buckets) for n texts.
-
-    Parameters
-    ----------
-    candidate_texts : iterable of str, or callable that returns one
-        The repository's texts. They are read twice, so an iterator, which ends after once, is refused:
-        pass a list, or a function that opens it anew.
-    example_texts : iterable of str
-        The target's examples; read once.
-    buckets : int
-        Buckets that n-grams are hashed into.
-    n : int
-        Longest n-gram: 2 counts words and pairs of words.
-    smoothing : float
-        Above 0.
-
-    Returns
-    -------
-    Importance
-
-    Raises
-    ------
-    TypeError
-        The repository is an iterator, or an entry is no text.
-    ValueError
-        One side has no text with a word; smoothing is not above 0; or other texts come when they are read
-        again.
-
-    References
-    ----------
-    Xie et al., Data selection for language models via importance resampling, NeurIPS 2023, section 4.
-    """
-    source = candidate_texts if callable(candidate_texts) else lambda: candidate_texts
-    buckets = checks.integer("buckets", buckets, least=1)
-    if isinstance(candidate_texts, Iterator):
-        raise TypeError(
-            "candidate_texts: an iterator can be read once and is needed twice; pass a list, or a function "
-            "that opens it anew"
-        )
-    raw, texts = _totals(_counted(source(), buckets, n, "candidate_texts"), buckets)
-    target, _ = _totals(_counted(example_texts, buckets, n, "example_texts"), buckets)
-    ratio = log_ratio(raw, target, smoothing=smoothing)
-    again = _counted(source(), buckets, n, "candidate_texts")
-    log_weights = np.concatenate([np.empty(0), *(block @ ratio for block in again)])
-    if len(log_weights) != texts:
-        raise ValueError(
-            f"candidate_texts: {texts} texts when read first, {len(log_weights)} when read again; the "
-            "function must open them anew each time"
-        )
-    return Importance.of(log_weights)
-
-
-def dsir_counts(
-    candidate_counts: sparse.csr_matrix, example_counts: sparse.csr_matrix, *, smoothing: float = SMOOTHING
-) -> Importance:
-    """Weigh texts as `dsir` does, from n-gram counts that are at hand (`setwise.encode.ngrams.counts`).
-
-    Parameters
-    ----------
-    candidate_counts : csr_matrix of shape (n, buckets)
-    example_counts : csr_matrix of shape (m, buckets)
-    smoothing : float
-        Above 0.
-    """
-    width = candidate_counts.shape[1]
-    if example_counts.shape[1] != width:
-        raise ValueError(
-            f"example_counts: {example_counts.shape[1]} buckets where candidate_counts have {width}"
-        )
-    raw, target = _totals([candidate_counts], width)[0], _totals([example_counts], width)[0]
-    ratio = log_ratio(raw, target, smoothing=smoothing)
-    return Importance.of(candidate_counts @ ratio)
-
-
-def log_ratio(
-    raw: NDArray[np.floating[Any]], target: NDArray[np.floating[Any]], *, smoothing: float = SMOOTHING
-) -> NDArray[np.float64]:
-    """Return log(q + smoothing) - log(p + smoothing) for every bucket, of counts p (raw) and q (target).
-
-    Raises
-    ------
-    ValueError
-        Smoothing is not above 0, or nothing was counted on one side.
-    """
-    if not 0.0 < smoothing < np.inf:
-        raise ValueError(f"smoothing: expected a number above 0, got {smoothing}")
-    for name, side in (("candidate_texts", raw), ("example_texts", target)):
-        if not side.sum() > 0:
-            raise ValueError(f"{name}: no text has a word, so there are no n-grams to count")
-    q, p = target / target.sum(), raw / raw.sum()
-    return np.asarray(np.log(q + smoothing) - np.log(p + smoothing), np.float64)
-
-
-def _counted(texts: Iterable[str], buckets: int, n: int, name: str) -> Iterator[sparse.csr_matrix]:
-    """Yield the texts' n-gram counts, batch by batch."""
-    from setwise.encode.ngrams import counts
-
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"{name}: expected many texts, got one; put it in a list")
-    texts = iter(texts)
-    done = 0
-    while batch := list(islice(texts, _BATCH)):
-        for row, text in enumerate(batch, done):
-            if not isinstance(text, str):
-                raise TypeError(f"{name}: row {row} is {type(text).__name__}, not a text")
-        yield counts(batch, buckets=buckets, n=n)
-        done += len(batch)
-
-
-def _totals(blocks: Iterable[sparse.csr_matrix], buckets: int) -> tuple[NDArray[np.float64], int]:
-    """Return how often each bucket was counted, and in how many texts."""
-    found, texts = np.zeros(buckets), 0
-    for block in blocks:
-        found += np.asarray(block.sum(axis=0), np.float64).ravel()
-        texts += block.shape[0]
-    return found, texts
-
-
 # ---------------------------------------------------------------------- nearest neighbors
 
 
 def nearest(
     candidates: Any, examples: Any, rows: int, *, metric: str = "cosine", threads: int | None = None
 ) -> Distribution:
-    """Choose the examples' nearest neighbors, in turns, until there are ``rows`` different ones.
+    """Let the examples choose in turns, each the nearest row that is not taken, until there are ``rows``.
 
-    First every example's nearest row, in the order of the examples, then every example's second nearest,
-    and so on; a row that was taken already is passed over.
+    Round robin in the order of the examples, as RDS+ has it (Ivison et al., Large-scale data selection for
+    instruction tuning, 2025): an example whose nearest row is taken takes the next one in the same turn.
 
     Parameters
     ----------
@@ -348,27 +167,47 @@ def nearest(
     unit = np.asarray(probes.rows(slice(None), np.float64), np.float64)
     depth = min(n, 2 * -(-rows // probes.n) + 8)
     while True:
-        found = _in_turns(index, unit, depth)
-        if len(found) >= rows:
-            return Distribution.uniform(found[:rows], n)
-        if depth == n:
-            raise ValueError(
-                f"rows: the index finds {len(found)} different rows in all, {rows} are asked for; "
-                "search it more widely, or pass the array"
-            )
+        found = _in_turns(_neighbors(index, unit, depth), rows, whole=depth == n)
+        if found is not None:
+            break
         depth = min(n, 2 * depth)
+    if len(found) < rows:
+        raise ValueError(
+            f"rows: the index finds {len(found)} different rows in all, {rows} are asked for; "
+            "search it more widely, or pass the array"
+        )
+    return Distribution.uniform(found, n)
 
 
-def _in_turns(index: Index, probes: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
-    """Return the different rows among all neighbors down to a depth, in the order in which they come."""
+def _neighbors(index: Index, probes: NDArray[np.float64], depth: int) -> NDArray[np.int64]:
+    """Return every example's neighbors down to a depth, nearest first, -1 for none."""
     step = max(1, _SCORES // len(index))
     batches = [index.search(probes[start : start + step], depth)[1] for start in range(0, len(probes), step)]
-    turns = np.concatenate(batches).T.ravel()
-    if turns.dtype.kind != "i":
+    found = np.concatenate(batches)
+    if found.dtype.kind != "i":
         raise TypeError("candidates: the index knows its vectors by names; rows need numbers 0 to n - 1")
-    if len(turns) and turns.max() >= len(index):
-        raise ValueError(f"candidates: the index has an id {turns.max()} above its {len(index)} rows")
-    turns = turns[turns >= 0]
-    distinct, first = np.unique(turns, return_index=True)
-    order: NDArray[np.int64] = distinct[np.argsort(first)]
-    return order
+    if found.size and found.max() >= len(index):
+        raise ValueError(f"candidates: the index has an id {found.max()} above its {len(index)} rows")
+    return found
+
+
+def _in_turns(neighbors: NDArray[np.int64], rows: int, *, whole: bool) -> NDArray[np.int64] | None:
+    """Return the rows that the examples choose in turns; None where some would have to look deeper.
+
+    With `whole` lists, an example that has come to the end of its own is passed over.
+    """
+    taken: dict[int, None] = {}
+    lists = [iter(own) for own in neighbors.tolist()]
+    while lists and len(taken) < rows:
+        left = []
+        for own in lists:
+            row = next((row for row in own if row >= 0 and row not in taken), None)
+            if row is not None:
+                taken[row] = None
+                left.append(own)
+                if len(taken) == rows:
+                    break
+            elif not whole:
+                return None
+        lists = left
+    return np.array(list(taken), np.int64)

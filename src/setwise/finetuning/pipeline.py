@@ -20,6 +20,7 @@ from setwise.files.outputs import Outputs, together
 from setwise.finetuning import baselines
 from setwise.finetuning.api import DIVERSITIES, matched, swept
 from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.importance import MIN_WORDS
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.row_selection import RowSelection
@@ -44,6 +45,9 @@ _OF_MATCH = (
     *(one.name for one in fields(MatchParameters) if one.name not in ("seed", "threads")),
 )
 
+#: Parameters that only one other method looks at, and which.
+_OF_ONE = {"min_words": "dsir", "subtask_column": "less"}
+
 
 @dataclass(frozen=True, eq=False)
 class Pipeline(Sources, MatchParameters):
@@ -64,6 +68,11 @@ class Pipeline(Sources, MatchParameters):
         In [0, 1]; see `match`.
     regularizer, scale, kernel_width, neighbors, density_neighbors, index, workers, threads
         Of the method "match"; see `match`.
+    min_words : int
+        Of the method "dsir": rows of fewer words are left out; 100 as released. 0 keeps all.
+    subtask_column : str, optional
+        Of the method "less": the column of the examples that names each one's subtask. A row's score is its
+        greatest influence on any of them; by default all examples are one.
     seed : int
         Of what is random: the encoder, the sample that "auto" looks at, the rows drawn.
     rows : int, optional
@@ -98,6 +107,8 @@ class Pipeline(Sources, MatchParameters):
     _: KW_ONLY
     method: str = "match"
     diversity: float = 0.4
+    min_words: int = MIN_WORDS
+    subtask_column: str | None = None
     rows: int | None = None
     fraction: float | None = None
     tokens: int | None = None
@@ -114,6 +125,10 @@ class Pipeline(Sources, MatchParameters):
         MatchParameters.__post_init__(self)
         checks.choice("method", self.method, METHODS)
         checks.fraction("diversity", self.diversity)
+        checks.integer("min_words", self.min_words, least=0)
+        for name, of in _OF_ONE.items():
+            if self.method != of and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"{name}: it goes with the method {of}; {self.method} does not look at it")
         checks.integer("epochs", self.epochs, least=1)
         if len(self.budgets) > 1:
             raise ValueError(f"rows: {' and '.join(self.budgets)} are two budgets; leave one out")
@@ -155,6 +170,7 @@ class Pipeline(Sources, MatchParameters):
         return {
             "method": self.method,
             **(matching if self.method == "match" else {}),
+            **{name: getattr(self, name) for name, of in _OF_ONE.items() if self.method == of},
             "seed": self.seed,
             "rows": self.rows,
             "fraction": self.fraction,
@@ -389,12 +405,14 @@ def _nearest(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distri
 def _less(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
     size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.less(sources.candidates, sources.examples, size, threads=threads)
+    subtasks = None if pipeline.subtask_column is None else sources.example_labels(pipeline.subtask_column)
+    return baselines.less(sources.candidates, sources.examples, size, subtasks=subtasks, threads=threads)
 
 
 def _dsir(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
-    return baselines.dsir(sources.candidate_texts, sources.example_texts() or [])
+    examples = sources.example_texts() or []
+    return baselines.dsir(sources.candidate_texts, examples, min_words=pipeline.min_words)
 
 
 #: The methods by name.

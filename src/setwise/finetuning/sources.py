@@ -88,6 +88,21 @@ class OpenSources:
         chosen = self.example_rows if places is None else self.example_rows[np.asarray(places, np.int64)]
         return _texts_of(self.shown, chosen)
 
+    def example_labels(self, name: str) -> list[str | int]:
+        """Return a column of the examples, a label for each.
+
+        Raises
+        ------
+        TypeError
+            A row has neither a string nor a whole number.
+        ValueError
+            The examples are vectors alone, or have no such column.
+        """
+        if self.shown is None:
+            raise ValueError("subtask_column: the examples are vectors without rows, so they have no columns")
+        labels = self.shown.labels(name, "subtask_column")
+        return [labels[row] for row in self.example_rows.tolist()]
+
     def texts_of(self, rows: NDArray[np.integer]) -> list[str] | None:
         """Return the texts of some rows of the repository; None where there are only vectors."""
         return _texts_of(self.repository, rows)

@@ -153,6 +153,19 @@ class Repository:
         column(self.columns, name, argument, self.source.name)
         return np.concatenate([block.numbers(name, argument) for block in self.blocks([name])])
 
+    def labels(self, name: str, argument: str) -> list[str | int]:
+        """Return a column of strings or whole numbers, a label for every row.
+
+        Raises
+        ------
+        TypeError
+            A row has another value, or none.
+        ValueError
+            There is no such column.
+        """
+        column(self.columns, name, argument, self.source.name)
+        return [label for block in self.blocks([name]) for label in block.labels(name, argument)]
+
     def take(self, rows: NDArray[np.integer]) -> Iterator[Any]:
         """Yield Arrow tables of rows given in ascending order without repeats, read in that order.
 
