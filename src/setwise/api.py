@@ -22,6 +22,7 @@ from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.solvers.problem import Problem, Solved
+from setwise.solvers.reasons import Reasoner
 from setwise.solvers.ties import first_of_equals
 from setwise.threads import one_blas_thread
 from setwise.vectors import THREAD_WORK, Floats, Vectors, as_matrix
@@ -263,6 +264,7 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
         solver=solver,
         seconds=time.perf_counter() - began,
         stats=problem.stats,
+        reasoner=Reasoner(problem, chosen),
     )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import frames
+from setwise import checks, frames
 from setwise.certificate import Certificate
+from setwise.explanation import Explanation
 
 if TYPE_CHECKING:
     import pandas
@@ -59,6 +60,10 @@ class Selection:
     seconds: float
     stats: Mapping[str, Any] = field(default_factory=dict)
     candidates: Any = field(default=None, repr=False)
+    reasoner: Any = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "reasoner": None}
 
     def __post_init__(self) -> None:
         for array in (self.indices, self.gains):
@@ -91,6 +96,26 @@ class Selection:
         if dtype is None and not copy:
             return self.members
         return np.array(self.members, dtype=dtype)
+
+    def explain(self, most: int = 10) -> Explanation:
+        """Return why each member was chosen, and why the most relevant of the others were left out.
+
+        Parameters
+        ----------
+        most : int
+            Of the others, this many.
+
+        Raises
+        ------
+        ValueError
+            The candidates are not known: the selection was read or sent from elsewhere, or made in a batch.
+        """
+        if self.reasoner is None:
+            raise ValueError(
+                "explain: the candidates of this selection are not known; select again with setwise.select"
+            )
+        explained: Explanation = self.reasoner.explain(checks.integer("most", most, least=0), self.members)
+        return explained
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return what is known of each member, by name; see `to_pandas`."""

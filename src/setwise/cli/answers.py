@@ -30,6 +30,8 @@ class Answers:
     objective : str
     offset : int
         How many stand on the pages before.
+    why : bool
+        Also say why each was chosen.
     as_json : bool
         Print one JSON object a query.
     out : str, optional
@@ -46,6 +48,7 @@ class Answers:
     compare: str | None
     objective: str
     offset: int
+    why: bool
     as_json: bool
     out: str | None
     target: Path | None
@@ -68,6 +71,8 @@ class Answers:
             if self.as_json or self.target is not None:
                 record = source.record(hits, compared, one.text)
                 record = {"query_id": one.name, **record} if self.many else record
+                if self.why:
+                    record["why"] = hits.explain().to_dict()
                 if self.target is not None:
                     kept.append((one, record, hits))
                     if not self.many:
@@ -111,6 +116,8 @@ class Answers:
             set_output.print_hits(
                 hits, source.n, self.objective, one.heading, offset=self.offset, pool=source.pool
             )
+            if self.why:
+                set_output.print_reasons(hits)
         else:
             label = "setwise" if self.solver == "auto" else self.solver
             sides = (str(self.compare), compared), (label, hits)

@@ -184,6 +184,65 @@ Diversity = Annotated[
         metavar="0…1",
     ),
 ]
+Tokens = Annotated[
+    int | None,
+    option(
+        "--tokens",
+        help="Select as many as fit into this many tokens; -k, where given, is the most.",
+        panel=SET,
+        metavar="COUNT",
+        show_default="no budget",
+    ),
+]
+Tokenizer = Annotated[
+    str,
+    option(
+        "--tokenizer",
+        help="What --tokens counts: tokens, words, characters, tiktoken:ENCODING, tokenizers:FILE.json, or a "
+        "column of numbers.",
+        panel=SET,
+        metavar="UNIT",
+    ),
+]
+Limit = Annotated[
+    list[str] | None,
+    option(
+        "--limit",
+        help="How many may have the same label in a column: kind=2 at most 2, kind=1:3 from 1 to 3. Repeat "
+        "for several.",
+        panel=SET,
+        metavar="COLUMN=MOST",
+    ),
+]
+MaxSimilarity = Annotated[
+    float | None,
+    option(
+        "--max-similarity",
+        help="Select no two with a larger cosine.",
+        panel=SET,
+        metavar="-1…1",
+        show_default="no limit",
+    ),
+]
+MinGain = Annotated[
+    float | None,
+    option(
+        "--min-gain",
+        help="End where nothing adds this much, in the unit of relevance.",
+        panel=SET,
+        metavar="NUMBER",
+        show_default="exactly k",
+    ),
+]
+Shown = Annotated[
+    list[str] | None,
+    option(
+        "--shown",
+        help="Id that was shown before: it counts for diversity and is not selected. Repeat for several.",
+        panel=SET,
+        metavar="ID",
+    ),
+]
 Certify = Annotated[
     str,
     option(
@@ -270,6 +329,26 @@ def as_chunk(typed: str | None) -> int | str | None:
 def as_workers(typed: str | None) -> int | str | None:
     """Return what ``--workers`` asks for: a number of processes, "ray", or an address."""
     return int(typed) if typed is not None and typed.isdecimal() else typed
+
+
+def as_limits(typed: list[str] | None) -> dict[str, Any] | None:
+    """Return limits as `setwise.select` takes them: the most, or the least and the most, by column.
+
+    Raises
+    ------
+    ValueError
+        One is not COLUMN=MOST or COLUMN=LEAST:MOST, or a column is named twice.
+    """
+    found: dict[str, Any] = {}
+    for one in typed or ():
+        name, equals, numbers = one.rpartition("=")
+        least, colon, most = numbers.rpartition(":")
+        if not equals or not name or not most.isdecimal() or (colon and not least.isdecimal()):
+            raise ValueError(f"limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got {one!r}")
+        if name in found:
+            raise ValueError(f"limit: {name!r} is named twice; COLUMN=LEAST:MOST has both")
+        found[name] = (int(least), int(most)) if colon else int(most)
+    return found or None
 
 
 def at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:

@@ -24,17 +24,24 @@ from setwise.cli.options import (
     GroupColumn,
     IdColumn,
     K,
+    Limit,
+    MaxSimilarity,
     Metric,
+    MinGain,
     Model,
     NoCache,
     Overlap,
     OwnVectors,
     Seed,
     SetFile,
+    Shown,
     TextColumn,
     Threads,
+    Tokenizer,
+    Tokens,
     Where,
     as_chunk,
+    as_limits,
     at_most,
     given,
     option,
@@ -63,7 +70,7 @@ _OF_CORPUS = (
 _OF_INDEX = ("offset", "after", "pool")
 
 #: Settings that only what is read can tell to be right.
-_LATER = ("max_per_group", "where", *_OF_INDEX)
+_LATER = ("max_per_group", "where", "shown", *_OF_INDEX)
 
 #: Why an index does not take them.
 _BUILT = "an index has it from when it was built"
@@ -226,6 +233,12 @@ def retrieve(
             metavar="auto|COUNT",
         ),
     ] = "auto",
+    tokens: Tokens = None,
+    tokenizer: Tokenizer = "tokens",
+    limit: Limit = None,
+    max_similarity: MaxSimilarity = None,
+    min_gain: MinGain = None,
+    shown: Shown = None,
     certify: Certify = "bounded",
     seed: Seed = 0,
     threads: Threads = None,
@@ -238,6 +251,15 @@ def retrieve(
             metavar="SOLVER",
         ),
     ] = None,
+    why: Annotated[
+        bool,
+        option(
+            "--why",
+            help="Also say why each was chosen, and why the most relevant of the others were not.",
+            panel=KEEP,
+            metavar="",
+        ),
+    ] = False,
     as_json: AsJson = False,
     out: SetFile = None,
     force: Force = False,
@@ -279,13 +301,22 @@ def retrieve(
         "include": include or [],
         "exclude": exclude or [],
         "max_per_group": max_per_group,
+        "limits": as_limits(limit),
+        "costs": None if tokens is None else tokenizer,
+        "budget": tokens,
+        "max_similarity": max_similarity,
+        "min_gain": min_gain,
+        "shown": shown or None,
         "where": where,
         **({} if index is None else {"offset": offset, "after": after, "pool": pool}),
         "seed": seed,
         "threads": threads,
     }
-    _check_names(model, solver, compare, certify, {"k": k, **measure, **wishes})
-    settings = {"k": k, "solver": solver, **wishes, "certify": certify}
+    if tokens is None and given(context, "tokenizer"):
+        raise ValueError("tokenizer: it counts for --tokens; give that, too")
+    size = k if tokens is None or given(context, "k") else None
+    _check_names(model, solver, compare, certify, {"k": size, **measure, **wishes})
+    settings = {"k": size, "solver": solver, **wishes, "certify": certify}
     answers = Answers(
         many=many,
         solver=solver,
@@ -293,6 +324,7 @@ def retrieve(
         compare=compare,
         objective=objective,
         offset=before,
+        why=why,
         as_json=as_json,
         out=out,
         target=target,
@@ -300,7 +332,9 @@ def retrieve(
     )
     with at_most(threads):
         if index is not None:
-            answers.give(opened(index, k, {**wishes, "sharpness": sharpness}, settings), asked, lambda: None)
+            answers.give(
+                opened(index, size, {**wishes, "sharpness": sharpness}, settings), asked, lambda: None
+            )
             return
         assert corpus is not None
         if group is not None and max_per_group is None:
@@ -315,7 +349,7 @@ def retrieve(
             "overlap": overlap,
         }
         kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}
-        source = encoded(corpus, k, reading, kept, wishes, settings)
+        source = encoded(corpus, size, reading, kept, wishes, settings)
         answers.give(source, asked, source.note_how_it_was_read)
 
 

@@ -242,3 +242,8 @@ def _echo(echoes: dict[int, int], position: int) -> Text:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def print_reasons(hits: Passages) -> None:
+    """Print why each member was chosen, and why the most relevant of the others were not."""
+    console().print(Text(str(hits.explain())))

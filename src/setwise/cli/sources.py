@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,7 +63,8 @@ class CorpusSource:
     Parameters
     ----------
     candidates : PreparedCorpus
-    k : int
+    k : int, optional
+        None, with a budget, for as many as fit.
     wishes : dict
         What `PreparedCorpus.select` takes besides.
     settings : dict
@@ -76,7 +77,7 @@ class CorpusSource:
     def __init__(
         self,
         candidates: PreparedCorpus,
-        k: int,
+        k: int | None,
         wishes: dict[str, Any],
         settings: dict[str, Any],
         encoding: float,
@@ -127,7 +128,8 @@ class IndexSource:
     saved : SavedIndex
     name : str
         As it was typed.
-    k : int
+    k : int, optional
+        None, with a budget, for as many as fit.
     wishes : dict
         The other options, as typed: ``include`` and ``exclude`` are ids as strings.
     settings : dict
@@ -135,9 +137,9 @@ class IndexSource:
     """
 
     def __init__(
-        self, saved: SavedIndex, name: str, k: int, wishes: dict[str, Any], settings: dict[str, Any]
+        self, saved: SavedIndex, name: str, k: int | None, wishes: dict[str, Any], settings: dict[str, Any]
     ) -> None:
-        if k > len(saved):
+        if _is_too_many(k, len(saved), wishes):
             raise ValueError(
                 f"k: {k} is more than the {len(saved):,} of the index; ask for at most {len(saved):,}"
             )
@@ -183,6 +185,7 @@ class IndexSource:
             columns={name: column.take(rows) for name, column in saved.columns.items()},
             relevances=found.scores,
             cosines=unit @ unit.T,
+            named=lambda row: saved.ids.take([row])[0],
         )
 
     def record(self, hits: Passages, compared: Passages | None, query: str | None) -> dict[str, Any]:
@@ -192,7 +195,7 @@ class IndexSource:
         set_output.print_index_origin(self._saved, hits, self.encoding)
 
 
-def opened(path: str, k: int, wishes: dict[str, Any], settings: dict[str, Any]) -> IndexSource:
+def opened(path: str, k: int | None, wishes: dict[str, Any], settings: dict[str, Any]) -> IndexSource:
     """Return a saved index, opened; the parameters are those of `IndexSource`."""
     from setwise.index.saved import open_index
 
@@ -203,7 +206,7 @@ def opened(path: str, k: int, wishes: dict[str, Any], settings: dict[str, Any]) 
 
 def encoded(
     path: str,
-    k: int,
+    k: int | None,
     reading: dict[str, Any],
     kept: dict[str, Any],
     wishes: dict[str, Any],
@@ -214,7 +217,8 @@ def encoded(
     Parameters
     ----------
     path : str
-    k : int
+    k : int, optional
+        None, with a budget, for as many as fit.
     reading : dict
         What `setwise.files.read_corpus` takes.
     kept : dict
@@ -229,7 +233,7 @@ def encoded(
         read = read_corpus(path, **reading)
         if wishes["max_per_group"] is not None and read.groups is None:
             raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
-        _check_k(k, len(read))
+        _check_k(k, len(read), wishes)
         began = time.perf_counter()
         candidates = prepare(
             read,
@@ -241,14 +245,19 @@ def encoded(
         )
         if wishes["where"] is not None:
             candidates = candidates.only(wishes["where"])
-            _check_k(k, len(candidates))
+            _check_k(k, len(candidates), wishes)
         others = {name: value for name, value in wishes.items() if name != "where"}
         return CorpusSource(candidates, k, others, settings, time.perf_counter() - began)
 
 
-def _check_k(k: int, n: int) -> None:
+def _is_too_many(k: int | None, n: int, wishes: dict[str, Any]) -> bool:
+    """Return whether k is more than there are, and not the most of a set of any size."""
+    return k is not None and k > n and wishes["budget"] is None and wishes["min_gain"] is None
+
+
+def _check_k(k: int | None, n: int, wishes: dict[str, Any]) -> None:
     """Refuse to select more than there are."""
-    if k > n:
+    if _is_too_many(k, n, wishes):
         raise ValueError(f"k: {k} is more than the {n:,} candidates; ask for at most {n:,}")
 
 
@@ -298,6 +307,19 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
         if twice:
             raise ValueError(f"{argument}: {twice[0]!r} is named twice")
         options[argument] = saved.rows_of(names, argument)
+    if options["shown"] is not None:
+        options["shown"] = saved.rows_of(options["shown"], "shown")
+    if options["limits"]:
+        options["groups"] = {name: _column(saved, name, "limit") for name in options["limits"]}
+    if options["costs"] in saved.columns:
+        options["costs"] = _column(saved, options["costs"], "tokenizer")
+    elif options["costs"] is not None:
+        from setwise.files.lengths import counter
+
+        texts, count = saved.texts, counter(options["costs"])
+        if texts is None:
+            raise ValueError("tokens: the index has no texts to count; name a column with --tokenizer")
+        options["costs"] = lambda row: max(1, count(texts.take([row])[0]))
     both = [name for name in wishes["include"] if name in wishes["exclude"]]
     if both:
         raise ValueError(f"include: {both[0]!r} is in exclude, too")
@@ -306,3 +328,13 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
             raise ValueError("max_per_group: the index has no groups; build it with --group COLUMN")
         options["groups"] = GROUP
     return options
+
+
+def _column(saved: SavedIndex, name: str, argument: str) -> Callable[[int], Any]:
+    """Return what finds a row's value in a column of the index."""
+    from setwise.files.names import nearest
+
+    if name not in saved.columns:
+        raise ValueError(f"{argument}: the index has no column {name!r}{nearest(name, saved.columns)}")
+    column = saved.columns[name]
+    return lambda row: column.take([row])[0]

@@ -176,6 +176,7 @@ def diversified(
     chosen = np.asarray(np.asarray(rows)[found.indices], np.float64)
     metric = request.goal.metric
     unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen
+    found = replace(found, reasoner=found.reasoner.named(keys))
     result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
     rest = left[: max(0, (request.k or 0) - len(found))]
     nothing = np.full(len(rest), np.nan)

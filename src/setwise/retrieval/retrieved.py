@@ -67,7 +67,7 @@ class Retrieved(Selection):
         return replace(self, **part, earlier=self.ids[:start].copy())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "following": None}
+        return {**super().__getstate__(), "following": None}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from setwise.api import selected
 from setwise.encode import Encoder, Progress, encoder, known_rows
+from setwise.explanation import Explanation
 from setwise.files.corpus import Corpus, duplicates
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -154,10 +155,12 @@ class PreparedCorpus:
             At most this many of each group.
         limits, shares : mapping, optional
             By name: a mapping `groups` has a label for each row of the corpus by that name.
-        costs : sequence, optional
-            One number for each row of the corpus; the set's sum to at most `budget`.
+            One that it lacks is a column of the corpus.
+        costs : sequence, str or callable, optional
+            One number for each row of the corpus, a column of it, a unit that texts are counted in (see
+            `setwise.files.lengths.counter`), or what counts one. The set's sum to at most `budget`.
         budget, min_gain, max_similarity, shown, shown_weight
-            As for `setwise.select`.
+            As for `setwise.select`; what was shown also by ids.
         relevance_scale, metric, progress, diversity, objective, solver, certify, seed, threads
             As for `setwise.select`.
 
@@ -192,23 +195,45 @@ class PreparedCorpus:
         vector = self.encode(query) if isinstance(query, str) else query
         given = None if self.corpus.relevance is None else self.corpus.relevance[self.rows]
 
-        def of_candidates(name: str, values: Any) -> list[Any]:
-            what = "numbers" if name == "costs" else "labels"
+        def of_candidates(name: str, given: Any) -> list[Any]:
+            what, values = "numbers" if name == "costs" else "labels", given
+            if isinstance(given, str) or callable(given):
+                values = self._column(name, given)
             if len(values) != len(self.corpus):
                 raise ValueError(
                     f"{name}: expected {len(self.corpus)} {what}, one a row of the corpus, got {len(values)}"
                 )
             return [values[row] if name == "costs" else str(values[row]) for row in self.rows]
 
+        shown, before = request.shown, []
+        if shown is not None and np.ndim(shown) == 1:  # ids
+            before = self._positions("shown", shown)
+            shown = np.asarray(self.vectors[before], np.float64)
+        barred = self._positions("exclude", request.exclude)
         local = replace(
-            request.mapped(of_candidates),
+            request.mapped(of_candidates, fields=True),
             include=self._positions("include", request.include),
-            exclude=self._positions("exclude", request.exclude),
+            exclude=[*barred, *(one for one in before if one not in barred)],
+            shown=shown,
         )
         selection = selected(
             local, self.vectors, relevance=given, query=vector, progress=progress, began=began
         )
         return self._passages(selection, vector, given, request.goal.metric)
+
+    def _column(self, argument: str, given: str | Callable[[str], int]) -> Sequence[Any]:
+        """Return a column of the corpus by name; of costs also how long its texts are."""
+        corpus = self.corpus
+        if isinstance(given, str) and given in corpus.columns:
+            return corpus.columns[given]
+        if argument == "costs" and corpus.texts is not None:
+            from setwise.files.lengths import lengths
+
+            return lengths(corpus.texts, given)
+        if given == "group" and corpus.groups is not None:
+            return corpus.groups
+        known = ", ".join(map(repr, corpus.columns)) or "none"
+        raise ValueError(f"{argument}: the corpus has no column {given!r} (it has {known})")
 
     def _positions(self, argument: str, ids: Rows) -> list[int]:
         """Return where among the candidates the given ids stand."""
@@ -255,6 +280,7 @@ class PreparedCorpus:
             columns={name: [values[row] for row in rows] for name, values in self.corpus.columns.items()},
             relevances=relevances,
             cosines=unit @ unit.T,
+            named=lambda position: self.corpus.ids[int(self.rows[position])],
         )
 
 
@@ -276,6 +302,8 @@ class Passages:
         Between the members.
     columns : mapping of str to list
         What else the corpus says of each member.
+    named : callable
+        Returns the id of what the selection calls a candidate.
     """
 
     selection: Selection
@@ -285,9 +313,14 @@ class Passages:
     relevances: NDArray[np.float64]
     cosines: NDArray[np.float64]
     columns: Mapping[str, list[Any]] = field(default_factory=dict)
+    named: Callable[[Any], str | int] = field(default=int, repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def explain(self, most: int = 10) -> Explanation:
+        """Return why each was chosen, and why others were not, by their ids; see `Selection.explain`."""
+        return self.selection.explain(most).renamed(self.named)
 
     @property
     def closest_pair(self) -> float | None:

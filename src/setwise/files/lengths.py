@@ -1,0 +1,58 @@
+"""How long a text is, in the unit that a budget is in: words, characters, or the tokens of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from setwise import checks
+from setwise.extras import require
+from setwise.files.documents.passages import count_tokens
+from setwise.files.names import existing
+
+#: What counts without a model's own tokenizer.
+PLAIN: dict[str, Callable[[str], int]] = {
+    "tokens": count_tokens,
+    "words": lambda text: len(text.split()),
+    "characters": len,
+}
+
+#: What `counter` takes, in words.
+UNITS = "tokens, words, characters, tiktoken:ENCODING or tokenizers:FILE.json"
+
+
+def counter(unit: str) -> Callable[[str], int]:
+    """Return what counts a text.
+
+    Parameters
+    ----------
+    unit : str
+        "tokens" (words, numbers, marks and characters of scripts without spaces), "words", "characters",
+        "tiktoken" or "tiktoken:ENCODING" (by default o200k_base), "tokenizers:FILE.json".
+
+    Raises
+    ------
+    FileNotFoundError
+        The tokenizer's file is missing.
+    ImportError
+        The package that counts is not installed.
+    ValueError
+        The unit is unknown.
+    """
+    kind, _, named = unit.partition(":")
+    if kind == "tiktoken":
+        encoding = require("tiktoken", "tokens", f"counting in {unit}").get_encoding(named or "o200k_base")
+        return lambda text: len(encoding.encode_ordinary(text))
+    if kind == "tokenizers" and named:
+        file = existing(Path(named), "tokenizer")
+        model = require("tokenizers", "tokens", f"counting in {unit}").Tokenizer.from_file(str(file))
+        return lambda text: len(model.encode(text, add_special_tokens=False).ids)
+    if unit not in PLAIN:
+        checks.choice("tokenizer", unit, [*PLAIN, "tiktoken", "tokenizers:FILE.json"])
+    return PLAIN[unit]
+
+
+def lengths(texts: Sequence[str], unit: str | Callable[[str], int] = "tokens") -> list[int]:
+    """Return how long texts are, each at least 1; `unit` as for `counter`, or what counts a text."""
+    count = counter(unit) if isinstance(unit, str) else unit
+    return [max(1, int(count(text))) for text in texts]

@@ -1,0 +1,167 @@
+"""Why each candidate was chosen or left out: its nearest member, the best exchange, what bars it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.explanation import Explanation, Reason
+from setwise.objectives.base import euclidean
+from setwise.solvers.held import ROUNDING, barred
+from setwise.solvers.problem import Problem
+from setwise.vectors import top_k
+
+Rows = NDArray[np.int64]
+
+#: Exchanges are tried with so many of the others, those most relevant, and in larger sets with so many
+#: places.
+TRIED = 32
+
+
+@dataclass(frozen=True)
+class Reasoner:
+    """Explains a set.
+
+    Attributes
+    ----------
+    problem : Problem
+    chosen : ndarray of shape (k,), int64
+        Rows, in selection order.
+    names : ndarray of shape (n,), optional
+        What candidates are called; by default their rows.
+    """
+
+    problem: Problem
+    chosen: Rows
+    names: NDArray[Any] | None = None
+
+    def named(self, names: NDArray[Any]) -> Reasoner:
+        """Return this with names of the rows that the problem was posed with."""
+        return replace(self, names=names)
+
+    def explain(self, most: int, members: NDArray[Any]) -> Explanation:
+        """Return the reasons for some members, and for the most relevant that were left out."""
+        values = self.problem.relevance.values.copy()
+        values[self.chosen] = -np.inf
+        values[barred(self.problem)] = -np.inf
+        others = top_k(values, min(self.problem.n, max(most, TRIED)))
+        others = others[values[others] > -np.inf]
+        shown = set(members.tolist())
+        kept = [row for row in self.chosen.tolist() if self._name(row) in shown]
+        return Explanation(
+            [self._of_chosen(row, others) for row in kept],
+            [self._of_other(row) for row in others[:most].tolist()],
+        )
+
+    def _name(self, row: int) -> Any:
+        """Return what a candidate is called."""
+        place = int(self.problem.vectors.places(np.array([row]))[0])
+        if self.names is None:
+            return place
+        name = self.names[place]
+        return name.item() if isinstance(name, np.generic) else name
+
+    def _nearest(self, row: int, among: Rows) -> tuple[Any, float | None]:
+        """Return the most similar of some candidates, and the similarity."""
+        if not len(among):
+            return None, None
+        vectors = self.problem.vectors
+        own, rows = vectors.rows(np.array([row]), np.float64), vectors.rows(among, np.float64)
+        near = -euclidean(own, rows)[0] if vectors.metric == "euclidean" else (rows @ own[0])
+        place = int(near.argmax())
+        return self._name(int(among[place])), float(near[place])
+
+    def _of_chosen(self, row: int, others: Rows) -> Reason:
+        """Return why one was chosen."""
+        problem = self.problem
+        rest = self.chosen[self.chosen != row]
+        nearest, similarity = self._nearest(row, rest)
+        trials: list[tuple[Rows, int | None]] = [(rest, None)] if not problem.constraints.sized else []
+        if problem.constraints.sized and row not in problem.constraints.include:
+            trials = [(np.append(rest, one), one) for one in others[:TRIED].tolist()]
+        change, place = self._best(trials)
+        return Reason(self._name(row), True, self._relevance(row), nearest, similarity, change, place)
+
+    def _of_other(self, row: int) -> Reason:
+        """Return why one was left out."""
+        problem, chosen = self.problem, self.chosen
+        nearest, similarity = self._nearest(row, chosen)
+        goes = chosen[~np.isin(chosen, problem.constraints.include)]
+        if len(goes) > TRIED:  # the places that are most like it, and those of the least relevant
+            rows = problem.vectors.rows(goes, np.float64)
+            near = rows @ problem.vectors.rows(np.array([row]), np.float64)[0]
+            least = top_k(-problem.relevance.at(goes), TRIED // 2)
+            goes = goes[np.union1d(top_k(near, TRIED // 2), least)]
+        trials: list[tuple[Rows, int | None]] = [
+            (np.append(chosen[chosen != one], row), one) for one in goes.tolist()
+        ]
+        if not problem.constraints.sized:
+            trials.append((np.append(chosen, row), None))
+        change, place = self._best(trials)
+        return Reason(
+            self._name(row), False, self._relevance(row), nearest, similarity, change, place, self._bar(row)
+        )
+
+    def _relevance(self, row: int) -> float:
+        return float(self.problem.relevance.given(np.array([row]))[0])
+
+    def _best(self, trials: list[tuple[Rows, int | None]]) -> tuple[float | None, Any]:
+        """Return the largest change of value that a feasible set among some makes, and whom it comes with."""
+        best, place = None, None
+        here = self._value(self.chosen)
+        for rows, one in trials:
+            if self._keeps(rows):
+                change = self._value(rows) - here
+                if best is None or change > best:
+                    best, place = change, one
+        return best, None if place is None else self._name(place)
+
+    def _value(self, rows: Rows) -> float:
+        """Return the value of a set in selection order."""
+        problem = self.problem
+        if not len(rows):
+            return 0.0
+        include = problem.constraints.include
+        rows = np.concatenate([include, rows[~np.isin(rows, include)]])
+        own, relevance = problem.vectors.rows(rows, np.float64), problem.relevance.given(rows)
+        order = problem.objective.arrange(own, relevance, rows, len(include))
+        return float(problem.objective.evaluate(own[order], relevance[order])[1].value)
+
+    def _keeps(self, rows: Rows) -> bool:
+        """Return whether a set is feasible."""
+        problem = self.problem
+        if not problem.request.wishes:
+            return problem.constraints.feasible(rows)
+        return problem.constraints.among(rows, self._alike(rows)).keeps(np.arange(len(rows)))
+
+    def _alike(self, rows: Rows) -> NDArray[np.bool_] | None:
+        """Return which of some candidates are more similar than they may be; None where all may be."""
+        most = self.problem.request.max_similarity
+        if most is None:
+            return None
+        own = self.problem.vectors.rows(rows, np.float64)
+        alike: NDArray[np.bool_] = own @ own.T > most + ROUNDING
+        np.fill_diagonal(alike, False)
+        return alike
+
+    def _bar(self, row: int) -> str:
+        """Return the wish that bars a candidate beside the chosen ones."""
+        problem, chosen = self.problem, self.chosen
+        constraints = problem.constraints
+        alike = self._alike(np.append(chosen, row))
+        if alike is not None and alike[-1].any():
+            return f"max_similarity {problem.request.max_similarity:g}"
+        for one in constraints.limits:
+            held = int((one.codes[chosen] == one.codes[row]).sum())
+            if held >= one.most[one.codes[row]]:
+                return f"the limit of {held} with {one.name} {one.labels[one.codes[row]]}"
+        if constraints.codes is not None and constraints.blocked(chosen, np.array([row]))[0]:
+            return f"max_per_group, {constraints.quota}"
+        if constraints.costs is not None:
+            left = constraints.budget - float(constraints.costs[chosen].sum())
+            if constraints.costs[row] > left:
+                return f"the budget, of which {left:g} is left and it costs {constraints.costs[row]:g}"
+        return ""

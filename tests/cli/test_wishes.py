@@ -1,0 +1,75 @@
+"""``setwise retrieve`` with budgets, limits, what was shown: kept, or refused in one line."""
+
+import json
+
+import pytest
+
+QUERY = "should school uniforms be worn?"
+
+
+@pytest.fixture(params=["--corpus", "--index"])
+def retrieve(request, run, corpus, tmp_path):
+    """A function that retrieves from the corpus, or from an index of it, as JSON."""
+    source = corpus
+    if request.param == "--index":
+        source = tmp_path / "index"
+        built = run("index", "build", corpus, "--out", source, "--model", "lsa")
+        assert built.code == 0, built.err
+
+    def retrieve(*words):
+        model = ["--model", "lsa"] if request.param == "--corpus" else []
+        ran = run("retrieve", request.param, source, "--query", QUERY, *model, *words, "--json")
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)["set"]["items"]
+
+    return retrieve
+
+
+def test_as_many_as_fit(retrieve):
+    for unit in ("words", "characters"):
+        limit = 25 if unit == "words" else 120
+        items = retrieve("--tokens", limit, "--tokenizer", unit)
+        spent = sum(len(one["text"].split()) if unit == "words" else len(one["text"]) for one in items)
+        assert len(items) > 1
+        assert spent <= limit
+    assert len(retrieve("--tokens", 25, "-k", 1)) == 1
+
+
+def test_limits_and_unlikeness(retrieve):
+    topics = [one["topic"] for one in retrieve("-k", 3, "--limit", "topic=1:2")]
+    assert {topics.count("school"), topics.count("other")} == {1, 2}
+    assert len(retrieve("-k", 2, "--max-similarity", 0.99)) == 2
+
+
+def test_shown_and_worth(retrieve):
+    first = [one["id"] for one in retrieve("-k", 2)]
+    words = [word for name in first for word in ("--shown", name)]
+    assert not set(first) & {one["id"] for one in retrieve("-k", 2, *words)}
+    assert len(retrieve("-k", 5, "--min-gain", 0.9)) < 5
+
+
+def test_why(run, corpus):
+    words = ["retrieve", "--corpus", corpus, "-q", QUERY, "--model", "lsa", "-k", 3, "--why"]
+    printed = run(*words).out
+    assert "left out, the most relevant" in printed
+    assert "repeats p" in printed  # the second spelling of the first text
+    found = json.loads(run(*words, "--json").out)
+    assert [one["member"] for one in found["why"]["chosen"]] == [one["id"] for one in found["set"]["items"]]
+    assert all(one["relevance"] is not None for one in found["why"]["left_out"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", "topic"], "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'topic'"),
+        (["--limit", "topic=1", "--limit", "topic=2"], "limit: 'topic' is named twice"),
+        (["--limit", "colour=1"], "groups['colour']: the corpus has no column 'colour'"),
+        (["--tokens", 9, "--tokenizer", "wrds"], "tokenizer: 'wrds' is unknown; did you mean 'words'?"),
+        (["--tokenizer", "words"], "tokenizer: it counts for --tokens"),
+        (["--tokens", 1, "--tokenizer", "characters"], "budget: 1 buys nothing; the cheapest "),
+        (["-k", 3, "--max-similarity", -1], "max_similarity: only "),
+        (["--shown", "nobody"], "shown: the corpus has no id 'nobody'"),
+    ],
+)
+def test_what_cannot_be(refused, corpus, words, message):
+    assert refused("retrieve", "--corpus", corpus, "-q", QUERY, "--model", "lsa", *words).startswith(message)
