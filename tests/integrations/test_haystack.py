@@ -220,6 +220,12 @@ def test_serialised():
         "objective": "mmr",
         "relevance_scale": "minmax",
         "missing": "append",
+        "tokens": None,
+        "tokenizer": "tokens",
+        "limits": None,
+        "max_similarity": None,
+        "min_gain": None,
+        "why": False,
         "prefix": None,
     }
     assert SetwiseRanker.from_dict(json.loads(json.dumps(data))).to_dict() == data

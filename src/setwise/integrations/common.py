@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.files.lengths import counter
 from setwise.index import Index
 from setwise.missing import check_missing, reasons
 from setwise.request import Request
@@ -33,8 +35,22 @@ Lack = Callable[[Item, bool], tuple[str, str, str]]
 VectorSource = Mapping[Any, Any] | Index | Callable[[list[Any]], Sequence[Any]]
 
 
+class Reading(NamedTuple):
+    """How a framework's results are read: what one is called, its text, its metadata."""
+
+    name: Callable[[Any], Any]
+    text: Callable[[Any], str]
+    metadata: Callable[[Any], Mapping[str, Any]]
+
+
 def request_for(
-    *, objective: str, sharpness: int | None, index: Index | None = None, **fields: Any
+    *,
+    objective: str,
+    sharpness: int | None,
+    index: Index | None = None,
+    tokens: int | None = None,
+    tokenizer: Any = "tokens",
+    **fields: Any,
 ) -> Request:
     """Return the request of a component's parameters, checked.
 
@@ -46,6 +62,10 @@ def request_for(
         None for the one that retrieval uses.
     index : Index, optional
         What is searched, whose metric counts; else cosines do.
+    tokens : int, optional
+        The most that the chosen texts may have together.
+    tokenizer : str or callable
+        What counts them; see `setwise.files.lengths.counter`.
     **fields
         Of the request.
 
@@ -61,6 +81,9 @@ def request_for(
     metric = "cosine" if index is None else index.metric
     if sharpness is None:
         sharpness = default_sharpness(objective, metric)
+    if tokens is not None:
+        counts = counter(tokenizer) if isinstance(tokenizer, str) else tokenizer
+        fields |= {"budget": checks.integer("tokens", tokens, least=1), "costs": counts}
     return Request(objective=objective, sharpness=sharpness, metric=metric, **fields)
 
 
@@ -100,12 +123,27 @@ class Search:
         """How many candidates a store is asked for in one search."""
         return max(FETCH, FETCH_PER_K * self.request.size) if self.fetch_k is None else self.fetch_k
 
-    def over(self, index: Index, query: Any) -> Work[Retrieved | None]:
-        """Search an index, which knows by itself how many candidates suffice; None where it is empty."""
+    def over(
+        self, index: Index, query: Any, text: Callable[[Any], str] | None = None
+    ) -> Work[Retrieved | None]:
+        """Search an index, which knows by itself how many candidates suffice; None where it is empty.
+
+        Limits are on stored fields; where texts are counted, `text` finds that of an id.
+
+        Raises
+        ------
+        ValueError
+            Texts are to be counted, and there is nothing that finds them.
+        """
         size = index.counted(max(self.request.size, self.fetch_k or 0))
         if size == 0:
             return None
         request = replace(self.request, k=min(self.request.size, size))
+        if request.costs is not None:
+            count = request.costs
+            if text is None:
+                raise ValueError("tokens: texts of an index are counted where they are passed with it")
+            request = replace(request, costs=lambda name: max(1, int(count(text(name)))))
         pool: int | str = "auto" if self.fetch_k is None else min(self.fetch_k, size)
         found: Retrieved = yield from retrieving(
             request, np.asarray(query, np.float64), index, pool=pool, filter=self.filter
@@ -113,7 +151,7 @@ class Search:
         return found
 
 
-def facts(found: Retrieved, place: int) -> dict[str, float]:
+def facts(found: Retrieved, place: int) -> dict[str, Any]:
     """Return what is known of one member, by name.
 
     Its relevance as it was given or found (before any rescaling), the objective's score when it was
@@ -136,7 +174,9 @@ def choose(
     missing: str = "raise",
     noun: str = "results",
     lack: Lack[Item] | None = None,
-) -> list[tuple[Item, dict[str, float]]]:
+    reading: Reading,
+    why: bool = False,
+) -> list[tuple[Item, dict[str, Any]]]:
     """Choose among results that are all at hand.
 
     Parameters
@@ -157,6 +197,9 @@ def choose(
         What the results are called in a message.
     lack : Lack, optional
         Needed where a result may lack a vector or a score.
+    reading : Reading
+    why : bool
+        Whether facts say why each was chosen.
 
     Returns
     -------
@@ -170,15 +213,15 @@ def choose(
         A result lacks what choosing needs and `missing` is "raise"; or all do, and it is "drop".
     """
     policy = check_missing(missing)
-    why = reasons(rows, d=None if query is None else np.size(query))
+    lacks = reasons(rows, d=None if query is None else np.size(query))
     present: list[int] = []
     left: list[int] = []
     for place in range(len(items)):
-        known = why[place] is None and (scores is None or _is_score(scores[place]))
+        known = lacks[place] is None and (scores is None or _is_score(scores[place]))
         (present if known else left).append(place)
     if left and policy != "append":
         assert lack is not None, "a component whose results all have what choosing needs"
-        one, bad = items[left[0]], why[left[0]]
+        one, bad = items[left[0]], lacks[left[0]]
         who, what, mend = lack(one, bad is None)
         spoilt = rows[left[0]] is not None and bad is not None
         first = f"the embedding of {who} {bad}" if spoilt else f"{who} has no {what}"
@@ -187,18 +230,33 @@ def choose(
             raise ValueError(text)
         checks.warn(f"{text}; left out")
         left = []
+    if left and request.wishes:
+        raise ValueError(f"missing: those appended need not keep {request.wishes[0]}; pass 'drop'")
     chosen = []
     if present:
         matrix = as_rows([rows[place] for place in present])
         asked = replace(request, k=min(request.size, len(present)))
+        some = [items[place] for place in present]
+        asked = asked.mapped(partial(_of_items, some, reading), fields=True)
         if scores is None:
             found = run(retrieving(asked, np.asarray(query), Index.from_array(matrix)))
         else:
             given = np.array([scores[place] for place in present], np.float64)
             found = diversified(asked, np.arange(len(present)), given, matrix)
             found = replace(found, scores=given[found.ids])
-        chosen = [(items[present[row]], facts(found, place)) for place, row in enumerate(found.ids.tolist())]
+        chosen = [(some[row], facts(found, place)) for place, row in enumerate(found.ids.tolist())]
+        if why:
+            reasons_of = found.explain(0).renamed(lambda row: reading.name(some[row])).chosen
+            for (_, told), reason in zip(chosen, reasons_of, strict=True):
+                told["why"] = str(reason)
     return [*chosen, *((items[place], {}) for place in left)][: request.size]
+
+
+def _of_items(items: Sequence[Any], reading: Reading, name: str, given: Any) -> list[Any]:
+    """Return how long the results' texts are, or a metadata key of theirs."""
+    if name == "costs":
+        return [max(1, int(given(reading.text(one)))) for one in items]
+    return [reading.metadata(one).get(given) for one in items]
 
 
 def _is_score(score: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from setwise.index import Index
-from setwise.integrations.common import Item, K, Lack, choose, request_for, take_alias, take_weight
+from setwise.integrations.common import Item, K, Lack, Reading, choose, request_for, take_alias, take_weight
 from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
@@ -25,16 +25,25 @@ class Choosing(BaseModel):
         The framework's own parameter for the trade-off, which is 1 - diversity.
     aliases : mapping
         The framework's own names of other parameters.
+    reading : Reading
+        How its results are read.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
     weight: ClassVar[str]
     aliases: ClassVar[Mapping[str, str]] = {}
+    reading: ClassVar[Reading]
 
     k: int = K
     diversity: float = DIVERSITY
     sharpness: int | None = None
     objective: str = "max-sum"
+    tokens: int | None = None
+    tokenizer: Any = "tokens"
+    limits: dict[str, Any] | None = None
+    max_similarity: float | None = None
+    min_gain: float | None = None
+    why: bool = False
     prefix: str | None = "setwise"
 
     @model_validator(mode="before")
@@ -52,7 +61,7 @@ class Choosing(BaseModel):
 
 
 #: The parameters above that are fields of a request.
-ASKED = tuple(name for name in Choosing.model_fields if name != "prefix")
+ASKED = tuple(name for name in Choosing.model_fields if name not in ("prefix", "why"))
 
 
 class Rescoring(Choosing):
@@ -69,7 +78,17 @@ class Rescoring(Choosing):
 
     def chosen(
         self, items: Sequence[Item], rows: Sequence[Any], scores: Sequence[Any], noun: str, lack: Lack[Item]
-    ) -> list[tuple[Item, dict[str, float]]]:
+    ) -> list[tuple[Item, dict[str, Any]]]:
         """Return the results to keep, with what is known of each; see `choose`."""
         request = self.request(relevance_scale=self.relevance_scale)
-        return choose(items, rows, request, scores=scores, missing=self.missing, noun=noun, lack=lack)
+        return choose(
+            items,
+            rows,
+            request,
+            scores=scores,
+            missing=self.missing,
+            noun=noun,
+            lack=lack,
+            reading=self.reading,
+            why=self.why,
+        )

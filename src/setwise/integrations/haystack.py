@@ -8,7 +8,7 @@ from typing import Any
 
 from setwise import checks
 from setwise.extras import needs
-from setwise.integrations.common import K, choose, first_of_each, request_for, take_weight
+from setwise.integrations.common import K, Reading, choose, first_of_each, request_for, take_weight
 from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
@@ -17,6 +17,9 @@ with needs("haystack", "setwise.integrations.haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
 
 __all__ = ["SetwiseRanker"]
+
+#: How documents are read.
+READING = Reading(lambda one: one.id, lambda one: one.content or "", lambda one: one.meta)
 
 # Annotations here are evaluated: pipelines of Haystack 2 connect by the types themselves, not their names.
 
@@ -45,6 +48,17 @@ class SetwiseRanker:
         What is done with a document whose embedding or score is missing or cannot be used (all zero, NaN, of
         another width): leave it out with a warning (the same as "drop"); refuse ("raise"); or place it after
         those chosen, while there are fewer than top_k. Where no document has both, that is refused.
+    tokens : int, optional
+        The most that the chosen texts may have together; `k` is then the most there may be.
+    tokenizer : str or callable
+        What counts them: "tokens", "words", "characters", "tiktoken:ENCODING", "tokenizers:FILE.json", or a
+        function of a text.
+    limits : mapping, optional
+        By metadata key how many there may be of each label: the most, or (least, most).
+    max_similarity, min_gain : float, optional
+        As for `setwise.select`.
+    why : bool
+        Whether documents get ``<prefix>_why``, in words.
     prefix : str or None
         Documents get meta ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -71,6 +85,12 @@ class SetwiseRanker:
         objective: str = "max-sum",
         relevance_scale: str = "minmax",
         missing: str = "warn",
+        tokens: int | None = None,
+        tokenizer: str = "tokens",
+        limits: dict[str, Any] | None = None,
+        max_similarity: float | None = None,
+        min_gain: float | None = None,
+        why: bool = False,
         prefix: str | None = "setwise",
     ) -> None:
         self.top_k = top_k
@@ -79,6 +99,12 @@ class SetwiseRanker:
         self.objective = objective
         self.relevance_scale = relevance_scale
         self.missing = missing
+        self.tokens = tokens
+        self.tokenizer = tokenizer
+        self.limits = limits
+        self.max_similarity = max_similarity
+        self.min_gain = min_gain
+        self.why = why
         self.prefix = prefix
         self._request(K, None, None, None)
         check_missing(missing)
@@ -93,6 +119,12 @@ class SetwiseRanker:
             objective=self.objective,
             relevance_scale=self.relevance_scale,
             missing=self.missing,
+            tokens=self.tokens,
+            tokenizer=self.tokenizer,
+            limits=self.limits,
+            max_similarity=self.max_similarity,
+            min_gain=self.min_gain,
+            why=self.why,
             prefix=self.prefix,
         )
         return data
@@ -162,6 +194,11 @@ class SetwiseRanker:
             sharpness=self.sharpness,
             objective=self.objective,
             relevance_scale=self.relevance_scale,
+            tokens=self.tokens,
+            tokenizer=self.tokenizer,
+            limits=self.limits,
+            max_similarity=self.max_similarity,
+            min_gain=self.min_gain,
         )
 
     def _choose(
@@ -185,6 +222,8 @@ class SetwiseRanker:
             missing=self.missing,
             noun="documents",
             lack=lack,
+            reading=READING,
+            why=self.why,
         )
         return [_described(document, facts, self.prefix) for document, facts in chosen]
 
@@ -196,7 +235,7 @@ def _trade(diversity: float | None, lambda_threshold: float | None, otherwise: f
     return otherwise if trade is None else checks.fraction("diversity", trade)
 
 
-def _described(document: Document, facts: Mapping[str, float], prefix: str | None) -> Document:
+def _described(document: Document, facts: Mapping[str, Any], prefix: str | None) -> Document:
     """Return a copy with facts in its meta."""
     start = f"{prefix}_" if prefix else ""
     added = {} if prefix is None else {f"{start}{name}": value for name, value in facts.items()}

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from setwise.integrations.common import check_source, falling, fill, first_of_each, look_up
 from setwise.integrations.fields import Rescoring
-from setwise.integrations.langchain.documents import described, document_id, from_metadata, label
+from setwise.integrations.langchain.documents import READING, described, document_id, from_metadata, label
 from setwise.integrations.langchain.stores import reader_of, stored
 from setwise.steps import Step, Work, arun, run
 
@@ -53,6 +53,17 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         What is done with a document whose vector or score is missing or cannot be used (all zero, NaN, of
         another width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after
         those chosen, while there are fewer than k. Where no document has both, that is refused.
+    tokens : int, optional
+        The most that the chosen texts may have together; `k` is then the most there may be.
+    tokenizer : str or callable
+        What counts them: "tokens", "words", "characters", "tiktoken:ENCODING", "tokenizers:FILE.json", or a
+        function of a text.
+    limits : mapping, optional
+        By metadata key how many there may be of each label: the most, or (least, most).
+    max_similarity, min_gain : float, optional
+        As for `setwise.select`.
+    why : bool
+        Whether documents get ``<prefix>_why``, in words.
     prefix : str or None
         Documents get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -67,6 +78,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
     """
 
     weight = "lambda_mult"
+    reading = READING
 
     lambda_mult: float | None = None
     score_key: str | None = None

@@ -7,6 +7,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from setwise.integrations.common import Reading
+
 
 def document_id(document: Document) -> Any:
     """Return the id a store knows a document by, None where it has none."""
@@ -19,6 +21,14 @@ def label(document: Document) -> str:
     return f"id {name!r}" if name is not None else repr(document.page_content[:40])
 
 
+#: How documents are read.
+READING = Reading(
+    lambda document: document_id(document) or document.page_content[:40],
+    lambda document: document.page_content,
+    lambda document: document.metadata,
+)
+
+
 def from_metadata(documents: Sequence[Document], rows: Sequence[Any], key: str) -> list[Any]:
     """Return the documents' vectors, those that are missing from their metadata, None where there is none."""
     return [
@@ -27,7 +37,7 @@ def from_metadata(documents: Sequence[Document], rows: Sequence[Any], key: str) 
     ]
 
 
-def described(document: Document, facts: Mapping[str, float], prefix: str | None) -> Document:
+def described(document: Document, facts: Mapping[str, Any], prefix: str | None) -> Document:
     """Return a copy with facts in its metadata, under ``<prefix>_<name>``; with no prefix set, no facts."""
     metadata = dict(document.metadata)
     if prefix is not None:

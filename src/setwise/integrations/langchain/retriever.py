@@ -18,7 +18,14 @@ from pydantic import Field, model_validator
 from setwise.index import Index
 from setwise.integrations.common import Search, choose, each_of, facts, fill, first_of_each, take_weight
 from setwise.integrations.fields import ASKED, Choosing
-from setwise.integrations.langchain.documents import described, document_id, from_metadata, in_order, label
+from setwise.integrations.langchain.documents import (
+    READING,
+    described,
+    document_id,
+    from_metadata,
+    in_order,
+    label,
+)
 from setwise.integrations.langchain.stores import StoreReader, reader_of, searches_by_vector, stored
 from setwise.steps import Step, Work, arun, run
 
@@ -66,6 +73,17 @@ class DiverseRetriever(BaseRetriever, Choosing):
         Metadata key of a document's vector, for stores that give none back.
     reembed : bool
         Whether to embed texts again where no vector is stored.
+    tokens : int, optional
+        The most that the chosen texts may have together; `k` is then the most there may be.
+    tokenizer : str or callable
+        What counts them: "tokens", "words", "characters", "tiktoken:ENCODING", "tokenizers:FILE.json", or a
+        function of a text.
+    limits : mapping, optional
+        By metadata key how many there may be of each label: the most, or (least, most).
+    max_similarity, min_gain : float, optional
+        As for `setwise.select`.
+    why : bool
+        Whether documents get ``<prefix>_why``, in words.
     prefix : str or None
         Documents get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``; None adds nothing.
 
@@ -84,6 +102,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
     """
 
     weight = "lambda_mult"
+    reading = READING
 
     vectorstore: VectorStore | None = None
     index: Index | None = None
@@ -137,11 +156,16 @@ class DiverseRetriever(BaseRetriever, Choosing):
         model = self._model
         vector = yield Step.of(model.embed_query, model.aembed_query, query)
         if self.index is not None:
-            found = yield from search.over(self.index, vector)
+            known = self.documents
+            text = None if known is None else lambda name: each_of(known, [name], "documents")[0].page_content
+            found = yield from search.over(self.index, vector, text)
             if found is None:
                 return []
             documents = yield from self._documents_of(found.ids.tolist())
             chosen = [(document, facts(found, place)) for place, document in enumerate(documents)]
+            if self.why:
+                for (_, told), reason in zip(chosen, found.explain(0).chosen, strict=True):
+                    told["why"] = str(reason)
         else:
             store = self._store
             try:
@@ -167,6 +191,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
                 missing="drop",
                 noun="documents",
                 lack=lambda document, _: (label(document), "embedding", "embed its text anew"),
+                reading=self.reading,
+                why=self.why,
             )
         return [described(document, known, self.prefix) for document, known in chosen]
 

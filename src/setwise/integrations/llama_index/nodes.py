@@ -11,11 +11,19 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from setwise.integrations.common import each_of, first_of_each, look_up
+from setwise.integrations.common import Reading, each_of, first_of_each, look_up
 from setwise.steps import Step, Work
 
 #: What a vector can be looked up in beside a mapping, an index and a function.
 STORES = (BasePydanticVectorStore, VectorStoreIndex)
+
+
+#: How nodes are read, with a score or without.
+READING = Reading(
+    lambda one: one.node_id,
+    lambda one: one.get_content(),
+    lambda one: one.metadata,
+)
 
 
 def each_once(nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
@@ -80,7 +88,7 @@ def _in_order(nodes: Sequence[BaseNode], ids: list[Any]) -> list[BaseNode]:
 
 
 def described(
-    node: BaseNode, score: float | None, facts: Mapping[str, float], prefix: str | None
+    node: BaseNode, score: float | None, facts: Mapping[str, Any], prefix: str | None
 ) -> NodeWithScore:
     """Return a copy with a score, and with facts in its metadata that prompts and embeddings do not see."""
     if prefix is None:

@@ -11,7 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from setwise.integrations.common import check_source, falling
 from setwise.integrations.fields import Rescoring
-from setwise.integrations.llama_index.nodes import STORES, described, each_once, stored_vectors
+from setwise.integrations.llama_index.nodes import READING, STORES, described, each_once, stored_vectors
 from setwise.steps import Work, arun, run
 
 
@@ -40,6 +40,17 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         What is done with a node whose vector or score is missing or cannot be used (all zero, NaN, of another
         width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after those
         chosen, while there are fewer than k. Where no node has both, that is refused.
+    tokens : int, optional
+        The most that the chosen texts may have together; `k` is then the most there may be.
+    tokenizer : str or callable
+        What counts them: "tokens", "words", "characters", "tiktoken:ENCODING", "tokenizers:FILE.json", or a
+        function of a text.
+    limits : mapping, optional
+        By metadata key how many there may be of each label: the most, or (least, most).
+    max_similarity, min_gain : float, optional
+        As for `setwise.select`.
+    why : bool
+        Whether nodes get ``<prefix>_why``, in words.
     prefix : str or None
         Nodes get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``, kept from prompts and
         embeddings; None adds nothing.
@@ -56,6 +67,7 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
     """
 
     weight = "mmr_threshold"
+    reading = READING
     aliases = {"top_n": "k"}  # noqa: RUF012
 
     top_n: int | None = Field(default=None, exclude=True)

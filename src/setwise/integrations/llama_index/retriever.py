@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core import Settings, VectorStoreIndex
@@ -14,8 +15,24 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
 from setwise.index import Index
-from setwise.integrations.common import K, Search, check_source, choose, facts, request_for, take_weight
-from setwise.integrations.llama_index.nodes import STORES, described, each_once, nodes_of, stored_vectors
+from setwise.integrations.common import (
+    K,
+    Search,
+    check_source,
+    choose,
+    each_of,
+    facts,
+    request_for,
+    take_weight,
+)
+from setwise.integrations.llama_index.nodes import (
+    READING,
+    STORES,
+    described,
+    each_once,
+    nodes_of,
+    stored_vectors,
+)
 from setwise.retrieval import DIVERSITY
 from setwise.steps import Step, Work, arun, run
 
@@ -49,6 +66,17 @@ class DiverseRetriever(BaseRetriever):
         As for `DiverseNodePostprocessor`, where neither nodes nor the vector store bring any.
     search_kwargs : mapping, optional
         Further keywords for ``VectorStoreIndex.as_retriever``.
+    tokens : int, optional
+        The most that the chosen texts may have together; `k` is then the most there may be.
+    tokenizer : str or callable
+        What counts them: "tokens", "words", "characters", "tiktoken:ENCODING", "tokenizers:FILE.json", or a
+        function of a text.
+    limits : mapping, optional
+        By metadata key how many there may be of each label: the most, or (least, most).
+    max_similarity, min_gain : float, optional
+        As for `setwise.select`.
+    why : bool
+        Whether nodes get ``<prefix>_why``, in words.
     prefix : str or None
         As for `DiverseNodePostprocessor`.
     callback_manager, object_map, verbose
@@ -86,6 +114,12 @@ class DiverseRetriever(BaseRetriever):
         filters: Any = None,
         vectors: Any = None,
         search_kwargs: Mapping[str, Any] | None = None,
+        tokens: int | None = None,
+        tokenizer: Any = "tokens",
+        limits: Mapping[str, Any] | None = None,
+        max_similarity: float | None = None,
+        min_gain: float | None = None,
+        why: bool = False,
         prefix: str | None = "setwise",
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -97,6 +131,11 @@ class DiverseRetriever(BaseRetriever):
             diversity=DIVERSITY if given["diversity"] is None else given["diversity"],
             sharpness=sharpness,
             objective=objective,
+            tokens=tokens,
+            tokenizer=tokenizer,
+            limits=limits,
+            max_similarity=max_similarity,
+            min_gain=min_gain,
             index=index if isinstance(index, Index) else None,
         )
         self._search = Search(request, fetch_k, filters)
@@ -119,6 +158,7 @@ class DiverseRetriever(BaseRetriever):
         self._vectors = vectors
         self._search_kwargs = dict(search_kwargs or {})
         self._prefix = prefix
+        self._why = why
         for name in ("similarity_top_k", "filters", "embed_model"):
             if name in self._search_kwargs:
                 instead = "fetch_k" if name == "similarity_top_k" else name
@@ -144,11 +184,16 @@ class DiverseRetriever(BaseRetriever):
             )
         index = self._index
         if isinstance(index, Index):
-            found = yield from self._search.over(index, embedding)
+            known = self._nodes
+            text = None if isinstance(known, BaseDocumentStore) else partial(_text_of, known)
+            found = yield from self._search.over(index, embedding, text)
             if found is None:
                 return []
             nodes = yield from nodes_of(self._nodes, found.ids.tolist())
             chosen = [(node, facts(found, place)) for place, node in enumerate(nodes)]
+            if self._why:
+                for (_, told), reason in zip(chosen, found.explain(0).chosen, strict=True):
+                    told["why"] = str(reason)
         else:
             # The caller's own query is left as it is.
             embedded = QueryBundle(query.query_str, query.image_path, query.custom_embedding_strs, embedding)
@@ -171,6 +216,8 @@ class DiverseRetriever(BaseRetriever):
                 missing="drop",
                 noun="nodes",
                 lack=lambda node, _: (f"id {node.node_id!r}", "embedding", "embed its text anew"),
+                reading=READING,
+                why=self._why,
             )
         return [described(node, known["relevance"], known, self._prefix) for node, known in chosen]
 
@@ -199,3 +246,9 @@ class DiverseRetriever(BaseRetriever):
                 f"{lacking[0].node_id!r}), since its vector store gives none back; pass vectors= (a "
                 "setwise.Index over the same store, a mapping or a function of node ids)"
             )
+
+
+def _text_of(nodes: Any, name: Any) -> str:
+    """Return the text of an id's node."""
+    text: str = each_of(nodes, [name], "nodes")[0].get_content()
+    return text

@@ -1,0 +1,105 @@
+"""Budgets, limits, unlikeness and reasons in every framework's component."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import setwise
+from optional import installed
+
+RNG = np.random.default_rng(4)
+N = 24
+X = RNG.standard_normal((N, 6))
+E = X / np.linalg.norm(X, axis=1, keepdims=True)
+SCORES = RNG.random(N).tolist()
+TEXTS = [" ".join(["word"] * (1 + row % 7)) for row in range(N)]
+KINDS = [("a", "b", "c")[row % 3] for row in range(N)]
+WISHES = {
+    "tokens": 12,
+    "tokenizer": "words",
+    "limits": {"kind": (1, 2)},
+    "max_similarity": 0.5,
+    "why": True,
+}
+
+
+def assert_kept(rows, facts):
+    assert 3 <= len(rows) <= 6
+    assert sum(1 + row % 7 for row in rows) <= 12
+    assert all(1 <= [KINDS[row] for row in rows].count(kind) <= 2 for kind in "abc")
+    assert max(E[i] @ E[j] for i, j in itertools.combinations(rows, 2)) <= 0.5
+    assert all("relevance" in each["setwise_why"] for each in facts)
+
+
+@pytest.mark.skipif(not installed("langchain_core"), reason="langchain-core is not installed")
+def test_langchain():
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
+
+    from setwise.integrations.langchain import DiverseCompressor, DiverseRetriever
+
+    def document(row):
+        known = {"kind": KINDS[row], "relevance_score": SCORES[row], "embedding": X[row].tolist()}
+        return Document(id=str(row), page_content=TEXTS[row], metadata=known)
+
+    documents = [document(row) for row in range(N)]
+    kept = DiverseCompressor(**WISHES).compress_documents(documents, "")
+    assert_kept([int(one.id) for one in kept], [one.metadata for one in kept])
+
+    class Fixed(Embeddings):
+        def embed_query(self, text):
+            return X[0].tolist()
+
+        def embed_documents(self, texts):
+            raise AssertionError("nothing is embedded anew")
+
+    class Stored(setwise.index.array.ArrayIndex):
+        def values(self, ids, field):
+            return [KINDS[row] for row in ids]
+
+    retriever = DiverseRetriever(index=Stored(X), documents=documents, embeddings=Fixed(), **WISHES)
+    kept = retriever.invoke("")
+    assert_kept([int(one.id) for one in kept], [one.metadata for one in kept])
+    with pytest.raises(ValueError, match="max_similarity: only "):
+        DiverseCompressor(k=4, max_similarity=-0.9).compress_documents(documents, "")
+
+
+@pytest.mark.skipif(not installed("llama_index"), reason="llama-index is not installed")
+def test_llama_index():
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    from setwise.integrations.llama_index import DiverseNodePostprocessor
+
+    nodes = [
+        NodeWithScore(
+            node=TextNode(
+                id_=str(row), text=TEXTS[row], metadata={"kind": KINDS[row]}, embedding=X[row].tolist()
+            ),
+            score=SCORES[row],
+        )
+        for row in range(N)
+    ]
+    kept = DiverseNodePostprocessor(**WISHES).postprocess_nodes(nodes)
+    assert_kept([int(one.node_id) for one in kept], [one.metadata for one in kept])
+
+
+@pytest.mark.skipif(not installed("haystack"), reason="haystack is not installed")
+def test_haystack():
+    from haystack import Document
+
+    from setwise.integrations.haystack import SetwiseRanker
+
+    documents = [
+        Document(
+            id=str(row),
+            content=TEXTS[row],
+            meta={"kind": KINDS[row]},
+            score=SCORES[row],
+            embedding=X[row].tolist(),
+        )
+        for row in range(N)
+    ]
+    ranker = SetwiseRanker.from_dict(SetwiseRanker(top_k=10, **WISHES).to_dict())
+    kept = ranker.run(documents)["documents"]
+    assert_kept([int(one.id) for one in kept], [one.meta for one in kept])
