@@ -116,7 +116,9 @@ def main() -> None:
         require(
             run(command / "setwise", "--version", **inside).stdout.split()[-1] == __version__, "--version"
         )
-        demo = run(command / "python", "-m", "setwise", "demo", "-q", "parse a date and time", **inside)
+        demo = run(
+            command / "python", "-m", "setwise", "demo", "--library", "-q", "parse a date and time", **inside
+        )
         require("parse a date and time" in demo.stdout, f"the demo printed {demo.stdout}")
 
         for variables in ({}, NO_COMPILER):

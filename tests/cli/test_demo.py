@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from setwise.cli.demo import QUERIES
+from optional import needs
+from setwise.cli.demo import LIBRARY_QUERIES, QUERIES, beside_the_point, inbox
 from setwise.cli.docstrings import standard_library
+from setwise.retrieval import prepare
 
 LONG = "This docstring is long enough to say something about what it is."
 
@@ -83,40 +85,61 @@ def test_a_python_without_sources(tmp_path):
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
-def test_the_demo_shows_both_sets_and_their_proofs(run, library, monkeypatch, columns):
+@pytest.mark.parametrize("library_too", [False, True])
+def test_the_demo_shows_both_sets_and_their_proofs(run, library, monkeypatch, columns, library_too):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(library))
     monkeypatch.setenv("COLUMNS", columns)
-    ran = run("demo", "--model", "lsa", "--no-cache")
+    ran = run("demo", "--model", "lsa", "--no-cache", *(["--library"] if library_too else []))
     assert (ran.code, ran.err) == (0, "")
-    for query in QUERIES:
+    asked = LIBRARY_QUERIES if library_too else QUERIES
+    for query in asked:
         assert f"“{query}”" in ran.out
-    assert ran.out.count("top-k (6)") == ran.out.count("setwise (6)") == len(QUERIES)
-    assert ran.out.count("the best possible 6 of") == len(QUERIES)
+    assert ran.out.count("top-k (5)") == ran.out.count("setwise (5)") == len(asked)
+    assert ran.out.count("the best possible 5 of") == len(asked)
     assert "vectors: lsa" in ran.out
     assert max(map(len, ran.out.splitlines())) <= int(columns)
 
 
+@needs("wordllama")
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_plain_ranking_repeats_itself_and_the_set_does_not(query):
+    """What the demo shows: of the most relevant some say the same, of the set none do, at little cost."""
+    candidates = prepare(inbox())
+    probe = candidates.encode(query)
+    wish = {"diversity": 0.6, "exclude": beside_the_point(candidates, probe, 5)}
+    ranked = candidates.select(probe, 5, solver="top-k", certify=False, **wish)
+    found = candidates.select(probe, 5, certify="full", **wish)
+    assert len(ranked.echoes) >= 2
+    assert not found.echoes
+    assert found.selection.certificate.optimal
+    assert found.relevances.min() >= 0.3 * ranked.relevances.max() - 1e-6
+    assert found.selection.relevance > 0.7 * ranked.selection.relevance
+
+
+def test_what_is_beside_the_point_is_never_among_the_k_most_relevant():
+    candidates = prepare(inbox(), "lsa")
+    probe = candidates.encode("iceland")
+    ranked = candidates.select(probe, 9, solver="top-k", certify=False)
+    assert not set(ranked.ids) & set(beside_the_point(candidates, probe, 9))
+    assert len(beside_the_point(candidates, probe, 1)) > len(beside_the_point(candidates, probe, 40))
+
+
 def test_a_query_of_ones_own(run, library, monkeypatch, refused):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(library))
-    ran = run("demo", "--query", "delete a folder", "-k", 3, "--diversity", 0.5, "--model", "lsa")
+    mine = ("demo", "--library", "--query", "delete a folder", "-k", 3, "--model", "lsa")
+    ran = run(*mine, "--diversity", 0.5)
     assert "“delete a folder”" in ran.out
     assert "setwise (3)" in ran.out
     assert "at diversity 0.5" in ran.out
-    again = run("demo", "--query", "delete a folder", "-k", 3, "--model", "lsa")
-    assert "read from the cache" in again.out
+    assert "read from the cache" in run(*mine).out
     assert refused("demo", "--diversity", 2).startswith("diversity: 2.0 is outside [0, 1]")
-    assert refused("demo", "-k", 99999).startswith("k: 99999 is more than the ")
+    assert refused("demo", "-k", 99999).startswith("k: 99999 is more than the 64 messages to a shop")
     assert refused("demo", "--model", "x").startswith("model: 'x' is unknown")
 
 
 def test_the_demo_as_a_real_process(tmp_path):
-    ran = subprocess.run(
-        [sys.executable, "-c", "from setwise.cli import main; main()", "demo", "-q", "parse a date and time"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "docstrings of Python's standard library" in ran.stdout
-    assert "datetime.datetime.strptime" in ran.stdout or "strptime" in ran.stdout
+    begin = [sys.executable, "-c", "from setwise.cli import main; main()", "demo", "-q"]
+    ran = subprocess.run([*begin, "lost parcel"], capture_output=True, text=True, check=True, timeout=120)
+    assert "64 messages to a shop" in ran.stdout
+    assert "parcel" in ran.stdout
     assert "\x1b" not in ran.stdout

@@ -40,6 +40,8 @@ class Answers:
         The same, checked.
     force : bool
         Replace it.
+    full : bool
+        Print texts whole.
     """
 
     many: bool
@@ -53,6 +55,7 @@ class Answers:
     out: str | None
     target: Path | None
     force: bool
+    full: bool = False
 
     def give(self, source: Source, asked: Sequence[Asked], before: Callable[[], object]) -> None:
         """Find a set for each query, print it, and write all of them.
@@ -114,14 +117,21 @@ class Answers:
             output.note("nothing to show: the set is empty")
         elif compared is None:
             set_output.print_hits(
-                hits, source.n, self.objective, one.heading, offset=self.offset, pool=source.pool
+                hits,
+                source.n,
+                self.objective,
+                one.heading,
+                offset=self.offset,
+                pool=source.pool,
+                full=self.full,
             )
             if self.why:
                 set_output.print_reasons(hits)
         else:
             label = "setwise" if self.solver == "auto" else self.solver
             sides = (str(self.compare), compared), (label, hits)
-            set_output.print_side_by_side(*sides, source.n, self.objective, one.heading, pool=source.pool)
+            shown = {"pool": source.pool, "full": self.full}
+            set_output.print_side_by_side(*sides, source.n, self.objective, one.heading, **shown)
 
     def _write(self, target: Path, kept: list[tuple[Asked, dict[str, Any], Passages]]) -> None:
         """Write the sets to a file."""

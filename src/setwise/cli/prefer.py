@@ -122,8 +122,8 @@ def select(
         float,
         option(
             "--near",
-            help="Of responses with this share of their words in common, and this cosine of their vectors, "
-            "keep only the best; above 1, keep all.",
+            help="Keep only the best of the responses with this share of their words in common, and this "
+            "cosine of their vectors; above 1, keep all.",
             panel=READ,
             metavar="SHARE",
         ),

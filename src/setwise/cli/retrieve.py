@@ -260,6 +260,10 @@ def retrieve(
             metavar="",
         ),
     ] = False,
+    full: Annotated[
+        bool,
+        option("--full", help="Print texts whole, however long they are.", panel=KEEP, metavar=""),
+    ] = False,
     as_json: AsJson = False,
     out: SetFile = None,
     force: Force = False,
@@ -329,6 +333,7 @@ def retrieve(
         out=out,
         target=target,
         force=force,
+        full=full,
     )
     with at_most(threads):
         if index is not None:

@@ -16,21 +16,33 @@ from setwise.retrieval import Passages, PreparedCorpus
 if TYPE_CHECKING:
     from setwise.index.saved import SavedIndex
 
+#: What the words of a set's line and table mean; diversity where the objective is max-sum.
+_LEGEND = (
+    "relevance: mean over the set · diversity: {} · closest: cosine of the closest two · gain: what a member "
+    "adds to those above it"
+)
+
+#: Lines of a member's text, where it is not asked for in full.
+_LINES = 4
+
 #: Ids up to this long share a line with their text where two sets stand side by side.
 _SHORT_ID = 8
 
 
-def print_introduction(candidates: PreparedCorpus, encoding: float, k: int, diversity: float) -> None:
+def print_introduction(
+    candidates: PreparedCorpus, noun: str, encoding: float, k: int, diversity: float
+) -> None:
     """Print what the demo is about to do."""
     how = "read from the cache" if candidates.cached else f"encoded in {milliseconds(encoding)}"
     model = candidates.encoder.name if candidates.encoder is not None else "your own vectors"
     lines = Text()
-    lines.append(f"{len(candidates):,} docstrings of Python's standard library, {how}\n", style="bold")
+    lines.append(f"{len(candidates):,} {noun}, {how}\n", style="bold")
     lines.append(f"vectors: {model}\n", style="dim")
     lines.append(
-        f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}. "
+        f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}.\n"
+        "≈2 marks what says nearly the same as number 2; - and + what only one side has; closest\n"
+        "is the largest cosine of two.\n"
     )
-    lines.append("≈ marks what is nearly an earlier one, - and + what only one side has.\n")
     console().print(lines)
 
 
@@ -41,7 +53,14 @@ def print_next_step() -> None:
 
 
 def print_hits(
-    hits: Passages, n: int, objective: str, heading: str, *, offset: int = 0, pool: int | str | None = None
+    hits: Passages,
+    n: int,
+    objective: str,
+    heading: str,
+    *,
+    offset: int = 0,
+    pool: int | str | None = None,
+    full: bool = False,
 ) -> None:
     """Print a set of n candidates: one row a member, then what it is worth.
 
@@ -54,10 +73,12 @@ def print_hits(
         How many stand on the pages before this one.
     pool : "auto" or int, optional
         How many candidates of an index were asked for: says whether that was enough, too.
+    full : bool
+        Print texts whole.
     """
     out = console()
     longest = max(len(_identity(name)) for name in hits.ids)
-    id_width = max(2, min(longest, out.width // 3))
+    id_width = max(2, min(longest, out.width // 3)) if out.is_terminal else longest
     text_width = max(16, out.width - id_width - 32)
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=Text(heading, style="bold"), title_justify="left"
@@ -75,11 +96,13 @@ def print_hits(
         ]
         if hits.texts is not None:
             text = Text().append_text(_echo(hits.echoes, position)).append(one_line(hits.texts[position]))
-            cells.append(Text("\n").join(_fit(out, text, text_width, 2)))
+            cells.append(Text("\n").join(_fit(out, text, text_width, None if full else _LINES)))
         table.add_row(*cells)
     out.print(table)
     lines = Table.grid(padding=(0, 2))
     lines.add_row(Text("set", style="dim"), _terms(hits))
+    spread = "mean distance of two" if objective == "max-sum" else "the objective's other term"
+    lines.add_row("", Text(_LEGEND.format(spread), style="dim"))
     proof = explain(hits.selection, n, objective, offset)
     lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
     if pool is not None:
@@ -95,6 +118,7 @@ def print_side_by_side(
     heading: str,
     *,
     pool: int | str | None = None,
+    full: bool = False,
 ) -> None:
     """Print two sets of n candidates beside each other, marking what differs, then what each is worth."""
     out = console()
@@ -106,7 +130,7 @@ def print_side_by_side(
     width = max(16, (out.width - 6) // 2)
     columns = [
         [
-            _cell(out, hits, position, width, mark, colour, set(other.rows.tolist()))
+            _cell(out, hits, position, width, mark, colour, set(other.rows.tolist()), full)
             for position in range(len(hits))
         ]
         for mark, colour, _, hits, other in sides
@@ -158,7 +182,7 @@ def _compare(hits: Passages, better: Passages, label: str) -> str:
     own, other = hits.selection.value, better.selection.value
     differ = len(set(hits.rows.tolist()) - set(better.rows.tolist()))
     short = (other - own) / max(abs(other), 1e-12)
-    worth = f"scores {abs(short) * 100:.2g} % {'less' if short >= 0 else 'more'} than {label}"
+    worth = f"by the objective worth {abs(short) * 100:.2g} % {'less' if short >= 0 else 'more'} than {label}"
     return f"{worth}; {differ} of {len(hits)} differ"
 
 
@@ -182,9 +206,16 @@ def _terms(hits: Passages) -> Text:
 
 
 def _cell(
-    out: Console, hits: Passages, position: int, width: int, mark: str, colour: str, other: set[int]
+    out: Console,
+    hits: Passages,
+    position: int,
+    width: int,
+    mark: str,
+    colour: str,
+    other: set[int],
+    full: bool,
 ) -> Text:
-    """Return one member of a set in a narrow column: at most one line for a long id and two for its text."""
+    """Return one member of a set in a narrow column: a long id on a line of its own."""
     alone = int(hits.rows[position]) not in other
     style = f"bold {colour}" if alone else "bold"
     name, text = _identity(hits.ids[position]), Text("")
@@ -194,23 +225,25 @@ def _cell(
             .append_text(_echo(hits.echoes, position))
             .append(one_line(hits.texts[position]), style="dim")
         )
-    inner = width - 6
+    inner, most = width - 6, None if full else _LINES
     if max(len(_identity(each)) for each in hits.ids) <= _SHORT_ID:
-        lines = _fit(out, Text().append(name, style=style).append("  ").append_text(text), inner, 2)
+        lines = _fit(out, Text().append(name, style=style).append("  ").append_text(text), inner, most)
+    elif out.is_terminal:
+        lines = [_middle(name, inner, style), *_fit(out, text, inner, most)]
     else:
-        lines = [_middle(name, inner, style), *_fit(out, text, inner, 1)]
+        lines = [*Text(name, style=style).wrap(out, inner), *_fit(out, text, inner, most)]
     cell = Text().append(f"{mark if alone else ' '} {position + 1:>2}  ", style=colour if alone else "dim")
     for number, line in enumerate(lines):
         cell.append("\n      " if number else "").append_text(line)
     return cell
 
 
-def _fit(out: Console, text: Text, width: int, most: int) -> list[Text]:
-    """Return a text as at most so many lines, the last with an ellipsis if there is more."""
+def _fit(out: Console, text: Text, width: int, most: int | None) -> list[Text]:
+    """Return a text as lines, at most so many, the last with an ellipsis if there is more."""
     if not text:
         return []
     lines = list(text.wrap(out, width))
-    if len(lines) > most:
+    if most is not None and len(lines) > most:
         last = lines[most - 1].copy()
         last.rstrip()
         last.truncate(width - 1)
