@@ -130,8 +130,9 @@ class Answers:
         else:
             label = "setwise" if self.solver == "auto" else self.solver
             sides = (str(self.compare), compared), (label, hits)
-            shown = {"pool": source.pool, "full": self.full}
-            set_output.print_side_by_side(*sides, source.n, self.objective, one.heading, **shown)
+            set_output.print_side_by_side(
+                *sides, source.n, self.objective, one.heading, pool=source.pool, full=self.full
+            )
 
     def _write(self, target: Path, kept: list[tuple[Asked, dict[str, Any], Passages]]) -> None:
         """Write the sets to a file."""

@@ -79,9 +79,8 @@ def demo(
     for each in (LIBRARY_QUERIES if library else QUERIES) if query is None else (query,):
         probe = candidates.encode(each)
         low = beside_the_point(candidates, probe, k)
-        wish = {"diversity": diversity, "exclude": low}
-        ranked = candidates.select(probe, k, solver="top-k", certify=False, **wish)
-        hits = candidates.select(probe, k, certify="full", **wish)
+        ranked = candidates.select(probe, k, diversity=diversity, exclude=low, solver="top-k", certify=False)
+        hits = candidates.select(probe, k, diversity=diversity, exclude=low, certify="full")
         set_output.print_side_by_side(
             ("top-k", ranked), ("setwise", hits), len(candidates) - len(low), "max-sum", f"“{each}”"
         )
