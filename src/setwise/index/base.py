@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from setwise.index.array import ArrayIndex
+    from setwise.index.chroma import ChromaIndex
+    from setwise.index.duckdb import DuckdbIndex
     from setwise.index.faiss import FaissIndex
     from setwise.index.lance import LanceIndex
+    from setwise.index.milvus import MilvusIndex
     from setwise.index.pgvector import PgvectorIndex
     from setwise.index.qdrant import QdrantIndex
+    from setwise.index.sqlite import SqliteIndex
     from setwise.index.torch import TorchIndex
 
 #: Ids of stored vectors: int64, or an object array of strings or of integers beyond int64.
@@ -246,3 +250,31 @@ class Index(ABC):
         from setwise.index.lance import LanceIndex
 
         return LanceIndex(table, **options)
+
+    @staticmethod
+    def from_chroma(collection: Any, **options: Any) -> ChromaIndex:
+        """Return an index over a Chroma collection; see `setwise.index.chroma.ChromaIndex`."""
+        from setwise.index.chroma import ChromaIndex
+
+        return ChromaIndex(collection, **options)
+
+    @staticmethod
+    def from_milvus(client: Any, collection: str, **options: Any) -> MilvusIndex:
+        """Return an index over a Milvus collection; see `setwise.index.milvus.MilvusIndex`."""
+        from setwise.index.milvus import MilvusIndex
+
+        return MilvusIndex(client, collection, **options)
+
+    @staticmethod
+    def from_sqlite(connection: Any, table: str, **options: Any) -> SqliteIndex:
+        """Return an index over an SQLite table by sqlite-vec; see `setwise.index.sqlite.SqliteIndex`."""
+        from setwise.index.sqlite import SqliteIndex
+
+        return SqliteIndex(connection, table, **options)
+
+    @staticmethod
+    def from_duckdb(connection: Any, table: str, **options: Any) -> DuckdbIndex:
+        """Return an index over a DuckDB table; see `setwise.index.duckdb.DuckdbIndex`."""
+        from setwise.index.duckdb import DuckdbIndex
+
+        return DuckdbIndex(connection, table, **options)

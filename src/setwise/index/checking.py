@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -185,6 +187,21 @@ def compare(
         one = ids.tolist()[worst] if isinstance(ids, np.ndarray) else ids[worst]
         raise ValueError(f"{who} scores id {one!r} {told[worst]:.6g}, its vector has {true[worst]:.6g}{mend}")
     return float(off.max())
+
+
+@contextmanager
+def within(seconds: float | None, interrupt: Callable[[], object]) -> Iterator[None]:
+    """Context that calls ``interrupt`` where what is done in it takes longer than so many seconds."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def optional(check: Callable[..., Checked], name: str, value: Any, **limits: Any) -> Checked | None:
