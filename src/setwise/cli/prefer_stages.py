@@ -325,13 +325,7 @@ def loop(
             evaluation_prompts=held_out,
             progress=lambda stage, done, total: tell(stage, done, total),
         )
-    for row in result.metrics:
-        if as_json:
-            print(json.dumps(row))
-            continue
-        names = ("mean_reward", "best_reward", "groups", "loss", "evaluation_reward")
-        figures = ", ".join(f"{name.replace('_', ' ')} {row[name]:.4g}" for name in names if name in row)
-        print(f"iteration {row['iteration']}  {figures}")
+    print("\n".join(json.dumps(row) for row in result.metrics) if as_json else result.table())
 
 
 def _prompts(path: str) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from setwise import checks
+from setwise.preference.loop import evaluate as evaluating
 from setwise.preference.loop import generate as generating
 from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.policy import Policy
@@ -235,18 +236,32 @@ class Rounds:
             iteration, "evaluation-responses.jsonl", self._held_out, count, number, (_EVALUATION, 0)
         )
         rewards = score(self._reward, self._held_out.given, [row["responses"] for row in rows])
-        iteration.write_rows(
-            "evaluation.jsonl",
-            [
-                {**{name: row[name] for name in row if name != "token_ids"}, "rewards": values}
-                for row, values in zip(rows, rewards, strict=True)
-            ],
-        )
+        scored = [{**row, "rewards": values} for row, values in zip(rows, rewards, strict=True)]
+        found = evaluating.summarize(scored)
+        if number > 0:
+            found |= evaluating.compare(scored, self._run.iteration(0).rows("evaluation.jsonl"))
+        found |= self._divergence(number, scored)
+        iteration.write_rows("evaluation.jsonl", scored)
         iteration.drop_chunks("evaluation-responses.jsonl")
         (iteration.folder / "evaluation-responses.jsonl").unlink()
-        means = np.asarray(rewards).mean(axis=1)
-        error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
-        return ["evaluation.jsonl"], {"evaluation_reward": float(means.mean()), "evaluation_error": error}
+        return ["evaluation.jsonl"], found
+
+    def _divergence(self, number: int, scored: list[Row]) -> Row:
+        """Return how far the policy is from the start, on the responses that the start gave."""
+        if self._config.engine != "transformers":
+            return {}
+        start = scored if number == 0 else self._run.iteration(0).rows("evaluation.jsonl")
+        found = evaluating.logps_of(self._at(number), self._held_out.tokens, start, self._config.batch_size)
+        if number == 0:
+            for row, logps in zip(scored, found, strict=True):
+                row["logps"] = logps
+            return {}
+        fallen = [
+            was - now
+            for row, logps in zip(start, found, strict=True)
+            for was, now in zip(row["logps"], logps, strict=True)
+        ]
+        return {"kl_from_start": float(np.mean(fallen))}
 
     def _sample(
         self,

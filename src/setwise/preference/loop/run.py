@@ -44,6 +44,12 @@ class OnPolicyResult:
 
         draw(self.metrics, path, force=force)
 
+    def table(self) -> str:
+        """Return the figures of every iteration as a table to print."""
+        from setwise.preference.loop.evaluate import table
+
+        return table(self.metrics)
+
     def __repr__(self) -> str:
         last = self.metrics[-1]
         figures = ", ".join(
