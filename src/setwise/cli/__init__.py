@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from setwise.cli import streams
 from setwise.cli.cache import app as cache_app
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.compare import compare, tune
+from setwise.cli.config import settings
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
@@ -30,7 +32,6 @@ app = typer.Typer(
     name="setwise",
     help="Select sets: relevant and diverse, of exactly k, with a proof of how good they are.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -65,11 +66,31 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+            "--version",
+            "-V",
+            help="Print the version and leave.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say on stderr what the library does: what it reads, encodes, searches."
         ),
     ] = False,
 ) -> None:
-    pass
+    if verbose:
+        _log_to_stderr()
+
+
+def _log_to_stderr() -> None:
+    """Print what the library logs, a line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("setwise")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.DEBUG)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             with _signals_as_interrupts():
                 with streams.replaced(words) as given:
-                    code = app(args=given, prog_name="setwise", standalone_mode=False)
+                    code = _run(given)
                 sys.stdout.flush()
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
@@ -110,6 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             nothing = f"{'no file' if far else 'nothing'} was written"
             _complain("; ".join([f"interrupted {far}".rstrip(), *(_told(written()) or [nothing])]))
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _run(words: list[str]) -> object:
+    """Run a command, with a file's settings where the command line has none."""
+    command = typer.main.get_command(app)
+    completing = "_SETWISE_COMPLETE" in os.environ
+    defaults = {} if completing else settings(command)
+    return command.main(args=words, prog_name="setwise", standalone_mode=False, default_map=defaults)
 
 
 def _told(written: Sequence[Path]) -> list[str]:

@@ -318,7 +318,10 @@ Verify = Annotated[
 def given(context: typer.Context, name: str) -> bool:
     """Return whether a parameter was written on the command line, its default or not."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
+    return source is not None and source.name not in (
+        "DEFAULT",
+        "DEFAULT_MAP",
+    )  # the latter: a file's settings
 
 
 def as_chunk(typed: str | None) -> int | str | None:

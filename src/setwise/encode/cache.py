@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.locking import locked
 from setwise.files.parts import room_for
 from setwise.files.writing import write_array, write_atomic
+
+_log = logging.getLogger(__name__)
 
 #: What a folder keeps, at most: the entries unused for longest go first, the one just used never does.
 KEPT_BYTES, KEPT_SECONDS = 20 << 30, 90 * 86_400
@@ -231,6 +234,7 @@ def encode_blocks(
                     entry.rmdir()
     if not encoded.cached:
         prune(folder, entry)
+    _log.info("%d texts by %s, %d of them from %s", n, encoder.name, encoded.found, entry)
     return encoded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import unicodedata
 from collections import Counter
@@ -20,6 +21,8 @@ from setwise.files.kinds import id_columns, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import TABLES, Frame, TableFile, read_array
 from setwise.files.table import Table
+
+_log = logging.getLogger(__name__)
 
 #: Kinds of columns that are kept beside texts.
 _KEPT = ("string", "integer", "number", "boolean", "uuid", "time")
@@ -310,6 +313,7 @@ def _read_documents(source: Path, vectors: str | None, chunk: int | str | None, 
     if not ids:
         what = f"{len(files)} documents" if source.is_dir() else source.name
         raise ValueError(f"corpus: there is no text in {what}")
+    _log.info("%d passages of %d documents from %s", len(ids), len(files), source)
     return Corpus(
         source,
         ids,

@@ -6,6 +6,7 @@ with it. What the encoder has learned stays as it is: new texts are encoded as t
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from setwise.files.where import as_arrow
 from setwise.index.folder import ENCODER, FAISS, FORMAT, VECTORS, IndexInfo
 from setwise.index.saved import SavedIndex, open_index
 from setwise.index.saving import BLOCK, Content, write_content
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["Change", "add", "remove", "update"]
 
@@ -272,6 +275,7 @@ def _changed(plan: _Plan, threads: int | None, progress: Progress | None) -> Cha
         source=info.source,
         reading=info.reading,
     )
+    _log.info("%s: %d added, %d changed, %d removed", saved.path, added, changed, removed)
     after = write_content(saved.path, content, force=True, threads=threads, progress=progress)
     return replace(change, info=after)
 

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import zipfile
 import zlib
@@ -36,6 +37,8 @@ from setwise.index.rows import Column, Rows
 
 if TYPE_CHECKING:
     from setwise.encode import Encoder
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["GROUP", "SavedIndex", "open_index"]
 
@@ -345,6 +348,7 @@ def _opened(
     else:
         index = _read_faiss(folder / FAISS, stored, info, fields)
     learned = np.memmap(folder / ENCODER, np.uint8, "r") if ENCODER in info.files else None
+    _log.info("opened %s: %d vectors of %d d, %s", path, info.n, info.d, info.kind)
     return SavedIndex(path, info, index, content, learned, encoder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,8 @@ from setwise.solvers.problem import Problem
 from setwise.steps import Step, Work, arun, run
 from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import Vectors, check_metric
+
+_log = logging.getLogger(__name__)
 
 #: A query as a vector of numbers, and several as rows.
 OneVector = Sequence[float] | np.ndarray[tuple[int], np.dtype[np.number]]
@@ -301,6 +304,7 @@ def retrieving(
         asked = request if call.barred is None else replace(request, exclude=call.barred[number])
         one = partial(_page_after, asked, call.queries[number], index, pool, filter)
         pages.append(replace(call.cut(result), following=one))
+        _log.debug("%d of %s by %s: %s", len(result), type(index).__name__, result.solver, result.stats)
     return pages if call.many else pages[0]
 
 

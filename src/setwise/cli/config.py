@@ -1,0 +1,113 @@
+"""Settings from the current folder: ``setwise.toml``, or ``[tool.setwise]`` of ``pyproject.toml``.
+
+A table is a command's, and its keys are the command's options without their dashes::
+
+    [retrieve]
+    diversity = 0.4
+    per-document = 1
+
+    [index.build]
+    model = "lsa"
+
+What is written on the command line comes before them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: The environment variable that names another file, or is "none" for no settings at all.
+VARIABLE = "SETWISE_CONFIG"
+
+_OWN, _SHARED = "setwise.toml", "pyproject.toml"
+
+
+def settings(command: Any, folder: Path | None = None) -> dict[str, Any]:
+    """Return what a file says, as the parser's defaults.
+
+    Parameters
+    ----------
+    command : click.Group
+        All commands.
+    folder : Path, optional
+        Where to look; by default the current one.
+
+    Raises
+    ------
+    ValueError
+        The file is no TOML, or names a command or option that there is not.
+    FileNotFoundError
+        The file that the environment names is not there.
+    """
+    file, found = _read(folder or Path())
+    return {} if file is None else _defaults(command, found, file.name, ())
+
+
+def _read(folder: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    """Return the file that has settings, and the settings."""
+    named = os.environ.get(VARIABLE)
+    if named == "none":
+        return None, {}
+    if named:
+        if not Path(named).is_file():
+            raise FileNotFoundError(f"{VARIABLE}: no file {named!r}; name another, or none")
+        return Path(named), _table(Path(named))
+    if (folder / _OWN).is_file():
+        return folder / _OWN, _table(folder / _OWN)
+    shared = folder / _SHARED
+    if shared.is_file() and b"tool.setwise" in shared.read_bytes():
+        found = _table(shared)
+        return shared, found
+    return None, {}
+
+
+def _table(file: Path) -> Mapping[str, Any]:
+    """Return a file's settings."""
+    try:
+        found: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config: {file.name} is no TOML ({error})") from None
+    if file.name == _SHARED:
+        found = found.get("tool", {}).get("setwise", {})
+    if not isinstance(found, Mapping):
+        raise ValueError(f"config: {file.name}: tool.setwise is no table")
+    return found
+
+
+def _defaults(command: Any, found: Mapping[str, Any], file: str, path: tuple[str, ...]) -> dict[str, Any]:
+    """Return a table's settings by the names of parameters, its commands' within."""
+    where = f"in [{'.'.join(path)}]" if path else "at the top"
+    commands = getattr(command, "commands", {})
+    options = {} if commands else _options(command)
+    defaults: dict[str, Any] = {}
+    for key, value in found.items():
+        known = key if key in commands else key.replace("_", "-")
+        if known in commands:
+            if not isinstance(value, Mapping):
+                raise ValueError(f"config: {file}: {key!r} is a command; write its options under [{key}]")
+            defaults[known] = _defaults(commands[known], value, file, (*path, known))
+        elif known in options:
+            if isinstance(value, Mapping):
+                raise ValueError(f"config: {file}: {key!r} {where} is an option, not a table")
+            defaults[options[known]] = value
+        else:
+            from setwise.files.names import nearest
+
+            what = f"no {'command' if commands else 'option'}{nearest(known, [*commands, *options])}"
+            raise ValueError(f"config: {file} has {key!r} {where}, which is {what}")
+    return defaults
+
+
+def _options(command: Any) -> dict[str, str]:
+    """Return the names of a command's parameters by those of its options, without dashes."""
+    return {
+        name.lstrip("-"): parameter.name
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if parameter.name != "help"
+    }
