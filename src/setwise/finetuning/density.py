@@ -10,7 +10,7 @@ row has near ones only in cells whose border is near. What is near along those d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ DIRECTIONS, LEARNED = 32, 4_096
 #: Width up to which the directions come from the rows' covariance.
 WIDE = 1_024
 
-#: Rows whose near ones are looked up at once.
-ROWS = 8_192
+#: Rows whose near ones are looked up at once, and near pairs of theirs that are held.
+ROWS, PAIRS = 8_192, 1 << 20
 
 #: Where rows reach more than this share of the cells, those are no help. Rows of a product, of either kind.
 OPEN, RUN = 0.15, 4_096
@@ -77,13 +77,14 @@ class Density:
         """Return the density of some candidates, at least 1, shape (m,), float64."""
         found = np.empty(len(ids))
         order = self._finder.by_cell(ids)
-        step = self.workers * ROWS
+        step = self.workers * max(64, min(ROWS, PAIRS // self.limit))
         for start in range(0, len(ids), step):
             some = order[start : start + step]
 
             def measure(low: int, high: int, some: NDArray[np.int64] = some) -> NDArray[np.float64]:
-                probes = self.candidates.rows(ids[some[low:high]])
-                return kernel_sums(self._finder.kernels(probes), high - low, self.limit)
+                probes, first = distinct(self.candidates.rows(ids[some[low:high]]))
+                pairs = self._finder.kernels(probes, self.limit)
+                return kernel_sums(pairs, len(probes), self.limit)[first]
 
             found[some] = np.concatenate(run_ranges(measure, len(some), self.workers, least=64))
             if progress is not None:
@@ -150,12 +151,15 @@ class NearPairs:
         moved -= self._center
         return np.asarray(moved @ self._basis, np.float32)
 
-    def kernels(self, probes: Floats) -> Pairs:
-        """Return the Epanechnikov kernel of each near pair, in no order.
+    def kernels(self, probes: Floats, limit: int) -> Pairs:
+        """Return the Epanechnikov kernel of each probe's near pairs, in no order.
 
         Parameters
         ----------
         probes : ndarray of shape (m, d)
+        limit : int
+            Of a probe's pairs at least so many of the nearest are returned, or all. Never are more held than
+            what is returned and `PAIRS`, or as many again, however many copies there are.
 
         Returns
         -------
@@ -165,14 +169,21 @@ class NearPairs:
             1 - d² / h², above 0.
         """
         wide = probes.astype(np.float64)
+        found: Iterable[Pairs]
         if self._cheap:
-            found = [self._measured(wide, i, rows) for i, rows in self._by_cells(probes)]
+            found = (self._measured(wide, i, rows) for i, rows in self._by_cells(probes))
         else:
             wide -= self._center
-            found = list(self._by_blocks(wide))
-        if not found:
-            return np.empty(0, np.int64), np.empty(0)
-        return np.concatenate([which for which, _ in found]), np.concatenate([k for _, k in found])
+            found = self._by_blocks(wide)
+        held, size, most = [(np.empty(0, np.int64), np.empty(0))], 0, PAIRS
+        for pair in found:
+            held.append(pair)
+            size += len(pair[0])
+            if size > most:
+                held = [largest(_joined(held), len(probes), limit)]
+                size = len(held[0][0])
+                most = max(PAIRS, 2 * size)
+        return _joined(held)
 
     def _by_cells(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Yield pairs that may be near: probes' numbers, and the candidates' rows."""
@@ -182,7 +193,7 @@ class NearPairs:
         for pair in self._cells.near(low, self.width**2 + self._slack):
             held.append(pair)
             size += len(pair[0])
-            if size >= BLOCK:
+            if size >= min(BLOCK, PAIRS):
                 yield from self._fetched(held)
                 held, size = [], 0
         if held:
@@ -201,14 +212,14 @@ class NearPairs:
         Where the width is so small beside the rows that those lose too much, they only tell what to measure.
         """
         squares = np.vecdot(probes, probes)
-        area = self.width**2
+        area, few = self.width**2, max(1, PAIRS // RUN)
         for _, whole in self.candidates.blocks(BLOCK, self.among):
-            for offset in range(0, len(whole), 4_096):
-                block = whole[offset : offset + 4_096].astype(np.float64)
+            for offset in range(0, len(whole), RUN):
+                block = whole[offset : offset + RUN].astype(np.float64)
                 block -= self._center
                 lengths = np.vecdot(block, block)
-                for start in range(0, len(probes), 1_024):
-                    some = slice(start, start + 1_024)
+                for start in range(0, len(probes), few):
+                    some = slice(start, start + few)
                     kernel = probes[some] @ block.T  # in place to -d² = 2ab - |a|² - |b|²
                     kernel *= 2.0
                     kernel -= squares[some, None]
@@ -234,6 +245,19 @@ class NearPairs:
         kernel = 1.0 - np.vecdot(delta, delta) / self.width**2
         near = kernel > 0.0
         return which[near], kernel[near]
+
+
+def _joined(pairs: list[Pairs]) -> Pairs:
+    """Return pairs as one."""
+    which, kernels = zip(*pairs, strict=True)
+    return np.concatenate(which), np.concatenate(kernels)
+
+
+def distinct(rows: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the different ones of some rows, byte for byte, and the place of each row's own among them."""
+    keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
+    return rows[first], place
 
 
 def largest(pairs: Pairs, count: int, limit: int) -> Pairs:
@@ -319,10 +343,11 @@ class _Cells:
                 groups = np.split(by_cell, np.flatnonzero(np.diff(own[by_cell])) + 1)
                 runs_of = np.stack([reached[group].any(axis=0) for group in groups])
             for group, cells in zip(groups, runs_of, strict=True):
-                which = group + start
-                for begin, end in self._runs(cells):
-                    i, j = _close(probes[which], squares[which], self._low[begin:end], bound)
-                    yield which[i], self._order[begin + j]
+                few = max(1, PAIRS // RUN)
+                for which in np.split(group + start, range(few, len(group), few)):
+                    for begin, end in self._runs(cells):
+                        i, j = _close(probes[which], squares[which], self._low[begin:end], bound)
+                        yield which[i], self._order[begin + j]
 
     def _runs(self, cells: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
         """Yield ranges of rows that lie in these cells, cells beside each other as one, none too long."""

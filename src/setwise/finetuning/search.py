@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.checksums import Progress
-from setwise.finetuning.density import NearPairs, Pairs, kernel_sums, largest
+from setwise.finetuning.density import NearPairs, Pairs, distinct, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, merged, nearest
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.repository_vectors import RepositoryVectors
@@ -117,7 +117,7 @@ def density_in_parts(
     """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
     from setwise.engine import engine_for
 
-    rows = candidates.rows(ids)
+    rows, place = distinct(candidates.rows(ids))
     with (
         engine_for(workers) as engine,
         _parts(engine, candidates, workers) as parts,
@@ -127,7 +127,7 @@ def density_in_parts(
         found = engine.map(kernels_in_part, works)
     which = np.concatenate([which for which, _ in found])
     kernel = np.concatenate([kernel for _, kernel in found])
-    return np.maximum(kernel_sums((which, kernel), len(ids), limit), 1.0)
+    return np.maximum(kernel_sums((which, kernel), len(rows), limit)[place], 1.0)
 
 
 def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
@@ -141,7 +141,7 @@ def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
     order = finder.probes_by_cell(probes)
     for low in range(0, len(order), 8_192):
         some = order[low : low + 8_192]
-        which, kernel = largest(finder.kernels(probes[some]), len(some), limit)
+        which, kernel = largest(finder.kernels(probes[some], limit), len(some), limit)
         parts.append((some[which], kernel))
     return np.concatenate([which for which, _ in parts]), np.concatenate([kernel for _, kernel in parts])
 
