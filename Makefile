@@ -93,6 +93,7 @@ docs-check: $(VENV)/.dev     ## the README's and the docs' commands and examples
 
 bench: $(VENV)/.bench        ## the tables in the README and in docs/
 	$(BIN)/python benchmarks/select.py
+	$(BIN)/python benchmarks/small.py
 	$(BIN)/python benchmarks/retrieve.py
 
 bench-quality: $(VENV)/.bench ## what diversity is worth on labelled questions (docs/retrieval-quality.md)

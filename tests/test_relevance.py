@@ -188,7 +188,7 @@ BAD = [
     (np.ones((3, 3)), ValueError, r"relevance: expected 3 numbers, .* got shape \(3, 3\)"),
     (1.0, ValueError, r"relevance: expected 3 numbers, .* got shape \(\)"),
     ([1.0, np.nan, 2.0], ValueError, "relevance: row 1 is NaN; drop the candidate or pass an imputed number"),
-    ([1.0, 2.0, -np.inf], ValueError, "relevance: row 2 is Inf; drop the candidate"),
+    ([1.0, 2.0, np.inf], ValueError, "relevance: row 2 is Inf; drop the candidate"),
     (["a", "b", "c"], TypeError, "relevance: dtype <U1 cannot be used; pass one number a candidate"),
     ([1j, 2, 3], TypeError, "relevance: dtype complex128 cannot be used"),
     ([1.0, None, 2.0], ValueError, "relevance: row 1 is null; drop it or pass a number for it"),
