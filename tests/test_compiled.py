@@ -93,6 +93,36 @@ def test_greedy_selection_is_that_of_numpy(name, dtype):
     assert compared > 350
 
 
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_default_solver_finds_what_numpy_finds(name, dtype):
+    """Frank-Wolfe, greedy selection and exchanges, at near-ties and where nearly every set is as good."""
+    compared = 0
+    for seed in range(12):
+        X, r, rng = candidates(seed, dtype)
+        k = int(rng.integers(2, min(len(X) - 1, 25) + 1))
+        options = wishes(len(X), k, rng, 2 * (seed // 4 % 2))
+        query = X[0].astype(float) + 0.1
+        for told, sharpness, t in itertools.product(
+            ({"relevance": r}, {"query": query}, {}), (1, 2, 8), (0.3, 1.0)
+        ):
+            try:
+                call = partial(
+                    setwise.select, X, k, **told, **options, sharpness=sharpness, diversity=t, certify=False
+                )
+                found = [under(use, call) for use in (name, "0")]
+            except ValueError:
+                continue
+            place = seed, told.keys(), sharpness, t, options
+            if seed % 4 == 2 and sharpness > 1:  # near copies differ by less than the search tells apart
+                assert found[0].value == pytest.approx(found[1].value, rel=1e-9), place
+            else:
+                assert found[0].indices.tolist() == found[1].indices.tolist(), place
+                assert found[0].stats["swaps"] == found[1].stats.get("swaps", 0), place
+            compared += found[0].stats["kernel"] == "compiled" != found[1].stats["kernel"]
+    assert compared > 150
+
+
 @pytest.mark.parametrize("name", SETS[1:])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_every_instruction_set_gives_the_same_bits(name, dtype):
@@ -203,6 +233,23 @@ def test_arguments_that_do_not_fit_are_refused():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
                 kernels.greedy(**{**right, **options, name: value})
+    wrong_order = [np.arange(4), np.array([0, 1, 2, 3, 5]), np.array([0, 1, 2, 3, -1])]
+    single = {"rows": X.astype(np.float32), "order": np.arange(n), "squares": squares, "linear": relevance}
+    single |= {"relevance": relevance, "k": 2, "diversity": 0.5, "sharpness": 1, "with_greedy": True}
+    assert kernels.exchange(**single)[0].tolist() == [0, 1]
+    for name, values in {
+        "rows": [X, single["rows"][:, ::2]],
+        "order": wrong_order,
+        "ties": wrong_order,
+        "squares": [squares[:4]],
+        "linear": [relevance[:4]],
+        "relevance": [relevance[:4]],
+        "k": [0, 5, 6],
+        "sharpness": [0],
+    }.items():
+        for value in values:
+            with pytest.raises((ValueError, BufferError)):
+                kernels.exchange(**{**single, name: value})
     for squares, query, products in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
         with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
             kernels.measure(X, squares, query, products)

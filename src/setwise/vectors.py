@@ -20,6 +20,9 @@ METRICS = ("cosine", "euclidean")
 #: Bytes of a block that is worked on while it is in the processor's cache.
 BLOCK_BYTES = 1 << 20
 
+#: Up to this many similarities are computed in double precision, whatever the data is.
+PRECISE = 8192
+
 #: Fewest multiplications that are worth starting a second thread for.
 THREAD_WORK = 4_000_000
 
@@ -113,7 +116,8 @@ class Vectors:
         """Measure and check each row (and score it against the query) in one pass."""
         cosine = self.metric == "cosine"
         compiled = cosine and kernels.available() and kernels.readable(self.raw)
-        working = np.dtype(np.float64) if compiled else self.dtype
+        precise = cosine and (compiled or (query is not None and self.n <= PRECISE))
+        working = np.dtype(np.float64) if precise else self.dtype
         squares = np.empty(self.n, working)
         scores = None if query is None else np.empty(self.n, working if cosine else np.float64)
         probe = None if query is None else query.astype(working)
@@ -124,6 +128,7 @@ class Vectors:
                     products = None if scores is None else scores[a:b]
                     ends.append(kernels.measure(block, squares[a:b], probe, products))
                     continue
+                block = block.astype(working, copy=False)
                 np.vecdot(block, block, out=squares[a:b])
                 if probe is not None and scores is not None:
                     if cosine:
@@ -153,7 +158,7 @@ class Vectors:
             self.similarity = scores.astype(np.float64, copy=False)
             if cosine:
                 self.similarity *= scale
-                self.precise = compiled
+                self.precise = precise
             else:
                 np.negative(np.sqrt(self.similarity), out=self.similarity)
 

@@ -25,7 +25,7 @@ def _load() -> Any:
         return None
 
 
-__all__ = ["available", "greedy", "installed", "instructions", "measure", "readable", "use"]
+__all__ = ["available", "exchange", "greedy", "installed", "instructions", "measure", "readable", "use"]
 
 #: What objectives are called by the kernels.
 OBJECTIVES = {"max-sum": 0, "mmr": 1, "log-det": 2}
@@ -197,6 +197,54 @@ def greedy(
         numbers,
     )
     return counts, chosen, numbers
+
+
+def exchange(
+    rows: NDArray[Any],
+    order: NDArray[np.int64],
+    squares: NDArray[np.float64],
+    linear: NDArray[np.float64],
+    relevance: NDArray[np.float64],
+    *,
+    k: int,
+    diversity: float,
+    sharpness: int,
+    with_greedy: bool,
+    ties: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], int, int]:
+    """Find a set for max-sum under cosine by Frank-Wolfe, greedy selection and exchanges.
+
+    That is `setwise.solvers.auto.search_small` without constraints, on rows of single or half precision.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d)
+        `readable`, not of double precision.
+    order : ndarray of shape (n,), int64
+        The rows that count, in the pool's own order.
+    squares, linear, relevance : ndarrays of shape (n,), float64
+        Of each in that order: the square of its length, and see `setwise.solvers.problem.Pool`.
+    k : int
+        Below n.
+    diversity : float
+    sharpness : int
+    with_greedy : bool
+        Whether greedy selection's set is a start, too.
+    ties : ndarray of shape (n,), int64, optional
+        All positions, in the order that breaks greedy selection's ties in a further start.
+
+    Returns
+    -------
+    chosen : ndarray of shape (k,), int64
+        Positions in the order.
+    steps, swaps : int
+        Steps of Frank-Wolfe, and exchanges.
+    """
+    chosen = np.empty(k, np.int64)
+    steps, swaps = _native.exchange(
+        rows, order, ties, squares, linear, relevance, diversity, sharpness, with_greedy, chosen
+    )
+    return chosen, steps, swaps
 
 
 use(os.environ.get("SETWISE_KERNELS"))

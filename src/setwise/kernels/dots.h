@@ -57,6 +57,40 @@ static TARGET double NAME(dot_half)(const void *row, const double *other, ptrdif
     return NAME(total)(sums);
 }
 
+/* Of integers: see `grid_rows`. */
+static TARGET double NAME(dot_grid)(const void *row, const double *other, ptrdiff_t d)
+{
+    const int32_t *x = row;
+    double sums[LANES] = {0};
+    ptrdiff_t whole = d - d % LANES;
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[lane] += (double)x[i + lane] * other[i + lane];
+    for (int lane = 0; lane < d % LANES; lane++)
+        sums[lane] += (double)x[whole + lane] * other[whole + lane];
+    return NAME(total)(sums);
+}
+
+/* A row's entries by its length, rounded to multiples of 1 / GRID, in those. */
+static TARGET void NAME(grid_float)(const void *row, int32_t *grid, double length, ptrdiff_t d)
+{
+    const float *x = row;
+    for (ptrdiff_t i = 0; i < d; i++)
+        grid[i] = (int32_t)(((double)x[i] / length * GRID + WHOLE) - WHOLE);
+}
+
+static TARGET void NAME(grid_half)(const void *row, int32_t *grid, double length, ptrdiff_t d)
+{
+    const uint16_t *x = row;
+    float wide[LANES];
+    for (ptrdiff_t i = 0; i < d; i += LANES) {
+        const int count = (int)(d - i < LANES ? d - i : LANES);
+        widen(x + i, wide, count);
+        for (int lane = 0; lane < count; lane++)
+            grid[i + lane] = (int32_t)(((double)wide[lane] / length * GRID + WHOLE) - WHOLE);
+    }
+}
+
 /* The square of a row's length; where it holds NaN or Inf, or a square overflows, not a finite number. */
 static TARGET double NAME(square_double)(const void *row, ptrdiff_t d)
 {
@@ -99,6 +133,7 @@ static TARGET double NAME(square_half)(const void *row, ptrdiff_t d)
 }
 
 static const struct kernels NAME(kernels) = {
-    {NAME(dot_half), NAME(dot_float), NAME(dot_double)},
+    {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
     {NAME(square_half), NAME(square_float), NAME(square_double)},
+    {NAME(grid_half), NAME(grid_float)},
 };

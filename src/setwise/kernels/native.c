@@ -23,11 +23,17 @@
 
 /* ------------------------------------------------------------------ inner products, by instruction set */
 
-enum type { HALF, FLOAT, DOUBLE };
+enum type { HALF, FLOAT, DOUBLE, GRIDDED };
+
+/* Unit rows rounded to multiples of 1 / GRID are integers below 2^27: their products, and sums of those, are exact
+ * in double precision. Adding WHOLE and taking it off rounds to the nearest integer. */
+#define GRID 0x1p26
+#define WHOLE 0x1.8p52
 
 struct kernels {
-    double (*dot[3])(const void *row, const double *other, ptrdiff_t d);
+    double (*dot[4])(const void *row, const double *other, ptrdiff_t d);
     double (*square[3])(const void *row, ptrdiff_t d);
+    void (*grid[2])(const void *row, int32_t *grid, double length, ptrdiff_t d);
 };
 
 /* Half precision by shifting bits, exact but for Inf and NaN, which are refused when rows are measured. */
@@ -243,6 +249,39 @@ static double powered(double cosine, int power)
     return result;
 }
 
+/* An entry of a row, of any type. */
+static double entry(const struct pool *pool, const char *row, ptrdiff_t i)
+{
+    float wide;
+    switch (pool->rows.type) {
+    case DOUBLE:
+        return ((const double *)row)[i];
+    case FLOAT:
+        return ((const float *)row)[i];
+    case GRIDDED:
+        return ((const int32_t *)row)[i];
+    default:
+        widen((const uint16_t *)row + i, &wide, 1);
+        return wide;
+    }
+}
+
+/* The distance of a candidate to a unit row, given their cosine. Where 1 - cos has lost its digits, half the square
+ * of the difference has not: as `MaxSum.distances`. */
+static double distance(const struct pool *pool, const struct state *state, ptrdiff_t place, const double *other,
+                       double cosine)
+{
+    if (cosine <= 1.0 - CLOSE)
+        return 1.0 - powered(cosine, pool->power);
+    const char *row = row_of(pool, place);
+    double square = 0.0;
+    for (ptrdiff_t i = 0; i < pool->rows.d; i++) {
+        const double apart = entry(pool, row, i) * state->scale[place] - other[i];
+        square += apart * apart;
+    }
+    return pool->power == 1 ? square / 2.0 : -expm1(pool->power * log1p(-square / 2.0));
+}
+
 /* Bring a candidate up to date with all members, and return its score. */
 static double refresh(const struct pool *pool, struct state *state, ptrdiff_t place)
 {
@@ -255,7 +294,7 @@ static double refresh(const struct pool *pool, struct state *state, ptrdiff_t pl
             const ptrdiff_t member = (ptrdiff_t)state->chosen[seen];
             double cosine = along(pool, state, place, state->members + seen * d);
             if (pool->objective == MAX_SUM)
-                *number += 1.0 - powered(cosine, pool->power);
+                *number += distance(pool, state, place, state->members + seen * d, cosine);
             else if (pool->objective == MMR)
                 *number = cosine > *number ? cosine : *number;
             else {
@@ -269,7 +308,7 @@ static double refresh(const struct pool *pool, struct state *state, ptrdiff_t pl
     double score = state->base[place];
     if (count > 0 && pool->t > 0.0) {
         if (pool->objective == MAX_SUM)
-            score += pool->t * (*number / (double)count);
+            score += pool->t / (double)count * *number;
         else if (pool->objective == MMR)
             score -= pool->t * *number;
         else
@@ -288,7 +327,7 @@ static ptrdiff_t bound_all(const struct pool *pool, const struct state *state)
     if (pool->objective == MAX_SUM && pool->power > 1) /* no distance is above 1 */
         for (ptrdiff_t place = 0; place < pool->n; place++)
             bounds[place] = state->base[place]
-                + t * ((state->number[place] + (count - (double)state->seen[place])) / count) + ROUNDING;
+                + t / count * (state->number[place] + (count - (double)state->seen[place])) + ROUNDING;
     else
         for (ptrdiff_t place = 0; place < pool->n; place++)
             bounds[place] = state->upper[place] + state->rise[state->seen[place]];
@@ -334,19 +373,9 @@ static void take(const struct pool *pool, struct state *state, ptrdiff_t place)
     const ptrdiff_t d = pool->rows.d;
     const char *row = row_of(pool, place);
     double *member = state->members + state->count * d;
-    float wide;
     refresh(pool, state, place);
-    for (ptrdiff_t i = 0; i < d; i++) {
-        if (pool->rows.type == DOUBLE)
-            member[i] = ((const double *)row)[i];
-        else if (pool->rows.type == FLOAT)
-            member[i] = ((const float *)row)[i];
-        else {
-            widen((const uint16_t *)row + i, &wide, 1);
-            member[i] = wide;
-        }
-        member[i] *= state->scale[place];
-    }
+    for (ptrdiff_t i = 0; i < d; i++)
+        member[i] = entry(pool, row, i) * state->scale[place];
     if (state->totals != NULL)
         for (ptrdiff_t i = 0; i < d; i++)
             state->totals[(state->count + 1) * d + i] = state->totals[state->count * d + i] + member[i];
@@ -393,8 +422,7 @@ static ptrdiff_t next(const struct pool *pool, struct state *state)
     return first_of_best(state->upper, pool->n, state, best);
 }
 
-/* Write the sum of each member's distances to those before it. Where 1 - cos has lost its digits, half the square
- * of the difference has not: as `MaxSum.distances`. */
+/* Write the sum of each member's distances to those before it. */
 static void sum_distances(const struct pool *pool, const struct state *state, double *sums)
 {
     const ptrdiff_t d = pool->rows.d;
@@ -403,16 +431,8 @@ static void sum_distances(const struct pool *pool, const struct state *state, do
         sums[one] = 0.0;
         for (ptrdiff_t before = 0; before < one; before++) {
             const double *other = state->members + before * d;
-            double cosine = use->dot[DOUBLE](row, other, d), distance = 1.0 - powered(cosine, pool->power);
-            if (cosine > 1.0 - CLOSE) {
-                double square = 0.0;
-                for (ptrdiff_t i = 0; i < d; i++)
-                    square += (row[i] - other[i]) * (row[i] - other[i]);
-                distance = 0.5 * square;
-                if (pool->power > 1)
-                    distance = -expm1(pool->power * log1p(-distance));
-            }
-            sums[one] += distance;
+            sums[one] += distance(pool, state, (ptrdiff_t)state->chosen[one], other,
+                                  use->dot[DOUBLE](row, other, d));
         }
     }
 }
@@ -495,6 +515,390 @@ static int are_below(const int64_t *places, ptrdiff_t count, ptrdiff_t n)
     return 1;
 }
 
+/* ------------------------------------------------------------------ Frank-Wolfe and exchanges */
+
+/* As in frank_wolfe.py and swap.py. */
+#define STATIONARY 1e-6
+#define EXACT 4e-15
+#define PRECISION 4e-7
+#define TIED 40
+#define STEPS 200
+#define EXCHANGES 1000
+
+/* A pool for max-sum, its rows gridded, and the summed form f(x) = linear.x + t x'Wx: as `problem.Pool`. */
+struct form {
+    struct pool pool;
+    const double *linear;
+    double **columns;   /* W's, of each candidate, and its row behind it; NULL or NaN where not yet computed */
+    double *gradient, *x, *pulled, *ahead, *total, *keys;
+    char *inside;
+    ptrdiff_t steps, swaps;
+};
+
+static const int32_t *grid_of(const struct form *form, ptrdiff_t place)
+{
+    return (const int32_t *)(const void *)row_of(&form->pool, place);
+}
+
+/* A column of W, with no entry computed; NULL without memory. */
+static double *column_of(struct form *form, ptrdiff_t place)
+{
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+    if (form->columns[place] == NULL) {
+        double *column = form->columns[place] = malloc(sizeof(double) * (size_t)(n + d));
+        if (column == NULL)
+            return NULL;
+        for (ptrdiff_t at = 0; at < n; at++)
+            column[at] = NAN;
+        for (ptrdiff_t i = 0; i < d; i++)
+            column[n + i] = grid_of(form, place)[i] / (GRID * GRID);
+        column[place] = 0.0;
+    }
+    return form->columns[place];
+}
+
+/* W of a candidate and one whose column there is: as `MaxSum.distances`. */
+static double apart(struct form *form, ptrdiff_t place, double *column, ptrdiff_t member)
+{
+    if (isnan(column[place])) {
+        const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+        const int32_t *one = grid_of(form, place), *other = grid_of(form, member);
+        double cosine = use->dot[GRIDDED](one, column + n, d), found = 1.0 - powered(cosine, form->pool.power);
+        if (cosine > 1.0 - CLOSE) {
+            double square = 0.0;
+            for (ptrdiff_t i = 0; i < d; i++)
+                square += ((double)one[i] - other[i]) * ((double)one[i] - other[i]);
+            found = square / (GRID * GRID) / 2.0;
+            if (form->pool.power > 1)
+                found = -expm1(form->pool.power * log1p(-found));
+        }
+        column[place] = found;
+    }
+    return column[place];
+}
+
+/* Write W x for x that is `weight` at some members. */
+static int pull(struct form *form, const int64_t *members, ptrdiff_t count, const double *weights, double *out)
+{
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+    double sum = 0.0;
+    memset(out, 0, sizeof(double) * (size_t)n);
+    if (form->pool.power == 1) {
+        memset(form->total, 0, sizeof(double) * (size_t)d);
+        for (ptrdiff_t at = 0; at < count; at++) {
+            const int32_t *row = grid_of(form, (ptrdiff_t)members[at]);
+            const double weight = weights == NULL ? 1.0 : weights[at];
+            sum += weight;
+            for (ptrdiff_t i = 0; i < d; i++)
+                form->total[i] += weight * (row[i] / (GRID * GRID));
+        }
+        for (ptrdiff_t place = 0; place < n; place++)
+            out[place] = sum - use->dot[GRIDDED](grid_of(form, place), form->total, d);
+        return 1;
+    }
+    for (ptrdiff_t at = 0; at < count; at++) {
+        double *column = column_of(form, (ptrdiff_t)members[at]);
+        const double weight = weights == NULL ? 1.0 : weights[at];
+        if (column == NULL)
+            return 0;
+        for (ptrdiff_t place = 0; place < n; place++)
+            out[place] += weight * apart(form, place, column, (ptrdiff_t)members[at]);
+    }
+    return 1;
+}
+
+/* Write the places of the k largest numbers, descending, of equals the lowest place first. */
+static void largest(const double *numbers, ptrdiff_t n, ptrdiff_t k, int64_t *places)
+{
+    ptrdiff_t count = 0;
+    for (ptrdiff_t place = 0; place < n; place++) {
+        if (count == k && !(numbers[place] > numbers[places[k - 1]]))
+            continue;
+        ptrdiff_t at = count < k ? count++ : k - 1;
+        for (; at > 0 && numbers[place] > numbers[places[at - 1]]; at--)
+            places[at] = places[at - 1];
+        places[at] = place;
+    }
+}
+
+/* Write numbers in levels of 2^-TIED of the largest, as `frank_wolfe.leveled`. */
+static void leveled(const double *numbers, ptrdiff_t n, double *out)
+{
+    double most = 0.0;
+    int exponent;
+    for (ptrdiff_t place = 0; place < n; place++)
+        most = fabs(numbers[place]) > most ? fabs(numbers[place]) : most;
+    frexp(most, &exponent);
+    exponent = exponent > -900 ? exponent : -900;
+    for (ptrdiff_t place = 0; place < n; place++)
+        out[place] = ldexp(1.0, exponent - TIED) * rint(numbers[place] * ldexp(1.0, TIED - exponent));
+}
+
+static double product(const double *one, const double *other, ptrdiff_t n)
+{
+    return use->dot[DOUBLE](one, other, n);
+}
+
+/* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set. */
+static int ascend(struct form *form, int64_t *set)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const double ridge = form->pool.power == 1 ? 2.0 : 1.0, twice = 2.0 * form->pool.t;
+    double *x = form->x, *pulled = form->pulled, *ahead = form->ahead, *gradient = form->gradient, *moved = form->keys;
+    for (ptrdiff_t place = 0; place < n; place++)
+        x[place] = form->pool.power == 1 ? (double)k / (double)n : 0.0;
+    if (form->pool.power == 1) {
+        memset(form->total, 0, sizeof(double) * (size_t)d);
+        for (ptrdiff_t place = 0; place < n; place++)
+            for (ptrdiff_t i = 0; i < d; i++)
+                form->total[i] += grid_of(form, place)[i];
+        for (ptrdiff_t i = 0; i < d; i++)
+            form->total[i] *= (double)k / (double)n / (GRID * GRID);
+        for (ptrdiff_t place = 0; place < n; place++)
+            pulled[place] = (double)k - use->dot[GRIDDED](grid_of(form, place), form->total, d);
+    } else {
+        largest(form->pool.relevance, n, k, set);
+        for (ptrdiff_t at = 0; at < k; at++)
+            x[set[at]] = 1.0;
+        if (!pull(form, set, k, NULL, pulled))
+            return 0;
+    }
+    for (int step = 0; step < STEPS; step++) {
+        double ahead_of = 0.0;
+        for (ptrdiff_t place = 0; place < n; place++)
+            gradient[place] = (x[place] * ridge + pulled[place]) * twice + form->linear[place];
+        leveled(gradient, n, form->keys);
+        largest(form->keys, n, k, set);
+        for (ptrdiff_t at = 0; at < k; at++)
+            ahead_of += gradient[set[at]];
+        const double size = product(gradient, x, n), linear = product(form->linear, x, n), gap = ahead_of - size;
+        form->steps++;
+        if (gap <= STATIONARY * fabs(size - linear) + EXACT * fabs(linear))
+            break;
+        if (!pull(form, set, k, NULL, ahead))
+            return 0;
+        for (ptrdiff_t place = 0; place < n; place++)
+            moved[place] = -x[place];
+        for (ptrdiff_t at = 0; at < k; at++)
+            moved[set[at]] += 1.0;
+        const double square = product(moved, moved, n);
+        const double bend = product(moved, ahead, n) - product(moved, pulled, n);
+        const double curvature = twice * (bend + ridge * square);
+        double length = curvature >= 0.0 ? 1.0 : gap / -curvature;
+        length = length < 1.0 ? length : 1.0;
+        if (length == 1.0) {
+            memset(x, 0, sizeof(double) * (size_t)n);
+            for (ptrdiff_t at = 0; at < k; at++)
+                x[set[at]] = 1.0;
+            memcpy(pulled, ahead, sizeof(double) * (size_t)n);
+        } else
+            for (ptrdiff_t place = 0; place < n; place++) {
+                x[place] += length * moved[place];
+                pulled[place] += length * (ahead[place] - pulled[place]);
+            }
+    }
+    leveled(x, n, form->keys);
+    largest(form->keys, n, k, set);
+    return 1;
+}
+
+/* Best single exchanges to a local maximum, as `swap.polish`. */
+static int polish(struct form *form, int64_t *set)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    const double twice = 2.0 * form->pool.t;
+    double *gradient = form->gradient, spread = 0.0, size = 0.0, most = 0.0;
+    if (!pull(form, set, k, NULL, form->pulled))
+        return 0;
+    memset(form->inside, 0, (size_t)n);
+    for (ptrdiff_t place = 0; place < n; place++)
+        gradient[place] = form->linear[place] + twice * form->pulled[place];
+    for (ptrdiff_t at = 0; at < k; at++) {
+        const double linear = form->linear[set[at]], rest = fabs(gradient[set[at]] - linear);
+        form->inside[set[at]] = 1;
+        most = fabs(gradient[set[at]]) > most ? fabs(gradient[set[at]]) : most;
+        spread = rest > spread ? rest : spread;
+        size = fabs(linear) > size ? fabs(linear) : size;
+        if (column_of(form, (ptrdiff_t)set[at]) == NULL)
+            return 0;
+    }
+    const double least = PRECISION * spread + EXACT * size, tie = ldexp(most, -TIED);
+    for (int round = 0; round < EXCHANGES; round++) {
+        double leaving = INFINITY, best = -INFINITY;
+        ptrdiff_t comes = 0, slot = 0;
+        for (ptrdiff_t at = 0; at < k; at++)
+            leaving = gradient[set[at]] < leaving ? gradient[set[at]] : leaving;
+        for (ptrdiff_t place = 0; place < n; place++) {
+            if (form->inside[place] || !(gradient[place] > leaving + least))
+                continue;
+            for (ptrdiff_t at = 0; at < k; at++) {
+                const ptrdiff_t member = (ptrdiff_t)set[at];
+                if (gradient[place] - gradient[member] <= least || gradient[place] - gradient[member] <= best)
+                    continue; /* distances are not negative */
+                const double change = apart(form, place, form->columns[member], member) * -twice + gradient[place]
+                    - gradient[member];
+                best = change > best ? change : best;
+            }
+        }
+        if (!(best > least))
+            break;
+        for (ptrdiff_t place = 0, found = 0; place < n && !found; place++) { /* the first of those that tie */
+            if (form->inside[place] || !(gradient[place] > leaving + least))
+                continue;
+            for (ptrdiff_t at = 0; at < k && !found; at++) {
+                const ptrdiff_t member = (ptrdiff_t)set[at];
+                if (gradient[place] - gradient[member] < best - tie)
+                    continue;
+                found = apart(form, place, form->columns[member], member) * -twice + gradient[place]
+                        - gradient[member]
+                    >= best - tie;
+                comes = place;
+                slot = at;
+            }
+        }
+        const int64_t both[2] = {comes, set[slot]};
+        const double weights[2] = {1.0, -1.0};
+        if (column_of(form, comes) == NULL || !pull(form, both, 2, weights, form->pulled))
+            return 0;
+        for (ptrdiff_t place = 0; place < n; place++)
+            gradient[place] += twice * form->pulled[place];
+        form->inside[set[slot]] = 0;
+        form->inside[comes] = 1;
+        set[slot] = comes;
+        form->swaps++;
+    }
+    return 1;
+}
+
+/* f of a set, as `Pool.value`. */
+static double value_of(struct form *form, const int64_t *set)
+{
+    const ptrdiff_t k = form->pool.k, d = form->pool.rows.d;
+    double linear = 0.0, spread = 0.0;
+    for (ptrdiff_t at = 0; at < k; at++)
+        linear += form->linear[set[at]];
+    if (form->pool.power > 1) {
+        for (ptrdiff_t one = 0; one < k; one++)
+            for (ptrdiff_t at = 0; at < one; at++)
+                spread += 2.0 * apart(form, (ptrdiff_t)set[one], form->columns[set[at]], (ptrdiff_t)set[at]);
+        return linear + form->pool.t * spread;
+    }
+    for (ptrdiff_t i = 0; i < d; i++) {
+        double mean = 0.0;
+        for (ptrdiff_t at = 0; at < k; at++)
+            mean += grid_of(form, (ptrdiff_t)set[at])[i] / GRID;
+        mean /= (double)k;
+        for (ptrdiff_t at = 0; at < k; at++) {
+            const double away = grid_of(form, (ptrdiff_t)set[at])[i] / GRID - mean;
+            spread += away * away;
+        }
+    }
+    return linear + form->pool.t * (double)k * spread;
+}
+
+static int by_place(const void *one, const void *other)
+{
+    const int64_t left = *(const int64_t *)one, right = *(const int64_t *)other;
+    return (left > right) - (left < right);
+}
+
+/* Polish each of some starts and write the best set over the first; as `auto.best_polished`. Sets are looked at once. */
+static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int64_t *seen)
+{
+    const ptrdiff_t k = form->pool.k;
+    const size_t bytes = sizeof(int64_t) * (size_t)k;
+    ptrdiff_t looked = 0;
+    double best_value = -INFINITY;
+    int64_t *best = seen + 2 * count * k, *sorted = best + k;
+    memcpy(best, sets, bytes);
+    for (ptrdiff_t start = 0; start < count; start++) {
+        int64_t *set = sets + start * k;
+        int known = 0;
+        memcpy(sorted, set, bytes);
+        qsort(sorted, (size_t)k, sizeof *sorted, by_place);
+        for (ptrdiff_t at = 0; at < looked; at++)
+            known |= memcmp(seen + at * k, sorted, bytes) == 0;
+        if (known)
+            continue;
+        memcpy(seen + looked++ * k, sorted, bytes);
+        if (!polish(form, set))
+            return 0;
+        memcpy(seen + looked * k, set, bytes);
+        qsort(seen + looked++ * k, (size_t)k, sizeof *sorted, by_place);
+        const double value = value_of(form, set);
+        if (value > best_value + 1e-12 * fabs(value)) {
+            memcpy(best, set, bytes);
+            best_value = value;
+        }
+    }
+    memcpy(sets, best, bytes);
+    return 1;
+}
+
+/* The whole search, as `auto.search_small` without constraints; 0 without memory. */
+static int search(struct form *form, const struct rows *given, const int64_t *order, const int64_t *ties,
+                  const double *squares, int with_greedy, int64_t *chosen)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->d;
+    const ptrdiff_t starts = 1 + (with_greedy ? (ties == NULL ? 1 : 2) : 0);
+    double *memory = malloc(sizeof(double) * (size_t)(6 * n + d + k));
+    int32_t *grid = malloc(sizeof(int32_t) * (size_t)(n * d));
+    int64_t *sets = malloc(sizeof(int64_t) * (size_t)((3 * starts + 2) * k));
+    int done = 0;
+    form->columns = calloc((size_t)n, sizeof *form->columns);
+    form->inside = malloc((size_t)n);
+    if (memory == NULL || grid == NULL || sets == NULL || form->columns == NULL || form->inside == NULL)
+        goto done;
+    form->gradient = memory;
+    form->x = memory + n;
+    form->pulled = memory + 2 * n;
+    form->ahead = memory + 3 * n;
+    form->keys = memory + 4 * n;
+    double *ones = memory + 5 * n, *numbers = memory + 6 * n;
+    form->total = numbers + k;
+    for (ptrdiff_t place = 0; place < n; place++) {
+        use->grid[given->type](given->first + order[place] * given->step, grid + place * d,
+                               sqrt(squares[place]), d);
+        ones[place] = GRID * GRID;
+    }
+    form->pool.rows = (struct rows){.type = GRIDDED, .first = (const char *)grid, .n = n, .d = d,
+                                    .step = d * (ptrdiff_t)sizeof(int32_t)};
+    form->pool.squares = ones;
+    form->pool.most = INFINITY;
+    if (!ascend(form, sets))
+        goto done;
+    for (ptrdiff_t start = 1; start < starts; start++) {
+        struct pool pool = form->pool;
+        int64_t *set = sets + start * k;
+        if (start == 2) { /* the same candidates in another order, which is that of ties */
+            pool.kept = ties;
+            for (ptrdiff_t place = 0; place < n; place++)
+                form->keys[place] = form->pool.relevance[ties[place]];
+            pool.relevance = form->keys;
+        }
+        if (select_greedily(&pool, set, 0, numbers) < k)
+            goto done;
+        if (start == 2)
+            for (ptrdiff_t at = 0; at < k; at++)
+                set[at] = ties[set[at]];
+    }
+    if (!best_polished(form, sets, starts, sets + starts * k))
+        goto done;
+    for (ptrdiff_t at = 0; at < k; at++)
+        chosen[at] = sets[at];
+    done = 1;
+done:
+    if (form->columns != NULL)
+        for (ptrdiff_t place = 0; place < n; place++)
+            free(form->columns[place]);
+    free(form->columns);
+    free(form->inside);
+    free(memory);
+    free(grid);
+    free(sets);
+    return done;
+}
+
 /* Whether pools cut rows from the first to the last, each of at least k. */
 static int are_cuts(const int64_t *cuts, ptrdiff_t count, ptrdiff_t n, ptrdiff_t k)
 {
@@ -573,6 +977,50 @@ static PyObject *greedy(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *exchange(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { ORDER, TIES, SQUARES, LINEAR, RELEVANCE, CHOSEN, VECTORS };
+    PyObject *array, *vectors[VECTORS];
+    Py_buffer views[VECTORS];
+    struct rows rows;
+    struct form form = {0};
+    int with_greedy, done = 0;
+    if (!PyArg_ParseTuple(args, "OOOOOOdipO", &array, &vectors[ORDER], &vectors[TIES], &vectors[SQUARES],
+                          &vectors[LINEAR], &vectors[RELEVANCE], &form.pool.t, &form.pool.power, &with_greedy,
+                          &vectors[CHOSEN])
+        || open_rows(array, &rows) < 0)
+        return NULL;
+    for (int place = 0; place < VECTORS; place++) {
+        const char *type = place == ORDER || place == TIES || place == CHOSEN ? "lq" : "d";
+        if (open_vector(vectors[place], &views[place], type, 0, place == CHOSEN ? PyBUF_WRITABLE : 0) < 0) {
+            close_all(&rows, views, place);
+            return NULL;
+        }
+    }
+    const int64_t *order = views[ORDER].buf, *ties = views[TIES].buf;
+    const double *squares = views[SQUARES].buf;
+    const ptrdiff_t n = form.pool.n = views[LINEAR].len / 8;
+    form.pool.k = views[CHOSEN].len / 8;
+    form.pool.objective = MAX_SUM;
+    form.pool.relevance = views[RELEVANCE].buf;
+    form.linear = views[LINEAR].buf;
+    if (order == NULL || squares == NULL || form.pool.relevance == NULL || form.linear == NULL
+        || views[CHOSEN].buf == NULL || rows.type == DOUBLE || views[ORDER].len != n * 8 || views[SQUARES].len != n * 8
+        || views[RELEVANCE].len != n * 8 || form.pool.k < 1 || form.pool.k >= n || form.pool.power < 1
+        || !are_below(order, n, rows.n) || (ties != NULL && (views[TIES].len != n * 8 || !are_below(ties, n, n))))
+        PyErr_SetString(PyExc_ValueError, "exchange: the vectors do not belong to the rows");
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        done = search(&form, &rows, order, ties, squares, with_greedy, views[CHOSEN].buf);
+        Py_END_ALLOW_THREADS
+        if (!done)
+            PyErr_NoMemory();
+    }
+    close_all(&rows, views, VECTORS);
+    return done ? Py_BuildValue("nn", (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps) : NULL;
+}
+
 /* ------------------------------------------------------------------ the module */
 
 static PyObject *instructions(PyObject *module, PyObject *name)
@@ -594,6 +1042,8 @@ static PyMethodDef methods[] = {
     {"greedy", greedy, METH_VARARGS,
      "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "
      "counts, numbers)"},
+    {"exchange", exchange, METH_VARARGS,
+     "exchange(rows, order, ties, squares, linear, relevance, diversity, sharpness, with_greedy, chosen)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers import bounds, frank_wolfe, greedy, relaxation, swap
+from setwise.solvers import bounds, compiled, frank_wolfe, greedy, relaxation, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import POOLED, Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
@@ -91,9 +91,13 @@ def _guides(problem: Problem) -> bool:
 
 def search_small(problem: Problem) -> Incumbent:
     """Find a set with every candidate in the pool, without the relaxation."""
+    with_greedy = problem.k <= 16 * GREEDY_START
+    found = compiled.search_small(problem, with_greedy=with_greedy)
+    if found is not None:
+        return Incumbent(found, problem.n, True)
     pool = Pool(problem)
     starts = [frank_wolfe.ascend(pool)]
-    if problem.k <= 16 * GREEDY_START:
+    if with_greedy:
         starts += greedy_starts(pool)
     if problem.constraints.any:
         starts.append(pool.best(pool.linear))
@@ -318,7 +322,9 @@ def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
             open_[constraints.blocked(pool.ids[taken], pool.ids)] = -np.inf
         # The first is the most relevant, at diversity 1 too.
         score = open_ + (pool.weight / len(taken)) * summed if taken else pool.relevance
-        place = int(ties[score[ties].argmax()])
+        lead = score[ties]
+        best = float(lead.max())
+        place = int(ties[(lead >= best - greedy.TIE * (1.0 + abs(best))).argmax()])
         taken.append(place)
         open_[place] = -np.inf
         if len(taken) < problem.k:

@@ -104,3 +104,31 @@ def pick_of_each(
 
     counts, chosen, numbers = zip(*run_ranges(some, len(cuts) - 1, workers), strict=True)
     return np.concatenate(counts), np.concatenate(chosen), np.concatenate(numbers)
+
+
+def search_small(problem: Problem, *, with_greedy: bool) -> NDArray[np.int64] | None:
+    """Return the rows that `auto.search_small` finds; None where no kernel knows the problem."""
+    objective, vectors = problem.objective, problem.vectors
+    if vectors.squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
+        return None
+    if not isinstance(objective, MaxSum) or not knows(objective, vectors.raw):
+        return None
+    ids = problem.by_content(np.arange(problem.n))
+    relevance = problem.relevance.values[ids]
+    levels = 1 + np.count_nonzero(relevance[1:] != relevance[:-1])  # they fall
+    chosen, steps, swaps = kernels.exchange(
+        vectors.raw,
+        vectors.places(ids),
+        vectors.squares[ids],
+        (1 - objective.diversity) * (problem.k - 1) * relevance,
+        relevance,
+        k=problem.k,
+        diversity=objective.diversity,
+        sharpness=objective.sharpness,
+        with_greedy=with_greedy,
+        ties=np.argsort(ids) if 1 < levels <= problem.n // 2 else None,
+    )
+    problem.stats["kernel"] = "compiled"
+    problem.count("frank_wolfe_steps", steps)
+    problem.count("swaps", swaps)
+    return ids[chosen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import POOLED, Pool, Problem, Whole
+from setwise.solvers.problem import POOLED, TIED, Pool, Problem, Whole
 
 #: Gap, relative to the gradient's size, at which a point counts as stationary. The paper waits for a gap
 #: of exactly zero, which single precision need not reach.
@@ -66,7 +66,7 @@ def ascend(
         gradient += pulled
         gradient *= double
         gradient += view.linear
-        vertex = view.best(gradient)
+        vertex = view.best(leveled(gradient))
         size_of_gradient = float(gradient @ x)
         gap = float(gradient[vertex].sum()) - size_of_gradient
         problem.count("frank_wolfe_steps")
@@ -88,7 +88,13 @@ def ascend(
             pulled = ahead
         else:
             pulled = pulled + length * (ahead - pulled)
-    return view.best(x)
+    return view.best(leveled(x))
+
+
+def leveled(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers in levels of `TIED` of the largest: what rounding alone sets apart is a tie."""
+    level = TIED * 2.0 ** max(-900, int(np.frexp(np.abs(numbers).max())[1]))
+    return np.rint(numbers / level) * level
 
 
 def _largest_distance(view: Pool | Whole) -> float:

@@ -24,6 +24,9 @@ POOLED = 8192
 #: Products of multiples of this, which are multiples of its square, add up to less than 2 without rounding.
 GRID = 2.0**-26
 
+#: Numbers that differ by this part of the largest are told apart by rounding alone.
+TIED = 2.0**-40
+
 
 @dataclass
 class Problem:

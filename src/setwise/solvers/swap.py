@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import Pool, Whole
+from setwise.solvers.problem import TIED, Pool, Whole
 from setwise.vectors import Floats
 
 #: An exchange must improve the summed form by more than this part of what distances add to its gradient, and
@@ -53,6 +53,7 @@ def polish(
     inside = np.zeros(len(pool), bool)
     inside[chosen] = True
     least_gain = least_of(gradient[chosen], pool.linear[chosen])
+    tie = TIED * float(np.abs(gradient[chosen]).max())
     double = 2 * pool.weight
     table = _Distances(pool, chosen)
     narrow = True
@@ -71,7 +72,8 @@ def polish(
             held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
             full = held[codes[outside]] >= constraints.quota
             change[full[:, None] & (codes[outside][:, None] != codes[chosen])] = -np.inf
-        row, slot = divmod(int(change.argmax()), k)
+        # Of exchanges that tie, but for rounding, the first.
+        row, slot = divmod(int((change >= change.max() - tie).argmax()), k)
         if not change[row, slot] > least_gain:
             if not cut:
                 break
