@@ -317,13 +317,7 @@ class Feasible:
         rank = every - np.repeat(starts, np.diff(np.append(starts, self.m)))
         return np.union1d(order[rank < self.most], held).astype(np.int64)
 
-    def bound(
-        self,
-        scores: Vector,
-        lower: Vector | None = None,
-        upper: Vector | None = None,
-        among: Places | None = None,
-    ) -> Bounded:
+    def bound(self, scores: Vector, lower: Vector | None = None, upper: Vector | None = None) -> Bounded:
         """Return an upper bound on the summed scores of any feasible set, and what shows it.
 
         Parameters
@@ -331,21 +325,19 @@ class Feasible:
         scores : ndarray of shape (m,)
         lower, upper : ndarray of shape (m,), optional
             Within 0 and 1: what x is held between.
-        among : ndarray of int64, optional
-            Candidates that the linear program looks at from the first; the bound is over all in any case.
         """
         lower = np.zeros(self.m) if lower is None else lower
         upper = np.ones(self.m) if upper is None else upper
         if self.m == 0 or (not self.limits and self.costs is None and self.alike is None):
             return self._bound_of_size(scores, lower, upper)
         part = self._likely(np.where(upper > 0.5, scores, -np.inf), np.flatnonzero(lower > 0.5))
-        part = part if among is None else np.union1d(part, among)
         for number in range(PRICINGS + 1):
             found, solved = self._priced(scores, lower, upper, part)
             missed = np.flatnonzero((found.reduced > 1e-9 * np.abs(scores).max()) & (upper > 0.5))
             missed = np.setdiff1d(missed, part)
             if len(part) == self.m or (solved and (len(missed) == 0 or number == PRICINGS)):
                 break
+            missed = missed[top_k(found.reduced[missed], min(len(missed), 4 * len(part)))]
             part = np.union1d(part, missed) if solved else np.arange(self.m)
         return found
 

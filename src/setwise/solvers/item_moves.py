@@ -62,63 +62,73 @@ class Form:
 
 def moved(form: Form, start: Rows, *, most: int = 1000) -> Rows:
     """Improve a set by moves until none does: one more, one less, one for one, one for two, two for one."""
-    feasible, chosen = form.held.feasible, np.asarray(start, np.int64)
+    chosen = np.asarray(start, np.int64)
     scale = PRECISION * (1.0 + float(np.abs(form.linear).max(initial=0.0)) + 2 * form.pair)
     loose = not form.held.problem.constraints.sized
     for _ in range(most):
         gains = form.gains(chosen)
-        best, trial = scale, None
-        for goes, comes in _moves(form, chosen, gains, loose):
-            if not len(goes):
-                continue
-            change = _change(form, gains, goes, comes)
-            for place in np.argsort(-change, kind="stable")[: 8 if loose else 64].tolist():
-                if change[place] <= best:
-                    break
-                row = slice(place, place + 1)
-                if not feasible.allows(chosen, goes[row], comes[row])[0]:
-                    continue
-                after = np.append(chosen[~np.isin(chosen, goes[place])], comes[place]).astype(np.int64)
-                if feasible.keeps(after):
-                    best, trial = float(change[place]), after
-                    break
-        if trial is None:
+        after = _improved(form, chosen, gains, _single(form, chosen, gains, loose), scale)
+        if after is None and loose:
+            after = _improved(form, chosen, gains, _double(form, chosen, gains), scale)
+        if after is None:
             break
-        chosen = trial
+        chosen = after
         form.held.problem.count("moves")
     return chosen
 
 
-def _moves(form: Form, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[Rows, Rows]]:
-    """Return the moves that the constraints allow: (members that leave, outsiders that join)."""
-    feasible = form.held.feasible
-    outside = np.delete(np.arange(len(form.held)), chosen)
+def _improved(
+    form: Form, chosen: Rows, gains: Vector, kinds: list[tuple[Rows, Rows]], least: float
+) -> Rows | None:
+    """Return the set after the best feasible move that gains more than `least`; None where none does."""
+    feasible, best, found = form.held.feasible, least, None
+    for goes, comes in kinds:
+        change = _change(form, gains, goes, comes)
+        able = np.flatnonzero(change > best)
+        able = able[feasible.allows(chosen, goes[able], comes[able])]
+        for place in able[np.argsort(-change[able], kind="stable")].tolist():
+            after = np.append(chosen[~np.isin(chosen, goes[place])], comes[place]).astype(np.int64)
+            if feasible.keeps(after):
+                best, found = float(change[place]), after
+                break
+    return found
+
+
+def _single(form: Form, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[Rows, Rows]]:
+    """Return moves of one for one, and if `loose` of one alone: (members that leave, outsiders that join)."""
+    inside, outside = _sides(form, chosen)
     kinds: list[tuple[Rows, Rows]] = []
-    inside = chosen[~np.isin(chosen, feasible.include)]
     if len(inside) and len(outside):
         # With s >= -1 an exchange gains at most the difference and 2q: what cannot is not looked at.
         able = outside[gains[outside] > gains[inside].min() - 2 * form.pair]
-        goes = np.repeat(inside, len(able))[:, None]
-        kinds.append((goes, np.tile(able, len(inside))[:, None]))
+        kinds.append((np.repeat(inside, len(able))[:, None], np.tile(able, len(inside))[:, None]))
     if loose:
         adds = outside[gains[outside] > 0][:, None]
-        kinds.append((np.empty((len(adds), 0), np.int64), adds))
         drops = inside[gains[inside] < 0][:, None]
+        kinds.append((np.empty((len(adds), 0), np.int64), adds))
         kinds.append((drops, np.empty((len(drops), 0), np.int64)))
-        if len(inside) and len(outside) > 1:
-            leaders = outside[top_k(gains[outside], min(len(outside), PAIRED))]
-            pairs = np.array(list(combinations(leaders.tolist(), 2)), np.int64).reshape(-1, 2)
-            kinds.append((np.repeat(inside, len(pairs))[:, None], np.tile(pairs, (len(inside), 1))))
-        if len(inside) > 1 and len(outside):
-            pairs = np.array(list(combinations(inside.tolist(), 2)), np.int64)
-            leaders = outside[top_k(gains[outside], min(len(outside), 4 * PAIRED))]
-            kinds.append((np.repeat(pairs, len(leaders), axis=0), np.tile(leaders, len(pairs))[:, None]))
-    kept = []
-    for goes, comes in kinds:
-        if len(comes) or len(goes):
-            fits = feasible.allows(chosen, goes, comes)
-            kept.append((goes[fits], comes[fits]))
-    return kept
+    return kinds
+
+
+def _double(form: Form, chosen: Rows, gains: Vector) -> list[tuple[Rows, Rows]]:
+    """Return moves of one member for two outsiders, and of two for one: outsiders of large gain."""
+    inside, outside = _sides(form, chosen)
+    kinds: list[tuple[Rows, Rows]] = []
+    if len(inside) and len(outside) > 1:
+        leaders = outside[top_k(gains[outside], min(len(outside), PAIRED))]
+        pairs = np.array(list(combinations(leaders.tolist(), 2)), np.int64)
+        kinds.append((np.repeat(inside, len(pairs))[:, None], np.tile(pairs, (len(inside), 1))))
+    if len(inside) > 1 and len(outside):
+        pairs = np.array(list(combinations(inside.tolist(), 2)), np.int64)
+        leaders = outside[top_k(gains[outside], min(len(outside), 4 * PAIRED))]
+        kinds.append((np.repeat(pairs, len(leaders), axis=0), np.tile(leaders, len(pairs))[:, None]))
+    return kinds
+
+
+def _sides(form: Form, chosen: Rows) -> tuple[Rows, Rows]:
+    """Return the members that may leave, and the candidates outside."""
+    inside = chosen[~np.isin(chosen, form.held.feasible.include)]
+    return inside, np.delete(np.arange(len(form.held)), chosen)
 
 
 def _change(form: Form, gains: Vector, goes: Rows, comes: Rows) -> Vector:

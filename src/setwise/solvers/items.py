@@ -194,10 +194,9 @@ def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, B
     problem.count("passes")
     gradient[form.held.ids] = point.gradient
     feasible: Feasible = problem.constraints.among(np.arange(problem.n))
-    among = np.union1d(top_k(gradient, min(problem.n, 4 * len(form.held))), form.held.ids).astype(np.int64)
     slope = form.linear + form.pair
     here = float(slope @ point.x) - form.pair * float(point.x @ (form.near @ point.x))
-    ahead = feasible.bound(gradient, among=among)
+    ahead = feasible.bound(gradient)
     upper = here - float(point.gradient @ point.x) + ahead.upper
     outside = np.ones(problem.n, bool)
     outside[form.held.ids] = False
