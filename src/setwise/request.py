@@ -23,6 +23,7 @@ Certify = bool | Literal["full"]
 Rows = Sequence[Any] | NDArray[Any]
 Listed = Sequence[object] | NDArray[np.generic]
 Function = TypeVar("Function", bound=Callable[..., Any])
+Asked = TypeVar("Asked", bound="Request")
 
 
 class Options(TypedDict, total=False):
@@ -253,7 +254,7 @@ class Request:
         return thread_count(self.threads)
 
 
-def split(request: Request, count: int) -> list[Request]:
+def split(request: Asked, count: int) -> list[Asked]:
     """Return one request for each of many queries, where some wishes are given for each by itself.
 
     Parameters

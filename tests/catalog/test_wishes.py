@@ -267,3 +267,50 @@ def test_columns_that_cannot_be(data, catalog):
 
     with pytest.raises(ValueError, match="filter: "):
         kept.select(3, filter=pc.field("color") == "red")
+
+
+# ---------------------------------------------------------------- many users
+
+
+@pytest.mark.parametrize("by", ["relevance", "queries"])
+@pytest.mark.parametrize("method", ["auto", "greedy", "top-k", "muss"])
+def test_many_users_are_as_one_by_one(catalog, data, method, by):
+    rng = np.random.default_rng(4)
+    scores, queries = rng.standard_normal((5, N)), rng.standard_normal((5, D))
+    scores[2, :30] = -np.inf
+    bought = [names_of(rng.choice(N, size, replace=False)) for size in (0, 3, 9, 1, 30)]
+    bought[0] = None
+    mask = rng.random(N) < 0.8
+    given = {"relevance": scores} if by == "relevance" else {"queries": queries}
+    must = [None, ["sku299"], None, None, ["sku298", "sku1"]]
+    must = [None if own is None else [one for one in own if one not in (gone or ())]
+            for own, gone in zip(must, bought, strict=True)]  # fmt: skip
+    many = catalog.select_many(
+        8, exclude=bought, include=must, filter=mask, method=method, diversity=0.3, **given
+    )
+    for user, one in enumerate(many):
+        own = {"relevance": scores[user]} if by == "relevance" else {"query": queries[user]}
+        alone = catalog.select(
+            8,
+            exclude=bought[user] or (),
+            include=must[user] or (),
+            filter=mask,
+            method=method,
+            diversity=0.3,
+            **own,
+        )
+        assert ids(one) == ids(alone)
+        assert one.value == pytest.approx(alone.value, abs=1e-6)
+        assert one.method == alone.method
+        assert np.array_equal(one.clusters, alone.clusters)
+
+
+def test_many_users_that_cannot_be(catalog):
+    with pytest.raises(ValueError, match="relevance: pass relevance of shape"):
+        catalog.select_many(3)
+    with pytest.raises(ValueError, match=r"relevance: expected shape \(m, 300\), got \(2, 5\)"):
+        catalog.select_many(3, relevance=np.ones((2, 5)))
+    with pytest.raises(ValueError, match="exclude: expected one list for each of 2 queries, got 3"):
+        catalog.select_many(3, relevance=np.ones((2, N)), exclude=[[], [], []])
+    with pytest.raises(ValueError, match="include: 'sku1' is in exclude, too"):
+        catalog.select_many(3, relevance=np.ones((2, N)), exclude=[["sku1"], None], include=[["sku1"], None])

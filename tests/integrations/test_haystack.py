@@ -220,6 +220,7 @@ def test_serialised():
         "objective": "mmr",
         "relevance_scale": "minmax",
         "missing": "append",
+        "score_threshold": None,
         "tokens": None,
         "tokenizer": "tokens",
         "limits": None,

@@ -16,6 +16,7 @@ from setwise import cluster as clustering
 from setwise.catalog import changes, items
 from setwise.catalog.fields import as_fields
 from setwise.catalog.items import Items
+from setwise.catalog.many import selected_for_each
 from setwise.catalog.methods import selected
 from setwise.catalog.request import CatalogRequest
 from setwise.catalog.selection import CatalogSelection
@@ -430,3 +431,55 @@ class Catalog:
             processes=workers,
         )
         return selected(self._items, request, relevance=relevance, query=query, filter=filter)
+
+    def select_many(
+        self,
+        k: int = 10,
+        *,
+        relevance: Any = None,
+        queries: Any = None,
+        include: Rows = (),
+        exclude: Rows = (),
+        filter: Any = None,
+        diversity: float = 0.1,
+        method: str = "auto",
+        certify: Certify = False,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> list[CatalogSelection]:
+        """Select k items for each of many users: as `select` for each, in passes that serve all of them.
+
+        Parameters
+        ----------
+        k : int
+        relevance : array-like of shape (m, n), optional
+            In place of the quality, a row a user, in the order of the items; -inf for never. Or `queries`.
+        queries : array-like of shape (m, d), optional
+        include, exclude : sequence of ids, or one of them (or None) a user
+            As for `select`: what each user has bought, say.
+        filter, diversity, method, seed, threads
+            As for `select`.
+        certify : False, True or "full"
+            As for `setwise.select_many`.
+
+        Returns
+        -------
+        list of CatalogSelection, one a user
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            As for `select`; or there are not as many lists of ids as users.
+        """
+        request = CatalogRequest(
+            k=k,
+            diversity=diversity,
+            metric=self._items.vectors.metric,
+            include=include,
+            exclude=exclude,
+            certify=certify,
+            seed=seed,
+            threads=threads,
+            method=method,
+        )
+        return selected_for_each(self._items, request, relevance, queries, filter)

@@ -20,7 +20,7 @@ from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem
 
-__all__ = ["Wished", "wished"]
+__all__ = ["Wished", "known_rows", "rows_in_order", "wished"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +80,12 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
         values = held.quality
     else:
         values = _numbers(relevance, held.ids)
-    must = _rows_in_order("include", request.include, held.ids)
+    must = rows_in_order("include", request.include, held.ids)
     never = np.isneginf(values)
     if never[must].any():
         one = held.ids[must[never[must]][0]]
         raise ValueError(f"include: {_plain(one)!r} is never to be selected: its number is -inf")
-    barred = _known_rows("exclude", request.exclude, held.ids)
+    barred = known_rows("exclude", request.exclude, held.ids)
     both = np.intersect1d(must, barred)
     if len(both):
         raise ValueError(f"include: {_plain(held.ids[both[0]])!r} is in exclude, too")
@@ -130,7 +130,7 @@ def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
     return values
 
 
-def _rows_in_order(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
+def rows_in_order(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
     """Return the rows of some ids, in their order.
 
     Raises
@@ -144,7 +144,7 @@ def _rows_in_order(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int
     return np.fromiter((place[one] for one in listed), np.int64, len(listed))
 
 
-def _known_rows(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
+def known_rows(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
     """Return the rows of those ids that are in the catalog: what has gone is barred already."""
     listed = _as_ids(name, wanted)
     if not listed:

@@ -172,6 +172,7 @@ def choose(
     scores: Sequence[float | None] | None = None,
     query: Any = None,
     missing: str = "raise",
+    threshold: float | None = None,
     noun: str = "results",
     lack: Lack[Item] | None = None,
     reading: Reading,
@@ -193,6 +194,9 @@ def choose(
         What is done with a result whose vector or score is missing or cannot be used (all zero, NaN, of
         another width than most): refuse; leave it out with a warning; or place it after those chosen, in
         the order they came, while there are fewer than k.
+    threshold : float, optional
+        The least score, or cosine to the query, of a result that may be chosen. Where none has it, the result
+        is empty and a warning says so.
     noun : str
         What the results are called in a message.
     lack : Lack, optional
@@ -213,6 +217,18 @@ def choose(
         A result lacks what choosing needs and `missing` is "raise"; or all do, and it is "drop".
     """
     policy = check_missing(missing)
+    if threshold is not None:
+        reached = _cosines(rows, query) if scores is None else scores
+        enough = [place for place, score in enumerate(reached) if score is None or not score < threshold]
+        if len(items) and not enough:
+            best = max(score for score in reached if score is not None)
+            checks.warn(
+                f"{noun}: none of {len(items)} reaches the score {threshold:g} (the best has {best:.4g}): an "
+                "empty result"
+            )
+            return []
+        items, rows = [items[place] for place in enough], [rows[place] for place in enough]
+        scores = None if scores is None else [scores[place] for place in enough]
     lacks = reasons(rows, d=None if query is None else np.size(query))
     present: list[int] = []
     left: list[int] = []
@@ -259,9 +275,39 @@ def _of_items(items: Sequence[Any], reading: Reading, name: str, given: Any) -> 
     return [reading.metadata(one).get(given) for one in items]
 
 
+def _cosines(rows: Sequence[Any], query: Any) -> list[float | None]:
+    """Return each vector's cosine to a query, None where it is missing or cannot be used."""
+    probe = np.asarray(query, np.float64)
+    lacks = reasons(rows, d=probe.size)
+    return [
+        float(np.asarray(row, np.float64) @ probe / (np.linalg.norm(row) * np.linalg.norm(probe)))
+        if lack is None
+        else None
+        for row, lack in zip(rows, lacks, strict=True)
+    ]
+
+
 def _is_score(score: Any) -> bool:
     """Return whether a score is there: a number, and not NaN; what is no number is refused later."""
     return score is not None and not (isinstance(score, float | np.floating) and np.isnan(score))
+
+
+def check_threshold(threshold: Any) -> None:
+    """Refuse a threshold of scores that is no finite number, but for None.
+
+    Raises
+    ------
+    TypeError
+        It is no number.
+    ValueError
+        It is NaN or infinite.
+    """
+    if threshold is None:
+        return
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number):
+        raise TypeError(f"score_threshold: expected a number, got {threshold!r}")
+    if not np.isfinite(threshold):
+        raise ValueError(f"score_threshold: {threshold} is no finite number")
 
 
 def falling(n: int) -> list[float]:

@@ -8,7 +8,17 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from setwise.index import Index
-from setwise.integrations.common import Item, K, Lack, Reading, choose, request_for, take_alias, take_weight
+from setwise.integrations.common import (
+    Item,
+    K,
+    Lack,
+    Reading,
+    check_threshold,
+    choose,
+    request_for,
+    take_alias,
+    take_weight,
+)
 from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
@@ -69,11 +79,13 @@ class Rescoring(Choosing):
 
     relevance_scale: str = "minmax"
     missing: str = "error"
+    score_threshold: float | None = None
 
     @model_validator(mode="after")
     def _check_rescoring(self) -> Rescoring:
         self.request(relevance_scale=self.relevance_scale)
         check_missing(self.missing)
+        check_threshold(self.score_threshold)
         return self
 
     def chosen(
@@ -87,6 +99,7 @@ class Rescoring(Choosing):
             request,
             scores=scores,
             missing=self.missing,
+            threshold=self.score_threshold,
             noun=noun,
             lack=lack,
             reading=self.reading,

@@ -8,7 +8,15 @@ from typing import Any
 
 from setwise import checks
 from setwise.extras import needs
-from setwise.integrations.common import K, Reading, choose, first_of_each, request_for, take_weight
+from setwise.integrations.common import (
+    K,
+    Reading,
+    check_threshold,
+    choose,
+    first_of_each,
+    request_for,
+    take_weight,
+)
 from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY
@@ -48,6 +56,9 @@ class SetwiseRanker:
         What is done with a document whose embedding or score is missing or cannot be used (all zero, NaN, of
         another width): leave it out with a warning (the same as "drop"); refuse ("raise"); or place it after
         those chosen, while there are fewer than top_k. Where no document has both, that is refused.
+    score_threshold : float, optional
+        The least score, or cosine to a `query_embedding`, of a document that may be chosen. Where none has
+        it, the list is empty, and a warning says so.
     tokens : int, optional
         The most that the chosen texts may have together; `k` is then the most there may be.
     tokenizer : str or callable
@@ -85,6 +96,7 @@ class SetwiseRanker:
         objective: str = "max-sum",
         relevance_scale: str = "minmax",
         missing: str = "warn",
+        score_threshold: float | None = None,
         tokens: int | None = None,
         tokenizer: str = "tokens",
         limits: dict[str, Any] | None = None,
@@ -99,6 +111,7 @@ class SetwiseRanker:
         self.objective = objective
         self.relevance_scale = relevance_scale
         self.missing = missing
+        self.score_threshold = score_threshold
         self.tokens = tokens
         self.tokenizer = tokenizer
         self.limits = limits
@@ -108,6 +121,7 @@ class SetwiseRanker:
         self.prefix = prefix
         self._request(K, None, None, None)
         check_missing(missing)
+        check_threshold(score_threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain values."""
@@ -119,6 +133,7 @@ class SetwiseRanker:
             objective=self.objective,
             relevance_scale=self.relevance_scale,
             missing=self.missing,
+            score_threshold=self.score_threshold,
             tokens=self.tokens,
             tokenizer=self.tokenizer,
             limits=self.limits,
@@ -220,6 +235,7 @@ class SetwiseRanker:
             scores=None if query is not None else [one.score for one in kept],
             query=query,
             missing=self.missing,
+            threshold=self.score_threshold,
             noun="documents",
             lack=lack,
             reading=READING,

@@ -53,6 +53,9 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         What is done with a document whose vector or score is missing or cannot be used (all zero, NaN, of
         another width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after
         those chosen, while there are fewer than k. Where no document has both, that is refused.
+    score_threshold : float, optional
+        The least score, as the reranker wrote it, of a document that may be chosen. Where none has it,
+        nothing comes back, with a warning.
     tokens : int, optional
         The most that the chosen texts may have together; `k` is then the most there may be.
     tokenizer : str or callable

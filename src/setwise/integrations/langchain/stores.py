@@ -90,9 +90,22 @@ class QdrantReader(StoreReader):
         return [one if isinstance(one, str) else int(one) for one in ids]
 
 
+class ChromaReader(StoreReader):
+    """``Chroma`` (langchain-chroma) asks its collection."""
+
+    def vectors(self, store: Any, documents: Sequence[Document]) -> Sequence[Any]:
+        """See `StoreReader.vectors`."""
+        names = [document_id(document) for document in documents]
+        known = [str(name) for name in names if name is not None]
+        kept = store._collection.get(ids=known, include=["embeddings"])
+        found = dict(zip(kept["ids"], kept["embeddings"], strict=True))
+        return [found.get(str(name)) for name in names]
+
+
 _READERS: list[tuple[Callable[[Any], bool], StoreReader]] = [
     (lambda store: isinstance(store, InMemoryVectorStore), InMemoryReader()),
     (lambda store: hasattr(store, "index_to_docstore_id") and hasattr(store, "index"), FaissReader()),
+    (lambda store: type(store).__name__ == "Chroma" and hasattr(store, "_collection"), ChromaReader()),
     (lambda store: hasattr(store, "vector_name") and hasattr(store, "client"), QdrantReader()),
 ]
 

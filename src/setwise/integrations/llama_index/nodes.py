@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core import VectorStoreIndex
@@ -40,9 +42,14 @@ def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> Work[list[Any
     if not lacking or source is None:
         return rows
     store = source.vector_store if isinstance(source, VectorStoreIndex) else source
-    if _keeps_nodes(store):
+    if isinstance(store, BasePydanticVectorStore) and store.class_name() == "ChromaVectorStore":
+        # Its nodes come back without what they were embedded as; its collection has that.
+        read = partial(store._collection.get, ids=lacking, include=["embeddings"])
+        there = yield Step(read, partial(asyncio.to_thread, read))
+        found: Mapping[str, Any] = dict(zip(there["ids"], there["embeddings"], strict=True))
+    elif _keeps_nodes(store):
         kept = yield Step.of(store.get_nodes, store.aget_nodes, node_ids=lacking)
-        found: Mapping[str, Any] = {one.node_id: one.embedding for one in kept}
+        found = {one.node_id: one.embedding for one in kept}
     else:
         found = _at_hand(store, lacking)
     return [found.get(one.node_id) if row is None else row for one, row in zip(nodes, rows, strict=True)]

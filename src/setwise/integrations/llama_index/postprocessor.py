@@ -40,6 +40,9 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         What is done with a node whose vector or score is missing or cannot be used (all zero, NaN, of another
         width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after those
         chosen, while there are fewer than k. Where no node has both, that is refused.
+    score_threshold : float, optional
+        The least score of a node that may be chosen; LlamaIndex's own name, ``similarity_cutoff``, does as
+        well. Where none has it, nothing comes back, with a warning.
     tokens : int, optional
         The most that the chosen texts may have together; `k` is then the most there may be.
     tokenizer : str or callable
@@ -68,10 +71,11 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
 
     weight = "mmr_threshold"
     reading = READING
-    aliases = {"top_n": "k"}  # noqa: RUF012
+    aliases = {"top_n": "k", "similarity_cutoff": "score_threshold"}  # noqa: RUF012
 
     top_n: int | None = Field(default=None, exclude=True)
     mmr_threshold: float | None = Field(default=None, exclude=True)
+    similarity_cutoff: float | None = Field(default=None, exclude=True)
     vectors: Any = Field(default=None, exclude=True)
 
     @model_validator(mode="after")

@@ -1,0 +1,83 @@
+"""A catalog's items selected for many users at once: what they share is looked at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from setwise.batch.one_matrix import select_each
+from setwise.catalog.fields import mask_of
+from setwise.catalog.items import Items
+from setwise.catalog.methods import as_selection, selected
+from setwise.catalog.request import CatalogRequest, choose
+from setwise.catalog.selection import CatalogSelection
+from setwise.catalog.wishes import known_rows, rows_in_order
+from setwise.containers import to_numpy
+from setwise.request import Request, split
+
+__all__ = ["selected_for_each"]
+
+#: Methods that look at all items at once, and the core's solver that each is.
+TOGETHER = {"frank-wolfe": "auto", "greedy": "greedy", "top-k": "top-k"}
+
+
+def selected_for_each(
+    held: Items, request: CatalogRequest, relevance: Any, queries: Any, filter: Any
+) -> list[CatalogSelection]:
+    """Return what `Catalog.select_many` does, for a request whose `include` and `exclude` are ids.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError
+        As `Catalog.select_many`.
+    """
+    if (relevance is None) == (queries is None):
+        raise ValueError("relevance: pass relevance of shape (m, n), or queries of shape (m, d)")
+    given = np.atleast_2d(to_numpy(relevance if queries is None else queries, "relevance"))
+    n, count = len(held), len(given)
+    if queries is None and given.shape[1:] != (n,):
+        raise ValueError(f"relevance: expected shape (m, {n}), got {given.shape}")
+    each = split(request, count)
+    method, reason = request.method, ""
+    if method == "auto":
+        method, reason = choose(n, request.size, request.goal.diversity, request.metric)
+    if method not in TOGETHER or request.criterion != "sum":
+        name = "relevance" if queries is None else "query"
+        return [
+            selected(held, replace(own, method=method), filter=filter, **{name: values})
+            for own, values in zip(each, given, strict=True)
+        ]
+    never = np.zeros(n, np.bool_)
+    mask = mask_of(filter, held.fields, held.ids, held.quality)
+    if mask is not None:
+        never |= ~mask
+    include, exclude = [], []
+    for own in each:
+        must, gone = (
+            rows_in_order("include", own.include, held.ids),
+            known_rows("exclude", own.exclude, held.ids),
+        )
+        both, barred = np.intersect1d(must, gone), never.copy()
+        if len(both):
+            raise ValueError(f"include: {held.ids[both].tolist()[0]!r} is in exclude, too")
+        barred[gone] = True
+        barred[must] = False  # whatever the filter
+        include.append(must)
+        exclude.append(np.flatnonzero(barred))
+    asked = Request(
+        k=request.size,
+        diversity=request.diversity,
+        metric=request.metric,
+        solver=TOGETHER[method],
+        include=include,
+        exclude=exclude,
+        certify=request.certify,
+        seed=request.seed,
+        threads=request.threads,
+    )
+    found = select_each(
+        asked, held.vectors.raw, None if queries is None else given, given if queries is None else None
+    )
+    return [as_selection(held, one, method, reason) for one in found]
