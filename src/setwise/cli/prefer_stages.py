@@ -89,7 +89,10 @@ def generate(
         option("--batch-size", help="Responses a loaded model makes at once.", panel=RUN, metavar="COUNT"),
     ] = 32,
     retries: Annotated[
-        int, option("--retries", help="Of a request that failed.", panel=RUN, metavar="COUNT")
+        int,
+        option(
+            "--retries", help="How often a request that failed is sent again.", panel=RUN, metavar="COUNT"
+        ),
     ] = 5,
     api_key: Annotated[
         str,

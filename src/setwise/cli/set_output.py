@@ -220,11 +220,7 @@ def _cell(
     style = f"bold {colour}" if alone else "bold"
     name, text = _identity(hits.ids[position]), Text("")
     if hits.texts is not None:
-        text = (
-            Text()
-            .append_text(_echo(hits.echoes, position))
-            .append(one_line(hits.texts[position]), style="dim")
-        )
+        text = Text().append_text(_echo(hits.echoes, position)).append(one_line(hits.texts[position]))
     inner, most = width - 6, None if full else _LINES
     if max(len(_identity(each)) for each in hits.ids) <= _SHORT_ID:
         lines = _fit(out, Text().append(name, style=style).append("  ").append_text(text), inner, most)
