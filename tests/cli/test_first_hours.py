@@ -36,7 +36,8 @@ def write(folder, number, draw):
 def counts(ran):
     """Return the numbers of a summary line by what they count."""
     assert (ran.code, ran.err) == (0, "")
-    return {what: int(number.replace(",", "")) for number, what in re.findall(r"(\d[\d,]*) ([a-z]+)", ran.out)}
+    found = re.findall(r"(\d[\d,]*) ([a-z]+)", ran.out)
+    return {what: int(number.replace(",", "")) for number, what in found}
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def generate(
         str,
         option(
             "--api-key",
-            help="Of the server.",
+            help="The key that the server asks for.",
             panel=RUN,
             metavar="KEY",
             envvar="SETWISE_API_KEY",
@@ -210,7 +210,7 @@ def train(
         float | None,
         option(
             "--learning-rate",
-            help="Of the optimizer.",
+            help="Step size of the optimizer.",
             panel=SET,
             metavar="RATE",
             show_default="1e-6; 1e-4 with --lora",
