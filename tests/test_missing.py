@@ -151,3 +151,28 @@ def test_the_policy_has_three_names_and_two_that_frameworks_use():
         setwise.Index.from_array(np.eye(2), missing="append")
     with pytest.raises(TypeError, match="missing"):
         setwise.select(np.eye(2), 1, missing=None)
+
+
+@pytest.mark.parametrize("mark", [None, float("nan"), np.datetime64("NaT")])
+def test_candidates_without_a_label_are_groups_of_their_own_on_request(rows, mark):
+    labels = [["x", "y"][row % 2] for row in range(N)]
+    apart = list(labels)
+    for row in range(0, N, 5):
+        labels[row], apart[row] = mark, f"own {row}"
+    relevance = np.random.default_rng(6).random(N)
+    wish = {"relevance": relevance, "max_per_group": 1}
+    expected = setwise.select(rows, 8, groups=apart, **wish)
+    with pytest.raises(ValueError, match=r"groups: row 0 has no label .*setwise.OwnIfMissing"):
+        setwise.select(rows, 8, groups=labels, **wish)
+    found = setwise.select(rows, 8, groups=setwise.OwnIfMissing(labels), **wish)
+    assert found.indices.tolist() == expected.indices.tolist()
+    ids = [f"d{row}" for row in range(N)]
+    same = setwise.diversify(ids, 8, vectors=rows, groups=apart, **wish)
+    named = setwise.diversify(ids, 8, vectors=rows, groups=setwise.OwnIfMissing(labels), **wish)
+    assert named.ids.tolist() == same.ids.tolist()
+    index = setwise.Index.from_array(rows, fields={"label": labels})
+    expected = setwise.retrieve(rows[0], index, 8, groups=apart, max_per_group=1)
+    for groups in ("label", labels, dict(enumerate(labels))):
+        own = setwise.OwnIfMissing(groups)
+        found = setwise.retrieve(rows[0], index, 8, groups=own, max_per_group=1)
+        assert found.ids.tolist() == expected.ids.tolist()

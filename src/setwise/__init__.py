@@ -11,6 +11,7 @@ _HOMES = {
     "Catalog": "setwise.catalog",
     "Certificate": "setwise.certificate",
     "Index": "setwise.index.base",
+    "OwnIfMissing": "setwise.limits",
     "Selection": "setwise.selection",
     "Retrieved": "setwise.retrieval.retrieved",
     "aretrieve": "setwise.retrieval.search",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from setwise.certificate import Certificate
     from setwise.index.base import Index
     from setwise.index.saved import open_index
+    from setwise.limits import OwnIfMissing
     from setwise.retrieval.rerank import diversify
     from setwise.retrieval.retrieved import Retrieved
     from setwise.retrieval.search import aretrieve, retrieve
@@ -37,6 +39,7 @@ __all__ = [
     "Catalog",
     "Certificate",
     "Index",
+    "OwnIfMissing",
     "Retrieved",
     "Selection",
     "__version__",

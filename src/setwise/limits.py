@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from setwise.ids import listed_ids
 
 Codes = NDArray[np.int64]
 
@@ -98,6 +101,27 @@ def _shared(name: str, names: list[Any], codes: Codes, shares: Mapping[Any, floa
     return Limit(name, [*listed, "another label"], of_label[codes], least, most)
 
 
+@dataclass(frozen=True)
+class OwnIfMissing:
+    """Groups of which a candidate without a label is a group of its own.
+
+    ``groups=setwise.OwnIfMissing(labels)``; without it a missing label (None, NaN, NaT) is refused.
+
+    Parameters
+    ----------
+    groups : object
+        Labels, a stored field's name, or what else ``groups`` takes.
+    """
+
+    groups: Any
+
+    def filled(self, labels: Iterable[Any], keys: Iterable[Any]) -> list[Any]:
+        """Return labels, with one made of its key where there is none."""
+        return [
+            ("no label", key) if is_missing(label) else label for label, key in zip(labels, keys, strict=True)
+        ]
+
+
 def as_labels(groups: Any, n: int, name: str = "groups") -> NDArray[Any] | list[Any]:
     """Return one label a candidate, none of them missing: numbers as an array, others as they are.
 
@@ -108,6 +132,9 @@ def as_labels(groups: Any, n: int, name: str = "groups") -> NDArray[Any] | list[
     ValueError
         There are not n, or one is missing.
     """
+    if isinstance(groups, OwnIfMissing):
+        listed = listed_ids(groups.groups, name)
+        return as_labels(groups.filled(listed, range(len(listed))), n, name)
     if isinstance(groups, np.ndarray) and groups.dtype.kind in "mM":
         if np.isnat(groups).any():
             row = int(np.isnat(groups).argmax())
@@ -155,12 +182,19 @@ def check_label(label: Any, place: str, name: str = "groups") -> None:
         raise TypeError(
             f"{name}: {place} has {type(label).__name__} {label!r:.40}; a label is a string or a number"
         ) from None
+    if is_missing(label):
+        raise ValueError(
+            f"{name}: {place} has no label ({label!r}); give it a label of its own, as "
+            f"{name}=setwise.OwnIfMissing(…) does"
+        )
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label is None, NaN, NaT or another mark of a missing value."""
     try:
-        missing = label is None or bool(label != label)
-    except TypeError:  # pandas.NA is neither equal to itself nor not
-        missing = True
-    if missing:
-        raise ValueError(f"{name}: {place} has no label ({label!r}); give it a label of its own")
+        return label is None or label is np.ma.masked or bool(label != label)
+    except (TypeError, ValueError):  # pandas.NA is neither equal to itself nor not; an array is no label
+        return not hasattr(label, "__len__")
 
 
 def codes_of(labels: NDArray[Any] | list[Any]) -> tuple[list[Any], Codes]:

@@ -14,6 +14,7 @@ from setwise.api import pose, run
 from setwise.containers import as_matrix
 from setwise.ids import as_ids, listed_ids
 from setwise.index.base import Ids, Index
+from setwise.limits import OwnIfMissing
 from setwise.missing import Usable, check_missing
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -149,6 +150,8 @@ def diversified(
         values = _no_fields
 
     def of_each(name: str, given: Any) -> Any:
+        if isinstance(given, OwnIfMissing):
+            return given.filled(of_each(name, given.groups), names)
         listed = not isinstance(given, str) and not callable(given) and not hasattr(given, "keys")
         return listed_ids(given, name) if listed else labels_of(given, values, name)(keys)
 

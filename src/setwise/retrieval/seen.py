@@ -13,7 +13,7 @@ from setwise.constraints import Constraints
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING
-from setwise.limits import check_label
+from setwise.limits import OwnIfMissing, check_label
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -200,6 +200,9 @@ def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str
     name : str
         The argument's, in messages.
     """
+    if isinstance(given, OwnIfMissing):
+        find = labels_of(given.groups, values, name)
+        return lambda ids: given.filled(find(ids), ids.tolist())
     if isinstance(given, str):
         return lambda ids: values(ids, given)
     if callable(given):
