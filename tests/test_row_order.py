@@ -21,6 +21,8 @@ CASES = [
     ("mmr", "euclidean", 1),
     ("log-det", "cosine", 1),
     ("log-det", "euclidean", 1),
+    ("coverage", "cosine", 1),
+    ("coverage", "euclidean", 1),
 ]
 
 
@@ -33,6 +35,8 @@ def instance(seed):
         X = np.repeat(3 * rng.standard_normal((5, d)), n // 5, axis=0) + 0.3 * X
     if seed % 5 == 0:
         X = X + 100
+    if seed % 7 == 2:
+        X = X + 1e4  # cosines next to 1: what members of a cluster cost differs by rounding
     X = X.astype(np.float32 if seed % 3 == 0 else np.float64)
     t = float(rng.choice([0.1, 0.3, 0.6, 1.0]))
     return X, rng.random(n), rng.standard_normal(d), k, t, rng.permutation(n)
@@ -73,6 +77,18 @@ def test_the_set_is_the_same_where_all_are_equally_relevant(metric, sharpness):
         one, here, other, there = both(X, k, order, {}, certify=False, **options)
         assert here == there, (seed, solver)
         assert one.value == pytest.approx(other.value, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_set_that_covers_many_is_the_same(metric):
+    """Beyond what all distances are held of: samples, and candidates around members, are by content, too."""
+    rng = np.random.default_rng(3)
+    X = np.repeat(rng.standard_normal((1100, 4)), 2, axis=0) + 0.01 * rng.standard_normal((2200, 4))
+    order, r = rng.permutation(2200), rng.integers(4, size=2200) / 3
+    for told in ({"relevance": r}, {}):
+        options = {"objective": "coverage", "metric": metric, "diversity": 0.6, "certify": False}
+        _, here, _, there = both(X, 8, order, told, **options)
+        assert here == there, list(told)
 
 
 @pytest.mark.parametrize(("metric", "sharpness"), [("cosine", 1), ("cosine", 8), ("euclidean", 1)])

@@ -444,10 +444,12 @@ def run(seed) -> Outcome | None:
         return Outcome(wrong=f"{case}: no set keeps the constraints, and one was returned")
     told = scaled(case, *relevance_of(case))
     wrong = [said for one in found if (said := kept(case, one))]
-    if case.door == "lossy":  # it may have found fewer
+    if case.door == "lossy" and not wrong:  # it may have found fewer
         case.k = len(rows_in(case, found[0]))
+        if case.k == 0:
+            return None
         sets = sets_of(case)
-    if wrong or case.k == 0 or told is None or case.objective in ("mmr", "log-det"):
+    if wrong or told is None or case.objective in ("mmr", "log-det"):
         wrong += [said for one in found if told is not None and (said := valued(case, one, told))]
         return Outcome(wrong=f"{case}: {wrong[0]}" if wrong else "")
     outcomes = [compared(case, one, sets, *told) for one in found]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.solvers.problem import Problem, Whole
+from setwise.vectors import dot_error
 
 #: Sums of terms in float64 are off by at most so many units of the largest.
 UNITS = 16
@@ -64,10 +65,13 @@ def reach_of(problem: Problem) -> float:
 
 def rounding_margin(problem: Problem) -> float:
     """Return how far an entry of the gradient, computed in the working precision, may be off."""
-    t, part = problem.objective.diversity, (1 - problem.objective.diversity) * (problem.k - 1)
-    return part * problem.relevance.error + 2 * t * problem.k * _distance_error(
-        problem, problem.vectors.dtype
-    )
+    objective, vectors = problem.max_sum(), problem.vectors
+    t, part = objective.diversity, (1 - objective.diversity) * (problem.k - 1)
+    if objective.metric == "cosine":  # a pass multiplies, and takes no differences where rows are close
+        off = objective.sharpness * dot_error(vectors.d, vectors.dtype)
+    else:
+        off = _distance_error(problem, vectors.dtype)
+    return part * problem.relevance.error + 2 * t * problem.k * off
 
 
 def rounding(problem: Problem) -> float:

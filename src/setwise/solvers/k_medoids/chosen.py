@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.certificate import Certificate, bounded, unbounded
+from setwise.constraints import Constraints
 from setwise.objectives import Coverage
 from setwise.solvers import baselines
 from setwise.solvers.k_medoids import dual, exact, large, search
@@ -48,11 +49,12 @@ BLOCK = 1024
 class Known(NamedTuple):
     """What a solver knows of a problem whose distances are all held.
 
-    stack : the problem; lower : no set costs less (-inf: none known); improve : whether a better set that the
-    proof comes across replaces the one found.
+    stack : the problem; order : which candidate each of its positions is; lower : no set costs less (-inf:
+    none known); improve : whether a better set that the proof comes across replaces the one found.
     """
 
     stack: Stack
+    order: NDArray[np.int64]
     lower: float = -np.inf
     improve: bool = False
 
@@ -88,7 +90,8 @@ def exactly(problem: Problem) -> Solved:
         )
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))
-    stack = stack_of(problem)
+    order = problem.by_content(np.arange(problem.n))
+    stack = stack_of(problem, order)
     found = exact.best_set(stack, problem.k)
     problem.stats.update(points=problem.n, variables=found.variables)
     if found.lower < float(stack.totals(found.places[None])[0]) - 1e-6 * abs(found.lower):
@@ -96,7 +99,7 @@ def exactly(problem: Problem) -> Solved:
             f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds of search without a proof; the "
             "certificate says how close the set is to the best one"
         )
-    return Solved(found.places, known=Known(stack, found.lower))
+    return Solved(order[found.places], known=Known(stack, order, found.lower))
 
 
 def certify(problem: Problem, solved: Solved) -> Solved:
@@ -110,7 +113,8 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         best = problem.value(baselines.most_relevant(problem))
         return replace(solved, certificate=_certificate(value, best, abs(best), problem.n, True))
     if problem.n <= DENSE:
-        known = solved.known or Known(stack_of(problem))
+        order = problem.by_content(np.arange(problem.n))
+        known = solved.known or Known(stack_of(problem, order), order)
         return _certified(problem, solved, known, size)
     # Relevance alone bounds the value: a cost is never below 0.
     if t == 1.0:
@@ -124,15 +128,29 @@ def _is_decided(problem: Problem) -> bool:
     return problem.objective.diversity == 0.0 or problem.k == problem.n
 
 
-def stack_of(problem: Problem) -> Stack:
-    """Return a problem as a stack of one whose cost is minus the value. Memory: O(n²)."""
+def stack_of(problem: Problem, order: NDArray[np.int64]) -> Stack:
+    """Return a problem as a stack of one whose cost is minus the value. Memory: O(n²).
+
+    Ties go to the lowest position: candidates stand in an order that their rows' numbers have no part in.
+    """
     objective = coverage_of(problem)
-    rows = problem.vectors.rows(slice(0, problem.n), np.float64)
+    rows = problem.vectors.rows(order, np.float64)
     cost = objective.distances(rows, rows)
     np.fill_diagonal(cost, 0.0)
-    cost *= (objective.diversity * objective.shares)[:, None]
-    fixed = -(1 - objective.diversity) / problem.k * problem.relevance.at(np.arange(problem.n))
-    return Stack(cost[None], np.ones((1, problem.n), bool), fixed[None], problem.constraints)
+    cost *= (objective.diversity * objective.shares[order])[:, None]
+    fixed = -(1 - objective.diversity) / problem.k * problem.relevance.at(order)
+    among = _constraints(problem, order)
+    return Stack(cost[None], np.ones((1, problem.n), bool), fixed[None], among)
+
+
+def _constraints(problem: Problem, ids: NDArray[np.int64]) -> Constraints:
+    """Return the constraints over some candidates, must-have ones among them, in terms of their positions."""
+    place = np.empty(problem.n, np.int64)
+    place[ids] = np.arange(len(ids))
+    constraints = copy.copy(problem.constraints)
+    constraints.include = place[constraints.include]
+    constraints.codes = None if constraints.codes is None else constraints.codes[ids]
+    return constraints
 
 
 def coverage_of(problem: Problem) -> Coverage:
@@ -144,20 +162,21 @@ def _search(problem: Problem, *, exchanges: bool) -> Solved:
     """Find a set by greedy selection, and exchanges if asked for."""
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))
+    order = problem.by_content(np.arange(problem.n))
     if problem.n > DENSE:
-        chosen = _search_table(problem, _sampled_table(problem), exchanges)
-        return Solved(_settle(problem, chosen) if exchanges else chosen)
-    stack = stack_of(problem)
+        chosen = order[_search_table(problem, _sampled_table(problem, order), exchanges)]
+        return Solved(_settle(problem, chosen, order) if exchanges else chosen)
+    stack = stack_of(problem, order)
     problem.stats["points"] = problem.n
     if problem.n > BEST_EXCHANGE:
         fixed = np.zeros(problem.n) if stack.fixed is None else stack.fixed[0]
-        table = large.Table(np.ascontiguousarray(stack.cost[0].T), fixed, problem.constraints)
-        return Solved(_search_table(problem, table, exchanges), known=Known(stack))
+        table = large.Table(np.ascontiguousarray(stack.cost[0].T), fixed, _constraints(problem, order))
+        return Solved(order[_search_table(problem, table, exchanges)], known=Known(stack, order))
     places = search.greedy(stack, problem.k)
     if exchanges:
         places, swaps = search.swap(stack, places)
         problem.count("swaps", swaps)
-    return Solved(places[0], known=Known(stack))
+    return Solved(order[places[0]], known=Known(stack, order))
 
 
 def _search_table(problem: Problem, table: large.Table, exchanges: bool) -> NDArray[np.int64]:
@@ -171,9 +190,9 @@ def _search_table(problem: Problem, table: large.Table, exchanges: bool) -> NDAr
 
 def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> Solved:
     """Bound the best possible value with all distances at hand; `size` is that of the relevance part."""
-    stack, lower, improve = known
+    stack, order, lower, improve = known
     chosen, effort = solved.chosen, problem.effort
-    places = chosen[None]
+    places = np.argsort(order)[chosen][None]
     cost = float(stack.totals(places)[0])
     best = places
     if not np.isfinite(lower):
@@ -187,7 +206,7 @@ def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> S
             found = exact.best_set(stack, problem.k, best[0], limit=SECONDS)
             best, lower = found.places[None], max(lower, found.lower)
     if improve and stack.cheaper(best, places)[0]:
-        chosen, cost = best[0], float(stack.totals(best)[0])
+        chosen, cost = order[best[0]], float(stack.totals(best)[0])
     size += float(stack.cost.sum(axis=1).max())
     return replace(solved, chosen=chosen, certificate=_certificate(-cost, -lower, size, problem.n, True))
 
@@ -198,12 +217,13 @@ def _certificate(value: float, upper: float, size: float, pool: int, sufficient:
     return bounded(value, upper, size=size, rounding=rounding, pool_size=pool, sufficient=sufficient)
 
 
-def _sampled_table(problem: Problem) -> large.Table:
-    """Return the cost of each candidate serving each point of a sample. Memory: n times the sample.
+def _sampled_table(problem: Problem, order: NDArray[np.int64]) -> large.Table:
+    """Return the cost of each candidate, in an order, serving each point of a sample. Memory: O(n · sample).
 
     Each point stands for the candidates nearest to it (OneBatchPAM, de Mathelin et al. 2025).
     """
     objective, vectors, n = coverage_of(problem), problem.vectors, problem.n
+    place = np.argsort(order)
     size = min(n, max(FEWEST, min(MOST, DISTANCES // n), 4 * problem.k))
     # Evenly along a random direction: whatever the order of the data, and copies get no more than their due.
     direction = np.random.default_rng(problem.seed).standard_normal(vectors.d)
@@ -213,16 +233,17 @@ def _sampled_table(problem: Problem) -> large.Table:
         along[part] = np.vecdot(block, direction)
 
     _each_block(vectors, project)
-    points = np.sort(np.argsort(along, kind="stable")[(2 * np.arange(size) + 1) * n // (2 * size)])
+    spread = order[np.argsort(along[order], kind="stable")]
+    points = np.sort(place[spread[(2 * np.arange(size) + 1) * n // (2 * size)]])
     problem.stats["points"] = size
-    rows = vectors.rows(points, np.float64)
+    rows = vectors.rows(order[points], np.float64)
     cost = np.empty((n, size), np.float32)
     nearest = np.empty(n, np.int64)
 
     def take(part: slice, block: Floats) -> None:
         found = objective.distances(block, rows)
-        nearest[part] = first_least(found, found.max(axis=1))
-        cost[part] = found
+        nearest[place[part]] = first_least(found, found.max(axis=1))
+        cost[place[part]] = found
 
     _each_block(vectors, take)
     nearest[points] = np.arange(size)
@@ -230,40 +251,39 @@ def _sampled_table(problem: Problem) -> large.Table:
     cost[points, np.arange(size)] = np.inf
     own = cost[points].min(axis=1)
     cost[points, np.arange(size)] = np.where(np.isfinite(own), own, 0.0)
-    weights = np.bincount(nearest, weights=objective.shares, minlength=size) * objective.diversity
+    weights = np.bincount(nearest, weights=objective.shares[order], minlength=size) * objective.diversity
     cost *= weights.astype(np.float32)
-    fixed = -(1 - objective.diversity) / problem.k * problem.relevance.values
-    return large.Table(cost, fixed, problem.constraints)
+    fixed = -(1 - objective.diversity) / problem.k * problem.relevance.values[order]
+    return large.Table(cost, fixed, _constraints(problem, order))
 
 
-def _settle(problem: Problem, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+def _settle(problem: Problem, chosen: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Improve a set by exchanges with the candidates around its members, measured against all points.
 
     A sample says which regions to take members from; which member of a region is best takes all of it.
     """
     objective, vectors, n, k = coverage_of(problem), problem.vectors, problem.n, problem.k
-    around = max(1, min(MOST, DISTANCES // n) // k)
+    around, place = max(1, min(MOST, DISTANCES // n) // k), np.argsort(order)
 
     def table(ids: NDArray[np.int64]) -> Floats:
-        """Return the distances of some candidates to all."""
+        """Return the distances of some candidates to all, in the order."""
         rows, found = vectors.rows(ids, np.float64), np.empty((len(ids), n), np.float32)
 
         def take(part: slice, block: Floats) -> None:
-            found[:, part] = objective.distances(rows, block)
+            found[:, place[part]] = objective.distances(rows, block)
 
         _each_block(vectors, take)
         return found
 
     nearest = [top_k(-near, min(around, n)) for near in table(chosen)]
-    ids = np.unique(np.concatenate([*nearest, chosen]))
+    some = np.unique(np.concatenate([*nearest, place[chosen]]))
+    ids = order[some]
     cost = table(ids)
-    cost[np.arange(len(ids)), ids] = 0.0
-    cost *= (objective.diversity * objective.shares).astype(np.float32)
+    cost[np.arange(len(ids)), some] = 0.0
+    cost *= (objective.diversity * objective.shares[order]).astype(np.float32)
     fixed = -(1 - objective.diversity) / k * problem.relevance.values[ids]
-    constraints = copy.copy(problem.constraints)
-    constraints.include = np.searchsorted(ids, constraints.include)
-    constraints.codes = None if constraints.codes is None else constraints.codes[ids]
-    places, swaps = large.swap(large.Table(cost, fixed, constraints), np.searchsorted(ids, chosen))
+    held = large.Table(cost, fixed, _constraints(problem, ids))
+    places, swaps = large.swap(held, np.searchsorted(some, place[chosen]))
     problem.count("swaps", swaps)
     return ids[places]
 
