@@ -90,6 +90,15 @@ def test_numbers_beyond_float32(shift, scale):
     assert moved.centroids.dtype == np.float64
 
 
+@needs("faiss")
+def test_numbers_next_to_nothing():
+    """A subnormal number has no finer step than the least there is."""
+    X = np.random.default_rng(0).integers(-2000, 2000, (40, 3)) * 5e-324
+    found = k_means(Vectors(X, "euclidean"), 3)
+    means = np.stack([X[found.labels == label].mean(axis=0) for label in range(3)])
+    assert np.abs(found.centroids - means).max() <= 5e-324
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_of_equally_near_centers_the_lowest_is_taken(metric, dtype):

@@ -348,7 +348,7 @@ def grid(n: int, metric: str, sample: Floats) -> float:
     sample's.
     """
     peak = 1.0 if metric == "cosine" else float(np.abs(sample).max()) or 1.0
-    return math.ldexp(1.0, math.frexp(peak)[1] + math.frexp(n)[1] - 50)
+    return math.ldexp(1.0, max(math.frexp(peak)[1] + math.frexp(n)[1] - 50, -1074))
 
 
 def sums_of(

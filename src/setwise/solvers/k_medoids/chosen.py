@@ -285,7 +285,7 @@ def _settle(problem: Problem, chosen: NDArray[np.int64], order: NDArray[np.int64
     held = large.Table(cost, fixed, _constraints(problem, ids))
     places, swaps = large.swap(held, np.searchsorted(some, place[chosen]))
     problem.count("swaps", swaps)
-    return ids[places]
+    return np.asarray(ids[places])
 
 
 def _each_block(vectors: Vectors, take: Callable[[slice, Floats], None]) -> None:
