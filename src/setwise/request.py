@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, Self, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +178,7 @@ class Request:
                 object.__setattr__(self, "max_per_group", most)
                 object.__setattr__(self, "limits", None)
 
-    def mapped(self, take: Callable[[str, Any], Any], *, fields: bool = False) -> Request:
+    def mapped(self, take: Callable[[str, Any], Any], *, fields: bool = False) -> Self:
         """Return this request with what it has for each candidate, labels and costs, put in other terms.
 
         Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -337,6 +337,11 @@ class Catalog:
         include: Rows = (),
         exclude: Rows = (),
         filter: Any = None,
+        groups: Any = None,
+        max_per_group: int | None = None,
+        limits: Mapping[str, Any] | None = None,
+        shares: Mapping[str, Any] | None = None,
+        max_similarity: float | None = None,
         diversity: float = 0.1,
         method: str = "auto",
         clusters: int | None = None,
@@ -367,6 +372,11 @@ class Catalog:
             Must not; those that are not in the catalog are no error.
         filter : array-like of shape (n,), bool, or pyarrow.compute.Expression, optional
             Which items may be selected: a mask, or a condition on `fields`, ``id`` and ``quality``.
+        groups, max_per_group, limits, shares
+            As for `setwise.select`: labels are a kept column's name, or one an item; a name that `groups`
+            does not have is a kept column. ``frank-wolfe`` and ``greedy`` keep them.
+        max_similarity : float, optional
+            No two items of the set have a larger cosine; the same methods keep it.
         diversity : float
             1 - λ of the paper, in [0, 1].
         method : str
@@ -418,6 +428,11 @@ class Catalog:
             metric=self._items.vectors.metric,
             include=include,
             exclude=exclude,
+            groups=groups,
+            max_per_group=max_per_group,
+            limits=limits,
+            shares=shares,
+            max_similarity=max_similarity,
             certify=certify,
             seed=seed,
             threads=threads,

@@ -28,7 +28,10 @@ def selected(
     began = time.perf_counter()
     asked = wished(held, request, relevance, query, filter)
     items, request, reason = asked.items, asked.request, ""
-    if request.method == "auto":
+    limited = request.wishes or request.max_per_group is not None
+    if request.method == "auto" and limited:
+        request, reason = replace(request, method="frank-wolfe"), "it keeps limits"
+    elif request.method == "auto":
         taken, reason = choose(
             len(items),
             request.size,
@@ -50,7 +53,8 @@ def as_selection(held: Items, sel: Selection, method: str, reason: str = "") -> 
     """Return a selection of a catalog's rows with the items' ids, clusters and kept columns."""
     rows = sel.indices
     return CatalogSelection(
-        **{one.name: getattr(sel, one.name) for one in fields(Selection)},
+        **{one.name: getattr(sel, one.name) for one in fields(Selection) if one.name != "reasoner"},
+        reasoner=None if sel.reasoner is None else sel.reasoner.named(held.ids),
         ids=held.ids[rows],
         clusters=held.clusters.labels[rows],
         method=method,
@@ -68,6 +72,11 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
         Processes are given to a method without partitions; or see `select_by_levels`.
     """
     if request.method in LEVELS:
+        if request.wishes or request.max_per_group is not None:
+            what = "groups" if not request.wishes else request.wishes[0]
+            raise ValueError(
+                f"{what}: the {request.method!r} method cannot honor it; use frank-wolfe or greedy"
+            )
         levels = select_by_levels(items, request)
         problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
         problem.stats.update(partitions=levels.partitions, union=levels.union)

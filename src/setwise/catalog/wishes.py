@@ -110,7 +110,18 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
         asked, there = request.clusters, len(some.clusters)
         if asked is not None and there < asked <= len(held.clusters) and request.method != "dgds":
             request = replace(request, clusters=there)
+
+    def of_items(name: str, given: Any) -> list[Any]:
+        if isinstance(given, str):
+            if held.fields is None or given not in held.fields.column_names:
+                raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one label an item")
+            given = held.fields[given].to_pylist()
+        if len(given) != len(held):
+            raise ValueError(f"{name}: expected {len(held):,} labels, one an item, got {len(given):,}")
+        return [given[row] for row in np.flatnonzero(left).tolist()]
+
     known = Relevance(some.quality, some.vectors, probe)
+    request = request.mapped(of_items, fields=True)
     return Wished(some, replace(request, include=rows, exclude=()), known)
 
 

@@ -18,6 +18,9 @@ Rows = NDArray[np.int64]
 #: A move must raise the value by more than this part of its terms, below which a difference is rounding.
 PRECISION = 1e-12
 
+#: Exchanges that are looked at in one step, of the outsiders of largest gain.
+TRIED = 1 << 17
+
 #: Outsiders that two at a time come in for one member.
 PAIRED = 48
 
@@ -101,6 +104,7 @@ def _single(form: Form, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[
     if len(inside) and len(outside):
         # With s >= -1 an exchange gains at most the difference and 2q: what cannot is not looked at.
         able = outside[gains[outside] > gains[inside].min() - 2 * form.pair]
+        able = able[top_k(gains[able], min(len(able), max(PAIRED, TRIED // len(inside))))]
         kinds.append((np.repeat(inside, len(able))[:, None], np.tile(able, len(inside))[:, None]))
     if loose:
         adds = outside[gains[outside] > 0][:, None]

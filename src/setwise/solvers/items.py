@@ -149,6 +149,8 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     known = solved.known
     if not isinstance(known, Known):
         form = Form(hold(problem))
+        if not np.isin(solved.chosen, form.held.ids).all():
+            form = Form(Held(problem, np.union1d(form.held.ids, solved.chosen), False))
         known = Known(form, form.held.locate(solved.chosen))
     form, chosen = known.form, known.chosen
     if not form.objective.concave:

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.certificate import unbounded
 from setwise.solvers.held import Held, hold
 from setwise.solvers.problem import Problem, Solved
 
@@ -117,6 +116,5 @@ def _gains_of(held: Held) -> Callable[[Rows], Vector]:
 
 
 def _found(held: Held, chosen: Rows) -> Solved:
-    """Return a set in selection order, with a certificate that has no bound."""
-    certificate = unbounded(len(held), held.whole)
-    return Solved(held.ids[chosen], ordered=True, sufficient=held.whole, certificate=certificate)
+    """Return a set in selection order."""
+    return Solved(held.ids[chosen], ordered=True, sufficient=held.whole)
