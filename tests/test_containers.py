@@ -481,3 +481,54 @@ def test_queries_that_cannot_be_used(query, error, message):
         as_query(query, 2, "cosine")
     with pytest.raises(error, match=message):
         setwise.select(np.eye(2), 1, query=query)
+
+
+@needs("torch")
+@pytest.mark.parametrize("kind", ["conjugate", "negative", "gradient", "reversed"])
+def test_tensors_that_numpy_cannot_be_made_of_at_once(kind):
+    """Flags that PyTorch keeps beside the numbers; rows that are named by such tensors, too."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 4))
+    held = {
+        "conjugate": lambda values: torch.tensor(values + 0j).conj().real,
+        "negative": lambda values: torch._neg_view(torch.tensor(-values)),
+        "gradient": lambda values: torch.tensor(np.asarray(values, float)).requires_grad_(),
+        "reversed": lambda values: torch.tensor(values[::-1].copy()).numpy()[::-1],
+    }[kind]
+    expected = setwise.select(X, 4, query=X[0], diversity=0.5, include=[3])
+    found = setwise.select(held(X), 4, query=held(X[0]), diversity=0.5, include=[3])
+    assert found.indices.tolist() == expected.indices.tolist()
+    rows = held(np.array([3]))
+    if kind in ("negative", "reversed"):
+        named = setwise.select(X, 4, query=X[0], diversity=0.5, include=rows)
+        assert named.indices.tolist() == expected.indices.tolist()
+    else:  # of floats
+        with pytest.raises(TypeError, match="include: expected row numbers"):
+            setwise.select(X, 4, query=X[0], include=rows)
+
+
+class Raises:
+    """What its own conversion to an array fails for."""
+
+    ndim, shape = 2, (3, 2)
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        raise self.error
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a\nb"), RecursionError("deep"), KeyError("k"), OSError("o")])
+@pytest.mark.parametrize("argument", ["vectors", "relevance", "query"])
+def test_a_conversion_that_raises_is_one_line_that_names_the_argument(argument, error):
+    given = {"vectors": np.eye(3), argument: Raises(error)}
+    with pytest.raises((TypeError, ValueError), match=f"^{argument}: .*") as caught:
+        setwise.select(given.pop("vectors"), 1, **given)
+    assert "\n" not in str(caught.value)

@@ -98,6 +98,9 @@ def select(
     certify : bool or "full"
         Whether to prove how good the set is: with bounded effort, or until the bound has converged and
         branch and bound has had its turn. Proving may also find a better set, which is then returned.
+    time_limit : float
+        Seconds that solver="exact" and certify="full" may take for each set; then the best so far is
+        returned, with the bound that is proven by then. 0 searches for no proof.
     seed : int
         Of everything random. The same call gives the same set; reordering the rows does too, up to ties.
     threads : int, optional

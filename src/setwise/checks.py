@@ -109,6 +109,22 @@ def finite(name: str, value: Any) -> float:
     return number
 
 
+def seconds(name: str, value: Any) -> float:
+    """Return ``value`` as a number of seconds, at least 0; infinity is one, NaN is not.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not a real number.
+    ValueError
+        It is below 0 or NaN.
+    """
+    number = _real(name, value, "of seconds")
+    if not number >= 0.0:
+        raise ValueError(f"{name}: {number:g} is no number of seconds of at least 0")
+    return number
+
+
 def _real(name: str, value: Any, where: str) -> float:
     """Return ``value`` as a float; strings and bools are refused."""
     if isinstance(value, bool | str | bytes):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.containers import to_numpy
 from setwise.feasible import Feasible
 from setwise.limits import Limit, as_labels, codes_of, limits_of
 from setwise.relevance import as_relevance
@@ -295,7 +296,7 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     if len(given) == 0:
         return np.empty(0, np.int64)
     try:
-        rows = np.asarray(given)
+        rows = to_numpy(given, name, flat=True)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected row numbers") from None
     if rows.size == 0:

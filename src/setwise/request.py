@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
     shown: object
     shown_weight: float
     certify: Certify
+    time_limit: float
     seed: int
     threads: int | None
 
@@ -61,7 +62,7 @@ class Request:
     diversity, objective, sharpness, metric
         What `goal` is made of.
     relevance_scale, solver, include, exclude, groups, max_per_group, limits, shares, costs, budget, min_gain,
-    max_similarity, shown, shown_weight, certify, seed, threads
+    max_similarity, shown, shown_weight, certify, time_limit, seed, threads
         As for `setwise.select`. Must-have and barred candidates are rows, or the ids of an index. A single
         limit without a least is kept as `groups` and `max_per_group`; others as (least, most or None).
     reference_size : float, optional
@@ -98,6 +99,7 @@ class Request:
     shown: Any = None
     shown_weight: float = 1.0
     certify: Certify = True
+    time_limit: float = 60.0
     seed: int = 0
     threads: int | None = None
     reference_size: float | None = None
@@ -109,6 +111,7 @@ class Request:
         check_certify(self.certify)
         check_scale(self.relevance_scale)
         checks.integer("seed", self.seed, least=0)
+        object.__setattr__(self, "time_limit", checks.seconds("time_limit", self.time_limit))
         if self.k is not None:
             object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
         elif self.budget is None:

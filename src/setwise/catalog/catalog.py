@@ -351,6 +351,7 @@ class Catalog:
         final_quality_scale: float = 1.0,
         criterion: str = "sum",
         certify: Certify = False,
+        time_limit: float = 60.0,
         seed: int = 0,
         threads: int | None = None,
         workers: int | str | None = None,
@@ -397,6 +398,8 @@ class Catalog:
             Greedy's distance to the chosen: the mean one, or the least one.
         certify : False, True or "full"
             Bound the best possible value, over all items: a few passes more.
+        time_limit : float
+            Seconds that certify="full" may take.
         seed : int
         threads : int, optional
         workers : int or str, optional
@@ -434,6 +437,7 @@ class Catalog:
             shares=shares,
             max_similarity=max_similarity,
             certify=certify,
+            time_limit=time_limit,
             seed=seed,
             threads=threads,
             method=method,

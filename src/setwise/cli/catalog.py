@@ -31,6 +31,7 @@ from setwise.cli.options import (
     Seed,
     SetFile,
     Threads,
+    TimeLimit,
     Verify,
     as_workers,
     at_most,
@@ -286,6 +287,7 @@ def select(
     k: K = 500,
     diversity: Diversity = 0.1,
     certify: Certify = "none",
+    time_limit: TimeLimit = 60.0,
     method: Annotated[
         str,
         _method(
@@ -405,6 +407,7 @@ def select(
                 include=ids_as_in(catalog, include or [], "--include"),
                 exclude=barred,
                 certify=CERTIFY[certify],
+                time_limit=time_limit,
                 threads=threads,
                 workers=as_workers(workers),
             )

@@ -253,6 +253,17 @@ Certify = Annotated[
     ),
 ]
 
+TimeLimit = Annotated[
+    float,
+    option(
+        "--time-limit",
+        help="Seconds that --solver exact and --certify full may take for a set; then it is the best so far, "
+        "with what is proven of it.",
+        panel=SET,
+        metavar="SECONDS",
+    ),
+]
+
 # ---------------------------------------------------------------------- how to run
 
 Seed = Annotated[

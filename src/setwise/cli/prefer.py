@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from setwise.cli import folders
-from setwise.cli.options import CERTIFY, KEEP, READ, SET, AsJson, Force, Model, Seed, Threads, at_most, option
+from setwise.cli.options import (
+    CERTIFY,
+    KEEP,
+    READ,
+    SET,
+    AsJson,
+    Force,
+    Model,
+    Seed,
+    Threads,
+    TimeLimit,
+    at_most,
+    option,
+)
 from setwise.cli.prefer_stages import generate, loop, score, train
 
 
@@ -244,6 +257,7 @@ def select(
             metavar="none|bounded|full",
         ),
     ] = "bounded",
+    time_limit: TimeLimit = 60.0,
     seed: Seed = 0,
     threads: Threads = None,
     format: Annotated[
@@ -299,6 +313,7 @@ def select(
             embeddings=embeddings,
             dataset_split=dataset_split,
             certify=CERTIFY[certify],
+            time_limit=time_limit,
             progress=lambda done, total: tell("rows", done, total),
             **settings,
         )

@@ -37,6 +37,7 @@ from setwise.cli.options import (
     Shown,
     TextColumn,
     Threads,
+    TimeLimit,
     Tokenizer,
     Tokens,
     Where,
@@ -240,6 +241,7 @@ def retrieve(
     min_gain: MinGain = None,
     shown: Shown = None,
     certify: Certify = "bounded",
+    time_limit: TimeLimit = 60.0,
     seed: Seed = 0,
     threads: Threads = None,
     compare: Annotated[
@@ -313,6 +315,7 @@ def retrieve(
         "shown": shown or None,
         "where": where,
         **({} if index is None else {"offset": offset, "after": after, "pool": pool}),
+        "time_limit": time_limit,
         "seed": seed,
         "threads": threads,
     }

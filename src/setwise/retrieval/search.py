@@ -151,6 +151,8 @@ def retrieve(
         can be handed over the wire, or ids (up to 4,096). What is asked for otherwise may change from page
         to page. ``hits.next()`` asks for the page after hits.
     certify : False, True or "full"
+    time_limit : float
+        Seconds that solver="exact" and certify="full" may take; see `setwise.select`.
     seed : int
     threads : int, optional
 

@@ -132,6 +132,8 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
     tightest: Bound | None = None
     sufficient = False
     for number in range(passes):
+        if best is not None and problem.is_late:
+            break
         problem.tell(f"pass {number + 1} over {problem.n:,} candidates")
         # Reduced-cost fixing: a candidate matters if its gradient is within the gap of the k-th largest. The
         # gap is not known before there is a set; 2 % of the point's value is more than it usually is.

@@ -12,6 +12,7 @@ quadratic part over T.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -50,6 +51,8 @@ class Tree:
         Nodes looked at.
     upper : float
         Once `search` ends: no feasible set has a larger f, rounding allowed for.
+    ends : float
+        When to give up, on the clock of `time.monotonic`.
     """
 
     linear: Vector
@@ -63,6 +66,7 @@ class Tree:
     quota: int = 0
     nodes: int = 0
     upper: float = np.inf
+    ends: float = np.inf
     tell: Callable[[str], None] | None = None
     _open: list[float] = field(default_factory=list)
 
@@ -81,6 +85,8 @@ class Tree:
             Rounds of tuning the root's diagonal shift.
         """
         # Depth first: a stack of open nodes, the most promising child on top.
+        if self._late():
+            return False
         root = self._bound(fixed, candidates, None, tune=tune)
         if root is None:
             self.upper = self._target() + self.rounding
@@ -89,7 +95,7 @@ class Tree:
         self.upper = bound
         stack = [(bound, fixed, candidates, x, shift)]
         while stack:
-            if self.nodes >= limit:  # no set is worth more than the best open node's bound
+            if self.nodes >= limit or self._late():  # no set is worth more than the best open node's bound
                 self.upper = max([self._target(), *[entry[0] for entry in stack]]) + self.rounding
                 return False
             bound, fixed, candidates, x, shift = stack.pop()
@@ -113,6 +119,10 @@ class Tree:
                 self.tell(f"branch and bound: {self.nodes} nodes, {len(stack)} open")
         self.upper = self._target() + self.rounding
         return True
+
+    def _late(self) -> bool:
+        """Return whether the time for the search is over."""
+        return time.monotonic() >= self.ends
 
     def _target(self) -> float:
         """Return the bound at which a node cannot hold a better set."""
@@ -240,6 +250,8 @@ class Tree:
         shift = _fit(inverse, own)
         lowest = self._target()
         for number in range(rounds):
+            if self._late():
+                break
             x = _relaxed(linear, matrix, self.weight, free, x, shift)
             bound = self._evaluate(linear, matrix, free, x, shift)[1]
             if bound < best[0]:
@@ -332,9 +344,9 @@ def tree_of(
     return Tree(linear, distances, weight, len(best), positions, value, rounding, codes, constraints.quota)
 
 
-def warn_unproven(nodes: int) -> None:
-    """Say that the search gave up."""
+def warn_unproven(nodes: int, seconds: float) -> None:
+    """Say that the search gave up, after so many nodes or the seconds that it had."""
     checks.warn(
-        f"exact: gave up after {nodes} nodes; the set is the best found, and its certificate says how "
-        "far it can be from the best possible"
+        f"exact: gave up after {nodes} nodes; the set is the best found (in time_limit={seconds:g} s), and "
+        "its certificate says how far it can be from the best possible"
     )

@@ -5,6 +5,7 @@ At any x, G(S) <= g(x) - ∇g(x)·x + max ∇g(x)·y over the linear rows that f
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -121,6 +122,8 @@ def search(form: Form, chosen: Rows, point: Point, *, limit: int, steps: int) ->
         No feasible set is worth more.
     nodes : int
         At most `limit` were looked at.
+
+    It ends early when the problem's time is over.
     """
     m, feasible = len(form.held), form.held.feasible
     best, value = chosen, form.value(chosen)
@@ -142,7 +145,7 @@ def search(form: Form, chosen: Rows, point: Point, *, limit: int, steps: int) ->
         bound, lower, upper, point = stack.pop()
         if bound <= target():
             continue
-        if nodes >= limit:
+        if nodes >= limit or time.monotonic() >= form.held.problem.ends:
             stack.append((bound, lower, upper, point))
             break
         # What the bound bars from a better set; what is left alone is decided.

@@ -83,10 +83,11 @@ def exactly(problem: Problem) -> Solved:
     chosen = cast(Known, solved.known).chosen
     point = relax(form, [chosen], steps=STEPS["full"])
     best, upper, nodes = search(form, chosen, point, limit=EXACT_NODES, steps=STEPS["full"])
-    if nodes >= EXACT_NODES:
-        exact.warn_unproven(nodes)
     problem.count("nodes", nodes)
-    return Solved(form.held.ids[best], certificate=certificate_of(form, form.value(best), upper))
+    certificate = certificate_of(form, form.value(best), min(upper, point.upper))
+    if not certificate.optimal:
+        exact.warn_unproven(nodes, problem.request.time_limit)
+    return Solved(form.held.ids[best], certificate=certificate)
 
 
 @dataclass

@@ -77,11 +77,11 @@ def exactly(problem: Problem) -> Solved:
             f"solver: 'exact' can search {LARGEST} candidates, but {len(survivors)} of the {problem.n} "
             "may be in the best set; use solver='auto' with certify='full', which says how close it is"
         )
-    tree = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
+    tree, proven = search(problem, survivors, found.chosen, limit=EXACT_NODES, tune=24)
     chosen = survivors[tree.best]
-    if tree.nodes >= EXACT_NODES:
-        exact.warn_unproven(tree.nodes)
-    upper = tree.upper / problem.scale()
+    if not proven:
+        exact.warn_unproven(tree.nodes, problem.request.time_limit)
+    upper = min(tree.upper, *(bound.upper for bound in known)) / problem.scale()
     return Solved(
         chosen, certificate=certificate_of(problem, problem.value(chosen), upper, found.pool_size, True)
     )
@@ -192,7 +192,8 @@ def prove(
     if len(survivors) > most:
         return chosen, value, upper
     rows = problem.by_content(np.union1d(survivors, chosen))
-    found = rows[(tree := search(problem, rows, chosen, limit=nodes, tune=tune)).best]
+    tree, _ = search(problem, rows, chosen, limit=nodes, tune=tune)
+    found = rows[tree.best]
     better = problem.value(found)
     if better > value:
         chosen, value = found, better
@@ -201,8 +202,8 @@ def prove(
 
 def search(
     problem: Problem, rows: NDArray[np.int64], best: NDArray[np.int64], *, limit: int, tune: int
-) -> exact.Tree:
-    """Run branch and bound over some candidates; the tree says what it found and what it proved."""
+) -> tuple[exact.Tree, bool]:
+    """Run branch and bound over some candidates; return what it found, and whether it came to its end."""
     objective = problem.max_sum()
     exact_rows = problem.vectors.rows(rows, np.float64)
     distances = objective.distances(exact_rows, exact_rows)
@@ -211,11 +212,11 @@ def search(
     linear = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.at(rows)
     rounding = bounds.rounding(problem) * problem.scale()
     tree = exact.tree_of(linear, distances, objective.diversity, problem.constraints, rows, best, rounding)
-    tree.tell = problem.progress
+    tree.tell, tree.ends = problem.progress, problem.ends
     fixed = np.flatnonzero(np.isin(rows, problem.constraints.include))
-    tree.search(fixed, np.setdiff1d(np.arange(len(rows)), fixed), limit, tune=tune)
+    proven = tree.search(fixed, np.setdiff1d(np.arange(len(rows)), fixed), limit, tune=tune)
     problem.count("nodes", tree.nodes)
-    return tree
+    return tree, proven
 
 
 def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound], most: int | None) -> bool:

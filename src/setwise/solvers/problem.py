@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -50,6 +51,8 @@ class Problem:
         Told what is being done, now and then.
     stats : dict
         Counts of the work done, filled in on the way.
+    ends : float
+        When a search for a proof that has no other end gives up, on the clock of `time.monotonic`.
     """
 
     vectors: Vectors
@@ -59,9 +62,12 @@ class Problem:
     progress: Callable[[str], None] | None = None
     stats: dict[str, Any] = field(default_factory=dict)
     objective: Objective = field(init=False)
+    ends: float = field(init=False, default=np.inf)
     shown: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.request.certify == "full" or self.request.solver == "exact":
+            self.ends = time.monotonic() + self.request.time_limit
         request, goal = self.request, self.request.goal
         self.shown = np.empty((0, self.vectors.d))
         if request.shown is not None and np.size(request.shown):
@@ -90,6 +96,11 @@ class Problem:
     def effort(self) -> Certify:
         """How much to do to prove how good the set is."""
         return self.request.certify
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a search for a proof has had its time."""
+        return time.monotonic() >= self.ends
 
     @property
     def n(self) -> int:

@@ -213,7 +213,7 @@ def _choose_places(
     label = "k-means" if method == "coreset" else method
     if not request.certify:
         return places, None, label
-    return places, _bounded(stack, search.swap(stack, places)[0], request.certify)[1], label
+    return places, _bounded(stack, search.swap(stack, places)[0], request)[1], label
 
 
 def _searched(
@@ -227,29 +227,29 @@ def _searched(
                 f"solver: 'exact' can search {exact.LARGEST} responses, got {stack.cost.shape[2]}; use "
                 "solver='swap', or pass fewer"
             )
-        places, lower = _exactly(stack, places)
+        places, lower = _exactly(stack, places, request.time_limit)
         totals = stack.totals(places)
         if open_ := int((totals - lower > PROVEN * totals).sum()):
             checks.warn(
-                f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds without a proof for {open_} of "
-                "the prompts; their gaps say how far from the best they can be"
+                f"solver: 'exact' stopped after {request.time_limit:g} seconds without a proof "
+                f"for {open_} of the prompts; their gaps say how far from the best they can be"
             )
         return places, lower if request.certify else None
     if not request.certify:
         return places, None
     polished = places if request.solver == "swap" else search.swap(stack, places)[0]
-    better, bound = _bounded(stack, polished, request.certify)
+    better, bound = _bounded(stack, polished, request)
     return better if request.solver == "swap" else places, bound
 
 
 def _bounded(
-    stack: Stack, places: NDArray[np.int64], certify: Any
+    stack: Stack, places: NDArray[np.int64], request: ResponseRequest
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return a bound on the cost of any set, and the best sets met on the way, given local minima."""
     climbed = dual.ascend(stack, places, steps=STEPS)
     better, lower = dual.improved(stack, places, climbed), climbed.lower
-    if certify == "full":
-        better, proven = _exactly(stack, better)
+    if request.certify == "full":
+        better, proven = _exactly(stack, better, request.time_limit)
         lower = np.maximum(lower, proven)
     return better, lower
 
@@ -265,14 +265,16 @@ def _arranged(stack: Stack, places: NDArray[np.int64], greedy: NDArray[np.int64]
     return result
 
 
-def _exactly(stack: Stack, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the best set of each problem, and the bound that proves it."""
+def _exactly(
+    stack: Stack, places: NDArray[np.int64], limit: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the best set of each problem, and the bound that proves it, after `limit` seconds for each."""
     climbed = dual.ascend(stack, places, steps=STEPS)
     places = dual.improved(stack, places, climbed)
     totals = stack.totals(places)
     lower = np.minimum(climbed.lower, totals)
     for row in np.flatnonzero(totals - lower > PROVEN * totals).tolist():
-        found = exact.best_set(stack.some(np.array([row])), places.shape[1], places[row])
+        found = exact.best_set(stack.some(np.array([row])), places.shape[1], places[row], limit=limit)
         places[row], lower[row] = found.places, found.lower
     return places, lower
 

@@ -43,6 +43,7 @@ def select_responses(
     texts: Sequence[str] | None = None,
     model: str = "auto",
     certify: Certify = True,
+    time_limit: float = 60.0,
     seed: int = 0,
     reward_weight: float = 1.0,
     formulation: str = "appendix-e",
@@ -82,6 +83,9 @@ def select_responses(
     certify : bool or "full"
         Whether to bound the cost from below: by some steps of dual ascent, or until the least cost is known.
         With solver="swap", a better set found on the way is returned.
+    time_limit : float
+        Seconds for each prompt that solver="exact" and certify="full" may take for a proof; then the best so
+        far is returned, with the bound that is proven by then.
     seed : int
         For "coreset" and "random".
     reward_weight : float, default 1 (AMPO's)
@@ -131,6 +135,7 @@ def select_responses(
         positives=positives,
         split=split,
         certify=certify,
+        time_limit=time_limit,
         seed=seed,
         reward_weight=reward_weight,
         formulation=formulation,
@@ -153,6 +158,7 @@ def select_responses_many(
     texts: Sequence[Sequence[str]] | None = None,
     model: str = "auto",
     certify: Certify = True,
+    time_limit: float = 60.0,
     seed: int = 0,
     reward_weight: float = 1.0,
     formulation: str = "appendix-e",
@@ -165,7 +171,7 @@ def select_responses_many(
     ----------
     embeddings : array-like of shape (B, N, d), sequence of (N_i, d) arrays, or None
     rewards : array-like of shape (B, N), or sequence of (N_i,)
-    k, method, solver, positives, split, model, certify, seed, reward_weight, formulation
+    k, method, solver, positives, split, model, certify, time_limit, seed, reward_weight, formulation
         As in `select_responses`. "random" draws for one prompt after another; all else does not depend on
         which prompts are beside it.
     texts : sequence of sequences of str, optional
@@ -192,6 +198,7 @@ def select_responses_many(
         positives=positives,
         split=split,
         certify=certify,
+        time_limit=time_limit,
         seed=seed,
         reward_weight=reward_weight,
         formulation=formulation,

@@ -33,6 +33,7 @@ class ResponseRequest:
     positives: int = 1
     split: str = "one-vs-k"
     certify: Certify = True
+    time_limit: float = 60.0
     seed: int = 0
     reward_weight: float = 1.0
     formulation: str = "appendix-e"
@@ -47,6 +48,7 @@ class ResponseRequest:
             raise ValueError(f"k: method='best-vs-worst' rejects the one worst response, got k={self.k}")
         _check_weight(self.reward_weight)
         check_certify(self.certify)
+        object.__setattr__(self, "time_limit", checks.seconds("time_limit", self.time_limit))
 
     @property
     def needed(self) -> int:

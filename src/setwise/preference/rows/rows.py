@@ -108,6 +108,8 @@ class PreferenceRows:
         What to do with prompts that have not enough responses.
     certify : bool or "full"
         Also compute what no choice can cost less than; "full": until that is the least cost.
+    time_limit : float
+        Seconds for each prompt; see `select_responses`.
     seed : int
     threads : int, optional
     progress : callable, optional
@@ -170,6 +172,7 @@ class PreferenceRows:
         unscored: str = "drop",
         too_few: str = "refuse",
         certify: Certify = True,
+        time_limit: float = 60.0,
         seed: int = 0,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -181,6 +184,7 @@ class PreferenceRows:
             positives=positives,
             split=split,
             certify=certify,
+            time_limit=time_limit,
             seed=seed,
             reward_weight=reward_weight,
             formulation=formulation,

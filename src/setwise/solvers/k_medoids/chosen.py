@@ -35,9 +35,8 @@ FEWEST, MOST = 512, 2048
 #: Steps of dual ascent, by effort.
 STEPS = {True: 60, "full": 600}
 
-#: With full effort, the exact program is tried up to this many candidates, for so many seconds.
+#: With full effort, the exact program is tried up to this many candidates.
 PROGRAM = 512
-SECONDS = 20.0
 
 #: What sums may be off by, relative to their largest terms.
 ROUNDING = 1e-13
@@ -92,12 +91,12 @@ def exactly(problem: Problem) -> Solved:
         return Solved(baselines.most_relevant(problem))
     order = problem.by_content(np.arange(problem.n))
     stack = stack_of(problem, order)
-    found = exact.best_set(stack, problem.k)
+    found = exact.best_set(stack, problem.k, limit=problem.request.time_limit)
     problem.stats.update(points=problem.n, variables=found.variables)
     if found.lower < float(stack.totals(found.places[None])[0]) - 1e-6 * abs(found.lower):
         checks.warn(
-            f"solver: 'exact' stopped after {exact.LIMIT:.0f} seconds of search without a proof; the "
-            "certificate says how close the set is to the best one"
+            f"solver: 'exact' stopped after {problem.request.time_limit:g} seconds without a "
+            "proof; the certificate says how close the set is to the best one"
         )
     return Solved(order[found.places], known=Known(stack, order, found.lower))
 
@@ -203,7 +202,7 @@ def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> S
         if improve and problem.n <= BEST_EXCHANGE:
             best = dual.improved(stack, best, climbed)
         if effort == "full" and problem.n <= PROGRAM and lower < cost - dual.PROVEN * abs(cost):
-            found = exact.best_set(stack, problem.k, best[0], limit=SECONDS)
+            found = exact.best_set(stack, problem.k, best[0], limit=problem.request.time_limit)
             best, lower = found.places[None], max(lower, found.lower)
     if improve and stack.cheaper(best, places)[0]:
         chosen, cost = order[best[0]], float(stack.totals(best)[0])

@@ -14,9 +14,8 @@ from setwise.solvers.k_medoids import dual
 from setwise.solvers.k_medoids.search import greedy, swap
 from setwise.solvers.k_medoids.stack import Stack
 
-#: Most candidates, and how long HiGHS may look, in seconds.
+#: Most candidates.
 LARGEST = 1024
-LIMIT = 60.0
 
 #: Steps of dual ascent before the program is written: they decide how small it is.
 STEPS = 600
@@ -36,7 +35,7 @@ class Exact(NamedTuple):
     variables: int
 
 
-def best_set(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, limit: float = LIMIT) -> Exact:
+def best_set(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, limit: float = 60.0) -> Exact:
     """Find the cheapest set of a stack of one, and prove it.
 
         min Σ fixed_j x_j + Σ cost_ij z_ij,  Σ_j z_ij = 1,  z_ij <= x_j,  Σ x_j = k,  x binary
