@@ -49,6 +49,14 @@ MISSING = [
     ("setwise.Index.from_qdrant('http://localhost', 'c')", "qdrant", "QdrantIndex needs qdrant_client"),
     ("setwise.Index.from_pgvector('dbname=x', 't')", "pgvector", "PgvectorIndex needs psycopg"),
     ("setwise.Index.from_lance('t')", "lance", "LanceIndex needs lancedb"),
+    ("setwise.Index.from_chroma('c')", "chroma", "ChromaIndex needs chromadb"),
+    ("setwise.Index.from_milvus('c', 't')", "milvus", "MilvusIndex needs pymilvus"),
+    ("setwise.Index.from_duckdb('c', 't')", "duckdb", "DuckdbIndex needs duckdb"),
+    (
+        "import sqlite3; setwise.Index.from_sqlite(sqlite3.connect(':memory:'), 't')",
+        "sqlite",
+        "SqliteIndex needs sqlite_vec",
+    ),
     ("setwise.Index.from_torch(X)", "torch", "an index over a tensor needs torch"),
     (
         "import setwise.integrations.langchain",

@@ -152,7 +152,8 @@ def test_a_filter_that_empties_clusters(catalog):
             "include: the 'clustering' solver cannot",
         ),
         ({"filter": np.ones(4, bool)}, ValueError, "filter: expected 300 bools"),
-        ({"filter": "year > 3"}, TypeError, "filter: expected a mask of bools"),
+        ({"filter": "year > 3"}, ValueError, "where: .*year"),
+        ({"filter": [1, 2]}, TypeError, "filter: expected a mask of bools"),
         ({"filter": np.arange(N) < 9}, ValueError, "k: 10 is more than the 9 items that may be selected"),
     ],
 )
@@ -232,6 +233,8 @@ def test_columns_are_kept_shown_and_filtered_by(data, tmp_path):
     assert found.to_dict()["fields"] == found.fields
     only = shop.select(30, filter=pc.field("kind") == "b")
     assert {int(one[3:]) % 3 for one in ids(only)} == {1}
+    assert ids(shop.select(30, filter="kind = 'b'")) == ids(only)
+    assert ids(shop.select(1, filter="id = 'n2' and quality > 0.9")) == ["n2"]
     assert ids(shop.select(30, filter=pc.field("quality") > 0.5)) == ids(
         shop.select(30, filter=shop.quality > 0.5)
     )
@@ -265,8 +268,9 @@ def test_columns_that_cannot_be(data, catalog):
         kept.add(data[0][:1], [1.0], fields={"name": [[1, 2]]})
     from pyarrow import compute as pc
 
-    with pytest.raises(ValueError, match="filter: "):
-        kept.select(3, filter=pc.field("color") == "red")
+    for wanted in (pc.field("color") == "red", "color = 'red'", "kind >"):
+        with pytest.raises(ValueError, match="where: "):
+            kept.select(3, filter=wanted)
 
 
 # ---------------------------------------------------------------- many users

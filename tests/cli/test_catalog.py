@@ -326,6 +326,9 @@ def test_texts_are_encoded_and_columns_kept(run, tmp_path):
     assert "shoes" in shown.out
     found = record(run("catalog", "select", tmp_path / "shop", "-k", 6, "--json"))["set"]["items"]
     assert all(one["name"] == rows[int(one["id"][1:])]["name"] for one in found)
+    kind = WORDS[2][-6:]
+    words = ("catalog", "select", tmp_path / "shop", "-k", 3, "--json", "--where", f"kind = '{kind}'")
+    assert {one["kind"] for one in record(run(*words))["set"]["items"]} == {kind}
     for name in ("set.csv", "set.npy", "set.parquet"):
         assert run("catalog", "select", tmp_path / "shop", "-k", 6, "--out", tmp_path / name).code == 0
     assert "columns" in run("catalog", "info", tmp_path / "shop").out

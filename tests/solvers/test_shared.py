@@ -10,7 +10,7 @@ from setwise.batch import one_matrix
 from setwise.solvers import shared
 
 #: More candidates than are ever pooled whole.
-N, M, K = 9000, 6, 8
+N, M, K = 8400, 4, 8
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def shop():
 
 
 @pytest.mark.parametrize("certify", [False, True])
-@pytest.mark.parametrize(("sharpness", "t"), [(1, 0.2), (1, 0.6), (8, 0.2), (2, 0.4)])
+@pytest.mark.parametrize(("sharpness", "t"), [(1, 0.2), (1, 0.6), (8, 0.2)])
 def test_sets_are_as_good_as_one_by_one(shop, sharpness, t, certify, monkeypatch):
     X, scores = shop
     searched = []
@@ -78,7 +78,7 @@ def test_no_set_is_better_than_is_proven(sharpness, monkeypatch):
     monkeypatch.setattr(one_matrix, "FEW", 1)
     rng = np.random.default_rng(sharpness)
     optimal = 0
-    for _ in range(40):
+    for _ in range(25):
         X, k, t = rng.standard_normal((14, 4)), int(rng.integers(2, 5)), float(rng.uniform(0.05, 0.95))
         scores = rng.standard_normal((5, 14)) * rng.choice([0.1, 1.0])
         many = setwise.select_many(X, k, relevance=scores, sharpness=sharpness, diversity=t)
@@ -101,7 +101,7 @@ def test_what_pools_would_not_settle_is_solved_one_by_one(shop, monkeypatch):
         (scores, {"include": [3]}),
         (scores, {"objective": "mmr"}),
         (scores, {"solver": "greedy"}),
-        (scores[:4], {"certify": "full", "diversity": 0.05}),
+        (scores, {"certify": "full", "diversity": 0.05}),
     ]:
         many = setwise.select_many(X, 3, relevance=given, **options)
         alone = [setwise.select(X, 3, relevance=own, **options) for own in given]

@@ -371,8 +371,9 @@ class Catalog:
             Must be in the set, whatever the filter; they come first.
         exclude : sequence of ids
             Must not; those that are not in the catalog are no error.
-        filter : array-like of shape (n,), bool, or pyarrow.compute.Expression, optional
-            Which items may be selected: a mask, or a condition on `fields`, ``id`` and ``quality``.
+        filter : str, array-like of shape (n,), bool, or pyarrow.compute.Expression, optional
+            Which items may be selected: a condition on `fields`, ``id`` and ``quality``, such as
+            ``"year >= 2010 and brand <> 'x'"``, a mask, or an Arrow expression.
         groups, max_per_group, limits, shares
             As for `setwise.select`: labels are a kept column's name, or one an item; a name that `groups`
             does not have is a kept column. ``frank-wolfe`` and ``greedy`` keep them.

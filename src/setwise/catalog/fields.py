@@ -100,8 +100,9 @@ def mask_of(
 
     Parameters
     ----------
-    filter : array-like of shape (n,), bool, or pyarrow.compute.Expression
-        An expression speaks of the kept columns, and of ``id`` and ``quality``.
+    filter : array-like of shape (n,), bool, str, or pyarrow.compute.Expression
+        A condition (see `setwise.files.where`) or an expression speaks of the kept columns, and of ``id`` and
+        ``quality``.
     fields : pyarrow.Table or None
     ids, quality : ndarrays of shape (n,)
 
@@ -110,29 +111,24 @@ def mask_of(
     TypeError
         Neither of these.
     ValueError
-        A mask of another length, or an expression of an unknown column.
+        A mask of another length, or a condition that cannot be read or is of an unknown column.
     """
     if filter is None:
         return None
-    if type(filter).__module__.startswith("pyarrow"):
-        arrow = require("pyarrow", "arrow", "filter")
-        if isinstance(filter, arrow.compute.Expression):
-            table = arrow.table({"": np.arange(len(ids))}) if fields is None else fields
-            for name, column in zip(_OWN, (ids, quality), strict=True):
-                if name not in table.column_names:
-                    table = table.append_column(name, arrow.array(column.tolist()))
-            table = table.append_column("the row", arrow.array(np.arange(len(ids))))
-            try:
-                rows = table.filter(filter)["the row"].to_numpy()
-            except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, KeyError) as error:
-                raise ValueError(f"filter: {str(error).splitlines()[0]}") from None
-            mask: NDArray[np.bool_] = np.zeros(len(ids), np.bool_)
-            mask[rows] = True
-            return mask
+    if isinstance(filter, str) or type(filter).__module__.startswith("pyarrow"):
+        from setwise.extras.arrow import arrow
+        from setwise.files import where
+
+        table = arrow.table({_OWN[0]: ids.tolist()}) if fields is None else fields
+        for name, column in zip(_OWN, (ids, quality), strict=True):
+            if name not in table.column_names:
+                table = table.append_column(name, arrow.array(column.tolist()))
+        found: NDArray[np.bool_] = where.mask(table, filter)
+        return found
     mask = np.asarray(filter)
     if mask.dtype != np.bool_:
         raise TypeError(
-            f"filter: expected a mask of bools or a pyarrow.compute.Expression, got {type(filter).__name__}"
+            f"filter: expected a mask of bools, a condition or an expression, got {type(filter).__name__}"
         )
     if mask.shape != (len(ids),):
         raise ValueError(f"filter: expected {len(ids):,} bools, one an item, got shape {mask.shape}")

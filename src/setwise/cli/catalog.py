@@ -33,6 +33,7 @@ from setwise.cli.options import (
     Threads,
     TimeLimit,
     Verify,
+    Where,
     as_workers,
     at_most,
     folder_made_by,
@@ -276,6 +277,7 @@ def select(
         list[str] | None,
         _wish("--exclude", help="Id of an item that must not; may be repeated.", metavar="ID"),
     ] = None,
+    where: Where = None,
     exclude_from: Annotated[
         str | None,
         _wish(
@@ -406,6 +408,7 @@ def select(
                 **settings,
                 include=ids_as_in(catalog, include or [], "--include"),
                 exclude=barred,
+                filter=where,
                 certify=CERTIFY[certify],
                 time_limit=time_limit,
                 threads=threads,
