@@ -148,3 +148,19 @@ def test_a_collection_of_unsigned_ids():
     )
     found = setwise.retrieve([1.0, 0.5, 0.2, 0.1], setwise.Index.from_qdrant(client, "c"), 3, diversity=0.0)
     assert found.ids.tolist() == BIG[:3]
+
+
+@needs("faiss")
+def test_ids_beyond_a_stores_own_are_refused_and_never_wrapped():
+    """2**64 - 2 as a signed integer is -2, which is an id that FAISS has."""
+    import faiss
+
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(4))
+    index.add_with_ids(np.eye(4, dtype=np.float32), np.array([-2, 5, 6, 7]))
+    held = setwise.Index.from_faiss(index)
+    for wrong in (np.array([2**64 - 2], np.uint64), [2**64 - 2]):
+        with pytest.raises(TypeError, match="filter: expected row numbers"):
+            held.search(np.eye(1, 4), 2, filter=wrong)
+        with pytest.raises(TypeError, match="exclude: expected row numbers"):
+            held.search(np.eye(1, 4), 2, exclude=wrong)
+    assert setwise.retrieve([1.0, 0.5, 0, 0], held, 2, diversity=0.0, exclude=[5]).ids.tolist()[0] == -2

@@ -16,6 +16,7 @@ from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.importance import Importance, dsir, dsir_counts, log_ratio
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Index
+from setwise.limits import as_labels, codes_of
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, top_k
 
@@ -113,10 +114,7 @@ def _subtask_means(
     unit: NDArray[np.float64] = np.asarray(examples.rows(slice(None), np.float64), np.float64)
     if subtasks is None:
         return np.asarray(unit.mean(axis=0, keepdims=True))
-    labels = np.asarray(subtasks)
-    if labels.shape != (examples.n,):
-        raise ValueError(f"subtasks: expected {examples.n} labels, one an example; got shape {labels.shape}")
-    names, member = np.unique(labels, return_inverse=True)
+    names, member = codes_of(as_labels(subtasks, examples.n, "subtasks"))
     return np.stack([unit[member == one].mean(axis=0) for one in range(len(names))])
 
 

@@ -13,7 +13,7 @@ from setwise import checks
 from setwise.containers import as_matrix, as_queries
 from setwise.files.names import existing
 from setwise.index.base import Found, Ids
-from setwise.index.checking import CLOSE, UNIT, check_unit, compare, scale_of, scores_of
+from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, scale_of, scores_of
 from setwise.index.faiss_held import Held
 from setwise.index.local import RowIndex
 from setwise.vectors import check_metric
@@ -239,11 +239,11 @@ class FaissIndex(RowIndex):
                     allowed = np.flatnonzero(allowed)
                 if allowed.size and allowed.dtype.kind not in "iu":
                     raise TypeError("filter: expected ids, a mask over them, or a faiss.IDSelector")
-                batch = np.ascontiguousarray(allowed, dtype=np.int64)
+                batch = np.ascontiguousarray(as_whole(allowed, "filter"))
                 parts.append(faiss.IDSelectorBatch(batch))
                 keep.append(batch)
         if len(exclude):
-            gone = np.ascontiguousarray(np.asarray(exclude), dtype=np.int64)
+            gone = np.ascontiguousarray(as_whole(exclude, "exclude"))
             inner = faiss.IDSelectorBatch(gone)
             parts.append(faiss.IDSelectorNot(inner))
             keep += [gone, inner]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,6 +240,8 @@ def write(
 def _label(value: Any, row: int, argument: str) -> str | int:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError(f"{argument}: row {row} is no string or integer but {type(value).__name__}")
     return value

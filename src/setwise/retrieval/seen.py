@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
+from setwise.ids import as_ids
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING
@@ -250,4 +251,4 @@ def shown_of(request: Request, index: Index | None) -> tuple[Any, list[Any]]:
         return None, []
     if index is None:
         raise TypeError("shown: expected vectors; ids are of an index")
-    return np.asarray(index.vectors(np.array(ids) if isinstance(ids[0], int) else np.array(ids, object))), ids
+    return np.asarray(index.vectors(as_ids(ids, "shown"))), ids
