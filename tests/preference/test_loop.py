@@ -6,6 +6,8 @@ import gc
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -497,10 +499,49 @@ def test_vllm_that_is_missing_is_said_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_several_processes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="out: several processes were started"):
-        run(tmp_path / "run")
+TOGETHER = """
+import os, sys
+sys.path[:0] = PATHS
+import tiny_policy
+from setwise.preference import OnPolicyConfig, on_policy
+
+out, size = sys.argv[1], int(sys.argv[2])
+training = {"learning_rate": 0.01, "num_train_epochs": 2, "per_device_train_batch_size": size,
+            "use_cpu": True, "ddp_backend": "gloo" if size == 2 else None}
+config = OnPolicyConfig(iterations=2, responses=12, temperature=1.0, max_new_tokens=5, chunk_size=3, k=2,
+                        encoder="lsa", training=training, evaluation_responses=2)
+prompts = ["what is it", "what is red", "is it blue", "red"]
+on_policy(tiny_policy.model(), prompts, tiny_policy.share_of_good, config, out=out,
+          tokenizer=tiny_policy.tokenizer(), evaluation_prompts=["is it"])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_run_the_loop_as_one(tmp_path):
+    """Two processes of two groups a step each, against one of four: the same rows and weights."""
+    script = tmp_path / "run.py"
+    script.write_text(TOGETHER.replace("PATHS", repr([path for path in sys.path if "tests" in path])))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    for out, size, how in (("one", "4", []), ("two", "2", launch)):
+        command = [sys.executable, *how, str(script), str(tmp_path / out), size]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+    for number in (1, 2):
+        one, two = (tmp_path / out / f"iteration-{number:03d}" for out in ("one", "two"))
+        assert rows(one / "responses.jsonl") == rows(two / "responses.jsonl")
+        for a, b in zip(rows(one / "selection.jsonl"), rows(two / "selection.jsonl"), strict=True):
+            assert a == b
+        weights = [
+            tiny_policy.transformers.LlamaForCausalLM.from_pretrained(folder / "checkpoint").state_dict()
+            for folder in (one, two)
+        ]
+        for name, value in weights[0].items():
+            torch.testing.assert_close(weights[1][name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_that_training_would_shard_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="training: fsdp would shard the policy"):
+        run(tmp_path / "run", training={**TRAINING, "fsdp": "full_shard"})
 
 
 def test_where_an_engine_of_its_own_reads_the_policy(tmp_path):

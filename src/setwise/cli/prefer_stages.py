@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -245,9 +248,11 @@ def train(
         "save_strategy": "epoch",
         **_pairs(setting),
     }
-    trainer = run(
-        model, rows, PreferenceConfig(output_dir=out, **options), eval_rows=eval_rows, resume=resume
-    )
+    config = PreferenceConfig(output_dir=out, **options)
+    # What transformers prints on the way is for whoever looks on, not for the output.
+    aside = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    with contextlib.redirect_stdout(aside):
+        trainer = run(model, rows, config, eval_rows=eval_rows, resume=resume)
     logs = trainer.state.log_history
     last: dict[str, Any] = {}
     for entry in logs:

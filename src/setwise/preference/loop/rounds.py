@@ -21,6 +21,7 @@ from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.policy import Policy
 from setwise.preference.loop.score import Reward, reward_name, score
 from setwise.preference.loop.stages import Iteration, Make, Progress, Row, Run
+from setwise.preference.loop.team import Team
 from setwise.preference.prompts import Prompt, all_tokens, end_of_turn, uses_chat
 
 #: What seeds the responses to train on, and those to measure by: the latter are the same at every iteration.
@@ -57,6 +58,7 @@ class Rounds:
         if len(held_out):
             uses_chat(held_out, self.tokenizer, config.chat, "evaluation_prompts")
             self._held_out = _Prompts(list(held_out), self._tokens("evaluation_prompts", held_out))
+        self._team = Team()
         self._settings_to_train(Path(os.fspath(out)), 0)
         settings = {
             "config": config.settings(),
@@ -65,7 +67,12 @@ class Rounds:
             "evaluation_prompts": _digest(self._held_out.given),
             "reward": reward_name(reward),
         }
-        self._run = Run(out, settings)
+        # The first process makes the run, the others read what it has made.
+        if self._team.first:
+            self._run = Run(out, settings)
+        self._team.wait()
+        if not self._team.first:
+            self._run = Run(out, settings)
         self.folder = self._run.folder
 
     def run(self) -> list[Row]:
@@ -74,15 +81,17 @@ class Rounds:
         known = start.facts("start")
         if known is None:
             known = {"weights": self._policy.weights}
-            start.finish("start", (), known)
+            if self._team.first:
+                start.finish("start", (), known)
+            self._meet()
         self._policy.expect(known["weights"])
         metrics: list[Row] = []
         if self._held_out.given:
             metrics.append({"iteration": 0, **self._stage(start, "evaluate", lambda: self._evaluate(0))})
-            self._run.write_metrics(metrics)
+            self._keep(metrics)
         for number in range(1, self._config.iterations + 1):
             metrics.append(self._iterate(number))
-            self._run.write_metrics(metrics)
+            self._keep(metrics)
         return metrics
 
     def model(self) -> Any:
@@ -110,12 +119,27 @@ class Rounds:
         facts = iteration.facts(name)
         if facts is None:
             began = time.perf_counter()
-            files, facts = work()
-            facts[f"{name}_seconds"] = round(time.perf_counter() - began, 3)
-            iteration.finish(name, files, facts)
-            for file in files:
-                iteration.drop_chunks(file)
+            if self._team.first or name == "train":
+                files, facts = work()
+            if self._team.first and facts is not None:
+                facts[f"{name}_seconds"] = round(time.perf_counter() - began, 3)
+                iteration.finish(name, files, facts)
+                for file in files:
+                    iteration.drop_chunks(file)
+            self._meet()
+            facts = iteration.facts(name) or {}
         return facts
+
+    def _meet(self) -> None:
+        """Wait for all processes, and let the others see what the first has written."""
+        self._team.wait()
+        if not self._team.first:
+            self._run.reload()
+
+    def _keep(self, metrics: list[Row]) -> None:
+        """Write the metrics so far."""
+        if self._team.first:
+            self._run.write_metrics(metrics)
 
     def _generate(self, iteration: Iteration, number: int) -> tuple[list[str], Row]:
         """Sample N responses a prompt."""
@@ -202,8 +226,9 @@ class Rounds:
             settings,
             lambda done, total: self._tell(iteration, "train", done, total),
         )
-        iteration.write_folder("checkpoint", self._policy.save)
-        shutil.rmtree(work, ignore_errors=True)
+        if self._team.first:
+            iteration.write_folder("checkpoint", self._policy.save)
+            shutil.rmtree(work, ignore_errors=True)
         return ["checkpoint"], facts
 
     def _settings_to_train(self, work: Path, number: int) -> Any:
@@ -213,12 +238,19 @@ class Rounds:
         known = [one.name for one in fields(PreferenceConfig)]
         for name in self._config.training:
             checks.choice("training", name, known)
+            if name in ("fsdp", "fsdp_config", "deepspeed") and self._config.training[name]:
+                raise ValueError(
+                    f"training: {name} would shard the policy, which the first process samples from whole; "
+                    "leave it out, or train on a round's selection.jsonl with setwise.preference.train"
+                )
         longest = max(map(len, self._prompts.tokens)) + self._config.max_new_tokens
         given = {
             "report_to": "none",
             "save_strategy": "no",
             "disable_tqdm": True,
             "dataloader_pin_memory": self._policy.on_gpu(),
+            # The other processes wait for as long as the first samples and scores.
+            "ddp_timeout": 7 * 24 * 3600,
             # With a token for the end of what an engine has ended without one.
             "max_length": max(longest + 1, 64),
             **self._config.training,

@@ -113,7 +113,7 @@ def on_policy(
     ValueError
         A prompt is empty or leaves no room for a response, the model cannot be loaded or has been trained
         meanwhile, ``out`` holds a run with other settings or a damaged one, a reward is not finite, no prompt
-        has responses enough to choose from, or several processes were started.
+        has responses enough to choose from, or the training would shard the model.
 
     References
     ----------
@@ -125,11 +125,6 @@ def on_policy(
         raise TypeError(f"config: expected an OnPolicyConfig, got {type(config).__name__}")
     if not callable(reward):
         raise TypeError(f"reward: expected a callable, got {type(reward).__name__}")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(
-            "out: several processes were started and would write the same run; start one, or train on the "
-            "selection.jsonl files with setwise.preference.train under accelerate"
-        )
     rounds = Rounds(model, prompts, reward, config, out, tokenizer, evaluation_prompts, progress)
     metrics = rounds.run()
     return OnPolicyResult(rounds.model(), rounds.tokenizer, metrics, rounds.folder)

@@ -75,6 +75,10 @@ class Run:
         else:
             self.info = FORMAT.write(self.folder, {"settings": wanted, "stages": {}}, {})
 
+    def reload(self) -> None:
+        """Read what another process has recorded meanwhile."""
+        _, self.info = FORMAT.read(self.folder, contents=())
+
     def iteration(self, number: int) -> Iteration:
         """Return the folder of an iteration; 0 holds what is measured before the first."""
         return Iteration(self, f"iteration-{number:03d}")
