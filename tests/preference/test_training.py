@@ -115,6 +115,33 @@ def test_the_gradient_in_parts_is_the_whole_batchs(tokenizer, tmp_path, size):
     torch.testing.assert_close(parts[1], whole[1], rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_prompt_run_once_gives_the_same_loss_and_gradient(tokenizer, tmp_path, attention):
+    rows = make_rows(4)
+    options = {**ALL, "eos_term": "budget", "eos_target": 3}
+    plain = a_step(make_model().double(), rows, tokenizer, tmp_path, **options)
+    model = make_model(attn_implementation=attention).double()
+    tokens = []
+    forward = model.forward
+
+    def counted(*, input_ids, **given):
+        tokens.append(input_ids.numel())
+        return forward(input_ids=input_ids, **given)
+
+    counted.__signature__ = inspect.signature(forward)
+    model.forward = counted
+    shared = a_step(model, rows, tokenizer, tmp_path, share_prompt=True, **options)
+    # Norms and the softmax are taken in single precision inside the model.
+    assert shared[0] == pytest.approx(plain[0], rel=1e-6)
+    torch.testing.assert_close(shared[1], plain[1], rtol=1e-5, atol=1e-6)
+    assert len(tokens) == 1
+    with pytest.raises(ValueError, match="share_prompt: a group is run whole"):
+        settings(tmp_path, share_prompt=True, responses_per_forward=2)
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match="share_prompt: attention 'flash_attention_2' takes no mask"):
+        a_step(model, rows, tokenizer, tmp_path, share_prompt=True)
+
+
 def test_no_part_is_larger_than_asked_for_and_one_is_run_once(tokenizer, tmp_path, monkeypatch):
     model, rows = make_model(), make_rows(4)
     sizes = []

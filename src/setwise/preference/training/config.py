@@ -146,6 +146,11 @@ class PreferenceConfig(TrainingArguments):
         "Responses in memory at a time. Fewer need less memory and one more forward pass; the gradient is "
         "the same. None: all of a batch.",
     )
+    share_prompt: bool = _field(
+        False,
+        "Run a group's prompt once, and its responses after it in one sequence (they do not see each other); "
+        "for long prompts, and attention 'eager' or 'sdpa'.",
+    )
     lora: bool = _field(False, "Train low-rank adapters (peft) in place of all weights.")
     lora_r: int = _field(16, "Rank of the adapters.")
     lora_alpha: int = _field(32, "Scale of the adapters.")
@@ -177,6 +182,8 @@ class PreferenceConfig(TrainingArguments):
             checks.integer("max_prompt_length", self.max_prompt_length, least=1, most=self.max_length - 1)
         if self.responses_per_forward is not None:
             checks.integer("responses_per_forward", self.responses_per_forward, least=1)
+        if self.share_prompt and self.responses_per_forward is not None:
+            raise ValueError("share_prompt: a group is run whole; leave responses_per_forward out")
         checks.integer("lora_r", self.lora_r, least=1)
         checks.integer("lora_alpha", self.lora_alpha, least=1)
         finite("lora_dropout", self.lora_dropout)

@@ -16,17 +16,22 @@ from accelerate import DistributedType
 from torch.utils.checkpoint import checkpoint
 
 from setwise.encode.models import weights_fingerprint, with_tokenizer
-from setwise.extras import require
 from setwise.preference.logps import ResponseLogps, response_logps
 from setwise.preference.loss import ending, scores
 from setwise.preference.losses import LOSSES, end_term, scale_rewards
 from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig, as_options
-from setwise.preference.training.groups import Groups, as_groups
+from setwise.preference.training.groups import Groups
 from setwise.preference.training.metrics import Metrics, of_groups
+from setwise.preference.training.prefix import pack, unpack
 from setwise.preference.training.reference import reference_model, with_reference
+from setwise.preference.training.setup import as_dataset, end_of, with_adapters
 
 __all__ = ["PreferenceTrainer"]
+
+
+#: Attention that takes a mask of tokens by tokens.
+SHARED = ("eager", "sdpa")
 
 
 class PreferenceTrainer(transformers.Trainer):
@@ -103,23 +108,28 @@ class PreferenceTrainer(transformers.Trainer):
             model, processing_class, argument="processing_class", loading=as_options("loading", args.loading)
         )
         transformers.set_seed(args.seed)  # adapters start from random numbers
-        model = _with_adapters(model, args, peft_config)
+        model = with_adapters(model, args, peft_config)
         if not any(weight.requires_grad for weight in model.parameters()):
             raise ValueError("model: none of its weights can be trained; set requires_grad, or use lora=True")
+        if args.share_prompt and model.config._attn_implementation not in SHARED:
+            raise ValueError(
+                f"share_prompt: attention {model.config._attn_implementation!r} takes no mask of its own; "
+                "load the model with attention 'sdpa' or 'eager'"
+            )
         pad = processing_class.pad_token_id
         super().__init__(
             model=model,
             args=args,
             data_collator=data_collator
             or GroupCollator(processing_class.eos_token_id if pad is None else pad),
-            train_dataset=_as_dataset(train_dataset, processing_class, args, "rows"),
-            eval_dataset=_as_dataset(eval_dataset, processing_class, args, "eval_rows"),
+            train_dataset=as_dataset(train_dataset, processing_class, args, "rows"),
+            eval_dataset=as_dataset(eval_dataset, processing_class, args, "eval_rows"),
             processing_class=processing_class,
             **options,
         )
         self.model_accepts_loss_kwargs = True
         self.metrics = Metrics(self.accelerator)
-        self._end = _end_of(self.train_dataset, self.eval_dataset)
+        self._end = end_of(self.train_dataset, self.eval_dataset)
         if LOSSES[args.loss].reference:
             self._take_reference(reference_model)
         elif reference_model is not None:
@@ -249,6 +259,8 @@ class PreferenceTrainer(transformers.Trainer):
         inputs : mapping
             What `GroupCollator` returns.
         """
+        if self.args.share_prompt:
+            return self._forward_shared(model, inputs)
         count = len(inputs["input_ids"])
         size = self.args.responses_per_forward or count
         if size >= count:
@@ -277,6 +289,22 @@ class PreferenceTrainer(transformers.Trainer):
         )
         return ResponseLogps(*columns)
 
+    def _forward_shared(self, model: Any, inputs: Mapping[str, Any]) -> ResponseLogps:
+        """Run each group as one sequence of its prompt and all its responses."""
+        packed = pack(inputs, 0)
+        device = packed.input_ids.device.type
+        dtype = torch.bfloat16 if self._casts else next(model.parameters()).dtype
+        hidden = torch.zeros(packed.attention.shape, dtype=dtype, device=packed.attention.device)
+        hidden = hidden.masked_fill(~packed.attention, torch.finfo(dtype).min)
+        with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
+            output = model(
+                input_ids=packed.input_ids,
+                attention_mask=hidden,
+                position_ids=packed.position_ids,
+                use_cache=False,
+            )
+        return self._logps(unpack(output.logits, packed), packed.labels)
+
     def _forward(self, model: Any, batch: Mapping[str, Any]) -> ResponseLogps:
         """Run sequences through the model; logits are made from the last token of the shortest prompt on."""
         tokens, labels = batch["input_ids"], batch["labels"]
@@ -287,9 +315,13 @@ class PreferenceTrainer(transformers.Trainer):
             output = model(
                 input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options
             )
+        return self._logps(output.logits[:, -keep:], labels[:, -keep:])
+
+    def _logps(self, logits: torch.Tensor, labels: torch.Tensor) -> ResponseLogps:
+        """Return log-probabilities, and those of ending where the loss has a term on it."""
         end = self._end if self.args.eos_regularizer else None
         every = end is not None and self.args.eos_term == "budget"
-        return response_logps(output.logits[:, -keep:], labels[:, -keep:], eos_token_id=end, every_end=every)
+        return response_logps(logits, labels, eos_token_id=end, every_end=every)
 
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
@@ -334,25 +366,6 @@ class PreferenceTrainer(transformers.Trainer):
         return count
 
 
-def _as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> Any:
-    """Return rows as groups; groups, None and mappings of names stay what they are."""
-    if rows is None or isinstance(rows, Groups):
-        return rows
-    if isinstance(rows, Mapping):
-        return {key: _as_dataset(value, tokenizer, config, f"{name}[{key!r}]") for key, value in rows.items()}
-    return as_groups(rows, tokenizer, config, name)
-
-
-def _end_of(*datasets: Any) -> int | None:
-    """Return the token that ends the responses of groups, of the first that are there."""
-    for groups in datasets:
-        if isinstance(groups, Mapping):
-            return _end_of(*groups.values())
-        if isinstance(groups, Groups):
-            return groups.end
-    return None
-
-
 def _as_grid(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Lay R values out over the True cells of a mask (B, G); 0 elsewhere."""
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
@@ -370,28 +383,3 @@ def _keeps_logits(model: Any) -> bool:
     inner = model.module if hasattr(model, "module") else model
     inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
     return "logits_to_keep" in inspect.signature(inner.forward).parameters
-
-
-def _with_adapters(model: Any, config: PreferenceConfig, given: Any) -> Any:
-    """Return the model with the adapters that are asked for."""
-    if given is None and not config.lora:
-        return model
-    peft = require("peft", "train", "training adapters")
-    if isinstance(model, peft.PeftModel):
-        if given is not None:
-            raise ValueError(
-                "peft_config: the model has adapters already; merge them, or leave peft_config out"
-            )
-        return model
-    if given is None:
-        given = peft.LoraConfig(
-            task_type="CAUSAL_LM",
-            r=config.lora_r,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=config.lora_dropout,
-            target_modules=config.lora_target_modules or "all-linear",
-        )
-    # The same setting under the names of transformers 5 and 6.
-    if any(getattr(config, f"{name}_checkpointing", False) for name in ("activation", "gradient")):
-        model.enable_input_require_grads()  # else no gradient reaches the adapters through recomputed layers
-    return peft.get_peft_model(model, given)

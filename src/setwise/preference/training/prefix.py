@@ -1,0 +1,85 @@
+"""A group's prompt run once, and all its responses after it in the same sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from setwise.preference.logps import IGNORED
+
+__all__ = ["Packed", "pack", "unpack"]
+
+
+class Packed(NamedTuple):
+    """B groups as sequences of a prompt and its responses."""
+
+    #: (B, T): the tokens.
+    input_ids: torch.Tensor
+    #: (B, T): a response's places go on from its prompt's.
+    position_ids: torch.Tensor
+    #: (B, 1, T, T) bool: each token sees the prompt, and the tokens of its own response up to itself.
+    attention: torch.Tensor
+    #: (R,): the sequence that each response is in.
+    rows: torch.Tensor
+    #: (R, L + 1): where the logits of each response's tokens are: after the token before it.
+    places: torch.Tensor
+    #: (R, L + 1): the responses' tokens after a column that is not looked at; -100 where there is none.
+    labels: torch.Tensor
+
+
+def pack(inputs: Mapping[str, Any], pad: int) -> Packed:
+    """Lay the responses of each group out behind their prompt.
+
+    Parameters
+    ----------
+    inputs : mapping
+        What `GroupCollator` returns.
+    pad : int
+        What stands in the padding.
+    """
+    ids, prompts, lengths = inputs["input_ids"], inputs["prompt_lengths"], inputs["attention_mask"].sum(dim=1)
+    counts = inputs["mask"].sum(dim=1).tolist()
+    device = ids.device
+    responses = (lengths - prompts).tolist()
+    starts = [sum(counts[:row]) for row in range(len(counts))]
+    totals = [
+        int(prompts[start]) + sum(responses[start : start + count])
+        for start, count in zip(starts, counts, strict=True)
+    ]
+    longest, most = max(totals), max(responses)
+    tokens = torch.full((len(counts), longest), pad, dtype=ids.dtype, device=device)
+    positions = torch.zeros_like(tokens)
+    # Whose token each is: 0 the prompt's, from 1 the responses', -1 of the padding.
+    owner = torch.full_like(tokens, -1)
+    places = torch.zeros(len(ids), most + 1, dtype=torch.long, device=device)
+    labels = torch.full((len(ids), most + 1), IGNORED, device=device)
+    rows = torch.zeros(len(ids), dtype=torch.long, device=device)
+    for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        prompt = int(prompts[start])
+        tokens[row, :prompt] = ids[start, :prompt]
+        positions[row, :prompt] = torch.arange(prompt, device=device)
+        owner[row, :prompt] = 0
+        place = prompt
+        for number in range(count):
+            one, size = start + number, responses[start + number]
+            span = slice(place, place + size)
+            tokens[row, span] = ids[one, prompt : prompt + size]
+            positions[row, span] = torch.arange(prompt, prompt + size, device=device)
+            owner[row, span] = number + 1
+            rows[one] = row
+            places[one, 0] = prompt - 1
+            places[one, 1 : size + 1] = torch.arange(place, place + size, device=device)
+            labels[one, 1 : size + 1] = tokens[row, span]
+            place += size
+    before = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+    seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
+    # Padding sees itself, so that no row of the softmax is empty.
+    alone = torch.eye(longest, dtype=torch.bool, device=device)
+    return Packed(tokens, positions, ((seen & before) | alone)[:, None], rows, places, labels)
+
+
+def unpack(logits: torch.Tensor, packed: Packed) -> torch.Tensor:
+    """Return the logits of each response's tokens, (R, L + 1, V), in the order of `Packed.labels`."""
+    return logits[packed.rows[:, None], packed.places]
