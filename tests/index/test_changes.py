@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zlib
 
 import numpy as np
@@ -117,6 +118,10 @@ def test_it_speaks_of_the_corpuss_ids(place, kind, named):
     assert hits.value == pytest.approx(own.value, rel=1e-6)
     assert hits.certificate.pool_sufficient
     assert index.take(hits.ids)["text"] == [rows[row][1] for row in own.ids]
+    table = hits.to_arrow().to_pydict()
+    assert table["text"] == [rows[row][1] for row in own.ids]
+    assert table["year"] == [rows[row][2] for row in own.ids]
+    assert pickle.loads(pickle.dumps(hits)).to_arrow().to_pydict()["id"] == hits.ids.tolist()
     both = setwise.retrieve(["fast red ships", "old plums"], index, 6)
     assert both[0].ids.tolist() == hits.ids.tolist()
     never, _, _, must, *_ = hits.ids.tolist()

@@ -175,6 +175,10 @@ class Index(ABC):
         """``fetch`` without blocking the event loop: on a thread, unless the store's client is async."""
         return await asyncio.to_thread(self.fetch, queries, k, filter=filter, exclude=exclude)
 
+    def rows(self, ids: Sequence[Any] | Ids) -> Any:
+        """Return all that is stored of some ids as an Arrow table, in their order; None where nothing is."""
+        return None
+
     def encode(self, query: str | Sequence[str]) -> NDArray[np.float32]:
         """Return the vector of a text, shape (d,), or of several, shape (m, d); most indexes have no encoder.
 

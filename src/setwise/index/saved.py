@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.files.names import nearest
 from setwise.files.reading import read_array
+from setwise.files.where import as_arrow
 from setwise.index import rows
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
@@ -136,6 +137,19 @@ class SavedIndex(Index):
         """Return all that is known of some ids, by column: ``text``, ``group``, and the corpus's own."""
         found = self._rows(ids, KeyError)
         return {name: column.take(found) for name, column in self._columns().items()}
+
+    def rows(self, ids: Sequence[Any] | Ids) -> Any:
+        from setwise.extras.arrow import arrow
+
+        found = self.take(ids)
+        return (
+            arrow.table({name: as_arrow(values, name) for name, values in found.items()}) if found else None
+        )
+
+    @property
+    def frame(self) -> SavedIndex:
+        """What a result's own columns are read from, when they are asked for."""
+        return self
 
     def sample(self, count: int = 4096) -> Found | None:
         drawn = self.index.sample(count)

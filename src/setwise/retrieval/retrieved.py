@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.ids import as_ids
-from setwise.index.base import Ids
+from setwise.index.base import Ids, Index
 from setwise.retrieval.pages import cursor_of
 from setwise.selection import Selection
 
@@ -66,8 +66,15 @@ class Retrieved(Selection):
         part = {name: getattr(self, name)[start:stop] for name in names}
         return replace(self, **part, earlier=self.ids[:start].copy())
 
+    def own_columns(self) -> Any:
+        """Return the members' rows of the candidates' frame, or of an index that keeps columns."""
+        if isinstance(self.candidates, Index):
+            return self.candidates.rows(self.ids)
+        return super().own_columns()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "following": None}
+        kept = None if isinstance(self.candidates, Index) else self.candidates  # an open index stays here
+        return {**super().__getstate__(), "following": None, "candidates": kept}
 
     def __post_init__(self) -> None:
         super().__post_init__()
