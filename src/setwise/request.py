@@ -115,7 +115,7 @@ class Request:
         if self.k is not None:
             object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
         elif self.budget is None:
-            raise TypeError("k: expected an integer; it may be left out with a budget alone")
+            raise TypeError("k: expected an integer, got None; only with a budget may it be left out")
         for name in ("include", "exclude"):
             rows: Any = getattr(self, name)
             if getattr(rows, "ndim", 1) == 2:  # those of many queries

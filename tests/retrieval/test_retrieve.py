@@ -161,7 +161,7 @@ def test_what_comes_back(corpus, query):
     assert np.allclose(hits.novelty[1:], [1 - near[i, :i].max() for i in range(1, 8)], atol=1e-6)
     written = hits.to_dict()
     assert written["ids"] == hits.ids.tolist()
-    assert "Retrieved 8 by frank-wolfe+swap" in repr(hits)
+    assert "Retrieved of 8 by frank-wolfe+swap" in repr(hits)
     assert not hits.ids.flags.writeable
 
 
