@@ -1,0 +1,245 @@
+"""``setwise catalog select``: k items of a saved catalog, by quality and spread."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from setwise.cli.options import (
+    CERTIFY,
+    READ,
+    RUN,
+    SET,
+    AsJson,
+    Certify,
+    Diversity,
+    Force,
+    K,
+    Seed,
+    SetFile,
+    Threads,
+    TimeLimit,
+    Where,
+    as_workers,
+    at_most,
+    folder_made_by,
+    given,
+    option,
+)
+
+_MUSS = ("muss", "muss-random-clusters", "muss-random-partition")
+
+#: The methods that some options are for; others do not look at them.
+_FOR = {
+    "clusters": (*_MUSS, "dgds"),
+    "per_cluster": (*_MUSS, "dgds"),
+    "final_quality_scale": (*_MUSS, "dgds"),
+    "cluster_diversity": ("muss", "muss-random-partition"),
+    "no_top_up": _MUSS,
+    "criterion": (*_MUSS, "dgds", "greedy"),
+}
+
+#: Declarations of options under each heading of the help.
+_read = partial(option, panel=READ)
+_method = partial(option, panel="How to find it")
+_wish = partial(option, panel=SET)
+
+#: A saved catalog, and the ids of a table beside it.
+Folder = Annotated[str, folder_made_by("setwise catalog build")]
+IdOfTable = Annotated[
+    str | None,
+    _read(
+        "--id",
+        help="Column of that table with the ids.",
+        metavar="COLUMN",
+        show_default="id, _id, pid or another usual name",
+    ),
+]
+
+
+def select(
+    context: typer.Context,
+    path: Folder,
+    quality: Annotated[
+        str | None,
+        _read(
+            "--quality",
+            help="New qualities: a .npy file in the items' order, or a table that gives them by id.",
+            metavar="FILE.npy|TABLE",
+            show_default="those saved",
+        ),
+    ] = None,
+    quality_column: Annotated[
+        str,
+        _read(
+            "--quality-column",
+            help="Column of that table with the qualities.",
+            metavar="COLUMN",
+        ),
+    ] = "quality",
+    id: IdOfTable = None,
+    include: Annotated[
+        list[str] | None,
+        _wish("--include", help="Id of an item that must be in the set; may be repeated.", metavar="ID"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        _wish("--exclude", help="Id of an item that must not; may be repeated.", metavar="ID"),
+    ] = None,
+    where: Where = None,
+    exclude_from: Annotated[
+        str | None,
+        _wish(
+            "--exclude-from",
+            help="A file of ids that must not: a table, a .npy array, or a .txt with one a line.",
+            metavar="FILE",
+        ),
+    ] = None,
+    k: K = 500,
+    diversity: Diversity = 0.1,
+    certify: Certify = "none",
+    time_limit: TimeLimit = 60.0,
+    method: Annotated[
+        str,
+        _method(
+            "--method",
+            help="How the set is found: auto (the best of them for this size), frank-wolfe, muss, dgds, "
+            "greedy, clustering, top-k (quality alone), …",
+            metavar="NAME",
+        ),
+    ] = "auto",
+    clusters: Annotated[
+        int | None,
+        _method(
+            "--clusters",
+            help="muss: clusters to keep, the best of them; dgds: parts to cut the items into.",
+            metavar="COUNT",
+            show_default="muss: half of them; dgds: as many as there are",
+        ),
+    ] = None,
+    per_cluster: Annotated[
+        int | None,
+        _method(
+            "--per-cluster",
+            help="muss, dgds: items to select inside each cluster or part.",
+            metavar="COUNT",
+            show_default="k / 10",
+        ),
+    ] = None,
+    cluster_diversity: Annotated[
+        float,
+        _method(
+            "--cluster-diversity",
+            help="muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the most "
+            "different alone).",
+            metavar="0…1",
+        ),
+    ] = 0.5,
+    no_top_up: Annotated[
+        bool,
+        _method(
+            "--no-top-up",
+            help="muss: choose at the end among the clusters' items alone, without the k of highest quality.",
+            metavar="",
+        ),
+    ] = False,
+    final_quality_scale: Annotated[
+        float,
+        _method(
+            "--final-quality-scale",
+            help="muss, dgds: what quality is multiplied by in the last step.",
+            metavar="NUMBER",
+        ),
+    ] = 1.0,
+    criterion: Annotated[
+        str,
+        _method(
+            "--criterion",
+            help="muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
+            metavar="sum|min",
+        ),
+    ] = "sum",
+    seed: Seed = 0,
+    threads: Threads = None,
+    workers: Annotated[
+        str | None,
+        option(
+            "--workers",
+            help="muss, dgds: work on the parts in this many processes, or on Ray (ray, or its address).",
+            panel=RUN,
+            metavar="COUNT|ray|ADDRESS",
+            show_default="in this process",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    out: SetFile = None,
+    force: Force = False,
+) -> None:
+    """Select k items by quality and spread."""
+    from setwise import checks
+    from setwise.catalog import METHODS, Catalog
+    from setwise.cli import catalog_output, output
+    from setwise.cli.items import ids_as_in, read_ids, read_quality
+    from setwise.files import check_output
+
+    target = None if out is None else check_output(out, force=force)
+    checks.choice("certify", certify, CERTIFY)
+    checks.choice("method", method, METHODS)
+    if quality is None:
+        for name in ("quality_column", "id"):
+            if given(context, name):
+                raise ValueError(f"{name}: --{name.replace('_', '-')} goes with --quality TABLE")
+    settings: dict[str, Any] = {
+        "k": k,
+        "diversity": diversity,
+        "method": method,
+        "clusters": clusters,
+        "per_cluster": per_cluster,
+        "cluster_diversity": cluster_diversity,
+        "top_up": not no_top_up,
+        "final_quality_scale": final_quality_scale,
+        "criterion": criterion,
+        "seed": seed,
+    }
+    notes: tuple[str, ...] = ()
+    with output.Status() as status, at_most(threads):
+        status.tell("reading")
+        catalog = Catalog.load(path, threads)
+        if quality is not None:
+            fresh, notes = read_quality(quality, quality_column, id, catalog)
+            catalog.set_quality(fresh)
+        barred = ids_as_in(catalog, exclude or [], "--exclude")
+        if exclude_from is not None:
+            barred = list(dict.fromkeys([*barred, *ids_as_in(catalog, *read_ids(exclude_from, None))]))
+        status.tell("selecting")
+        with output.notes_for_warnings():
+            found = catalog.select(
+                **settings,
+                include=ids_as_in(catalog, include or [], "--include"),
+                exclude=barred,
+                filter=where,
+                certify=CERTIFY[certify],
+                time_limit=time_limit,
+                threads=threads,
+                workers=as_workers(workers),
+            )
+    for line in notes:
+        output.note(line)
+    for name, methods in _FOR.items():
+        if given(context, name) and found.method not in methods:
+            known = ", ".join(methods)
+            output.note(f"--{name.replace('_', '-')} does nothing for {found.method}; it is for {known}")
+    columns = catalog_output.as_columns(catalog, found)
+    record = catalog_output.as_record(path, catalog, found, columns, {**settings, "certify": certify})
+    if target is not None:
+        catalog_output.write(target, record, columns, force=force)
+    if as_json:
+        output.print_json(record)
+        return
+    name = Path(path).resolve().name
+    catalog_output.print_selection(name, catalog, found, columns, kept=target is not None)
+    if target is not None:
+        output.note(f"wrote {out}")
