@@ -66,3 +66,22 @@ def test_frequencies_and_prompts(toy):
     assert not set(toy.PROMPTS) & set(toy.HELD_OUT_PROMPTS)
     words = toy.tokenizer()
     assert words.decode(words(answer(toy, 3, [0, 7]))["input_ids"]) == answer(toy, 3, [0, 7])
+
+
+def test_arms_are_compared_on_the_same_samples(toy, capsys):
+    """The script at its smallest: each arm is trained, and figures are of the same held-out prompts."""
+    pytest.importorskip("pyarrow")
+    sys.path.insert(0, str(ROOT))
+    try:
+        policy = importlib.import_module("benchmarks.prefer_policy")
+    finally:
+        sys.path.remove(str(ROOT))
+    found = policy.main(
+        ["--tiny", "--seeds", "1", "--pretraining", "20", "--arms", "dpo", "opt-select", "--temperature", "0"]
+    )
+    assert set(found) == {"start", "dpo", "opt-select"}
+    for arm in ("dpo", "opt-select"):
+        (row,) = found[arm]
+        assert row["rows"] > 0
+        assert 0 <= row["win_rate"] <= 1
+    assert "opt-select" in capsys.readouterr().out
