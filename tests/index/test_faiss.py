@@ -315,3 +315,22 @@ def test_an_id_stored_twice_is_refused(rows):
     index.add_with_ids(rows[:3], np.array([7, 8, 7]))
     with pytest.raises(ValueError, match="id 7 is stored more than once"):
         FaissIndex(index)
+
+
+@pytest.mark.parametrize("metric", [faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2])
+@pytest.mark.parametrize("first", [-900, -450, -1])
+def test_negative_ids_are_ids(rows, metric, first):
+    """FAISS pads with -1; a hash of 64 bits is negative as often as not."""
+    index = faiss.IndexIDMap2(faiss.IndexFlat(16, metric))
+    names = np.arange(first, first + 900)
+    index.add_with_ids(rows, names)
+    held = FaissIndex(index)
+    array = setwise.Index.from_array(rows)
+    for options in ({}, {"exclude": [2, 5]}, {"include": [7]}):
+        mine = {name: names[value].tolist() for name, value in options.items()}
+        found, same = (
+            setwise.retrieve(rows[3], one, 6, **wish) for one, wish in ((held, mine), (array, options))
+        )
+        assert found.ids.tolist() == names[same.ids].tolist()
+    assert sorted(held.fetch(rows[:1], 2000)[0].ids.tolist()) == names.tolist()
+    assert np.allclose(held.vectors(names[:3]), rows[:3])

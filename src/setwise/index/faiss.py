@@ -145,7 +145,7 @@ class FaissIndex(RowIndex):
         scores = np.full((len(names), k), -np.inf)
         ids = np.full((len(names), k), -1, np.int64)
         width = names.shape[1]
-        scores[:, :width] = np.where(names >= 0, self._scored(values, lengths), -np.inf)
+        scores[:, :width] = np.where(_is_there(names, values), self._scored(values, lengths), -np.inf)
         ids[:, :width] = names
         order = np.lexsort((ids, -scores), axis=1)  # ties by lowest id, whatever FAISS's own order
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
@@ -167,7 +167,7 @@ class FaissIndex(RowIndex):
         ends = self._lengths()
         answers = []
         for row, query in enumerate(probes):
-            found = names[row] >= 0
+            found = _is_there(names[row], values[row])
             ids, value, length = names[row][found], values[row : row + 1, found], lengths[row : row + 1]
             vectors = self._vectors(ids, ids if self._held.plain else self._held.places(ids))
             scores = scores_of(query, vectors, self.metric)
@@ -303,3 +303,8 @@ class FaissIndex(RowIndex):
     def __repr__(self) -> str:
         kind = f"{type(self._held.core).__name__}, {self.metric}, {'exact' if self.exact else 'approximate'}"
         return f"FaissIndex of {self.size:,} × {self.dim} ({kind})"
+
+
+def _is_there(names: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which of FAISS's answers are none of its padding: an id of -1 with the worst score there is."""
+    return (names != -1) | (np.abs(values) < np.finfo(np.float32).max)
