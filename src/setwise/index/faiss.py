@@ -307,4 +307,4 @@ class FaissIndex(RowIndex):
 
 def _is_there(names: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which of FAISS's answers are none of its padding: an id of -1 with the worst score there is."""
-    return (names != -1) | (np.abs(values) < np.finfo(np.float32).max)
+    return np.asarray((names != -1) | (np.abs(values) < np.finfo(np.float32).max), np.bool_)
