@@ -1,7 +1,7 @@
 """The catalog's methods against MUSS's definition and the core."""
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -145,6 +145,18 @@ def test_a_draw_of_one_is_certified():
     X, q = rng.standard_normal((12, 4)), rng.random(12)
     found = setwise.Catalog.build(X, q, clusters=3).select(1, diversity=0.5, method="k-dpp", certify="full")
     assert found.certificate.upper_bound == pytest.approx(0.5 * q.max())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_one_of_a_catalog_is_certified_by_every_method(metric):
+    rng = np.random.default_rng(0)
+    X, q = rng.standard_normal((60, 4)), rng.random(60)
+    catalog = setwise.Catalog.build(X, q, clusters=5, metric=metric)
+    for method, certify, t in product(METHODS, (True, "full"), (0.3, 1.0)):
+        found = catalog.select(1, method=method, certify=certify, diversity=t)
+        assert found.value == pytest.approx((1 - t) * q[found.indices[0]]), method
+        assert found.certificate.upper_bound == pytest.approx((1 - t) * q.max()), method
+        assert found.certificate.optimal == (t == 1.0 or q[found.indices[0]] == q.max()), method
 
 
 def test_a_catalog_says_what_it_is():

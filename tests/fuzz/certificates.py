@@ -506,7 +506,7 @@ def compared(case, one, sets, r, error) -> Outcome:
     if case.metric == "cosine":
         # What a cosine is off by, or next to 1, where distances come from differences, the lengths of rows.
         apart = 1 if case.sharpness > 1 or reach > 1e-6 else 0
-        slack += t * 64 * case.sharpness * EPSILON * max(apart, reach**0.5)
+        slack += t * 64 * case.sharpness * EPSILON * max(apart, reach**0.5, EPSILON)
     else:
         slack += t * 1e-150
     # Where rows are single, so is what their distances are compared with.

@@ -71,6 +71,19 @@ def test_the_bound_is_the_tangents_largest_value(metric, sharpness, options):
 
 
 @measures
+@pytest.mark.parametrize("options", CONSTRAINTS)
+def test_a_point_a_little_beside_the_plane_is_moved_onto_it(metric, sharpness, options):
+    """Σx is k but for what a projection leaves: the bound is that of the point whose sum is k."""
+    X, r = from_least(make.clustered(n=12, seed=6))
+    x, ids = point(12, 4)
+    whole = Whole(problem_of(X, r, 4, 0.4, sharpness, metric, **options))
+    uppers = []
+    for weights in (x[ids], x[ids] * (1 - 1e-5), x[ids] * (1 + 1e-5)):
+        uppers.append(bounds.concave_bound(whole, ids, weights, whole.gradient(ids, weights)).upper)
+    assert uppers == pytest.approx([uppers[0]] * 3, rel=1e-12)
+
+
+@measures
 def test_survivors_are_those_whose_own_bound_is_not_below(metric, sharpness):
     """For every candidate the tangent's largest value over the sets that hold it."""
     X, r = make.clustered(n=12, seed=7)

@@ -118,7 +118,9 @@ def concave_bound(
         Accumulated in float64; what float32 may hide is added to it.
     """
     problem = whole.problem
-    weights = weights * (problem.k / weights.sum())  # f is concave where Σx = k alone
+    stretch = problem.k / float(weights.sum())  # f is concave where Σx = k alone, to the last digit
+    if stretch != 1.0:
+        weights, gradient = weights * stretch, whole.linear + (gradient - whole.linear) * stretch
     exact = whole.gradient_at(ids, ids, weights)
     # f(x) = linear·x + t xᵀWx and ∇f(x)·x = linear·x + 2t xᵀWx
     linear = (1 - whole.weight) * (problem.k - 1) * problem.relevance.at(ids)

@@ -223,6 +223,7 @@ class Tree:
         The shifted form is h(x) = (linear - tδ)·x - t xᵀ(M - diag δ)x: f on sets, and concave, so that
         h(s) <= h(x) + ∇h(x)·(s - x), which is largest at the vertex of the `free` largest gradients.
         """
+        x = x * (free / float(x.sum()))  # h is concave where Σx = free alone, to the last digit
         pulled = matrix @ x
         slope = linear - self.weight * shift
         gradient = slope - 2 * self.weight * (pulled - shift * x)
