@@ -124,6 +124,30 @@ def test_the_default_solver_finds_what_numpy_finds(name, dtype):
     assert compared > 150
 
 
+WISHES = (
+    {"max_similarity": 0.9},
+    {"shown": np.eye(3, 12)},
+    {"min_gain": 0.3},
+    {"groups": {"side": ["left", "right"] * 20}, "limits": {"side": (2, 4)}},
+    {"costs": np.linspace(1, 2, 40), "budget": 5.0},
+)
+
+
+@pytest.mark.parametrize("wish", WISHES, ids=lambda wish: next(reversed(wish)))
+@pytest.mark.parametrize(
+    ("objective", "solver"), [("max-sum", "greedy"), ("max-sum", "auto"), ("mmr", "greedy")]
+)
+def test_a_wish_that_kernels_do_not_know_is_left_to_numpy(objective, solver, wish):
+    rng = np.random.default_rng(5)
+    X, r = rng.standard_normal((40, 12)).astype(np.float32), rng.random(40)
+    told = {"relevance": r, "objective": objective, "solver": solver, "certify": False, **wish}
+    found = [under(use, partial(setwise.select, X, 6, **told)) for use in (None, "0")]
+    assert found[0].stats["kernel"] == "numpy"
+    assert found[0].indices.tolist() == found[1].indices.tolist()
+    many = under(None, partial(setwise.select_many, X, 6, offsets=[0, 40], **told))
+    assert many[0].indices.tolist() == found[1].indices.tolist()
+
+
 @pytest.mark.parametrize("name", SETS[1:])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_every_instruction_set_gives_the_same_bits(name, dtype):

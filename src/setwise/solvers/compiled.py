@@ -39,6 +39,8 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
     objective, vectors = problem.objective, problem.vectors
     if vectors.squares is None or problem.n > POOLED or not knows(objective, vectors.raw):
         return None
+    if problem.request.wishes:
+        return None
     counts, chosen, numbers = kernels.greedy(
         vectors.raw,
         vectors.squares,
@@ -111,7 +113,7 @@ def search_small(problem: Problem, *, with_greedy: bool) -> NDArray[np.int64] | 
     objective, vectors = problem.objective, problem.vectors
     if vectors.squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
         return None
-    if not isinstance(objective, MaxSum) or not knows(objective, vectors.raw):
+    if problem.request.wishes or not isinstance(objective, MaxSum) or not knows(objective, vectors.raw):
         return None
     ids = problem.by_content(np.arange(problem.n))
     relevance = problem.relevance.values[ids]
