@@ -140,6 +140,28 @@ def test_a_corpus_from_standard_input_and_a_set_to_standard_output(run, corpus, 
     assert sorted(os.listdir(tmp_path)) == ["corpus.jsonl", "ix", "set.jsonl"]
 
 
+def test_other_commands_read_and_write_the_streams_too(run, refused, stdin, tmp_path):
+    items = [{"id": f"i{row}", "vector": [row % 3, row % 5, 1.0], "quality": row / 20} for row in range(20)]
+    stdin("\n".join(map(json.dumps, items)).encode())
+    assert run("catalog", "build", "-", "--out", tmp_path / "shop", "--clusters", 3).code == 0
+    ran = run("catalog", "select", tmp_path / "shop", "-k", 3, "--out", "-")
+    assert ran.code == 0
+    assert [json.loads(line)["rank"] for line in ran.out.splitlines()] == [1, 2, 3]
+    (tmp_path / "task.jsonl").write_text('{"text": "apples keep in the cellar"}\n')
+    rows = [{"text": f"{word} number {row}"} for row in range(10) for word in ("apples", "trains")]
+    stdin("\n".join(map(json.dumps, rows)).encode())
+    words = ("--examples", tmp_path / "task.jsonl", "--rows", 4, "--model", "lsa")
+    ran = run("finetune", "--repository", "-", *words, "--out", "-")
+    assert ran.code == 0
+    assert all(json.loads(line) in rows for line in ran.out.splitlines())
+    assert len(ran.out.splitlines()) == 4
+    assert "note: wrote standard-output.jsonl\n" in ran.err
+    stdin(b'{"text": 3}')
+    said = refused("retrieve", "-", "school", "-k", 1)
+    assert "standard-input.jsonl" in said
+    assert os.sep not in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -190,7 +190,7 @@ def _complain(message: str) -> None:
     """Write one red line to stderr."""
     from setwise.cli.output import plain
 
-    line = f"setwise: {plain(message)}"
+    line = f"setwise: {plain(streams.shown(message))}"
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         line = typer.style(line, fg="red")
     typer.echo(line, err=True)

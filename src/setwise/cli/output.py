@@ -17,7 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from setwise.cli.streams import output_is_taken
+from setwise.cli.streams import output_is_taken, shown
 
 if TYPE_CHECKING:
     from setwise.retrieval import PreparedCorpus
@@ -57,7 +57,7 @@ def print_json(record: Mapping[str, Any]) -> None:
 
 def note(message: str) -> None:
     """Write one line to stderr that is no error."""
-    console(stderr=True).print(Text(f"note: {plain(message)}", style="yellow"), soft_wrap=True)
+    console(stderr=True).print(Text(f"note: {plain(shown(message))}", style="yellow"), soft_wrap=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -29,7 +30,7 @@ _WORDS, _OUT, _FOLDERS = ("--query", "-q"), ("--out",), (("index", "build"), ("c
 #: Commands whose arguments are ids.
 _IDS = (("index", "remove"), ("catalog", "remove"))
 
-_taken, _far = False, ""
+_taken, _far, _folder = False, "", ""
 
 
 def reached(far: str) -> None:
@@ -41,6 +42,11 @@ def reached(far: str) -> None:
 def how_far() -> str:
     """Return how far a command has come; nothing where it has printed nothing."""
     return _far
+
+
+def shown(message: str) -> str:
+    """Return a message without the folder of the files that stand for the streams."""
+    return message.replace(f"{_folder}{os.sep}", "") if _folder else message
 
 
 def output_is_taken() -> bool:
@@ -57,8 +63,9 @@ def replaced(words: Sequence[str]) -> Iterator[list[str]]:
     ValueError
         Standard input or output is named twice, or a folder would have to go to standard output.
     """
-    global _taken
+    global _taken, _folder
     reached("")
+    _folder = ""
     found = list(words)
     places: dict[str, int] = {}
     for at, word in enumerate(found):
@@ -83,6 +90,7 @@ def replaced(words: Sequence[str]) -> Iterator[list[str]]:
     if OUTPUT in places and tuple(found[:2]) in _FOLDERS:
         raise ValueError("out: it is a folder, which cannot go to standard output; name one")
     with tempfile.TemporaryDirectory(prefix="setwise-") as folder:
+        _folder = folder
         target = Path(folder, f"{OUTPUT}.jsonl")
         if INPUT in places:
             _put(found, places[INPUT], _spooled(Path(folder)))
