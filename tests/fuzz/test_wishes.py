@@ -11,6 +11,10 @@ def test_wishes_are_kept_and_no_bound_is_false(first):
     assert kinds.count("refused") > 3
 
 
+def test_what_is_barred_is_barred_by_the_bound_that_goes_with_it():
+    assert wishes.check(71910) == "optimal"  # a bound from above, with prices from below, barred the best set
+
+
 def test_no_bound_over_an_index_of_which_a_few_were_seen_is_false():
     kinds = [wishes.check_retrieved(seed) for seed in range(150)]
     assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 70

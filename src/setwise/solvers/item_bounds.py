@@ -148,9 +148,9 @@ def search(form: Form, chosen: Rows, point: Point, *, limit: int, steps: int) ->
         if nodes >= limit or time.monotonic() >= form.held.problem.ends:
             stack.append((bound, lower, upper, point))
             break
-        # What the bound bars from a better set; what is left alone is decided.
+        # What the point bars from a better set, with the bound that it proves itself, not one from above.
         upper = np.where(
-            (bound + np.minimum(point.ahead.reduced, 0.0) <= target()) & (lower < 0.5), 0.0, upper
+            (point.upper + np.minimum(point.ahead.reduced, 0.0) <= target()) & (lower < 0.5), 0.0, upper
         )
         undecided = np.flatnonzero((upper > 0.5) & (lower < 0.5))
         consider(np.flatnonzero(point.x > 0.5))
