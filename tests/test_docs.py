@@ -48,3 +48,12 @@ def test_readme_names_the_two_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make demo" in readme
     assert "make test" in readme
+
+
+def test_every_row_about_reliability_has_its_test():
+    rows = [line for line in (ROOT / "docs/reliability.md").read_text().splitlines() if line.startswith("| ")]
+    shown = [re.search(r"`(tests/[\w/]+\.py)::(test_\w+)` \|$", line) for line in rows[2:]]
+    assert all(shown)
+    assert len(shown) > 20
+    for file, name in (found.groups() for found in shown):
+        assert f"\ndef {name}(" in (ROOT / file).read_text(), f"{file} has no {name}"

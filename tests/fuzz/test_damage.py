@@ -24,6 +24,15 @@ def test_damaged_files_are_refused_or_read(tmp_path):
         assert (counts["refused"] > 0) is not facts.whole
 
 
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("faiss", 100083), ("faiss", 101659), ("index", 101478)]
+)  # ZIP versions and methods that nobody has, a column with fewer values than rows
+def test_damage_that_once_was_a_fault(tmp_path, kind, seed):
+    counts, faults = damage.run(kind, 1, seed, str(tmp_path))
+    assert faults == []
+    assert counts == {"refused": 1}
+
+
 def test_a_death_and_a_fault_are_told(tmp_path, monkeypatch):
     def read(path):
         size = path.stat().st_size

@@ -15,8 +15,6 @@ import os
 import re
 import shutil
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 
 from setwise._version import __version__
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows
-from setwise.files.arrays import UnfinishedArray, write_rows
+from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, write_rows
 from setwise.files.checksums import Progress as Steps
 from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.locking import locked
@@ -49,9 +47,6 @@ _COPY = 1 << 26
 
 #: How an entry is named; nothing else in the folder is ours to remove.
 _ENTRY = re.compile(r"[a-z0-9-]*-[0-9a-f]{24}")
-
-#: What reading a damaged entry raises.
-_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 #: An entry's vectors of all texts while it is made, the final ones, the texts they are of, and what a fitted
 #: encoder has learned.
@@ -319,7 +314,7 @@ def _opened(entry: Path, encoder: Encoder, n: int, learned: int, tell: Steps) ->
     """
     if not (entry / META).exists():
         return None
-    with contextlib.suppress(*_DAMAGE):
+    with contextlib.suppress(*DAMAGED_ARCHIVE):
         _, info = FORMAT.read(entry, contents=("*",), progress=tell)
         vectors = np.load(entry / _VECTORS, mmap_mode="r", allow_pickle=False)
         rows = np.load(entry / _ROWS, allow_pickle=False)
@@ -345,7 +340,7 @@ def _made(
     if isinstance(encoder, FittedEncoder):
         try:
             _restore(encoder, entry)
-        except _DAMAGE:  # or not there; vectors made by what it held go with it
+        except DAMAGED_ARCHIVE:  # or not there; vectors made by what it held go with it
             shutil.rmtree(entry)
             entry.mkdir()
             encoder.fit(sample)

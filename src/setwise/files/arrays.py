@@ -8,6 +8,8 @@ import io
 import json
 import math
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from setwise.files.locking import locked
 from setwise.files.writing import write_json
+
+#: What reading a damaged archive of arrays (.npz) raises, also over methods that ZIP does not have.
+DAMAGED_ARCHIVE = (
+    *(OSError, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 #: What the file beside an unfinished array says it is.
 _FORMAT = "setwise unfinished array 1"

@@ -96,6 +96,8 @@ class Column(Sequence[Any]):
                 if self._file is None:
                     self._file = parquet.ParquetFile(self._source, metadata=self._facts)
                 values = self._file.read_row_group(number, columns=[self._name]).column(0).to_pylist()
+                if len(values) != min(TOGETHER, self._n - number * TOGETHER):
+                    raise ValueError("there are fewer values than rows")
                 if self._decode is not None:
                     values = list(map(self._decode, values))
             except (arrow.ArrowException, OSError, ValueError):

@@ -16,8 +16,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.files.arrays import DAMAGED_ARCHIVE
 from setwise.files.names import nearest
 from setwise.files.reading import read_array
 from setwise.files.where import as_arrow
@@ -303,7 +302,7 @@ class SavedIndex(Index):
             try:
                 with np.load(io.BytesIO(self._learned.tobytes()), allow_pickle=False) as state:
                     used.restore(dict(state))
-            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            except DAMAGED_ARCHIVE as error:
                 reason = " ".join(str(error).split())[:120]
                 raise ValueError(
                     f"index: {ENCODER} cannot be used ({reason}); build the index again"
