@@ -225,9 +225,13 @@ def train(
     batch_size: Annotated[
         int, option("--batch-size", help="Prompts an update.", panel=SET, metavar="COUNT")
     ] = 16,
-    lora: Annotated[bool, option("--lora", help="Train an adapter, not all weights.", panel=SET)] = False,
+    lora: Annotated[
+        bool, option("--lora", help="Train an adapter, not all weights.", panel=SET, metavar="")
+    ] = False,
     setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time
-    resume: Annotated[bool, option("--resume", help="Go on from the last checkpoint.", panel=RUN)] = False,
+    resume: Annotated[
+        bool, option("--resume", help="Go on from the last checkpoint.", panel=RUN, metavar="")
+    ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -285,7 +289,8 @@ def loop(
     ],
     out: Annotated[str, option("--out", help="Folder of the run.", panel=KEEP, metavar="DIR")],
     evaluation_prompts: Annotated[
-        str | None, option("--evaluation-prompts", help="Held-out prompts.", panel=READ, metavar="PATH")
+        str | None,
+        option("--evaluation-prompts", help="Prompts held out to measure on.", panel=READ, metavar="PATH"),
     ] = None,
     iterations: Annotated[
         int, option("--iterations", help="Rounds of all stages.", panel=SET, metavar="COUNT")
