@@ -282,7 +282,7 @@ def test_limits_that_no_set_keeps_together_are_found_before_work():
 
 
 def test_k_is_needed_without_a_budget():
-    with pytest.raises(TypeError, match="k: expected an integer; it may be left out"):
+    with pytest.raises(TypeError, match="k: expected an integer, got None; only with a budget"):
         setwise.select(X, None, relevance=R)
 
 

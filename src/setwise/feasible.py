@@ -87,7 +87,7 @@ class Feasible:
         budget: float = np.inf,
         alike: Mask | None = None,
     ) -> None:
-        self.m, self.least, self.most, self.include = m, least, min(most, m), include
+        self.m, self.least, self.most, self.include = m, least, most, include
         self.limits, self.costs, self.budget, self.alike = list(limits), costs, budget, alike
         self.cliques = 0
         self._system: tuple[Any, Vector, Vector] | None = None

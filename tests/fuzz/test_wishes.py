@@ -15,6 +15,12 @@ def test_what_is_barred_is_barred_by_the_bound_that_goes_with_it():
     assert wishes.check(71910) == "optimal"  # a bound from above, with prices from below, barred the best set
 
 
+def test_places_that_no_seen_candidate_fills_are_free_for_others():
+    assert (
+        wishes.check_retrieved(1578) != "optimal"
+    )  # seven may come, six were seen: the seventh costs no place
+
+
 def test_no_bound_over_an_index_of_which_a_few_were_seen_is_false():
     kinds = [wishes.check_retrieved(seed) for seed in range(150)]
     assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 70
