@@ -8,6 +8,7 @@ import pytest
 
 import setwise
 from helpers import MEASURES
+from optional import needs
 from reference.objectives import distance_matrix
 from setwise.objectives.base import Objective, Terms
 
@@ -114,6 +115,7 @@ def test_coverage(metric):
     assert optimal > 18
 
 
+@needs("faiss")
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_many_and_catalogs(offset):
     """The same numbers through the other doors."""
