@@ -85,7 +85,7 @@ def test_a_signal_while_writing_leaves_nothing(tmp_path, command, name):
 
 def test_outside_of_a_command_signals_are_as_they_were(run, monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "app", lambda **_: seen.append(signal.getsignal(signal.SIGTERM)))
+    monkeypatch.setattr(cli, "_run", lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # another package may have set its own
     try:
         assert run("--help").code == 0
@@ -98,7 +98,7 @@ def test_outside_of_a_command_signals_are_as_they_were(run, monkeypatch):
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
 def test_a_signal_that_is_ignored_or_handled_stays_so(run, monkeypatch, handler):
     seen = []
-    monkeypatch.setattr(cli, "app", lambda **_: seen.append(signal.getsignal(signal.SIGTERM)))
+    monkeypatch.setattr(cli, "_run", lambda _: seen.append(signal.getsignal(signal.SIGTERM)))
     before = signal.signal(signal.SIGTERM, handler)
     try:
         assert run("--help").code == 0
@@ -110,7 +110,7 @@ def test_a_signal_that_is_ignored_or_handled_stays_so(run, monkeypatch, handler)
 
 def test_a_command_runs_in_a_thread_too(monkeypatch):
     codes = []
-    monkeypatch.setattr(cli, "app", lambda **_: 0)
+    monkeypatch.setattr(cli, "_run", lambda _: 0)
 
     def call():
         with pytest.raises(SystemExit) as left:

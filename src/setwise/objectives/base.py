@@ -165,8 +165,13 @@ class Objective(ABC):
         ndarray of shape (k,), int64
             Positions in the set.
         """
+        rounding = 1e-14 * (1.0 + float(np.abs(relevance).max(initial=0.0)))
         return in_turn(
-            relevance, indices, first, lambda taken: self.checked_gains(rows, relevance, rows[taken])
+            relevance,
+            indices,
+            first,
+            lambda taken: self.checked_gains(rows, relevance, rows[taken]),
+            rounding,
         )
 
     @property
