@@ -24,7 +24,7 @@ pytestmark = [
 FEW = ["catalog add", "finetune", "finetune epochs"]
 
 
-@pytest.mark.parametrize(("times", "names"), [(2, FEW), pytest.param(25, [], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("times", "names"), [(1, FEW), pytest.param(25, [], marks=pytest.mark.slow)])
 def test_commands_that_are_killed(times, names):
     words = [sys.executable, "-m", "tests.kills", str(times), str(times), *names]
     done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True)

@@ -428,7 +428,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupt_leaves_no_half_file(tmp_path, number):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": text_of(row)}) + "\n" for row in range(2_500)))
