@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import evaluate
+
 #: What is measured of each set, in this order.
 MEASURES = ("aspect recall", "alpha-nDCG", "ILAD", "ILMD", "all answers", "mean relevance")
 
@@ -79,14 +81,7 @@ def intervals(
     low, high : ndarray of shape (configurations, measures)
     """
     _, places = np.unique(groups, return_inverse=True)
-    count = int(places.max()) + 1
-    sums = np.zeros((count, *differences.shape[::2]))
-    np.add.at(sums, places, differences.transpose(1, 0, 2))
-    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=resamples)
-    sizes = draws @ np.bincount(places)
-    means = (draws @ sums.reshape(count, -1) / sizes[:, None]).reshape(resamples, *sums.shape[1:])
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
-    return low, high
+    return evaluate.intervals(np.moveaxis(differences, 1, -1), places, resamples=resamples)
 
 
 def halves(groups: NDArray[np.int64], seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

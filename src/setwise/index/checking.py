@@ -207,3 +207,8 @@ def within(seconds: float | None, interrupt: Callable[[], object]) -> Iterator[N
 def optional(check: Callable[..., Checked], name: str, value: Any, **limits: Any) -> Checked | None:
     """Return a checked value, or None where none was given."""
     return None if value is None else check(name, value, **limits)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a store's message, or the name of the error."""
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
+from setwise.index.checking import first_line
 from setwise.index.store import Reply, StoreIndex
 
 #: Chroma's spaces, and the metric of each.
@@ -137,11 +138,6 @@ class ChromaIndex(StoreIndex):
         try:
             yield
         except self._gone as error:
-            raise ConnectionError(f"{self.place}: Chroma cannot read it ({_line(error)})") from error
+            raise ConnectionError(f"{self.place}: Chroma cannot read it ({first_line(error)})") from error
         except self._errors as error:
-            raise ValueError(f"{self.place}: Chroma refused ({_line(error)})") from error
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of a message."""
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise ValueError(f"{self.place}: Chroma refused ({first_line(error)})") from error

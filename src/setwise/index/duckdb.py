@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
-from setwise.index.checking import within
+from setwise.index.checking import first_line, within
+from setwise.index.sql import found_if, quoted
 from setwise.index.store import Reply, StoreIndex
 
 #: What scores each metric: a function of DuckDB, and what its result is multiplied by.
@@ -77,7 +78,7 @@ class DuckdbIndex(StoreIndex):
             )
         self.connection, self.place, self.timeout = connection, f"table {table!r}", None
         self._lock = threading.Lock()
-        self._table = ".".join(_quoted(part) for part in table.split("."))
+        self._table = ".".join(quoted(part) for part in table.split("."))
         types = {row[0]: row[1] for row in self._ask(f"DESCRIBE {self._table}")}
         kind = types[checks.choice("vector", vector, list(types))]
         array = re.fullmatch(r"(FLOAT|DOUBLE)\[(\d+)\]", kind)
@@ -96,7 +97,7 @@ class DuckdbIndex(StoreIndex):
             kind,
             "BIGINT" if id_kind in _INTEGERS else id_kind,
         )
-        self._vector, self._id = _quoted(vector), _quoted(id)
+        self._vector, self._id = quoted(vector), quoted(id)
         super().__init__(
             self.place,
             dim=int(array[2]),
@@ -109,7 +110,7 @@ class DuckdbIndex(StoreIndex):
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
     ) -> list[Reply]:
         name, sign = SCORES[self.metric]
-        condition, values = self._condition(filter)
+        condition, values = found_if(self._vector, filter)
         if exclude:
             condition += f" AND {self._id} NOT IN (SELECT unnest(?::{self._ids_of}[]))"
             values = [*values, exclude]
@@ -127,17 +128,6 @@ class DuckdbIndex(StoreIndex):
             answers.append(Reply([self._named(row[0]) for row in rows], sign * scores, found))
         return answers
 
-    def _condition(self, filter: Any) -> tuple[str, list[Any]]:
-        """Put together which rows may be found, and the values in it."""
-        condition, values = f"{self._vector} IS NOT NULL", []
-        if isinstance(filter, tuple) and len(filter) == 2 and isinstance(filter[0], str):
-            filter, values = filter[0], list(filter[1])
-        elif filter is not None and not isinstance(filter, str):
-            raise TypeError(
-                f"filter: expected an SQL condition, alone or with its values, got {type(filter).__name__}"
-            )
-        return (condition if filter is None else f"{condition} AND ({filter})"), values
-
     def count(self, most: int) -> int:
         held = f"SELECT 1 FROM {self._table} WHERE {self._vector} IS NOT NULL LIMIT {most}"
         return int(self._ask(f"SELECT count(*) FROM ({held})")[0][0])
@@ -145,7 +135,7 @@ class DuckdbIndex(StoreIndex):
     def read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
         name, condition = self._vector, f" AND {self._vector} IS NOT NULL"
         if field is not None:
-            name, condition = _quoted(checks.choice("groups", field, self._columns)), ""
+            name, condition = quoted(checks.choice("groups", field, self._columns)), ""
         statement = (
             f"SELECT {self._id}, {name} FROM {self._table} "
             f"WHERE {self._id} IN (SELECT unnest(?::{self._ids_of}[])){condition}"
@@ -180,16 +170,6 @@ class DuckdbIndex(StoreIndex):
         except self._duckdb.InterruptException as error:
             raise TimeoutError(f"{self.place}: DuckDB did not answer within {self.timeout} s") from error
         except (self._duckdb.ConnectionException, self._duckdb.IOException) as error:
-            raise ConnectionError(f"{self.place}: DuckDB cannot read it ({_line(error)})") from error
+            raise ConnectionError(f"{self.place}: DuckDB cannot read it ({first_line(error)})") from error
         except self._duckdb.Error as error:
-            raise ValueError(f"{self.place}: DuckDB refused ({_line(error)})") from error
-
-
-def _quoted(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of a message."""
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise ValueError(f"{self.place}: DuckDB refused ({first_line(error)})") from error

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
-from setwise.index.checking import within
+from setwise.index.checking import first_line, within
+from setwise.index.sql import found_if, quoted
 from setwise.index.store import Reply, StoreIndex
 
 #: The function of sqlite-vec that measures each metric.
@@ -86,9 +87,9 @@ class SqliteIndex(StoreIndex):
         known = [row[0] for row in self._ask("SELECT name FROM pragma_table_info(?)", [table])]
         if not known:
             raise ValueError(f"table: there is no table {table!r}")
-        self._vector = _quoted(checks.choice("vector", vector, known))
-        self._id = _quoted(checks.choice("id", id, known))
-        self._table, self._columns = _quoted(table), known
+        self._vector = quoted(checks.choice("vector", vector, known))
+        self._id = quoted(checks.choice("id", id, known))
+        self._table, self._columns = quoted(table), known
         kinds = {row[0] for row in self._ask(f"SELECT DISTINCT typeof({self._id}) FROM {self._table}")}
         if len(kinds) > 1 or not kinds <= {"integer", "text"}:
             raise ValueError(
@@ -137,7 +138,7 @@ class SqliteIndex(StoreIndex):
     def find(
         self, queries: NDArray[np.float64], k: int, filter: Any, exclude: list[Any], vectors: bool
     ) -> list[Reply]:
-        condition, values = self._condition(filter)
+        condition, values = found_if(self._vector, filter)
         if exclude:
             condition += f" AND {self._id} NOT IN (SELECT value FROM json_each(?))"
             values = [*values, json.dumps(exclude)]
@@ -155,17 +156,6 @@ class SqliteIndex(StoreIndex):
             answers.append(Reply([row[0] for row in rows], scores, found))
         return answers
 
-    def _condition(self, filter: Any) -> tuple[str, list[Any]]:
-        """Put together which rows may be found, and the values in it."""
-        condition, values = f"{self._vector} IS NOT NULL", []
-        if isinstance(filter, tuple) and len(filter) == 2 and isinstance(filter[0], str):
-            filter, values = filter[0], list(filter[1])
-        elif filter is not None and not isinstance(filter, str):
-            raise TypeError(
-                f"filter: expected an SQL condition, alone or with its values, got {type(filter).__name__}"
-            )
-        return (condition if filter is None else f"{condition} AND ({filter})"), values
-
     def count(self, most: int) -> int:
         held = f"SELECT 1 FROM {self._table} WHERE {self._vector} IS NOT NULL LIMIT {min(most, 2**62)}"
         return int(self._ask(f"SELECT count(*) FROM ({held})")[0][0])
@@ -173,7 +163,7 @@ class SqliteIndex(StoreIndex):
     def read(self, ids: list[Any], field: str | None) -> Iterable[tuple[Any, Any]]:
         name, condition = self._vector, f" AND {self._vector} IS NOT NULL"
         if field is not None:
-            name, condition = _quoted(checks.choice("groups", field, self._columns)), ""
+            name, condition = quoted(checks.choice("groups", field, self._columns)), ""
         rows = self._ask(
             f"SELECT {self._id}, {name} FROM {self._table} "
             f"WHERE {self._id} IN (SELECT value FROM json_each(?)){condition}",
@@ -200,7 +190,7 @@ class SqliteIndex(StoreIndex):
         try:
             yield
         except self._errors as error:
-            text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            text = first_line(error)
             if "interrupt" in f"{type(error).__name__} {text}".lower():
                 raise TimeoutError(f"{self.place}: SQLite did not answer within {self.timeout} s") from error
             if "closed" in f"{type(error).__name__} {text}".lower() or "no such table" in text:
@@ -211,8 +201,3 @@ class SqliteIndex(StoreIndex):
 def _row(blob: bytes) -> NDArray[np.float32]:
     """Return a vector as it is stored."""
     return np.frombuffer(blob, np.float32)
-
-
-def _quoted(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

@@ -14,31 +14,24 @@ static TARGET double NAME(total)(const double *sums)
     return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
-static TARGET double NAME(dot_double)(const void *row, const double *other, ptrdiff_t d)
-{
-    const double *x = row;
-    double sums[LANES] = {0};
-    ptrdiff_t whole = d - d % LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] += x[i + lane] * other[i + lane];
-    for (int lane = 0; lane < d % LANES; lane++)
-        sums[lane] += x[whole + lane] * other[whole + lane];
-    return NAME(total)(sums);
-}
-
-static TARGET double NAME(dot_float)(const void *row, const double *other, ptrdiff_t d)
-{
-    const float *x = row;
-    double sums[LANES] = {0};
-    ptrdiff_t whole = d - d % LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] += (double)x[i + lane] * other[i + lane];
-    for (int lane = 0; lane < d % LANES; lane++)
-        sums[lane] += (double)x[whole + lane] * other[whole + lane];
-    return NAME(total)(sums);
-}
+/* Of numbers that a double holds; integers: see `grid_rows`. */
+#define DOT(name, type)                                                                            \
+    static TARGET double NAME(dot_##name)(const void *row, const double *other, ptrdiff_t d)       \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        double sums[LANES] = {0};                                                                  \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES)                                               \
+            for (int lane = 0; lane < LANES; lane++)                                               \
+                sums[lane] += (double)x[i + lane] * other[i + lane];                               \
+        for (int lane = 0; lane < d % LANES; lane++)                                               \
+            sums[lane] += (double)x[whole + lane] * other[whole + lane];                           \
+        return NAME(total)(sums);                                                                  \
+    }
+DOT(double, double)
+DOT(float, float)
+DOT(grid, int32_t)
+#undef DOT
 
 static TARGET double NAME(dot_half)(const void *row, const double *other, ptrdiff_t d)
 {
@@ -54,20 +47,6 @@ static TARGET double NAME(dot_half)(const void *row, const double *other, ptrdif
     widen(x + whole, wide, (int)(d % LANES));
     for (int lane = 0; lane < d % LANES; lane++)
         sums[lane] += (double)wide[lane] * other[whole + lane];
-    return NAME(total)(sums);
-}
-
-/* Of integers: see `grid_rows`. */
-static TARGET double NAME(dot_grid)(const void *row, const double *other, ptrdiff_t d)
-{
-    const int32_t *x = row;
-    double sums[LANES] = {0};
-    ptrdiff_t whole = d - d % LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] += (double)x[i + lane] * other[i + lane];
-    for (int lane = 0; lane < d % LANES; lane++)
-        sums[lane] += (double)x[whole + lane] * other[whole + lane];
     return NAME(total)(sums);
 }
 
