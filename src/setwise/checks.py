@@ -125,6 +125,23 @@ def seconds(name: str, value: Any) -> float:
     return number
 
 
+def nonnegative(name: str, value: Any) -> float:
+    """Return a Python number as a finite float of at least 0.
+
+    Raises
+    ------
+    TypeError
+        ``value`` is not an int or a float.
+    ValueError
+        It is below 0, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name}: {value} is not finite and at least 0")
+    return float(value)
+
+
 def _real(name: str, value: Any, where: str) -> float:
     """Return ``value`` as a float; strings and bools are refused."""
     if isinstance(value, bool | str | bytes):

@@ -46,7 +46,7 @@ class Sieve:
         self.unscored = checks.choice("unscored", unscored, UNSCORED)
         self.too_few = checks.choice("too_few", too_few, TOO_FEW)
         self.near = checks.positive("near", near)
-        self.min_gap = _gap(min_gap)
+        self.min_gap = checks.nonnegative("min_gap", min_gap)
 
     def trainable(self, pool: ResponsePool, summary: Summary) -> ResponsePool:
         """Return a prompt's pool without what cannot or shall not be trained on, having counted it."""
@@ -107,12 +107,3 @@ class Sieve:
             raise ValueError(f"responses: {reason}; {mend}, or skip such prompts (--too-few skip)")
         summary.skip(reason)
         return False
-
-
-def _gap(value: float) -> float:
-    """Return a difference of rewards, refusing one that is no finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"min_gap: expected a number, got {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"min_gap: {value} is not finite and at least 0")
-    return float(value)

@@ -91,7 +91,7 @@ def generate(
     checks.integer("batch_size", batch_size, least=1)
     sampling = Sampling(
         checks.integer("responses", responses, least=1),
-        _at_least_zero("temperature", temperature),
+        checks.nonnegative("temperature", temperature),
         top_p,
         checks.integer("max_new_tokens", max_new_tokens, least=1),
         batch_size,
@@ -202,11 +202,3 @@ def _from_model(
         for number, one in zip(part, found, strict=True):
             partial.add(number, row_of(number, one))
     told(progress, len(partial), len(asked))
-
-
-def _at_least_zero(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name}: {value} is not finite and at least 0")
-    return float(value)
