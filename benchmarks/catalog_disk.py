@@ -57,7 +57,7 @@ def on_disk(n: int, d: int, k: int, clusters: int, steps: int, qualities: Any, s
             lines.append([t, label, shown, "1", f"{mmr:.1f}", "1"])
             line = [t, "greedy", f"{whole.value:.5f}", f"{whole.value / best:.4f}"]
             lines.append([*line, f"{greedy:.2f}", f"{mmr / greedy:.0f}"])
-            for method in ("frank-wolfe", "muss"):
+            for method in ("frank-wolfe+swap", "muss"):
                 given = {"clusters": clusters // 2} if method == "muss" else {}
                 cost, found = timed(lambda: catalog.select(k, diversity=t, method=method, **given))
                 ratio = found.value / best

@@ -85,9 +85,14 @@ def test_every_method_selects_k_items_of_the_catalog(items, metric, method):
     assert found.clusters.tolist() == catalog.clusters.labels[found.indices].tolist()
     assert found.value == pytest.approx(value_of(X, q, found.indices, 0.4, metric=metric), abs=1e-6)
     assert found.certificate.upper_bound >= found.value
-    best = catalog.select(40, diversity=0.4, method="frank-wolfe")
+    best = catalog.select(40, diversity=0.4, method="frank-wolfe+swap")
     assert found.certificate.upper_bound >= best.value - 1e-9
     assert found.value <= best.value + 1e-9
+    if method.startswith("frank-wolfe"):  # what `select` calls so, too
+        solver = {"frank-wolfe": "frank-wolfe", "frank-wolfe+swap": "auto"}[method]
+        same = setwise.select(X, 40, relevance=q, diversity=0.4, solver=solver, metric=metric)
+        assert same.indices.tolist() == found.indices.tolist()
+        assert same.solver == method
     assert (found.reason != "") == (method == "auto")
     assert found.method != "auto"
     assert found.to_dict()["method"] == found.method
@@ -256,9 +261,9 @@ def test_k_dpp_draws_from_the_seed(items, catalog):
 
 
 def test_auto_says_what_it_took_and_why():
-    assert choose(2_000_000, 500, 0.1, "cosine")[0] == "frank-wolfe"
+    assert choose(2_000_000, 500, 0.1, "cosine")[0] == "frank-wolfe+swap"
     assert choose(1000, 50, 0.0, "cosine")[0] == "top-k"
-    assert choose(10_000, 500, 0.5, "euclidean")[0] == "frank-wolfe"
+    assert choose(10_000, 500, 0.5, "euclidean")[0] == "frank-wolfe+swap"
     method, reason = choose(2_000_000, 500, 0.5, "euclidean")
     assert method == "muss"
     assert "2,000,000" in reason

@@ -39,7 +39,7 @@ def test_vectors_on_disk(capsys, tmp_path, monkeypatch, steps):
     assert "3,000 × 16 float16 in a mapped file" in printed
     rows = rows_of(printed)
     assert [row[1].partition(":")[0] for row in rows[:4]] == [
-        *("published MMR", "greedy", "frank-wolfe", "muss"),
+        *("published MMR", "greedy", "frank-wolfe+swap", "muss"),
     ]
     # What was not run to its end says so, and states no objective of its own.
     assert ("EXTRAPOLATED" in rows[0][1]) == (steps < 20)

@@ -19,7 +19,7 @@ def catalog():
     return setwise.Catalog.build(X, Q, clusters=6, ids=IDS, fields=fields)
 
 
-@pytest.mark.parametrize("method", ["auto", "frank-wolfe", "greedy"])
+@pytest.mark.parametrize("method", ["auto", "frank-wolfe+swap", "greedy"])
 def test_limits_are_kept(catalog, method):
     sel = catalog.select(12, method=method, limits={"shop": 1, "kind": (3, 5)}, exclude=[3], certify=True)
     rows = (sel.ids // 3).tolist()

@@ -136,7 +136,9 @@ def test_every_solver_takes_the_first_of_equals(objective, metric, sharpness, gi
             assert set((second - n).tolist()) <= set(sel.indices.tolist()), (solver, t)
 
 
-@pytest.mark.parametrize("method", ["auto", "frank-wolfe", "muss", "dgds", "greedy", "clustering", "top-k"])
+@pytest.mark.parametrize(
+    "method", ["auto", "frank-wolfe+swap", "muss", "dgds", "greedy", "clustering", "top-k"]
+)
 def test_a_catalog_takes_the_first_of_equals(method):
     rng = np.random.default_rng(4)
     X, r = rng.standard_normal((120, 9)).astype(np.float32), rng.random(120)

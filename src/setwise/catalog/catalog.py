@@ -376,7 +376,7 @@ class Catalog:
             ``"year >= 2010 and brand <> 'x'"``, a mask, or an Arrow expression.
         groups, max_per_group, limits, shares
             As for `setwise.select`: labels are a kept column's name, or one an item; a name that `groups`
-            does not have is a kept column. ``frank-wolfe`` and ``greedy`` keep them.
+            does not have is a kept column. ``frank-wolfe+swap`` and ``greedy`` keep them.
         max_similarity : float, optional
             No two items of the set have a larger cosine; the same methods keep it.
         diversity : float

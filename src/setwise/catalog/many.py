@@ -11,7 +11,7 @@ from setwise.batch.one_matrix import select_each
 from setwise.catalog.fields import mask_of
 from setwise.catalog.items import Items
 from setwise.catalog.methods import as_selection, selected
-from setwise.catalog.request import CatalogRequest, choose
+from setwise.catalog.request import DEFAULT, CatalogRequest, choose
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import known_rows, rows_in_order
 from setwise.containers import to_numpy
@@ -20,7 +20,7 @@ from setwise.request import Request, split
 __all__ = ["selected_for_each"]
 
 #: Methods that look at all items at once, and the core's solver that each is.
-TOGETHER = {"frank-wolfe": "auto", "greedy": "greedy", "top-k": "top-k"}
+TOGETHER = {DEFAULT: "auto", "greedy": "greedy", "top-k": "top-k"}
 
 
 def selected_for_each(

@@ -10,7 +10,7 @@ from setwise import solvers
 from setwise.api import describe
 from setwise.catalog.items import Items
 from setwise.catalog.levels import select_by_levels
-from setwise.catalog.request import LEVELS, CatalogRequest, choose
+from setwise.catalog.request import DEFAULT, LEVELS, CatalogRequest, choose
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import wished
 from setwise.objectives import Objective
@@ -30,7 +30,7 @@ def selected(
     items, request, reason = asked.items, asked.request, ""
     limited = request.wishes or request.max_per_group is not None
     if request.method == "auto" and limited:
-        request, reason = replace(request, method="frank-wolfe"), "it keeps limits"
+        request, reason = replace(request, method=DEFAULT), "it keeps limits"
     elif request.method == "auto":
         taken, reason = choose(
             len(items),
@@ -75,7 +75,7 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
         if request.wishes or request.max_per_group is not None:
             what = "groups" if not request.wishes else request.wishes[0]
             raise ValueError(
-                f"{what}: the {request.method!r} method cannot honor it; use frank-wolfe or greedy"
+                f"{what}: the {request.method!r} method cannot honor it; use {DEFAULT} or greedy"
             )
         levels = select_by_levels(items, request)
         problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
@@ -88,7 +88,7 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
     with one_blas_thread():
         goals: dict[str, str | Objective] = {"greedy": request.of_items, "k-dpp": "log-det"}
         goal = goals.get(request.method, request.objective)
-        solver = {"frank-wolfe": "auto"}.get(request.method, request.method)
+        solver = {DEFAULT: "auto"}.get(request.method, request.method)
         asked = replace(request, objective=goal, solver=solver, certify=False)
         solvers.check(asked)
         return solvers.find(replace(problem, request=asked), solver)

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from setwise import checks
 from setwise.objectives import MaxMarginal, Objective
 from setwise.request import Request
+from setwise.solvers import label_of
 
-__all__ = ["LEVELS", "METHODS", "CatalogRequest", "choose"]
+__all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogRequest", "choose"]
 
 #: Most n · k for which ``auto`` takes Frank-Wolfe under euclidean: some ten seconds.
 EUCLIDEAN_WORK = 50_000_000
 
+#: The method that is the core's default solver, by the label that its selections have.
+DEFAULT = label_of("max-sum", "auto")
+
 #: What `Catalog.select` takes as method, with what each does in one line.
 METHODS = {
     "auto": "by size, metric and diversity: see `choose`",
-    "frank-wolfe": "the core's solver over the whole catalog, certified",
+    DEFAULT: "Frank-Wolfe over the whole catalog, and exchanges: the core's default",
+    "frank-wolfe": "Frank-Wolfe over the whole catalog alone (CCBQP Algorithm 1)",
     "muss": "greedy over clusters, inside the selected ones, and over the union (MUSS Algorithm 2)",
     "dgds": "greedy inside every part of a random partition, and over the union (Ghadiri and Schmidt 2019)",
     "greedy": "greedy over all items (MUSS Algorithm 1; the paper's MMR)",
@@ -154,7 +159,7 @@ def choose(n: int, k: int, diversity: float, metric: str, *, elsewhere: bool = F
     if elsewhere:
         return "muss", "partitions that run elsewhere are what its levels are for"
     if metric == "cosine":
-        return "frank-wolfe", "the highest objective in every measurement, in a few passes whatever k is"
+        return DEFAULT, "the highest objective in every measurement, in a few passes whatever k is"
     if n * k <= EUCLIDEAN_WORK:
-        return "frank-wolfe", "the highest objective in every measurement, and few enough items for it"
+        return DEFAULT, "the highest objective in every measurement, and few enough items for it"
     return "muss", f"passes over {n:,} items cost k times as much under euclidean as under cosine"

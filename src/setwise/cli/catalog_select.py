@@ -17,12 +17,17 @@ from setwise.cli.options import (
     Certify,
     Diversity,
     Force,
+    GroupColumn,
     K,
+    Limit,
+    MaxPerGroup,
+    MaxSimilarity,
     Seed,
     SetFile,
     Threads,
     TimeLimit,
     Where,
+    as_limits,
     as_workers,
     at_most,
     folder_made_by,
@@ -100,14 +105,18 @@ def select(
     ] = None,
     k: K = 500,
     diversity: Diversity = 0.1,
+    limit: Limit = None,
+    group: GroupColumn = None,
+    max_per_group: MaxPerGroup = None,
+    max_similarity: MaxSimilarity = None,
     certify: Certify = "none",
     time_limit: TimeLimit = 60.0,
     method: Annotated[
         str,
         _method(
             "--method",
-            help="How the set is found: auto (the best of them for this size), frank-wolfe, muss, dgds, "
-            "greedy, clustering, top-k (quality alone), …",
+            help="How the set is found: auto (the best of them for this size), frank-wolfe+swap, muss, "
+            "dgds, greedy, clustering, top-k (quality alone), …",
             metavar="NAME",
         ),
     ] = "auto",
@@ -203,6 +212,10 @@ def select(
         "final_quality_scale": final_quality_scale,
         "criterion": criterion,
         "seed": seed,
+        "groups": group,
+        "max_per_group": max_per_group,
+        "limits": as_limits(limit),
+        "max_similarity": max_similarity,
     }
     notes: tuple[str, ...] = ()
     with output.Status() as status, at_most(threads):

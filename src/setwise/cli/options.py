@@ -214,6 +214,16 @@ Limit = Annotated[
         metavar="COLUMN=MOST",
     ),
 ]
+MaxPerGroup = Annotated[
+    int | None,
+    option(
+        "--max-per-group",
+        help="Select at most this many with the same label in --group.",
+        panel=SET,
+        metavar="COUNT",
+        show_default="no limit",
+    ),
+]
 MaxSimilarity = Annotated[
     float | None,
     option(

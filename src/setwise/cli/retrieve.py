@@ -25,6 +25,7 @@ from setwise.cli.options import (
     IdColumn,
     K,
     Limit,
+    MaxPerGroup,
     MaxSimilarity,
     Metric,
     MinGain,
@@ -190,15 +191,7 @@ def retrieve(
         list[str] | None,
         _set("--exclude", help="Id that must not be in the set; repeat for several.", metavar="ID"),
     ] = None,
-    max_per_group: Annotated[
-        int | None,
-        _set(
-            "--max-per-group",
-            help="Select at most this many with the same label in --group.",
-            metavar="COUNT",
-            show_default="no limit",
-        ),
-    ] = None,
+    max_per_group: MaxPerGroup = None,
     per_document: Annotated[
         int | None,
         _set(
