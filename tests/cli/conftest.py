@@ -49,7 +49,7 @@ def corpus(tmp_path):
     for row, text in enumerate(TEXTS):
         topic = "school" if "chool" in text else "other"
         vector = [row % 3, row % 4, 1.0]
-        rows.append({"pid": f"p{row}", "text": text, "topic": topic, "score": 1 - row / 10, "vector": vector})
+        rows.append({"id": f"p{row}", "text": text, "topic": topic, "score": 1 - row / 10, "vector": vector})
     path.write_text("\n".join(map(json.dumps, rows)))
     return path
 

@@ -488,6 +488,34 @@ def test_files_of_ids(run, tmp_path, data, kind, numbers):
     assert setwise.Catalog.load(tmp_path / "shop").ids.tolist() == names[:10] + names[40:]
 
 
+def test_columns_of_ids_that_were_not_asked_for_are_told(run, tmp_path, data):
+    """In what is built from, what is added, new qualities, and the ids to remove."""
+    vectors, quality = data
+
+    def items(name, columns, rows):
+        made = {"vector": list(vectors[rows]), "quality": quality[rows], **columns}
+        parquet.write_table(pa.table(made), tmp_path / name)
+        return tmp_path / name
+
+    shop = tmp_path / "shop"
+    built = items("a.parquet", {"item_id": range(20), "maker_id": [1] * 20}, slice(20))
+    told = run("catalog", "build", built, "--out", shop, "--clusters", 3)
+    assert told.err == "note: ids: rows are numbered; others: 'item_id', 'maker_id'\n"
+    added = items("b.parquet", {"doc_id": [90, 91], "maker_id": [1, 1]}, slice(20, 22))
+    told = run("catalog", "add", shop, added)
+    assert told.err == "note: ids: column 'doc_id'; others: 'maker_id'\n"
+    assert setwise.Catalog.load(shop).ids.tolist() == [*range(20), 90, 91]
+    told = run("catalog", "select", shop, "-k", 3, "--quality", added)
+    assert told.err.startswith(
+        "note: ids: column 'doc_id'; others: 'maker_id'\nnote: 20 of the 22 items keep"
+    )
+    told = run("catalog", "remove", shop, "--from", added)
+    assert told.err == "note: ids: column 'doc_id'; others: 'maker_id'\n"
+    parquet.write_table(pa.table({"item_id": [3], "doc_id": [4]}), tmp_path / "c.parquet")
+    assert run("catalog", "remove", shop, "--from", tmp_path / "c.parquet", "--id", "item_id").code == 0
+    assert setwise.Catalog.load(shop).ids.tolist() == [0, 1, 2, *range(4, 20)]
+
+
 def test_negative_integers_as_words(run, tmp_path, data):
     setwise.Catalog.build(*data, clusters=5, ids=range(-5, N - 5)).save(tmp_path / "shop")
     assert run("catalog", "remove", tmp_path / "shop", "--", "-5", "17").code == 0

@@ -70,6 +70,16 @@ def test_every_way_to_ask_gives_what_single_queries_give(run, source, stdin, tmp
     assert sets(records(run(*words, "--queries=-"))) == sets(single)
 
 
+def test_columns_of_queries_that_were_not_asked_for_are_told(run, corpus, tmp_path):
+    (tmp_path / "q.jsonl").write_text(json.dumps({"title": "t", "text": QUERIES[0], "user_id": 7}))
+    ran = run("retrieve", corpus, "--queries", tmp_path / "q.jsonl", "-k", 2, "--model", "lsa", "--no-cache")
+    assert ran.code == 0
+    assert ran.err == (
+        "note: queries: column 'text'; others: 'title'\n"
+        "note: queries: ids: rows are numbered; others: 'user_id'\n"
+    )
+
+
 def _counted(function, calls):
     def counted(*words, **more):
         calls.append(1)

@@ -114,6 +114,10 @@ def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
     assert evaluate.compare(index, questions, **options, progress=stop).questions == questions.names
     with pytest.raises(ValueError, match="another comparison's"):
         evaluate.compare(index, questions, **options | {"k": 5})
+    for damage in ("{\n", "[" * 100_000 + "\n", "\ud800\n"):
+        (tmp_path / "journal").write_text(damage, encoding="utf-8", errors="surrogatepass")
+        with pytest.raises(ValueError, match=r"journal: .* (is not JSON|nested too deeply|is not UTF-8)"):
+            evaluate.compare(index, questions, **options)
 
 
 @needs("matplotlib")

@@ -25,7 +25,10 @@ def test_columns_are_found_by_their_names(tmp_path):
     corpus = read_corpus(path)
     assert list(corpus.ids) == [5]
     assert corpus.texts == ["x"]
-    assert (corpus.vectors, corpus.relevance, corpus.groups, corpus.notes) == (None, None, None, ())
+    assert (corpus.vectors, corpus.relevance, corpus.groups, corpus.notes) == (
+        *(None, None, None),
+        ("ids: column 'pid'",),
+    )
     assert read_corpus(path, text="title", id="passage").texts == ["t"]
     assert list(read_corpus(path, text="title", id="passage").ids) == ["p"]
 
@@ -121,7 +124,27 @@ def test_ids_that_only_look_different_repeat(tmp_path):
 
 def test_the_next_known_column_serves_where_the_first_repeats(tmp_path):
     rows = [{"id": 1, "pid": "p", "text": "x"}, {"id": 1, "pid": "q", "text": "y"}]
-    assert list(read_corpus(jsonl(tmp_path / "a.jsonl", rows)).ids) == ["p", "q"]
+    corpus = read_corpus(jsonl(tmp_path / "a.jsonl", rows))
+    assert list(corpus.ids) == ["p", "q"]
+    assert corpus.notes == ("id: 1 stands in line 1 and line 2 of a.jsonl: column 'pid' is used instead",)
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "told", "first"),
+    [
+        ({"id": 7, "doc_id": 8}, {}, None, 7),
+        ({"_id": 7}, {}, None, 7),
+        ({"doc_id": 7, "uid": 8, "movieId": 9}, {}, "ids: column 'doc_id'; others: 'uid', 'movieId'", 7),
+        ({"item_id": 7, "valid": 1, "paid": 2}, {}, "ids: rows are numbered; others: 'item_id'", 0),
+        ({"item_id": 7}, {"id": "item_id"}, None, 7),
+        ({"item_id": 7}, {"group": "item_id"}, None, 0),
+        ({"valid": 7}, {}, None, 0),
+    ],
+)
+def test_ids_that_were_not_asked_for_are_told(tmp_path, row, asked, told, first):
+    corpus = read_corpus(jsonl(tmp_path / "a.jsonl", [{"text": "x", **row}]), **asked)
+    assert corpus.notes == (() if told is None else (told,))
+    assert list(corpus.ids) == [first]
 
 
 # ---------------------------------------------------------------- folders and files of text

@@ -25,8 +25,8 @@ def test_damaged_files_are_refused_or_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "seed"), [("faiss", 100083), ("faiss", 101659), ("index", 101478)]
-)  # ZIP versions and methods that nobody has, a column with fewer values than rows
+    ("kind", "seed"), [("faiss", 100083), ("faiss", 101659), ("index", 101478), ("index", 6564)]
+)  # ZIP versions and methods that nobody has, a column with fewer values than rows, JSON nested too deeply
 def test_damage_that_once_was_a_fault(tmp_path, kind, seed):
     counts, faults = damage.run(kind, 1, seed, str(tmp_path))
     assert faults == []

@@ -90,8 +90,9 @@ def read_asked(
 
 def _texts(path: Path) -> tuple[list[Any], list[str]]:
     """Return the ids and texts of a file's queries."""
+    from setwise.cli import output
     from setwise.files import TABLES, column_types, read_table
-    from setwise.files.kinds import ID_COLUMNS, text_columns
+    from setwise.files.kinds import ID_COLUMNS, text_columns, unchosen_ids
     from setwise.files.names import ending, existing
     from setwise.files.reading import reading_file
 
@@ -111,6 +112,11 @@ def _texts(path: Path) -> tuple[list[Any], list[str]]:
             f"queries: {path.name} has no column of queries (columns: {', '.join(kinds)}); call it 'query'"
         )
     key = next((name for name in (*QUERY_IDS, *ID_COLUMNS) if name in kinds and name != named), None)
+    others = [repr(name) for name, kind in kinds.items() if kind == "string" and name not in (named, key)]
+    if named != QUERY_COLUMNS[0]:
+        output.note(f"queries: column {named!r}" + (f"; others: {', '.join(others)}" if others else ""))
+    if key not in QUERY_IDS and (told := unchosen_ids(kinds, key, [named])):
+        output.note(f"queries: {told}")
     table = read_table(path, [named, *([key] if key else [])], "queries")
     ids: list[Any] = list(range(1, len(table) + 1)) if key is None else table.labels(key, "queries")
     return ids, table.texts(named, "queries")

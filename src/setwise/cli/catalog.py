@@ -141,7 +141,7 @@ def add(
     """Add items to a catalog, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import FORMAT
-    from setwise.cli import catalog_output
+    from setwise.cli import catalog_output, output
     from setwise.cli.items import ids_like, read_items
 
     FORMAT.read(path)
@@ -158,6 +158,8 @@ def add(
             fields = {name: column for name, column in read.fields.items() if name in held}
             catalog.add(read.vectors, read.quality, ids_like(read, items, catalog), fields)
             tell("writing", 0, 0)
+    for line in read.notes:
+        output.note(line)
     catalog_output.print_summary(
         path, catalog, f"{len(catalog):,} items, {len(catalog) - before:,} of them new", began
     )
@@ -186,7 +188,7 @@ def remove(
     """Remove items from a catalog by their ids; the folder is replaced in one step."""
     from setwise.catalog import Catalog
     from setwise.catalog.files import FORMAT
-    from setwise.cli import catalog_output
+    from setwise.cli import catalog_output, output
     from setwise.cli.items import ids_as_in, read_ids
 
     if not ids and source is None:
@@ -197,15 +199,16 @@ def remove(
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
-        listed = None if source is None else read_ids(source, id)
+        listed, where_from, told = ([], "", "") if source is None else read_ids(source, id)
         with Catalog.edit(path, threads) as catalog:
             gone = ids_as_in(catalog, ids or [], "the command line")
-            if listed is not None:
-                gone = [*gone, *ids_as_in(catalog, *listed)]
+            gone += ids_as_in(catalog, listed, where_from)
             tell("removing", 0, 0)
             before = len(catalog)
             catalog.remove(gone)
             tell("writing", 0, 0)
+    if told:
+        output.note(told)
     catalog_output.print_summary(
         path, catalog, f"{len(catalog):,} items, {before - len(catalog):,} removed", began
     )

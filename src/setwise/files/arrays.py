@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 import math
 import os
 import zipfile
@@ -17,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from setwise.files.json_lines import parsed
 from setwise.files.locking import locked
 from setwise.files.writing import write_json
 
@@ -209,7 +209,7 @@ class UnfinishedArray:
             It cannot be told, or it is of other settings.
         """
         try:
-            record = json.loads(self._sidecar.read_bytes())
+            record = parsed(self._sidecar.read_bytes(), self._sidecar.name)
             told, done = dict(record["settings"]), int(record["done"])
             if record["format"] != _FORMAT:
                 raise ValueError("of another format")

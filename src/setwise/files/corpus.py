@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from setwise import frames
 from setwise.files.documents import CHUNK, DOCUMENTS, KINDS, read_passages
 from setwise.files.documents.passages import check_chunk
-from setwise.files.kinds import id_columns, text_columns, unchosen
+from setwise.files.kinds import id_columns, text_columns, unchosen, unchosen_ids
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import TABLES, Frame, TableFile, read_array
 from setwise.files.table import Table
@@ -184,8 +184,10 @@ def _read_corpus_table(
     wanted = [name for name in (text, *chosen.values(), *candidates, *kept) if name is not None]
     table = rows.read(wanted or list(types)[:1], "corpus")
     ids, notes, used = _ids(table, candidates, given=id is not None)
-    if text is not None and asked is None and (told := unchosen(types, (text,), taken)):
-        notes = (told, *notes)
+    told = [unchosen(types, (text,), taken)] if text is not None and asked is None else []
+    if id is None and not notes:
+        told.append(unchosen_ids(types, used, {name for name in (text, *taken) if name is not None}))
+    notes = (*filter(None, told), *notes)
     brought: NDArray[Any] | None = None
     if vectors is not None:
         brought = _vectors_beside(source, vectors, len(table)) if beside else table.vectors(vectors)
@@ -205,7 +207,7 @@ def _ids(
     table: Table, columns: Sequence[str], *, given: bool
 ) -> tuple[Sequence[str | int], tuple[str, ...], str | None]:
     """Return the first column of ids that may serve, or row numbers; what to tell about it; its name."""
-    notes: list[str] = []
+    problems: list[str] = []
     for name in columns:
         problem = None
         try:
@@ -221,11 +223,12 @@ def _ids(
                     problem = f"id: {value!r} stands in {places} of {table.source}"
                     break
             else:
-                return ids, tuple(notes), name
+                told = [f"{one}: column {name!r} is used instead" for one in problems[:1]]
+                return ids, tuple(told), name
         if given:
             raise ValueError(f"{problem}; name a column without repeats")
-        notes.append(f"{problem}: rows are numbered instead")
-    return range(len(table)), tuple(notes[:1]), None
+        problems.append(str(problem))
+    return range(len(table)), tuple(f"{one}: rows are numbered instead" for one in problems[:1]), None
 
 
 def _vectors_beside(source: Path | None, vectors: str | None, n: int) -> NDArray[Any] | None:

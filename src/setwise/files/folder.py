@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +14,7 @@ from setwise._version import __version__
 from setwise.asked import asked_for
 from setwise.files import versions
 from setwise.files.checksums import Progress, alterations_of, digest, faults_of, is_among, measure
+from setwise.files.json_lines import parsed
 from setwise.files.names import existing
 from setwise.files.writing import write_json
 
@@ -181,7 +181,7 @@ class FolderFormat(Generic[Info]):
             what = f"a folder without {META}" if Path(path).is_dir() else "a file"
             raise ValueError(f"{self.noun}: {shown} is {what}, no {self.name}; {self.make}")
         try:
-            record = json.loads(meta.read_bytes())
+            record = parsed(meta.read_bytes(), META)
         except ValueError:
             raise self.damaged(path, f"{META} is no JSON") from None
         if not isinstance(record, dict) or record.get("format") != self.name:
@@ -331,7 +331,7 @@ class FolderFormat(Generic[Info]):
     def is_ours(self, folder: Path) -> bool:
         """Return whether a folder's ``meta.json`` is of this format, of any version."""
         try:
-            record = json.loads((versions.home(folder) / META).read_bytes())
+            record = parsed((versions.home(folder) / META).read_bytes(), META)
         except (OSError, ValueError):
             return False
         return isinstance(record, dict) and record.get("format") == self.name

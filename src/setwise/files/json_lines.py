@@ -146,7 +146,7 @@ def _array(path: Path) -> Any:
     return parsed(data.removeprefix(codecs.BOM_UTF8), path.name)
 
 
-def parsed(data: bytes, place: str) -> Any:
+def parsed(data: bytes | str, place: str) -> Any:
     """Return what some JSON says.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -27,6 +28,10 @@ TEXT_COLUMNS = (
 )
 VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 ID_COLUMNS = ("id", "_id", "pid", "doc_id", "docid", "document_id", "passage_id", "uid", "uuid")
+
+#: Kinds of columns that ids may stand in, and what else ids are called: item_id, movieId, BookID.
+_OF_IDS = ("string", "integer", "number", "uuid", "null")
+_CALLED_ID = re.compile(r"(?:^|[ _.-])(?:id|ID|Id)$|[a-z](?:Id|ID)$")
 
 
 def arrow_kinds(schema: Any) -> dict[str, str]:
@@ -198,8 +203,35 @@ def text_columns(
 
 def id_columns(kinds: Mapping[str, str], taken: Collection[str] = ()) -> list[str]:
     """Return the columns that may be ids by their name and what they hold, the likeliest first."""
-    fit = ("string", "integer", "number", "uuid", "null")
-    return [name for name in ID_COLUMNS if kinds.get(name) in fit and name not in taken]
+    return [name for name in ID_COLUMNS if kinds.get(name) in _OF_IDS and name not in taken]
+
+
+def unchosen_ids(kinds: Mapping[str, str], used: str | None, taken: Collection[str] = ()) -> str:
+    """Return what to tell of columns of ids that were not asked for.
+
+    Parameters
+    ----------
+    kinds : mapping of str to str
+    used : str, optional
+        The column that ids are read from; None where rows are numbered.
+    taken : collection of str
+        Columns that are read as something else.
+
+    Returns
+    -------
+    str
+        Which column is used, and which others are called as ids are; nothing where it is called "id" or
+        "_id", or where rows are numbered and no column is called so.
+    """
+    others = [
+        repr(name)
+        for name, kind in kinds.items()
+        if kind in _OF_IDS and name not in {used, *taken} and (name in ID_COLUMNS or _CALLED_ID.search(name))
+    ]
+    if used in ("id", "_id") or (used is None and not others):
+        return ""
+    what = "rows are numbered" if used is None else f"column {used!r}"
+    return f"ids: {what}; others: {', '.join(others)}" if others else f"ids: {what}"
 
 
 def vector_column(kinds: Mapping[str, str], taken: Collection[str] = ()) -> str | None:

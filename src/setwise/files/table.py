@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.json_lines import parsed
 from setwise.vectors import as_matrix
 
 #: Floats below this hold every integer.
@@ -176,8 +176,8 @@ class Table:
     def _list_in_cell(self, name: str, row: int, cell: str, argument: str) -> Any:
         """Read a list that is written as JSON inside a CSV cell."""
         try:
-            return json.loads(cell)
-        except json.JSONDecodeError:
+            return parsed(cell, name)
+        except ValueError:
             raise TypeError(f"{argument}: {self._cell(name, row, cell)}, expected [0.1, 0.2, …]") from None
 
 

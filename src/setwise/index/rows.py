@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import where
+from setwise.files.json_lines import parsed
 from setwise.files.where import as_arrow
 
 #: Rows that are stored, and read, together.
@@ -176,9 +177,9 @@ def read(path: Path, n: int, kind: str, *, texts: bool, groups: bool, columns: C
     own = ("text",) if kind in _AS_JSON else ("id", "text")
     fields += [schema.field(name) for name in own if name in wanted and name not in columns]
     return Rows(
-        Column(source, facts, "id", n, decode=json.loads if kind in _AS_JSON else None),
+        Column(source, facts, "id", n, decode=_decoded if kind in _AS_JSON else None),
         Column(source, facts, "text", n, kept=KEPT) if texts else None,
-        Column(source, facts, "group", n, decode=json.loads) if groups else None,
+        Column(source, facts, "group", n, decode=_decoded) if groups else None,
         {name: Column(source, facts, _PREFIX + name, n, kept=KEPT) for name in columns},
         arrow.schema(fields),
         source,
@@ -237,6 +238,11 @@ def write(
             values |= {name: column.slice(start, TOGETHER) for name, column in more.items()}
             writer.write_table(arrow.table(values, schema=schema), row_group_size=TOGETHER)
     return kind, {name.removeprefix(_PREFIX): str(values.type) for name, values in more.items()}
+
+
+def _decoded(value: str) -> Any:
+    """Return what is stored as JSON."""
+    return parsed(value, "a value")
 
 
 def _label(value: Any, row: int, argument: str) -> str | int:

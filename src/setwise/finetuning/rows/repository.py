@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import frames
 from setwise.files import TABLES, Table
+from setwise.files.json_lines import parsed
 from setwise.files.kinds import TOGETHER, common_kinds, plain_type, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
@@ -259,7 +259,7 @@ class Repository:
 
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
-            value = json.loads(line)
+            value = parsed(line, self.source.name)
         except ValueError:
             value = None
         if not isinstance(value, dict):

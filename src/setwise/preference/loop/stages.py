@@ -12,6 +12,7 @@ from typing import Any
 
 from setwise.files.checksums import measure
 from setwise.files.folder import META, FolderFormat, FolderInfo
+from setwise.files.json_lines import parsed
 from setwise.files.parts import part_for, remove_dead
 from setwise.files.writing import write_atomic
 
@@ -184,7 +185,7 @@ def _write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 def _read_rows(path: Path) -> list[Row]:
     with path.open("rb") as stream:
-        return [json.loads(line) for line in stream]
+        return [parsed(line, path.name) for line in stream]
 
 
 def _compare(was: Mapping[str, Any], now: Mapping[str, Any], shown: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from setwise.files import check_output, write_atomic
+from setwise.files.json_lines import parsed
 from setwise.preference.rows.sources import RowSource, open_rows
 
 Row = dict[str, Any]
@@ -82,7 +83,7 @@ class Partial:
         """Find the rows that an earlier run has kept; a last line that is not whole is cut off."""
         with self.path.open("r+b") as stream:
             first = stream.readline()
-            was = json.loads(first) if first.endswith(b"\n") else dict(known)
+            was = parsed(first, f"out: {self.path.name!r}") if first.endswith(b"\n") else dict(known)
             changed = sorted(name for name in {*was, *known} if was.get(name) != known.get(name))
             if changed:
                 words = [f"{name} was {was.get(name)!r} and is {known.get(name)!r}" for name in changed]
@@ -99,7 +100,7 @@ class Partial:
             for line in stream:
                 if not line.endswith(b"\n"):
                     break
-                self._places[int(json.loads(line)[0])] = (end, len(line))
+                self._places[int(parsed(line, f"out: {self.path.name!r}")[0])] = (end, len(line))
                 end += len(line)
             stream.truncate(end)
 

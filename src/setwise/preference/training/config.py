@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from setwise import checks
+from setwise.files.json_lines import parsed
 
 __all__ = ["PreferenceConfig"]
 
@@ -30,7 +30,7 @@ def as_options(name: str, given: Any) -> dict[str, Any] | None:
     """
     if isinstance(given, str):
         try:
-            given = json.loads(given)
+            given = parsed(given, name)
         except ValueError:
             raise ValueError(f"{name}: {given!r:.60} is not JSON") from None
     if given is not None and not isinstance(given, Mapping):
