@@ -1,0 +1,70 @@
+"""The application: routes over a service, behind what every request passes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
+
+from setwise._version import __version__
+from setwise.serve import routes
+from setwise.serve.errors import answer_errors
+from setwise.serve.guard import Guard, Token
+from setwise.serve.service import Service
+from setwise.serve.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the service as an ASGI application.
+
+    A request passes, from outside in: its number, log and count (`Guard`), the names that the service may be
+    called by, the origins that may read answers (none unless asked), and the token. Indexes are opened and
+    the encoder is loaded before this returns; the service is at ``app.state.service``.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+
+    Raises
+    ------
+    ImportError, FileNotFoundError, ValueError
+        As `Service`.
+    """
+    service = Service(settings or Settings())
+    settings = service.settings
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="setwise",
+        version=__version__,
+        summary="Sets: relevant and diverse, with a proof of how good they are.",
+        docs_url=None,  # these pages load their scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    answer_errors(app)
+    app.include_router(routes.router)
+    if settings.token is not None:
+        app.add_middleware(Token, token=settings.token)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    if settings.hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
+    paths = frozenset(route.path for route in routes.router.routes if isinstance(route, Route))
+    app.add_middleware(Guard, metrics=service.metrics, paths=paths | {"/openapi.json"})
+    return app
