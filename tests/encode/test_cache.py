@@ -16,7 +16,9 @@ import pytest
 
 from optional import lazily, needs
 from setwise.encode import cache
-from setwise.encode.cache import encode_blocks, encode_texts, prune
+from setwise.encode import entries as kept
+from setwise.encode.cache import encode_blocks, encode_texts
+from setwise.encode.entries import prune
 from setwise.files.folder import META
 from setwise.files.locking import locked
 
@@ -311,7 +313,7 @@ def test_an_entry_never_unpickles(tmp_path):
     np.save(buffer, np.array([print], object), allow_pickle=True)
     with zipfile.ZipFile(entry / "encoder.npz", "w") as file:
         file.writestr("terms.npy", buffer.getvalue())
-    cache.FORMAT.write(entry, {"encoder": LSA().key, "texts": len(TEXTS)})
+    kept.FORMAT.write(entry, {"encoder": LSA().key, "texts": len(TEXTS)})
     found = encode_texts(TEXTS, LSA(), tmp_path)
     assert not found.cached
     assert found.encoder.encode(["cats"]).any()
@@ -357,10 +359,10 @@ def test_above_a_size_the_longest_unused_goes_first(tmp_path, monkeypatch):
     made = [aged(tmp_path, [*TEXTS, str(days)], days) for days in (4, 1, 3, 2)]
     size = sum(file.stat().st_size for file in made[0].iterdir())
     encode_texts([*TEXTS, "4"], Counting(), tmp_path)  # used now
-    monkeypatch.setattr(cache, "KEPT_BYTES", int(2.5 * size))
+    monkeypatch.setattr(kept, "KEPT_BYTES", int(2.5 * size))
     prune(tmp_path)
     assert [entry.exists() for entry in made] == [True, True, False, False]
-    monkeypatch.setattr(cache, "KEPT_BYTES", 0)
+    monkeypatch.setattr(kept, "KEPT_BYTES", 0)
     prune(tmp_path, kept=made[1])
     assert [entry.exists() for entry in made] == [False, True, False, False]
 
@@ -369,7 +371,7 @@ def test_unfinished_entries_go_too_but_none_that_is_in_use(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         encode_blocks(blocks_of(TEXTS, 16), len(TEXTS), Counting(stop=48), tmp_path, learn=1)
     (entry,) = entries(tmp_path)
-    monkeypatch.setattr(cache, "KEPT_BYTES", 0)
+    monkeypatch.setattr(kept, "KEPT_BYTES", 0)
     hold = f"from setwise.files.locking import locked\nwith locked({str(entry)!r}, 'cache'):\n"
     holder = subprocess.Popen(
         [sys.executable, "-c", hold + "    print('held', flush=True)\n    input()"],

@@ -29,7 +29,7 @@ _Place = Annotated[
 def info(path: _Place = None, as_json: AsJson = False) -> None:
     """List what is kept: how large it is, and when it was used last."""
     from setwise.cli import output
-    from setwise.encode.cache import KEPT_BYTES, KEPT_SECONDS, entries
+    from setwise.encode.entries import KEPT_BYTES, KEPT_SECONDS, entries
     from setwise.encode.places import folders_of
 
     caches = {folder: entries(folder) for folder in folders_of(path)}
@@ -82,7 +82,7 @@ def clear(
     """Remove what is kept, but for what other runs work on."""
     from setwise import checks
     from setwise.cli import output
-    from setwise.encode.cache import prune
+    from setwise.encode.entries import prune
     from setwise.encode.places import folders_of
 
     age = None if unused is None else checks.integer("unused", unused, least=0) * 86_400

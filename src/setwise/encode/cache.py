@@ -24,17 +24,15 @@ from numpy.typing import NDArray
 
 from setwise._version import __version__
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows
+from setwise.encode.entries import FORMAT, GROWING, ROWS, STATE, VECTORS, prune
 from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, write_rows
 from setwise.files.checksums import Progress as Steps
-from setwise.files.folder import META, FolderFormat, FolderInfo
+from setwise.files.folder import META
 from setwise.files.locking import locked
 from setwise.files.parts import room_for
 from setwise.files.writing import write_array, write_atomic
 
 _log = logging.getLogger(__name__)
-
-#: What a folder keeps, at most: the entries unused for longest go first, the one just used never does.
-KEPT_BYTES, KEPT_SECONDS = 20 << 30, 90 * 86_400
 
 #: Texts that are encoded at once; the vectors are the same whether they are kept or not.
 CHUNK = 2048
@@ -44,58 +42,6 @@ _SAVE = 2.0
 
 #: Bytes of vectors that are looked at or copied at once.
 _COPY = 1 << 26
-
-#: How an entry is named; nothing else in the folder is ours to remove.
-_ENTRY = re.compile(r"[a-z0-9-]*-[0-9a-f]{24}")
-
-#: An entry's vectors of all texts while it is made, the final ones, the texts they are of, and what a fitted
-#: encoder has learned.
-_GROWING, _VECTORS, _ROWS, _STATE = "growing.npy", "vectors.npy", "rows.npy", "encoder.npz"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntryInfo(FolderInfo):
-    """What an entry's ``meta.json`` says.
-
-    Attributes
-    ----------
-    encoder : str
-        Its key.
-    texts : int
-    """
-
-    encoder: str
-    texts: int
-
-
-FORMAT = FolderFormat(
-    "cache entry",
-    1,
-    EntryInfo,
-    (_VECTORS, _ROWS, _STATE),
-    make="encoding texts makes one",
-    again="it is made anew",
-)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The encoded texts of one corpus, as a cache holds them.
-
-    Attributes
-    ----------
-    used : float
-        When a run used it last, in seconds since 1970.
-    bytes : int
-    path : Path
-    whole : bool
-        False where a run that made it was interrupted, or makes it now.
-    """
-
-    used: float
-    bytes: int
-    path: Path
-    whole: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,39 +179,6 @@ def encode_blocks(
     return encoded
 
 
-def prune(
-    folder: Path, kept: Path | None = None, *, size: int | None = None, age: float | None = None
-) -> list[Entry]:
-    """Remove the entries that no run has used for so long, and those unused for longest above a size in all.
-
-    Parameters
-    ----------
-    folder : Path
-    kept : Path, optional
-        An entry that stays, whatever its size. Those that other runs make or open stay, too.
-    size : int, optional
-        Bytes; by default `KEPT_BYTES`.
-    age : float, optional
-        Seconds; by default `KEPT_SECONDS`.
-
-    Returns
-    -------
-    list of Entry
-        Those that are gone.
-    """
-    size, age = KEPT_BYTES if size is None else size, KEPT_SECONDS if age is None else age
-    total, now = 0, time.time()
-    gone = []
-    for entry in entries(folder):
-        total += entry.bytes
-        if entry.path == kept or (total <= size and now - entry.used < age):
-            continue
-        with contextlib.suppress(OSError), locked(entry.path, "cache"):
-            shutil.rmtree(entry.path)
-            gone.append(entry)
-    return gone
-
-
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     return (texts[start : start + CHUNK] for start in range(0, max(len(texts), 1), CHUNK))
 
@@ -316,8 +229,8 @@ def _opened(entry: Path, encoder: Encoder, n: int, learned: int, tell: Steps) ->
         return None
     with contextlib.suppress(*DAMAGED_ARCHIVE):
         _, info = FORMAT.read(entry, contents=("*",), progress=tell)
-        vectors = np.load(entry / _VECTORS, mmap_mode="r", allow_pickle=False)
-        rows = np.load(entry / _ROWS, allow_pickle=False)
+        vectors = np.load(entry / VECTORS, mmap_mode="r", allow_pickle=False)
+        rows = np.load(entry / ROWS, allow_pickle=False)
         if info.encoder == encoder.key and info.texts == n and rows.shape == vectors.shape[:1]:
             if isinstance(encoder, FittedEncoder):
                 _restore(encoder, entry)
@@ -345,7 +258,7 @@ def _made(
             entry.mkdir()
             encoder.fit(sample)
             state = dict(encoder.state())
-            write_atomic(entry / _STATE, lambda stream: np.savez(stream, allow_pickle=False, **state))
+            write_atomic(entry / STATE, lambda stream: np.savez(stream, allow_pickle=False, **state))
     everything, found = _grown(entry, blocks, n, encoder, tell)
     d = everything.shape[1]
     step = max(1, _COPY // (4 * d))
@@ -362,16 +275,16 @@ def _made(
     if not len(rows):
         shutil.rmtree(entry)
         return Encoded(np.empty((0, d), np.float32), rows, n, encoder, 0, len(sample))
-    (entry / _VECTORS).unlink(missing_ok=True)
+    (entry / VECTORS).unlink(missing_ok=True)
     if len(rows) == n:
-        os.replace(entry / _GROWING, entry / _VECTORS)
+        os.replace(entry / GROWING, entry / VECTORS)
     else:
         parts = (everything[rows[start : start + step]] for start in range(0, len(rows), step))
-        write_rows(entry / _VECTORS, len(rows), parts)
-        (entry / _GROWING).unlink()
-    write_array(entry / _ROWS, rows, force=True)
+        write_rows(entry / VECTORS, len(rows), parts)
+        (entry / GROWING).unlink()
+    write_array(entry / ROWS, rows, force=True)
     FORMAT.write(entry, {"encoder": encoder.key, "texts": n})
-    vectors = np.load(entry / _VECTORS, mmap_mode="r", allow_pickle=False)
+    vectors = np.load(entry / VECTORS, mmap_mode="r", allow_pickle=False)
     return Encoded(vectors, rows, n, encoder, found, len(sample))
 
 
@@ -380,9 +293,9 @@ def _grown(
 ) -> tuple[NDArray[np.float32], int]:
     """Return the vectors of all texts, NaN where no word is known, and how many an earlier run had made."""
     with contextlib.suppress(OSError, ValueError):
-        whole: NDArray[np.float32] = np.load(entry / _GROWING, mmap_mode="r", allow_pickle=False)
+        whole: NDArray[np.float32] = np.load(entry / GROWING, mmap_mode="r", allow_pickle=False)
         return whole, n
-    with contextlib.closing(UnfinishedArray(entry / _GROWING, (n, None), {}, anew=True)) as array:
+    with contextlib.closing(UnfinishedArray(entry / GROWING, (n, None), {}, anew=True)) as array:
         done = found = array.done
         saved = time.monotonic()
         try:
@@ -423,18 +336,5 @@ def _chunks(
 
 def _restore(encoder: FittedEncoder, entry: Path) -> None:
     """Give an encoder what an entry says that it had learned."""
-    with np.load(entry / _STATE, allow_pickle=False) as arrays:
+    with np.load(entry / STATE, allow_pickle=False) as arrays:
         encoder.restore({name: arrays[name] for name in arrays.files})
-
-
-def entries(folder: Path) -> list[Entry]:
-    """Return what a cache holds, if there is one; the entry that was used last comes first."""
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if _ENTRY.fullmatch(path.name) and path.is_dir():
-            with contextlib.suppress(OSError):
-                facts = [file.stat() for file in path.iterdir()]
-                used = max((one.st_mtime for one in facts), default=path.stat().st_mtime)
-                whole = (path / META).is_file()
-                found.append(Entry(used, sum(one.st_size for one in facts), path, whole))
-    return sorted(found, key=lambda entry: (-entry.used, entry.path))
