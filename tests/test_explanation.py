@@ -81,6 +81,27 @@ def test_ids_are_named_at_every_door():
     assert [one.member for one in second.explain().chosen] == second.ids.tolist()
 
 
+def test_ids_are_named_where_an_index_returns_a_part():
+    """Candidates of a search stand elsewhere than in the index."""
+    rng = np.random.default_rng(0)
+    many = rng.standard_normal((1500, 8))
+    index = setwise.Index.from_array(many)
+    for options in (
+        {},
+        {"objective": "mmr"},
+        {"solver": "greedy"},
+        {"exclude": [2]},
+        {"max_similarity": 0.9},
+    ):
+        hits = setwise.retrieve(many[2], index, 4, **options)
+        why = hits.explain(3)
+        assert [one.member for one in why.chosen] == hits.ids.tolist(), options
+        assert not {one.member for one in why.left_out} & set(hits.ids.tolist())
+        cosines = many @ many[2] / np.linalg.norm(many, axis=1) / np.linalg.norm(many[2])
+        for one in why:
+            assert one.relevance == pytest.approx(cosines[one.member]), options
+
+
 def test_a_table_and_what_is_not_known():
     pandas = pytest.importorskip("pandas")
     found = setwise.select(X, 4, relevance=R)

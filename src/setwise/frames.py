@@ -154,6 +154,16 @@ def made(kind: str, columns: Mapping[str, Sequence[Any] | NDArray[Any]], own: An
     return held.with_columns(made)
 
 
+def readable(frame: Any) -> list[tuple[str, list[Any]]]:
+    """Return the columns that a person can read, with their names: those that hold no vectors."""
+    found = []
+    for name in column_names(frame):
+        values = column(frame, name, "candidates")
+        if not _is_vectors(values):
+            found.append((str(name), [one.as_py() if hasattr(one, "as_py") else one for one in values]))
+    return found
+
+
 def _appended(own: Any, more: Any) -> Any:
     """Return a table with the candidates' columns before others."""
     table = as_arrow(own)

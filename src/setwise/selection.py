@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, frames
+from setwise import checks, frames, page, pictures
 from setwise.certificate import Certificate
 from setwise.explanation import Explanation
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
+    from matplotlib.figure import Figure
+
+#: What only a selection that was just made can tell.
+_UNKNOWN = "the candidates of this selection are not known; select again with setwise.select"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +116,45 @@ class Selection:
             The candidates are not known: the selection was read or sent from elsewhere, or made in a batch.
         """
         if self.reasoner is None:
-            raise ValueError(
-                "explain: the candidates of this selection are not known; select again with setwise.select"
-            )
+            raise ValueError(f"explain: {_UNKNOWN}")
         explained: Explanation = self.reasoner.explain(checks.integer("most", most, least=0), self.members)
         return explained
+
+    def plot(
+        self, kind: str = "map", *, diversities: Sequence[float] = pictures.DIVERSITIES, axes: Any = None
+    ) -> Figure:
+        """Draw this set beside the most relevant candidates, as many.
+
+        Parameters
+        ----------
+        kind : {"map", "similarity", "frontier"}
+            The most relevant candidates in two dimensions, with those that came in place of others; how alike
+            the members are, before and after; what sets of every diversity are worth.
+        diversities : sequence of float
+            Those of the frontier, in [0, 1]. A set is selected for each, with nothing proven.
+        axes : matplotlib Axes, or two for "similarity", optional
+            Where to draw; by default a figure is made.
+
+        Returns
+        -------
+        Figure
+            Notebooks show it, ``savefig`` writes it.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed (the extra ``plot``).
+        ValueError
+            The kind is unknown; the candidates are not known, as for `explain`; a frontier is asked for an
+            objective of one's own, which has its diversity itself.
+        """
+        from setwise import plotting
+
+        draw = plotting.KINDS[checks.choice("kind", kind, plotting.KINDS)]
+        if self.reasoner is None:
+            raise ValueError(f"plot: {_UNKNOWN}")
+        wanted = {"diversities": diversities} if kind == "frontier" else {}
+        return draw(getattr(self.reasoner, kind)(**wanted), axes)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return what is known of each member, by name; see `to_pandas`."""
@@ -163,9 +202,23 @@ class Selection:
     def __repr__(self) -> str:
         shown = ", ".join(map(str, self.members[:8].tolist()))
         more = f", … {len(self) - 8} more" if len(self) > 8 else ""
+        return f"{self._title()}: [{shown}{more}]\n  " + "\n  ".join(self._facts())
+
+    def _repr_html_(self) -> str:
+        columns = [(name, values.tolist()) for name, values in self.columns().items()]
+        with contextlib.suppress(ImportError):  # an index reads its columns as a table of Arrow
+            own = self.own_columns()
+            columns += [] if own is None else frames.readable(own)
+        return page.block(self._title(), self._facts(), page.table(columns))
+
+    def _title(self) -> str:
+        """Return what it is, and how it was found."""
+        return f"{type(self).__name__} of {len(self)} by {self.solver}"
+
+    def _facts(self) -> list[str]:
+        """Return what it is worth and what is proven, a line each."""
         proof = "no certificate" if self.certificate is None else str(self.certificate)
-        return (
-            f"{type(self).__name__} of {len(self)} by {self.solver}: [{shown}{more}]\n"
-            f"  value {self.value:.5f}: relevance {self.relevance:.4f}, diversity {self.diversity:.4f}\n"
-            f"  {proof}; {self.seconds * 1e3:.1f} ms"
-        )
+        return [
+            f"value {self.value:.5f}: relevance {self.relevance:.4f}, diversity {self.diversity:.4f}",
+            f"{proof}; {self.seconds * 1e3:.1f} ms",
+        ]

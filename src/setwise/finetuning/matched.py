@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from setwise import frames, page
 from setwise.extras import require
 from setwise.files.names import ending
 from setwise.files.writing import check_output, write_atomic
@@ -138,15 +139,41 @@ class Match(Distribution):
         return float(self.probabilities[self.densities > 1.0 + 1e-6].sum())
 
     def __repr__(self) -> str:
-        cut = ""
-        if not self.complete:
-            mend = "search the index wider" if self.short_of_index else "raise neighbors"
-            cut = f"; incomplete: {mend} above {self.neighbors:,}"
+        cut = "" if self.complete else f"; {self._completeness()}"
+        return f"Match({self._spread()}; {self._carried()}{cut})"
+
+    def _repr_html_(self) -> str:
+        likely = np.argsort(-self.probabilities, kind="stable")
+        columns = [
+            ("row", self.indices[likely].tolist()),
+            ("probability", self.probabilities[likely].tolist()),
+        ]
+        if len(self.densities):
+            columns.append(("density", self.densities[likely].tolist()))
+        if self.candidates is not None:
+            first = likely[: page.ROWS]
+            own = frames.readable(frames.taken(self.candidates, self.indices[first]))
+            rest = [None] * (len(likely) - len(first))
+            columns += [(name, [*values, *rest]) for name, values in own]
+        facts = [self._spread(), self._carried(), self._completeness()]
+        return page.block(f"Match of {len(self):,} rows, the likeliest first", facts, page.table(columns))
+
+    def _spread(self) -> str:
+        """Return how many rows may be drawn, in words."""
+        return f"{len(self):,} of {self.n:,} rows, as spread as {self.effective:,.0f} equal ones"
+
+    def _carried(self) -> str:
+        """Return how far the examples' mass is carried, in words."""
         return (
-            f"Match({len(self):,} of {self.n:,} rows, as spread as {self.effective:,.0f} equal ones; "
-            f"{self.neighborhoods.mean():,.1f} neighbors an example, mean distance "
-            f"{self.transport_cost:.4g}{cut})"
+            f"{self.neighborhoods.mean():,.1f} neighbors an example, mean distance {self.transport_cost:.4g}"
         )
+
+    def _completeness(self) -> str:
+        """Return whether the neighbors sufficed, in words."""
+        if self.complete:
+            return "complete: more neighbors would change nothing"
+        mend = "search the index wider" if self.short_of_index else "raise neighbors"
+        return f"incomplete: {mend} above {self.neighbors:,}"
 
 
 class Sweep(Sequence[Match]):

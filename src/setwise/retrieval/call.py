@@ -256,6 +256,7 @@ class Call:
             size = job.request.size
             checks.warn(f"k: only {problem.n} of the {size} asked for are in the index or pass the filter")
         selection = describe(problem, found, label, began)
+        selection = replace(selection, reasoner=selection.reasoner.named(outcome.ids))
         chosen = selection.indices
         ids = outcome.ids[chosen]
         if ids.dtype.kind in "iu":

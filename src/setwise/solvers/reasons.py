@@ -1,15 +1,18 @@
-"""Why each candidate was chosen or left out: its nearest member, the best exchange, what bars it."""
+"""Why each candidate was chosen or left out, in words and as pictures show it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import solvers
 from setwise.explanation import Explanation, Reason
-from setwise.objectives.base import euclidean
+from setwise.objectives.base import Terms, euclidean
+from setwise.pictures import MAPPED, MAPPED_TIMES, Floats, Frontier, Likeness, Map, instead, layout
 from setwise.solvers.held import ROUNDING, barred
 from setwise.solvers.problem import Problem
 from setwise.vectors import top_k
@@ -44,9 +47,8 @@ class Reasoner:
 
     def explain(self, most: int, members: NDArray[Any]) -> Explanation:
         """Return the reasons for some members, and for the most relevant that were left out."""
-        values = self.problem.relevance.values.copy()
+        values = self._open()
         values[self.chosen] = -np.inf
-        values[barred(self.problem)] = -np.inf
         others = top_k(values, min(self.problem.n, max(most, TRIED)))
         others = others[values[others] > -np.inf]
         shown = set(members.tolist())
@@ -55,6 +57,65 @@ class Reasoner:
             [self._of_chosen(row, others) for row in kept],
             [self._of_other(row) for row in others[:most].tolist()],
         )
+
+    def map(self) -> Map:
+        """Return the most relevant candidates in two dimensions, with the set among them."""
+        values, k = self._open(), len(self.chosen)
+        leaders = top_k(values, min(self.problem.n, max(MAPPED, MAPPED_TIMES * k)))
+        leaders = leaders[values[leaders] > -np.inf]
+        shown = np.union1d(leaders, self.chosen)
+        rows = self._rows(shown)
+        places, share = layout(rows)
+        chosen, ranked = np.searchsorted(shown, self.chosen), np.searchsorted(shown, leaders[:k])
+        new, gone = np.setdiff1d(chosen, ranked), np.setdiff1d(ranked, chosen)
+        names = [self._name(row) for row in self.chosen.tolist()]
+        came = instead(new, gone, self._alike_as(rows[new], rows[gone]))
+        return Map(places, share, chosen, ranked, came, names)
+
+    def similarity(self) -> Likeness:
+        """Return how alike the most relevant are, and how alike the set's members are."""
+        values = self._open()
+        ranked = top_k(values, len(self.chosen))
+        before, after = self._rows(ranked), self._rows(self.chosen)
+        metric = self.problem.vectors.metric
+        return Likeness(self._alike_as(before, before), self._alike_as(after, after), metric)
+
+    def frontier(self, diversities: Sequence[float]) -> Frontier:
+        """Return what the sets of other diversities, found by the same solver, are worth."""
+        problem = self.problem
+        asked = problem.request
+        if not isinstance(asked.objective, str):
+            raise ValueError(
+                "plot: an objective of your own has its diversity itself; draw the sets of several"
+            )
+        found = []
+        for diversity in diversities:
+            other = replace(asked, diversity=diversity, certify=False)
+            posed = Problem(problem.vectors, problem.relevance, other, problem.constraints)
+            found.append(replace(self, problem=posed)._terms(solvers.find(posed, asked.solver).chosen))
+        here = self._terms(self.chosen)
+        return Frontier(
+            np.array(diversities, np.float64),
+            np.array([terms.relevance for terms in found]),
+            np.array([terms.spread for terms in found]),
+            (asked.diversity, here.relevance, here.spread),
+            asked.objective,
+        )
+
+    def _open(self) -> NDArray[np.float64]:
+        """Return the relevance of all candidates, -inf of those that were shown; to be written to."""
+        values = self.problem.relevance.values.copy()
+        values[barred(self.problem)] = -np.inf
+        return values
+
+    def _rows(self, ids: Rows) -> Floats:
+        """Return the rows of some candidates, float64, of unit length under cosine."""
+        return np.asarray(self.problem.vectors.rows(ids, np.float64), np.float64)
+
+    def _alike_as(self, rows: Floats, others: Floats) -> Floats:
+        """Return the similarity of some rows to others: cosines, or minus distances."""
+        near = -euclidean(rows, others) if self.problem.vectors.metric == "euclidean" else rows @ others.T
+        return np.asarray(near, np.float64)
 
     def _name(self, row: int) -> Any:
         """Return what a candidate is called."""
@@ -68,9 +129,7 @@ class Reasoner:
         """Return the most similar of some candidates, and the similarity."""
         if not len(among):
             return None, None
-        vectors = self.problem.vectors
-        own, rows = vectors.rows(np.array([row]), np.float64), vectors.rows(among, np.float64)
-        near = -euclidean(own, rows)[0] if vectors.metric == "euclidean" else (rows @ own[0])
+        near = self._alike_as(self._rows(among), self._rows(np.array([row])))[:, 0]
         place = int(near.argmax())
         return self._name(int(among[place])), float(near[place])
 
@@ -121,14 +180,16 @@ class Reasoner:
 
     def _value(self, rows: Rows) -> float:
         """Return the value of a set in selection order."""
+        return float(self._terms(rows).value) if len(rows) else 0.0
+
+    def _terms(self, rows: Rows) -> Terms:
+        """Return what a set in selection order is worth."""
         problem = self.problem
-        if not len(rows):
-            return 0.0
         include = problem.constraints.include
         rows = np.concatenate([include, rows[~np.isin(rows, include)]])
         own, relevance = problem.vectors.rows(rows, np.float64), problem.relevance.given(rows)
         order = problem.objective.arrange(own, relevance, rows, len(include))
-        return float(problem.objective.evaluate(own[order], relevance[order])[1].value)
+        return problem.objective.evaluate(own[order], relevance[order])[1]
 
     def _keeps(self, rows: Rows) -> bool:
         """Return whether a set is feasible."""

@@ -1,0 +1,127 @@
+"""What pictures of a set show, as numbers: a map, what came in place of what, likeness, a frontier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+#: Diversities of a frontier where none are named.
+DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+#: Candidates of a map, the most relevant: at least so many, and so many times k.
+MAPPED, MAPPED_TIMES = 400, 8
+
+
+@dataclass(frozen=True)
+class Map:
+    """Candidates in two dimensions.
+
+    Attributes
+    ----------
+    places : ndarray of shape (m, 2), float64
+    share : tuple of float
+        The part of the variance along each axis.
+    chosen, ranked : ndarray of shape (k,), int64
+        Which of the m are the set, in selection order, and as many of the most relevant.
+    came : list of (int, int)
+        Members that are not among the most relevant, each with the one that it came for.
+    names : list of length k
+        What the members are called.
+    """
+
+    places: Floats
+    share: tuple[float, float]
+    chosen: Places
+    ranked: Places
+    came: list[tuple[int, int]]
+    names: list[Any]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the members of two sets are, each in its own order.
+
+    Attributes
+    ----------
+    before, after : ndarray of shape (k, k), float64
+        Of the most relevant, and of the set: cosines, or minus distances.
+    metric : {"cosine", "euclidean"}
+    """
+
+    before: Floats
+    after: Floats
+    metric: str
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """What the sets of several diversities are worth.
+
+    Attributes
+    ----------
+    diversities, relevance, spread : ndarray of shape (p,), float64
+        The two terms of each set; see `Selection`.
+    here : tuple of float
+        Diversity, relevance and spread of the set itself.
+    objective : str
+    """
+
+    diversities: Floats
+    relevance: Floats
+    spread: Floats
+    here: tuple[float, float, float]
+    objective: str
+
+
+def layout(rows: Floats) -> tuple[Floats, tuple[float, float]]:
+    """Return rows on their first two principal axes, and the part of the variance along each.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d), float64
+
+    Returns
+    -------
+    places : ndarray of shape (m, 2)
+        The row that lies farthest out along an axis is on its positive side: an axis has no sign of its own.
+    share : tuple of float
+    """
+    centered = rows - rows.mean(axis=0)
+    narrow = min(centered.shape)
+    # The smaller of the two products has the same nonzero eigenvalues.
+    wide = centered.shape[1] > len(centered)
+    gram = centered @ centered.T if wide else centered.T @ centered
+    values, axes = np.linalg.eigh(gram)
+    places = np.zeros((len(rows), 2))
+    total = float(values.clip(min=0.0).sum())
+    share = [0.0, 0.0]
+    for axis in range(min(2, narrow)):
+        value, direction = float(values[-1 - axis]), axes[:, -1 - axis]
+        if value <= 1e-12 * max(total, 1e-300):  # nothing but rounding is left
+            break
+        along = direction * np.sqrt(value) if wide else centered @ direction
+        places[:, axis] = along * (1.0 if along[np.abs(along).argmax()] > 0 else -1.0)
+        share[axis] = value / total
+    return places, (share[0], share[1])
+
+
+def instead(came: Places, gone: Places, likeness: Floats) -> list[tuple[int, int]]:
+    """Return who came in place of whom: one for one, so that the pairs are as alike as can be in all.
+
+    Parameters
+    ----------
+    came, gone : ndarray of shape (m,) and (l,), int64
+    likeness : ndarray of shape (m, l), float64
+    """
+    if not len(came) or not len(gone):
+        return []
+    from scipy.optimize import linear_sum_assignment
+
+    new, old = linear_sum_assignment(-likeness)
+    return list(zip(came[new].tolist(), gone[old].tolist(), strict=True))
