@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from setwise.finetuning import Distribution
+from setwise.finetuning import Distribution, copies
 from setwise.finetuning import deduplicate as module
 from setwise.finetuning.deduplicate import deduplicate
 
@@ -119,7 +119,7 @@ def test_exact_copies_are_found_across_clusters(rng, dtype):
 
 
 def test_rows_that_share_a_hash_are_compared(rng, monkeypatch):
-    monkeypatch.setattr(module, "_hash", lambda words: np.zeros(len(words), np.uint64))
+    monkeypatch.setattr(copies, "_hash", lambda words: np.zeros(len(words), np.uint64))
     X = rng.standard_normal((50, 4))
     assert deduplicate(X, eps=0.0).exact == 0
     assert deduplicate(np.vstack([X, X[:1]]), eps=0.0).representative[50] == 0

@@ -31,12 +31,17 @@ def test_it_is_the_sum_over_the_nearest(monkeypatch, limit, held):
     monkeypatch.setattr(density, "PAIRS", held)
     X = rows_with_copies(80, 90)
     expected = tsds.density(X.astype(float), 0.05, limit)
-    candidates = RepositoryVectors(X)
-    ids = np.arange(len(X))
-    found = density.Density(candidates, 0.05, limit).of(ids)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    parted = search.density_in_parts(candidates, ids, 0.05, limit, 1)
-    np.testing.assert_allclose(parted, expected, rtol=1e-5)
+    for candidates in (
+        RepositoryVectors(X),
+        RepositoryVectors(X).folded(),
+        RepositoryVectors([X[:99], X[99:]]).folded(),
+    ):
+        ids, own = np.arange(candidates.n), slice(None) if candidates.fold is None else candidates.fold.kept
+        found = density.Density(candidates, 0.05, limit).of(ids)
+        np.testing.assert_allclose(found, expected[own], rtol=1e-5)
+        parted = search.density_in_parts(candidates, ids, 0.05, limit, 1)
+        np.testing.assert_allclose(parted, expected[own], rtol=1e-5)
+    assert candidates.n == len(X) - 79
 
 
 @pytest.mark.parametrize("kind", ["exact", "near"])
@@ -44,9 +49,9 @@ def test_many_copies_take_no_memory(kind, monkeypatch):
     """2,500 of them are six million pairs: a hundred megabytes where all are held."""
     monkeypatch.setattr(density, "PAIRS", 1 << 16)
     X = rows_with_copies(2500 if kind == "exact" else 1, 2500 if kind == "near" else 1)
-    candidates = RepositoryVectors(X)
+    candidates = RepositoryVectors(X).folded()
     counted = density.Density(candidates, 0.05, 20)
-    ids = np.arange(len(X))
+    ids = np.arange(candidates.n)
     tracemalloc.start()
     found = counted.of(ids)
     peak = tracemalloc.get_traced_memory()[1]

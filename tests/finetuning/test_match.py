@@ -12,6 +12,7 @@ import setwise
 from optional import lazily
 from reference import tsds
 from setwise.finetuning import Match, MatchParameters, match, sweep
+from setwise.finetuning.repository_vectors import RepositoryVectors
 
 faiss = lazily("faiss")
 
@@ -50,6 +51,68 @@ def test_equals_the_linear_program(regularizer, diversity):
     np.testing.assert_allclose(found.nearest, d.min(axis=1), atol=1e-12)
     np.testing.assert_allclose(found.costs.mean(), found.transport_cost, rtol=1e-12)
     np.testing.assert_allclose(found.densities, rho[found.indices], rtol=1e-12)
+
+
+def with_copies(seed=3, n=9, each=(4, 1, 3, 1)):
+    """Rows of which some stand several times, in any order."""
+    X = np.repeat(rows(seed, n, 3), np.resize(each, n), axis=0)
+    return X[np.random.default_rng(seed).permutation(len(X))]
+
+
+@pytest.mark.parametrize("regularizer", ["kde", "uniform", "tv"])
+@pytest.mark.parametrize("diversity", [0.0, 0.1, 0.4, 0.8, 0.95, 1.0])
+def test_copies_that_are_searched_as_one_give_the_linear_programs_value(regularizer, diversity):
+    X, Q = with_copies(), rows(1, 3, 3)
+    n = len(X)
+    found = match(X, Q, diversity=diversity, regularizer=regularizer, kernel_width=0.6, scale=1.0)
+    assert found.stats["copies"] == n - 9
+    assert found.complete
+    rho, d = tsds.density(X, 0.6) if regularizer == "kde" else np.ones(n), distances_of(Q, X)
+    assert found.value == pytest.approx(tsds.lp_value(d, rho, diversity, 1.0, regularizer), abs=1e-9)
+    plan = found.plan.toarray() if found.entries is not None else np.tile(found.dense() / 3, (3, 1))
+    goal = setwise.objectives.transport.Transport(diversity, regularizer=regularizer, scale=1.0)
+    assert goal.terms(plan, d, rho).value == pytest.approx(found.value, abs=1e-12)
+    np.testing.assert_allclose(plan.sum(axis=0), found.dense(), atol=1e-12)
+    np.testing.assert_allclose(found.densities, rho[found.indices], rtol=1e-9)
+    if found.entries is not None:
+        np.testing.assert_array_equal(found.neighborhoods, (plan > 0).sum(axis=1))
+    for row in X:  # copies share alike
+        assert len(np.unique(found.dense()[(row == X).all(axis=1)])) == 1
+
+
+@pytest.mark.parametrize("index", ["exact", "IVF4,Flat"])
+@pytest.mark.parametrize("regularizer", ["kde", "uniform"])
+def test_more_copies_than_neighbors_share_the_mass(regularizer, index):
+    X, Q = rows(30, 400, 5), rows(31, 6, 5)
+    many = np.concatenate([X, np.tile(Q[:1], (3_000, 1)), X[:2]]).astype(np.float32)
+    found = match(
+        many,
+        Q,
+        neighbors=60,
+        regularizer=regularizer,
+        kernel_width=0.05,
+        scale=1.0,
+        diversity=0.2,
+        index=index,
+    )
+    assert found.complete
+    p = found.dense()
+    assert (p[400:3_400] > 0).all()
+    np.testing.assert_array_equal(p[400:3_400], p[400])
+    assert p[400:3_400].sum() > 0.9 / 6
+
+
+def test_rows_are_copies_where_all_their_values_are_the_same():
+    X = np.zeros((6, 40), np.float32)
+    X[1, 7] = X[4, 7] = 1.0  # alike in the columns that are looked at first
+    X[2] = -0.0
+    X[3, 0] = 2.0
+    for candidates in (X, X.astype(np.float64), X.astype(np.int8)):
+        fold = RepositoryVectors(candidates).folded().fold
+        np.testing.assert_array_equal(fold.kept, [0, 1, 3])
+        np.testing.assert_array_equal(fold.group, [0, 1, 0, 2, 1, 0])
+        np.testing.assert_array_equal(fold.counts, [3, 2, 1])
+    assert RepositoryVectors(X[[0, 1, 3]]).folded().fold is None
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
@@ -139,11 +202,15 @@ def test_an_open_index_and_memory_maps_and_shards_give_the_same(tmp_path):
     index = setwise.Index.from_array(X, metric="euclidean")
     found = match(X, Q, index=index, **settings)
     np.testing.assert_allclose(found.nearest, whole.nearest)
+    twice = np.concatenate([X, X[::-1]])
+    found = match(twice, Q, index=setwise.Index.from_array(twice, metric="euclidean"), **settings)
+    np.testing.assert_array_equal(found.dense()[:1_200], found.dense()[:1_199:-1])
 
 
 @pytest.mark.parametrize("workers", [1, 2, pytest.param("ray", marks=pytest.mark.slow)])
 def test_workers_find_the_same(workers, tmp_path, monkeypatch):
     X, Q = rows(11, 6_000, 12, copies=300).astype(np.float32), rows(12, 30, 12).astype(np.float32)
+    X[2_400:2_700] = X[:300]
     settings = {
         "kernel_width": 0.4,
         "neighbors": 400,

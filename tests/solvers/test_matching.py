@@ -32,7 +32,7 @@ def solved(distances, rho, goal, reach=None):
     ids = np.argsort(distances, axis=1, kind="stable")[:, :reach]
     near = np.take_along_axis(distances, ids, axis=1)
     if goal.regularizer == "tv":
-        plan = matching.total_variation(near, goal, N)
+        plan = matching.total_variation(near, np.ones(near.shape, int), goal, N, everything=reach == N)
     else:
         sums = sums_of(near, (1 / rho)[ids] if goal.regularizer == "kde" else None)
         total = float((1 / rho).sum())

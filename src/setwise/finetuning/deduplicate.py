@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.cluster import ROWS_A_CLUSTER, Clusters, k_means, rows_of_parts
+from setwise.finetuning.copies import lowest_copies
 from setwise.finetuning.distribution import Distribution
 from setwise.threads import thread_count
 from setwise.vectors import Vectors
@@ -160,37 +160,9 @@ def _eps(eps: float) -> None:
 
 def _exact_copies(rows: Vectors) -> NDArray[np.int64]:
     """Return, for every row, the lowest row of the same values."""
-    keys = np.empty(rows.n, np.uint64)
-    for start, stop, words in _words(rows):
-        keys[start:stop] = _hash(words)
-    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
-    lowest: NDArray[np.int64] = first[group].astype(np.int64)
-    copies = np.flatnonzero(lowest != np.arange(rows.n))
-    step = max(1, (1 << 20) // rows.d)
-    for start in range(0, len(copies), step):
-        part = copies[start : start + step]
-        same = (rows.raw[part] == rows.raw[lowest[part]]).all(axis=1)
-        # Two rows that merely share a hash: neither is dropped here.
-        lowest[part[~same]] = part[~same]
-    return lowest
-
-
-def _words(rows: Vectors) -> Iterator[tuple[int, int, NDArray[np.uint64]]]:
-    """Yield (start, stop, the rows' values as 64-bit words), block by block; -0 counts as 0."""
     step = max(1, (1 << 18) // rows.d)
-    for start in range(0, rows.n, step):
-        block = np.asarray(rows.raw[start : start + step], np.float64) + 0.0
-        yield start, start + len(block), np.ascontiguousarray(block).view(np.uint64)
-
-
-def _hash(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of each row: a random odd multiplier a column, mixed before and after."""
-    rng = np.random.default_rng(0x5E7)
-    multipliers = rng.integers(2**63, size=words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    mixed = (words ^ (words >> np.uint64(32))) * multipliers
-    mixed ^= mixed >> np.uint64(29)
-    found: NDArray[np.uint64] = mixed.sum(axis=1, dtype=np.uint64)
-    return found
+    blocks = ((start, rows.raw[start : start + step]) for start in range(0, rows.n, step))
+    return lowest_copies(blocks, lambda ids: rows.raw[ids], rows.n, rows.d)
 
 
 def _parted(

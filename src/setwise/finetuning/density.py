@@ -6,6 +6,7 @@ of which the ``limit`` nearest count (Appendix C: 1,000). Near-duplicates are ra
 anything else, so that they are found exactly without comparing all rows: an orthogonal projection never
 takes two rows further apart. Along a few directions in which the data spread, rows are put into cells, and a
 row has near ones only in cells whose border is near. What is near along those directions is measured in full.
+Exact copies are one row that counts several times, where the candidates are folded.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ OPEN, RUN = 0.15, 4_096
 USELESS = 0.01
 
 
-#: The probe of each near pair, and its kernel.
-Pairs = tuple[NDArray[np.int64], NDArray[np.float64]]
+#: The probe of each near pair, its kernel, and how many copies of the near row there are.
+Pairs = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 
 class Density:
@@ -82,9 +83,9 @@ class Density:
             some = order[start : start + step]
 
             def measure(low: int, high: int, some: NDArray[np.int64] = some) -> NDArray[np.float64]:
-                probes, first = distinct(self.candidates.rows(ids[some[low:high]]))
+                probes = self.candidates.rows(ids[some[low:high]])
                 pairs = self._finder.kernels(probes, self.limit)
-                return kernel_sums(pairs, len(probes), self.limit)[first]
+                return kernel_sums(pairs, len(probes), self.limit)
 
             found[some] = np.concatenate(run_ranges(measure, len(some), self.workers, least=64))
             if progress is not None:
@@ -167,26 +168,29 @@ class NearPairs:
             The probe of each pair.
         kernel : ndarray of shape (pairs,), float64
             1 - d² / h², above 0.
+        times : ndarray of shape (pairs,), int64
+            Rows that the pair's candidate stands for.
         """
         wide = probes.astype(np.float64)
         found: Iterable[Pairs]
         if self._cheap:
-            found = (self._measured(wide, i, rows) for i, rows in self._by_cells(probes))
+            found = (self._measured(wide, *near) for near in self._by_cells(probes))
         else:
             wide -= self._center
             found = self._by_blocks(wide)
-        held, size, most = [(np.empty(0, np.int64), np.empty(0))], 0, PAIRS
+        held: list[Pairs] = [(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))]
+        size, most = 0, PAIRS
         for pair in found:
             held.append(pair)
             size += len(pair[0])
             if size > most:
-                held = [largest(_joined(held), len(probes), limit)]
+                held = [largest(joined(held), len(probes), limit)]
                 size = len(held[0][0])
                 most = max(PAIRS, 2 * size)
-        return _joined(held)
+        return joined(held)
 
-    def _by_cells(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-        """Yield pairs that may be near: probes' numbers, and the candidates' rows."""
+    def _by_cells(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats, NDArray[np.int64]]]:
+        """Yield pairs that may be near: probes' numbers, the rows and how many each stands for."""
         low = self._coordinates(probes)
         held: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         size = 0
@@ -201,10 +205,11 @@ class NearPairs:
 
     def _fetched(
         self, held: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-    ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    ) -> Iterator[tuple[NDArray[np.int64], Floats, NDArray[np.int64]]]:
         i, j = (np.concatenate(side) for side in zip(*held, strict=True))
         for start in range(0, len(i), BLOCK):
-            yield i[start : start + BLOCK], self._rows(j[start : start + BLOCK])
+            ids = self._ids(j[start : start + BLOCK])
+            yield i[start : start + BLOCK], self.candidates.rows(ids), self.candidates.times(ids)
 
     def _by_blocks(self, probes: NDArray[np.float64]) -> Iterator[Pairs]:
         """Yield the kernels of near pairs, of all pairs, by inner products of the centered rows in float64.
@@ -213,8 +218,10 @@ class NearPairs:
         """
         squares = np.vecdot(probes, probes)
         area, few = self.width**2, max(1, PAIRS // RUN)
-        for _, whole in self.candidates.blocks(BLOCK, self.among):
+        for place, whole in self.candidates.blocks(BLOCK, self.among):
+            copies = self.candidates.times(self._ids(np.arange(place, place + len(whole))))
             for offset in range(0, len(whole), RUN):
+                times = copies[offset : offset + RUN]
                 block = whole[offset : offset + RUN].astype(np.float64)
                 block -= self._center
                 lengths = np.vecdot(block, block)
@@ -226,60 +233,61 @@ class NearPairs:
                     kernel -= lengths
                     loss = 1e-15 * float(squares[some].max() + lengths.max())
                     flat = np.flatnonzero(kernel > -area - 1e3 * loss)
-                    i = flat // len(block) + start
+                    i, j = flat // len(block) + start, flat % len(block)
                     if loss < 1e-9 * area:
-                        near = 1.0 + kernel.reshape(-1)[flat] / area
-                        yield i[near > 0.0], np.minimum(near[near > 0.0], 1.0)
+                        value = 1.0 + kernel.reshape(-1)[flat] / area
+                        near = value > 0.0
+                        yield i[near], np.minimum(value[near], 1.0), times[j[near]]
                         continue
-                    j = flat % len(block)
                     for first in range(0, len(i), BLOCK):
                         part = slice(first, first + BLOCK)
-                        yield self._measured(probes, i[part], block[j[part]])
+                        yield self._measured(probes, i[part], block[j[part]], times[j[part]])
 
-    def _rows(self, places: NDArray[np.int64]) -> Floats:
-        return self.candidates.rows(places if self.among is None else self.among[places])
+    def _ids(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return places if self.among is None else self.among[places]
 
-    def _measured(self, probes: NDArray[np.float64], which: NDArray[np.int64], rows: Floats) -> Pairs:
+    def _measured(
+        self, probes: NDArray[np.float64], which: NDArray[np.int64], rows: Floats, times: NDArray[np.int64]
+    ) -> Pairs:
         delta = probes[which]
         delta -= rows
         kernel = 1.0 - np.vecdot(delta, delta) / self.width**2
         near = kernel > 0.0
-        return which[near], kernel[near]
+        return which[near], kernel[near], times[near]
 
 
-def _joined(pairs: list[Pairs]) -> Pairs:
+def joined(pairs: list[Pairs]) -> Pairs:
     """Return pairs as one."""
-    which, kernels = zip(*pairs, strict=True)
-    return np.concatenate(which), np.concatenate(kernels)
-
-
-def distinct(rows: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the different ones of some rows, byte for byte, and the place of each row's own among them."""
-    keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
-    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    return rows[first], place
+    which, kernels, times = zip(*pairs, strict=True)
+    return np.concatenate(which), np.concatenate(kernels), np.concatenate(times)
 
 
 def largest(pairs: Pairs, count: int, limit: int) -> Pairs:
-    """Return at most ``limit`` pairs of each of ``count`` probes: the nearest, of the largest kernels."""
-    which, kernel = pairs
-    found = np.bincount(which, minlength=count)
+    """Return at most ``limit`` rows near each of ``count`` probes: the nearest, of the largest kernels."""
+    which, kernel, times = pairs
+    found = np.bincount(which, times, minlength=count)
     if not (found > limit).any():
         return pairs
     many = (found > limit)[which]
-    some, theirs = which[many], kernel[many]
-    order = np.lexsort((-theirs, some))
-    some, theirs = some[order], theirs[order]
-    sizes = found[found > limit]
-    rank = np.arange(len(some)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept = rank < limit
-    return np.concatenate([which[~many], some[kept]]), np.concatenate([kernel[~many], theirs[kept]])
+    order = np.lexsort((-kernel[many], which[many]))
+    some, theirs, copies = which[many][order], kernel[many][order], times[many][order]
+    before = np.cumsum(copies) - copies  # of all, then of the probe's own
+    before -= np.repeat(
+        before[np.flatnonzero(np.diff(some, prepend=-1))], np.unique(some, return_counts=True)[1]
+    )
+    kept = before < limit
+    some, theirs, copies = some[kept], theirs[kept], np.minimum(copies, limit - before)[kept]
+    return (
+        np.concatenate([which[~many], some]),
+        np.concatenate([kernel[~many], theirs]),
+        np.concatenate([times[~many], copies]),
+    )
 
 
 def kernel_sums(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
     """Return the sum of each probe's kernels, of at most ``limit`` of the largest, shape (count,)."""
-    which, kernel = largest(pairs, count, limit)
-    return np.asarray(np.bincount(which, kernel, minlength=count), np.float64)
+    which, kernel, times = largest(pairs, count, limit)
+    return np.asarray(np.bincount(which, kernel * times, minlength=count), np.float64)
 
 
 class _Cells:

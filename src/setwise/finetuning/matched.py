@@ -16,6 +16,7 @@ from setwise import frames, page
 from setwise.extras import require
 from setwise.files.names import ending
 from setwise.files.writing import check_output, write_atomic
+from setwise.finetuning.copies import Fold
 from setwise.finetuning.distribution import Distribution
 
 
@@ -81,11 +82,12 @@ class Match(Distribution):
     seconds: Mapping[str, float] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
     entries: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]] | None = None
+    fold: Fold | None = None
     candidates: Any = None
 
     @property
     def plan(self) -> sparse.csr_array:
-        """γ, shape (M, n), sparse: each row sums to 1/M.
+        """γ, shape (M, n), sparse: each row sums to 1/M. Copies that share mass have an entry each.
 
         Raises
         ------
@@ -94,7 +96,8 @@ class Match(Distribution):
         """
         if self.entries is None:
             raise ValueError("plan: it is even over all candidates; every entry is a row's probability / M")
-        return sparse.csr_array(self.entries, shape=(len(self.nearest), self.n))
+        entries = self.entries if self.fold is None else self.fold.entries(*self.entries)
+        return sparse.csr_array(entries, shape=(len(self.nearest), self.n))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values, without the arrays over rows."""

@@ -34,7 +34,9 @@ ESTIMATED = 2_048
 class Neighborhood:
     """The neighbors of some examples, searched once, from which a match of any diversity is made.
 
-    Make one by `of`. Densities are counted as far out as a diversity needs them, and kept.
+    Make one by `of`. Densities are counted as far out as a diversity needs them, and kept. Exact copies are
+    searched as one row: each has the same distances and density, so together they weigh their number over
+    that density, and share alike whatever mass falls on them.
     """
 
     candidates: RepositoryVectors
@@ -54,9 +56,11 @@ class Neighborhood:
 
     def __post_init__(self) -> None:
         self._densities = np.full(0, np.nan)
-        self._sums = matching.Sums(
-            self.near.distances, even=self.parameters.regularizer != "kde", workers=self.threads
-        )
+        alike = self.parameters.regularizer != "kde"  # each row counts
+        even = alike and self.candidates.fold is None
+        self._sums = matching.Sums(self.near.distances, even=even, workers=self.threads)
+        if alike and not even:
+            self._sums.extend(self.candidates.times(self.near.ids))
 
     @classmethod
     def of(
@@ -69,6 +73,7 @@ class Neighborhood:
         probes = search.check_examples(examples, rows)
         width = width_of(rows, parameters) if parameters.regularizer == "kde" else float("nan")
         scale = scale_of(rows, parameters)
+        rows = rows.folded()
         near = search.find(rows, probes, parameters, progress)
         seconds = {"search": time.perf_counter() - began}
         return cls(rows, probes, near, parameters, scale, width, threads, progress, seconds)
@@ -80,16 +85,17 @@ class Neighborhood:
 
     def match(self, diversity: float) -> Match:
         """Return the match of a diversity, in [0, 1]."""
-        regularizer, n = self.parameters.regularizer, self.candidates.n
+        regularizer, n = self.parameters.regularizer, self.candidates.total
         goal = Transport(diversity, regularizer=regularizer, scale=self.scale)
         seconds = {**self.seconds, "density": 0.0, "assignment": 0.0}
         began = time.perf_counter()
         if diversity == 1.0 and (self.near.among is None or regularizer != "kde"):
             return self._even(goal, seconds)
-        everything = self.reach == n
+        everything = self.reach == self.candidates.n
         total = float(n)  # s̄ where every candidate weighs 1
         if regularizer == "tv":
-            plan = matching.total_variation(self.near.distances, goal, n)
+            times = self.candidates.times(self.near.ids)
+            plan = matching.total_variation(self.near.distances, times, goal, n, everything=everything)
         elif regularizer == "uniform":
             plan = matching.capped(self._sums, goal, least_total=total, total=total if everything else None)
         else:
@@ -114,7 +120,7 @@ class Neighborhood:
         """
         reach = columns = self.reach
         if not everything:
-            # 1/ρ is at most 1, so that s* takes at least as many neighbors as where each weighs 1.
+            # 1/ρ is mostly at most 1, so that s* takes at least as many neighbors as where each weighs 1.
             ones = matching.Sums(self.near.distances, even=True)
             first = matching.capped(ones, goal, least_total=float(reach), total=None)
             columns = min(reach, int(first.limit * 1.1) + 16)
@@ -137,7 +143,7 @@ class Neighborhood:
         if columns > self._sums.reach:
             further = self.near.ids[:, self._sums.reach : columns]
             self._count(np.unique(further))
-            self._sums.extend(1.0 / self._densities[further])
+            self._sums.extend(self.candidates.times(further) / self._densities[further])
 
     def _count(self, rows: NDArray[np.int64]) -> None:
         """Count the densities of some rows, unless they are known (ComputeKDE of Algorithm 2)."""
@@ -162,44 +168,52 @@ class Neighborhood:
             rho = self._counter.of(new, self.progress)
         self._densities[new] = rho
         self._counted += len(new)
-        self._weight += float((1.0 / rho).sum())
+        self._weight += float((self.candidates.times(new) / rho).sum())
 
     def _total(self) -> float:
         """Estimate s̄, the weight 1/ρ of all candidates, from some drawn at random."""
-        among, n = self.near.among, self.candidates.n
-        size = n if among is None else len(among)
+        pool, n = self.near.among, self.candidates.total
+        if self.candidates.fold is not None:  # copies are drawn as often as they are
+            group = self.candidates.fold.group
+            pool = group if pool is None else np.repeat(pool, self.candidates.times(pool))
+        size = n if pool is None else len(pool)
         drawn = np.random.default_rng(self.parameters.seed).choice(size, min(ESTIMATED, size), replace=False)
-        rows = np.sort(drawn if among is None else among[drawn]).astype(np.int64)
-        self._count(rows)
+        rows = np.sort(drawn if pool is None else pool[drawn]).astype(np.int64)
+        self._count(np.unique(rows))
         return float((1.0 / self._densities[rows]).mean() * n)
 
     def _even(self, goal: Transport, seconds: dict[str, float]) -> Match:
         """Return the plan in proportion to 1/ρ over the whole repository, at which G(γ) = 0."""
         n, m = self.candidates.n, len(self.examples)
+        times, fold = self.candidates.times(np.arange(n)), self.candidates.fold
         began = time.perf_counter()
         rho = np.ones(n)
         if goal.regularizer == "kde":
             self._count(np.arange(n))
             rho = self._densities.copy()
         seconds["density"] = time.perf_counter() - began
-        weights = 1.0 / rho
+        weights = times / rho
         total = float(weights.sum())
         p = weights / total
         costs = np.zeros(m)
         for start, block in self.candidates.blocks(8_192):
             costs += euclidean(self.examples, block) @ p[start : start + len(block)]
         cost = float(costs.mean())
+        rows = np.arange(n)
+        if fold is not None:
+            rows, p = fold.unfolded(p)
+            rho = rho[fold.group]
         return Match(
-            np.arange(n),
+            rows,
             p,
-            n,
+            self.candidates.total,
             value=goal.combined(cost, 0.0),
             transport_cost=cost,
             regularization=0.0,
             complete=True,
             fits=False,
             limit=total if goal.regularizer != "tv" else float("nan"),
-            neighborhoods=np.full(m, n),
+            neighborhoods=np.full(m, self.candidates.total),
             remainder=0.0,
             densities=rho,
             costs=costs,
@@ -207,46 +221,58 @@ class Neighborhood:
         )
 
     def _result(self, goal: Transport, plan: matching.Plan, total: float, seconds: dict[str, float]) -> Match:
-        n, m = self.candidates.n, len(self.examples)
+        n, m, fold = self.candidates.n, len(self.examples), self.candidates.fold
         ids = plan.entries(self.near.ids)
         carried = plan.mass * plan.entries(self.near.distances)
         cost = float(carried.sum())
-        if n <= 16 * len(ids) + 1_000_000:  # one array over all candidates is faster than sorting the entries
+        p: NDArray[Any]
+        if fold is not None:
+            indices, p = fold.unfolded(np.bincount(ids, plan.mass, minlength=n))
+            own = fold.group[indices]
+        elif n <= 16 * len(ids) + 1_000_000:  # one array over all is faster than sorting the entries
             dense = np.bincount(ids, plan.mass, minlength=n)
-            indices = np.flatnonzero(dense)
+            indices = own = np.flatnonzero(dense)
             p = dense[indices]
         else:
             indices, where = np.unique(ids, return_inverse=True)
             p = np.bincount(where, plan.mass)
             indices, p = indices[p > 0.0], p[p > 0.0]
+            own = indices
+        sizes = np.add.reduceat(self.candidates.times(ids), plan.starts[:-1])
         kde = goal.regularizer == "kde"
-        regularization = self._regularization(goal, plan, total)
+        regularization = self._regularization(goal, plan, total, sizes)
         return Match(
             indices,
             p / p.sum(),
-            n,
+            self.candidates.total,
             value=goal.combined(cost, regularization),
             transport_cost=cost,
             regularization=regularization,
             complete=plan.complete,
             fits=plan.fits,
             limit=plan.limit,
-            neighborhoods=np.diff(plan.starts),
+            neighborhoods=sizes,
             remainder=plan.remainder,
-            densities=self._densities[indices] if kde else np.ones(len(indices)),
+            densities=self._densities[own] if kde else np.ones(len(indices)),
             costs=np.add.reduceat(carried, plan.starts[:-1]) * m,
             entries=(plan.mass, ids, plan.starts),
+            fold=fold,
             **self._facts(goal, seconds, total, exact=not kde or self.reach == n),
         )
 
-    def _regularization(self, goal: Transport, plan: matching.Plan, total: float) -> float:
-        """Return G(γ) of a plan from what is known of it, without all M N entries (TSDS section 3)."""
-        n, m = self.candidates.n, len(self.examples)
+    def _regularization(
+        self, goal: Transport, plan: matching.Plan, total: float, sizes: NDArray[np.int64]
+    ) -> float:
+        """Return G(γ) of a plan from what is known of it, without all M N entries (TSDS section 3).
+
+        ``sizes`` are the entries of mass that each example has, those of copies among them.
+        """
+        n, m = self.candidates.total, len(self.examples)
         if plan.even:
             return 0.0
         if goal.regularizer == "tv":
             # G_TV is what the entries of zero lack of 1/(M N): the others have as much too much.
-            return float((n - np.diff(plan.starts)).sum()) / (m * n)
+            return float((n - sizes).sum()) / (m * n)
         # Else M max ρ |γ - 1/(ρ M s̄)|, over entries of mass and over those of none, which lack 1/s̄.
         least = 1.0 / total
         if goal.diversity > 0.0:  # the largest entries have γ = 1/(M s* ρ)
@@ -272,6 +298,7 @@ class Neighborhood:
                 "search": self.near.kind,
                 "union": None if among is None else len(among),
                 "densities_counted": self._counted,
+                "copies": self.candidates.total - self.candidates.n,
                 "total": total,
                 "total_exact": exact,
             },

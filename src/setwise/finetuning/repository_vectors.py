@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.finetuning.copies import Fold, lowest_copies
 from setwise.vectors import Floats, Vectors
 
 #: Rows that are read and compared at once.
 BLOCK = 65_536
+
+#: Rows that are looked through for copies at once: few enough to stay in cache.
+_HASHED = 4_096
 
 
 class RepositoryVectors:
@@ -31,6 +36,16 @@ class RepositoryVectors:
     parts : list of Vectors
     starts : ndarray of shape (parts + 1,), int64
         The number of each part's first row.
+    n : int
+        Rows, of a `folded` or restricted view those that it has.
+    total : int
+        Rows of all parts.
+    kept : ndarray of shape (n,), int64, or None
+        Which of them a view has, ascending; None = all. Rows of a view are numbered anew.
+    counts : ndarray of shape (n,), int64, or None
+        How many rows each row of a view stands for; None = itself alone.
+    fold : Fold or None
+        Of a `folded` view, which row is a copy of which.
 
     Raises
     ------
@@ -64,7 +79,30 @@ class RepositoryVectors:
                     "encode them alike"
                 )
         self.starts = np.concatenate([[0], np.cumsum([part.n for part in self.parts])]).astype(np.int64)
-        self.n = int(self.starts[-1])
+        self.n = self.total = int(self.starts[-1])
+        self.kept: NDArray[np.int64] | None = None
+        self.counts: NDArray[np.int64] | None = None
+        self.fold: Fold | None = None
+
+    def only(self, kept: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> RepositoryVectors:
+        """Return a view of some rows, given in ascending order, numbered anew."""
+        view = copy.copy(self)
+        view.n, view.kept, view.counts = len(kept), kept, counts
+        return view
+
+    def folded(self) -> RepositoryVectors:
+        """Return a view of the different rows, each with the number of its copies; itself without any."""
+        lowest = lowest_copies(self.blocks(_HASHED), self.rows, self.n, self.d)
+        if (lowest == np.arange(self.n)).all():
+            return self
+        fold = Fold.of(lowest)
+        view = self.only(fold.kept, fold.counts)
+        view.fold = fold
+        return view
+
+    def times(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many rows some stand for."""
+        return np.ones(ids.shape, np.int64) if self.counts is None else self.counts[ids]
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
@@ -73,6 +111,8 @@ class RepositoryVectors:
 
     def rows(self, ids: NDArray[np.int64]) -> Floats:
         """Return rows by number, in the order asked, shape (m, d)."""
+        if self.kept is not None:
+            ids = self.kept[ids]
         if len(self.parts) == 1:
             return self.parts[0].rows(ids, self.dtype)
         found: Floats = np.empty((len(ids), self.d), self.dtype)
@@ -86,6 +126,8 @@ class RepositoryVectors:
         self, size: int = BLOCK, among: NDArray[np.int64] | None = None
     ) -> Iterator[tuple[int, Floats]]:
         """Yield all rows, or some by number, in blocks, with the place of each block's first among them."""
+        if among is None and self.kept is not None:
+            among = np.arange(self.n)
         if among is not None:
             for row in range(0, len(among), size):
                 yield row, self.rows(among[row : row + size])

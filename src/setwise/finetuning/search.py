@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.checksums import Progress
-from setwise.finetuning.density import NearPairs, Pairs, distinct, kernel_sums, largest
+from setwise.finetuning.density import NearPairs, Pairs, joined, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, merged, nearest
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.repository_vectors import RepositoryVectors
@@ -62,15 +63,17 @@ def find(
         )
     if isinstance(index, str) and index == "exact":
         return nearest(candidates, examples, count, progress=progress)
-    with _opened(index, candidates, parameters.seed, progress) as (coarse, kind):
-        if coarse.dim != candidates.d or coarse.size != candidates.n:
+    with _opened(index, candidates, parameters.seed, progress) as (coarse, kind, fold):
+        size = candidates.n if fold is None else candidates.total
+        if coarse.dim != candidates.d or coarse.size != size:
             raise ValueError(
-                f"index: it holds {coarse.size:,} × {coarse.dim}, the candidates are {candidates.n:,} × "
+                f"index: it holds {coarse.size:,} × {coarse.dim}, the candidates are {size:,} × "
                 f"{candidates.d}; build it of the same vectors"
             )
         _, ids = coarse.search(examples, count)
-    known = _row_numbers(ids, candidates.n)
-    union = np.unique(known[known >= 0])
+    known = _row_numbers(ids, size)
+    found = np.unique(known[known >= 0])
+    union = found if fold is None else np.unique(fold.group[found])
     if not len(union):
         raise ValueError("index: it returned no neighbor at all; raise its search effort (nprobe, ef)")
     fine = nearest(candidates, examples, min(count, len(union)), progress=progress, ids=union)
@@ -96,19 +99,18 @@ def find_in_parts(
     from setwise.engine import engine_for
 
     with engine_for(workers) as engine, _parts(engine, candidates, workers) as parts:
-        works = [(handle, start, stop, first, examples, count) for handle, start, stop, first in parts]
-        found = engine.map(nearest_in_part, works)
+        found = engine.map(nearest_in_part, [(handle, part, examples, count) for handle, part in parts])
     if progress is not None:
         progress("searching", candidates.n, candidates.n)
     return replace(merged(found, count), kind="exact in parts")
 
 
-def nearest_in_part(work: tuple[Any, int, int, int, NDArray[Any], int]) -> Neighbors:
+def nearest_in_part(work: tuple[Any, _Part, NDArray[Any], int]) -> Neighbors:
     """Find the neighbors in one part; run by a worker."""
-    handle, start, stop, first, examples, count = work
-    part = _part(handle, start, stop)
-    found = nearest(part, examples, min(count, part.n))
-    return Neighbors(found.ids + first, found.distances)
+    handle, part, examples, count = work
+    rows = part.opened(handle)
+    found = nearest(rows, examples, min(count, rows.n))
+    return Neighbors(found.ids + part.first, found.distances)
 
 
 def density_in_parts(
@@ -117,73 +119,94 @@ def density_in_parts(
     """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
     from setwise.engine import engine_for
 
-    rows, place = distinct(candidates.rows(ids))
+    rows = candidates.rows(ids)
     with (
         engine_for(workers) as engine,
         _parts(engine, candidates, workers) as parts,
         engine.share(rows) as probes,
     ):
-        works = [(handle, start, stop, probes, width, limit) for handle, start, stop, _ in parts]
-        found = engine.map(kernels_in_part, works)
-    which = np.concatenate([which for which, _ in found])
-    kernel = np.concatenate([kernel for _, kernel in found])
-    return np.maximum(kernel_sums((which, kernel), len(rows), limit)[place], 1.0)
+        found = engine.map(kernels_in_part, [(handle, part, probes, width, limit) for handle, part in parts])
+    return np.maximum(kernel_sums(joined(found), len(rows), limit), 1.0)
 
 
-def kernels_in_part(work: tuple[Any, int, int, Any, float, int]) -> Pairs:
+def kernels_in_part(work: tuple[Any, _Part, Any, float, int]) -> Pairs:
     """Return the near pairs of some rows with one part, at most ``limit`` a row; run by a worker."""
     from setwise.engine.base import opened
 
-    handle, start, stop, shared, width, limit = work
+    handle, part, shared, width, limit = work
     probes = opened(shared)
-    finder = NearPairs(_part(handle, start, stop), width)
+    finder = NearPairs(part.opened(handle), width)
     parts = []
     order = finder.probes_by_cell(probes)
     for low in range(0, len(order), 8_192):
         some = order[low : low + 8_192]
-        which, kernel = largest(finder.kernels(probes[some], limit), len(some), limit)
-        parts.append((some[which], kernel))
-    return np.concatenate([which for which, _ in parts]), np.concatenate([kernel for _, kernel in parts])
+        which, kernel, times = largest(finder.kernels(probes[some], limit), len(some), limit)
+        parts.append((some[which], kernel, times))
+    return joined(parts)
 
 
-def _part(handle: Any, start: int, stop: int) -> RepositoryVectors:
-    from setwise.engine.base import opened
+class _Part(NamedTuple):
+    """A range of the candidates, as a worker opens it: the rows of it that count, and how often each does.
 
-    return RepositoryVectors(opened(handle)[start:stop])
+    ``first`` is the number of its first row among the candidates.
+    """
+
+    start: int
+    stop: int
+    first: int
+    kept: NDArray[np.int64] | None
+    counts: NDArray[np.int64] | None
+
+    def opened(self, handle: Any) -> RepositoryVectors:
+        from setwise.engine.base import opened
+
+        rows = RepositoryVectors(opened(handle)[self.start : self.stop])
+        return rows if self.kept is None else rows.only(self.kept, self.counts)
 
 
 @contextlib.contextmanager
-def _parts(engine: Any, candidates: RepositoryVectors, workers: int | str) -> Any:
-    """Share every part; yield (handle, start, stop, the number of its first row) of each."""
+def _parts(
+    engine: Any, candidates: RepositoryVectors, workers: int | str
+) -> Iterator[list[tuple[Any, _Part]]]:
+    """Share every part; yield the ranges that have a row, each with the handle of what it is of."""
     from setwise.engine.base import shared_rows
 
     several = len(candidates.parts) > 1
     ranges = 1 if several else max(2, workers if isinstance(workers, int) else 2)
+    kept, counts = candidates.kept, candidates.counts
     with contextlib.ExitStack() as stack:
         parts = []
         for part, first in zip(candidates.parts, candidates.starts.tolist(), strict=False):
             handle = stack.enter_context(shared_rows(engine, part.raw))
             cuts = [part.n * cut // ranges for cut in range(ranges + 1)]
-            parts += [(handle, a, b, first + a) for a, b in itertools.pairwise(cuts) if b > a]
+            for a, b in itertools.pairwise(cuts):
+                if kept is None:
+                    low, high, own, times = first + a, first + b, None, None
+                else:
+                    low, high = np.searchsorted(kept, [first + a, first + b]).tolist()
+                    own = kept[low:high] - (first + a)
+                    times = None if counts is None else counts[low:high]
+                if high > low:
+                    parts.append((handle, _Part(a, b, low, own, times)))
         yield parts
 
 
 @contextlib.contextmanager
 def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Progress | None) -> Any:
-    """Yield an open index and what it is called."""
+    """Yield an open index, what it is called, and the fold of its rows where it has all."""
     from setwise.extras.faiss import faiss, read_index
 
     if isinstance(index, Index):
-        yield index, type(index).__name__
+        yield index, type(index).__name__, candidates.fold
     elif isinstance(index, faiss.Index):
-        yield _of_faiss(index), type(index).__name__
+        yield _of_faiss(index), type(index).__name__, candidates.fold
     elif isinstance(index, str | Path) and Path(index).is_dir():
         from setwise.index.saved import open_index
 
         with open_index(index).index as saved:
-            yield saved, "saved index"
+            yield saved, "saved index", candidates.fold
     elif isinstance(index, str | Path) and Path(index).is_file():
-        yield _of_faiss(read_index(Path(index))), "saved FAISS index"
+        yield _of_faiss(read_index(Path(index))), "saved FAISS index", candidates.fold
     elif isinstance(index, Path) or (isinstance(index, str) and (os.sep in index or index.startswith("."))):
         raise FileNotFoundError(
             f"index: no file or folder {str(index)!r}; name a saved index, 'exact' or a FAISS factory string"
@@ -191,13 +214,15 @@ def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Prog
     elif isinstance(index, str):
         if len(candidates.parts) > 1:
             raise ValueError("index: it is built of one array; pass one, or a saved index of all shards")
+        part = candidates.parts[0]
+        rows = part if candidates.kept is None else part.restricted(candidates.kept)
         try:
-            made, facts = build(candidates.parts[0], index, seed=seed, progress=progress)
+            made, facts = build(rows, index, seed=seed, progress=progress)
         except ValueError as error:
             reason = str(error).removeprefix("factory: ")
             other = ", or a saved index that is there" if "does not understand" in reason else ""
             raise ValueError(f"index: {reason}{other}") from None
-        yield _of_faiss(made), str(facts["factory"])
+        yield _of_faiss(made), str(facts["factory"]), None
     else:
         raise TypeError(
             "index: expected 'auto', 'exact', a FAISS factory string, a saved index or an open one; "

@@ -103,8 +103,11 @@ class Sums:
     def __len__(self) -> int:
         return len(self.distances)
 
-    def extend(self, weights: NDArray[np.floating]) -> None:
-        """Take the weights 1/ρ, in (0, 1], of the next neighbors of every query, shape (M, more)."""
+    def extend(self, weights: NDArray[np.floating | np.integer]) -> None:
+        """Take the weights 1/ρ, above 0, of the next neighbors of every query, shape (M, more).
+
+        A neighbor that stands for several candidates at its place weighs what they do together.
+        """
         reach = self.reach + weights.shape[1]
         self._each[:, self.reach : reach] = weights
         self.reach = reach
@@ -184,7 +187,9 @@ def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | No
     return Plan(starts, shares.ravel(), total, whole, 0.0, even=True, complete=True, fits=False)
 
 
-def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) -> Plan:
+def total_variation(
+    distances: NDArray[np.floating], times: NDArray[np.int64], goal: Transport, n: int, *, everything: bool
+) -> Plan:
     """Return the optimal plan under G_TV (TSDS Theorem A.1).
 
     Every candidate nearer than d_i(1) + (1 - α) C / α gets the even 1/(M N), and the nearest takes what is
@@ -194,9 +199,13 @@ def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) ->
     ----------
     distances : ndarray of shape (M, L)
         To each query's L nearest candidates, ascending.
+    times : ndarray of shape (M, L)
+        How many candidates each of these is, at the same place.
     goal : Transport
     n : int
         All candidates.
+    everything : bool
+        Whether the L neighbors are all of them.
     """
     m, reach = distances.shape
     alpha = 1.0 - goal.diversity
@@ -204,10 +213,10 @@ def total_variation(distances: NDArray[np.floating], goal: Transport, n: int) ->
     further = distances - distances[:, :1]
     kept = np.maximum((further < threshold).sum(axis=1), 1)
     starts = np.concatenate([[0], np.cumsum(kept)])
-    mass = np.full(int(starts[-1]), 1.0 / (m * n))
-    mass[starts[:-1]] = 1.0 / m - (kept - 1) / (m * n)
-    complete = reach == n or bool((kept < reach).all())
-    even = bool((kept == n).all())
+    mass = times[np.arange(reach) < kept[:, None]] / (m * n)
+    mass[starts[:-1]] += 1.0 / m - np.add.reduceat(mass, starts[:-1])
+    complete = everything or bool((kept < reach).all())
+    even = everything and bool((kept == reach).all())
     return Plan(starts, mass, float("nan"), kept, 0.0, even=even, complete=complete, fits=True)
 
 
