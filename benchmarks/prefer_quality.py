@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 METHODS: list[tuple[str, str, dict[str, Any]]] = [
     ("random", "", {"method": "random"}),
     ("bottom-k", "", {"method": "bottom-k"}),
+    ("sigma", "", {"method": "sigma"}),
+    ("best-vs-worst", "", {"method": "best-vs-worst"}),
     ("coreset", "", {"method": "coreset"}),
     ("opt-select", "greedy", {"method": "opt-select", "solver": "greedy"}),
     ("opt-select", "swap", {"method": "opt-select", "solver": "swap"}),
@@ -63,7 +65,7 @@ def measure(pools: Sequence[Pool], k: int, seed: int = 0) -> dict[tuple[str, str
             found[method, solver] = select_responses_many(
                 [pool.embeddings for pool in pools],
                 [pool.rewards for pool in pools],
-                k,
+                1 if method == "best-vs-worst" else k,
                 certify=solver == "exact",
                 seed=seed,
                 **options,
