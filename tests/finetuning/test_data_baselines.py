@@ -9,8 +9,9 @@ import pytest
 from scipy import sparse
 
 from optional import lazily
-from setwise.finetuning import Distribution, baselines
+from setwise.finetuning import Distribution, baselines, unbalanced
 from setwise.index.array import ArrayIndex
+from setwise.vectors import Vectors
 
 counts = lazily("setwise.encode.ngrams", "counts")
 
@@ -319,6 +320,55 @@ def plain_nearest(candidates, examples, rows, metric):
             taken.append(max(free, key=lambda row: own[row]))
             if len(taken) == rows:
                 return sorted(taken)
+
+
+# ---------------------------------------------------------------------- doubly greedy, unbalanced transport
+
+
+def test_doubly_greedy_takes_the_rows_most_similar_to_any_example(rng):
+    X, Q = rng.standard_normal((200, 5)).astype(np.float32), rng.standard_normal((6, 5))
+    best = (unit(X) @ unit(Q).T).max(axis=1)
+    found = baselines.doubly_greedy(X, Q, 30)
+    assert set(found.indices) == set(np.argsort(-best, kind="stable")[:30])
+    # One example with many rows near it takes them all, where turns would give each example its own.
+    crowd = np.vstack([np.tile(Q[:1], (40, 1)) + 1e-3 * rng.standard_normal((40, 5)), X])
+    assert baselines.doubly_greedy(crowd, Q, 40).indices.tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("relaxation", [1e-4, 0.01, 0.1])
+def test_uot_is_the_plan_of_pot(rng, monkeypatch, relaxation):
+    ot = pytest.importorskip("ot")
+    monkeypatch.setattr(unbalanced, "_HELD", 128)  # many blocks
+    X, Q = rng.standard_normal((150, 4)), rng.standard_normal((7, 4))
+    cost = (1 - unit(Q) @ unit(X).T) / 2
+    plan = ot.unbalanced.sinkhorn_unbalanced(
+        np.full(7, 1 / 7),
+        np.full(150, 1 / 150),
+        cost,
+        0.01,
+        (float("inf"), relaxation),
+        reg_type="kl",
+        numItermax=20_000,
+        stopThr=1e-14,
+    )
+    data = Vectors(X, "cosine")
+    mass = unbalanced._received(data, unit(Q), 0.01, relaxation)
+    np.testing.assert_allclose(mass, plan.sum(axis=0), rtol=1e-7)
+    assert mass.sum() == pytest.approx(1.0)
+    found = baselines.uot(X, Q, 20, relaxation=relaxation)
+    assert set(found.indices) == set(np.argsort(-plan.sum(axis=0), kind="stable")[:20])
+    copies = np.tile(X[plan.sum(axis=0).argmax()], (50, 1))
+    assert baselines.uot(copies, Q, 9).indices.tolist() == list(range(9))
+
+
+def test_uot_names_what_is_wrong(rng):
+    X, Q = rng.standard_normal((9, 4)), rng.standard_normal((3, 4))
+    with pytest.raises(ValueError, match="rows: 10 is above 9"):
+        baselines.uot(X, Q, 10)
+    with pytest.raises(ValueError, match="examples: 3 wide where the candidates are 4"):
+        baselines.uot(X, Q[:, :3], 2)
+    with pytest.raises(ValueError, match="entropy: 0 is not"):
+        baselines.uot(X, Q, 2, entropy=0)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

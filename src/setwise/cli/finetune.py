@@ -105,9 +105,10 @@ def finetune(
         _choose(
             "--method",
             help="match spreads over the rows around each example. The others are there to compare with: "
-            "nearest takes the examples' nearest rows, less those most similar to the examples of a subtask, "
-            "dsir those that use their words, random any.",
-            metavar="match|nearest|less|dsir|random",
+            "nearest lets the examples take turns, doubly-greedy takes the rows nearest to any example, less "
+            "those most similar to the examples of a subtask, uot those that get most of the examples' mass "
+            "by unbalanced transport, dsir those that use their words, random any.",
+            metavar="match|nearest|doubly-greedy|less|uot|dsir|random",
         ),
     ] = "match",
     min_words: Annotated[

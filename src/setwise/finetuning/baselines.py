@@ -1,4 +1,4 @@
-"""What a matched distribution is measured against: random, influence, importance weights, nearest neighbors.
+"""What a matched distribution is measured against: random, influence, importance, neighbors, transport.
 
 Every baseline returns a `Distribution`, so all are sampled, repeated over epochs and written alike.
 """
@@ -14,13 +14,24 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.importance import Importance, dsir, dsir_counts, log_ratio
+from setwise.finetuning.unbalanced import uot
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Index
 from setwise.limits import as_labels, codes_of
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, top_k
 
-__all__ = ["Importance", "dsir", "dsir_counts", "less", "log_ratio", "nearest", "random"]
+__all__ = [
+    "Importance",
+    "doubly_greedy",
+    "dsir",
+    "dsir_counts",
+    "less",
+    "log_ratio",
+    "nearest",
+    "random",
+    "uot",
+]
 
 #: Scores within this of the last one chosen are computed again, row by row in float64.
 _ROUNDING = 1e-4
@@ -119,6 +130,39 @@ def _subtask_means(
 
 
 # ---------------------------------------------------------------------- nearest neighbors
+
+
+def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | None = None) -> Distribution:
+    """Choose the rows that are most similar to any one example.
+
+    Without turns: an example that many rows are near to may take them all. It is `less` with every example
+    as a subtask of its own.
+
+    Parameters
+    ----------
+    candidates : array-like of shape (n, d)
+    examples : array-like of shape (m, d)
+    rows : int
+        1 to n. Ties by lowest row.
+    threads : int, optional
+
+    Returns
+    -------
+    Distribution
+        Uniform over the chosen rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `less`.
+
+    References
+    ----------
+    A critical look at targeted instruction selection: disentangling what matters (and what doesn't),
+    arXiv 2602.14696, 2026.
+    """
+    probes = Vectors(examples, "cosine", name="examples")
+    return less(candidates, examples, rows, subtasks=range(probes.n), threads=threads)
 
 
 def nearest(

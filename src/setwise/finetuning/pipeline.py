@@ -62,7 +62,7 @@ class Pipeline(Sources, MatchParameters):
     ----------
     repository, examples, text_column, example_text_column, vectors, example_vectors, model, empty, cache
         What to read; see `Sources`.
-    method : {"match", "random", "nearest", "less", "dsir"}
+    method : {"match", "random", "nearest", "doubly-greedy", "less", "uot", "dsir"}
         How rows are chosen: `match`, or a baseline of `setwise.finetuning.baselines`.
     diversity : float
         In [0, 1]; see `match`.
@@ -409,6 +409,18 @@ def _less(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribut
     return baselines.less(sources.candidates, sources.examples, size, subtasks=subtasks, threads=threads)
 
 
+def _doubly_greedy(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    tell("choosing", 0, 0)
+    size, threads = pipeline.size_among(sources), pipeline.threads
+    return baselines.doubly_greedy(sources.candidates, sources.examples, size, threads=threads)
+
+
+def _uot(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    tell("choosing", 0, 0)
+    size, threads = pipeline.size_among(sources), pipeline.threads
+    return baselines.uot(sources.candidates, sources.examples, size, threads=threads)
+
+
 def _dsir(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
     examples = sources.example_texts() or []
@@ -420,7 +432,9 @@ METHODS = {
     "match": Method(_match),
     "random": Method(_random, needs="rows"),
     "nearest": Method(_nearest, counts=True),
+    "doubly-greedy": Method(_doubly_greedy, counts=True),
     "less": Method(_less, counts=True),
+    "uot": Method(_uot, counts=True),
     "dsir": Method(_dsir, needs="texts"),
 }
 
