@@ -156,9 +156,9 @@ def test_every_instruction_set_gives_the_same_bits(name, dtype):
         X, query = rng.standard_normal((3, d)).astype(dtype), rng.standard_normal(d)
 
         def measured(X=X, query=query):
-            squares, products = np.empty(3), np.empty(3)
-            kernels.measure(X, squares, query, products)
-            return squares.tolist(), products.tolist()
+            squares, cosines = np.empty(3), np.empty(3)
+            kernels.measure(X, squares, query, cosines)
+            return squares.tolist(), cosines.tolist()
 
         assert under(name, measured) == under("baseline", measured), d
 
@@ -170,11 +170,11 @@ def test_rows_are_measured_by_their_definition(dtype):
     for d in range(1, 1101, 7):
         X = rng.standard_normal((3, d)).astype(dtype)
         X[0] *= np.dtype(dtype).type(2.0**-14)
-        query, squares, products = rng.standard_normal(d), np.empty(3), np.empty(3)
-        kernels.measure(X, squares, query, products)
+        query, squares, cosines = rng.standard_normal(d), np.empty(3), np.empty(3)
+        kernels.measure(X, squares, query, cosines)
         wide = X.astype(np.float64)
         np.testing.assert_allclose(squares, (wide * wide).sum(axis=1), rtol=1e-13)
-        np.testing.assert_allclose(products, wide @ query, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(cosines * np.sqrt(squares), wide @ query, rtol=1e-11, atol=1e-12)
 
 
 def arrays():
@@ -275,6 +275,6 @@ def test_arguments_that_do_not_fit_are_refused():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
                 kernels.exchange(**{**single, name: value})
-    for squares, query, products in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
+    for squares, query, cosines in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
         with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
-            kernels.measure(X, squares, query, products)
+            kernels.measure(X, squares, query, cosines)

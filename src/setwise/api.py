@@ -219,7 +219,7 @@ def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = 
         numbers = checked.similarity
     known = Relevance(numbers, checked, probe, request.relevance_scale)
     if given is not None and 0 < goal.diversity < 1 and goal.metric == "cosine":
-        relevances.warn_if_wide(known.values)
+        known.warn_if_wide()
     return Problem(checked, known, request, constraints)
 
 

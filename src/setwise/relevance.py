@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, kernels
 from setwise.containers import to_numpy
 from setwise.threads import run_ranges
 from setwise.vectors import Vectors, dot_error
@@ -78,6 +80,11 @@ class Relevance:
             self.query, self.error, self._is_exact = None, 0.0, True
         self.values = self.raw = values
 
+    @cached_property
+    def _span(self) -> tuple[float, float]:
+        """The least and the largest of `values`."""
+        return kernels.span(self.values)
+
     def from_least(self) -> Relevance:
         """Return this relevance counted from the least there is; a cosine has a zero of its own, and stays.
 
@@ -86,13 +93,23 @@ class Relevance:
         """
         if self.query is not None and self._metric == "cosine":
             return self
-        least = float(self.values.min())
-        if least == 0.0 or not np.isfinite(self.values.max() - least):
+        least, most = self._span
+        if least == 0.0 or not math.isfinite(most - least):
             return self
         moved = Relevance.__new__(Relevance)
         moved.__dict__.update(self.__dict__)
         moved.values, moved.least = self.values - least, self.least + least
+        moved._span = 0.0, most - least
         return moved
+
+    def warn_if_wide(self) -> None:
+        """Warn that relevance spans so much that no distance can outweigh it."""
+        span = self._span[1] - self._span[0]
+        if span > WIDEST_SPAN:
+            checks.warn(
+                f"relevance spans {span:.3g} while distances span at most {WIDEST_SPAN:.0f}, so diversity "
+                "hardly counts; pass relevance_scale='minmax', 'zscore' or 'rank'"
+            )
 
     def at(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the relevance of some candidates in full float64 precision, less `least`, shape (m,)."""
@@ -199,8 +216,10 @@ def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.flo
         -inf.
     """
     values = _as_numbers(data, n, name)
-    if (fine := np.isfinite(values)).all():
+    least, most = kernels.span(values) if n else (0.0, 0.0)
+    if math.isfinite(least) and math.isfinite(most):
         return values, np.empty(0, np.int64)
+    fine = np.isfinite(values)
     barred = np.isneginf(values)
     _check_finite(values, fine | barred, name)
     never = np.flatnonzero(barred)
@@ -240,13 +259,3 @@ def scaled(data: Any, n: int, scale: str) -> NDArray[np.float64]:
 def check_scale(scale: Any) -> str:
     """Return a known relevance scale's name, or raise with the nearest one."""
     return checks.choice("relevance_scale", scale, SCALES)
-
-
-def warn_if_wide(values: NDArray[np.float64]) -> None:
-    """Warn that relevance spans so much that no distance can outweigh it."""
-    span = float(values.max() - values.min())
-    if span > WIDEST_SPAN:
-        checks.warn(
-            f"relevance spans {span:.3g} while distances span at most {WIDEST_SPAN:.0f}, so diversity hardly "
-            "counts; pass relevance_scale='minmax', 'zscore' or 'rank'"
-        )

@@ -7,9 +7,10 @@ then takes it, and every solver finds it at ``problem.request``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypedDict, TypeVar
+from functools import cached_property, lru_cache
+from typing import Any, Literal, Self, TypedDict, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,7 +215,7 @@ class Request:
         assert self.k is not None
         return self.k
 
-    @property
+    @cached_property
     def wishes(self) -> tuple[str, ...]:
         """What is asked for beyond a size, must-have and barred candidates, and one `max_per_group`."""
         asked = {
@@ -246,10 +247,15 @@ class Request:
         ValueError
             See `Request`.
         """
-        for name in options:
+        plain = True
+        for name, option in options.items():
             if name not in _NAMES:
                 raise TypeError(f"{call.__name__}() got an unexpected keyword argument {name!r}")
-        return cls(**{**_USUAL[call], **options, **more})
+            plain = plain and type(option) in _PLAIN
+        asked = {**_USUAL[call], **options, **more}
+        if plain and all(type(one) in _PLAIN for one in more.values()):
+            return cast(Request, _made(cast(Hashable, cls), **asked))
+        return cls(**asked)
 
     @property
     def workers(self) -> int:
@@ -319,6 +325,16 @@ def _range(name: str, asked: Any) -> tuple[int, int | None]:
         least = checks.integer(f"limits: {name}", asked[0], least=0)
         return least, None if asked[1] is None else checks.integer(f"limits: {name}", asked[1], least=least)
     return 0, checks.integer(f"limits: {name}", asked, least=0)
+
+
+#: Types of what is told from everything else by its type and value; requests of these alone are made once.
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+
+
+@lru_cache(maxsize=64, typed=True)
+def _made(kind: Any, **asked: Any) -> Any:
+    """Return a request: as it cannot be changed, one serves every call that asks for the same."""
+    return kind(**asked)
 
 
 #: The options' names, and what some of them are for a call that says otherwise than `Request`.

@@ -15,21 +15,31 @@ T = TypeVar("T")
 
 _executors: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.RLock()
-_blas: tuple[int, list[Any]] = (-1, [])
+_blas: tuple[int, list[Any], list[Any]] = (-1, [], [])
 _pins = 0
 _unpinned: list[tuple[Any, int]] = []  # libraries, and their threads before the first context began
 _here = threading.local()  # of each thread: contexts it is in, and whether it is a worker
 
 
-def _controllers() -> list[Any]:
-    """Return the handles of the loaded BLAS libraries, looked for when packages that bring one appear."""
+#: Packages that bring a BLAS library of their own.
+BRING = ("scipy.linalg", "faiss", "torch", "sklearn")
+
+
+def _controllers() -> tuple[list[Any], list[Any]]:
+    """Return the handles of the loaded BLAS libraries, looked for when packages that bring one appear.
+
+    First those whose setting is the process's, then those on OpenMP, whose setting is each Python thread's.
+    """
     global _blas
-    bring = sum(name in sys.modules for name in ("scipy.linalg", "faiss", "torch", "sklearn"))
+    bring = sum(map(sys.modules.__contains__, BRING))
     if _blas[0] != bring and not _pins:
         from threadpoolctl import ThreadpoolController
 
-        _blas = (bring, list(ThreadpoolController().select(user_api="blas").lib_controllers))
-    return _blas[1]
+        found = ThreadpoolController().select(user_api="blas").lib_controllers
+        own = [getattr(one, "threading_layer", "") == "openmp" for one in found]
+        process = [one for one, is_own in zip(found, own, strict=True) if not is_own]
+        _blas = (bring, process, [one for one, is_own in zip(found, own, strict=True) if is_own])
+    return _blas[1:]
 
 
 def _set(library: Any, number: int) -> None:
@@ -94,11 +104,9 @@ class one_blas_thread:
 def _pin(*, own: bool) -> list[tuple[Any, int]]:
     """Hold libraries to one thread and return what they had before.
 
-    With `own` those on OpenMP, whose setting is each Python thread's; else the others, whose setting is the
-    process's.
+    With `own` those whose setting is each Python thread's, else those whose setting is the process's.
     """
-    libraries = [one for one in _controllers() if (getattr(one, "threading_layer", "") == "openmp") == own]
-    before = [(library, library.num_threads) for library in libraries]
+    before = [(library, library.num_threads) for library in _controllers()[own]]
     for library, number in before:
         if number != 1:
             _set(library, 1)
@@ -120,7 +128,7 @@ def thread_count(threads: int | None = None) -> int:
         blas = (
             [number for _, number in _unpinned]
             if _pins
-            else [library.num_threads for library in _controllers()]
+            else [library.num_threads for libraries in _controllers() for library in libraries]
         )
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([available, *[number for number in blas if number]]))

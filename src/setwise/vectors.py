@@ -103,7 +103,8 @@ class Vectors:
         )
         self._radius: float | None = None
         self._step = max(1, BLOCK_BYTES // (self.d * 4))  # rows of a block
-        self.scale: Floats | None = None
+        self._scale: Floats | None = None
+        self._lengths: Floats | None = None  # squared, until `scale` is asked for
         self.unit = False
         self.similarity: NDArray[np.float64] | None = None
         self.squares: NDArray[np.float64] | None = None
@@ -117,17 +118,61 @@ class Vectors:
         cosine = self.metric == "cosine"
         compiled = cosine and kernels.available() and kernels.readable(self.raw)
         precise = cosine and (compiled or (query is not None and self.n <= PRECISE))
-        working = np.dtype(np.float64) if precise else self.dtype
+        measured = self._measured_by_kernels if compiled else self._measured
+        squares, scores, least, most = measured(query, np.float64 if precise else self.dtype)
+        tiny, huge = FINE[self.dtype == np.float32]
+        if not (least > tiny and most < huge):  # NaN fails both
+            squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
+            compiled = False
+        if cosine:
+            self._lengths, self.squares = (
+                squares,
+                squares.astype(np.float64, copy=False) if compiled else None,
+            )
+            # Unit rows already, to a few roundings: they serve as they are.
+            self.unit = self.raw.dtype == np.float32 == self.dtype and least > 1 - 1e-6 and most < 1 + 1e-6
+        if scores is not None:
+            self.similarity = scores.astype(np.float64, copy=False)
+            if cosine:
+                if not compiled:
+                    self.similarity *= 1.0 / np.sqrt(squares)
+                self.precise = precise
+            else:
+                np.negative(np.sqrt(self.similarity), out=self.similarity)
+
+    def _measured_by_kernels(
+        self, query: NDArray[np.float64] | None, working: Any
+    ) -> tuple[Floats, Floats | None, float, float]:
+        """Return what `_measured` does, but cosines for products."""
+        squares = np.empty(self.n, working)
+        cosines = None if query is None else np.empty(self.n, working)
+        if self.kept is None and self.workers == 1:
+            return squares, cosines, *kernels.measure(self.raw, squares, query, cosines)
+
+        def measure(start: int, stop: int) -> list[tuple[float, float]]:
+            return [
+                kernels.measure(block, squares[a:b], query, None if cosines is None else cosines[a:b])
+                for a, b, block in self._blocks(start, stop, as_given=True)
+            ]
+
+        parts = run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
+        ends = [end for part in parts for end in part]
+        return squares, cosines, min(low for low, _ in ends), max(high for _, high in ends)
+
+    def _measured(
+        self, query: NDArray[np.float64] | None, working: Any
+    ) -> tuple[Floats, Floats | None, float, float]:
+        """Return each row's squared length and product with the query, and the least and largest square.
+
+        Under euclidean the square of their distance stands for the product.
+        """
+        cosine = self.metric == "cosine"
         squares = np.empty(self.n, working)
         scores = None if query is None else np.empty(self.n, working if cosine else np.float64)
         probe = None if query is None else query.astype(working)
 
         def measure(start: int, stop: int) -> None:
-            for a, b, block in self._blocks(start, stop, as_given=compiled):
-                if compiled:
-                    products = None if scores is None else scores[a:b]
-                    ends.append(kernels.measure(block, squares[a:b], probe, products))
-                    continue
+            for a, b, block in self._blocks(start, stop):
                 block = block.astype(working, copy=False)
                 np.vecdot(block, block, out=squares[a:b])
                 if probe is not None and scores is not None:
@@ -137,30 +182,9 @@ class Vectors:
                         shifted = block.astype(np.float64) - query
                         np.vecdot(shifted, shifted, out=scores[a:b])
 
-        ends: list[tuple[float, float]] = []  # the least and the largest square of each block
-        if compiled:
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
-        else:
-            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
-                ends.append((float(squares.min()), float(squares.max())))
-        least, most = min(low for low, _ in ends), max(high for _, high in ends)
-        tiny, huge = FINE[self.dtype == np.float32]
-        if not (least > tiny and most < huge):  # NaN fails both
-            squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
-            compiled = False
-        if cosine:
-            scale = 1.0 / np.sqrt(squares)
-            self.scale, self.squares = scale.astype(self.dtype, copy=False), squares if compiled else None
-            # Unit rows already, to a few roundings: they serve as they are.
-            self.unit = self.raw.dtype == np.float32 == self.dtype and least > 1 - 1e-6 and most < 1 + 1e-6
-        if scores is not None:
-            self.similarity = scores.astype(np.float64, copy=False)
-            if cosine:
-                self.similarity *= scale
-                self.precise = precise
-            else:
-                np.negative(np.sqrt(self.similarity), out=self.similarity)
+            return squares, scores, float(squares.min()), float(squares.max())
 
     def _measure_odd_rows(
         self,
@@ -203,6 +227,14 @@ class Vectors:
                 scores[a:b] = np.vecdot(block, query) if self.metric == "cosine" else np.vecdot(delta, delta)
         return squares, scores
 
+    @property
+    def scale(self) -> Floats | None:
+        """Under cosine, the inverse of each row's length, shape (n,)."""
+        if self._lengths is not None:
+            self._scale = (1.0 / np.sqrt(self._lengths)).astype(self.dtype, copy=False)
+            self._lengths = None
+        return self._scale
+
     def queried(self, query: NDArray[np.float64]) -> Vectors:
         """Return these vectors, checked already, with their similarity to a query: one pass.
 
@@ -235,7 +267,7 @@ class Vectors:
         """
         one = copy.copy(self)
         one.kept, one.n, one._radius = self.places(ids), len(ids), None
-        one.scale = None if self.scale is None else self.scale[ids]
+        one._scale, one._lengths = None if self.scale is None else self.scale[ids], None
         one.squares = None if self.squares is None else self.squares[ids]
         one.similarity = None if self.similarity is None else self.similarity[ids]
         return one

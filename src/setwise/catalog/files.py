@@ -85,7 +85,7 @@ class _Measured(Vectors):
         super().__init__(raw, info.metric, workers=workers, name=name)
 
     def _check(self, query: NDArray[np.float64] | None) -> None:
-        self.scale, self.unit, self.dtype = self._known
+        self._scale, self.unit, self.dtype = self._known
 
 
 def write(path: str | os.PathLike[str], items: Items, *, force: bool) -> CatalogInfo:

@@ -25,7 +25,17 @@ def _load() -> Any:
         return None
 
 
-__all__ = ["available", "exchange", "greedy", "installed", "instructions", "measure", "readable", "use"]
+__all__ = [
+    "available",
+    "exchange",
+    "greedy",
+    "installed",
+    "instructions",
+    "measure",
+    "readable",
+    "span",
+    "use",
+]
 
 #: What objectives are called by the kernels.
 OBJECTIVES = {"max-sum": 0, "mmr": 1, "log-det": 2}
@@ -89,9 +99,9 @@ def measure(
     rows: NDArray[Any],
     squares: NDArray[np.float64],
     query: NDArray[np.float64] | None = None,
-    products: NDArray[np.float64] | None = None,
+    cosines: NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
-    """Write the square of each row's length, and its inner product with a query, in one pass.
+    """Write the square of each row's length, and its cosine to a query, in one pass.
 
     Parameters
     ----------
@@ -100,7 +110,8 @@ def measure(
     squares : ndarray of shape (n,)
         Written to: not finite where a row holds NaN or Inf.
     query : ndarray of shape (d,), optional
-    products : ndarray of shape (n,), optional
+        Of unit length.
+    cosines : ndarray of shape (n,), optional
         Written to.
 
     Returns
@@ -108,7 +119,20 @@ def measure(
     least, most : float
         Of the squares; `most` is infinite where one is not finite.
     """
-    found: tuple[float, float] = _native.measure(rows, squares, query, products)
+    found: tuple[float, float] = _native.measure(rows, squares, query, cosines)
+    return found
+
+
+def span(numbers: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the least and the largest of some numbers, both NaN where one is.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n,), float64
+    """
+    if _native is None or not numbers.flags.c_contiguous:
+        return float(numbers.min()), float(numbers.max())
+    found: tuple[float, float] = _native.span(numbers)
     return found
 
 
@@ -170,9 +194,7 @@ def greedy(
         What each had when it joined those before it: for mmr the largest similarity to one of them, for
         max-sum the sum of the distances, for log-det the residual.
     """
-    if cuts is None:
-        cuts = np.array([0, len(relevance)])
-    pools = len(cuts) - 1
+    pools = 1 if cuts is None else len(cuts) - 1
     counts, chosen, numbers = np.empty(pools, np.int64), np.empty((pools, k), np.int64), np.empty((pools, k))
     given = 0 if first is None else len(first)
     if first is not None:

@@ -1,8 +1,8 @@
-/* Inner products of a row with a vector of doubles, for one instruction set and every type of number.
+/* What is done with the entries of a row, for one instruction set and every type of number.
  *
- * Included once for each instruction set, with TARGET its attribute and NAME its suffix. Every sum is over LANES
- * partial sums, whatever the width of a register, and no product is contracted with a sum: all instruction sets
- * give the same bits.
+ * Included once for each instruction set, with TARGET its attribute and NAME its suffix; HALVES says that it
+ * converts half precision. Every sum is over LANES partial sums, whatever the width of a register, and no product
+ * is contracted with a sum: all instruction sets give the same bits.
  */
 
 /* The partial sums' total, always in this order. */
@@ -14,105 +14,154 @@ static TARGET double NAME(total)(const double *sums)
     return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
-/* Of numbers that a double holds; integers: see `grid_rows`. */
-#define DOT(name, type)                                                                            \
+/* Some entries as doubles. */
+#define LOAD(name, type)                                                                           \
+    static inline TARGET void NAME(load_##name)(const type *x, double *wide, int count)            \
+    {                                                                                              \
+        for (int lane = 0; lane < count; lane++)                                                   \
+            wide[lane] = (double)x[lane];                                                          \
+    }
+LOAD(double, double)
+LOAD(float, float)
+LOAD(grid, int32_t)
+#undef LOAD
+
+static inline TARGET void NAME(load_half)(const uint16_t *x, double *wide, int count)
+{
+    float single[LANES];
+#ifdef HALVES
+    if (count == LANES)
+        _mm256_storeu_ps(single, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)x)));
+    else
+#endif
+        widen(x, single, count);
+    for (int lane = 0; lane < count; lane++)
+        wide[lane] = (double)single[lane];
+}
+
+/* The inner product with a vector of doubles; the row times a number. */
+#define PRODUCTS(name, type)                                                                       \
     static TARGET double NAME(dot_##name)(const void *row, const double *other, ptrdiff_t d)       \
     {                                                                                              \
         const type *x = row;                                                                       \
-        double sums[LANES] = {0};                                                                  \
+        double sums[LANES] = {0}, wide[LANES];                                                     \
         ptrdiff_t whole = d - d % LANES;                                                           \
-        for (ptrdiff_t i = 0; i < whole; i += LANES)                                               \
+        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
+            NAME(load_##name)(x + i, wide, LANES);                                                 \
             for (int lane = 0; lane < LANES; lane++)                                               \
-                sums[lane] += (double)x[i + lane] * other[i + lane];                               \
+                sums[lane] += wide[lane] * other[i + lane];                                        \
+        }                                                                                          \
+        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
         for (int lane = 0; lane < d % LANES; lane++)                                               \
-            sums[lane] += (double)x[whole + lane] * other[whole + lane];                           \
+            sums[lane] += wide[lane] * other[whole + lane];                                        \
         return NAME(total)(sums);                                                                  \
+    }                                                                                              \
+    static TARGET void NAME(unit_##name)(const void *row, double *out, double scale, ptrdiff_t d)  \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        double wide[LANES];                                                                        \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
+            NAME(load_##name)(x + i, wide, LANES);                                                 \
+            for (int lane = 0; lane < LANES; lane++)                                               \
+                out[i + lane] = wide[lane] * scale;                                                \
+        }                                                                                          \
+        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
+        for (int lane = 0; lane < d % LANES; lane++)                                               \
+            out[whole + lane] = wide[lane] * scale;                                                \
     }
-DOT(double, double)
-DOT(float, float)
-DOT(grid, int32_t)
-#undef DOT
-
-static TARGET double NAME(dot_half)(const void *row, const double *other, ptrdiff_t d)
-{
-    const uint16_t *x = row;
-    double sums[LANES] = {0};
-    float wide[LANES];
-    ptrdiff_t whole = d - d % LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES) {
-        widen(x + i, wide, LANES);
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] += (double)wide[lane] * other[i + lane];
-    }
-    widen(x + whole, wide, (int)(d % LANES));
-    for (int lane = 0; lane < d % LANES; lane++)
-        sums[lane] += (double)wide[lane] * other[whole + lane];
-    return NAME(total)(sums);
-}
-
-/* A row's entries by its length, rounded to multiples of 1 / GRID, in those. */
-static TARGET void NAME(grid_float)(const void *row, int32_t *grid, double length, ptrdiff_t d)
-{
-    const float *x = row;
-    for (ptrdiff_t i = 0; i < d; i++)
-        grid[i] = (int32_t)(((double)x[i] / length * GRID + WHOLE) - WHOLE);
-}
-
-static TARGET void NAME(grid_half)(const void *row, int32_t *grid, double length, ptrdiff_t d)
-{
-    const uint16_t *x = row;
-    float wide[LANES];
-    for (ptrdiff_t i = 0; i < d; i += LANES) {
-        const int count = (int)(d - i < LANES ? d - i : LANES);
-        widen(x + i, wide, count);
-        for (int lane = 0; lane < count; lane++)
-            grid[i + lane] = (int32_t)(((double)wide[lane] / length * GRID + WHOLE) - WHOLE);
-    }
-}
+PRODUCTS(half, uint16_t)
+PRODUCTS(float, float)
+PRODUCTS(double, double)
+PRODUCTS(grid, int32_t)
+#undef PRODUCTS
 
 /* The square of a row's length; where it holds NaN or Inf, or a square overflows, not a finite number. */
-static TARGET double NAME(square_double)(const void *row, ptrdiff_t d)
-{
-    return NAME(dot_double)(row, row, d);
-}
-
-static TARGET double NAME(square_float)(const void *row, ptrdiff_t d)
-{
-    const float *x = row;
-    double sums[LANES] = {0};
-    ptrdiff_t whole = d - d % LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] += (double)x[i + lane] * (double)x[i + lane];
-    for (int lane = 0; lane < d % LANES; lane++)
-        sums[lane] += (double)x[whole + lane] * (double)x[whole + lane];
-    return NAME(total)(sums);
-}
-
-static TARGET double NAME(square_half)(const void *row, ptrdiff_t d)
-{
-    const uint16_t *x = row;
-    double sums[LANES] = {0};
-    float wide[LANES];
-    uint32_t odd = 0;
-    ptrdiff_t whole = d - d % LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES) {
-        widen(x + i, wide, LANES);
-        for (int lane = 0; lane < LANES; lane++) {
-            odd |= (x[i + lane] & 0x7C00u) == 0x7C00u;
-            sums[lane] += (double)wide[lane] * (double)wide[lane];
-        }
+#define SQUARE(name, type)                                                                         \
+    static TARGET double NAME(square_##name)(const void *row, ptrdiff_t d)                         \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        double sums[LANES] = {0}, wide[LANES];                                                     \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
+            NAME(load_##name)(x + i, wide, LANES);                                                 \
+            for (int lane = 0; lane < LANES; lane++)                                               \
+                sums[lane] += wide[lane] * wide[lane];                                             \
+        }                                                                                          \
+        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
+        for (int lane = 0; lane < d % LANES; lane++)                                               \
+            sums[lane] += wide[lane] * wide[lane];                                                 \
+        return NAME(total)(sums);                                                                  \
     }
-    widen(x + whole, wide, (int)(d % LANES));
-    for (int lane = 0; lane < d % LANES; lane++) {
-        odd |= (x[whole + lane] & 0x7C00u) == 0x7C00u;
-        sums[lane] += (double)wide[lane] * (double)wide[lane];
+SQUARE(half, uint16_t)
+SQUARE(float, float)
+SQUARE(double, double)
+#undef SQUARE
+
+/* dot and square: in one loop where entries are converted, which takes longest. */
+#define TOGETHER(name, type)                                                                       \
+    static TARGET double NAME(both_##name)(const void *row, const double *other, ptrdiff_t d,      \
+                                           double *square)                                         \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        double sums[LANES] = {0}, squares[LANES] = {0}, wide[LANES];                               \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
+            NAME(load_##name)(x + i, wide, LANES);                                                 \
+            for (int lane = 0; lane < LANES; lane++) {                                             \
+                sums[lane] += wide[lane] * other[i + lane];                                        \
+                squares[lane] += wide[lane] * wide[lane];                                          \
+            }                                                                                      \
+        }                                                                                          \
+        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
+        for (int lane = 0; lane < d % LANES; lane++) {                                             \
+            sums[lane] += wide[lane] * other[whole + lane];                                        \
+            squares[lane] += wide[lane] * wide[lane];                                              \
+        }                                                                                          \
+        *square = NAME(total)(squares);                                                            \
+        return NAME(total)(sums);                                                                  \
     }
-    return odd ? INFINITY : NAME(total)(sums);
-}
+#define APART(name)                                                                                \
+    static TARGET double NAME(both_##name)(const void *row, const double *other, ptrdiff_t d,      \
+                                           double *square)                                         \
+    {                                                                                              \
+        *square = NAME(square_##name)(row, d);                                                     \
+        return NAME(dot_##name)(row, other, d);                                                    \
+    }
+TOGETHER(float, float)
+APART(double)
+#ifdef HALVES
+TOGETHER(half, uint16_t)
+#else
+APART(half)
+#endif
+#undef TOGETHER
+#undef APART
+
+/* A row's entries by its length, rounded to multiples of 1 / GRID, in those. */
+#define GRIDDING(name, type)                                                                       \
+    static TARGET void NAME(grid_##name)(const void *row, int32_t *grid, double length, ptrdiff_t d) \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        double wide[LANES];                                                                        \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
+            NAME(load_##name)(x + i, wide, LANES);                                                 \
+            for (int lane = 0; lane < LANES; lane++)                                               \
+                grid[i + lane] = (int32_t)((wide[lane] / length * GRID + WHOLE) - WHOLE);          \
+        }                                                                                          \
+        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
+        for (int lane = 0; lane < d % LANES; lane++)                                               \
+            grid[whole + lane] = (int32_t)((wide[lane] / length * GRID + WHOLE) - WHOLE);          \
+    }
+GRIDDING(half, uint16_t)
+GRIDDING(float, float)
+#undef GRIDDING
 
 static const struct kernels NAME(kernels) = {
     {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
     {NAME(square_half), NAME(square_float), NAME(square_double)},
+    {NAME(both_half), NAME(both_float), NAME(both_double)},
+    {NAME(unit_half), NAME(unit_float), NAME(unit_double), NAME(unit_grid)},
     {NAME(grid_half), NAME(grid_float)},
 };

@@ -33,15 +33,18 @@ enum type { HALF, FLOAT, DOUBLE, GRIDDED };
 struct kernels {
     double (*dot[4])(const void *row, const double *other, ptrdiff_t d);
     double (*square[3])(const void *row, ptrdiff_t d);
+    double (*both[3])(const void *row, const double *other, ptrdiff_t d, double *square);
+    void (*unit[4])(const void *row, double *out, double scale, ptrdiff_t d);
     void (*grid[2])(const void *row, int32_t *grid, double length, ptrdiff_t d);
 };
 
-/* Half precision by shifting bits, exact but for Inf and NaN, which are refused when rows are measured. */
+/* Half precision by shifting bits; the largest exponent is that of Inf and NaN. */
 static inline void widen(const uint16_t *half, float *wide, int count)
 {
     uint32_t bits[LANES];
     for (int lane = 0; lane < count; lane++)
-        bits[lane] = ((uint32_t)half[lane] & 0x8000u) << 16 | ((uint32_t)half[lane] & 0x7FFFu) << 13;
+        bits[lane] = ((uint32_t)half[lane] & 0x8000u) << 16 | ((uint32_t)half[lane] & 0x7FFFu) << 13
+            | ((0u - (uint32_t)((half[lane] & 0x7C00u) == 0x7C00u)) & 0x7F800000u);
     memcpy(wide, bits, (size_t)count * sizeof *wide);
     for (int lane = 0; lane < count; lane++)
         wide[lane] *= 0x1p112f;
@@ -55,16 +58,20 @@ static inline void widen(const uint16_t *half, float *wide, int count)
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DISPATCHED 1
-#define TARGET __attribute__((target("avx2")))
+#include <cpuid.h>
+#include <immintrin.h>
+#define HALVES
+#define TARGET __attribute__((target("avx2,f16c")))
 #define NAME(x) x##_avx2
 #include "dots.h"
 #undef TARGET
 #undef NAME
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,f16c,prefer-vector-width=512")))
 #define NAME(x) x##_avx512
 #include "dots.h"
 #undef TARGET
 #undef NAME
+#undef HALVES
 #endif
 
 static const struct {
@@ -81,7 +88,11 @@ static const struct {
 static int runs_here(size_t place)
 {
 #ifdef DISPATCHED
+    unsigned int leaf[4] = {0};
     __builtin_cpu_init();
+    if (SETS[place].kernels != &kernels_baseline
+        && !(__get_cpuid(1, leaf, leaf + 1, leaf + 2, leaf + 3) && leaf[2] & bit_F16C))
+        return 0;
     if (SETS[place].kernels == &kernels_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
             && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -174,16 +185,40 @@ static PyObject *measure(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     for (ptrdiff_t row = 0; row < rows.n; row++) {
         const char *here = rows.first + row * rows.step;
-        double square = squares[row] = use->square[rows.type](here, rows.d);
+        double square;
+        if (query != NULL && scores != NULL) {
+            const double along = use->both[rows.type](here, query, rows.d, &square);
+            scores[row] = along * (1.0 / sqrt(square));
+        } else
+            square = use->square[rows.type](here, rows.d);
+        squares[row] = square;
         if (square != square)
             square = INFINITY;
         least = square < least ? square : least;
         most = square > most ? square : most;
-        if (query != NULL && scores != NULL)
-            scores[row] = use->dot[rows.type](here, query, rows.d);
     }
     Py_END_ALLOW_THREADS
     close_all(&rows, views, 3);
+    return Py_BuildValue("dd", least, most);
+}
+
+static PyObject *span(PyObject *module, PyObject *array)
+{
+    (void)module;
+    Py_buffer view;
+    double least = INFINITY, most = -INFINITY;
+    if (array == Py_None || open_vector(array, &view, "d", 1, 0) < 0)
+        return array == Py_None ? PyErr_Format(PyExc_TypeError, "span: expected numbers") : NULL;
+    const double *numbers = view.buf;
+    for (ptrdiff_t at = 0; at < view.len / 8; at++) {
+        least = numbers[at] < least ? numbers[at] : least;
+        most = numbers[at] > most ? numbers[at] : most;
+        if (isnan(numbers[at])) {
+            least = most = NAN;
+            break;
+        }
+    }
+    PyBuffer_Release(&view);
     return Py_BuildValue("dd", least, most);
 }
 
@@ -198,6 +233,7 @@ enum objective { MAX_SUM, MMR, LOG_DET };
 #define DEPENDENT 1e-9
 #define ROUNDING 1e-13
 #define CLOSE 1e-6
+#define LEFT 1e-3
 
 struct pool {
     struct rows rows;
@@ -220,6 +256,8 @@ struct pool {
 struct state {
     double *base, *upper, *number, *scale, *bounds;
     double *rise;      /* (k + 1), by how much a score may have risen since each number of members */
+    double *lengths;   /* (k + 1), squared, of the totals */
+    char *looked;      /* (k + 1), whether a rise has been measured for as many members as now */
     double *members;   /* (k, d), of unit length */
     double *totals;    /* (k + 1, d), sums of the first members: max-sum with power 1 alone */
     double *columns;   /* (n, k), of the Cholesky factor: log-det alone */
@@ -339,27 +377,44 @@ static ptrdiff_t bound_all(const struct pool *pool, const struct state *state)
     return leader;
 }
 
-/* Mean distances rise by at most the way of the members' mean; before a candidate was first looked at, its
- * distance is at most 1 plus that mean's length. Other scores only fall, but for the first look at a cosine. */
-static void measure_rise(const struct pool *pool, struct state *state)
+/* Mean distances rise by at most the way of the members' mean: by no more than what it was for one member less, and
+ * the last step. Before a candidate was first looked at, its distance is at most 1 plus that mean's length. Other
+ * scores only fall, but for the first look at a cosine. `along` is the last member's product with those before. */
+static void follow_rise(const struct pool *pool, struct state *state, double along)
 {
-    const ptrdiff_t d = pool->rows.d, count = state->count;
-    if (pool->t == 0.0 || count == 0)
+    const ptrdiff_t count = state->count;
+    if (pool->t == 0.0)
         return;
     if (pool->objective == MMR)
         state->rise[0] = pool->t * (1.0 + ROUNDING);
     if (state->totals == NULL)
         return;
-    const double *now = state->totals + count * d, size = (double)count;
-    const double own = use->dot[DOUBLE](now, now, d) / (size * size);
-    state->rise[0] = pool->t * (1.0 + sqrt(own) + ROUNDING);
-    for (ptrdiff_t seen = 1; seen < count; seen++) {
-        const double *then = state->totals + seen * d, before = (double)seen;
-        double square = own + use->dot[DOUBLE](then, then, d) / (before * before)
-            - 2.0 * use->dot[DOUBLE](now, then, d) / (size * before);
-        state->rise[seen] = pool->t * sqrt((square > 0.0 ? square : 0.0) + ROUNDING);
+    const double size = (double)count, before = state->lengths[count - 1];
+    state->lengths[count] = before + 2.0 * along + 1.0;
+    state->rise[0] = pool->t * (1.0 + sqrt(state->lengths[count] > 0.0 ? state->lengths[count] : 0.0) / size + ROUNDING + size * DBL_EPSILON);
+    if (count > 1) { /* the mean moves by the last member less the mean, over the size */
+        const double square = 1.0 - 2.0 * along / (size - 1.0) + before / ((size - 1.0) * (size - 1.0));
+        const double step = sqrt((square > 0.0 ? square : 0.0) + ROUNDING + size * DBL_EPSILON) / size;
+        for (ptrdiff_t seen = 1; seen < count; seen++)
+            state->rise[seen] += pool->t * step;
     }
     state->rise[count] = 0.0;
+    memset(state->looked, 0, (size_t)(count + 1));
+}
+
+/* Measure the way of the members' mean since there were so many. */
+static void measure_rise(const struct pool *pool, struct state *state, ptrdiff_t seen)
+{
+    const ptrdiff_t d = pool->rows.d, count = state->count;
+    if (state->totals == NULL || seen == 0 || state->looked[seen])
+        return;
+    const double now = (double)count, then = (double)seen;
+    const double across = use->dot[DOUBLE](state->totals + count * d, state->totals + seen * d, d);
+    const double square = state->lengths[count] / (now * now) + state->lengths[seen] / (then * then)
+        - 2.0 * across / (now * then);
+    const double rise = pool->t * sqrt((square > 0.0 ? square : 0.0) + ROUNDING + now * DBL_EPSILON);
+    state->rise[seen] = rise < state->rise[seen] ? rise : state->rise[seen];
+    state->looked[seen] = 1;
 }
 
 static void close_one(struct state *state, ptrdiff_t place)
@@ -374,8 +429,8 @@ static void take(const struct pool *pool, struct state *state, ptrdiff_t place)
     const char *row = row_of(pool, place);
     double *member = state->members + state->count * d;
     refresh(pool, state, place);
-    for (ptrdiff_t i = 0; i < d; i++)
-        member[i] = entry(pool, row, i) * state->scale[place];
+    const double along = (double)state->count - state->number[place];
+    use->unit[pool->rows.type](row, member, state->scale[place], d);
     if (state->totals != NULL)
         for (ptrdiff_t i = 0; i < d; i++)
             state->totals[(state->count + 1) * d + i] = state->totals[state->count * d + i] + member[i];
@@ -385,7 +440,7 @@ static void take(const struct pool *pool, struct state *state, ptrdiff_t place)
         for (ptrdiff_t other = 0; other < pool->n; other++)
             if (pool->codes[other] == pool->codes[place])
                 close_one(state, other);
-    measure_rise(pool, state);
+    follow_rise(pool, state, along);
 }
 
 /* The lowest place of those whose number ties with the largest; -1 where that is -inf. */
@@ -414,20 +469,30 @@ static ptrdiff_t next(const struct pool *pool, struct state *state)
     }
     best = refresh(pool, state, bound_all(pool, state));
     for (ptrdiff_t place = 0; place < pool->n; place++) {
-        if (state->bounds[place] == -INFINITY || state->bounds[place] < best - TIE * (1.0 + fabs(best)))
+        const double least = best - TIE * (1.0 + fabs(best));
+        if (state->bounds[place] == -INFINITY || state->bounds[place] < least)
             continue;
+        if (state->totals != NULL && state->seen[place] < state->count) {
+            measure_rise(pool, state, (ptrdiff_t)state->seen[place]);
+            if (state->upper[place] + state->rise[state->seen[place]] < least)
+                continue;
+        }
         double score = state->seen[place] < state->count ? refresh(pool, state, place) : state->upper[place];
         best = score > best ? score : best;
     }
     return first_of_best(state->upper, pool->n, state, best);
 }
 
-/* Write the sum of each member's distances to those before it. */
+/* Write the sum of each member's distances to those before it: what it had when it was taken, but where little is
+ * left of that. */
 static void sum_distances(const struct pool *pool, const struct state *state, double *sums)
 {
     const ptrdiff_t d = pool->rows.d;
     for (ptrdiff_t one = 0; one < state->count; one++) {
         const double *row = state->members + one * d;
+        sums[one] = state->number[state->chosen[one]];
+        if (sums[one] > LEFT * (double)one)
+            continue;
         sums[one] = 0.0;
         for (ptrdiff_t before = 0; before < one; before++) {
             const double *other = state->members + before * d;
@@ -460,7 +525,7 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
 {
     const ptrdiff_t n = pool->n, k = pool->k, d = pool->rows.d;
     const int summed = pool->objective == MAX_SUM && pool->power == 1, factored = pool->objective == LOG_DET;
-    double *memory = malloc(sizeof(double) * (size_t)(5 * n + k + 1 + k * d + (summed ? (k + 1) * d : 0)));
+    double *memory = malloc(sizeof(double) * (size_t)(5 * n + 3 * (k + 1) + k * d + (summed ? (k + 1) * d : 0)));
     double *columns = factored ? malloc(sizeof(double) * (size_t)(n * k)) : NULL;
     int64_t *counts = calloc((size_t)(n + pool->rows.n), sizeof(int64_t));
     struct state state = {.columns = columns, .chosen = chosen, .seen = counts, .held = counts + n};
@@ -475,12 +540,14 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
     state.scale = memory + 3 * n;
     state.bounds = memory + 4 * n;
     state.rise = memory + 5 * n;
-    state.members = state.rise + k + 1;
+    state.lengths = state.rise + k + 1;
+    state.looked = (char *)(state.lengths + k + 1);
+    state.members = state.lengths + 2 * (k + 1);
     if (summed) {
         state.totals = state.members + k * d;
         memset(state.totals, 0, sizeof(double) * (size_t)d);
     }
-    memset(state.rise, 0, sizeof(double) * (size_t)(k + 1));
+    memset(state.rise, 0, sizeof(double) * (size_t)(3 * (k + 1)));
     if (!measure_pool(pool, state.scale)) {
         place = ODD;
         goto done;
@@ -936,14 +1003,17 @@ static PyObject *greedy(PyObject *module, PyObject *args)
     }
     const struct pool all = pool;
     const ptrdiff_t n = views[RELEVANCE].len / 8, count = views[COUNTS].len / 8;
-    const int64_t *kept = views[KEPT].buf, *groups = views[GROUPS].buf, *cuts = views[CUTS].buf;
+    const int64_t one[2] = {0, n};
+    const int64_t *kept = views[KEPT].buf, *groups = views[GROUPS].buf;
+    const int64_t *cuts = views[CUTS].buf == NULL ? one : views[CUTS].buf;
     const double *squares = views[SQUARES].buf, *queries = views[QUERIES].buf;
     double *relevance = views[RELEVANCE].buf;
     int64_t *chosen = views[CHOSEN].buf, *counts = views[COUNTS].buf;
     double *numbers = views[NUMBERS].buf;
-    if (relevance == NULL || chosen == NULL || counts == NULL || numbers == NULL || cuts == NULL
+    if (relevance == NULL || chosen == NULL || counts == NULL || numbers == NULL
         || (squares != NULL && views[SQUARES].len != n * 8)
-        || (queries != NULL && views[QUERIES].len != count * pool.rows.d * 8) || k < 1 || count < 1 || views[CUTS].len != (count + 1) * 8
+        || (queries != NULL && views[QUERIES].len != count * pool.rows.d * 8) || k < 1 || count < 1
+        || (cuts == one ? count > 1 : views[CUTS].len != (count + 1) * 8)
         || views[CHOSEN].len != count * k * 8 || views[NUMBERS].len != count * k * 8 || !are_cuts(cuts, count, n, k)
         || given < 0 || given > k || (given > 0 && count > 1) || !are_below(chosen, given, n)
         || objective < MAX_SUM || objective > LOG_DET || pool.power < 1
@@ -1038,7 +1108,8 @@ static PyObject *instructions(PyObject *module, PyObject *name)
 static PyMethodDef methods[] = {
     {"instructions", instructions, METH_O,
      "Use an instruction set by name, or the widest for None; return its name, None where it does not run here."},
-    {"measure", measure, METH_VARARGS, "measure(rows, squares, query or None, products or None)"},
+    {"measure", measure, METH_VARARGS, "measure(rows, squares, query or None, cosines or None)"},
+    {"span", span, METH_O, "Return the least and the largest of some numbers, both NaN where one is."},
     {"greedy", greedy, METH_VARARGS,
      "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "
      "counts, numbers)"},

@@ -216,11 +216,11 @@ class MaxSum(Objective):
         """Return what `evaluate` does, given the sum of each member's distances to those before it."""
         k, t = relevance.shape[-1], self.diversity
         gains = (1 - t) * relevance
-        mean = relevance.sum(axis=-1) / k
+        mean = np.add.reduce(relevance, axis=-1) / k
         if k == 1:
             return gains, Terms((1 - t) * mean, mean, np.zeros_like(mean)[()])
-        gains[..., 1:] += sums[..., 1:] * (t / np.arange(1, k))
-        spread = 2.0 * sums.sum(axis=-1) / (k * (k - 1))
+        gains[..., 1:] += sums[..., 1:] * (t / _before(k))
+        spread = 2.0 * np.add.reduce(sums, axis=-1) / (k * (k - 1))
         return gains, Terms((1 - t) * mean + t * spread, mean, spread)
 
     def arrange(self, rows: Floats, relevance: Vector, indices: Rows, first: int) -> Rows:
@@ -360,6 +360,12 @@ class MaxSumScores(PoolScores):
 
 
 MaxSum.scoring = MaxSumScores
+
+
+@lru_cache(maxsize=8)
+def _before(k: int) -> Vector:
+    """Return how many members come before each but the first."""
+    return np.arange(1.0, k)
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from setwise import checks
@@ -205,5 +206,11 @@ def certify(problem: Problem, solved: Solved) -> Solved:
 def _load(place: str) -> Callable[..., Any]:
     """Return a function by "module:function"."""
     module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(f"setwise.solvers.{module}"), name)
+    function: Callable[..., Any] = getattr(_module(module), name)
     return function
+
+
+@cache
+def _module(name: str) -> Any:
+    """Return a module below `setwise.solvers`, loaded when it is first asked for."""
+    return importlib.import_module(f"setwise.solvers.{name}")

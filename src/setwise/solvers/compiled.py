@@ -25,8 +25,13 @@ ROUNDING = 1e-12
 
 def knows(objective: Objective, rows: NDArray[Any]) -> bool:
     """Return whether kernels know an objective, and can read the candidates: floats, under cosine."""
+    return _know(objective) and kernels.readable(rows)
+
+
+def _know(objective: Objective) -> bool:
+    """Return whether kernels that are used know an objective."""
     known = type(objective) in (MaxSum, MaxMarginal, LogDet) and objective.metric == "cosine"
-    return known and kernels.available() and kernels.readable(rows)
+    return known and kernels.available()
 
 
 def _precisely(relevance: Relevance, n: int) -> NDArray[np.float64]:
@@ -37,9 +42,7 @@ def _precisely(relevance: Relevance, n: int) -> NDArray[np.float64]:
 def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
     """Return what `greedy.pick_greedily` selects; None where no kernel knows the problem."""
     objective, vectors = problem.objective, problem.vectors
-    if vectors.squares is None or problem.n > POOLED or not knows(objective, vectors.raw):
-        return None
-    if problem.request.wishes:
+    if vectors.squares is None or problem.n > POOLED or not _know(objective) or problem.request.wishes:
         return None
     counts, chosen, numbers = kernels.greedy(
         vectors.raw,
@@ -55,7 +58,7 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
         quota=problem.constraints.quota,
     )
     count = int(counts[0])
-    known = count == problem.k and are_summarized(objective, numbers)[0]
+    known = count == problem.k and (type(objective) is not LogDet or numbers.min() > NOISE)
     return Solved(chosen[0, :count], ordered=True, sufficient=True, numbers=numbers[0] if known else None)
 
 
@@ -113,7 +116,7 @@ def search_small(problem: Problem, *, with_greedy: bool) -> NDArray[np.int64] | 
     objective, vectors = problem.objective, problem.vectors
     if vectors.squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
         return None
-    if problem.request.wishes or not isinstance(objective, MaxSum) or not knows(objective, vectors.raw):
+    if problem.request.wishes or not isinstance(objective, MaxSum) or not _know(objective):
         return None
     ids = problem.by_content(np.arange(problem.n))
     relevance = problem.relevance.values[ids]
