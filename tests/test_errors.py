@@ -43,6 +43,12 @@ BAD = [
     ({"diversity": 0.5j}, TypeError, r"diversity: expected a number in \[0, 1\], got complex"),
     ({"diversity": np.array([0.2, 0.3])}, TypeError, r"diversity: expected a number in \[0, 1\]"),
     ({"diversity": np.array([0.2])}, TypeError, r"diversity: expected a number in \[0, 1\]"),
+    # integers beyond all floats
+    ({"diversity": 10**400}, ValueError, r"diversity: inf is outside \[0, 1\]"),
+    ({"min_gain": -(10**400)}, ValueError, "min_gain: -inf is not finite"),
+    ({"max_similarity": 10**400}, ValueError, "max_similarity: inf "),
+    ({"costs": [1] * 8, "budget": 10**400}, ValueError, "budget: inf is not a finite number above 0"),
+    ({"sharpness": 10**400}, ValueError, "sharpness: it is more than 2,147,483,648"),
     # names, with the nearest
     (
         {"objective": "max_sum"},

@@ -186,6 +186,22 @@ def test_iterating_shows_the_ids_where_there_are_ids():
 
 
 @needs("faiss")
+@pytest.mark.parametrize(
+    ("ids", "given"),
+    [
+        ([2**63, 5, 2**64 - 1], [2**63, 5, 2**64 - 1]),
+        ([10**30, 5, 6], [str(10**30), "5", "6"]),
+        ([1, "b", 2**63], ["1", "b", str(2**63)]),
+        ([-1, 2**63, 0], ["-1", str(2**63), "0"]),
+    ],
+)
+def test_ids_of_any_size_and_kind_in_a_frame(ids, given):
+    shelf = setwise.diversify(ids, 3, relevance=[0.9, 0.8, 0.7], vectors=np.eye(3), diversity=0)
+    assert shelf.to_arrow()["id"].to_pylist() == given
+    assert shelf.to_polars()["id"].to_list() == given
+    assert shelf.to_pandas()["id"].tolist() == ids
+
+
 def test_a_shelf_speaks_of_the_items():
     catalog = setwise.Catalog.build(VECTORS, SCORES, clusters=4, ids=[9000 - row for row in range(N)])
     shelf = catalog.select(k=4)

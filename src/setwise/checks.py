@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import sys
 import warnings
@@ -137,9 +138,10 @@ def nonnegative(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name}: {value} is not finite and at least 0")
-    return float(value)
+    number = _real(name, value, "of at least 0")
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name}: {value!s:.40} is not finite and at least 0")
+    return number
 
 
 def _real(name: str, value: Any, where: str) -> float:
@@ -148,6 +150,8 @@ def _real(name: str, value: Any, where: str) -> float:
         raise TypeError(f"{name}: expected a number {where}, got {value!r}")
     try:
         return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number {where}, got {type(value).__name__}") from None
 

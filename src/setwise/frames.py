@@ -141,7 +141,9 @@ def made(kind: str, columns: Mapping[str, Sequence[Any] | NDArray[Any]], own: An
     """
     package = require(kind, "arrow" if kind == "pyarrow" else kind, "a data frame")
     names = [] if own is None else column_names(own)
-    more = {f"setwise_{name}" if name in names else name: _plain(values) for name, values in columns.items()}
+    more = {
+        f"setwise_{name}" if name in names else name: _plain(values, kind) for name, values in columns.items()
+    }
     if kind == "pyarrow":
         return _appended(own, package.table(more)) if own is not None else package.table(more)
     made = package.DataFrame(more)
@@ -172,6 +174,18 @@ def _appended(own: Any, more: Any) -> Any:
     return table
 
 
-def _plain(values: Any) -> Any:
-    """Return a column's values as packages take them: objects as a list."""
-    return values.tolist() if isinstance(values, np.ndarray) and values.dtype == object else values
+def _plain(values: Any, kind: str) -> Any:
+    """Return a column's values as a package takes them: objects as a list, of one type where that is asked.
+
+    Integers beyond 63 bits are unsigned; of both integers and strings, or beyond 64 bits, all are strings,
+    but for pandas, which keeps them as they are.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype != object:
+        return values
+    listed = values.tolist()
+    kinds = {type(one) for one in listed}
+    if kinds == {int} and min(listed) >= 0 and max(listed) < 2**64:
+        return values.astype(np.uint64 if max(listed) >= 2**63 else np.int64)
+    if int in kinds and kind != "pandas":
+        return list(map(str, listed))
+    return listed

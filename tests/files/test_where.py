@@ -83,6 +83,26 @@ def test_times_are_compared_with_texts():
     assert where.mask(times, "at < '2024-01-02 13:00:00'").tolist() == [True, True, False]
 
 
+def test_unsigned_integers_of_64_bits():
+    column = where.as_arrow([2**63, 1, None, 2**64 - 1], "n")
+    assert column.type == pa.uint64()
+    table = pa.table({"n": column})
+    for text, rows in (
+        ("n > 9223372036854775807", [0, 3]),
+        ("n = 9223372036854775808", [0]),
+        ("n in (1, 18446744073709551615)", [1, 3]),
+        ("n < 1.5", [1]),
+        ("n is null", [2]),
+    ):
+        assert where.mask(table, text).nonzero()[0].tolist() == rows
+    with pytest.raises(ValueError, match="-1 is no value of column 'n'"):
+        where.mask(table, "n > -1")
+    with pytest.raises(ValueError, match="is no value of column 'x'"):
+        where.mask(pa.table({"x": [0.5]}), f"x < {10**400}")
+    assert where.as_arrow([2**64, 1], "n").to_pylist() == ["18446744073709551616", "1"]
+    assert where.as_arrow([-1, 2**63], "n").to_pylist() == ["-1", "9223372036854775808"]
+
+
 def test_an_arrow_expression_is_one_too(table):
     found = where.mask(table, (pc.field("year") >= 2020) & (pc.field("lang") == "en"))
     assert (found == where.mask(table, CONDITIONS[0])).all()

@@ -25,12 +25,20 @@ def test_damaged_files_are_refused_or_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "seed"), [("faiss", 100083), ("faiss", 101659), ("index", 101478), ("index", 6564)]
-)  # ZIP versions and methods that nobody has, a column with fewer values than rows, JSON nested too deeply
-def test_damage_that_once_was_a_fault(tmp_path, kind, seed):
+    ("kind", "seed", "how"),
+    [
+        ("faiss", 100083, "refused"),  # a ZIP version that nobody has
+        ("faiss", 101659, "refused"),  # and a method
+        ("index", 101478, "refused"),  # a column with fewer values than rows
+        ("index", 6564, "refused"),  # JSON nested too deeply
+        (".jsonl", 6266, "read"),  # an integer beyond all floats as a reward
+        (".json", 8506, "read"),  # and in a column that need not be read as numbers
+    ],
+)
+def test_damage_that_once_was_a_fault(tmp_path, kind, seed, how):
     counts, faults = damage.run(kind, 1, seed, str(tmp_path))
     assert faults == []
-    assert counts == {"refused": 1}
+    assert counts == {how: 1}
 
 
 def test_a_death_and_a_fault_are_told(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 
 import pytest
 
@@ -17,7 +18,7 @@ import setwise
 from setwise.encode import encoder
 from setwise.files.checksums import digest
 from setwise.files.versions import home
-from setwise.index import rows
+from setwise.index import Index, rows
 from setwise.index.array import ArrayIndex
 from setwise.index.faiss import FaissIndex
 from setwise.index.folder import FORMAT
@@ -104,6 +105,62 @@ def test_ids_come_back_as_they_were(place, ids, how):
     assert saved.rows_of([ids[4], str(ids[0])]) == [4, 0]
     with pytest.raises(IndexError, match="texts?: no row 6, there are 6"):
         saved.texts[6]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.arange(40) * 3,
+        -np.arange(40),
+        np.arange(40, dtype=np.uint64) + 2**63,
+        [10**30 + row for row in range(40)],
+        [f"é{row}" for row in range(40)],
+        [str(row) for row in range(40)],
+        [uuid.UUID(int=row) for row in range(40)],
+        [row if row % 3 else f"s{row}" for row in range(40)],
+        [2**64 - row if row % 2 else str(row) for row in range(40)],
+    ],
+    ids=["int64", "negative", "uint64", "huge", "str", "digits", "uuid", "mixed", "mixed uint64"],
+)
+def test_sets_speak_of_the_ids_that_were_saved(vectors, place, ids):
+    """As plain integers and strings, in and out of every option, as an array's sets speak of rows."""
+    plain = ids.tolist() if isinstance(ids, np.ndarray) else ids
+    names = [str(one) if isinstance(one, uuid.UUID) else one for one in plain]
+    save(place, vectors[:40], ids=ids, columns={"n": list(range(40))})
+    index, array, query = open_index(place), Index.from_array(vectors[:40]), vectors[41]
+
+    def check(hits, rows):
+        wanted = [names[row] for row in rows.ids.tolist()]
+        assert hits.ids.tolist() == wanted
+        assert list(map(type, hits.ids.tolist())) == list(map(type, wanted))
+        assert list(hits) == hits.to_dict()["ids"] == wanted
+        assert hits.to_arrow()["n"].to_pylist() == rows.ids.tolist()
+        if rows.reasoner is not None:
+            told = [names[one.member] for one in rows.explain().left_out]
+            assert [one.member for one in hits.explain().left_out] == told
+
+    for options in (
+        {},
+        {"include": [7]},
+        {"include": [3, 0], "exclude": [1, 2]},
+        {"shown": [4, 9], "exclude": [5]},
+        {"after": [6, 12]},
+        {"diversity": 0.9, "sharpness": 1, "exclude": [0, 3]},
+    ):
+        mine = {
+            name: [plain[row] for row in value] if isinstance(value, list) else value
+            for name, value in options.items()
+        }
+        check(setwise.retrieve(query, index, 4, **mine), setwise.retrieve(query, array, 4, **options))
+    hits, rows = setwise.retrieve(query, index, 3), setwise.retrieve(query, array, 3)
+    check(hits.next().next(), rows.next().next())
+    check(setwise.retrieve(query, index, 3, after=hits.cursor), rows.next())
+    few = np.arange(40) < 9
+    for allowed in ("n < 9", few, plain[:9], lambda name: name in names[:9]):
+        check(
+            setwise.retrieve(query, index, 3, filter=allowed), setwise.retrieve(query, array, 3, filter=few)
+        )
+    np.testing.assert_array_equal(index.vectors(plain[5:8]), vectors[5:8])
 
 
 def test_columns_are_read_in_parts(tmp_path, monkeypatch):

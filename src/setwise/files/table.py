@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,8 @@ class Table:
         ------
         TypeError
             A row holds something else or nothing; the message names it.
+        ValueError
+            A row holds an integer that is larger than any float.
         """
         values = self._values(name)
         parse = self.source.endswith(".csv")
@@ -111,6 +114,8 @@ class Table:
                     value = values[row] = float(value)
             if not _is_number(value):
                 raise TypeError(f"{argument}: {self._cell(name, row, value)}, expected a number")
+            if isinstance(value, int) and abs(value) > sys.float_info.max:
+                raise ValueError(f"{argument}: {self._cell(name, row, value)}, larger than any float")
         return np.asarray(values, np.float64)
 
     def vectors(self, name: str, argument: str = "vectors") -> NDArray[Any]:

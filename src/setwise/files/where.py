@@ -114,7 +114,7 @@ def mask(table: Any, wanted: Any) -> Any:
 
 
 def as_arrow(values: Sequence[Any], name: str) -> Any:
-    """Return a column as an Arrow array; of values of different kinds, their texts.
+    """Return a column as an Arrow array; of values of different kinds, or beyond 64 bits, their texts.
 
     Raises
     ------
@@ -126,7 +126,10 @@ def as_arrow(values: Sequence[Any], name: str) -> Any:
     listed = list(values)
     try:
         try:
-            column = arrow.array(listed, from_pandas=True)
+            try:
+                column = arrow.array(listed, from_pandas=True)
+            except OverflowError:
+                column = arrow.array(listed, arrow.uint64(), from_pandas=True)
         except (arrow.ArrowInvalid, arrow.ArrowTypeError, arrow.ArrowNotImplementedError, OverflowError):
             column = arrow.array([None if value is None else str(value) for value in listed], arrow.string())
     except UnicodeEncodeError:
@@ -197,6 +200,7 @@ class _Reader:
         if mark in _COMPARISONS and self._next.kind == "mark":
             self._at += 1
             value = self._value(name)
+            field = self._as_compared(field, name, value)
             compared = {
                 "==": field.__eq__,
                 "!=": field.__ne__,
@@ -232,15 +236,25 @@ class _Reader:
     def _among(self, name: str, field: Any) -> Any:
         """Return whether a column is one of the values in parentheses."""
         self._expect("(")
-        found = field == self._value(name)
+        value = self._value(name)
+        found = self._as_compared(field, name, value) == value
         while self._take(","):
-            found = found | (field == self._value(name))
+            value = self._value(name)
+            found = found | (self._as_compared(field, name, value) == value)
         self._expect(")")
         return found
 
+    def _as_compared(self, field: Any, name: str, value: Any) -> Any:
+        """Return a column as it is compared with a value: integers with a fraction as floats, of 64 bits."""
+        from setwise.extras.arrow import arrow
+
+        if self._kinds[name] == "integer" and value.type == arrow.float64():
+            return field.cast(arrow.float64(), safe=False)
+        return field
+
     def _value(self, name: str) -> Any:
         """Return what stands for a value that a column may be compared with."""
-        from setwise.extras.arrow import arrow
+        from setwise.extras.arrow import arrow, types
 
         token = self._next
         word = token.text.lower()
@@ -260,11 +274,13 @@ class _Reader:
                 f"(character {token.place})"
             )
         self._at += 1
-        if self._kinds[name] == "number":
-            return float(value)
         try:
+            if self._kinds[name] == "number":
+                return arrow.scalar(float(value))
             if self._kinds[name] == "time":
                 return arrow.scalar(value).cast(self._schema.field(name).type)
+            if isinstance(value, int) and types.is_uint64(self._schema.field(name).type):
+                return arrow.scalar(value, arrow.uint64())  # Arrow would compare both as signed ones
             return arrow.scalar(value)  # refuses an integer that no column can hold
         except (arrow.ArrowException, OverflowError):
             raise ValueError(

@@ -179,6 +179,14 @@ class Index(ABC):
         """Return all that is stored of some ids as an Arrow table, in their order; None where nothing is."""
         return None
 
+    def as_searched(self, ids: Ids) -> Ids:
+        """Return ids as searches have them, all of one kind, from how a caller knows them."""
+        return ids
+
+    def as_given(self, ids: Ids) -> Ids:
+        """Return ids as a caller knows them, from how searches have them."""
+        return ids
+
     def encode(self, query: str | Sequence[str]) -> NDArray[np.float32]:
         """Return the vector of a text, shape (d,), or of several, shape (m, d); most indexes have no encoder.
 

@@ -75,7 +75,7 @@ class SavedIndex(Index):
     A filter is a condition (``"year >= 2020 and lang = 'en'"``, see `setwise.files.where`), an Arrow
     expression on the columns, a boolean mask by row, ids, or a function of an id. `setwise.retrieve` takes
     texts as queries, and ``groups="file"``, or any other column. Where some ids are integers and some
-    strings, all come out as strings.
+    strings, searches have all as strings; what `setwise.retrieve` returns has them as they are.
     """
 
     def __init__(
@@ -149,6 +149,16 @@ class SavedIndex(Index):
     def frame(self) -> SavedIndex:
         """What a result's own columns are read from, when they are asked for."""
         return self
+
+    def as_searched(self, ids: Ids) -> Ids:
+        return np.array([str(name) for name in ids], object) if self.info.ids == "json" else ids
+
+    def as_given(self, ids: Ids) -> Ids:
+        if self.info.ids != "json":
+            return ids
+        given: Ids = np.empty(len(ids), object)
+        given[:] = self.ids.take(self._rows(ids))
+        return given
 
     def sample(self, count: int = 4096) -> Found | None:
         drawn = self.index.sample(count)

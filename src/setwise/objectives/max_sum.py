@@ -240,12 +240,18 @@ class MaxSum(Objective):
         return f"MaxSum(diversity={self.diversity}, sharpness={self.sharpness}, metric={self.metric!r})"
 
 
+#: The largest sharpness: a power at which single precision tells nothing but equal directions apart.
+SHARPEST = 2**31
+
+
 def check_sharpness(sharpness: Any, metric: str) -> int:
     """Return a usable sharpness: 1 or an even integer, 1 under euclidean."""
     if isinstance(sharpness, bool) or not isinstance(sharpness, int | np.integer):
         raise TypeError(f"sharpness: expected 1 or an even integer, got {sharpness!r}")
     if sharpness != 1 and (sharpness < 2 or sharpness % 2):
         raise ValueError(f"sharpness: {sharpness} is neither 1 nor an even integer (2, 4, 8, 16)")
+    if sharpness > SHARPEST:
+        raise ValueError(f"sharpness: it is more than {SHARPEST:,}, where only exact copies are alike")
     if sharpness != 1 and metric != "cosine":
         raise ValueError("sharpness: above 1 is a power of the cosine; pass metric='cosine' or sharpness=1")
     return int(sharpness)

@@ -93,7 +93,7 @@ class Call:
             )
         k = request.k or 1
         check_offset(checks.integer("offset", offset, least=0), k)
-        before = earlier(after)
+        before = index.as_searched(earlier(after))
         check_pages(request, "offset" if offset else "after", bool(offset) or len(before) > 0)
         if len(before) and offset:
             raise ValueError("offset: after says where the page begins; leave one of them out")
@@ -112,13 +112,14 @@ class Call:
         queries = as_queries(given, index.dim, "query", metric=index.metric)
         if len(before) and given.ndim == 2:
             raise ValueError("after: it goes with one query; ask for the further pages of each by itself")
-        include = without(_as_ids("include", request.include), before)
+        include = without(index.as_searched(_as_ids("include", request.include)), before)
         shown, seen = shown_of(request, index)
         each = split(replace(request, include=()), len(queries))
         alike = all(one.exclude is each[0].exclude for one in each)
         exclude = [_as_ids("exclude", one.exclude) for one in (each[:1] if alike else each)]
         if seen:
             exclude = [_as_ids("exclude", list(dict.fromkeys([*one.tolist(), *seen]))) for one in exclude]
+        exclude = [index.as_searched(one) for one in exclude]
         if request.k is not None and len(include) > k:
             raise ValueError(f"include: {len(include)} ids do not fit into k = {k}")
         for barred in exclude:
@@ -152,7 +153,7 @@ class Call:
         """Return a job a query; must-have vectors, those of earlier pages and the sample are fetched once."""
         request, index, pool = self.request, self.index, self.pool
         if len(self.before):
-            ids = as_ids([*self.before.tolist(), *request.include])
+            ids = index.as_searched(as_ids([*self.before.tolist(), *request.include]))
             wanted = len(self.before) + request.size
             request = replace(request, include=ids, k=min(wanted, self.size))
             pool = None if pool is None else max(pool, wanted)
@@ -207,9 +208,10 @@ class Call:
         )
 
     def cut(self, result: Retrieved) -> Retrieved:
-        """Return the page asked for, of all pages so far."""
+        """Return the page asked for, of all pages so far, its ids as they were given to the index."""
         start = len(self.before) + self.offset
-        return result.cut(start, start + self.request.size) if start else result
+        page = result.cut(start, start + self.request.size) if start else result
+        return replace(page, ids=self.index.as_given(page.ids))
 
     def whole(self) -> ArrayIndex | None:
         """Return the index where greedy selection may read all of it, which is exact and as fast."""
@@ -256,7 +258,8 @@ class Call:
             size = job.request.size
             checks.warn(f"k: only {problem.n} of the {size} asked for are in the index or pass the filter")
         selection = describe(problem, found, label, began)
-        selection = replace(selection, reasoner=selection.reasoner.named(outcome.ids))
+        names = self.index.as_given(outcome.ids)
+        selection = replace(selection, reasoner=selection.reasoner.named(names))
         chosen = selection.indices
         ids = outcome.ids[chosen]
         if ids.dtype.kind in "iu":

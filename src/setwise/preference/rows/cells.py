@@ -87,10 +87,10 @@ def as_reward(cell: Any, place: str) -> float:
         cell = _number_in(cell)
     if not isinstance(cell, numbers.Real | None | np.bool_):
         raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
-    value = float("nan") if cell is None else float(cell)
-    if abs(value) > LARGEST:
+    number: Any = float("nan") if cell is None else cell
+    if abs(number) > LARGEST:  # an integer beyond all floats, too
         raise ValueError(f"rewards: {place} has {_shown(cell)}; score that response, or drop it")
-    return value
+    return float(number)
 
 
 def _number_in(cell: str) -> Any:
