@@ -48,6 +48,7 @@ class Static:
         self._tokenizer.no_padding()
         self._vectors: NDArray[np.float32] = model.embedding
         self._weights = np.ones(len(self._vectors), np.float32)
+        self._weighted = self._vectors
         self._fitted = False
 
     @property
@@ -70,8 +71,7 @@ class Static:
             counts = self._count(sample[start : start + _BATCH])
             counts.sum_duplicates()
             frequency += np.bincount(counts.indices, minlength=len(frequency))
-        self._weights = np.sqrt(np.log((1 + len(sample)) / (1 + frequency)) + 1).astype(np.float32)
-        self._fitted = True
+        self._weigh(np.sqrt(np.log((1 + len(sample)) / (1 + frequency)) + 1).astype(np.float32))
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return the tokens' weights."""
@@ -81,21 +81,25 @@ class Static:
         """Become the encoder that ``state`` came from."""
         if state["weights"].shape != (len(self._vectors),):
             raise ValueError("static: the weights belong to another vocabulary")
-        self._weights, self._fitted = state["weights"], True
+        self._weigh(state["weights"])
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros where there is no word."""
         texts = list(checked_texts(texts))
         vectors = np.empty((len(texts), self._vectors.shape[1]), np.float32)
-        weighted = self._vectors * self._weights[:, None]
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             stop = start + len(batch)
             wordy = np.array(list(map(has_word, batch)))
-            vectors[start:stop] = unit_rows((self._count(batch) @ weighted) * wordy[:, None])
+            vectors[start:stop] = unit_rows((self._count(batch) @ self._weighted) * wordy[:, None])
             if progress is not None:
                 progress(stop, len(texts))
         return vectors
+
+    def _weigh(self, weights: NDArray[np.float32]) -> None:
+        """Let tokens weigh so much."""
+        self._weights, self._weighted = weights, self._vectors * weights[:, None]
+        self._fitted = True
 
     def _count(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """Return how often each token stands in each text."""

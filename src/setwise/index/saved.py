@@ -199,12 +199,13 @@ class SavedIndex(Index):
         if filter is None:
             return None
         if isinstance(filter, str) or type(filter).__name__ == "Expression":
-            key = str(filter)
-            if key not in self._masks:
-                while len(self._masks) >= _KEPT:
-                    del self._masks[next(iter(self._masks))]
-                self._masks[key] = self._content.mask(filter)
-            return self._masks[key]
+            key, kept = str(filter), self._masks
+            found = kept.get(key)
+            if found is None:
+                found = self._content.mask(filter)
+                # Made anew, since other threads may read it meanwhile.
+                self._masks = dict([*list(kept.items())[1 - _KEPT :], (key, found)])
+            return found
         if callable(filter):
             return np.fromiter((bool(filter(name)) for name in self.ids), np.bool_, self.size)
         if not hasattr(filter, "__len__"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -51,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     answer_errors(app)
     app.include_router(routes.router)
     if settings.token is not None:
@@ -68,3 +71,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     paths = frozenset(route.path for route in routes.router.routes if isinstance(route, Route))
     app.add_middleware(Guard, metrics=service.metrics, paths=paths | {"/openapi.json"})
     return app
+
+
+def _document(app: FastAPI, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the OpenAPI document, with the schemas of bodies that FastAPI does not read."""
+    if app.openapi_schema is None:
+        schemas = made().setdefault("components", {}).setdefault("schemas", {})
+        schemas.update({name: schema for name, schema in routes.BODIES.items() if name not in schemas})
+    assert app.openapi_schema is not None
+    return app.openapi_schema

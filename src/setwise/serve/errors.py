@@ -58,6 +58,8 @@ def refused_by(error: Exception) -> Refused:
         return error
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "value_error":  # of ours, which names the field
+            return Refused(422, first["msg"].partition(", ")[2])
         where = ".".join(str(part) for part in first["loc"])
         return Refused(422, f"{where or 'body'}: {first['msg']}")
     if isinstance(error, ValueError | TypeError | KeyError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ class Posted:
         Its media type, without parameters.
     asked : mapping of str to str
         What the address asks for beside the path.
+    request : str
+        Its number.
     shape : str
         How it is to be answered.
     """
@@ -39,6 +42,7 @@ class Posted:
     body: bytes
     kind: str
     asked: dict[str, str]
+    request: str
     shape: str = ""
 
 
@@ -66,7 +70,7 @@ class Service:
             name: open_index(path) for name, path in settings.indexes.items()
         }
         self.metrics = Metrics()
-        self.work = Work(settings.limits, self.metrics)
+        self.work = Work(settings.limits, self.metrics, self)
 
     @property
     def encoder(self) -> Encoder:
@@ -81,14 +85,33 @@ class Service:
             raise ValueError("embeddings: this service encodes no texts; pass embeddings, or relevance")
         return self._encoder
 
-    async def answer(self, request: Request, solve: Solve, shape: str = "") -> Response:
-        """Answer a request by work on a thread: read it, do it, unless who asked has gone."""
+    async def answer(self, request: Request, solve: Solve, kinds: Sequence[str], shape: str = "") -> Response:
+        """Answer a request by work on a thread: read it, do it, unless who asked has gone.
+
+        Parameters
+        ----------
+        request : Request
+        solve : callable
+            What does the work.
+        kinds : sequence of str
+            Media types that its body may have; the first where it says none.
+        shape : str
+            How it is to be answered.
+
+        Raises
+        ------
+        Refused
+            It is not answered.
+        """
+        kind = request.headers.get("content-type", kinds[0]).partition(";")[0].strip().lower()
+        if kind not in kinds:
+            raise Refused(415, f"content-type: {kind:.60} is not read here; send {kinds[0]}")
         with self.work.admitted():
             gone: asyncio.Future[Any] | None = None
             try:
                 body = await self._body(request)
-                kind = request.headers.get("content-type", "application/json").partition(";")[0]
-                given = Posted(body, kind.strip().lower(), dict(request.query_params), shape)
+                asked, number = dict(request.query_params), request.scope["setwise.request"]
+                given = Posted(body, kind, asked, number, shape)
                 gone = asyncio.ensure_future(_left(request))
                 answer: bytes = await self.work.do(solve, given, gone)
             except (Dropped, ClientDisconnect):

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from setwise.serve.errors import Refused
 from setwise.serve.metrics import Metrics
 from setwise.serve.settings import Limits
+
+if TYPE_CHECKING:
+    from setwise.serve.service import Service
 
 #: Requests that one thread works on together, at most: what waits longer for its neighbors gains no more.
 BATCH = 8
@@ -57,8 +60,8 @@ class Job:
             raise Dropped
 
 
-#: Does jobs of one kind, on a thread: an answer, or an error, for each.
-Solve = Callable[[Sequence[Job]], Sequence[Any]]
+#: Does jobs of one kind for a service, on a thread: an answer, or an error, for each.
+Solve = Callable[["Service", Sequence[Job]], Sequence[Any]]
 
 
 class Work:
@@ -71,10 +74,12 @@ class Work:
     ----------
     limits : Limits
     metrics : Metrics
+    service : Service
+        What the work is done for.
     """
 
-    def __init__(self, limits: Limits, metrics: Metrics) -> None:
-        self._limits, self._metrics = limits, metrics
+    def __init__(self, limits: Limits, metrics: Metrics, service: Service) -> None:
+        self._limits, self._metrics, self._service = limits, metrics, service
         self._threads = ThreadPoolExecutor(limits.workers, thread_name_prefix="setwise-serve")
         self._waiting: deque[Job] = deque()
         self._running = self._inside = 0
@@ -158,7 +163,9 @@ class Work:
             batch = self._taken()
             self._running += 1
             self._metrics.batched.observe(len(batch))
-            done = asyncio.get_running_loop().run_in_executor(self._threads, batch[0].kind, batch)
+            done = asyncio.get_running_loop().run_in_executor(
+                self._threads, batch[0].kind, self._service, batch
+            )
             done.add_done_callback(partial(self._finish, batch))
 
     def _taken(self) -> list[Job]:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,12 @@ def check_chunk(chunk: int | str, overlap: int) -> None:
 def count_tokens(text: str) -> int:
     """Return how many words, marks and characters of unspaced scripts a text has."""
     return len(_TOKEN.findall(text))
+
+
+def first_tokens(text: str, most: int) -> str:
+    """Return a text up to the end of as many of its tokens; see `count_tokens`."""
+    last = next(islice(_TOKEN.finditer(text), most - 1, None), None)
+    return text if last is None else text[: last.end()]
 
 
 def _passages(found: list[Line], kind: str, chunk: int | str, overlap: int) -> list[Passage]:
