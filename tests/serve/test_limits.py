@@ -111,6 +111,7 @@ def test_what_takes_too_long_is_answered_so_and_the_next_are_served(made):
     async def scene():
         busy = Busy(app)
         held = busy.start()
+        await asyncio.sleep(0)  # it comes first
         async with client_of(app) as client:
             late = await client.post("/v1/select", json=BODY)
             busy.go.set()
