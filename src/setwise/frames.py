@@ -28,6 +28,36 @@ def kind_of(data: Any) -> str | None:
     return None
 
 
+def training_split(data: Any, argument: str) -> tuple[Any, str]:
+    """Return the training split of a Hugging Face dataset with splits, or its only one; others as they are.
+
+    Returns
+    -------
+    data
+    told : str
+        Which split it is and which there are besides, in words; else empty.
+
+    Raises
+    ------
+    TypeError
+        The dataset is a stream, which has no numbered rows.
+    ValueError
+        It has several splits, none of which is called "train".
+    """
+    names = {one.__name__ for one in type(data).__mro__ if one.__module__.partition(".")[0] == "datasets"}
+    if names & {"IterableDataset", "IterableDatasetDict"}:
+        raise TypeError(f"{argument}: a streamed dataset has no numbered rows; load it without streaming")
+    if "DatasetDict" not in names:
+        return data, ""
+    splits = list(data)
+    name = "train" if "train" in splits else splits[0] if len(splits) == 1 else None
+    if name is None:
+        listed = ", ".join(splits) or "none"
+        raise ValueError(f"{argument}: the dataset has splits ({listed}); pass one, as in dataset['test']")
+    others = ", ".join(one for one in splits if one != name)
+    return data[name], f"rows of split {name!r}, not of {others}" if others else ""
+
+
 def column_names(frame: Any) -> list[str]:
     """Return the names of a frame's columns, in their order."""
     if kind_of(frame) in ("pyarrow", "datasets"):

@@ -173,7 +173,7 @@ def test_epochs_in_a_folder_are_gone_on_with(run, rows, examples, tmp_path):
     )
     first = run(*words)
     names = ["epoch-1.parquet", "epoch-2.parquet", "epoch-3.parquet", "meta.json"]
-    assert sorted(os.listdir(tmp_path / "out")) == names
+    assert sorted(os.listdir(tmp_path / "out")) == ["README.md", *names]
     assert "24 in each of 3 epochs" in first.out
     before = {name: (tmp_path / "out" / name).read_bytes() for name in names[:3]}
     (tmp_path / "out" / "epoch-2.parquet").unlink()
@@ -189,8 +189,9 @@ def test_epochs_in_a_folder_are_gone_on_with(run, rows, examples, tmp_path):
 
 def test_tokens_are_counted_by_words_or_by_a_column(run, rows, examples, tmp_path):
     words = ("finetune", "--repository", rows, "--examples", examples, "--model", "lsa", "--tokens", 500)
-    by_words = run(*words, "--out", tmp_path / "a.parquet")
-    assert "tokens are counted as words" in by_words.err
+    assert "tokens are counted as words, numbers" in run(*words, "--out", tmp_path / "c.parquet").err
+    by_words = run(*words, "--tokenizer", "words", "--out", tmp_path / "a.parquet")
+    assert "2 left out); 492 words" in by_words.out
     texts = parquet.read_table(tmp_path / "a.parquet")["text"].to_pylist()
     assert 480 < sum(len(text.split()) for text in texts) <= 500
     found = record(run(*words, "--length-column", "n", "--out", tmp_path / "b.parquet", "--json"))

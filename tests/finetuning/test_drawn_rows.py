@@ -21,7 +21,8 @@ from pyarrow import csv, feather, parquet
 from setwise.files.folder import META
 from setwise.finetuning import Pipeline
 from setwise.finetuning.distribution import Distribution
-from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
+from setwise.finetuning.rows.card import CARD
+from setwise.finetuning.rows.draw import count, draw, text_lengths, token_counts
 from setwise.finetuning.rows.ordering import in_order
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.row_files import _line_starts
@@ -288,7 +289,7 @@ def test_all_rows_fit_exactly(skewed):
 
 
 def test_lengths_come_from_a_column_or_from_words(sharded, tmp_path):
-    assert word_counts(Repository(sharded)).tolist() == [6] * N
+    assert text_lengths(Repository(sharded)).tolist() == [6] * N
     assert token_counts(Repository(sharded), "id").tolist() == list(range(N))
     with pytest.raises(ValueError, match="did you mean 'score'"):
         token_counts(Repository(sharded), "scor")
@@ -483,7 +484,7 @@ def drawn():
 
 def test_a_file_an_epoch(sharded, table, drawn, tmp_path):
     written = write_epochs(Repository(sharded), drawn, tmp_path / "out", settings={"seed": 0})
-    assert sorted(os.listdir(tmp_path / "out")) == [f"epoch-{i}.parquet" for i in (1, 2, 3)] + [META]
+    assert sorted(os.listdir(tmp_path / "out")) == [CARD, *(f"epoch-{i}.parquet" for i in (1, 2, 3)), META]
     assert written.kept == ()
     for file, rows in zip(written.files, drawn, strict=True):
         assert parquet.read_table(file).equals(table.take(rows))
@@ -501,7 +502,7 @@ def test_an_interrupted_run_keeps_what_is_finished(sharded, table, drawn, tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         write_epochs(Repository(sharded), drawn, out, progress=stop)
-    assert sorted(os.listdir(out)) == ["epoch-1.parquet", META]
+    assert sorted(os.listdir(out)) == [CARD, "epoch-1.parquet", META]
     before = os.stat(out / "epoch-1.parquet").st_mtime_ns
     written = write_epochs(Repository(sharded), drawn, out)
     assert written.kept == ("epoch-1.parquet",)
@@ -542,9 +543,9 @@ def test_other_rows_are_replaced_only_when_asked(sharded, drawn, tmp_path):
     other = [rows[::-1] for rows in drawn[:2]]
     with pytest.raises(FileExistsError, match="epochs of other rows"):
         write_epochs(Repository(sharded), other, out)
-    assert len(os.listdir(out)) == 4
+    assert len(os.listdir(out)) == 5
     write_epochs(Repository(sharded), other, out, force=True)
-    assert sorted(os.listdir(out)) == ["epoch-1.parquet", "epoch-2.parquet", META]
+    assert sorted(os.listdir(out)) == [CARD, "epoch-1.parquet", "epoch-2.parquet", META]
 
 
 def test_of_two_runs_into_one_folder_one_says_that_the_other_is_at_it(sharded, drawn, tmp_path):
@@ -571,7 +572,7 @@ def test_a_damaged_record_of_epochs_is_refused_in_one_line(sharded, drawn, tmp_p
     with pytest.raises((ValueError, FileExistsError), match="out|epochs: .*is damaged") as refused:
         write_epochs(Repository(sharded), drawn, out, force=True)
     assert "\n" not in str(refused.value)
-    assert len(os.listdir(out)) == 4
+    assert len(os.listdir(out)) == 5
 
 
 def test_places_that_are_not_for_epochs_are_refused(sharded, drawn, tmp_path):

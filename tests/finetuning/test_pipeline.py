@@ -46,7 +46,8 @@ def test_a_pipeline_takes_what_the_command_takes_with_its_defaults():
     assert set(command) == set(own)
     assert own.pop("repository") is MISSING
     # Where nothing is named the command has None.
-    assert (own.pop("cache"), own.pop("text_column"), own.pop("example_text_column")) == ("auto", (), ())
+    assert own.pop("cache") == "auto"
+    assert [own.pop(name) for name in ("text_column", "example_text_column", "roles")] == [(), (), ()]
     assert own == {name: command[name] for name in own}
 
 

@@ -45,8 +45,8 @@ def finetune(
         str,
         _read(
             "--repository",
-            help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .jsonl.gz or .csv), a "
-            "folder of such files of one kind, or a .npy file of vectors.",
+            help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json or .csv; JSON also "
+            "as .gz or .zst), a folder of such files of one kind, or a .npy file of vectors.",
             metavar="PATH",
         ),
     ],
@@ -72,6 +72,16 @@ def finetune(
             help="Column with an example's text, where it is called differently.",
             metavar="COLUMN",
             show_default="as --text-column",
+        ),
+    ] = None,
+    roles: Annotated[
+        list[str] | None,
+        _read(
+            "--roles",
+            help="Whose turns of a conversation are encoded: system, user, assistant, tool or all; repeat "
+            "the option for several. The rows written keep all turns.",
+            metavar="ROLE",
+            show_default="all but system",
         ),
     ] = None,
     vectors: Annotated[
@@ -211,13 +221,23 @@ def finetune(
             metavar="COUNT",
         ),
     ] = None,
+    tokenizer: Annotated[
+        str,
+        _count(
+            "--tokenizer",
+            help="What --tokens counts: tokens (words, numbers, marks, and characters of scripts without "
+            "spaces), words, characters, tiktoken:ENCODING, or tokenizers: and a tokenizer.json or a model's "
+            "folder.",
+            metavar="UNIT",
+        ),
+    ] = "tokens",
     length_column: Annotated[
         str | None,
         _count(
             "--length-column",
             help="Column with the number of tokens in each row, for --tokens.",
             metavar="COLUMN",
-            show_default="the words of its text are counted",
+            show_default="the tokens of its text are counted",
         ),
     ] = None,
     epochs: Annotated[
@@ -299,6 +319,7 @@ def finetune(
         examples,
         text_column=tuple(text_column or ()),
         example_text_column=tuple(example_text_column or ()),
+        roles=tuple(roles or ()),
         vectors=vectors,
         example_vectors=example_vectors,
         model=model,
@@ -318,6 +339,7 @@ def finetune(
         rows=rows,
         fraction=fraction,
         tokens=tokens,
+        tokenizer=tokenizer,
         length_column=length_column,
         min_words=min_words,
         subtask_column=subtask_column,

@@ -15,7 +15,8 @@ from rich.text import Text
 from setwise.cli import output
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.row_selection import RowSelection, head
-from setwise.finetuning.sources import OpenSources, as_path
+from setwise.finetuning.rows.sides import as_path
+from setwise.finetuning.sources import OpenSources
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -95,7 +96,8 @@ def _facts(selection: RowSelection) -> list[tuple[str, Text]]:
         epochs = f" in each of {len(sizes)} epochs" if len(sizes) > 1 else ""
         line = f"{each}{epochs}, {len(selection.distinct):,} distinct, {of}"
         if selection.tokens:
-            most, unit = max(selection.tokens), "words" if pipeline.length_column is None else "tokens"
+            most = max(selection.tokens)
+            unit = pipeline.tokenizer if pipeline.tokenizer in ("words", "characters") else "tokens"
             line += f"; {most:,} {unit}{' at most' if len(sizes) > 1 else ''}"
         facts.append(("rows", Text(line)))
     else:

@@ -28,7 +28,8 @@ def counter(unit: str) -> Callable[[str], int]:
     ----------
     unit : str
         "tokens" (words, numbers, marks and characters of scripts without spaces), "words", "characters",
-        "tiktoken" or "tiktoken:ENCODING" (by default o200k_base), "tokenizers:FILE.json".
+        "tiktoken" or "tiktoken:ENCODING" (by default o200k_base), "tokenizers:FILE.json" or the folder of a
+        model with its tokenizer.json.
 
     Raises
     ------
@@ -45,6 +46,8 @@ def counter(unit: str) -> Callable[[str], int]:
         return lambda text: len(encoding.encode_ordinary(text))
     if kind == "tokenizers" and named:
         file = existing(Path(named), "tokenizer")
+        if file.is_dir():
+            file = existing(file / "tokenizer.json", "tokenizer")
         model = require("tokenizers", "tokens", f"counting in {unit}").Tokenizer.from_file(str(file))
         return lambda text: len(model.encode(text, add_special_tokens=False).ids)
     if unit not in PLAIN:

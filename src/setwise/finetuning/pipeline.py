@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.files import check_output, write_array, write_table
 from setwise.files.checksums import Progress
+from setwise.files.lengths import counter
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs, together
-from setwise.finetuning import baselines
-from setwise.finetuning.api import DIVERSITIES, matched, swept
-from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.api import DIVERSITIES, swept
 from setwise.finetuning.importance import MIN_WORDS
 from setwise.finetuning.matched import Match, Sweep
+from setwise.finetuning.methods import METHODS
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.row_selection import RowSelection
-from setwise.finetuning.rows.draw import count, draw, token_counts, word_counts
+from setwise.finetuning.rows.draw import count, draw, text_lengths, token_counts
 from setwise.finetuning.rows.repository import Repository
+from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
     KINDS,
     Written,
@@ -34,7 +35,7 @@ from setwise.finetuning.rows.writing import (
     write_epochs,
     write_file,
 )
-from setwise.finetuning.sources import OpenSources, Sources, as_path, name_of
+from setwise.finetuning.sources import OpenSources, Sources
 
 #: Endings of a file of numbers and probabilities.
 _NUMBERS = (".npy", ".csv", ".parquet", ".jsonl")
@@ -81,8 +82,10 @@ class Pipeline(Sources, MatchParameters):
         In (0, 1]: rows an epoch, as a share of the repository's.
     tokens : int, optional
         Tokens an epoch: as many rows as fit.
+    tokenizer : str
+        What counts tokens; see `setwise.files.lengths.counter`. All roles of a conversation count.
     length_column : str, optional
-        The column of each row's tokens; by default the words of its text are counted.
+        The column of each row's tokens, in place of counting.
     epochs : int
         Each is drawn afresh.
     replace : bool, optional
@@ -112,6 +115,7 @@ class Pipeline(Sources, MatchParameters):
     rows: int | None = None
     fraction: float | None = None
     tokens: int | None = None
+    tokenizer: str = "tokens"
     length_column: str | None = None
     epochs: int = 1
     replace: bool | None = None
@@ -142,6 +146,10 @@ class Pipeline(Sources, MatchParameters):
             raise ValueError("rows: say how many to draw, by rows, fraction or tokens")
         if METHODS[self.method].counts and (self.tokens is not None or not self.budgets):
             raise ValueError(f"rows: {self.method} chooses a number of rows; give rows or fraction")
+        if self.tokenizer != "tokens":
+            if self.tokens is None or self.length_column is not None:
+                raise ValueError("tokenizer: it counts for tokens, where length_column does not")
+            counter(self.tokenizer)
         if self.length_column is not None and self.tokens is None:
             raise ValueError("length_column: it goes with tokens")
         if not self.budgets and (self.epochs > 1 or self.replace is not None):
@@ -175,6 +183,7 @@ class Pipeline(Sources, MatchParameters):
             "rows": self.rows,
             "fraction": self.fraction,
             "tokens": self.tokens,
+            "tokenizer": self.tokenizer,
             "length_column": self.length_column,
             "epochs": self.epochs,
             "replace": self.replaces,
@@ -296,8 +305,12 @@ class Pipeline(Sources, MatchParameters):
             if self.length_column is not None:
                 lengths = token_counts(repository, self.length_column)
             else:
-                lengths = word_counts(repository)
-                notes.append("tokens are counted as words; --length-column names a column of token counts")
+                lengths = text_lengths(repository, self.tokenizer)
+                if self.tokenizer == "tokens":
+                    notes.append(
+                        "tokens are counted as words, numbers, marks and characters of scripts without "
+                        "spaces; --tokenizer names the model's own"
+                    )
         began = time.perf_counter()
         distribution = METHODS[self.method].choose(self, sources, tell)
         seconds = {"choosing": time.perf_counter() - began}
@@ -368,75 +381,6 @@ class Pipeline(Sources, MatchParameters):
         if isinstance(found, Match):  # the numbers that "auto" came to
             settings |= {name: found.to_dict()[name] for name in ("scale", "kernel_width")}
         return write_epochs(repository, draws, self.out, settings=settings, force=self.force, progress=tell)
-
-
-class Method(NamedTuple):
-    """How rows are chosen.
-
-    Attributes
-    ----------
-    choose : callable
-        Gives a distribution over the candidates.
-    needs : {"vectors", "texts", "rows"}
-        What of the sources it looks at.
-    counts : bool
-        Whether it chooses a number of rows; others weigh all.
-    """
-
-    choose: Callable[[Pipeline, OpenSources, Progress], Distribution]
-    needs: str = "vectors"
-    counts: bool = False
-
-
-def _match(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline, tell)
-
-
-def _random(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    return baselines.random(sources.m)
-
-
-def _nearest(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.nearest(sources.candidates, sources.examples, size, metric="euclidean", threads=threads)
-
-
-def _less(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    subtasks = None if pipeline.subtask_column is None else sources.example_labels(pipeline.subtask_column)
-    return baselines.less(sources.candidates, sources.examples, size, subtasks=subtasks, threads=threads)
-
-
-def _doubly_greedy(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.doubly_greedy(sources.candidates, sources.examples, size, threads=threads)
-
-
-def _uot(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.uot(sources.candidates, sources.examples, size, threads=threads)
-
-
-def _dsir(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    examples = sources.example_texts() or []
-    return baselines.dsir(sources.candidate_texts, examples, min_words=pipeline.min_words)
-
-
-#: The methods by name.
-METHODS = {
-    "match": Method(_match),
-    "random": Method(_random, needs="rows"),
-    "nearest": Method(_nearest, counts=True),
-    "doubly-greedy": Method(_doubly_greedy, counts=True),
-    "less": Method(_less, counts=True),
-    "uot": Method(_uot, counts=True),
-    "dsir": Method(_dsir, needs="texts"),
-}
 
 
 def _write_columns(

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from setwise._version import __version__
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.matched import Match
+from setwise.finetuning.rows.sides import name_of
 from setwise.finetuning.rows.writing import Written
-from setwise.finetuning.sources import OpenSources, name_of
+from setwise.finetuning.sources import OpenSources
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline

@@ -7,24 +7,20 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks, encode, frames
+from setwise import checks, encode
 from setwise.encode.places import folder_for
 from setwise.encode.words import has_word
-from setwise.files import read_array
-from setwise.files.arrays import write_rows
 from setwise.files.checksums import Progress
-from setwise.files.names import column, ending, existing
-from setwise.files.parts import scratch
+from setwise.files.names import ending
+from setwise.finetuning.rows.conversations import checked_roles
 from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
 from setwise.finetuning.rows.repository import Repository
-
-#: A file, or vectors in memory.
-Source: TypeAlias = str | os.PathLike[str] | NDArray[Any]
+from setwise.finetuning.rows.sides import Source, as_path, opened_side, vectors_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +111,14 @@ class Sources:
     Parameters
     ----------
     repository : path-like, frame or array-like of shape (N, d)
-        A table (.parquet, .jsonl, .jsonl.gz, .csv, .arrow, .feather), a folder of such files of one kind, a
-        frame of pandas, polars, Arrow or a Hugging Face dataset, or vectors: an array or a .npy file.
+        A table (.parquet, .jsonl, .json, .csv, .arrow, .feather), a folder of such files of one kind, a frame
+        of pandas, polars, Arrow or a Hugging Face dataset, or vectors: an array or a .npy file.
     examples : path-like or array-like of shape (M, d), optional
         The same of the task.
     text_column, example_text_column : str or sequence of str, optional
         What a row's text is made of; see `Repository`. Examples have the repository's columns by default.
+    roles : str or sequence of str
+        Whose turns of a conversation are its text; see `Repository`. By default all but the system's.
     vectors, example_vectors : str, path-like or array-like, optional
         Your own vectors, one a row, of the repository and of the examples: a column, a .npy file or an
         array. Nothing is encoded then.
@@ -146,6 +144,7 @@ class Sources:
     _: KW_ONLY
     text_column: str | Sequence[str] = ()
     example_text_column: str | Sequence[str] = ()
+    roles: str | Sequence[str] = ()
     vectors: Source | None = None
     example_vectors: Source | None = None
     model: str | encode.Encoder = "auto"
@@ -157,6 +156,7 @@ class Sources:
         if isinstance(self.model, str):
             encode.parse(self.model)
         checks.choice("empty", self.empty, EMPTY)
+        checked_roles(self.roles)
         checks.integer("seed", self.seed, least=0)
 
     @property
@@ -206,7 +206,9 @@ class Sources:
         tell = progress or (lambda step, done, total: None)
         tell("reading", 0, 0)
         with contextlib.ExitStack() as stack:
-            repository, own = _side(self.repository, self.text_column, self.vectors, "repository", stack)
+            repository, own = opened_side(
+                self.repository, self.text_column, self.vectors, "repository", stack, self.roles
+            )
             self.check_rows(repository)
             if needs == "rows":
                 yield self._plain(repository, own, None, tell)
@@ -246,9 +248,9 @@ class Sources:
             if self.example_vectors is None or needs == "texts":
                 what = "" if needs == "texts" else " or example_vectors (--example-vectors)"
                 raise ValueError(f"examples: say what the task is like with examples (--examples){what}")
-            return None, _vectors(self.example_vectors, "example_vectors")
+            return None, vectors_of(self.example_vectors, "example_vectors")
         text = self.example_text_column or (self.text_column if encoded else ())
-        return _side(self.examples, text, self.example_vectors, "examples", stack)
+        return opened_side(self.examples, text, self.example_vectors, "examples", stack, self.roles)
 
     def _plain(
         self,
@@ -318,17 +320,6 @@ class Sources:
         )
 
 
-def as_path(source: Source | None) -> Path | None:
-    """Return the path of a source that is a file or folder, else None."""
-    return Path(source) if isinstance(source, str | os.PathLike) else None
-
-
-def name_of(source: Source | None) -> str | None:
-    """Return a source as a person knows it."""
-    path = as_path(source)
-    return str(path) if path is not None else None if source is None else "array"
-
-
 def _told(*sides: Repository | None) -> list[str]:
     """Return which columns texts are read from, where that was not asked for."""
     return [f"{one.source.name}: {one.told}" for one in sides if one is not None and one.told]
@@ -354,71 +345,3 @@ def _is_empty(rows: Repository, row: int) -> ValueError:
         f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all; mend it, or "
         "leave it out with empty 'drop'"
     )
-
-
-def _side(
-    source: Source,
-    text: str | Sequence[str],
-    vectors: Source | None,
-    argument: str,
-    stack: contextlib.ExitStack,
-) -> tuple[Repository | None, NDArray[Any] | None]:
-    """Return the rows of a repository or of examples, and their vectors where these are brought."""
-    option = "vectors" if argument == "repository" else "example_vectors"
-    given = as_path(source)
-    framed = frames.kind_of(source) is not None
-    if not framed and (given is None or ending(given) == ".npy"):
-        shown = "an array" if given is None else existing(given, argument).name
-        if vectors is not None:
-            raise ValueError(f"{option}: {shown} holds vectors already; leave one of the two out")
-        if text and argument == "repository":
-            raise ValueError(f"text_column: {shown} is vectors without columns")
-        return None, _vectors(source, argument)
-    rows = Repository(source, text_column=text, argument=argument)
-    path = rows.source
-    if vectors is None:
-        return rows, None
-    file = as_path(vectors)
-    if file is not None and (str(file) in rows.columns or ending(file) != ".npy"):
-        return rows, _column(rows, str(file), option, stack)
-    home = path if path.is_dir() else path.parent
-    if file is not None and not file.exists() and (home / file).exists():
-        vectors = home / file
-    array = _vectors(vectors, option)
-    if len(array) != len(rows):
-        shown = "the array" if file is None else file.name
-        raise ValueError(
-            f"{option}: {shown} has {len(array):,} rows, {path.name} has {len(rows):,}; they must match"
-        )
-    return rows, array
-
-
-def _column(rows: Repository, name: str, option: str, stack: contextlib.ExitStack) -> NDArray[Any]:
-    """Return a column of vectors, in a memory map that lasts as long as the context."""
-    column(rows.columns, name, option, rows.source.name)
-
-    def parts() -> Iterator[NDArray[Any]]:
-        first: NDArray[Any] | None = None
-        for block in rows.blocks([name]):
-            part = block.vectors(name, option)
-            first = part[:1] if first is None else first
-            if part.shape[1] != first.shape[1]:
-                raise ValueError(
-                    f"{option}: {rows.source.name} has {part.shape[1]} numbers in {block.place(0)} of "
-                    f"{name!r}, {first.shape[1]} before; all need the same"
-                )
-            yield part.astype(first.dtype, copy=False)
-
-    file = stack.enter_context(scratch()) / "vectors.npy"
-    write_rows(file, len(rows), parts())
-    vectors: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return vectors
-
-
-def _vectors(source: Source, argument: str) -> NDArray[Any]:
-    path = as_path(source)
-    array = np.asarray(source) if path is None else read_array(path, argument)
-    if array.ndim != 2 or not len(array):
-        shown = "the array" if path is None else path.name
-        raise ValueError(f"{argument}: {shown} has shape {array.shape}, expected (n, d) with n of at least 1")
-    return array

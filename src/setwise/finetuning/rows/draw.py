@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.files.lengths import counter
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.repository import Repository
 
@@ -109,10 +110,17 @@ def count(n: int, *, rows: int | None = None, fraction: float | None = None) -> 
     return max(1, round(fraction * n))
 
 
-def word_counts(repository: Repository) -> NDArray[np.int64]:
-    """Return the number of words, parted by white space, in each row's text: shape (n,), int64."""
-    words = (len(text.split()) for text in chain.from_iterable(repository.texts()))
-    return np.fromiter(words, np.int64, len(repository))
+def text_lengths(repository: Repository, tokenizer: str = "tokens") -> NDArray[np.int64]:
+    """Return how long each row's text is, what all roles of a conversation say: shape (n,), int64.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, ValueError
+        As `setwise.files.lengths.counter`, of the tokenizer.
+    """
+    count = counter(tokenizer)
+    texts = chain.from_iterable(repository.texts(roles=("all",)))
+    return np.fromiter(map(count, texts), np.int64, len(repository))
 
 
 def token_counts(repository: Repository, name: str) -> NDArray[np.int64]:

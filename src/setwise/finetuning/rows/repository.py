@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import frames
-from setwise.files import TABLES, Table
+from setwise.files import Table
 from setwise.files.json_lines import parsed
 from setwise.files.kinds import TOGETHER, common_kinds, plain_type, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
+from setwise.finetuning.rows.conversations import checked_roles, is_conversation, said
+from setwise.finetuning.rows.places import files_of
 from setwise.finetuning.rows.row_files import LINE, Block, InMemory, Lines, RowFile, open_rows
-
-#: What a message of a conversation says, in the two spellings there are.
-_SAYS = ("content", "value")
 
 #: Endings of files that are one JSON value.
 _WHOLE = (".json", ".json.gz", ".json.zst")
@@ -36,13 +34,16 @@ class Repository:
     ----------
     path : path-like or frame
         A table (see `setwise.files.TABLES`), a folder of such files of one kind, or a frame of pandas,
-        polars, Arrow or a Hugging Face dataset.
-        Folders inside and hidden files are left out.
+        polars, Arrow or a Hugging Face dataset. Of a dataset with splits, in memory or in a folder, the
+        training split.
     text_column : str or sequence of str, optional
         The columns that a row's text is made of, joined by line breaks; a column may hold strings or
         conversations (lists of objects with "content" or "value"). By default the first of `TEXT_COLUMNS`
         that there is, else messages, else the first of the usual pairs and triples such as instruction,
         input and output, else the only column of strings.
+    roles : str or sequence of str
+        Whose turns of a conversation are its text: of "system", "user", "assistant", "tool" and "all". By
+        default all but the system's.
     argument : str
         The argument's name in messages.
 
@@ -56,8 +57,10 @@ class Repository:
         Names and types.
     text : tuple of str
         Empty where nothing is known to be a text.
+    roles : tuple of str
     told : str
-        Which columns texts are read from, where that was not asked for and others hold strings; else empty.
+        Which split rows are of and which columns texts are read from, where that was not asked for and there
+        are others; else empty.
 
     Raises
     ------
@@ -73,15 +76,19 @@ class Repository:
         path: Any,
         *,
         text_column: str | Sequence[str] = (),
+        roles: str | Sequence[str] = (),
         argument: str = "repository",
     ) -> None:
         self.argument = argument
+        self.roles = checked_roles(roles)
+        path, split = frames.training_split(path, argument)
         if frames.kind_of(path) is not None:
             self.files: tuple[RowFile, ...] = (InMemory(path, argument),)
             self.source, self.kind = self.files[0].path, ".arrow"
         else:
             self.source = existing(path, argument)
-            self.files = tuple(open_rows(file, argument) for file in _files(self.source, argument))
+            files, split = files_of(self.source, argument)
+            self.files = tuple(open_rows(file, argument) for file in files)
             kind = ending(self.files[0].path)
             self.kind = ".jsonl" if kind in JSON else kind
         self.columns = _common_columns(self.files, argument)
@@ -91,7 +98,8 @@ class Repository:
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
         self.text = tuple(named) or text_columns(self.columns, together=TOGETHER)
-        self.told = "" if named else unchosen(self.columns, self.text)
+        columns = "" if named else unchosen(self.columns, self.text)
+        self.told = "; ".join(filter(None, (split, columns)))
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -111,8 +119,10 @@ class Repository:
         for file in self.files:
             yield from file.blocks(columns, most)
 
-    def texts(self, most: int = _BLOCK) -> Iterator[list[str]]:
+    def texts(self, most: int = _BLOCK, *, roles: tuple[str, ...] | None = None) -> Iterator[list[str]]:
         """Yield the texts of all rows in order, at most ``most`` at once; null reads as no text.
+
+        Those of conversations are what ``roles`` say, by default the repository's own.
 
         Raises
         ------
@@ -123,7 +133,7 @@ class Repository:
         """
         names = self.text_columns()
         for block in self.blocks(names, most):
-            yield self._texts(block)
+            yield self._texts(block, self.roles if roles is None else roles)
 
     def texts_of(self, rows: NDArray[np.integer]) -> list[str]:
         """Return the texts of some rows, in their order."""
@@ -137,7 +147,7 @@ class Repository:
                 values: dict[str, Any] = {name: [row.get(name) for row in objects] for name in names}
             else:
                 values = {name: table.column(name) for name in names}
-            found += self._texts(Block(self.source.name, values))
+            found += self._texts(Block(self.source.name, values), self.roles)
         return [found[place] for place in inverse.tolist()]
 
     def numbers(self, name: str, argument: str) -> NDArray[np.float64]:
@@ -250,9 +260,9 @@ class Repository:
             )
         return list(self.text)
 
-    def _texts(self, block: Block) -> list[str]:
+    def _texts(self, block: Block, roles: tuple[str, ...]) -> list[str]:
         argument = _text_argument(self.argument)
-        parts = [_as_strings(block, name).texts(name, argument) for name in self.text]
+        parts = [_as_strings(block, name, roles).texts(name, argument) for name in self.text]
         if len(parts) == 1:
             return parts[0]
         return ["\n".join(part for part in row if part) for row in zip(*parts, strict=True)]
@@ -290,34 +300,6 @@ class Repository:
         return schema
 
 
-def _files(source: Path, argument: str) -> list[Path]:
-    """Return the files of a repository, in name order."""
-    if not source.is_dir():
-        if ending(source) not in TABLES:
-            known = ", ".join(TABLES)
-            raise ValueError(f"{argument}: {source.name!r} ends in none of {known}, and is no folder")
-        return [source]
-    files = sorted(
-        path
-        for path in source.iterdir()
-        if ending(path) in TABLES and path.is_file() and not path.name.startswith(".")
-    )
-    if not files:
-        raise ValueError(f"{argument}: folder {str(source)!r} holds no {', '.join(TABLES)} file")
-    beside = [
-        path for path in files if not ending(path).startswith(".json") or ending(path).startswith(".jsonl")
-    ]
-    files = beside or files  # a .json file beside others is mostly a description of them
-    first = "JSON" if ending(files[0]) in JSON else ending(files[0])
-    for path in files:
-        if ("JSON" if ending(path) in JSON else ending(path)) != first:
-            raise ValueError(
-                f"{argument}: {files[0].name} and {path.name} are of two kinds; name one file, or "
-                "a folder with files of one kind"
-            )
-    return files
-
-
 def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:
     """Return the columns of all files; JSONL files need not all have the same."""
     first = files[0]
@@ -332,23 +314,12 @@ def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:
     return common_kinds(file.types for file in files)
 
 
-def _as_strings(block: Block, name: str) -> Table:
-    """Return a block whose conversations are texts: what each says, a line each (or each of its parts)."""
+def _as_strings(block: Block, name: str, roles: tuple[str, ...]) -> Table:
+    """Return a block whose conversations are texts."""
     values = block.columns[name]
     values = list(values) if isinstance(values, list) else values.to_pylist()
-    for row, value in enumerate(values):
-        if isinstance(value, list) and all(isinstance(turn, dict) for turn in value):
-            values[row] = "\n".join(map(_said, value))
+    values = [said(value, roles) if is_conversation(value) else value for value in values]
     return Block(block.source, {name: values}, None, block.where)
-
-
-def _said(turn: Mapping[str, Any]) -> str:
-    """Return what a turn of a conversation says: its text, or the texts among its parts, a line each."""
-    content = next((turn[key] for key in _SAYS if isinstance(turn.get(key), str | list)), "")
-    if isinstance(content, str):
-        return content
-    parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
-    return "\n".join(text for text in parts if isinstance(text, str))
 
 
 def _text_argument(argument: str) -> str:

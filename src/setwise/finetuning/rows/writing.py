@@ -22,6 +22,7 @@ from setwise.files.locking import locked
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs
 from setwise.files.writing import check_output, write_atomic
+from setwise.finetuning.rows.card import CARD, write_card
 from setwise.finetuning.rows.ordering import MEMORY, in_order
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.row_files import LINE, InMemory
@@ -54,7 +55,7 @@ FORMAT = FolderFormat(
     "epochs",
     1,
     EpochsInfo,
-    tuple(f"epoch-*{kind}" for kind in KINDS),
+    (*(f"epoch-*{kind}" for kind in KINDS), CARD),
     make="setwise finetune --epochs writes one",
     again="name another folder",
 )
@@ -195,7 +196,8 @@ def write_epochs(
     """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
 
     A run that was interrupted is gone on with: files that are finished, as the folder's ``meta.json`` says
-    by size and checksum, are kept if they are of the same rows; others are written anew.
+    by size and checksum, are kept if they are of the same rows; others are written anew. A card makes
+    ``datasets.load_dataset(folder)`` read the epochs in order, and nothing else.
 
     Parameters
     ----------
@@ -245,7 +247,13 @@ def write_epochs(
         }
         kept = tuple(name for name in names if name in files)
         about = {"settings": dict(settings or {}), "epochs": len(epochs)}
-        FORMAT.write(folder, about, files)
+
+        def record() -> None:
+            done = {name: files[name] for name in names if name in files}
+            FORMAT.write(folder, about, done)
+            write_card(folder, list(done))
+
+        record()
         try:
             for name, drawn in zip(names, epochs, strict=True):
                 if name not in files:
@@ -253,7 +261,7 @@ def write_epochs(
                     tell = None if progress is None else _named(progress, name)
                     _write(repository, [drawn], file, False, True, memory, tell)
                     files[name] = {"rows": len(drawn), "rows_digest": marks[name], **measure(file)}
-                    FORMAT.write(folder, about, {each: files[each] for each in names if each in files})
+                    record()
         except BaseException:
             if fresh and not files:  # there is nothing to go on from
                 shutil.rmtree(folder, ignore_errors=True)

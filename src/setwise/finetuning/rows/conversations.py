@@ -1,0 +1,70 @@
+"""Conversations as texts: what some of the roles say, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from setwise import checks
+
+#: The roles whose turns can be asked for, and a word for all.
+ROLES = ("system", "user", "assistant", "tool", "all")
+
+#: What the formats in use call the roles beside their own names.
+_CALLED = {
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("function", "observation", "tool_response", "ipython"), "tool"),
+    "developer": "system",
+}
+
+#: What a message of a conversation says, and who says it, in the two spellings there are.
+_SAYS, _WHO = ("content", "value"), ("role", "from")
+
+
+def checked_roles(roles: str | Sequence[str]) -> tuple[str, ...]:
+    """Return roles as a tuple.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One of them is none of `ROLES`.
+    """
+    named = (roles,) if isinstance(roles, str) else tuple(roles)
+    for role in named:
+        checks.choice("roles", role, ROLES)
+    return named
+
+
+def is_conversation(value: Any) -> bool:
+    """Return whether a value is a list of turns."""
+    return isinstance(value, list) and all(isinstance(turn, dict) for turn in value)
+
+
+def said(turns: Sequence[Mapping[str, Any]], roles: Collection[str] = ()) -> str:
+    """Return what some roles say in a conversation, a line each, or each of the parts of what they say.
+
+    Parameters
+    ----------
+    turns : sequence of mapping
+    roles : collection of str
+        Of `ROLES`; by default all but the system's prompt. A turn of nobody counts always.
+    """
+    return "\n".join(_text(turn) for turn in turns if _counts(turn, roles))
+
+
+def _counts(turn: Mapping[str, Any], roles: Collection[str]) -> bool:
+    who = next((turn[key] for key in _WHO if isinstance(turn.get(key), str)), None)
+    if who is None or "all" in roles:
+        return True
+    role = _CALLED.get(who.lower(), who.lower())
+    return role in roles if roles else role != "system"
+
+
+def _text(turn: Mapping[str, Any]) -> str:
+    """Return what a turn says: its text, or the texts among its parts, a line each."""
+    content = next((turn[key] for key in _SAYS if isinstance(turn.get(key), str | list)), "")
+    if isinstance(content, str):
+        return content
+    parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
+    return "\n".join(text for text in parts if isinstance(text, str))

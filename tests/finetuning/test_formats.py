@@ -1,0 +1,177 @@
+"""Datasets as people have them: conversations, folders of all origins, splits; and what loads the output."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from optional import lazily, needs
+from setwise.finetuning import Pipeline, Repository
+from setwise.finetuning.rows.draw import text_lengths
+
+pytestmark = needs("pyarrow")
+pa, parquet = lazily("pyarrow"), lazily("pyarrow.parquet")
+
+SYSTEM = "You are a helpful assistant."
+TALK = [
+    {"role": "system", "content": SYSTEM},
+    {"role": "user", "content": [{"type": "text", "text": "What is"}, {"type": "image"}, "this?"]},
+    {"role": "assistant", "content": "A pear."},
+    {"role": "tool", "content": "42"},
+]
+SHAREGPT = [
+    {"from": "system", "value": SYSTEM},
+    {"from": "human", "value": "What is\nthis?"},
+    {"from": "gpt", "value": "A pear."},
+    {"from": "observation", "value": "42"},
+]
+
+
+def texts(repository):
+    return [text for block in repository.texts() for text in block]
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+def test_a_conversation_is_what_some_roles_say(tmp_path, column):
+    path = write_lines(tmp_path / "a.jsonl", [{column: TALK if column == "messages" else SHAREGPT}])
+    everything = f"{SYSTEM}\nWhat is\nthis?\nA pear.\n42"
+    assert texts(Repository(path)) == [everything.removeprefix(f"{SYSTEM}\n")]
+    assert texts(Repository(path, roles="user")) == ["What is\nthis?"]
+    assert texts(Repository(path, roles=("assistant", "tool"))) == ["A pear.\n42"]
+    assert texts(Repository(path, roles="all")) == [everything]
+    # What is trained on is all of it, whoever's turns are encoded.
+    assert text_lengths(Repository(path, roles="user"), "words").tolist() == [len(everything.split())]
+    with pytest.raises(ValueError, match="roles: 'users' is unknown; did you mean 'user'"):
+        Pipeline(path, path, roles="users", rows=1)
+
+
+def test_a_long_system_prompt_does_not_make_rows_alike(tmp_path):
+    """Half of the rows with one prompt would otherwise be one cloud near any example that has it."""
+    rng = np.random.default_rng(0)
+    words = [f"word{one}" for one in range(400)]
+    prompt = " ".join(rng.choice(words, 300))
+    said = [" ".join(rng.choice(words, 20)) for _ in range(60)]
+
+    def talk(text, with_prompt):
+        system = [{"role": "system", "content": prompt}] if with_prompt else []
+        return {"messages": [*system, {"role": "user", "content": text}]}
+
+    plain = write_lines(tmp_path / "plain.jsonl", [talk(text, False) for text in said])
+    half = write_lines(tmp_path / "half.jsonl", [talk(text, row % 2) for row, text in enumerate(said)])
+    task = write_lines(tmp_path / "task.jsonl", [talk(text + " more", True) for text in said[:5]])
+    found = [Pipeline(rows, task, model="ngrams", cache=None).run().distribution for rows in (plain, half)]
+    np.testing.assert_allclose(found[0].dense(), found[1].dense(), atol=1e-12)
+
+
+def test_one_json_array_is_a_table(tmp_path):
+    alpaca = [{"instruction": f"Add {i}", "input": "1 and 2", "output": str(i)} for i in range(3)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(alpaca, indent=1))
+    assert texts(Repository(tmp_path / "alpaca.json"))[1] == "Add 1\n1 and 2\n1"
+    (tmp_path / "sharegpt.json.gz").write_bytes(
+        gzip.compress(json.dumps([{"conversations": SHAREGPT}]).encode())
+    )
+    assert texts(Repository(tmp_path / "sharegpt.json.gz")) == ["What is\nthis?\nA pear.\n42"]
+    lines = "".join(json.dumps(row) + "\n" for row in alpaca).encode()
+    with pa.output_stream(str(tmp_path / "a.jsonl.zst"), compression="zstd") as stream:
+        stream.write(lines)
+    assert texts(Repository(tmp_path / "a.jsonl.zst")) == texts(Repository(tmp_path / "alpaca.json"))
+
+
+def snapshot(folder, splits=("train", "test")):
+    """A dataset as it comes from the hub."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    (folder / "dataset_infos.json").write_text("{}")
+    for split in splits:
+        for part in range(2):
+            table = pa.table({"text": [f"{split} {part} {row}" for row in range(3)]})
+            parquet.write_table(table, folder / "data" / f"{split}-0000{part}-of-00002.parquet")
+    return folder
+
+
+def test_of_a_downloaded_dataset_the_training_split_is_read(tmp_path):
+    rows = Repository(snapshot(tmp_path / "hub"))
+    assert texts(rows) == [f"train {part} {row}" for part in range(2) for row in range(3)]
+    assert rows.told == "rows of split 'train', not of test"
+    alone = Repository(snapshot(tmp_path / "alone", ["test"]))
+    assert (len(alone), alone.told) == (6, "")
+    nested = tmp_path / "configs"
+    for name in ("en", "de"):
+        snapshot(nested / name)
+    with pytest.raises(ValueError, match=r"holds several folders of rows \(de, en\); name one"):
+        Repository(nested)
+    assert len(Repository(nested / "de")) == 6
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ValueError, match=r"holds no \.parquet"):
+        Repository(tmp_path / "bare")
+
+
+@needs("datasets")
+def test_datasets_with_splits_in_memory_and_saved(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    own = {
+        name: Dataset.from_dict({"text": [f"{name} {row}" for row in range(9)]}) for name in ("test", "train")
+    }
+    both = DatasetDict(own)
+    both.save_to_disk(tmp_path / "both")
+    own["train"].save_to_disk(tmp_path / "one")
+    for source in (both, tmp_path / "both", tmp_path / "one", own["train"].filter(lambda row: True)):
+        assert texts(Repository(source)) == [f"train {row}" for row in range(9)]
+    assert (
+        Repository(both).told == Repository(tmp_path / "both").told or "not of test" in Repository(both).told
+    )
+    drawn = Pipeline(both, own["test"], model="ngrams", rows=4).run().epochs[0]
+    assert len(drawn) == 4
+    with pytest.raises(ValueError, match=r"examples: the dataset has splits \(a, b\); pass one"):
+        Pipeline(both, DatasetDict(a=own["test"], b=own["test"]), rows=1).run()
+    with pytest.raises(TypeError, match="repository: a streamed dataset has no numbered rows"):
+        Repository(own["train"].to_iterable_dataset())
+
+
+@needs("datasets")
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_epochs_are_loaded_in_order_and_nothing_else_is(tmp_path, monkeypatch, kind):
+    from datasets import load_dataset
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rows = [{"id": row, "text": f"word{row} row"} for row in range(40)]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    if kind == "parquet":
+        parquet.write_table(
+            pa.Table.from_pylist([json.loads(line) for line in path.open()]), tmp_path / "rows.parquet"
+        )
+    found = Pipeline(
+        tmp_path / f"rows.{kind}", path, method="random", rows=5, epochs=11, out=tmp_path / "run"
+    ).run()
+    cache = str(tmp_path / "cache")
+    whole = load_dataset(str(tmp_path / "run"), cache_dir=cache, split="train")
+    assert whole["id"][:] == np.concatenate(found.epochs).tolist()
+    assert whole.column_names == ["id", "text"]
+    tenth = load_dataset(str(tmp_path / "run"), "epochs", cache_dir=cache, split="epoch_10")
+    assert tenth["id"][:] == found.epochs[9].tolist()
+    assert len(Repository(tmp_path / "run")) == 55
+
+
+def test_tokens_are_counted_by_any_tokenizer(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "A pear, please."}, {"text": "私は学生です"}])
+    assert text_lengths(Repository(path)).tolist() == [5, 6]  # a script without spaces is no single word
+    assert text_lengths(Repository(path), "words").tolist() == [3, 1]
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "A": 1}, "[UNK]"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    (tmp_path / "model").mkdir()
+    model.save(str(tmp_path / "model" / "tokenizer.json"))
+    for name in ("tokenizers:model", "tokenizers:model/tokenizer.json"):
+        unit = name.replace("model", str(tmp_path / "model"), 1)
+        assert text_lengths(Repository(path), unit).tolist() == [15, 6]
+    with pytest.raises(FileNotFoundError, match="tokenizer: no file or folder"):
+        Pipeline(path, path, tokens=9, tokenizer="tokenizers:nowhere.json")
+    with pytest.raises(ValueError, match="tokenizer: it counts for tokens"):
+        Pipeline(path, path, rows=9, tokenizer="words")
