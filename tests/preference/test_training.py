@@ -538,6 +538,12 @@ def test_other_mistakes(tokenizer, tmp_path):
         train(broken, CITIES, settings(tmp_path), tokenizer=tokenizer)
 
 
+def test_sharding_that_would_not_happen_is_refused(tmp_path):
+    """accelerate leaves a model whole on processors and on one process, and says nothing."""
+    with pytest.raises(ValueError, match="fsdp: .* would hold it whole"):
+        train(make_model(), CITIES, settings(tmp_path, fsdp="full_shard"), tokenizer=make_tokenizer())
+
+
 def test_swepo_loss_and_the_trainer_agree_on_names():
     parameters = inspect.signature(swepo_loss).parameters
     written = preference.PreferenceConfig(loss="swepo")

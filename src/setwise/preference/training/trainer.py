@@ -79,8 +79,9 @@ class PreferenceTrainer(transformers.Trainer):
     TypeError
         ``args`` is no `PreferenceConfig`, or a model that is already loaded has no tokenizer beside it.
     ValueError
-        There is no model of that name, none of its weights can be trained, or `peft_config` is given for one
-        that has adapters.
+        ``fsdp`` is asked for on one process or on processors, where accelerate would not shard; there is no
+        model of that name, none of its weights can be trained, or `peft_config` is given for one that has
+        adapters.
     TypeError, ValueError
         `as_groups` refuses the rows.
     """
@@ -139,6 +140,11 @@ class PreferenceTrainer(transformers.Trainer):
         """Take mixed precision in hand; accelerate's own widens all logits to float32."""
         super().create_accelerator_and_postprocess()
         accelerator = self.accelerator
+        if self.args.fsdp and accelerator.distributed_type != DistributedType.FSDP:
+            raise ValueError(
+                "fsdp: accelerate shards a model over several accelerators only; here each process "
+                f"({accelerator.num_processes}, on {accelerator.device.type}) would hold it whole: leave it out"
+            )
         plain = accelerator.distributed_type in (
             DistributedType.NO,
             DistributedType.MULTI_CPU,
