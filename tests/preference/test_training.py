@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import json
 import math
 import subprocess
@@ -25,6 +26,8 @@ train = lazily("setwise.preference", "train")
 preference = lazily("setwise.preference")
 trainer_module = lazily("setwise.preference.training.trainer")
 Groups = lazily("setwise.preference.training.groups", "Groups")
+as_groups = lazily("setwise.preference.training.groups", "as_groups")
+StreamedGroups = lazily("setwise.preference.training.stream", "StreamedGroups")
 
 pytestmark = needs("torch", "transformers", "accelerate")
 
@@ -538,6 +541,69 @@ def test_other_mistakes(tokenizer, tmp_path):
         train(broken, CITIES, settings(tmp_path), tokenizer=tokenizer)
 
 
+class Reread:
+    """Rows that can be read again and again, and count how often one was asked for."""
+
+    def __init__(self, rows):
+        self.rows, self.read = rows, 0
+
+    def __iter__(self):
+        for row in self.rows:
+            self.read += 1
+            yield row
+
+
+def test_streamed_rows_give_the_groups_of_rows_that_are_held_and_only_those_asked_for(tmp_path):
+    rows, tokenizer = make_rows(6), make_tokenizer()
+    source = Reread(rows)
+    config = settings(tmp_path, streaming=True, max_steps=1)
+    groups = StreamedGroups(source, tokenizer, config, "rows")
+    source.read = 0
+    streamed = list(itertools.islice(groups, 3))
+    assert source.read == 3
+    streamed += itertools.islice(groups, 3, 9)
+    held = as_groups(rows, tokenizer, settings(tmp_path))
+    for place, group in enumerate(streamed):
+        expected = held[place % 6]
+        for one, other in zip(
+            (group.prompt, *group.responses, group.positive),
+            (expected.prompt, *expected.responses, expected.positive),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
+    assert groups.end == held.end
+
+
+def test_a_streamed_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path):
+    runs = {}
+    for name, stops in (("whole", (4,)), ("resumed", (2, 4))):
+        for steps in stops:
+            model = make_model()
+            options = {
+                "streaming": True,
+                "save_strategy": "steps",
+                "save_steps": 2,
+                "lr_scheduler_type": "constant",
+            }
+            config = settings(tmp_path / name, max_steps=steps, **options)
+            train(model, make_rows(6), config, tokenizer=make_tokenizer(), resume=steps != stops[0])
+        runs[name] = weights(model)
+    torch.testing.assert_close(runs["resumed"], runs["whole"], rtol=0, atol=0)
+
+
+def test_what_cannot_be_streamed_is_refused(tmp_path):
+    rows, tokenizer = make_rows(2), make_tokenizer()
+    for options, said in (
+        ({}, "max_steps: needed by streaming=True"),
+        ({"max_steps": 1, "loss": "dpo"}, "streaming: loss='dpo' takes a reference"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            train(make_model(), rows, settings(tmp_path, streaming=True, **options), tokenizer=tokenizer)
+    config = settings(tmp_path, streaming=True, max_steps=1, unusable="drop", max_prompt_length=1)
+    with pytest.raises(ValueError, match="rows: there are none left"):
+        train(make_model(), rows, config, tokenizer=tokenizer)
+
+
 def test_sharding_that_would_not_happen_is_refused(tmp_path):
     """accelerate leaves a model whole on processors and on one process, and says nothing."""
     with pytest.raises(ValueError, match="fsdp: .* would hold it whole"):
@@ -558,18 +624,19 @@ import training_toys as t
 from setwise.preference import train
 
 out, size = sys.argv[1], int(sys.argv[2])
-for part in (None, 2):
+for part in (None, 2, "stream"):
     model = t.make_model().double()
     folder = os.path.join(out, str(part))
-    config = t.settings(folder, num_train_epochs=1, per_device_train_batch_size=size, loss="mpo",
-                        per_device_eval_batch_size=size, responses_per_forward=part,
-                        ddp_backend="gloo" if size == 2 else None)
+    how = {"streaming": True, "max_steps": 3, "loss": "refa"} if part == "stream" else {
+        "responses_per_forward": part, "num_train_epochs": 1, "loss": "mpo"}
+    config = t.settings(folder, per_device_train_batch_size=size, per_device_eval_batch_size=size,
+                        ddp_backend="gloo" if size == 2 else None, **how)
     other = t.make_model().double()
     with torch.no_grad():
         other.lm_head.weight *= 0.5
     # Seven rows to evaluate on: neither a whole number of batches nor the same for each process.
     trainer = train(model, t.make_rows(8), config, tokenizer=t.make_tokenizer(), eval_rows=t.make_rows(7, 5),
-                    reference_model=other)
+                    reference_model=None if part == "stream" else other)
     if trainer.is_world_process_zero():
         torch.save((t.weights(model), trainer.state.log_history), os.path.join(folder, "weights.pt"))
 """
@@ -585,7 +652,7 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path):
         command = [sys.executable, *how, str(script), str(tmp_path / out), size]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
-    for part in ("None", "2"):
+    for part in ("None", "2", "stream"):
         (one, one_logs), (two, two_logs) = (
             torch.load(tmp_path / out / part / "weights.pt", weights_only=False) for out in ("one", "two")
         )

@@ -141,6 +141,11 @@ class PreferenceConfig(TrainingArguments):
         "What to do with a row that is sound but cannot be trained on (prompt too long, no positive or no "
         "negative after the split): 'error', or 'drop' it and say how many were dropped.",
     )
+    streaming: bool = _field(
+        False,
+        "Tokenize rows when they are reached and hold none of them; they are taken in their order, over and "
+        "over until max_steps. What is wrong with a row is then said when it is reached.",
+    )
     responses_per_forward: int | None = _field(
         None,
         "Responses in memory at a time. Fewer need less memory and one more forward pass; the gradient is "
@@ -222,6 +227,13 @@ class PreferenceConfig(TrainingArguments):
             checks.integer("eos_target", self.eos_target, least=1)
         elif self.eos_term == "budget":
             raise ValueError("eos_target: needed by eos_term='budget'; give the tokens of the budget")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss compares with a reference model."""
+        from setwise.preference.losses import LOSSES
+
+        return LOSSES[self.loss].reference
 
     @property
     def needs_rewards(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
 from setwise import checks
@@ -82,12 +83,12 @@ class Groups(Sequence[Group]):
         return Groups(groups, end=self.end, **counts)
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """A sound row that cannot be trained on."""
 
 
 def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "rows") -> Groups:
-    """Read rows and tokenize them.
+    """Read rows and tokenize them; of several processes, each tokenizes its share and has all.
 
     A prompt is written as `setwise.preference` writes it to sample from: through the chat template, or as the
     text it is with the tokenizer's special tokens. Each response is tokenized by itself, since that is how a
@@ -121,43 +122,89 @@ def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "
         are of another tokenizer; or, under ``unusable="error"``, a prompt is too long or a row has no
         positive or no negative.
     """
-    source = open_rows(list(rows) if isinstance(rows, Iterator) else rows, config.dataset_split, name)
+    pools, reader = open_pools(list(rows) if isinstance(rows, Iterator) else rows, tokenizer, config, name)
+    shares = gather_object([_share(pools, reader, name, config)])
+    for share in shares:
+        if share.failure is not None:
+            raise share.failure
+    made = sorted((one for share in shares for one in share.groups), key=lambda one: one[0])
+    groups = [group for _, group in made]
+    dropped, unscored, truncated = (
+        sum(getattr(share, count) for share in shares) for count in ("dropped", "unscored", "truncated")
+    )
+    first = min((share.first for share in shares if share.first is not None), default=(0, ""))[1]
+    if not groups:
+        raise ValueError(f"{name}: there are none left of {dropped} ({first})")
+    if dropped:
+        checks.warn(
+            f"{name}: dropped {dropped:,} of {len(groups) + dropped:,} that cannot be trained on (the first: "
+            f"{first})"
+        )
+    responses = sum(len(group.responses) for group in groups)
+    if unscored:
+        checks.warn(f"{name}: {unscored:,} responses have no reward and are left out")
+    if truncated:
+        checks.warn(
+            f"{name}: {truncated:,} of {responses:,} responses cut off at max_length={config.max_length} "
+            "tokens; they have no end"
+        )
+    end = next(share.end for share in shares if share.end is not None)
+    return Groups(groups, end=end, truncated=truncated, unscored=unscored, dropped=dropped)
+
+
+def open_pools(
+    rows: Any, tokenizer: Any, config: PreferenceConfig, name: str
+) -> tuple[Callable[[], Iterator[ResponsePool]], Reader]:
+    """Open rows: return what reads their pools, each time anew, and what makes groups of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``rows`` are no rows, there is none, or they lack a column that is needed.
+    """
+    source = open_rows(rows, config.dataset_split, name)
     needs = config.needs_rewards or config.split in ("one-vs-k", "mean")
     columns = find_columns(source, pairs_first=config.split != "one-vs-k", scored=needs)
     if config.split == "given" and columns.kind != "pair":
         raise ValueError(f"{name}: no columns chosen and rejected, which split='given' needs")
-    reader = _Reader(tokenizer, config)
-    groups: list[Group] = []
-    dropped = count = 0
-    first = ""
-    for pool in read_pools(source, columns):
-        count += 1
-        try:
-            groups.append(reader.group(pool))
-        except _Unusable as reason:
-            if config.unusable == "error":
-                raise ValueError(f"{name}: {pool.place} {reason}, or pass unusable='drop'") from None
-            dropped += 1
-            first = first or f"{pool.place} {reason}"
-    if not groups:
-        raise ValueError(f"{name}: there are none left of {count} ({first})")
-    if dropped:
-        checks.warn(
-            f"{name}: dropped {dropped:,} of {count:,} that cannot be trained on (the first: {first})"
-        )
-    responses = sum(len(group.responses) for group in groups)
-    if reader.unscored:
-        checks.warn(f"{name}: {reader.unscored:,} responses have no reward and are left out")
-    if reader.truncated:
-        checks.warn(
-            f"{name}: {reader.truncated:,} of {responses:,} responses cut off at max_length="
-            f"{config.max_length} tokens; they have no end"
-        )
-    counts = {"truncated": reader.truncated, "unscored": reader.unscored, "dropped": dropped}
-    return Groups(groups, end=reader.end, **counts)
+    return lambda: read_pools(source, columns), Reader(tokenizer, config)
 
 
-class _Reader:
+@dataclass
+class _Share:
+    """What one process has made: groups with the number of their row, and what happened to the others."""
+
+    groups: list[tuple[int, Group]]
+    dropped: int = 0
+    unscored: int = 0
+    truncated: int = 0
+    first: tuple[int, str] | None = None
+    end: int | None = None
+    failure: Exception | None = None
+
+
+def _share(
+    pools: Callable[[], Iterator[ResponsePool]], reader: Reader, name: str, config: PreferenceConfig
+) -> _Share:
+    """Tokenize every n-th row where n processes train; an error goes to them all, else they would wait."""
+    share = _Share([])
+    try:
+        for row, pool in enumerate(pools()):
+            if row % config.world_size == config.process_index:
+                try:
+                    share.groups.append((row, reader.group(pool)))
+                except Unusable as reason:
+                    if config.unusable == "error":
+                        raise ValueError(f"{name}: {pool.place} {reason}, or pass unusable='drop'") from None
+                    share.dropped += 1
+                    share.first = share.first or (row, f"{pool.place} {reason}")
+    except (TypeError, ValueError) as failure:
+        share.failure = failure
+    share.unscored, share.truncated, share.end = reader.unscored, reader.truncated, reader.end
+    return share
+
+
+class Reader:
     """Makes groups of pools, and counts what it leaves out."""
 
     def __init__(self, tokenizer: Any, config: PreferenceConfig) -> None:
@@ -198,9 +245,9 @@ class _Reader:
             values = torch.from_numpy(pool.rewards)[None]
             positive = divide(values)[0].numpy() if len(pool) else np.zeros(0, dtype=bool)
         if not positive.any():
-            raise _Unusable("has no positive response (none, or all rewards alike); leave it out")
+            raise Unusable("has no positive response (none, or all rewards alike); leave it out")
         if positive.all():
-            raise _Unusable("has no negative response; leave it out")
+            raise Unusable("has no negative response; leave it out")
         return positive
 
     def _tokenized(
@@ -224,7 +271,7 @@ class _Reader:
         if len(prompt) > most:
             limit = "max_prompt_length" if config.max_prompt_length is not None else "max_length"
             bound = config.max_prompt_length if config.max_prompt_length is not None else config.max_length
-            raise _Unusable(
+            raise Unusable(
                 f"has a prompt of {len(prompt)} tokens, and {limit} is {bound}; shorten it, raise the limit"
             )
         responses = []

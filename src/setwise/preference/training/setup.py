@@ -8,6 +8,7 @@ from typing import Any
 from setwise.extras import require
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups, as_groups
+from setwise.preference.training.stream import StreamedGroups
 
 __all__ = ["as_dataset", "end_of", "with_adapters"]
 
@@ -26,7 +27,7 @@ def end_of(*datasets: Any) -> int | None:
     for groups in datasets:
         if isinstance(groups, Mapping):
             return end_of(*groups.values())
-        if isinstance(groups, Groups):
+        if isinstance(groups, Groups | StreamedGroups):
             return groups.end
     return None
 

@@ -14,6 +14,7 @@ import torch
 import transformers
 from accelerate import DistributedType
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader
 
 from setwise.encode.models import weights_fingerprint, with_tokenizer
 from setwise.preference.logps import ResponseLogps, response_logps
@@ -26,6 +27,7 @@ from setwise.preference.training.metrics import Metrics, of_groups
 from setwise.preference.training.prefix import pack, unpack
 from setwise.preference.training.reference import reference_model, with_reference
 from setwise.preference.training.setup import as_dataset, end_of, with_adapters
+from setwise.preference.training.stream import StreamedGroups
 
 __all__ = ["PreferenceTrainer"]
 
@@ -123,7 +125,9 @@ class PreferenceTrainer(transformers.Trainer):
             args=args,
             data_collator=data_collator
             or GroupCollator(processing_class.eos_token_id if pad is None else pad),
-            train_dataset=as_dataset(train_dataset, processing_class, args, "rows"),
+            train_dataset=StreamedGroups(train_dataset, processing_class, args, "rows")
+            if args.streaming and train_dataset is not None
+            else as_dataset(train_dataset, processing_class, args, "rows"),
             eval_dataset=as_dataset(eval_dataset, processing_class, args, "eval_rows"),
             processing_class=processing_class,
             **options,
@@ -131,7 +135,7 @@ class PreferenceTrainer(transformers.Trainer):
         self.model_accepts_loss_kwargs = True
         self.metrics = Metrics(self.accelerator)
         self._end = end_of(self.train_dataset, self.eval_dataset)
-        if LOSSES[args.loss].reference:
+        if args.needs_reference:
             self._take_reference(reference_model)
         elif reference_model is not None:
             raise ValueError(f"reference_model: loss={args.loss!r} has no reference; leave it out")
@@ -142,8 +146,8 @@ class PreferenceTrainer(transformers.Trainer):
         accelerator = self.accelerator
         if self.args.fsdp and accelerator.distributed_type != DistributedType.FSDP:
             raise ValueError(
-                "fsdp: accelerate shards a model over several accelerators only; here each process "
-                f"({accelerator.num_processes}, on {accelerator.device.type}) would hold it whole: leave it out"
+                "fsdp: accelerate shards a model over several accelerators only, and each of these processes "
+                f"({accelerator.num_processes} on {accelerator.device.type}) would hold it whole; leave it out"
             )
         plain = accelerator.distributed_type in (
             DistributedType.NO,
@@ -153,6 +157,18 @@ class PreferenceTrainer(transformers.Trainer):
         self._casts = plain and accelerator.mixed_precision == "bf16"
         if self._casts:
             accelerator.native_amp = False
+
+    def get_train_dataloader(self) -> Any:
+        """Return the batches; of streamed groups this process makes its own share, and no other's."""
+        if not isinstance(self.train_dataset, StreamedGroups):
+            return super().get_train_dataloader()
+        return DataLoader(
+            self.train_dataset,
+            batch_size=self._train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
     def compute_loss(
         self,
