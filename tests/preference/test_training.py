@@ -606,7 +606,7 @@ def test_what_cannot_be_streamed_is_refused(tmp_path):
 
 def test_sharding_that_would_not_happen_is_refused(tmp_path):
     """accelerate leaves a model whole on processors and on one process, and says nothing."""
-    with pytest.raises(ValueError, match="fsdp: .* would hold it whole"):
+    with pytest.raises(ValueError, match="fsdp: .* would leave it whole"):
         train(make_model(), CITIES, settings(tmp_path, fsdp="full_shard"), tokenizer=make_tokenizer())
 
 

@@ -146,8 +146,8 @@ class PreferenceTrainer(transformers.Trainer):
         accelerator = self.accelerator
         if self.args.fsdp and accelerator.distributed_type != DistributedType.FSDP:
             raise ValueError(
-                "fsdp: accelerate shards a model over several accelerators only, and each of these processes "
-                f"({accelerator.num_processes} on {accelerator.device.type}) would hold it whole; leave it out"
+                "fsdp: accelerate shards a model over several accelerators only, and would leave it whole on "
+                f"each of these {accelerator.num_processes} ({accelerator.device.type}); leave it out"
             )
         plain = accelerator.distributed_type in (
             DistributedType.NO,
