@@ -107,6 +107,10 @@ def test_an_index_over_an_array(rows, metric):
         ({"filter": [1, 2, 4, 17, 30]}, {"filter": np.searchsorted(kept, [1, 2, 4, 30])}),
         ({"filter": lambda row: row > 30}, {"filter": lambda row: kept[row] > 30}),
         ({"include": [20]}, {"include": np.searchsorted(kept, [20])}),
+        (
+            {"include": [20], "objective": "mmr"},
+            {"include": np.searchsorted(kept, [20]), "objective": "mmr"},
+        ),
         ({"groups": "color", "max_per_group": 2}, {"groups": color[kept], "max_per_group": 2}),
     ]:
         one, other = (

@@ -69,6 +69,10 @@ def select(
         For max-sum under cosine: the distance is 1 - cos^sharpness; 1 or an even integer.
     solver : str
         "auto", or one of `setwise.solvers.SOLVERS` that serves the objective.
+    solver_options : mapping of name to value, optional
+        What the solver is told: `penalty` and `steps` of "frank-wolfe"; `partition`, `per_cluster`, `top_up`
+        and `final_quality_scale` of "multilevel" and "distributed", and `clusters` and `cluster_diversity`
+        of the first. See `setwise.solver_options`.
     metric : {"cosine", "euclidean"}
     include : sequence of int
         Rows that must be in the set; they come first.

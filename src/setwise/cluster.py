@@ -167,6 +167,13 @@ def k_means(
     return _described(vectors, labels, count, step, quality_weight, extra)
 
 
+def by_labels(vectors: Vectors, labels: NDArray[np.int32]) -> Clusters:
+    """Return the clusters that labels of every row make, numbered from 0 without gaps, in two passes."""
+    count = int(labels.max()) + 1
+    sample = vectors.rows(sampled_rows(vectors.n, count, 0))
+    return _described(vectors, labels, count, grid(vectors.n, vectors.metric, sample), 0.0, None)
+
+
 def sampled_rows(n: int, clusters: int, seed: int, most: int = ROWS_A_CLUSTER) -> NDArray[np.int64]:
     """Return the rows that k-means learns from, at most ``most`` a cluster, ascending."""
     size = min(n, most * clusters)

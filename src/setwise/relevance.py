@@ -132,6 +132,10 @@ class Relevance:
         n, workers = self._vectors.n, self._vectors.workers
         return np.concatenate([one for some in run_ranges(part, -(-n // step), workers) for one in some])
 
+    def as_given(self) -> NDArray[np.float64]:
+        """Return `given` for all candidates: where it is a similarity, one pass in float64."""
+        return self.raw if self._is_exact or self._vectors is None else self.all() + self.least
+
     @property
     def _metric(self) -> str:
         return "cosine" if self._vectors is None else self._vectors.metric

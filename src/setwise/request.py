@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.objectives import Objective, make
 from setwise.relevance import check_scale
+from setwise.solver_options import Distributed, FrankWolfe, Levels, Multilevel, options_of
 from setwise.threads import thread_count
 
 Certify = bool | Literal["full"]
@@ -33,6 +34,7 @@ class Options(TypedDict, total=False):
     diversity: float
     objective: str | Objective
     solver: str
+    solver_options: Mapping[str, object] | None
     include: Listed
     exclude: Listed
     groups: object
@@ -62,8 +64,8 @@ class Request:
         budget, for as many as fit.
     diversity, objective, sharpness, metric
         What `goal` is made of.
-    relevance_scale, solver, include, exclude, groups, max_per_group, limits, shares, costs, budget, min_gain,
-    max_similarity, shown, shown_weight, certify, time_limit, seed, threads
+    relevance_scale, solver, solver_options, include, exclude, groups, max_per_group, limits, shares, costs,
+    budget, min_gain, max_similarity, shown, shown_weight, certify, time_limit, seed, threads
         As for `setwise.select`. Must-have and barred candidates are rows, or the ids of an index. A single
         limit without a least is kept as `groups` and `max_per_group`; others as (least, most or None).
     reference_size : float, optional
@@ -71,6 +73,8 @@ class Request:
         `Constraints.reference_size`.
     goal : Objective
         What a good set is.
+    options : FrankWolfe, Multilevel, Distributed or None
+        What the solver is told, as `solver_options` says; None where it takes none.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class Request:
     objective: str | Objective = "max-sum"
     sharpness: int = 1
     solver: str = "auto"
+    solver_options: Mapping[str, Any] | None = None
     metric: str = "cosine"
     include: Rows = ()
     exclude: Rows = ()
@@ -105,10 +110,12 @@ class Request:
     threads: int | None = None
     reference_size: float | None = None
     goal: Objective = field(init=False, repr=False)
+    options: FrankWolfe | Multilevel | Distributed | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         goal = make(self.objective, diversity=self.diversity, sharpness=self.sharpness, metric=self.metric)
         object.__setattr__(self, "goal", goal)
+        object.__setattr__(self, "options", options_of(self.solver, self.solver_options))
         check_certify(self.certify)
         check_scale(self.relevance_scale)
         checks.integer("seed", self.seed, least=0)
@@ -202,7 +209,11 @@ class Request:
                     f"limits: no labels {missing[0]!r}; pass groups={{{missing[0]!r}: one label a candidate}}"
                 )
             groups = {name: take(f"groups[{name!r}]", given.get(name, name)) for name in dict.fromkeys(named)}
-        return replace(self, groups=groups, costs=None if self.costs is None else take("costs", self.costs))
+        options = self.solver_options
+        if isinstance(self.options, Levels) and self.options.is_given:
+            options = {**(options or {}), "partition": take("partition", self.options.partition)}
+        costs = None if self.costs is None else take("costs", self.costs)
+        return replace(self, groups=groups, costs=costs, solver_options=options)
 
     @property
     def sized(self) -> bool:

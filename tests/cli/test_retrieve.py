@@ -94,7 +94,8 @@ def test_json_is_one_object_with_stable_keys(retrieve):
     ]  # fmt: skip
     assert list(record["settings"]) == [
         "k", "solver", "diversity", "objective", "sharpness", "metric",
-        "relevance_scale", "include", "exclude", "max_per_group", "limits", "costs", "budget",
+        "relevance_scale", "solver_options",
+        "include", "exclude", "max_per_group", "limits", "costs", "budget",
         "max_similarity", "min_gain", "shown", "where", "time_limit", "seed", "threads",
         "certify",
     ]  # fmt: skip

@@ -41,6 +41,15 @@ def test_limits_and_unlikeness(retrieve):
     assert len(retrieve("-k", 2, "--max-similarity", 0.99)) == 2
 
 
+def test_a_solver_is_told(retrieve):
+    levels = ("--solver", "multilevel", "--solver-option", "partition=topic", "--solver-option")
+    kept = retrieve(
+        "-k", 2, *levels, "clusters=1", "--solver-option", "top_up=false", *("--compare", "top-k")
+    )
+    assert len({one["topic"] for one in kept}) == 1
+    assert len(retrieve("-k", 3, "--solver", "frank-wolfe", "--solver-option", "penalty=2.5")) == 3
+
+
 def test_shown_and_worth(retrieve):
     first = [one["id"] for one in retrieve("-k", 2)]
     words = [word for name in first for word in ("--shown", name)]
@@ -63,6 +72,8 @@ def test_why(run, corpus):
     [
         (["--limit", "topic"], "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'topic'"),
         (["--limit", "topic=1", "--limit", "topic=2"], "limit: 'topic' is named twice"),
+        (["--solver-option", "steps=3"], "solver_options: 'auto' has none; frank-wolfe, multilevel, "),
+        (["--solver-option", "steps"], "solver-option: expected NAME=VALUE, got 'steps'"),
         (["--limit", "colour=1"], "groups['colour']: the corpus has no column 'colour'"),
         (["--tokens", 9, "--tokenizer", "wrds"], "tokenizer: 'wrds' is unknown; did you mean 'words'?"),
         (["--tokenizer", "words"], "tokenizer: it counts for --tokens"),

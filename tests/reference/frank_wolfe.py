@@ -10,8 +10,8 @@ def top_k(values, k):
     return np.argsort(-np.asarray(values), kind="stable")[:k]
 
 
-def frank_wolfe(X, r, k, t, sharpness=1, tol=1e-9, max_iter=200):
-    """CCBQP Algorithm 1 with λ = 2 from x = k/n: (indices, iterations, history of f of Eq. 4).
+def frank_wolfe(X, r, k, t, sharpness=1, tol=1e-9, max_iter=200, penalty=2.0):
+    """CCBQP Algorithm 1 from x = k/n: (indices, iterations, history of f of Eq. 4).
 
     Line numbers are the paper's. It stops where the gap <∇f, s - x> is at most tol * max(1, |<∇f, x>|);
     the indices are the top k of x, by x descending, then index. At k = 1 Eq. 2 is 0 for every set, so the
@@ -19,7 +19,7 @@ def frank_wolfe(X, r, k, t, sharpness=1, tol=1e-9, max_iter=200):
     """
     c = np.asarray(r, dtype=np.float64)
     K = similarity_matrix(X, sharpness)
-    n, theta, penalty = len(c), 1 - t, 2.0
+    n, theta = len(c), 1 - t
 
     def f(x):
         return theta * (k - 1) * float(c @ x) + (1 - theta) * (penalty * float(x @ x) - float(x @ K @ x))

@@ -15,14 +15,17 @@ from setwise.objectives import NAMES
 from setwise.solvers import SOLVERS, solver_of
 
 DOCUMENTED = {
-    "max-sum": {"auto", "greedy", "frank-wolfe", "swap", "exact", "top-k", "random", "clustering"},
+    "max-sum": {
+        *("auto", "greedy", "frank-wolfe", "multilevel", "distributed", "swap", "exact", "top-k"),
+        *("random", "clustering"),
+    },
     "mmr": {"auto", "greedy", "swap", "top-k", "random", "clustering"},
     "log-det": {"auto", "greedy", "swap", "k-dpp", "top-k", "random", "clustering"},
     "coverage": {"auto", "greedy", "swap", "exact", "k-means", "top-k", "random", "clustering"},
 }
 
 COMBINATIONS = [
-    pytest.param(*pair, marks=[needs("faiss")] if pair[1] in ("clustering", "k-means") else [])
+    pytest.param(*pair, marks=[needs("faiss")] if pair[1] in ("clustering", "k-means", "multilevel") else [])
     for pair in itertools.product(NAMES, SOLVERS)
 ]
 

@@ -9,6 +9,7 @@ import setwise
 from helpers import MEASURES, assert_feasible, problem_of, value_of
 from reference import make
 from reference.frank_wolfe import frank_wolfe
+from setwise.solver_options import FrankWolfe
 from setwise.solvers.frank_wolfe import ascend
 from setwise.solvers.problem import Pool, Whole
 
@@ -28,6 +29,23 @@ def test_it_is_ccbqp_algorithm_1(seed, dtype):
         )
         assert set(sel.indices.tolist()) == set(S.tolist()), (t, k)
         assert sel.stats["frank_wolfe_steps"] <= iterations + 2
+
+
+@pytest.mark.parametrize("penalty", [2.5, 4.0])
+def test_its_penalty_and_its_steps_are_the_papers(penalty):
+    X, r = make.clustered(n=300, d=16, seed=2, clusters=12)
+    differ = 0
+    for t, k in itertools.product([0.3, 0.7], (5, 20)):
+        plain, *_ = frank_wolfe(X, r, k, t)
+        for steps in (1, 2, 200):
+            S, *_ = frank_wolfe(X, r, k, t, penalty=penalty, max_iter=steps)
+            options = {"penalty": penalty, "steps": steps}
+            call = {"relevance": r, "diversity": t, "solver": "frank-wolfe", "certify": False}
+            sel = setwise.select(X, k, **call, solver_options=options)
+            assert set(sel.indices.tolist()) == set(S.tolist()), (t, k, steps)
+            assert sel.stats["frank_wolfe_steps"] <= steps
+            differ += set(S) != set(plain)
+    assert differ
 
 
 def test_it_is_ccbqp_algorithm_1_without_holding_the_rows():
@@ -155,5 +173,5 @@ def test_steps_are_told_and_limited():
     gaps = [float(text.rpartition(" ")[2]) for text in told]
     assert gaps[-1] < gaps[0]
     problem = problem_of(X, r, 20, 0.5)
-    assert len(set(ascend(Whole(problem), most=1).tolist())) == 20
+    assert len(set(ascend(Whole(problem), asked=FrankWolfe(steps=1)).tolist())) == 20
     assert problem.stats["frank_wolfe_steps"] == 1

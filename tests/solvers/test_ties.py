@@ -6,11 +6,11 @@ import pytest
 import setwise
 from helpers import MEASURES, problem_of
 from setwise import api
-from setwise.catalog.levels import select_greedily
 from setwise.index.faiss import FaissIndex
 from setwise.objectives import LogDet, MaxMarginal, MaxSum
 from setwise.relevance import Relevance
 from setwise.solvers import SOLVERS, find, solver_of
+from setwise.solvers.levels import select_greedily
 from setwise.solvers.problem import Solved
 from setwise.solvers.ties import first_of_equals
 from setwise.vectors import Vectors

@@ -63,8 +63,8 @@ def select_many(
         One label a row of `vectors`; for one matrix also one a query and row, but by name.
     costs : array-like of shape (n,) or (m, n), optional
         One number a row of `vectors`.
-    relevance_scale, sharpness, metric, diversity, objective, solver, max_per_group, limits, shares, budget,
-    min_gain, max_similarity, shown, shown_weight, certify, time_limit, seed
+    relevance_scale, sharpness, metric, diversity, objective, solver, solver_options, max_per_group, limits,
+    shares, budget, min_gain, max_similarity, shown, shown_weight, certify, time_limit, seed
         As in `setwise.select`.
     threads : int, optional
         Selections run beside each other on this many threads. Default: what BLAS is set to.

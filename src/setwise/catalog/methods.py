@@ -6,15 +6,18 @@ import time
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from setwise import solvers
 from setwise.api import describe
 from setwise.catalog.items import Items
-from setwise.catalog.levels import select_by_levels
 from setwise.catalog.request import DEFAULT, LEVELS, CatalogRequest, choose
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import wished
+from setwise.cluster import random_partition, rows_of_parts
 from setwise.objectives import Objective
 from setwise.selection import Selection
+from setwise.solvers import levels
 from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread
 
@@ -69,7 +72,7 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
     Raises
     ------
     ValueError
-        Processes are given to a method without partitions; or see `select_by_levels`.
+        Processes are given to a method without partitions; or see `_by_levels`.
     """
     if request.method in LEVELS:
         if request.wishes or request.max_per_group is not None:
@@ -77,10 +80,7 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
             raise ValueError(
                 f"{what}: the {request.method!r} method cannot honor it; use {DEFAULT} or greedy"
             )
-        levels = select_by_levels(items, request)
-        problem.stats.update({f"seconds_{stage}": taken for stage, taken in levels.seconds.items()})
-        problem.stats.update(partitions=levels.partitions, union=levels.union)
-        return Solved(levels.chosen, ordered=True)
+        return _by_levels(items, problem, request)
     if request.processes is not None:
         raise ValueError(
             f"workers: {request.method} looks at all items at once; use muss or dgds, or threads="
@@ -92,3 +92,39 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
         asked = replace(request, objective=goal, solver=solver, certify=False)
         solvers.check(asked)
         return solvers.find(replace(problem, request=asked), solver)
+
+
+def _by_levels(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
+    """Run MUSS, DGDS or an ablation of them.
+
+    Raises
+    ------
+    ValueError
+        More clusters, or items of each, are asked for than there are, or they yield fewer than k.
+    """
+    n, total, seed, asked = len(items), len(items.clusters), request.seed, request.levels
+    began = time.perf_counter()
+    parts, centroids = items.clusters.members(), items.clusters.centroids
+    if request.method == "dgds":
+        m = total if request.clusters is None else request.clusters
+        if m > n:
+            raise ValueError(f"clusters: {m} parts are more than the {n} items")
+        parts, asked = rows_of_parts(random_partition(n, m, seed), m), replace(asked, top_up=False)
+        kept = np.arange(m)
+    elif request.method == "muss-random-clusters":
+        m = asked.clusters_kept(total)
+        kept = np.sort(np.random.default_rng(seed).choice(total, m, replace=False))
+    else:
+        if request.method == "muss-random-partition":
+            parts = rows_of_parts(random_partition(n, total, seed), total)
+            centroids = np.stack([items.vectors.rows(rows).mean(axis=0) for rows in parts])
+        kept = levels.kept_clusters(problem, parts, centroids, asked)
+    problem.stats["seconds_clusters"] = time.perf_counter() - began
+    return levels.over_parts(
+        problem,
+        [parts[one] for one in kept.tolist()],
+        max(map(len, parts)),
+        asked,
+        objective=request.of_items,
+        processes=request.processes,
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from setwise import checks
 from setwise.objectives import MaxMarginal, Objective
 from setwise.request import Request
+from setwise.solver_options import Multilevel
 from setwise.solvers import label_of
 
 __all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogRequest", "choose"]
@@ -55,6 +56,8 @@ class CatalogRequest(Request):
     criterion : {"sum", "min"}
     processes : int, str or None
         Where partitions run, as `setwise.engine.engine_for` takes it; None for threads of this process.
+    levels : Multilevel
+        What of these the selection by levels is told.
 
     Raises
     ------
@@ -72,18 +75,20 @@ class CatalogRequest(Request):
     final_quality_scale: float = 1.0
     criterion: str = "sum"
     processes: int | str | None = None
+    levels: Multilevel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("method", self.method, METHODS)
         checks.choice("criterion", self.criterion, ("sum", "min"))
-        checks.fraction("cluster_diversity", self.cluster_diversity)
-        scale = checks.positive("final_quality_scale", self.final_quality_scale)
-        if scale > 1.0:
-            raise ValueError(f"final_quality_scale: {scale} is outside (0, 1]")
-        for name in ("clusters", "per_cluster"):
-            if (given := getattr(self, name)) is not None:
-                checks.integer(name, given, least=1)
+        levels = Multilevel(
+            per_cluster=self.per_cluster,
+            top_up=self.top_up,
+            final_quality_scale=self.final_quality_scale,
+            clusters=self.clusters,
+            cluster_diversity=self.cluster_diversity,
+        )
+        object.__setattr__(self, "levels", levels)
 
     @property
     def of_items(self) -> Objective:
@@ -95,52 +100,6 @@ class CatalogRequest(Request):
         if self.criterion == "sum":
             return self.goal
         return MaxMarginal(self.goal.diversity, metric=self.goal.metric)
-
-    def clusters_kept(self, total: int, argument: str = "clusters") -> int:
-        """Return m, the clusters to keep of so many: half of them by default.
-
-        Raises
-        ------
-        ValueError
-            More are asked for than there are.
-        """
-        if self.clusters is None:
-            return max(1, total // 2)
-        if self.clusters > total:
-            raise ValueError(
-                f"{argument}: {self.clusters} are more than the {total} clusters; ask for at most that"
-            )
-        return self.clusters
-
-    def items_inside(self, m: int, largest: int) -> int:
-        """Return k', the items to select in each of m parts: k/10 by default, and at least enough for k.
-
-        Raises
-        ------
-        ValueError
-            More are asked for than the largest part has.
-        """
-        if self.per_cluster is None:
-            return max(1, self.size // 10, -(-self.size // m))
-        if self.per_cluster > largest:
-            raise ValueError(
-                f"per_cluster: {self.per_cluster} is more than the largest cluster's {largest} items"
-            )
-        return self.per_cluster
-
-    def check_yield(self, union: int) -> None:
-        """Refuse a union of fewer items than are to be selected.
-
-        Raises
-        ------
-        ValueError
-            ``union`` is below k.
-        """
-        if union < self.size:
-            raise ValueError(
-                f"per_cluster: the kept clusters yield {union} items, fewer than k = {self.size}; take more "
-                "clusters, more items of each, or top_up=True"
-            )
 
 
 def choose(n: int, k: int, diversity: float, metric: str, *, elsewhere: bool = False) -> tuple[str, str]:

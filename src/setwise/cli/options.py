@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Annotated, Any
 
 import typer
@@ -214,6 +215,16 @@ Limit = Annotated[
         metavar="COLUMN=MOST",
     ),
 ]
+SolverOption = Annotated[
+    list[str] | None,
+    option(
+        "--solver-option",
+        help="What the solver is told: penalty=4, or partition=topic (a column of clusters). Repeat for "
+        "several.",
+        panel=SET,
+        metavar="NAME=VALUE",
+    ),
+]
 MaxPerGroup = Annotated[
     int | None,
     option(
@@ -372,6 +383,28 @@ def as_limits(typed: list[str] | None) -> dict[str, Any] | None:
         if name in found:
             raise ValueError(f"limit: {name!r} is named twice; COLUMN=LEAST:MOST has both")
         found[name] = (int(least), int(most)) if colon else int(most)
+    return found or None
+
+
+def as_solver_options(typed: list[str] | None) -> dict[str, Any] | None:
+    """Return a solver's options by name: numbers, yes or no (true, false), or a column.
+
+    Raises
+    ------
+    ValueError
+        One is not NAME=VALUE, or a name is given twice.
+    """
+    found: dict[str, Any] = {}
+    for one in typed or ():
+        name, equals, value = one.partition("=")
+        if not equals or not name or not value:
+            raise ValueError(f"solver-option: expected NAME=VALUE, got {one!r}")
+        if name in found:
+            raise ValueError(f"solver-option: {name!r} is given twice")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
     return found or None
 
 

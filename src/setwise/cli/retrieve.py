@@ -36,6 +36,7 @@ from setwise.cli.options import (
     Seed,
     SetFile,
     Shown,
+    SolverOption,
     TextColumn,
     Threads,
     TimeLimit,
@@ -44,6 +45,7 @@ from setwise.cli.options import (
     Where,
     as_chunk,
     as_limits,
+    as_solver_options,
     at_most,
     given,
     option,
@@ -72,7 +74,7 @@ _OF_CORPUS = (
 _OF_INDEX = ("offset", "after", "pool")
 
 #: Settings that only what is read can tell to be right.
-_LATER = ("max_per_group", "where", "shown", *_OF_INDEX)
+_LATER = ("max_per_group", "where", "shown", "certify", *_OF_INDEX)
 
 #: Why an index does not take them.
 _BUILT = "an index has it from when it was built"
@@ -174,6 +176,7 @@ def retrieve(
             metavar="NAME",
         ),
     ] = "auto",
+    solver_option: SolverOption = None,
     metric: Metric = "cosine",
     relevance_scale: Annotated[
         str,
@@ -297,6 +300,7 @@ def retrieve(
         "objective": objective,
         "sharpness": default_sharpness(objective, metric) if sharpness is None else sharpness,
         **(measure if index is None else {}),
+        "solver_options": as_solver_options(solver_option),
         "include": include or [],
         "exclude": exclude or [],
         "max_per_group": max_per_group,
@@ -315,8 +319,8 @@ def retrieve(
     if tokens is None and given(context, "tokenizer"):
         raise ValueError("tokenizer: it counts for --tokens; give that, too")
     size = k if tokens is None or given(context, "k") else None
-    _check_names(model, solver, compare, certify, {"k": size, **measure, **wishes})
     settings = {"k": size, "solver": solver, **wishes, "certify": certify}
+    _check_names(model, compare, certify, {**measure, **settings})
     answers = Answers(
         many=many,
         solver=solver,
@@ -385,16 +389,14 @@ def _check_source(context: typer.Context, corpus: str | None, index: str | None)
             raise ValueError(f"{name}: {written} goes with --corpus; {_SETTLED.get(name, _BUILT)}")
 
 
-def _check_names(
-    model: str, solver: str, compare: str | None, certify: str, settings: dict[str, Any]
-) -> None:
+def _check_names(model: str, compare: str | None, certify: str, settings: dict[str, Any]) -> None:
     """Refuse what no corpus could make right, before any is read."""
     from setwise import checks, encode, solvers
     from setwise.request import Request
 
     encode.parse(model)
     checks.choice("certify", certify, CERTIFY)
-    Request(**{name: value for name, value in settings.items() if name not in _LATER})
-    for argument, name in (("solver", solver), ("compare", compare)):
+    for argument, name in (("solver", settings["solver"]), ("compare", compare)):
         if name is not None:
             checks.choice(argument, name, solvers.SOLVERS)
+    Request(**{name: value for name, value in settings.items() if name not in _LATER})

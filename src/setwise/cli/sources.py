@@ -104,8 +104,9 @@ class CorpusSource:
         return _of_width(one, vectors.shape[1])
 
     def select(self, probes: list[Any], solver: str, certify: Any) -> Iterator[Passages]:
+        options = _for(solver, self._settings, self._wishes)
         for probe in probes:
-            yield self.candidates.select(probe, self._k, solver=solver, certify=certify, **self._wishes)
+            yield self.candidates.select(probe, self._k, certify=certify, **options)
 
     def record(self, hits: Passages, compared: Passages | None, query: str | None) -> dict[str, Any]:
         return records.as_record(self.candidates, hits, compared, query, self._settings)
@@ -163,7 +164,7 @@ class IndexSource:
         return found
 
     def select(self, probes: list[Any], solver: str, certify: Any) -> Iterator[Passages]:
-        options = {**self._wishes, "solver": solver, "certify": certify}
+        options = {**_for(solver, self._settings, self._wishes), "certify": certify}
         for start in range(0, len(probes), _TOGETHER):
             together = np.asarray(probes[start : start + _TOGETHER])
             if len(together) == 1:  # which may go on from a page before
@@ -250,6 +251,12 @@ def encoded(
         return CorpusSource(candidates, k, others, settings, time.perf_counter() - began)
 
 
+def _for(solver: str, settings: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:
+    """Return options for a solver: what the one that was asked for is told is not for another beside it."""
+    told = wishes["solver_options"] if solver == settings["solver"] else None
+    return {**wishes, "solver": solver, "solver_options": told}
+
+
 def _is_too_many(k: int | None, n: int, wishes: dict[str, Any]) -> bool:
     """Return whether k is more than there are, and not the most of a set of any size."""
     return k is not None and k > n and wishes["budget"] is None and wishes["min_gain"] is None
@@ -311,6 +318,10 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
         options["shown"] = saved.rows_of(options["shown"], "shown")
     if options["limits"]:
         options["groups"] = {name: _column(saved, name, "limit") for name in options["limits"]}
+    told = options["solver_options"] or {}
+    if isinstance(told.get("partition"), str):
+        finds = _column(saved, told["partition"], "solver-option")
+        options["solver_options"] = {**told, "partition": finds}
     if options["costs"] in saved.columns:
         options["costs"] = _column(saved, options["costs"], "tokenizer")
     elif options["costs"] is not None:

@@ -195,7 +195,7 @@ class ArrayIndex(RowIndex):
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
         vectors = self._vectors
-        rows = vectors.places(self._inside(as_positions(ids, self._total, "ids", missing=KeyError)))
+        rows = vectors.places(self.inside(as_positions(ids, self._total, "ids", missing=KeyError)))
         # As given: unit rows would be rounded once more.
         return vectors.raw[rows].astype(vectors.dtype, copy=False)
 
@@ -203,7 +203,7 @@ class ArrayIndex(RowIndex):
         known: list[int] = as_positions(ids, self._total, "ids", missing=KeyError).tolist()
         return known
 
-    def _inside(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    def inside(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where among the rows that are checked some ids stand."""
         kept = self._vectors.kept
         if kept is None:

@@ -214,15 +214,13 @@ class Call:
         return replace(page, ids=self.index.as_given(page.ids))
 
     def whole(self) -> ArrayIndex | None:
-        """Return the index where greedy selection may read all of it, which is exact and as fast."""
+        """Return the index where the solver may read all of it: greedy selection, which is exact and as
+        fast, and selection by levels."""
         request, index = self.request, self.index
-        name = request.goal.name
-        greedily = (
-            not request.wishes
-            and name not in solvers.UNSEEN
-            and solvers.label_of(name, request.solver) == "greedy"
-        )
-        if not greedily or self.pool is not None:
+        name, solver = request.goal.name, solvers.solver_of(request.goal.name, request.solver)
+        greedily = name not in solvers.UNSEEN and solvers.label_of(name, request.solver) == "greedy"
+        by_levels = solver is not None and solver.whole
+        if request.wishes or not (greedily or by_levels) or self.pool is not None:
             return None
         if (
             self.filter is not None

@@ -55,7 +55,7 @@ def diversify(
         of them, whose other columns `ids`, `relevance` and `groups` may name.
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         Scorers' scales differ; by default scores are mapped to [0, 1] over the candidates.
-    diversity, sharpness, objective, solver, certify, time_limit, seed, threads
+    diversity, sharpness, objective, solver, solver_options, certify, time_limit, seed, threads
         As for `retrieve`.
     metric : {"cosine", "euclidean"}, optional
         The index's own; "cosine" where vectors are an array.

@@ -117,8 +117,11 @@ def retrieve(
         1 penalises the average similarity, as the papers do.
     objective : {"max-sum", "mmr", "log-det"} or Objective
     solver : str
-        "auto", "greedy", "frank-wolfe", "swap", "exact" or "top-k", as for `setwise.select`. All but the
-        first work on the candidates looked at.
+        "auto", "greedy", "frank-wolfe", "multilevel", "distributed", "swap", "exact" or "top-k", as for
+        `setwise.select`. All but the first work on the candidates looked at; by levels, those are all of an
+        array.
+    solver_options : mapping of name to value, optional
+        As for `setwise.select`; a `partition` may be given as `groups` are.
     pool : "auto" or int
         How many candidates to look at. "auto" grows until the rest is proven not to matter; a number is
         kept to, and the certificate says whether it sufficed.
@@ -322,7 +325,7 @@ def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
     """Take the jobs' plans from search to search together; searches for as many are one call of the index."""
     whole = call.whole()
     if whole is not None:
-        return [_greedy_over_all(job, whole) for job in jobs]
+        return [_over_all(job, whole) for job in jobs]
     plans = [plan_for(job) for job in jobs]
     outcomes: dict[int, Outcome] = {}
     found: dict[int, Found] = {}
@@ -385,16 +388,19 @@ def _cut(found: Found, barred: Ids, count: int) -> Found:
     return Found(found.ids[kept], found.scores[kept], found.vectors[kept], floor)
 
 
-def _greedy_over_all(job: Job, index: ArrayIndex) -> Outcome:
-    """Select greedily over every row of an array: lazy, and identical to the scan over all of them."""
+def _over_all(job: Job, index: ArrayIndex) -> Outcome:
+    """Select from every row of an array: greedily, which is lazy and identical to a scan, or by levels."""
     vectors: Vectors = index.checked().queried(job.query)
     assert vectors.similarity is not None
     rows = np.arange(len(vectors.raw))
     names = index.names(np.arange(vectors.n))
-    request = job.request.mapped(lambda _, find: find(names))
+    include = index.inside(np.asarray(job.request.include, np.int64))
+    request = replace(job.request.mapped(lambda _, find: find(names)), include=include)
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)
     with one_blas_thread():
-        found = solvers.certify(problem, solvers.find(problem, request.solver))
+        found = solvers.find(problem, request.solver)
+        if request.certify:
+            found = solvers.certify(problem, found)
     return Outcome(problem, rows, found)

@@ -161,8 +161,8 @@ class PreparedCorpus:
             `setwise.files.lengths.counter`), or what counts one. The set's sum to at most `budget`.
         budget, min_gain, max_similarity, shown, shown_weight
             As for `setwise.select`; what was shown also by ids.
-        relevance_scale, metric, progress, diversity, objective, solver, certify, time_limit, seed,
-        threads
+        relevance_scale, metric, progress, diversity, objective, solver, solver_options, certify, time_limit,
+        seed, threads
             As for `setwise.select`.
 
         Raises
@@ -432,7 +432,7 @@ def retrieve_texts(
         As for `prepare`.
     seed : int
         For the encoder, and for the selection.
-    relevance_scale, sharpness, metric, diversity, objective, solver, certify, time_limit,
+    relevance_scale, sharpness, metric, diversity, objective, solver, solver_options, certify, time_limit,
     threads
         As for `PreparedCorpus.select`, as are include, exclude, groups, max_per_group, limits, shares,
         costs, budget, min_gain, max_similarity, shown and shown_weight.

@@ -40,6 +40,8 @@ class Solver(NamedTuple):
         Whether it is of use among the candidates that a search of an index returns: a part of all.
     by_relevance : bool
         Whether it looks at relevance alone.
+    whole : bool
+        Whether it looks at all candidates where they are at hand, rather than at a pool that grows.
     """
 
     function: str
@@ -48,6 +50,7 @@ class Solver(NamedTuple):
     groups: bool = True
     partial: bool = True
     by_relevance: bool = False
+    whole: bool = False
     limits: bool = True
     max_similarity: bool = True
     budget: bool = True
@@ -63,6 +66,8 @@ REGISTRY: dict[tuple[str, str], Solver] = {
     (ANY, "greedy"): Solver("greedy:by_greedy"),
     ("coverage", "greedy"): Solver("k_medoids.chosen:by_greedy"),
     ("max-sum", "frank-wolfe"): Solver("max_sum:by_frank_wolfe"),
+    ("max-sum", "multilevel"): Solver("levels:by_clusters", groups=False, whole=True),
+    ("max-sum", "distributed"): Solver("levels:by_parts", groups=False, whole=True),
     ("max-sum", "swap"): Solver("max_sum:by_exchanges"),
     ("coverage", "swap"): Solver("k_medoids.chosen:by_exchanges"),
     (ANY, "swap"): Solver("exchanges:by_exchanges"),

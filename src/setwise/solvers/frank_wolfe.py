@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.solver_options import FrankWolfe
 from setwise.solvers.problem import POOLED, TIED, Pool, Problem, Whole
 
 #: Gap, relative to the gradient's size, at which a point counts as stationary. The paper waits for a gap
 #: of exactly zero, which single precision need not reach.
 TOLERANCE = 1e-6
 
+#: The paper's λ and T.
+USUAL = FrankWolfe()
+
 #: Rounding of sums in float64, relative to their size.
 EXACT = 4e-15
 
 
-def over_all(problem: Problem) -> NDArray[np.int64]:
+def over_all(problem: Problem, asked: FrankWolfe = USUAL) -> NDArray[np.int64]:
     """Run the paper's algorithm over all candidates: where they are many, one pass over the data a step."""
     if problem.n > POOLED:
-        return ascend(Whole(problem))
+        return ascend(Whole(problem), asked=asked)
     pool = Pool(problem)
-    return pool.ids[ascend(pool)]
+    return pool.ids[ascend(pool, asked=asked)]
 
 
 def ascend(
@@ -28,7 +32,7 @@ def ascend(
     *,
     start: NDArray[np.int64] | None = None,
     tolerance: float = TOLERANCE,
-    most: int = 200,
+    asked: FrankWolfe = USUAL,
 ) -> NDArray[np.int64]:
     """Return the k positions with the largest weight where Frank-Wolfe stops.
 
@@ -44,14 +48,14 @@ def ascend(
         A set to start from. Default: x = k/n everywhere, or the most relevant set where W has no low rank.
     tolerance : float
         Relative Frank-Wolfe gap to stop at.
-    most : int
-        At most this many steps (the paper: 200).
+    asked : FrankWolfe
+        λ, which δ is in proportion to, and the most steps.
     """
     problem = view.problem
     k, size = problem.k, len(view)
     if k == size:
         return np.arange(k)
-    ridge = _largest_distance(view)
+    ridge = _largest_distance(view) * asked.penalty / 2
     double = 2 * view.weight
     x = np.zeros(size)
     if start is None and view.objective.low_rank and not problem.constraints.any:
@@ -61,7 +65,7 @@ def ascend(
         vertex = view.most_relevant() if start is None else start
         x[vertex] = 1.0
         pulled = view.pull(vertex, np.ones(k))
-    for step in range(most):
+    for step in range(asked.steps):
         gradient = x * ridge
         gradient += pulled
         gradient *= double

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise.certificate import Certificate, bounded
 from setwise.request import Certify
+from setwise.solver_options import FrankWolfe
 from setwise.solvers import auto, baselines, bounds, exact, frank_wolfe, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import Pool, Problem, Solved, Whole
@@ -50,7 +52,8 @@ def by_default(problem: Problem) -> Solved:
 def by_frank_wolfe(problem: Problem) -> Solved:
     """Find a set by CCBQP's Algorithm 1 over all candidates."""
     decided = _is_decided(problem)
-    return Solved(baselines.most_relevant(problem) if decided else frank_wolfe.over_all(problem))
+    asked = cast(FrankWolfe, problem.request.options)
+    return Solved(baselines.most_relevant(problem) if decided else frank_wolfe.over_all(problem, asked))
 
 
 def by_exchanges(problem: Problem) -> Solved:

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setwise.catalog.items import as_quality
-from setwise.catalog.levels import select_greedily, select_inside
 from setwise.catalog.request import CatalogRequest
 from setwise.catalog.shards.reading import as_rows, naming
-from setwise.vectors import Vectors
+from setwise.objectives import Objective
+from setwise.solvers.levels import select_greedily
+from setwise.vectors import Vectors, top_k
 
-__all__ = ["merge_batches", "select_batches"]
+__all__ = ["merge_batches", "select_batches", "select_inside"]
 
 
 def select_batches(
@@ -100,6 +102,34 @@ def merge_batches(
     known = as_quality(whole.column(quality).to_numpy(), len(whole), never=False)
     chosen = select_greedily(_vectors(whole, vectors, metric), known, k, request.of_items)
     return whole.take(arrow.array(chosen))
+
+
+def select_inside(
+    vectors: Vectors, quality: Any, inside: int, top: int, objective: Objective
+) -> NDArray[np.int64]:
+    """Return what a partition yields, rows ascending: its greedy selection and its best by quality.
+
+    Parameters
+    ----------
+    vectors : Vectors
+        Of the partition.
+    quality : array-like of shape (n,)
+    inside : int
+        Items to select greedily, all of a smaller partition.
+    top : int
+        The best by quality that join them.
+    objective : Objective
+
+    Raises
+    ------
+    TypeError
+        Qualities are no numbers.
+    ValueError
+        One is below 0, NaN or infinite.
+    """
+    known = as_quality(quality, vectors.n, never=False)
+    chosen = select_greedily(vectors, known, inside, objective)
+    return np.union1d(chosen, top_k(known, min(top, len(known))))
 
 
 def _vectors(table: Any, column: str, metric: str) -> Vectors:

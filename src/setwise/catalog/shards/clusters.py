@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise import cluster as clustering
-from setwise.catalog.levels import select_clusters, select_greedily
 from setwise.catalog.request import CatalogRequest
 from setwise.catalog.shards.reading import Columns, Shard, StoredShard, store
 from setwise.engine import Engine
 from setwise.objectives import Objective
+from setwise.solvers.levels import select_clusters, select_greedily
 from setwise.vectors import Floats, Vectors, top_k
 
 __all__ = ["ShardClusters", "ShardItems", "clustered_items"]
@@ -142,8 +142,8 @@ def clustered_items(
     labels, centroids = _partition(engine, rows, request, clusters)
     members = clustering.rows_of_parts(labels, len(centroids))
     sizes = np.array([len(part) for part in members])
-    m = request.clusters_kept(len(centroids), "kept")
-    inside = request.items_inside(m, int(sizes.max()))
+    m = request.levels.clusters_kept(len(centroids), "kept")
+    inside = request.levels.items_inside(request.size, m, int(sizes.max()))
     medians = clustering.medians_of(members, quality)
     kept = select_clusters(centroids, medians, m, request.cluster_diversity, metric)
     found = engine.map(
@@ -160,7 +160,7 @@ def clustered_items(
         taken.append(best)
         vectors += [one.rows(ids) for one, ids in rows.parts(best)]
     union, first = np.unique(np.concatenate(taken), return_index=True)
-    request.check_yield(len(union))
+    request.levels.check_yield(len(union), request.size)
     which = np.searchsorted(rows.starts, union, side="right") - 1
     held = np.concatenate(vectors)[first]
     radii = np.array([radius for _, _, radius in found])

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.catalog.levels import select_greedily, select_inside
 from setwise.catalog.request import CatalogRequest
+from setwise.catalog.shards.batches import select_inside
 from setwise.catalog.shards.clusters import ShardClusters, ShardItems, clustered_items
 from setwise.catalog.shards.reading import Columns, Shard, ids_of, naming, store
 from setwise.engine import engine_for
 from setwise.files import parts
 from setwise.objectives import Objective
+from setwise.solvers.levels import select_greedily
 from setwise.vectors import Vectors
 
 __all__ = ["ShardSelection", "select_shards"]
