@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,60 @@ def test_what_cannot_be_used_follows_where_there_is_room(rows):
     assert found.ids.tolist() == ["a", "c"]
 
 
+@pytest.mark.parametrize("missing", ["drop", "append"])
+@pytest.mark.parametrize("shape", ["relevance", "queries", "ragged", "equal"])
+def test_many_queries_are_as_each_by_itself(rows, shape, missing):
+    """Of one matrix and of pools, with what each query excludes; one pool has fewer than k to choose from."""
+    rng = np.random.default_rng(6)
+    rows[[3, 17]] = 0.0
+    rows[20:26] = np.nan
+    relevance = rng.random((4, N))
+    relevance[1, 5] = relevance[2, 0] = np.nan
+    pools = [slice(0, 10), slice(10, 20), slice(20, 30), slice(30, 40)]
+    exclude = [[1], None, [2], [4, 5]]
+    if shape in ("relevance", "queries"):
+        given = {"relevance": relevance} if shape == "relevance" else {"queries": rng.standard_normal((4, 6))}
+        parts = [slice(None)] * 4
+        call = {"vectors": rows, **given}
+        own = [
+            {name.replace("queries", "query"): each[row] for name, each in given.items()} for row in range(4)
+        ]
+    else:
+        parts = pools
+        own = [{"relevance": relevance[0, part]} for part in parts]
+        call = {"vectors": rows, "relevance": relevance[0], "offsets": [0, 10, 20, 30, 40]}
+        if shape == "equal":
+            call = {"vectors": rows.reshape(4, 10, D), "relevance": relevance[0].reshape(4, 10)}
+    with pytest.raises(ValueError, match="row 3|NaN"):
+        setwise.select_many(k=3, exclude=exclude, **call)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = setwise.select_many(k=3, exclude=exclude, missing=missing, **call)
+        told = len(caught)
+        for one, part, wishes, barred in zip(found, parts, own, exclude, strict=True):
+            alone = setwise.select(rows[part], 3, exclude=barred or [], missing=missing, **wishes)
+            assert one.indices.tolist() == alone.indices.tolist()
+            assert one.value == pytest.approx(alone.value)
+    assert (told > 0) is (missing == "drop")
+
+
+def test_what_can_be_used_is_selected_together_and_what_is_too_little_is_named(rows):
+    relevance = np.random.default_rng(5).random((2, N))
+    same = setwise.select_many(rows, 3, relevance=relevance, missing="drop")
+    for one, other in zip(same, setwise.select_many(rows, 3, relevance=relevance), strict=True):
+        assert one.indices.tolist() == other.indices.tolist()
+    lists = relevance.tolist()
+    lists[1][2:] = [None] * (N - 2)
+    with (
+        pytest.warns(UserWarning, match="38 candidates"),
+        pytest.raises(ValueError, match="query 1: k: 3 is more than the 2"),
+    ):
+        setwise.select_many(rows, 3, relevance=lists, missing="drop")
+    found = setwise.select_many(rows, 3, relevance=lists, missing="append")[1]
+    assert sorted(found.indices[:2].tolist()) == [0, 1]
+    assert found.indices[2] == 2
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_an_index_over_an_array(rows, metric):
     spoilt = rows.copy()
@@ -151,7 +207,7 @@ def test_the_policy_has_three_names_and_two_that_frameworks_use():
     ]
     with pytest.raises(ValueError, match="missing: 'dropp' is unknown; did you mean 'drop'"):
         setwise.select(np.eye(2), 1, missing="dropp")
-    with pytest.raises(ValueError, match="missing: 'append' is unknown"):
+    with pytest.raises(ValueError, match="missing: an index cannot append what no search finds"):
         setwise.Index.from_array(np.eye(2), missing="append")
     with pytest.raises(TypeError, match="missing"):
         setwise.select(np.eye(2), 1, missing=None)

@@ -34,6 +34,10 @@ def check_missing(missing: Any, allowed: Sequence[str] = MISSING) -> str:
         It is unknown, or not among those allowed.
     """
     known = _SYNONYMS.get(missing, missing) if isinstance(missing, str) else missing
+    if known == "append" and "append" not in allowed:
+        raise ValueError(
+            "missing: an index cannot append what no search finds; pass 'drop', or append to the result"
+        )
     return checks.choice("missing", known, allowed)
 
 

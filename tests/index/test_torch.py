@@ -81,3 +81,37 @@ def test_sets_are_the_arrays(rows, device, objective, sharpness):
 def test_bad_input(rows, make, error, match):
     with pytest.raises(error, match=match):
         make(torch.from_numpy(rows))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_rows_that_cannot_be_used_are_left_out_on_request(rows, device, metric):
+    spoilt = rows.copy()
+    spoilt[7] = 0.0
+    spoilt[40, 3] = np.nan
+    spoilt[2999, 0] = np.inf
+    tensor = torch.from_numpy(spoilt).to(device)
+    first = 7 if metric == "cosine" else 40
+    with pytest.raises(ValueError, match=f"tensor: row {first} .*missing='drop'"):
+        setwise.Index.from_torch(tensor, metric=metric)
+    with pytest.raises(ValueError, match="missing: an index cannot append"):
+        setwise.Index.from_torch(tensor, missing="append")
+    with pytest.raises(ValueError, match="tensor: none of the 2 rows can be used"):
+        setwise.Index.from_torch(torch.zeros((2, 3)), missing="drop")
+    with pytest.warns(UserWarning, match=rf"tensor: \d of 3,000 rows are left out \(row {first} "):
+        index = setwise.Index.from_torch(tensor, metric=metric, missing="drop")
+    with pytest.warns(UserWarning, match="left out"):
+        array = setwise.Index.from_array(spoilt, metric=metric, missing="drop")
+    assert index.size == array.size == len(rows) - (3 if metric == "cosine" else 2)
+    query, allowed = rows[40] * 2, np.arange(3000) < 60
+    for options in ({}, {"filter": allowed}, {"exclude": [5]}, {"filter": range(60), "exclude": [1, 40]}):
+        scores, ids = index.search(query[None], 3000, **options)
+        expected, places = array.search(query[None], 3000, **options)
+        assert ids[0, :20].tolist() == places[0, :20].tolist()
+        assert sorted(ids[0].tolist()) == sorted(places[0].tolist())
+        np.testing.assert_allclose(scores, expected, atol=1e-4, rtol=1e-4)
+        hits, same = (setwise.retrieve(query, one, 6, **options) for one in (index, array))
+        assert hits.ids.tolist() == same.ids.tolist()
+    drawn = index.sample()
+    assert not {40, 2999} & set(drawn.ids.tolist())
+    with pytest.raises(KeyError, match="row 2999 cannot be used"):
+        index.vectors([1, 2999])

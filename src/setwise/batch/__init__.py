@@ -12,7 +12,9 @@ from setwise import relevance as relevances
 from setwise import solvers
 from setwise.batch.one_matrix import select_each
 from setwise.batch.pools import select_pools
+from setwise.batch.usable import all_usable, select_usable, with_gaps
 from setwise.containers import as_matrix, to_numpy
+from setwise.missing import check_missing
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.threads import one_blas_thread
@@ -29,6 +31,7 @@ def select_many(
     relevance_scale: str = "none",
     sharpness: int = 1,
     metric: str = "cosine",
+    missing: str = "raise",
     **options: Unpack[Options],
 ) -> list[Selection]:
     """Make many selections, as calling `setwise.select` for each does, several times faster.
@@ -66,6 +69,9 @@ def select_many(
     relevance_scale, sharpness, metric, diversity, objective, solver, solver_options, max_per_group, limits,
     shares, budget, min_gain, max_similarity, shown, shown_weight, certify, time_limit, seed
         As in `setwise.select`.
+    missing : {"raise", "drop", "append"}
+        What becomes of a candidate whose vector or relevance cannot be used, as in `setwise.select`. Where
+        there is one, the sets are found one by one.
     threads : int, optional
         Selections run beside each other on this many threads. Default: what BLAS is set to.
 
@@ -87,6 +93,9 @@ def select_many(
     solvers.check(request)
     if queries is not None and relevance is not None:
         raise ValueError("relevance: pass relevance or queries, not both")
+    policy = check_missing(missing)
+    if policy != "raise":
+        relevance = with_gaps(relevance)
     data = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
     with one_blas_thread():
         if data.ndim == 3:
@@ -94,24 +103,37 @@ def select_many(
                 raise ValueError(
                     "offsets: not with vectors of shape (m, n, d), whose pools are already apart"
                 )
-            return _from_stack(request, data, queries, relevance)
+            return _from_stack(request, data, queries, relevance, policy)
         data = as_matrix(data)
-        if offsets is None:
+        cuts = None if offsets is None else _cuts(offsets, len(data))
+        asked = queries is not None or relevance is not None or cuts is not None
+        if policy != "raise" and asked and not all_usable(data, relevance, metric):
+            return select_usable(request, data, cuts, queries, relevance, policy)
+        if cuts is None:
             return select_each(request, data, queries, relevance)
         given = None if relevance is None else _numbers(relevance, len(data), "relevance")
-        return select_pools(request, data, _cuts(offsets, len(data)), queries, given)
+        return select_pools(request, data, cuts, queries, given)
 
 
-def _from_stack(request: Request, stack: NDArray[Any], queries: Any, relevance: Any) -> list[Selection]:
+def _from_stack(
+    request: Request, stack: NDArray[Any], queries: Any, relevance: Any, missing: str
+) -> list[Selection]:
     """Select from each of m pools of n rows."""
     count, n, d = stack.shape
     if count == 0 or n == 0:
         raise ValueError("vectors: empty, there is nothing to select from")
     cuts = np.arange(count + 1, dtype=np.int64) * n
+    rows = as_matrix(stack.reshape(count * n, d))
+    if missing != "raise" and not all_usable(rows, relevance, request.goal.metric):
+        if relevance is not None and relevance.shape != (count, n):
+            raise ValueError(f"relevance: expected shape {(count, n)}, got {relevance.shape}")
+        request = request.mapped(lambda _, given: np.asarray(given).reshape(-1))
+        known = None if relevance is None else relevance.reshape(-1)
+        return select_usable(request, rows, cuts, queries, known, missing)
     given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
     request = request.mapped(lambda _, given: np.asarray(given).reshape(-1))
     try:
-        return select_pools(request, as_matrix(stack.reshape(count * n, d)), cuts, queries, given)
+        return select_pools(request, rows, cuts, queries, given)
     except ValueError as error:
         raise ValueError(_in_stack(str(error), n)) from None
 

@@ -58,7 +58,7 @@ def select_pools(
         probes = as_queries(as_matrix(queries, "queries"), data.shape[1], "queries", metric=goal.metric)
         if len(probes) != len(sizes):
             raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
-    requests = _of_each_pool(request, cuts, relevance)
+    requests = of_each_pool(request, cuts, relevance)
     pools = _Pools(requests, data, cuts, relevance, probes)
     together = (
         compiled.knows(goal, data)
@@ -77,7 +77,7 @@ def select_pools(
     return beside(pools.select, 0, len(sizes), request.workers)
 
 
-def _of_each_pool(
+def of_each_pool(
     request: Request, cuts: NDArray[np.int64], relevance: NDArray[np.float64] | None
 ) -> list[Request]:
     """Return each pool's own request, for one thread, its constraints checked."""

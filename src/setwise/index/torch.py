@@ -14,6 +14,7 @@ from setwise.extras import require
 from setwise.index.base import Ids
 from setwise.index.checking import as_positions
 from setwise.index.local import RowIndex
+from setwise.missing import check_missing
 from setwise.vectors import check_metric
 
 #: Rows of a narrow type that are widened at a time.
@@ -34,6 +35,9 @@ class TorchIndex(RowIndex):
     metric : {"cosine", "euclidean"}
     fields : mapping of str to sequence of length n, optional
         Columns to group by.
+    missing : {"raise", "drop"}
+        What becomes of a row that cannot be used (NaN, Inf, or zero under cosine): it is refused; or left
+        out, with a warning, as if it were not there, though ids stay row numbers.
 
     Raises
     ------
@@ -42,7 +46,13 @@ class TorchIndex(RowIndex):
     TypeError
         ``tensor`` is no tensor, or of no floating type.
     ValueError
-        It is not of two dimensions, both above 0; a row has NaN or Inf, or is zero under cosine.
+        It is not of two dimensions, both above 0; a row has NaN or Inf, or is zero under cosine; or `missing`
+        is "drop" and every row is so.
+
+    Warns
+    -----
+    UserWarning
+        Rows are left out.
 
     Notes
     -----
@@ -52,7 +62,12 @@ class TorchIndex(RowIndex):
     exact = True
 
     def __init__(
-        self, tensor: Any, *, metric: str = "cosine", fields: Mapping[str, Sequence[Any]] | None = None
+        self,
+        tensor: Any,
+        *,
+        metric: str = "cosine",
+        fields: Mapping[str, Sequence[Any]] | None = None,
+        missing: str = "raise",
     ) -> None:
         self._torch = torch = require("torch", "torch", "an index over a tensor")
         if not isinstance(tensor, torch.Tensor):
@@ -66,35 +81,53 @@ class TorchIndex(RowIndex):
         self.dim = int(tensor.shape[1])
         self._work = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         self._squares = self._measured()
+        self._left_out = self._unusable(check_missing(missing, ("raise", "drop")))
+        self._kept = None if self._left_out is None else np.flatnonzero(~self._left_out.cpu().numpy())
         self._fields = dict(fields or {})
 
     def _blocks(self) -> Any:
         """Yield (start, stop, rows in the working dtype)."""
         plain = self._rows.dtype == self._work
-        step = self.size if plain else BLOCK
-        for start in range(0, self.size, step):
-            stop = min(self.size, start + step)
+        step = self._total if plain else BLOCK
+        for start in range(0, self._total, step):
+            stop = min(self._total, start + step)
             yield start, stop, self._rows[start:stop].to(self._work)
 
     def _measured(self) -> Any:
-        """Return the square of every row's length, on the device; refuse rows that cannot be compared."""
+        """Return the square of every row's length, on the device."""
         torch = self._torch
-        squares = torch.empty(self.size, dtype=self._work, device=self._rows.device)
+        squares = torch.empty(self._total, dtype=self._work, device=self._rows.device)
         for start, stop, block in self._blocks():
             squares[start:stop] = torch.linalg.vector_norm(block, dim=1) ** 2
-        fine = torch.isfinite(squares)
-        if self.metric == "cosine":
-            fine &= squares > 0
-        if not bool(fine.all()):
-            row = int((~fine).nonzero()[0, 0])
-            if bool(torch.isfinite(squares[row])):
-                raise ValueError(f"tensor: row {row} is all zero and has no direction under cosine; drop it")
-            raise ValueError(f"tensor: row {row} has NaN or Inf; drop it or pass finite numbers")
         return squares
+
+    def _unusable(self, missing: str) -> Any:
+        """Return which rows cannot be compared, on the device, or None; refuse the first unless dropped."""
+        torch = self._torch
+        bad = ~torch.isfinite(self._squares)
+        if self.metric == "cosine":
+            bad |= self._squares == 0
+        count = int(bad.sum())
+        if not count:
+            return None
+        row = int(bad.nonzero()[0, 0])
+        zero = bool(torch.isfinite(self._squares[row]))
+        why = "is all zero and has no direction under cosine" if zero else "has NaN or Inf"
+        if missing == "raise":
+            raise ValueError(f"tensor: row {row} {why}; missing='drop' leaves it out")
+        if count == self._total:
+            raise ValueError(f"tensor: none of the {count:,} rows can be used (row {row} {why})")
+        checks.warn(f"tensor: {count:,} of {self._total:,} rows are left out (row {row} {why})")
+        return bad
+
+    @property
+    def _total(self) -> int:
+        """How many rows there are, with those that are left out."""
+        return int(self._rows.shape[0])
 
     @property
     def size(self) -> int:
-        return int(self._rows.shape[0])
+        return self._total if self._kept is None else len(self._kept)
 
     @property
     def device(self) -> str:
@@ -107,9 +140,9 @@ class TorchIndex(RowIndex):
         torch = self._torch
         probes = as_queries(queries, self.dim)
         k = checks.integer("k", k, least=1)
-        asked = min(k, self.size)
+        asked = min(k, self._total)
         on_device = torch.from_numpy(probes).to(self._rows.device, self._work)
-        found = torch.empty(len(probes), self.size, dtype=self._work, device=self._rows.device)
+        found = torch.empty(len(probes), self._total, dtype=self._work, device=self._rows.device)
         for start, stop, block in self._blocks():
             found[:, start:stop] = self._scored(block, on_device, self._squares[start:stop])
         barred = self._barred(filter, exclude)
@@ -134,37 +167,43 @@ class TorchIndex(RowIndex):
     def _barred(self, filter: Any, exclude: Sequence[Any] | Ids) -> Any:
         """Return a mask of what may not be found, on the device, or None."""
         torch = self._torch
-        gone = as_positions(exclude, self.size, "exclude")
+        gone = as_positions(exclude, self._total, "exclude")
         if filter is None and len(gone) == 0:
-            return None
-        barred = torch.zeros(self.size, dtype=torch.bool, device=self._rows.device)
+            return self._left_out
+        barred = torch.zeros(self._total, dtype=torch.bool, device=self._rows.device)
         if filter is not None:
             allowed = filter if isinstance(filter, torch.Tensor) else np.asarray(filter)
             if allowed.dtype in (torch.bool, np.bool_):
-                if tuple(allowed.shape) != (self.size,):
+                if tuple(allowed.shape) != (self._total,):
                     raise ValueError(
-                        f"filter: expected a mask of {self.size} rows, got shape {tuple(allowed.shape)}"
+                        f"filter: expected a mask of {self._total} rows, got shape {tuple(allowed.shape)}"
                     )
                 barred |= ~torch.as_tensor(allowed, device=self._rows.device)
             else:
                 listed = allowed.cpu().numpy() if isinstance(allowed, torch.Tensor) else allowed
                 barred[:] = True
-                barred[self._moved(as_positions(listed, self.size, "filter"))] = False
+                barred[self._moved(as_positions(listed, self._total, "filter"))] = False
         barred[self._moved(gone)] = True
-        return barred
+        return barred if self._left_out is None else barred | self._left_out
 
     def _moved(self, rows: NDArray[np.int64]) -> Any:
         """Return row numbers on the device."""
         return self._torch.from_numpy(rows).to(self._rows.device)
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:
-        rows = self._moved(as_positions(ids, self.size, "ids", missing=KeyError))
+        places = as_positions(ids, self._total, "ids", missing=KeyError)
+        if self._kept is not None and len(strange := places[~np.isin(places, self._kept)]):
+            raise KeyError(f"ids: row {strange[0]} cannot be used, and was left out")
+        rows = self._moved(places)
         found: NDArray[Any] = self._rows[rows].to(self._work).cpu().numpy()
         return found
 
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
-        known: list[int] = as_positions(ids, self.size, "ids", missing=KeyError).tolist()
+        known: list[int] = as_positions(ids, self._total, "ids", missing=KeyError).tolist()
         return known
+
+    def _names(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows if self._kept is None else self._kept[rows]
 
     def __repr__(self) -> str:
         kind = f"{self._rows.dtype}, {self.device}, {self.metric}, exact"
