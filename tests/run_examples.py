@@ -4,7 +4,8 @@
 
 Python blocks of one page share a namespace, and run in a folder of their own that starts with this
 repository's ``docs``, as a fresh clone does: what else a page names, it makes. Lines of console blocks that
-call setwise run there too, in their order.
+call setwise or curl run there too, in their order. One that ends in ``&`` runs until its page ends; what
+follows waits until it serves.
 """
 
 from __future__ import annotations
@@ -21,6 +22,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
+#: A line of a console block that is run; what it is quoted in may go over several.
+LINE = re.compile(r"^\$ ((?:[^|\n]* \| )?(?:setwise|curl) (?:'[^']*'|[^'\n])*)", re.MULTILINE)
+
+#: What a page's program begins with.
+BEGIN = """\
+import atexit, subprocess, time, urllib.request
+
+def serve(command):
+    server = subprocess.Popen("exec " + command, shell=True, stderr=subprocess.PIPE, text=True)
+    atexit.register(server.wait)
+    atexit.register(server.terminate)
+    told = server.stderr.readline()
+    assert told.startswith("serving "), told
+    for _ in range(600):
+        try:
+            return urllib.request.urlopen(told.split()[1] + "/readyz")
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("it does not serve")
+"""
+
 
 def pages() -> list[Path]:
     """Return the pages that have examples."""
@@ -34,19 +56,23 @@ def prepare(folder: Path) -> None:
 
 def run_page(page: Path) -> int:
     """Run a page's examples, in their order; returns how many there were."""
-    count, code = 0, ["import subprocess", ""]
+    count, code = 0, [BEGIN]
     for kind, body in BLOCK.findall(page.read_text(encoding="utf-8")):
         if kind == "python":
             code.append(body)
             count += 1
             continue
-        for line in re.sub(r"\\\n\s*", " ", body).splitlines():
-            if re.match(r"\$ ([^|]* \| )?setwise ", line):
-                code += [
-                    "if __name__ == '__main__':  # not in a worker process, which imports this file",
-                    f"    subprocess.run({line[2:]!r}, shell=True, check=True, stdout=subprocess.PIPE)",
-                ]
-                count += 1
+        for line in LINE.findall(re.sub(r"\\\n\s*", " ", body)):
+            run = f"subprocess.run({line!r}, shell=True, check=True, stdout=subprocess.PIPE)"
+            if line.endswith("&"):
+                run = f"serve({line[:-1].strip()!r})"
+            elif line.startswith("curl "):
+                run = run.replace("curl ", "curl --fail-with-body ", 1)
+            code += [
+                "if __name__ == '__main__':  # not in a worker process, which imports this file",
+                f"    {run}",
+            ]
+            count += 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)

@@ -27,6 +27,7 @@ from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
 from setwise.cli.prefer import app as prefer_app
 from setwise.cli.retrieve import retrieve
+from setwise.cli.serve import serve
 
 app = typer.Typer(
     name="setwise",
@@ -44,6 +45,7 @@ app.add_typer(cache_app, name="cache")
 app.command()(compare)
 app.command()(tune)
 app.command()(demo)
+app.command()(serve)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.
 REFUSED, DEFECT, INTERRUPTED = 2, 70, 130

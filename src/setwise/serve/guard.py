@@ -82,7 +82,8 @@ class Guard:
                 "milliseconds": round(seconds * 1e3, 3),
                 **told,
             }
-            log.log(logging.ERROR if told else logging.INFO, json.dumps(line))
+            level = logging.ERROR if told else logging.INFO
+            log.log(level, json.dumps(line), extra={"fields": line})
 
 
 class Token:

@@ -189,7 +189,7 @@ def _pool(
     body = asked.body
     if not len(known):
         return None
-    options = {**body.options(), "time_limit": service.settings.limits.seconds, "threads": 1}
+    options = {**body.options(), "time_limit": service.settings.limits.proving, "threads": 1}
     budget = body.budget if body.max_tokens is None else body.max_tokens
     size = body.most or None
     if budget is None or size is not None:

@@ -86,7 +86,7 @@ def _read(service: Service, job: Job) -> Asked:
         raise ValueError(f"k: {body.k:,} is more than the {limits.documents:,} of one request")
     options: dict[str, Any] = {
         **body.options("include", "exclude", "groups", "costs", "shown"),
-        "time_limit": limits.seconds,
+        "time_limit": limits.proving,
         "threads": 1,
     }
     if body.max_per_group is not None and body.groups is None:

@@ -59,7 +59,7 @@ def _pool(service: Service, job: Job) -> Pool:
     options: dict[str, Any] = {
         **body.options("include", "exclude"),
         **{name: given[name] for name in ("groups", "costs") if given.get(name) is not None},
-        "time_limit": limits.seconds,
+        "time_limit": limits.proving,
         "threads": 1,
     }
     if given.get("shown") is not None:

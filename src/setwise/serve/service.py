@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from setwise.api import select
 from setwise.encode import Encoder, encoder
 from setwise.index.saved import SavedIndex, open_index
 from setwise.serve.errors import Refused, refused_by
@@ -69,6 +71,10 @@ class Service:
         self.indexes: dict[str, SavedIndex] = {
             name: open_index(path) for name, path in settings.indexes.items()
         }
+        for index in self.indexes.values():
+            with contextlib.suppress(ValueError, ImportError):  # told to whoever asks it in words
+                index.encoder()
+        select([[1.0, 0.0], [0.0, 1.0]], 1, relevance=[1.0, 0.0])  # what it loads, the first request need not
         self.metrics = Metrics()
         self.work = Work(settings.limits, self.metrics, self)
 

@@ -48,6 +48,11 @@ class Limits:
         checks.positive("seconds", self.seconds)
 
     @property
+    def proving(self) -> float:
+        """Seconds that the proof of one set may take: half of what a request may."""
+        return self.seconds / 2
+
+    @property
     def workers(self) -> int:
         """How many threads work on requests."""
         return self.threads or os.cpu_count() or 1
