@@ -61,7 +61,7 @@ def test_what_bars_is_named():
     assert any(one.barred.startswith("the budget, of which ") for one in spent.explain(N).left_out)
 
 
-@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det", "coverage"])
+@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det", "coverage", "max-min"])
 def test_every_objective_explains(objective):
     why = setwise.select(X, 4, relevance=R, objective=objective, include=[3]).explain(5)
     assert len(why) == 9

@@ -63,7 +63,7 @@ def select(
         How relevance is rescaled first.
     diversity : float
         In [0, 1]: 0 = relevance alone, 1 = diversity alone.
-    objective : {"max-sum", "mmr", "log-det", "coverage"} or Objective
+    objective : {"max-sum", "mmr", "log-det", "coverage", "max-min"} or Objective
         What a good set is. An object brings its own diversity, metric and sharpness.
     sharpness : int
         For max-sum under cosine: the distance is 1 - cos^sharpness; 1 or an even integer.
@@ -141,7 +141,8 @@ def select(
     With `budget` or `min_gain` sets have any size, and the value is that of the per-item form: Σ_i ((1-t)
     r_i + t -
     min_gain) less t/(κ-1) Σ_{i≠j} (1 - d_ij), where κ is k or else the budget over the mean cost. At size κ
-    it is κ times max-sum's own. For mmr and log-det it is the sum of the gains, each t larger.
+    it is κ times max-sum's own. For mmr and log-det it is the sum of the gains, each t larger; for max-min
+    (1-t) Σ r_i + t κ times the least distance.
 
     Examples
     --------

@@ -181,12 +181,17 @@ class Constraints:
             Which of them no set may have both of.
         """
         order = np.argsort(rows)
+        limits = self.limits
+        if self.codes is not None:
+            size = int(self.codes.max()) + 1
+            least, most = np.zeros(size, np.int64), np.full(size, self.quota)
+            limits = [Limit("max_per_group", list(range(size)), self.codes, least, most)]
         return Feasible(
             len(rows),
             self.k if self.sized else len(self.include),
             self.k,
             order[np.searchsorted(rows, self.include, sorter=order)],
-            [one.of(rows) for one in self.limits],
+            [one.of(rows) for one in limits],
             None if self.costs is None else self.costs[rows],
             self.budget,
             alike,

@@ -1,6 +1,6 @@
 """Random requests with wishes over few candidates, and the best of every set that keeps them, by trying all.
 
-    python -m tests.fuzz.wishes [COUNT] [FIRST SEED]
+    python -m tests.fuzz.wishes [COUNT] [FIRST SEED] [OBJECTIVE]
 
 For each: the set keeps every wish, its value is the definition's, no bound is below the best, and what is
 said to be optimal is; what no set keeps is refused.
@@ -25,6 +25,21 @@ TOLERANCE = 1e-9
 SINGLE = 2e-6
 
 SOLVERS = ("auto", "auto", "auto", "greedy", "swap", "exact")
+
+#: Those of objectives beside max-sum.
+OTHERS = ("auto", "auto", "greedy", "exact")
+
+
+def instance_of(objective, seed):
+    """One request for an objective as the arguments of `setwise.select`."""
+    X, k, options = instance(seed)
+    if objective == "max-sum":
+        return X, k, options
+    rng = np.random.default_rng([seed, 2])
+    options |= {"objective": objective, "solver": OTHERS[rng.integers(len(OTHERS))], "sharpness": 1}
+    if objective == "max-min" and options.pop("min_gain", None) is not None and "budget" not in options:
+        options.setdefault("max_similarity", 0.9)
+    return X, k, options
 
 
 def instance(seed):
@@ -117,12 +132,11 @@ def keeps(X, k, options, chosen):
 
 def value_of(X, k, options, chosen):
     """The per-item form of a set by its definition, over κ where sets have a size."""
+    objective = options.get("objective", "max-sum")
+    if objective == "max-min":
+        return max_min_of(X, k, options, chosen)
     E, r, t, p = unit_rows(X), options["relevance"], options["diversity"], options["sharpness"]
-    sized = "budget" not in options and "min_gain" not in options
-    if k is not None:
-        size = k if sized else max(2, k)
-    else:
-        size = max(2.0, options["budget"] / np.mean(options["costs"]))
+    size, sized = size_of(k, options)
     worth = 0.0
     for i in chosen:
         worth += (1 - t) * r[i] + (t if size > 1 else 0.0) - options.get("min_gain", 0.0)
@@ -132,6 +146,24 @@ def value_of(X, k, options, chosen):
     if size > 1:
         worth -= t / (size - 1) * sum((E[i] @ E[j]) ** p for i in chosen for j in chosen if i != j)
     return worth / size if sized else worth
+
+
+def size_of(k, options):
+    """The reference size κ, and whether sets have it."""
+    sized = "budget" not in options and "min_gain" not in options
+    if k is None:
+        return max(2.0, options["budget"] / np.mean(options["costs"])), sized
+    return (k if sized else max(2, k)), sized
+
+
+def max_min_of(X, k, options, chosen):
+    """(1 - t) * mean relevance + t * the least distance; Σ and κ * it where sets have any size."""
+    E, r, t, (size, sized) = unit_rows(X), options["relevance"], options["diversity"], size_of(k, options)
+    apart = [1 - E[i] @ E[j] for i, j in itertools.combinations(chosen, 2)]
+    if "shown" in options and options["shown_weight"] > 0:
+        apart += [1 - E[i] @ h for i in chosen for h in unit_rows(options["shown"])]
+    over = size if sized else 1.0
+    return (1 - t) * sum(r[i] for i in chosen) / over + t * size / over * min(apart, default=0.0)
 
 
 def best_of_all(X, k, options):
@@ -145,9 +177,9 @@ def best_of_all(X, k, options):
     return best
 
 
-def check(seed):
+def check(seed, objective="max-sum"):
     """Whether setwise is right about one instance; returns what it was of."""
-    X, k, options = instance(seed)
+    X, k, options = instance_of(objective, seed)
     best = best_of_all(X, k, options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -174,9 +206,9 @@ def check(seed):
     return "optimal" if proof.optimal else "best" if value >= best - scale else "short"
 
 
-def check_retrieved(seed):
+def check_retrieved(seed, objective="max-sum"):
     """Whether `setwise.retrieve` is right about one instance, of whose candidates it looks at a few alone."""
-    X, k, options = instance(seed)
+    X, k, options = instance_of(objective, seed)
     rng = np.random.default_rng([seed, 1])
     X, k = X.astype(np.float32), k or len(X) // 2
     query = rng.standard_normal(X.shape[1])
@@ -218,12 +250,13 @@ def check_retrieved(seed):
 
 
 def main():
-    count, first = (int(each) for each in (sys.argv[1:] + ["200", "0"][len(sys.argv) - 1 :]))
+    given = sys.argv[1:] + ["200", "0", "max-sum"][len(sys.argv) - 1 :]
+    count, first, objective = int(given[0]), int(given[1]), given[2]
     kinds = {}
     for seed in range(first, first + count):
-        kind = check(seed)
+        kind = check(seed, objective)
         kinds[kind] = kinds.get(kind, 0) + 1
-    print(f"{count} instances from seed {first}: {kinds}")
+    print(f"{count} instances of {objective} from seed {first}: {kinds}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import setwise
-from setwise.objectives import KINDS, Coverage, LogDet, MaxMarginal, MaxSum, make
+from setwise.objectives import KINDS, Coverage, LogDet, MaxMarginal, MaxMin, MaxSum, make
 
 
 def test_names():
-    assert {MaxSum, MaxMarginal, LogDet, Coverage} <= set(KINDS.values())
+    assert {MaxSum, MaxMarginal, LogDet, Coverage, MaxMin} <= set(KINDS.values())
     for name, kind in KINDS.items():
         objective = make(name, diversity=0.3, metric="euclidean")
         assert type(objective) is kind
@@ -31,13 +31,13 @@ def test_what_is_no_objective():
     for thing in (None, 3, MaxSum, ["mmr"]):
         with pytest.raises(TypeError, match="objective: expected one of max-sum, mmr, log-det"):
             make(thing)
-    for name in ("mmr", "log-det", "coverage"):
+    for name in ("mmr", "log-det", "coverage", "max-min"):
         with pytest.raises(ValueError, match=f"sharpness: only max-sum has one; leave it at 1 for {name}"):
             make(name, sharpness=8)
 
 
 @pytest.mark.parametrize(
-    "objective", [MaxSum(0.4, sharpness=2), MaxMarginal(0.4), LogDet(0.4), Coverage(0.4)]
+    "objective", [MaxSum(0.4, sharpness=2), MaxMarginal(0.4), LogDet(0.4), Coverage(0.4), MaxMin(0.4)]
 )
 def test_an_object_is_its_name_and_parameters(objective):
     rng = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def test_an_object_is_its_name_and_parameters(objective):
     assert by_object.value == by_name.value
 
 
-@pytest.mark.parametrize("objective", [MaxSum(), MaxMarginal(), LogDet()])
+@pytest.mark.parametrize("objective", [MaxSum(), MaxMarginal(), LogDet(), MaxMin()])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int32"])
 def test_any_dtype_is_worked_in_float64(objective, dtype):
     rng = np.random.default_rng(0)

@@ -154,7 +154,8 @@ def retrieve(
         _set(
             "--objective",
             help="What is weighed against relevance: mean distance (max-sum), distance to the nearest "
-            "(mmr), volume (log-det); or that no candidate is far from the set (coverage).",
+            "(mmr), volume (log-det), the least distance (max-min); or that no candidate is far from the set "
+            "(coverage).",
             metavar="NAME",
         ),
     ] = "max-sum",

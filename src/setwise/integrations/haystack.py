@@ -49,7 +49,7 @@ class SetwiseRanker:
         Haystack's own trade-off in place of `diversity`, which is 1 - lambda_threshold.
     sharpness : int, optional
         As for `setwise.diversify`.
-    objective : {"max-sum", "mmr", "log-det"}
+    objective : {"max-sum", "mmr", "log-det", "max-min"}
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How scores are rescaled first; cosines to a `query_embedding` are not.
     missing : {"warn", "error", "append"}

@@ -7,6 +7,7 @@ from setwise.objectives.base import Objective, Terms
 from setwise.objectives.coverage import Coverage, reward_weights
 from setwise.objectives.log_det import LogDet
 from setwise.objectives.max_marginal import MaxMarginal
+from setwise.objectives.max_min import MaxMin
 from setwise.objectives.max_sum import MaxSum
 from setwise.objectives.wished import Wishes
 
@@ -16,6 +17,7 @@ __all__ = [
     "Coverage",
     "LogDet",
     "MaxMarginal",
+    "MaxMin",
     "MaxSum",
     "Objective",
     "Terms",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 #: The objectives by name.
-KINDS: dict[str, type[Objective]] = {one.name: one for one in (MaxSum, MaxMarginal, LogDet, Coverage)}
+KINDS: dict[str, type[Objective]] = {one.name: one for one in (MaxSum, MaxMarginal, LogDet, Coverage, MaxMin)}
 
 #: Names that `make` (and so `setwise.select`) takes.
 NAMES = tuple(KINDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import ClassVar, final
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,6 @@ from setwise.objectives.scores import FallingScores, Rows, Vector
 from setwise.vectors import Floats
 
 
-@final
 class MaxMarginal(Objective):
     """argmax (1 - t) r_i - t * max over the chosen of sim(i, u) (Carbonell and Goldstein 1998).
 

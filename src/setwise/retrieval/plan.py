@@ -46,7 +46,7 @@ LOOSE, TIGHT = 5e-3, 1e-3
 
 def plan_for(job: Job) -> Plan:
     """Return the plan for a job: by relevance alone where that proves enough, else along gradients."""
-    if job.request.wishes:
+    if job.request.wishes or job.request.goal.name in solvers.ALIKE:
         return with_wishes(job)
     if goes_along_gradients(job.request, job.pool):
         return _along_gradients(job)

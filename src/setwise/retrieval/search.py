@@ -115,7 +115,7 @@ def retrieve(
     sharpness : int, optional
         Of max-sum under cosine: distances 1 - cos^sharpness. Default 8, which penalises near-duplicates;
         1 penalises the average similarity, as the papers do.
-    objective : {"max-sum", "mmr", "log-det"} or Objective
+    objective : {"max-sum", "mmr", "log-det", "max-min"} or Objective
     solver : str
         "auto", "greedy", "frank-wolfe", "multilevel", "distributed", "swap", "exact" or "top-k", as for
         `setwise.select`. All but the first work on the candidates looked at; by levels, those are all of an

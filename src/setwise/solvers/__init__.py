@@ -18,6 +18,7 @@ from setwise.certificate import unbounded
 if TYPE_CHECKING:
     from setwise.request import Request
     from setwise.solvers.problem import Problem, Solved
+    from setwise.solvers.unseen import Unseen
 
 #: Stands for every objective, somebody's own too, that has no line by its name.
 ANY = "any"
@@ -62,6 +63,7 @@ class Solver(NamedTuple):
 REGISTRY: dict[tuple[str, str], Solver] = {
     ("max-sum", "auto"): Solver("max_sum:by_default", "frank-wolfe+swap"),
     ("coverage", "auto"): Solver("k_medoids.chosen:by_default", "swap"),
+    ("max-min", "auto"): Solver("max_min.chosen:by_default", "thresholds"),
     (ANY, "auto"): Solver("greedy:by_greedy", "greedy"),
     (ANY, "greedy"): Solver("greedy:by_greedy"),
     ("coverage", "greedy"): Solver("k_medoids.chosen:by_greedy"),
@@ -73,6 +75,7 @@ REGISTRY: dict[tuple[str, str], Solver] = {
     (ANY, "swap"): Solver("exchanges:by_exchanges"),
     ("max-sum", "exact"): Solver("max_sum:exactly"),
     ("coverage", "exact"): Solver("k_medoids.chosen:exactly"),
+    ("max-min", "exact"): Solver("max_min.chosen:exactly"),
     ("log-det", "k-dpp"): Solver("k_dpp:draw", include=False, groups=False, partial=False),
     ("coverage", "k-means"): Solver("baselines:clustering", include=False, groups=False, partial=False),
     (ANY, "top-k"): Solver("baselines:top", by_relevance=True),
@@ -87,6 +90,9 @@ WISHED: dict[tuple[str, str], Solver] = {
     ("max-sum", "greedy"): Solver("items:by_greedy"),
     ("max-sum", "swap"): Solver("items:by_exchanges"),
     ("max-sum", "exact"): Solver("items:exactly"),
+    ("max-min", "auto"): Solver("max_min.chosen:by_default", "thresholds", min_gain=False),
+    ("max-min", "greedy"): Solver("wished:by_greedy", min_gain=False),
+    ("max-min", "exact"): Solver("max_min.chosen:exactly", min_gain=False),
     ("coverage", "auto"): Solver("wished:by_greedy", "greedy", budget=False, min_gain=False, shown=False),
     ("coverage", "greedy"): Solver("wished:by_greedy", budget=False, min_gain=False, shown=False),
     (ANY, "auto"): Solver("wished:by_greedy", "greedy"),
@@ -99,10 +105,21 @@ SOLVERS = tuple(dict.fromkeys(name for _, name in REGISTRY))
 
 #: What proves how good a set is, by objective: a function from a problem and a `Solved` to one with a
 #: certificate. Objectives without a line have no bound.
-PROOFS = {"max-sum": "max_sum:certify", "coverage": "k_medoids.chosen:certify"}
+PROOFS = {
+    "max-sum": "max_sum:certify",
+    "coverage": "k_medoids.chosen:certify",
+    "max-min": "max_min.chosen:certify",
+}
 
 #: The same for problems with wishes.
-WISHED_PROOFS = {"max-sum": "items:certify"}
+WISHED_PROOFS = {"max-sum": "items:certify", "max-min": "max_min.chosen:certify"}
+
+#: Objectives whose solvers and proofs are the same with wishes and without.
+ALIKE = ("max-min",)
+
+#: What bounds the sets with candidates that no search of an index has returned, for a request with wishes: a
+#: function from a problem, a certified `Solved` and what is known of those.
+BEYOND = {"max-sum": "unseen:certify_wished", "max-min": "max_min.chosen:certify_beyond"}
 
 #: Objectives whose sets are bounded over what no search of an index has returned, too; see `unseen`.
 UNSEEN = ("max-sum",)
@@ -206,6 +223,30 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         return proven
     size = int(problem.stats.get("pool_size", problem.n)) if solved.sufficient else problem.n
     return replace(solved, certificate=unbounded(size, solved.sufficient))
+
+
+def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen, scope: str) -> Solved:
+    """Return a set of seen candidates, certified among them, certified against all sets, unseen ones too.
+
+    Parameters
+    ----------
+    problem : Problem
+        The seen candidates.
+    solved : Solved
+    unseen : Unseen
+    scope : str
+        See `Certificate`.
+    """
+    place, proof = BEYOND.get(problem.request.goal.name), solved.certificate
+    assert proof is not None
+    if not unseen.exhausted and (place is None or proof.upper_bound is None or solved.known is None):
+        proof = replace(proof, pool_sufficient=False)
+    elif not unseen.exhausted:
+        assert place is not None
+        solved = _load(place)(problem, solved, unseen)
+        proof = solved.certificate
+    assert proof is not None
+    return replace(solved, certificate=replace(proof, scope=scope))
 
 
 def _load(place: str) -> Callable[..., Any]:

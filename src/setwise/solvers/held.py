@@ -132,6 +132,8 @@ def _leaders(problem: Problem, open_: Rows) -> Rows:
     """Return the candidates that are worth most by themselves, with what the constraints need."""
     constraints, worth = problem.constraints, alone(problem)
     parts = [constraints.include, open_[top_k(worth[open_], HELD)]]
+    if constraints.codes is not None:
+        parts.append(constraints.best(worth))
     if constraints.costs is not None:
         least = float(worth[open_].min())
         parts.append(open_[top_k((worth[open_] - min(least, 0.0)) / constraints.costs[open_], HELD // 2)])

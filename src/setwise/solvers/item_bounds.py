@@ -5,7 +5,6 @@ At any x, G(S) <= g(x) - ∇g(x)·x + max ∇g(x)·y over the linear rows that f
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.feasible import Bounded
+from setwise.solvers.branching import Tree
 from setwise.solvers.item_moves import Form, moved
 from setwise.solvers.relaxation import quadratic_program
 
@@ -112,74 +112,17 @@ def _mixture(form: Form, vertices: list[Vector], start: Vector) -> Vector:
 
 
 def search(form: Form, chosen: Rows, point: Point, *, limit: int, steps: int) -> tuple[Rows, float, int]:
-    """Look for a better set by branch and bound below a point of the relaxation.
+    """Look for a better set by branch and bound below a point of the relaxation; see `branching.search`."""
 
-    Returns
-    -------
-    chosen : ndarray of int64
-        The best set found.
-    upper : float
-        No feasible set is worth more.
-    nodes : int
-        At most `limit` were looked at.
+    def below(lower: Vector, upper: Vector, parent: Point, enough: float) -> Point:
+        starts = [
+            one for one in parent.vertices if (one >= lower - 1e-9).all() and (one <= upper + 1e-9).all()
+        ]
+        return relax(form, starts, steps=max(4, steps // 6), lower=lower, upper=upper, enough=enough)
 
-    It ends early when the problem's time is over.
-    """
-    m, feasible = len(form.held), form.held.feasible
-    best, value = chosen, form.value(chosen)
-    nodes = 0
-
-    def target() -> float:
-        return value + 1e-10 * abs(value) + 1e-13
-
-    def consider(trial: Rows | None) -> None:
-        nonlocal best, value
-        if trial is not None and feasible.keeps(trial) and form.value(trial) > target():
-            best = moved(form, trial)
-            value = form.value(best)
-
-    lower, upper = np.zeros(m), np.ones(m)
-    lower[feasible.include] = 1.0
-    stack = [(point.upper, lower, upper, point)]
-    while stack:
-        bound, lower, upper, point = stack.pop()
-        if bound <= target():
-            continue
-        if nodes >= limit or time.monotonic() >= form.held.problem.ends:
-            stack.append((bound, lower, upper, point))
-            break
-        # What the point bars from a better set, with the bound that it proves itself, not one from above.
-        upper = np.where(
-            (point.upper + np.minimum(point.ahead.reduced, 0.0) <= target()) & (lower < 0.5), 0.0, upper
-        )
-        undecided = np.flatnonzero((upper > 0.5) & (lower < 0.5))
-        consider(np.flatnonzero(point.x > 0.5))
-        if len(undecided) == 0:
-            consider(np.flatnonzero(lower > 0.5))
-            continue
-        fraction = np.minimum(point.x, 1 - point.x)[undecided]
-        place = (
-            int(undecided[fraction.argmax()])
-            if fraction.max() > 1e-6
-            else int(undecided[np.where(point.x[undecided] > 0.5, form.linear[undecided], -np.inf).argmax()])
-        )
-        children = []
-        for joined in (False, True):
-            low, high = lower.copy(), upper.copy()
-            (low if joined else high)[place] = float(joined)
-            if joined:
-                held = np.flatnonzero(low > 0.5)
-                high = np.where(feasible.open(held) | (low > 0.5), high, 0.0)
-            starts = [
-                one for one in point.vertices if (one >= low - 1e-9).all() and (one <= high + 1e-9).all()
-            ]
-            below = relax(form, starts, steps=max(4, steps // 6), lower=low, upper=high, enough=target())
-            nodes += 1
-            if min(bound, below.upper) > target():
-                children.append((min(bound, below.upper), low, high, below))
-        children.sort(key=lambda entry: entry[0])
-        stack.extend(children)
-    return best, max([value, *[entry[0] for entry in stack]]), nodes
+    tree = Tree(form.held.feasible, form.value, lambda trial: moved(form, trial), below, form.linear)
+    best, bound, nodes = tree.search(chosen, point, limit=limit, ends=form.held.problem.ends)
+    return chosen if best is None else best, bound, nodes
 
 
 def survivors(point: Point, value: float) -> int:

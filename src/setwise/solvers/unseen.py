@@ -208,35 +208,28 @@ def _with(problem: Problem, bound: Bound, limit: float) -> float:
     return bound.upper + float(np.maximum(limit - leading, 0.0).sum()) + problem.k * bound.margin
 
 
-def certify_wished(problem: Problem, solved: Solved, unseen: Unseen, scope: str) -> Solved:
+def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     """Certify a set of seen candidates, chosen with wishes, against all sets, unseen candidates included.
 
     Parameters
     ----------
     problem : Problem
-        The seen candidates.
+        The seen candidates; its objective is max-sum.
     solved : Solved
-        The set, certified among them.
+        The set, certified among them, with what proves that.
     unseen : Unseen
-    scope : str
-        See `Certificate`.
     """
-    proof = solved.certificate
-    assert proof is not None
-    if unseen.exhausted:
-        return replace(solved, certificate=replace(proof, scope=scope))
-    known = solved.known
-    if proof.upper_bound is None or not isinstance(known, items.Known) or known.point is None:
-        return replace(solved, certificate=replace(proof, pool_sufficient=False, scope=scope))
     # The gradient at the point that bounds the seen ones; an unseen one is priced as the cheapest place is.
-    form, point = known.form, known.point
+    known = cast(items.Known, solved.known)
+    form, point, proof = known.form, known.point, solved.certificate
+    assert point is not None
+    assert proof is not None
     short = _gradient_wished(problem, form, point.x, unseen) - point.ahead.place
     most = problem.constraints.k if problem.request.k is not None else np.inf
     beyond = point.upper + (short if short <= 0.0 else most * short)
     value = form.value(known.chosen)
     enough = proof.pool_sufficient and beyond <= value + 1e-12 * abs(value)
-    certificate = items.certificate_of(form, value, max(known.upper, beyond), enough)
-    return replace(solved, certificate=replace(certificate, scope=scope))
+    return replace(solved, certificate=items.certificate_of(form, value, max(known.upper, beyond), enough))
 
 
 def _gradient_wished(problem: Problem, form: Form, x: Vector, unseen: Unseen) -> float:

@@ -35,7 +35,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         LangChain's own trade-off in place of `diversity`, which is 1 - lambda_mult.
     sharpness : int, optional
         As for `setwise.diversify`.
-    objective : {"max-sum", "mmr", "log-det"}
+    objective : {"max-sum", "mmr", "log-det", "max-min"}
     score_key : str, optional
         Metadata key of a document's relevance. Default: ``relevance_score``, as rerankers write it, if any
         document has one; else the order they come in, in even steps from 1 down.

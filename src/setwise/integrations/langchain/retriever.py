@@ -61,7 +61,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
         LangChain's own trade-off in place of `diversity`, which is 1 - lambda_mult.
     sharpness : int, optional
         As for `setwise.retrieve`.
-    objective : {"max-sum", "mmr", "log-det"}
+    objective : {"max-sum", "mmr", "log-det", "max-min"}
     fetch_k : int, optional
         How many candidates are fetched, at least k. Default: with `index` as many as are proven to
         suffice, else the larger of 50 and 5 k.

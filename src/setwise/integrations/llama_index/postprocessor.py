@@ -30,7 +30,7 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         LlamaIndex's own trade-off in place of `diversity`, which is 1 - mmr_threshold.
     sharpness : int, optional
         As for `setwise.diversify`.
-    objective : {"max-sum", "mmr", "log-det"}
+    objective : {"max-sum", "mmr", "log-det", "max-min"}
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How the scores are rescaled first.
     vectors : optional

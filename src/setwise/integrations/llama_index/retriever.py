@@ -56,7 +56,7 @@ class DiverseRetriever(BaseRetriever):
         In place of `diversity`, which is 1 - mmr_threshold.
     sharpness : int, optional
         As for `setwise.retrieve`.
-    objective : {"max-sum", "mmr", "log-det"}
+    objective : {"max-sum", "mmr", "log-det", "max-min"}
     fetch_k : int, optional
         How many candidates are fetched, at least k. Default: from a `setwise.Index` as many as are proven
         to suffice, else the larger of 50 and 5 k.

@@ -1,0 +1,205 @@
+"""max-min over the candidates held: what a set is worth, sets by a threshold of distance, and exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.feasible import Feasible
+from setwise.objectives.max_min import MaxMin
+from setwise.solvers.held import Held
+
+Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+#: The values of some sets, and what makes the set at a place.
+Moves = tuple[Vector, Callable[[int], Rows]]
+
+#: Up to so many candidates every distance of two is a threshold of its own; of more, so many quantiles.
+EVERY, QUANTILES = 192, 512
+
+#: Distances that quantiles are taken of.
+SAMPLE = 1 << 17
+
+#: Rounds of exchanges.
+ROUNDS = 100
+
+#: What sums and distances in float64 may be off by, relative to their terms.
+ROUNDING = 1e-12
+
+
+class Form:
+    """The objective over the candidates held: a set is worth Σ scores + per · its least distance.
+
+    Parameters
+    ----------
+    held : Held
+
+    Attributes
+    ----------
+    apart : ndarray of shape (m, m)
+        Distances, infinite on the diagonal.
+    away : ndarray of shape (m,)
+        Distance to the nearest of what was shown; infinite where nothing was.
+    scores : ndarray of shape (m,)
+        Weighted relevance.
+    levels : ndarray, ascending
+        Thresholds: 0 and, of few candidates, every distance of two.
+    above : ndarray
+        The largest distance below the next threshold.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.objective = cast(MaxMin, held.problem.objective)
+        apart = self.objective.apart(held.rows, held.rows)
+        self.apart = np.minimum(apart, apart.T)
+        np.fill_diagonal(self.apart, np.inf)
+        self.away = self.objective.to_shown(held.rows)
+        worth, self.per = self.objective.weights(held.problem.k)
+        self.scores = worth * held.relevance
+        self.worth = worth
+        found = np.concatenate([self.apart[np.isfinite(self.apart)], self.away[np.isfinite(self.away)]])
+        if held.feasible.most < 2 and np.isinf(self.away).all():
+            found = found[:0]  # a set of one has no distance
+        if len(held) <= EVERY or not len(found):
+            self.levels = np.unique(np.append(found, 0.0))
+            self.above = self.levels
+        else:
+            some = found[:: len(found) // SAMPLE + 1]
+            self.levels = np.unique([0.0, *np.quantile(some, np.linspace(0, 1, QUANTILES)), found.max()])
+            self.above = np.append(self.levels[1:], self.levels[-1])
+
+    def reach(self, chosen: Rows) -> float:
+        """Return a set's least distance, to what was shown too; infinite where there is none."""
+        among, away = self.apart[np.ix_(chosen, chosen)], self.away[chosen]
+        return float(min(among.min(initial=np.inf), away.min(initial=np.inf)))
+
+    def value(self, chosen: Rows) -> float:
+        """Return what a set is worth."""
+        least = self.reach(chosen)
+        return float(self.scores[chosen].sum()) + (0.0 if np.isinf(least) else self.per * least)
+
+    def beyond(self, level: float) -> Feasible:
+        """Return the feasible sets whose members are all at least so far apart."""
+        feasible = self.held.feasible
+        close = self.apart < level
+        return Feasible(
+            feasible.m,
+            self.fewest(level),
+            feasible.most,
+            feasible.include,
+            feasible.limits,
+            feasible.costs,
+            feasible.budget,
+            close if feasible.alike is None else close | feasible.alike,
+        )
+
+    def fewest(self, level: float) -> int:
+        """Return how many members a set has at least whose least distance is a level above 0."""
+        paired = 2 if np.isinf(self.away).all() else 1  # one, beside what was shown
+        least, most = self.held.feasible.least, self.held.feasible.most
+        return max(least, min(paired, most)) if level > 0.0 else least
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but a size is asked for."""
+        problem = self.held.problem
+        return self.held.whole and not problem.request.wishes and not problem.constraints.any
+
+
+def pick_apart(form: Form, level: float) -> Rows | None:
+    """Return the set that takes the most relevant at least so far from those taken; None where it fails.
+
+    What limits need comes first. Without a size those that are worth something are taken, and two at least.
+    """
+    feasible, sized = form.held.feasible, form.held.problem.constraints.sized
+    chosen = feasible.include
+    free = form.away >= level
+    if len(chosen):
+        if (form.apart[np.ix_(chosen, chosen)] < level).any() or not free[chosen].all():
+            return None
+        free &= (form.apart[chosen] >= level).all(axis=0)
+    while len(chosen) < feasible.most:
+        able = feasible.open(chosen) & free
+        if not able.any():
+            break
+        score = np.where(able, form.scores, -np.inf)
+        for one in feasible.limits:
+            held = np.bincount(one.codes[chosen], minlength=len(one.most))
+            short = (held < one.least)[one.codes] & able
+            if short.any():
+                score = np.where(short, form.scores, -np.inf)
+                break
+        place = int(score.argmax())
+        if not sized and score[place] <= 0.0 and len(chosen) >= 2:
+            break
+        chosen = np.append(chosen, place)
+        free &= form.apart[place] >= level
+    return chosen if feasible.keeps(chosen) else None
+
+
+def exchanged(form: Form, chosen: Rows) -> Rows:
+    """Improve a set by best exchanges of one for one, and without a size by one less or more."""
+    feasible, sized = form.held.feasible, form.held.problem.constraints.sized
+    for _ in range(ROUNDS):
+        here = form.value(chosen)
+        least = here + ROUNDING * (1.0 + abs(here))
+        moves = [_exchanges(form, chosen)]
+        if not sized:
+            moves += [_drops(form, chosen), _joins(form, chosen)]
+        found = None
+        for values, after in moves:
+            for place in np.argsort(-values, kind="stable")[:256].tolist():
+                if values[place] <= least:
+                    break
+                trial = after(place)
+                if feasible.keeps(trial):
+                    found, least = trial, float(values[place])
+                    break
+        if found is None:
+            return chosen
+        chosen = found
+        form.held.problem.count("swaps")
+    return chosen
+
+
+def _exchanges(form: Form, chosen: Rows) -> Moves:
+    """Return the value of each exchange, flat over (member, outsider), and what makes its set."""
+    m, among = len(form.held), form.apart[chosen]
+    kept = np.flatnonzero(~np.isin(chosen, form.held.feasible.include))
+    values = np.full((len(chosen), m), -np.inf)
+    total = float(form.scores[chosen].sum())
+    for slot in kept.tolist():
+        rest = np.delete(chosen, slot)
+        inside = form.reach(rest)
+        nearest = np.minimum(np.delete(among, slot, axis=0).min(axis=0, initial=np.inf), form.away)
+        spread = np.minimum(nearest, inside)
+        spread[np.isinf(spread)] = 0.0
+        values[slot] = total - form.scores[chosen[slot]] + form.scores + form.per * spread
+    values[:, chosen] = -np.inf
+
+    def after(place: int) -> Rows:
+        slot, comes = divmod(place, m)
+        return np.append(np.delete(chosen, slot), comes)
+
+    return values.ravel(), after
+
+
+def _drops(form: Form, chosen: Rows) -> Moves:
+    """Return the value of each set with one member less, and what makes it."""
+    trials = [np.delete(chosen, slot) for slot in range(len(chosen))]
+    return np.array([form.value(one) for one in trials] or [-np.inf]), lambda place: trials[place]
+
+
+def _joins(form: Form, chosen: Rows) -> Moves:
+    """Return the value of each set with one more, and what makes it."""
+    nearest = np.minimum(form.apart[chosen].min(axis=0, initial=np.inf), form.away)
+    spread = np.minimum(nearest, form.reach(chosen))
+    spread[np.isinf(spread)] = 0.0
+    values = float(form.scores[chosen].sum()) + form.scores + form.per * spread
+    values[chosen] = -np.inf
+    return values, lambda place: np.append(chosen, place)
