@@ -405,3 +405,45 @@ def test_nothing_warns_when_all_is_well():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         match(rows(0, 500), rows(1, 5), diversity=0.1, scale=1.0)
+
+
+@pytest.mark.parametrize("regularizer", ["kde", "uniform"])
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("diversity", [0.0, 0.1, 0.4, 0.8, 1.0])
+def test_quality_weighs_rows_as_in_the_linear_program(regularizer, copies, seed, diversity):
+    X = with_copies(seed) if copies else rows(seed, 15, 3, copies=5)
+    Q, n = rows(50 + seed, 3, 3), len(X)
+    quality = np.random.default_rng(seed).uniform(0.2, 3.0, n)
+    settings = {"diversity": diversity, "regularizer": regularizer, "scale": 1.0}
+    found = match(X, Q, quality=quality, kernel_width=0.4, **settings)
+    assert found.complete
+    density = tsds.density(X, 0.4) if regularizer == "kde" else np.ones(n)
+    rho, d = density * quality.mean() / quality, distances_of(Q, X)
+    assert found.value == pytest.approx(tsds.lp_value(d, rho, diversity, 1.0, regularizer), abs=1e-9)
+    plan = found.plan.toarray() if found.entries is not None else np.tile(found.dense() / 3, (3, 1))
+    goal = setwise.objectives.transport.Transport(diversity, regularizer="kde", scale=1.0)
+    assert goal.terms(plan, d, rho).value == pytest.approx(found.value, abs=1e-12)
+    np.testing.assert_allclose(plan.sum(axis=0), found.dense(), atol=1e-12)
+    np.testing.assert_allclose(found.densities, density[found.indices], rtol=1e-9)
+    if regularizer == "kde":  # the same of densities that are known
+        given = match(X, Q, densities=density, quality=quality, **settings)
+        np.testing.assert_allclose(given.dense(), found.dense(), atol=1e-12)
+        assert given.value == pytest.approx(found.value, abs=1e-12)
+        np.testing.assert_allclose(given.densities, found.densities, rtol=1e-9)
+        assert given.stats["densities_counted"] == 0
+
+
+def test_quality_and_densities_that_cannot_be_are_refused():
+    X, Q = rows(0, 20), rows(1, 3)
+    for change, message in (
+        ({"quality": np.zeros(20)}, "quality: row 0 has 0.0, expected a finite number above 0"),
+        ({"quality": np.ones(19)}, r"quality: expected one number a row, shape \(20,\); got \(19,\)"),
+        ({"densities": np.full(20, np.nan)}, "densities: row 0 has nan"),
+        ({"quality": np.ones(20), "regularizer": "tv"}, "quality: it weighs rows under kde and uniform"),
+        ({"densities": np.ones(20), "regularizer": "uniform"}, "densities: they go with kde"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            match(X, Q, **change)
+    with pytest.raises(TypeError, match="quality: expected one number a row, got"):
+        match(X, Q, quality=["good"] * 20)

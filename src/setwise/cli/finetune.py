@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from setwise.cli import folders
+from setwise.cli.finetune_options import Densities, ExcludeExamples, Quality, ShareLimit, as_shares
 from setwise.cli.options import (
     KEEP,
     READ,
@@ -202,6 +203,10 @@ def finetune(
             metavar="auto|exact|FACTORY|DIR",
         ),
     ] = "auto",
+    quality: Quality = None,
+    densities: Densities = None,
+    limits: ShareLimit = None,
+    exclude_examples: ExcludeExamples = False,
     rows: Annotated[
         int | None, _count("--rows", help="Draw this many rows for each epoch.", metavar="COUNT")
     ] = None,
@@ -343,6 +348,10 @@ def finetune(
         length_column=length_column,
         min_words=min_words,
         subtask_column=subtask_column,
+        quality=quality,
+        densities=densities,
+        limits=as_shares(limits),
+        exclude_examples=exclude_examples,
         epochs=epochs,
         replace=replace,
         out=out,

@@ -126,7 +126,8 @@ def _match_facts(found: Match) -> list[tuple[str, Text]]:
         )
         if share == 0:
             near = "no row that can be drawn has a near-duplicate"
-        facts.append(("repeats", Text(f"{near} (within {found.kernel_width:.3g})")))
+        within = "" if np.isnan(found.kernel_width) else f" (within {found.kernel_width:.3g})"
+        facts.append(("repeats", Text(near + within)))
     if found.complete:
         union = found.stats.get("union")
         among = "" if union is None else f", among the {union:,} rows that the index returned"

@@ -21,7 +21,7 @@ def measure(file: Path) -> dict[str, Any]:
     """Reach the disk with a file, and return its size (``bytes``) and checksum (``blake2b``)."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
-    return {"bytes": file.stat().st_size, "blake2b": _checksum(file)}
+    return {"bytes": file.stat().st_size, "blake2b": checksum(file)}
 
 
 def is_whole(file: Path, facts: Mapping[str, Any]) -> bool:
@@ -64,13 +64,14 @@ def alterations_of(
             if progress is not None:
                 progress("checking", before + read, total)
 
-        if _checksum(folder / name, tell) != facts["blake2b"]:
+        if checksum(folder / name, tell) != facts["blake2b"]:
             found[name] = "was altered (its checksum differs)"
         before += int(facts["bytes"])
     return found
 
 
-def _checksum(file: Path, tell: Callable[[int], object] = lambda read: None) -> str:
+def checksum(file: Path, tell: Callable[[int], object] = lambda read: None) -> str:
+    """Return the checksum of what a file holds."""
     found, read = hashlib.blake2b(digest_size=16), 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

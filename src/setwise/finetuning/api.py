@@ -30,6 +30,8 @@ def match(
     workers: int | str | None = None,
     seed: int = 0,
     threads: int | None = None,
+    quality: Any = None,
+    densities: Any = None,
     progress: Progress | None = None,
 ) -> Match:
     """Match a sampling distribution over a repository to a few examples of a task (TSDS).
@@ -72,6 +74,11 @@ def match(
     seed : int
         For the sample that "auto" looks at and an index learns from.
     threads : int, optional
+    quality : array-like of shape (N,), optional
+        What each row is worth, above 0: where all else is equal, twice the quality is twice the probability.
+        The plan is held against q/ρ in place of 1/ρ, and is as optimal. Not under "tv".
+    densities : array-like of shape (N,), optional
+        ρ of each row, above 0, in place of counting near-duplicates ("kde" alone).
     progress : callable, optional
         Called with the step, how many rows are done, and how many there are.
 
@@ -105,6 +112,8 @@ def match(
         workers=workers,
         seed=seed,
         threads=threads,
+        quality=quality,
+        densities=densities,
     )
     found = matched(candidates, examples, diversity, parameters, progress)
     return found if frames.kind_of(candidates) is None else replace(found, candidates=candidates)

@@ -28,11 +28,14 @@ class Fold:
         The lowest row of each of the m different ones, ascending.
     counts : ndarray of shape (m,), int64
         How many rows each stands for.
+    weights : ndarray of shape (n,), float64, optional
+        In proportion to which copies share mass; by default evenly.
     """
 
     group: NDArray[np.int64]
     kept: NDArray[np.int64]
     counts: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, lowest: NDArray[np.int64]) -> Fold:
@@ -41,9 +44,16 @@ class Fold:
         return cls(group, kept, counts)
 
     def unfolded(self, mass: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the rows that have a part of some mass over the different ones, and that part: even."""
+        """Return the rows that have a part of some mass over the different ones, and that part."""
         rows = np.flatnonzero((mass > 0.0)[self.group])
-        return rows, (mass / self.counts)[self.group[rows]]
+        return rows, mass[self.group[rows]] * self._shares(rows)
+
+    def _shares(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the part of its copies' mass that each row gets."""
+        if self.weights is None:
+            return np.asarray(1.0 / self.counts[self.group[rows]])
+        whole = np.bincount(self.group, self.weights)
+        return np.asarray(self.weights[rows] / whole[self.group[rows]])
 
     def entries(
         self, mass: NDArray[np.float64], ids: NDArray[np.int64], starts: NDArray[np.int64]
@@ -55,7 +65,7 @@ class Fold:
         within = np.arange(edges[-1]) - np.repeat(edges[:-1], sizes)
         first = (np.cumsum(self.counts) - self.counts)[ids]
         rows = members[np.repeat(first, sizes) + within]
-        return np.repeat(mass / sizes, sizes), rows, edges[starts]
+        return np.repeat(mass, sizes) * self._shares(rows), rows, edges[starts]
 
 
 def lowest_copies(

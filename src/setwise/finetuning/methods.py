@@ -34,7 +34,7 @@ class Method(NamedTuple):
 
 
 def _match(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline, tell)
+    return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline.matching(sources), tell)
 
 
 def _random(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:

@@ -19,7 +19,7 @@ from setwise.finetuning import search
 from setwise.finetuning.density import Density
 from setwise.finetuning.matched import Match
 from setwise.finetuning.neighbors import Neighbors
-from setwise.finetuning.parameters import MatchParameters, scale_of, width_of
+from setwise.finetuning.parameters import MatchParameters, scale_of, weights_of, width_of
 from setwise.finetuning.repository_vectors import RepositoryVectors
 from setwise.objectives.base import euclidean
 from setwise.objectives.transport import Transport
@@ -48,19 +48,36 @@ class Neighborhood:
     threads: int
     progress: Progress | None
     seconds: dict[str, float]
+    weights: NDArray[np.float64] | None = None
     _densities: NDArray[np.float64] = field(init=False, repr=False)
     _sums: matching.Sums = field(init=False, repr=False)
     _counter: Density | None = field(init=False, default=None, repr=False)
     _counted: int = field(init=False, default=0, repr=False)
     _weight: float = field(init=False, default=0.0, repr=False)
+    _together: NDArray[np.float64] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._densities = np.full(0, np.nan)
-        alike = self.parameters.regularizer != "kde"  # each row counts
-        even = alike and self.candidates.fold is None
+        fold = self.candidates.fold
+        if fold is not None:
+            self._together = self.candidates.times(np.arange(self.candidates.n)).astype(np.float64)
+            if self.weights is not None:
+                self._together = np.asarray(np.bincount(fold.group, self.weights), np.float64)
+        else:
+            self._together = self.weights
+        even = self.known and self._together is None
         self._sums = matching.Sums(self.near.distances, even=even, workers=self.threads)
-        if alike and not even:
-            self._sums.extend(self.candidates.times(self.near.ids))
+        if self.known and not even:
+            self._sums.extend(self._weighed(self.near.ids))
+
+    @property
+    def known(self) -> bool:
+        """Whether what rows weigh is known without counting near-duplicates."""
+        return self.parameters.regularizer != "kde" or self.parameters.densities is not None
+
+    def _weighed(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what different rows weigh with their copies, beside their density: q, or their number."""
+        return np.ones(ids.shape) if self._together is None else self._together[ids]
 
     @classmethod
     def of(
@@ -71,12 +88,16 @@ class Neighborhood:
         began = time.perf_counter()
         rows = RepositoryVectors(candidates, threads)
         probes = search.check_examples(examples, rows)
-        width = width_of(rows, parameters) if parameters.regularizer == "kde" else float("nan")
+        weights = weights_of(parameters, rows.n)
+        counted = parameters.regularizer == "kde" and parameters.densities is None
+        width = width_of(rows, parameters) if counted else float("nan")
         scale = scale_of(rows, parameters)
         rows = rows.folded()
+        if rows.fold is not None:
+            rows.fold = replace(rows.fold, weights=weights)
         near = search.find(rows, probes, parameters, progress)
         seconds = {"search": time.perf_counter() - began}
-        return cls(rows, probes, near, parameters, scale, width, threads, progress, seconds)
+        return cls(rows, probes, near, parameters, scale, width, threads, progress, seconds, weights)
 
     @property
     def reach(self) -> int:
@@ -89,14 +110,14 @@ class Neighborhood:
         goal = Transport(diversity, regularizer=regularizer, scale=self.scale)
         seconds = {**self.seconds, "density": 0.0, "assignment": 0.0}
         began = time.perf_counter()
-        if diversity == 1.0 and (self.near.among is None or regularizer != "kde"):
+        if diversity == 1.0 and (self.near.among is None or self.known):
             return self._even(goal, seconds)
         everything = self.reach == self.candidates.n
-        total = float(n)  # s̄ where every candidate weighs 1
+        total = float(n) if self.weights is None else float(self.weights.sum())  # s̄ where it is known
         if regularizer == "tv":
             times = self.candidates.times(self.near.ids)
             plan = matching.total_variation(self.near.distances, times, goal, n, everything=everything)
-        elif regularizer == "uniform":
+        elif self.known:
             plan = matching.capped(self._sums, goal, least_total=total, total=total if everything else None)
         else:
             plan, total, seconds["density"] = self._kde(goal, everything)
@@ -143,7 +164,7 @@ class Neighborhood:
         if columns > self._sums.reach:
             further = self.near.ids[:, self._sums.reach : columns]
             self._count(np.unique(further))
-            self._sums.extend(self.candidates.times(further) / self._densities[further])
+            self._sums.extend(self._weighed(further) / self._densities[further])
 
     def _count(self, rows: NDArray[np.int64]) -> None:
         """Count the densities of some rows, unless they are known (ComputeKDE of Algorithm 2)."""
@@ -168,7 +189,7 @@ class Neighborhood:
             rho = self._counter.of(new, self.progress)
         self._densities[new] = rho
         self._counted += len(new)
-        self._weight += float((self.candidates.times(new) / rho).sum())
+        self._weight += float((self._weighed(new) / rho).sum())
 
     def _total(self) -> float:
         """Estimate s̄, the weight 1/ρ of all candidates, from some drawn at random."""
@@ -180,19 +201,20 @@ class Neighborhood:
         drawn = np.random.default_rng(self.parameters.seed).choice(size, min(ESTIMATED, size), replace=False)
         rows = np.sort(drawn if pool is None else pool[drawn]).astype(np.int64)
         self._count(np.unique(rows))
-        return float((1.0 / self._densities[rows]).mean() * n)
+        each = self._weighed(rows) / (self.candidates.times(rows) * self._densities[rows])
+        return float(each.mean() * n)
 
     def _even(self, goal: Transport, seconds: dict[str, float]) -> Match:
         """Return the plan in proportion to 1/ρ over the whole repository, at which G(γ) = 0."""
         n, m = self.candidates.n, len(self.examples)
-        times, fold = self.candidates.times(np.arange(n)), self.candidates.fold
+        fold = self.candidates.fold
         began = time.perf_counter()
         rho = np.ones(n)
-        if goal.regularizer == "kde":
+        if not self.known:
             self._count(np.arange(n))
             rho = self._densities.copy()
         seconds["density"] = time.perf_counter() - began
-        weights = times / rho
+        weights = self._weighed(np.arange(n)) / rho
         total = float(weights.sum())
         p = weights / total
         costs = np.zeros(m)
@@ -203,6 +225,8 @@ class Neighborhood:
         if fold is not None:
             rows, p = fold.unfolded(p)
             rho = rho[fold.group]
+        if self.parameters.densities is not None:
+            rho = np.asarray(self.parameters.densities, np.float64)
         return Match(
             rows,
             p,
@@ -239,7 +263,9 @@ class Neighborhood:
             indices, p = indices[p > 0.0], p[p > 0.0]
             own = indices
         sizes = np.add.reduceat(self.candidates.times(ids), plan.starts[:-1])
-        kde = goal.regularizer == "kde"
+        rho = np.ones(len(indices)) if self.known else self._densities[own]
+        if self.parameters.densities is not None:
+            rho = np.asarray(self.parameters.densities, np.float64)[indices]
         regularization = self._regularization(goal, plan, total, sizes)
         return Match(
             indices,
@@ -253,11 +279,11 @@ class Neighborhood:
             limit=plan.limit,
             neighborhoods=sizes,
             remainder=plan.remainder,
-            densities=self._densities[own] if kde else np.ones(len(indices)),
+            densities=rho,
             costs=np.add.reduceat(carried, plan.starts[:-1]) * m,
             entries=(plan.mass, ids, plan.starts),
             fold=fold,
-            **self._facts(goal, seconds, total, exact=not kde or self.reach == n),
+            **self._facts(goal, seconds, total, exact=self.known or self.reach == n),
         )
 
     def _regularization(

@@ -31,8 +31,8 @@ class MatchParameters:
     TypeError
         A number is no number, or a name no string.
     ValueError
-        The regularizer is unknown; a number is outside its range; or there are workers beside an index that
-        is not exact.
+        The regularizer is unknown; a number is outside its range; there are workers beside an index that is
+        not exact; or qualities or densities that the regularizer does not look at.
     """
 
     regularizer: str = "kde"
@@ -44,6 +44,8 @@ class MatchParameters:
     workers: int | str | None = None
     seed: int = 0
     threads: int | None = None
+    quality: Any = None
+    densities: Any = None
 
     def __post_init__(self) -> None:
         checks.choice("regularizer", self.regularizer, REGULARIZERS)
@@ -56,6 +58,10 @@ class MatchParameters:
         checks.integer("seed", self.seed, least=0)
         if self.threads is not None:
             checks.integer("threads", self.threads, least=1)
+        if self.quality is not None and self.regularizer == "tv":
+            raise ValueError("quality: it weighs rows under kde and uniform; tv counts every row alike")
+        if self.densities is not None and self.regularizer != "kde":
+            raise ValueError(f"densities: they go with kde; {self.regularizer} counts every row alike")
         if self.workers is None:
             return
         if not isinstance(self.workers, str):
@@ -76,6 +82,45 @@ class MatchOptions(TypedDict, total=False):
     workers: int | str | None
     seed: int
     threads: int | None
+    quality: Any
+    densities: Any
+
+
+def weights_of(parameters: MatchParameters, n: int) -> NDArray[np.float64] | None:
+    """Return what each of n rows weighs beside its counted density: q over its mean, or q/ρ of given ρ.
+
+    Returns
+    -------
+    ndarray of shape (n,) or None
+        None where every row weighs 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Qualities or densities are not n finite numbers above 0.
+    """
+    weights = None
+    if parameters.quality is not None:
+        weights = _above_zero("quality", parameters.quality, n)
+        weights = weights / weights.mean()
+    if parameters.densities is not None:
+        given = _above_zero("densities", parameters.densities, n)
+        weights = (1.0 if weights is None else weights) / given
+    return weights
+
+
+def _above_zero(name: str, values: Any, n: int) -> NDArray[np.float64]:
+    found = np.asarray(values)
+    if found.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected one number a row, got {found.dtype}")
+    if found.shape != (n,):
+        raise ValueError(f"{name}: expected one number a row, shape ({n},); got {found.shape}")
+    bad = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name}: row {bad[0]} has {found[bad[0]]}, expected a finite number above 0; drop such rows"
+        )
+    return found.astype(np.float64)
 
 
 def scale_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, Field, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.files import check_output, write_array, write_table
 from setwise.files.checksums import Progress
 from setwise.files.lengths import counter
-from setwise.files.names import ending
-from setwise.files.outputs import Outputs, together
+from setwise.files.names import column
 from setwise.finetuning.api import DIVERSITIES, swept
 from setwise.finetuning.importance import MIN_WORDS
-from setwise.finetuning.matched import Match, Sweep
+from setwise.finetuning.leakage import examined
+from setwise.finetuning.matched import Sweep
 from setwise.finetuning.methods import METHODS
-from setwise.finetuning.parameters import MatchParameters
+from setwise.finetuning.outputs import check_outputs, write_selection
+from setwise.finetuning.parameters import MatchParameters, weights_of
 from setwise.finetuning.row_selection import RowSelection
 from setwise.finetuning.rows.draw import count, draw, text_lengths, token_counts
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
-    KINDS,
-    Written,
     check_holds,
-    check_target,
-    write_epochs,
-    write_file,
 )
+from setwise.finetuning.shares import checked_limits, limited
 from setwise.finetuning.sources import OpenSources, Sources
-
-#: Endings of a file of numbers and probabilities.
-_NUMBERS = (".npy", ".csv", ".parquet", ".jsonl")
 
 #: The parameters that only the method "match" looks at.
 _OF_MATCH = (
@@ -69,6 +61,8 @@ class Pipeline(Sources, MatchParameters):
         In [0, 1]; see `match`.
     regularizer, scale, kernel_width, neighbors, density_neighbors, index, workers, threads
         Of the method "match"; see `match`.
+    quality, densities : str or array-like of shape (N,), optional
+        Of the method "match"; see `match`. A column of the repository, or a number for each of its rows.
     min_words : int
         Of the method "dsir": rows of fewer words are left out; 100 as released. 0 keeps all.
     subtask_column : str, optional
@@ -90,6 +84,11 @@ class Pipeline(Sources, MatchParameters):
         Each is drawn afresh.
     replace : bool, optional
         Whether a row may be drawn again within an epoch; by default for "match" alone.
+    limits : mapping of str to float or (float, float), optional
+        By column the most, or the least and the most, of the draws that rows of one label are, as shares of
+        1; see `setwise.finetuning.shares.limited`. In expectation: an epoch is drawn at random.
+    exclude_examples : bool
+        Leave out rows that are examples, or nearly; see `setwise.finetuning.leakage.leaked`.
     out : path-like, optional
         Where rows are written: a .parquet or .jsonl file, or a folder with one file an epoch.
     indices : path-like, optional
@@ -119,6 +118,8 @@ class Pipeline(Sources, MatchParameters):
     length_column: str | None = None
     epochs: int = 1
     replace: bool | None = None
+    limits: Mapping[str, Any] | None = None
+    exclude_examples: bool = False
     out: str | os.PathLike[str] | None = None
     indices: str | os.PathLike[str] | None = None
     drawn: str | os.PathLike[str] | None = None
@@ -155,8 +156,12 @@ class Pipeline(Sources, MatchParameters):
         if not self.budgets and (self.epochs > 1 or self.replace is not None):
             name = "epochs" if self.epochs > 1 else "replace"
             raise ValueError(f"{name}: it goes with a number of rows; give rows, fraction or tokens")
+        if checked_limits(self.limits) and METHODS[self.method].counts:
+            raise ValueError(f"limits: {self.method} chooses a number of rows, whatever their labels")
+        if self.exclude_examples and METHODS[self.method].needs == "rows":
+            raise ValueError(f"exclude_examples: {self.method} does not look at examples")
         for one in fields(self):
-            if self.method != "match" and one.name in _OF_MATCH and getattr(self, one.name) != one.default:
+            if self.method != "match" and one.name in _OF_MATCH and _is_set(self, one):
                 raise ValueError(
                     f"{one.name}: it goes with the method match; {self.method} does not look at it"
                 )
@@ -175,6 +180,8 @@ class Pipeline(Sources, MatchParameters):
         """Return all that decides which rows are drawn, as plain values."""
         matching = {name: getattr(self, name) for name in _OF_MATCH if name != "workers"}
         matching["index"] = name_of(as_path(self.index)) or type(self.index).__name__
+        for name in ("quality", "densities"):
+            matching[name] = name_of(matching[name])
         return {
             "method": self.method,
             **(matching if self.method == "match" else {}),
@@ -187,6 +194,8 @@ class Pipeline(Sources, MatchParameters):
             "length_column": self.length_column,
             "epochs": self.epochs,
             "replace": self.replaces,
+            "limits": {name: list(ends) for name, ends in checked_limits(self.limits).items()},
+            "exclude_examples": self.exclude_examples,
         }
 
     def run(self, progress: Progress | None = None) -> RowSelection:
@@ -247,45 +256,70 @@ class Pipeline(Sources, MatchParameters):
         progress: Progress | None = None,
     ) -> Sweep:
         """Match sources that are open with several diversities; see `sweep`."""
-        return swept(sources.candidates, sources.examples, diversities, self, progress)
+        return swept(sources.candidates, sources.examples, diversities, self.matching(sources), progress)
 
     def check_outputs(self) -> None:
         """Refuse outputs that could not be written, or that are read, before any work; see `run`."""
-        if self.out is not None:
-            check_target(self.out, force=self.force)
-        for name, path in (("indices", self.indices), ("drawn", self.drawn)):
-            if path is not None:
-                check_output(path, force=self.force, argument=name, endings=_NUMBERS)
-        named: dict[Path, str] = {}
-        for name, path in (("out", self.out), ("indices", self.indices), ("drawn", self.drawn)):
-            if path is not None:
-                self._check_apart(name, Path(path))
-                if (other := named.setdefault(Path(path).resolve(), name)) != name:
-                    raise ValueError(f"{name}: {str(path)!r} is {other}, too; name another file")
-
-    def _check_apart(self, name: str, path: Path) -> None:
-        """Refuse an output that is a source, or would become a part of the repository."""
-        for role in ("repository", "examples", "vectors", "example_vectors"):
-            source = as_path(getattr(self, role))
-            if source is not None and path.resolve() == source.resolve():
-                raise ValueError(f"{name}: {str(path)!r} is read as {role}; name another file")
-        repository = as_path(self.repository)
-        if repository is not None and path.suffix and path.resolve().parent == repository.resolve():
-            raise ValueError(
-                f"{name}: {str(path)!r} lies in the repository's folder and would be read as a part of it; "
-                "name a file elsewhere"
-            )
+        check_outputs(self)
 
     def check_rows(self, repository: Repository | None) -> None:
-        """Refuse, before any work, rows that the output's format has no place for.
+        """Refuse, before any work, columns that are not there, and rows that the output has no place for.
 
         Raises
         ------
+        TypeError
+            A column of numbers or labels holds something else.
         ValueError
-            A column holds what the format does not.
+            A column is missing, has a number that is not above 0, or holds what the output's format does not.
         """
-        if self.out is not None and repository is not None:
+        for name in ("quality", "densities", "limits"):
+            asked = getattr(self, name)
+            if repository is None and (isinstance(asked, str) or (asked and name == "limits")):
+                raise ValueError(f"{name}: the repository is vectors without rows, so it has no columns")
+        if repository is None:
+            return
+        if self.out is not None:
             check_holds(repository, self.out)
+        weights_of(self._matching(repository), len(repository))
+        for name in self.limits or ():
+            repository.labels(name, "limits")
+        if self.length_column is not None:
+            column(repository.columns, self.length_column, "length_column", repository.source.name)
+
+    def matching(self, sources: OpenSources) -> MatchParameters:
+        """Return the parameters of `match` over sources that are open, with a number for each candidate."""
+        found = self._matching(sources.repository)
+        rows = sources.rows_of(np.arange(sources.m))
+        quality, densities = (
+            None if values is None else np.asarray(values)[rows]
+            for values in (found.quality, found.densities)
+        )
+        return replace(found, quality=quality, densities=densities)
+
+    def _matching(self, repository: Repository | None) -> MatchParameters:
+        """Return the parameters of `match`, with numbers in place of the names of columns."""
+        found = {one.name: getattr(self, one.name) for one in fields(MatchParameters)}
+        for name in ("quality", "densities"):
+            if isinstance(found[name], str):
+                assert repository is not None
+                found[name] = repository.numbers(found[name], name)
+        return MatchParameters(**found)
+
+    @contextlib.contextmanager
+    def opened(self, needs: str = "vectors", progress: Progress | None = None) -> Iterator[OpenSources]:
+        """Read the repository and the examples, and look for examples among the rows; see `Sources.opened`.
+
+        Raises
+        ------
+        FileNotFoundError, TypeError, ValueError
+            As for `Sources.opened`; or no row is left where examples are excluded.
+        """
+        with super().opened(needs, progress) as sources:
+            if needs == "rows":
+                yield sources
+                return
+            with examined(self, sources, progress) as found:
+                yield found
 
     def select(self, sources: OpenSources, progress: Progress | None = None) -> RowSelection:
         """Choose, draw and write rows of sources that are open; see `run`."""
@@ -313,6 +347,12 @@ class Pipeline(Sources, MatchParameters):
                     )
         began = time.perf_counter()
         distribution = METHODS[self.method].choose(self, sources, tell)
+        if self.limits:
+            assert repository is not None
+            rows = sources.rows_of(distribution.indices).tolist()
+            labels = {name: repository.labels(name, "limits") for name in self.limits}
+            by_row = {name: [of[row] for row in rows] for name, of in labels.items()}
+            distribution = limited(distribution, by_row, self.limits)
         seconds = {"choosing": time.perf_counter() - began}
         draws = []
         if self.budgets:
@@ -339,7 +379,7 @@ class Pipeline(Sources, MatchParameters):
             seconds=seconds,
         )
         began = time.perf_counter()
-        written = self._write(selection, tell)
+        written = write_selection(selection, tell)
         seconds["writing"] = time.perf_counter() - began
         return replace(selection, written=written)
 
@@ -356,44 +396,8 @@ class Pipeline(Sources, MatchParameters):
             raise ValueError(f"rows: {size:,} are more than the {sources.m:,} there are to choose from")
         return size
 
-    def _write(self, selection: RowSelection, tell: Progress) -> Written | None:
-        """Write what is asked for: all files of it appear, or none; finished epochs in a folder stay."""
-        found, draws = selection.distribution, selection.epochs
-        with together() as outputs:
-            if self.indices is not None:
-                rows = selection.sources.rows_of(found.indices)
-                columns = {"row": rows, "probability": found.probabilities}
-                _write_columns(columns, self.indices, self.force, outputs)
-            if self.drawn is not None:
-                epochs = np.repeat(np.arange(1, len(draws) + 1), [len(drawn) for drawn in draws])
-                columns = {"epoch": epochs, "row": np.concatenate(draws)}
-                _write_columns(columns, self.drawn, self.force, outputs)
-            return None if self.out is None else self._write_rows(selection, tell, outputs)
 
-    def _write_rows(self, selection: RowSelection, tell: Progress, outputs: Outputs) -> Written:
-        repository, found, draws = selection.sources.repository, selection.distribution, selection.epochs
-        assert repository is not None
-        assert self.out is not None
-        tell("writing", 0, 0)
-        if ending(self.out) in KINDS:
-            return write_file(repository, draws, self.out, force=self.force, progress=tell, among=outputs)
-        settings = {"encoder": selection.sources.encoder, **self.settings()}
-        if isinstance(found, Match):  # the numbers that "auto" came to
-            settings |= {name: found.to_dict()[name] for name in ("scale", "kernel_width")}
-        return write_epochs(repository, draws, self.out, settings=settings, force=self.force, progress=tell)
-
-
-def _write_columns(
-    columns: dict[str, NDArray[Any]], path: str | os.PathLike[str], force: bool, among: Outputs
-) -> None:
-    """Write columns of numbers: as .npy a structured array, else as a table."""
-    if ending(path) != ".npy":
-        write_table(
-            path, {name: values.tolist() for name, values in columns.items()}, force=force, among=among
-        )
-        return
-    kinds = [(name, values.dtype) for name, values in columns.items()]
-    table = np.empty(len(next(iter(columns.values()))), kinds)
-    for name, values in columns.items():
-        table[name] = values
-    write_array(path, table, force=force, among=among)
+def _is_set(pipeline: Pipeline, one: Field[Any]) -> bool:
+    """Return whether a parameter is not what it is by default."""
+    value = getattr(pipeline, one.name)
+    return value is not None if one.default is None else bool(value != one.default)

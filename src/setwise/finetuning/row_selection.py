@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from setwise._version import __version__
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.matched import Match
+from setwise.finetuning.provenance import origin, versions
 from setwise.finetuning.rows.sides import name_of
 from setwise.finetuning.rows.writing import Written
 from setwise.finetuning.sources import OpenSources
@@ -54,6 +56,18 @@ class RowSelection:
     written: Written | None
     notes: list[str]
     seconds: dict[str, float]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What it was made of: the files that were read, with checksums, and the versions at work."""
+        pipeline, sources = self.pipeline, self.sources
+        shown = sources.shown
+        count = len(sources.example_rows) if shown is None else len(shown)
+        return {
+            "repository": origin(pipeline.repository, sources.repository, sources.n),
+            "examples": origin(pipeline.task, shown, count),
+            "versions": versions(),
+        }
 
     @property
     def distinct(self) -> NDArray[np.int64]:
@@ -130,11 +144,21 @@ class RowSelection:
                 for number, drawn in enumerate(self.epochs)
             ],
             "distinct": len(self.distinct),
+            "leaked": None if self.sources.leaked is None else self._leaks(),
             "least_covered": self.least_covered(),
             "most_drawn": self.most_drawn(),
             "notes": self.notes,
+            "provenance": self.provenance,
             "seconds": self.seconds,
         }
+
+    def _leaks(self) -> dict[str, Any]:
+        """Return how many rows are examples, or nearly."""
+        found = self.sources.leaked
+        assert found is not None
+        excluded = self.pipeline.exclude_examples
+        counts = {"exact": len(found.exact), "near": len(found.near)}
+        return {**counts, "width": found.width, "excluded": excluded}
 
     def __repr__(self) -> str:
         drawn = "none drawn"

@@ -17,6 +17,7 @@ from setwise.encode.places import folder_for
 from setwise.encode.words import has_word
 from setwise.files.checksums import Progress
 from setwise.files.names import ending
+from setwise.finetuning.leakage import Leaked
 from setwise.finetuning.rows.conversations import checked_roles
 from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
 from setwise.finetuning.rows.repository import Repository
@@ -47,6 +48,8 @@ class OpenSources:
         Whether all vectors were there from an earlier run.
     notes : tuple of str
         What was left out, and what an encoder has learned from.
+    leaked : Leaked or None
+        Candidates that are examples, by their numbers before any were left out.
     """
 
     n: int
@@ -59,6 +62,7 @@ class OpenSources:
     encoder: str | None = None
     cached: bool = False
     notes: tuple[str, ...] = ()
+    leaked: Leaked | None = None
 
     @property
     def m(self) -> int:

@@ -43,11 +43,14 @@ class EpochsInfo(FolderInfo):
     ----------
     settings : mapping
         All that decides which rows are drawn.
+    provenance : mapping
+        The repository and the examples by name and checksum, and versions.
     epochs : int
         How many there are when all are written.
     """
 
     settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     epochs: int
 
 
@@ -189,6 +192,7 @@ def write_epochs(
     *,
     kind: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
     force: bool = False,
     memory: float = MEMORY,
     progress: Progress | None = None,
@@ -207,8 +211,8 @@ def write_epochs(
         A folder, made if it is not there.
     kind : {".parquet", ".jsonl"}, optional
         By default .jsonl where the repository is JSONL, else .parquet.
-    settings : mapping, optional
-        Plain values that ``meta.json`` keeps, such as seed and diversity.
+    settings, provenance : mapping, optional
+        Plain values that ``meta.json`` keeps: seed, diversity and the like; and what the rows come from.
     force : bool
         Replace epochs of other rows.
 
@@ -246,7 +250,11 @@ def write_epochs(
             if name not in others and is_whole(folder / name, facts)
         }
         kept = tuple(name for name in names if name in files)
-        about = {"settings": dict(settings or {}), "epochs": len(epochs)}
+        about = {
+            "settings": dict(settings or {}),
+            "provenance": dict(provenance or {}),
+            "epochs": len(epochs),
+        }
 
         def record() -> None:
             done = {name: files[name] for name in names if name in files}
