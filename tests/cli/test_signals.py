@@ -72,7 +72,7 @@ def ended(words, folder, number):
 
 @pytest.mark.parametrize(
     ("command", "name"),
-    [*((command, "SIGTERM") for command in COMMANDS), ("prefer", "SIGHUP"), ("prefer", "SIGINT")],
+    [*((command, "SIGTERM") for command in COMMANDS), ("finetune", "SIGHUP"), ("finetune", "SIGINT")],
 )
 def test_a_signal_while_writing_leaves_nothing(tmp_path, command, name):
     words = COMMANDS[command](tmp_path)

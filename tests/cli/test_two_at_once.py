@@ -48,7 +48,10 @@ def _index(folder):
     return ["index", "build", "in.npy", "--out", "out"], ["out"]
 
 
-@pytest.mark.parametrize("command", [_prefer, _finetune, pytest.param(_index, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(_prefer, marks=pytest.mark.slow), _finetune, pytest.param(_index, marks=pytest.mark.slow)],
+)
 def test_two_runs_to_one_new_place(tmp_path, command):
     words, outputs = command(tmp_path)
     before = set(os.listdir(tmp_path))

@@ -253,10 +253,14 @@ def test_include_and_exclude(corpus, query):
         assert not set(plain.ids[:2].tolist()) & set(hits.ids.tolist())
 
 
-@pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("names", [False, True])
 @pytest.mark.parametrize(
-    "options", [{}, {"sharpness": 1, "diversity": 0.6}, {"objective": "mmr"}, {"offset": 6}]
+    ("options", "names", "exact"),
+    [
+        ({}, False, True),
+        ({"sharpness": 1, "diversity": 0.6}, True, False),
+        ({"objective": "mmr"}, False, False),
+        ({"offset": 6}, True, True),
+    ],
 )
 def test_each_query_bars_its_own(corpus, names, options, exact):
     """The same as one by one; those with few barred ids are searched for together."""
@@ -341,8 +345,9 @@ def test_pages_neither_overlap_nor_skip(corpus, query, sharpness, objective):
     assert between.ids.tolist() == every[9:15].tolist()
 
 
-@pytest.mark.parametrize("names", [False, True])
-@pytest.mark.parametrize(("sharpness", "objective"), [(1, "max-sum"), (8, "max-sum"), (None, "mmr")])
+@pytest.mark.parametrize(
+    ("sharpness", "objective", "names"), [(1, "max-sum", False), (8, "max-sum", True), (None, "mmr", True)]
+)
 def test_a_cursor_goes_on_where_a_page_ended(corpus, query, sharpness, objective, names):
     options = {"diversity": 0.4, "sharpness": sharpness, "objective": objective, "include": []}
     index = Plain(corpus, names=names)
