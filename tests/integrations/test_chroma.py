@@ -120,9 +120,11 @@ def test_a_least_score(choose):
     names = list(VECTORS)[:4]
     scores = [0.9, 0.2, 0.7, 0.5]
     assert sorted(choose(scores)) == sorted(names)
-    assert sorted(choose(scores, score_threshold=0.5)) == sorted([names[0], names[2], names[3]])
-    assert choose(scores, score_threshold=0.9) == [names[0]]
-    with pytest.warns(UserWarning, match=r"none of 4 reaches the score 0\.95 \(the best has 0\.9\)"):
+    with pytest.warns(UserWarning, match=r"3 of the 4 asked for reach the score 0\.5"):
+        assert sorted(choose(scores, score_threshold=0.5)) == sorted([names[0], names[2], names[3]])
+    with pytest.warns(UserWarning, match=r"1 of the 4 asked for reach the score 0\.9"):
+        assert choose(scores, score_threshold=0.9) == [names[0]]
+    with pytest.warns(UserWarning, match=r"none reaches the score 0\.95 \(the best has 0\.9\)"):
         assert choose(scores, score_threshold=0.95) == []
     with pytest.raises(ValueError, match="score_threshold"):
         choose(scores, score_threshold=float("nan"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 
 import numpy as np
 import pytest
@@ -197,6 +198,39 @@ def test_refused_at_construction(store, bad, says):
         DiverseRetriever(vectorstore=store, **bad)
 
 
+@pytest.mark.parametrize("over", ["store", "index"])
+def test_a_least_relevance(crowd, over):
+    """The best set of what reaches it: fewer than k, or none, are told, and are no error."""
+    vectors, query = crowd
+    rows = np.array(list(vectors.values()))
+    index = setwise.Index.from_array(rows)
+    cosines = np.array([cosine(row, query) for row in rows])
+    ranked = np.sort(cosines)[::-1]
+    source = {"vectorstore": in_memory(*crowd), "fetch_k": 300}
+    if over == "index":
+        documents = [Document(id=text, page_content=text) for text in vectors]
+        source = {"index": index, "documents": documents, "embeddings": Known(*crowd)}
+    made = DiverseRetriever(k=5, diversity=0.9, sharpness=1, **source)
+    names = np.array(list(vectors))
+    for count in (300, 40, 5):
+        least = float(ranked[count - 1] - 1e-6)
+        reaching = cosines >= least
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = made.invoke("?", score_threshold=least)
+        best = setwise.retrieve(query, index, 5, diversity=0.9, sharpness=1, filter=reaching)
+        assert sorted(texts(found)) == sorted(names[best.ids])
+    least = float(ranked[2] - 1e-6)
+    with pytest.warns(UserWarning, match="3 of the 5 asked for reach the score"):
+        found = made.invoke("?", score_threshold=least)
+    assert sorted(texts(found)) == sorted(names[cosines >= least])
+    assert all(one.metadata["setwise_relevance"] >= least for one in found)
+    with pytest.warns(UserWarning, match="none reaches the score 0.999 .*an empty result"):
+        assert asyncio.run(made.ainvoke("?", score_threshold=0.999)) == []
+    with pytest.raises(pydantic.ValidationError, match="score_threshold: nan is no finite number"):
+        DiverseRetriever(score_threshold=float("nan"), **source)
+
+
 def test_what_must_be_passed(store):
     index = setwise.Index.from_array(np.array(list(VECTORS.values())))
     with pytest.raises(pydantic.ValidationError, match="pass a vector store"):
@@ -207,7 +241,7 @@ def test_what_must_be_passed(store):
         DiverseRetriever(index=index, documents={})
     with pytest.raises(pydantic.ValidationError, match="documents: they are looked up by an index"):
         DiverseRetriever(vectorstore=store, documents={})
-    for name, value in (("search_kwargs", {"score_threshold": 0.5}), ("reembed", True)):
+    for name, value in (("search_kwargs", {"pre_filter": "x"}), ("reembed", True)):
         with pytest.raises(pydantic.ValidationError, match=f"{name}: it is for the vector store's search"):
             DiverseRetriever(vectorstore=store, index=index, **{name: value})
 

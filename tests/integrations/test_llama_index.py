@@ -243,6 +243,39 @@ def test_it_is_setwise_retrieve_over_the_candidates(crowd):
     np.testing.assert_allclose([one.metadata["setwise_gain"] for one in found], expected.gains, atol=1e-6)
 
 
+@pytest.mark.parametrize("over", ["store", "index"])
+def test_a_least_relevance(crowd, over):
+    """The best set of what reaches it: fewer than k, or none, are told, and are no error."""
+    vectors, query = crowd
+    rows = np.array(list(vectors.values()))
+    array = setwise.Index.from_array(rows)
+    cosines = rows @ query / np.linalg.norm(rows, axis=1) / np.linalg.norm(query)
+    index, options = index_over(*crowd), {"fetch_k": 300}
+    if over == "index":
+        nodes = [
+            schema.TextNode(id_=text, text=text, metadata={"row": row}) for row, text in enumerate(vectors)
+        ]
+        index, options = array, {"nodes": nodes, "embed_model": Known(*crowd)}
+
+    def found(least, k=5):
+        made = DiverseRetriever(
+            index, k=k, diversity=0.9, sharpness=1, similarity_cutoff=float(least), **options
+        )
+        return [one.metadata["row"] for one in made.retrieve("?")]
+
+    ranked = np.sort(cosines)[::-1] - 1e-6
+    for count in (300, 40, 5):
+        reaching = cosines >= ranked[count - 1]
+        best = setwise.retrieve(query, array, 5, diversity=0.9, sharpness=1, filter=reaching)
+        assert sorted(found(ranked[count - 1])) == sorted(best.ids.tolist())
+    with pytest.warns(UserWarning, match="3 of the 5 asked for reach the score"):
+        assert sorted(found(ranked[2])) == np.flatnonzero(cosines >= ranked[2]).tolist()
+    with pytest.warns(UserWarning, match="none reaches the score 0.999"):
+        assert found(0.999) == []
+    with pytest.raises(ValueError, match="score_threshold: inf is no finite number"):
+        found(np.inf)
+
+
 def test_over_a_setwise_index(crowd):
     vectors, query = crowd
     array = setwise.Index.from_array(np.array(list(vectors.values())))

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.files.lengths import counter
 from setwise.index import Index
+from setwise.index.base import Found
+from setwise.integrations.thresholds import check_threshold, cosines_to, tell_how_many
 from setwise.missing import check_missing, reasons
 from setwise.request import Request
 from setwise.retrieval import Retrieved, default_sharpness
 from setwise.retrieval.rerank import diversified
 from setwise.retrieval.search import retrieving
-from setwise.steps import Work, run
+from setwise.steps import Step, Work, run
 
 #: How many are selected where nothing is said: as many as `setwise.retrieve` does.
 K = 10
@@ -98,20 +100,24 @@ class Search:
         How many candidates are fetched, at least k; None leaves it to `fetched`, or to an index.
     filter : optional
         In the store's own terms.
+    threshold : float or None
+        The least relevance of what may be chosen.
 
     Raises
     ------
     TypeError
-        `fetch_k` is no integer.
+        `fetch_k` is no integer, or the threshold no number.
     ValueError
-        It is below k.
+        `fetch_k` is below k, or the threshold is not finite.
     """
 
     request: Request
     fetch_k: int | None = None
     filter: Any = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
+        check_threshold(self.threshold)
         k = self.request.size
         if self.fetch_k is not None and checks.integer("fetch_k", self.fetch_k, least=1) < k:
             raise ValueError(
@@ -126,9 +132,10 @@ class Search:
     def over(
         self, index: Index, query: Any, text: Callable[[Any], str] | None = None
     ) -> Work[Retrieved | None]:
-        """Search an index, which knows by itself how many candidates suffice; None where it is empty.
+        """Search an index, which knows by itself how many candidates suffice; None where nothing is found.
 
-        Limits are on stored fields; where texts are counted, `text` finds that of an id.
+        Limits are on stored fields; where texts are counted, `text` finds that of an id. Where the best set
+        has members below the threshold, it is chosen anew among all that reach it.
 
         Raises
         ------
@@ -148,7 +155,25 @@ class Search:
         found: Retrieved = yield from retrieving(
             request, np.asarray(query, np.float64), index, pool=pool, filter=self.filter
         )
-        return found
+        if self.threshold is None or not len(found) or found.scores.min() >= self.threshold:
+            return found
+        reaching = yield from self._reaching(index, np.asarray(query, np.float64))
+        tell_how_many(len(reaching), self.request.size, self.threshold, float(found.scores.max()), "results")
+        if not len(reaching):
+            return None
+        few = replace(request, k=min(request.size, len(reaching)))
+        return diversified(few, reaching.ids, reaching.scores, index)
+
+    def _reaching(self, index: Index, query: NDArray[np.float64]) -> Work[Found]:
+        """Return all of an index that reaches the threshold, or what does of `fetch_k` candidates."""
+        probe = query / np.linalg.norm(query) if index.metric == "cosine" else query
+        count = self.fetched
+        while True:
+            (found,) = yield Step.of(index.fetch, index.afetch, probe[None], count, filter=self.filter)
+            enough = found.scores >= self.threshold
+            if not enough.all() or len(found) < count or self.fetch_k is not None:
+                return Found(found.ids[enough], found.scores[enough], found.vectors[enough])
+            count *= 4
 
 
 def facts(found: Retrieved, place: int) -> dict[str, Any]:
@@ -196,7 +221,7 @@ def choose(
         the order they came, while there are fewer than k.
     threshold : float, optional
         The least score, or cosine to the query, of a result that may be chosen. Where none has it, the result
-        is empty and a warning says so.
+        is empty; a warning says so, and where fewer than k have it.
     noun : str
         What the results are called in a message.
     lack : Lack, optional
@@ -218,14 +243,12 @@ def choose(
     """
     policy = check_missing(missing)
     if threshold is not None:
-        reached = _cosines(rows, query) if scores is None else scores
+        reached = cosines_to(rows, query) if scores is None else scores
         enough = [place for place, score in enumerate(reached) if score is None or not score < threshold]
-        if len(items) and not enough:
+        if len(enough) < len(items):
             best = max(score for score in reached if score is not None)
-            checks.warn(
-                f"{noun}: none of {len(items)} reaches the score {threshold:g} (the best has {best:.4g}): an "
-                "empty result"
-            )
+            tell_how_many(len(enough), request.size, threshold, best, noun)
+        if not enough:
             return []
         items, rows = [items[place] for place in enough], [rows[place] for place in enough]
         scores = None if scores is None else [scores[place] for place in enough]
@@ -275,39 +298,9 @@ def _of_items(items: Sequence[Any], reading: Reading, name: str, given: Any) -> 
     return [reading.metadata(one).get(given) for one in items]
 
 
-def _cosines(rows: Sequence[Any], query: Any) -> list[float | None]:
-    """Return each vector's cosine to a query, None where it is missing or cannot be used."""
-    probe = np.asarray(query, np.float64)
-    lacks = reasons(rows, d=probe.size)
-    return [
-        float(np.asarray(row, np.float64) @ probe / (np.linalg.norm(row) * np.linalg.norm(probe)))
-        if lack is None
-        else None
-        for row, lack in zip(rows, lacks, strict=True)
-    ]
-
-
 def _is_score(score: Any) -> bool:
     """Return whether a score is there: a number, and not NaN; what is no number is refused later."""
     return score is not None and not (isinstance(score, float | np.floating) and np.isnan(score))
-
-
-def check_threshold(threshold: Any) -> None:
-    """Refuse a threshold of scores that is no finite number, but for None.
-
-    Raises
-    ------
-    TypeError
-        It is no number.
-    ValueError
-        It is NaN or infinite.
-    """
-    if threshold is None:
-        return
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number):
-        raise TypeError(f"score_threshold: expected a number, got {threshold!r}")
-    if not np.isfinite(threshold):
-        raise ValueError(f"score_threshold: {threshold} is no finite number")
 
 
 def falling(n: int) -> list[float]:

@@ -13,12 +13,12 @@ from setwise.integrations.common import (
     K,
     Lack,
     Reading,
-    check_threshold,
     choose,
     request_for,
     take_alias,
     take_weight,
 )
+from setwise.integrations.thresholds import check_threshold
 from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY

@@ -11,12 +11,12 @@ from setwise.extras import needs
 from setwise.integrations.common import (
     K,
     Reading,
-    check_threshold,
     choose,
     first_of_each,
     request_for,
     take_weight,
 )
+from setwise.integrations.thresholds import check_threshold
 from setwise.missing import check_missing
 from setwise.request import Request
 from setwise.retrieval import DIVERSITY

@@ -30,7 +30,7 @@ from setwise.integrations.langchain.stores import StoreReader, reader_of, search
 from setwise.steps import Step, Work, arun, run
 
 #: Parameters of the retriever that a call may override.
-_PER_CALL = (*ASKED, "lambda_mult", "fetch_k", "filter", "search_kwargs")
+_PER_CALL = (*ASKED, "lambda_mult", "fetch_k", "filter", "score_threshold", "search_kwargs")
 
 #: Of these, what no store has: a store may swallow such a name, mistyped too, without a word.
 _OURS = tuple(name for name in _PER_CALL if name not in ("k", "filter", "search_kwargs"))
@@ -67,6 +67,9 @@ class DiverseRetriever(BaseRetriever, Choosing):
         suffice, else the larger of 50 and 5 k.
     filter : optional
         Passed to the search of the store, or of the index, in its own terms.
+    score_threshold : float, optional
+        The least relevance of a document that may be chosen; where fewer than k have it, fewer come back, or
+        none, with a warning.
     search_kwargs : dict
         Further keywords for the store's ``similarity_search_by_vector``.
     embedding_key : str
@@ -94,8 +97,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
 
     Notes
     -----
-    `k`, `diversity` (or `lambda_mult`), `sharpness`, `objective`, `fetch_k`, `filter` and `search_kwargs` can
-    also be passed to ``invoke`` and ``ainvoke``.
+    `k`, `diversity` (or `lambda_mult`), `sharpness`, `objective`, `fetch_k`, `filter`, `score_threshold` and
+    `search_kwargs` can also be passed to ``invoke`` and ``ainvoke``.
 
     Relevance is the cosine of the query with the stored vector, whatever score the store has. Documents are
     copies: what the store keeps is not touched.
@@ -111,6 +114,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
     lambda_mult: float | None = None
     fetch_k: int | None = None
     filter: Any = None
+    score_threshold: float | None = None
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     embedding_key: str = "embedding"
     reembed: bool = False
@@ -189,6 +193,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
                 search.request,
                 query=vector,
                 missing="drop",
+                threshold=search.threshold,
                 noun="documents",
                 lack=lambda document, _: (label(document), "embedding", "embed its text anew"),
                 reading=self.reading,
@@ -242,7 +247,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
                     f"search_kwargs: {name}: {own[0]} is a parameter of the retriever itself; pass it there"
                 )
         request = self.request(index=self.index, **{name: values[name] for name in ASKED})
-        return Search(request, values["fetch_k"], values["filter"]), values["search_kwargs"]
+        search = Search(request, values["fetch_k"], values["filter"], values["score_threshold"])
+        return search, values["search_kwargs"]
 
     def _embedder(self) -> Embeddings | None:
         if self.embeddings is not None or self.vectorstore is None:

@@ -62,6 +62,9 @@ class DiverseRetriever(BaseRetriever):
         to suffice, else the larger of 50 and 5 k.
     filters : MetadataFilters, optional
         Passed to the search; for a `setwise.Index`, in the index's own terms.
+    similarity_cutoff : float, optional
+        The least relevance of a node that may be chosen, called as in LlamaIndex's own postprocessor; where
+        fewer than k have it, fewer come back, or none, with a warning.
     vectors : optional
         As for `DiverseNodePostprocessor`, where neither nodes nor the vector store bring any.
     search_kwargs : mapping, optional
@@ -112,6 +115,7 @@ class DiverseRetriever(BaseRetriever):
         objective: str = "max-sum",
         fetch_k: int | None = None,
         filters: Any = None,
+        similarity_cutoff: float | None = None,
         vectors: Any = None,
         search_kwargs: Mapping[str, Any] | None = None,
         tokens: int | None = None,
@@ -138,7 +142,7 @@ class DiverseRetriever(BaseRetriever):
             min_gain=min_gain,
             index=index if isinstance(index, Index) else None,
         )
-        self._search = Search(request, fetch_k, filters)
+        self._search = Search(request, fetch_k, filters, similarity_cutoff)
         check_source(vectors, *STORES)
         if not isinstance(index, VectorStoreIndex | Index):
             raise TypeError(
@@ -214,6 +218,7 @@ class DiverseRetriever(BaseRetriever):
                 self._search.request,
                 query=embedding,
                 missing="drop",
+                threshold=self._search.threshold,
                 noun="nodes",
                 lack=lambda node, _: (f"id {node.node_id!r}", "embedding", "embed its text anew"),
                 reading=READING,
