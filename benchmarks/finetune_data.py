@@ -202,7 +202,7 @@ def generated(limit: int, examples: int, held: int, *, labelled: bool, seed: int
     label_words = [words(3) for _ in range(3)]
 
     def write(task: int, label: int) -> str:
-        length = int(rng.integers(15, 50))
+        length = int(rng.integers(100, 130) if rng.random() < 0.1 else rng.integers(15, 50))
         source = rng.choice(4, length, p=[0.35, 0.3, 0.2, 0.15])
         drawn = rng.choice(1500, length, p=zipf)
         blocks = (common, family_words[task % 3], task_words[task], label_words[label])

@@ -76,7 +76,7 @@ def _measured(
     return found
 
 
-def _plain(task: tuple[int, int, float]) -> list[Result]:
+def selected_plainly(task: tuple[int, int, float]) -> list[Result]:
     """Select for one target and seed from the repository as it is."""
     number, seed, share = task
     problem = _HERE["problem"]
@@ -90,7 +90,7 @@ def _plain(task: tuple[int, int, float]) -> list[Result]:
     )
 
 
-def _copied(task: tuple[int, int, float, int, int]) -> list[Result]:
+def selected_among_copies(task: tuple[int, int, float, int, int]) -> list[Result]:
     """Select for one target and seed from a smaller repository in which some rows are copied."""
     number, seed, share, size, times = task
     problem = _HERE["narrow"]
@@ -124,7 +124,7 @@ def _kept(found: list[Result], part: str, out: Path | None) -> list[Result]:
     return found
 
 
-def _adopt(problem: data.Problem) -> None:
+def adopt(problem: data.Problem) -> None:
     """Keep a problem where this process and those forked from it find it."""
     _HERE.clear()
     _HERE["narrow"] = data.narrowed(problem, DIMENSIONS)
@@ -319,7 +319,7 @@ def main(arguments: list[str] | None = None) -> list[Result]:
             continue
         began = time.perf_counter()
         problem = loaders[part](limit)
-        _adopt(problem)
+        adopt(problem)
         print(
             f"\n{part}: {problem.name}, {len(problem.texts):,} × {problem.vectors.shape[1]} by "
             f"{problem.encoder}; read, encoded and counted in {time.perf_counter() - began:.0f} s"
@@ -328,7 +328,7 @@ def main(arguments: list[str] | None = None) -> list[Result]:
         if part in options.parts:
             began = time.perf_counter()
             tasks = [(number, seed, share) for seed in seeds for number in numbers]
-            found = _run(_plain, tasks, options.jobs, part, options.out)
+            found = _run(selected_plainly, tasks, options.jobs, part, options.out)
             report_plain(f"{part.capitalize()}, {share:.0%} of the words, {len(seeds)} seeds", found)
             _tell_cut(found)
             print(f"\n{time.perf_counter() - began:.0f} s")
@@ -343,7 +343,7 @@ def main(arguments: list[str] | None = None) -> list[Result]:
                 for number, target in enumerate(problem.targets)
                 if target.name in COPY_TARGETS[part]
             ]
-            found = _run(_copied, tasks, options.jobs, f"copies, {part}", options.out)
+            found = _run(selected_among_copies, tasks, options.jobs, f"copies, {part}", options.out)
             report_copies(f"Copies among {part}, {copy_share:.0%} of the words, {len(seeds)} seeds", found)
             _tell_cut(found)
             print(f"\n{time.perf_counter() - began:.0f} s")

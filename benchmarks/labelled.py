@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,48 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 
 
+@dataclass(frozen=True, eq=False)
+class Shop:
+    """A catalog of items with what held-out users bought.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (n, d), float32
+    quality : ndarray of shape (n,), float64
+        In [0, 1].
+    titles : list of str
+    later : list of ndarray of int64
+        What each held-out user bought, in time order, as rows; the last is the set's held-out target.
+    """
+
+    vectors: NDArray
+    quality: NDArray
+    titles: list[str]
+    later: list[NDArray]
+
+    def bought(self, steps: int = 1, users: Iterable[int] | None = None) -> NDArray:
+        """Return whether any held-out user bought each item among their last purchases."""
+        labels = np.zeros(len(self.vectors))
+        for user in range(len(self.later)) if users is None else users:
+            labels[self.later[user][-steps:]] = 1.0
+        return labels
+
+
 def games(
     folder: Path, dim: int = 64, train: float = 0.95, seed: int = 0
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Return vectors, qualities and labels of the games shop's items, or raise FileNotFoundError.
+    """Return vectors, qualities and labels of `shop`'s items: bought next by a held-out user."""
+    found = shop(folder, dim, train, seed)
+    return found.vectors, found.quality, found.bought()
+
+
+def shop(folder: Path, dim: int = 64, train: float = 0.95, seed: int = 0) -> Shop:
+    """Return the games shop's items, or raise FileNotFoundError.
 
     Most users (drawn from the seed) give vectors and qualities: a truncated SVD of the positive
     pointwise mutual information of items in one history, and the logarithm of an item's count, both of
-    histories alone. An item's label is whether any of the other users bought it next (the held-out target).
-    Items without a vector (in no history of theirs) are left out.
+    histories alone. Items without a vector (in no history of theirs) are left out, from what the other users
+    bought too.
     """
     import pyarrow.parquet as parquet
     from scipy import sparse
@@ -46,11 +81,22 @@ def games(
     matrix = sparse.csr_matrix((information, (a, b)), (count, count))
     left, strength, _ = randomized_svd(matrix, dim, random_state=seed)
     vectors = left * np.sqrt(strength)
-    labels = np.zeros(count)
-    labels[[int(target) for target, on in zip(targets, draw, strict=True) if not on]] = 1.0
     known = np.linalg.norm(vectors, axis=1) > 1e-9
+    row = np.where(known, np.cumsum(known) - 1, -1)
+    bought = (
+        row[np.array([*history, target], np.int64)]
+        for history, target, on in zip(histories, targets, draw, strict=True)
+        if not on
+    )
+    named = parquet.read_table(folder / "games6k" / "items.parquet").to_pydict()
+    title = dict(zip(named["item_id"], named["title"], strict=True))
     quality = np.log1p(times[known])
-    return vectors[known].astype(np.float32), quality / quality.max(), labels[known]
+    return Shop(
+        vectors[known].astype(np.float32),
+        quality / quality.max(),
+        [title.get(item, "") for item in np.flatnonzero(known).tolist()],
+        [each[each >= 0] for each in bought],
+    )
 
 
 def books(folder: Path) -> tuple[NDArray, NDArray]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import setwise
 from optional import needs
 from reference import make
 from reference.muss import nearest as nearest_by_definition
@@ -121,6 +122,14 @@ def test_quality_can_join_the_vectors():
     made = k_means(Vectors(X, "cosine"), 2, quality=q, quality_weight=10.0)
     assert len(set(made.labels[:200].tolist())) == 1
     assert made.labels[0] != made.labels[300]
+
+
+def test_a_seed_of_numpy_is_that_number():
+    X = np.random.default_rng(1).standard_normal((200, 4))
+    one, other = (k_means(Vectors(X, "cosine"), 5, seed=seed).labels for seed in (3, np.int64(3)))
+    assert (one == other).all()
+    given = [setwise.select(X, 5, solver="clustering", seed=seed).indices for seed in (3, np.int64(3))]
+    assert (given[0] == given[1]).all()
 
 
 def test_random_partitions_are_even_and_from_the_seed():

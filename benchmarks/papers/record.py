@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,9 @@ IMAGES = HERE.parents[1] / "docs" / "images"
 
 #: Packages whose versions can change a figure.
 COUNTED = ("setwise", "numpy", "scipy", "scikit-learn", "faiss-cpu", "wordllama", "torch", "transformers")
+
+#: Where what is slow to make is kept between runs.
+CACHE = Path(tempfile.gettempdir()) / "setwise-papers"
 
 Row = dict[str, Any]
 
@@ -90,11 +94,13 @@ def cell(column: str, value: Any, digits: int) -> str:
     """Return a value as a table shows it; a trade-off with the digits that it has."""
     if value is None:
         return ""
+    if isinstance(value, float) and column[:1] in tuple("θλα"):
+        return f"{value:g}"
+    if "%" in column or column.endswith("ms"):
+        digits = min(digits, 1)
     if isinstance(value, list):  # a mean and the ends of its interval
         mean, low, high = value
         return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-    if isinstance(value, float) and column[:1] in "θλα":
-        return f"{value:g}"
     if isinstance(value, float):
         return f"{value:.{digits}f}"
     return str(value)
@@ -126,7 +132,7 @@ def versions() -> dict[str, str]:
 
 
 def run(
-    script: str,
+    module: str,
     paper: str,
     doc: str | None,
     parts: Mapping[str, Callable[[Record], None]],
@@ -139,8 +145,8 @@ def run(
 
     Parameters
     ----------
-    script : str
-        The module's last name.
+    module : str
+        The script's full name; its last part names the files.
     paper : str
     doc : str
         The module's docstring.
@@ -175,7 +181,7 @@ def run(
         head = {
             "paper": paper,
             "part": part,
-            "command": " ".join(["python -m", f"benchmarks.papers.{script}", "--part", part, *rest]),
+            "command": " ".join(["python -m", module, "--part", part, *rest]),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "seconds": round(time.perf_counter() - began, 1),
             "machine": machine(),
@@ -183,7 +189,7 @@ def run(
         }
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            write(folder / f"{script}-{part}.jsonl", [head, *record.lines])
+            write(folder / f"{module.rpartition('.')[2]}-{part}.jsonl", [head, *record.lines])
 
 
 def write(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:

@@ -212,7 +212,7 @@ def learn_centers(
         rows.shape[1],
         clusters,
         niter=iterations,
-        seed=1 + seed % (2**31 - 2),
+        seed=1 + int(seed) % (2**31 - 2),  # FAISS takes Python's integers alone
         spherical=spherical,
         min_points_per_centroid=1,
         max_points_per_centroid=len(rows),

@@ -118,7 +118,7 @@ class Request:
         object.__setattr__(self, "options", options_of(self.solver, self.solver_options))
         check_certify(self.certify)
         check_scale(self.relevance_scale)
-        checks.integer("seed", self.seed, least=0)
+        object.__setattr__(self, "seed", checks.integer("seed", self.seed, least=0))
         object.__setattr__(self, "time_limit", checks.seconds("time_limit", self.time_limit))
         if self.k is not None:
             object.__setattr__(self, "k", checks.integer("k", self.k, least=1))
