@@ -309,6 +309,35 @@ def test_many_users_are_as_one_by_one(catalog, data, method, by):
         assert np.array_equal(one.clusters, alone.clusters)
 
 
+@pytest.mark.parametrize("method", ["auto", "greedy"])
+def test_limits_for_many_users_are_as_one_by_one(data, method):
+    vectors, quality = data
+    rng = np.random.default_rng(8)
+    kinds = rng.integers(0, 4, N).tolist()
+    fields = {"kind": kinds, "price": rng.uniform(1, 9, N).tolist()}
+    catalog = setwise.Catalog.build(vectors, quality, clusters=10, ids=names_of(range(N)), fields=fields)
+    scores = rng.random((5, N))
+    own = rng.integers(0, 3, (5, N))
+    bought = [names_of(rng.choice(N, 4, replace=False)) for _ in range(5)]
+    wanted = {"filter": "price < 7", "diversity": 0.4, "method": method}
+    for limits in (
+        {"groups": "kind", "max_per_group": 3},
+        {"limits": {"kind": (1, 3)}, "max_similarity": 0.9},
+        {"groups": {"kind": [kind % 2 for kind in kinds]}, "shares": {"kind": {0: 0.5, 1: 0.5}}},
+        {"groups": own, "max_per_group": 3},
+    ):
+        many = catalog.select_many(8, relevance=scores, exclude=bought, **limits, **wanted)
+        for user, one in enumerate(many):
+            mine = {**limits, "groups": own[user]} if limits.get("groups") is own else limits
+            alone = catalog.select(8, relevance=scores[user], exclude=bought[user], **mine, **wanted)
+            assert ids(one) == ids(alone)
+            assert one.method == alone.method
+    with pytest.raises(ValueError, match="the 'muss' method cannot honor it"):
+        catalog.select_many(8, relevance=scores, limits={"kind": 3}, method="muss")
+    with pytest.raises(ValueError, match="the catalog keeps no column 'colour'"):
+        catalog.select_many(8, relevance=scores, groups="colour", max_per_group=3)
+
+
 def test_many_users_that_cannot_be(catalog):
     with pytest.raises(ValueError, match="relevance: pass relevance of shape"):
         catalog.select_many(3)

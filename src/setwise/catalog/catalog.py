@@ -461,9 +461,15 @@ class Catalog:
         include: Rows = (),
         exclude: Rows = (),
         filter: Any = None,
+        groups: Any = None,
+        max_per_group: int | None = None,
+        limits: Mapping[str, Any] | None = None,
+        shares: Mapping[str, Any] | None = None,
+        max_similarity: float | None = None,
         diversity: float = 0.1,
         method: str = "auto",
         certify: Certify = False,
+        time_limit: float = 60.0,
         seed: int = 0,
         threads: int | None = None,
     ) -> list[CatalogSelection]:
@@ -477,7 +483,9 @@ class Catalog:
         queries : array-like of shape (m, d), optional
         include, exclude : sequence of ids, or one of them (or None) a user
             As for `select`: what each user has bought, say.
-        filter, diversity, method, seed, threads
+        groups, max_per_group
+            As for `select`; with `max_per_group`, `groups` may have a row of labels a user.
+        filter, limits, shares, max_similarity, diversity, method, time_limit, seed, threads
             As for `select`.
         certify : False, True or "full"
             As for `setwise.select_many`.
@@ -497,7 +505,13 @@ class Catalog:
             metric=self._items.vectors.metric,
             include=include,
             exclude=exclude,
+            groups=groups,
+            max_per_group=max_per_group,
+            limits=limits,
+            shares=shares,
+            max_similarity=max_similarity,
             certify=certify,
+            time_limit=time_limit,
             seed=seed,
             threads=threads,
             method=method,

@@ -13,9 +13,9 @@ from setwise.catalog.items import Items
 from setwise.catalog.methods import as_selection, selected
 from setwise.catalog.request import DEFAULT, CatalogRequest, choose
 from setwise.catalog.selection import CatalogSelection
-from setwise.catalog.wishes import known_rows, rows_in_order
+from setwise.catalog.wishes import known_rows, labels_of_items, rows_in_order
 from setwise.containers import to_numpy
-from setwise.request import Request, split
+from setwise.request import Request, own_wishes, split
 
 __all__ = ["selected_for_each"]
 
@@ -41,7 +41,9 @@ def selected_for_each(
         raise ValueError(f"relevance: expected shape (m, {n}), got {given.shape}")
     each = split(request, count)
     method, reason = request.method, ""
-    if method == "auto":
+    if method == "auto" and (request.wishes or request.max_per_group is not None):
+        method, reason = DEFAULT, "it keeps limits"
+    elif method == "auto":
         method, reason = choose(n, request.size, request.goal.diversity, request.metric)
     if method not in TOGETHER or request.criterion != "sum":
         name = "relevance" if queries is None else "query"
@@ -66,6 +68,13 @@ def selected_for_each(
         barred[must] = False  # whatever the filter
         include.append(must)
         exclude.append(np.flatnonzero(barred))
+
+    def of_items(name: str, given: Any) -> Any:
+        if "groups" in own_wishes(request):  # a row a user
+            return [labels_of_items(held, name, row) for row in given]
+        return labels_of_items(held, name, given)
+
+    labelled = request.mapped(of_items, fields=True)
     asked = Request(
         k=request.size,
         diversity=request.diversity,
@@ -73,7 +82,13 @@ def selected_for_each(
         solver=TOGETHER[method],
         include=include,
         exclude=exclude,
+        groups=labelled.groups,
+        max_per_group=request.max_per_group,
+        limits=request.limits,
+        shares=request.shares,
+        max_similarity=request.max_similarity,
         certify=request.certify,
+        time_limit=request.time_limit,
         seed=request.seed,
         threads=request.threads,
     )

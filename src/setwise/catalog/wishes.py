@@ -20,7 +20,7 @@ from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem
 
-__all__ = ["Wished", "known_rows", "rows_in_order", "wished"]
+__all__ = ["Wished", "known_rows", "labels_of_items", "rows_in_order", "wished"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +112,29 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
             request = replace(request, clusters=there)
 
     def of_items(name: str, given: Any) -> list[Any]:
-        if isinstance(given, str):
-            if held.fields is None or given not in held.fields.column_names:
-                raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one label an item")
-            given = held.fields[given].to_pylist()
-        if len(given) != len(held):
-            raise ValueError(f"{name}: expected {len(held):,} labels, one an item, got {len(given):,}")
-        return [given[row] for row in np.flatnonzero(left).tolist()]
+        labels = labels_of_items(held, name, given)
+        return [labels[row] for row in np.flatnonzero(left).tolist()]
 
     known = Relevance(some.quality, some.vectors, probe)
     request = request.mapped(of_items, fields=True)
     return Wished(some, replace(request, include=rows, exclude=()), known)
+
+
+def labels_of_items(held: Items, name: str, given: Any) -> Any:
+    """Return labels, one an item: as they were given, or of a kept column by its name.
+
+    Raises
+    ------
+    ValueError
+        No such column is kept, or they are not as many as the items.
+    """
+    if isinstance(given, str):
+        if held.fields is None or given not in held.fields.column_names:
+            raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one label an item")
+        given = held.fields[given].to_pylist()
+    if len(given) != len(held):
+        raise ValueError(f"{name}: expected {len(held):,} labels, one an item, got {len(given):,}")
+    return given
 
 
 def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
