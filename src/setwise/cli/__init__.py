@@ -25,6 +25,7 @@ from setwise.cli.config import settings
 from setwise.cli.demo import demo
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
+from setwise.cli.mcp import mcp
 from setwise.cli.prefer import app as prefer_app
 from setwise.cli.retrieve import retrieve
 from setwise.cli.serve import serve
@@ -46,6 +47,7 @@ app.command()(compare)
 app.command()(tune)
 app.command()(demo)
 app.command()(serve)
+app.command()(mcp)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.
 REFUSED, DEFECT, INTERRUPTED = 2, 70, 130
