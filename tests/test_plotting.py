@@ -10,7 +10,7 @@ import pytest
 from tests.optional import needs
 
 import setwise
-from setwise.pictures import instead, layout
+from setwise.pictures import Axes, instead
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def sel():
 @pytest.mark.parametrize("shape", [(30, 5), (5, 30), (1, 3), (4, 1)])
 def test_a_map_is_that_of_the_singular_value_decomposition(shape):
     rows = np.random.default_rng(0).standard_normal(shape)
-    places, share = layout(rows)
+    axes = Axes.of(rows)
+    places, share = axes.places(rows), axes.share
     centered = rows - rows.mean(axis=0)
     left, values, _ = np.linalg.svd(centered, full_matrices=False)
     wanted = np.zeros((len(rows), 2))

@@ -52,7 +52,11 @@ class Reason:
     barred: str = ""
 
     def __str__(self) -> str:
-        words = [f"relevance {self.relevance:.3f}"]
+        return "; ".join([f"{self.member}: relevance {self.relevance:.3f}", *self.words()])
+
+    def words(self) -> list[str]:
+        """Return what there is to say beside the relevance."""
+        words = []
         if self.similarity is not None:
             like = "most like" if self.chosen or self.similarity < 0.9 else "repeats"
             words.append(f"{like} {self.nearest} (similarity {self.similarity:.2f})")
@@ -66,7 +70,7 @@ class Reason:
             elif not self.chosen:
                 instead = "with it"
             words.append(f"{instead} the set is worth {abs(self.change):.4g} {more}")
-        return f"{self.member}: {'; '.join(words)}"
+        return words
 
 
 @dataclass(frozen=True)

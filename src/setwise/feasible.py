@@ -205,7 +205,7 @@ class Feasible:
             self._system = matrix, np.array(low), np.array(high)
         return self._system
 
-    def best(self, scores: Vector, fixed: Places | None = None) -> Places | None:
+    def best(self, scores: Vector, fixed: Places | None = None, *, proven: bool = True) -> Places | None:
         """Return a feasible set of largest summed scores, ascending; None where there is none.
 
         Parameters
@@ -213,6 +213,9 @@ class Feasible:
         scores : ndarray of shape (m,)
         fixed : ndarray of int64, optional
             Members that it must have, beside those of every set.
+        proven : bool
+            Whether it must be the best of all, rather than of those likely in it: where many sets of a budget
+            are nearly best, a proof can take minutes.
         """
         held = self.include if fixed is None else np.union1d(self.include, fixed).astype(np.int64)
         if self.m == 0:
@@ -222,7 +225,7 @@ class Feasible:
         every = self._contenders(scores, held)
         likely = np.intersect1d(self._likely(scores, held), every)
         found = self._solved(scores, held, likely)
-        if len(likely) == len(every) or (found is not None and not scores.any()):
+        if len(likely) == len(every) or (found is not None and not (proven and scores.any())):
             return found
         if found is None:
             return self._solved(scores, held, every)

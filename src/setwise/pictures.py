@@ -79,36 +79,49 @@ class Frontier:
     objective: str
 
 
-def layout(rows: Floats) -> tuple[Floats, tuple[float, float]]:
-    """Return rows on their first two principal axes, and the part of the variance along each.
+@dataclass(frozen=True)
+class Axes:
+    """The first two principal axes of some rows.
 
-    Parameters
+    Attributes
     ----------
-    rows : ndarray of shape (m, d), float64
-
-    Returns
-    -------
-    places : ndarray of shape (m, 2)
-        The row that lies farthest out along an axis is on its positive side: an axis has no sign of its own.
+    center : ndarray of shape (d,)
+        Their mean.
+    directions : ndarray of shape (d, 2)
+        Of unit length, or zero where the rows vary in fewer directions. The row that lies farthest out along
+        one is on its positive side: an axis has no sign of its own.
     share : tuple of float
+        The part of the variance along each.
     """
-    centered = rows - rows.mean(axis=0)
-    narrow = min(centered.shape)
-    # The smaller of the two products has the same nonzero eigenvalues.
-    wide = centered.shape[1] > len(centered)
-    gram = centered @ centered.T if wide else centered.T @ centered
-    values, axes = np.linalg.eigh(gram)
-    places = np.zeros((len(rows), 2))
-    total = float(values.clip(min=0.0).sum())
-    share = [0.0, 0.0]
-    for axis in range(min(2, narrow)):
-        value, direction = float(values[-1 - axis]), axes[:, -1 - axis]
-        if value <= 1e-12 * max(total, 1e-300):  # nothing but rounding is left
-            break
-        along = direction * np.sqrt(value) if wide else centered @ direction
-        places[:, axis] = along * (1.0 if along[np.abs(along).argmax()] > 0 else -1.0)
-        share[axis] = value / total
-    return places, (share[0], share[1])
+
+    center: Floats
+    directions: Floats
+    share: tuple[float, float]
+
+    @classmethod
+    def of(cls, rows: Floats) -> Axes:
+        """Return those of some rows, shape (m, d), float64."""
+        center = rows.mean(axis=0)
+        centered = rows - center
+        # The smaller of the two products has the same nonzero eigenvalues.
+        wide = centered.shape[1] > len(centered)
+        values, vectors = np.linalg.eigh(centered @ centered.T if wide else centered.T @ centered)
+        total = float(values.clip(min=0.0).sum())
+        directions, share = np.zeros((rows.shape[1], 2)), [0.0, 0.0]
+        for axis in range(min(2, len(values))):
+            value, direction = float(values[-1 - axis]), vectors[:, -1 - axis]
+            if value <= 1e-12 * max(total, 1e-300):  # nothing but rounding is left
+                break
+            if wide:
+                direction = direction @ centered / np.sqrt(value)
+            along = centered @ direction
+            directions[:, axis] = direction * (1.0 if along[np.abs(along).argmax()] > 0 else -1.0)
+            share[axis] = value / total
+        return cls(center, directions, (share[0], share[1]))
+
+    def places(self, rows: Floats) -> Floats:
+        """Return where rows lie, shape (m, 2)."""
+        return (rows - self.center) @ self.directions
 
 
 def instead(came: Places, gone: Places, likeness: Floats) -> list[tuple[int, int]]:

@@ -23,6 +23,7 @@ from setwise.cli.catalog import app as catalog_app
 from setwise.cli.compare import compare, tune
 from setwise.cli.config import settings
 from setwise.cli.demo import demo
+from setwise.cli.explore import explore
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
 from setwise.cli.mcp import mcp
@@ -45,6 +46,7 @@ app.add_typer(prefer_app, name="prefer")
 app.add_typer(cache_app, name="cache")
 app.command()(compare)
 app.command()(tune)
+app.command()(explore)
 app.command()(demo)
 app.command()(serve)
 app.command()(mcp)

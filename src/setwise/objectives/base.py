@@ -73,6 +73,9 @@ class Objective(ABC):
     #: Whether a set's value is the sum of its members' gains, rather than their mean.
     summed: ClassVar[bool] = False
 
+    #: Whether a set's value hangs on the order of its members.
+    ordered: ClassVar[bool] = True
+
     #: Why greedy selection may end before the set is full.
     shortage: ClassVar[str] = "the gain of every other candidate is -inf"
 

@@ -45,6 +45,7 @@ class MaxSum(Objective):
 
     name: ClassVar[str] = "max-sum"
     has_sharpness: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
 
     def __init__(self, diversity: float = 0.2, *, sharpness: int = 1, metric: str = "cosine") -> None:
         super().__init__(diversity, metric=metric)

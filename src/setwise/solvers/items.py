@@ -123,12 +123,13 @@ def _best(form: Form, *, relaxed: bool) -> tuple[Rows, Point | None]:
     point = None
     starts = [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
     feasible = form.held.feasible
-    first = feasible.best(form.linear)
+    first = feasible.best(form.linear, proven=False)
     if first is not None:
         starts.append(first)
     if relaxed and form.objective.concave and form.pair > 0:
         point = relax(form, [each.astype(np.int64) for each in starts], steps=STEPS[True])
-        rounded = feasible.best(point.x - 0.5 / max(1, len(form.held)) + 1e-6 * _unit(point.gradient))
+        heavy = point.x - 0.5 / max(1, len(form.held)) + 1e-6 * _unit(point.gradient)
+        rounded = feasible.best(heavy, proven=False)
         if rounded is not None:
             starts.append(rounded)
     best, most = starts[0], -np.inf

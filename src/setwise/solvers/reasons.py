@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import solvers
 from setwise.explanation import Explanation, Reason
 from setwise.objectives.base import Terms, euclidean
-from setwise.pictures import MAPPED, MAPPED_TIMES, Floats, Frontier, Likeness, Map, instead, layout
+from setwise.pictures import MAPPED, MAPPED_TIMES, Axes, Floats, Frontier, Likeness, Map, instead
 from setwise.solvers.held import ROUNDING, barred
 from setwise.solvers.problem import Problem
 from setwise.vectors import top_k
@@ -65,12 +65,12 @@ class Reasoner:
         leaders = leaders[values[leaders] > -np.inf]
         shown = np.union1d(leaders, self.chosen)
         rows = self._rows(shown)
-        places, share = layout(rows)
+        axes = Axes.of(rows)
         chosen, ranked = np.searchsorted(shown, self.chosen), np.searchsorted(shown, leaders[:k])
         new, gone = np.setdiff1d(chosen, ranked), np.setdiff1d(ranked, chosen)
         names = [self._name(row) for row in self.chosen.tolist()]
         came = instead(new, gone, self._alike_as(rows[new], rows[gone]))
-        return Map(places, share, chosen, ranked, came, names)
+        return Map(axes.places(rows), axes.share, chosen, ranked, came, names)
 
     def similarity(self) -> Likeness:
         """Return how alike the most relevant are, and how alike the set's members are."""
@@ -188,8 +188,10 @@ class Reasoner:
         include = problem.constraints.include
         rows = np.concatenate([include, rows[~np.isin(rows, include)]])
         own, relevance = problem.vectors.rows(rows, np.float64), problem.relevance.given(rows)
-        order = problem.objective.arrange(own, relevance, rows, len(include))
-        return problem.objective.evaluate(own[order], relevance[order])[1]
+        if problem.objective.ordered:
+            order = problem.objective.arrange(own, relevance, rows, len(include))
+            own, relevance = own[order], relevance[order]
+        return problem.objective.evaluate(own, relevance)[1]
 
     def _keeps(self, rows: Rows) -> bool:
         """Return whether a set is feasible."""

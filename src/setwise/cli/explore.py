@@ -1,0 +1,147 @@
+"""``setwise explore``: a page on which the set changes as the sliders move."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from setwise.cli.options import (
+    CORPORA,
+    READ,
+    RUN,
+    Cache,
+    Chunk,
+    DropDuplicates,
+    IdColumn,
+    Model,
+    NoCache,
+    Overlap,
+    OwnVectors,
+    Seed,
+    TextColumn,
+    Threads,
+    as_chunk,
+    at_most,
+    given,
+    option,
+)
+
+if TYPE_CHECKING:
+    from setwise.serve.explore import Source
+
+_read = partial(option, panel=READ)
+_run = partial(option, panel=RUN)
+
+#: What only a corpus takes.
+_OF_CORPUS = ("text", "id", "vectors", "chunk", "overlap", "model", "drop_duplicates", "cache", "no_cache")
+
+
+def explore(
+    context: typer.Context,
+    corpus: Annotated[
+        str | None,
+        typer.Argument(help=f"{CORPORA} Or a folder made by setwise index build.", metavar="[CORPUS]"),
+    ] = None,
+    index: Annotated[
+        str | None,
+        _read("--index", help="Instead of a corpus: a folder made by setwise index build.", metavar="DIR"),
+    ] = None,
+    text: TextColumn = None,
+    id: IdColumn = None,
+    vectors: OwnVectors = None,
+    chunk: Chunk = None,
+    overlap: Overlap = None,
+    model: Model = "auto",
+    drop_duplicates: DropDuplicates = False,
+    query: Annotated[
+        str | None,
+        _read("--query", "-q", help="What the page looks for when it opens.", metavar="TEXT"),
+    ] = None,
+    host: Annotated[
+        str,
+        _run(
+            "--host",
+            help="Address to listen on; any other than this machine's own lets others read the corpus.",
+            metavar="ADDRESS",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        _run(
+            "--port", help="Port to listen on; 0 takes one that is free.", metavar="NUMBER", min=0, max=65535
+        ),
+    ] = 8765,
+    threads: Threads = None,
+    seed: Seed = 0,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Open a page on a corpus or an index: sliders, the set beside the most relevant, and why."""
+    from setwise.index.folder import FORMAT
+    from setwise.serve.explore.run import listening, serve
+
+    if corpus is not None and index is not None:
+        raise ValueError("index: a corpus and --index are two sources; leave one out")
+    if index is None and corpus is not None and FORMAT.is_ours(Path(corpus)):
+        corpus, index = None, corpus
+    if index is not None:
+        for name in _OF_CORPUS:
+            if given(context, name):
+                raise ValueError(
+                    f"{name}: --{name.replace('_', '-')} goes with a corpus; an index has its own"
+                )
+    elif corpus is None:
+        raise ValueError("corpus: say what to explore: a corpus, or an index by --index")
+    with at_most(threads), listening(host, port) as socket:
+        if index is not None:
+            source = _opened(index, threads)
+        else:
+            assert corpus is not None
+            reading = {
+                "text": text,
+                "id": id,
+                "vectors": vectors,
+                "chunk": as_chunk(chunk),
+                "overlap": overlap,
+            }
+            kept = {"model": model, "drop_duplicates": drop_duplicates, "cache": cache, "no_cache": no_cache}
+            source = _encoded(corpus, reading, kept, seed, threads)
+        serve(source, socket, query or "", tell=typer.echo)
+
+
+def _opened(folder: str, threads: int | None) -> Source:
+    """Return a saved index to explore."""
+    from setwise.index.saved import open_index
+    from setwise.serve.explore import of_index
+
+    return of_index(open_index(folder, threads=threads), Path(folder).name)
+
+
+def _encoded(
+    path: str, reading: dict[str, Any], kept: dict[str, Any], seed: int, threads: int | None
+) -> Source:
+    """Return a corpus to explore, read and encoded."""
+    from setwise.cli import output
+    from setwise.cli.sources import cache_folder
+    from setwise.files import read_corpus
+    from setwise.retrieval import prepare
+    from setwise.serve.explore import of_corpus
+
+    with output.Status() as status:
+        status.tell("reading")
+        read = read_corpus(path, **reading)
+        prepared = prepare(
+            read,
+            kept["model"],
+            cache=cache_folder(read, kept["cache"], kept["no_cache"]),
+            drop_duplicates=kept["drop_duplicates"],
+            seed=seed,
+            progress=status.encoding,
+        )
+    for line in read.notes:
+        output.note(line)
+    output.note_what_was_left_out(prepared)
+    return of_corpus(prepared, Path(path).name, threads=threads)
