@@ -322,6 +322,7 @@ def test_limits_for_many_users_are_as_one_by_one(data, method):
     wanted = {"filter": "price < 7", "diversity": 0.4, "method": method}
     for limits in (
         {"groups": "kind", "max_per_group": 3},
+        {"limits": {"kind": 3}},
         {"limits": {"kind": (1, 3)}, "max_similarity": 0.9},
         {"groups": {"kind": [kind % 2 for kind in kinds]}, "shares": {"kind": {0: 0.5, 1: 0.5}}},
         {"groups": own, "max_per_group": 3},
