@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from setwise.cli import folders
-from setwise.cli.finetune_options import Densities, ExcludeExamples, Quality, ShareLimit, as_shares
+from setwise.cli.finetune_options import (
+    Densities,
+    Epochs,
+    ExcludeExamples,
+    Fraction,
+    LengthColumn,
+    Quality,
+    Replace,
+    Rows,
+    ShareLimit,
+    Tokens,
+    Unit,
+    as_shares,
+    as_targets,
+)
 from setwise.cli.options import (
     KEEP,
     READ,
@@ -33,7 +47,6 @@ if TYPE_CHECKING:
 #: Declarations of options under each heading of the help.
 _read = partial(option, panel=READ)
 _choose = partial(option, panel="How rows are chosen")
-_count = partial(option, panel="How many rows")
 _run = partial(option, panel=RUN)
 _keep = partial(option, panel=KEEP)
 
@@ -52,9 +65,12 @@ def finetune(
         ),
     ],
     examples: Annotated[
-        str | None,
+        list[str] | None,
         _read(
-            "--examples", help="A few rows that show the task, in one of the same formats.", metavar="PATH"
+            "--examples",
+            help="A few rows that show the task, in one of the same formats. Repeat the option for several "
+            "targets, NAME=PATH or NAME=PATH:WEIGHT: each has its share of the draws.",
+            metavar="PATH|NAME=PATH",
         ),
     ] = None,
     text_column: Annotated[
@@ -207,56 +223,13 @@ def finetune(
     densities: Densities = None,
     limits: ShareLimit = None,
     exclude_examples: ExcludeExamples = False,
-    rows: Annotated[
-        int | None, _count("--rows", help="Draw this many rows for each epoch.", metavar="COUNT")
-    ] = None,
-    fraction: Annotated[
-        float | None,
-        _count(
-            "--fraction",
-            help="Draw this share of the repository's rows for each epoch, such as 0.01.",
-            metavar="SHARE",
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        _count(
-            "--tokens",
-            help="Draw as many rows for each epoch as have this many tokens in all, or just fewer.",
-            metavar="COUNT",
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str,
-        _count(
-            "--tokenizer",
-            help="What --tokens counts: tokens (words, numbers, marks, and characters of scripts without "
-            "spaces), words, characters, tiktoken:ENCODING, or tokenizers: and a tokenizer.json or a model's "
-            "folder.",
-            metavar="UNIT",
-        ),
-    ] = "tokens",
-    length_column: Annotated[
-        str | None,
-        _count(
-            "--length-column",
-            help="Column with the number of tokens in each row, for --tokens.",
-            metavar="COLUMN",
-            show_default="the tokens of its text are counted",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int, _count("--epochs", help="How many epochs to draw, each afresh.", metavar="COUNT")
-    ] = 1,
-    replace: Annotated[
-        bool | None,
-        _count(
-            "--with-replacement/--without-replacement",
-            help="Whether one epoch may hold a row several times.",
-            metavar="",
-            show_default="with for match, without for the other methods",
-        ),
-    ] = None,
+    rows: Rows = None,
+    fraction: Fraction = None,
+    tokens: Tokens = None,
+    tokenizer: Unit = "tokens",
+    length_column: LengthColumn = None,
+    epochs: Epochs = 1,
+    replace: Replace = None,
     workers: Annotated[
         str | None,
         _run(
@@ -321,7 +294,7 @@ def finetune(
         raise ValueError("cache: give --cache or --no-cache, not both")
     pipeline = Pipeline(
         repository,
-        examples,
+        as_targets(examples),
         text_column=tuple(text_column or ()),
         example_text_column=tuple(example_text_column or ()),
         roles=tuple(roles or ()),

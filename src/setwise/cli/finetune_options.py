@@ -1,13 +1,15 @@
-"""Options of ``setwise finetune`` that say what rows are worth, and which there may be."""
+"""Options of ``setwise finetune`` that say what rows are worth, which there may be, and how many."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from setwise.cli.options import option
 
 _worth = partial(option, panel="What rows are worth")
+_count = partial(option, panel="How many rows")
 
 Quality = Annotated[
     str | None,
@@ -44,6 +46,52 @@ ExcludeExamples = Annotated[
         metavar="",
     ),
 ]
+Rows = Annotated[int | None, _count("--rows", help="Draw this many rows for each epoch.", metavar="COUNT")]
+Fraction = Annotated[
+    float | None,
+    _count(
+        "--fraction",
+        help="Draw this share of the repository's rows for each epoch, such as 0.01.",
+        metavar="SHARE",
+    ),
+]
+Tokens = Annotated[
+    int | None,
+    _count(
+        "--tokens",
+        help="Draw as many rows for each epoch as have this many tokens in all, or just fewer.",
+        metavar="COUNT",
+    ),
+]
+Unit = Annotated[
+    str,
+    _count(
+        "--tokenizer",
+        help="What --tokens counts: tokens (words, numbers, marks, and characters of scripts without "
+        "spaces), words, characters, tiktoken:ENCODING, or tokenizers: and a tokenizer.json or a model's "
+        "folder.",
+        metavar="UNIT",
+    ),
+]
+LengthColumn = Annotated[
+    str | None,
+    _count(
+        "--length-column",
+        help="Column with the number of tokens in each row, for --tokens.",
+        metavar="COLUMN",
+        show_default="the tokens of its text are counted",
+    ),
+]
+Epochs = Annotated[int, _count("--epochs", help="How many epochs to draw, each afresh.", metavar="COUNT")]
+Replace = Annotated[
+    bool | None,
+    _count(
+        "--with-replacement/--without-replacement",
+        help="Whether one epoch may hold a row several times.",
+        metavar="",
+        show_default="with for match, without for the other methods",
+    ),
+]
 
 
 def as_shares(typed: list[str] | None) -> dict[str, tuple[float, float]] | None:
@@ -68,3 +116,31 @@ def as_shares(typed: list[str] | None) -> dict[str, tuple[float, float]] | None:
             raise ValueError(f"limit: {name!r} is named twice; COLUMN=LEAST:MOST has both")
         found[name] = ends
     return found or None
+
+
+def as_targets(typed: list[str] | None) -> Any:
+    """Return examples as `Pipeline` takes them: one path, or several by name with their weights.
+
+    Raises
+    ------
+    ValueError
+        Of several one has no name, or two have the same.
+    """
+    if not typed or (len(typed) == 1 and (Path(typed[0]).exists() or "=" not in typed[0])):
+        return typed[0] if typed else None
+    found: dict[str, tuple[str, float]] = {}
+    for one in typed:
+        name, equals, path = one.partition("=")
+        if not name or not equals or not path:
+            raise ValueError(f"examples: of several targets each needs a name, NAME=PATH; got {one!r}")
+        if name in found:
+            raise ValueError(f"examples: two targets are called {name!r}")
+        head, colon, tail = path.rpartition(":")
+        weight = 1.0
+        if colon and head and not Path(path).exists():
+            try:
+                path, weight = head, float(tail)
+            except ValueError:
+                raise ValueError(f"examples: {tail!r} is no weight; expected NAME=PATH:WEIGHT") from None
+        found[name] = (path, weight)
+    return found

@@ -15,8 +15,9 @@ from rich.text import Text
 from setwise.cli import output
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.row_selection import RowSelection, head
-from setwise.finetuning.rows.sides import as_path
+from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.sources import OpenSources
+from setwise.finetuning.targets import Mixture
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -79,8 +80,9 @@ def _console(pipeline: Pipeline, notes: Sequence[str]) -> Console:
     repository, like = as_path(pipeline.repository), as_path(pipeline.task)
     assert repository is not None
     title = Text(repository.resolve().name, style="bold")
-    if like is not None and pipeline.method != "random":
-        title.append(" for ", style="not bold").append(like.resolve().name)
+    names = name_of(pipeline.task) if like is None else like.resolve().name
+    if names is not None and pipeline.method != "random":
+        title.append(" for ", style="not bold").append(names)
     out.print(title)
     return out
 
@@ -106,8 +108,23 @@ def _facts(selection: RowSelection) -> list[tuple[str, Text]]:
     facts.append(("spread", Text(f"as {found.effective:,.0f} equal rows; the likeliest has {_share(top)}")))
     if isinstance(found, Match):
         facts += _match_facts(found)
+    elif isinstance(found, Mixture):
+        facts += _target_facts(selection)
     else:
         facts.append(("method", Text(pipeline.method)))
+    return facts
+
+
+def _target_facts(selection: RowSelection) -> list[tuple[str, Text]]:
+    """Return a line a target: its share of the draws, what it reaches, and what it shares with others."""
+    facts = []
+    for one in selection.targets():
+        told = one["distribution"]
+        line = f"{_share(one['share'])} of draws for {one['examples']:,} examples, spread as over "
+        line += f"{told['effective']:,.0f} rows at a mean distance of {told['transport_cost']:.3f}"
+        common = ", ".join(f"{_share(part)} with {name}" for name, part in one["overlap"].items())
+        cut = "" if told["complete"] else "; cut short by --neighbors"
+        facts.append((one["name"], Text(f"{line}; in common {common}{cut}")))
     return facts
 
 

@@ -10,6 +10,7 @@ from setwise.finetuning import baselines
 from setwise.finetuning.api import matched
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.sources import OpenSources
+from setwise.finetuning.targets import Mixture
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -34,6 +35,10 @@ class Method(NamedTuple):
 
 
 def _match(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    if sources.targets:
+        parts = [_match(pipeline, sources.of(target), tell) for target in sources.targets]
+        names, shares = zip(*((target.name, target.share) for target in sources.targets), strict=True)
+        return Mixture.of(names, shares, parts)
     return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline.matching(sources), tell)
 
 

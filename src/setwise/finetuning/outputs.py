@@ -16,6 +16,7 @@ from setwise.files.outputs import Outputs, together
 from setwise.finetuning.matched import Match
 from setwise.finetuning.rows.sides import as_path
 from setwise.finetuning.rows.writing import KINDS, Written, check_target, write_epochs, write_file
+from setwise.finetuning.targets import named_examples
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -42,8 +43,10 @@ def check_outputs(pipeline: Pipeline) -> None:
 
 def _check_apart(pipeline: Pipeline, name: str, path: Path) -> None:
     """Refuse an output that is a source, or would become a part of the repository."""
-    for role in ("repository", "examples", "vectors", "example_vectors"):
-        source = as_path(getattr(pipeline, role))
+    sources = [(role, getattr(pipeline, role)) for role in ("repository", "vectors", "example_vectors")]
+    sources += [("examples", source) for *_, source in named_examples(pipeline.examples)]
+    for role, given in sources:
+        source = as_path(given)
         if source is not None and path.resolve() == source.resolve():
             raise ValueError(f"{name}: {str(path)!r} is read as {role}; name another file")
     repository = as_path(pipeline.repository)

@@ -134,6 +134,8 @@ class Pipeline(Sources, MatchParameters):
         for name, of in _OF_ONE.items():
             if self.method != of and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name}: it goes with the method {of}; {self.method} does not look at it")
+        if isinstance(self.examples, Mapping) and self.method != "match":
+            raise ValueError(f"examples: several targets go with the method match, not with {self.method}")
         checks.integer("epochs", self.epochs, least=1)
         if len(self.budgets) > 1:
             raise ValueError(f"rows: {' and '.join(self.budgets)} are two budgets; leave one out")
@@ -255,7 +257,15 @@ class Pipeline(Sources, MatchParameters):
         *,
         progress: Progress | None = None,
     ) -> Sweep:
-        """Match sources that are open with several diversities; see `sweep`."""
+        """Match sources that are open with several diversities; see `sweep`.
+
+        Raises
+        ------
+        ValueError
+            There are several targets.
+        """
+        if sources.targets:
+            raise ValueError("examples: a sweep is of one target; leave the others out")
         return swept(sources.candidates, sources.examples, diversities, self.matching(sources), progress)
 
     def check_outputs(self) -> None:

@@ -10,7 +10,7 @@ from setwise._version import __version__
 from setwise.files.checksums import checksum
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.row_files import InMemory
-from setwise.finetuning.rows.sides import Source, as_path, name_of
+from setwise.finetuning.rows.sides import as_path, name_of
 
 #: Packages that vectors, neighbors and files may hang on.
 _PACKAGES = (
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def origin(source: Source | None, rows: Repository | None, n: int) -> dict[str, Any] | None:
+def origin(source: Any, rows: Repository | None, n: int) -> dict[str, Any] | None:
     """Return what a repository or examples are: their name, how many rows, and each file's checksum."""
     if source is None:
         return None

@@ -16,6 +16,7 @@ from setwise.finetuning.provenance import origin, versions
 from setwise.finetuning.rows.sides import name_of
 from setwise.finetuning.rows.writing import Written
 from setwise.finetuning.sources import OpenSources
+from setwise.finetuning.targets import Mixture, named_examples
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -61,11 +62,19 @@ class RowSelection:
     def provenance(self) -> dict[str, Any]:
         """What it was made of: the files that were read, with checksums, and the versions at work."""
         pipeline, sources = self.pipeline, self.sources
-        shown = sources.shown
-        count = len(sources.example_rows) if shown is None else len(shown)
+        examples: Any = {
+            name: origin(source, target.shown, len(target.rows))
+            for (name, _, source), target in zip(
+                named_examples(pipeline.examples), sources.targets, strict=False
+            )
+        }
+        if not examples:
+            shown = sources.shown
+            count = len(sources.example_rows) if shown is None else len(shown)
+            examples = origin(pipeline.task, shown, count)
         return {
             "repository": origin(pipeline.repository, sources.repository, sources.n),
-            "examples": origin(pipeline.task, shown, count),
+            "examples": examples,
             "versions": versions(),
         }
 
@@ -77,17 +86,31 @@ class RowSelection:
     def least_covered(self, most: int = _SHOWN) -> list[dict[str, Any]]:
         """Return the examples that are farthest from the repository, farthest first; of a match alone."""
         found, sources = self.distribution, self.sources
-        if not isinstance(found, Match):
+        if isinstance(found, Mixture):
+            each = zip(sources.targets, found.parts, strict=True)
+            rows = [
+                {"target": target.name, **row}
+                for target, part in each
+                for row in _least_covered(sources.of(target), part, most)
+            ]
+            return sorted(rows, key=lambda row: -row["distance"])[:most]
+        return _least_covered(sources, found, most)
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return each target's share, examples, distribution, and overlap with the others; of several."""
+        found = self.distribution
+        if not isinstance(found, Mixture):
             return []
-        places = np.argsort(-found.nearest, kind="stable")[:most]
-        texts = sources.example_texts(places)
+        overlap = found.overlap.tolist()
         return [
             {
-                "row": int(sources.example_rows[place]),
-                "distance": float(found.nearest[place]),
-                "text": None if texts is None else texts[number],
+                "name": target.name,
+                "share": target.share,
+                "examples": len(target.examples),
+                "overlap": {name: overlap[place][at] for at, name in enumerate(found.names) if at != place},
+                "distribution": _facts_of(found.parts[place]),
             }
-            for number, place in enumerate(places.tolist())
+            for place, target in enumerate(self.sources.targets)
         ]
 
     def most_drawn(self, most: int = _SHOWN) -> list[dict[str, Any]]:
@@ -123,17 +146,11 @@ class RowSelection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything found as plain values; see the page on finetuning for the entries."""
-        found = self.distribution
-        chosen = {
-            "rows": found.n,
-            "chosen": len(found),
-            "effective": found.effective,
-            "top_row": float(found.probabilities.max()),
-        }
         return {
             **head(self.pipeline, self.sources),
             "sweep": None,
-            "distribution": {**chosen, **(found.to_dict() if isinstance(found, Match) else {})},
+            "distribution": _facts_of(self.distribution),
+            "targets": self.targets(),
             "epochs": [
                 {
                     "rows": len(drawn),
@@ -167,6 +184,33 @@ class RowSelection:
             each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
             drawn = f"{len(self.epochs)} of {each} rows, {len(self.distinct):,} distinct"
         return f"{type(self).__name__}({self.distribution!r}; epochs: {drawn})"
+
+
+def _least_covered(sources: OpenSources, found: Distribution, most: int) -> list[dict[str, Any]]:
+    """Return the examples of one target that are farthest from the repository, farthest first."""
+    if not isinstance(found, Match):
+        return []
+    places = np.argsort(-found.nearest, kind="stable")[:most]
+    texts = sources.example_texts(places)
+    return [
+        {
+            "row": int(sources.example_rows[place]),
+            "distance": float(found.nearest[place]),
+            "text": None if texts is None else texts[number],
+        }
+        for number, place in enumerate(places.tolist())
+    ]
+
+
+def _facts_of(found: Distribution) -> dict[str, Any]:
+    """Return a distribution's numbers as plain values."""
+    return {
+        "rows": found.n,
+        "chosen": len(found),
+        "effective": found.effective,
+        "top_row": float(found.probabilities.max()),
+        **(found.to_dict() if isinstance(found, Match) else {}),
+    }
 
 
 def head(pipeline: Pipeline, sources: OpenSources) -> dict[str, Any]:

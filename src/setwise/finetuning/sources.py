@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from setwise.finetuning.rows.conversations import checked_roles
 from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import Source, as_path, opened_side, vectors_of
+from setwise.finetuning.targets import Target, named_examples
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,8 @@ class OpenSources:
         What was left out, and what an encoder has learned from.
     leaked : Leaked or None
         Candidates that are examples, by their numbers before any were left out.
+    targets : tuple of Target
+        Where there are several.
     """
 
     n: int
@@ -63,6 +66,19 @@ class OpenSources:
     cached: bool = False
     notes: tuple[str, ...] = ()
     leaked: Leaked | None = None
+    targets: tuple[Target, ...] = ()
+
+    def for_targets(self, targets: Sequence[Target]) -> OpenSources:
+        """Return these with examples: of one target its own, of several all of theirs together."""
+        if len(targets) == 1:
+            one = targets[0]
+            return replace(self, examples=one.examples, shown=one.shown, example_rows=one.rows)
+        pooled = np.concatenate([one.examples for one in targets])
+        return replace(self, examples=pooled, targets=tuple(targets))
+
+    def of(self, target: Target) -> OpenSources:
+        """Return these with the examples of one of several targets alone."""
+        return replace(self, targets=()).for_targets([target])
 
     @property
     def m(self) -> int:
@@ -117,8 +133,9 @@ class Sources:
     repository : path-like, frame or array-like of shape (N, d)
         A table (.parquet, .jsonl, .json, .csv, .arrow, .feather), a folder of such files of one kind, a frame
         of pandas, polars, Arrow or a Hugging Face dataset, or vectors: an array or a .npy file.
-    examples : path-like or array-like of shape (M, d), optional
-        The same of the task.
+    examples : path-like or array-like of shape (M, d), or a mapping of str to such, optional
+        The same of the task; or of several, by name, each alone or with its weight as (source, weight): each
+        has its share of the draws.
     text_column, example_text_column : str or sequence of str, optional
         What a row's text is made of; see `Repository`. Examples have the repository's columns by default.
     roles : str or sequence of str
@@ -144,7 +161,7 @@ class Sources:
     """
 
     repository: Source
-    examples: Source | None = None
+    examples: Source | Mapping[str, Any] | None = None
     _: KW_ONLY
     text_column: str | Sequence[str] = ()
     example_text_column: str | Sequence[str] = ()
@@ -161,10 +178,11 @@ class Sources:
             encode.parse(self.model)
         checks.choice("empty", self.empty, EMPTY)
         checked_roles(self.roles)
+        named_examples(self.examples)
         checks.integer("seed", self.seed, least=0)
 
     @property
-    def task(self) -> Source | None:
+    def task(self) -> Source | Mapping[str, Any] | None:
         """What the examples are known by: their rows, else their vectors."""
         return self.example_vectors if self.examples is None else self.examples
 
@@ -217,44 +235,45 @@ class Sources:
             if needs == "rows":
                 yield self._plain(repository, own, None, tell)
                 return
-            shown, theirs = self._examples(own is None or needs == "texts", needs, stack)
+            named = named_examples(self.examples)
+            if needs == "texts" and len(named) > 1:
+                raise ValueError("examples: a method that counts words takes one target")
+            worded = own is None or needs == "texts"
+            sides = [self._examples(source, worded, needs, stack) for *_, source in named]
             if needs == "texts":
+                shown = sides[0][0]
                 if repository is None or shown is None:
                     raise ValueError(
                         "method: it counts words, so repository and examples must be rows with texts"
                     )
                 yield self._plain(repository, None, shown, tell)
                 return
-            if (own is None) != (theirs is None):
-                names = ("vectors", "example_vectors")
-                has, lacks = names if theirs is None else names[::-1]
-                raise ValueError(
-                    f"{lacks}: {has} brings its own, so the other side needs those of the same encoder"
-                )
-            if own is None or theirs is None:
+            for _, theirs in sides:
+                _check_both(own, theirs)
+            if own is None:
                 assert repository is not None
-                assert shown is not None
-                yield self._encoded(repository, shown, stack, tell)
-                return
-            if own.shape[1] != theirs.shape[1]:
-                raise ValueError(
-                    f"example_vectors: they have {theirs.shape[1]} d, the repository's {own.shape[1]}; "
-                    "encode both with the same model"
-                )
-            rows = np.arange(len(theirs))
-            yield OpenSources(len(own), repository, None, own, theirs, shown, rows)
+                found, probes = self._encoded(repository, [shown for shown, _ in sides], stack, tell)
+            else:
+                found = OpenSources(len(own), repository, None, own)
+                probes = [(theirs, np.arange(len(theirs))) for _, theirs in sides if theirs is not None]
+            together = zip(named, sides, probes, strict=True)
+            targets = [
+                Target(name, share, vectors, shown, rows)
+                for (name, share, _), (shown, _), (vectors, rows) in together
+            ]
+            yield found.for_targets(targets)
 
     def _examples(
-        self, encoded: bool, needs: str, stack: contextlib.ExitStack
+        self, source: Source | None, encoded: bool, needs: str, stack: contextlib.ExitStack
     ) -> tuple[Repository | None, NDArray[Any] | None]:
         """Return the examples' rows and vectors; their texts are in the repository's columns by default."""
-        if self.examples is None:
+        if source is None:
             if self.example_vectors is None or needs == "texts":
                 what = "" if needs == "texts" else " or example_vectors (--example-vectors)"
                 raise ValueError(f"examples: say what the task is like with examples (--examples){what}")
             return None, vectors_of(self.example_vectors, "example_vectors")
         text = self.example_text_column or (self.text_column if encoded else ())
-        return opened_side(self.examples, text, self.example_vectors, "examples", stack, self.roles)
+        return opened_side(source, text, self.example_vectors, "examples", stack, self.roles)
 
     def _plain(
         self,
@@ -285,42 +304,62 @@ class Sources:
         return OpenSources(n, repository, kept_rows, None, None, shown, examples, notes=tuple(notes))
 
     def _encoded(
-        self, repository: Repository, shown: Repository, stack: contextlib.ExitStack, tell: Progress
-    ) -> OpenSources:
-        """Encode a repository and examples alike."""
+        self,
+        repository: Repository,
+        sides: Sequence[Repository | None],
+        stack: contextlib.ExitStack,
+        tell: Progress,
+    ) -> tuple[OpenSources, list[tuple[NDArray[Any], NDArray[np.int64]]]]:
+        """Encode a repository and examples alike; return it, and the vectors and rows of each side."""
         repository.text_columns()
-        texts = [text for block in shown.texts() for text in block]
+        shown = [side for side in sides if side is not None]
+        texts = [[text for block in side.texts() for text in block] for side in shown]
         model = encode.encoder(self.model, seed=self.seed) if isinstance(self.model, str) else self.model
         folder = self.cache_folder()
         made = stack.enter_context(encoded_rows(repository, model, folder, empty=self.empty, progress=tell))
-        probes = encode_examples(texts, model, folder, tell)
-        if not len(probes.rows):
-            where = ", ".join(shown.text)
-            raise ValueError(
-                f"examples: no row of {shown.source.name} has a word that the encoder knows in {where}"
-            )
-        if len(probes.unknown) and self.empty == "refuse":
-            raise _is_empty(shown, int(probes.unknown[0]))
-        notes = _told(repository, shown)
+        notes, probes, encoded = _told(repository, *shown), [], [(repository, made)]
+        for side, own in zip(shown, texts, strict=True):
+            found = encode_examples(own, model, folder, tell)
+            if not len(found.rows):
+                where = ", ".join(side.text)
+                raise ValueError(
+                    f"examples: no row of {side.source.name} has a word that the encoder knows in {where}"
+                )
+            if len(found.unknown) and self.empty == "refuse":
+                raise _is_empty(side, int(found.unknown[0]))
+            probes.append((found.vectors, found.rows))
+            encoded.append((side, found))
         notes += [
             f"{each.source.name}: {found.n - len(found.rows):,} of {found.n:,} rows left out, without a word "
             "that the encoder knows"
-            for each, found in ((repository, made), (shown, probes))
+            for each, found in encoded
             if len(found.rows) < found.n
         ]
         if 0 < made.learned < made.n:
             notes.append(f"the encoder has learned from {made.learned:,} of {made.n:,} rows, spread evenly")
-        return OpenSources(
+        kept = made.rows if len(made.rows) < made.n else None
+        opened = OpenSources(
             made.n,
             repository,
-            made.rows if len(made.rows) < made.n else None,
+            kept,
             made.vectors,
-            probes.vectors,
-            shown,
-            probes.rows,
-            model.name,
-            made.cached,
-            tuple(notes),
+            encoder=model.name,
+            cached=made.cached,
+            notes=tuple(notes),
+        )
+        return opened, probes
+
+
+def _check_both(own: NDArray[Any] | None, theirs: NDArray[Any] | None) -> None:
+    """Refuse vectors of one side alone, or of two widths."""
+    if (own is None) != (theirs is None):
+        names = ("vectors", "example_vectors")
+        has, lacks = names if theirs is None else names[::-1]
+        raise ValueError(f"{lacks}: {has} brings its own, so the other side needs those of the same encoder")
+    if own is not None and theirs is not None and own.shape[1] != theirs.shape[1]:
+        raise ValueError(
+            f"example_vectors: they have {theirs.shape[1]} d, the repository's {own.shape[1]}; "
+            "encode both with the same model"
         )
 
 

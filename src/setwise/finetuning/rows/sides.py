@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,13 +22,15 @@ from setwise.finetuning.rows.repository import Repository
 Source: TypeAlias = str | os.PathLike[str] | NDArray[Any]
 
 
-def as_path(source: Source | None) -> Path | None:
+def as_path(source: Any) -> Path | None:
     """Return the path of a source that is a file or folder, else None."""
     return Path(source) if isinstance(source, str | os.PathLike) else None
 
 
-def name_of(source: Source | None) -> str | None:
-    """Return a source as a person knows it."""
+def name_of(source: Any) -> str | None:
+    """Return a source as a person knows it; of several by name these names."""
+    if isinstance(source, Mapping):
+        return ", ".join(map(str, source))
     path = as_path(source)
     return str(path) if path is not None else None if source is None else "array"
 
