@@ -175,32 +175,36 @@ class Feasible:
 
             columns: list[Places] = [np.arange(self.m)]
             values: list[Vector] = [np.ones(self.m)]
+            lengths = [self.m]
             low, high = [float(self.least)], [float(self.most)]
             if self.costs is not None:
                 columns.append(np.arange(self.m))
                 values.append(self.costs)
+                lengths.append(self.m)
                 low.append(-np.inf)
                 high.append(self.budget)
             for one in self.limits:
                 sizes = np.bincount(one.codes, minlength=len(one.most))
+                binding = self._binding(one)
                 order = np.argsort(one.codes, kind="stable")
-                starts = np.concatenate([[0], np.cumsum(sizes)])
-                for code in np.flatnonzero(self._binding(one)).tolist():
-                    columns.append(order[starts[code] : starts[code + 1]])
-                    values.append(np.ones(sizes[code]))
-                    low.append(float(one.least[code]))
-                    high.append(float(one.most[code]))
+                order = order[binding[one.codes[order]]]
+                columns.append(order)
+                values.append(np.ones(len(order)))
+                lengths += sizes[binding].tolist()
+                low += one.least[binding].astype(float).tolist()
+                high += one.most[binding].astype(float).tolist()
             if self.alike is not None:
                 cliques = _cliques(self.alike)
                 self.cliques = len(cliques)
                 for clique in cliques:
                     columns.append(clique)
                     values.append(np.ones(len(clique)))
+                    lengths.append(len(clique))
                     low.append(-np.inf)
                     high.append(1.0)
-            pointers = np.concatenate([[0], np.cumsum([len(each) for each in columns])])
+            pointers = np.concatenate([[0], np.cumsum(lengths)])
             matrix = sparse.csr_array(
-                (np.concatenate(values), np.concatenate(columns), pointers), shape=(len(columns), self.m)
+                (np.concatenate(values), np.concatenate(columns), pointers), shape=(len(lengths), self.m)
             )
             self._system = matrix, np.array(low), np.array(high)
         return self._system

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from setwise import checks, kernels
 from setwise.containers import to_numpy
 from setwise.threads import run_ranges
-from setwise.vectors import Vectors, dot_error
+from setwise.vectors import Floats, Vectors, dot_error
 
 #: Numbers of a block of rows that is read in float64.
 BLOCK = 1 << 19
@@ -115,6 +115,10 @@ class Relevance:
         """Return the relevance of some candidates in full float64 precision, less `least`, shape (m,)."""
         return self.values[ids] if self._is_exact else self._similarity(ids) - self.least
 
+    def of_rows(self, rows: Floats, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return `at` for candidates whose rows are at hand, as `Vectors.rows` gives them in float64."""
+        return self.values[ids] if self._is_exact else self._similarity_of(rows) - self.least
+
     def given(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the relevance of some candidates in full float64 precision, as it was given, shape (m,)."""
         return self.raw[ids] if self._is_exact else self._similarity(ids)
@@ -143,7 +147,10 @@ class Relevance:
     def _similarity(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the similarity of some candidates to the query in float64."""
         assert self._vectors is not None
-        rows = self._vectors.rows(ids, np.float64)
+        return self._similarity_of(self._vectors.rows(ids, np.float64))
+
+    def _similarity_of(self, rows: Floats) -> NDArray[np.float64]:
+        """Return the similarity of some rows to the query in float64."""
         assert self.query is not None
         if self._metric == "cosine":
             return np.asarray(np.vecdot(rows, self.query), np.float64)

@@ -49,7 +49,7 @@ class Held:
         self.problem, self.whole = problem, whole
         self.ids = problem.by_content(ids)
         self.rows = np.asarray(problem.vectors.rows(self.ids, np.float64), np.float64)
-        self.relevance = problem.relevance.at(self.ids)
+        self.relevance = problem.relevance.of_rows(self.rows, self.ids)
         alike = None
         if problem.request.max_similarity is not None:
             alike = self.rows @ self.rows.T > problem.request.max_similarity + ROUNDING
@@ -121,7 +121,9 @@ def alone(problem: Problem) -> Vector:
         for first in range(start, stop, BLOCK):
             ids = np.arange(first, min(stop, first + BLOCK))
             rows = problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64)
-            found[ids] = problem.objective.checked_gains(rows, problem.relevance.at(ids), none, ids)
+            found[ids] = problem.objective.checked_gains(
+                rows, problem.relevance.of_rows(rows, ids), none, ids
+            )
 
     run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
     problem.count("passes")
@@ -137,6 +139,9 @@ def _leaders(problem: Problem, open_: Rows) -> Rows:
     if constraints.costs is not None:
         least = float(worth[open_].min())
         parts.append(open_[top_k((worth[open_] - min(least, 0.0)) / constraints.costs[open_], HELD // 2)])
+    room = constraints.k
+    if constraints.costs is not None:
+        room = min(room, int(constraints.budget / float(constraints.costs.mean())) + 1)
     for one in constraints.limits:  # each label that some are needed of, or that all may not exceed
         order = open_[np.lexsort((-worth[open_], one.codes[open_]))]
         codes = one.codes[order]
@@ -145,7 +150,7 @@ def _leaders(problem: Problem, open_: Rows) -> Rows:
         leading = order[rank < np.maximum(1, one.least[codes])]
         needed = one.least[one.codes[leading]] > 0
         others = leading[~needed]
-        parts += [leading[needed], others[top_k(worth[others], min(len(others), 2 * constraints.k))]]
+        parts += [leading[needed], others[top_k(worth[others], min(len(others), 2 * room))]]
     if problem.request.max_similarity is not None:
         parts.append(_unlike(problem, open_, worth))
     return np.unique(np.concatenate(parts))

@@ -62,6 +62,7 @@ def relax(
     """
     m, feasible = len(form.held), form.held.feasible
     vertices: list[Vector] = []
+    pulls: list[Vector] = []  # K times each
     for start in starts:
         vertex = np.asarray(start, np.float64)
         if start.dtype.kind == "i":
@@ -69,6 +70,7 @@ def relax(
             vertex[start] = 1.0
         if not any(np.array_equal(vertex, one) for one in vertices):
             vertices.append(vertex)
+            pulls.append(form.pull(vertex))
     weights = np.full(len(vertices), 1.0 / len(vertices)) if vertices else np.empty(0)
     slope = form.linear + form.pair
     best: Point | None = None
@@ -76,7 +78,7 @@ def relax(
         x: Vector = np.zeros(m) if lower is None else lower.copy()
         if vertices:
             x = np.asarray(weights @ np.stack(vertices))
-        pulled = form.near @ x
+        pulled = np.asarray(weights @ np.stack(pulls)) if vertices else form.pull(x)
         gradient = slope - 2 * form.pair * pulled
         here = float(slope @ x) - form.pair * float(x @ pulled)
         ahead = feasible.bound(gradient, lower, upper)
@@ -92,21 +94,23 @@ def relax(
         if any(np.array_equal(ends, one) for one in vertices):
             break
         vertices.append(ends)
+        pulls.append(form.pull(ends))
         weights = np.append(weights, 0.0 if len(vertices) > 1 else 1.0)
-        weights = _mixture(form, vertices, weights)
+        weights = _mixture(form, vertices, pulls, weights)
         kept = weights > 1e-9
         vertices = [one for one, whether in zip(vertices, kept, strict=True) if whether]
+        pulls = [one for one, whether in zip(pulls, kept, strict=True) if whether]
         weights = weights[kept] / weights[kept].sum()
     assert best is not None
     return best
 
 
-def _mixture(form: Form, vertices: list[Vector], start: Vector) -> Vector:
+def _mixture(form: Form, vertices: list[Vector], pulls: list[Vector], start: Vector) -> Vector:
     """Return the weights of the mixture of some points that maximizes g."""
     if len(vertices) == 1:
         return np.ones(1)
     points = np.stack(vertices)
-    matrix = points @ form.near @ points.T
+    matrix = points @ np.stack(pulls).T
     linear = points @ (form.linear + form.pair)
     return quadratic_program(linear, (matrix + matrix.T) / 2, form.pair, 1, start, patience=2)
 

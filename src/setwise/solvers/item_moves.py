@@ -31,6 +31,8 @@ class Form:
     Parameters
     ----------
     held : Held
+    before : Form, optional
+        Over some of these candidates: their pairs are not computed again.
 
     Attributes
     ----------
@@ -42,14 +44,26 @@ class Form:
         K, of unit diagonal.
     """
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, before: Form | None = None) -> None:
         self.held = held
         self.objective = cast(MaxSumWished, held.problem.objective)
         self.linear = self.objective.alone(held.rows, held.relevance)
         self.pair = self.objective.pair
-        near = np.asarray(self.objective.similarity(held.rows, held.rows), np.float64)
-        self.near: Vector = (near + near.T) / 2
+        old, new = np.empty(0, np.int64), np.arange(len(held))
+        self.near: Vector = np.empty((len(held), len(held)))
+        if before is not None:
+            old = held.locate(before.held.ids)
+            new = np.setdiff1d(new, old)
+            self.near[np.ix_(old, old)] = before.near
+        fresh = np.asarray(self.objective.similarity(held.rows[new], held.rows), np.float64)
+        fresh[:, new] = (fresh[:, new] + fresh[:, new].T) / 2
+        self.near[new], self.near[:, new] = fresh, fresh.T
         np.fill_diagonal(self.near, 1.0)
+
+    def pull(self, x: Vector) -> Vector:
+        """Return K x for an x that is nonzero at few candidates, shape (m,)."""
+        support = np.flatnonzero(x)
+        return np.asarray(x[support] @ self.near[support])
 
     def gains(self, chosen: Rows) -> Vector:
         """Return what each adds to a set; of members, what the set would lose without them."""

@@ -20,9 +20,9 @@ from setwise.certificate import Certificate, bounded, unbounded
 from setwise.feasible import Bounded, Feasible
 from setwise.objectives.wished import MaxSumWished
 from setwise.solvers import exact
-from setwise.solvers.held import BLOCK, Held, barred, hold
+from setwise.solvers.held import BLOCK, ROUNDING, Held, barred, hold
 from setwise.solvers.item_bounds import Point, relax, search, survivors
-from setwise.solvers.item_moves import PRECISION, Form, moved
+from setwise.solvers.item_moves import PRECISION, TRIED, Form, moved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.wished import costs_of, pick
 from setwise.threads import run_ranges
@@ -31,8 +31,8 @@ from setwise.vectors import top_k
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-#: Rounds in which candidates that are not held are looked at.
-PASSES = 4
+#: Rounds in which candidates that are not held are looked at, and how many join in each.
+PASSES, JOINING = 4, 256
 
 #: Steps of the relaxation, and nodes of the search for a proof, by effort.
 STEPS = {True: 24, "full": 120}
@@ -108,13 +108,22 @@ def _solve(problem: Problem, *, relaxed: bool) -> Solved:
     """Find a set among the candidates held; those that would improve it join them."""
     form = Form(hold(problem))
     best, point = _best(form, relaxed=relaxed)
-    for _ in range(PASSES if not form.held.whole else 0):
-        joins = _tempting(form, best)
+    start = form
+    for number in range(PASSES if not form.held.whole else 0):
+        joins = _tempting(form, best, leaders=number == 0 and not problem.constraints.sized)
         if len(joins) == 0:
             break
         members = form.held.ids[best]
-        form, point = Form(Held(problem, np.union1d(form.held.ids, joins), False)), None
-        best = moved(form, form.held.locate(members))
+        form = Form(Held(problem, np.union1d(form.held.ids, joins), False), form)
+        before = form.held.locate(members)
+        best = moved(form, before)
+        if np.array_equal(best, before):
+            break
+    if point is not None and form is not start:  # the same mixture, to go on from
+        places = form.held.locate(start.held.ids)
+        wide = np.zeros((len(point.vertices), len(form.held)))
+        wide[:, places] = np.stack(point.vertices)
+        point = relax(form, [best, *wide], steps=STEPS[True])
     return Solved(form.held.ids[best], known=Known(form, best, point))
 
 
@@ -191,7 +200,7 @@ def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, B
                 problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
             )
             near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
-            worth = objective.alone(rows, problem.relevance.at(ids))
+            worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
             gradient[ids] = worth + objective.pair - 2 * objective.pair * near
 
     run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
@@ -227,26 +236,65 @@ def certificate_of(form: Form, value: float, upper: float, sufficient: bool = Tr
     )
 
 
-def _tempting(form: Form, chosen: Rows) -> Rows:
-    """Return the candidates not held that some exchange or place would gain by, those of largest gain."""
-    problem, objective = form.held.problem, form.objective
-    gains = np.full(problem.n, -np.inf)
-    members = form.held.rows[chosen]
+def _tempting(form: Form, chosen: Rows, *, leaders: bool) -> Rows:
+    """Return the candidates not held that an exchange, or a free place, would gain by: those that gain most.
 
-    def part(start: int, stop: int) -> None:
+    With `leaders` also those of largest gain, for moves of two.
+    """
+    problem, objective, pair = form.held.problem, form.objective, form.pair
+    members, own = form.held.rows[chosen], form.gains(chosen)[chosen]
+    leaves = ~np.isin(chosen, form.held.feasible.include)
+    loose, most = not problem.constraints.sized, problem.request.max_similarity
+    scale = PRECISION * (1.0 + float(np.abs(form.linear).max(initial=0.0)) + 2 * pair)
+    gains = np.full(problem.n, -np.inf)
+    closed = barred(problem)
+    closed[form.held.ids] = True
+
+    def part(start: int, stop: int) -> list[tuple[Rows, Rows, Vector]]:
+        found = []
         for first in range(start, stop, BLOCK):
             ids = np.arange(first, min(stop, first + BLOCK))
             rows = np.asarray(
                 problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
             )
-            near = np.asarray(objective.similarity(rows, members), np.float64).sum(axis=1)
-            gains[ids] = objective.alone(rows, problem.relevance.at(ids)) - 2 * objective.pair * near
+            near = np.asarray(objective.similarity(rows, members), np.float64)
+            worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
+            gain = worth - 2 * pair * near.sum(axis=1)
+            gain[closed[ids]] = -np.inf
+            change = gain[:, None] - own + 2 * pair * near  # in place of each member
+            change[:, ~leaves] = -np.inf
+            if most is not None:
+                alike = rows @ members.T > most + ROUNDING
+                change[alike.sum(axis=1)[:, None] > alike] = -np.inf
+                gain[alike.any(axis=1)] = -np.inf
+            gains[ids] = gain
+            comes, goes = np.nonzero(change > scale)
+            found.append((ids[comes], goes, change[comes, goes]))
+        return found
 
-    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
+    found = [
+        one for some in run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK) for one in some
+    ]
     problem.count("passes")
-    own = form.gains(chosen)[chosen]
-    level = float(own.min()) - 2 * form.pair if len(own) else 0.0
-    gains[form.held.ids] = -np.inf
-    gains[barred(problem)] = -np.inf
-    leaders = top_k(gains, min(problem.n, 256))
-    return leaders[gains[leaders] > level]
+    comes, goes, change = (np.concatenate([one[at] for one in found]) for at in range(3))
+    feasible: Feasible = problem.constraints.among(np.arange(problem.n))
+    those = form.held.ids[chosen]
+    able = top_k(change, min(len(change), TRIED))
+    able = able[feasible.allows(those, those[goes[able]][:, None], comes[able][:, None])]
+    best = np.full(problem.n, -np.inf)
+    np.maximum.at(best, comes[able], change[able])
+    if loose:
+        adds = np.flatnonzero(gains > scale)
+        adds = adds[feasible.allows(those, np.empty((len(adds), 0), np.int64), adds[:, None])]
+        best[adds] = np.maximum(best[adds], gains[adds])
+    joins = top_k(best, min(problem.n, JOINING))
+    joins = joins[best[joins] > scale]
+    if leaders:
+        level = float(own.min(initial=0.0)) - 2 * pair
+        able = np.flatnonzero(gains > level)
+        parts = [joins, able[top_k(gains[able], min(len(able), JOINING))]]
+        if feasible.costs is not None:
+            dear = gains[able] / feasible.costs[able]
+            parts.append(able[top_k(dear, min(len(able), JOINING))])
+        joins = np.unique(np.concatenate(parts))
+    return joins
