@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -118,6 +119,39 @@ def test_the_sets_of_many_queries_in_one_file(run, refused, source, tmp_path):
     ]
     assert [row["id"] for row in rows] == [name for one in sets(found) for name, _ in one]
     assert refused(*words, "--out", tmp_path / "a.npy").startswith("out: a .npy file holds one set")
+
+
+def test_sets_are_written_as_they_are_found(run, source, tmp_path, monkeypatch):
+    """No set stays in memory, queries are encoded in parts, and what ends early leaves no file."""
+    from setwise.cli import answers, records
+
+    monkeypatch.setattr(answers, "_TOGETHER", 3)
+    (tmp_path / "q.txt").write_text("\n".join(QUERIES[number % 3] for number in range(40)))
+    words = ("retrieve", *source, "-k", 2, "--queries", tmp_path / "q.txt", "--out", tmp_path / "a.jsonl")
+    alive, as_lines = [], records.as_lines
+
+    def counted(columns):
+        gc.collect()
+        alive.append(sum(isinstance(one, answers.Passages) for one in gc.get_objects()))
+        if len(alive) == stop:
+            raise KeyboardInterrupt
+        return as_lines(columns)
+
+    monkeypatch.setattr(records, "as_lines", counted)
+    stop = 30
+    before = sorted(os.listdir(tmp_path))
+    ran = run(*words)
+    assert ran.code == 130
+    assert ran.err.endswith("interrupted after 29 of 40 queries; no file was written\n")
+    assert sorted(os.listdir(tmp_path)) == before
+    stop = 0
+    assert run(*words).code == 0
+    assert max(alive) <= 20  # those that an index has found together
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [row["query_id"] for row in rows] == [number for number in range(1, 41) for _ in (1, 2)]
+    assert [row["query"] for row in rows[::2]] == [QUERIES[number % 3] for number in range(40)]
+    first = [(row["id"], row["relevance"]) for row in rows[:6]]
+    assert [(row["id"], row["relevance"]) for row in rows[6:12]] == first
 
 
 def test_vectors_of_several_queries(run, corpus, tmp_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,12 @@ from setwise.cli import output, records, set_output
 from setwise.cli.asked import Asked
 from setwise.cli.sources import Source
 from setwise.cli.streams import reached
+from setwise.files.names import ending
+from setwise.files.outputs import together
 from setwise.retrieval import Passages
+
+#: Queries that are encoded together: memory does not grow with how many there are.
+_TOGETHER = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,49 +73,46 @@ class Answers:
         before : callable
             Prints what comes before the first set.
         """
-        kept: list[tuple[Asked, dict[str, Any], Passages]] = []
-        for number, (one, hits, compared) in enumerate(self._found(source, asked), 1):
-            if number == 1:
-                before()
-            if self.as_json or self.target is not None:
-                record = source.record(hits, compared, one.text)
-                record = {"query_id": one.name, **record} if self.many else record
-                if self.why:
-                    record["why"] = hits.explain().to_dict()
-                if self.target is not None:
-                    kept.append((one, record, hits))
-                    if not self.many:
-                        self._write(self.target, kept)
-                if self.as_json:
-                    output.print_json(record)
-            if not self.as_json:
-                self._show(source, one, hits, compared)
-                if one is asked[-1]:
-                    source.print_origin(hits)
-            if self.many:
-                reached(f"after {number:,} of {len(asked):,} queries")
-        if self.target is not None and self.many:
-            self._write(self.target, kept)
+        with self._file() as keep:
+            for number, (one, hits, compared) in enumerate(self._found(source, asked), 1):
+                if number == 1:
+                    before()
+                if self.as_json or self.target is not None:
+                    record = source.record(hits, compared, one.text)
+                    record = {"query_id": one.name, **record} if self.many else record
+                    if self.why:
+                        record["why"] = hits.explain().to_dict()
+                    keep(one, record, hits)
+                    if self.as_json:
+                        output.print_json(record)
+                if not self.as_json:
+                    self._show(source, one, hits, compared)
+                    if one is asked[-1]:
+                        source.print_origin(hits)
+                if self.many:
+                    reached(f"after {number:,} of {len(asked):,} queries")
         if self.target is not None and not self.as_json:
             output.note(f"wrote {self.out}")
 
     def _found(
         self, source: Source, asked: Sequence[Asked]
     ) -> Iterable[tuple[Asked, Passages, Passages | None]]:
-        """Yield each query with its set, and with another solver's."""
-        with output.notes_for_warnings(), output.Status() as status:
-            status.tell("encoding")
-            probes = source.probes(asked)
-        sets = source.select(probes, self.solver, self.certify)
-        others: Iterable[Passages | None] = itertools.repeat(None)
-        if self.compare is not None:
-            others = source.select(probes, self.compare, False)
-        beside = iter(others)
-        for one in asked:
+        """Yield each query with its set, and with another solver's; a part of the queries is at hand."""
+        for start in range(0, len(asked), _TOGETHER):
+            some = asked[start : start + _TOGETHER]
             with output.notes_for_warnings(), output.Status() as status:
-                status.tell("selecting")
-                hits, compared = next(sets), next(beside)
-            yield one, hits, compared
+                status.tell("encoding")
+                probes = source.probes(some)
+            sets = source.select(probes, self.solver, self.certify)
+            others: Iterable[Passages | None] = itertools.repeat(None)
+            if self.compare is not None:
+                others = source.select(probes, self.compare, False)
+            beside = iter(others)
+            for one in some:
+                with output.notes_for_warnings(), output.Status() as status:
+                    status.tell("selecting")
+                    hits, compared = next(sets), next(beside)
+                yield one, hits, compared
 
     def _show(self, source: Source, one: Asked, hits: Passages, compared: Passages | None) -> None:
         """Print a set as a table."""
@@ -134,15 +137,38 @@ class Answers:
                 *sides, source.n, self.objective, one.heading, pool=source.pool, full=self.full
             )
 
-    def _write(self, target: Path, kept: list[tuple[Asked, dict[str, Any], Passages]]) -> None:
-        """Write the sets to a file."""
-        if not self.many:
-            _, record, hits = kept[0]
-            records.write(target, record, records.as_columns(hits), hits.rows, force=self.force)
-            return
-        columns: dict[str, list[Any]] = {}
-        for one, _, hits in kept:
-            own: dict[str, list[Any]] = {"query_id": [one.name] * len(hits), "query": [one.text] * len(hits)}
-            for name, values in {**own, **records.as_columns(hits)}.items():
-                columns.setdefault(name, []).extend(values)
-        records.write(target, [record for _, record, _ in kept], columns, None, force=self.force)
+    @contextlib.contextmanager
+    def _file(self) -> Iterator[Callable[[Asked, dict[str, Any], Passages], object]]:
+        """Give what takes each set for the file, which appears when all are found.
+
+        Lines of JSON are written as they come; other formats are of one piece.
+        """
+        target, force = self.target, self.force
+        if target is None:
+            yield lambda *_: None
+        elif not self.many:
+            yield lambda _, record, hits: records.write(
+                target, record, records.as_columns(hits), hits.rows, force=force
+            )
+        elif ending(target) == ".jsonl":
+            with together() as outputs, outputs.opened(target, force=force) as stream:
+                yield lambda one, _, hits: stream.writelines(records.as_lines(_of_query(one, hits)))
+        else:
+            found: list[dict[str, Any]] = []
+            columns: dict[str, list[Any]] = {}
+
+            def keep(one: Asked, record: dict[str, Any], hits: Passages) -> None:
+                if ending(target) == ".json":
+                    found.append(record)
+                    return
+                for name, values in _of_query(one, hits).items():
+                    columns.setdefault(name, []).extend(values)
+
+            yield keep
+            records.write(target, found, columns, None, force=force)
+
+
+def _of_query(one: Asked, hits: Passages) -> dict[str, list[Any]]:
+    """Return a set's members as columns, with the query that they are for."""
+    own: dict[str, list[Any]] = {"query_id": [one.name] * len(hits), "query": [one.text] * len(hits)}
+    return {**own, **records.as_columns(hits)}

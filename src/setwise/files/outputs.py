@@ -21,6 +21,12 @@ class Outputs:
         self, path: str | os.PathLike[str], write: Callable[[IO[bytes]], object], *, force: bool
     ) -> None:
         """Write a file, which has another name until all are written; see `write_atomic`."""
+        with self.opened(path, force=force) as stream:
+            write(stream)
+
+    @contextlib.contextmanager
+    def opened(self, path: str | os.PathLike[str], *, force: bool) -> Iterator[IO[bytes]]:
+        """Give a file to write to as it comes, which has another name until all are written."""
         target = Path(os.path.realpath(path))
         if target.exists() and not force:
             raise _is_there(path)
@@ -28,7 +34,7 @@ class Outputs:
         part = part_for(target)
         self._parts.append((part, target, force))
         with room_for(path), part.open("xb") as stream:
-            write(stream)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
 
