@@ -11,7 +11,7 @@ import setwise
 from reference.brute import best_subset
 from setwise.index.faiss import FaissIndex
 
-KINDS = ["Flat", "IVF8,Flat", "HNSW16", "SQ8", "IVF8,SQ8", "IDMap,Flat", "IDMap2,HNSW16", "OPQ4,IVF8,Flat"]
+KINDS = ["Flat", "IVF8,Flat", "HNSW16", "SQ8", "IVF8,SQ8", "IDMap,Flat", "IDMap2,HNSW16", "RR16,IVF8,Flat"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_exactness_is_judged_by_type(rows):
 
 
 def test_side_storage_serves_what_cannot_be_reconstructed(rows):
-    index = faiss.index_factory(16, "IVF8,PQ4", faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(16, "IVF8,PQ4x4", faiss.METRIC_INNER_PRODUCT)
     index.train(rows)
     index.add(rows)
     found = FaissIndex(index, vectors=rows)
