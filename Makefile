@@ -33,7 +33,7 @@ demo: $(VENV)/.demo          ## the main job on an embedded default
 	$(BIN)/setwise demo
 
 test: $(VENV)/.dev           ## the test suite
-	$(BIN)/python -m pytest -q -n auto -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev      ## the slow tier
 	$(BIN)/python -m pytest -q -m slow

@@ -311,6 +311,7 @@ def test_training_goes_on_from_its_own_checkpoint(tmp_path):
     assert not (out / "iteration-001" / ".training").exists()
 
 
+@pytest.mark.slow
 def test_an_adapter_is_trained_kept_and_read_again(tmp_path):
     pytest.importorskip("peft")
     arguments = {"training": {**TRAINING, "lora": True, "lora_r": 4, "learning_rate": 0.03}}

@@ -360,7 +360,7 @@ def stop_at(step):
     return StopAt()
 
 
-@pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapters"])
+@pytest.mark.parametrize("lora", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tokenizer, tmp_path, lora):
     rows = make_rows(6)
     options = {
