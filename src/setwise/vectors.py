@@ -294,11 +294,11 @@ class Vectors:
         if self.unit and dtype == np.float32 and picked.flags.c_contiguous:
             return picked
         rows: Floats = np.array(picked, dtype=dtype, order="C")
-        if self.scale is not None:
+        if self.metric == "cosine":
             if dtype == np.float64:
                 rows /= np.sqrt(np.vecdot(rows, rows))[:, None]
-            else:
-                rows *= self.scale[ids][:, None].astype(dtype, copy=False)
+            elif (scale := self.scale) is not None:
+                rows *= scale[ids][:, None].astype(dtype, copy=False)
         return rows
 
     def plain(self) -> tuple[Floats, Floats | None] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,52 +221,95 @@ def greedy(
     return counts, chosen, numbers
 
 
+class Proof(NamedTuple):
+    """What a point of max-sum's concave relaxation proves.
+
+    ids, weights : where x is not zero, and x there; gradient : of f at x, for every candidate; threshold :
+    the k-th largest of it. In double precision from the rows as given, along : the gradient times x; linear :
+    its linear part times x; ahead : the sum of its k largest entries.
+    """
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    along: float
+    linear: float
+    ahead: float
+    threshold: float
+
+
+class Exchanged(NamedTuple):
+    """What `exchange` finds.
+
+    chosen : candidates, in selection order where there are numbers; numbers : each one's summed distances to
+    those before it, None where a candidate outside may equal a member; steps, swaps : of Frank-Wolfe, and
+    exchanges; proof : None if not asked for.
+    """
+
+    chosen: NDArray[np.int64]
+    numbers: NDArray[np.float64] | None
+    steps: int
+    swaps: int
+    proof: Proof | None
+
+
 def exchange(
     rows: NDArray[Any],
     order: NDArray[np.int64],
     squares: NDArray[np.float64],
-    linear: NDArray[np.float64],
     relevance: NDArray[np.float64],
     *,
     k: int,
     diversity: float,
     sharpness: int,
-    with_greedy: bool,
-    ties: NDArray[np.int64] | None = None,
-) -> tuple[NDArray[np.int64], int, int]:
-    """Find a set for max-sum under cosine by Frank-Wolfe, greedy selection and exchanges.
+    with_greedy: bool = False,
+    kept: NDArray[np.int64] | None = None,
+    chosen: NDArray[np.int64] | None = None,
+    rounds: int = 0,
+    tolerance: float = 0.0,
+    margin: float = 0.0,
+) -> Exchanged:
+    """Find a set for max-sum under cosine by Frank-Wolfe, greedy selection and exchanges, and bound the best.
 
-    That is `setwise.solvers.auto.search_small` without constraints, on rows of single or half precision.
+    That is `setwise.solvers.auto.search_small` and `setwise.solvers.relaxation.maximize` without
+    constraints, on rows of single or half precision.
 
     Parameters
     ----------
     rows : ndarray of shape (m, d)
         `readable`, not of double precision.
     order : ndarray of shape (n,), int64
-        The rows that count, in the pool's own order.
-    squares, linear, relevance : ndarrays of shape (n,), float64
-        Of each in that order: the square of its length, and see `setwise.solvers.problem.Pool`.
+        The candidates in the pool's own order: by falling relevance.
+    squares, relevance : ndarrays of shape (n,), float64
+        Of each candidate: the square of its length, and its relevance.
     k : int
         Below n.
     diversity : float
     sharpness : int
     with_greedy : bool
         Whether greedy selection's set is a start, too.
-    ties : ndarray of shape (n,), int64, optional
-        All positions, in the order that breaks greedy selection's ties in a further start.
-
-    Returns
-    -------
-    chosen : ndarray of shape (k,), int64
-        Positions in the order.
-    steps, swaps : int
-        Steps of Frank-Wolfe, and exchanges.
+    kept : ndarray of shape (n,), int64, optional
+        The candidates' rows; by default all.
+    chosen : ndarray of shape (k,), int64, optional
+        The set, where only a bound is asked for.
+    rounds : int
+        Of the relaxation: at most this many. 0 for no bound.
+    tolerance : float
+        Relative gap between the bound and the relaxation's value to stop at.
+    margin : float
+        What an entry of the gradient may be off by.
     """
-    chosen = np.empty(k, np.int64)
-    steps, swaps = _native.exchange(
-        rows, order, ties, squares, linear, relevance, diversity, sharpness, with_greedy, chosen
-    )
-    return chosen, steps, swaps
+    known = chosen is not None
+    found = np.empty(k, np.int64) if chosen is None else np.array(chosen, np.int64)
+    numbers = np.empty(k)
+    size = len(order) if rounds else 0
+    ids, weights, gradient = np.empty(size, np.int64), np.empty(size), np.empty(size)
+    steps, swaps, ordered, count, *sums = _native.exchange(
+        rows, kept, order, squares, relevance, diversity, sharpness, known, with_greedy, found, numbers,
+        tolerance, rounds, margin, ids, weights, gradient,
+    )  # fmt: skip
+    proof = Proof(ids[:count], weights[:count], gradient, *sums) if rounds else None
+    return Exchanged(found, numbers if ordered else None, steps, swaps, proof)
 
 
 use(os.environ.get("SETWISE_KERNELS"))

@@ -1,7 +1,7 @@
 /* What is done with the entries of a row, for one instruction set and every type of number.
  *
- * Included once for each instruction set, with TARGET its attribute and NAME its suffix; HALVES says that it
- * converts half precision. Every sum is over LANES partial sums, whatever the width of a register, and no product
+ * Included once for each instruction set, with TARGET its attribute, NAME its suffix and PART the doubles of its
+ * registers; HALVES says that it converts half precision. Every sum is over LANES partial sums, whatever the width of a register, and no product
  * is contracted with a sum: all instruction sets give the same bits.
  */
 
@@ -76,6 +76,49 @@ PRODUCTS(double, double)
 PRODUCTS(grid, int32_t)
 #undef PRODUCTS
 
+/* The inner products with four vectors, one after the other in memory: each as `dot` computes it. */
+#ifdef __GNUC__
+/* A register of numbers, from wherever they lie. */
+typedef double NAME(doubles) __attribute__((vector_size(PART * sizeof(double)), aligned(8), may_alias));
+typedef int32_t NAME(grids) __attribute__((vector_size(PART * sizeof(int32_t)), aligned(4), may_alias));
+#define WIDE_double(x) (*(const NAME(doubles) *)(const void *)(x))
+#define WIDE_grid(x) __builtin_convertvector(*(const NAME(grids) *)(const void *)(x), NAME(doubles))
+#define FOUR(name, type)                                                                           \
+    static TARGET void NAME(four_##name)(const void *row, const double *others, ptrdiff_t d,       \
+                                         double *products)                                         \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        NAME(doubles) parts[4][LANES / PART] = {{{0}}};                                            \
+        double sums[4][LANES];                                                                     \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES)                                               \
+            for (int part = 0; part < LANES / PART; part++) {                                      \
+                const NAME(doubles) wide = WIDE_##name(x + i + part * PART);                       \
+                for (int other = 0; other < 4; other++)                                            \
+                    parts[other][part] += wide * WIDE_double(others + other * d + i + part * PART);\
+            }                                                                                      \
+        memcpy(sums, parts, sizeof sums);                                                          \
+        for (int other = 0; other < 4; other++) {                                                  \
+            for (int lane = 0; lane < d % LANES; lane++)                                           \
+                sums[other][lane] += (double)x[whole + lane] * others[other * d + whole + lane];   \
+            products[other] = NAME(total)(sums[other]);                                            \
+        }                                                                                          \
+    }
+#else
+#define FOUR(name, type)                                                                           \
+    static void NAME(four_##name)(const void *row, const double *others, ptrdiff_t d,              \
+                                  double *products)                                                \
+    {                                                                                              \
+        for (int other = 0; other < 4; other++)                                                    \
+            products[other] = NAME(dot_##name)(row, others + other * d, d);                        \
+    }
+#endif
+FOUR(double, double)
+FOUR(grid, int32_t)
+#undef FOUR
+#undef WIDE_double
+#undef WIDE_grid
+
 /* The square of a row's length; where it holds NaN or Inf, or a square overflows, not a finite number. */
 #define SQUARE(name, type)                                                                         \
     static TARGET double NAME(square_##name)(const void *row, ptrdiff_t d)                         \
@@ -138,9 +181,9 @@ APART(half)
 #undef TOGETHER
 #undef APART
 
-/* A row's entries by its length, rounded to multiples of 1 / GRID, in those. */
+/* A row's entries times a number, rounded to multiples of 1 / GRID, in those. */
 #define GRIDDING(name, type)                                                                       \
-    static TARGET void NAME(grid_##name)(const void *row, int32_t *grid, double length, ptrdiff_t d) \
+    static TARGET void NAME(grid_##name)(const void *row, int32_t *grid, double scale, ptrdiff_t d) \
     {                                                                                              \
         const type *x = row;                                                                       \
         double wide[LANES];                                                                        \
@@ -148,15 +191,39 @@ APART(half)
         for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
             NAME(load_##name)(x + i, wide, LANES);                                                 \
             for (int lane = 0; lane < LANES; lane++)                                               \
-                grid[i + lane] = (int32_t)((wide[lane] / length * GRID + WHOLE) - WHOLE);          \
+                grid[i + lane] = (int32_t)((wide[lane] * scale * GRID + WHOLE) - WHOLE);          \
         }                                                                                          \
         NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
         for (int lane = 0; lane < d % LANES; lane++)                                               \
-            grid[whole + lane] = (int32_t)((wide[lane] / length * GRID + WHOLE) - WHOLE);          \
+            grid[whole + lane] = (int32_t)((wide[lane] * scale * GRID + WHOLE) - WHOLE);          \
     }
 GRIDDING(half, uint16_t)
 GRIDDING(float, float)
 #undef GRIDDING
+
+/* The square of a gridded row's distance to a vector. */
+static TARGET double NAME(apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d)
+{
+    double sums[LANES] = {0};
+    ptrdiff_t whole = d - d % LANES;
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            const double away = (double)row[i + lane] - mean[i + lane];
+            sums[lane] += away * away;
+        }
+    for (int lane = 0; lane < d % LANES; lane++) {
+        const double away = (double)row[whole + lane] - mean[whole + lane];
+        sums[lane] += away * away;
+    }
+    return NAME(total)(sums);
+}
+
+/* Add a gridded row, times a number. */
+static TARGET void NAME(add_grid)(double *sums, const int32_t *row, double weight, ptrdiff_t d)
+{
+    for (ptrdiff_t i = 0; i < d; i++)
+        sums[i] += weight * (double)row[i];
+}
 
 static const struct kernels NAME(kernels) = {
     {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
@@ -164,4 +231,8 @@ static const struct kernels NAME(kernels) = {
     {NAME(both_half), NAME(both_float), NAME(both_double)},
     {NAME(unit_half), NAME(unit_float), NAME(unit_double), NAME(unit_grid)},
     {NAME(grid_half), NAME(grid_float)},
+    NAME(four_double),
+    NAME(four_grid),
+    NAME(apart_grid),
+    NAME(add_grid),
 };

@@ -35,7 +35,11 @@ struct kernels {
     double (*square[3])(const void *row, ptrdiff_t d);
     double (*both[3])(const void *row, const double *other, ptrdiff_t d, double *square);
     void (*unit[4])(const void *row, double *out, double scale, ptrdiff_t d);
-    void (*grid[2])(const void *row, int32_t *grid, double length, ptrdiff_t d);
+    void (*grid[2])(const void *row, int32_t *grid, double scale, ptrdiff_t d);
+    void (*four_double)(const void *row, const double *others, ptrdiff_t d, double *products);
+    void (*four_grid)(const void *row, const double *others, ptrdiff_t d, double *products);
+    double (*apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d);
+    void (*add_grid)(double *sums, const int32_t *row, double weight, ptrdiff_t d);
 };
 
 /* Half precision by shifting bits; the largest exponent is that of Inf and NaN. */
@@ -52,9 +56,11 @@ static inline void widen(const uint16_t *half, float *wide, int count)
 
 #define TARGET
 #define NAME(x) x##_baseline
+#define PART 2
 #include "dots.h"
 #undef TARGET
 #undef NAME
+#undef PART
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DISPATCHED 1
@@ -63,14 +69,18 @@ static inline void widen(const uint16_t *half, float *wide, int count)
 #define HALVES
 #define TARGET __attribute__((target("avx2,f16c")))
 #define NAME(x) x##_avx2
+#define PART 4
 #include "dots.h"
 #undef TARGET
 #undef NAME
+#undef PART
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,f16c,prefer-vector-width=512")))
 #define NAME(x) x##_avx512
+#define PART 8
 #include "dots.h"
 #undef TARGET
 #undef NAME
+#undef PART
 #undef HALVES
 #endif
 
@@ -595,11 +605,15 @@ static int are_below(const int64_t *places, ptrdiff_t count, ptrdiff_t n)
 /* A pool for max-sum, its rows gridded, and the summed form f(x) = linear.x + t x'Wx: as `problem.Pool`. */
 struct form {
     struct pool pool;
-    const double *linear;
+    double *linear;
     double **columns;   /* W's, of each candidate, and its row behind it; NULL or NaN where not yet computed */
     double *gradient, *x, *pulled, *ahead, *total, *keys;
-    char *inside;
-    ptrdiff_t steps, swaps;
+    double *four;       /* (4, d), rows */
+    char *inside, *full; /* whether a candidate is of the set at hand, and whether its column is computed */
+    ptrdiff_t steps, swaps, levels; /* levels: of relevance, distinct */
+    double *memory, *sums;
+    int32_t *grid;
+    int64_t *where;
 };
 
 static const int32_t *grid_of(const struct form *form, ptrdiff_t place)
@@ -617,31 +631,62 @@ static double *column_of(struct form *form, ptrdiff_t place)
             return NULL;
         for (ptrdiff_t at = 0; at < n; at++)
             column[at] = NAN;
-        for (ptrdiff_t i = 0; i < d; i++)
-            column[n + i] = grid_of(form, place)[i] / (GRID * GRID);
+        use->unit[GRIDDED](grid_of(form, place), column + n, 1.0 / (GRID * GRID), d);
         column[place] = 0.0;
     }
     return form->columns[place];
 }
 
-/* W of a candidate and one whose column there is: as `MaxSum.distances`. */
+/* The distance of two candidates, given their cosine: as `MaxSum.distances`. */
+static double between(const struct form *form, ptrdiff_t place, ptrdiff_t member, double cosine)
+{
+    if (!(cosine > 1.0 - CLOSE))
+        return 1.0 - powered(cosine, form->pool.power);
+    const int32_t *one = grid_of(form, place), *other = grid_of(form, member);
+    double square = 0.0;
+    for (ptrdiff_t i = 0; i < form->pool.rows.d; i++)
+        square += ((double)one[i] - other[i]) * ((double)one[i] - other[i]);
+    const double half = square / (GRID * GRID) / 2.0;
+    return form->pool.power == 1 ? half : -expm1(form->pool.power * log1p(-half));
+}
+
+/* W of a candidate and one whose column there is. */
 static double apart(struct form *form, ptrdiff_t place, double *column, ptrdiff_t member)
 {
-    if (isnan(column[place])) {
-        const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
-        const int32_t *one = grid_of(form, place), *other = grid_of(form, member);
-        double cosine = use->dot[GRIDDED](one, column + n, d), found = 1.0 - powered(cosine, form->pool.power);
-        if (cosine > 1.0 - CLOSE) {
-            double square = 0.0;
-            for (ptrdiff_t i = 0; i < d; i++)
-                square += ((double)one[i] - other[i]) * ((double)one[i] - other[i]);
-            found = square / (GRID * GRID) / 2.0;
-            if (form->pool.power > 1)
-                found = -expm1(form->pool.power * log1p(-found));
-        }
-        column[place] = found;
-    }
+    if (isnan(column[place]))
+        column[place] = between(form, place, member,
+                                use->dot[GRIDDED](grid_of(form, place), column + form->pool.n, form->pool.rows.d));
     return column[place];
+}
+
+/* Compute W's columns of some members, four at a time. */
+static int fill(struct form *form, const int64_t *members, ptrdiff_t count)
+{
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+    ptrdiff_t group[4];
+    int size = 0;
+    for (ptrdiff_t at = 0; at < count; at++) {
+        const ptrdiff_t member = (ptrdiff_t)members[at];
+        if (!form->full[member]) {
+            if (column_of(form, member) == NULL)
+                return 0;
+            memcpy(form->four + size * d, form->columns[member] + n, sizeof(double) * (size_t)d);
+            form->full[member] = 1;
+            group[size++] = member;
+        }
+        if (size == 0 || (size < 4 && at < count - 1))
+            continue;
+        memset(form->four + size * d, 0, sizeof(double) * (size_t)((4 - size) * d));
+        for (ptrdiff_t place = 0; place < n; place++) {
+            double cosines[4];
+            use->four_grid(grid_of(form, place), form->four, d, cosines);
+            for (int one = 0; one < size; one++)
+                if (place != group[one])
+                    form->columns[group[one]][place] = between(form, place, group[one], cosines[one]);
+        }
+        size = 0;
+    }
+    return 1;
 }
 
 /* Write W x for x that is `weight` at some members. */
@@ -656,20 +701,18 @@ static int pull(struct form *form, const int64_t *members, ptrdiff_t count, cons
             const int32_t *row = grid_of(form, (ptrdiff_t)members[at]);
             const double weight = weights == NULL ? 1.0 : weights[at];
             sum += weight;
-            for (ptrdiff_t i = 0; i < d; i++)
-                form->total[i] += weight * (row[i] / (GRID * GRID));
+            use->add_grid(form->total, row, weight / (GRID * GRID), d);
         }
         for (ptrdiff_t place = 0; place < n; place++)
             out[place] = sum - use->dot[GRIDDED](grid_of(form, place), form->total, d);
         return 1;
     }
+    if (!fill(form, members, count))
+        return 0;
     for (ptrdiff_t at = 0; at < count; at++) {
-        double *column = column_of(form, (ptrdiff_t)members[at]);
-        const double weight = weights == NULL ? 1.0 : weights[at];
-        if (column == NULL)
-            return 0;
+        const double *column = form->columns[members[at]], weight = weights == NULL ? 1.0 : weights[at];
         for (ptrdiff_t place = 0; place < n; place++)
-            out[place] += weight * apart(form, place, column, (ptrdiff_t)members[at]);
+            out[place] += weight * column[place];
     }
     return 1;
 }
@@ -706,8 +749,8 @@ static double product(const double *one, const double *other, ptrdiff_t n)
     return use->dot[DOUBLE](one, other, n);
 }
 
-/* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set. */
-static int ascend(struct form *form, int64_t *set)
+/* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set, and whether `pulled` is W x for it. */
+static int ascend(struct form *form, int64_t *set, int *is_pulled)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
     const double ridge = form->pool.power == 1 ? 2.0 : 1.0, twice = 2.0 * form->pool.t;
@@ -717,8 +760,7 @@ static int ascend(struct form *form, int64_t *set)
     if (form->pool.power == 1) {
         memset(form->total, 0, sizeof(double) * (size_t)d);
         for (ptrdiff_t place = 0; place < n; place++)
-            for (ptrdiff_t i = 0; i < d; i++)
-                form->total[i] += grid_of(form, place)[i];
+            use->add_grid(form->total, grid_of(form, place), 1.0, d);
         for (ptrdiff_t i = 0; i < d; i++)
             form->total[i] *= (double)k / (double)n / (GRID * GRID);
         for (ptrdiff_t place = 0; place < n; place++)
@@ -766,16 +808,19 @@ static int ascend(struct form *form, int64_t *set)
     }
     leveled(x, n, form->keys);
     largest(form->keys, n, k, set);
+    *is_pulled = 1;
+    for (ptrdiff_t at = 0; at < k; at++)
+        *is_pulled &= x[set[at]] == 1.0;
     return 1;
 }
 
-/* Best single exchanges to a local maximum, as `swap.polish`. */
-static int polish(struct form *form, int64_t *set)
+/* Best single exchanges to a local maximum, as `swap.polish`; `pulled` may be W x for the set already. */
+static int polish(struct form *form, int64_t *set, int is_pulled)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
     const double twice = 2.0 * form->pool.t;
     double *gradient = form->gradient, spread = 0.0, size = 0.0, most = 0.0;
-    if (!pull(form, set, k, NULL, form->pulled))
+    if (!is_pulled && !pull(form, set, k, NULL, form->pulled))
         return 0;
     memset(form->inside, 0, (size_t)n);
     for (ptrdiff_t place = 0; place < n; place++)
@@ -850,16 +895,12 @@ static double value_of(struct form *form, const int64_t *set)
                 spread += 2.0 * apart(form, (ptrdiff_t)set[one], form->columns[set[at]], (ptrdiff_t)set[at]);
         return linear + form->pool.t * spread;
     }
-    for (ptrdiff_t i = 0; i < d; i++) {
-        double mean = 0.0;
-        for (ptrdiff_t at = 0; at < k; at++)
-            mean += grid_of(form, (ptrdiff_t)set[at])[i] / GRID;
-        mean /= (double)k;
-        for (ptrdiff_t at = 0; at < k; at++) {
-            const double away = grid_of(form, (ptrdiff_t)set[at])[i] / GRID - mean;
-            spread += away * away;
-        }
-    }
+    memset(form->total, 0, sizeof(double) * (size_t)d);
+    for (ptrdiff_t at = 0; at < k; at++)
+        use->add_grid(form->total, grid_of(form, (ptrdiff_t)set[at]), 1.0 / (double)k, d);
+    for (ptrdiff_t at = 0; at < k; at++)
+        spread += use->apart_grid(form->total, grid_of(form, (ptrdiff_t)set[at]), d);
+    spread /= GRID * GRID;
     return linear + form->pool.t * (double)k * spread;
 }
 
@@ -870,7 +911,7 @@ static int by_place(const void *one, const void *other)
 }
 
 /* Polish each of some starts and write the best set over the first; as `auto.best_polished`. Sets are looked at once. */
-static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int64_t *seen)
+static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int64_t *seen, int is_pulled)
 {
     const ptrdiff_t k = form->pool.k;
     const size_t bytes = sizeof(int64_t) * (size_t)k;
@@ -888,7 +929,7 @@ static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int6
         if (known)
             continue;
         memcpy(seen + looked++ * k, sorted, bytes);
-        if (!polish(form, set))
+        if (!polish(form, set, start == 0 && is_pulled))
             return 0;
         memcpy(seen + looked * k, set, bytes);
         qsort(seen + looked++ * k, (size_t)k, sizeof *sorted, by_place);
@@ -902,69 +943,149 @@ static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int6
     return 1;
 }
 
-/* The whole search, as `auto.search_small` without constraints; 0 without memory. */
-static int search(struct form *form, const struct rows *given, const int64_t *order, const int64_t *ties,
-                  const double *squares, int with_greedy, int64_t *chosen)
+/* What is selected from, as it was given. */
+struct given {
+    struct rows rows;
+    const int64_t *kept;    /* which of the rows count, or NULL for all */
+    const int64_t *order;   /* of the candidates: the pool's own */
+    const double *squares, *relevance;
+};
+
+/* Put a set in selection order, and write each member's summed distances to those before it. */
+static ptrdiff_t arrange(const struct form *form, const struct given *given, int64_t *chosen, double *numbers)
 {
-    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->d;
-    const ptrdiff_t starts = 1 + (with_greedy ? (ties == NULL ? 1 : 2) : 0);
-    double *memory = malloc(sizeof(double) * (size_t)(6 * n + d + k));
-    int32_t *grid = malloc(sizeof(int32_t) * (size_t)(n * d));
-    int64_t *sets = malloc(sizeof(int64_t) * (size_t)((3 * starts + 2) * k));
-    int done = 0;
-    form->columns = calloc((size_t)n, sizeof *form->columns);
-    form->inside = malloc((size_t)n);
-    if (memory == NULL || grid == NULL || sets == NULL || form->columns == NULL || form->inside == NULL)
-        goto done;
-    form->gradient = memory;
-    form->x = memory + n;
-    form->pulled = memory + 2 * n;
-    form->ahead = memory + 3 * n;
-    form->keys = memory + 4 * n;
-    double *ones = memory + 5 * n, *numbers = memory + 6 * n;
-    form->total = numbers + k;
-    for (ptrdiff_t place = 0; place < n; place++) {
-        use->grid[given->type](given->first + order[place] * given->step, grid + place * d,
-                               sqrt(squares[place]), d);
-        ones[place] = GRID * GRID;
+    const ptrdiff_t k = form->pool.k;
+    int64_t *memory = malloc(sizeof(int64_t) * (size_t)(4 * k));
+    if (memory == NULL)
+        return BARE;
+    int64_t *rows = memory, *order = memory + k;
+    double *squares = (double *)(memory + 2 * k), *relevance = (double *)(memory + 3 * k);
+    qsort(chosen, (size_t)k, sizeof *chosen, by_place);
+    for (ptrdiff_t at = 0; at < k; at++) {
+        rows[at] = given->kept == NULL ? chosen[at] : given->kept[chosen[at]];
+        squares[at] = given->squares[chosen[at]];
+        relevance[at] = given->relevance[chosen[at]];
     }
-    form->pool.rows = (struct rows){.type = GRIDDED, .first = (const char *)grid, .n = n, .d = d,
+    const struct pool pool = {.rows = given->rows, .kept = rows, .squares = squares, .most = INFINITY,
+                              .relevance = relevance, .n = k, .k = k, .objective = MAX_SUM, .t = form->pool.t,
+                              .power = form->pool.power};
+    const ptrdiff_t count = select_greedily(&pool, order, 0, numbers);
+    for (ptrdiff_t at = 0; at < count; at++)
+        rows[at] = chosen[order[at]];
+    memcpy(chosen, rows, sizeof *rows * (size_t)k);
+    free(memory);
+    return count;
+}
+
+/* Whether a candidate outside a set may equal a member: those of the same relevance and length. */
+static int has_equals(const struct form *form, const struct given *given, const int64_t *chosen)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    memset(form->inside, 0, (size_t)n);
+    for (ptrdiff_t at = 0; at < k; at++)
+        form->inside[chosen[at]] = 1;
+    for (ptrdiff_t at = 0; at < k; at++)
+        for (ptrdiff_t place = 0; place < n; place++)
+            if (given->relevance[place] == given->relevance[chosen[at]]
+                && given->squares[place] == given->squares[chosen[at]] && !form->inside[place])
+                return 1;
+    return 0;
+}
+
+/* Grid the rows, in the pool's own order; `where` says where in that order a candidate is. 0 without memory. */
+static int open_form(struct form *form, const struct given *given)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->rows.d;
+    form->memory = malloc(sizeof(double) * (size_t)(8 * n + 5 * d + k));
+    form->grid = malloc(sizeof(int32_t) * (size_t)(n * d));
+    form->where = malloc(sizeof(int64_t) * (size_t)n);
+    form->columns = calloc((size_t)n, sizeof *form->columns);
+    form->inside = calloc((size_t)(2 * n), 1);
+    if (form->memory == NULL || form->grid == NULL || form->where == NULL || form->columns == NULL
+        || form->inside == NULL)
+        return 0;
+    double *ones = form->memory, *relevance = ones + n;
+    form->linear = relevance + n;
+    form->gradient = form->linear + n;
+    form->x = form->gradient + n;
+    form->pulled = form->x + n;
+    form->ahead = form->pulled + n;
+    form->keys = form->ahead + n;
+    form->sums = form->keys + n;
+    form->total = form->sums + k;
+    form->four = form->total + d;
+    form->full = form->inside + n;
+    form->levels = 1;
+    const double part = (1.0 - form->pool.t) * (double)(k - 1);
+    for (ptrdiff_t place = 0; place < n; place++) {
+        const ptrdiff_t at = (ptrdiff_t)given->order[place];
+        const ptrdiff_t row = given->kept == NULL ? at : (ptrdiff_t)given->kept[at];
+        use->grid[given->rows.type](given->rows.first + row * given->rows.step, form->grid + place * d,
+                                    1.0 / sqrt(given->squares[at]), d);
+        ones[place] = GRID * GRID;
+        relevance[place] = given->relevance[at];
+        form->linear[place] = part * relevance[place];
+        form->where[at] = place;
+        form->levels += place > 0 && relevance[place] != relevance[place - 1]; /* they fall */
+    }
+    form->pool.rows = (struct rows){.type = GRIDDED, .first = (const char *)form->grid, .n = n, .d = d,
                                     .step = d * (ptrdiff_t)sizeof(int32_t)};
     form->pool.squares = ones;
     form->pool.most = INFINITY;
-    if (!ascend(form, sets))
+    form->pool.relevance = relevance;
+    return 1;
+}
+
+static void close_form(struct form *form)
+{
+    if (form->columns != NULL)
+        for (ptrdiff_t place = 0; place < form->pool.n; place++)
+            free(form->columns[place]);
+    free(form->columns);
+    free(form->inside);
+    free(form->memory);
+    free(form->where);
+    free(form->grid);
+}
+
+/* Find a set, as `auto.search_small` without constraints; BARE without memory, else how many of `numbers` are written:
+ * k, or 0 where the set has yet to be put in order. */
+static ptrdiff_t search(struct form *form, const struct given *given, int with_greedy, int64_t *chosen,
+                        double *numbers)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    const ptrdiff_t starts = !with_greedy ? 1 : 1 < form->levels && form->levels <= n / 2 ? 3 : 2;
+    int64_t *sets = malloc(sizeof(int64_t) * (size_t)(11 * k));
+    ptrdiff_t done = BARE;
+    int is_pulled;
+    if (sets == NULL || !ascend(form, sets, &is_pulled))
         goto done;
     for (ptrdiff_t start = 1; start < starts; start++) {
         struct pool pool = form->pool;
         int64_t *set = sets + start * k;
-        if (start == 2) { /* the same candidates in another order, which is that of ties */
-            pool.kept = ties;
+        if (start == 2) { /* the same candidates by row, which then breaks ties */
+            pool.kept = form->where;
             for (ptrdiff_t place = 0; place < n; place++)
-                form->keys[place] = form->pool.relevance[ties[place]];
+                form->keys[place] = form->pool.relevance[form->where[place]];
             pool.relevance = form->keys;
         }
-        if (select_greedily(&pool, set, 0, numbers) < k)
+        if (select_greedily(&pool, set, 0, form->sums) < k)
             goto done;
         if (start == 2)
             for (ptrdiff_t at = 0; at < k; at++)
-                set[at] = ties[set[at]];
+                set[at] = form->where[set[at]];
     }
-    if (!best_polished(form, sets, starts, sets + starts * k))
+    if (!best_polished(form, sets, starts, sets + starts * k, is_pulled))
         goto done;
     for (ptrdiff_t at = 0; at < k; at++)
-        chosen[at] = sets[at];
-    done = 1;
+        chosen[at] = given->order[sets[at]];
+    done = has_equals(form, given, chosen) ? 0 : arrange(form, given, chosen, numbers);
 done:
-    if (form->columns != NULL)
-        for (ptrdiff_t place = 0; place < n; place++)
-            free(form->columns[place]);
-    free(form->columns);
-    free(form->inside);
-    free(memory);
-    free(grid);
     free(sets);
     return done;
 }
+
+#include "relaxation.h"
 
 /* Whether pools cut rows from the first to the last, each of at least k. */
 static int are_cuts(const int64_t *cuts, ptrdiff_t count, ptrdiff_t n, ptrdiff_t k)
@@ -1050,45 +1171,70 @@ static PyObject *greedy(PyObject *module, PyObject *args)
 static PyObject *exchange(PyObject *module, PyObject *args)
 {
     (void)module;
-    enum { ORDER, TIES, SQUARES, LINEAR, RELEVANCE, CHOSEN, VECTORS };
+    enum { KEPT, ORDER, SQUARES, RELEVANCE, CHOSEN, NUMBERS, IDS, WEIGHTS, GRADIENT, VECTORS };
     PyObject *array, *vectors[VECTORS];
     Py_buffer views[VECTORS];
-    struct rows rows;
+    struct given given;
     struct form form = {0};
-    int with_greedy, done = 0;
-    if (!PyArg_ParseTuple(args, "OOOOOOdipO", &array, &vectors[ORDER], &vectors[TIES], &vectors[SQUARES],
-                          &vectors[LINEAR], &vectors[RELEVANCE], &form.pool.t, &form.pool.power, &with_greedy,
-                          &vectors[CHOSEN])
-        || open_rows(array, &rows) < 0)
+    struct point point = {0};
+    struct proof proof = {0};
+    double tolerance, margin;
+    int known, with_greedy, rounds;
+    ptrdiff_t done = BARE;
+    if (!PyArg_ParseTuple(args, "OOOOOdippOOdidOOO", &array, &vectors[KEPT], &vectors[ORDER], &vectors[SQUARES],
+                          &vectors[RELEVANCE], &form.pool.t, &form.pool.power, &known, &with_greedy, &vectors[CHOSEN],
+                          &vectors[NUMBERS], &tolerance, &rounds, &margin, &vectors[IDS], &vectors[WEIGHTS],
+                          &vectors[GRADIENT])
+        || open_rows(array, &given.rows) < 0)
         return NULL;
     for (int place = 0; place < VECTORS; place++) {
-        const char *type = place == ORDER || place == TIES || place == CHOSEN ? "lq" : "d";
-        if (open_vector(vectors[place], &views[place], type, 0, place == CHOSEN ? PyBUF_WRITABLE : 0) < 0) {
-            close_all(&rows, views, place);
+        const char *type = place == KEPT || place == ORDER || place == CHOSEN || place == IDS ? "lq" : "d";
+        if (open_vector(vectors[place], &views[place], type, 0, place >= CHOSEN ? PyBUF_WRITABLE : 0) < 0) {
+            close_all(&given.rows, views, place);
             return NULL;
         }
     }
-    const int64_t *order = views[ORDER].buf, *ties = views[TIES].buf;
-    const double *squares = views[SQUARES].buf;
-    const ptrdiff_t n = form.pool.n = views[LINEAR].len / 8;
-    form.pool.k = views[CHOSEN].len / 8;
+    int64_t *chosen = views[CHOSEN].buf, *ids = views[IDS].buf;
+    double *weights = views[WEIGHTS].buf, *gradient = views[GRADIENT].buf;
+    given.kept = views[KEPT].buf;
+    given.order = views[ORDER].buf;
+    given.squares = views[SQUARES].buf;
+    given.relevance = views[RELEVANCE].buf;
     form.pool.objective = MAX_SUM;
-    form.pool.relevance = views[RELEVANCE].buf;
-    form.linear = views[LINEAR].buf;
-    if (order == NULL || squares == NULL || form.pool.relevance == NULL || form.linear == NULL
-        || views[CHOSEN].buf == NULL || rows.type == DOUBLE || views[ORDER].len != n * 8 || views[SQUARES].len != n * 8
-        || views[RELEVANCE].len != n * 8 || form.pool.k < 1 || form.pool.k >= n || form.pool.power < 1
-        || !are_below(order, n, rows.n) || (ties != NULL && (views[TIES].len != n * 8 || !are_below(ties, n, n))))
+    if (given.order == NULL || given.squares == NULL || given.relevance == NULL || chosen == NULL
+        || views[NUMBERS].buf == NULL || given.rows.type == DOUBLE
+        || (rounds > 0 && (ids == NULL || weights == NULL || gradient == NULL))) {
+        PyErr_SetString(PyExc_ValueError, "exchange: a vector is missing, or the rows are doubles");
+        close_all(&given.rows, views, VECTORS);
+        return NULL;
+    }
+    const ptrdiff_t n = form.pool.n = views[ORDER].len / 8, k = form.pool.k = views[CHOSEN].len / 8;
+    if (views[SQUARES].len != n * 8 || views[RELEVANCE].len != n * 8 || views[NUMBERS].len != k * 8 || k < 1 || k >= n
+        || form.pool.power < 1 || !are_below(given.order, n, n) || (known && !are_below(chosen, k, n))
+        || (given.kept == NULL ? given.rows.n != n
+                               : views[KEPT].len != n * 8 || !are_below(given.kept, n, given.rows.n))
+        || (rounds > 0
+            && (views[IDS].len != n * 8 || views[WEIGHTS].len != n * 8 || views[GRADIENT].len != n * 8)))
         PyErr_SetString(PyExc_ValueError, "exchange: the vectors do not belong to the rows");
     else {
         Py_BEGIN_ALLOW_THREADS
-        done = search(&form, &rows, order, ties, squares, with_greedy, views[CHOSEN].buf);
+        if (open_form(&form, &given))
+            done = known ? 0 : search(&form, &given, with_greedy, chosen, views[NUMBERS].buf);
+        if (done != BARE && rounds > 0) {
+            point = (struct point){.local = ids, .weights = weights, .gradient = gradient};
+            if (!bound_from(&form, &given, chosen, tolerance, rounds, margin, &point, &proof))
+                done = BARE;
+        }
+        close_form(&form);
         Py_END_ALLOW_THREADS
-        if (!done)
+        if (done == BARE)
             PyErr_NoMemory();
     }
-    close_all(&rows, views, VECTORS);
-    return done ? Py_BuildValue("nn", (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps) : NULL;
+    close_all(&given.rows, views, VECTORS);
+    if (PyErr_Occurred())
+        return NULL;
+    return Py_BuildValue("nnOndddd", (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps, done > 0 ? Py_True : Py_False,
+                         (Py_ssize_t)point.count, proof.along, proof.linear, proof.ahead, proof.threshold);
 }
 
 /* ------------------------------------------------------------------ the module */
@@ -1114,7 +1260,8 @@ static PyMethodDef methods[] = {
      "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "
      "counts, numbers)"},
     {"exchange", exchange, METH_VARARGS,
-     "exchange(rows, order, ties, squares, linear, relevance, diversity, sharpness, with_greedy, chosen)"},
+     "exchange(rows, kept, order, squares, relevance, diversity, sharpness, known, with_greedy, chosen, numbers, "
+     "tolerance, rounds, margin, ids, weights, gradient)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -20,6 +20,9 @@ FEW_ENTRIES = 8
 #: Cosines above 1 less this are told from 1 by differences of their rows.
 NEAR = 1e-6
 
+#: Scores this close are equal: what sets them apart is rounding. Relative to 1 and their size.
+TIE = 4e-15
+
 #: Numbers of a block of differences.
 PAIRED = 1 << 20
 
@@ -259,7 +262,7 @@ def in_turn(
     scores : callable (list of int) -> ndarray of shape (k,)
         Gets the positions taken so far, each time one more, and returns what decides the next.
     rounding : float
-        Scores that differ by at most this are equal.
+        Scores that differ by at most this, and `TIE`, are equal.
     """
     by_index = np.argsort(indices, kind="stable")
     waiting = np.ones(len(indices), bool)
@@ -272,7 +275,8 @@ def in_turn(
             lead = current[open_]
             if lead.max() == -np.inf:
                 lead = relevance[open_]
-            place = int(open_[(lead >= lead.max() - rounding).argmax()])
+            best = float(lead.max())
+            place = int(open_[(lead >= best - rounding - TIE * (1.0 + abs(best))).argmax()])
         taken.append(place)
         waiting[place] = False
     return np.array(taken, np.int64)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.kernels import Proof
+from setwise.objectives.base import TIE
 from setwise.solvers import bounds, compiled, frank_wolfe, greedy, relaxation, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import POOLED, Pool, Problem, Whole
@@ -23,6 +25,10 @@ from setwise.vectors import top_k
 
 #: Up to this many, a start without the relaxation is as good and faster.
 TINY = 2048
+
+#: In small pools, with bounded effort: relaxation steps, and the least number of leaders that each adds.
+SMALL_ROUNDS = 3
+SMALL_LEADERS = 32
 
 #: Sets up to this size also get a greedy start, which costs k steps; sets 16 times as large do in small
 #: problems and where distances have no low rank, whose relaxation is a poorer guide.
@@ -36,7 +42,7 @@ class Incumbent:
     Attributes
     ----------
     chosen : ndarray of shape (k,), int64
-        Rows of the candidates, in no order.
+        Rows of the candidates.
     pool_size : int
     pool_sufficient : bool
         Whether no candidate outside the pool can be in a better set.
@@ -44,6 +50,8 @@ class Incumbent:
         On the summed form, with what proves it.
     point : (ids, weights), optional
         The relaxation's solution.
+    numbers : ndarray of shape (k,), float64, optional
+        As of `Solved`: the set is in selection order then.
     """
 
     chosen: NDArray[np.int64]
@@ -51,6 +59,12 @@ class Incumbent:
     pool_sufficient: bool
     bound: Bound | None = None
     point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    numbers: NDArray[np.float64] | None = None
+
+    def take_in(self, problem: Problem, proof: Proof) -> None:
+        """Note the point that compiled kernels have found, and its bound."""
+        self.point = proof.ids, proof.weights
+        self.bound = bounds.of_proof(problem, proof)
 
 
 def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = True) -> Incumbent:
@@ -71,7 +85,7 @@ def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = Tru
     Incumbent
     """
     if problem.n <= TINY:
-        return search_small(problem)
+        return search_small(problem, SMALL_ROUNDS if exact and problem.effort is True else 0, tolerance)
     if problem.n <= POOLED:
         pool = Pool(problem)
         relaxed = relax(pool, tolerance=tolerance, exact=exact)
@@ -89,12 +103,18 @@ def _guides(problem: Problem) -> bool:
     return problem.max_sum().low_rank
 
 
-def search_small(problem: Problem) -> Incumbent:
-    """Find a set with every candidate in the pool, without the relaxation."""
+def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> Incumbent:
+    """Find a set with every candidate in the pool, without the relaxation.
+
+    Compiled kernels may take `rounds` of that as well, to that tolerance, while they hold the pool.
+    """
     with_greedy = problem.k <= 16 * GREEDY_START
-    found = compiled.search_small(problem, with_greedy=with_greedy)
+    found = compiled.search_small(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
     if found is not None:
-        return Incumbent(found, problem.n, True)
+        known = Incumbent(found.chosen, problem.n, True, numbers=found.numbers)
+        if found.proof is not None:
+            known.take_in(problem, found.proof)
+        return known
     pool = Pool(problem)
     starts = [frank_wolfe.ascend(pool)]
     if with_greedy:
@@ -248,13 +268,21 @@ def relax(
     start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
     exact: bool = True,
     rounds: int = 25,
+    leaders: int = relaxation.LEADERS,
 ) -> Relaxed:
     """Maximize the relaxation over a pool, must-have rows held at one; `start` is in rows."""
     problem = pool.problem
     fixed = pool.locate(problem.constraints.include) if len(problem.constraints.include) else None
     local = None if start is None else (pool.locate(start[0]), start[1])
     found = relaxation.maximize(
-        pool, problem.k, fixed=fixed, start=local, tolerance=tolerance, exact=exact, rounds=rounds
+        pool,
+        problem.k,
+        fixed=fixed,
+        start=local,
+        tolerance=tolerance,
+        exact=exact,
+        rounds=rounds,
+        leaders=leaders,
     )
     problem.count("relaxations")
     return found
@@ -326,7 +354,7 @@ def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
         score = open_ + (pool.weight / len(taken)) * summed if taken else pool.relevance
         lead = score[ties]
         best = float(lead.max())
-        place = int(ties[(lead >= best - greedy.TIE * (1.0 + abs(best))).argmax()])
+        place = int(ties[(lead >= best - TIE * (1.0 + abs(best))).argmax()])
         taken.append(place)
         open_[place] = -np.inf
         if len(taken) < problem.k:

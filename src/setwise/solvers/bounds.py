@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.kernels import Proof
 from setwise.solvers.problem import Problem, Whole
 from setwise.vectors import dot_error
 
@@ -149,6 +150,13 @@ def concave_bound(
             return Bound(here + ahead - along, gradient, threshold, 2 * margin)
     ahead = float(gradient[chosen].sum()) + problem.k * margin
     return Bound(here + ahead - along, gradient, threshold, 2 * margin)
+
+
+def of_proof(problem: Problem, proof: Proof) -> Bound:
+    """Return the bound that compiled kernels prove; as `concave_bound`."""
+    here = 0.5 * (proof.along + proof.linear) + rounding(problem) * problem.scale()
+    upper = here + proof.ahead - proof.along
+    return Bound(upper, proof.gradient, proof.threshold, 2 * rounding_margin(problem))
 
 
 def relevance_bound(problem: Problem) -> Bound | None:

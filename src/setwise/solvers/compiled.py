@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import kernels
+from setwise.kernels import Exchanged, Proof
 from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
 from setwise.objectives.log_det import NOISE
 from setwise.relevance import Relevance
+from setwise.solvers.bounds import rounding_margin
 from setwise.solvers.problem import POOLED, Problem, Solved
 from setwise.threads import run_ranges
 from setwise.vectors import FINE
@@ -111,29 +113,53 @@ def pick_of_each(
     return np.concatenate(counts), np.concatenate(chosen), np.concatenate(numbers)
 
 
-def search_small(problem: Problem, *, with_greedy: bool) -> NDArray[np.int64] | None:
-    """Return the rows that `auto.search_small` finds; None where no kernel knows the problem."""
+def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance: float) -> Exchanged | None:
+    """Return what `auto.search_small` finds, as rows; None where no kernel knows the problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    with_greedy : bool
+    rounds : int
+        Of the relaxation; 0 for no bound.
+    tolerance : float
+        Its relative gap to stop at.
+    """
+    found = _exchange(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
+    if found is not None:
+        problem.stats["kernel"] = "compiled"
+        problem.count("frank_wolfe_steps", found.steps)
+        problem.count("swaps", found.swaps)
+    return found
+
+
+def relax_small(
+    problem: Problem, chosen: NDArray[np.int64], *, rounds: int, tolerance: float
+) -> Proof | None:
+    """Return what the relaxation proves from a set; None where no kernel knows the problem."""
+    found = _exchange(problem, chosen=chosen, rounds=rounds, tolerance=tolerance)
+    return None if found is None else found.proof
+
+
+def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | None:
+    """Return what the kernel finds; None where it does not know the problem."""
     objective, vectors = problem.objective, problem.vectors
     if vectors.squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
         return None
     if problem.request.wishes or not isinstance(objective, MaxSum) or not _know(objective):
         return None
-    ids = problem.by_content(np.arange(problem.n))
-    relevance = problem.relevance.values[ids]
-    levels = 1 + np.count_nonzero(relevance[1:] != relevance[:-1])  # they fall
-    chosen, steps, swaps = kernels.exchange(
+    if rounds:
+        problem.count("relaxations")
+    return kernels.exchange(
         vectors.raw,
-        vectors.places(ids),
-        vectors.squares[ids],
-        (1 - objective.diversity) * (problem.k - 1) * relevance,
-        relevance,
+        problem.by_content(np.arange(problem.n)),
+        vectors.squares,
+        problem.relevance.values,
         k=problem.k,
         diversity=objective.diversity,
         sharpness=objective.sharpness,
-        with_greedy=with_greedy,
-        ties=np.argsort(ids) if 1 < levels <= problem.n // 2 else None,
+        kept=vectors.kept,
+        rounds=rounds,
+        margin=rounding_margin(problem) if rounds else 0.0,
+        **options,
     )
-    problem.stats["kernel"] = "compiled"
-    problem.count("frank_wolfe_steps", steps)
-    problem.count("swaps", swaps)
-    return ids[chosen]

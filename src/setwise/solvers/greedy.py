@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.objectives.base import TIE
 from setwise.objectives.scores import SMALL, Scores
 from setwise.solvers import compiled
 from setwise.solvers.problem import Problem, Solved
@@ -28,9 +29,6 @@ FRONT = 96
 
 #: Bounds are brought up to date one by one for at most this part of all candidates; else for all at once.
 TIGHTEN = 24
-
-#: Scores this close in float64 count as equal.
-TIE = 4e-15
 
 
 def by_greedy(problem: Problem) -> Solved:

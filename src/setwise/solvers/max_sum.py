@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise.certificate import Certificate, bounded
 from setwise.request import Certify
 from setwise.solver_options import FrankWolfe
-from setwise.solvers import auto, baselines, bounds, exact, frank_wolfe, swap
+from setwise.solvers import auto, baselines, bounds, compiled, exact, frank_wolfe, relaxation, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import Pool, Problem, Solved, Whole
 
@@ -24,8 +24,7 @@ TOLERANCE = {False: 2e-3, True: 1e-4, "full": 1e-9}
 #: Branch and bound by effort: most candidates, most nodes, rounds of tuning the diagonal shift.
 SEARCH = {True: (128, 60, 8), "full": (512, 4000, 24)}
 
-#: In small pools, with bounded effort: relaxation steps, and candidates beyond k for branch and bound.
-SMALL_ROUNDS = 3
+#: In small pools, with bounded effort: candidates beyond k for branch and bound.
 SMALL_SEARCH = 4
 
 #: A set is proven best where the bound is at most so many roundings above its value: that of the value, of
@@ -46,7 +45,7 @@ def by_default(problem: Problem) -> Solved:
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))
     found = auto.search(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort], exact=bool(effort))
-    return Solved(found.chosen, known=found)
+    return Solved(found.chosen, ordered=found.numbers is not None, known=found, numbers=found.numbers)
 
 
 def by_frank_wolfe(problem: Problem) -> Solved:
@@ -118,7 +117,10 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     For the default solver, a better set that the proof comes across replaces the given one.
     """
     chosen, found, effort = solved.chosen, solved.known, problem.effort
-    value = problem.value(chosen)
+    if solved.numbers is None:
+        value = problem.value(chosen)
+    else:
+        value = float(problem.max_sum().summarize(solved.numbers, problem.relevance.at(chosen))[1].value)
     if _is_decided(problem):
         best = problem.value(baselines.most_relevant(problem))
         return replace(solved, certificate=certificate_of(problem, value, best, problem.n, True))
@@ -135,11 +137,13 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         candidate, better, upper = prove(problem, known, candidate, better, effort)
         if improve and better > value:
             chosen, value = candidate, better
-    sufficient = found.pool_sufficient and bool(np.isin(chosen, found.chosen).all())
+    sufficient = found.pool_sufficient
+    if sufficient and chosen is not found.chosen:
+        sufficient = bool(np.isin(chosen, found.chosen).all())
     if not sufficient:
         sufficient = exchange_test(problem, chosen, known, None if effort == "full" else SUSPECTS)
     proof = certificate_of(problem, value, upper, found.pool_size, sufficient)
-    return replace(solved, chosen=chosen, certificate=proof)
+    return replace(solved.with_set(chosen), certificate=proof)
 
 
 def known_bounds(problem: Problem, found: auto.Incumbent, effort: Certify) -> list[Bound]:
@@ -159,16 +163,22 @@ def survivors_of(known: list[Bound], value: float) -> NDArray[np.int64]:
 
 def bound_of_all(problem: Problem, found: auto.Incumbent, effort: Certify) -> Bound:
     """Return the relaxation's bound where all candidates fit into one pool."""
+    full, tolerance = effort == "full", TOLERANCE[effort]
+    if found.point is None and not full and problem.n <= auto.TINY:
+        proof = compiled.relax_small(problem, found.chosen, rounds=auto.SMALL_ROUNDS, tolerance=tolerance)
+        if proof is not None:
+            found.take_in(problem, proof)
+            return bounds.of_proof(problem, proof)
     whole = Whole(problem)
     if found.point is None:
         pool = Pool(problem)
-        full = effort == "full"
         relaxed = auto.relax(
             pool,
-            tolerance=TOLERANCE[effort],
+            tolerance=tolerance,
             start=(found.chosen, np.ones(problem.k)),
             exact=full,
-            rounds=25 if full else SMALL_ROUNDS,
+            rounds=25 if full else auto.SMALL_ROUNDS,
+            leaders=relaxation.LEADERS if full else auto.SMALL_LEADERS,
         )
         found.point = (pool.ids[relaxed.local], relaxed.weights)
     gradient = whole.gradient(*found.point)
@@ -195,6 +205,8 @@ def prove(
     if len(survivors) > most:
         return chosen, value, upper
     rows = problem.by_content(np.union1d(survivors, chosen))
+    if len(rows) == problem.k:  # nothing else is in a better set
+        return chosen, value, min(upper, value + bounds.rounding(problem))
     tree, _ = search(problem, rows, chosen, limit=nodes, tune=tune)
     found = rows[tree.best]
     better = problem.value(found)

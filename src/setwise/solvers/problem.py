@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -183,6 +183,12 @@ class Solved:
     known: Any = None
     certificate: Certificate | None = None
     numbers: NDArray[np.float64] | None = None
+
+    def with_set(self, chosen: NDArray[np.int64]) -> Solved:
+        """Return this with another set, in no order; this itself for its own."""
+        if chosen is self.chosen:
+            return self
+        return replace(self, chosen=chosen, ordered=False, numbers=None)
 
 
 class Pool:

@@ -9,7 +9,7 @@ over all candidates seen so far, which a small quadratic program does to machine
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ Vector = NDArray[np.float64]
 
 #: With at most this many steps the effort is bounded: no long search for the exact solution.
 BOUNDED = 8
+
+#: See `maximize`.
+LEADERS = 64
 
 #: Added to what may be zero and is divided by.
 TINY = 1e-300
@@ -52,6 +55,7 @@ def maximize(
     tolerance: float = 1e-4,
     rounds: int = 25,
     exact: bool = True,
+    leaders: int = LEADERS,
 ) -> Relaxed:
     """Maximize the relaxation over a pool.
 
@@ -71,6 +75,9 @@ def maximize(
     exact : bool
         Whether the last steps solve their quadratic programs exactly. The bound is valid either way, and
         tighter if they do.
+    leaders : int
+        Each step adds the candidates of largest gradient: as many as the set has room for, and again as many,
+        but at least this many.
 
     Returns
     -------
@@ -92,7 +99,7 @@ def maximize(
         value = pool.value(chosen)
         return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value)
     # The working set: where x may be above zero. Each step adds the leaders by gradient, some more than fit.
-    extra = max(free, 64) if free <= 128 else max(256, free // 2)
+    extra = max(free, leaders) if free <= 128 else max(256, free // 2)
     masked = np.where(open_, linear, -np.inf) if len(held) else linear
     if start is None:
         working = top_k(masked, min(free + extra, int(open_.sum())))
@@ -102,8 +109,7 @@ def maximize(
         keep = open_[start[0]]
         working, weights = start[0][keep], start[1][keep]
         added = np.setdiff1d(top_k(masked, min(free + extra, int(open_.sum()))), working)
-        working = np.concatenate([working, added])
-        weights = np.concatenate([weights, np.zeros(len(added))])
+        working, weights = _joined(working, weights, added)
     best: Relaxed | None = None
     sharp = False
     for _ in range(rounds):
@@ -142,10 +148,16 @@ def maximize(
         if gap <= tolerance or (len(new) == 0 and (sharp or not exact)):
             break
         sharp = exact and (sharp or gap <= max(10 * tolerance, 2e-3) or len(new) == 0)
-        working = np.concatenate([working, new])
-        weights = np.concatenate([weights, np.zeros(len(new))])
+        working, weights = _joined(working, weights, new)
     assert best is not None
     return best
+
+
+def _joined(working: NDArray[np.int64], weights: Vector, added: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Return a working set with others added at weight 0, ascending."""
+    both = np.concatenate([working, added])
+    order = np.argsort(both)
+    return both[order], np.concatenate([weights, np.zeros(len(added))])[order]
 
 
 def quadratic_program(

@@ -193,7 +193,7 @@ def certify(
             chosen, value = better, best
     enough = beyond <= value or sufficient(problem, chosen, unseen)
     certificate = max_sum.certificate_of(problem, value, max(upper, beyond), problem.n, enough, scope=scope)
-    return replace(solved, chosen=chosen, certificate=certificate)
+    return replace(solved.with_set(chosen), certificate=certificate)
 
 
 def _with(problem: Problem, bound: Bound, limit: float) -> float:
