@@ -122,7 +122,8 @@ Model = Annotated[
     str,
     option(
         "--model",
-        help="What turns texts into vectors: auto (static), lsa, ngrams, sentence or sentence:FOLDER.",
+        help="What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER, or "
+        "hidden:FOLDER (a language model's hidden states).",
         panel=READ,
         metavar="NAME",
     ),

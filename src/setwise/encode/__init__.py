@@ -5,7 +5,10 @@ from __future__ import annotations
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, unit_rows
 
-NAMES = ("auto", "lsa", "static", "sentence", "ngrams")
+NAMES = ("auto", "lsa", "static", "sentence", "hidden", "ngrams")
+
+#: Kinds that take the name of a model after a colon; hidden cannot do without.
+_OF_MODELS = ("sentence", "hidden")
 
 __all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "parse", "unit_rows"]
 
@@ -18,7 +21,9 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
     name : str
         "static" (word vectors that ship inside the wordllama package), "auto" (the same), "lsa" (learned
         from the corpus itself), "sentence" (a transformer; ``sentence:FOLDER`` or ``sentence:NAME`` picks
-        the model), or "ngrams" (hashed words and pairs of words: alike means alike in wording).
+        the model), ``hidden:NAME`` (the last hidden states of a causal language model, a folder or a name;
+        ``hidden:smollm2`` is the packaged one), or "ngrams" (hashed words and pairs of words: alike means
+        alike in wording).
     seed : int
         For what an encoder draws at random while it learns.
 
@@ -42,6 +47,10 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
         from setwise.encode.ngrams import Ngrams
 
         return Ngrams(seed=seed)
+    if kind == "hidden":
+        from setwise.encode.hidden import Hidden
+
+        return Hidden(model)
     from setwise.encode.sentence import Sentence
 
     return Sentence(model or None)
@@ -53,10 +62,12 @@ def parse(name: str) -> tuple[str, str]:
     Raises
     ------
     TypeError, ValueError
-        The name is unknown, or only sentence takes a model.
+        The name is unknown, takes no model, or lacks one.
     """
     kind, colon, model = name.partition(":") if isinstance(name, str) else (name, "", "")
     checks.choice("model", kind, NAMES)
-    if colon and (kind != "sentence" or not model):
+    if kind == "hidden" and not model:
+        raise ValueError("model: name the language model, as in hidden:FOLDER or hidden:smollm2")
+    if colon and (kind not in _OF_MODELS or not model):
         raise ValueError(f"model: {name!r} is not understood; a model is named as in sentence:FOLDER")
     return kind, model

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.encode.base import Progress
+from setwise.encode.batches import alike_long
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.checkpoint import Checkpoint
 from setwise.encode.gradients.projection import PROJECTIONS, projector
@@ -26,6 +27,9 @@ KINDS = ("train", "target")
 
 #: Seconds of work that a killed process loses at most; one that raises loses none.
 _NOTE_EVERY = 10.0
+
+#: Tokens, padding among them, that the model reads at once; gradients that are held, and their bytes.
+_TOGETHER, _MOST, _HELD = 2_048, 64, 1 << 28
 
 #: Keeps a quotient defined where a gradient is 0.
 _TINY = np.finfo(np.float64).tiny
@@ -41,8 +45,9 @@ class GradientEncoder:
     training and a target row is LESS's influence, the sum over checkpoints of η · cos, the rates η made to
     sum to 1; their squared distance is 2 - 2 · influence.
 
-    Rows are read twice: once to check them all before any work, once to compute. Memory: the model, the
-    activations of one row, and about 24 bytes a LoRA weight (four more vectors of them, the sketch's places);
+    Rows are read twice: once to check them all before any work, once to compute, those of about the same
+    length together. Memory: the model, the activations of 2,048 tokens, about 24 bytes a LoRA weight (four
+    more vectors of them, the sketch's places), and up to three times 256 MiB of gradients at once;
     with ``projection="rademacher"`` up to 1 GiB and 128 MiB more. A row costs one forward and one backward
     pass a checkpoint.
 
@@ -253,17 +258,23 @@ class GradientEncoder:
         )
         moments = checkpoint.moments(weights, wrapped.device) if kind == "train" else None
         scale = float(np.sqrt(self.weights[number]))
-        for start in range(first, len(rows), mapped.together):
-            stop = min(start + mapped.together, len(rows))
-            gradients = []
-            for row in range(start, stop):
-                found = adapter.gradient(wrapped, weights, self._tokenizer(rows[row], row))
+        count = max(mapped.together, min(_MOST, _HELD // (4 * length)))
+        for start in range(first, len(rows), count):
+            stop = min(start + count, len(rows))
+            tokens = [self._tokenizer(rows[row], row) for row in range(start, stop)]
+            gradients: list[Any] = [None] * len(tokens)
+            for places in alike_long([len(row.ids) for row in tokens], _TOGETHER):
+                several = adapter.gradients(wrapped, weights, [tokens[place] for place in places])
+                for place, found in zip(places, several, strict=True):
+                    gradients[place] = found
+            for row, found in enumerate(gradients, start):
                 if not bool(torch.isfinite(found).all()):
                     raise FloatingPointError(
                         f"rows: the gradient of row {row} is not finite at checkpoint {number}; drop the "
                         "row, or load the model in float32"
                     )
-                gradients.append(found if moments is None else checkpoint.direction(found, *moments))
+            if moments is not None:
+                gradients = [checkpoint.direction(found, *moments) for found in gradients]
             features = mapped.project(torch.stack(gradients)).double()
             lengths = features.norm(dim=1, keepdim=True)
             unit = torch.where(lengths > 0, features / lengths.clamp_min(_TINY), 0) * scale

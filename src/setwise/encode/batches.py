@@ -1,0 +1,23 @@
+"""Which texts a model reads together: those of about the same length, so that little is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+
+def alike_long(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Yield the places of texts that are read together, the longest first.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens of each text, at least 1.
+    tokens : int
+        As many, padding among them, are read at once, or one text.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    start = 0
+    while start < len(order):
+        count = max(1, tokens // lengths[order[start]])
+        yield order[start : start + count]
+        start += count
