@@ -1,6 +1,7 @@
 """Parts of the HTML that people see: text that cannot be markup, tables, a line of facts.
 
-They load nothing and run nothing, and have no classes or styles that a notebook would need to know.
+They load nothing and run nothing. Those for notebooks have no classes or styles that a notebook would need to
+know; whole pages share one style.
 """
 
 from __future__ import annotations
@@ -68,3 +69,33 @@ def block(title: str, facts: Iterable[str], below: str) -> str:
     """Return a heading and facts, which are text, above some HTML."""
     lines = "".join(f"<br>{text(fact)}" for fact in facts)
     return f"<div><p><strong>{text(title)}</strong>{lines}</p>{below}</div>"
+
+
+def style() -> str:
+    """Return the style that all pages share."""
+    from importlib.resources import files
+
+    return files("setwise").joinpath("theme.css").read_text(encoding="utf-8")
+
+
+def document(title: str, body: str, more: str = "") -> str:
+    """Return a page that needs nothing else, and may load and run nothing.
+
+    Parameters
+    ----------
+    title : str
+        Text.
+    body : str
+        HTML.
+    more : str
+        Styles besides those that all pages share.
+    """
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{text(title)}</title><style>{style()}{more}</style></head><body>{body}</body></html>\n"
+    )

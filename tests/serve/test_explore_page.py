@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import threading
 import time
 import urllib.request
-from importlib.resources import files
 
 import numpy as np
 import pytest
+from tests.browser import chromium as chromium
+from tests.browser import needs_chromium, size, violations
 from tests.optional import needs
 
 from setwise.files import Corpus
@@ -20,10 +20,7 @@ from setwise.retrieval import prepare
 pytestmark = [
     pytest.mark.slow,
     needs("fastapi", "uvicorn", "prometheus_client", "selenium"),
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="chromium and chromedriver not installed",
-    ),
+    needs_chromium,
 ]
 
 HOSTILE = [
@@ -116,21 +113,6 @@ def large_address():
     )
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    with webdriver.Chrome(options=options, service=service) as driver:
-        driver.set_script_timeout(60)
-        yield driver
-
-
 @pytest.fixture
 def page(chromium):
     """A browser that opens addresses; in the end nothing may have been complained of on its console."""
@@ -139,13 +121,6 @@ def page(chromium):
     chromium.get_log("browser")
     yield Page(chromium)
     assert chromium.get_log("browser") == []
-
-
-def size(driver, width, scheme="light"):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 class Page:
@@ -290,16 +265,11 @@ def test_pictures_follow_the_slider(page, large_address):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_everybody_can_use_it(page, address, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python")
     size(page.driver, width, scheme)
     page.open(f"{address}#query=cannot+log+in&diversity=0.6&k=6")
     page.settled()
     assert page.run("return document.documentElement.scrollWidth") <= width
-    page.run(files(axe).joinpath("axe.min.js").read_text(encoding="utf-8"))
-    found = page.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-    assert found["passes"]
-    told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
-    assert told == []
+    assert violations(page.driver) == []
 
 
 def test_the_keyboard_reaches_everything(page, address):

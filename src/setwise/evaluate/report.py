@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from setwise import page
 from setwise._version import __version__
 from setwise.evaluate.compare import TOP, Comparison
 from setwise.evaluate.tune import Tuned
@@ -28,15 +28,12 @@ _LOOKS = [
 _SHOWN = ("aspect recall", "alpha-nDCG", "all answers", "ILAD", "seconds")
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8885; --good: #0a7d32; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --good: #6fd08c; --bad: #ff8a80; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-.more { color: var(--good); font-weight: 600; } .less { color: var(--bad); }
-figure { margin: 1rem 0; background: #fff; } figure svg { max-width: 100%; height: auto; }
+h1 { margin: 1rem 0 .3rem; } h2 { margin: 1.5rem 0 .5rem; font-size: 1.1rem; }
+.wide { overflow-x: auto; margin-top: .8rem; }
+.more { color: var(--came); font-weight: 600; } .less { color: var(--gone); font-weight: 600; }
+td small { display: block; white-space: nowrap; }
+figure { background: #fff; overflow-x: auto; } figure > svg { min-width: 38rem; }
+footer { margin-top: 1.5rem; color: var(--soft); }
 """
 
 
@@ -75,23 +72,23 @@ def write_report(
     sizes = list(dict.fromkeys(one.k for one in comparison.configurations))
     groups = int(comparison.groups.max()) + 1
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
+        f"<header><h1>{page.text(title)}</h1>"
         f"<p>{len(comparison.questions)} questions in {groups} groups. Differences are from top-k of the "
-        "same size, paired by question; intervals are 95 %, by bootstrap over groups. <span class=more>Green"
-        "</span>: the interval lies above 0; <span class=less>red</span>: below.</p>",
-        *(f"<p><strong>Held out:</strong> {html.escape(str(one))}.</p>" for one in tuned),
+        "same size, paired by question; intervals are 95 %, by bootstrap over groups. <span class=more>▲ "
+        "better</span>: the interval lies above 0; <span class=less>▼ worse</span>: below.</p>"
+        "</header><main>",
+        *(f"<p><strong>Held out:</strong> {page.text(one)}.</p>" for one in tuned),
     ]
     for k in sizes:
-        parts += [f"<h2>k = {k}</h2>", f"<figure>{_picture(comparison, k)}</figure>"]
+        parts += [
+            f"<h2>k = {k}</h2>",
+            f'<figure tabindex="0" aria-label="Frontier at k = {k}">{_picture(comparison, k)}</figure>',
+        ]
         parts += [_table(comparison, k, measure) for measure in _SHOWN]
-    how = f" Made by <code>{html.escape(command)}</code>." if command else ""
-    parts.append(f"<p>setwise {__version__}.{how}</p>")
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
-    )
-    write_atomic(path, lambda stream: stream.write(page.encode()), force=force)
+    how = f" Made by <code>{page.text(command)}</code>." if command else ""
+    parts.append(f"</main><footer><p>setwise {__version__}.{how}</p></footer>")
+    written = page.document(title, "".join(parts), _STYLE)
+    write_atomic(path, lambda stream: stream.write(written.encode()), force=force)
 
 
 def _table(comparison: Comparison, k: int, measure: str) -> str:
@@ -101,29 +98,35 @@ def _table(comparison: Comparison, k: int, measure: str) -> str:
     places = {one: place for place, one in enumerate(comparison.configurations) if one.k == k}
     diversities = sorted({one.diversity for one in places if one.method != TOP})
     top = next(place for one, place in places.items() if one.method == TOP)
-    rows = [[measure, *(f"diversity {t:g}" for t in diversities)]]
-    cells: list[list[str]] = [[html.escape(TOP), f"{means[top]:.4f}", *[""] * (len(diversities) - 1)]]
+    head = ["method", *(f"diversity {t:g}" for t in diversities)]
+    rows = [[page.text(TOP), f"{means[top]:.4f}", *[""] * (len(diversities) - 1)]]
     for method in dict.fromkeys(one.method for one in places if one.method != TOP):
-        row = [html.escape(method)]
+        row = [page.text(method)]
         for diversity in diversities:
             place = next(
                 p for one, p in places.items() if one.method == method and one.diversity == diversity
             )
-            kind = "more" if low[place] > 0 else "less" if high[place] < 0 else ""
-            if measure == "seconds":
-                kind = ""
-            hint = f"{low[place]:+.4f} to {high[place]:+.4f} from top-k"
-            row.append(f'<span class="{kind}" title="{hint}">{means[place]:.4f}</span>')
-        cells.append(row)
-    head = "".join(f'<th scope="col">{one}</th>' for one in rows[0])
+            row.append(_cell(means[place], low[place], high[place], judged=measure != "seconds"))
+        rows.append(row)
+    titles = "".join(f'<th scope="col">{one}</th>' for one in head)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{one}</td>" for one in rest)}</tr>'
+        for first, *rest in rows
+    )
+    label = f"{measure} at k = {k}"
+    # A table that is wider than the screen is scrolled by the keyboard, too.
     return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{_lines(cells)}</tbody></table></div>'
+        f'<div class="wide" role="region" tabindex="0" aria-label="{page.text(label)}"><table>'
+        f"<caption>{page.text(measure)}</caption><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _lines(cells: Iterable[Sequence[str]]) -> str:
-    """Return a table's body."""
-    return "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in cells)
+def _cell(mean: float, low: float, high: float, *, judged: bool) -> str:
+    """Return a mean with the interval of its difference from top-k, marked where that is clear."""
+    kind, mark = ("more", "▲ ") if low > 0 else ("less", "▼ ") if high < 0 else ("", "")
+    if not judged:
+        kind, mark = "", ""
+    return f'<span class="{kind}">{mark}{mean:.4f}</span><small>{low:+.4f} to {high:+.4f}</small>'
 
 
 def _picture(comparison: Comparison, k: int) -> str:

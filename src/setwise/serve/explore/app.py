@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from setwise._version import __version__
+from setwise.page import style as shared_style
 from setwise.serve.errors import answer_errors, refused_by
 from setwise.serve.explore.engine import Explorer, Wish
 from setwise.serve.explore.source import Source
@@ -105,6 +106,12 @@ async def page(request: Request) -> Response:
 
     text = files("setwise.serve.explore").joinpath("assets", "index.html").read_text(encoding="utf-8")
     return Response(text, media_type="text/html")
+
+
+@router.get("/assets/theme.css")
+async def theme(request: Request) -> Response:
+    """Return the style that all pages share."""
+    return Response(shared_style(), media_type="text/css")
 
 
 @router.get("/api/about")
