@@ -38,10 +38,11 @@ test: $(VENV)/.dev           ## the test suite
 test-slow: $(VENV)/.dev      ## the slow tier
 	$(BIN)/python -m pytest -q -m slow
 
-fuzz: $(VENV)/.dev           ## random calls against every set, ten minutes; 10,000 damaged files a kind
+fuzz: $(VENV)/.dev           ## random calls against every set, ten minutes; 10,000 damaged files a kind; 5,000 mutated bodies
 	$(BIN)/python -m tests.fuzz.certificates 300
 	$(BIN)/python -m tests.fuzz.indexes 300
 	$(BIN)/python -m tests.fuzz.damage 10000
+	$(BIN)/python -m tests.fuzz.bodies 5000
 
 mutation: $(VENV)/.dev       ## faults put into the modules that prove and solve: which of them no test notices
 	$(PIP) install --group mutation
