@@ -294,3 +294,11 @@ def test_pools_take_no_rows():
     for name in ("include", "exclude"):
         with pytest.raises(ValueError, match=f"^{name}: with pools, pass a list of rows for each"):
             setwise.select_many(np.ones((2, 4, 3)), 2, **{name: [1]})
+
+
+@pytest.mark.parametrize(
+    "huge", [{"k": 10**400, "min_gain": 0.1}, {"k": 2, "groups": {"a": [0, 1]}, "limits": {"a": 2**63}}]
+)
+def test_integers_that_no_array_holds_are_refused_by_name(huge):
+    with pytest.raises(ValueError, match=r"^(k|limits: a): it is above 9223372036854775807$"):
+        setwise.select(np.eye(2), **huge)

@@ -31,7 +31,11 @@ def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {', '.join(names)})")
 
 
-def integer(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+#: The largest integer that arrays can hold.
+LARGEST = 2**63 - 1
+
+
+def integer(name: str, value: Any, *, least: int, most: int = LARGEST) -> int:
     """Return ``value`` as an int in ``[least, most]``.
 
     Raises
@@ -49,8 +53,8 @@ def integer(name: str, value: Any, *, least: int, most: int | None = None) -> in
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
     if number < least:
         raise ValueError(f"{name}: {number} is below {least}")
-    if most is not None and number > most:
-        raise ValueError(f"{name}: {number} is above {most}")
+    if number > most:
+        raise ValueError(f"{name}: {number if number <= LARGEST else 'it'} is above {most}")
     return number
 
 

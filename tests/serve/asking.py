@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 
 import httpx
 
@@ -41,3 +44,17 @@ def closing(app):
         yield app
     finally:
         app.state.service.close()
+
+
+@contextlib.contextmanager
+def serving(*options, **variables):
+    """The command, and where it serves."""
+    command = [sys.executable, "-m", "setwise", "serve", "--port", "0", *map(str, options)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables})
+    try:
+        told = server.stderr.readline()
+        assert told.startswith("serving http://127.0.0.1:"), told + server.stderr.read()
+        yield server, told.split()[1]
+    finally:
+        server.kill()
+        server.communicate()

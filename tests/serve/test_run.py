@@ -1,35 +1,18 @@
 """The service as a command: it says where it is, serves, and ends in order; what cannot be is one line."""
 
 import asyncio
-import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import urllib.request
 
 import pytest
+from asking import serving
 
 from optional import lazily, needs
 
 pytestmark = needs("fastapi", "uvicorn", "prometheus_client", "wordllama", "typer")
 
 running = lazily("setwise.serve.run")
-
-
-@contextlib.contextmanager
-def serving(*options, **variables):
-    """The command, and where it serves."""
-    command = [sys.executable, "-m", "setwise", "serve", "--port", "0", *map(str, options)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables})
-    try:
-        told = server.stderr.readline()
-        assert told.startswith("serving http://127.0.0.1:"), told + server.stderr.read()
-        yield server, told.split()[1]
-    finally:
-        server.kill()
-        server.communicate()
 
 
 def asked(at, path, body=None, **headers):
