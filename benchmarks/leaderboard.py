@@ -30,7 +30,7 @@ from benchmarks.papers.record import Record, Row
 from benchmarks.truth import AbsentError, load
 from numpy.typing import NDArray
 
-from setwise import metrics
+from setwise import kernels, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = ROOT / "benchmarks" / "leaderboard_worker.py"
@@ -47,6 +47,9 @@ PINS = {
     "kmedoids": "kmedoids==0.5.5",
     "DPPy": "dppy==0.3.3",
 }
+
+#: What else a rival needs and does not ask for.
+MORE = {"kmedoids": ["numpy"], "apricot-select": ["scikit-learn"]}
 
 #: Where a trade-off is named for the objectives that sets are valued by: relevance and distance alike.
 DIVERSITY = 0.5
@@ -136,7 +139,7 @@ def _make(inside: Path, pin: str) -> None:
         here = next(path for path in sys.path if path.endswith("site-packages"))
         (next(folder.glob("lib/python*/site-packages")) / "shared.pth").write_text(here + "\n")
     pip = [str(inside), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-    _run([*pip, *(["--no-deps"] if shares else []), pin])
+    _run([*pip, *(["--no-deps"] if shares else []), pin, *MORE.get(pin.partition("==")[0], [])])
     (folder / "ready").write_text(pin)
 
 
@@ -153,7 +156,7 @@ def _last(text: str) -> str:
 def asked(rival: str, python: str, given: Path, out: Path) -> dict[str, Any] | None:
     """Return what a rival selected, or None, having said why."""
     path = {"PYTHONPATH": str(ROOT / "src")} if rival.startswith("setwise") else {"PYTHONPATH": ""}
-    words = [python, str(WORKER), rival, str(given), str(out)]
+    words = [python, "-P", str(WORKER), rival, str(given), str(out)]  # -P: its folder has a select.py
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **path}, cwd=given.parent)
     if done.returncode:
         print(f"{rival}: left out: {_last(done.stderr)}", file=sys.stderr)
@@ -228,8 +231,7 @@ def board(keep: Record) -> None:
         "of a candidate to its nearest member. ms is the median of a call, MB what the process grew by, its "
         "imports "
         "included. apricot and kmedoids know no query; DPPy draws at random; Haystack's sentence model is "
-        "replaced by "
-        "the arrays.",
+        f"replaced by the arrays. setwise's kernels: {kernels.instructions()}.",
     )
     _claims(keep, lines)
 
@@ -244,7 +246,7 @@ def _claims(keep: Record, lines: list[Row]) -> None:
     """Say where setwise is first and where it is not."""
     others = [line for line in lines if not line["rival"].startswith("setwise") and line["ms"] is not None]
     own = {line["rival"]: line for line in lines if line["rival"].startswith("setwise")}
-    if not others:
+    if not others or len(own) < 4:
         return
     for rival, column, large in (
         ("setwise.retrieve", "aspect recall", True),

@@ -1,6 +1,6 @@
 """One rival on the leaderboard's arrays, in the environment that it is installed in.
 
-    python leaderboard_worker.py RIVAL IN.npz OUT.json
+    python -P leaderboard_worker.py RIVAL IN.npz OUT.json
 
 IN has vectors (queries, n, d), queries (queries, d), relevance (queries, n) and k. OUT gets each query's
 rows, the seconds of each call (the first one, which compiles and imports, is made twice), and the process's
@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def divsel(vectors, query, relevance, k):
     """divsel's GIST: max-min distance and the sum of relevance."""
     import divsel as package
 
-    return package.select(vectors.astype(np.float64), k, weights=relevance.astype(np.float64)).indices
+    return package.gist_select(vectors, np.ascontiguousarray(relevance, np.float64), k=k)
 
 
 def apricot(vectors, query, relevance, k):
@@ -152,11 +153,20 @@ RIVALS = {
 }
 
 
+def peak() -> int:
+    """Return this process's peak memory in KiB; Linux counts a parent's into what getrusage tells."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next((int(words[1]) for words in lines if words[:1] == ["VmHWM:"]), 0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def main(rival: str, given: str, out: str) -> None:
     """Run a rival on every query."""
     with np.load(given) as arrays:
         vectors, queries, relevance, k = (arrays[name] for name in ("vectors", "queries", "relevance", "k"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     select = RIVALS[rival]
     rows, seconds = [], []
     for place in (0, *range(len(vectors))):
@@ -164,9 +174,9 @@ def main(rival: str, given: str, out: str) -> None:
         chosen = select(vectors[place], queries[place], relevance[place], int(k))
         seconds.append(time.perf_counter() - began)
         rows.append([int(row) for row in chosen])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    found = {"rows": rows[1:], "seconds": seconds[1:], "megabytes": (peak() - before) / 1024}
     with open(out, "w", encoding="utf-8") as file:
-        json.dump({"rows": rows[1:], "seconds": seconds[1:], "megabytes": peak / 1024}, file)
+        json.dump(found, file)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tomllib
 
 import numpy as np
 import pytest
@@ -72,6 +73,58 @@ def test_what_tune_prints_is_what_retrieve_takes(run, labelled):
     ran = run("tune", *labelled, "-k", 4)
     assert "setwise retrieve " in ran.out
     assert "near-duplicate" in ran.out
+
+
+def test_what_tune_writes_is_what_every_command_reads(run, labelled, tmp_path):
+    out = tmp_path / "tuned.toml"
+    words = ("-k", 4, "--method", "MMR of 5 k", "--diversity", 0.2, "--out", out)
+    ran = run("tune", *labelled, *words)
+    assert ran.code == 0, ran.err
+    assert "setwise retrieve --diversity 0.2 -k 4 --objective mmr --pool 20" in " ".join(ran.out.split())
+    text = out.read_text()
+    assert text.startswith("# MMR of 5 k, diversity 0.2 at k = 4")
+    assert tomllib.loads(text) == {"retrieve": {"diversity": 0.2, "k": 4, "objective": "mmr", "pool": 20}}
+    corpus, _, *vectors, _, _ = labelled
+    np.save(tmp_path / "one.npy", np.load(tmp_path / "asked.npy")[0])
+    asking = ("--corpus", corpus, *vectors, "--query-vector", tmp_path / "one.npy", "--json")
+    found = json.loads(run("--config", out, "retrieve", *asking).out)["settings"]
+    assert (found["k"], found["diversity"], found["objective"]) == (4, 0.2, "mmr")
+    assert json.loads(run(f"--config={out}", "retrieve", *asking, "-k", 2).out)["settings"]["k"] == 2
+    assert "exists; add --force" in run("tune", *labelled, *words).err
+    assert run("--config", tmp_path / "no.toml", "demo").err.startswith("setwise: config: no file ")
+
+
+def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
+    """Every user takes one item of each of two kinds, and quality alone shows only the first kind."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat([0, 1], 40)
+    X = np.eye(2)[kind] + 0.001 * rng.random((80, 2))
+    quality = np.where(kind == 0, 0.6, 0.5) + 0.05 * rng.random(80)
+    best = [np.flatnonzero(kind == one)[np.argsort(-quality[kind == one])][:5] for one in (0, 1)]
+    items = [
+        {"id": f"i{row}", "vector": X[row].tolist(), "quality": float(quality[row])} for row in range(80)
+    ]
+    users = [{"items": [f"i{rng.choice(best[0])}", f"i{rng.choice(best[1])}"]} for _ in range(30)]
+    for name, lines in (("items", items), ("taken", users)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    shop, out = tmp_path / "shop", tmp_path / "tuned.toml"
+    built = run(
+        "catalog", "build", tmp_path / "items.jsonl", "--vectors", "vector", "--clusters", 4, "--out", shop
+    )
+    assert built.code == 0, built.err
+    words = ("catalog", "tune", shop, tmp_path / "taken.jsonl", "-k", 10)
+    ran = run(*words, "--method", "greedy", "--diversity", 0.3, "--out", out)
+    assert ran.code == 0, ran.err
+    assert "greedy, diversity 0.3 at k = 10" in ran.out
+    assert tomllib.loads(out.read_text()) == {
+        "catalog": {"select": {"diversity": 0.3, "k": 10, "method": "greedy"}}
+    }
+    chosen = json.loads(run("--config", out, "catalog", "select", shop, "--json").out)
+    assert len(chosen["set"]["items"]) == 10
+    (tmp_path / "taken.jsonl").write_text(json.dumps({"items": ["i1", "nowhere"]}) + "\n")
+    assert "'nowhere', which is no id" in run(*words).err
+    (tmp_path / "taken.jsonl").write_text(json.dumps({"items": "i1"}) + "\n")
+    assert "items are no list of ids" in run(*words).err
 
 
 @pytest.mark.parametrize(

@@ -195,3 +195,22 @@ def test_a_beir_folder_and_trec_files_read_alike(tmp_path):
     (tmp_path / "judged").write_text("1 1 d1 1\n1 1 d2 1\n1 2 d2 1\n")
     found = evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
     assert found.answers == ((("d1", "d2"), ("d2",)),)
+
+
+def test_a_catalog_is_measured_on_each_user():
+    rng = np.random.default_rng(3)
+    catalog = setwise.Catalog.build(rng.standard_normal((60, 4)), rng.random(60), clusters=4)
+    taken = [rng.choice(60, size, replace=False).tolist() for size in (1, 3, 5, 2, 4, 6)]
+    found = evaluate.compare_catalog(
+        catalog, taken, k=12, diversities=[0.2], methods={"greedy": {"method": "greedy"}}
+    )
+    assert found.configurations == (("top-k", 0.0, 12), ("greedy", 0.2, 12))
+    for place, (options, diversity) in enumerate([({"method": "top-k"}, 0.0), ({"method": "greedy"}, 0.2)]):
+        one = catalog.select(12, diversity=diversity, **options)
+        inside = [len(set(one.positions.tolist()) & set(each)) for each in taken]
+        shares = [count / len(each) for count, each in zip(inside, taken, strict=True)]
+        assert found.of("recall")[place] == pytest.approx(shares)
+        assert found.of("precision")[place] == pytest.approx(np.array(inside) / 12)
+        assert found.of("ILAD")[place] == pytest.approx([one.diversity] * 6)
+    with pytest.raises(ValueError, match="99, which is no id"):
+        evaluate.compare_catalog(catalog, [[1], [99]], k=5)

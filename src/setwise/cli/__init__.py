@@ -21,7 +21,7 @@ from setwise.cli import streams
 from setwise.cli.cache import app as cache_app
 from setwise.cli.catalog import app as catalog_app
 from setwise.cli.compare import compare, tune
-from setwise.cli.config import settings
+from setwise.cli.config import named, settings
 from setwise.cli.demo import demo
 from setwise.cli.explore import explore
 from setwise.cli.finetune import finetune
@@ -85,6 +85,14 @@ def _options(
             "--verbose", "-v", help="Say on stderr what the library does: what it reads, encodes, searches."
         ),
     ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            help="Read settings from this file (tune --out writes one), or none, instead of setwise.toml.",
+            metavar="FILE.toml",
+        ),
+    ] = None,
 ) -> None:
     if verbose:
         _log_to_stderr()
@@ -143,7 +151,7 @@ def _run(words: list[str]) -> object:
     """Run a command, with a file's settings where the command line has none."""
     command = typer.main.get_command(app)
     completing = "_SETWISE_COMPLETE" in os.environ
-    defaults = {} if completing else settings(command)
+    defaults = {} if completing else settings(command, file=named(words))
     return command.main(args=words, prog_name="setwise", standalone_mode=False, default_map=defaults)
 
 

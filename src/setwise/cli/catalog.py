@@ -10,6 +10,7 @@ import typer
 
 from setwise.cli import folders
 from setwise.cli.catalog_select import Folder, IdOfTable, select
+from setwise.cli.catalog_tune import tune
 from setwise.cli.options import (
     READ,
     AsJson,
@@ -215,6 +216,7 @@ def remove(
 
 
 app.command()(select)
+app.command()(tune)
 
 
 @app.command()

@@ -84,6 +84,32 @@ Methods = Annotated[
 Workers = Annotated[
     int, option("--workers", help="Questions that are answered at once.", panel=RUN, metavar="COUNT")
 ]
+Measure = Annotated[
+    str,
+    _set(
+        "--measure",
+        help="What to raise: aspect recall, alpha-nDCG, recall, all answers, …",
+        metavar="NAME",
+    ),
+]
+Folds = Annotated[
+    int,
+    option(
+        "--folds",
+        help="Parts of the questions, each judged by the others' choice.",
+        panel=RUN,
+        metavar="COUNT",
+    ),
+]
+TunedFile = Annotated[
+    str | None,
+    option(
+        "--out",
+        help="Write the choice as settings, which setwise --config and setwise.toml take.",
+        panel=KEEP,
+        metavar="FILE.toml",
+    ),
+]
 
 
 def compare(
@@ -117,6 +143,7 @@ def compare(
     """Compare ways to select on labelled questions: methods, diversities and sizes, with intervals."""
     from setwise.asked import asked_for
     from setwise.cli import output
+    from setwise.cli.tuned import print_means
     from setwise.evaluate import write_report
     from setwise.files import check_output, write_table
 
@@ -147,7 +174,7 @@ def compare(
     write_report(report, found, title=f"{Path(questions).name} on {Path(corpus).name}", force=force)
     (folder / "journal.jsonl").unlink()
     for size in dict.fromkeys(one.k for one in found.configurations):
-        _print_means(found, size)
+        print_means(found, size)
     output.note(f"wrote {report}, {figures.name} and {means.name}")
 
 
@@ -164,33 +191,21 @@ def tune(
     k: Annotated[int, _set("-k", help="Size of the set.", metavar="COUNT")] = 10,
     diversity: Diversities = None,
     method: Methods = None,
-    measure: Annotated[
-        str,
-        _set(
-            "--measure",
-            help="What to raise: aspect recall, alpha-nDCG, recall, all answers, …",
-            metavar="NAME",
-        ),
-    ] = "aspect recall",
-    folds: Annotated[
-        int,
-        option(
-            "--folds",
-            help="Parts of the questions, each judged by the others' choice.",
-            panel=RUN,
-            metavar="COUNT",
-        ),
-    ] = 5,
+    measure: Measure = "aspect recall",
+    folds: Folds = 5,
     seed: Seed = 0,
     workers: Workers = 1,
     as_json: AsJson = False,
+    out: TunedFile = None,
+    force: Force = False,
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
     """Choose a method and a diversity from labelled questions, or learn that nothing beats top-k here."""
     from setwise import evaluate
-    from setwise.cli import output
+    from setwise.cli import output, tuned
 
+    target = None if out is None else tuned.checked(out, force)
     with output.Status() as status:
         index, asked, names = _prepared(
             status,
@@ -204,26 +219,15 @@ def tune(
         found = _compared(status, index, asked, [k], diversity, method, workers, None, names)
     chosen = evaluate.tune(found, measure=measure, folds=folds, seed=seed)
     crowded = evaluate.crowding(index, _vectors(asked), k=k) if k > 1 else None
-    if as_json:
-        record = {
-            "settings": chosen.settings,
-            "helps": chosen.helps,
-            "measure": chosen.measure,
-            "top_k": chosen.top,
-            "gain": chosen.gain,
-            "interval": [chosen.low, chosen.high],
-            "folds": [{**one._asdict(), "times": times} for one, times in chosen.picks.items()],
-        }
-        output.print_json(record)
-        return
-    _print_means(found, k)
-    output.console().print(output.plain(str(chosen)))
-    if crowded is not None:
-        output.console().print(output.plain(str(crowded)))
-    settings = " ".join(
-        f"-k {value}" if name == "k" else f"--{name} {value}" for name, value in chosen.settings.items()
+    tuned.tell(
+        found,
+        chosen,
+        ("retrieve",),
+        notes=() if crowded is None else (str(crowded),),
+        out=target,
+        force=force,
+        as_json=as_json,
     )
-    output.console().print(f"setwise retrieve {settings}", style="bold")
 
 
 def _prepared(
@@ -297,27 +301,3 @@ def _vectors(asked: Questions) -> Any:
     """Return the questions' vectors, which are there by now."""
     assert asked.vectors is not None
     return asked.vectors
-
-
-def _print_means(found: Comparison, k: int) -> None:
-    """Print a table of one size: what each configuration finds, beside top-k."""
-    from rich.table import Table
-
-    from setwise.cli import output
-
-    measures = ("aspect recall", "alpha-nDCG", "all answers", "ILAD")
-    title = f"k = {k}, {len(found.questions)} questions; * differs from top-k (95 %)"
-    table = Table(title=title, title_justify="left")
-    for name in ("method", "diversity", *measures, "ms"):
-        table.add_column(name, justify="left" if name == "method" else "right")
-    for place, one in enumerate(found.configurations):
-        if one.k != k:
-            continue
-        cells = []
-        for name in measures:
-            low, high = (ends[place] for ends in found.intervals[name])
-            star = "*" if low > 0 or high < 0 else " "
-            cells.append(f"{found.of(name)[place].mean():.3f}{star}")
-        ms = 1000 * found.of("seconds")[place].mean()
-        table.add_row(output.plain(one.method), f"{one.diversity:g}", *cells, f"{ms:.1f}")
-    output.console().print(table)

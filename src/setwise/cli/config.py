@@ -9,24 +9,28 @@ A table is a command's, and its keys are the command's options without their das
     [index.build]
     model = "lsa"
 
-What is written on the command line comes before them.
+What is written on the command line comes before them. ``setwise --config FILE`` names another file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 #: The environment variable that names another file, or is "none" for no settings at all.
 VARIABLE = "SETWISE_CONFIG"
 
+#: The option that does, before the command.
+OPTION = "--config"
+
 _OWN, _SHARED = "setwise.toml", "pyproject.toml"
 
 
-def settings(command: Any, folder: Path | None = None) -> dict[str, Any]:
+def settings(command: Any, folder: Path | None = None, *, file: str | None = None) -> dict[str, Any]:
     """Return what a file says, as the parser's defaults.
 
     Parameters
@@ -35,27 +39,40 @@ def settings(command: Any, folder: Path | None = None) -> dict[str, Any]:
         All commands.
     folder : Path, optional
         Where to look; by default the current one.
+    file : str, optional
+        The file, or "none"; by default what the environment names, or what is in the folder.
 
     Raises
     ------
     ValueError
         The file is no TOML, or names a command or option that there is not.
     FileNotFoundError
-        The file that the environment names is not there.
+        The file that is named is not there.
     """
-    file, found = _read(folder or Path())
-    return {} if file is None else _defaults(command, found, file.name, ())
+    source, found = _read(folder or Path(), file)
+    return {} if source is None else _defaults(command, found, source.name, ())
 
 
-def _read(folder: Path) -> tuple[Path | None, Mapping[str, Any]]:
+def named(words: Sequence[str]) -> str | None:
+    """Return the file that ``--config`` before the command names, if any does."""
+    for place, word in enumerate(words):
+        if not word.startswith("-"):
+            break
+        option, equals, value = word.partition("=")
+        if option == OPTION:
+            return value if equals else next(iter(words[place + 1 :]), None)
+    return None
+
+
+def _read(folder: Path, file: str | None) -> tuple[Path | None, Mapping[str, Any]]:
     """Return the file that has settings, and the settings."""
-    named = os.environ.get(VARIABLE)
-    if named == "none":
+    told, by = (os.environ.get(VARIABLE), VARIABLE) if file is None else (file, OPTION.lstrip("-"))
+    if told == "none":
         return None, {}
-    if named:
-        if not Path(named).is_file():
-            raise FileNotFoundError(f"{VARIABLE}: no file {named!r}; name another, or none")
-        return Path(named), _table(Path(named))
+    if told:
+        if not Path(told).is_file():
+            raise FileNotFoundError(f"{by}: no file {told!r}; name another, or none")
+        return Path(told), _table(Path(told))
     if (folder / _OWN).is_file():
         return folder / _OWN, _table(folder / _OWN)
     shared = folder / _SHARED
@@ -111,3 +128,21 @@ def _options(command: Any) -> dict[str, str]:
         for name in (*parameter.opts, *parameter.secondary_opts)
         if parameter.name != "help"
     }
+
+
+def written(command: Sequence[str], values: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
+    """Return a file's text with a command's settings, after notes as comments.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Its words: ("catalog", "select").
+    values : mapping
+        Options without their dashes, and their values.
+    notes : sequence of str
+        A line each.
+    """
+    lines = [f"# {' '.join(one.split())}" for one in notes]
+    # A string, number, list or truth value of JSON is one of TOML.
+    options = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join([*lines, f"[{'.'.join(command)}]", *options, ""])

@@ -1,5 +1,6 @@
 """Evaluate: ways to select, compared on labelled questions, and the choice from it."""
 
+from setwise.evaluate.catalogs import CATALOG_METHODS, compare_catalog
 from setwise.evaluate.compare import MEASURES, METHODS, TOP, Comparison, Configuration, compare
 from setwise.evaluate.questions import Questions, read_questions
 from setwise.evaluate.report import write_report
@@ -7,6 +8,7 @@ from setwise.evaluate.statistics import intervals
 from setwise.evaluate.tune import Crowding, Tuned, crowding, tune
 
 __all__ = [
+    "CATALOG_METHODS",
     "MEASURES",
     "METHODS",
     "TOP",
@@ -16,6 +18,7 @@ __all__ = [
     "Questions",
     "Tuned",
     "compare",
+    "compare_catalog",
     "crowding",
     "intervals",
     "read_questions",

@@ -49,6 +49,10 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
+#: What `setwise.retrieve` is told for top-k.
+_TOP: dict[str, Any] = {"solver": "top-k"}
+
+
 class Configuration(NamedTuple):
     """A way to select: a method's label, its diversity (0 for top-k), the size of the set."""
 
@@ -209,6 +213,14 @@ def compare(
     return Comparison(located.names, grouped(located.groups), configurations, np.ascontiguousarray(found))
 
 
+def told(one: Configuration, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a configuration's call is told beside its diversity and its size."""
+    options = dict(methods[one.method] if one.method != TOP else methods.get(TOP, _TOP))
+    if isinstance(options.get("pool"), int):
+        options["pool"] *= one.k
+    return options
+
+
 def _methods(methods: Mapping[str, Mapping[str, Any]] | Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Return the methods by label."""
     if isinstance(methods, Mapping):
@@ -232,28 +244,29 @@ def _measured(
 ) -> list[float]:
     """Return the measures of one set, in the order of `MEASURES`."""
     assert questions.vectors is not None
-    options: dict[str, Any] = {"solver": "top-k"} if one.method == TOP else dict(methods[one.method])
+    options = told(one, methods)
     if isinstance(options.get("pool"), int):
-        options["pool"] = min(options["pool"] * one.k, len(index))
+        options["pool"] = min(options["pool"], len(index))
     began = time.perf_counter()
     hits = retrieve(
         questions.vectors[place], index, one.k, diversity=one.diversity, certify=False, threads=1, **options
     )
     seconds = time.perf_counter() - began
-    answers = questions.answers[place]
     found = hits.ids.tolist()
-    right = {each for ids in answers for each in ids}
-    covered = metrics.aspect_recall(found, answers, one.k)
     spread = metrics.ilad(index.vectors(hits.ids)) if len(found) > 1 else 0.0
+    return [*answered(found, questions.answers[place], one.k), spread, float(np.mean(hits.scores)), seconds]
+
+
+def answered(found: Sequence[Any], answers: Sequence[Sequence[Any]], k: int) -> list[float]:
+    """Return what a set's members are worth as answers: the first five of `MEASURES`."""
+    right = {each for ids in answers for each in ids}
+    covered = metrics.aspect_recall(found, answers, k)
     return [
         covered,
-        metrics.alpha_ndcg(found, answers, one.k),
-        metrics.recall(found, right, one.k),
-        metrics.precision(found, right, one.k),
+        metrics.alpha_ndcg(found, answers, k),
+        metrics.recall(found, right, k),
+        metrics.precision(found, right, k),
         float(covered == 1.0),
-        spread,
-        float(np.mean(hits.scores)),
-        seconds,
     ]
 
 

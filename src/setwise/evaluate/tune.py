@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from setwise import checks, metrics
-from setwise.evaluate.compare import MEASURES, METHODS, TOP, Comparison, Configuration
+from setwise.evaluate.compare import MEASURES, METHODS, TOP, Comparison, Configuration, told
 from setwise.evaluate.statistics import intervals
 from setwise.index.base import Index
 from setwise.retrieval.search import retrieve
@@ -25,7 +25,7 @@ class Tuned:
     configuration : Configuration
         Top-k where nothing is shown to beat it.
     settings : dict
-        What `setwise.retrieve` is told.
+        What `setwise.retrieve`, or a catalog's `select`, is told.
     measure : str
     top : float
         Top-k's mean of the measure.
@@ -122,8 +122,7 @@ def tune(
     low, high = intervals(gains, groups)
     chosen = options[_best(values)] if float(low) > 0 else options[top]
     known = METHODS if methods is None else methods
-    settings: dict[str, Any] = {"diversity": chosen.diversity, "k": size}
-    settings |= {"solver": "top-k"} if chosen.method == TOP else dict(known[chosen.method])
+    settings = {"diversity": chosen.diversity, "k": size, **told(chosen, known)}
     return Tuned(
         chosen,
         settings,

@@ -1,0 +1,98 @@
+"""What was chosen from a comparison: printed, and written as settings that every command reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from setwise.evaluate import Comparison, Tuned
+
+
+def checked(out: str, force: bool) -> Path:
+    """Return where settings will go, refused before any work where they could not."""
+    from setwise.files import check_output
+
+    return check_output(out, force=force, endings=(".toml",))
+
+
+def tell(
+    found: Comparison,
+    chosen: Tuned,
+    command: Sequence[str],
+    *,
+    notes: Sequence[str],
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Print what was chosen and what it is worth, and write it as settings.
+
+    Parameters
+    ----------
+    found : Comparison
+    chosen : Tuned
+    command : sequence of str
+        The command that takes the settings: ("catalog", "select").
+    notes : sequence of str
+        What else there is to say.
+    out : Path, optional
+        The settings' file.
+    force : bool
+        Replace the file where it exists.
+    as_json : bool
+        Print one object instead.
+    """
+    from setwise.cli import config, output
+    from setwise.files import write_atomic
+
+    if out is not None:
+        text = config.written(command, chosen.settings, (str(chosen), *notes))
+        write_atomic(out, lambda file: file.write(text.encode("utf-8")), force=force)
+    if as_json:
+        record = {
+            "settings": chosen.settings,
+            "helps": chosen.helps,
+            "measure": chosen.measure,
+            "top_k": chosen.top,
+            "gain": chosen.gain,
+            "interval": [chosen.low, chosen.high],
+            "folds": [{**one._asdict(), "times": times} for one, times in chosen.picks.items()],
+        }
+        output.print_json(record)
+        return
+    print_means(found, chosen.configuration.k, chosen.measure)
+    for line in (str(chosen), *notes):
+        output.console().print(output.plain(line))
+    settings = " ".join(
+        f"-k {value}" if name == "k" else f"--{name} {value}" for name, value in chosen.settings.items()
+    )
+    output.console().print(f"setwise {' '.join(command)} {settings}", style="bold")
+    if out is not None:
+        output.note(f"wrote {os.path.relpath(out)}; setwise --config {os.path.relpath(out)} takes it")
+
+
+def print_means(found: Comparison, k: int, measure: str = "aspect recall") -> None:
+    """Print a table of one size: what each configuration finds, beside top-k."""
+    from rich.table import Table
+
+    from setwise.cli import output
+
+    measures = tuple(dict.fromkeys((measure, "aspect recall", "alpha-nDCG", "all answers", "ILAD")))
+    title = f"k = {k}, {len(found.questions)} questions; * differs from top-k (95 %)"
+    table = Table(title=title, title_justify="left")
+    for name in ("method", "diversity", *measures, "ms"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for place, one in enumerate(found.configurations):
+        if one.k != k:
+            continue
+        cells = []
+        for name in measures:
+            low, high = (ends[place] for ends in found.intervals[name])
+            star = "*" if low > 0 or high < 0 else " "
+            cells.append(f"{found.of(name)[place].mean():.3f}{star}")
+        ms = 1000 * found.of("seconds")[place].mean()
+        table.add_row(output.plain(one.method), f"{one.diversity:g}", *cells, f"{ms:.1f}")
+    output.console().print(table)
