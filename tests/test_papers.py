@@ -100,7 +100,7 @@ def test_absent_files_are_named(sets, tmp_path):
 SCRIPTS = {
     "papers.ccbqp": {"frontier", "time", "lists", "hops", "copies"},
     "papers.muss": {
-        *("tables", "reading", "sizes", "choices", "maps", "time", "categories", "rises"),
+        *("tables", "reading", "sizes", "choices", "maps", "time", "categories", "rises", "users"),
     },
     "papers.tsds": {"tasks", "copies", "ablations"},
     "papers.ampo": {"pictures"},

@@ -76,7 +76,8 @@ def pictures(keep: Record) -> None:
         f"{best[:, 0].mean():.2f}.",
     )
     keep.claim(
-        "Opt-select's responses are as bad as bottom-k's, or nearly (rewards at the extremes).",
+        "Opt-select balances coverage with rewards at the extremes: its negatives are nearly as bad as "
+        "bottom-k's.",
         bool(best[:, 4].mean() < low[:, 4].mean() + 0.1),
         f"Mean rank of the reward {best[:, 4].mean():.2f}, bottom-k {low[:, 4].mean():.2f}: coverage is "
         "paid for with "

@@ -66,7 +66,7 @@ def milliseconds(keep: Record) -> None:
                     )
                     costs.append(1000 * seconds)
                     found.append(published.value(rows, relevance, np.asarray(indices), 1 - theta))
-                line[f"{label}, ms"] = float(np.median(costs))
+                line[f"{label}, ms"] = min(costs)
                 values[label] = float(np.mean(found))
             line["MMR / Frank-Wolfe"] = line["MMR, ms"] / line["Frank-Wolfe, ms"]
             line["MMR / setwise"] = line["MMR, ms"] / line["setwise, ms"]
@@ -74,7 +74,7 @@ def milliseconds(keep: Record) -> None:
             worth.append(values["setwise"] - values["Frank-Wolfe"])
             lines.append(line)
     keep.table(
-        "CCBQP, Figure 1, right: milliseconds a query",
+        "CCBQP, Figure 1, right: milliseconds a query, the least of the queries'",
         lines,
         f"{name}, {len(asked)} queries, one thread, NumPy; MMR, DPP and Frank-Wolfe as the papers have them "
         "(full passes), "

@@ -61,8 +61,7 @@ def read(path: Path) -> Part:
 
 def page(parts: Sequence[Part]) -> str:
     """Return the page."""
-    papers = [one for one in ORDER if any(part.head["paper"] == one for part in parts)]
-    papers += sorted({part.head["paper"] for part in parts} - set(papers))
+    papers = list(dict.fromkeys(part.head["paper"] for part in parts))
     lines = ["# Results: the papers' tables, here", "", _opening(parts), "", INTRODUCTION]
     for paper in papers:
         own = [part for part in parts if part.head["paper"] == paper]
@@ -85,19 +84,24 @@ def page(parts: Sequence[Part]) -> str:
 
 
 def _opening(parts: Sequence[Part]) -> str:
-    """Return the first paragraph: what does not hold."""
-    claims = [claim for part in parts for claim in part.claims]
+    """Return the first paragraph: what does not hold, by whose claim it is and where it was tried."""
     told = []
     for whose, label in (("paper", "the papers'"), ("setwise", "setwise's own")):
-        own = [claim for claim in claims if claim["whose"] == whose]
-        broken = [claim["claim"].rstrip(".") for claim in own if not claim["holds"]]
-        if own:
-            told.append(
-                f"Of {len(own)} of {label} claims that are tried, {len(broken)} do not hold"
-                + (": " + "; ".join(broken) if broken else "")
-                + "."
-            )
-    return "**What does not hold here.** " + " ".join(told)
+        own = [
+            (part.head["paper"], claim) for part in parts for claim in part.claims if claim["whose"] == whose
+        ]
+        if not own:
+            continue
+        broken: dict[str, list[str]] = {}
+        for paper, claim in own:
+            if not claim["holds"]:
+                broken.setdefault(paper, []).append(claim["claim"].rstrip("."))
+        named = [f"*{paper}:* {'; '.join(each)}" for paper, each in broken.items()]
+        count = sum(map(len, broken.values()))
+        told.append(
+            f"Of {len(own)} of {label} claims that are tried, {count} do not hold. " + ". ".join(named)
+        )
+    return "**What does not hold here.** " + ". ".join(told) + "."
 
 
 def _picture(one: dict[str, Any]) -> str:
@@ -120,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = [read(path) for path in sorted(options.results.glob("*.jsonl"))]
     if not parts:
         parser.exit(2, f"{options.results}: no results; run the scripts of benchmarks/papers first\n")
+    parts.sort(key=lambda part: (*ORDER, part.head["paper"]).index(part.head["paper"]))
     options.page.write_text(page(parts), encoding="utf-8")
     print(f"wrote {options.page}")
 
