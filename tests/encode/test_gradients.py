@@ -792,7 +792,7 @@ def test_gradients_of_rows_read_together_are_those_of_each_alone(model, tokenize
 
 @pytest.mark.parametrize("together", [1, 24, 2_048])
 def test_features_do_not_hang_on_what_is_read_together(model, tokenizer, checkpoints, monkeypatch, together):
-    monkeypatch.setattr("setwise.encode.gradients.encoder._TOGETHER", together)
+    monkeypatch.setattr("setwise.encode.batches.ON_CPU", together)
     made = make_encoder(model, tokenizer, checkpoints, dimensions=32, device=CPU)
     found = made.encode(ROWS, kind="target")
     monkeypatch.setattr("setwise.encode.gradients.encoder._MOST", 1)

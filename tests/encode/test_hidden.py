@@ -49,7 +49,7 @@ def by_definition(folder, text):
 
 @pytest.mark.parametrize("together", [1, 64, 8_192])
 def test_texts_read_together_are_as_one_by_one(folder, model, monkeypatch, together):
-    monkeypatch.setattr(hidden, "_TOGETHER", together)
+    monkeypatch.setattr("setwise.encode.batches.ON_CPU", together)
     done = []
     found = model.encode(TEXTS, lambda *at: done.append(at))
     assert found.dtype == np.float32

@@ -315,6 +315,15 @@ def test_python_scales_by_itself_as_the_command_does():
         assert asked[one.name] == one.default, one.name
 
 
+def test_a_scale_far_from_the_datas_is_said():
+    X, Q = 20.0 * rows(17, 300, 8), 20.0 * rows(18, 4, 8)
+    with pytest.warns(UserWarning, match=r"scale: 5 is far from the 100 that 'auto' takes"):
+        match(X, Q, scale=5.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        match(X, Q, scale=20.0, diversity=0.1)
+
+
 def test_the_width_of_marked_near_duplicates():
     marked = np.array([[0.0, 0], [3, 4], [0, 1], [10, 10], [10, 12]])
     assert setwise.finetuning.kernel_width(marked[:3]) == 5.0

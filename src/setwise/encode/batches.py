@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+#: Tokens that are read at once on a processor, where more fall out of its caches.
+ON_CPU = 256
+
+
+def tokens_together(device: Any, most: int) -> int:
+    """Return how many tokens, padding among them, a model on a device of torch reads at once."""
+    return ON_CPU if device.type == "cpu" else most
 
 
 def alike_long(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

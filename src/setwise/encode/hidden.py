@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.encode.base import Progress, unit_rows
-from setwise.encode.batches import alike_long
+from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.models import load_model, weights_fingerprint
 from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
 
-#: Tokens, padding among them, that the model reads at once.
+#: Tokens, padding among them, that the model reads at once on an accelerator.
 _TOGETHER = 8_192
 
 
@@ -81,9 +81,9 @@ class Hidden:
         wordy = [row for row, text in enumerate(texts) if has_word(text)]
         tokens = [self._tokens(texts[row]) for row in wordy]
         vectors = np.zeros((len(texts), self._size), np.float32)
-        done = 0
+        together, done = tokens_together(self._model.device, _TOGETHER), 0
         with torch.inference_mode():
-            for places in alike_long([len(ids) for ids in tokens], _TOGETHER):
+            for places in alike_long([len(ids) for ids in tokens], together):
                 some = self._means([tokens[place] for place in places])
                 vectors[[wordy[place] for place in places]] = unit_rows(some)
                 done += len(places)

@@ -18,6 +18,9 @@ from setwise.vectors import Vectors
 #: Rows that "auto" looks at.
 SAMPLED = 1_024
 
+#: A scale that many times larger or smaller than "auto" is said to be far from the data's.
+FAR = 10.0
+
 #: Which part of the median distance between neighbors in the sample is still a near-duplicate's.
 QUARTER = 0.25
 
@@ -126,18 +129,26 @@ def _above_zero(name: str, values: Any, n: int) -> NDArray[np.float64]:
 def scale_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:
     """Return C: as asked, or 5 (TSDS Appendix C, for unit vectors) times the rows' root mean square length.
 
+    Warns where what is asked is more than `FAR` times larger or smaller than that.
+
     Raises
     ------
     ValueError
         "auto", and every row looked at is zero.
     """
-    if not isinstance(parameters.scale, str):
-        return float(parameters.scale)
     rows = vectors.sample(SAMPLED, parameters.seed)
-    length = float(np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1).mean()))
-    if length == 0.0:
+    usual = 5.0 * float(np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1).mean()))
+    if not isinstance(parameters.scale, str):
+        given = float(parameters.scale)
+        if usual > 0.0 and not 1.0 / FAR < given / usual < FAR:
+            checks.warn(
+                f"scale: {given:g} is far from the {usual:.3g} that 'auto' takes for vectors of this length, "
+                "so that a diversity reaches much less far, or further, than usual; leave it at 'auto'"
+            )
+        return given
+    if usual == 0.0:
         raise ValueError("scale: 'auto' finds only zero vectors; give a number")
-    return 5.0 * length
+    return usual
 
 
 def width_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:

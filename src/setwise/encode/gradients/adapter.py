@@ -133,10 +133,12 @@ def _summed_loss(wrapped: Any, rows: Sequence[Tokens]) -> Any:
         mask[place, : len(row.ids)] = 1
         weight[place, row.first : len(row.ids)] = 1.0 / (len(row.ids) - row.first)
     keep = longest - min(row.first for row in rows) + 1
-    logits = _logits(wrapped, keep, input_ids=ids, attention_mask=mask)[:, -keep:-1].float()
-    wanted = ids[:, 1 - keep :]
-    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
-    return (each * weight[:, 1 - keep :]).sum()
+    logits = _logits(wrapped, keep, input_ids=ids, attention_mask=mask)[:, -keep:-1]
+    # A token a row: a softmax along another dimension is summed less exactly, and padding needs none.
+    ids, weight = ids[:, 1 - keep :], weight[:, 1 - keep :]
+    counted = weight > 0
+    each = torch.nn.functional.cross_entropy(logits[counted].float(), ids[counted], reduction="none")
+    return (each * weight[counted]).sum()
 
 
 def _logits(wrapped: Any, keep: int, **given: Any) -> Any:

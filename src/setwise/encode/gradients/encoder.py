@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.encode.base import Progress
-from setwise.encode.batches import alike_long
+from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.checkpoint import Checkpoint
 from setwise.encode.gradients.projection import PROJECTIONS, projector
@@ -28,7 +28,7 @@ KINDS = ("train", "target")
 #: Seconds of work that a killed process loses at most; one that raises loses none.
 _NOTE_EVERY = 10.0
 
-#: Tokens, padding among them, that the model reads at once; gradients that are held, and their bytes.
+#: Tokens that the model reads at once on an accelerator; gradients that are held, and their bytes.
 _TOGETHER, _MOST, _HELD = 2_048, 64, 1 << 28
 
 #: Keeps a quotient defined where a gradient is 0.
@@ -46,8 +46,8 @@ class GradientEncoder:
     sum to 1; their squared distance is 2 - 2 · influence.
 
     Rows are read twice: once to check them all before any work, once to compute, those of about the same
-    length together. Memory: the model, the activations of 2,048 tokens, about 24 bytes a LoRA weight (four
-    more vectors of them, the sketch's places), and up to three times 256 MiB of gradients at once;
+    length together. Memory: the model, the activations of 2,048 tokens (256 on a CPU), about 24 bytes a LoRA
+    weight (four more vectors of them, the sketch's places), and up to three times 256 MiB of gradients;
     with ``projection="rademacher"`` up to 1 GiB and 128 MiB more. A row costs one forward and one backward
     pass a checkpoint.
 
@@ -263,7 +263,8 @@ class GradientEncoder:
             stop = min(start + count, len(rows))
             tokens = [self._tokenizer(rows[row], row) for row in range(start, stop)]
             gradients: list[Any] = [None] * len(tokens)
-            for places in alike_long([len(row.ids) for row in tokens], _TOGETHER):
+            together = tokens_together(wrapped.device, _TOGETHER)
+            for places in alike_long([len(row.ids) for row in tokens], together):
                 several = adapter.gradients(wrapped, weights, [tokens[place] for place in places])
                 for place, found in zip(places, several, strict=True):
                     gradients[place] = found
