@@ -23,6 +23,8 @@ from setwise.cli.catalog import app as catalog_app
 from setwise.cli.compare import compare, tune
 from setwise.cli.config import named, settings
 from setwise.cli.demo import demo
+from setwise.cli.doctor import doctor
+from setwise.cli.encode import encode
 from setwise.cli.explore import explore
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
@@ -46,10 +48,12 @@ app.add_typer(prefer_app, name="prefer")
 app.add_typer(cache_app, name="cache")
 app.command()(compare)
 app.command()(tune)
+app.command()(encode)
 app.command()(explore)
 app.command()(demo)
 app.command()(serve)
 app.command()(mcp)
+app.command()(doctor)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.
 REFUSED, DEFECT, INTERRUPTED = 2, 70, 130
