@@ -93,17 +93,18 @@ def by_corpus(k, **options):
 DOORS = [by_select, by_select_many, by_pools, by_retrieve, by_diversify, by_corpus]
 
 
-@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det", "max-min"])
+@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det", "max-min", "facets"])
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_keeps_every_wish(door, objective):
+    more = {"facets": X[[9, 20, 31]]} if objective == "facets" else {}
     for wish, options in WISHES.items():
         if (wish, objective) == ("min_gain", "max-min"):
             with pytest.raises(ValueError, match="min_gain: max-min cannot honor it"):
                 door(6, objective=objective, **options)
             continue
-        found = door(6, objective=objective, **options)
+        found = door(6, objective=objective, **options, **more)
         assert_kept(wish, found.tolist())
-    spent = door(None, objective=objective, **WISHES["budget"])
+    spent = door(None, objective=objective, **WISHES["budget"], **more)
     assert_kept("budget", spent.tolist())
 
 

@@ -61,9 +61,10 @@ def test_what_bars_is_named():
     assert any(one.barred.startswith("the budget, of which ") for one in spent.explain(N).left_out)
 
 
-@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det", "coverage", "max-min"])
+@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det", "coverage", "max-min", "facets"])
 def test_every_objective_explains(objective):
-    why = setwise.select(X, 4, relevance=R, objective=objective, include=[3]).explain(5)
+    more = {"facets": X[[5, 6]]} if objective == "facets" else {}
+    why = setwise.select(X, 4, relevance=R, objective=objective, include=[3], **more).explain(5)
     assert len(why) == 9
     assert str(why).count("\n") == 10
     assert json.loads(json.dumps(why.to_dict()))["chosen"][0]["member"] == 3

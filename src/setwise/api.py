@@ -63,7 +63,7 @@ def select(
         How relevance is rescaled first.
     diversity : float
         In [0, 1]: 0 = relevance alone, 1 = diversity alone.
-    objective : {"max-sum", "mmr", "log-det", "coverage", "max-min"} or Objective
+    objective : {"max-sum", "mmr", "log-det", "coverage", "max-min", "facets"} or Objective
         What a good set is. An object brings its own diversity, metric and sharpness.
     sharpness : int
         For max-sum under cosine: the distance is 1 - cos^sharpness; 1 or an even integer.
@@ -99,6 +99,10 @@ def select(
         Vectors that were shown before. They count as members for diversity, and are not returned.
     shown_weight : float
         How much each of them counts, at least 0; a member counts 1.
+    facets : array-like of shape (m, d) or (n, m), or mapping of names to (n,) numbers, optional
+        What the set should cover, for objective="facets": m vectors, to each of which a candidate's relevance
+        is the cosine, or 0 where that is less; or the relevance itself, at least 0. What is as wide as
+        `vectors` is vectors.
     certify : bool or "full"
         Whether to prove how good the set is: with bounded effort, or until the bound has converged and
         branch and bound has had its turn. Proving may also find a better set, which is then returned.
@@ -142,7 +146,7 @@ def select(
     r_i + t -
     min_gain) less t/(κ-1) Σ_{i≠j} (1 - d_ij), where κ is k or else the budget over the mean cost. At size κ
     it is κ times max-sum's own. For mmr and log-det it is the sum of the gains, each t larger; for max-min
-    (1-t) Σ r_i + t κ times the least distance.
+    (1-t) Σ r_i + t κ times the least distance; for facets max-sum's with κ (1-t) times the coverage.
 
     Examples
     --------
@@ -254,7 +258,7 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
     chosen = found.chosen
     if found.numbers is None:
         chosen, rows = _in_order(problem, found)
-        gains, terms = problem.objective.evaluate(rows, problem.relevance.given(chosen))
+        gains, terms = problem.objective.evaluate(rows, problem.told(chosen, rows, given=True))
     else:
         gains, terms = problem.objective.summarize(found.numbers, problem.relevance.given(chosen))
     value, certificate = float(terms.value), found.certificate if problem.request.certify else None
@@ -285,7 +289,7 @@ def _in_order(problem: Problem, found: Solved) -> tuple[NDArray[np.int64], Float
         chosen = first_of_equals(problem, chosen)
     rows = problem.vectors.rows(chosen, np.float64)
     if not found.ordered:
-        order = problem.objective.arrange(rows, problem.relevance.at(chosen), chosen, len(include))
+        order = problem.objective.arrange(rows, problem.told(chosen, rows), chosen, len(include))
         chosen, rows = first_of_equals(problem, chosen[order], among_themselves=True), rows[order]
     return chosen, rows
 

@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
     max_similarity: float | None
     shown: object
     shown_weight: float
+    facets: object
     certify: Certify
     time_limit: float
     seed: int
@@ -65,7 +66,7 @@ class Request:
     diversity, objective, sharpness, metric
         What `goal` is made of.
     relevance_scale, solver, solver_options, include, exclude, groups, max_per_group, limits, shares, costs,
-    budget, min_gain, max_similarity, shown, shown_weight, certify, time_limit, seed, threads
+    budget, min_gain, max_similarity, shown, shown_weight, facets, certify, time_limit, seed, threads
         As for `setwise.select`. Must-have and barred candidates are rows, or the ids of an index. A single
         limit without a least is kept as `groups` and `max_per_group`; others as (least, most or None).
     reference_size : float, optional
@@ -104,6 +105,7 @@ class Request:
     max_similarity: float | None = None
     shown: Any = None
     shown_weight: float = 1.0
+    facets: Any = None
     certify: Certify = True
     time_limit: float = 60.0
     seed: int = 0
@@ -146,6 +148,10 @@ class Request:
                 object.__setattr__(self, name, checks.finite(name, value))
         if self.max_similarity is not None and goal.metric != "cosine":
             raise ValueError("max_similarity: it is a cosine; pass metric='cosine'")
+        if goal.name == "facets" and self.facets is None:
+            raise ValueError("facets: needed with objective='facets', vectors (m, d) or relevance (n, m)")
+        if goal.name != "facets" and self.facets is not None:
+            raise ValueError(f"facets: {goal.name} does not cover them; pass objective='facets'")
         weight = checks.finite("shown_weight", self.shown_weight)
         if weight < 0:
             raise ValueError(f"shown_weight: {weight:g} is below 0; pass 0 for shown ones that do not count")

@@ -50,6 +50,15 @@ def test_a_solver_is_told(retrieve):
     assert len(retrieve("-k", 3, "--solver", "frank-wolfe", "--solver-option", "penalty=2.5")) == 3
 
 
+def test_each_facet_is_answered(retrieve):
+    """Which objective it is need not be said; a corpus and an index of it answer alike."""
+    asked = ("--facet", "recycling saves energy", "--facet", "patience with children", "--diversity", 0)
+    texts = [one["text"] for one in retrieve("-k", 3, *asked)]
+    assert any("Recycling" in text for text in texts)
+    assert any("patience" in text for text in texts)
+    assert len(retrieve("-k", 3, "--objective", "max-min")) == 3
+
+
 def test_shown_and_worth(retrieve):
     first = [one["id"] for one in retrieve("-k", 2)]
     words = [word for name in first for word in ("--shown", name)]

@@ -11,17 +11,17 @@ def test_wishes_are_kept_and_no_bound_is_false(first):
     assert kinds.count("refused") > 3
 
 
-@pytest.mark.parametrize("objective", ["max-min"])
+@pytest.mark.parametrize("objective", ["max-min", "facets"])
 def test_wishes_of_other_objectives_are_kept_and_no_bound_is_false(objective):
-    kinds = [wishes.check(seed, objective) for seed in range(60)]
-    assert kinds.count("optimal") > 15
+    kinds = [wishes.check(seed, objective) for seed in range(40)]
+    assert kinds.count("optimal") > 10
     assert kinds.count("refused") > 3
 
 
-@pytest.mark.parametrize("objective", ["max-min"])
+@pytest.mark.parametrize("objective", ["max-min", "facets"])
 def test_no_bound_of_other_objectives_over_an_index_is_false(objective):
-    kinds = [wishes.check_retrieved(seed, objective) for seed in range(60)]
-    assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 20
+    kinds = [wishes.check_retrieved(seed, objective) for seed in range(40)]
+    assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 12
 
 
 def test_what_is_barred_is_barred_by_the_bound_that_goes_with_it():

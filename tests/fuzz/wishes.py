@@ -37,6 +37,13 @@ def instance_of(objective, seed):
         return X, k, options
     rng = np.random.default_rng([seed, 2])
     options |= {"objective": objective, "solver": OTHERS[rng.integers(len(OTHERS))], "sharpness": 1}
+    if objective == "facets":
+        options["sharpness"] = int(rng.choice([1, 1, 8]))
+        if rng.random() < 0.5:
+            options["facets"] = rng.standard_normal((int(rng.integers(1, 4)), X.shape[1]))
+        else:
+            table = rng.random((len(X), int(rng.integers(1, 5)))) * (rng.random((len(X), 1)) < 0.8)
+            options["facets"] = {str(place): column for place, column in enumerate(table.T)}
     if objective == "max-min" and options.pop("min_gain", None) is not None and "budget" not in options:
         options.setdefault("max_similarity", 0.9)
     return X, k, options
@@ -135,6 +142,7 @@ def value_of(X, k, options, chosen):
     objective = options.get("objective", "max-sum")
     if objective == "max-min":
         return max_min_of(X, k, options, chosen)
+    covered = facets_of(X, k, options, chosen) if objective == "facets" else 0.0
     E, r, t, p = unit_rows(X), options["relevance"], options["diversity"], options["sharpness"]
     size, sized = size_of(k, options)
     worth = 0.0
@@ -145,7 +153,7 @@ def value_of(X, k, options, chosen):
             worth -= 2 * t / max(1, size - 1) * options["shown_weight"] * near.sum()
     if size > 1:
         worth -= t / (size - 1) * sum((E[i] @ E[j]) ** p for i in chosen for j in chosen if i != j)
-    return worth / size if sized else worth
+    return (worth / size if sized else worth) + covered
 
 
 def size_of(k, options):
@@ -164,6 +172,21 @@ def max_min_of(X, k, options, chosen):
         apart += [1 - E[i] @ h for i in chosen for h in unit_rows(options["shown"])]
     over = size if sized else 1.0
     return (1 - t) * sum(r[i] for i in chosen) / over + t * size / over * min(apart, default=0.0)
+
+
+def facets_of(X, k, options, chosen):
+    """(1 - t) * the coverage of the facets, κ times that where sets have any size."""
+    size, sized = size_of(k, options)
+    given = options["facets"]
+    if isinstance(given, dict):
+        table = np.stack(list(given.values()), axis=1)
+    else:
+        table = np.maximum(unit_rows(X) @ unit_rows(given).T, 0.0)
+    each = [
+        sum(0.5**place * one for place, one in enumerate(sorted(column[list(chosen)], reverse=True)))
+        for column in table.T
+    ]
+    return (1 - options["diversity"]) * np.mean(each) * (1 if sized else size)
 
 
 def best_of_all(X, k, options):
@@ -211,6 +234,8 @@ def check_retrieved(seed, objective="max-sum"):
     X, k, options = instance_of(objective, seed)
     rng = np.random.default_rng([seed, 1])
     X, k = X.astype(np.float32), k or len(X) // 2
+    if isinstance(options.get("facets"), dict):  # relevance to each is no index's
+        options["facets"] = rng.standard_normal((2, X.shape[1]))
     query = rng.standard_normal(X.shape[1])
     options |= {
         "relevance": unit_rows(X) @ unit_rows(query[None])[0],

@@ -32,6 +32,82 @@ def assert_kept(rows, facts):
     assert all("relevance" in each["setwise_why"] for each in facts)
 
 
+FACETS = X[[2, 9, 17]].tolist()
+
+
+def assert_covered(rows):
+    """Each facet's own row is the one that covers it best."""
+    assert {2, 9, 17} <= set(rows)
+
+
+@pytest.mark.skipif(not installed("langchain_core"), reason="langchain-core is not installed")
+def test_langchain_covers_facets():
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
+
+    from setwise.integrations.langchain import DiverseCompressor, DiverseRetriever
+
+    class Rows(Embeddings):
+        def embed_query(self, text):
+            return X[int(text)].tolist()
+
+        def embed_documents(self, texts):
+            raise AssertionError("nothing is embedded anew")
+
+    documents = [
+        Document(id=str(row), page_content=TEXTS[row], metadata={"embedding": X[row].tolist()})
+        for row in range(N)
+    ]
+    index = setwise.Index.from_array(X)
+    retriever = DiverseRetriever(index=index, documents=documents, embeddings=Rows(), k=5, diversity=0.0)
+    told = retriever.invoke("0", objective="facets", facets=["2", "9", "17"])
+    assert_covered([int(one.id) for one in told])
+    assert len(retriever.invoke("0", objective="max-min")) == 5
+    chosen = DiverseCompressor(k=5, diversity=0.0, objective="facets", facets=FACETS)
+    assert_covered([int(one.id) for one in chosen.compress_documents(documents, "")])
+
+
+@pytest.mark.skipif(not installed("llama_index"), reason="llama-index is not installed")
+def test_llama_index_covers_facets():
+    from llama_index.core import MockEmbedding
+    from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+    from setwise.integrations.llama_index import DiverseNodePostprocessor, DiverseRetriever
+
+    class Rows(MockEmbedding):
+        def _get_query_embedding(self, query):
+            return X[int(query)].tolist()
+
+    nodes = [TextNode(id_=str(row), text=TEXTS[row], embedding=X[row].tolist()) for row in range(N)]
+    common = {"k": 5, "diversity": 0.0, "objective": "facets"}
+    retriever = DiverseRetriever(
+        setwise.Index.from_array(X),
+        nodes=nodes,
+        embed_model=Rows(embed_dim=6),
+        facets=["2", "9", "17"],
+        **common,
+    )
+    assert_covered([int(one.node_id) for one in retriever.retrieve(QueryBundle("0"))])
+    scored = [NodeWithScore(node=node, score=0.5) for node in nodes]
+    kept = DiverseNodePostprocessor(facets=FACETS, **common).postprocess_nodes(scored)
+    assert_covered([int(one.node_id) for one in kept])
+
+
+@pytest.mark.skipif(not installed("haystack"), reason="haystack is not installed")
+def test_haystack_covers_facets():
+    from haystack import Document
+
+    from setwise.integrations.haystack import SetwiseRanker
+
+    documents = [
+        Document(id=str(row), content=TEXTS[row], score=0.5, embedding=X[row].tolist()) for row in range(N)
+    ]
+    ranker = SetwiseRanker(top_k=5, diversity=0.0)
+    assert_covered([int(one.id) for one in ranker.run(documents, facets=FACETS)["documents"]])
+    ranker = SetwiseRanker(top_k=5, objective="max-min")
+    assert len(ranker.run(documents)["documents"]) == 5
+
+
 @pytest.mark.skipif(not installed("langchain_core"), reason="langchain-core is not installed")
 def test_langchain():
     from langchain_core.documents import Document

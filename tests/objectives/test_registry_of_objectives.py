@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import setwise
-from setwise.objectives import KINDS, Coverage, LogDet, MaxMarginal, MaxMin, MaxSum, make
+from setwise.objectives import KINDS, Coverage, Facets, LogDet, MaxMarginal, MaxMin, MaxSum, make
 
 
 def test_names():
-    assert {MaxSum, MaxMarginal, LogDet, Coverage, MaxMin} <= set(KINDS.values())
+    assert {MaxSum, MaxMarginal, LogDet, Coverage, MaxMin, Facets} <= set(KINDS.values())
     for name, kind in KINDS.items():
         objective = make(name, diversity=0.3, metric="euclidean")
         assert type(objective) is kind

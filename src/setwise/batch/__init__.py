@@ -67,7 +67,7 @@ def select_many(
     costs : array-like of shape (n,) or (m, n), optional
         One number a row of `vectors`.
     relevance_scale, sharpness, metric, diversity, objective, solver, solver_options, max_per_group, limits,
-    shares, budget, min_gain, max_similarity, shown, shown_weight, certify, time_limit, seed
+    shares, budget, min_gain, max_similarity, shown, shown_weight, facets, certify, time_limit, seed
         As in `setwise.select`.
     missing : {"raise", "drop", "append"}
         What becomes of a candidate whose vector or relevance cannot be used, as in `setwise.select`. Where

@@ -15,6 +15,7 @@ from setwise import api, solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.containers import as_matrix, as_queries
+from setwise.facets import as_table
 from setwise.request import Request, split
 from setwise.selection import Selection
 from setwise.solvers import compiled
@@ -59,6 +60,13 @@ def select_pools(
         if len(probes) != len(sizes):
             raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
     requests = of_each_pool(request, cuts, relevance)
+    if request.facets is not None and (table := as_table(request.facets)).shape[1] != data.shape[1]:
+        if len(table) != len(data):
+            raise ValueError(f"facets: expected {len(data)} rows, one a row of vectors, got {len(table)}")
+        requests = [
+            replace(one, facets=table[start:stop])
+            for one, (start, stop) in zip(requests, pairwise(cuts.tolist()), strict=True)
+        ]
     pools = _Pools(requests, data, cuts, relevance, probes)
     together = (
         compiled.knows(goal, data)

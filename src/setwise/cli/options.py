@@ -265,6 +265,15 @@ Shown = Annotated[
         metavar="ID",
     ),
 ]
+Facet = Annotated[
+    list[str] | None,
+    option(
+        "--facet",
+        help="Sub-question that the set should answer, too; sets --objective facets. Repeat for several.",
+        panel=SET,
+        metavar="TEXT",
+    ),
+]
 Certify = Annotated[
     str,
     option(

@@ -20,6 +20,7 @@ from setwise.cli.options import (
     Chunk,
     Diversity,
     DropDuplicates,
+    Facet,
     Force,
     GroupColumn,
     IdColumn,
@@ -154,8 +155,8 @@ def retrieve(
         _set(
             "--objective",
             help="What is weighed against relevance: mean distance (max-sum), distance to the nearest "
-            "(mmr), volume (log-det), the least distance (max-min); or that no candidate is far from the set "
-            "(coverage).",
+            "(mmr), volume (log-det), the least distance (max-min), an answer to each --facet (facets); or "
+            "that no candidate is far from the set (coverage).",
             metavar="NAME",
         ),
     ] = "max-sum",
@@ -237,6 +238,7 @@ def retrieve(
     max_similarity: MaxSimilarity = None,
     min_gain: MinGain = None,
     shown: Shown = None,
+    facet: Facet = None,
     certify: Certify = "bounded",
     time_limit: TimeLimit = 60.0,
     seed: Seed = 0,
@@ -295,6 +297,8 @@ def retrieve(
     before = offset + len(earlier(after or ()))
     if compare is not None and before:
         raise ValueError("compare: it compares first pages; leave --offset, --after or --compare out")
+    if facet and not given(context, "objective"):
+        objective = "facets"
     measure = {"metric": metric, "relevance_scale": relevance_scale}
     wishes: dict[str, Any] = {
         "diversity": diversity,
@@ -311,6 +315,7 @@ def retrieve(
         "max_similarity": max_similarity,
         "min_gain": min_gain,
         "shown": shown or None,
+        "facets": facet or None,
         "where": where,
         **({} if index is None else {"offset": offset, "after": after, "pool": pool}),
         "time_limit": time_limit,

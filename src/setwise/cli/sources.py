@@ -314,6 +314,8 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
         if twice:
             raise ValueError(f"{argument}: {twice[0]!r} is named twice")
         options[argument] = saved.rows_of(names, argument)
+    if options["facets"] is not None:
+        options["facets"] = saved.encode(options["facets"])
     if options["shown"] is not None:
         options["shown"] = saved.rows_of(options["shown"], "shown")
     if options["limits"]:

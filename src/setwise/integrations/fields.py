@@ -53,6 +53,7 @@ class Choosing(BaseModel):
     limits: dict[str, Any] | None = None
     max_similarity: float | None = None
     min_gain: float | None = None
+    facets: Any = None
     why: bool = False
     prefix: str | None = "setwise"
 

@@ -49,7 +49,7 @@ class SetwiseRanker:
         Haystack's own trade-off in place of `diversity`, which is 1 - lambda_threshold.
     sharpness : int, optional
         As for `setwise.diversify`.
-    objective : {"max-sum", "mmr", "log-det", "max-min"}
+    objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How scores are rescaled first; cosines to a `query_embedding` are not.
     missing : {"warn", "error", "append"}
@@ -158,6 +158,7 @@ class SetwiseRanker:
         diversity: float | None = None,
         lambda_threshold: float | None = None,
         query_embedding: list[float] | None = None,
+        facets: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """Return up to `top_k` of the documents, in selection order.
 
@@ -168,6 +169,9 @@ class SetwiseRanker:
             For this call, in place of those given at construction.
         query_embedding : list of float, optional
             The cosine to it is the relevance, in place of the documents' scores.
+        facets : list of list of float, optional
+            Embeddings of sub-questions that the documents should answer together; the objective is then
+            "facets".
 
         Returns
         -------
@@ -182,7 +186,7 @@ class SetwiseRanker:
             A parameter is out of its range; a document lacks what choosing needs and `missing` is "error"; or
             all do, and it is "warn".
         """
-        request = self._request(len(documents), top_k, diversity, lambda_threshold)
+        request = self._request(len(documents), top_k, diversity, lambda_threshold, facets)
         return {"documents": self._choose(documents, request, query_embedding)}
 
     @component.output_types(documents=list[Document])
@@ -193,13 +197,19 @@ class SetwiseRanker:
         diversity: float | None = None,
         lambda_threshold: float | None = None,
         query_embedding: list[float] | None = None,
+        facets: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """``run`` without blocking the event loop."""
-        request = self._request(len(documents), top_k, diversity, lambda_threshold)
+        request = self._request(len(documents), top_k, diversity, lambda_threshold, facets)
         return {"documents": await asyncio.to_thread(self._choose, documents, request, query_embedding)}
 
     def _request(
-        self, count: int, top_k: int | None, diversity: float | None, lambda_threshold: float | None
+        self,
+        count: int,
+        top_k: int | None,
+        diversity: float | None,
+        lambda_threshold: float | None,
+        facets: list[list[float]] | None = None,
     ) -> Request:
         """Return what is asked for of so many documents."""
         size = self.top_k if top_k is None else top_k
@@ -207,13 +217,14 @@ class SetwiseRanker:
             k=max(1, count) if size is None else checks.integer("top_k", size, least=1),
             diversity=_trade(diversity, lambda_threshold, self.diversity),
             sharpness=self.sharpness,
-            objective=self.objective,
+            objective=self.objective if facets is None else "facets",
             relevance_scale=self.relevance_scale,
             tokens=self.tokens,
             tokenizer=self.tokenizer,
             limits=self.limits,
             max_similarity=self.max_similarity,
             min_gain=self.min_gain,
+            facets=facets,
         )
 
     def _choose(

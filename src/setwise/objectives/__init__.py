@@ -5,6 +5,7 @@ from __future__ import annotations
 from setwise import checks
 from setwise.objectives.base import Objective, Terms
 from setwise.objectives.coverage import Coverage, reward_weights
+from setwise.objectives.facets import Facets
 from setwise.objectives.log_det import LogDet
 from setwise.objectives.max_marginal import MaxMarginal
 from setwise.objectives.max_min import MaxMin
@@ -15,6 +16,7 @@ __all__ = [
     "KINDS",
     "NAMES",
     "Coverage",
+    "Facets",
     "LogDet",
     "MaxMarginal",
     "MaxMin",
@@ -28,7 +30,9 @@ __all__ = [
 ]
 
 #: The objectives by name.
-KINDS: dict[str, type[Objective]] = {one.name: one for one in (MaxSum, MaxMarginal, LogDet, Coverage, MaxMin)}
+KINDS: dict[str, type[Objective]] = {
+    one.name: one for one in (MaxSum, MaxMarginal, LogDet, Coverage, MaxMin, Facets)
+}
 
 #: Names that `make` (and so `setwise.select`) takes.
 NAMES = tuple(KINDS)

@@ -73,6 +73,9 @@ class Objective(ABC):
     #: What it becomes with further wishes: of another size, beside what was shown, with a least gain.
     wishing: ClassVar[Callable[[Any, Any], Objective]]
 
+    #: Whether its sets are always those of the per-item form, with wishes or without.
+    per_item: ClassVar[bool] = False
+
     #: Whether a set's value is the sum of its members' gains, rather than their mean.
     summed: ClassVar[bool] = False
 

@@ -34,6 +34,7 @@ class MaxMin(MaxMarginal):
     """
 
     name: ClassVar[str] = "max-min"
+    ordered: ClassVar[bool] = False
 
     #: Of the request; None where there are none.
     wishes: Wishes | None = None

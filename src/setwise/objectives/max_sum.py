@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,6 @@ from setwise.objectives.scores import PoolScores, Rows, Vector
 from setwise.vectors import Floats, Vectors, dot_error
 
 
-@final
 class MaxSum(Objective):
     """(1 - t) * mean relevance + t * mean distance between two members (MUSS Eq. 2, CCBQP Eq. 2).
 

@@ -9,7 +9,7 @@ times its value on sets of the reference size κ. What was shown counts as membe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,7 +100,6 @@ class Wished(Objective):
         return gains, Terms(value, mean, (value + less - (1 - t) * mean) / t if t else 0.0)
 
 
-@final
 class MaxSumWished(Objective):
     """max-sum in its per-item form; its value is over κ where sets have that size, and so max-sum's own.
 

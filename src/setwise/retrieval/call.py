@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from setwise import checks, solvers
 from setwise.api import describe
 from setwise.containers import as_queries, to_numpy
+from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Found, Ids, Index
@@ -114,6 +115,10 @@ class Call:
             raise ValueError("after: it goes with one query; ask for the further pages of each by itself")
         include = without(index.as_searched(_as_ids("include", request.include)), before)
         shown, seen = shown_of(request, index)
+        facets = request.facets
+        if facets is not None:
+            facets = index.encode(list(facets)) if are_texts(facets) else facets
+            facets = directions_of(facets, index.dim, index.metric)
         each = split(replace(request, include=()), len(queries))
         alike = all(one.exclude is each[0].exclude for one in each)
         exclude = [_as_ids("exclude", one.exclude) for one in (each[:1] if alike else each)]
@@ -131,7 +136,7 @@ class Call:
         request = request.mapped(lambda name, given: labels_of(given, index.values, name), fields=True)
         shared = exclude[0] if alike else np.empty(0, np.int64)
         return cls(
-            request=replace(request, include=include, exclude=shared, shown=shown),
+            request=replace(request, include=include, exclude=shared, shown=shown, facets=facets),
             barred=None if alike else exclude,
             index=index,
             queries=queries,

@@ -12,6 +12,7 @@ import numpy as np
 from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
+from setwise.facets import are_texts
 from setwise.ids import as_ids, listed_ids
 from setwise.index.base import Ids, Index
 from setwise.limits import OwnIfMissing
@@ -63,8 +64,9 @@ def diversify(
         Must be in the set, and must not.
     groups, max_per_group, limits, shares, costs, budget
         As for `retrieve`; a sequence has a label, or a cost, for each candidate.
-    min_gain, max_similarity, shown, shown_weight
-        As for `retrieve`; what was shown is vectors, or where `vectors` is an index ids.
+    min_gain, max_similarity, shown, shown_weight, facets
+        As for `retrieve`; what was shown is vectors, or where `vectors` is an index ids. Facets may also be
+        the candidates' relevance to each, (m, f).
     missing : {"raise", "drop", "append"}
         What becomes of a candidate whose vector or score cannot be used; see `setwise.select`. Those appended
         have no score and no novelty (NaN).
@@ -156,8 +158,14 @@ def diversified(
         return listed_ids(given, name) if listed else labels_of(given, values, name)(keys)
 
     shown, exclude = shown_of(request, vectors if isinstance(vectors, Index) else None)
+    facets = request.facets
+    if are_texts(facets):
+        if not isinstance(vectors, Index):
+            raise ValueError("facets: texts need an index with an encoder; pass vectors, or relevance (m, f)")
+        facets = vectors.encode(list(facets))
     local = replace(
         request.mapped(of_each, fields=True),
+        facets=facets,
         include=_positions("include", as_ids(request.include, "include").tolist(), place),
         exclude=_positions(
             "exclude",

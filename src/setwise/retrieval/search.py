@@ -115,7 +115,7 @@ def retrieve(
     sharpness : int, optional
         Of max-sum under cosine: distances 1 - cos^sharpness. Default 8, which penalises near-duplicates;
         1 penalises the average similarity, as the papers do.
-    objective : {"max-sum", "mmr", "log-det", "max-min"} or Objective
+    objective : {"max-sum", "mmr", "log-det", "max-min", "facets"} or Objective
     solver : str
         "auto", "greedy", "frank-wolfe", "multilevel", "distributed", "swap", "exact" or "top-k", as for
         `setwise.select`. All but the first work on the candidates looked at; by levels, those are all of an
@@ -146,6 +146,9 @@ def retrieve(
         As for `setwise.select`.
     shown : sequence of ids, or array-like of shape (h, d), optional
         What was shown before: ids of the index, or vectors. It counts as members, and is not returned.
+    facets : array-like of shape (m, d), or list of str, optional
+        What the set should cover, for objective="facets": sub-questions, say. The index is searched for each,
+        too. Texts need an index with an encoder.
     offset : int
         Skip this many: the page after those. Pages of one k neither overlap nor skip; each is the best
         set to add to the pages before it. All of them are selected on the way, so that it reaches 32 pages.

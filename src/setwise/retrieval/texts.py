@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from setwise.api import selected
 from setwise.encode import Encoder, Progress, encoder, known_rows
 from setwise.explanation import Explanation
+from setwise.facets import are_texts, as_table
 from setwise.files.corpus import Corpus, duplicates
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -159,8 +160,8 @@ class PreparedCorpus:
         costs : sequence, str or callable, optional
             One number for each row of the corpus, a column of it, a unit that texts are counted in (see
             `setwise.files.lengths.counter`), or what counts one. The set's sum to at most `budget`.
-        budget, min_gain, max_similarity, shown, shown_weight
-            As for `setwise.select`; what was shown also by ids.
+        budget, min_gain, max_similarity, shown, shown_weight, facets
+            As for `setwise.select`; what was shown also by ids, facets also as texts.
         relevance_scale, metric, progress, diversity, objective, solver, solver_options, certify, time_limit,
         seed, threads
             As for `setwise.select`.
@@ -211,8 +212,18 @@ class PreparedCorpus:
             before = self._positions("shown", shown)
             shown = np.asarray(self.vectors[before], np.float64)
         barred = self._positions("exclude", request.exclude)
+        facets = request.facets
+        if are_texts(facets):
+            facets = np.concatenate([self.encode(one)[None] for one in facets])
+        elif facets is not None and (table := as_table(facets)).shape[1] != self.vectors.shape[1]:
+            if len(table) != len(self.corpus):
+                raise ValueError(
+                    f"facets: expected {len(self.corpus)} rows, one a row of the corpus, got {len(table)}"
+                )
+            facets = table[self.rows]
         local = replace(
             request.mapped(of_candidates, fields=True),
+            facets=facets,
             include=self._positions("include", request.include),
             exclude=[*barred, *(one for one in before if one not in barred)],
             shown=shown,
@@ -435,7 +446,7 @@ def retrieve_texts(
     relevance_scale, sharpness, metric, diversity, objective, solver, solver_options, certify, time_limit,
     threads
         As for `PreparedCorpus.select`, as are include, exclude, groups, max_per_group, limits, shares,
-        costs, budget, min_gain, max_similarity, shown and shown_weight.
+        costs, budget, min_gain, max_similarity, shown, shown_weight and facets.
 
     Returns
     -------

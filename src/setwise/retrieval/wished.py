@@ -1,4 +1,4 @@
-"""Retrieval with wishes: the most relevant, more of them until no set with others can be better."""
+"""Retrieval with wishes: the most relevant, to each facet too, until no others can be better."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def with_wishes(job: Job) -> Plan:
     bounds = goal.name in solvers.WISHED_PROOFS
     before: tuple[Ids, float] | None = None
     while True:
-        yield from search(job, seen, rest, job.query, count)
+        for weights in [job.query, *([] if asked.facets is None else asked.facets)]:
+            yield from search(job, seen, rest, weights, count)
         if len(seen) == 0:
             return nothing(job, seen)
         complete = rest.exhausted or count > job.size

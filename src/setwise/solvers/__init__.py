@@ -64,6 +64,10 @@ REGISTRY: dict[tuple[str, str], Solver] = {
     ("max-sum", "auto"): Solver("max_sum:by_default", "frank-wolfe+swap"),
     ("coverage", "auto"): Solver("k_medoids.chosen:by_default", "swap"),
     ("max-min", "auto"): Solver("max_min.chosen:by_default", "thresholds"),
+    ("facets", "auto"): Solver("facets.chosen:by_default", "swap"),
+    ("facets", "greedy"): Solver("facets.chosen:by_greedy"),
+    ("facets", "swap"): Solver("facets.chosen:by_exchanges"),
+    ("facets", "exact"): Solver("facets.chosen:exactly"),
     (ANY, "auto"): Solver("greedy:by_greedy", "greedy"),
     (ANY, "greedy"): Solver("greedy:by_greedy"),
     ("coverage", "greedy"): Solver("k_medoids.chosen:by_greedy"),
@@ -90,6 +94,10 @@ WISHED: dict[tuple[str, str], Solver] = {
     ("max-sum", "greedy"): Solver("items:by_greedy"),
     ("max-sum", "swap"): Solver("items:by_exchanges"),
     ("max-sum", "exact"): Solver("items:exactly"),
+    ("facets", "auto"): Solver("facets.chosen:by_default", "swap"),
+    ("facets", "greedy"): Solver("facets.chosen:by_greedy"),
+    ("facets", "swap"): Solver("facets.chosen:by_exchanges"),
+    ("facets", "exact"): Solver("facets.chosen:exactly"),
     ("max-min", "auto"): Solver("max_min.chosen:by_default", "thresholds", min_gain=False),
     ("max-min", "greedy"): Solver("wished:by_greedy", min_gain=False),
     ("max-min", "exact"): Solver("max_min.chosen:exactly", min_gain=False),
@@ -109,17 +117,26 @@ PROOFS = {
     "max-sum": "max_sum:certify",
     "coverage": "k_medoids.chosen:certify",
     "max-min": "max_min.chosen:certify",
+    "facets": "facets.chosen:certify",
 }
 
 #: The same for problems with wishes.
-WISHED_PROOFS = {"max-sum": "items:certify", "max-min": "max_min.chosen:certify"}
+WISHED_PROOFS = {
+    "max-sum": "items:certify",
+    "max-min": "max_min.chosen:certify",
+    "facets": "facets.chosen:certify",
+}
 
 #: Objectives whose solvers and proofs are the same with wishes and without.
-ALIKE = ("max-min",)
+ALIKE = ("max-min", "facets")
 
 #: What bounds the sets with candidates that no search of an index has returned, for a request with wishes: a
 #: function from a problem, a certified `Solved` and what is known of those.
-BEYOND = {"max-sum": "unseen:certify_wished", "max-min": "max_min.chosen:certify_beyond"}
+BEYOND = {
+    "max-sum": "unseen:certify_wished",
+    "max-min": "max_min.chosen:certify_beyond",
+    "facets": "facets.chosen:certify_beyond",
+}
 
 #: Objectives whose sets are bounded over what no search of an index has returned, too; see `unseen`.
 UNSEEN = ("max-sum",)

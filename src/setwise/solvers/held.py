@@ -121,9 +121,7 @@ def alone(problem: Problem) -> Vector:
         for first in range(start, stop, BLOCK):
             ids = np.arange(first, min(stop, first + BLOCK))
             rows = problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64)
-            found[ids] = problem.objective.checked_gains(
-                rows, problem.relevance.of_rows(rows, ids), none, ids
-            )
+            found[ids] = problem.objective.checked_gains(rows, problem.told(ids, rows), none, ids)
 
     run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
     problem.count("passes")

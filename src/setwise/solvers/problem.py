@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from setwise.certificate import Certificate
 from setwise.constraints import Constraints
 from setwise.containers import as_matrix, as_queries
+from setwise.facets import FacetRelevance
 from setwise.objectives import MaxSum, Objective, Wishes
 from setwise.objectives.scores import Scores
 from setwise.relevance import Relevance
@@ -47,6 +48,8 @@ class Problem:
         The request's with its wishes, fitted to the candidates.
     shown : ndarray of shape (h, d), float64
         What was shown before, of unit length under cosine.
+    facets : FacetRelevance, optional
+        What the set should cover.
     progress : callable (text), optional
         Told what is being done, now and then.
     stats : dict
@@ -64,6 +67,7 @@ class Problem:
     objective: Objective = field(init=False)
     ends: float = field(init=False, default=np.inf)
     shown: NDArray[np.float64] = field(init=False)
+    facets: FacetRelevance | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.request.certify == "full" or self.request.solver == "exact":
@@ -73,7 +77,10 @@ class Problem:
         if request.shown is not None and np.size(request.shown):
             rows = as_matrix(request.shown, "shown")
             self.shown = as_queries(rows, self.vectors.d, "shown", metric=goal.metric)
-        if request.wishes:
+        if request.facets is not None:
+            count = len(self.vectors.raw)
+            self.facets = FacetRelevance.of(request.facets, self.vectors, count, self.constraints.kept)
+        if request.wishes or goal.per_item:
             counted = self.shown if request.shown_weight else self.shown[:0]
             size = self.constraints.reference_size(request)
             gain = request.min_gain or 0.0
@@ -116,10 +123,29 @@ class Problem:
         if self.progress is not None:
             self.progress(text)
 
+    def told(
+        self, ids: NDArray[np.int64], rows: Floats | None = None, *, given: bool = False
+    ) -> NDArray[Any]:
+        """Return what the objective is told of some candidates: relevance, and a column for each facet.
+
+        Parameters
+        ----------
+        ids : ndarray of shape (m,), int64
+        rows : ndarray of shape (m, d), float64, optional
+            Their rows, where at hand.
+        given : bool
+            Whether relevance is as it was given, and not counted from the least.
+        """
+        if given:
+            known = self.relevance.given(ids)
+        else:
+            known = self.relevance.at(ids) if rows is None else self.relevance.of_rows(rows, ids)
+        return known if self.facets is None else np.column_stack([known, self.facets.at(ids, rows)])
+
     def value(self, chosen: NDArray[np.int64]) -> float:
         """Return the objective's value of a set in float64, with relevance counted as solvers do."""
         rows = self.vectors.rows(chosen, np.float64)
-        return float(self.objective.evaluate(rows, self.relevance.at(chosen))[1].value)
+        return float(self.objective.evaluate(rows, self.told(chosen, rows))[1].value)
 
     def scores(self) -> Scores:
         """Return the scores that greedy selection keeps up."""

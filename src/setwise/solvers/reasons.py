@@ -187,7 +187,8 @@ class Reasoner:
         problem = self.problem
         include = problem.constraints.include
         rows = np.concatenate([include, rows[~np.isin(rows, include)]])
-        own, relevance = problem.vectors.rows(rows, np.float64), problem.relevance.given(rows)
+        own = problem.vectors.rows(rows, np.float64)
+        relevance = problem.told(rows, own, given=True)
         if problem.objective.ordered:
             order = problem.objective.arrange(own, relevance, rows, len(include))
             own, relevance = own[order], relevance[order]

@@ -67,6 +67,8 @@ def _key(problem: Problem, row: Any) -> bytes:
     parts = [(vectors.raw[vectors.places(row)] + 0).tobytes()]
     if not relevance.computed:  # else equal rows have equal relevance
         parts.append((relevance.values[row] + 0).tobytes())
+    if problem.facets is not None and problem.facets.given is not None:
+        parts.append((problem.facets.given[row] + 0).tobytes())
     return b"".join([*parts, problem.constraints.traits(row)])
 
 

@@ -224,7 +224,7 @@ def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     form, point, proof = known.form, known.point, solved.certificate
     assert point is not None
     assert proof is not None
-    short = _gradient_wished(problem, form, point.x, unseen) - point.ahead.place
+    short = gradient_wished(problem, form, point.x, unseen) - point.ahead.place
     most = problem.constraints.k if problem.request.k is not None else np.inf
     beyond = point.upper + (short if short <= 0.0 else most * short)
     value = form.value(known.chosen)
@@ -232,7 +232,7 @@ def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     return replace(solved, certificate=items.certificate_of(form, value, max(known.upper, beyond), enough))
 
 
-def _gradient_wished(problem: Problem, form: Form, x: Vector, unseen: Unseen) -> float:
+def gradient_wished(problem: Problem, form: Form, x: Vector, unseen: Unseen) -> float:
     """Return an upper bound on an unseen candidate's gradient of the per-item form at a point."""
     objective = cast(MaxSumWished, problem.objective)
     t, wishes = objective.diversity, objective.wishes

@@ -35,7 +35,7 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         LangChain's own trade-off in place of `diversity`, which is 1 - lambda_mult.
     sharpness : int, optional
         As for `setwise.diversify`.
-    objective : {"max-sum", "mmr", "log-det", "max-min"}
+    objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
     score_key : str, optional
         Metadata key of a document's relevance. Default: ``relevance_score``, as rerankers write it, if any
         document has one; else the order they come in, in even steps from 1 down.
@@ -65,6 +65,8 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         By metadata key how many there may be of each label: the most, or (least, most).
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    facets : array-like of shape (m, d), optional
+        What the results should cover together, for objective="facets".
     why : bool
         Whether documents get ``<prefix>_why``, in words.
     prefix : str or None

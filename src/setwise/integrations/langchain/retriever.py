@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 from pydantic import Field, model_validator
 
+from setwise.facets import are_texts
 from setwise.index import Index
 from setwise.integrations.common import Search, choose, each_of, facts, fill, first_of_each, take_weight
 from setwise.integrations.fields import ASKED, Choosing
@@ -61,7 +63,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
         LangChain's own trade-off in place of `diversity`, which is 1 - lambda_mult.
     sharpness : int, optional
         As for `setwise.retrieve`.
-    objective : {"max-sum", "mmr", "log-det", "max-min"}
+    objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
     fetch_k : int, optional
         How many candidates are fetched, at least k. Default: with `index` as many as are proven to
         suffice, else the larger of 50 and 5 k.
@@ -85,6 +87,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
         By metadata key how many there may be of each label: the most, or (least, most).
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    facets : list of str, or array-like of shape (m, d), optional
+        Sub-questions that the documents should answer together, for objective="facets"; texts are embedded.
     why : bool
         Whether documents get ``<prefix>_why``, in words.
     prefix : str or None
@@ -159,6 +163,11 @@ class DiverseRetriever(BaseRetriever, Choosing):
         search, options = self._call(overrides)
         model = self._model
         vector = yield Step.of(model.embed_query, model.aembed_query, query)
+        if are_texts(search.request.facets):
+            facets = []
+            for text in search.request.facets:
+                facets.append((yield Step.of(model.embed_query, model.aembed_query, text)))
+            search = replace(search, request=replace(search.request, facets=np.array(facets)))
         if self.index is not None:
             known = self.documents
             text = None if known is None else lambda name: each_of(known, [name], "documents")[0].page_content

@@ -30,7 +30,7 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         LlamaIndex's own trade-off in place of `diversity`, which is 1 - mmr_threshold.
     sharpness : int, optional
         As for `setwise.diversify`.
-    objective : {"max-sum", "mmr", "log-det", "max-min"}
+    objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How the scores are rescaled first.
     vectors : optional
@@ -52,6 +52,8 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         By metadata key how many there may be of each label: the most, or (least, most).
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    facets : array-like of shape (m, d), optional
+        What the results should cover together, for objective="facets".
     why : bool
         Whether nodes get ``<prefix>_why``, in words.
     prefix : str or None

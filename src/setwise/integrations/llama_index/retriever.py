@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -14,6 +16,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
+from setwise.facets import are_texts
 from setwise.index import Index
 from setwise.integrations.common import (
     K,
@@ -56,7 +59,7 @@ class DiverseRetriever(BaseRetriever):
         In place of `diversity`, which is 1 - mmr_threshold.
     sharpness : int, optional
         As for `setwise.retrieve`.
-    objective : {"max-sum", "mmr", "log-det", "max-min"}
+    objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
     fetch_k : int, optional
         How many candidates are fetched, at least k. Default: from a `setwise.Index` as many as are proven
         to suffice, else the larger of 50 and 5 k.
@@ -78,6 +81,8 @@ class DiverseRetriever(BaseRetriever):
         By metadata key how many there may be of each label: the most, or (least, most).
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    facets : list of str, or array-like of shape (m, d), optional
+        Sub-questions that the nodes should answer together, for objective="facets"; texts are embedded.
     why : bool
         Whether nodes get ``<prefix>_why``, in words.
     prefix : str or None
@@ -123,6 +128,7 @@ class DiverseRetriever(BaseRetriever):
         limits: Mapping[str, Any] | None = None,
         max_similarity: float | None = None,
         min_gain: float | None = None,
+        facets: Any = None,
         why: bool = False,
         prefix: str | None = "setwise",
         callback_manager: CallbackManager | None = None,
@@ -140,6 +146,7 @@ class DiverseRetriever(BaseRetriever):
             limits=limits,
             max_similarity=max_similarity,
             min_gain=min_gain,
+            facets=facets,
             index=index if isinstance(index, Index) else None,
         )
         self._search = Search(request, fetch_k, filters, similarity_cutoff)
@@ -186,11 +193,24 @@ class DiverseRetriever(BaseRetriever):
                 model.aget_agg_embedding_from_queries,
                 query.embedding_strs,
             )
-        index = self._index
+        search, index = self._search, self._index
+        if are_texts(search.request.facets):
+            model, facets = self._model(), []
+            for text in search.request.facets:
+                facets.append(
+                    (
+                        yield Step.of(
+                            model.get_agg_embedding_from_queries,
+                            model.aget_agg_embedding_from_queries,
+                            [text],
+                        )
+                    )
+                )
+            search = replace(search, request=replace(search.request, facets=np.array(facets)))
         if isinstance(index, Index):
             known = self._nodes
             text = None if isinstance(known, BaseDocumentStore) else partial(_text_of, known)
-            found = yield from self._search.over(index, embedding, text)
+            found = yield from search.over(index, embedding, text)
             if found is None:
                 return []
             nodes = yield from nodes_of(self._nodes, found.ids.tolist())
@@ -215,7 +235,7 @@ class DiverseRetriever(BaseRetriever):
             chosen = choose(
                 [one.node for one in kept],
                 rows,
-                self._search.request,
+                search.request,
                 query=embedding,
                 missing="drop",
                 threshold=self._search.threshold,

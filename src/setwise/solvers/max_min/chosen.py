@@ -13,8 +13,9 @@ from setwise.certificate import Certificate, bounded
 from setwise.objectives.max_min import MaxMin
 from setwise.solvers.greedy import pick_greedily
 from setwise.solvers.held import Held, barred, hold
-from setwise.solvers.max_min.moves import Form, exchanged, pick_apart
+from setwise.solvers.max_min.moves import Form, pick_apart
 from setwise.solvers.max_min.thresholds import MOST, Outside, Thresholds
+from setwise.solvers.moving import improved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.unseen import Unseen
 from setwise.solvers.wished import costs_of, pick
@@ -93,10 +94,10 @@ def _solved(problem: Problem, *, exact: bool) -> Solved:
     swept = [one for level in levels if (one := pick_apart(form, float(level))) is not None]
     swept.sort(key=form.value, reverse=True)
     for start in [*starts, *swept[:POLISHED]]:
-        search.consider(exchanged(form, start))
+        search.consider(improved(form, start))
     upper = search.run(MOST if exact else THRESHOLDS[problem.effort])
     assert search.best is not None
-    search.consider(exchanged(form, search.best))
+    search.consider(improved(form, search.best))
     return Solved(form.held.ids[search.best], known=_known(form, search.best, upper, outside))
 
 

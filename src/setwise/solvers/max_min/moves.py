@@ -1,8 +1,7 @@
-"""max-min over the candidates held: what a set is worth, sets by a threshold of distance, and exchanges."""
+"""max-min over the candidates held: what a set is worth, and sets by a threshold of distance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -15,17 +14,11 @@ from setwise.solvers.held import Held
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-#: The values of some sets, and what makes the set at a place.
-Moves = tuple[Vector, Callable[[int], Rows]]
-
 #: Up to so many candidates every distance of two is a threshold of its own; of more, so many quantiles.
 EVERY, QUANTILES = 192, 512
 
 #: Distances that quantiles are taken of.
 SAMPLE = 1 << 17
-
-#: Rounds of exchanges.
-ROUNDS = 100
 
 #: What sums and distances in float64 may be off by, relative to their terms.
 ROUNDING = 1e-12
@@ -82,6 +75,13 @@ class Form:
         """Return what a set is worth."""
         least = self.reach(chosen)
         return float(self.scores[chosen].sum()) + (0.0 if np.isinf(least) else self.per * least)
+
+    def beside(self, chosen: Rows) -> Vector:
+        """Return what a set is worth with each candidate besides, shape (m,)."""
+        nearest = np.minimum(self.apart[chosen].min(axis=0, initial=np.inf), self.away)
+        spread = np.minimum(nearest, self.reach(chosen))
+        spread[np.isinf(spread)] = 0.0
+        return np.asarray(float(self.scores[chosen].sum()) + self.scores + self.per * spread)
 
     def beyond(self, level: float) -> Feasible:
         """Return the feasible sets whose members are all at least so far apart."""
@@ -140,66 +140,3 @@ def pick_apart(form: Form, level: float) -> Rows | None:
         chosen = np.append(chosen, place)
         free &= form.apart[place] >= level
     return chosen if feasible.keeps(chosen) else None
-
-
-def exchanged(form: Form, chosen: Rows) -> Rows:
-    """Improve a set by best exchanges of one for one, and without a size by one less or more."""
-    feasible, sized = form.held.feasible, form.held.problem.constraints.sized
-    for _ in range(ROUNDS):
-        here = form.value(chosen)
-        least = here + ROUNDING * (1.0 + abs(here))
-        moves = [_exchanges(form, chosen)]
-        if not sized:
-            moves += [_drops(form, chosen), _joins(form, chosen)]
-        found = None
-        for values, after in moves:
-            for place in np.argsort(-values, kind="stable")[:256].tolist():
-                if values[place] <= least:
-                    break
-                trial = after(place)
-                if feasible.keeps(trial):
-                    found, least = trial, float(values[place])
-                    break
-        if found is None:
-            return chosen
-        chosen = found
-        form.held.problem.count("swaps")
-    return chosen
-
-
-def _exchanges(form: Form, chosen: Rows) -> Moves:
-    """Return the value of each exchange, flat over (member, outsider), and what makes its set."""
-    m, among = len(form.held), form.apart[chosen]
-    kept = np.flatnonzero(~np.isin(chosen, form.held.feasible.include))
-    values = np.full((len(chosen), m), -np.inf)
-    total = float(form.scores[chosen].sum())
-    for slot in kept.tolist():
-        rest = np.delete(chosen, slot)
-        inside = form.reach(rest)
-        nearest = np.minimum(np.delete(among, slot, axis=0).min(axis=0, initial=np.inf), form.away)
-        spread = np.minimum(nearest, inside)
-        spread[np.isinf(spread)] = 0.0
-        values[slot] = total - form.scores[chosen[slot]] + form.scores + form.per * spread
-    values[:, chosen] = -np.inf
-
-    def after(place: int) -> Rows:
-        slot, comes = divmod(place, m)
-        return np.append(np.delete(chosen, slot), comes)
-
-    return values.ravel(), after
-
-
-def _drops(form: Form, chosen: Rows) -> Moves:
-    """Return the value of each set with one member less, and what makes it."""
-    trials = [np.delete(chosen, slot) for slot in range(len(chosen))]
-    return np.array([form.value(one) for one in trials] or [-np.inf]), lambda place: trials[place]
-
-
-def _joins(form: Form, chosen: Rows) -> Moves:
-    """Return the value of each set with one more, and what makes it."""
-    nearest = np.minimum(form.apart[chosen].min(axis=0, initial=np.inf), form.away)
-    spread = np.minimum(nearest, form.reach(chosen))
-    spread[np.isinf(spread)] = 0.0
-    values = float(form.scores[chosen].sum()) + form.scores + form.per * spread
-    values[chosen] = -np.inf
-    return values, lambda place: np.append(chosen, place)

@@ -1,0 +1,156 @@
+"""What a set should cover: how relevant each candidate is to each of several facets, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from setwise.containers import as_queries, to_numpy
+from setwise.vectors import Floats, Vectors
+
+Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FacetRelevance:
+    """How relevant each candidate is to each facet, at least 0.
+
+    Attributes
+    ----------
+    vectors : Vectors
+        The candidates.
+    directions : ndarray of shape (m, d), float64, or None
+        Facets of unit length; the relevance is the cosine, and 0 where that is less.
+    given : ndarray of shape (n, m), float64, or None
+        The relevance itself.
+    """
+
+    vectors: Vectors
+    directions: Vector | None
+    given: Vector | None
+
+    @classmethod
+    def of(cls, facets: Any, vectors: Vectors, rows: int, kept: Rows | None) -> FacetRelevance:
+        """Check what was given as `facets`.
+
+        Parameters
+        ----------
+        facets : array-like of shape (m, d) or (n, m), or mapping of m names to n numbers
+        vectors : Vectors
+            The candidates.
+        rows : int
+            How many there were before some were barred.
+        kept : ndarray of int64, optional
+            The rows that are left.
+
+        Raises
+        ------
+        TypeError
+            They are no numbers.
+        ValueError
+            They are of another shape, not finite, below 0, or zero under cosine; vectors under euclidean.
+        """
+        table = as_table(facets)
+        if not isinstance(facets, Mapping) and table.shape[1] == vectors.d:
+            return cls(vectors, directions_of(table, vectors.d, vectors.metric), None)
+        if len(table) != rows:
+            raise ValueError(
+                f"facets: expected shape (m, {vectors.d}), or ({rows}, m) of relevance, got {table.shape}"
+            )
+        values = table.astype(np.float64)
+        bad = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+        if len(bad):
+            row, facet = bad[0].tolist()
+            raise ValueError(
+                f"facets: row {row} has {values[row, facet]:g} for facet {facet}; relevance to a facet is "
+                "finite and at least 0"
+            )
+        return cls(vectors, None, values if kept is None else values[kept])
+
+    @property
+    def count(self) -> int:
+        """Number of facets."""
+        table = self.given.T if self.given is not None else self.directions
+        assert table is not None
+        return len(table)
+
+    def at(self, ids: Rows | slice, rows: Floats | None = None) -> Vector:
+        """Return the relevance of some candidates to each facet, shape (…, m), float64.
+
+        Parameters
+        ----------
+        ids : ndarray of int64 or slice
+        rows : ndarray of shape (…, d), float64, optional
+            Their rows, where at hand.
+        """
+        if self.given is not None:
+            return self.given[ids]
+        assert self.directions is not None
+        own = self.vectors.rows(ids, np.float64) if rows is None else rows
+        return np.maximum(own @ self.directions.T, 0.0)
+
+    def of_all(self) -> Vector:
+        """Return the relevance of all candidates to each facet in working precision, shape (n, m)."""
+        if self.given is not None:
+            return self.given
+        assert self.directions is not None
+        found = np.empty((self.vectors.n, self.count))
+
+        def take(start: int, stop: int, products: Floats) -> None:
+            found[start:stop] = products
+
+        self.vectors.products(self.directions, take)
+        return np.maximum(found, 0.0, out=found)
+
+
+def are_texts(facets: Any) -> bool:
+    """Return whether facets are given in words."""
+    return (
+        isinstance(facets, list | tuple) and len(facets) > 0 and all(isinstance(one, str) for one in facets)
+    )
+
+
+def directions_of(facets: Any, d: int, metric: str) -> Vector:
+    """Return facets that are vectors as rows of unit length, shape (m, d).
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are no numbers, of another width, not finite or zero; or the metric is euclidean.
+    """
+    if isinstance(facets, Mapping):
+        raise TypeError(
+            "facets: relevance to each is for select; pass vectors, or texts where there are words"
+        )
+    if metric != "cosine":
+        raise ValueError(
+            "facets: vectors need metric='cosine'; under euclidean pass select the relevance to each, (n, m)"
+        )
+    return as_queries(as_table(facets), d, "facets", metric="cosine")
+
+
+def as_table(facets: Any) -> NDArray[Any]:
+    """Return facets as a table of numbers: as given, or of a mapping one column a name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are no numbers, of different lengths, or not of two dimensions.
+    """
+    if isinstance(facets, Mapping):
+        columns = [to_numpy(one, f"facets[{name!r}]", flat=True) for name, one in facets.items()]
+        if len({one.shape for one in columns}) > 1:
+            raise ValueError("facets: the names have different numbers of candidates")
+        table = np.stack(columns, axis=1) if columns else np.empty((0, 0))
+    else:
+        table = to_numpy(facets, "facets")
+    if table.dtype.kind not in "fiu":
+        raise TypeError(f"facets: dtype {table.dtype} cannot be used; pass floats or integers")
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"facets: expected vectors (m, d) or relevance (n, m), got shape {table.shape}")
+    return table
