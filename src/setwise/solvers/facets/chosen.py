@@ -199,7 +199,9 @@ def _of_all(form: Form, planes: Planes, point: Point, value: float) -> tuple[flo
                 problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
             )
             near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
-            worth = objective.alone(rows, problem.relevance.of_rows(rows, ids)) + form.pair - 2 * form.pair * near
+            worth = (
+                objective.alone(rows, problem.relevance.of_rows(rows, ids)) + form.pair - 2 * form.pair * near
+            )
             slope[ids] = worth + form.slopes(facets.at(ids, rows), point.levels).sum(axis=1)
 
     run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
