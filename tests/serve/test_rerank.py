@@ -217,6 +217,7 @@ def test_requests_that_come_together_are_answered_as_each_by_itself(ask, app, no
         ({"embeddings": [[1, 0], [0, 1]]}, "query_embedding: needed"),
         ({"embeddings": [[1, 0], [1]], "query_embedding": [1]}, "embeddings"),
         ({"embeddings": ["AAAA", "!"], "query_embedding": [1]}, "embeddings: row 0: 3 bytes"),
+        ({"embeddings": ["AACAPw==", "AACAPwAAgD8="], "relevance": [1, 2]}, "embeddings: row 1 has 2"),
         ({"embeddings": [[1, "x"], [0, 1]], "query_embedding": [1, 0]}, "embeddings"),
         ({"embeddings": [[1e400, 0], [0, 1]], "query_embedding": [1, 0]}, "embeddings: that of document 0"),
         ({"embeddings": [[1, 0], [0, 1]], "query_embedding": [0, 0]}, "query_embedding: it is zero"),

@@ -37,8 +37,15 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
     TypeError, ValueError
         They are no vectors of one width, or more or wider than may be.
     """
-    if isinstance(given, list) and given and isinstance(given[0], str):
-        given = [as_vector(row, f"{name}: row {place}", limits) for place, row in enumerate(given)]
+    if isinstance(given, list) and given and all(isinstance(row, str) for row in given):
+        packed = [_unpacked(row, f"{name}: row {place}") for place, row in enumerate(given)]
+        width = len(packed[0])
+        for place, row in enumerate(packed):
+            if len(row) != width or not width:
+                raise ValueError(
+                    f"{name}: row {place} has {len(row) // 4} numbers, the first has {width // 4}"
+                )
+        given = np.frombuffer(b"".join(packed), "<f4").reshape(len(packed), width // 4)
     rows = as_matrix(given, name)
     check_size(rows.shape, name, limits)
     return rows
@@ -47,18 +54,23 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
 def as_vector(given: Any, name: str, limits: Limits) -> NDArray[Any]:
     """Return one vector; see `as_vectors`."""
     if isinstance(given, str):
-        try:
-            packed = base64.b64decode(given, validate=True)
-        except (binascii.Error, ValueError):
-            raise ValueError(f"{name}: no base64; pass numbers, or float32 in base64") from None
-        if len(packed) % 4:
-            raise ValueError(f"{name}: {len(packed)} bytes are no float32 numbers")
-        given = np.frombuffer(packed, "<f4")
+        given = np.frombuffer(_unpacked(given, name), "<f4")
     row = to_numpy(given, name)
     if row.ndim != 1 or not len(row):
         raise ValueError(f"{name}: expected one vector, got shape {row.shape}")
     check_size((1, len(row)), name, limits)
     return row
+
+
+def _unpacked(text: str, name: str) -> bytes:
+    """Return the bytes of a vector of float32."""
+    try:
+        packed = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"{name}: no base64; pass numbers, or float32 in base64") from None
+    if len(packed) % 4:
+        raise ValueError(f"{name}: {len(packed)} bytes are no float32 numbers")
+    return packed
 
 
 def check_size(shape: tuple[int, ...], name: str, limits: Limits) -> None:
