@@ -94,6 +94,21 @@ def test_what_tune_writes_is_what_every_command_reads(run, labelled, tmp_path):
     assert run("--config", tmp_path / "no.toml", "demo").err.startswith("setwise: config: no file ")
 
 
+def test_without_questions_tune_says_whether_the_corpus_repeats_itself(run, labelled, tmp_path):
+    corpus, _, *vectors, _, _ = labelled
+    ran = run("tune", corpus, *vectors, "-k", 4)
+    assert ran.code == 0, ran.err
+    said = " ".join(ran.out.split())
+    # Every passage has four near-copies, so all are asked about something that is repeated.
+    assert said.startswith("selecting by diversity has something to do here: 100 % of the queries")
+    assert said.endswith("(asked by 180 of the corpus's own passages)")
+    rng = np.random.default_rng(1)
+    apart = [{"id": row, "vector": rng.standard_normal(64).tolist()} for row in range(50)]
+    (tmp_path / "apart.jsonl").write_text("".join(json.dumps(one) + "\n" for one in apart))
+    assert run("tune", tmp_path / "apart.jsonl", *vectors).out.startswith("top-k hardly repeats itself here")
+    assert "go with labelled questions" in run("tune", corpus, *vectors, "--out", tmp_path / "t.toml").err
+
+
 def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
     """Every user takes one item of each of two kinds, and quality alone shows only the first kind."""
     rng = np.random.default_rng(0)

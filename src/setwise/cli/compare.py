@@ -30,21 +30,25 @@ if TYPE_CHECKING:
     from setwise.evaluate import Comparison, Questions
     from setwise.index.base import Index
 
-_read, _set = partial(option, panel=READ), partial(option, panel=SET)
+#: Passages of a corpus that stand for questions where there are none.
+SAMPLED = 200
+
+_reading, _set = partial(option, panel=READ), partial(option, panel=SET)
 
 Source = Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")]
-Asked = Annotated[
-    str,
-    typer.Argument(
-        help="Labelled questions: a table with the columns query and answers (a list for each right answer, "
-        "of the ids that give it), a BEIR folder, or with --qrels TREC topics (number, tab, text).",
-        metavar="QUESTIONS",
-    ),
+_QUESTIONS: dict[str, Any] = {
+    "help": "Labelled questions: a table with the columns query and answers (a list for each right answer, "
+    "of the ids that give it), a BEIR folder, or with --qrels TREC topics (number, tab, text).",
+    "metavar": "QUESTIONS",
+}
+Asked = Annotated[str, typer.Argument(**_QUESTIONS)]
+AskedOrNone = Annotated[str | None, typer.Argument(**_QUESTIONS, show_default="the corpus alone")]
+Judged = Annotated[
+    str | None, _reading("--qrels", help="TREC judgements, for topics of TREC.", metavar="FILE")
 ]
-Judged = Annotated[str | None, _read("--qrels", help="TREC judgements, for topics of TREC.", metavar="FILE")]
 Asking = Annotated[
     str | None,
-    _read(
+    _reading(
         "--question-vectors",
         help="The questions' vectors, where --vectors are yours.",
         metavar="FILE.npy",
@@ -52,7 +56,7 @@ Asking = Annotated[
 ]
 Absent = Annotated[
     str,
-    _read(
+    _reading(
         "--missing",
         help="What becomes of an answer's id that the corpus has not: raise, or drop it.",
         metavar="raise|drop",
@@ -180,7 +184,7 @@ def compare(
 
 def tune(
     corpus: Source,
-    questions: Asked,
+    questions: AskedOrNone = None,
     qrels: Judged = None,
     question_vectors: Asking = None,
     text: TextColumn = None,
@@ -201,15 +205,22 @@ def tune(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Choose a method and a diversity from labelled questions, or learn that nothing beats top-k here."""
+    """Choose a method and a diversity from labelled questions, or learn that nothing beats top-k here.
+
+    Without questions: whether the corpus repeats itself among the nearest of its own passages.
+    """
     from setwise import evaluate
     from setwise.cli import output, tuned
 
+    read = {"path": corpus, "text": text, "id": id, "vectors": vectors}
+    if questions is None:
+        _print_crowding(read, model, k, (cache, no_cache), asked=out or qrels or question_vectors)
+        return
     target = None if out is None else tuned.checked(out, force)
     with output.Status() as status:
         index, asked, names = _prepared(
             status,
-            {"path": corpus, "text": text, "id": id, "vectors": vectors},
+            read,
             {"path": questions, "qrels": qrels},
             question_vectors,
             model=model,
@@ -230,6 +241,43 @@ def tune(
     )
 
 
+def _print_crowding(
+    corpus: dict[str, Any], model: str, k: int, cache: tuple[str | None, bool], *, asked: str | None
+) -> None:
+    """Print how much the nearest of the corpus's own passages repeat each other."""
+    import numpy as np
+
+    from setwise import evaluate
+    from setwise.cli import output
+    from setwise.index.base import Index
+
+    if asked is not None:
+        raise ValueError(
+            "questions: --out, --qrels and --question-vectors go with labelled questions; name them"
+        )
+    with output.Status() as status:
+        candidates, _ = _read(status, corpus, model, cache)
+        places = np.unique(np.linspace(0, len(candidates.vectors) - 1, SAMPLED).astype(np.int64))
+        found = evaluate.crowding(
+            Index.from_array(candidates.vectors), np.asarray(candidates.vectors)[places], k=k
+        )
+    output.console().print(output.plain(f"{found} (asked by {len(places):,} of the corpus's own passages)"))
+
+
+def _read(
+    status: Any, corpus: dict[str, Any], model: str, cache: tuple[str | None, bool]
+) -> tuple[Any, list[str | int]]:
+    """Return a corpus with vectors, and the names of their rows."""
+    from setwise.cli.sources import cache_folder
+    from setwise.files import read_corpus
+    from setwise.retrieval import prepare
+
+    status.tell("reading")
+    read = read_corpus(**corpus)
+    candidates = prepare(read, model, cache=cache_folder(read, *cache), progress=status.encoding)
+    return candidates, [read.ids[row] for row in candidates.rows.tolist()]
+
+
 def _prepared(
     status: Any,
     corpus: dict[str, Any],
@@ -246,18 +294,14 @@ def _prepared(
     import numpy as np
 
     from setwise import checks
-    from setwise.cli.sources import cache_folder
     from setwise.evaluate import read_questions
-    from setwise.files import read_array, read_corpus
+    from setwise.files import read_array
     from setwise.index.base import Index
-    from setwise.retrieval import prepare
 
     checks.choice("missing", missing, ("raise", "drop"))
     status.tell("reading")
     asked = read_questions(**questions)
-    read = read_corpus(**corpus)
-    candidates = prepare(read, model, cache=cache_folder(read, *cache), progress=status.encoding)
-    names = [read.ids[row] for row in candidates.rows.tolist()]
+    candidates, names = _read(status, corpus, model, cache)
     asked = asked.located(names, missing=missing)
     if question_vectors is not None:
         asked = replace(asked, vectors=read_array(Path(question_vectors), "question-vectors"))
