@@ -152,6 +152,30 @@ def test_a_bound_is_what_numpy_proves(name):
     assert proven > 40
 
 
+@pytest.mark.parametrize("told", ["relevance", "queries"])
+def test_many_pools_find_what_each_finds_by_itself(told):
+    """The default solver in one call; pools with ties and copies are left to others, a bad row is refused."""
+    rng = np.random.default_rng(4)
+    cuts = np.cumsum([0, *rng.integers(12, 60, size=12)])
+    X = rng.standard_normal((cuts[-1], 9)).astype(np.float32)
+    X[cuts[3] : cuts[4]] = X[cuts[3]]
+    r = rng.random(cuts[-1])
+    r[cuts[5] : cuts[6]] = r[cuts[5] : cuts[6]].round(1)
+    given = {"relevance": r} if told == "relevance" else {"queries": rng.standard_normal((12, 9))}
+    for sharpness, threads in ((1, 1), (8, 2)):
+        options = {"sharpness": sharpness, "diversity": 0.4, "certify": False}
+        many = setwise.select_many(X, 6, offsets=cuts, threads=threads, **given, **options)
+        for pool, (start, stop) in enumerate(itertools.pairwise(cuts.tolist())):
+            own = {"relevance": r[start:stop]} if told == "relevance" else {"query": given["queries"][pool]}
+            one = setwise.select(X[start:stop], 6, **own, **options)
+            assert many[pool].indices.tolist() == one.indices.tolist(), (pool, sharpness)
+            assert many[pool].value == pytest.approx(one.value, rel=1e-12)
+            assert many[pool].stats == one.stats
+    X[cuts[7] + 2] = np.nan
+    with pytest.raises(ValueError, match=f"row {cuts[7] + 2} has NaN"):
+        setwise.select_many(X, 6, offsets=cuts, **given, **options)
+
+
 WISHES = (
     {"max_similarity": 0.9},
     {"shown": np.eye(3, 12)},
@@ -302,6 +326,26 @@ def test_arguments_that_do_not_fit_are_refused():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
                 kernels.exchange(**{**single, name: value})
+    many = {
+        "rows": single["rows"],
+        "relevance": np.linspace(0.0, 1.0, n),
+        "cuts": np.array([0, n]),
+        "k": 2,
+        "diversity": 0.5,
+    }
+    many |= {"sharpness": 1, "with_greedy": True, "fine": (0.0, np.inf)}
+    assert kernels.exchange_each(**many)[0].tolist() == [2]
+    for name, values in {
+        "rows": [X, single["rows"][:4]],
+        "relevance": [relevance[:4]],
+        "cuts": [np.array([0, 4]), np.array([1, 5]), np.array([0, 3, 5]), np.array([0])],
+        "k": [0, 5],
+        "sharpness": [0],
+        "queries": [np.ones((1, 2))],
+    }.items():
+        for value in values:
+            with pytest.raises((ValueError, BufferError)):
+                kernels.exchange_each(**{**many, name: value})
     for squares, query, cosines in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
         with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
             kernels.measure(X, squares, query, cosines)

@@ -16,9 +16,10 @@ from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.containers import as_matrix, as_queries
 from setwise.facets import as_table
+from setwise.relevance import Relevance
 from setwise.request import Request, split
 from setwise.selection import Selection
-from setwise.solvers import compiled
+from setwise.solvers import auto, compiled
 from setwise.solvers.problem import POOLED
 from setwise.threads import beside
 from setwise.vectors import Vectors
@@ -68,9 +69,10 @@ def select_pools(
             for one, (start, stop) in zip(requests, pairwise(cuts.tolist()), strict=True)
         ]
     pools = _Pools(requests, data, cuts, relevance, probes)
+    greedily = solvers.is_greedy(goal.name, request.solver)
     together = (
         compiled.knows(goal, data)
-        and solvers.is_greedy(goal.name, request.solver)
+        and (greedily or _by_exchanges(request, data, sizes))
         and request.groups is None
         and not request.wishes
         and len(request.include) == len(request.exclude) == 0
@@ -79,10 +81,17 @@ def select_pools(
         and sizes.max() <= POOLED
         and (not request.certify or goal.name not in solvers.PROOFS)
     )
-    if together and (found := pools.select_greedily(request.workers)) is not None:
+    if together and (found := pools.select_together(request.workers, greedily=greedily)) is not None:
         return found
     Vectors(data, goal.metric, workers=request.workers)  # which refuses rows by their place among all
     return beside(pools.select, 0, len(sizes), request.workers)
+
+
+def _by_exchanges(request: Request, data: NDArray[Any], sizes: NDArray[np.int64]) -> bool:
+    """Return whether the default solver for max-sum is asked for, and compiled for pools of these sizes."""
+    goal, k = request.goal, request.k or 0
+    asked = goal.name == "max-sum" and request.solver == "auto" and data.dtype != np.float64
+    return asked and bool(k < sizes.min() and sizes.max() <= auto.TINY) and not goal.relevance_decides(k)
 
 
 def of_each_pool(
@@ -162,8 +171,17 @@ class _Pools:
             began=time.perf_counter(),
         )
 
-    def select_greedily(self, workers: int) -> list[Selection] | None:
-        """Select from all pools in one call of the compiled kernels; None where a row is to be refused."""
+    def select_together(self, workers: int, *, greedily: bool) -> list[Selection] | None:
+        """Select from all pools in one call of the compiled kernels; None where a row is to be refused.
+
+        Pools that these leave to others are selected from by themselves.
+
+        Parameters
+        ----------
+        workers : int
+        greedily : bool
+            Or by the default solver.
+        """
         began = time.perf_counter()
         request, cuts, sizes = self.requests[0], self.cuts, np.diff(self.cuts)
         goal, k = request.goal, request.size
@@ -171,17 +189,37 @@ class _Pools:
         counted = relevance
         if self.relevance is not None and goal.relevance_weight(k) is not None:  # see `Relevance.from_least`
             counted = relevance - np.repeat(np.minimum.reduceat(relevance, cuts[:-1]), sizes)
-        counts, chosen, numbers = compiled.pick_of_each(
-            goal, self.rows, cuts, counted, self.probes, k, workers
+        counts, chosen, numbers, *work = compiled.pick_of_each(
+            goal,
+            self.rows,
+            cuts,
+            counted,
+            self.probes,
+            k,
+            workers,
+            with_greedy=None if greedily else auto.has_greedy_start(k),
         )
-        if counts.min() < 0:
+        if greedily and counts.min() < 0:
             return None
+        if counts.min() < k:
+            Vectors(self.rows, goal.metric, workers=workers)  # which refuses rows by their place among all
+        if self.relevance is not None and 0 < goal.diversity < 1:
+            ends = [reduce(relevance, cuts[:-1]) for reduce in (np.minimum.reduceat, np.maximum.reduceat)]
+            widest = int((ends[1] - ends[0]).argmax())
+            Relevance(relevance[cuts[widest] : cuts[widest + 1]], None).warn_if_wide()
         whole = (counts == k) & compiled.are_summarized(goal, numbers)
         chosen[~whole], numbers[~whole] = 0, 1.0
         gains, terms = goal.summarize(numbers, relevance[cuts[:-1, None] + chosen])
         value, mean, spread = (np.asarray(term).tolist() for term in terms)
         label = solvers.label_of(goal.name, request.solver)
         seconds = (time.perf_counter() - began) / len(counts)
+        if greedily:
+            stats = [{"kernel": "compiled", "pool_size": size} for size in sizes.tolist()]
+        else:
+            stats = [
+                {"kernel": "compiled", "frank_wolfe_steps": steps, "swaps": swaps}
+                for steps, swaps in work[0].tolist()
+            ]
         return [
             Selection(
                 indices=chosen[pool],
@@ -192,7 +230,7 @@ class _Pools:
                 certificate=unbounded(size, True) if request.certify else None,
                 solver=label,
                 seconds=seconds,
-                stats={"kernel": "compiled", "pool_size": size},
+                stats=stats[pool],
             )
             if whole[pool]
             else self.select(pool)

@@ -28,6 +28,7 @@ def _load() -> Any:
 __all__ = [
     "available",
     "exchange",
+    "exchange_each",
     "greedy",
     "installed",
     "instructions",
@@ -310,6 +311,66 @@ def exchange(
     )  # fmt: skip
     proof = Proof(ids[:count], weights[:count], gradient, *sums) if rounds else None
     return Exchanged(found, numbers if ordered else None, steps, swaps, proof)
+
+
+def exchange_each(
+    rows: NDArray[Any],
+    relevance: NDArray[np.float64],
+    cuts: NDArray[np.int64],
+    *,
+    k: int,
+    diversity: float,
+    sharpness: int,
+    with_greedy: bool,
+    fine: tuple[float, float],
+    queries: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Find a set in each of many pools, as `exchange` does, measured on the way.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Of all pools, one after the other: `readable`, not of double precision.
+    relevance : ndarray of shape (n,), float64
+        Written to where there are queries.
+    cuts : ndarray of shape (p + 1,), int64
+        Where the p pools begin, and n; each holds more than k.
+    k, diversity, sharpness, with_greedy
+        As of `exchange`.
+    fine, queries
+        As of `greedy`.
+
+    Returns
+    -------
+    counts : ndarray of shape (p,), int64
+        k; less where a pool is left to others: a row is not `fine`, two candidates have the same relevance,
+        or one outside a set may equal a member.
+    chosen : ndarray of shape (p, k), int64
+        Counted from where the pool begins, in selection order.
+    numbers : ndarray of shape (p, k), float64
+        Each one's summed distances to those before it.
+    work : ndarray of shape (p, 2), int64
+        Steps of Frank-Wolfe, and exchanges.
+    """
+    pools = len(cuts) - 1
+    counts, work = np.empty(pools, np.int64), np.empty((pools, 2), np.int64)
+    chosen, numbers = np.empty((pools, k), np.int64), np.empty((pools, k))
+    _native.exchange_each(
+        rows,
+        fine,
+        queries,
+        cuts,
+        relevance,
+        diversity,
+        sharpness,
+        with_greedy,
+        k,
+        chosen,
+        counts,
+        numbers,
+        work,
+    )
+    return counts, chosen, numbers, work
 
 
 use(os.environ.get("SETWISE_KERNELS"))

@@ -1237,6 +1237,123 @@ static PyObject *exchange(PyObject *module, PyObject *args)
                          (Py_ssize_t)point.count, proof.along, proof.linear, proof.ahead, proof.threshold);
 }
 
+/* ------------------------------------------------------------------ many pools */
+
+struct ranked {
+    double relevance;
+    int64_t at;
+};
+
+static int by_falling(const void *one, const void *other)
+{
+    const struct ranked *left = one, *right = other;
+    if (left->relevance != right->relevance)
+        return left->relevance < right->relevance ? 1 : -1;
+    return (left->at > right->at) - (left->at < right->at);
+}
+
+/* Find a pool's set, measured on the way. ODD where a row is not fine, or the order of the candidates is not their
+ * relevance's alone; else as `search`. */
+static ptrdiff_t search_pool(struct form *form, const struct pool *pool, int with_greedy, int64_t *chosen,
+                             double *numbers)
+{
+    const ptrdiff_t n = pool->n, d = pool->rows.d;
+    struct ranked *ranked = malloc(sizeof *ranked * (size_t)n);
+    int64_t *order = malloc(sizeof *order * (size_t)n);
+    double *squares = malloc(sizeof *squares * (size_t)n);
+    struct given given = {.rows = pool->rows, .order = order, .squares = squares, .relevance = pool->relevance};
+    ptrdiff_t done = BARE;
+    if (ranked == NULL || order == NULL || squares == NULL)
+        goto done;
+    given.rows.n = n;
+    done = ODD;
+    for (ptrdiff_t place = 0; place < n; place++) {
+        const char *row = row_of(pool, place);
+        if (pool->query == NULL)
+            squares[place] = use->square[pool->rows.type](row, d);
+        else
+            pool->relevance[place] = use->both[pool->rows.type](row, pool->query, d, squares + place);
+        if (!(squares[place] > pool->least && squares[place] < pool->most))
+            goto done;
+        if (pool->query != NULL)
+            pool->relevance[place] *= 1.0 / sqrt(squares[place]);
+        ranked[place] = (struct ranked){pool->relevance[place], place};
+    }
+    qsort(ranked, (size_t)n, sizeof *ranked, by_falling);
+    for (ptrdiff_t place = 0; place < n; place++) {
+        order[place] = ranked[place].at;
+        if (place > 0 && ranked[place].relevance == ranked[place - 1].relevance)
+            goto done;
+    }
+    *form = (struct form){.pool = {.n = n, .k = pool->k, .objective = MAX_SUM, .t = pool->t, .power = pool->power}};
+    done = open_form(form, &given) ? search(form, &given, with_greedy, chosen, numbers) : BARE;
+    close_form(form);
+done:
+    free(ranked);
+    free(order);
+    free(squares);
+    return done;
+}
+
+static PyObject *exchange_each(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { QUERIES, CUTS, RELEVANCE, CHOSEN, COUNTS, NUMBERS, WORK, VECTORS };
+    PyObject *array, *vectors[VECTORS];
+    Py_buffer views[VECTORS];
+    struct pool pool = {0};
+    Py_ssize_t k, found = 0;
+    int with_greedy;
+    if (!PyArg_ParseTuple(args, "O(dd)OOOdipnOOOO", &array, &pool.least, &pool.most, &vectors[QUERIES], &vectors[CUTS],
+                          &vectors[RELEVANCE], &pool.t, &pool.power, &with_greedy, &k, &vectors[CHOSEN],
+                          &vectors[COUNTS],
+                          &vectors[NUMBERS], &vectors[WORK])
+        || open_rows(array, &pool.rows) < 0)
+        return NULL;
+    for (int place = 0; place < VECTORS; place++) {
+        const char *type = place == QUERIES || place == RELEVANCE || place == NUMBERS ? "d" : "lq";
+        const int written = place > RELEVANCE || (place == RELEVANCE && vectors[QUERIES] != Py_None);
+        if (open_vector(vectors[place], &views[place], type, 0, written ? PyBUF_WRITABLE : 0) < 0) {
+            close_all(&pool.rows, views, place);
+            return NULL;
+        }
+    }
+    const char *first = pool.rows.first;
+    const ptrdiff_t n = pool.rows.n, d = pool.rows.d, count = views[COUNTS].len / 8;
+    const int64_t *cuts = views[CUTS].buf;
+    const double *queries = views[QUERIES].buf;
+    double *relevance = views[RELEVANCE].buf, *numbers = views[NUMBERS].buf;
+    int64_t *chosen = views[CHOSEN].buf, *counts = views[COUNTS].buf, *work = views[WORK].buf;
+    if (cuts == NULL || relevance == NULL || chosen == NULL || counts == NULL || numbers == NULL || work == NULL
+        || pool.rows.type == DOUBLE || k < 1 || count < 1 || pool.power < 1 || views[RELEVANCE].len != n * 8
+        || views[CUTS].len != (count + 1) * 8 || (queries != NULL && views[QUERIES].len != count * d * 8)
+        || views[CHOSEN].len != count * k * 8 || views[NUMBERS].len != count * k * 8 || views[WORK].len != count * 16
+        || !are_cuts(cuts, count, n, k + 1)) {
+        PyErr_SetString(PyExc_ValueError, "exchange_each: the vectors do not belong to the rows");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        pool.k = k;
+        for (ptrdiff_t at = 0; at < count && found != BARE; at++) {
+            const ptrdiff_t start = (ptrdiff_t)cuts[at];
+            struct form form = {0};
+            pool.n = (ptrdiff_t)cuts[at + 1] - start;
+            pool.rows.first = first + start * pool.rows.step;
+            pool.query = queries == NULL ? NULL : queries + at * d;
+            pool.relevance = relevance + start;
+            found = counts[at] = search_pool(&form, &pool, with_greedy, chosen + at * k, numbers + at * k);
+            work[2 * at] = form.steps;
+            work[2 * at + 1] = form.swaps;
+        }
+        Py_END_ALLOW_THREADS
+        if (found == BARE)
+            PyErr_NoMemory();
+    }
+    close_all(&pool.rows, views, VECTORS);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* ------------------------------------------------------------------ the module */
 
 static PyObject *instructions(PyObject *module, PyObject *name)
@@ -1262,6 +1379,9 @@ static PyMethodDef methods[] = {
     {"exchange", exchange, METH_VARARGS,
      "exchange(rows, kept, order, squares, relevance, diversity, sharpness, known, with_greedy, chosen, numbers, "
      "tolerance, rounds, margin, ids, weights, gradient)"},
+    {"exchange_each", exchange_each, METH_VARARGS,
+     "exchange_each(rows, range, queries, cuts, relevance, diversity, sharpness, with_greedy, k, chosen, counts, "
+     "numbers, work)"},
     {NULL, NULL, 0, NULL},
 };
 

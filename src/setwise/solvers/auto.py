@@ -108,7 +108,7 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
 
     Compiled kernels may take `rounds` of that as well, to that tolerance, while they hold the pool.
     """
-    with_greedy = problem.k <= 16 * GREEDY_START
+    with_greedy = has_greedy_start(problem.k)
     found = compiled.search_small(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
     if found is not None:
         known = Incumbent(found.chosen, problem.n, True, numbers=found.numbers)
@@ -123,6 +123,11 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
         starts.append(pool.best(pool.linear))
     chosen = best_polished(pool, starts)
     return Incumbent(chosen, len(pool), True)
+
+
+def has_greedy_start(k: int) -> bool:
+    """Return whether greedy selection's set is a start, too, in small problems."""
+    return k <= 16 * GREEDY_START
 
 
 def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool) -> Incumbent:

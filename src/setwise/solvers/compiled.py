@@ -79,8 +79,10 @@ def pick_of_each(
     queries: NDArray[np.float64] | None,
     k: int,
     workers: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return what `kernels.greedy` selects of many pools, measured on the way, on several threads.
+    *,
+    with_greedy: bool | None = None,
+) -> tuple[NDArray[Any], ...]:
+    """Return what kernels select of many pools, measured on the way, on several threads.
 
     Parameters
     ----------
@@ -92,10 +94,26 @@ def pick_of_each(
         Written to where there are queries.
     queries : ndarray of shape (p, d), float64, optional
     k, workers : int
+    with_greedy : bool, optional
+        Of the default solver; None for greedy selection.
     """
+    fine = FINE[rows.dtype != np.float64]
 
     def some(first: int, last: int) -> Any:
         part = slice(int(cuts[first]), int(cuts[last]))
+        own = None if queries is None else queries[first:last]
+        if with_greedy is not None and isinstance(objective, MaxSum):
+            return kernels.exchange_each(
+                rows[part],
+                relevance[part],
+                cuts[first : last + 1] - cuts[first],
+                k=k,
+                diversity=objective.diversity,
+                sharpness=objective.sharpness,
+                with_greedy=with_greedy,
+                fine=fine,
+                queries=own,
+            )
         return kernels.greedy(
             rows[part],
             None,
@@ -104,13 +122,13 @@ def pick_of_each(
             diversity=objective.diversity,
             sharpness=getattr(objective, "sharpness", 1),
             k=k,
-            fine=FINE[rows.dtype != np.float64],
-            queries=None if queries is None else queries[first:last],
+            fine=fine,
+            queries=own,
             cuts=cuts[first : last + 1] - cuts[first],
         )
 
-    counts, chosen, numbers = zip(*run_ranges(some, len(cuts) - 1, workers), strict=True)
-    return np.concatenate(counts), np.concatenate(chosen), np.concatenate(numbers)
+    parts = zip(*run_ranges(some, len(cuts) - 1, workers), strict=True)
+    return tuple(np.concatenate(part) for part in parts)
 
 
 def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance: float) -> Exchanged | None:
