@@ -91,6 +91,32 @@ def test_folder_is_its_files_in_name_order(sharded, table):
     assert repository.numbers("id", "x").tolist() == list(range(N))
 
 
+def test_links_lead_to_files_of_the_folder_alone(sharded, tmp_path, table):
+    parquet.write_table(table.slice(0, 9), tmp_path / "secret.parquet")
+    (sharded / "d.parquet").symlink_to("a.parquet")
+    (sharded / "e.parquet").symlink_to(tmp_path / "secret.parquet")
+    (sharded / "f.parquet").symlink_to("nowhere.parquet")
+    (sharded / "g.parquet").symlink_to("g.parquet")
+    (sharded / "again").symlink_to(".")
+    repository = Repository(sharded)
+    assert [file.path.name for file in repository.files] == [f"{name}.parquet" for name in "abcd"]
+    assert repository.told.split("; ")[-2:] == [
+        "links that lead out of the folder, not followed: e.parquet",
+        "links that lead nowhere: f.parquet, g.parquet",
+    ]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "e.parquet").symlink_to(tmp_path / "secret.parquet")
+    with pytest.raises(ValueError, match=r"holds no .* file \(links that lead out .*: e.parquet\)"):
+        Repository(tmp_path / "only")
+    # The hub's cache keeps files elsewhere in the dataset's folder, and links to them.
+    shot = tmp_path / "datasets--x" / "snapshots" / "1" / "data"
+    shot.mkdir(parents=True)
+    (tmp_path / "datasets--x" / "blobs").mkdir()
+    parquet.write_table(table.slice(0, 9), tmp_path / "datasets--x" / "blobs" / "b1")
+    (shot / "train.parquet").symlink_to("../../../blobs/b1")
+    assert len(Repository(shot.parent)) == 9
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "jsonl.gz", "csv", "arrow", "stream.arrow"])
 def test_every_format_reads_and_takes_the_same_rows(tmp_path, table, kind):
     plain = table.select(["id", "text"])

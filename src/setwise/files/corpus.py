@@ -269,14 +269,14 @@ def _walk(folder: Path, passed: dict[str, list[str]]) -> Iterator[Path]:
             path = Path(parent, name)
             if name.startswith(".") or (name in folders and not path.is_symlink()):
                 continue
-            why = _why_not(path, home)
+            why = why_not(path, home)
             if why:
                 passed.setdefault(why, []).append(path.relative_to(folder).as_posix())
             else:
                 yield path
 
 
-def _why_not(path: Path, home: Path) -> str:
+def why_not(path: Path, home: Path) -> str:
     """Return why a file or link in a folder is not read; nothing if it is."""
     try:
         if path.is_symlink() and not path.resolve().is_relative_to(home):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from setwise.files import TABLES
+from setwise.files.corpus import why_not
 from setwise.files.names import ending
 from setwise.files.reading import JSON
 
@@ -23,6 +24,7 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
 
     Of a folder without tables its one folder inside counts, or "data", or "train" (a dataset as
     downloaded from the Hugging Face hub, or as saved by ``save_to_disk``); of splits the training split.
+    Links are followed to files within the folder (of the hub's cache: within the dataset) alone.
 
     Raises
     ------
@@ -34,6 +36,7 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
             known = ", ".join(TABLES)
             raise ValueError(f"{argument}: {source.name!r} ends in none of {known}, and is no folder")
         return [source], ""
+    named, passed = source, _passed(source)
     files, within, told = _tables(source), source, ""
     while not files:
         inside = {path.name: path for path in sorted(source.iterdir()) if _is_folder(path)}
@@ -47,7 +50,8 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
                 raise ValueError(
                     f"{argument}: folder {str(source)!r} holds several folders of rows ({several}); name one"
                 )
-            raise ValueError(f"{argument}: folder {str(source)!r} holds no {', '.join(TABLES)} file")
+            links = f" ({'; '.join(passed)})" if passed else ""
+            raise ValueError(f"{argument}: folder {str(source)!r} holds no {', '.join(TABLES)} file{links}")
         if others := [name for name in held if within.name in _TRAIN and name != within.name]:
             told = _told(within.name, others)
         files, source = _tables(within), within
@@ -62,7 +66,9 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
                 f"{argument}: {files[0].name} and {path.name} are of two kinds; name one file, or "
                 "a folder with files of one kind"
             )
-    return files, told
+    if source != named:
+        passed = _passed(source)
+    return files, "; ".join(filter(None, [told, *passed]))
 
 
 def _told(split: str, others: Sequence[str]) -> str:
@@ -72,12 +78,7 @@ def _told(split: str, others: Sequence[str]) -> str:
 def _tables(folder: Path) -> list[Path]:
     """Return the tables of a folder; a .json file beside others is mostly a description of them."""
     files = sorted(
-        path
-        for path in folder.iterdir()
-        if ending(path) in TABLES
-        and path.is_file()
-        and not path.name.startswith(".")
-        and path.name not in _ABOUT
+        path for path in folder.iterdir() if _is_called_table(path) and not why_not(path, _home(folder))
     )
     beside = [path for path in files if ending(path) not in (".json", ".json.gz", ".json.zst")]
     return beside or files
@@ -89,8 +90,28 @@ def _folders(folder: Path) -> list[Path]:
     return [folder, *(one for path in inside for one in _folders(path))]
 
 
+def _passed(folder: Path) -> list[str]:
+    """Return why links of a folder that are called as tables are were passed over, with their names."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.iterdir()):
+        if _is_called_table(path) and path.is_symlink() and (why := why_not(path, _home(folder))):
+            found.setdefault(why, []).append(path.name)
+    return [f"{why}: {', '.join(names[:5])}{' …' * (len(names) > 5)}" for why, names in found.items()]
+
+
+def _home(folder: Path) -> Path:
+    """Return within what links are followed: a folder, or a dataset in the hub's cache."""
+    found = folder.resolve()
+    cache = next((one for one in found.parents if one.name == "snapshots"), None)
+    return found if cache is None else cache.parent
+
+
+def _is_called_table(path: Path) -> bool:
+    return ending(path) in TABLES and not path.name.startswith(".") and path.name not in _ABOUT
+
+
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
 
 
 def _split(path: Path) -> str:
