@@ -222,6 +222,11 @@ class Request:
         return replace(self, groups=groups, costs=costs, solver_options=options)
 
     @property
+    def timed(self) -> bool:
+        """Whether a search for a proof may take all of `time_limit`."""
+        return self.certify == "full" or self.solver == "exact"
+
+    @property
     def sized(self) -> bool:
         """Whether the set has exactly k members, rather than as many as a budget or their gain allows."""
         return self.budget is None and self.min_gain is None

@@ -106,6 +106,31 @@ def test_what_is_no_time(value, told):
 
 
 @pytest.mark.filterwarnings("ignore:.*(gave up|stopped) after")
+def test_the_time_is_one_for_all_that_a_retrieval_solves(monkeypatch):
+    """However often the pool grows, on however many pages, for however many queries."""
+    from setwise.retrieval import seen
+
+    made, ends = [], []
+
+    class Kept(seen.Problem):
+        def __post_init__(self):
+            super().__post_init__()
+            made.append(self)
+
+    monkeypatch.setattr(seen, "Problem", Kept)
+    X = np.random.default_rng(0).standard_normal((3000, 8))
+    index = setwise.Index.from_array(X)
+    for certify in ("full", True):
+        made.clear()
+        options = {"certify": certify, "time_limit": 30, "diversity": 0.6, "sharpness": 1}
+        setwise.retrieve(X[:3], index, 6, **options)
+        setwise.retrieve(X[0], index, 3, offset=3, **options)
+        assert len(made) > 4
+        ends.append(sorted({one.ends for one in made}))
+    assert len(ends[0]) == 2  # a time for each call
+    assert ends[1] == [np.inf]
+
+
 def test_the_time_is_each_prompts_own():
     X, r = hard(30)
     found = setwise.preference.select_responses(X, r, 5, solver="exact", time_limit=0)

@@ -165,8 +165,9 @@ class IndexSource:
 
     def select(self, probes: list[Any], solver: str, certify: Any) -> Iterator[Passages]:
         options = {**_for(solver, self._settings, self._wishes), "certify": certify}
-        for start in range(0, len(probes), _TOGETHER):
-            together = np.asarray(probes[start : start + _TOGETHER])
+        step = 1 if certify == "full" or solver == "exact" else _TOGETHER  # the time limit is a call's
+        for start in range(0, len(probes), step):
+            together = np.asarray(probes[start : start + step])
             if len(together) == 1:  # which may go on from a page before
                 yield self._passages(retrieve(together[0], self._saved.index, self._k, **options))
                 continue

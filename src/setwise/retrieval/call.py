@@ -176,8 +176,9 @@ class Call:
             if start is not None:
                 check_vectors(name, start.ids, start.vectors, index.dim, index.metric)
         scope = "all" if index.exact else "returned"
+        ends = time.monotonic() + request.time_limit if request.timed else np.inf
         jobs = [
-            Job(request, query, pool, name, self.size, scope, sample=sample, known=known)
+            Job(request, query, pool, name, self.size, scope, sample=sample, known=known, ends=ends)
             for query in self.queries
         ]
         if self.barred is not None:

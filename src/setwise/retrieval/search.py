@@ -158,7 +158,7 @@ def retrieve(
         to page. ``hits.next()`` asks for the page after hits.
     certify : False, True or "full"
     time_limit : float
-        Seconds that solver="exact" and certify="full" may take; see `setwise.select`.
+        Seconds that solver="exact" and certify="full" may take, for all of the call; see `setwise.select`.
     seed : int
     threads : int, optional
 
@@ -402,6 +402,7 @@ def _over_all(job: Job, index: ArrayIndex) -> Outcome:
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)
+    problem.ends = job.ends
     with one_blas_thread():
         found = solvers.find(problem, request.solver)
         if request.certify:

@@ -46,6 +46,8 @@ class Job:
         Vectors drawn over the whole index, which the search may return.
     known : Found, optional
         The must-have candidates, with their vectors.
+    ends : float
+        When searches for proofs give up, on the clock of `time.monotonic`: one time for the whole call.
     stats : dict
         Counts of the work done, filled in on the way.
     """
@@ -58,6 +60,7 @@ class Job:
     scope: str
     sample: Found | None = None
     known: Found | None = None
+    ends: float = np.inf
     stats: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -165,7 +168,9 @@ class Seen:
         if k is None and self._size is None:  # the first candidates say what one costs on average
             self._size = constraints.reference_size(request)
             request = replace(request, reference_size=self._size)
-        return Problem(vectors, relevance, request, constraints, None, job.stats)
+        problem = Problem(vectors, relevance, request, constraints, None, job.stats)
+        problem.ends = job.ends
+        return problem
 
     def _of_each(self, name: str, find: Labels) -> list[Any]:
         """Return the label or the cost of every candidate; each is asked for once."""

@@ -70,7 +70,7 @@ class Problem:
     facets: FacetRelevance | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.request.certify == "full" or self.request.solver == "exact":
+        if self.request.timed:
             self.ends = time.monotonic() + self.request.time_limit
         request, goal = self.request, self.request.goal
         self.shown = np.empty((0, self.vectors.d))
