@@ -1,5 +1,6 @@
 """The catalog's methods against MUSS's definition and the core."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, product
 
@@ -201,6 +202,43 @@ def test_of_changes_at_once_none_is_lost(items):
         list(pool.map(lambda at: catalog.add(X[at : at + 5], q[at : at + 5]), range(0, 200, 5)))
     assert len(catalog) == 1400
     assert len(catalog.quality) == len(catalog.clusters.labels) == len(set(catalog.ids.tolist())) == 1400
+
+
+def test_a_catalog_is_selected_from_while_it_changes(items):
+    """Every set is one of a state that the catalog had: whole, valued as its own members, without ghosts."""
+    X, q = items
+    names = [f"i{row}" for row in range(len(X))]
+    catalog = setwise.Catalog.build(X, q, clusters=20, ids=names)
+    gone, moving = names[:50], list(range(50, 90))
+    catalog.remove(gone)
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():
+            catalog.remove([names[row] for row in moving])
+            catalog.add(X[moving], q[moving], ids=[names[row] for row in moving])
+
+    def select(seed):
+        method = ("auto", "greedy", "muss", "top-k")[seed % 4]
+        if seed % 5 == 4:
+            return catalog.select_many(12, queries=X[seed : seed + 2], method="auto")
+        return [catalog.select(12, method=method, diversity=0.3, seed=seed)]
+
+    with ThreadPoolExecutor(4) as pool:
+        changing = pool.submit(change)
+        try:
+            sets = [one for found in pool.map(select, range(40)) for one in found]
+        finally:
+            stop.set()
+        changing.result()
+    assert len(sets) == 48
+    for one in sets:
+        assert len(set(one.ids.tolist())) == 12
+        assert not set(one.ids.tolist()) & set(gone)
+        rows = [int(name[1:]) for name in one.ids.tolist()]
+        unit = X[rows] / np.linalg.norm(X[rows], axis=1, keepdims=True)
+        spread = (1 - unit @ unit.T)[~np.eye(12, dtype=bool)].mean()
+        assert one.diversity == pytest.approx(spread, abs=1e-5)
 
 
 @pytest.mark.parametrize(
