@@ -47,6 +47,7 @@ class LogDet(Objective):
 
     name: ClassVar[str] = "log-det"
     summed: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     shortage: ClassVar[str] = (
         "the kernel's rank: the residual of every other candidate is rounding noise; ask for fewer, or pass "
         "vectors of higher rank"

@@ -298,7 +298,8 @@ class Explorer:
         k = None if size else wish.k
         if k is not None and k > pool.index.size:
             raise ValueError(f"k: {k} is more than the {pool.index.size} there are")
-        looked: Any = "auto" if wish.thorough else max(POOL, TIMES * (k or 1))
+        # With a budget a search for moves among more would take seconds: those at hand are all of them.
+        looked: Any = "auto" if wish.thorough and not size else max(POOL, TIMES * (k or 1))
         found: Retrieved = retrieve(
             pool.vector,
             pool.index,
