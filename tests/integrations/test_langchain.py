@@ -231,6 +231,22 @@ def test_a_least_relevance(crowd, over):
         DiverseRetriever(score_threshold=float("nan"), **source)
 
 
+def test_what_was_deleted_or_changed_between_two_calls(crowd):
+    """No ghost comes back, and what is as it is now is what is chosen among."""
+    vectors, query = crowd
+    store = in_memory(vectors, query)
+    made = DiverseRetriever(vectorstore=store, k=8, diversity=0.6, sharpness=1, fetch_k=300)
+    first = texts(made.invoke("?"))
+    store.delete(first)
+    store.store["text 1" if "text 1" not in first else "text 2"]["vector"] = query
+    left = {name: entry["vector"] for name, entry in store.store.items()}
+    index = setwise.Index.from_array(np.array(list(left.values())))
+    expected = setwise.retrieve(np.array(query), index, 8, diversity=0.6, sharpness=1)
+    found = made.invoke("?")
+    assert texts(found) == np.array(list(left))[expected.ids].tolist()
+    assert not set(texts(found)) & set(first)
+
+
 def test_what_must_be_passed(store):
     index = setwise.Index.from_array(np.array(list(VECTORS.values())))
     with pytest.raises(pydantic.ValidationError, match="pass a vector store"):

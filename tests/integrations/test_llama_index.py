@@ -243,6 +243,20 @@ def test_it_is_setwise_retrieve_over_the_candidates(crowd):
     np.testing.assert_allclose([one.metadata["setwise_gain"] for one in found], expected.gains, atol=1e-6)
 
 
+def test_what_was_deleted_between_two_calls(crowd):
+    """No ghost comes back, and the set is the best of what is left."""
+    vectors, query = crowd
+    index = index_over(*crowd)
+    made = DiverseRetriever(index, k=8, diversity=0.6, sharpness=1, fetch_k=300)
+    first = made.retrieve("?")
+    index.delete_nodes([one.node_id for one in first])
+    gone = {one.metadata["row"] for one in first}
+    left = [row for row in range(300) if row not in gone]
+    array = setwise.Index.from_array(np.array(list(vectors.values()))[left])
+    expected = setwise.retrieve(np.array(query), array, 8, diversity=0.6, sharpness=1)
+    assert [one.metadata["row"] for one in made.retrieve("?")] == [left[row] for row in expected.ids]
+
+
 @pytest.mark.parametrize("over", ["store", "index"])
 def test_a_least_relevance(crowd, over):
     """The best set of what reaches it: fewer than k, or none, are told, and are no error."""
