@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,15 @@ class Labelled:
     vectors : ndarray of shape (n, d), float32
         Unit rows, one a passage.
     questions : list of Question
+    texts : list of str
+        The passages in words.
     """
 
     name: str
     about: str
     vectors: NDArray[np.float32]
     questions: list[Question]
+    texts: list[str] = field(default_factory=list)
 
 
 def load(name: str, folder: Path) -> Labelled:
@@ -88,7 +91,8 @@ def load(name: str, folder: Path) -> Labelled:
 def _perspectrum(folder: Path, *, several: bool) -> Labelled:
     """Claims, and clusters of perspectives on them; the passages are the perspectives on all claims."""
     place = folder / "perspectrum"
-    rows = {entry["pid"]: row for row, entry in enumerate(_lines(place / "perspectives.jsonl"))}
+    perspectives = list(_lines(place / "perspectives.jsonl"))
+    rows = {entry["pid"]: row for row, entry in enumerate(perspectives)}
     vectors = _vectors(place / "minilm_perspectives.npy")
     asked = _vectors(place / "minilm_claims.npy")
     questions = []
@@ -107,7 +111,7 @@ def _perspectrum(folder: Path, *, several: bool) -> Labelled:
         f"{len(questions)} claims {which}; {len(vectors):,} perspectives, those on all claims; "
         "a right answer is a cluster of perspectives of one meaning"
     )
-    return Labelled(name, about, vectors, questions)
+    return Labelled(name, about, vectors, questions, [entry["text"] for entry in perspectives])
 
 
 def _argkp(folder: Path) -> Labelled:
@@ -133,7 +137,7 @@ def _argkp(folder: Path) -> Labelled:
         f"{len(questions)} topics with a stance; {len(arguments):,} arguments, of which those on the topic "
         "with that stance are to choose from; a right answer is a key point"
     )
-    return Labelled("argkp2021", about, vectors, questions)
+    return Labelled("argkp2021", about, vectors, questions, [entry["text"] for entry in arguments])
 
 
 def _multihop(folder: Path, name: str) -> Labelled:
@@ -157,7 +161,7 @@ def _multihop(folder: Path, name: str) -> Labelled:
         f"{len(questions)} questions of several hops; {len(texts):,} passages; a right answer is a passage "
         "that the answer rests on"
     )
-    return Labelled(name, about, vectors[: len(texts)], questions)
+    return Labelled(name, about, vectors[: len(texts)], questions, texts)
 
 
 #: Every labelled set by name.

@@ -253,7 +253,8 @@ class Feasible:
             constraints=optimize.LinearConstraint(matrix, low, high),
             integrality=np.ones(len(kept)),
             bounds=optimize.Bounds(np.isin(kept, held).astype(np.float64), np.ones(len(kept))),
-            options={"mip_rel_gap": 0.0},
+            # Undoing its presolve, HiGHS writes to the standard output where rounding breaks a row.
+            options={"mip_rel_gap": 0.0, "presolve": False},
         )
         if solved.x is None:
             return None
