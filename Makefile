@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-slow test-kernels test-kernels-quick test-sanitized test-matrix test-base test-base-quick coverage check structure \
-  docs-check fuzz mutation release-check hooks bench bench-quality bench-finetune bench-prefer clean
+  docs-check fuzz mutation release-check hooks bench bench-quality bench-finetune bench-prefer bench-papers clean
 
 # What is compiled when setwise is installed.
 KERNELS := $(wildcard src/setwise/kernels/*.[ch]) hatch_build.py
@@ -109,6 +109,14 @@ bench-prefer: $(VENV)/.dev   ## the tables in docs/prefer*.md
 	$(BIN)/python benchmarks/prefer.py
 	$(BIN)/python benchmarks/swepo.py
 	$(BIN)/python benchmarks/prefer_training.py
+
+bench-papers: $(VENV)/.dev   ## the papers' tables and the leaderboard (docs/results.md), half an hour
+	$(BIN)/python -m benchmarks.papers.ccbqp
+	$(BIN)/python -m benchmarks.papers.muss
+	$(BIN)/python -m benchmarks.papers.tsds
+	$(BIN)/python -m benchmarks.papers.ampo
+	$(BIN)/python -m benchmarks.leaderboard
+	$(BIN)/python -m benchmarks.papers.report
 
 clean:
 	rm -rf $(VENV) .venv-matrix .coverage build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
