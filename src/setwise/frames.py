@@ -28,6 +28,14 @@ def kind_of(data: Any) -> str | None:
     return None
 
 
+def has_splits(data: Any) -> bool:
+    """Return whether something is a Hugging Face dataset with splits: a mapping of names to datasets."""
+    return any(
+        one.__name__ == "DatasetDict" and one.__module__.partition(".")[0] == "datasets"
+        for one in type(data).__mro__
+    )
+
+
 def training_split(data: Any, argument: str) -> tuple[Any, str]:
     """Return the training split of a Hugging Face dataset with splits, or its only one; others as they are.
 
@@ -47,7 +55,7 @@ def training_split(data: Any, argument: str) -> tuple[Any, str]:
     names = {one.__name__ for one in type(data).__mro__ if one.__module__.partition(".")[0] == "datasets"}
     if names & {"IterableDataset", "IterableDatasetDict"}:
         raise TypeError(f"{argument}: a streamed dataset has no numbered rows; load it without streaming")
-    if "DatasetDict" not in names:
+    if not has_splits(data):
         return data, ""
     splits = list(data)
     name = "train" if "train" in splits else splits[0] if len(splits) == 1 else None

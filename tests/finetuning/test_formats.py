@@ -84,14 +84,16 @@ def test_one_json_array_is_a_table(tmp_path):
 
 
 def snapshot(folder, splits=("train", "test")):
-    """A dataset as it comes from the hub."""
+    """A dataset as it comes from the hub: its files are links into another folder of the cache."""
     (folder / "data").mkdir(parents=True)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     (folder / "dataset_infos.json").write_text("{}")
     for split in splits:
         for part in range(2):
             table = pa.table({"text": [f"{split} {part} {row}" for row in range(3)]})
-            parquet.write_table(table, folder / "data" / f"{split}-0000{part}-of-00002.parquet")
+            blob = folder.parent / f"blob-{folder.name}-{split}-{part}"
+            parquet.write_table(table, blob)
+            (folder / "data" / f"{split}-0000{part}-of-00002.parquet").symlink_to(blob)
     return folder
 
 

@@ -344,7 +344,7 @@ def test_a_repository_of_copies_is_sampled_evenly():
 
 
 def test_fewer_candidates_than_neighbors_are_all_used():
-    found = match(rows(21, 7), rows(22, 3), diversity=0.4, scale=0.1)
+    found = match(rows(21, 7), rows(22, 3), diversity=0.4, scale=0.6)
     assert found.neighbors == 7
     assert found.complete
 

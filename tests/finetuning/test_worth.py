@@ -128,6 +128,11 @@ def test_what_is_wrong_with_columns_is_said_before_anything_is_encoded(files, mo
         ({"quality": "source"}, TypeError, "quality: .*expected a number"),
         ({"densities": "text"}, TypeError, "densities: .*expected a number"),
         ({"limits": {"sourse": 0.5}}, ValueError, "limits: rows.jsonl has no column 'sourse'"),
+        (
+            {"limits": {"source": 0.3}},
+            ValueError,
+            "limits: 'source' has 3 labels .* at most 0.3 do not sum to 1",
+        ),
         ({"limits": {"source": 2}}, ValueError, r"limits: 2.0 is outside \[0, 1\]"),
         ({"limits": {"source": 0.5}, "method": "nearest", "rows": 3}, ValueError, "limits: nearest chooses"),
         ({"exclude_examples": True, "method": "random"}, ValueError, "random does not look at examples"),

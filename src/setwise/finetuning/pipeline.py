@@ -29,8 +29,9 @@ from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
     check_holds,
 )
-from setwise.finetuning.shares import checked_limits, limited
+from setwise.finetuning.shares import check_sum, checked_limits, limited
 from setwise.finetuning.sources import OpenSources, Sources
+from setwise.finetuning.targets import named_examples
 
 #: The parameters that only the method "match" looks at.
 _OF_MATCH = (
@@ -134,7 +135,7 @@ class Pipeline(Sources, MatchParameters):
         for name, of in _OF_ONE.items():
             if self.method != of and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name}: it goes with the method {of}; {self.method} does not look at it")
-        if isinstance(self.examples, Mapping) and self.method != "match":
+        if named_examples(self.examples)[0][0] and self.method != "match":
             raise ValueError(f"examples: several targets go with the method match, not with {self.method}")
         checks.integer("epochs", self.epochs, least=1)
         if len(self.budgets) > 1:
@@ -291,8 +292,8 @@ class Pipeline(Sources, MatchParameters):
         if self.out is not None:
             check_holds(repository, self.out)
         weights_of(self._matching(repository), len(repository))
-        for name in self.limits or ():
-            repository.labels(name, "limits")
+        for name, (_, most) in checked_limits(self.limits).items():
+            check_sum(name, len(set(repository.labels(name, "limits"))), 0.0, most)
         if self.length_column is not None:
             column(repository.columns, self.length_column, "length_column", repository.source.name)
 

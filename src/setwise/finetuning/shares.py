@@ -37,6 +37,22 @@ def checked_limits(limits: Mapping[str, Any] | None) -> dict[str, tuple[float, f
     return found
 
 
+def check_sum(name: str, count: int, least: float, most: float) -> None:
+    """Refuse limits under which the shares of a column's labels cannot sum to 1.
+
+    Raises
+    ------
+    ValueError
+        They cannot.
+    """
+    if count * most < 1.0 - _CLOSE or count * least > 1.0 + _CLOSE:
+        what = f"most {most:g}" if count * most < 1.0 else f"least {least:g}"
+        raise ValueError(
+            f"limits: {name!r} has {count} {'label' if count == 1 else 'labels'} among the rows that can "
+            f"be drawn, whose shares at {what} do not sum to 1"
+        )
+
+
 def limited(
     distribution: Kind,
     labels: Mapping[str, Sequence[Any] | NDArray[Any]],
@@ -65,12 +81,7 @@ def limited(
     for name, (least, most) in checked_limits(limits).items():
         names, codes = codes_of(as_labels(labels[name], len(p), name))
         count = len(names)
-        if count * most < 1.0 - _CLOSE or count * least > 1.0 + _CLOSE:
-            what = f"most {most:g}" if count * most < 1.0 else f"least {least:g}"
-            raise ValueError(
-                f"limits: {name!r} has {count} {'label' if count == 1 else 'labels'} among the rows that can "
-                f"be drawn, whose shares at {what} do not sum to 1"
-            )
+        check_sum(name, count, least, most)
         held.append((name, codes, least, most))
     for _ in range(_TURNS):
         worst = 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import Source
@@ -78,7 +78,7 @@ class Mixture(Distribution):
         return found
 
 
-def named_examples(examples: Source | Mapping[str, Any] | None) -> list[tuple[str, float, Source | None]]:
+def named_examples(examples: Any) -> list[tuple[str, float, Source | None]]:
     """Return each target's name, share and source; of one without a name "" and 1.
 
     Parameters
@@ -91,7 +91,7 @@ def named_examples(examples: Source | Mapping[str, Any] | None) -> list[tuple[st
     TypeError, ValueError
         There is no target, or a weight is no finite number above 0.
     """
-    if not isinstance(examples, Mapping):
+    if not isinstance(examples, Mapping) or frames.has_splits(examples):
         return [("", 1.0, examples)]
     if not examples:
         raise ValueError("examples: there is no target; give at least one")

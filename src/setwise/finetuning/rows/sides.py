@@ -29,7 +29,7 @@ def as_path(source: Any) -> Path | None:
 
 def name_of(source: Any) -> str | None:
     """Return a source as a person knows it; of several by name these names."""
-    if isinstance(source, Mapping):
+    if isinstance(source, Mapping) and not frames.has_splits(source):
         return ", ".join(map(str, source))
     path = as_path(source)
     return str(path) if path is not None else None if source is None else "array"
