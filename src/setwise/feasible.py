@@ -253,8 +253,7 @@ class Feasible:
             constraints=optimize.LinearConstraint(matrix, low, high),
             integrality=np.ones(len(kept)),
             bounds=optimize.Bounds(np.isin(kept, held).astype(np.float64), np.ones(len(kept))),
-            # Undoing its presolve, HiGHS writes to the standard output where rounding breaks a row.
-            options={"mip_rel_gap": 0.0, "presolve": False},
+            options={"mip_rel_gap": 0.0},
         )
         if solved.x is None:
             return None
