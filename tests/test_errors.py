@@ -58,12 +58,12 @@ BAD = [
     (
         {"objective": "zzzz"},
         ValueError,
-        r"objective: 'zzzz' is unknown \(one of max-sum, mmr, log-det, coverage\)",
+        r"objective: 'zzzz' is unknown \(one of max-sum, mmr, log-det, coverage, max-min, facets\)",
     ),
     (
         {"objective": None},
         TypeError,
-        "objective: expected one of max-sum, mmr, log-det, coverage; got NoneType",
+        "objective: expected one of max-sum, mmr, log-det, coverage, max-min, facets; got NoneType",
     ),
     ({"solver": "gredy"}, ValueError, "solver: 'gredy' is unknown; did you mean 'greedy'"),
     ({"solver": "multi-level"}, ValueError, "solver: 'multi-level' is unknown; did you mean 'multilevel'"),

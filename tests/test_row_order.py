@@ -10,8 +10,8 @@ import setwise
 from setwise.solvers import SOLVERS, solver_of
 from setwise.vectors import Vectors
 
-#: What is drawn from the seed, row by row, follows the rows; k-means learns from drawn rows.
-OF_ROWS = ("random", "k-dpp", "clustering", "k-means")
+#: What is drawn from the seed, row by row, or cut into parts by it, follows the rows.
+OF_ROWS = ("random", "k-dpp", "clustering", "k-means", "multilevel", "distributed")
 
 CASES = [
     ("max-sum", "cosine", 1),
