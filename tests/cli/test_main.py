@@ -117,6 +117,23 @@ def test_a_full_disk_behind_stdout_is_one_line(corpus):
         assert done.stderr == "setwise: [Errno 28] No space left on device\n"
 
 
+def test_what_a_native_library_prints_is_kept_out_of_the_output():
+    """SciPy's HiGHS prints a line now and then, into C's buffer, which is written when the process ends."""
+    program = """
+import ctypes
+from setwise import __main__, cli
+
+def noisy():
+    ctypes.CDLL(None).puts(b"noise")
+    print("ours")
+
+cli.main = noisy
+__main__.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("ours\n", "noise\n", 0)
+
+
 def declared(command, path=()):
     """Every option and argument that the commands below one declare, with the command's words."""
     for name, below in getattr(command, "commands", {}).items():
