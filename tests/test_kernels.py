@@ -74,7 +74,10 @@ def usual():
 
 
 @needs("faiss")
-@pytest.mark.parametrize("kernel", SETTINGS)
+@pytest.mark.parametrize(
+    "kernel",
+    [pytest.param(one, marks=[] if one in ("Nehalem", "Haswell") else pytest.mark.slow) for one in SETTINGS],
+)
 def test_selections_are_the_same(usual, kernel):
     """Every row is there twice, and a third of the calls have no relevance to tell others apart."""
     setting, needs = SETTINGS[kernel]

@@ -279,8 +279,8 @@ def test_json_is_one_object_with_stable_keys(run, index):
     ]  # fmt: skip
     assert list(told["settings"]) == [
         "k", "solver", "diversity", "objective", "sharpness", "solver_options", "include", "exclude",
-        "max_per_group", "limits", "costs", "budget", "max_similarity", "min_gain", "shown", "facets", "where",
-        "offset", "after", "pool", "time_limit", "seed", "threads", "certify",
+        "max_per_group", "limits", "costs", "budget", "max_similarity", "min_gain", "shown", "facets",
+        "where", "offset", "after", "pool", "time_limit", "seed", "threads", "certify",
     ]  # fmt: skip
     assert list(told["set"]["items"][0]) == [
         "rank", "id", "row", "relevance", "gain", "text", "topic", "score",
