@@ -84,7 +84,7 @@ def page(parts: Sequence[Part]) -> str:
 
 
 def _opening(parts: Sequence[Part]) -> str:
-    """Return the first paragraph: what does not hold, by whose claim it is and where it was tried."""
+    """Return the beginning: what does not hold, by whose claim it is and where it was tried."""
     told = []
     for whose, label in (("paper", "the papers'"), ("setwise", "setwise's own")):
         own = [
@@ -96,12 +96,10 @@ def _opening(parts: Sequence[Part]) -> str:
         for paper, claim in own:
             if not claim["holds"]:
                 broken.setdefault(paper, []).append(claim["claim"].rstrip("."))
-        named = [f"*{paper}:* {'; '.join(each)}" for paper, each in broken.items()]
         count = sum(map(len, broken.values()))
-        told.append(
-            f"Of {len(own)} of {label} claims that are tried, {count} do not hold. " + ". ".join(named)
-        )
-    return "**What does not hold here.** " + ". ".join(told) + "."
+        told += ["", f"Of {len(own)} of {label} claims that are tried, {count} do not hold:", ""]
+        told += [f"- *{paper}:* {'; '.join(each)}." for paper, each in broken.items()]
+    return "\n".join(["**What does not hold here.**", *told])
 
 
 def _picture(one: dict[str, Any]) -> str:
