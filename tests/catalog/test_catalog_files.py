@@ -39,8 +39,9 @@ def place(tmp_path):
 def same(one, other):
     assert one.ids.tolist() == other.ids.tolist()
     assert one.clusters.tolist() == other.clusters.tolist()
-    assert one.value == other.value
-    assert one.gains.tolist() == other.gains.tolist()
+    # To rounding: the compiled kernels take arrays, and NumPy what is mapped.
+    assert one.value == pytest.approx(other.value, rel=1e-13)
+    assert one.gains.tolist() == pytest.approx(other.gains.tolist(), rel=1e-12)
 
 
 def check_radii(catalog):
@@ -71,7 +72,13 @@ def test_the_same_selections_after_loading(place, metric, dtype):
     for method in ("muss", "dgds", "frank-wolfe"):
         same(catalog.select(20, method=method), loaded.select(20, method=method))
     proof = catalog.select(20, certify=True), loaded.select(20, certify=True)
-    assert proof[0].certificate == proof[1].certificate
+    first, second = (one.certificate for one in proof)
+    assert first.upper_bound == pytest.approx(second.upper_bound, rel=1e-12)
+    assert (first.optimal, first.pool_size, first.pool_sufficient) == (
+        second.optimal,
+        second.pool_size,
+        second.pool_sufficient,
+    )
 
 
 def test_unit_vectors_and_short_ones(place):

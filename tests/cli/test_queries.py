@@ -128,11 +128,13 @@ def test_sets_are_written_as_they_are_found(run, source, tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "_TOGETHER", 3)
     (tmp_path / "q.txt").write_text("\n".join(QUERIES[number % 3] for number in range(40)))
     words = ("retrieve", *source, "-k", 2, "--queries", tmp_path / "q.txt", "--out", tmp_path / "a.jsonl")
-    alive, as_lines = [], records.as_lines
+    alive, most, as_lines = [], [], records.as_lines
 
     def counted(columns):
-        gc.collect()
-        alive.append(sum(isinstance(one, answers.Passages) for one in gc.get_objects()))
+        if len(alive) % 20 == 19:  # to look through all objects takes a second
+            gc.collect()
+            most.append(sum(isinstance(one, answers.Passages) for one in gc.get_objects()))
+        alive.append(None)
         if len(alive) == stop:
             raise KeyboardInterrupt
         return as_lines(columns)
@@ -146,7 +148,7 @@ def test_sets_are_written_as_they_are_found(run, source, tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == before
     stop = 0
     assert run(*words).code == 0
-    assert max(alive) <= 20  # those that an index has found together
+    assert 0 < max(most) <= 20  # those that an index has found together
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [row["query_id"] for row in rows] == [number for number in range(1, 41) for _ in (1, 2)]
     assert [row["query"] for row in rows[::2]] == [QUERIES[number % 3] for number in range(40)]

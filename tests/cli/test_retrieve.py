@@ -96,7 +96,7 @@ def test_json_is_one_object_with_stable_keys(retrieve):
         "k", "solver", "diversity", "objective", "sharpness", "metric",
         "relevance_scale", "solver_options",
         "include", "exclude", "max_per_group", "limits", "costs", "budget",
-        "max_similarity", "min_gain", "shown", "where", "time_limit", "seed", "threads",
+        "max_similarity", "min_gain", "shown", "facets", "where", "time_limit", "seed", "threads",
         "certify",
     ]  # fmt: skip
     assert list(record["set"]["certificate"]) == [

@@ -98,12 +98,12 @@ def snapshot(folder, splits=("train", "test")):
 
 
 def test_of_a_downloaded_dataset_the_training_split_is_read(tmp_path):
-    rows = Repository(snapshot(tmp_path / "hub"))
+    rows = Repository(snapshot(tmp_path / "snapshots" / "hub"))
     assert texts(rows) == [f"train {part} {row}" for part in range(2) for row in range(3)]
     assert rows.told == "rows of split 'train', not of test"
-    alone = Repository(snapshot(tmp_path / "alone", ["test"]))
+    alone = Repository(snapshot(tmp_path / "snapshots" / "alone", ["test"]))
     assert (len(alone), alone.told) == (6, "")
-    nested = tmp_path / "configs"
+    nested = tmp_path / "snapshots" / "configs"
     for name in ("en", "de"):
         snapshot(nested / name)
     with pytest.raises(ValueError, match=r"holds several folders of rows \(de, en\); name one"):

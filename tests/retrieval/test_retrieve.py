@@ -409,7 +409,7 @@ def test_reranked_candidates_in_pages(corpus):
     assert sorted(itertools.chain(*every)) == sorted(set(names) - {"id 3"})
 
 
-@pytest.mark.parametrize("offset", [10**20, 10**6, 10 * 31 + 1])
+@pytest.mark.parametrize("offset", [10**18, 10**6, 10 * 31 + 1])
 def test_a_far_offset_is_refused_before_any_work(corpus, query, offset):
     index = Plain(corpus)
     with pytest.raises(ValueError, match=f"offset: {offset} is more than 32 pages of 10 away.*hits.cursor"):

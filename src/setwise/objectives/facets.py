@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
+@final
 class Facets(MaxSum):
     """(1 - t) * (mean relevance + coverage of the facets) + t * mean distance of two members.
 

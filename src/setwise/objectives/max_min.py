@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from setwise.objectives.wished import Wishes
 from setwise.vectors import Floats
 
 
+@final
 class MaxMin(MaxMarginal):
     """(1 - t) * mean relevance + t * the least distance of two members (max-min diversification).
 
