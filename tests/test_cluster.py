@@ -124,6 +124,7 @@ def test_quality_can_join_the_vectors():
     assert made.labels[0] != made.labels[300]
 
 
+@needs("faiss")
 def test_a_seed_of_numpy_is_that_number():
     X = np.random.default_rng(1).standard_normal((200, 4))
     one, other = (k_means(Vectors(X, "cosine"), 5, seed=seed).labels for seed in (3, np.int64(3)))

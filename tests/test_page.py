@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from tests.optional import needs
 
 import setwise
+from optional import needs
 from setwise import page
 from setwise.finetuning import match
 
@@ -115,6 +115,7 @@ def test_a_selection_from_a_catalog(vectors):
     assert read.cells[5::4] == list(sel)
 
 
+@needs("faiss")
 def test_a_match(vectors):
     found = match(vectors, vectors[:3] + 0.01, neighbors=20, density_neighbors=20)
     read = sound(found._repr_html_())

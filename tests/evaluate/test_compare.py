@@ -197,6 +197,7 @@ def test_a_beir_folder_and_trec_files_read_alike(tmp_path):
     assert found.answers == ((("d1", "d2"), ("d2",)),)
 
 
+@needs("faiss")
 def test_a_catalog_is_measured_on_each_user():
     rng = np.random.default_rng(3)
     catalog = setwise.Catalog.build(rng.standard_normal((60, 4)), rng.random(60), clusters=4)

@@ -425,7 +425,7 @@ def run(seed) -> Outcome | None:
     sets = sets_of(case)
     if case.metric == "cosine" and "1e-320" in case.geometry and case.X.dtype.itemsize == 8:
         return None  # refused: entries beyond 1e±150
-    clusters = case.door == "catalog" or case.solver in ("clustering", "k-means")
+    clusters = case.door == "catalog" or case.solver in ("clustering", "k-means", "multilevel")
     if clusters and find_spec("faiss") is None:
         return None
     with ExitStack() as stack:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 
-import httpx
+from optional import lazily
+
+httpx = lazily("httpx")
 
 
 class Asked:

@@ -5,11 +5,12 @@ import json
 import threading
 import time
 
-import httpx
 import pytest
 from asking import Asked, closing
 
 from optional import lazily, needs
+
+httpx = lazily("httpx")
 
 pytestmark = needs("fastapi", "prometheus_client", "httpx")
 
