@@ -39,6 +39,25 @@ static inline TARGET void NAME(load_half)(const uint16_t *x, double *wide, int c
         wide[lane] = (double)single[lane];
 }
 
+/* What becomes of each entry of a row, times a number. */
+#define SCALED(made, name, type, into, entry)                                                      \
+    static TARGET void NAME(made)(const void *row, into *out, double scale, ptrdiff_t d)           \
+    {                                                                                              \
+        const type *x = row;                                                                       \
+        double wide[LANES];                                                                        \
+        ptrdiff_t whole = d - d % LANES;                                                           \
+        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
+            NAME(load_##name)(x + i, wide, LANES);                                                 \
+            for (int lane = 0; lane < LANES; lane++)                                               \
+                out[i + lane] = entry(wide[lane] * scale);                                         \
+        }                                                                                          \
+        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
+        for (int lane = 0; lane < d % LANES; lane++)                                               \
+            out[whole + lane] = entry(wide[lane] * scale);                                         \
+    }
+#define AS_IT_IS(entry) (entry)
+#define ON_THE_GRID(entry) ((int32_t)(((entry) * GRID + WHOLE) - WHOLE))
+
 /* The inner product with a vector of doubles; the row times a number. */
 #define PRODUCTS(name, type)                                                                       \
     static TARGET double NAME(dot_##name)(const void *row, const double *other, ptrdiff_t d)       \
@@ -56,20 +75,7 @@ static inline TARGET void NAME(load_half)(const uint16_t *x, double *wide, int c
             sums[lane] += wide[lane] * other[whole + lane];                                        \
         return NAME(total)(sums);                                                                  \
     }                                                                                              \
-    static TARGET void NAME(unit_##name)(const void *row, double *out, double scale, ptrdiff_t d)  \
-    {                                                                                              \
-        const type *x = row;                                                                       \
-        double wide[LANES];                                                                        \
-        ptrdiff_t whole = d - d % LANES;                                                           \
-        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
-            NAME(load_##name)(x + i, wide, LANES);                                                 \
-            for (int lane = 0; lane < LANES; lane++)                                               \
-                out[i + lane] = wide[lane] * scale;                                                \
-        }                                                                                          \
-        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
-        for (int lane = 0; lane < d % LANES; lane++)                                               \
-            out[whole + lane] = wide[lane] * scale;                                                \
-    }
+    SCALED(unit_##name, name, type, double, AS_IT_IS)
 PRODUCTS(half, uint16_t)
 PRODUCTS(float, float)
 PRODUCTS(double, double)
@@ -182,24 +188,11 @@ APART(half)
 #undef APART
 
 /* A row's entries times a number, rounded to multiples of 1 / GRID, in those. */
-#define GRIDDING(name, type)                                                                       \
-    static TARGET void NAME(grid_##name)(const void *row, int32_t *grid, double scale, ptrdiff_t d) \
-    {                                                                                              \
-        const type *x = row;                                                                       \
-        double wide[LANES];                                                                        \
-        ptrdiff_t whole = d - d % LANES;                                                           \
-        for (ptrdiff_t i = 0; i < whole; i += LANES) {                                             \
-            NAME(load_##name)(x + i, wide, LANES);                                                 \
-            for (int lane = 0; lane < LANES; lane++)                                               \
-                grid[i + lane] = (int32_t)((wide[lane] * scale * GRID + WHOLE) - WHOLE);          \
-        }                                                                                          \
-        NAME(load_##name)(x + whole, wide, (int)(d % LANES));                                      \
-        for (int lane = 0; lane < d % LANES; lane++)                                               \
-            grid[whole + lane] = (int32_t)((wide[lane] * scale * GRID + WHOLE) - WHOLE);          \
-    }
-GRIDDING(half, uint16_t)
-GRIDDING(float, float)
-#undef GRIDDING
+SCALED(grid_half, half, uint16_t, int32_t, ON_THE_GRID)
+SCALED(grid_float, float, float, int32_t, ON_THE_GRID)
+#undef SCALED
+#undef AS_IT_IS
+#undef ON_THE_GRID
 
 /* The square of a gridded row's distance to a vector. */
 static TARGET double NAME(apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d)

@@ -10,6 +10,7 @@ the rows only shrink the feasible sets, and the bound stays true.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -26,7 +27,7 @@ from setwise.solvers.item_moves import PRECISION, TRIED, Form, moved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.wished import costs_of, pick
 from setwise.threads import run_ranges
-from setwise.vectors import top_k
+from setwise.vectors import Floats, top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -188,10 +189,32 @@ def certify(problem: Problem, solved: Solved) -> Solved:
 
 def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, Bounded]:
     """Return the bound over all that a point of those held proves, whether none outside matters, and why."""
+    problem = form.held.problem
+    gradient = slopes_of_all(form, point.x)
+    gradient[form.held.ids] = point.gradient
+    feasible: Feasible = problem.constraints.among(np.arange(problem.n))
+    slope = form.linear + form.pair
+    here = float(slope @ point.x) - form.pair * float(point.x @ (form.near @ point.x))
+    ahead = feasible.bound(gradient)
+    upper = here - float(point.gradient @ point.x) + ahead.upper
+    return upper, none_outside(form, ahead, upper, value), ahead
+
+
+def slopes_of_all(form: Form, x: Vector, more: Callable[[Rows, Floats], Vector] | None = None) -> Vector:
+    """Return the relaxation's slope at a point, for every candidate: one pass over all.
+
+    Parameters
+    ----------
+    form : Form
+    x : ndarray of shape (m,)
+        How much of each held candidate the point has.
+    more : callable, optional
+        Of candidates, given their numbers and rows, what else adds to their slopes.
+    """
     problem, objective = form.held.problem, form.objective
-    support = np.flatnonzero(point.x > 0)
-    members, weights = form.held.rows[support], point.x[support]
-    gradient = np.empty(problem.n)
+    support = np.flatnonzero(x > 0)
+    members, weights = form.held.rows[support], x[support]
+    slopes = np.empty(problem.n)
 
     def part(start: int, stop: int) -> None:
         for first in range(start, stop, BLOCK):
@@ -201,20 +224,21 @@ def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, B
             )
             near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
             worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
-            gradient[ids] = worth + objective.pair - 2 * objective.pair * near
+            slopes[ids] = worth + objective.pair - 2 * objective.pair * near
+            if more is not None:
+                slopes[ids] += more(ids, rows)
 
     run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
     problem.count("passes")
-    gradient[form.held.ids] = point.gradient
-    feasible: Feasible = problem.constraints.among(np.arange(problem.n))
-    slope = form.linear + form.pair
-    here = float(slope @ point.x) - form.pair * float(point.x @ (form.near @ point.x))
-    ahead = feasible.bound(gradient)
-    upper = here - float(point.gradient @ point.x) + ahead.upper
-    outside = np.ones(problem.n, bool)
+    return slopes
+
+
+def none_outside(form: Form, ahead: Bounded, upper: float, value: float) -> bool:
+    """Return whether no set of this value or more has a candidate that is not held, by reduced costs."""
+    outside = np.ones(form.held.problem.n, bool)
     outside[form.held.ids] = False
     left = upper + np.minimum(ahead.reduced[outside], 0.0)
-    return upper, bool((left <= value + 1e-12 * abs(value)).all()), ahead
+    return bool((left <= value + 1e-12 * abs(value)).all())
 
 
 def certificate_of(form: Form, value: float, upper: float, sufficient: bool = True) -> Certificate:

@@ -18,9 +18,6 @@ from setwise.finetuning.rows.conversations import checked_roles, is_conversation
 from setwise.finetuning.rows.places import files_of
 from setwise.finetuning.rows.row_files import LINE, Block, InMemory, Lines, RowFile, open_rows
 
-#: Endings of files that are one JSON value.
-_WHOLE = (".json", ".json.gz", ".json.zst")
-
 #: Rows that are read at once.
 _BLOCK = 8192
 

@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.certificate import Certificate, unbounded
-from setwise.objectives.facets import FacetsWished
 from setwise.solvers import items
 from setwise.solvers.facets.bound import Planes, Point, search
 from setwise.solvers.facets.form import Form
-from setwise.solvers.held import BLOCK, HELD, Held, barred, hold
+from setwise.solvers.held import HELD, Held, barred, hold
 from setwise.solvers.moving import improved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.unseen import Unseen, gradient_wished
 from setwise.solvers.wished import costs_of, pick
-from setwise.threads import run_ranges
 from setwise.vectors import top_k
 
 Vector = NDArray[np.float64]
@@ -185,35 +183,16 @@ def _held(problem: Problem, chosen: Rows | None = None) -> Held:
 
 def _of_all(form: Form, planes: Planes, point: Point, value: float) -> tuple[float, bool, Point]:
     """Return the bound over all that a tangent proves, whether none outside matters, and the tangent."""
-    problem, objective = form.held.problem, cast(FacetsWished, form.objective)
-    facets = problem.facets
+    problem, facets = form.held.problem, form.held.problem.facets
     assert facets is not None
-    support = np.flatnonzero(point.center > 0)
-    members, weights = form.held.rows[support], point.center[support]
-    slope = np.empty(problem.n)
-
-    def part(start: int, stop: int) -> None:
-        for first in range(start, stop, BLOCK):
-            ids = np.arange(first, min(stop, first + BLOCK))
-            rows = np.asarray(
-                problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
-            )
-            near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
-            worth = (
-                objective.alone(rows, problem.relevance.of_rows(rows, ids)) + form.pair - 2 * form.pair * near
-            )
-            slope[ids] = worth + form.slopes(facets.at(ids, rows), point.levels).sum(axis=1)
-
-    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
-    problem.count("passes")
+    slope = items.slopes_of_all(
+        form, point.center, lambda ids, rows: form.slopes(facets.at(ids, rows), point.levels).sum(axis=1)
+    )
     own, constant = planes.tangent(point.center, point.levels)
     slope[form.held.ids] = own
     ahead = problem.constraints.among(np.arange(problem.n)).bound(slope)
     upper = constant + ahead.upper + 1e-13 * (abs(constant) + abs(ahead.upper))
-    outside = np.ones(problem.n, bool)
-    outside[form.held.ids] = False
-    left = upper + np.minimum(ahead.reduced[outside], 0.0)
-    return upper, bool((left <= value + 1e-12 * abs(value)).all()), replace(point, ahead=ahead, upper=upper)
+    return upper, items.none_outside(form, ahead, upper, value), replace(point, ahead=ahead, upper=upper)
 
 
 def _certificate(known: Known, sufficient: bool) -> Certificate:
