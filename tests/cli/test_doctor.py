@@ -76,7 +76,7 @@ def test_what_would_be_missing_is_named_with_its_mend(run, monkeypatch):
         'setwise[cli,text]; extra == "all"',
         "numpy>=2.0",
     ]
-    monkeypatch.setattr(examining.metadata, "requires", lambda name: needs)
+    monkeypatch.setattr(metadata, "requires", lambda name: needs)
     monkeypatch.setattr(examining, "_version", there.get)
     found = examining.examined()
     assert {name: one["lacks"] for name, one in found["extras"].items()} == {
@@ -94,5 +94,5 @@ def test_what_would_be_missing_is_named_with_its_mend(run, monkeypatch):
     lines = run("doctor").out.splitlines()
     assert "extra documents  lacks pypdf: pip install 'setwise[documents]'" in lines
     assert "command retrieve  runs, but for PDF and DOCX (setwise[documents])" in lines
-    monkeypatch.setattr(examining.metadata, "requires", lambda name: None)
+    monkeypatch.setattr(metadata, "requires", lambda name: None)
     assert examining.examined()["commands"]["demo"].startswith("not known")

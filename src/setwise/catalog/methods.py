@@ -104,7 +104,6 @@ def _by_levels(items: Items, problem: Problem, request: CatalogRequest) -> Solve
     """
     n, total, seed, asked = len(items), len(items.clusters), request.seed, request.levels
     began = time.perf_counter()
-    parts, centroids = items.clusters.members(), items.clusters.centroids
     if request.method == "dgds":
         m = total if request.clusters is None else request.clusters
         if m > n:
@@ -112,12 +111,14 @@ def _by_levels(items: Items, problem: Problem, request: CatalogRequest) -> Solve
         parts, asked = rows_of_parts(random_partition(n, m, seed), m), replace(asked, top_up=False)
         kept = np.arange(m)
     elif request.method == "muss-random-clusters":
-        m = asked.clusters_kept(total)
+        m, parts = asked.clusters_kept(total), items.clusters.members()
         kept = np.sort(np.random.default_rng(seed).choice(total, m, replace=False))
     else:
         if request.method == "muss-random-partition":
             parts = rows_of_parts(random_partition(n, total, seed), total)
             centroids = np.stack([items.vectors.rows(rows).mean(axis=0) for rows in parts])
+        else:
+            parts, centroids = items.clusters.members(), items.clusters.centroids
         kept = levels.kept_clusters(problem, parts, centroids, asked)
     problem.stats["seconds_clusters"] = time.perf_counter() - began
     return levels.over_parts(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 import re
-from importlib import metadata
 from typing import Any
 
 from setwise._version import __version__
@@ -66,6 +64,8 @@ def examined() -> dict[str, Any]:
         and ``bytes``); ``extras`` (of each the ``packages`` with their versions, and what it ``lacks``; none
         where setwise is run from its source alone); ``commands`` (of each, in words, what it would lack).
     """
+    import platform
+
     from threadpoolctl import threadpool_info
 
     from setwise import kernels
@@ -116,6 +116,8 @@ def _lines(record: dict[str, Any]) -> dict[str, str]:
 
 def _extras() -> dict[str, dict[str, Any]]:
     """Return each extra's packages with their versions (None for what is absent), and what it lacks."""
+    from importlib import metadata
+
     found: dict[str, dict[str, Any]] = {}
     try:
         requirements = metadata.requires("setwise") or []
@@ -136,6 +138,8 @@ def _extras() -> dict[str, dict[str, Any]]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -100,9 +100,12 @@ def run(
     if not settings.limits.threads:
         share = max(1, (os.cpu_count() or 1) // workers)
         settings = replace(settings, limits=replace(settings.limits, threads=share))
+    alone = workers == 1
+    if not alone:
+        Service(settings).close()  # what cannot be opened is said before anything is begun
     config = uvicorn.Config(
-        partial(_application, settings),
-        factory=True,
+        _application(settings) if alone else partial(_application, settings),
+        factory=not alone,
         workers=workers,
         lifespan="on",
         log_config=LOGGING,
@@ -113,14 +116,13 @@ def run(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=math.ceil(settings.limits.seconds),
     )
-    Service(settings).close()  # what cannot be opened is said before anything is begun
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=2048) as taken:
         taken.set_inheritable(True)
         if listening is not None:
             named = f"[{host}]" if ":" in host else host
             listening(f"http://{named}:{taken.getsockname()[1]}")
-        if workers == 1:
+        if alone:
             with contextlib.suppress(KeyboardInterrupt):  # which the server raises again when it has ended
                 uvicorn.Server(config).run(sockets=[taken])
             return

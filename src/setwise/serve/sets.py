@@ -78,7 +78,7 @@ class Pool:
 
 def select_all(pools: Sequence[Pool | Exception]) -> list[Selection | Exception]:
     """Select from each of some pools; an error stands in its pool's place."""
-    found: list[Selection | Exception] = [pool if isinstance(pool, Exception) else _NOT_YET for pool in pools]
+    found: list[Any] = list(pools)
     alike: dict[Hashable, list[int]] = {}
     for place, pool in enumerate(pools):
         if isinstance(pool, Pool):
@@ -90,10 +90,6 @@ def select_all(pools: Sequence[Pool | Exception]) -> list[Selection | Exception]
         for number, place in enumerate(places):
             found[place] = tried(Pool.select, some[number]) if together is None else together[number]
     return found
-
-
-#: Stands where a set is yet to be found.
-_NOT_YET: Exception = RuntimeError("not selected")
 
 
 def _together(pools: list[Pool]) -> list[Selection] | None:

@@ -61,6 +61,8 @@ class KeptIndex(Index):
         key = queries.tobytes()
         with self._lock:
             asked, found = self._kept.get(key, (0, None))
+            if found is not None:
+                self._kept.move_to_end(key)  # the one unused for longest goes first
         if found is None or asked < k:
             asked = max(k, self._least)
             found = self._index.fetch(queries, asked)[0]
