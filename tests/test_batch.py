@@ -528,3 +528,29 @@ def test_never_that_cannot_be():
         setwise.select_many(X, 3, relevance=many)
     with pytest.raises(ValueError, match="pool 1: k: 3 is more than the 2 candidates that are not barred"):
         setwise.select_many(np.stack([X, X]), 3, relevance=many)
+
+
+@needs("faiss")
+@pytest.mark.parametrize("gap", [False, True])
+def test_what_is_told_of_each_row_is_cut_into_pools(gap):
+    """Relevance to facets, by as many names as vectors are wide, too; and the labels of parts."""
+    rng = np.random.default_rng(0)
+    X, r = rng.standard_normal((40, 8)).astype("f4"), rng.random(40)
+    if gap:
+        r[5] = np.nan
+    table, named = rng.random((40, 3)), {f"facet {number}": rng.random(40) for number in range(8)}
+    labels = np.arange(40) % 4
+    calls = [
+        lambda part: {"objective": "facets", "facets": table[part]},
+        lambda part: {"objective": "facets", "facets": {name: one[part] for name, one in named.items()}},
+        lambda part: {"solver": "multilevel", "solver_options": {"partition": labels[part]}},
+    ]
+    for told in calls:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            many = setwise.select_many(
+                X, 3, offsets=[0, 20, 40], relevance=r, missing="drop", **told(slice(None))
+            )
+            for part, found in zip((slice(0, 20), slice(20, 40)), many, strict=True):
+                alone = setwise.select(X[part], 3, relevance=r[part], missing="drop", **told(part))
+                assert found.indices.tolist() == alone.indices.tolist()

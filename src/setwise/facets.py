@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,9 @@ class FacetRelevance:
         ValueError
             They are of another shape, not finite, below 0, or zero under cosine; vectors under euclidean.
         """
-        table = as_table(facets)
-        if not isinstance(facets, Mapping) and table.shape[1] == vectors.d:
-            return cls(vectors, directions_of(table, vectors.d, vectors.metric), None)
+        table = relevance_among(facets, vectors.d)
+        if table is None:
+            return cls(vectors, directions_of(facets, vectors.d, vectors.metric), None)
         if len(table) != rows:
             raise ValueError(
                 f"facets: expected shape (m, {vectors.d}), or ({rows}, m) of relevance, got {table.shape}"
@@ -132,6 +132,55 @@ def directions_of(facets: Any, d: int, metric: str) -> Vector:
             "facets: vectors need metric='cosine'; under euclidean pass select the relevance to each, (n, m)"
         )
     return as_queries(as_table(facets), d, "facets", metric="cosine")
+
+
+def relevance_among(facets: Any, d: int) -> NDArray[Any] | None:
+    """Return facets that are relevance as a table of one row a candidate; None where they are vectors.
+
+    Parameters
+    ----------
+    facets : array-like or mapping
+        What is as wide as the candidates' vectors is vectors, unless its columns have names.
+    d : int
+        That width.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_table`.
+    """
+    table = as_table(facets)
+    return table if isinstance(facets, Mapping) or table.shape[1] != d else None
+
+
+def parts_of(facets: Any, d: int, n: int, source: str) -> Callable[[Rows | slice], Any] | None:
+    """Return what takes the part of facets that is some candidates'; None where they are vectors, for all.
+
+    Parameters
+    ----------
+    facets : array-like or mapping
+    d : int
+        Width of the candidates' vectors.
+    n : int
+        How many candidates there are.
+    source : str
+        What they are the rows of, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_table`.
+    ValueError
+        The relevance is of another number of candidates.
+    """
+    table = relevance_among(facets, d)
+    if table is None:
+        return None
+    if len(table) != n:
+        raise ValueError(f"facets: expected {n} rows, one a row of {source}, got {len(table)}")
+    if isinstance(facets, Mapping):
+        return lambda rows: dict(zip(facets, table[rows].T, strict=True))
+    return lambda rows: table[rows]
 
 
 def as_table(facets: Any) -> NDArray[Any]:

@@ -195,6 +195,12 @@ class Request:
                 object.__setattr__(self, "max_per_group", most)
                 object.__setattr__(self, "limits", None)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything for each candidate that `mapped` would put in other terms."""
+        given = isinstance(self.options, Levels) and self.options.is_given
+        return self.groups is not None or self.costs is not None or given
+
     def mapped(self, take: Callable[[str, Any], Any], *, fields: bool = False) -> Self:
         """Return this request with what it has for each candidate, labels and costs, put in other terms.
 

@@ -199,6 +199,31 @@ def test_inner_products_are_less_influence(model, tokenizer, checkpoints):
     np.testing.assert_allclose(influence, total / sum(shares), atol=1e-6)
 
 
+def test_rows_of_a_layer_that_is_given_tokens_alone_are_read_one_by_one():
+    """OPT hands its feed-forward layers all rows' tokens in one row of two dimensions."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import OPTConfig, OPTForCausalLM
+
+    from setwise.encode.gradients import adapter
+    from setwise.encode.gradients.rows import Tokens
+
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "ffn_dim": 32,
+        "word_embed_proj_dim": 16,
+    }
+    plain = OPTForCausalLM(OPTConfig(**sizes, num_attention_heads=2, max_position_embeddings=32))
+    wrapped = get_peft_model(plain, LoraConfig(r=2, target_modules=["fc1", "fc2", "q_proj"])).eval()
+    weights = {name: one for name, one in wrapped.named_parameters() if one.requires_grad}
+    rows = [Tokens(np.arange(4, 4 + length), 2, cut=False) for length in (6, 9)]
+    together = adapter.gradients(wrapped, weights, rows)
+    alone = torch.stack([adapter.gradient(wrapped, weights, row) for row in rows])
+    torch.testing.assert_close(together, alone)
+
+
 def test_the_loss_is_about_the_completion_alone(model, tokenizer, checkpoints):
     encoder = make_encoder(model, tokenizer, checkpoints, dimensions=None)
     whole, split = encoder.encode(["the cat sat on", ("the cat", " sat on")], kind="target")

@@ -180,6 +180,18 @@ def test_a_row_counts_by_the_subtask_it_serves_best(tmp_path):
         Pipeline(tmp_path / "rows.jsonl", tmp_path / "examples.jsonl", subtask_column="job", **own).run()
 
 
+def test_quality_beside_vectors_is_one_number_a_row():
+    """Where there are vectors alone, as where there are rows: a candidate's number is its row's."""
+    rng = np.random.default_rng(0)
+    X, Q, quality = rng.standard_normal((50, 4)), rng.standard_normal((5, 4)), rng.uniform(0.5, 2.0, 50)
+    for name in ("quality", "densities"):
+        found = Pipeline(X, Q, rows=5, **{name: quality}).run()
+        assert found.distribution.probabilities.sum() == pytest.approx(1.0)
+        for wrong in (45, 55):
+            with pytest.raises(ValueError, match=rf"{name}: expected one number a row, shape \(50,\)"):
+                Pipeline(X, Q, rows=5, **{name: np.ones(wrong)}).run()
+
+
 def test_commands_that_run_at_once_over_one_cache_all_succeed(rows, examples, tmp_path):
     words = [sys.executable, "-c", "from setwise.cli import main; main()", "finetune"]
     words += ["--repository", rows, "--examples", examples, "--model", "lsa", "--rows", "9", "--out"]

@@ -155,6 +155,15 @@ def test_sets_speak_of_the_ids_that_were_saved(vectors, place, ids):
     hits, rows = setwise.retrieve(query, index, 3), setwise.retrieve(query, array, 3)
     check(hits.next().next(), rows.next().next())
     check(setwise.retrieve(query, index, 3, after=hits.cursor), rows.next())
+    kinds = {name: row % 5 for row, name in enumerate(names)}
+    for groups in (kinds, lambda name: kinds[name]):
+        options = {"diversity": 0.3, "max_per_group": 1}
+        check(
+            setwise.retrieve(query, index, 4, groups=groups, **options),
+            setwise.retrieve(query, array, 4, groups=np.arange(40) % 5, **options),
+        )
+    with pytest.raises(ValueError, match="is in shown, too"):
+        setwise.retrieve(query, index, 3, include=plain[5:6], shown=plain[5:6])
     few = np.arange(40) < 9
     for allowed in ("n < 9", few, plain[:9], lambda name: name in names[:9]):
         check(
@@ -490,3 +499,20 @@ def test_unknown_ids(place):
     save(place, np.eye(3), ids=["p1", "p22", "q3"])
     with pytest.raises(ValueError, match=r"include: the index has no id 'p23'; did you mean 'p22'\?"):
         open_index(place).rows_of(["p1", "p23"], "include")
+
+
+def test_what_reaches_a_score_has_the_ids_that_were_saved(vectors, place):
+    """Chosen anew among what reaches it, as by the retrievers of frameworks."""
+    from setwise.integrations.common import Search, request_for
+    from setwise.steps import run
+
+    ids = [row if row % 3 else f"s{row}" for row in range(40)]
+    save(place, vectors[:40], ids=ids)
+    index, query = open_index(place), vectors[41]
+    request = request_for(objective="max-sum", sharpness=None, index=index, k=6, diversity=0.9)
+    plain = run(Search(request).over(index, query))
+    least = float(np.sort(plain.scores)[1])  # one of the set falls short of it
+    found = run(Search(request, threshold=least).over(index, query))
+    assert found.ids.tolist() != plain.ids.tolist()
+    assert found.scores.min() >= least
+    assert set(found.ids.tolist()) <= set(ids)

@@ -574,6 +574,18 @@ def test_streamed_rows_give_the_groups_of_rows_that_are_held_and_only_those_aske
     assert groups.end == held.end
 
 
+def test_a_streamed_row_is_told_of_by_its_own_place(tmp_path):
+    """Not by that of the next one that can be used."""
+    rows = [
+        {"prompt": "one", "responses": ["a", "b"], "rewards": [None, 1.0]},
+        {"prompt": "two", "responses": ["a", "b"], "rewards": [0.0, 1.0]},
+        {"prompt": "three", "responses": ["a", "b", "c"], "rewards": [0.0, 1.0, None]},
+    ]
+    config = settings(tmp_path, streaming=True, max_steps=1, unusable="drop")
+    with pytest.warns(UserWarning, match="row 2 has responses without a reward"):
+        list(itertools.islice(StreamedGroups(rows, make_tokenizer(), config, "rows"), 2))
+
+
 def test_a_streamed_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path):
     runs = {}
     for name, stops in (("whole", (4,)), ("resumed", (2, 4))):

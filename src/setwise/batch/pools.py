@@ -15,7 +15,7 @@ from setwise import api, solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.containers import as_matrix, as_queries
-from setwise.facets import as_table
+from setwise.facets import parts_of
 from setwise.relevance import Relevance
 from setwise.request import Request, split
 from setwise.selection import Selection
@@ -60,14 +60,7 @@ def select_pools(
         probes = as_queries(as_matrix(queries, "queries"), data.shape[1], "queries", metric=goal.metric)
         if len(probes) != len(sizes):
             raise ValueError(f"queries: expected one for each of {len(sizes)} pools, got {len(probes)}")
-    requests = of_each_pool(request, cuts, relevance)
-    if request.facets is not None and (table := as_table(request.facets)).shape[1] != data.shape[1]:
-        if len(table) != len(data):
-            raise ValueError(f"facets: expected {len(data)} rows, one a row of vectors, got {len(table)}")
-        requests = [
-            replace(one, facets=table[start:stop])
-            for one, (start, stop) in zip(requests, pairwise(cuts.tolist()), strict=True)
-        ]
+    requests = of_each_pool(request, cuts, relevance, data.shape[1])
     pools = _Pools(requests, data, cuts, relevance, probes)
     greedily = solvers.is_greedy(goal.name, request.solver)
     together = (
@@ -95,11 +88,12 @@ def _by_exchanges(request: Request, data: NDArray[Any], sizes: NDArray[np.int64]
 
 
 def of_each_pool(
-    request: Request, cuts: NDArray[np.int64], relevance: NDArray[np.float64] | None
+    request: Request, cuts: NDArray[np.int64], relevance: NDArray[np.float64] | None, d: int
 ) -> list[Request]:
-    """Return each pool's own request, for one thread, its constraints checked."""
+    """Return each pool's own request over vectors of width d, for one thread, its constraints checked."""
     request = replace(request, threads=1)
     count = len(cuts) - 1
+    facets = None if request.facets is None else parts_of(request.facets, d, int(cuts[-1]), "vectors")
 
     def of_rows(name: str, given: Any) -> NDArray[Any]:
         values = np.asarray(given)
@@ -110,7 +104,7 @@ def of_each_pool(
             )
         return values
 
-    labelled = request.groups is not None or request.costs is not None
+    labelled = request.labelled
     if labelled:
         request = request.mapped(of_rows)
     requests = split(request, count)
@@ -119,11 +113,13 @@ def of_each_pool(
         if len(rows) and getattr(requests[0], name) is rows:
             raise ValueError(f"{name}: with pools, pass a list of rows for each of the {count}")
     barred = relevance is not None and not np.isfinite(relevance).all()
-    if not labelled and requests[0] is request and not barred:
+    if not labelled and facets is None and requests[0] is request and not barred:
         return requests
     for pool, (start, stop) in enumerate(pairwise(cuts.tolist())):
         if labelled:
             requests[pool] = requests[pool].mapped(partial(_part, slice(start, stop)))
+        if facets is not None:
+            requests[pool] = replace(requests[pool], facets=facets(slice(start, stop)))
         never = None if relevance is None else np.flatnonzero(np.isneginf(relevance[start:stop]))
         try:
             Constraints(stop - start, requests[pool], never)

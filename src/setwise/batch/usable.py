@@ -69,7 +69,7 @@ def select_usable(
         if probes is not None and len(probes) != count:
             raise ValueError(f"queries: expected one for each of {count} pools, got {len(probes)}")
         parts = [slice(*ends) for ends in np.stack([cuts[:-1], cuts[1:]], axis=1).tolist()]
-        requests = of_each_pool(request, cuts, relevance)
+        requests = of_each_pool(request, cuts, relevance, d)
         known = [None if relevance is None else relevance[part] for part in parts]
     else:
         scores = np.empty((0, n)) if relevance is None else np.atleast_2d(relevance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Annotated, Any
 
 import typer
@@ -404,6 +403,8 @@ def as_solver_options(typed: list[str] | None) -> dict[str, Any] | None:
     ValueError
         One is not NAME=VALUE, or a name is given twice.
     """
+    from setwise.files.json_lines import parsed
+
     found: dict[str, Any] = {}
     for one in typed or ():
         name, equals, value = one.partition("=")
@@ -412,7 +413,7 @@ def as_solver_options(typed: list[str] | None) -> dict[str, Any] | None:
         if name in found:
             raise ValueError(f"solver-option: {name!r} is given twice")
         try:
-            found[name] = json.loads(value)
+            found[name] = parsed(value, f"solver-option: {name}")
         except ValueError:
             found[name] = value
     return found or None

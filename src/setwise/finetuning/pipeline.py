@@ -285,7 +285,7 @@ class Pipeline(Sources, MatchParameters):
         """
         for name in ("quality", "densities", "limits"):
             asked = getattr(self, name)
-            if repository is None and (isinstance(asked, str) or (asked and name == "limits")):
+            if repository is None and (isinstance(asked, str) or (name == "limits" and asked)):
                 raise ValueError(f"{name}: the repository is vectors without rows, so it has no columns")
         if repository is None:
             return
@@ -300,6 +300,7 @@ class Pipeline(Sources, MatchParameters):
     def matching(self, sources: OpenSources) -> MatchParameters:
         """Return the parameters of `match` over sources that are open, with a number for each candidate."""
         found = self._matching(sources.repository)
+        weights_of(found, sources.n)
         rows = sources.rows_of(np.arange(sources.m))
         quality, densities = (
             None if values is None else np.asarray(values)[rows]

@@ -162,7 +162,7 @@ class Search:
         if not len(reaching):
             return None
         few = replace(request, k=min(request.size, len(reaching)))
-        return diversified(few, reaching.ids, reaching.scores, index)
+        return diversified(few, index.as_given(reaching.ids), reaching.scores, index)
 
     def _reaching(self, index: Index, query: NDArray[np.float64]) -> Work[Found]:
         """Return all of an index that reaches the threshold, or what does of `fetch_k` candidates."""

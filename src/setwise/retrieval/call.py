@@ -115,6 +115,7 @@ class Call:
             raise ValueError("after: it goes with one query; ask for the further pages of each by itself")
         include = without(index.as_searched(_as_ids("include", request.include)), before)
         shown, seen = shown_of(request, index)
+        seen = index.as_searched(as_ids(seen)).tolist() if seen else seen
         facets = request.facets
         if facets is not None:
             facets = index.encode(list(facets)) if are_texts(facets) else facets
@@ -133,7 +134,12 @@ class Call:
                 one = next(iter(both))
                 raise ValueError(f"include: {one!r} is in {'shown' if one in seen else 'exclude'}, too")
         before = without(before, exclude[0])
-        request = request.mapped(lambda name, given: labels_of(given, index.values, name), fields=True)
+
+        def of_ids(name: str, given: Any) -> Any:
+            find = labels_of(given, index.values, name)
+            return lambda ids: find(index.as_given(ids))
+
+        request = request.mapped(of_ids, fields=True)
         shared = exclude[0] if alike else np.empty(0, np.int64)
         return cls(
             request=replace(request, include=include, exclude=shared, shown=shown, facets=facets),
@@ -158,7 +164,7 @@ class Call:
         """Return a job a query; must-have vectors, those of earlier pages and the sample are fetched once."""
         request, index, pool = self.request, self.index, self.pool
         if len(self.before):
-            ids = index.as_searched(as_ids([*self.before.tolist(), *request.include]))
+            ids = as_ids([*self.before.tolist(), *request.include])
             wanted = len(self.before) + request.size
             request = replace(request, include=ids, k=min(wanted, self.size))
             pool = None if pool is None else max(pool, wanted)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from setwise.api import selected
 from setwise.encode import Encoder, Progress, encoder, known_rows
 from setwise.explanation import Explanation
-from setwise.facets import are_texts, as_table
+from setwise.facets import are_texts, parts_of
 from setwise.files.corpus import Corpus, duplicates
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -214,13 +214,10 @@ class PreparedCorpus:
         barred = self._positions("exclude", request.exclude)
         facets = request.facets
         if are_texts(facets):
-            facets = np.concatenate([self.encode(one)[None] for one in facets])
-        elif facets is not None and (table := as_table(facets)).shape[1] != self.vectors.shape[1]:
-            if len(table) != len(self.corpus):
-                raise ValueError(
-                    f"facets: expected {len(self.corpus)} rows, one a row of the corpus, got {len(table)}"
-                )
-            facets = table[self.rows]
+            facets = np.stack([self.encode(one) for one in facets])
+        elif facets is not None:
+            part = parts_of(facets, self.vectors.shape[1], len(self.corpus), "the corpus")
+            facets = facets if part is None else part(self.rows)
         local = replace(
             request.mapped(of_candidates, fields=True),
             facets=facets,

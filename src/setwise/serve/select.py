@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from setwise import frames, solvers
 from setwise.api import select as select_from
 from setwise.containers import to_numpy
+from setwise.files.json_lines import parsed
 from setwise.request import Request
 from setwise.selection import Selection
 from setwise.serve.answers import told, written
@@ -112,8 +112,8 @@ def _column(table: Any, named: Any, argument: str) -> Any:
 def _value(text: str) -> Any:
     """Return what a value in an address stands for: JSON, or a text."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parsed(text, "the value")
+    except ValueError:
         return text
 
 

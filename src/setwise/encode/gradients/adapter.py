@@ -84,7 +84,8 @@ def gradients(wrapped: Any, weights: dict[str, Any], rows: Sequence[Tokens]) -> 
 
     A row's gradient in a linear layer's weight is the sum over its tokens of what comes back to the layer's
     output times its input. Padding stands after a row, where none of its tokens looks, and nothing comes back
-    to it. Where a weight is no linear layer's, rows are read one by one.
+    to it. Where a weight is no linear layer's, or a layer's input does not say of which row each token is
+    (OPT's, and what routes tokens), rows are read one by one.
     """
     torch = require("torch", "train", "a gradient encoder")
     layers = _linear_layers(wrapped, weights)
@@ -92,8 +93,14 @@ def gradients(wrapped: Any, weights: dict[str, Any], rows: Sequence[Tokens]) -> 
         return torch.stack([gradient(wrapped, weights, row) for row in rows])
     found = {name: torch.zeros((len(rows), *weights[name].shape), device=wrapped.device) for name in weights}
 
+    flat: list[str] = []
+
     def watch(name: str) -> Callable[[Any, Any, Any], None]:
         def called(_layer: Any, given: Any, out: Any) -> None:
+            if given[0].ndim != 3:
+                flat.append(name)
+                return
+
             def came_back(back: Any) -> None:
                 found[name] += torch.einsum("bto,bti->boi", back.float(), given[0].detach().float())
 
@@ -107,6 +114,8 @@ def gradients(wrapped: Any, weights: dict[str, Any], rows: Sequence[Tokens]) -> 
         torch.autograd.grad(
             _summed_loss(wrapped, rows), list(weights.values()), allow_unused=True, materialize_grads=True
         )
+    if flat:
+        return torch.stack([gradient(wrapped, weights, row) for row in rows])
     return torch.cat([part.reshape(len(rows), -1) for part in found.values()], dim=1)
 
 

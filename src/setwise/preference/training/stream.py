@@ -70,6 +70,7 @@ class StreamedGroups(IterableDataset[Group]):
         for row, pool in enumerate(self._pools()):
             if row % shares != share:
                 continue
+            unscored, truncated = self._reader.unscored, self._reader.truncated
             try:
                 group = self._reader.group(pool)
             except Unusable as reason:
@@ -79,9 +80,9 @@ class StreamedGroups(IterableDataset[Group]):
                     ) from None
                 self._tell("unusable", f"{pool.place} {reason} (dropped, as others like it will be)")
                 continue
-            if self._reader.unscored:
+            if self._reader.unscored > unscored:
                 self._tell("unscored", f"{pool.place} has responses without a reward; such are left out")
-            if self._reader.truncated:
+            if self._reader.truncated > truncated:
                 self._tell(
                     "truncated",
                     f"{pool.place} has responses cut off at max_length={self._config.max_length} tokens; "
