@@ -1,9 +1,10 @@
-"""The suite under other BLAS kernels and NumPy dispatch levels than those this processor takes by itself.
+"""The suite under other BLAS kernels, dispatch levels and hash seeds than a process takes here by itself.
 
     python -m tests.kernels [--quick] [what pytest takes]
 
 A result may not hang on the instruction set, on the number of BLAS threads or on compiled kernels: sums are
-rounded otherwise there, and what ties here may not tie there. Each setting is made by environment variables
+rounded otherwise there, and what ties here may not tie there. Nor on the order in which a set of words is
+gone through, which Python draws for each process. Each setting is made by environment variables
 and looked at from inside before the tests run under it. What cannot be had is named with the reason, and left
 out.
 """
@@ -26,44 +27,49 @@ from setwise import kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Dispatch levels of NumPy by what they leave out of its dispatched features; names differ by its version.
-LEVELS = {
-    "all": (),
-    "without AVX-512": ("X86_V4", "AVX512"),
-    "baseline": ("",),
+#: Dispatch levels: what they leave out of NumPy's dispatched features (names differ by its version), and the
+#: variables that hold FAISS and PyTorch to the same.
+LEVELS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "all": ((), {}),
+    "without AVX-512": (("X86_V4", "AVX512"), {"FAISS_SIMD_LEVEL": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}),
+    "baseline": (("",), {"FAISS_SIMD_LEVEL": "NONE", "ATEN_CPU_CAPABILITY": "default"}),
 }
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A kernel of OpenBLAS (None: the one it takes by itself), a dispatch level, a number of threads, and
-    which of setwise's own kernels are used ("0": none)."""
+    """A kernel of OpenBLAS (None: the one it takes by itself), a dispatch level, a number of threads, a seed
+    of Python's hashes, and which of setwise's own kernels are used ("0": none)."""
 
     kernel: str | None
     level: str
     threads: int
+    hashes: int
     own: str = "0"
 
     def __str__(self) -> str:
         own = "no own kernels" if self.own == "0" else f"own kernels {self.own}"
-        return f"{self.kernel or 'own kernel'}, NumPy {self.level}, {self.threads} BLAS thread(s), {own}"
+        kernel = self.kernel or "own kernel"
+        return (
+            f"{kernel}, dispatch {self.level}, {self.threads} BLAS thread(s), hash seed {self.hashes}, {own}"
+        )
 
 
 #: By machine; the first is enough where time is short: far from what a new processor takes by itself, which
 #: the suite runs under anyway.
 SETTINGS = {
     "x86_64": (
-        Setting("Nehalem", "baseline", 1),
-        Setting("Haswell", "without AVX-512", 2, "avx2"),
-        Setting("SkylakeX", "all", 2, "avx512"),
-        Setting("Zen", "without AVX-512", 1, "baseline"),
-        Setting("Sandybridge", "baseline", 2),
-        Setting(None, "all", 1),
+        Setting("Nehalem", "baseline", 1, 4),
+        Setting("Haswell", "without AVX-512", 2, 0, "avx2"),
+        Setting("SkylakeX", "all", 2, 1, "avx512"),
+        Setting("Zen", "without AVX-512", 1, 2, "baseline"),
+        Setting("Sandybridge", "baseline", 2, 3),
+        Setting(None, "all", 1, 5),
     ),
     "aarch64": (
-        Setting("NEOVERSEN1", "baseline", 1),
-        Setting("ARMV8", "all", 2),
-        Setting(None, "all", 1),
+        Setting("NEOVERSEN1", "baseline", 1, 4),
+        Setting("ARMV8", "all", 2, 0),
+        Setting(None, "all", 1, 1),
     ),
 }
 QUICK = 1
@@ -99,8 +105,10 @@ def dispatched() -> list[str]:
 
 def environment(setting: Setting) -> dict[str, str]:
     """Return the environment variables that make a setting."""
-    left_out = [name for name in dispatched() if name.startswith(LEVELS[setting.level])]
+    features, levels = LEVELS[setting.level]
+    left_out = [name for name in dispatched() if name.startswith(features)]
     made = {"OPENBLAS_NUM_THREADS": str(setting.threads), "OMP_NUM_THREADS": str(setting.threads)}
+    made |= {"PYTHONHASHSEED": str(setting.hashes), **levels}
     if setting.kernel is not None:
         made["OPENBLAS_CORETYPE"] = setting.kernel
     if kernels.installed():
@@ -147,7 +155,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     quick = "--quick" in arguments
     arguments = [each for each in arguments if each != "--quick"] or ["-q", "-m", "not slow"]
-    settings = SETTINGS.get(platform.machine(), (Setting(None, "all", 1),))[: QUICK if quick else None]
+    settings = SETTINGS.get(platform.machine(), (Setting(None, "all", 1, 0),))[: QUICK if quick else None]
     outcome: dict[Setting, str] = {}
     for setting in settings:
         reason = obstacle(setting)
@@ -161,7 +169,7 @@ def main() -> None:
             outcome[setting] = f"left out: {reason}"
     print("=== kernels")
     for setting, said in outcome.items():
-        print(f"{setting!s:60} {said}")
+        print(f"{setting!s:80} {said}")
     told = list(outcome.values())
     raise SystemExit(1 if any("FAILED" in each for each in told) or "passed" not in told else 0)
 
