@@ -25,7 +25,6 @@ if __name__ == "__main__":
         os.environ.setdefault(variable, "1")
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +32,7 @@ import numpy as np
 from benchmarks import quality_report as report
 from benchmarks import truth
 from benchmarks.evidence import intervals
-from benchmarks.truth import AbsentError, Labelled, Question
+from benchmarks.truth import Labelled, Question
 from numpy.typing import NDArray
 
 import setwise
@@ -165,30 +164,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shared = HERE.parents[1] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=shared, help="folder of the labelled sets")
-    parser.add_argument("--sets", nargs="*", choices=list(truth.SETS), default=list(truth.SETS))
-    parser.add_argument("--limit", type=int, default=80, help="questions a set")
+    truth.add_options(parser, limit=80)
     parser.add_argument("--quick", action="store_true", help="20 questions a set, one budget, no page")
-    parser.add_argument("--out", type=Path, help="write every number as JSON")
-    parser.add_argument("--redo", type=Path, nargs="*", help="measure nothing: take what --out wrote")
-    parser.add_argument("--docs", type=Path, default=HERE.parent / "docs", help="folder of the page")
     arguments = parser.parse_args()
-    measured: list[dict[str, Any]] = []
-    for path in arguments.redo or ():
-        measured += json.loads(path.read_text(encoding="utf-8"))
-    for name in arguments.sets if arguments.redo is None else ():
-        try:
-            labelled = truth.load(name, arguments.data)
-        except AbsentError as error:
-            print(f"{name}: left out. {error}", file=sys.stderr)
-            continue
-        limit, sizes = (20, SIZES[1:2]) if arguments.quick else (arguments.limit, SIZES)
-        measured.append(measure(labelled, limit, sizes))
-    if not measured:
-        parser.exit(2, "no labelled set is at hand; nothing was measured\n")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(measured), encoding="utf-8")
+    limit, sizes = (20, SIZES[1:2]) if arguments.quick else (arguments.limit, SIZES)
+    measured = truth.measured(parser, arguments, lambda labelled: [measure(labelled, limit, sizes)])
     parts = (
         {f"budgets-{size}": table([_of(one, place) for one in measured]) for place, size in enumerate(SIZES)}
         if not arguments.quick

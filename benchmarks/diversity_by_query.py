@@ -26,14 +26,13 @@ if __name__ == "__main__":
 
 import argparse
 import itertools
-import json
 from typing import Any
 
 import numpy as np
 from benchmarks import quality_report as report
 from benchmarks import truth
 from benchmarks.evidence import intervals
-from benchmarks.truth import AbsentError, Labelled, Question
+from benchmarks.truth import Labelled, Question
 from numpy.typing import NDArray
 
 import setwise
@@ -162,31 +161,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shared = HERE.parents[1] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=shared, help="folder of the labelled sets")
-    parser.add_argument("--sets", nargs="*", choices=list(truth.SETS), default=list(truth.SETS))
+    truth.add_options(parser, limit=100)
     parser.add_argument("--k", type=int, nargs="*", default=[5, 10, 20], help="sizes of the sets")
-    parser.add_argument("--limit", type=int, default=100, help="questions a set")
     parser.add_argument("--quick", action="store_true", help="20 questions a set, k = 10, no page")
-    parser.add_argument("--out", type=Path, help="write every number as JSON")
-    parser.add_argument("--redo", type=Path, nargs="*", help="measure nothing: take what --out wrote")
-    parser.add_argument("--docs", type=Path, default=HERE.parent / "docs", help="folder of the page")
     arguments = parser.parse_args()
     sizes, limit = ([10], 20) if arguments.quick else (arguments.k, arguments.limit)
-    measured: list[dict[str, Any]] = []
-    for path in arguments.redo or ():
-        measured += json.loads(path.read_text(encoding="utf-8"))
-    for name in arguments.sets if arguments.redo is None else ():
-        try:
-            labelled = truth.load(name, arguments.data)
-        except AbsentError as error:
-            print(f"{name}: left out. {error}", file=sys.stderr)
-            continue
-        measured += [measure(labelled, k, limit) for k in sizes]
-    if not measured:
-        parser.exit(2, "no labelled set is at hand; nothing was measured\n")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(measured), encoding="utf-8")
+    measured = truth.measured(
+        parser, arguments, lambda labelled: [measure(labelled, k, limit) for k in sizes]
+    )
     parts = {
         f"by-query-{k}": table([one for one in measured if one["k"] == k])
         for k in dict.fromkeys(one["k"] for one in measured)

@@ -5,8 +5,10 @@ The sets are not part of the project. `load` takes the folder that holds them an
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -71,6 +73,42 @@ class Labelled:
     vectors: NDArray[np.float32]
     questions: list[Question]
     texts: list[str] = field(default_factory=list)
+
+
+def add_options(parser: argparse.ArgumentParser, limit: int) -> None:
+    """Add the options of a script that measures labelled sets and writes a table into a page."""
+    root = Path(__file__).resolve().parents[1]
+    parser.add_argument(
+        "--data", type=Path, default=root.parent / "shared" / "data", help="folder of the labelled sets"
+    )
+    parser.add_argument("--sets", nargs="*", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--limit", type=int, default=limit, help="questions a set")
+    parser.add_argument("--out", type=Path, help="write every number as JSON")
+    parser.add_argument("--redo", type=Path, nargs="*", help="measure nothing: take what --out wrote")
+    parser.add_argument("--docs", type=Path, default=root / "docs", help="folder of the page")
+
+
+def measured(
+    parser: argparse.ArgumentParser,
+    options: argparse.Namespace,
+    each: Callable[[Labelled], list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """Return what is measured of every labelled set that is at hand, or was by an earlier run."""
+    found: list[dict[str, Any]] = []
+    for path in options.redo or ():
+        found += json.loads(path.read_text(encoding="utf-8"))
+    for name in options.sets if options.redo is None else ():
+        try:
+            labelled = load(name, options.data)
+        except AbsentError as error:
+            print(f"{name}: left out. {error}", file=sys.stderr)
+            continue
+        found += each(labelled)
+    if not found:
+        parser.exit(2, "no labelled set is at hand; nothing was measured\n")
+    if options.out is not None:
+        options.out.write_text(json.dumps(found), encoding="utf-8")
+    return found
 
 
 def load(name: str, folder: Path) -> Labelled:

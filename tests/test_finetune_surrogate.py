@@ -1,25 +1,17 @@
 """The small models against plain ones, and the choice against cases whose answer is known."""
 
-import importlib
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark_modules import part
 from optional import needs
 from setwise.finetuning import Distribution
 
-# The benchmarks' folder is not installed.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-try:
-    surrogate = importlib.import_module("benchmarks.finetune_surrogate")
-finally:
-    sys.path.pop(0)
-
+surrogate = part("finetune_surrogate")
 Choice, LanguageModel, Words = surrogate.Choice, surrogate.LanguageModel, surrogate.Words
 choose, f1_after = surrogate.choose, surrogate.f1_after
 

@@ -1,26 +1,16 @@
 """The scripts of the papers' tables: the sets' published layouts, tiny runs, and the page from them."""
 
 import csv
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmark_modules import part
 from optional import needs
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def part(name):
-    """A module of the benchmarks' folder, which is not installed."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        return importlib.import_module(f"benchmarks.{name}")
-    finally:
-        sys.path.remove(str(ROOT))
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,19 @@
 """The toy policy that trainings are compared on: rewards, modes and their probabilities are what it says."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from benchmark_modules import part
 from optional import lazily, needs
 
 torch = lazily("torch")
 
 pytestmark = needs("torch", "transformers")
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 @pytest.fixture(scope="module")
 def toy():
-    """A module of the benchmarks' folder, which is not installed."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        return importlib.import_module("benchmarks.prefer_toy")
-    finally:
-        sys.path.remove(str(ROOT))
+    return part("prefer_toy")
 
 
 def answer(toy, mode, numbers):
@@ -71,12 +61,7 @@ def test_frequencies_and_prompts(toy):
 def test_arms_are_compared_on_the_same_samples(toy, capsys):
     """The script at its smallest: each arm is trained, and figures are of the same held-out prompts."""
     pytest.importorskip("pyarrow")
-    sys.path.insert(0, str(ROOT))
-    try:
-        policy = importlib.import_module("benchmarks.prefer_policy")
-    finally:
-        sys.path.remove(str(ROOT))
-    found = policy.main(
+    found = part("prefer_policy").main(
         ["--tiny", "--seeds", "1", "--pretraining", "20", "--arms", "dpo", "opt-select", "--temperature", "0"]
     )
     assert set(found) == {"start", "dpo", "opt-select"}

@@ -1,25 +1,15 @@
 """The quality benchmark: loading its sets, and what is said where one is missing; its statistics."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import setwise
+from benchmark_modules import part
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def part(name):
-    """A module of the benchmarks' folder, which is not installed."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        return importlib.import_module(f"benchmarks.{name}")
-    finally:
-        sys.path.remove(str(ROOT))
 
 
 @pytest.fixture(scope="module")

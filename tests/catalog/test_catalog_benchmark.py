@@ -1,23 +1,14 @@
 """The catalog's benchmark: what stays on disk and what runs elsewhere, at a small size."""
 
-import importlib
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from benchmark_modules import part
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def part(name):
-    """A module of the benchmarks' folder, which is not installed."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        return importlib.import_module(f"benchmarks.{name}")
-    finally:
-        sys.path.remove(str(ROOT))
 
 
 def qualities(labels):

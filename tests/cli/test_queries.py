@@ -123,12 +123,13 @@ def test_the_sets_of_many_queries_in_one_file(run, refused, source, tmp_path):
 
 def test_sets_are_written_as_they_are_found(run, source, tmp_path, monkeypatch):
     """No set stays in memory, queries are encoded in parts, and what ends early leaves no file."""
-    from setwise.cli import answers, records
+    from setwise.cli import answers
+    from setwise.files import writing
 
     monkeypatch.setattr(answers, "_TOGETHER", 3)
     (tmp_path / "q.txt").write_text("\n".join(QUERIES[number % 3] for number in range(40)))
     words = ("retrieve", *source, "-k", 2, "--queries", tmp_path / "q.txt", "--out", tmp_path / "a.jsonl")
-    alive, most, as_lines = [], [], records.as_lines
+    alive, most, as_lines = [], [], writing.as_lines
 
     def counted(columns):
         if len(alive) % 20 == 19:  # to look through all objects takes a second
@@ -139,7 +140,7 @@ def test_sets_are_written_as_they_are_found(run, source, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return as_lines(columns)
 
-    monkeypatch.setattr(records, "as_lines", counted)
+    monkeypatch.setattr(writing, "as_lines", counted)
     stop = 30
     before = sorted(os.listdir(tmp_path))
     ran = run(*words)

@@ -11,7 +11,7 @@ from setwise.batch.one_matrix import select_each
 from setwise.catalog.fields import mask_of
 from setwise.catalog.items import Items
 from setwise.catalog.methods import as_selection, selected
-from setwise.catalog.request import DEFAULT, CatalogRequest, choose
+from setwise.catalog.request import DEFAULT, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import known_rows, labels_of_items, rows_in_order
 from setwise.containers import to_numpy
@@ -40,11 +40,7 @@ def selected_for_each(
     if queries is None and given.shape[1:] != (n,):
         raise ValueError(f"relevance: expected shape (m, {n}), got {given.shape}")
     each = split(request, count)
-    method, reason = request.method, ""
-    if method == "auto" and (request.wishes or request.max_per_group is not None):
-        method, reason = DEFAULT, "it keeps limits"
-    elif method == "auto":
-        method, reason = choose(n, request.size, request.goal.diversity, request.metric)
+    method, reason = request.taken(n)
     if method not in TOGETHER or request.criterion != "sum":
         name = "relevance" if queries is None else "query"
         return [

@@ -11,7 +11,7 @@ import numpy as np
 from setwise import solvers
 from setwise.api import describe
 from setwise.catalog.items import Items
-from setwise.catalog.request import DEFAULT, LEVELS, CatalogRequest, choose
+from setwise.catalog.request import DEFAULT, LEVELS, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import wished
 from setwise.cluster import random_partition, rows_of_parts
@@ -30,19 +30,9 @@ def selected(
     """Return what `Catalog.select` does, for a request whose `include` and `exclude` are ids."""
     began = time.perf_counter()
     asked = wished(held, request, relevance, query, filter)
-    items, request, reason = asked.items, asked.request, ""
-    limited = request.wishes or request.max_per_group is not None
-    if request.method == "auto" and limited:
-        request, reason = replace(request, method=DEFAULT), "it keeps limits"
-    elif request.method == "auto":
-        taken, reason = choose(
-            len(items),
-            request.size,
-            request.goal.diversity,
-            request.metric,
-            elsewhere=request.processes is not None,
-        )
-        request = replace(request, method=taken)
+    items = asked.items
+    method, reason = asked.request.taken(len(items))
+    request = replace(asked.request, method=method)
     problem = replace(asked, request=request).problem
     found = find(items, problem, request)
     if request.certify:
@@ -75,7 +65,7 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
         Processes are given to a method without partitions; or see `_by_levels`.
     """
     if request.method in LEVELS:
-        if request.wishes or request.max_per_group is not None:
+        if request.limited:
             what = "groups" if not request.wishes else request.wishes[0]
             raise ValueError(
                 f"{what}: the {request.method!r} method cannot honor it; use {DEFAULT} or greedy"

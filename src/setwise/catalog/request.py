@@ -91,6 +91,20 @@ class CatalogRequest(Request):
         object.__setattr__(self, "levels", levels)
 
     @property
+    def limited(self) -> bool:
+        """Whether some sets of its size may not be chosen: groups, limits and the other wishes."""
+        return bool(self.wishes) or self.max_per_group is not None
+
+    def taken(self, n: int) -> tuple[str, str]:
+        """Return the method for n items, and why where ``auto`` took it; see `choose`."""
+        if self.method != "auto":
+            return self.method, ""
+        if self.limited:
+            return DEFAULT, "it keeps limits"
+        elsewhere = self.processes is not None
+        return choose(n, self.size, self.goal.diversity, self.metric, elsewhere=elsewhere)
+
+    @property
     def of_items(self) -> Objective:
         """What greedy maximizes: mean distance to the chosen ("sum"), or the least one ("min").
 

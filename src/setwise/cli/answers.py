@@ -13,6 +13,7 @@ from setwise.cli import output, records, set_output
 from setwise.cli.asked import Asked
 from setwise.cli.sources import Source
 from setwise.cli.streams import reached
+from setwise.files import writing
 from setwise.files.names import ending
 from setwise.files.outputs import together
 from setwise.retrieval import Passages
@@ -152,7 +153,7 @@ class Answers:
             )
         elif ending(target) == ".jsonl":
             with together() as outputs, outputs.opened(target, force=force) as stream:
-                yield lambda one, _, hits: stream.writelines(records.as_lines(_of_query(one, hits)))
+                yield lambda one, _, hits: stream.writelines(writing.as_lines(_of_query(one, hits)))
         else:
             found: list[dict[str, Any]] = []
             columns: dict[str, list[Any]] = {}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +137,6 @@ def as_columns(hits: Passages) -> dict[str, list[Any]]:
     for name, values in hits.columns.items():
         columns[f"corpus_{name}" if name in columns else name] = list(map(_plain, values))
     return columns
-
-
-def as_lines(columns: dict[str, list[Any]]) -> Iterator[bytes]:
-    """Yield columns as lines of JSON, one object a row."""
-    for row in zip(*columns.values(), strict=True):
-        record = dict(zip(columns, row, strict=True))
-        yield json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def write(

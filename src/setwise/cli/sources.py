@@ -328,12 +328,12 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
     if options["costs"] in saved.columns:
         options["costs"] = _column(saved, options["costs"], "tokenizer")
     elif options["costs"] is not None:
-        from setwise.files.lengths import counter
+        from setwise.files.lengths import length
 
-        texts, count = saved.texts, counter(options["costs"])
+        texts, count = saved.texts, length(options["costs"])
         if texts is None:
             raise ValueError("tokens: the index has no texts to count; name a column with --tokenizer")
-        options["costs"] = lambda row: max(1, count(texts.take([row])[0]))
+        options["costs"] = lambda row: count(texts.take([row])[0])
     both = [name for name in wishes["include"] if name in wishes["exclude"]]
     if both:
         raise ValueError(f"include: {both[0]!r} is in exclude, too")

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from setwise import checks
 from setwise.catalog.catalog import Catalog
-from setwise.evaluate.compare import MEASURES, TOP, Comparison, Configuration, answered, told
+from setwise.evaluate.compare import MEASURES, TOP, Comparison, answered, configurations_of, told
 from setwise.evaluate.questions import Questions
 from setwise.evaluate.statistics import grouped
 
@@ -67,18 +66,7 @@ def compare_catalog(
     """
     users = _users(taken).located(catalog.ids.tolist())
     chosen = {**CATALOG_METHODS} if methods is None else {TOP: CATALOG_METHODS[TOP], **methods}
-    sizes = [k] if isinstance(k, int | np.integer) else list(k)
-    tried = [checks.fraction("diversities", one) for one in diversities]
-    configurations = tuple(
-        Configuration(method, diversity, checks.integer("k", size, least=1))
-        for size in sizes
-        for method, diversity in [
-            (TOP, 0.0),
-            *((label, one) for label in chosen if label != TOP for one in tried),
-        ]
-    )
-    if len(set(configurations)) < len(configurations):
-        raise ValueError("k, diversities: one stands twice")
+    configurations = configurations_of(k, diversities, [label for label in chosen if label != TOP])
     values = np.empty((len(configurations), len(users), len(MEASURES)))
     for place, one in enumerate(configurations):
         began = time.perf_counter()

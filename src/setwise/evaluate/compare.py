@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,6 +134,25 @@ class Comparison:
         return [self.configurations[place] for step, place in enumerate(places) if step not in beaten]
 
 
+def configurations_of(
+    k: int | Sequence[int], diversities: Sequence[float], labels: Iterable[str]
+) -> tuple[Configuration, ...]:
+    """Return what is compared: of each size top-k, and every other method at every diversity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A size is below 1, a diversity outside [0, 1], or one stands twice.
+    """
+    sizes = [k] if isinstance(k, int | np.integer) else list(k)
+    tried = [checks.fraction("diversities", one) for one in diversities]
+    ways = [(TOP, 0.0), *((label, one) for label in labels for one in tried)]
+    made = tuple(Configuration(*way, checks.integer("k", size, least=1)) for size in sizes for way in ways)
+    if len(set(made)) < len(made):
+        raise ValueError("k, diversities: one stands twice")
+    return made
+
+
 def compare(
     index: Index,
     questions: Questions,
@@ -178,16 +197,8 @@ def compare(
     """
     if questions.vectors is None:
         raise ValueError("questions: they have no vectors; encode their texts first")
-    sizes = [k] if isinstance(k, int | np.integer) else list(k)
-    tried = [checks.fraction("diversities", one) for one in diversities]
     chosen = _methods(methods)
-    configurations = tuple(
-        Configuration(method, diversity, checks.integer("k", size, least=1))
-        for size in sizes
-        for method, diversity in [(TOP, 0.0), *((label, one) for label in chosen for one in tried)]
-    )
-    if len(set(configurations)) < len(configurations):
-        raise ValueError("k, diversities: one stands twice")
+    configurations = configurations_of(k, diversities, chosen)
     names = None if ids is None else {str(name): row for row, name in enumerate(ids)}
     located = questions if names is None else _by_row(questions, names)
     kept = _Journal(journal, _identity(located, configurations, chosen, len(index)))

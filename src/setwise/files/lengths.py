@@ -55,7 +55,12 @@ def counter(unit: str) -> Callable[[str], int]:
     return PLAIN[unit]
 
 
-def lengths(texts: Sequence[str], unit: str | Callable[[str], int] = "tokens") -> list[int]:
-    """Return how long texts are, each at least 1; `unit` as for `counter`, or what counts a text."""
+def length(unit: str | Callable[[str], int] = "tokens") -> Callable[[str], int]:
+    """Return what counts a text, an empty one as 1; `unit` as for `counter`, or what counts a text."""
     count = counter(unit) if isinstance(unit, str) else unit
-    return [max(1, int(count(text))) for text in texts]
+    return lambda text: max(1, int(count(text)))
+
+
+def lengths(texts: Sequence[str], unit: str | Callable[[str], int] = "tokens") -> list[int]:
+    """Return how long texts are, as `length` counts each."""
+    return list(map(length(unit), texts))

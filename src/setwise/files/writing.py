@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -120,12 +120,18 @@ def write_table(
 
         write_atomic(target, as_csv, force=force, among=among)
     elif kind == ".jsonl":
-        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
-        write_atomic(target, lambda stream: stream.writelines(lines), force=force, among=among)
+        write_atomic(target, lambda stream: stream.writelines(as_lines(columns)), force=force, among=among)
     elif kind == ".json":
         write_json(target, list(rows), force=force, among=among)
     else:
         raise ValueError(f"out: {kind} holds one array; write the columns to .jsonl, .csv, .parquet or .json")
+
+
+def as_lines(columns: Mapping[str, Sequence[Any]]) -> Iterator[bytes]:
+    """Yield columns as lines of JSON, one object a row."""
+    for row in zip(*columns.values(), strict=True):
+        record = dict(zip(columns, row, strict=True))
+        yield json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _as_arrow(name: str, values: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.files.lengths import counter
+from setwise.files.lengths import counter, length
 from setwise.index import Index
 from setwise.index.base import Found
 from setwise.integrations.thresholds import check_threshold, cosines_to, tell_how_many
@@ -147,10 +147,10 @@ class Search:
             return None
         request = replace(self.request, k=min(self.request.size, size))
         if request.costs is not None:
-            count = request.costs
+            count = length(request.costs)
             if text is None:
                 raise ValueError("tokens: texts of an index are counted where they are passed with it")
-            request = replace(request, costs=lambda name: max(1, int(count(text(name)))))
+            request = replace(request, costs=lambda name: count(text(name)))
         pool: int | str = "auto" if self.fetch_k is None else min(self.fetch_k, size)
         found: Retrieved = yield from retrieving(
             request, np.asarray(query, np.float64), index, pool=pool, filter=self.filter

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from setwise.files.lengths import counter
+from setwise.files.lengths import length
 from setwise.files.names import nearest
 from setwise.index.saved import GROUP, SavedIndex
 from setwise.request import Request
@@ -138,8 +138,8 @@ def token_costs(index: SavedIndex) -> Callable[[Any], int]:
     """
     if index.texts is None:
         raise ValueError("max_tokens: the index has no texts; pass costs, a column of numbers, and budget")
-    count = counter("tokens")
-    return lambda name: max(1, count(index.take([name])["text"][0]))
+    count = length()
+    return lambda name: count(index.take([name])["text"][0])
 
 
 def _together(asked: Sequence[Asked]) -> list[Retrieved] | None:

@@ -61,10 +61,11 @@ class Incumbent:
     point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     numbers: NDArray[np.float64] | None = None
 
-    def take_in(self, problem: Problem, proof: Proof) -> None:
-        """Note the point that compiled kernels have found, and its bound."""
+    def take_in(self, problem: Problem, proof: Proof) -> Bound:
+        """Note the point that compiled kernels have found, and its bound; return the bound."""
         self.point = proof.ids, proof.weights
         self.bound = bounds.of_proof(problem, proof)
+        return self.bound
 
 
 def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = True) -> Incumbent:

@@ -167,8 +167,7 @@ def bound_of_all(problem: Problem, found: auto.Incumbent, effort: Certify) -> Bo
     if found.point is None and not full and problem.n <= auto.TINY:
         proof = compiled.relax_small(problem, found.chosen, rounds=auto.SMALL_ROUNDS, tolerance=tolerance)
         if proof is not None:
-            found.take_in(problem, proof)
-            return bounds.of_proof(problem, proof)
+            return found.take_in(problem, proof)
     whole = Whole(problem)
     if found.point is None:
         pool = Pool(problem)

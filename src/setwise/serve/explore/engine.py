@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from setwise.explanation import Reason
-from setwise.files.lengths import counter
+from setwise.files.lengths import length
 from setwise.index.base import Index
 from setwise.objectives.base import euclidean
 from setwise.pictures import DIVERSITIES, Axes, instead
@@ -120,6 +120,7 @@ class Explorer:
         self._sets: OrderedDict[Hashable, Retrieved] = OrderedDict()
         self._frontiers: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
+        self._length = length()
         self._count = lru_cache(maxsize=100_000)(self._counted)
 
     def about(self) -> dict[str, Any]:
@@ -317,7 +318,7 @@ class Explorer:
     def _counted(self, row: int) -> int:
         """Return how many tokens a passage has."""
         assert self.source.texts is not None
-        return max(1, counter("tokens")(self.source.texts(np.array([row]))[0]))
+        return self._length(self.source.texts(np.array([row]))[0])
 
     # ------------------------------------------------------------------ one passage
 
