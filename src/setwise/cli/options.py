@@ -121,8 +121,8 @@ Model = Annotated[
     str,
     option(
         "--model",
-        help="What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER, or "
-        "hidden:FOLDER (a language model's hidden states).",
+        help="What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER, "
+        "hidden:FOLDER (a language model's hidden states) or gradients:FOLDER (what a text would teach it).",
         panel=READ,
         metavar="NAME",
     ),

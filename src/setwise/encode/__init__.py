@@ -5,10 +5,10 @@ from __future__ import annotations
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, unit_rows
 
-NAMES = ("auto", "lsa", "static", "sentence", "hidden", "ngrams")
+NAMES = ("auto", "lsa", "static", "sentence", "hidden", "gradients", "ngrams")
 
-#: Kinds that take the name of a model after a colon; hidden cannot do without.
-_OF_MODELS = ("sentence", "hidden")
+#: Kinds that take the name of a model after a colon, and those that cannot do without.
+_OF_MODELS, _NEED_MODELS = ("sentence", "hidden", "gradients"), ("hidden", "gradients")
 
 __all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "parse", "unit_rows"]
 
@@ -22,8 +22,8 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
         "static" (word vectors that ship inside the wordllama package), "auto" (the same), "lsa" (learned
         from the corpus itself), "sentence" (a transformer; ``sentence:FOLDER`` or ``sentence:NAME`` picks
         the model), ``hidden:NAME`` (the last hidden states of a causal language model, a folder or a name;
-        ``hidden:smollm2`` is the packaged one), or "ngrams" (hashed words and pairs of words: alike means
-        alike in wording).
+        ``hidden:smollm2`` is the packaged one), ``gradients:NAME`` (what a text would teach such a model),
+        or "ngrams" (hashed words and pairs of words: alike means alike in wording).
     seed : int
         For what an encoder draws at random while it learns.
 
@@ -51,6 +51,10 @@ def encoder(name: str = "auto", *, seed: int = 0) -> Encoder:
         from setwise.encode.hidden import Hidden
 
         return Hidden(model)
+    if kind == "gradients":
+        from setwise.encode.gradients.texts import Gradients
+
+        return Gradients(model, seed=seed)
     from setwise.encode.sentence import Sentence
 
     return Sentence(model or None)
@@ -66,8 +70,8 @@ def parse(name: str) -> tuple[str, str]:
     """
     kind, colon, model = name.partition(":") if isinstance(name, str) else (name, "", "")
     checks.choice("model", kind, NAMES)
-    if kind == "hidden" and not model:
-        raise ValueError("model: name the language model, as in hidden:FOLDER or hidden:smollm2")
+    if kind in _NEED_MODELS and not model:
+        raise ValueError(f"model: name the language model, as in {kind}:FOLDER or {kind}:smollm2")
     if colon and (kind not in _OF_MODELS or not model):
         raise ValueError(f"model: {name!r} is not understood; a model is named as in sentence:FOLDER")
     return kind, model

@@ -14,7 +14,7 @@ def tokens_together(device: Any, most: int) -> int:
     return ON_CPU if device.type == "cpu" else most
 
 
-def alike_long(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+def alike_long(lengths: Sequence[int], tokens: int, most: int | None = None) -> Iterator[list[int]]:
     """Yield the places of texts that are read together, the longest first.
 
     Parameters
@@ -23,10 +23,12 @@ def alike_long(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
         Tokens of each text, at least 1.
     tokens : int
         As many, padding among them, are read at once, or one text.
+    most : int, optional
+        Texts that are read at once.
     """
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     start = 0
     while start < len(order):
-        count = max(1, tokens // lengths[order[start]])
+        count = max(1, min(tokens // lengths[order[start]], most or len(order)))
         yield order[start : start + count]
         start += count

@@ -34,7 +34,8 @@ from setwise.files.writing import write_array, write_atomic
 
 _log = logging.getLogger(__name__)
 
-#: Texts that are encoded at once; the vectors are the same whether they are kept or not.
+#: Texts that are read at once, and encoded at once where an encoder does not name a `chunk` of its own, which
+#: divides this; the vectors are the same whether they are kept or not.
 CHUNK = 2048
 
 #: Seconds of encoding between two savings.
@@ -314,9 +315,9 @@ def _grown(
 def _chunks(
     blocks: Iterable[Sequence[str]], done: int, n: int, encoder: Encoder, tell: Callable[..., object]
 ) -> Iterator[NDArray[np.float32]]:
-    """Encode the texts after those that are done, a block at once."""
+    """Encode the texts after those that are done, a block at once; a slow encoder's in parts of it."""
     seen = 0
-    for texts in blocks:
+    for texts in _parted(blocks, getattr(encoder, "chunk", CHUNK)):
         fresh, seen = texts[max(0, done - seen) :], seen + len(texts)
         if done and seen <= done:
             continue
@@ -332,6 +333,13 @@ def _chunks(
         yield vectors
         done += len(fresh)
         tell("encoding", done, n)
+
+
+def _parted(blocks: Iterable[Sequence[str]], size: int) -> Iterator[Sequence[str]]:
+    """Yield blocks in parts of at most ``size`` texts; an empty block as it is."""
+    for texts in blocks:
+        for start in range(0, max(len(texts), 1), size):
+            yield texts[start : start + size]
 
 
 def _restore(encoder: FittedEncoder, entry: Path) -> None:

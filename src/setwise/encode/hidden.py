@@ -51,6 +51,9 @@ class Hidden:
     Ivison et al., Large-scale data selection for instruction tuning, 2025, section 3.
     """
 
+    #: Texts between two savings.
+    chunk = 256
+
     def __init__(
         self, model: str, *, max_tokens: int = 2_048, dtype: str = "float32", device: str | None = None
     ) -> None:

