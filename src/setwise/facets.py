@@ -35,18 +35,15 @@ class FacetRelevance:
     given: Vector | None
 
     @classmethod
-    def of(cls, facets: Any, vectors: Vectors, rows: int, kept: Rows | None) -> FacetRelevance:
+    def of(cls, facets: Any, vectors: Vectors) -> FacetRelevance:
         """Check what was given as `facets`.
 
         Parameters
         ----------
         facets : array-like of shape (m, d) or (n, m), or mapping of m names to n numbers
+            n counts the candidates before some were barred.
         vectors : Vectors
             The candidates.
-        rows : int
-            How many there were before some were barred.
-        kept : ndarray of int64, optional
-            The rows that are left.
 
         Raises
         ------
@@ -58,6 +55,7 @@ class FacetRelevance:
         table = relevance_among(facets, vectors.d)
         if table is None:
             return cls(vectors, directions_of(facets, vectors.d, vectors.metric), None)
+        rows = len(vectors.raw)
         if len(table) != rows:
             raise ValueError(
                 f"facets: expected shape (m, {vectors.d}), or ({rows}, m) of relevance, got {table.shape}"
@@ -70,7 +68,7 @@ class FacetRelevance:
                 f"facets: row {row} has {values[row, facet]:g} for facet {facet}; relevance to a facet is "
                 "finite and at least 0"
             )
-        return cls(vectors, None, values if kept is None else values[kept])
+        return cls(vectors, None, values if vectors.kept is None else values[vectors.kept])
 
     @property
     def count(self) -> int:

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal, Self, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,9 @@ class Request:
     ValueError
         A field is out of its range or unknown, or one that is needed with another is missing.
     """
+
+    #: What the argument that names the solver is called, for messages.
+    solver_word: ClassVar[str] = "solver"
 
     k: int | None
     relevance_scale: str = "none"

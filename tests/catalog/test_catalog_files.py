@@ -384,7 +384,7 @@ def test_an_added_item_can_be_selected(catalog):
         ((np.ones((2, D)), [1, 1], [7, 7]), ValueError, "ids: 7 is named 2 times"),
         ((np.ones((2, D)), [1, 1], [900, 7]), ValueError, r"ids: 7 \(row 1\) is in the catalog already"),
         ((np.ones((2, D)), [1, 1], [900]), ValueError, "ids: expected 2"),
-        ((np.ones((2, D)), [1, 1], ["a", "b"]), TypeError, "catalog's are integers, these are strings"),
+        ((np.ones((2, D)), [1, 1], ["a", "b"]), TypeError, "catalog's ids are integers, these are strings"),
         ((np.zeros((2, D)), [1, 1]), ValueError, "vectors: row 0 is all zero"),
         ((np.full((2, D), np.nan), [1, 1]), ValueError, "vectors: row 0 has NaN"),
         ((np.full((2, D), 1e60), [1, 1]), ValueError, "row 0 has a number that float32"),

@@ -388,7 +388,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 5, "--limit", "kind=1"), "groups['kind']: the catalog keeps no column 'kind'"),
         (("-k", 5, "--limit", "kind"), "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'kind'"),
         (("-k", 5, "--max-per-group", 1), "groups: needed with max_per_group"),
-        (("-k", 5, "--include", "sku300"), "ids: 'sku300' is not in the catalog"),
+        (("-k", 5, "--include", "sku300"), "include: 'sku300' is not in the catalog"),
         (("-k", 5, "--exclude-from", "gone.txt"), "from: no file or folder 'gone.txt'"),
         (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalog has 300 items"),
         (
@@ -544,7 +544,7 @@ def test_what_cannot_be_removed(refused, shop, tmp_path, data):
         (("--from", tmp_path / "gone.txt", "--id", "c"), "id: 'gone.txt' has no columns"),
         (("--from", tmp_path / "half.npy"), "from: half.npy holds float64 of shape (3,)"),
         (("--from", tmp_path), "ends in none of"),
-        (("--from", tmp_path / "numbers.parquet"), "the catalog's are strings, these are integers"),
+        (("--from", tmp_path / "numbers.parquet"), "the catalog's ids are strings, these are integers"),
         ([f"sku{row}" for row in range(N)], "ids: these are all items"),
     ):
         assert message in refused(*remove, *words)

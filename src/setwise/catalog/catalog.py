@@ -20,6 +20,7 @@ from setwise.catalog.many import selected_for_each
 from setwise.catalog.methods import selected
 from setwise.catalog.request import CatalogRequest
 from setwise.catalog.selection import CatalogSelection
+from setwise.objectives import Objective
 from setwise.request import Certify, Rows
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
@@ -330,7 +331,7 @@ class Catalog:
 
     def select(
         self,
-        k: int = 500,
+        k: int | None = 500,
         *,
         relevance: Any = None,
         query: Any = None,
@@ -341,8 +342,16 @@ class Catalog:
         max_per_group: int | None = None,
         limits: Mapping[str, Any] | None = None,
         shares: Mapping[str, Any] | None = None,
+        costs: Any = None,
+        budget: float | None = None,
+        min_gain: float | None = None,
         max_similarity: float | None = None,
+        shown: Any = None,
+        shown_weight: float = 1.0,
+        facets: Any = None,
         diversity: float = 0.1,
+        objective: str | Objective = "max-sum",
+        sharpness: int = 1,
         method: str = "auto",
         clusters: int | None = None,
         per_cluster: int | None = None,
@@ -360,8 +369,8 @@ class Catalog:
 
         Parameters
         ----------
-        k : int
-            At most n.
+        k : int or None
+            At most n. With `budget` or `min_gain` the most there may be; with a budget None leaves that open.
         relevance : array-like of shape (n,), mapping or pandas Series, optional
             For this call in place of the quality: any finite numbers, -inf for never; in the order of the
             items, or by id (every item has one then).
@@ -376,13 +385,23 @@ class Catalog:
             ``"year >= 2010 and brand <> 'x'"``, a mask, or an Arrow expression.
         groups, max_per_group, limits, shares
             As for `setwise.select`: labels are a kept column's name, or one an item; a name that `groups`
-            does not have is a kept column. ``frank-wolfe+swap`` and ``greedy`` keep them.
-        max_similarity : float, optional
-            No two items of the set have a larger cosine; the same methods keep it.
+            does not have is a kept column. ``frank-wolfe+swap`` and ``greedy`` keep them, and the wishes that
+            follow.
+        costs, budget, min_gain, max_similarity
+            As for `setwise.select`; costs are a kept column's name, by id, or one an item.
+        shown : sequence of ids, or array-like of shape (h, d), optional
+            Items, or vectors, that were shown before: they count as members, and are not selected.
+        shown_weight : float
+            As for `setwise.select`.
+        facets : optional
+            As for `setwise.select`, for objective="facets"; also names of kept columns.
         diversity : float
             1 - λ of the paper, in [0, 1].
+        objective : {"max-sum", "mmr", "log-det", "coverage", "max-min", "facets"} or Objective
+        sharpness : int
+            As for `setwise.select`.
         method : str
-            One of `METHODS`.
+            One of `METHODS`; for another objective than max-sum "auto", or one of the core's solvers for it.
         clusters : int, optional
             m, the clusters to keep, at most the catalog's; half of them by default. For ``dgds`` the
             parts of the random partition (the catalog's number of clusters by default).
@@ -411,8 +430,8 @@ class Catalog:
         Returns
         -------
         CatalogSelection
-            ``value``, ``relevance`` (mean quality) and ``diversity`` (mean distance) are max-sum's (MUSS
-            Eq. 2), whatever the method.
+            ``value``, ``relevance`` and ``diversity`` are the objective's: of max-sum MUSS Eq. 2, mean
+            quality and mean distance, whatever the method.
 
         Raises
         ------
@@ -429,6 +448,8 @@ class Catalog:
         request = CatalogRequest(
             k=k,
             diversity=diversity,
+            objective=objective,
+            sharpness=sharpness,
             metric=self._items.vectors.metric,
             include=include,
             exclude=exclude,
@@ -436,7 +457,13 @@ class Catalog:
             max_per_group=max_per_group,
             limits=limits,
             shares=shares,
+            costs=costs,
+            budget=budget,
+            min_gain=min_gain,
             max_similarity=max_similarity,
+            shown=shown,
+            shown_weight=shown_weight,
+            facets=facets,
             certify=certify,
             time_limit=time_limit,
             seed=seed,
@@ -454,7 +481,7 @@ class Catalog:
 
     def select_many(
         self,
-        k: int = 10,
+        k: int | None = 10,
         *,
         relevance: Any = None,
         queries: Any = None,
@@ -465,8 +492,16 @@ class Catalog:
         max_per_group: int | None = None,
         limits: Mapping[str, Any] | None = None,
         shares: Mapping[str, Any] | None = None,
+        costs: Any = None,
+        budget: float | None = None,
+        min_gain: float | None = None,
         max_similarity: float | None = None,
+        shown: Any = None,
+        shown_weight: float = 1.0,
+        facets: Any = None,
         diversity: float = 0.1,
+        objective: str | Objective = "max-sum",
+        sharpness: int = 1,
         method: str = "auto",
         certify: Certify = False,
         time_limit: float = 60.0,
@@ -477,7 +512,7 @@ class Catalog:
 
         Parameters
         ----------
-        k : int
+        k : int or None
         relevance : array-like of shape (m, n), optional
             In place of the quality, a row a user, in the order of the items; -inf for never. Or `queries`.
         queries : array-like of shape (m, d), optional
@@ -485,7 +520,9 @@ class Catalog:
             As for `select`: what each user has bought, say.
         groups, max_per_group
             As for `select`; with `max_per_group`, `groups` may have a row of labels a user.
-        filter, limits, shares, max_similarity, diversity, method, time_limit, seed, threads
+        filter, limits, shares, costs, budget, min_gain, max_similarity, shown, shown_weight, facets
+            As for `select`; each is one for all users.
+        diversity, objective, sharpness, method, time_limit, seed, threads
             As for `select`.
         certify : False, True or "full"
             As for `setwise.select_many`.
@@ -502,6 +539,8 @@ class Catalog:
         request = CatalogRequest(
             k=k,
             diversity=diversity,
+            objective=objective,
+            sharpness=sharpness,
             metric=self._items.vectors.metric,
             include=include,
             exclude=exclude,
@@ -509,7 +548,13 @@ class Catalog:
             max_per_group=max_per_group,
             limits=limits,
             shares=shares,
+            costs=costs,
+            budget=budget,
+            min_gain=min_gain,
             max_similarity=max_similarity,
+            shown=shown,
+            shown_weight=shown_weight,
+            facets=facets,
             certify=certify,
             time_limit=time_limit,
             seed=seed,

@@ -273,7 +273,9 @@ def joined(ids: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([ids, new])
 
 
-def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[np.int64]:
+def rows_of(
+    wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any], argument: str = "ids"
+) -> NDArray[np.int64]:
     """Return the rows of some ids, ascending.
 
     Raises
@@ -286,24 +288,26 @@ def rows_of(wanted: Sequence[Any] | NDArray[Any], ids: NDArray[Any]) -> NDArray[
     names = _array(wanted)
     if names.size == 0:
         return np.empty(0, np.int64)
-    ids, names = _alike(ids, names)
+    ids, names = _alike(ids, names, argument)
     there = _among(names, ids)
     if not there.all():
         strange = np.flatnonzero(~there)
         first = _plain(names[strange[0]])
         if len(strange) == 1:
-            raise KeyError(f"ids: {first!r} is not in the catalog")
+            raise KeyError(f"{argument}: {first!r} is not in the catalog")
         raise KeyError(
-            f"ids: {len(strange):,} of these {len(names):,} are not in the catalog, such as {first!r}"
+            f"{argument}: {len(strange):,} of these {len(names):,} are not in the catalog, such as {first!r}"
         )
     return np.flatnonzero(_among(ids, names))
 
 
-def _alike(ids: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _alike(
+    ids: NDArray[Any], others: NDArray[Any], argument: str = "ids"
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return ids of a catalog, and others, as arrays that can be compared."""
     own, other = kind_of(ids), kind_of(others)
     if own in ("integers", "strings") and own != other:
-        raise TypeError(f"ids: the catalog's are {own}, these are {other}; pass the same kind")
+        raise TypeError(f"{argument}: the catalog's ids are {own}, these are {other}; pass the same kind")
     return ids, others
 
 

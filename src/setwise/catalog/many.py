@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from setwise import solvers
 from setwise.batch.one_matrix import select_each
 from setwise.catalog.fields import mask_of
 from setwise.catalog.items import Items
 from setwise.catalog.methods import as_selection, selected
 from setwise.catalog.request import DEFAULT, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
-from setwise.catalog.wishes import known_rows, labels_of_items, rows_in_order
+from setwise.catalog.wishes import known_rows, labels_of_items, rows_in_order, with_facets, with_shown
 from setwise.containers import to_numpy
-from setwise.request import Request, own_wishes, split
+from setwise.request import own_wishes, split
 
 __all__ = ["selected_for_each"]
 
-#: Methods that look at all items at once, and the core's solver that each is.
+#: Methods for max-sum that look at all items at once, and the core's solver that each is.
 TOGETHER = {DEFAULT: "auto", "greedy": "greedy", "top-k": "top-k"}
 
 
@@ -39,9 +40,10 @@ def selected_for_each(
     n, count = len(held), len(given)
     if queries is None and given.shape[1:] != (n,):
         raise ValueError(f"relevance: expected shape (m, {n}), got {given.shape}")
+    request, seen = with_shown(held, request)
     each = split(request, count)
     method, reason = request.taken(n)
-    if method not in TOGETHER or request.criterion != "sum":
+    if request.is_max_sum and method not in TOGETHER:
         name = "relevance" if queries is None else "query"
         return [
             selected(held, replace(own, method=method), filter=filter, **{name: values})
@@ -55,11 +57,12 @@ def selected_for_each(
     for own in each:
         must, gone = (
             rows_in_order("include", own.include, held.ids),
-            known_rows("exclude", own.exclude, held.ids),
+            np.union1d(known_rows("exclude", own.exclude, held.ids), seen),
         )
         both, barred = np.intersect1d(must, gone), never.copy()
         if len(both):
-            raise ValueError(f"include: {held.ids[both].tolist()[0]!r} is in exclude, too")
+            where = "shown" if both[0] in seen else "exclude"
+            raise ValueError(f"include: {held.ids[both].tolist()[0]!r} is in {where}, too")
         barred[gone] = True
         barred[must] = False  # whatever the filter
         include.append(must)
@@ -70,25 +73,11 @@ def selected_for_each(
             return [labels_of_items(held, name, row) for row in given]
         return labels_of_items(held, name, given)
 
-    labelled = request.mapped(of_items, fields=True)
-    asked = Request(
-        k=request.size,
-        diversity=request.diversity,
-        metric=request.metric,
-        solver=TOGETHER[method],
-        include=include,
-        exclude=exclude,
-        groups=labelled.groups,
-        max_per_group=labelled.max_per_group,
-        limits=labelled.limits,
-        shares=labelled.shares,
-        max_similarity=request.max_similarity,
-        certify=request.certify,
-        time_limit=request.time_limit,
-        seed=request.seed,
-        threads=request.threads,
-    )
+    labelled = with_facets(held, request.mapped(of_items, fields=True))
+    solver = TOGETHER[method] if request.is_max_sum else method
+    asked = replace(labelled, method=method, solver=solver, include=include, exclude=exclude)
+    solvers.check(asked)
     found = select_each(
         asked, held.vectors.raw, None if queries is None else given, given if queries is None else None
     )
-    return [as_selection(held, one, method, reason) for one in found]
+    return [as_selection(held, one, asked.found_by, reason) for one in found]

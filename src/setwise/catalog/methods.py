@@ -11,7 +11,7 @@ import numpy as np
 from setwise import solvers
 from setwise.api import describe
 from setwise.catalog.items import Items
-from setwise.catalog.request import DEFAULT, LEVELS, CatalogRequest
+from setwise.catalog.request import DEFAULT, LEVELS, METHODS, SOLVER, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import wished
 from setwise.cluster import random_partition, rows_of_parts
@@ -33,13 +33,15 @@ def selected(
     items = asked.items
     method, reason = asked.request.taken(len(items))
     request = replace(asked.request, method=method)
+    if request.is_core:
+        request = replace(request, solver=SOLVER.get(method, method))
     problem = replace(asked, request=request).problem
     found = find(items, problem, request)
     if request.certify:
         with one_blas_thread():
-            certificate = solvers.certify(problem, Solved(found.chosen)).certificate
-        found = replace(found, certificate=certificate)
-    return as_selection(held, describe(problem, found, request.method, began), request.method, reason)
+            proven = solvers.certify(problem, found if request.is_core else Solved(found.chosen))
+        found = proven if request.is_core else replace(found, certificate=proven.certificate)
+    return as_selection(held, describe(problem, found, request.found_by, began), request.found_by, reason)
 
 
 def as_selection(held: Items, sel: Selection, method: str, reason: str = "") -> CatalogSelection:
@@ -76,11 +78,15 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
             f"workers: {request.method} looks at all items at once; use muss or dgds, or threads="
         )
     with one_blas_thread():
+        among = tuple(METHODS) if request.is_max_sum else solvers.SOLVERS
+        if request.is_core:
+            solvers.check(request, among)
+            return solvers.find(problem, request.solver)
+        solver = SOLVER.get(request.method, request.method)
         goals: dict[str, str | Objective] = {"greedy": request.of_items, "k-dpp": "log-det"}
         goal = goals.get(request.method, request.objective)
-        solver = {DEFAULT: "auto"}.get(request.method, request.method)
-        asked = replace(request, objective=goal, solver=solver, certify=False)
-        solvers.check(asked)
+        asked = replace(request, objective=goal, solver=solver, criterion="sum", certify=False)
+        solvers.check(asked, among)
         return solvers.find(replace(problem, request=asked), solver)
 
 

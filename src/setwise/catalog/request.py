@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from setwise import checks
+from setwise import checks, solvers
 from setwise.objectives import MaxMarginal, Objective
 from setwise.request import Request
 from setwise.solver_options import Multilevel
-from setwise.solvers import label_of
 
 __all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogRequest", "choose"]
 
@@ -16,9 +16,9 @@ __all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogRequest", "choose"]
 EUCLIDEAN_WORK = 50_000_000
 
 #: The method that is the core's default solver, by the label that its selections have.
-DEFAULT = label_of("max-sum", "auto")
+DEFAULT = solvers.label_of("max-sum", "auto")
 
-#: What `Catalog.select` takes as method, with what each does in one line.
+#: What `Catalog.select` takes as method for max-sum, with what each does in one line.
 METHODS = {
     "auto": "by size, metric and diversity: see `choose`",
     DEFAULT: "Frank-Wolfe over the whole catalog, and exchanges: the core's default",
@@ -34,6 +34,9 @@ METHODS = {
     "muss-random-partition": "muss with a random partition for clusters (rand.B)",
 }
 
+#: The core's solvers that methods are, where another name says so; other methods are solvers by their names.
+SOLVER = {DEFAULT: "auto"}
+
 #: The methods that select by levels.
 LEVELS = ("muss", "dgds", "muss-random-clusters", "muss-random-partition")
 
@@ -45,7 +48,7 @@ class CatalogRequest(Request):
     Attributes
     ----------
     method : str
-        One of `METHODS`.
+        One of `METHODS`; for another objective than max-sum one of the core's solvers for it.
     clusters, per_cluster : int or None
         m and k' of MUSS; None for their defaults.
     cluster_diversity : float
@@ -67,6 +70,8 @@ class CatalogRequest(Request):
         A field is out of its range or unknown.
     """
 
+    solver_word: ClassVar[str] = "method"
+
     method: str = "auto"
     clusters: int | None = None
     per_cluster: int | None = None
@@ -79,8 +84,19 @@ class CatalogRequest(Request):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.choice("method", self.method, METHODS)
         checks.choice("criterion", self.criterion, ("sum", "min"))
+        if self.goal.metric != self.metric:
+            raise ValueError(
+                f"objective: it measures {self.goal.metric}, the items {self.metric}; make it so, too"
+            )
+        if self.is_max_sum:
+            checks.choice("method", self.method, METHODS)
+        else:
+            if self.method in (DEFAULT, *LEVELS):
+                raise ValueError(f"method: {self.method!r} is for max-sum; leave it out for {self.goal.name}")
+            if self.criterion != "sum":
+                raise ValueError(f"criterion: it is of max-sum; leave it out for {self.goal.name}")
+            solvers.serving(self.goal.name, self.method, word="method")
         levels = Multilevel(
             per_cluster=self.per_cluster,
             top_up=self.top_up,
@@ -95,12 +111,33 @@ class CatalogRequest(Request):
         """Whether some sets of its size may not be chosen: groups, limits and the other wishes."""
         return bool(self.wishes) or self.max_per_group is not None
 
+    @property
+    def is_max_sum(self) -> bool:
+        """Whether the objective is the one that all of `METHODS` are for."""
+        return self.goal.name == "max-sum"
+
+    @property
+    def is_core(self) -> bool:
+        """Whether the core's solver finds the set and proves it, as for `setwise.select`."""
+        if not self.is_max_sum:
+            return True
+        return bool(self.wishes) and self.criterion == "sum" and self.method not in (*LEVELS, "k-dpp")
+
+    @property
+    def found_by(self) -> str:
+        """What a selection by the method is said to be found by."""
+        if self.is_max_sum:
+            return self.method
+        return solvers.label_of(self.goal.name, self.method, wished=bool(self.wishes))
+
     def taken(self, n: int) -> tuple[str, str]:
         """Return the method for n items, and why where ``auto`` took it; see `choose`."""
         if self.method != "auto":
             return self.method, ""
+        if not self.is_max_sum:
+            return self.method, f"it is what {self.goal.name} is solved by"
         if self.limited:
-            return DEFAULT, "it keeps limits"
+            return DEFAULT, "it keeps every wish"
         elsewhere = self.processes is not None
         return choose(n, self.size, self.goal.diversity, self.metric, elsewhere=elsewhere)
 

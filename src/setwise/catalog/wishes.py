@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,21 @@ from setwise.catalog.items import Items
 from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
 from setwise.containers import as_query
+from setwise.facets import are_texts
 from setwise.ids import as_ids
 from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem
 
-__all__ = ["Wished", "known_rows", "labels_of_items", "rows_in_order", "wished"]
+__all__ = [
+    "Wished",
+    "known_rows",
+    "labels_of_items",
+    "rows_in_order",
+    "wished",
+    "with_facets",
+    "with_shown",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +94,12 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
     if never[must].any():
         one = held.ids[must[never[must]][0]]
         raise ValueError(f"include: {_plain(one)!r} is never to be selected: its number is -inf")
-    barred = known_rows("exclude", request.exclude, held.ids)
+    request, seen = with_shown(held, request)
+    barred = np.union1d(known_rows("exclude", request.exclude, held.ids), seen)
     both = np.intersect1d(must, barred)
     if len(both):
-        raise ValueError(f"include: {_plain(held.ids[both[0]])!r} is in exclude, too")
+        where = "shown" if both[0] in seen else "exclude"
+        raise ValueError(f"include: {_plain(held.ids[both[0]])!r} is in {where}, too")
     left = ~never
     left[barred] = False
     mask = mask_of(filter, held.fields, held.ids, held.quality)
@@ -99,7 +110,9 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
         some, rows = replace(held, quality=values), must
     else:
         kept = np.flatnonzero(left)
-        if request.size > len(kept):
+        if len(kept) == 0 or (request.sized and request.size > len(kept)):
+            if not request.sized:
+                raise ValueError("filter: it and exclude leave no item; loosen them")
             raise ValueError(
                 f"k: {request.size} is more than the {len(kept):,} items that may be selected; ask for at "
                 "most that"
@@ -116,24 +129,55 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
         return [labels[row] for row in np.flatnonzero(left).tolist()]
 
     known = Relevance(some.quality, some.vectors, probe)
-    request = request.mapped(of_items, fields=True)
+    request = with_facets(held, request.mapped(of_items, fields=True))
     return Wished(some, replace(request, include=rows, exclude=()), known)
 
 
+def with_shown(held: Items, request: CatalogRequest) -> tuple[CatalogRequest, NDArray[np.int64]]:
+    """Return a request whose `shown` is vectors, and the rows of what was given by ids.
+
+    Raises
+    ------
+    KeyError
+        An id is not in the catalog.
+    """
+    if request.shown is None or np.ndim(request.shown) != 1:
+        return request, np.empty(0, np.int64)
+    rows = rows_in_order("shown", request.shown, held.ids)
+    return replace(request, shown=held.vectors.rows(rows, np.float64) if len(rows) else None), rows
+
+
+def with_facets(held: Items, request: CatalogRequest) -> CatalogRequest:
+    """Return a request whose `facets` are numbers where kept columns were named."""
+    facets = request.facets
+    if are_texts(facets):
+        facets = {one: one for one in facets}
+    if not isinstance(facets, Mapping):
+        return request
+    found = {name: labels_of_items(held, f"facets[{name!r}]", one) for name, one in facets.items()}
+    return replace(request, facets=found)
+
+
 def labels_of_items(held: Items, name: str, given: Any) -> Any:
-    """Return labels, one an item: as they were given, or of a kept column by its name.
+    """Return labels or numbers, one an item: as they were given, by id, or of a kept column by its name.
 
     Raises
     ------
     ValueError
         No such column is kept, or they are not as many as the items.
     """
+    what = "label" if name.startswith("groups") else "number"
     if isinstance(given, str):
         if held.fields is None or given not in held.fields.column_names:
-            raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one label an item")
+            raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one {what} an item")
         given = held.fields[given].to_pylist()
+    if isinstance(given, Mapping):
+        missing = next((one for one in held.ids.tolist() if one not in given), None)
+        if missing is not None:
+            raise ValueError(f"{name}: no {what} for {missing!r}; give each item one")
+        return [given[one] for one in held.ids.tolist()]
     if len(given) != len(held):
-        raise ValueError(f"{name}: expected {len(held):,} labels, one an item, got {len(given):,}")
+        raise ValueError(f"{name}: expected {len(held):,} {what}s, one an item, got {len(given):,}")
     return given
 
 
@@ -162,7 +206,7 @@ def rows_in_order(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int6
         One is not in the catalog.
     """
     listed = _as_ids(name, wanted)
-    rows = np.sort(items.rows_of(listed, ids))
+    rows = np.sort(items.rows_of(listed, ids, name))
     place = dict(zip(ids[rows].tolist(), rows.tolist(), strict=True))
     return np.fromiter((place[one] for one in listed), np.int64, len(listed))
 

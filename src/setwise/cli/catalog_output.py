@@ -84,7 +84,13 @@ def write(target: Path, record: dict[str, Any], columns: dict[str, list[Any]], *
 
 
 def print_selection(
-    name: str, catalog: Catalog, found: CatalogSelection, columns: dict[str, list[Any]], *, kept: bool
+    name: str,
+    catalog: Catalog,
+    found: CatalogSelection,
+    columns: dict[str, list[Any]],
+    objective: str,
+    *,
+    kept: bool,
 ) -> None:
     """Print the first members of a set, then what it is worth, and how it was found."""
     out = output.console()
@@ -122,7 +128,7 @@ def print_selection(
     lines.add_row(Text("set", style="dim"), Text(" · ".join(terms)))
     reason = f" ({found.reason.removeprefix(f'{found.method} ')})" if found.reason else ""
     lines.add_row(Text("method", style="dim"), Text(f"{found.method}{reason}"))
-    proof = output.explain(found, len(catalog), "max-sum")
+    proof = output.explain(found, len(catalog), objective)
     lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
     out.print(lines)
 

@@ -22,8 +22,10 @@ from setwise.cli.options import (
     Limit,
     MaxPerGroup,
     MaxSimilarity,
+    MinGain,
     Seed,
     SetFile,
+    Shown,
     Threads,
     TimeLimit,
     Where,
@@ -105,6 +107,47 @@ def select(
     ] = None,
     k: K = 500,
     diversity: Diversity = 0.1,
+    objective: Annotated[
+        str,
+        _wish(
+            "--objective",
+            help="What is weighed against quality: mean distance (max-sum), the least distance (max-min), "
+            "distance to the nearest (mmr), volume (log-det), what is good at each --facet (facets).",
+            metavar="NAME",
+        ),
+    ] = "max-sum",
+    sharpness: Annotated[
+        int,
+        _wish(
+            "--sharpness",
+            help="Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
+            metavar="1|EVEN",
+        ),
+    ] = 1,
+    facet: Annotated[
+        list[str] | None,
+        _wish(
+            "--facet",
+            help="Kept column of numbers that the set should cover; sets --objective facets. Repeat for "
+            "several.",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    costs: Annotated[
+        str | None,
+        _wish("--costs", help="Kept column of what each item costs, for --budget.", metavar="COLUMN"),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        _wish(
+            "--budget",
+            help="Select as many as cost this together; -k, where given, is the most.",
+            metavar="NUMBER",
+            show_default="no budget",
+        ),
+    ] = None,
+    min_gain: MinGain = None,
+    shown: Shown = None,
     limit: Limit = None,
     group: GroupColumn = None,
     max_per_group: MaxPerGroup = None,
@@ -196,14 +239,20 @@ def select(
 
     target = None if out is None else check_output(out, force=force)
     checks.choice("certify", certify, CERTIFY)
-    checks.choice("method", method, METHODS)
+    if facet and not given(context, "objective"):
+        objective = "facets"
+    if objective == "max-sum":
+        checks.choice("method", method, METHODS)
     if quality is None:
         for name in ("quality_column", "id"):
             if given(context, name):
                 raise ValueError(f"{name}: --{name.replace('_', '-')} goes with --quality TABLE")
     settings: dict[str, Any] = {
-        "k": k,
+        "k": k if budget is None or given(context, "k") else None,
         "diversity": diversity,
+        "objective": objective,
+        "sharpness": sharpness,
+        "facets": facet or None,
         "method": method,
         "clusters": clusters,
         "per_cluster": per_cluster,
@@ -215,7 +264,11 @@ def select(
         "groups": group,
         "max_per_group": max_per_group,
         "limits": as_limits(limit),
+        "costs": costs,
+        "budget": budget,
+        "min_gain": min_gain,
         "max_similarity": max_similarity,
+        "shown": shown or None,
     }
     notes: tuple[str, ...] = ()
     with output.Status() as status, at_most(threads):
@@ -229,6 +282,7 @@ def select(
             listed, where_from, told = read_ids(exclude_from, None)
             barred = list(dict.fromkeys([*barred, *ids_as_in(catalog, listed, where_from)]))
             notes = (*notes, *([told] if told else []))
+        settings["shown"] = ids_as_in(catalog, shown, "--shown") if shown else None
         status.tell("selecting")
         with output.notes_for_warnings():
             found = catalog.select(
@@ -255,6 +309,6 @@ def select(
         output.print_json(record)
         return
     name = Path(path).resolve().name
-    catalog_output.print_selection(name, catalog, found, columns, kept=target is not None)
+    catalog_output.print_selection(name, catalog, found, columns, objective, kept=target is not None)
     if target is not None:
         output.note(f"wrote {out}")

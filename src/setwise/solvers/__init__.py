@@ -7,7 +7,7 @@ and what it can do. It is loaded when it is first asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,8 +148,14 @@ def solver_of(objective: str, name: str, *, wished: bool = False) -> Solver | No
     return table.get((objective, name)) or table.get((ANY, name))
 
 
-def check(request: Request) -> str:
+def check(request: Request, among: Sequence[str] = SOLVERS) -> str:
     """Return the name of the solver asked for, if it serves the objective and honors the constraints.
+
+    Parameters
+    ----------
+    request : Request
+    among : sequence of str
+        The names that it may have.
 
     Raises
     ------
@@ -161,10 +167,13 @@ def check(request: Request) -> str:
         needs.append("include")
     if request.max_per_group is not None:
         needs.append("groups")
-    return serving(request.goal.name, request.solver, *needs, *request.wishes)
+    word = request.solver_word
+    return serving(request.goal.name, request.solver, *needs, *request.wishes, word=word, among=among)
 
 
-def serving(objective: str, solver: Any, *needs: str) -> str:
+def serving(
+    objective: str, solver: Any, *needs: str, word: str = "solver", among: Sequence[str] = SOLVERS
+) -> str:
     """Return a solver's name, checked.
 
     Parameters
@@ -174,6 +183,10 @@ def serving(objective: str, solver: Any, *needs: str) -> str:
     solver : str
     *needs : str
         What it has to be able to, each a field of `Solver`.
+    word : str
+        What the solver's argument is called, for messages.
+    among : sequence of str
+        The names that it may have.
 
     Raises
     ------
@@ -183,14 +196,14 @@ def serving(objective: str, solver: Any, *needs: str) -> str:
         No solver has the name, or the one that has it does not serve the objective, or is not able to do
         what it has to; the message has those that are.
     """
-    name = checks.choice("solver", solver, SOLVERS)
+    name: str = checks.choice(word, solver, among)
     plain = ("include", "groups", "partial")
     serves = solver_of(objective, name)
     if serves is not None and all(need in plain and getattr(serves, need) for need in needs):
         return name
-    known = {name: found for name in SOLVERS if (found := solver_of(objective, name)) is not None}
+    known = {name: found for name in among if (found := solver_of(objective, name)) is not None}
     if name not in known:
-        raise ValueError(f"solver: {name!r} is not for {objective}; use one of {', '.join(known)}")
+        raise ValueError(f"{word}: {name!r} is not for {objective}; use one of {', '.join(known)}")
     for need in needs:
         wished = need not in plain
         able = {
@@ -199,9 +212,9 @@ def serving(objective: str, solver: Any, *needs: str) -> str:
             if (found := solver_of(objective, other, wished=wished)) is not None and getattr(found, need)
         }
         if name not in able:
-            what = f"{need}: the {name!r} solver cannot honor it"
+            what = f"{need}: the {name!r} {word} cannot honor it"
             if need == "partial":
-                what = f"solver: {name!r} needs all candidates, and a search returns a few"
+                what = f"{word}: {name!r} needs all candidates, and a search returns a few"
             if not able:
                 raise ValueError(f"{need}: {objective} cannot honor it")
             raise ValueError(f"{what}; use one of {', '.join(able)}")

@@ -78,8 +78,7 @@ class Problem:
             rows = as_matrix(request.shown, "shown")
             self.shown = as_queries(rows, self.vectors.d, "shown", metric=goal.metric)
         if request.facets is not None:
-            count = len(self.vectors.raw)
-            self.facets = FacetRelevance.of(request.facets, self.vectors, count, self.constraints.kept)
+            self.facets = FacetRelevance.of(request.facets, self.vectors)
         if request.wishes or goal.per_item:
             counted = self.shown if request.shown_weight else self.shown[:0]
             size = self.constraints.reference_size(request)

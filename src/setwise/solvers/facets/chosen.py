@@ -77,14 +77,15 @@ def exactly(problem: Problem) -> Solved:
     ValueError
         There are more candidates than are held, or the metric gives no bound.
     """
+    word = problem.request.solver_word
     solved = by_default(problem)
     known = cast(Known, solved.known)
     form = known.form
     if not bounds(form):
-        raise ValueError("solver: 'exact' has no bound for euclidean distances; use 'auto', or diversity=0")
+        raise ValueError(f"{word}: 'exact' has no bound for euclidean distances; use 'auto', or diversity=0")
     if not form.held.whole:
         raise ValueError(
-            f"solver: 'exact' can search {HELD} candidates, got {problem.n}; use solver='auto', which says "
+            f"{word}: 'exact' can search {HELD} candidates, got {problem.n}; use 'auto', which says "
             "how close it is"
         )
     planes = Planes(form, [known.chosen])
@@ -95,7 +96,7 @@ def exactly(problem: Problem) -> Solved:
     certificate = _certificate(known, True)
     if not certificate.optimal:
         checks.warn(
-            f"solver: 'exact' stopped after {nodes:,} nodes without a proof; the certificate says how close "
+            f"{word}: 'exact' stopped after {nodes:,} nodes without a proof; the certificate says how close "
             "the set is to the best one"
         )
     return Solved(form.held.ids[best], known=known, certificate=certificate)

@@ -82,9 +82,10 @@ def exactly(problem: Problem) -> Solved:
     ValueError
         There are more candidates than it can search.
     """
+    word = problem.request.solver_word
     if problem.n > exact.LARGEST:
         raise ValueError(
-            f"solver: 'exact' can search {exact.LARGEST} candidates, got {problem.n}; use solver='swap', "
+            f"{word}: 'exact' can search {exact.LARGEST} candidates, got {problem.n}; use 'swap', "
             "or select among fewer"
         )
     if _is_decided(problem):
@@ -95,7 +96,7 @@ def exactly(problem: Problem) -> Solved:
     problem.stats.update(points=problem.n, variables=found.variables)
     if found.lower < float(stack.totals(found.places[None])[0]) - 1e-6 * abs(found.lower):
         checks.warn(
-            f"solver: 'exact' stopped after {problem.request.time_limit:g} seconds without a "
+            f"{word}: 'exact' stopped after {problem.request.time_limit:g} seconds without a "
             "proof; the certificate says how close the set is to the best one"
         )
     return Solved(order[found.places], known=Known(stack, order, found.lower))

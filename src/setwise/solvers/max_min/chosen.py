@@ -70,16 +70,17 @@ def exactly(problem: Problem) -> Solved:
     ValueError
         There are more candidates than it can search.
     """
+    word = problem.request.solver_word
     if problem.n > EXACT:
         raise ValueError(
-            f"solver: 'exact' can search {EXACT} candidates, got {problem.n}; use solver='auto', which says "
+            f"{word}: 'exact' can search {EXACT} candidates, got {problem.n}; use 'auto', which says "
             "how close it is"
         )
     found = _solved(problem, exact=True)
     certificate = _certificate(cast(Known, found.known))
     if not certificate.optimal:
         checks.warn(
-            f"solver: 'exact' stopped after {problem.request.time_limit:g} seconds without a proof; the "
+            f"{word}: 'exact' stopped after {problem.request.time_limit:g} seconds without a proof; the "
             "certificate says how close the set is to the best one"
         )
     return replace(found, certificate=certificate)
