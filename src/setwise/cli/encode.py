@@ -12,6 +12,7 @@ from setwise.cli import folders
 from setwise.cli.options import (
     CORPORA,
     KEEP,
+    RUN,
     AsJson,
     Cache,
     Chunk,
@@ -47,6 +48,27 @@ def encode(
     chunk: Chunk = None,
     overlap: Overlap = None,
     model: Model = "auto",
+    rank: Annotated[
+        int | None,
+        option(
+            "--rank",
+            help="Which of several processes this is, from 0: it encodes its own share, and the last to "
+            "finish joins them into the file.",
+            panel=RUN,
+            metavar="NUMBER",
+            show_default="RANK, where torchrun or accelerate launch sets it",
+        ),
+    ] = None,
+    world_size: Annotated[
+        int | None,
+        option(
+            "--world-size",
+            help="How many processes encode the corpus together, all with the same options.",
+            panel=RUN,
+            metavar="COUNT",
+            show_default="WORLD_SIZE, where it is set",
+        ),
+    ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
     force: Force = False,
@@ -60,45 +82,69 @@ def encode(
     from setwise.cli import output
     from setwise.cli.sources import cache_folder
     from setwise.encode.cache import encode_texts
+    from setwise.encode.shares import Rank, Shares, take_device, with_zeros
     from setwise.files import check_output, read_corpus, write_array
     from setwise.files.names import ending
 
     target = check_output(out, force=force, endings=_ENDINGS)
-    encoders.parse(model)
+    kind, _ = encoders.parse(model)
+    team = Rank.of(rank, world_size)
     began = time.perf_counter()
     with folders.step_bar() as tell, at_most(threads):
         tell("reading", 0, 0)
         read = read_corpus(corpus, text=text, id=id, chunk=as_chunk(chunk), overlap=overlap)
         if read.texts is None:
             raise ValueError(f"corpus: {Path(corpus).name} has no texts to encode")
+        if kind in encoders.OF_MODELS:
+            take_device()
         used = encoders.encoder(model)
         kept = cache_folder(read, cache, no_cache)
-        found = encode_texts(read.texts, used, kept, lambda done, total: tell("encoding", done, total))
-        if not len(found.rows):
-            raise ValueError(f"corpus: {used.name} knows no word of any text")
-        tell("writing", 0, 0)
-        if ending(target) == ".npy":
-            vectors: Any = found.vectors
-            if len(found.rows) < found.n:
-                vectors = np.zeros((found.n, found.vectors.shape[1]), np.float32)
-                vectors[found.rows] = found.vectors
-            write_array(target, vectors, force=force)
+
+        def progress(done: int, total: int) -> None:
+            tell("encoding", done, total)
+
+        def write(vectors: Any) -> None:
+            if not vectors.any():
+                raise ValueError(f"corpus: {used.name} knows no word of any text")
+            tell("writing", 0, 0)
+            if ending(target) == ".npy":
+                write_array(target, vectors, force=force)
+            else:
+                _write_table(target, read, vectors, force=force)
+
+        vectors: Any
+        if team.size == 1:
+            found = encode_texts(read.texts, used, kept, progress)
+            vectors, count, cached = with_zeros(found), found.n, found.found
+            write(vectors)
         else:
-            _write_table(target, read, found.rows, found.vectors, force=force)
+            shares = Shares(target, read.texts, used, team)
+            count, cached = shares.encode(kept, progress), 0
+            with shares.joined() as vectors:
+                if vectors is not None:
+                    write(vectors)
     for line in read.notes:
         output.note(line)
-    unknown = [read.ids[row] for row in found.unknown.tolist()]
+    record = {"out": out, "texts": len(read.texts), "model": used.name, "key": used.key, "cached": cached}
+    if vectors is None:
+        if as_json:
+            waits = {"rank": team.rank, "world_size": team.size, "encoded": count, "joined": False}
+            output.print_json({**record, **waits})
+            return
+        share = f"rank {team.rank} of {team.size} has encoded {count:,} of {len(read.texts):,} texts"
+        output.note(f"{share}; the last to finish writes {target.name}")
+        return
+    unknown = [read.ids[row] for row in np.flatnonzero(~vectors.any(axis=1)).tolist()]
     if unknown:
         what = "have rows of zeros" if ending(target) == ".npy" else "are left out"
         names = ", ".join(map(str, unknown[:5])) + (" …" if len(unknown) > 5 else "")
         output.note(f"{len(unknown):,} {what}, since the encoder knows no word of their text: {names}")
-    d = found.vectors.shape[1]
+    d = vectors.shape[1]
     if as_json:
-        record = {"out": out, "texts": found.n, "d": d, "model": used.name, "key": used.key}
-        output.print_json({**record, "unknown": unknown, "cached": found.found})
+        output.print_json({**record, "d": d, "unknown": unknown})
         return
     facts = (
-        f"{found.n:,} texts",
+        f"{len(read.texts):,} texts",
         f"{d:,} d float32",
         used.name.partition(" (")[0],
         folders.size_of(target.stat().st_size),
@@ -107,14 +153,15 @@ def encode(
     output.print_line(target.name, " · ".join(facts))
 
 
-def _write_table(target: Path, read: Any, rows: Any, vectors: Any, *, force: bool) -> None:
+def _write_table(target: Path, read: Any, everything: Any, *, force: bool) -> None:
     """Write ids, texts, what else is known and vectors as a table, a row a text that has a vector."""
     import numpy as np
 
     from setwise.files import write_table
     from setwise.files.names import ending
 
-    kept = rows.tolist()
+    known = everything.any(axis=1)
+    kept, vectors = np.flatnonzero(known).tolist(), everything[known]
     columns: dict[str, Any] = {
         "id": [read.ids[row] for row in kept],
         "text": [read.texts[row] for row in kept],

@@ -8,7 +8,7 @@ from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, un
 NAMES = ("auto", "lsa", "static", "sentence", "hidden", "gradients", "ngrams")
 
 #: Kinds that take the name of a model after a colon, and those that cannot do without.
-_OF_MODELS, _NEED_MODELS = ("sentence", "hidden", "gradients"), ("hidden", "gradients")
+OF_MODELS, _NEED_MODELS = ("sentence", "hidden", "gradients"), ("hidden", "gradients")
 
 __all__ = ["NAMES", "Encoder", "FittedEncoder", "Progress", "encoder", "known_rows", "parse", "unit_rows"]
 
@@ -72,6 +72,6 @@ def parse(name: str) -> tuple[str, str]:
     checks.choice("model", kind, NAMES)
     if kind in _NEED_MODELS and not model:
         raise ValueError(f"model: name the language model, as in {kind}:FOLDER or {kind}:smollm2")
-    if colon and (kind not in _OF_MODELS or not model):
+    if colon and (kind not in OF_MODELS or not model):
         raise ValueError(f"model: {name!r} is not understood; a model is named as in sentence:FOLDER")
     return kind, model

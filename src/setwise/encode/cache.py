@@ -117,6 +117,16 @@ def encode_texts(
     return encode_alike(texts, encoder, progress)
 
 
+def chunk_of(encoder: Encoder) -> int:
+    """Return how many texts an encoder is given at once: its ``chunk``, where it has one."""
+    return int(getattr(encoder, "chunk", CHUNK))
+
+
+def entry_name(texts: Sequence[str], encoder: Encoder) -> str:
+    """Return the name of the entry of some texts: the same for the same texts and encoder alone."""
+    return _survey(_blocks(texts), len(texts), encoder, len(texts), lambda step, done, total: None)[0]
+
+
 def encode_alike(texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Encoded:
     """Encode texts in memory with an encoder as it is, such as one that has learned; see `encode_texts`."""
     n = len(texts)
@@ -317,7 +327,7 @@ def _chunks(
 ) -> Iterator[NDArray[np.float32]]:
     """Encode the texts after those that are done, a block at once; a slow encoder's in parts of it."""
     seen = 0
-    for texts in _parted(blocks, getattr(encoder, "chunk", CHUNK)):
+    for texts in _parted(blocks, chunk_of(encoder)):
         fresh, seen = texts[max(0, done - seen) :], seen + len(texts)
         if done and seen <= done:
             continue
