@@ -54,6 +54,15 @@ def test_texts_go_in_and_a_set_within_a_budget_comes_out(call, notes):
     assert len(told["members"]) == 3
 
 
+def test_sub_questions_are_facets(call, folder):
+    parts = ["pears", "how to store fruit"]
+    found = setwise.retrieve(
+        QUERY, setwise.open_index(folder), 4, diversity=0.3, objective="facets", facets=parts, shown=["n2"]
+    )
+    _, told, _ = call("retrieve", query=QUERY, k=4, facets=parts, shown=["n2"])
+    assert [one["id"] for one in told["members"]] == found.ids.tolist()
+
+
 def test_why_is_told_of_texts_and_of_an_index(call, folder, notes):
     found = setwise.retrieve(QUERY, setwise.open_index(folder), 3, diversity=0.3)
     _, told, _ = call("explain", query=QUERY, k=3, index="notes")

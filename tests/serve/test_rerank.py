@@ -94,6 +94,7 @@ def test_documents_come_back_where_they_are_asked_for(ask, notes, path, field, a
 
 def test_wishes_are_the_library_s(ask, notes, known):
     kinds = [row % 3 for row in range(len(notes))]
+    ones = [1.0 / (row + 1) for row in range(len(notes))]
     for wish, kept in [
         ({"diversity": 0.9, "objective": "mmr"},) * 2,
         ({"sharpness": 1, "solver": "greedy", "certify": False},) * 2,
@@ -102,6 +103,11 @@ def test_wishes_are_the_library_s(ask, notes, known):
         ({"include": [5], "exclude": [0, 1]},) * 2,
         ({"max_similarity": 0.6},) * 2,
         ({"shown": notes[:2]}, {"shown": known[0][:2]}),
+        ({"objective": "max-min", "diversity": 0.6}, {"objective": "max-min", "diversity": 0.6}),
+        ({"objective": "facets", "facets": notes[6:8]}, {"objective": "facets", "facets": known[0][6:8]}),
+        ({"objective": "facets", "facets": {"a": kinds, "b": ones}, "exclude": [2]},) * 2,
+        ({"solver": "frank-wolfe", "solver_options": {"penalty": 3, "steps": 5}},) * 2,
+        ({"solver": "multilevel", "solver_options": {"partition": kinds, "clusters": 2}},) * 2,
     ]:
         told = ask.post("/v1/rerank", {"query": QUERY, "documents": notes, "top_n": 5, **wish}).json()
         assert told["setwise"]["selected"] == expected(known, 5, **kept), wish

@@ -30,6 +30,9 @@ def test_it_is_the_library_s_set(ask, index):
         {"groups": "kind", "max_per_group": 3},
         {"limits": {"kind": [2, 3]}},
         {"shown": ["n0", "n1"]},
+        {"objective": "facets", "facets": ["pears", "how to store fruit"]},
+        {"objective": "max-min", "pool": 7, "max_similarity": 0.9},
+        {"solver": "frank-wolfe", "solver_options": {"penalty": 3}},
         {"costs": "length", "budget": 200},
         {"offset": 5},
     ):

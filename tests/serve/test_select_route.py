@@ -133,3 +133,43 @@ def test_other_media_types_are_refused(ask):
     told = sent(ask, b"a=b", "application/x-www-form-urlencoded")
     assert told.status_code == 415
     assert told.json()["message"].startswith("content-type: ")
+
+
+def test_facets_are_vectors_numbers_or_columns(ask, pool):
+    rows, relevance = pool
+    table = np.abs(rows[:, :2]).astype(np.float64)
+    names = {"price": table[:, 0], "size": table[:, 1]}
+    asked = {"k": 4, "objective": "facets", "diversity": 0.2}
+    body = {"vectors": rows.tolist(), "relevance": relevance.tolist(), **asked}
+    packed = dict(zip(names, table.T, strict=True))
+    for facets, told in (
+        (rows[:3], ask.post("/v1/select", {**body, "facets": rows[:3].tolist()})),
+        (
+            names,
+            ask.post("/v1/select", {**body, "facets": {name: one.tolist() for name, one in names.items()}}),
+        ),
+        (
+            rows[:3],
+            sent(ask, npz(vectors=rows, relevance=relevance, facets=rows[:3]), "application/x-npz", **asked),
+        ),
+        (
+            names,
+            sent(ask, npz(vectors=rows, relevance=relevance, facets=table), "application/x-npz", **asked),
+        ),
+        (
+            names,
+            sent(ask, arrow(rows, relevance=relevance, **packed), ARROW, facets='["price", "size"]', **asked),
+        ),
+    ):
+        assert told.status_code == 200, told.text
+        found = setwise.select(rows, 4, relevance=relevance, objective="facets", diversity=0.2, facets=facets)
+        assert told.json()["selected"] == found.indices.tolist()
+
+
+def test_a_field_that_is_none_is_refused(ask, pool):
+    body = {"vectors": pool[0].tolist(), "k": 3}
+    told = ask.post("/v1/select", {**body, "min_gian": 0.2})
+    assert told.status_code == 422
+    assert told.json()["message"].startswith("min_gian: there is no such field")
+    told = ask.post("/v1/select", {**body, "facets": pool[0][:2].tolist()})
+    assert told.json()["message"].startswith("facets: max-sum does not cover them")

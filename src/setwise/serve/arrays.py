@@ -8,6 +8,7 @@ import io
 import math
 import struct
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from setwise.files.arrays import DAMAGED_ARCHIVE
 from setwise.serve.settings import Limits
 
 #: Arrays that an archive may have.
-MEMBERS = ("vectors", "relevance", "query", "costs", "shown")
+MEMBERS = ("vectors", "relevance", "query", "costs", "shown", "facets")
 
 
 def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
@@ -49,6 +50,11 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
     rows = as_matrix(given, name)
     check_size(rows.shape, name, limits)
     return rows
+
+
+def facets_of(given: Any, limits: Limits) -> Any:
+    """Return facets: numbers by name as they are, else vectors; see `as_vectors`."""
+    return given if isinstance(given, Mapping) else as_vectors(given, "facets", limits)
 
 
 def as_vector(given: Any, name: str, limits: Limits) -> NDArray[Any]:

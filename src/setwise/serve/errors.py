@@ -61,6 +61,8 @@ def refused_by(error: Exception) -> Refused:
         if first["type"] == "value_error":  # of ours, which names the field
             return Refused(422, first["msg"].partition(", ")[2])
         where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            return Refused(422, f"{where}: there is no such field; /openapi.json has those that there are")
         return Refused(422, f"{where or 'body'}: {first['msg']}")
     if isinstance(error, ValueError | TypeError | KeyError):
         return Refused(422, str(error.args[0]) if error.args else type(error).__name__)

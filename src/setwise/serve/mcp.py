@@ -35,6 +35,10 @@ Tokens = Annotated[
     int | None,
     Field(description="In place of k, or beside it: the chosen have at most so many tokens.", ge=1),
 ]
+Facets = Annotated[
+    list[str] | None,
+    Field(description="Sub-questions, each of which the chosen texts should answer.", min_length=1),
+]
 Name = Annotated[str | None, Field(description="The index's name; may be left out where there is one.")]
 Condition = Annotated[
     str | None,
@@ -82,6 +86,8 @@ def mcp_server(service: Service) -> MCPServer[Any]:
     async def done(solve: Solve, **body: Any) -> dict[str, Any]:
         """Return the answer to a request's body, as a route would give it."""
         given = {name: value for name, value in body.items() if value is not None}
+        if "facets" in given:
+            given["objective"] = "facets"
         posted = Posted(to_json(given), "application/json", {}, "mcp", shapes.COHERE)
         gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
@@ -103,11 +109,13 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         diversity: Diversity = 0.3,
         filter: Condition = None,
         max_tokens: Tokens = None,
+        facets: Facets = None,
+        shown: Annotated[list[str | int] | None, Field(description="Ids that are known already.")] = None,
         after: Annotated[str | None, Field(description="The cursor of the page before.")] = None,
     ) -> Chosen:
         """Retrieve texts from a saved index: relevant to a query, and no two saying the same."""
-        wishes = {"diversity": diversity, "filter": filter, "max_tokens": max_tokens, "after": after}
-        found = await done(retrieve, query=query, index=index, k=k, **wishes)
+        wishes = {"diversity": diversity, "filter": filter, "max_tokens": max_tokens, "facets": facets}
+        found = await done(retrieve, query=query, index=index, k=k, shown=shown, after=after, **wishes)
         members = [
             Member(
                 id=one["id"], text=one.get("text"), relevance=one["score"], columns=one.get("columns") or {}
@@ -123,10 +131,12 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         k: Size = None,
         diversity: Diversity = 0.3,
         max_tokens: Tokens = None,
+        facets: Facets = None,
         shown: Annotated[list[str] | None, Field(description="Texts that are known already.")] = None,
     ) -> Chosen:
         """Select some of the texts: relevant to a query, and no two saying the same."""
-        found = await of_texts(query, texts, k, diversity=diversity, max_tokens=max_tokens, shown=shown)
+        wishes = {"diversity": diversity, "max_tokens": max_tokens, "facets": facets, "shown": shown}
+        found = await of_texts(query, texts, k, **wishes)
         told = found["setwise"] or {"selected": [], "relevances": [], "certificate": None}
         members = [
             Member(id=row, text=texts[row], relevance=told["relevances"][row]) for row in told["selected"]
@@ -142,9 +152,10 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         diversity: Diversity = 0.3,
         filter: Condition = None,
         max_tokens: Tokens = None,
+        facets: Facets = None,
     ) -> Explained:
         """Explain, of a set of texts or from an index, why each was chosen and others were left out."""
-        wishes = {"diversity": diversity, "max_tokens": max_tokens, "explain": True}
+        wishes = {"diversity": diversity, "max_tokens": max_tokens, "facets": facets, "explain": True}
         if texts is not None:
             told = (await of_texts(query, texts, k, **wishes))["setwise"]
         else:

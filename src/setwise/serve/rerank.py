@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from setwise.containers import to_numpy
 from setwise.encode import known_rows
+from setwise.facets import are_texts, parts_of
 from setwise.files.documents.passages import count_tokens, first_tokens
 from setwise.files.lengths import lengths
 from setwise.retrieval import diversify
@@ -19,7 +20,7 @@ from setwise.retrieval.defaults import K, request_of
 from setwise.selection import Selection
 from setwise.serve import shapes
 from setwise.serve.answers import told, written
-from setwise.serve.arrays import as_vector, as_vectors
+from setwise.serve.arrays import as_vector, as_vectors, facets_of
 from setwise.serve.schemas import Rerank
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import Pool, select_all, tried
@@ -41,7 +42,8 @@ class Asked:
     texts : list of str
         The documents', as far as they are read.
     encoded : list of str
-        What has to be encoded: the query, the documents, and what was shown; nothing where vectors came.
+        What has to be encoded: the query, the documents, what was shown, and facets; nothing where vectors
+        came.
     """
 
     job: Job
@@ -101,14 +103,15 @@ def _read(service: Service, job: Job) -> Asked:
         raise ValueError(f"documents: {len(texts):,} are more than the {limits.documents:,} of one request")
     if body.max_tokens_per_doc is not None:
         texts = [first_tokens(text, body.max_tokens_per_doc) for text in texts]
-    encoded = [] if body.embeddings is not None else [body.query, *texts, *_shown_texts(body)]
+    more = [*_texts(body, "shown"), *_texts(body, "facets")]
+    encoded = [] if body.embeddings is not None else [body.query, *texts, *more]
     return Asked(job, posted, body, texts, encoded)
 
 
-def _shown_texts(body: Rerank) -> list[str]:
-    """Return what was shown before, where that is texts and the documents are, too."""
-    shown = body.shown if body.embeddings is None and isinstance(body.shown, list) else []
-    return shown if all(isinstance(one, str) for one in shown) else []
+def _texts(body: Rerank, name: str) -> list[str]:
+    """Return a field that may be texts, where it is and the documents are, too."""
+    given = getattr(body, name)
+    return given if body.embeddings is None and are_texts(given) else []
 
 
 def _encoded(service: Service, read: Sequence[Any]) -> list[Any]:
@@ -128,13 +131,21 @@ def _ready(service: Service, rows: Any, asked: Asked) -> Ready:
     if isinstance(rows, Exception):
         raise rows
     body, limits, n = asked.body, service.settings.limits, len(asked.texts)
-    shown: Any = body.shown
+    shown, facets = body.shown, body.facets
     if len(rows):
         if body.relevance is None and not known_rows(rows[:1]).all():
             raise ValueError(f"query: {service.encoder.name} knows no word of it; use other words")
         probe, vectors = rows[0], rows[1 : n + 1]
-        if len(rows) > n + 1:
-            shown = rows[n + 1 :][known_rows(rows[n + 1 :])]
+        last = n + 1 + len(_texts(body, "shown"))
+        if last > n + 1:
+            shown = rows[n + 1 : last][known_rows(rows[n + 1 : last])]
+        if len(rows) > last:
+            facets = rows[last:]
+            unknown = np.flatnonzero(~known_rows(facets))
+            if len(unknown):
+                raise ValueError(
+                    f"facets: {service.encoder.name} knows no word of facet {unknown[0]}; use other words"
+                )
     else:
         vectors = as_vectors(body.embeddings, "embeddings", limits)
         if len(vectors) != n:
@@ -160,7 +171,7 @@ def _ready(service: Service, rows: Any, asked: Asked) -> Ready:
             raise ValueError(
                 f"{name}: that of document {int(bad.argmax())} is not finite; pass null, or drop it"
             )
-    return Ready(asked, known, relevance, _pool(service, asked, known, vectors, relevance, shown))
+    return Ready(asked, known, relevance, _pool(service, asked, known, vectors, relevance, shown, facets))
 
 
 def _cosines(vectors: NDArray[Any], probe: NDArray[Any] | None) -> NDArray[np.float64]:
@@ -184,6 +195,7 @@ def _pool(
     vectors: NDArray[Any],
     relevance: NDArray[np.float64],
     shown: Any,
+    facets: Any,
 ) -> Pool | None:
     """Return the problem of the documents that can be selected."""
     body = asked.body
@@ -201,6 +213,10 @@ def _pool(
         options["costs"] = body.costs
     if shown is not None and len(shown):
         options["shown"] = as_vectors(shown, "shown", service.settings.limits)
+    if facets is not None:
+        facets = facets_of(facets, service.settings.limits)
+        part = parts_of(facets, vectors.shape[1], len(asked.texts), "documents")
+        options["facets"] = facets if part is None else part(known)
     place = {int(row): number for number, row in enumerate(known)}
     for name in ("include", "exclude"):
         rows = getattr(body, name) or ()

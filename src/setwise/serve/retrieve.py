@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from setwise.facets import are_texts
 from setwise.files.lengths import length
 from setwise.files.names import nearest
 from setwise.index.saved import GROUP, SavedIndex
@@ -18,7 +19,7 @@ from setwise.retrieval import retrieve as retrieve_from
 from setwise.retrieval.defaults import request_of
 from setwise.retrieval.search import retrieving
 from setwise.serve.answers import told, written
-from setwise.serve.arrays import as_vector
+from setwise.serve.arrays import as_vector, as_vectors
 from setwise.serve.schemas import Retrieve
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import tried
@@ -55,8 +56,8 @@ class Asked:
         """Search for it by itself."""
         self.job.check()
         body = self.body
-        where: dict[str, Any] = {"filter": body.filter, "offset": body.offset, "after": body.after or ()}
-        one: Retrieved = run(retrieving(self.request, self.query, self.index, **where))
+        pages: dict[str, Any] = {"offset": body.offset, "after": body.after or ()}
+        one: Retrieved = run(retrieving(self.request, self.query, self.index, **body.where(), **pages))
         return one
 
 
@@ -95,6 +96,9 @@ def _read(service: Service, job: Job) -> Asked:
         options["groups"] = GROUP
     if body.max_tokens is not None:
         options |= {"budget": body.max_tokens, "costs": token_costs(index)}
+    if body.facets is not None:
+        words = are_texts(body.facets)
+        options["facets"] = body.facets if words else as_vectors(body.facets, "facets", limits)
     sharpness = options.pop("sharpness", None)
     if options.pop("relevance_scale", "none") != "none":
         raise ValueError("relevance_scale: an index is searched by likeness as it is; leave it out")
@@ -150,7 +154,7 @@ def _together(asked: Sequence[Asked]) -> list[Retrieved] | None:
     queries = np.stack([one.query for one in asked])
     try:
         found: list[Retrieved] = run(
-            retrieving(replace(first.request, threads=1), queries, first.index, filter=first.body.filter)
+            retrieving(replace(first.request, threads=1), queries, first.index, **first.body.where())
         )
     except (TypeError, ValueError, KeyError):
         return None

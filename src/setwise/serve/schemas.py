@@ -24,32 +24,47 @@ Matrix = Annotated[
 ]
 Numbers = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": ["number", "null"]}})]
 
+#: Vectors; or by name one number a candidate.
+Facets = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": _NUMBERS, "minItems": 1},
+                {"type": "array", "items": _ENCODED, "minItems": 1},
+                {"type": "object", "additionalProperties": _NUMBERS, "minProperties": 1},
+            ]
+        }
+    ),
+]
+
 Label = str | int | float | bool
 Many = int | Annotated[list[int | None], Field(min_length=2, max_length=2)]
 
 
 class Wishes(BaseModel):
-    """What a good set is; `setwise.select` says what each field means.
-
-    Fields that are not known are ignored.
-    """
-
-    model_config = ConfigDict(extra="ignore")
+    """What a good set is; `setwise.select` says what each field means."""
 
     diversity: float | None = Field(None, ge=0, le=1, description="0 = relevance alone, 1 = diversity alone")
     sharpness: int | None = Field(
         None, ge=1, description="1, or an even number; large: near-duplicates alone"
     )
-    objective: str | None = Field(None, description="max-sum, mmr, log-det or coverage")
+    objective: str | None = Field(
+        None, description="max-sum, mmr, log-det, coverage, max-min, or facets with facets"
+    )
     solver: str | None = Field(None, description="auto, greedy, frank-wolfe, swap, exact, top-k, …")
+    solver_options: dict[str, Any] | None = Field(
+        None,
+        description="what the solver is told, by name: penalty of frank-wolfe, partition of multilevel, …",
+    )
     relevance_scale: str | None = Field(None, description="none, minmax, zscore or rank")
-    max_per_group: int | None = Field(None, ge=1)
+    max_per_group: int | None = Field(None, ge=1, description="at most this many of each label of groups")
     limits: dict[str, Many] | None = Field(None, description="the most, or [least, most], by name of groups")
     shares: dict[str, dict[str, float]] | None = Field(None, description="parts of the set, by label")
     budget: float | None = Field(None, gt=0, description="the costs of the set sum to at most this")
-    min_gain: float | None = None
-    max_similarity: float | None = None
-    shown_weight: float | None = Field(None, ge=0)
+    min_gain: float | None = Field(None, description="the set ends where nothing adds this much")
+    max_similarity: float | None = Field(None, description="no two of the set have a larger cosine")
+    shown_weight: float | None = Field(None, ge=0, description="how much each shown one counts, by default 1")
     certify: bool | Literal["full"] | None = Field(None, description="whether to prove how good the set is")
     seed: int | None = Field(None, ge=0)
     explain: bool = Field(False, description="say why each was chosen, and others were not")
@@ -83,10 +98,14 @@ Documents = Annotated[list[str | Document], Field(min_length=1)]
 
 
 class Rerank(OfRows):
-    """A reranking, in the words of any of the services that clients know."""
+    """A reranking, in the words of any of the services that clients know.
+
+    Fields that are not known are ignored: clients send their services' own.
+    """
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [name]} for name in ("documents", "texts", "input")]}
+        extra="ignore",
+        json_schema_extra={"anyOf": [{"required": [name]} for name in ("documents", "texts", "input")]},
     )
 
     query: str
@@ -117,6 +136,9 @@ class Rerank(OfRows):
         None, ge=1, description="the set's documents have at most so many together"
     )
     shown: list[str] | Matrix | None = Field(None, description="texts or vectors that were shown before")
+    facets: list[str] | Facets | None = Field(
+        None, description="what the set should cover: texts, vectors, or by name a number a document"
+    )
 
     @model_validator(mode="after")
     def _has_documents(self) -> Self:
@@ -144,16 +166,23 @@ class Rerank(OfRows):
 class Select(OfRows):
     """A selection from vectors."""
 
+    model_config = ConfigDict(extra="forbid")
+
     vectors: Matrix
     k: int | None = Field(None, ge=1, description="how many; may be left out with a budget")
     relevance: Numbers | None = None
     query: Vector | None = Field(None, description="a vector whose similarity is the relevance")
     metric: Literal["cosine", "euclidean"] = "cosine"
     shown: Matrix | None = Field(None, description="vectors that were shown before")
+    facets: Facets | None = Field(
+        None, description="what the set should cover: vectors, or by name (or as rows) a number a candidate"
+    )
 
 
 class Retrieve(Wishes):
     """A retrieval from an opened index."""
+
+    model_config = ConfigDict(extra="forbid")
 
     index: str | None = Field(None, description="its name; may be left out where there is one")
     query: str | list[float] = Field(description="a text, or a vector")
@@ -169,4 +198,14 @@ class Retrieve(Wishes):
     costs: str | None = Field(None, description="a column of numbers above 0")
     max_tokens: int | None = Field(None, ge=1, description="the set's texts have at most so many together")
     shown: list[str | int] | None = Field(None, description="ids that were shown before")
+    facets: list[str] | Matrix | None = Field(
+        None, description="what the set should cover, texts or vectors: the index is searched for each, too"
+    )
+    pool: int | None = Field(
+        None, ge=1, description="candidates to look at; left out, until the rest is proven not to matter"
+    )
     return_documents: bool = Field(True, description="answer with texts and columns, too")
+
+    def where(self) -> dict[str, Any]:
+        """Return what may be found, and among how many, as the library's calls take it."""
+        return {"filter": self.filter, "pool": "auto" if self.pool is None else self.pool}

@@ -11,11 +11,12 @@ import numpy as np
 from setwise import frames, solvers
 from setwise.api import select as select_from
 from setwise.containers import to_numpy
+from setwise.facets import are_texts
 from setwise.files.json_lines import parsed
 from setwise.request import Request
 from setwise.selection import Selection
 from setwise.serve.answers import told, written
-from setwise.serve.arrays import as_vector, as_vectors, check_size, from_arrow, from_npy, from_npz
+from setwise.serve.arrays import as_vector, as_vectors, check_size, facets_of, from_arrow, from_npy, from_npz
 from setwise.serve.schemas import Select
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import Pool, select_all, tried
@@ -30,7 +31,7 @@ JSON, NPY, NPZ, ARROW = (
 )
 
 #: What of an Arrow body its columns are, by the request's fields.
-_COLUMNS = ("relevance", "costs", "groups")
+_COLUMNS = ("relevance", "costs", "groups", "facets")
 
 
 def select(service: Service, jobs: Sequence[Job]) -> list[Any]:
@@ -64,6 +65,8 @@ def _pool(service: Service, job: Job) -> Pool:
     }
     if given.get("shown") is not None:
         options["shown"] = as_vectors(given["shown"], "shown", limits)
+    if given.get("facets") is not None:
+        options["facets"] = facets_of(given["facets"], limits)
     fields = {name: options.pop(name) for name in ("sharpness", "relevance_scale") if name in options}
     request = Request.of(select_from, options, k=body.k, metric=body.metric, **fields)  # type: ignore[arg-type]
     solvers.check(request)
@@ -81,6 +84,8 @@ def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
     if posted.kind in ARROW:
         table = from_arrow(posted.body, limits)
         named = {name: asked.pop(name) for name in _COLUMNS if name in asked}
+        if are_texts(named.get("facets")):
+            named["facets"] = {one: one for one in named["facets"]}
         body = Select.model_validate({**asked, "vectors": None})
         columns = {name: _column(table, column, name) for name, column in named.items()}
         if "relevance" not in named and body.query is None and "relevance" in table.column_names:

@@ -57,7 +57,8 @@ class Pool:
     def kind(self) -> Hashable:
         """What pools that are selected from together have in common; None for one that is alone."""
         request = self.request
-        own = request.groups is not None or request.wishes or len(request.include) or len(request.exclude)
+        own = request.groups is not None or request.facets is not None or bool(request.solver_options)
+        own = own or bool(request.wishes or len(request.include) or len(request.exclude))
         if own or self.explain or self.relevance is None:
             return None
         same = tuple(getattr(request, name) for name in _ALIKE)
