@@ -179,3 +179,95 @@ def test_haystack():
     ranker = SetwiseRanker.from_dict(SetwiseRanker(top_k=10, **WISHES).to_dict())
     kept = ranker.run(documents)["documents"]
     assert_kept([int(one.id) for one in kept], [one.meta for one in kept])
+
+
+#: Further wishes, and the labels that a part of them is on.
+MORE = (
+    {"shares": {"kind": {"a": 0.5}}, "shown_weight": 0.5},
+    {"solver": "frank-wolfe", "solver_options": {"penalty": 3.0, "steps": 4}},
+    {"solver": "multilevel", "solver_options": {"partition": "kind", "clusters": 2}},
+)
+
+
+def expected(wish, shown=None):
+    """The rows that the library selects of all, by their scores."""
+    wish = dict(wish)
+    if "partition" in wish.get("solver_options", {}):
+        wish["solver_options"] = {**wish["solver_options"], "partition": KINDS}
+    groups = {"kind": KINDS} if "shares" in wish else None
+    found = setwise.diversify(
+        range(N), 6, relevance=SCORES, vectors=X, groups=groups, shown=shown, diversity=0.3, **wish
+    )
+    return found.ids.tolist()
+
+
+@pytest.mark.skipif(not installed("langchain_core"), reason="langchain-core is not installed")
+def test_langchain_tells_the_solver_and_what_was_shown():
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+
+    from setwise.integrations.langchain import DiverseCompressor, DiverseRetriever
+
+    documents = [
+        Document(
+            id=str(row),
+            page_content=TEXTS[row],
+            metadata={"kind": KINDS[row], "relevance_score": SCORES[row], "embedding": X[row].tolist()},
+        )
+        for row in range(N)
+    ]
+    for wish in MORE:
+        shown = X[[1, 5]].tolist() if "shares" in wish else None
+        kept = DiverseCompressor(k=6, shown=shown, **wish).compress_documents(documents, "")
+        assert [int(one.id) for one in kept] == expected(wish, shown)
+    index, model = setwise.Index.from_array(X), DeterministicFakeEmbedding(size=6)
+    retriever = DiverseRetriever(index=index, documents=documents, embeddings=model, k=4)
+    first = [int(one.id) for one in retriever.invoke("pears")]
+    again = [int(one.id) for one in retriever.invoke("pears", shown=first, solver="greedy")]
+    found = setwise.retrieve(model.embed_query("pears"), index, 4, shown=first, solver="greedy")
+    assert again == found.ids.tolist()
+    with pytest.raises(ValueError, match="min_gain: max-min cannot honor it"):
+        DiverseCompressor(objective="max-min", min_gain=0.1)
+    with pytest.raises(TypeError, match="shown: expected vectors; ids are of an index"):
+        DiverseCompressor(k=2, shown=["1"]).compress_documents(documents, "")
+
+
+@pytest.mark.skipif(not installed("llama_index"), reason="llama-index is not installed")
+def test_llama_index_tells_the_solver_and_what_was_shown():
+    from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+    from setwise.integrations.llama_index import DiverseNodePostprocessor, DiverseRetriever
+
+    nodes = [
+        TextNode(id_=str(row), text=TEXTS[row], metadata={"kind": KINDS[row]}, embedding=X[row].tolist())
+        for row in range(N)
+    ]
+    scored = [NodeWithScore(node=node, score=score) for node, score in zip(nodes, SCORES, strict=True)]
+    for wish in MORE:
+        shown = X[[1, 5]].tolist() if "shares" in wish else None
+        kept = DiverseNodePostprocessor(k=6, shown=shown, **wish).postprocess_nodes(scored)
+        assert [int(one.node_id) for one in kept] == expected(wish, shown)
+    index, query = setwise.Index.from_array(X), QueryBundle("", embedding=X[0].tolist())
+    options = {"shown": [0, 3], "shown_weight": 0.5, "solver": "greedy"}
+    kept = DiverseRetriever(index, nodes=nodes, k=4, **options).retrieve(query)
+    found = setwise.retrieve(X[0], index, 4, **options)
+    assert [int(one.node_id) for one in kept] == found.ids.tolist()
+
+
+@pytest.mark.skipif(not installed("haystack"), reason="haystack is not installed")
+def test_haystack_tells_the_solver_and_what_was_shown():
+    from haystack import Document
+
+    from setwise.integrations.haystack import SetwiseRanker
+
+    documents = [
+        Document(
+            id=str(row), content="", meta={"kind": KINDS[row]}, score=SCORES[row], embedding=X[row].tolist()
+        )
+        for row in range(N)
+    ]
+    for wish in MORE:
+        shown = X[[1, 5]].tolist() if "shares" in wish else None
+        ranker = SetwiseRanker.from_dict(SetwiseRanker(top_k=6, **wish).to_dict())
+        kept = ranker.run(documents, shown=shown)["documents"]
+        assert [int(one.id) for one in kept] == expected(wish, shown)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, solvers
 from setwise.files.lengths import counter, length
 from setwise.index import Index
 from setwise.index.base import Found
@@ -20,6 +20,7 @@ from setwise.request import Request
 from setwise.retrieval import Retrieved, default_sharpness
 from setwise.retrieval.rerank import diversified
 from setwise.retrieval.search import retrieving
+from setwise.retrieval.seen import shown_of
 from setwise.steps import Step, Work, run
 
 #: How many are selected where nothing is said: as many as `setwise.retrieve` does.
@@ -76,7 +77,7 @@ def request_for(
     TypeError
         A parameter is of the wrong type; the message names it.
     ValueError
-        It is out of its range, or unknown.
+        It is out of its range, or unknown; or the solver cannot honor another.
     """
     if not isinstance(objective, str):
         raise TypeError(f"objective: expected a name, got {type(objective).__name__}")
@@ -86,7 +87,9 @@ def request_for(
     if tokens is not None:
         counts = counter(tokenizer) if isinstance(tokenizer, str) else tokenizer
         fields |= {"budget": checks.integer("tokens", tokens, least=1), "costs": counts}
-    return Request(objective=objective, sharpness=sharpness, metric=metric, **fields)
+    request = Request(objective=objective, sharpness=sharpness, metric=metric, **fields)
+    solvers.check(request)
+    return request
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,7 @@ def choose(
         A result lacks what choosing needs and `missing` is "raise"; or all do, and it is "drop".
     """
     policy = check_missing(missing)
+    shown_of(request, None)  # which refuses ids
     if threshold is not None:
         reached = cosines_to(rows, query) if scores is None else scores
         enough = [place for place, score in enumerate(reached) if score is None or not score < threshold]

@@ -48,11 +48,16 @@ class Choosing(BaseModel):
     diversity: float = DIVERSITY
     sharpness: int | None = None
     objective: str = "max-sum"
+    solver: str = "auto"
+    solver_options: dict[str, Any] | None = None
     tokens: int | None = None
     tokenizer: Any = "tokens"
     limits: dict[str, Any] | None = None
+    shares: dict[str, Any] | None = None
     max_similarity: float | None = None
     min_gain: float | None = None
+    shown: Any = None
+    shown_weight: float = 1.0
     facets: Any = None
     why: bool = False
     prefix: str | None = "setwise"

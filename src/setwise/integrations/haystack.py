@@ -50,6 +50,8 @@ class SetwiseRanker:
     sharpness : int, optional
         As for `setwise.diversify`.
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
+    solver, solver_options
+        As for `setwise.select`; a `partition` is a metadata key.
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How scores are rescaled first; cosines to a `query_embedding` are not.
     missing : {"warn", "error", "append"}
@@ -66,8 +68,12 @@ class SetwiseRanker:
         function of a text.
     limits : mapping, optional
         By metadata key how many there may be of each label: the most, or (least, most).
+    shares : mapping, optional
+        As for `setwise.select`, by metadata key.
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    shown_weight : float
+        How much what was shown counts; see `run`.
     why : bool
         Whether documents get ``<prefix>_why``, in words.
     prefix : str or None
@@ -94,14 +100,18 @@ class SetwiseRanker:
         lambda_threshold: float | None = None,
         sharpness: int | None = None,
         objective: str = "max-sum",
+        solver: str = "auto",
+        solver_options: dict[str, Any] | None = None,
         relevance_scale: str = "minmax",
         missing: str = "warn",
         score_threshold: float | None = None,
         tokens: int | None = None,
         tokenizer: str = "tokens",
         limits: dict[str, Any] | None = None,
+        shares: dict[str, Any] | None = None,
         max_similarity: float | None = None,
         min_gain: float | None = None,
+        shown_weight: float = 1.0,
         why: bool = False,
         prefix: str | None = "setwise",
     ) -> None:
@@ -109,14 +119,18 @@ class SetwiseRanker:
         self.diversity = _trade(diversity, lambda_threshold, DIVERSITY)
         self.sharpness = sharpness
         self.objective = objective
+        self.solver = solver
+        self.solver_options = solver_options
         self.relevance_scale = relevance_scale
         self.missing = missing
         self.score_threshold = score_threshold
         self.tokens = tokens
         self.tokenizer = tokenizer
         self.limits = limits
+        self.shares = shares
         self.max_similarity = max_similarity
         self.min_gain = min_gain
+        self.shown_weight = shown_weight
         self.why = why
         self.prefix = prefix
         self._request(K, None, None, None)
@@ -131,14 +145,18 @@ class SetwiseRanker:
             diversity=self.diversity,
             sharpness=self.sharpness,
             objective=self.objective,
+            solver=self.solver,
+            solver_options=self.solver_options,
             relevance_scale=self.relevance_scale,
             missing=self.missing,
             score_threshold=self.score_threshold,
             tokens=self.tokens,
             tokenizer=self.tokenizer,
             limits=self.limits,
+            shares=self.shares,
             max_similarity=self.max_similarity,
             min_gain=self.min_gain,
+            shown_weight=self.shown_weight,
             why=self.why,
             prefix=self.prefix,
         )
@@ -159,6 +177,7 @@ class SetwiseRanker:
         lambda_threshold: float | None = None,
         query_embedding: list[float] | None = None,
         facets: list[list[float]] | None = None,
+        shown: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """Return up to `top_k` of the documents, in selection order.
 
@@ -172,6 +191,8 @@ class SetwiseRanker:
         facets : list of list of float, optional
             Embeddings of sub-questions that the documents should answer together; the objective is then
             "facets".
+        shown : list of list of float, optional
+            Embeddings of what was shown before: they count as members, and are not returned.
 
         Returns
         -------
@@ -186,7 +207,7 @@ class SetwiseRanker:
             A parameter is out of its range; a document lacks what choosing needs and `missing` is "error"; or
             all do, and it is "warn".
         """
-        request = self._request(len(documents), top_k, diversity, lambda_threshold, facets)
+        request = self._request(len(documents), top_k, diversity, lambda_threshold, facets, shown)
         return {"documents": self._choose(documents, request, query_embedding)}
 
     @component.output_types(documents=list[Document])
@@ -198,9 +219,10 @@ class SetwiseRanker:
         lambda_threshold: float | None = None,
         query_embedding: list[float] | None = None,
         facets: list[list[float]] | None = None,
+        shown: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """``run`` without blocking the event loop."""
-        request = self._request(len(documents), top_k, diversity, lambda_threshold, facets)
+        request = self._request(len(documents), top_k, diversity, lambda_threshold, facets, shown)
         return {"documents": await asyncio.to_thread(self._choose, documents, request, query_embedding)}
 
     def _request(
@@ -210,6 +232,7 @@ class SetwiseRanker:
         diversity: float | None,
         lambda_threshold: float | None,
         facets: list[list[float]] | None = None,
+        shown: list[list[float]] | None = None,
     ) -> Request:
         """Return what is asked for of so many documents."""
         size = self.top_k if top_k is None else top_k
@@ -218,12 +241,17 @@ class SetwiseRanker:
             diversity=_trade(diversity, lambda_threshold, self.diversity),
             sharpness=self.sharpness,
             objective=self.objective if facets is None else "facets",
+            solver=self.solver,
+            solver_options=self.solver_options,
             relevance_scale=self.relevance_scale,
             tokens=self.tokens,
             tokenizer=self.tokenizer,
             limits=self.limits,
+            shares=self.shares,
             max_similarity=self.max_similarity,
             min_gain=self.min_gain,
+            shown=shown,
+            shown_weight=self.shown_weight,
             facets=facets,
         )
 

@@ -36,6 +36,8 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
     sharpness : int, optional
         As for `setwise.diversify`.
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
+    solver, solver_options
+        As for `setwise.select`; a `partition` is a metadata key.
     score_key : str, optional
         Metadata key of a document's relevance. Default: ``relevance_score``, as rerankers write it, if any
         document has one; else the order they come in, in even steps from 1 down.
@@ -63,8 +65,14 @@ class DiverseCompressor(BaseDocumentCompressor, Rescoring):
         function of a text.
     limits : mapping, optional
         By metadata key how many there may be of each label: the most, or (least, most).
+    shares : mapping, optional
+        As for `setwise.select`, by metadata key.
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    shown : array-like of shape (h, d), optional
+        The vectors of documents that were shown before: they count as members, and are not returned.
+    shown_weight : float
+        How much each of them counts.
     facets : array-like of shape (m, d), optional
         What the results should cover together, for objective="facets".
     why : bool

@@ -64,6 +64,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
     sharpness : int, optional
         As for `setwise.retrieve`.
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
+    solver, solver_options
+        As for `setwise.select`; a `partition` is a metadata key.
     fetch_k : int, optional
         How many candidates are fetched, at least k. Default: with `index` as many as are proven to
         suffice, else the larger of 50 and 5 k.
@@ -85,8 +87,15 @@ class DiverseRetriever(BaseRetriever, Choosing):
         function of a text.
     limits : mapping, optional
         By metadata key how many there may be of each label: the most, or (least, most).
+    shares : mapping, optional
+        As for `setwise.select`, by metadata key.
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    shown : array-like of shape (h, d), or sequence of ids, optional
+        The vectors of documents that were shown before, or with a `setwise.Index` their ids: they count as
+        members, and are not returned.
+    shown_weight : float
+        How much each of them counts.
     facets : list of str, or array-like of shape (m, d), optional
         Sub-questions that the documents should answer together, for objective="facets"; texts are embedded.
     why : bool
@@ -101,8 +110,8 @@ class DiverseRetriever(BaseRetriever, Choosing):
 
     Notes
     -----
-    `k`, `diversity` (or `lambda_mult`), `sharpness`, `objective`, `fetch_k`, `filter`, `score_threshold` and
-    `search_kwargs` can also be passed to ``invoke`` and ``ainvoke``.
+    All but `vectorstore`, `index`, `documents`, `embeddings`, `embedding_key`, `reembed`, `why` and `prefix`
+    can also be passed to ``invoke`` and ``ainvoke``.
 
     Relevance is the cosine of the query with the stored vector, whatever score the store has. Documents are
     copies: what the store keeps is not touched.

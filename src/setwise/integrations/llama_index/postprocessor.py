@@ -31,6 +31,8 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
     sharpness : int, optional
         As for `setwise.diversify`.
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
+    solver, solver_options
+        As for `setwise.select`; a `partition` is a metadata key.
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         How the scores are rescaled first.
     vectors : optional
@@ -50,8 +52,14 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         function of a text.
     limits : mapping, optional
         By metadata key how many there may be of each label: the most, or (least, most).
+    shares : mapping, optional
+        As for `setwise.select`, by metadata key.
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    shown : array-like of shape (h, d), optional
+        The vectors of nodes that were shown before: they count as members, and are not returned.
+    shown_weight : float
+        How much each of them counts.
     facets : array-like of shape (m, d), optional
         What the results should cover together, for objective="facets".
     why : bool

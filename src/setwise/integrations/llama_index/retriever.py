@@ -60,6 +60,8 @@ class DiverseRetriever(BaseRetriever):
     sharpness : int, optional
         As for `setwise.retrieve`.
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"}
+    solver, solver_options
+        As for `setwise.select`; a `partition` is a metadata key.
     fetch_k : int, optional
         How many candidates are fetched, at least k. Default: from a `setwise.Index` as many as are proven
         to suffice, else the larger of 50 and 5 k.
@@ -79,8 +81,15 @@ class DiverseRetriever(BaseRetriever):
         function of a text.
     limits : mapping, optional
         By metadata key how many there may be of each label: the most, or (least, most).
+    shares : mapping, optional
+        As for `setwise.select`, by metadata key.
     max_similarity, min_gain : float, optional
         As for `setwise.select`.
+    shown : array-like of shape (h, d), or sequence of ids, optional
+        The vectors of nodes that were shown before, or with a `setwise.Index` their ids: they count as
+        members, and are not returned.
+    shown_weight : float
+        How much each of them counts.
     facets : list of str, or array-like of shape (m, d), optional
         Sub-questions that the nodes should answer together, for objective="facets"; texts are embedded.
     why : bool
@@ -118,6 +127,8 @@ class DiverseRetriever(BaseRetriever):
         mmr_threshold: float | None = None,
         sharpness: int | None = None,
         objective: str = "max-sum",
+        solver: str = "auto",
+        solver_options: Mapping[str, Any] | None = None,
         fetch_k: int | None = None,
         filters: Any = None,
         similarity_cutoff: float | None = None,
@@ -126,8 +137,11 @@ class DiverseRetriever(BaseRetriever):
         tokens: int | None = None,
         tokenizer: Any = "tokens",
         limits: Mapping[str, Any] | None = None,
+        shares: Mapping[str, Any] | None = None,
         max_similarity: float | None = None,
         min_gain: float | None = None,
+        shown: Any = None,
+        shown_weight: float = 1.0,
         facets: Any = None,
         why: bool = False,
         prefix: str | None = "setwise",
@@ -141,11 +155,16 @@ class DiverseRetriever(BaseRetriever):
             diversity=DIVERSITY if given["diversity"] is None else given["diversity"],
             sharpness=sharpness,
             objective=objective,
+            solver=solver,
+            solver_options=solver_options,
             tokens=tokens,
             tokenizer=tokenizer,
             limits=limits,
+            shares=shares,
             max_similarity=max_similarity,
             min_gain=min_gain,
+            shown=shown,
+            shown_weight=shown_weight,
             facets=facets,
             index=index if isinstance(index, Index) else None,
         )
