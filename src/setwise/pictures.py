@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.extras import require
+
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
@@ -16,6 +18,9 @@ DIVERSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 #: Candidates of a map, the most relevant: at least so many, and so many times k.
 MAPPED, MAPPED_TIMES = 400, 8
+
+#: Rows that t-SNE takes each for neighbors of a row, on the whole; and the fewest rows that it is asked of.
+PERPLEXITY, NEIGHBORED = 30, 10
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,35 @@ class Axes:
     def places(self, rows: Floats) -> Floats:
         """Return where rows lie, shape (m, 2)."""
         return (rows - self.center) @ self.directions
+
+
+def neighborhoods(rows: Floats, seed: int = 0) -> Floats:
+    """Return places at which rows that are alike lie together: t-SNE, begun at the principal axes.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, d), float64
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (m, 2), float64
+        Distances between groups mean little (van der Maaten and Hinton 2008).
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is not installed (the extra ``text``).
+    """
+    manifold = require("sklearn.manifold", "text", "a map of neighborhoods")
+    begun = Axes.of(rows).places(rows)
+    spread = float(begun[:, 0].std())
+    if len(rows) < NEIGHBORED or not spread:
+        return begun
+    perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
+    # As small a start as scikit-learn's own.
+    found = manifold.TSNE(perplexity=perplexity, init=begun / spread * 1e-4, random_state=seed, n_jobs=1)
+    return np.asarray(found.fit_transform(rows), np.float64)
 
 
 def instead(came: Places, gone: Places, likeness: Floats) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import pytest
 from tests.optional import lazily, needs
 
 import setwise
+from setwise import pictures
 from setwise.files import Corpus
 from setwise.retrieval import prepare
 
@@ -19,6 +20,7 @@ asking = lazily("tests.serve.asking")
 engine = lazily("setwise.serve.explore.engine")
 kept = lazily("setwise.serve.explore.kept")
 explore = lazily("setwise.serve.explore")
+asked_of = lazily("setwise.serve.explore.wish")
 
 N = 3000
 HOSTILE = "<script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \ud800 \x00 ="
@@ -58,7 +60,7 @@ def explorer(source):
 
 
 def wish(**given):
-    return engine.Wish(**{"query": "3 4", "k": 8, **given})
+    return asked_of.Wish(**{"query": "3 4", "k": 8, **given})
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,35 @@ def test_members_lie_on_the_map_of_the_candidates(explorer):
     for item in explorer.picture(wish())["set"]:
         assert item["place"] == pytest.approx(places[item["row"]], abs=2e-5)
     assert 0 < told["share"][1] <= told["share"][0] < 1
+
+
+def test_neighborhoods_hold_what_is_alike_the_same_each_time(explorer, source, vectors):
+    manifold = pytest.importorskip("sklearn.manifold")
+    told = explorer.neighborhoods(wish())
+    again = engine.Explorer(source).neighborhoods(wish())
+    assert again == told
+    assert told["rows"] == explorer.map(wish())["rows"]
+    rows, near = vectors[told["rows"]], np.array(told["places"])
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    axes = np.array(explorer.map(wish())["places"])
+    # By scikit-learn's measure nearly all neighbors are kept; two axes keep fewer.
+    kept_near, kept_axes = (manifold.trustworthiness(rows, one, n_neighbors=10) for one in (near, axes))
+    assert kept_near > 0.95 > kept_axes + 0.1
+    # A passage that is no candidate stands with the candidate most like it.
+    pool = explorer._pool(wish())
+    ids = np.array([told["rows"][7], *np.setdiff1d(np.arange(N), told["rows"])[:20]])
+    unit = explorer._unit(pool.index, ids)
+    found = explorer._candidates(ids, unit, pool)
+    assert found[0] == ids[0]
+    assert found[1:] == [told["rows"][place] for place in (unit[1:] @ rows.T).argmax(axis=1)]
+
+
+def test_neighborhoods_of_few_or_equal_rows_are_their_axes():
+    rng = np.random.default_rng(0)
+    few = rng.standard_normal((4, 6))
+    assert np.array_equal(pictures.neighborhoods(few), pictures.Axes.of(few).places(few))
+    assert not pictures.neighborhoods(np.ones((30, 6))).any()
+    assert np.isfinite(pictures.neighborhoods(rng.standard_normal((10, 6)))).all()
 
 
 def test_moves_scan_the_index_once(explorer, source, monkeypatch):
@@ -206,7 +237,7 @@ def test_routes_answer_and_keep_the_page_to_itself(client):
     for asset in ("page.js", "page.css"):
         assert client.get(f"/assets/{asset}").status_code == 200
         assert f'"/assets/{asset}"' in page.text
-    for path in ("about", "select", "map", "frontier", "reasons"):
+    for path in ("about", "select", "map", "neighborhoods", "frontier", "reasons"):
         answer = client.get(f"/api/{path}", params={"query": "3 4", "k": 4})
         assert answer.status_code == 200, answer.text
         assert answer.content.isascii()

@@ -188,6 +188,17 @@ def test_the_main_path(page, address):
     assert page.run("return document.querySelectorAll('#map path.came').length") == came
     assert page.run("return document.querySelectorAll('#map circle.gone').length") == came
     assert page.run("return document.querySelectorAll('#frontier circle').length") >= 12
+    # The map: neighborhoods when they are ready, the principal axes on demand, and back.
+    page.until("document.querySelector('#map').dataset.layout === 'near'")
+    assert page.text("#share") == "(t-SNE: what is alike lies together)"
+    near = page.run("return document.querySelector('#map').innerHTML")
+    page.find("input[value=axes]").click()
+    assert "of the variance)" in page.text("#share")
+    assert page.run("return document.querySelectorAll('#map path.came').length") == came
+    assert page.run("return document.querySelector('#map').innerHTML") != near
+    assert page.run("return document.querySelectorAll('#frontier circle').length") >= 12
+    page.find("input[value=near]").click()
+    assert page.run("return document.querySelector('#map').innerHTML") == near
     why = page.run("return [...document.querySelectorAll('.why')].map((one) => one.textContent)")
     assert all("similarity" in one for one in why)
     assert sum("the set is worth" in one for one in why) >= 10
@@ -247,9 +258,11 @@ def test_texts_of_documents_run_nothing(page, hostile_address):
 def test_pictures_follow_the_slider(page, large_address):
     """From the move to the picture, as the page measures it: 100,000 passages, 256 numbers each."""
     page.open(f"{large_address}#query=x&k=10")
-    page.settled()
-    found = []
+    page.until("document.documentElement.dataset.latency")
+    time.sleep(0.4)  # neighborhoods are asked for after a pause; the moves come while they are found
+    found, while_drawn = [], []
     for step in range(5, 96, 6):
+        while_drawn.append(page.run("return document.querySelector('#map').dataset.layout === 'axes'"))
         page.run("delete document.documentElement.dataset.latency")
         page.run(
             "const one = document.querySelector('#diversity'); one.value = arguments[0];"
@@ -259,7 +272,9 @@ def test_pictures_follow_the_slider(page, large_address):
         page.until("document.documentElement.dataset.latency")
         found.append(float(page.run("return document.documentElement.dataset.latency")))
     print(f"\nmilliseconds from a move to its picture: {sorted(found)}")
+    assert any(while_drawn)
     assert statistics.median(found) < 100
+    page.until("document.querySelector('#map').dataset.layout === 'near'")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from setwise._version import __version__
 from setwise.page import style as shared_style
 from setwise.serve.errors import answer_errors, refused_by
-from setwise.serve.explore.engine import Explorer, Wish
+from setwise.serve.explore.engine import Explorer
 from setwise.serve.explore.source import Source
+from setwise.serve.explore.wish import Wish
 from setwise.serve.guard import Guard
 from setwise.serve.metrics import Metrics
 from setwise.serve.settings import LOOPBACK
@@ -75,6 +76,7 @@ def create_app(source: Source, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     app = FastAPI(title="setwise explore", version=__version__, docs_url=None, redoc_url=None)
     app.state.explorer = Explorer(source)
     app.state.threads = CapacityLimiter(os.cpu_count() or 1)
+    app.state.drawing = CapacityLimiter(1)  # what takes a second takes no thread from the moves
     answer_errors(app)
     app.include_router(router)
     app.mount("/assets", StaticFiles(packages=[("setwise.serve.explore", "assets")]))
@@ -85,9 +87,11 @@ def create_app(source: Source, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     return app
 
 
-async def _done(request: Request, work: Callable[[Explorer], Any]) -> Any:
+async def _done(
+    request: Request, work: Callable[[Explorer], Any], threads: CapacityLimiter | None = None
+) -> Any:
     """Return what the explorer finds, off the event loop."""
-    explorer, threads = request.app.state.explorer, request.app.state.threads
+    explorer, threads = request.app.state.explorer, threads or request.app.state.threads
     try:
         return await to_thread.run_sync(work, explorer, limiter=threads)
     except Exception as error:
@@ -130,6 +134,13 @@ async def select(request: Request, wish: Asked) -> Response:
 async def places(request: Request, wish: Asked) -> Response:
     """Return where a query's candidates lie."""
     return _json(await _done(request, lambda explorer: explorer.map(wish)))
+
+
+@router.get("/api/neighborhoods")
+async def neighborhoods(request: Request, wish: Asked) -> Response:
+    """Return where a query's candidates lie by what they are like."""
+    drawing = request.app.state.drawing
+    return _json(await _done(request, lambda explorer: explorer.neighborhoods(wish), drawing))
 
 
 @router.get("/api/frontier")

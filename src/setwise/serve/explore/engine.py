@@ -13,20 +13,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from setwise.explanation import Reason
 from setwise.files.lengths import length
 from setwise.index.base import Index
 from setwise.objectives.base import euclidean
-from setwise.pictures import DIVERSITIES, Axes, instead
+from setwise.pictures import DIVERSITIES, Axes, instead, neighborhoods
 from setwise.retrieval import Retrieved, default_sharpness, retrieve
 from setwise.serve.explore.kept import KeptIndex
 from setwise.serve.explore.source import Source
+from setwise.serve.explore.wish import OBJECTIVES, Wish
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -43,43 +43,6 @@ CHARACTERS = 2000
 
 #: Characters that would turn the direction of the words around an id.
 _TURNS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-#: Objectives that a search of an index serves, and what each weighs against relevance.
-OBJECTIVES = {
-    "max-sum": "the mean distance between two members",
-    "mmr": "the distance to the nearest earlier member",
-    "log-det": "the volume that the members span",
-}
-
-
-class Wish(BaseModel):
-    """What a picture is asked of.
-
-    Attributes
-    ----------
-    query : str
-        In words.
-    like : str
-        Instead of a query: the id of a passage.
-    k : int
-    tokens : int, optional
-        A budget in place of k.
-    diversity, objective, sharpness
-        As for `setwise.retrieve`.
-    thorough : bool
-        Whether more candidates are looked at until the rest is proven not to matter.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    query: str = Field(default="", max_length=4000)
-    like: str = Field(default="", max_length=1000)
-    k: int = Field(default=10, ge=1, le=100)
-    tokens: int | None = Field(default=None, ge=1, le=100_000)
-    diversity: float = Field(default=0.3, ge=0, le=1)
-    objective: Literal["max-sum", "mmr", "log-det"] = "max-sum"
-    sharpness: int | None = Field(default=None, ge=1, le=64)
-    thorough: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +82,7 @@ class Explorer:
         self._pools: OrderedDict[Hashable, Pool] = OrderedDict()
         self._sets: OrderedDict[Hashable, Retrieved] = OrderedDict()
         self._frontiers: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
+        self._neighborhoods: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._length = length()
         self._count = lru_cache(maxsize=100_000)(self._counted)
@@ -187,6 +151,19 @@ class Explorer:
             "places": np.round(pool.places, 5).tolist(),
             "share": list(pool.axes.share),
         }
+
+    def neighborhoods(self, wish: Wish) -> dict[str, Any]:
+        """Return where the query's candidates lie so that those alike lie together; takes a second or so."""
+
+        def made() -> dict[str, Any]:
+            pool = self._pool(wish)
+            try:
+                places = neighborhoods(self._unit(pool.index, pool.rows))
+            except ImportError as error:
+                return {"rows": [], "places": [], "missing": str(error)}
+            return {"rows": pool.rows.tolist(), "places": np.round(places, 3).tolist(), "missing": None}
+
+        return self._remembered(self._neighborhoods, (wish.query, wish.like), QUERIES, made)
 
     def frontier(self, wish: Wish) -> dict[str, Any]:
         """Return the two terms of the sets of every diversity, each among the query's candidates."""
@@ -334,6 +311,7 @@ class Explorer:
             near[place, chosen == row] = -np.inf
         novelty, most = _finite(found), near.max(axis=1, initial=-np.inf)
         places = np.round(pool.axes.places(rows), 5).tolist()
+        candidates = self._candidates(ids, rows, pool)
         return [
             {
                 "row": row,
@@ -346,9 +324,19 @@ class Explorer:
                 "nearest": int(near[place].argmax()) if np.isfinite(most[place]) else None,
                 "similarity": _number(most[place]),
                 "place": places[place],
+                "candidate": candidates[place],
             }
             for place, row in enumerate(ids.tolist())
         ]
+
+    def _candidates(self, ids: Places, rows: Floats, pool: Pool) -> list[int]:
+        """Return each passage's row, or that of the candidate most like it where it is none itself."""
+        found = ids.copy()
+        others = np.flatnonzero(np.isin(ids, pool.rows, invert=True))
+        if len(others):
+            near = self._alike(rows[others], self._unit(pool.index, pool.rows))
+            found[others] = pool.rows[near.argmax(axis=1)]
+        return [int(row) for row in found]
 
     def _named(self, one: Reason) -> Reason:
         """Return a reason that speaks of ids."""

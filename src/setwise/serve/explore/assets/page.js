@@ -7,8 +7,10 @@ const PAUSE = 250; // milliseconds without a move, after which what takes longer
 const at = (id) => document.getElementById(id);
 
 let about = null;
-let state = { query: "", like: "", unit: "k", k: 10, tokens: 800, diversity: 0.3, objective: "max-sum", sharpness: 8 };
+let state = { query: "", like: "", unit: "k", k: 10, tokens: 800, diversity: 0.3, objective: "max-sum", sharpness: 8,
+  layout: "near" };
 let candidates = null, candidatesOf = "";
+let neighborhoods = null, neighborhoodsOf = "";
 let frontier = null, frontierOf = "";
 let picture = null;
 let reasons = {};
@@ -78,15 +80,44 @@ async function move(began = performance.now()) {
 
 /** Ask for the map where the query is another one. */
 async function fetchMap(one) {
-  const key = JSON.stringify([one.query, one.like]);
+  const key = keyOf(one);
   if (key === candidatesOf) return;
   candidates = await get("/api/map", asked(one));
   candidatesOf = key;
 }
 
+/** Ask for the neighborhoods of a query that has none yet; nothing waits for them. */
+async function fetchNeighborhoods(one) {
+  const key = keyOf(one);
+  if (key === neighborhoodsOf || state.layout !== "near") return;
+  const before = neighborhoodsOf;
+  neighborhoodsOf = key;
+  try {
+    const found = await get("/api/neighborhoods", asked(one));
+    if (key !== neighborhoodsOf) return;
+    neighborhoods = { key, missing: found.missing, places: found.places,
+      at: new Map(found.rows.map((row, place) => [row, found.places[place]])) };
+    redraw(state);
+  } catch (error) {
+    if (key === neighborhoodsOf) neighborhoodsOf = before;
+    complain(error.message);
+  }
+}
+
+/** Return what tells one frontier from another. */
+function curveOf(one) {
+  return JSON.stringify({ ...one, diversity: 0, layout: "" });
+}
+
+/** Return what tells one query from another. */
+function keyOf(one) {
+  return JSON.stringify([one.query, one.like]);
+}
+
 /** Ask for what takes longer, unless there was another move meanwhile: the frontier, the proof, the reasons. */
 async function complete(mine, number) {
   const current = () => number === moves;
+  fetchNeighborhoods(mine);
   const proven = picture.certificate !== null && picture.certificate.pool_sufficient;
   const thorough = proven ? {} : { thorough: true };
   try {
@@ -100,7 +131,7 @@ async function complete(mine, number) {
     if (!current()) return;
     reasons = told;
     tellReasons();
-    const key = JSON.stringify({ ...mine, diversity: 0 });
+    const key = curveOf(mine);
     if (key !== frontierOf) {
       const found = await get("/api/frontier", asked(mine));
       if (!current()) return;
@@ -140,10 +171,22 @@ function render(found, mine) {
 /** Draw the pictures of what is known. */
 function redraw(mine) {
   if (!picture || !candidates) return;
-  drawMap(at("map"), candidates, picture);
-  at("share").textContent = `(two axes with ${candidates.share.map((part) => `${Math.round(100 * part)} %`).join(" and ")} of the variance)`;
-  const known = frontierOf === JSON.stringify({ ...mine, diversity: 0 }) ? frontier : null;
+  drawNearness();
+  const known = frontierOf === curveOf(mine) ? frontier : null;
   drawFrontier(at("frontier"), known, picture, `diversity of ${mine.objective}`);
+}
+
+/** Draw the map: neighborhoods where they are wished for and known, else the principal axes. */
+function drawNearness() {
+  const parts = candidates.share.map((part) => `${Math.round(100 * part)} %`).join(" and ");
+  const axes = `two axes with ${parts} of the variance`;
+  const near = state.layout === "near" && neighborhoods?.key === candidatesOf ? neighborhoods : null;
+  const shown = near && !near.missing;
+  const follow = near?.missing ?? (state.layout === "near" ? "neighborhoods follow" : "");
+  at("share").textContent = shown ? "(t-SNE: what is alike lies together)" : `(${[axes, follow].filter(Boolean).join("; ")})`;
+  at("map").dataset.layout = shown ? "near" : "axes";
+  if (shown) drawMap(at("map"), near.places, (item) => near.at.get(item.candidate) ?? item.place, picture);
+  else drawMap(at("map"), candidates.places, (item) => item.place, picture);
 }
 
 /** Return an element with text. */
@@ -249,6 +292,7 @@ function show(one) {
   at("size-value").textContent = k ? `${one.k} passages` : `${one.tokens} tokens`;
   size.setAttribute("aria-valuetext", at("size-value").textContent);
   document.querySelector(`input[name=unit][value=${k ? "k" : "tokens"}]`).checked = true;
+  document.querySelector(`input[name=layout][value=${one.layout}]`).checked = true;
   at("objective").value = one.objective;
   at("objective-help").textContent = about ? `Weighs ${about.objectives[one.objective]} against relevance.` : "";
 }
@@ -276,6 +320,7 @@ function restore() {
     ...(wish.has("query") ? { query: wish.get("query").slice(0, 4000), like: "" } : {}),
     ...(wish.has("like") ? { like: wish.get("like").slice(0, 1000), query: "" } : {}),
     ...(["k", "tokens"].includes(wish.get("unit")) ? { unit: wish.get("unit") } : {}),
+    ...(["near", "axes"].includes(wish.get("layout")) ? { layout: wish.get("layout") } : {}),
     ...(wish.get("objective") in about.objectives ? { objective: wish.get("objective") } : {}),
     ...(SHARPNESS.includes(Number(wish.get("sharpness"))) ? number("sharpness", 1, 32) : {}),
     ...number("diversity", 0, 1), ...number("k", 1, 50), ...number("tokens", 50, 4000),
@@ -332,6 +377,14 @@ async function begin() {
   at("ask").addEventListener("submit", searched);
   for (const id of ["diversity", "sharpness", "size", "objective"]) at(id).addEventListener("input", changed);
   for (const unit of document.querySelectorAll("input[name=unit]")) unit.addEventListener("change", changed);
+  for (const layout of document.querySelectorAll("input[name=layout]")) {
+    layout.addEventListener("change", () => {
+      state = { ...state, layout: layout.value };
+      keep();
+      redraw(state);
+      fetchNeighborhoods(state);
+    });
+  }
   window.addEventListener("hashchange", () => { restore(); move(); });
   at("link").addEventListener("click", async () => {
     try {

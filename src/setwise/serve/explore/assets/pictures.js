@@ -31,18 +31,19 @@ function mark(item, kind, x, y) {
 /**
  * Draw where the candidates lie, the set and the most relevant among them, and ways to what came instead.
  * @param {SVGElement} panel
- * @param {{places: number[][]}} candidates
+ * @param {number[][]} candidates places
+ * @param {(item: object) => number[]} of where a passage lies
  * @param {object} picture what /api/select answers
  */
-export function drawMap(panel, candidates, picture) {
+export function drawMap(panel, candidates, of, picture) {
   const gone = picture.ranked.filter((item) => !item.shared);
-  const all = [...candidates.places, ...picture.set.map((item) => item.place), ...gone.map((item) => item.place)];
+  const all = [...candidates, ...picture.set.map(of), ...gone.map(of)];
   const x = scale(all.map((place) => place[0]), EDGE, WIDE - EDGE);
   const y = scale(all.map((place) => place[1]), HIGH - EDGE, EDGE);
-  const parts = candidates.places.map((place) =>
+  const parts = candidates.map((place) =>
     drawn("circle", { cx: x(place[0]).toFixed(1), cy: y(place[1]).toFixed(1), r: 2, class: "candidate" }));
   for (const [came, left] of picture.instead) {
-    const from = picture.ranked[left].place, to = picture.set[came].place;
+    const from = of(picture.ranked[left]), to = of(picture.set[came]);
     const [x1, y1, x2, y2] = [x(from[0]), y(from[1]), x(to[0]), y(to[1])];
     const long = Math.hypot(x2 - x1, y2 - y1);
     if (long < 16) continue;
@@ -53,12 +54,12 @@ export function drawMap(panel, candidates, picture) {
       d: `M${ex} ${ey}l${-7 * dx - 3.5 * dy} ${-7 * dy + 3.5 * dx}l${7 * dy} ${-7 * dx}Z`, class: "tip",
     }));
   }
-  for (const item of gone) parts.push(mark(item, "gone", x(item.place[0]), y(item.place[1])));
+  for (const item of gone) parts.push(mark(item, "gone", x(of(item)[0]), y(of(item)[1])));
   for (const item of picture.set) {
-    parts.push(mark(item, item.shared ? "both" : "came", x(item.place[0]), y(item.place[1])));
+    parts.push(mark(item, item.shared ? "both" : "came", x(of(item)[0]), y(of(item)[1])));
   }
   panel.replaceChildren(...parts);
-  panel.setAttribute("aria-label", `Map of ${candidates.places.length} candidates: ${picture.set.length} in the `
+  panel.setAttribute("aria-label", `Map of ${candidates.length} candidates: ${picture.set.length} in the `
     + `set, ${picture.instead.length} of them in place of more relevant ones`);
 }
 
