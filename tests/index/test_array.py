@@ -73,7 +73,7 @@ def test_fetch_gives_the_vectors_of_what_is_found(rows):
 
 def test_half_storage_halves_and_rounds(rows):
     half = ArrayIndex(rows, storage="float16")
-    assert half.checked().raw.nbytes == rows.nbytes // 2
+    assert half.everything().vectors.raw.nbytes == rows.nbytes // 2
     assert np.allclose(half.search(rows[:1], 5)[0], ArrayIndex(rows).search(rows[:1], 5)[0], atol=3e-3)
     with pytest.raises(ValueError, match="row 3 has a number beyond what float16 holds"):
         ArrayIndex(np.where(np.arange(700)[:, None] == 3, 1e6, rows), storage="float16")
@@ -83,7 +83,7 @@ def test_a_memory_map_is_searched_in_place(rows, tmp_path):
     np.save(tmp_path / "rows.npy", rows)
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     index = ArrayIndex(mapped)
-    assert np.shares_memory(index.checked().raw, mapped)
+    assert np.shares_memory(index.everything().vectors.raw, mapped)
     assert np.array_equal(index.search(rows[:3], 7)[1], ArrayIndex(rows).search(rows[:3], 7)[1])
 
 

@@ -60,7 +60,7 @@ def test_the_same_set_as_from_memory(vectors, place, metric, options):
 
 def test_vectors_stay_on_disk(vectors, place):
     save(place, vectors)
-    raw = open_index(place).index.checked().raw
+    raw = open_index(place).index.everything().vectors.raw
     assert isinstance(raw.base, np.memmap) or isinstance(raw, np.memmap)
     save(place, vectors, kind="faiss", force=True)
     side = open_index(place).index._side

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise import checks, frames
 from setwise.containers import as_queries
 from setwise.ids import listed_ids
-from setwise.index.base import Ids
+from setwise.index.base import Everything, Ids
 from setwise.index.checking import as_positions, narrowed
 from setwise.index.local import RowIndex
 from setwise.missing import Usable, check_missing
@@ -109,9 +109,15 @@ class ArrayIndex(RowIndex):
             return listed_ids(frames.column(rows, field, "groups"), "groups")
         return super().values(ids, field)
 
-    def checked(self) -> Vectors:
-        """Return the checked rows, for algorithms that read all of them."""
-        return self._vectors
+    def everything(
+        self, *, filter: Any = None, exclude: Sequence[Any] | Ids = (), include: Sequence[Any] | Ids = ()
+    ) -> Everything:
+        vectors, allowed = self._vectors, self._allowed(filter, exclude)
+        if allowed is not None:
+            allowed = allowed.copy()
+            allowed[self.inside(as_positions(include, self._total, "include", missing=KeyError))] = True
+            vectors = vectors.restricted(np.flatnonzero(allowed))
+        return Everything(vectors, np.arange(self._total))
 
     def search(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()

@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from setwise.index.qdrant import QdrantIndex
     from setwise.index.sqlite import SqliteIndex
     from setwise.index.torch import TorchIndex
+    from setwise.vectors import Vectors
 
 #: Ids of stored vectors: int64, or an object array of strings or of integers beyond int64.
 Ids = NDArray[Any]
@@ -54,6 +55,21 @@ class Found:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+class Everything(NamedTuple):
+    """All vectors of an index that may be found, for algorithms that read all of them.
+
+    Attributes
+    ----------
+    vectors : Vectors
+        Checked.
+    ids : ndarray of shape (m,)
+        By place in the data that those are of.
+    """
+
+    vectors: Vectors
+    ids: Ids
 
 
 class Index(ABC):
@@ -204,6 +220,20 @@ class Index(ABC):
         """Return about ``count`` vectors drawn over the whole index as it is now (scores are 0), or None.
 
         A good start where diversity outweighs relevance. The same index gives the same ones.
+        """
+        return None
+
+    def everything(
+        self, *, filter: Any = None, exclude: Sequence[Any] | Ids = (), include: Sequence[Any] | Ids = ()
+    ) -> Everything | None:
+        """Return all vectors that may be found, or None where only searches give them.
+
+        Parameters
+        ----------
+        filter, exclude
+            As for ``search``.
+        include : sequence of ids
+            Which are among them whatever the filter.
         """
         return None
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_matrix, as_queries
 from setwise.files.names import existing
-from setwise.index.base import Found, Ids
+from setwise.index.base import Everything, Found, Ids
 from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, scale_of, scores_of
 from setwise.index.faiss_held import Held
 from setwise.index.local import RowIndex
-from setwise.vectors import check_metric
+from setwise.vectors import Vectors, check_metric
 
 #: How far from 1 the length of a vector may be that comes back from a quantised index.
 QUANTISED = 0.4
@@ -294,6 +294,24 @@ class FaissIndex(RowIndex):
 
     def _names(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._held.ids()[rows]
+
+    def everything(
+        self, *, filter: Any = None, exclude: Sequence[Any] | Ids = (), include: Sequence[Any] | Ids = ()
+    ) -> Everything:
+        self._look()
+        names = self._held.ids()
+        selector, keep = self._selector(filter, exclude)
+        if selector is not None:
+            allowed = np.fromiter((selector.is_member(one) for one in names.tolist()), np.bool_, len(names))
+            allowed[np.isin(names, np.asarray(include))] = True
+            names = names[allowed]
+        del keep
+        places = self._held.places(names)
+        if self._side is None:
+            return Everything(Vectors(self._vectors(names, places), self.metric), names)
+        ids = np.full(len(self._side), -1)
+        ids[places] = names
+        return Everything(Vectors(self._side, self.metric, kept=np.sort(places)), ids)
 
     def sample(self, count: int = 4096) -> Found | None:
         """Return up to ``count`` of the vectors that are stored now."""

@@ -31,7 +31,7 @@ from setwise.files.reading import read_array
 from setwise.files.where import as_arrow
 from setwise.index import rows
 from setwise.index.array import ArrayIndex
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Everything, Found, Ids, Index
 from setwise.index.folder import ENCODER, FAISS, FORMAT, ROWS, VECTORS, IndexInfo
 from setwise.index.rows import Column, Rows
 
@@ -163,6 +163,13 @@ class SavedIndex(Index):
     def sample(self, count: int = 4096) -> Found | None:
         drawn = self.index.sample(count)
         return None if drawn is None else Found(self._named(drawn.ids), drawn.scores, drawn.vectors)
+
+    def everything(
+        self, *, filter: Any = None, exclude: Sequence[Any] | Ids = (), include: Sequence[Any] | Ids = ()
+    ) -> Everything | None:
+        wishes = {"exclude": self._rows(exclude), "include": self._rows(include, KeyError)}
+        found = self.index.everything(filter=self.mask(filter), **wishes)
+        return None if found is None else found._replace(ids=self._named(found.ids))
 
     def close(self) -> None:
         self.index.close()

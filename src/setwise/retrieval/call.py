@@ -15,12 +15,12 @@ from setwise.containers import as_queries, to_numpy
 from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, listed_ids
 from setwise.index.array import ArrayIndex
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Everything, Found, Ids, Index
 from setwise.index.promised import check_vectors
 from setwise.request import Request, Rows, split
 from setwise.retrieval.ask import MOST, Outcome
 from setwise.retrieval.pages import check_offset, check_pages, earlier, without
-from setwise.retrieval.plan import goes_along_gradients
+from setwise.retrieval.plan import goes_along_gradients, reads_all
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, labels_of, shown_of
 from setwise.selection import Selection
@@ -225,23 +225,27 @@ class Call:
         page = result.cut(start, start + self.request.size) if start else result
         return replace(page, ids=self.index.as_given(page.ids))
 
-    def whole(self) -> ArrayIndex | None:
-        """Return the index where the solver may read all of it: greedy selection, which is exact and as
-        fast, and selection by levels."""
+    def whole(self) -> list[Everything] | None:
+        """Return all that each query may find, where the solver reads all of it and the index has it at hand.
+
+        Selection by levels does, and greedy selection from an array, which is exact and as fast so.
+        """
         request, index = self.request, self.index
-        name, solver = request.goal.name, solvers.solver_of(request.goal.name, request.solver)
-        greedily = name not in solvers.UNSEEN and solvers.label_of(name, request.solver) == "greedy"
-        by_levels = solver is not None and solver.whole
-        if request.wishes or not (greedily or by_levels) or self.pool is not None:
+        name, barred = request.goal.name, self.barred or [np.asarray(request.exclude)]
+        if request.wishes or self.pool is not None:
             return None
-        if (
-            self.filter is not None
-            or len(request.exclude)
-            or self.barred
-            or not isinstance(index, ArrayIndex)
-        ):
+        if not reads_all(request):
+            greedily = name not in solvers.UNSEEN and solvers.label_of(name, request.solver) == "greedy"
+            some = self.filter is not None or any(map(len, barred))
+            if not greedily or some or not isinstance(index, ArrayIndex):
+                return None
+        found = [
+            index.everything(filter=self.filter, exclude=gone, include=request.include) for gone in barred
+        ]
+        had = [one for one in found if one is not None]
+        if len(had) < len(found):
             return None
-        return index
+        return had if self.barred else had * len(self.queries)
 
     def describe(self, job: Job, outcome: Outcome, began: float) -> Retrieved:
         """Return an outcome as what the caller gets, all pages so far in one."""
@@ -270,8 +274,10 @@ class Call:
         selection = describe(problem, found, label, began)
         names = self.index.as_given(outcome.ids)
         selection = replace(selection, reasoner=selection.reasoner.named(names))
-        chosen = selection.indices
+        chosen, kept = selection.indices, problem.vectors.kept
         ids = outcome.ids[chosen]
+        if kept is not None:
+            chosen = np.searchsorted(kept, chosen)
         if ids.dtype.kind in "iu":
             places = ids.astype(np.int64)
         else:

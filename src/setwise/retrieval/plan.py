@@ -53,9 +53,15 @@ def plan_for(job: Job) -> Plan:
     return _by_relevance(job)
 
 
+def reads_all(request: Request) -> bool:
+    """Return whether the solver looks at all candidates, rather than at a pool that grows."""
+    known = solvers.solver_of(request.goal.name, request.solver)
+    return known is not None and known.whole
+
+
 def goes_along_gradients(request: Request, pool: int | None) -> bool:
     """Return whether relevance alone proves nothing, and each search is proposed by a gradient."""
-    if request.wishes or request.size == 1 or pool is not None:
+    if request.wishes or request.size == 1 or pool is not None or reads_all(request):
         return False
     return request.goal.linear_gradient and not _by_relevance_alone(request)
 
@@ -71,6 +77,13 @@ def _by_relevance(job: Job) -> Plan:
     asked, goal = job.request, job.request.goal
     seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
     count = max(first_count(job), asked.size)
+    if reads_all(asked) and job.pool is None:
+        if job.size > MOST:
+            raise ValueError(
+                f"solver: {asked.solver!r} looks at all vectors, and a {job.name} has more than the {MOST:,} "
+                "that a search fetches; pass pool=, how many of the most relevant it is to look at"
+            )
+        count = job.most
     simple = goal.relevance_decides(asked.size) or _by_relevance_alone(asked)
     if simple and asked.groups is None and job.pool is None:
         count = asked.size + len(asked.include) + SPARE

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import solvers
+from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.index.array import ArrayIndex
-from setwise.index.base import Found, Ids, Index
+from setwise.index.base import Everything, Found, Ids, Index
 from setwise.index.promised import checked
 from setwise.relevance import Relevance
 from setwise.request import Listed, Options, Request, takes
@@ -25,10 +25,10 @@ from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.plan import plan_for
 from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.seen import Job
-from setwise.solvers.problem import Problem
+from setwise.solvers.problem import Problem, Solved
 from setwise.steps import Step, Work, arun, run
 from setwise.threads import one_blas_thread, run_ranges
-from setwise.vectors import Vectors, check_metric
+from setwise.vectors import check_metric
 
 _log = logging.getLogger(__name__)
 
@@ -118,8 +118,8 @@ def retrieve(
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"} or Objective
     solver : str
         "auto", "greedy", "frank-wolfe", "multilevel", "distributed", "swap", "exact" or "top-k", as for
-        `setwise.select`. All but the first work on the candidates looked at; by levels, those are all of an
-        array.
+        `setwise.select`. All but the first work on the candidates looked at; by levels, those are all, unless
+        `pool` is given.
     solver_options : mapping of name to value, optional
         As for `setwise.select`; a `partition` may be given as `groups` are.
     pool : "auto" or int
@@ -328,7 +328,7 @@ def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
     """Take the jobs' plans from search to search together; searches for as many are one call of the index."""
     whole = call.whole()
     if whole is not None:
-        return [_over_all(job, whole) for job in jobs]
+        return [_over_all(job, each) for job, each in zip(jobs, whole, strict=True)]
     plans = [plan_for(job) for job in jobs]
     outcomes: dict[int, Outcome] = {}
     found: dict[int, Found] = {}
@@ -391,14 +391,23 @@ def _cut(found: Found, barred: Ids, count: int) -> Found:
     return Found(found.ids[kept], found.scores[kept], found.vectors[kept], floor)
 
 
-def _over_all(job: Job, index: ArrayIndex) -> Outcome:
-    """Select from every row of an array: greedily, which is lazy and identical to a scan, or by levels."""
-    vectors: Vectors = index.checked().queried(job.query)
+def _over_all(job: Job, whole: Everything) -> Outcome:
+    """Select from all that may be found: greedily, which is lazy and identical to a scan, or by levels."""
+    if whole.vectors.n == 0:
+        certificate = unbounded(0, True) if job.request.certify else None
+        return Outcome(
+            None, whole.ids[:0], Solved(np.empty(0, np.int64), ordered=True, certificate=certificate)
+        )
+    vectors = whole.vectors.queried(job.query)
     assert vectors.similarity is not None
-    rows = np.arange(len(vectors.raw))
-    names = index.names(np.arange(vectors.n))
-    include = index.inside(np.asarray(job.request.include, np.int64))
-    request = replace(job.request.mapped(lambda _, find: find(names)), include=include)
+    names = whole.ids[vectors.places(np.arange(vectors.n))]
+    place = {name: row for row, name in enumerate(names.tolist())} if len(job.request.include) else {}
+    request = replace(
+        job.request.mapped(lambda _, find: find(names)),
+        k=min(job.request.size, vectors.n),
+        include=[place[name] for name in np.asarray(job.request.include).tolist()],
+        exclude=(),
+    )
     constraints = Constraints(vectors.n, request)
     relevance = Relevance(vectors.similarity, vectors, job.query)
     problem = Problem(vectors, relevance, request, constraints, None, job.stats)
@@ -407,4 +416,4 @@ def _over_all(job: Job, index: ArrayIndex) -> Outcome:
         found = solvers.find(problem, request.solver)
         if request.certify:
             found = solvers.certify(problem, found)
-    return Outcome(problem, rows, found)
+    return Outcome(problem, whole.ids, found)
