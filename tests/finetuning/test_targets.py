@@ -37,6 +37,74 @@ def test_each_target_has_its_share_however_many_examples_it_has(data):
     assert match(X, np.concatenate([many, few]), kernel_width=0.3).dense() != pytest.approx(expected)
 
 
+@pytest.mark.parametrize("method", ["nearest", "less", "doubly-greedy", "uot"])
+def test_methods_that_count_rows_give_each_target_its_budget(data, method):
+    """Each target's rows are its first choices that no target before it has taken."""
+    from setwise.finetuning import baselines
+
+    X, many, _ = data
+    other = X[:6] + 0.1  # near rows that the first target wants, too
+    found = Pipeline(X, {"many": many, "other": (other, 2)}, method=method, rows=33).run()
+    choose = getattr(baselines, method.replace("-", "_"))
+    more = {"metric": "euclidean"} if method == "nearest" else {}
+    first = choose(X, many, 11, **more).order
+    second = [row for row in choose(X, other, len(X), **more).order.tolist() if row not in first][:22]
+    assert sorted(found.epochs[0]) == sorted([*first.tolist(), *second])
+    alone = choose(X, other, 22, **more)
+    common = len(np.intersect1d(first, alone.indices))
+    assert common > 0  # else nothing had to be passed over
+    record = found.to_dict()["targets"]
+    assert [one["share"] for one in record] == pytest.approx([1 / 3, 2 / 3])
+    assert record[0]["overlap"]["other"] == pytest.approx(common / 22)
+
+
+@pytest.mark.parametrize("method", ["dsir", "random"])
+def test_methods_that_weigh_texts_or_nothing_take_several_targets(tmp_path, method):
+    kinds = {"sums": "add two numbers and more", "letters": "write a polite letter about pears"}
+    rows = [f"{text} {i}" for i in range(300) for text in kinds.values()]
+    files = {
+        "rows": rows,
+        **{kind: [f"{text} please"] * (3 if kind == "sums" else 9) for kind, text in kinds.items()},
+    }
+    for name, lines in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    targets = {"sums": (tmp_path / "sums.jsonl", 3), "letters": tmp_path / "letters.jsonl"}
+    options = {"min_words": 0} if method == "dsir" else {}
+    found = Pipeline(tmp_path / "rows.jsonl", targets, method=method, rows=100, **options).run()
+    json.dumps(found.to_dict())
+    letters = (found.epochs[0] % 2).sum()
+    if method == "random":
+        assert 30 < letters < 70
+        assert found.targets() == []
+        return
+    assert letters == 25  # the second share, whatever the number of examples
+    assert [one["share"] for one in found.targets()] == [0.75, 0.25]
+    assert found.targets()[0]["overlap"]["letters"] < 1e-6
+
+
+def test_examples_of_every_target_are_looked_for_among_the_texts(tmp_path):
+    for name, lines in {
+        "rows": ["red tree", "blue house", "poor thing"],
+        "a": ["red tree"],
+        "b": ["Poor thing"],
+    }.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    targets = {name: tmp_path / f"{name}.jsonl" for name in "ab"}
+    found = Pipeline(
+        tmp_path / "rows.jsonl", targets, method="dsir", min_words=0, rows=1, exclude_examples=True
+    ).run()
+    assert found.sources.leaked.exact.tolist() == [0, 2]
+    assert found.epochs[0].tolist() == [1]
+
+
+def test_shares_of_rows_are_whole_and_sum_up():
+    from setwise.finetuning.targets import split
+
+    assert split(10, [1 / 3, 1 / 3, 1 / 3]) == [4, 3, 3]
+    assert split(7, [0.5, 0.25, 0.25]) == [3, 2, 2]
+    assert split(30, [0.1] * 10) == [3] * 10
+
+
 def test_a_mixture_is_over_the_union_of_rows(rng):
     from setwise.finetuning import Distribution
 
@@ -75,8 +143,8 @@ def test_targets_that_cannot_be_are_refused(data):
         ({"examples": {}}, "examples: there is no target"),
         ({"examples": {"a": (few, 0)}}, "examples: the weight of 'a': 0 is not"),
         (
-            {"examples": {"a": few, "b": many}, "method": "less", "rows": 3},
-            "targets go with the method match",
+            {"examples": {"a": few, "b": (many, 99)}, "method": "less", "rows": 3},
+            "rows: 3 are too few for the share of 'a'",
         ),
         ({"examples": {"a": few, "b": many[:, :3]}}, "example_vectors: they have 3 d, the repository's 5"),
     ):

@@ -234,8 +234,8 @@ def finetune(
         str | None,
         _run(
             "--workers",
-            help="Search the repository in parts, in this many processes or on Ray (ray, or its address); "
-            "the result is the same.",
+            help="Encode with a model, and search, in this many processes or on Ray (ray, or its address); "
+            "the rows are the same.",
             metavar="COUNT|ray|ADDRESS",
         ),
     ] = None,

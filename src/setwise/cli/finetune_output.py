@@ -121,9 +121,11 @@ def _target_facts(selection: RowSelection) -> list[tuple[str, Text]]:
     for one in selection.targets():
         told = one["distribution"]
         line = f"{_share(one['share'])} of draws for {one['examples']:,} examples, spread as over "
-        line += f"{told['effective']:,.0f} rows at a mean distance of {told['transport_cost']:.3f}"
+        line += f"{told['effective']:,.0f} rows"
+        if "transport_cost" in told:
+            line += f" at a mean distance of {told['transport_cost']:.3f}"
         common = ", ".join(f"{_share(part)} with {name}" for name, part in one["overlap"].items())
-        cut = "" if told["complete"] else "; cut short by --neighbors"
+        cut = "" if told.get("complete", True) else "; cut short by --neighbors"
         facts.append((one["name"], Text(f"{line}; in common {common}{cut}")))
     return facts
 

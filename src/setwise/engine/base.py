@@ -22,9 +22,21 @@ class Engine(ABC):
     a worker opens what `share` returns.
     """
 
+    #: Workers that are at work at once.
+    slots: int
+
     @abstractmethod
-    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+    def map(
+        self, function: Callable[[Any], Any], arguments: Sequence[Any], *, accelerated: bool = False
+    ) -> list[Any]:
         """Return ``[function(one) for one in arguments]``; a lost worker's are run again.
+
+        Parameters
+        ----------
+        function : callable
+        arguments : sequence
+        accelerated : bool
+            Each call has a GPU to itself, where a cluster has some.
 
         Raises
         ------

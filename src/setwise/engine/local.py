@@ -44,10 +44,12 @@ class LocalEngine(Engine):
     """
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
+        self.workers = self.slots = workers
         self._pool: ProcessPoolExecutor | None = None
 
-    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+    def map(
+        self, function: Callable[[Any], Any], arguments: Sequence[Any], *, accelerated: bool = False
+    ) -> list[Any]:
         if self.workers == 1:
             with one_blas_thread():
                 return [function(argument) for argument in arguments]

@@ -53,8 +53,19 @@ class RayEngine(Engine):
                 f"workers: no Ray {where} ({reason[0] if reason else type(error).__name__})"
             ) from error
 
-    def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
-        remote = self._ray.remote(num_cpus=1, max_retries=RETRIES)(_one_thread)
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """Processors of the cluster."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def map(
+        self, function: Callable[[Any], Any], arguments: Sequence[Any], *, accelerated: bool = False
+    ) -> list[Any]:
+        # Ray ends a worker after each call that has a GPU, unless told otherwise; its model would go with it.
+        options: dict[str, Any] = {"num_cpus": 1, "max_retries": RETRIES, "max_calls": 0}
+        if accelerated and self._ray.cluster_resources().get("GPU", 0) >= 1:
+            options["num_gpus"] = 1
+        remote = self._ray.remote(**options)(_one_thread)
         waiting = [remote.remote(function, *_spread(argument)) for argument in arguments]
         try:
             return list(self._ray.get(waiting))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.distribution import Chosen, Distribution
 from setwise.finetuning.importance import Importance, dsir, dsir_counts, log_ratio
 from setwise.finetuning.unbalanced import uot
 from setwise.index.array import ArrayIndex
@@ -55,7 +55,7 @@ def less(
     *,
     subtasks: Sequence[Any] | NDArray[Any] | None = None,
     threads: int | None = None,
-) -> Distribution:
+) -> Chosen:
     """Choose the rows of greatest influence on any subtask of the target (LESS).
 
     A row's influence on a subtask is the mean cosine of its features with those of the subtask's examples;
@@ -78,7 +78,7 @@ def less(
 
     Returns
     -------
-    Distribution
+    Chosen
         Uniform over the chosen rows.
 
     Raises
@@ -112,7 +112,7 @@ def less(
     for start in range(0, len(near), step):
         block = train.rows(near[start : start + step], np.float64)
         scores[start : start + step] = np.stack([np.vecdot(block, mean) for mean in means]).max(axis=0)
-    return Distribution.uniform(near[top_k(scores, rows)], train.n)
+    return Chosen.of(near[top_k(scores, rows)], train.n)
 
 
 def _subtask_means(
@@ -132,7 +132,7 @@ def _subtask_means(
 # ---------------------------------------------------------------------- nearest neighbors
 
 
-def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | None = None) -> Distribution:
+def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | None = None) -> Chosen:
     """Choose the rows that are most similar to any one example.
 
     Without turns: an example that many rows are near to may take them all. It is `less` with every example
@@ -148,7 +148,7 @@ def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | N
 
     Returns
     -------
-    Distribution
+    Chosen
         Uniform over the chosen rows.
 
     Raises
@@ -167,7 +167,7 @@ def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | N
 
 def nearest(
     candidates: Any, examples: Any, rows: int, *, metric: str = "cosine", threads: int | None = None
-) -> Distribution:
+) -> Chosen:
     """Let the examples choose in turns, each the nearest row that is not taken, until there are ``rows``.
 
     Round robin in the order of the examples, as RDS+ has it (Ivison et al., Large-scale data selection for
@@ -187,7 +187,7 @@ def nearest(
 
     Returns
     -------
-    Distribution
+    Chosen
         Uniform over the chosen rows.
 
     Raises
@@ -218,7 +218,7 @@ def nearest(
             f"rows: the index finds {len(found)} different rows in all, {rows} are asked for; "
             "search it more widely, or pass the array"
         )
-    return Distribution.uniform(found, n)
+    return Chosen.of(found, n)
 
 
 def _neighbors(index: Index, probes: NDArray[np.float64], depth: int) -> NDArray[np.int64]:

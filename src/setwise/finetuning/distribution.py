@@ -185,5 +185,24 @@ class Distribution:
         )
 
 
+@dataclass(frozen=True, repr=False)
+class Chosen(Distribution):
+    """The distribution that gives each of some chosen rows the same probability.
+
+    Attributes
+    ----------
+    order : ndarray of shape (s,), int64
+        The rows in the order in which they were chosen, the first choice first.
+    """
+
+    order: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, order: NDArray[np.integer], n: int) -> Chosen:
+        """Return the distribution over distinct rows that were chosen in this order, of n in all."""
+        even = Distribution.uniform(order, n)
+        return cls(even.indices, even.probabilities, n, np.asarray(order, np.int64))
+
+
 def _seed(seed: int) -> int:
     return checks.integer("seed", seed, least=0)

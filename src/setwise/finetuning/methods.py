@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from setwise.files.checksums import Progress
 from setwise.finetuning import baselines
 from setwise.finetuning.api import matched
 from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.importance import Importance
 from setwise.finetuning.sources import OpenSources
-from setwise.finetuning.targets import Mixture
+from setwise.finetuning.targets import Mixture, Target
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -22,59 +23,79 @@ class Method(NamedTuple):
     Attributes
     ----------
     choose : callable
-        Gives a distribution over the candidates.
+        Gives a distribution over the candidates; of so many rows, where it counts them.
     needs : {"vectors", "texts", "rows"}
         What of the sources it looks at.
     counts : bool
         Whether it chooses a number of rows; others weigh all.
     """
 
-    choose: Callable[[Pipeline, OpenSources, Progress], Distribution]
+    choose: Callable[[Pipeline, OpenSources, int, Progress], Distribution]
     needs: str = "vectors"
     counts: bool = False
 
 
-def _match(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
-    if sources.targets:
-        parts = [_match(pipeline, sources.of(target), tell) for target in sources.targets]
-        names, shares = zip(*((target.name, target.share) for target in sources.targets), strict=True)
-        return Mixture.of(names, shares, parts)
+def choose(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+    """Return the distribution of a pipeline's method; of several targets a `Mixture`, each with its share."""
+    method = METHODS[pipeline.method]
+    size = pipeline.size_among(sources) if method.counts else 0
+    if not sources.targets or method.needs == "texts":
+        return method.choose(pipeline, sources, size, tell)
+
+    def of(target: Target, size: int = 0) -> Any:
+        return method.choose(pipeline, sources.of(target), size, tell)
+
+    if method.counts:
+        return Mixture.chosen(sources.targets, size, of)
+    names, shares = zip(*((target.name, target.share) for target in sources.targets), strict=True)
+    return Mixture.of(names, shares, [of(target) for target in sources.targets])
+
+
+def _match(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
     return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline.matching(sources), tell)
 
 
-def _random(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def _random(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
     return baselines.random(sources.m)
 
 
-def _nearest(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def _nearest(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.nearest(sources.candidates, sources.examples, size, metric="euclidean", threads=threads)
+    near, threads = (sources.candidates, sources.examples), pipeline.threads
+    return baselines.nearest(*near, min(size, sources.m), metric="euclidean", threads=threads)
 
 
-def _less(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def _less(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
     subtasks = None if pipeline.subtask_column is None else sources.example_labels(pipeline.subtask_column)
-    return baselines.less(sources.candidates, sources.examples, size, subtasks=subtasks, threads=threads)
+    both, threads = (sources.candidates, sources.examples), pipeline.threads
+    return baselines.less(*both, min(size, sources.m), subtasks=subtasks, threads=threads)
 
 
-def _doubly_greedy(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def _doubly_greedy(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.doubly_greedy(sources.candidates, sources.examples, size, threads=threads)
+    both = (sources.candidates, sources.examples)
+    return baselines.doubly_greedy(*both, min(size, sources.m), threads=pipeline.threads)
 
 
-def _uot(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def _uot(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
     tell("choosing", 0, 0)
-    size, threads = pipeline.size_among(sources), pipeline.threads
-    return baselines.uot(sources.candidates, sources.examples, size, threads=threads)
+    both = (sources.candidates, sources.examples)
+    return baselines.uot(*both, min(size, sources.m), threads=pipeline.threads)
 
 
-def _dsir(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def _dsir(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
+    """Weigh by words; of several targets each has its share of what is drawn, as the package has it."""
     tell("choosing", 0, 0)
-    examples = sources.example_texts() or []
-    return baselines.dsir(sources.candidate_texts, examples, min_words=pipeline.min_words)
+    texts, least = sources.example_texts() or [], pipeline.min_words
+    if not sources.targets:
+        return baselines.dsir(sources.candidate_texts, texts, min_words=least)
+    names, shares = zip(*((target.name, target.share) for target in sources.targets), strict=True)
+    labels = [target.name for target in sources.targets for _ in target.rows]
+    share_of = dict(zip(names, shares, strict=True))
+    whole = baselines.dsir(sources.candidate_texts, texts, min_words=least, targets=labels, shares=share_of)
+    parts = [Importance.of(logs, rows=whole.indices, n=whole.n) for logs in whole.log_weights]
+    return Mixture(whole.indices, whole.probabilities, whole.n, names, shares, tuple(parts), whole)
 
 
 #: The methods by name.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from setwise import checks
+from setwise import checks, encode
 from setwise.files.checksums import Progress
 from setwise.files.lengths import counter
 from setwise.files.names import column
@@ -19,7 +19,7 @@ from setwise.finetuning.api import DIVERSITIES, swept
 from setwise.finetuning.importance import MIN_WORDS
 from setwise.finetuning.leakage import examined
 from setwise.finetuning.matched import Sweep
-from setwise.finetuning.methods import METHODS
+from setwise.finetuning.methods import METHODS, choose
 from setwise.finetuning.outputs import check_outputs, write_selection
 from setwise.finetuning.parameters import MatchParameters, weights_of
 from setwise.finetuning.row_selection import RowSelection
@@ -31,7 +31,6 @@ from setwise.finetuning.rows.writing import (
 )
 from setwise.finetuning.shares import check_sum, checked_limits, limited
 from setwise.finetuning.sources import OpenSources, Sources
-from setwise.finetuning.targets import named_examples
 
 #: The parameters that only the method "match" looks at.
 _OF_MATCH = (
@@ -135,8 +134,6 @@ class Pipeline(Sources, MatchParameters):
         for name, of in _OF_ONE.items():
             if self.method != of and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name}: it goes with the method {of}; {self.method} does not look at it")
-        if named_examples(self.examples)[0][0] and self.method != "match":
-            raise ValueError(f"examples: several targets go with the method match, not with {self.method}")
         checks.integer("epochs", self.epochs, least=1)
         if len(self.budgets) > 1:
             raise ValueError(f"rows: {' and '.join(self.budgets)} are two budgets; leave one out")
@@ -269,6 +266,16 @@ class Pipeline(Sources, MatchParameters):
             raise ValueError("examples: a sweep is of one target; leave the others out")
         return swept(sources.candidates, sources.examples, diversities, self.matching(sources), progress)
 
+    def encoding(self) -> contextlib.AbstractContextManager[encode.Encoder]:
+        """Return a context of what encodes texts: ``workers`` that hold the model, where it is one's name."""
+        if self.workers is None or not isinstance(self.model, str):
+            return super().encoding()
+        if encode.parse(self.model)[0] not in encode.OF_MODELS:
+            return super().encoding()
+        from setwise.encode.spread import spread
+
+        return spread(self.model, self.seed, self.workers)
+
     def check_outputs(self) -> None:
         """Refuse outputs that could not be written, or that are read, before any work; see `run`."""
         check_outputs(self)
@@ -358,7 +365,7 @@ class Pipeline(Sources, MatchParameters):
                         "spaces; --tokenizer names the model's own"
                     )
         began = time.perf_counter()
-        distribution = METHODS[self.method].choose(self, sources, tell)
+        distribution = choose(self, sources, tell)
         if self.limits:
             assert repository is not None
             rows = sources.rows_of(distribution.indices).tolist()

@@ -100,7 +100,13 @@ class OpenSources:
             at += len(texts)
 
     def example_texts(self, places: Sequence[int] | NDArray[np.integer] | None = None) -> list[str] | None:
-        """Return the texts of some examples, all by default; None where there are only vectors."""
+        """Return the texts of some examples, all by default; None where there are only vectors.
+
+        Of several targets they are those of all, one target after the other.
+        """
+        if self.targets and places is None:
+            each = [self.of(target).example_texts() for target in self.targets]
+            return [text for texts in each if texts is not None for text in texts]
         chosen = self.example_rows if places is None else self.example_rows[np.asarray(places, np.int64)]
         return _texts_of(self.shown, chosen)
 
@@ -201,6 +207,11 @@ class Sources:
             return None
         return folder_for(path, None if self.cache == "auto" else self.cache)
 
+    def encoding(self) -> contextlib.AbstractContextManager[encode.Encoder]:
+        """Return a context of what encodes texts; here it is this process."""
+        made = encode.encoder(self.model, seed=self.seed) if isinstance(self.model, str) else self.model
+        return contextlib.nullcontext(made)
+
     def check_rows(self, repository: Repository | None) -> None:
         """Refuse, before any work, rows that could not be written after it; here nothing is written."""
 
@@ -233,20 +244,20 @@ class Sources:
             )
             self.check_rows(repository)
             if needs == "rows":
-                yield self._plain(repository, own, None, tell)
+                yield self._plain(repository, own, (), tell)[0]
                 return
             named = named_examples(self.examples)
-            if needs == "texts" and len(named) > 1:
-                raise ValueError("examples: a method that counts words takes one target")
             worded = own is None or needs == "texts"
             sides = [self._examples(source, worded, needs, stack) for *_, source in named]
             if needs == "texts":
-                shown = sides[0][0]
-                if repository is None or shown is None:
+                with_rows = [shown for shown, _ in sides if shown is not None]
+                if repository is None or len(with_rows) < len(sides):
                     raise ValueError(
                         "method: it counts words, so repository and examples must be rows with texts"
                     )
-                yield self._plain(repository, None, shown, tell)
+                found, kept = self._plain(repository, None, with_rows, tell)
+                probes = [(np.empty((len(rows), 0), np.float32), rows) for rows in kept]
+                yield found.for_targets(_targets(named, sides, probes))
                 return
             for _, theirs in sides:
                 _check_both(own, theirs)
@@ -256,12 +267,7 @@ class Sources:
             else:
                 found = OpenSources(len(own), repository, None, own)
                 probes = [(theirs, np.arange(len(theirs))) for _, theirs in sides if theirs is not None]
-            together = zip(named, sides, probes, strict=True)
-            targets = [
-                Target(name, share, vectors, shown, rows)
-                for (name, share, _), (shown, _), (vectors, rows) in together
-            ]
-            yield found.for_targets(targets)
+            yield found.for_targets(_targets(named, sides, probes))
 
     def _examples(
         self, source: Source | None, encoded: bool, needs: str, stack: contextlib.ExitStack
@@ -279,20 +285,20 @@ class Sources:
         self,
         repository: Repository | None,
         own: NDArray[Any] | None,
-        shown: Repository | None,
+        sides: Sequence[Repository],
         tell: Progress,
-    ) -> OpenSources:
-        """Return a repository whose rows are not encoded, without those that have no text."""
+    ) -> tuple[OpenSources, list[NDArray[np.int64]]]:
+        """Return a repository that is not encoded, and each side's rows; without those without text."""
         if repository is None:
             assert own is not None
-            return OpenSources(len(own))
+            return OpenSources(len(own)), []
         n = len(repository)
-        if not repository.text and shown is None:
-            return OpenSources(n, repository)
+        if not repository.text and not sides:
+            return OpenSources(n, repository), []
         rows = _with_text(repository, tell)
-        examples = np.empty(0, np.int64) if shown is None else _with_text(shown, lambda *_: None)
-        notes = _told(repository, shown)
-        for each, kept in ((repository, rows), *(((shown, examples),) if shown is not None else ())):
+        examples = [_with_text(side, lambda *_: None) for side in sides]
+        notes = _told(repository, *sides)
+        for each, kept in ((repository, rows), *zip(sides, examples, strict=True)):
             missing = len(each) - len(kept)
             if not len(kept):
                 raise ValueError(f"{each.argument}: every row of {each.source.name} has no text")
@@ -300,8 +306,7 @@ class Sources:
                 raise _is_empty(each, int(np.setdiff1d(np.arange(len(each)), kept)[0]))
             if missing:
                 notes.append(f"{each.source.name}: {missing:,} of {len(each):,} rows left out, without text")
-        kept_rows = rows if len(rows) < n else None
-        return OpenSources(n, repository, kept_rows, None, None, shown, examples, notes=tuple(notes))
+        return OpenSources(n, repository, rows if len(rows) < n else None, notes=tuple(notes)), examples
 
     def _encoded(
         self,
@@ -314,26 +319,26 @@ class Sources:
         repository.text_columns()
         shown = [side for side in sides if side is not None]
         texts = [[text for block in side.texts() for text in block] for side in shown]
-        model = encode.encoder(self.model, seed=self.seed) if isinstance(self.model, str) else self.model
         folder = self.cache_folder()
-        made = stack.enter_context(encoded_rows(repository, model, folder, empty=self.empty, progress=tell))
-        notes, probes, encoded = _told(repository, *shown), [], [(repository, made)]
-        for side, own in zip(shown, texts, strict=True):
-            found = encode_examples(own, model, folder, tell)
-            if not len(found.rows):
+        with self.encoding() as model:
+            made = stack.enter_context(
+                encoded_rows(repository, model, folder, empty=self.empty, progress=tell)
+            )
+            found = [encode_examples(own, model, folder, tell) for own in texts]
+        notes, encoded = _told(repository, *shown), [(repository, made), *zip(shown, found, strict=True)]
+        for side, theirs in encoded[1:]:
+            if not len(theirs.rows):
                 where = ", ".join(side.text)
                 raise ValueError(
                     f"examples: no row of {side.source.name} has a word that the encoder knows in {where}"
                 )
-            if len(found.unknown) and self.empty == "refuse":
-                raise _is_empty(side, int(found.unknown[0]))
-            probes.append((found.vectors, found.rows))
-            encoded.append((side, found))
+            if len(theirs.unknown) and self.empty == "refuse":
+                raise _is_empty(side, int(theirs.unknown[0]))
         notes += [
-            f"{each.source.name}: {found.n - len(found.rows):,} of {found.n:,} rows left out, without a word "
+            f"{each.source.name}: {own.n - len(own.rows):,} of {own.n:,} rows left out, without a word "
             "that the encoder knows"
-            for each, found in encoded
-            if len(found.rows) < found.n
+            for each, own in encoded
+            if len(own.rows) < own.n
         ]
         if 0 < made.learned < made.n:
             notes.append(f"the encoder has learned from {made.learned:,} of {made.n:,} rows, spread evenly")
@@ -347,7 +352,19 @@ class Sources:
             cached=made.cached,
             notes=tuple(notes),
         )
-        return opened, probes
+        return opened, [(theirs.vectors, theirs.rows) for theirs in found]
+
+
+def _targets(
+    named: Sequence[tuple[str, float, Source | None]],
+    sides: Sequence[tuple[Repository | None, NDArray[Any] | None]],
+    probes: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
+) -> list[Target]:
+    """Return the targets that examples are of, with the rows and vectors of each."""
+    return [
+        Target(name, share, vectors, shown, rows)
+        for (name, share, _), (shown, _), (vectors, rows) in zip(named, sides, probes, strict=True)
+    ]
 
 
 def _check_both(own: NDArray[Any] | None, theirs: NDArray[Any] | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, frames
-from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.distribution import Chosen, Distribution
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import Source
 
@@ -48,12 +48,15 @@ class Mixture(Distribution):
     shares : tuple of float
         Of each target; they sum to 1.
     parts : tuple of Distribution
-        Of each target, over the same candidates.
+        What each target would have by itself, over the same candidates.
+    whole : Distribution, optional
+        What is drawn from, where it is more than the mixture of probabilities.
     """
 
     names: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     parts: tuple[Distribution, ...] = ()
+    whole: Distribution | None = None
 
     @classmethod
     def of(cls, names: Sequence[str], shares: Sequence[float], parts: Sequence[Distribution]) -> Mixture:
@@ -63,6 +66,44 @@ class Mixture(Distribution):
         for share, part in zip(shares, parts, strict=True):
             p[np.searchsorted(indices, part.indices)] += share * part.probabilities
         return cls(indices, p / p.sum(), parts[0].n, tuple(names), tuple(shares), tuple(parts))
+
+    @classmethod
+    def chosen(cls, targets: Sequence[Target], size: int, choose: Callable[[Target, int], Chosen]) -> Mixture:
+        """Return ``size`` distinct rows, each target's share of them chosen for it, even over all of them.
+
+        Targets choose one after the other; a row that another has taken is passed over for the next.
+
+        Parameters
+        ----------
+        targets : sequence of Target
+        size : int
+        choose : callable
+            Gives so many rows for a target, in the order of choice: the first of more are those of fewer.
+
+        Raises
+        ------
+        ValueError
+            So few rows leave a target without any.
+        """
+        names, shares = zip(*((target.name, target.share) for target in targets), strict=True)
+        budgets = split(size, shares)
+        if 0 in budgets:
+            raise ValueError(
+                f"rows: {size:,} are too few for the share of {names[budgets.index(0)]!r}; ask for more"
+            )
+        taken, parts = np.empty(0, np.int64), []
+        for target, budget in zip(targets, budgets, strict=True):
+            found = choose(target, budget + len(taken))
+            parts.append(Chosen.of(found.order[:budget], found.n))
+            fresh = found.order[~np.isin(found.order, taken)]
+            taken = np.concatenate([taken, fresh[:budget]])
+        even = Chosen.of(taken, parts[0].n)
+        return cls(even.indices, even.probabilities, even.n, tuple(names), tuple(shares), tuple(parts))
+
+    def _draw(self, n: int, rng: np.random.Generator, replace: bool) -> NDArray[np.int64]:
+        if self.whole is not None:
+            return self.whole._draw(n, rng, replace)
+        return super()._draw(n, rng, replace)
 
     @property
     def overlap(self) -> NDArray[np.float64]:
@@ -76,6 +117,15 @@ class Mixture(Distribution):
                 common = np.minimum(a.probabilities[left], b.probabilities[right]).sum()
                 found[one, other] = found[other, one] = common
         return found
+
+
+def split(size: int, shares: Sequence[float]) -> list[int]:
+    """Return how many of ``size`` rows each share is, by largest remainder; they sum to ``size``."""
+    exact = size * np.asarray(shares)
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    left = np.argsort(counts - exact, kind="stable")[: size - counts.sum()]
+    counts[left] += 1
+    return [int(count) for count in counts]
 
 
 def named_examples(examples: Any) -> list[tuple[str, float, Source | None]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.distribution import Chosen
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, top_k
 
@@ -28,7 +28,7 @@ def uot(
     entropy: float = 0.01,
     relaxation: float = 0.0001,
     threads: int | None = None,
-) -> Distribution:
+) -> Chosen:
     """Choose the rows that receive the most mass from the examples under unbalanced optimal transport.
 
     Each of M examples gives away all of its mass 1/M; rows need not receive even shares, but pay for it:
@@ -49,7 +49,7 @@ def uot(
 
     Returns
     -------
-    Distribution
+    Chosen
         Uniform over the chosen rows.
 
     Raises
@@ -76,7 +76,7 @@ def uot(
     # A block's product rounds equal rows apart by where they stand: what is that close ties.
     border = np.partition(received, data.n - rows)[data.n - rows]
     rounded = np.where(np.abs(received - border) <= 1e-9 * border, border, received)
-    return Distribution.uniform(top_k(rounded, rows), data.n)
+    return Chosen.of(top_k(rounded, rows), data.n)
 
 
 def _received(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder
-from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
+from setwise.encode.cache import CHUNK, Encoded, chunk_of, encode_alike, encode_blocks, encode_texts
 from setwise.files.checksums import Progress
 from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository
@@ -68,7 +68,7 @@ def encoded_rows(
 
     def blocks() -> Iterator[list[str]]:
         done = 0
-        for texts in repository.texts(CHUNK):
+        for texts in repository.texts(max(CHUNK, chunk_of(encoder))):
             done += len(texts)
             yield texts
         if done != n:

@@ -1,0 +1,65 @@
+"""Workers that hold a language model encode and search a repository: the rows are those of one process."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_policy
+from optional import lazily, needs
+from setwise.encode import spread
+from setwise.finetuning import Pipeline
+
+pytestmark = [needs("torch", "transformers", "tokenizers", "pyarrow", "faiss"), pytest.mark.slow]
+ray = lazily("ray")
+_encode_part = spread.encode_part
+
+
+def encode_and_die_once(work):
+    """As `spread.encode_part`, by a worker that dies the first time that it has the third part."""
+    marker = Path(os.environ["SETWISE_TEST_MARKER"])
+    if "third" in " ".join(work[2]) and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _encode_part(work)
+
+
+@pytest.mark.parametrize("workers", [2, pytest.param("ray", marks=needs("ray"))])
+def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tmp_path, monkeypatch):
+    tiny_policy.model(layers=2, context=128).save_pretrained(tmp_path / "model")
+    tiny_policy.tokenizer().save_pretrained(tmp_path / "model")
+    words = tiny_policy.WORDS
+    texts = [f"{words[row % 12]} {words[row * 7 % 11]} {words[row // 12 % 12]}" for row in range(700)]
+    texts[600] += " third"
+    for name, some in (("rows", texts), ("task", ["good green tree", "what is it"])):
+        lines = (json.dumps({"text": text}) + "\n" for text in some)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    settings = {"model": f"hidden:{tmp_path / 'model'}", "rows": 60, "epochs": 2, "neighbors": 100}
+    sources = (tmp_path / "rows.jsonl", tmp_path / "task.jsonl")
+    alone = Pipeline(*sources, cache=tmp_path / "one", out=tmp_path / "alone", **settings).run()
+
+    home = Path(__file__).parent
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(home), str(home.parent), os.environ.get("PYTHONPATH", "")])
+    )
+    monkeypatch.setenv("SETWISE_TEST_MARKER", str(tmp_path / "died"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(spread, "encode_part", encode_and_die_once)
+    if workers == "ray":
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        found = Pipeline(
+            *sources, cache=tmp_path / "two", out=tmp_path / "spread", workers=workers, **settings
+        ).run()
+    finally:
+        if workers == "ray":
+            ray.shutdown()
+    assert (tmp_path / "died").exists()
+    for one, other in zip(alone.epochs, found.epochs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found.distribution.stats["search"] == "exact in parts"
+    for name in ("epoch-1.jsonl", "epoch-2.jsonl"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "spread" / name).read_bytes()
