@@ -1,5 +1,7 @@
 """The one door for arrays: every container that is taken, and one clear line for each that is not."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -34,6 +36,17 @@ def test_wide_floats_are_converted_and_foreign_byte_orders_read():
     for code in (">f2", ">f4", ">f8", ">i2", ">i4", ">i8"):
         found = as_matrix(np.array(ROWS, code))
         assert np.array_equal(found, ROWS)
+
+
+def test_decimals_and_numbers_as_objects_are_numbers():
+    rows = [[Decimal("1.5"), 2], [3.25, np.int8(-1)]]
+    expected = [[1.5, 2.0], [3.25, -1.0]]
+    frame = np.array(rows, object)
+    for data in (rows, frame, [np.array(row, object) for row in rows]):
+        assert as_matrix(data).tolist() == expected
+    assert setwise.select(np.eye(2), 1, relevance=[Decimal("0.1"), Decimal("0.9")]).indices.tolist() == [1]
+    with pytest.raises(TypeError, match="vectors: dtype object cannot be used"):
+        as_matrix(np.array([[True, 1], [2, 3]], object))
 
 
 def test_views_of_any_stride_are_not_copied():
@@ -292,7 +305,7 @@ BAD_NUMPY = [
     (np.array([[b"a", b"b"]]), TypeError, r"vectors: dtype .* cannot be used; pass floats"),
     (np.ones((2, 2), bool), TypeError, r"vectors: dtype bool cannot be used; pass floats"),
     (np.ones((2, 2), complex), TypeError, r"vectors: dtype complex128 cannot be used; pass floats"),
-    (np.ones((2, 2), object), TypeError, r"vectors: dtype object cannot be used; pass floats"),
+    (np.full((2, 2), "1", object), TypeError, r"vectors: dtype object cannot be used; pass floats"),
     (np.ones((2, 2), "datetime64[s]"), TypeError, r"vectors: dtype datetime64.* cannot be used"),
     (np.ma.masked_equal(np.eye(2), 0), TypeError, r"vectors: masked arrays cannot be used; fill"),
     (np.ones(3), ValueError, r"vectors: expected shape \(n, d\), got \(3,\); .*reshape"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ MIXED = [7, "a", -3, "7"]
         ([uuid.UUID(int=5)], object, [str(uuid.UUID(int=5))]),
         (np.array([1.0, 2.0]), np.int64, [1, 2]),
         ([np.int32(4), np.str_("s")], object, [4, "s"]),
+        ([Decimal(2**70), Decimal("3.0")], object, [2**70, 3]),  # NUMERIC of a database
         ([], np.int64, []),
     ],
 )
@@ -47,6 +49,8 @@ def test_ids_stay_what_they_are(given, dtype, expected):
         (np.array([1.0, np.nan]), ValueError, r"ids: row 1 has no id \(nan\)"),
         ([1, 1.5], TypeError, r"ids: row 1 is 1.5 \(float\), expected an integer or a string"),
         ([2.0**60], TypeError, "ids: row 0 is"),
+        ([Decimal("1.5")], TypeError, "ids: row 0 is Decimal"),
+        ([Decimal("NaN")], ValueError, "ids: row 0 has no id"),
         ([True], TypeError, r"ids: row 0 is True \(bool\)"),
         ([b"x"], TypeError, "ids: row 0 is b'x'"),
         (np.array(["2020-01-01"], "M8[ns]"), TypeError, "ids: expected integers or strings, got datetime64"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -124,9 +125,17 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
     array = array.view(np.ndarray)
     if _is_odd(array.dtype) and array.dtype.itemsize <= NARROW:
         return array.astype(np.float32)
+    if array.dtype.kind == "O" and array.size and all(map(_is_number, array.flat)):
+        return array.astype(np.float64)
     if array.dtype.kind == "O" and array.ndim == 1 and len(array):
         return _stacked(array.tolist(), name, flat)
     return array
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether an object is one number, such as a decimal of a database."""
+    kinds = (int, float, Decimal, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _stacked(rows: Sequence[Any], name: str, flat: bool = False) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +22,8 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     ----------
     ids : sequence of length n
         A list, an array, or a column of pandas, polars, Arrow or a Hugging Face dataset; of integers, strings
-        and UUIDs, which become strings. Floats count as the integers they are, such as those of a column that
-        had a gap once.
+        and UUIDs, which become strings. Floats and decimals count as the integers they are, such as those of
+        a column that had a gap once, or of a database's NUMERIC.
     name : str
         The argument's name in messages.
 
@@ -91,8 +92,15 @@ def plain_id(value: Any, place: str) -> int | str:
         return value
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+    if is_whole(value):
         return int(value)
     if value is None or value is np.ma.masked or type(value).__name__ == "NAType" or value != value:
         raise ValueError(f"{place} has no id ({value!r}); give it one, or drop it")
     raise TypeError(f"{place} is {value!r:.40} ({type(value).__name__}), expected an integer or a string")
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a float or a decimal stands for one integer and no other."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) < EXACT
+    return isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -256,3 +257,38 @@ def test_help_is_fast_and_imports_nothing_heavy():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("how", ["--json", "--full"])
+def test_an_encoding_that_lacks_a_character_is_no_error(tmp_path, how):
+    source = tmp_path / "texts.jsonl"
+    source.write_text('{"id": "🐟", "text": "fish — café"}\n', encoding="utf-8")
+    words = ["retrieve", str(source), "fish", "-k", "1", "--model", "ngrams", "--no-cache", how]
+    ran = subprocess.run(
+        [sys.executable, "-m", "setwise", *words],
+        check=False,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = ran.stdout.decode("ascii")
+    if how == "--json":
+        (item,) = json.loads(told.splitlines()[0])["set"]["items"]
+        assert (item["id"], item["text"]) == ("🐟", "fish — café")
+    else:
+        assert "caf\\xe9" in told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
+def test_closed_streams_are_no_defect(tmp_path):
+    source = tmp_path / "texts.jsonl"
+    source.write_text('{"text": "fish"}\n', encoding="utf-8")
+    start = f"{sys.executable} -m setwise retrieve {source} -k 1 --model ngrams --no-cache"
+    ran = [
+        subprocess.run(f"{start} {rest}", shell=True, check=False, capture_output=True, timeout=60)
+        for rest in ("--queries - <&-", "--query fish >&-")
+    ]
+    assert [one.returncode for one in ran] == [2, 0], ran
+    assert b"standard input: it is closed" in ran[0].stderr
+    assert b"unexpected" not in ran[1].stderr

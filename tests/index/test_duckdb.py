@@ -143,3 +143,15 @@ def test_a_connection_that_is_closed(connection):
     connection.close()
     with pytest.raises(ConnectionError, match="table 'items': DuckDB cannot read it"):
         index.search(queries_of(1), 3)
+
+
+def test_ids_beyond_63_bits_may_be_excluded(connection):
+    connection.execute("CREATE TABLE items (id UBIGINT, vector FLOAT[4])")
+    ids, rows = [2**64 - 1 - row for row in range(4)], np.eye(4)
+    connection.executemany("INSERT INTO items VALUES (?, ?)", list(zip(ids, rows.tolist(), strict=True)))
+    index = Index.from_duckdb(connection, "items")
+    _, found = index.search(rows[:1], 3, exclude=[ids[0], -1])
+    assert sorted(found[0].tolist()) == sorted(ids[1:])
+    connection.execute("UPDATE items SET id = NULL WHERE id = ?", [ids[3]])
+    with pytest.raises(ValueError, match="a row has a vector and no id"):
+        index.search(rows[:1], 3, exclude=ids[:1])

@@ -172,8 +172,9 @@ def test_ids_must_be_unique(db):
     table = db.create_table(
         "gaps", pa.table({"id": ["a", None], "vector": lists(np.eye(2, dtype=np.float32))})
     )
-    with pytest.raises(ValueError, match="a row has a vector and no id"):
-        LanceIndex(table).search(np.ones((1, 2)), 2)
+    for exclude in ([], ["a"]):  # to SQL, nothing is neither in a list nor not in it
+        with pytest.raises(ValueError, match="a row has a vector and no id"):
+            LanceIndex(table).search(np.ones((1, 2)), 2, exclude=exclude)
 
 
 def test_many_ids_may_be_excluded(db):

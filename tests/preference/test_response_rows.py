@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -197,6 +198,16 @@ def test_a_bad_row_is_named(change, message):
     rows[3] |= change
     with pytest.raises((TypeError, ValueError), match=message):
         pools_of(rows)
+
+
+def test_scores_as_a_database_gives_them():
+    rows, same = make(), make()
+    for row in rows:
+        row["rewards"] = [Decimal(str(one)) for one in row["rewards"]]
+    rows[1]["rewards"][2], same[1]["rewards"][2] = Decimal("NaN"), None
+    found, wanted = pools_of(rows), pools_of(same)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.rewards, other.rewards)
 
 
 @pytest.mark.parametrize("long", [False, True])

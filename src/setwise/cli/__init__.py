@@ -124,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         By default the process's own.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    streams.opened()
     with watched() as written:
         try:
             with _signals_as_interrupts():

@@ -17,7 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from setwise.cli.streams import output_is_taken, shown
+from setwise.cli.streams import is_narrow, output_is_taken, shown
 
 if TYPE_CHECKING:
     from setwise.retrieval import PreparedCorpus
@@ -50,8 +50,8 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(record: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line; what would command a terminal is escaped."""
-    line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    """Print one JSON object on one line; what would command a terminal, or has no place there, is escaped."""
+    line = json.dumps(record, ensure_ascii=is_narrow(sys.stdout), allow_nan=False)
     typer.echo(_COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 

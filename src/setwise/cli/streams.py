@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 #: Files that stand for the two streams are called so, with an ending.
 INPUT, OUTPUT = "standard-input", "standard-output"
@@ -31,6 +33,21 @@ _WORDS, _OUT, _FOLDERS = ("--query", "-q"), ("--out",), (("index", "build"), ("c
 _IDS = (("index", "remove"), ("catalog", "remove"))
 
 _taken, _far, _folder = False, "", ""
+
+
+def opened() -> None:
+    """Print nowhere where a stream is closed, and by escapes what its encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and is_narrow(stream):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_narrow(stream: TextIO) -> bool:
+    """Return whether a stream's encoding has not every character (``LC_ALL=C``, Latin-1)."""
+    return not (stream.encoding or "utf-8").lower().startswith("utf")
 
 
 def reached(far: str) -> None:
@@ -114,6 +131,8 @@ def _put(words: list[str], at: int, path: Path) -> None:
 
 def _spooled(folder: Path) -> Path:
     """Return a file with all of standard input, its ending told by what it begins with."""
+    if sys.stdin is None:
+        raise ValueError("standard input: it is closed; pass a file, or a pipe")
     source = sys.stdin.buffer
     start = source.read(64)
     bare = start.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.json_lines import parsed
+from setwise.ids import is_whole
 from setwise.vectors import as_matrix
-
-#: Floats below this hold every integer.
-_EXACT = 2.0**53
 
 #: How a cell of a CSV file spells a number; what has leading zeros is a name.
 _SPELLED: dict[type[int] | type[float], re.Pattern[str]] = {
@@ -87,7 +86,7 @@ class Table:
         for row, value in enumerate(values):
             if isinstance(value, UUID):
                 values[row] = str(value)
-            elif isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+            elif is_whole(value):
                 values[row] = int(value)  # a column of integers of which some were missing once
             elif not isinstance(value, str | int) or isinstance(value, bool):
                 raise TypeError(
@@ -187,4 +186,4 @@ class Table:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

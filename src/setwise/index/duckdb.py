@@ -95,7 +95,7 @@ class DuckdbIndex(StoreIndex):
         self._columns, self._kind, self._ids_of = (
             list(types),
             kind,
-            "BIGINT" if id_kind in _INTEGERS else id_kind,
+            "HUGEINT" if id_kind in _INTEGERS else id_kind,
         )
         self._vector, self._id = quoted(vector), quoted(id)
         super().__init__(
@@ -112,7 +112,7 @@ class DuckdbIndex(StoreIndex):
         name, sign = SCORES[self.metric]
         condition, values = found_if(self._vector, filter)
         if exclude:
-            condition += f" AND {self._id} NOT IN (SELECT unnest(?::{self._ids_of}[]))"
+            condition += f" AND ({self._id} IN (SELECT unnest(?::{self._ids_of}[]))) IS NOT TRUE"
             values = [*values, exclude]
         way = "DESC" if sign > 0 else "ASC"
         wanted = f", {self._vector}" if vectors else ""

@@ -212,7 +212,7 @@ class LanceIndex(StoreIndex):
             raise TypeError(f"filter: expected an SQL condition in a string, got {type(filter).__name__}")
         parts = [] if filter is None else [f"({filter})"]
         if exclude:
-            parts.append(f"{_quoted(self._id_name)} NOT IN {_listed(exclude)}")
+            parts.append(f"({_quoted(self._id_name)} IN {_listed(exclude)}) IS NOT TRUE")
         return " AND ".join(parts) or None
 
     # ------------------------------------------------------------------ reading

@@ -278,7 +278,7 @@ class PgvectorIndex(StoreIndex):
             parts.append(f"({text})")
             values.extend(given)
         if exclude:
-            parts.append(f"NOT ({self._id_column} = ANY(%s::{self._id_array}))")
+            parts.append(f"({self._id_column} = ANY(%s::{self._id_array})) IS NOT TRUE")
             values.append(exclude)
         return " AND ".join(parts), values
 

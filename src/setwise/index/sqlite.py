@@ -140,7 +140,7 @@ class SqliteIndex(StoreIndex):
     ) -> list[Reply]:
         condition, values = found_if(self._vector, filter)
         if exclude:
-            condition += f" AND {self._id} NOT IN (SELECT value FROM json_each(?))"
+            condition += f" AND ({self._id} IN (SELECT value FROM json_each(?))) IS NOT TRUE"
             values = [*values, json.dumps(exclude)]
         wanted = f", {self._vector}" if vectors else ""
         statement = (

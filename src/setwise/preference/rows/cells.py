@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ def as_reward(cell: Any, place: str) -> float:
         cell = None
     if isinstance(cell, str):
         cell = _number_in(cell)
+    if isinstance(cell, Decimal):
+        cell = float(cell)
     if not isinstance(cell, numbers.Real | None | np.bool_):
         raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")
     number: Any = float("nan") if cell is None else cell
