@@ -158,3 +158,29 @@ def test_as_good_as_the_peer_that_has_gist(metric):
         theirs_of.append(value)
     assert len(ours_of) > 20
     assert np.mean(ours_of) > np.mean(theirs_of)
+
+
+def test_no_bound_is_below_the_best_of_all_pairs():
+    rng = np.random.default_rng(8)
+    X, r = rng.standard_normal((600, 20)).astype(np.float32), rng.random(600)
+    D = distances(X.astype(np.float64), "cosine")
+    index, pairs = setwise.Index.from_array(X), np.triu_indices(600, 1)
+    for t in (0.2, 0.6, 1.0):
+        best = ((1 - t) * (r[:, None] + r) / 2 + t * D)[pairs].max()
+        found = setwise.select(X, 2, relevance=r, diversity=t, objective="max-min")
+        assert found.value - 1e-12 <= best <= found.certificate.upper_bound + 1e-12
+        near = 1 - D[0]
+        best = ((1 - t) * (near[:, None] + near) / 2 + t * D)[pairs].max()
+        for pool in (40, "auto"):
+            seen = setwise.retrieve(X[0], index, 2, diversity=t, objective="max-min", pool=pool)
+            assert seen.value - 1e-6 <= best <= seen.certificate.upper_bound + 1e-6
+
+
+def test_least_distances_are_bounded_by_mean_ones():
+    """Cliques alone leave 45 % here: thresholds of few dimensions, each of which allows much relevance."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 16))
+    found = setwise.select(X, 5, query=X[0], diversity=0.8, objective="max-min")
+    assert found.certificate.gap < 0.15
+    with_wishes = setwise.select(X, 5, query=X[0], diversity=0.8, objective="max-min", max_similarity=0.5)
+    assert with_wishes.certificate.upper_bound <= found.certificate.upper_bound + 1e-9

@@ -13,6 +13,7 @@ from setwise.certificate import Certificate, bounded
 from setwise.objectives.max_min import MaxMin
 from setwise.solvers.greedy import pick_greedily
 from setwise.solvers.held import Held, barred, hold
+from setwise.solvers.max_min.mean import ByMean
 from setwise.solvers.max_min.moves import Form, pick_apart
 from setwise.solvers.max_min.thresholds import MOST, Outside, Thresholds
 from setwise.solvers.moving import improved
@@ -91,6 +92,10 @@ def _solved(problem: Problem, *, exact: bool) -> Solved:
     form, outside = _held(problem)
     search = Thresholds(form, None, outside=outside, program=_program(problem, exact), exact=exact)
     starts = [pick(form.held, lambda chosen: _gains(form, chosen), cost) for cost in costs_of(form.held)]
+    by_mean = ByMean.of(problem)
+    if by_mean is not None and np.isin(by_mean.chosen, form.held.ids).all():
+        like = form.held.locate(by_mean.chosen)
+        starts += [like] if form.held.feasible.keeps(like) else []
     levels = float(form.levels[-1]) * FINER ** np.arange(STEPS)
     swept = [one for level in levels if (one := pick_apart(form, float(level))) is not None]
     swept.sort(key=form.value, reverse=True)
@@ -99,6 +104,7 @@ def _solved(problem: Problem, *, exact: bool) -> Solved:
     upper = search.run(MOST if exact else THRESHOLDS[problem.effort])
     assert search.best is not None
     search.consider(improved(form, search.best))
+    upper = _lowered(upper, search.value, by_mean) if problem.effort else upper
     return Solved(form.held.ids[search.best], known=_known(form, search.best, upper, outside))
 
 
@@ -111,7 +117,9 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         search = Thresholds(
             form, chosen, outside=outside, program=_program(problem, False), exact=False, picks=False
         )
-        known = _known(form, chosen, search.run(THRESHOLDS[problem.effort]), outside)
+        upper = search.run(THRESHOLDS[problem.effort])
+        upper = _lowered(upper, search.value, ByMean.of(problem))
+        known = _known(form, chosen, upper, outside)
     return replace(solved, known=known, certificate=_certificate(known))
 
 
@@ -125,8 +133,14 @@ def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     outside = Outside(form.worth * unseen.relevance(problem), most)
     search = Thresholds(form, known.chosen, outside=outside, program=0, exact=False, picks=False)
     upper = max(known.upper, search.run(THRESHOLDS[problem.effort]))
+    upper = _lowered(upper, search.value, ByMean.of(problem), unseen)
     known = _known(form, known.chosen, upper, outside)
     return replace(solved, known=known, certificate=_certificate(known))
+
+
+def _lowered(upper: float, value: float, by_mean: ByMean | None, rest: Unseen | None = None) -> float:
+    """Return a bound, or max-sum's where that is less, unless it proves a set of this value already."""
+    return upper if by_mean is None or upper <= value else min(upper, by_mean.bound(rest))
 
 
 def _program(problem: Problem, exact: bool) -> int:
