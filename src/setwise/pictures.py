@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,30 @@ class Map:
     ranked: Places
     came: list[tuple[int, int]]
     names: list[Any]
+
+    @classmethod
+    def of(
+        cls,
+        rows: Floats,
+        chosen: Places,
+        ranked: Places,
+        names: Sequence[Any],
+        alike: Callable[[Floats, Floats], Floats],
+    ) -> Map:
+        """Return that of some rows, shape (m, d), on their principal axes.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m, d), float64
+        chosen, ranked, names
+            As the attributes.
+        alike : callable
+            How alike the rows of two arrays are.
+        """
+        axes = Axes.of(rows)
+        new, gone = np.setdiff1d(chosen, ranked), np.setdiff1d(ranked, chosen)
+        came = instead(new, gone, alike(rows[new], rows[gone]))
+        return cls(axes.places(rows), axes.share, chosen, ranked, came, list(names))
 
 
 @dataclass(frozen=True)

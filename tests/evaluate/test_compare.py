@@ -120,6 +120,42 @@ def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
             evaluate.compare(index, questions, **options)
 
 
+def test_a_map_is_of_the_best_configuration_on_the_question_in_the_middle(labelled):
+    X, questions = labelled
+    ids = [f"p{row}" for row in range(len(X))]
+    index, methods = setwise.Index.from_array(X), ["MMR", "max-sum"]
+    named = tuple(tuple(tuple(ids[row] for row in answer) for answer in one) for one in questions.answers)
+    asked = evaluate.Questions(questions.names, named, vectors=questions.vectors)
+    options = {"ids": ids, "methods": methods}
+    found = evaluate.compare(index, asked, k=(3, 6), diversities=(0.2,), **options)
+    shown = evaluate.mapped(index, asked, found, k=6, **options)
+    means = {
+        one: found.of("aspect recall")[place].mean()
+        for place, one in enumerate(found.configurations)
+        if one.k == 6 and one.method != "top-k"
+    }
+    assert means[shown.configuration] == max(means.values())
+    gains = found.differences("aspect recall")[found.configurations.index(shown.configuration)]
+    place = found.questions.index(shown.question)
+    assert gains[place] == shown.difference == np.sort(gains)[len(gains) // 2]
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    query = questions.vectors[place] / np.linalg.norm(questions.vectors[place])
+    leading = np.argsort(-(unit @ query), kind="stable")[:6]
+    assert shown.ranked == [ids[row] for row in leading]
+    right = [
+        {one for one in named[place][number] if one in shown.chosen} for number in range(len(named[place]))
+    ]
+    recall = sum(map(bool, right)) / len(right)
+    assert recall == found.of("aspect recall")[found.configurations.index(shown.configuration), place]
+    for each in shown.chosen:
+        given = [str(number) for number, members in enumerate(right, 1) if each in members]
+        assert shown.answers.get(each, "") == ", ".join(given)
+    assert len(shown.shown.places) == min(len(X), 400)
+    assert shown.shown.names == shown.chosen
+    with pytest.raises(ValueError, match="k: 4 was not compared"):
+        evaluate.mapped(index, asked, found, k=4, **options)
+
+
 @needs("matplotlib")
 def test_a_report_is_one_page_that_loads_nothing(labelled, tmp_path):
     X, questions = labelled

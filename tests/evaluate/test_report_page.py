@@ -20,10 +20,15 @@ def test_a_report_can_be_read_by_everybody(chromium, tmp_path):
     answers = tuple(((row,), (row + 1, row + 2)) for row in range(0, 50, 10))
     names = tuple(f"q{row}" for row in range(5))
     questions = evaluate.Questions(names, answers, vectors=rng.standard_normal((5, 6)))
-    found = evaluate.compare(setwise.Index.from_array(vectors), questions, k=(3, 5), diversities=(0.2, 0.5))
-    path = tmp_path / "report.html"
+    index = setwise.Index.from_array(vectors)
     hostile = "<script>window.ran = 1</script><img src=x onerror='window.ran = 2'>"
-    evaluate.write_report(path, found, title=hostile, command=hostile)
+    ids = [f"{hostile} $x^2$ {row}" for row in range(60)]
+    named = tuple(tuple(tuple(ids[row] for row in answer) for answer in one) for one in answers)
+    questions = evaluate.Questions(names, named, texts=(hostile,) * 5, vectors=questions.vectors)
+    found = evaluate.compare(index, questions, ids=ids, k=(3, 5), diversities=(0.2, 0.5))
+    maps = [evaluate.mapped(index, questions, found, k=k, ids=ids) for k in (3, 5)]
+    path = tmp_path / "report.html"
+    evaluate.write_report(path, found, maps=maps, title=hostile, command=hostile)
     chromium.get("about:blank")
     chromium.get_log("browser")
     for width, scheme in ((390, "dark"), (768, "light"), (1280, "light")):
@@ -31,6 +36,10 @@ def test_a_report_can_be_read_by_everybody(chromium, tmp_path):
         chromium.get(path.as_uri())
         assert chromium.find_element("css selector", "h1").text == hostile
         assert chromium.execute_script("return window.ran") is None
+        shown = chromium.execute_script(
+            "return [...document.querySelectorAll('h3')].map((h) => h.textContent)"
+        )
+        assert shown == [f"“{hostile}”"] * 2
         assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
         assert violations(chromium) == []
     assert chromium.get_log("browser") == []

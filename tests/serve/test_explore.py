@@ -106,10 +106,13 @@ def test_a_picture_is_what_retrieve_returns(explorer, vectors, asked):
     assert [item["novelty"] for item in picture["set"]] == pytest.approx(own.novelty.tolist(), abs=1e-6)
 
 
-def test_members_lie_on_the_map_of_the_candidates(explorer):
+def test_members_lie_on_the_map_of_the_candidates(explorer, source, vectors):
     told = explorer.map(wish())
     places = dict(zip(told["rows"], told["places"], strict=True))
     assert len(places) == 400
+    query = source.encode("3 4")
+    scores = vectors[told["rows"]] @ query / np.linalg.norm(vectors[told["rows"]], axis=1)
+    assert (np.diff(scores) < 1e-6).all()  # the most relevant first
     for item in explorer.picture(wish())["set"]:
         assert item["place"] == pytest.approx(places[item["row"]], abs=2e-5)
     assert 0 < told["share"][1] <= told["share"][0] < 1

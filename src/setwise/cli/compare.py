@@ -148,7 +148,7 @@ def compare(
     from setwise.asked import asked_for
     from setwise.cli import output
     from setwise.cli.tuned import print_means
-    from setwise.evaluate import write_report
+    from setwise.evaluate import mapped, write_report
     from setwise.files import check_output, write_table
 
     folder = Path(out)
@@ -173,11 +173,15 @@ def compare(
         found = _compared(
             status, index, asked, k, diversity, method, workers, folder / "journal.jsonl", names
         )
+        sizes = list(dict.fromkeys(one.k for one in found.configurations))
+        status.tell("drawing")
+        maps = [mapped(index, asked, found, k=size, ids=names, methods=method or None) for size in sizes]
     write_table(figures, found.rows(), force=True)
     write_table(means, found.summary(), force=True)
-    write_report(report, found, title=f"{Path(questions).name} on {Path(corpus).name}", force=force)
+    title = f"{Path(questions).name} on {Path(corpus).name}"
+    write_report(report, found, maps=maps, title=title, force=force)
     (folder / "journal.jsonl").unlink()
-    for size in dict.fromkeys(one.k for one in found.configurations):
+    for size in sizes:
         print_means(found, size)
     output.note(f"wrote {report}, {figures.name} and {means.name}")
 

@@ -2,6 +2,7 @@
 
 from setwise.evaluate.catalogs import CATALOG_METHODS, compare_catalog
 from setwise.evaluate.compare import MEASURES, METHODS, TOP, Comparison, Configuration, compare
+from setwise.evaluate.maps import Mapped, mapped
 from setwise.evaluate.questions import Questions, read_questions
 from setwise.evaluate.report import write_report
 from setwise.evaluate.statistics import intervals
@@ -15,12 +16,14 @@ __all__ = [
     "Comparison",
     "Configuration",
     "Crowding",
+    "Mapped",
     "Questions",
     "Tuned",
     "compare",
     "compare_catalog",
     "crowding",
     "intervals",
+    "mapped",
     "read_questions",
     "tune",
     "write_report",

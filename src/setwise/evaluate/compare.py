@@ -21,6 +21,7 @@ from setwise.evaluate.questions import Questions
 from setwise.evaluate.statistics import grouped, intervals
 from setwise.files.json_lines import parsed
 from setwise.index.base import Index
+from setwise.retrieval import Retrieved
 from setwise.retrieval.search import retrieve
 
 #: What is measured of each set, in this order; seconds are those of the call.
@@ -197,10 +198,9 @@ def compare(
     """
     if questions.vectors is None:
         raise ValueError("questions: they have no vectors; encode their texts first")
-    chosen = _methods(methods)
+    chosen = methods_of(methods)
     configurations = configurations_of(k, diversities, chosen)
-    names = None if ids is None else {str(name): row for row, name in enumerate(ids)}
-    located = questions if names is None else _by_row(questions, names)
+    located = by_row(questions, ids)
     kept = _Journal(journal, _identity(located, configurations, chosen, len(index)))
     answered = dict(kept.read())
     rest = [place for place, name in enumerate(located.names) if name not in answered]
@@ -232,7 +232,25 @@ def told(one: Configuration, methods: Mapping[str, Mapping[str, Any]]) -> dict[s
     return options
 
 
-def _methods(methods: Mapping[str, Mapping[str, Any]] | Sequence[str] | None) -> dict[str, dict[str, Any]]:
+def selected(
+    index: Index,
+    questions: Questions,
+    place: int,
+    one: Configuration,
+    methods: Mapping[str, Mapping[str, Any]],
+) -> Retrieved:
+    """Return a configuration's set for a question."""
+    assert questions.vectors is not None
+    options = told(one, methods)
+    if isinstance(options.get("pool"), int):
+        options["pool"] = min(options["pool"], len(index))
+    found: Retrieved = retrieve(
+        questions.vectors[place], index, one.k, diversity=one.diversity, certify=False, threads=1, **options
+    )
+    return found
+
+
+def methods_of(methods: Mapping[str, Mapping[str, Any]] | Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Return the methods by label."""
     if isinstance(methods, Mapping):
         found = {label: dict(options) for label, options in methods.items()}
@@ -243,8 +261,11 @@ def _methods(methods: Mapping[str, Mapping[str, Any]] | Sequence[str] | None) ->
     return found
 
 
-def _by_row(questions: Questions, rows: Mapping[str, int]) -> Questions:
-    """Return questions whose answers are row numbers."""
+def by_row(questions: Questions, ids: Sequence[Any] | None) -> Questions:
+    """Return questions whose answers are row numbers, where rows have names; else as they are."""
+    if ids is None:
+        return questions
+    rows = {str(name): row for row, name in enumerate(ids)}
     located = questions.located(rows)
     answers = tuple(tuple(tuple(rows[str(one)] for one in a) for a in each) for each in located.answers)
     return Questions(located.names, answers, located.texts, located.vectors, located.groups)
@@ -254,14 +275,8 @@ def _measured(
     index: Index, questions: Questions, place: int, one: Configuration, methods: Mapping[str, dict[str, Any]]
 ) -> list[float]:
     """Return the measures of one set, in the order of `MEASURES`."""
-    assert questions.vectors is not None
-    options = told(one, methods)
-    if isinstance(options.get("pool"), int):
-        options["pool"] = min(options["pool"], len(index))
     began = time.perf_counter()
-    hits = retrieve(
-        questions.vectors[place], index, one.k, diversity=one.diversity, certify=False, threads=1, **options
-    )
+    hits = selected(index, questions, place, one, methods)
     seconds = time.perf_counter() - began
     found = hits.ids.tolist()
     spread = metrics.ilad(index.vectors(hits.ids)) if len(found) > 1 else 0.0

@@ -7,9 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from setwise import page
+from setwise import page, plotting
 from setwise._version import __version__
 from setwise.evaluate.compare import TOP, Comparison
+from setwise.evaluate.maps import Mapped
 from setwise.evaluate.tune import Tuned
 from setwise.extras import require
 from setwise.files import check_output, write_atomic
@@ -28,7 +29,8 @@ _LOOKS = [
 _SHOWN = ("aspect recall", "alpha-nDCG", "all answers", "ILAD", "seconds")
 
 _STYLE = """
-h1 { margin: 1rem 0 .3rem; } h2 { margin: 1.5rem 0 .5rem; font-size: 1.1rem; }
+h1 { margin: 1rem 0 .3rem; } h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; overflow-wrap: anywhere; }
+h2 { margin: 1.5rem 0 .5rem; font-size: 1.1rem; }
 .wide { overflow-x: auto; margin-top: .8rem; }
 .more { color: var(--came); font-weight: 600; } .less { color: var(--gone); font-weight: 600; }
 td small { display: block; white-space: nowrap; }
@@ -42,6 +44,7 @@ def write_report(
     comparison: Comparison,
     *,
     tuned: Sequence[Tuned] = (),
+    maps: Sequence[Mapped] = (),
     title: str = "Ways to select, compared",
     command: str = "",
     force: bool = False,
@@ -55,6 +58,8 @@ def write_report(
     comparison : Comparison
     tuned : sequence of Tuned
         Choices to report.
+    maps : sequence of Mapped
+        Questions to show, each with the sets of its size.
     title : str
     command : str
         How the figures can be had again.
@@ -85,6 +90,7 @@ def write_report(
             f'<figure tabindex="0" aria-label="Frontier at k = {k}">{_picture(comparison, k)}</figure>',
         ]
         parts += [_table(comparison, k, measure) for measure in _SHOWN]
+        parts += [_shown(one) for one in maps if one.configuration.k == k]
     how = f" Made by <code>{page.text(command)}</code>." if command else ""
     parts.append(f"</main><footer><p>setwise {__version__}.{how}</p></footer>")
     written = page.document(title, "".join(parts), _STYLE)
@@ -150,7 +156,42 @@ def _picture(comparison: Comparison, k: int) -> str:
     left.legend(fontsize="small")
     right.barh(labels[::-1], times[::-1], color="#0072B2")
     right.set(xlabel="milliseconds a question")
+    return _svg(figure, f"Frontier at k = {k}")
+
+
+def _svg(figure: Any, label: str) -> str:
+    """Return a figure as a part of a page, with a name for who does not see it."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="Frontier at k = {k}" ', 1)
+    return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{page.text(label)}" ', 1)
+
+
+def _shown(one: Mapped) -> str:
+    """Return a question's map, and its two lists with the right answers that each passage gives."""
+    method, diversity, k = one.configuration
+    figures = require("matplotlib.figure", "plot", "a report's pictures")
+    figure: Any = figures.Figure(figsize=(10, 6), layout="constrained")
+    plotting.draw_map(one.shown, figure.subplots())
+    told = (
+        f"{method} at diversity {diversity:g}, the highest mean aspect recall at k = {k} beside top-k, on "
+        f"the question in the middle by what it gains over top-k: {one.difference:+.4f}"
+    )
+    label = f"Map of {len(one.shown.places)} candidates: {len(one.shown.came)} of the set are not in top-k"
+    short = [""] * (k - len(one.chosen))  # a set may end before
+    lists = page.table(
+        [
+            ("place", list(range(1, k + 1))),
+            ("most relevant", list(map(str, one.ranked))),
+            ("gives answer", [one.answers.get(each, "") for each in one.ranked]),
+            ("the set", [*map(str, one.chosen), *short]),
+            ("gives answer", [*(one.answers.get(each, "") for each in one.chosen), *short]),
+        ],
+        most=k,
+    )
+    question, here = page.text(one.question), f"of “{page.text(one.question)}” at k = {k}"
+    return (
+        f'<h3 dir="auto">“{question}”</h3><p>{page.text(told)}.</p>'
+        f'<figure tabindex="0" aria-label="Map {here}">{_svg(figure, label)}</figure>'
+        f'<div class="wide" role="region" tabindex="0" aria-label="Both lists {here}">{lists}</div>'
+    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import solvers
 from setwise.explanation import Explanation, Reason
 from setwise.objectives.base import Terms, euclidean
-from setwise.pictures import MAPPED, MAPPED_TIMES, Axes, Floats, Frontier, Likeness, Map, instead
+from setwise.pictures import MAPPED, MAPPED_TIMES, Floats, Frontier, Likeness, Map
 from setwise.solvers.held import ROUNDING, barred
 from setwise.solvers.problem import Problem
 from setwise.vectors import top_k
@@ -64,13 +64,9 @@ class Reasoner:
         leaders = top_k(values, min(self.problem.n, max(MAPPED, MAPPED_TIMES * k)))
         leaders = leaders[values[leaders] > -np.inf]
         shown = np.union1d(leaders, self.chosen)
-        rows = self._rows(shown)
-        axes = Axes.of(rows)
         chosen, ranked = np.searchsorted(shown, self.chosen), np.searchsorted(shown, leaders[:k])
-        new, gone = np.setdiff1d(chosen, ranked), np.setdiff1d(ranked, chosen)
         names = [self._name(row) for row in self.chosen.tolist()]
-        came = instead(new, gone, self._alike_as(rows[new], rows[gone]))
-        return Map(axes.places(rows), axes.share, chosen, ranked, came, names)
+        return Map.of(self._rows(shown), chosen, ranked, names, self._alike_as)
 
     def similarity(self) -> Likeness:
         """Return how alike the most relevant are, and how alike the set's members are."""

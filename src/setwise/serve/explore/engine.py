@@ -243,7 +243,8 @@ class Explorer:
             else:
                 vector = source.encode(wish.query)
             index = KeptIndex(source.index, POOL)
-            found = retrieve(vector, index, min(POOL, index.size), solver="top-k", certify=False)
+            most = min(POOL, index.size)
+            found = retrieve(vector, index, most, diversity=0, solver="top-k", certify=False)
             rows = np.asarray(found.ids, np.int64)
             unit = self._unit(index, rows)
             axes = Axes.of(unit)
