@@ -76,3 +76,14 @@ def test_by_name(folder):
         encoder("hidden")
     with pytest.raises(ValueError, match="is neither a folder with a causal language model"):
         encoder(f"hidden:{folder / 'nowhere'}")
+
+
+def test_a_text_that_begins_as_a_chat_template_writes_it_gets_no_second_beginning(folder):
+    import tokenizers
+
+    made = hidden.Hidden(str(folder), device="cpu")
+    made._tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    plain, begun = made.encode(["good tree", "<s> good tree"])
+    np.testing.assert_array_equal(plain, begun)

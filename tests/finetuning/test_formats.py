@@ -177,3 +177,38 @@ def test_tokens_are_counted_by_any_tokenizer(tmp_path):
         Pipeline(path, path, tokens=9, tokenizer="tokenizers:nowhere.json")
     with pytest.raises(ValueError, match="tokenizer: it counts for tokens"):
         Pipeline(path, path, rows=9, tokenizer="words")
+
+
+def test_conversations_that_are_written_as_json_are_conversations(tmp_path):
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why «this»?"}]
+    other = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "That."}]
+    code = '[{"name": "Ann", "role": "admin"}]'  # says nothing, so it is a text
+    rows = [json.dumps(turns), json.dumps(other, indent=1), code, "[1, 2", "plain"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    assert list(Repository(path).texts()) == [["Why «this»?", "What?\nThat.", code, "[1, 2", "plain"]]
+    assert next(Repository(path, roles="user").texts())[1] == "What?"
+
+
+@needs("datasets")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a_train.jsonl", "a_eval.jsonl"),
+        ("gsm-train-1.jsonl", "gsm-testing-1.jsonl"),
+        ("train2.jsonl", "x.dev.jsonl"),
+    ],
+)
+def test_splits_are_told_by_any_word_of_a_files_name(tmp_path, names):
+    """As `datasets` reads the same folder."""
+    from datasets import load_dataset
+
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(json.dumps({"text": name}) + "\n")
+    rows = Repository(folder)
+    assert list(rows.texts()) == [[names[0]]]
+    assert rows.told.startswith("rows of split 'train', not of ")
+    expected = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    assert expected["text"][:] == [names[0]]

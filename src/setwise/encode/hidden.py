@@ -13,7 +13,7 @@ from setwise import checks
 from setwise.encode.base import Progress, unit_rows
 from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.models import load_model, weights_fingerprint
-from setwise.encode.words import checked_texts, has_word
+from setwise.encode.words import begins_itself, checked_texts, has_word
 from setwise.extras import require
 
 #: Tokens, padding among them, that the model reads at once on an accelerator.
@@ -95,9 +95,9 @@ class Hidden:
         return vectors
 
     def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, truncation=True, max_length=self.max_tokens, verbose=False)[
-            "input_ids"
-        ]
+        options = {"truncation": True, "max_length": self.max_tokens, "verbose": False}
+        special = not begins_itself(text, self._tokenizer)
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special, **options)["input_ids"]
         return ids or [self._tokenizer.eos_token_id or 0]
 
     def _means(self, tokens: list[list[int]]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 #: Blocks of scripts without spaces between words: Thai and Lao, Burmese, Khmer, Han with its radicals, kana,
 #: bopomofo and Yi.
@@ -47,6 +48,12 @@ def checked_texts(texts: Iterable[str], argument: str = "texts") -> Iterator[str
 def has_word(text: str) -> bool:
     """Return whether a text has a letter or digit in it."""
     return any(map(str.isalnum, text))
+
+
+def begins_itself(text: str, tokenizer: Any) -> bool:
+    """Return whether a text has the beginning-of-sequence token already, as chat templates write it."""
+    begin = tokenizer.bos_token
+    return bool(begin) and text.startswith(begin)
 
 
 def words(text: str, *, code: bool = False) -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from setwise.encode.words import begins_itself
+from setwise.extras import require
+
 #: A prompt: a text, or the messages of a chat, each with a role and a content.
 Prompt = str | Sequence[Mapping[str, str]]
 
@@ -23,14 +26,38 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str
         Whether a text is a user's message, to be put into the tokenizer's chat template. Messages always are.
     template : mapping, optional
         Variables of the chat template, such as ``{"enable_thinking": False}``.
+
+    Raises
+    ------
+    ValueError
+        The template refuses the messages, as some do a system's.
     """
     if isinstance(prompt, str):
         if not chat:
             return prompt
         prompt = [{"role": "user", "content": prompt}]
-    text: str = tokenizer.apply_chat_template(
-        [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True, **(template or {})
-    )
+    messages = [dict(message) for message in prompt]
+    if messages[-1]["role"] == "assistant":  # what the answer has begun with is gone on with
+        return _templated(messages, tokenizer, template, continue_final_message=True)
+    asked = _templated(messages, tokenizer, template)
+    opened = _templated(messages, tokenizer, template, add_generation_prompt=True)
+    if opened != asked:
+        return opened
+    # The template does not look at add_generation_prompt: what it writes before an answer is its header.
+    answered = _templated([*messages, {"role": "assistant", "content": _SAID}], tokenizer, template)
+    header = answered.rpartition(_SAID)[0]
+    return header if header.startswith(opened) and header[len(opened) :].strip() else opened
+
+
+def _templated(
+    messages: list[dict[str, Any]], tokenizer: Any, template: Mapping[str, Any] | None, **options: bool
+) -> str:
+    """Return what a chat template makes of messages."""
+    refused = require("jinja2", "train", "a chat template").TemplateError
+    try:
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options, **(template or {}))
+    except refused as error:
+        raise ValueError(f"prompt: the chat template refuses it ({error}); change its messages") from None
     return text
 
 
@@ -41,7 +68,8 @@ def as_tokens(
     # A template has written the special tokens already.
     plain = isinstance(prompt, str) and not chat
     text = as_text(prompt, tokenizer, chat=chat, template=template)
-    tokens = list(tokenizer(text, add_special_tokens=plain)["input_ids"])
+    special = plain and not begins_itself(text, tokenizer)
+    tokens = list(tokenizer(text, add_special_tokens=special)["input_ids"])
     # A tokenizer that ends every text would end the prompt too.
     return tokens[:-1] if plain and tokens and tokens[-1] == tokenizer.eos_token_id else tokens
 
@@ -71,7 +99,7 @@ def end_of_turn(tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | Non
     """
     if chat:
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SAID}]
-        text = tokenizer.apply_chat_template(said, tokenize=False, **(template or {}))
+        text = _templated(said, tokenizer, template)
         special = special_tokens(tokenizer)
         after = tokenizer(text.rpartition(_SAID)[2], add_special_tokens=False)["input_ids"]
         found = next((int(token) for token in after if token in special), None)
@@ -101,7 +129,10 @@ def all_tokens(
     """
     found = []
     for row, prompt in enumerate(prompts):
-        tokens = as_tokens(prompt, tokenizer, chat=chat, template=template)
+        try:
+            tokens = as_tokens(prompt, tokenizer, chat=chat, template=template)
+        except ValueError as error:
+            raise ValueError(str(error).replace("prompt:", f"{name}: row {row}:", 1)) from None
         if not tokens:
             raise ValueError(f"{name}: row {row} has no token; leave it out")
         if limit is not None and len(tokens) + room > limit:

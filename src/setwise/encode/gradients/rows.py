@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.encode.words import begins_itself
 
 #: A text, all of which is learned; or a prompt and the completion, which alone is learned.
 Row = str | tuple[str, str]
@@ -128,8 +129,7 @@ class Tokenizer:
 
     def _encode(self, text: str) -> list[int]:
         """Return a text's tokens with what the tokenizer puts before them, and without an end of sequence."""
-        begin = self._tokenizer.bos_token
-        special = not (begin and text.startswith(begin))
+        special = not begins_itself(text, self._tokenizer)
         ids: list[int] = list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
         if special and ids and ids[-1] == self._tokenizer.eos_token_id:
             ids.pop()

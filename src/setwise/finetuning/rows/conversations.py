@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from setwise import checks
+from setwise.files.json_lines import parsed
 
 #: The roles whose turns can be asked for, and a word for all.
 ROLES = ("system", "user", "assistant", "tool", "all")
@@ -20,6 +22,9 @@ _CALLED = {
 
 #: What a message of a conversation says, and who says it, in the two spellings there are.
 _SAYS, _WHO = ("content", "value"), ("role", "from")
+
+#: How a list of objects begins in JSON.
+_JSON = re.compile(r"\s*\[\s*\{")
 
 
 def checked_roles(roles: str | Sequence[str]) -> tuple[str, ...]:
@@ -36,9 +41,24 @@ def checked_roles(roles: str | Sequence[str]) -> tuple[str, ...]:
     return named
 
 
-def is_conversation(value: Any) -> bool:
-    """Return whether a value is a list of turns."""
-    return isinstance(value, list) and all(isinstance(turn, dict) for turn in value)
+def conversation_in(value: Any) -> list[Any] | None:
+    """Return the turns of a conversation, one that is written as JSON in a text among them; else None."""
+    if isinstance(value, str):
+        return _written(value) if _JSON.match(value) else None
+    return value if isinstance(value, list) and all(isinstance(turn, dict) for turn in value) else None
+
+
+def _written(text: str) -> list[Any] | None:
+    """Return the turns that a text is the JSON of, each with who says it and what; None for other texts."""
+    try:
+        turns = parsed(text.encode(), "turns")
+    except ValueError:
+        return None
+    keys = (_WHO, _SAYS)
+    said = isinstance(turns, list) and all(
+        isinstance(turn, dict) and all(any(key in turn for key in names) for names in keys) for turn in turns
+    )
+    return turns if said else None
 
 
 def said(turns: Sequence[Mapping[str, Any]], roles: Collection[str] = ()) -> str:

@@ -11,8 +11,12 @@ from setwise.files.corpus import why_not
 from setwise.files.names import ending
 from setwise.files.reading import JSON
 
-#: What datasets call their splits; the training split is the repository, where it is called so.
-_SPLITS = re.compile(r"(train|training|test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
+#: What datasets call their splits, anywhere in a file's name where no letter is beside it (as `datasets`
+#: reads names); the training split is the repository, where it is called so.
+_SPLITS = re.compile(
+    r"(?<![a-z])(train|training|test|testing|validation|valid|val|dev|eval|evaluation)(?![a-z])",
+    re.IGNORECASE,
+)
 _TRAIN = ("train", "training")
 
 #: JSON files that describe a dataset and hold none of its rows.
@@ -116,7 +120,7 @@ def _is_folder(path: Path) -> bool:
 
 def _split(path: Path) -> str:
     """Return the split that a file is of by its name, in lower case; nothing where it says none."""
-    found = _SPLITS.match(path.name)
+    found = _SPLITS.search(path.name)
     return "" if found is None else found[1].lower()
 
 

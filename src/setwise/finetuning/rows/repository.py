@@ -14,7 +14,7 @@ from setwise.files.json_lines import parsed
 from setwise.files.kinds import TOGETHER, common_kinds, plain_type, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
-from setwise.finetuning.rows.conversations import checked_roles, is_conversation, said
+from setwise.finetuning.rows.conversations import checked_roles, conversation_in, said
 from setwise.finetuning.rows.places import files_of
 from setwise.finetuning.rows.row_files import LINE, Block, InMemory, Lines, RowFile, open_rows
 
@@ -315,7 +315,8 @@ def _as_strings(block: Block, name: str, roles: tuple[str, ...]) -> Table:
     """Return a block whose conversations are texts."""
     values = block.columns[name]
     values = list(values) if isinstance(values, list) else values.to_pylist()
-    values = [said(value, roles) if is_conversation(value) else value for value in values]
+    turns = map(conversation_in, values)
+    values = [value if one is None else said(one, roles) for value, one in zip(values, turns, strict=True)]
     return Block(block.source, {name: values}, None, block.where)
 
 

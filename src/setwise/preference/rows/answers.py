@@ -33,8 +33,11 @@ def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]
     if isinstance(cell, Mapping):
         if "role" in cell:
             cell = [cell]
-        else:
+        elif any(name in cell for name in _TEXTS):
             cell = next((cell[name] for name in _TEXTS if cell.get(name) is not None), None)
+        else:
+            held, known = ", ".join(map(str, cell)) or "nothing", ", ".join(_TEXTS)
+            raise TypeError(f"{argument}: {place} is a record of {held}; its text is to be in one of {known}")
     if cell is None or isinstance(cell, str):
         return [], as_text(cell, argument, place)
     if isinstance(cell, list | tuple) and cell:

@@ -263,7 +263,10 @@ class Reader:
         if chat not in self._ends:
             self._ends[chat] = end_of_turn(tokenizer, chat=chat, template=self._template)
         self.end = self._ends[chat] if self.end is None else self.end
-        prompt = as_tokens(pool.prompt, tokenizer, chat=chat, template=self._template)
+        try:
+            prompt = as_tokens(pool.prompt, tokenizer, chat=chat, template=self._template)
+        except ValueError as error:
+            raise ValueError(str(error).replace("prompt:", f"prompt: {pool.place}:", 1)) from None
         if not prompt:
             raise ValueError(f"prompt: {pool.place} has no tokens")
         room = config.max_length - len(prompt)

@@ -1,0 +1,166 @@
+"""A prompt and its answer are the conversation that the chat template itself writes, whatever its family."""
+
+import pytest
+
+from optional import lazily, needs
+
+pytestmark = needs("torch", "transformers", "tokenizers", "accelerate", "trl")
+tokenizers = lazily("tokenizers")
+transformers = lazily("transformers")
+
+_LOOP = "{% for m in messages %}"
+_NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+)
+
+#: Chat templates after those of known families; each with the token that ends a turn.
+TEMPLATES = {
+    "llama-3": (
+        "{{ bos_token }}"
+        + _LOOP
+        + "<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n{{ m['content'] | trim }}"
+        "<|eot_id|>{% endfor %}{% if add_generation_prompt %}"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
+        "<|eot_id|>",
+    ),
+    "gemma": (
+        "{{ bos_token }}"
+        + _NO_SYSTEM
+        + _LOOP
+        + "<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+        "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
+        "<end_of_turn>",
+    ),
+    "phi": (
+        _LOOP + "<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}",
+        "<|end|>",
+    ),
+    "qwen": (
+        "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe helpful.<|im_end|>\n{% endif %}"
+        + _LOOP
+        + "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+        "<|im_end|>",
+    ),
+    "mistral": (
+        "{{ bos_token }}" + _LOOP + "{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
+        "{% else %}{{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}",
+        "</s>",
+    ),
+    "without a generation prompt": (
+        _LOOP + "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}",
+        "<|im_end|>",
+    ),
+}
+SPECIAL = [
+    *(
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<|end|>",
+    ),
+    *("<|user|>", "<|assistant|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"),
+]
+
+
+def tokenizer(template=None, *, begins=True):
+    """One token a byte, and the special ones; it begins every text that it is given alone."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    inner = tokenizers.Tokenizer(
+        tokenizers.models.BPE({letter: at for at, letter in enumerate(alphabet)}, merges=[])
+    )
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    made.add_special_tokens({"additional_special_tokens": SPECIAL})
+    if begins:
+        inner = made.backend_tokenizer
+        inner.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", made.bos_token_id)]
+        )
+    made.chat_template = template
+    return made
+
+
+def group_of(row, words, **settings):
+    from setwise.preference import PreferenceConfig
+    from setwise.preference.training.groups import as_groups
+
+    config = PreferenceConfig(output_dir="unused", use_cpu=True, bf16=False, report_to="none", **settings)
+    (group,) = as_groups([row], words, config)
+    return group
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+@pytest.mark.parametrize("turns", [1, 3])
+def test_prompt_answer_and_end_are_the_templates_own(family, turns):
+    template, end = TEMPLATES[family]
+    words = tokenizer(template)
+    prompt = [
+        {"role": ("user", "assistant")[turn % 2], "content": f"What is «{turn}»?"} for turn in range(turns)
+    ]
+    row = {"prompt": prompt, "chosen": "Good — ünïcode", "rejected": ["bad"], "rewards": [1.0, 0.0]}
+    group = group_of(row, words)
+    found = words.decode([*group.prompt, *group.responses[0]])
+    whole = words.apply_chat_template(
+        [*prompt, {"role": "assistant", "content": "Good — ünïcode"}], tokenize=False
+    )
+    assert found == whole[: len(found)]
+    assert whole[len(found) :].strip() in ("", "</s>")
+    assert found.endswith(end)
+    assert list(group.prompt).count(words.bos_token_id) == whole.count("<s>")
+
+
+def test_an_answer_that_has_begun_is_gone_on_with():
+    from trl import apply_chat_template
+
+    words = tokenizer(TEMPLATES["qwen"][0])
+    prompt = [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "It is the"}]
+    row = {"prompt": prompt, "chosen": " Nile", "rejected": [" sun"], "rewards": [1.0, 0.0]}
+    found = words.decode(group_of(row, words).prompt)
+    expected = apply_chat_template(
+        {"prompt": prompt, "completion": [{"role": "assistant", "content": " Nile"}]}, words
+    )
+    assert found == expected["prompt"]
+    assert found.endswith("<|im_start|>assistant\nIt is the")
+
+
+def test_a_template_that_refuses_a_role_is_one_line_with_the_row():
+    from setwise.preference.prompts import all_tokens
+
+    words = tokenizer(TEMPLATES["gemma"][0])
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    row = {"prompt": prompt, "chosen": "So.", "rejected": ["No."], "rewards": [1.0, 0.0]}
+    with pytest.raises(
+        ValueError, match=r"^prompt: .*row 0.*: the chat template refuses it \(System role not"
+    ):
+        group_of(row, words)
+    with pytest.raises(ValueError, match=r"^prompts: row 1: the chat template refuses it"):
+        all_tokens([prompt[1:], prompt], words, chat=True, room=1, limit=None, name="prompts")
+
+
+def test_a_text_that_begins_with_the_token_gets_no_second(tmp_path):
+    from setwise.preference.prompts import as_tokens
+
+    words = tokenizer()
+    for text in ("Why?", "<s>Why?"):
+        assert as_tokens(text, words, chat=False) == [
+            words.bos_token_id,
+            *words("Why?", add_special_tokens=False)["input_ids"],
+        ]
+
+
+def test_records_without_a_text_are_refused():
+    from setwise.preference import PreferenceRows
+
+    row = {"prompt": "Why?", "responses": [{"answer": "So.", "score": 1}, {"answer": "No.", "score": 0}]}
+    with pytest.raises(
+        TypeError, match="response 0 is a record of answer, score; its text is to be in one of"
+    ):
+        list(PreferenceRows([row], k=1))
