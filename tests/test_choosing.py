@@ -1,6 +1,7 @@
 """Limits, budgets, unlikeness, what was shown: at every door, kept or refused in one line that names them."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from setwise import retrieval
 from setwise.feasible import Feasible
 from setwise.files import Corpus
 from setwise.limits import Limit
-from setwise.objectives import Objective, Terms
+from setwise.objectives import MaxSum, Objective, Terms
 
 N = 60
 RNG = np.random.default_rng(3)
@@ -352,3 +353,68 @@ def test_the_best_feasible_set_and_its_bound_are_those_of_trying_all(seed):
             np.array(chosen, np.int64), np.array([goes], np.int64), np.array([comes], np.int64)
         )
         assert move[0]
+
+
+LABELS = {"document": [row % 5 for row in range(20)]}
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "error", "message"),
+    [
+        (
+            "select",
+            {"solver": "multilevel", "groups": LABELS, "limits": {"document": 1}},
+            ValueError,
+            "limits: ",
+        ),
+        (
+            "select",
+            {"groups": LABELS, "limits": {"document": 1}, "k": 9},
+            ValueError,
+            "limits: document: with at",
+        ),
+        (
+            "select",
+            {"objective": "coverage", "costs": [1] * 20, "budget": 3},
+            ValueError,
+            "budget: coverage ca",
+        ),
+        (
+            "select",
+            {"objective": MaxSum(0.1), "diversity": 0.9},
+            ValueError,
+            "diversity: the objective brings",
+        ),
+        ("select", {"max_similarity": 2}, ValueError, "max_similarity: 2 is no cosine"),
+        ("retrieve", {"include": [99]}, KeyError, "'include: 99 is not one of the 20 rows"),
+        ("retrieve", {"shown": [99]}, KeyError, "'shown: 99 is not one of the 20 rows"),
+        (
+            "retrieve",
+            {"limits": {"document": 1}},
+            ValueError,
+            r"limits\['document'\]: the index has no field",
+        ),
+        ("retrieve", {"costs": "price", "budget": 3}, ValueError, "costs: the index has no field 'price'"),
+        (
+            "retrieve",
+            {"objective": "facets", "facets": ["a"]},
+            TypeError,
+            "facets: a ArrayIndex takes vectors",
+        ),
+    ],
+)
+def test_what_is_refused_is_called_as_it_was_given(call, options, error, message):
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    options = {"k": 4, **options}
+    k = options.pop("k")
+    index = setwise.Index.from_array(X)
+    asked = {"select": partial(setwise.select, X, k), "retrieve": partial(setwise.retrieve, X[0], index, k)}
+    with pytest.raises(error, match=f"^{message}"):
+        asked[call](**options)
+
+
+def test_the_limit_that_bars_a_candidate_is_called_by_its_name():
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    for limits in ({"document": 1}, {"document": (0, 1)}):
+        found = setwise.select(X, 5, query=X[0], groups=LABELS, limits=limits)
+        assert any("document" in str(why) for why in found.explain().left_out)

@@ -40,8 +40,8 @@ class Constraints:
         Rows that must be in the set, selected first, in this order.
     codes : ndarray of shape (n,), int64, or None
         The group of each.
-    quota : int
-        At most this many of each group.
+    quota, cap : int, str
+        At most this many of each group, and what that limit is called.
     limits : list of Limit
         How many of each label there must be, and may: what `codes` and `quota` do not say.
     costs : ndarray of shape (n,), float64, or None
@@ -88,7 +88,7 @@ class Constraints:
             raise ValueError(f"include: {len(include)} rows do not fit into k = {self.k}")
         self.include = include
         self.codes: NDArray[np.int64] | None = None
-        self.quota = 0
+        self.quota, self.cap = 0, request.cap
         self.limits: list[Limit] = []
         self.costs: NDArray[np.float64] | None = None
         self.budget = np.inf if request.budget is None else request.budget
@@ -96,7 +96,7 @@ class Constraints:
             self._read_wishes(request, n)
         elif request.max_per_group is not None:
             self.quota = request.max_per_group
-            self._read_groups(as_labels(request.groups, n))
+            self._read_groups(as_labels(request.groups, n), request.cap_argument)
 
     def _read_wishes(self, request: Request, n: int) -> None:
         """Take in limits and costs, and refuse what no set satisfies."""
@@ -105,7 +105,7 @@ class Constraints:
             names, codes = codes_of(as_labels(request.groups, n))
             size = len(names)
             most = np.full(size, request.max_per_group)
-            named.append(Limit("max_per_group", names, codes, np.zeros(size, np.int64), most))
+            named.append(Limit(request.cap, names, codes, np.zeros(size, np.int64), most))
         self.limits = [one._replace(codes=self.left(one.codes)) for one in named]
         if request.costs is not None:
             costs = self.left(as_relevance(request.costs, n, "costs"))
@@ -114,9 +114,9 @@ class Constraints:
                 row = row if self.kept is None else int(self.kept[row])
                 raise ValueError(f"costs: row {row} costs {costs.min():g}; a cost is above 0")
             self.costs = costs
-        self._check_wishes()
+        self._check_wishes(request.argument("budget"))
 
-    def _check_wishes(self) -> None:
+    def _check_wishes(self, budget: str) -> None:
         """Refuse limits and a budget that no set keeps, and name them."""
         size = f"of k = {self.k}" if self.sized else f"of at most {self.k}"
         for one in self.limits:
@@ -145,16 +145,17 @@ class Constraints:
         if self.costs is not None:
             spent = float(self.costs[self.include].sum())
             if spent > self.budget:
-                raise ValueError(f"budget: the rows of include cost {spent:g}, above {self.budget:g}")
+                raise ValueError(f"{budget}: the rows of include cost {spent:g}, above {self.budget:g}")
             if len(self.include) == 0 and self.costs.min() > self.budget:
+                least = self.costs.min()
                 raise ValueError(
-                    f"budget: {self.budget:g} buys nothing; the cheapest candidate costs {self.costs.min():g}"
+                    f"{budget}: {self.budget:g} buys nothing; the cheapest candidate costs {least:g}"
                 )
         if len(self.limits) > (self.costs is None):
             feasible = self.among(np.arange(self.n))
             if feasible.best(np.zeros(self.n) if self.costs is None else -self.costs) is None:
                 names = ", ".join(dict.fromkeys(one.name for one in self.limits))
-                within = "" if self.costs is None else f" within budget = {self.budget:g}"
+                within = "" if self.costs is None else f" within {budget} = {self.budget:g}"
                 raise ValueError(
                     f"limits: each of {names} can be kept, but not all by one set {size}{within}; loosen one"
                 )
@@ -185,7 +186,7 @@ class Constraints:
         if self.codes is not None:
             size = int(self.codes.max()) + 1
             least, most = np.zeros(size, np.int64), np.full(size, self.quota)
-            limits = [Limit("max_per_group", list(range(size)), self.codes, least, most)]
+            limits = [Limit(self.cap, list(range(size)), self.codes, least, most)]
         return Feasible(
             len(rows),
             self.k if self.sized else len(self.include),
@@ -205,7 +206,7 @@ class Constraints:
             each.tobytes() for each in ([*parts, self.costs[row]] if self.costs is not None else parts)
         )
 
-    def _read_groups(self, labels: NDArray[Any] | list[Any]) -> None:
+    def _read_groups(self, labels: NDArray[Any] | list[Any], argument: str) -> None:
         """Turn labels into codes, and check that enough candidates may be chosen."""
         names, codes = codes_of(labels)
         self.codes = self.left(codes)
@@ -213,13 +214,13 @@ class Constraints:
         room = int(np.minimum(sizes, self.quota).sum())
         if room < self.k:
             raise ValueError(
-                f"max_per_group: with at most {self.quota} of each of {np.count_nonzero(sizes)} groups only "
+                f"{argument}: with at most {self.quota} of each of {np.count_nonzero(sizes)} groups only "
                 f"{room} candidates may be chosen, fewer than k = {self.k}"
             )
         held = np.bincount(self.codes[self.include], minlength=len(names))
         if len(held) and held.max() > self.quota:
             raise ValueError(
-                f"include: {held.max()} rows of group {names[held.argmax()]!r}, above max_per_group"
+                f"include: {held.max()} rows of group {names[held.argmax()]!r}, above {argument}"
             )
 
     def left(self, values: NDArray[Any]) -> NDArray[Any]:

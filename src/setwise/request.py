@@ -72,6 +72,10 @@ class Request:
     reference_size : float, optional
         Size at which a set of any size is worth as much as one of that size; see
         `Constraints.reference_size`.
+    cap : str
+        What the limit that is kept as `max_per_group` is called: its name among the limits it was given by.
+    said : mapping of str to str, optional
+        What arguments are called, for messages, where the call that made the request calls them otherwise.
     goal : Objective
         What a good set is.
     options : FrankWolfe, Multilevel, Distributed or None
@@ -114,6 +118,8 @@ class Request:
     seed: int = 0
     threads: int | None = None
     reference_size: float | None = None
+    cap: str = "max_per_group"
+    said: Mapping[str, str] | None = None
     goal: Objective = field(init=False, repr=False)
     options: FrankWolfe | Multilevel | Distributed | None = field(init=False, repr=False)
 
@@ -149,6 +155,8 @@ class Request:
         for name in ("min_gain", "max_similarity"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, checks.finite(name, value))
+        if self.max_similarity is not None and abs(self.max_similarity) > 1.0:
+            raise ValueError(f"max_similarity: {self.max_similarity:g} is no cosine; it is from -1 to 1")
         if self.max_similarity is not None and goal.metric != "cosine":
             raise ValueError("max_similarity: it is a cosine; pass metric='cosine'")
         if goal.name == "facets" and self.facets is None:
@@ -196,7 +204,17 @@ class Request:
             if least == 0 and most is not None and most > 0 and name in self.groups:
                 object.__setattr__(self, "groups", self.groups[name])
                 object.__setattr__(self, "max_per_group", most)
+                object.__setattr__(self, "cap", name)
                 object.__setattr__(self, "limits", None)
+
+    def argument(self, name: str) -> str:
+        """Return what messages call an argument."""
+        return (self.said or {}).get(name, name)
+
+    @property
+    def cap_argument(self) -> str:
+        """What messages call what is kept as `max_per_group`."""
+        return self.cap if self.cap == "max_per_group" else f"limits: {self.cap}"
 
     @property
     def labelled(self) -> bool:
@@ -223,7 +241,10 @@ class Request:
                 raise ValueError(
                     f"limits: no labels {missing[0]!r}; pass groups={{{missing[0]!r}: one label a candidate}}"
                 )
-            groups = {name: take(f"groups[{name!r}]", given.get(name, name)) for name in dict.fromkeys(named)}
+            groups = {
+                name: take(f"{'groups' if name in given else 'limits'}[{name!r}]", given.get(name, name))
+                for name in dict.fromkeys(named)
+            }
         options = self.solver_options
         if isinstance(self.options, Levels) and self.options.is_given:
             options = {**(options or {}), "partition": take("partition", self.options.partition)}
@@ -286,7 +307,11 @@ class Request:
         asked = {**_USUAL[call], **options, **more}
         if plain and all(type(one) in _PLAIN for one in more.values()):
             return cast(Request, _made(cast(Hashable, cls), **asked))
-        return cls(**asked)
+        made = cls(**asked)
+        own = made.goal.diversity
+        if isinstance(made.objective, Objective) and options.get("diversity") not in (None, own):
+            raise ValueError(f"diversity: the objective brings its own, {own:g}; leave one of them out")
+        return made
 
     @property
     def workers(self) -> int:

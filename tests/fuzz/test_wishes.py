@@ -37,3 +37,9 @@ def test_places_that_no_seen_candidate_fills_are_free_for_others():
 def test_no_bound_over_an_index_of_which_a_few_were_seen_is_false():
     kinds = [wishes.check_retrieved(seed) for seed in range(150)]
     assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 70
+
+
+@pytest.mark.parametrize("door", wishes.DOORS[1:])
+def test_every_call_keeps_wishes(door):
+    kinds = [wishes.check(seed, ("max-sum", "max-min", "facets")[seed % 3], door) for seed in range(900, 906)]
+    assert kinds.count("optimal") > 0

@@ -1,9 +1,9 @@
 """Random requests with wishes over few candidates, and the best of every set that keeps them, by trying all.
 
-    python -m tests.fuzz.wishes [COUNT] [FIRST SEED] [OBJECTIVE]
+    python -m tests.fuzz.wishes [COUNT] [FIRST SEED] [OBJECTIVE] [DOOR]
 
-For each: the set keeps every wish, its value is the definition's, no bound is below the best, and what is
-said to be optimal is; what no set keeps is refused.
+Through one call, or by default each through another. For each: the set keeps every wish, its value is the
+definition's, no bound is below the best, and what is said to be optimal is; what no set keeps is refused.
 """
 
 import itertools
@@ -28,6 +28,10 @@ SOLVERS = ("auto", "auto", "auto", "greedy", "swap", "exact")
 
 #: Those of objectives beside max-sum.
 OTHERS = ("auto", "auto", "greedy", "exact")
+
+
+#: The calls that an instance is asked of.
+DOORS = ("select", "many", "pools", "diversify", "catalog", "shelves")
 
 
 def instance_of(objective, seed):
@@ -200,15 +204,44 @@ def best_of_all(X, k, options):
     return best
 
 
-def check(seed, objective="max-sum"):
+def asked(door, X, k, options):
+    """What a call says of an instance, its ids row numbers."""
+    wish = dict(options)
+    relevance = wish.pop("relevance")
+    if door == "select":
+        return setwise.select(X, k, relevance=relevance, **wish)
+    if door == "diversify":
+        return setwise.diversify(
+            range(len(X)), k, relevance=relevance, vectors=X, relevance_scale="none", **wish
+        )
+    if door == "many":
+        return setwise.select_many(X, k, relevance=np.stack([relevance, relevance]), **wish)[1]
+    if door == "pools":
+        wish["include"] = [wish.pop("include", ())]
+        return setwise.select_many(X, k, relevance=relevance, offsets=[0, len(X)], **wish)[0]
+    solver = wish.pop("solver")
+    if wish.get("objective", "max-sum") != "max-sum" or solver == "greedy":
+        wish["method"] = solver
+    catalog = setwise.Catalog.build(X, np.zeros(len(X)), clusters=min(3, len(X)))
+    if door == "catalog":
+        return catalog.select(k, relevance=relevance, **wish)
+    return catalog.select_many(k, relevance=np.stack([relevance, relevance]), **wish)[1]
+
+
+def check(seed, objective="max-sum", door="select"):
     """Whether setwise is right about one instance; returns what it was of."""
     X, k, options = instance_of(objective, seed)
+    if door in ("catalog", "shelves") and objective == "max-sum" and options["solver"] != "greedy":
+        options["solver"] = "auto"
     best = best_of_all(X, k, options)
+    refusal = {"pools": "pool 0: "}.get(door, "query 0: ")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = setwise.select(X, k, **options)
+            found = asked(door, X, k, options)
         except ValueError as error:
+            if str(error).startswith(refusal):  # nobody's set
+                error = ValueError(str(error)[len(refusal) :])
             if best is not None and not (best == 0.0 and str(error).startswith("budget: ")):
                 raise AssertionError(f"seed {seed}: refused, but a set is feasible: {error}") from error
             return "refused"
@@ -275,11 +308,11 @@ def check_retrieved(seed, objective="max-sum"):
 
 
 def main():
-    given = sys.argv[1:] + ["200", "0", "max-sum"][len(sys.argv) - 1 :]
+    given = sys.argv[1:] + ["200", "0", "max-sum", ""][len(sys.argv) - 1 :]
     count, first, objective = int(given[0]), int(given[1]), given[2]
     kinds = {}
     for seed in range(first, first + count):
-        kind = check(seed, objective)
+        kind = check(seed, objective, given[3] or DOORS[seed % len(DOORS)])
         kinds[kind] = kinds.get(kind, 0) + 1
     print(f"{count} instances of {objective} from seed {first}: {kinds}")
 

@@ -18,7 +18,7 @@ from setwise.catalog.fields import as_fields
 from setwise.catalog.items import Items
 from setwise.catalog.many import selected_for_each
 from setwise.catalog.methods import selected
-from setwise.catalog.request import CatalogRequest
+from setwise.catalog.request import DIVERSITY, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
 from setwise.objectives import Objective
 from setwise.request import Certify, Rows
@@ -349,7 +349,7 @@ class Catalog:
         shown: Any = None,
         shown_weight: float = 1.0,
         facets: Any = None,
-        diversity: float = 0.1,
+        diversity: float = DIVERSITY,
         objective: str | Objective = "max-sum",
         sharpness: int = 1,
         method: str = "auto",
@@ -499,7 +499,7 @@ class Catalog:
         shown: Any = None,
         shown_weight: float = 1.0,
         facets: Any = None,
-        diversity: float = 0.1,
+        diversity: float = DIVERSITY,
         objective: str | Objective = "max-sum",
         sharpness: int = 1,
         method: str = "auto",

@@ -68,7 +68,13 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
     """
     if request.method in LEVELS:
         if request.limited:
-            what = "groups" if not request.wishes else request.wishes[0]
+            what = (
+                request.wishes[0]
+                if request.wishes
+                else "limits"
+                if request.cap != "max_per_group"
+                else "groups"
+            )
             raise ValueError(
                 f"{what}: the {request.method!r} method cannot honor it; use {DEFAULT} or greedy"
             )

@@ -15,6 +15,9 @@ __all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogRequest", "choose"]
 #: Most n · k for which ``auto`` takes Frank-Wolfe under euclidean: some ten seconds.
 EUCLIDEAN_WORK = 50_000_000
 
+#: What a catalog's call has for `diversity` where nothing is said.
+DIVERSITY = 0.1
+
 #: The method that is the core's default solver, by the label that its selections have.
 DEFAULT = solvers.label_of("max-sum", "auto")
 
@@ -88,6 +91,10 @@ class CatalogRequest(Request):
         if self.goal.metric != self.metric:
             raise ValueError(
                 f"objective: it measures {self.goal.metric}, the items {self.metric}; make it so, too"
+            )
+        if isinstance(self.objective, Objective) and self.diversity not in (DIVERSITY, self.goal.diversity):
+            raise ValueError(
+                f"diversity: the objective brings its own, {self.goal.diversity:g}; leave one of them out"
             )
         if self.is_max_sum:
             checks.choice("method", self.method, METHODS)

@@ -166,7 +166,7 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
     ValueError
         No such column is kept, or they are not as many as the items.
     """
-    what = "label" if name.startswith("groups") else "number"
+    what = "number" if name.startswith(("costs", "facets")) else "label"
     if isinstance(given, str):
         if held.fields is None or given not in held.fields.column_names:
             raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one {what} an item")

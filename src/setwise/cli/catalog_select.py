@@ -241,6 +241,8 @@ def select(
     checks.choice("certify", certify, CERTIFY)
     if facet and not given(context, "objective"):
         objective = "facets"
+    if objective == "facets" and not facet:
+        raise ValueError("facet: --objective facets covers the columns that --facet names; give one or more")
     if objective == "max-sum":
         checks.choice("method", method, METHODS)
     if quality is None:

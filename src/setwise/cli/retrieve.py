@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -272,6 +274,7 @@ def retrieve(
     no_cache: NoCache = False,
 ) -> None:
     """Select k passages of a corpus for each query: relevant, and no two saying the same."""
+    from setwise import checks
     from setwise.cli.answers import Answers
     from setwise.cli.asked import read_asked
     from setwise.cli.sources import encoded, opened
@@ -299,6 +302,10 @@ def retrieve(
         raise ValueError("compare: it compares first pages; leave --offset, --after or --compare out")
     if facet and not given(context, "objective"):
         objective = "facets"
+    if objective == "facets" and not facet:
+        raise ValueError("facet: --objective facets covers what --facet names; give one or more")
+    if tokens is not None:
+        checks.integer("tokens", tokens, least=1)
     measure = {"metric": metric, "relevance_scale": relevance_scale}
     wishes: dict[str, Any] = {
         "diversity": diversity,
@@ -341,7 +348,7 @@ def retrieve(
         force=force,
         full=full,
     )
-    with at_most(threads):
+    with at_most(threads), _counting(tokens):
         if index is not None:
             answers.give(
                 opened(index, size, {**wishes, "sharpness": sharpness}, settings), asked, lambda: None
@@ -362,6 +369,18 @@ def retrieve(
         kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}
         source = encoded(corpus, size, reading, kept, wishes, settings)
         answers.give(source, asked, source.note_how_it_was_read)
+
+
+@contextmanager
+def _counting(tokens: int | None) -> Iterator[None]:
+    """Let what is refused by its budget name the option that gave it."""
+    try:
+        yield
+    except ValueError as error:
+        told = str(error)
+        if tokens is None or not told.startswith("budget: "):
+            raise
+        raise ValueError(f"tokens: {told.removeprefix('budget: ')}") from None
 
 
 def _placed(

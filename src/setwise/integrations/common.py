@@ -87,6 +87,7 @@ def request_for(
     if tokens is not None:
         counts = counter(tokenizer) if isinstance(tokenizer, str) else tokenizer
         fields |= {"budget": checks.integer("tokens", tokens, least=1), "costs": counts}
+        fields["said"] = {"budget": "tokens"}
     request = Request(objective=objective, sharpness=sharpness, metric=metric, **fields)
     solvers.check(request)
     return request

@@ -22,7 +22,7 @@ from setwise.retrieval.ask import MOST, Outcome
 from setwise.retrieval.pages import check_offset, check_pages, earlier, without
 from setwise.retrieval.plan import goes_along_gradients, reads_all
 from setwise.retrieval.retrieved import Retrieved, retrieved
-from setwise.retrieval.seen import Job, labels_of, shown_of
+from setwise.retrieval.seen import Job, encoded, labels_of, shown_of, vectors_of
 from setwise.selection import Selection
 
 #: How many vectors drawn over the whole index to start from: few where searches are approximate, and so cost
@@ -118,7 +118,7 @@ class Call:
         seen = index.as_searched(as_ids(seen)).tolist() if seen else seen
         facets = request.facets
         if facets is not None:
-            facets = index.encode(list(facets)) if are_texts(facets) else facets
+            facets = encoded(index, facets, "facets") if are_texts(facets) else facets
             facets = directions_of(facets, index.dim, index.metric)
         each = split(replace(request, include=()), len(queries))
         alike = all(one.exclude is each[0].exclude for one in each)
@@ -172,11 +172,11 @@ class Call:
         if len(request.include):
             ids = np.asarray(request.include)
             try:
-                known = Found(ids, np.zeros(len(ids)), index.vectors(ids))
+                known = Found(ids, np.zeros(len(ids)), vectors_of(index, ids, "include"))
             except KeyError as error:
                 if not len(self.before):
                     raise
-                told = error.args[0] if error.args else "an id is gone"
+                told = error.args[0].removeprefix("include: ")
                 raise KeyError(f"after: {told}, which an earlier page had; begin with the first") from None
         for start in (known, sample):
             if start is not None:

@@ -21,7 +21,7 @@ from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.pages import check_pages, earlier, without
 from setwise.retrieval.retrieved import Retrieved, retrieved
-from setwise.retrieval.seen import labels_of, shown_of
+from setwise.retrieval.seen import encoded, labels_of, shown_of
 from setwise.threads import one_blas_thread
 
 
@@ -162,7 +162,7 @@ def diversified(
     if are_texts(facets):
         if not isinstance(vectors, Index):
             raise ValueError("facets: texts need an index with an encoder; pass vectors, or relevance (m, f)")
-        facets = vectors.encode(list(facets))
+        facets = encoded(vectors, facets, "facets")
     local = replace(
         request.mapped(of_each, fields=True),
         facets=facets,

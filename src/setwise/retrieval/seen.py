@@ -210,7 +210,7 @@ def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str
         find = labels_of(given.groups, values, name)
         return lambda ids: given.filled(find(ids), ids.tolist())
     if isinstance(given, str):
-        return lambda ids: values(ids, given)
+        return lambda ids: _stored(values, ids, given, name)
     if callable(given):
         return lambda ids: [given(one) for one in ids.tolist()]
     what = "cost" if name == "costs" else "label"
@@ -220,6 +220,45 @@ def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str
         return lambda ids: list(_looked_up(given, ids, name, what))
     labels = given if hasattr(given, "__getitem__") else list(given)
     return lambda ids: list(_by_row(labels, ids, name, what))
+
+
+def _stored(values: Callable[[Ids, str], Sequence[Any]], ids: Ids, field: str, name: str) -> Sequence[Any]:
+    """Return a stored field, or refuse one that there is not by the argument that named it."""
+    try:
+        return values(ids, field)
+    except ValueError as error:
+        told = str(error)
+        raise ValueError(f"{name}: {told.removeprefix('groups: ')}") from None
+
+
+def encoded(index: Index, texts: Sequence[str], argument: str) -> NDArray[Any]:
+    """Return the vectors of texts that an argument has, by an index's encoder.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It has none, or it cannot encode one of them; the message names the argument.
+    """
+    try:
+        return index.encode(list(texts))
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument}: {str(error).removeprefix('query: ')}") from None
+
+
+def vectors_of(index: Index, ids: Ids, argument: str) -> NDArray[Any]:
+    """Return stored vectors by ids that an argument has.
+
+    Raises
+    ------
+    KeyError
+        The index has not all of them; the message names the argument.
+    """
+    try:
+        return np.asarray(index.vectors(ids))
+    except KeyError as error:
+        told = str(error.args[0]) if error.args else "an id is gone"
+        raise KeyError(f"{argument}: {told.removeprefix('ids: ')}") from None
 
 
 def _looked_up(labels: Mapping[Any, Any], ids: Ids, name: str, what: str) -> Iterator[Any]:
@@ -256,4 +295,4 @@ def shown_of(request: Request, index: Index | None) -> tuple[Any, list[Any]]:
         return None, []
     if index is None:
         raise TypeError("shown: expected vectors; ids are of an index")
-    return np.asarray(index.vectors(as_ids(ids, "shown"))), ids
+    return vectors_of(index, as_ids(ids, "shown"), "shown"), ids

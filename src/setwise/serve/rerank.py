@@ -236,6 +236,7 @@ def _pool(
         sharpness=options.pop("sharpness", None),
         metric="cosine",
         relevance_scale=scale,
+        **({} if body.max_tokens is None else {"said": {"budget": "max_tokens"}}),
     )
 
     def of_known(name: str, given: Any) -> list[Any]:

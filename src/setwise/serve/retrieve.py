@@ -108,6 +108,7 @@ def _read(service: Service, job: Job) -> Asked:
         k=body.k,
         sharpness=sharpness,
         metric=index.metric,
+        **({} if body.max_tokens is None else {"said": {"budget": "max_tokens"}}),
     )
     query = index.encode(body.query) if isinstance(body.query, str) else body.query
     alone = body.offset or body.after or request.wishes or body.groups is not None

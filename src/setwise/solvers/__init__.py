@@ -7,7 +7,7 @@ and what it can do. It is loaded when it is first asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -168,11 +168,21 @@ def check(request: Request, among: Sequence[str] = SOLVERS) -> str:
     if request.max_per_group is not None:
         needs.append("groups")
     word = request.solver_word
-    return serving(request.goal.name, request.solver, *needs, *request.wishes, word=word, among=among)
+    said = dict(request.said or {})
+    if request.cap != "max_per_group":
+        said["groups"] = "limits"
+    return serving(
+        *(request.goal.name, request.solver, *needs, *request.wishes), word=word, among=among, said=said
+    )
 
 
 def serving(
-    objective: str, solver: Any, *needs: str, word: str = "solver", among: Sequence[str] = SOLVERS
+    objective: str,
+    solver: Any,
+    *needs: str,
+    word: str = "solver",
+    among: Sequence[str] = SOLVERS,
+    said: Mapping[str, str] | None = None,
 ) -> str:
     """Return a solver's name, checked.
 
@@ -187,6 +197,8 @@ def serving(
         What the solver's argument is called, for messages.
     among : sequence of str
         The names that it may have.
+    said : mapping of str to str, optional
+        What some of the needs are called, for messages.
 
     Raises
     ------
@@ -212,11 +224,12 @@ def serving(
             if (found := solver_of(objective, other, wished=wished)) is not None and getattr(found, need)
         }
         if name not in able:
-            what = f"{need}: the {name!r} {word} cannot honor it"
+            argument = (said or {}).get(need, need)
+            what = f"{argument}: the {name!r} {word} cannot honor it"
             if need == "partial":
                 what = f"{word}: {name!r} needs all candidates, and a search returns a few"
-            if not able:
-                raise ValueError(f"{need}: {objective} cannot honor it")
+            if all(found.by_relevance for found in able.values()):
+                raise ValueError(f"{argument}: {objective} cannot honor it")
             raise ValueError(f"{what}; use one of {', '.join(able)}")
     return name
 

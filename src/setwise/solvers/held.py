@@ -182,7 +182,9 @@ def _why_not(held: Held) -> str:
     """Return why no set is feasible: which wish bars it, and how many members are possible."""
     problem, feasible = held.problem, held.feasible
     asked = [
-        name for name in ("max_similarity", "limits", "shown", "budget") if name in problem.request.wishes
+        problem.request.argument(name)
+        for name in ("max_similarity", "limits", "shown", "budget")
+        if name in problem.request.wishes
     ]
     names, beside = asked[0], asked[1:]
     loose = Feasible(

@@ -219,7 +219,7 @@ class Reasoner:
             if held >= one.most[one.codes[row]]:
                 return f"the limit of {held} with {one.name} {one.labels[one.codes[row]]}"
         if constraints.codes is not None and constraints.blocked(chosen, np.array([row]))[0]:
-            return f"max_per_group, {constraints.quota}"
+            return f"{constraints.cap}, {constraints.quota}"
         if constraints.costs is not None:
             left = constraints.budget - float(constraints.costs[chosen].sum())
             if constraints.costs[row] > left:
