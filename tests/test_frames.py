@@ -305,3 +305,92 @@ def test_kinds():
         *("pandas", "polars", "polars", "datasets", "pyarrow", "pyarrow"),
     ]
     assert frames.kind_of(VECTORS) is frames.kind_of([1]) is frames.kind_of(None) is None
+
+
+@needs("pandas", "faiss")
+def test_a_catalog_of_a_frame_has_its_ids_and_what_its_columns_say():
+    import pandas as pd
+
+    rng = np.random.default_rng(3)
+    vectors, quality = rng.standard_normal((40, 5)), rng.random(40)
+    names = [f"book {row}" for row in range(40)]
+    frame = pd.DataFrame({"id": names, "v": list(vectors), "stars": quality})
+
+    def shelf(*given, **named):
+        made = setwise.Catalog.build(*given, clusters=4, **named)
+        return made.select(6, diversity=0.3).ids.tolist()
+
+    expected = shelf(vectors, quality, ids=names)
+    mixed = frame.sample(frac=1, random_state=0)
+    assert shelf(frame, "stars") == expected
+    assert shelf(frame.rename(columns={"id": "isbn"}), "stars", ids="isbn") == expected
+    assert shelf(frame, mixed["stars"]) == expected  # a column's index says which row is which
+    assert shelf(vectors, mixed["stars"], ids=frame["id"]) == expected
+    assert shelf(vectors, pd.Series(quality, names)[::-1], ids=names) == expected
+    with pytest.warns(UserWarning, match="column 'id' is not used, rows are numbered: ids: row 3 has no id"):
+        numbers = shelf(frame.assign(id=[*names[:3], None, *names[4:]]), "stars")
+    assert [names[row] for row in numbers] == expected
+
+
+@needs("pandas")
+def test_columns_beside_a_frame_are_joined_by_its_index():
+    import pandas as pd
+
+    rng = np.random.default_rng(4)
+    vectors, stars = rng.standard_normal((12, 4)), rng.random(12)
+    names = list("abcdefghijkl")
+    frame = pd.DataFrame({"v": list(vectors)}, names)
+    kinds = pd.Series(list("xxxyyyzzzwww"), names)
+    expected = setwise.select(vectors, 3, relevance=stars, groups=kinds.tolist(), max_per_group=1)
+    order = rng.permutation(12)
+    found = setwise.select(
+        frame, 3, relevance=pd.Series(stars, names).iloc[order], groups=kinds.iloc[order], max_per_group=1
+    )
+    assert found.indices.tolist() == expected.indices.tolist()
+    numbered = setwise.select(frame, 3, relevance=pd.Series(stars), groups=kinds, max_per_group=1)
+    assert numbered.indices.tolist() == expected.indices.tolist()
+
+
+@needs("pandas")
+@pytest.mark.parametrize("how", ["series", "mapping"])
+def test_scores_vectors_and_labels_of_candidates_are_joined_by_id(how):
+    import pandas as pd
+
+    rng = np.random.default_rng(5)
+    names, vectors, scores = list("abcdefghijkl"), rng.standard_normal((12, 4)), rng.random(12)
+    labels = list("xxxyyyzzzwww")
+    order = rng.permutation(12)
+
+    def by_id(values):
+        listed = {names[row]: values[row] for row in order}
+        return listed if how == "mapping" else pd.Series(listed)
+
+    plain = {"relevance": scores, "vectors": vectors, "groups": labels}
+    expected = setwise.diversify(names, 3, **plain, max_per_group=1).ids.tolist()
+    joined = {name: by_id(values) for name, values in plain.items()}
+    assert setwise.diversify(names, 3, **joined, max_per_group=1).ids.tolist() == expected
+    table = pd.DataFrame({"id": names, "score": scores, "kind": labels})
+    beside = {"relevance": table["score"], "vectors": vectors, "groups": table["kind"]}
+    assert setwise.diversify(table["id"], 3, **beside, max_per_group=1).ids.tolist() == expected
+    with pytest.raises(ValueError, match="relevance: there is none for id 'b'; give each one"):
+        setwise.diversify(names, 3, relevance={"a": 1.0}, vectors=vectors)
+
+
+def test_what_is_barred_may_be_a_set():
+    vectors = np.eye(4)
+    expected = setwise.select(vectors, 2, relevance=[1, 2, 3, 4], exclude=[3, 1]).indices.tolist()
+    for barred in ({3, 1}, {1: "seen", 3: "seen"}.keys(), iter([3, 1])):
+        assert setwise.select(vectors, 2, relevance=[1, 2, 3, 4], exclude=barred).indices.tolist() == expected
+
+
+@needs("pyarrow")
+def test_rows_of_views_can_be_taken():
+    import pyarrow as pa
+
+    titles = pa.array(["a", "b", None, "d"], pa.string_view())
+    table = pa.table({"v": np.eye(4).tolist(), "title": titles, "tags": [["x"], [], None, ["y", "z"]]})
+    table = table.set_column(2, "tags", table["tags"].cast(pa.list_(pa.string_view())))
+    for frame in (table, table.to_batches()[0]):
+        found = setwise.select(frame, 2, relevance=[1, 4, 2, 3], diversity=0.0).to_arrow()
+        assert found["title"].to_pylist() == ["b", "d"]
+        assert found["tags"].to_pylist() == [[], ["y", "z"]]

@@ -163,6 +163,8 @@ def select(
     framed = frames.kind_of(vectors) is not None
     if framed and isinstance(relevance, str):
         relevance = frames.column(vectors, relevance, "relevance")
+    if frames.same_rows(relevance, vectors):
+        relevance = relevance.loc[vectors.index]
     if framed:
         request = request.mapped(partial(_column, vectors), fields=True)
     found = selected(
@@ -206,7 +208,9 @@ def selected(
 
 
 def _column(frame: Any, argument: str, given: Any) -> Any:
-    """Return a frame's column by name, or what was given in place of one."""
+    """Return a frame's column by name, or what was given in place of one, in the order of its rows."""
+    if frames.same_rows(given, frame):
+        return given.loc[frame.index]
     return frames.column(frame, given, argument) if isinstance(given, str) else given
 
 

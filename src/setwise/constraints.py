@@ -299,6 +299,8 @@ class Constraints:
 
 def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     """Return row numbers as int64, each of them a row there is, none twice."""
+    if not hasattr(given, "__getitem__"):
+        given = list(given)
     if len(given) == 0:
         return np.empty(0, np.int64)
     try:

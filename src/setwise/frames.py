@@ -91,6 +91,14 @@ def column(frame: Any, name: str, argument: str) -> Any:
     return frame.column(name) if kind_of(frame) == "pyarrow" else frame[name]
 
 
+def same_rows(values: Any, beside: Any) -> bool:
+    """Return whether a pandas column and what is beside it have one index, in whatever order each."""
+    if not hasattr(values, "iloc") or not hasattr(beside, "iloc") or len(values) != len(beside):
+        return False
+    index, other = values.index, beside.index
+    return bool(index.equals(other) or (index.is_unique and other.is_unique and index.isin(other).all()))
+
+
 def vectors_in(frame: Any, argument: str = "vectors") -> Any:
     """Return the vectors of a frame: its only column of lists of numbers, or the frame if all is numbers.
 
@@ -163,7 +171,20 @@ def taken(frame: Any, rows: NDArray[np.int64]) -> Any:
         return frame[rows.tolist()]
     if kind == "datasets":
         return frame.with_format("arrow")[rows.tolist()] if len(rows) else as_arrow(frame).slice(0, 0)
-    return frame.take(rows)
+    return taken_of_table(frame, rows)
+
+
+def taken_of_table(table: Any, rows: NDArray[np.integer]) -> Any:
+    """Return some rows of an Arrow table or batch, in their order; also where Arrow itself takes none.
+
+    Its views of strings, wherever they are nested, have no kernel for that, but can be sliced.
+    """
+    arrow = require("pyarrow", "arrow", "a table of Arrow")
+    try:
+        return table.take(arrow.array(rows))
+    except arrow.ArrowNotImplementedError:
+        whole = table if isinstance(table, arrow.Table) else arrow.Table.from_batches([table])
+        return arrow.concat_tables([whole.slice(0, 0), *(whole.slice(row, 1) for row in rows.tolist())])
 
 
 def made(kind: str, columns: Mapping[str, Sequence[Any] | NDArray[Any]], own: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -104,3 +105,43 @@ def is_whole(value: Any) -> bool:
     if isinstance(value, float):
         return value.is_integer() and abs(value) < EXACT
     return isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+
+
+def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -> Any:
+    """Return what is given by id in the order of the ids; anything else as it is, a row an id.
+
+    Parameters
+    ----------
+    values : mapping, pandas Series, pandas frame, or array-like of length n
+        By id are a mapping, and what has an index of which all ids are part. An index that only counts the
+        rows, or is that of ``beside``, names none.
+    ids : ndarray of shape (n,)
+    name : str
+        Of the argument.
+    beside : object, optional
+        What the ids came in.
+
+    Raises
+    ------
+    ValueError
+        A mapping lacks an id.
+    """
+    if isinstance(values, Mapping):
+        lacking = next((one for one in ids.tolist() if one not in values), None)
+        if lacking is not None:
+            raise ValueError(f"{name}: there is none for id {lacking!r}; give each one")
+        return [values[one] for one in ids.tolist()]
+    if not hasattr(values, "iloc"):
+        return values
+    index = values.index
+    if counts_rows(index, len(ids)) or (hasattr(beside, "iloc") and index.equals(beside.index)):
+        return values
+    places = {str(one) if isinstance(one, UUID) else one: row for row, one in enumerate(index.tolist())}
+    rows = [places.get(one) for one in ids.tolist()]
+    return values if None in rows or len(places) < len(index) else values.iloc[rows]
+
+
+def counts_rows(index: Any, n: int) -> bool:
+    """Return whether the index of a pandas column of n rows only counts them."""
+    counted = type(index).__name__ == "RangeIndex" and index.name is None
+    return counted and len(index) == n and (n == 0 or (index[0] == 0 and index[-1] == n - 1))

@@ -7,7 +7,7 @@ then takes it, and every solver finds it at ``problem.request``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
@@ -140,6 +140,9 @@ class Request:
             if getattr(rows, "ndim", 1) == 2:  # those of many queries
                 object.__setattr__(self, name, rows := list(rows))
             listed = hasattr(rows, "__iter__") and getattr(rows, "ndim", 1) == 1
+            if listed and not hasattr(rows, "__getitem__"):  # a set has no order of its own
+                rows = sorted(rows, key=str) if isinstance(rows, Set) else list(rows)
+                object.__setattr__(self, name, rows)
             if isinstance(rows, str | bytes) or not listed:
                 raise TypeError(f"{name}: expected row numbers or ids, one after the other, got {rows!r}")
             if not hasattr(rows, "__len__"):  # read once, and kept

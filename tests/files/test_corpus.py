@@ -139,6 +139,7 @@ def test_the_next_known_column_serves_where_the_first_repeats(tmp_path):
         ({"item_id": 7}, {"id": "item_id"}, None, 7),
         ({"item_id": 7}, {"group": "item_id"}, None, 0),
         ({"valid": 7}, {}, None, 0),
+        ({"id": [7]}, {}, "ids: rows are numbered; others: 'id' (list, which is no id)", 0),
     ],
 )
 def test_ids_that_were_not_asked_for_are_told(tmp_path, row, asked, told, first):

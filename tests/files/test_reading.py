@@ -163,6 +163,25 @@ def test_csv_cells_may_be_separated_otherwise(tmp_path, mark, encoding):
 
 
 @needs("pyarrow")
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("latin-1", "file: a.csv, line 3 is not UTF-8; save the file as UTF-8"),
+        ("utf-16-le", "file: a.csv is UTF-16 without a mark, or no text; save it as UTF-8"),
+    ],
+)
+def test_a_csv_in_another_encoding_is_neither_damaged_nor_without_texts(tmp_path, encoding, message):
+    from setwise.files.delimited import csv_batches
+
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\na,tea\nb,café\n", encoding=encoding)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        column_types(path)
+    with pytest.raises(ValueError, match=f"^{message.removeprefix('file: ')}$"):
+        list(csv_batches(path))
+
+
+@needs("pyarrow")
 def test_a_csv_of_one_column_is_not_cut_at_other_marks(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text\none; two\nthree; four\nfive\n")
@@ -499,3 +518,10 @@ def test_arrays_are_memory_mapped_and_never_unpickled(tmp_path):
         read_array(tmp_path / "h.npy", "vectors")
     with pytest.raises(FileNotFoundError, match="vectors: no file or folder"):
         read_array(tmp_path / "z.npy", "vectors")
+
+
+def test_json_in_utf_16_is_no_other_kind_of_json(tmp_path):
+    for name in ("a.json", "a.jsonl"):
+        (tmp_path / name).write_text('[{"text": "tea"}]', encoding="utf-16")
+        with pytest.raises(ValueError, match=rf"file: {name}, line 1 is not UTF-8; save the file as UTF-8"):
+            column_types(tmp_path / name)

@@ -37,6 +37,15 @@ def write_lines(path, rows):
     return path
 
 
+def test_parts_of_a_message_may_be_spelled_in_other_ways(tmp_path):
+    spelled = [
+        [{"type": "text", "text": {"value": "a pear", "annotations": []}}],
+        {"type": "text", "text": "a pear"},
+    ]
+    rows = [{"messages": [{"role": "user", "content": content}]} for content in spelled]
+    assert texts(Repository(write_lines(tmp_path / "a.jsonl", rows))) == ["a pear", "a pear"]
+
+
 @pytest.mark.parametrize("column", ["messages", "conversations"])
 def test_a_conversation_is_what_some_roles_say(tmp_path, column):
     path = write_lines(tmp_path / "a.jsonl", [{column: TALK if column == "messages" else SHAREGPT}])

@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import cluster as clustering
+from setwise import frames
 from setwise.catalog import changes, items
 from setwise.catalog.fields import as_fields
 from setwise.catalog.items import Items
@@ -87,16 +88,18 @@ class Catalog:
 
         Parameters
         ----------
-        vectors : array-like of shape (n, d)
-            As for `setwise.select`; a memory map is read in blocks.
+        vectors : array-like of shape (n, d), or frame
+            As for `setwise.select`; a memory map is read in blocks. Of a frame, `quality` and `ids` may name
+            columns.
         quality : array-like of shape (n,), mapping, pandas Series or frame
             One number an item, at least 0, higher is better: a predicted click rate, a rating; -inf for what
             is never selected (sold out). Where ids are given, what has ids of its own (a mapping, the index
-            of a Series, a frame's column of ids) is joined by them.
+            of a Series, a frame's column of ids) is joined by them; a column beside a frame, or beside a
+            column of ids, whose index has the same labels, by those.
         clusters : int
             l of the paper, at most n.
         ids : sequence of length n, optional
-            None twice; row numbers by default.
+            None twice; by default the column of a frame that is called ``id`` or the like, else row numbers.
         fields : mapping of names to sequences, DataFrame or pyarrow.Table, optional
             A row an item: what is kept beside, shown with a selection and filtered by.
         metric : {"cosine", "euclidean"}
@@ -125,6 +128,10 @@ class Catalog:
         >>> len(catalog.select(50, diversity=0.1, method="muss", clusters=10))
         50
         """
+        if frames.kind_of(vectors) is not None:
+            quality, ids = items.of_frame(vectors, quality, ids)
+        elif frames.same_rows(quality, beside := cast(Any, ids)):
+            quality = quality.loc[beside.index].to_numpy()
         checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
         if ids is not None and items.is_by_id(quality):

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import frames
+from setwise import checks, frames
 from setwise.cluster import Clusters
+from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS
 from setwise.ids import as_ids
 from setwise.relevance import or_never
@@ -27,6 +28,7 @@ __all__ = [
     "is_by_id",
     "joined",
     "kind_of",
+    "of_frame",
     "rows_of",
     "spread",
 ]
@@ -170,6 +172,40 @@ def _id_and_value(frame: Any, name: str) -> tuple[list[Any], Any]:
         )
     keys, values = frames.column(frame, id, name), frames.column(frame, value, name)
     return as_ids(keys).tolist(), values
+
+
+def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
+    """Return the qualities of a frame's rows, and their ids: from columns that are named or called so.
+
+    A column of ids of a usual name that cannot be used is warned of, and rows are numbered.
+
+    Parameters
+    ----------
+    frame : frame
+        Of any kind.
+    quality : str or object
+        A column's name; anything else is returned, a pandas column in the order of a pandas frame's rows.
+    ids : str, sequence or None
+
+    Raises
+    ------
+    ValueError
+        There is no such column.
+    """
+    if isinstance(quality, str):
+        quality = to_numpy(frames.column(frame, quality, "quality"), "quality", flat=True)
+    elif frames.same_rows(quality, frame):
+        quality = quality.loc[frame.index].to_numpy()
+    if isinstance(ids, str):
+        return quality, frames.column(frame, ids, "ids")
+    held = next((one for one in ID_COLUMNS if one in frames.column_names(frame)), None)
+    if ids is None and held is not None:
+        column = frames.column(frame, held, "ids")
+        try:
+            return quality, as_names(column, len(column))
+        except (TypeError, ValueError) as error:
+            checks.warn(f"column {held!r} is not used, rows are numbered: {error}")
+    return quality, ids
 
 
 def is_by_id(values: Any) -> bool:

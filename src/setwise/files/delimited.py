@@ -64,8 +64,15 @@ def csv_schema(path: Path) -> Any:
     ------
     pyarrow.ArrowInvalid
         See `read_csv`.
+    ValueError
+        A cell is not in the file's encoding.
     """
-    return _whole(path, strings_can_be_null=True).schema
+    from setwise.extras.arrow import types
+
+    schema = _whole(path, strings_can_be_null=True).schema
+    if any(types.is_binary(field.type) for field in schema):  # what could not be decoded
+        raise _not_decoded(path)
+    return schema
 
 
 def csv_batches(path: Path) -> Iterator[Any]:
@@ -94,7 +101,20 @@ def csv_batches(path: Path) -> Iterator[Any]:
                         done = seen
             return
         except arrow.ArrowInvalid as error:
-            _check_grows(error)
+            _check_grows(path, error)
+
+
+def _not_decoded(path: Path) -> ValueError:
+    """Return the error of a file that is not in the encoding it seems to be in; it names the first line."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if b"\0" in line:
+                return ValueError(f"{path.name} is UTF-16 without a mark, or no text; save it as UTF-8")
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return ValueError(f"{path.name}, line {number} is not UTF-8; save the file as UTF-8")
+    return ValueError(f"{path.name} is not in its encoding; save it as UTF-8")
 
 
 def _whole(path: Path, **convert: Any) -> Any:
@@ -106,7 +126,7 @@ def _whole(path: Path, **convert: Any) -> Any:
         try:
             return arrow_csv.read_csv(path, *_options(path, size, **convert))
         except arrow.ArrowInvalid as error:
-            _check_grows(error)
+            _check_grows(path, error)
     raise AssertionError("a block of the largest size ends in its own error")
 
 
@@ -146,7 +166,11 @@ def _sizes(path: Path) -> Iterator[int]:
     yield min(size, _LONGEST)
 
 
-def _check_grows(error: Exception) -> None:
+def _check_grows(path: Path, error: Exception) -> None:
     """Go on where a record was longer than a block; raise anything else that is wrong."""
+    with path.open("rb") as stream:
+        start = stream.read(_BYTES)
+    if "UTF8" in str(error) or (b"\0" in start and encoding_of(path) == "utf-8"):
+        raise _not_decoded(path) from None
     if "straddling" not in str(error):
         raise error

@@ -155,7 +155,7 @@ def parsed(data: bytes | str, place: str) -> Any:
         It is not JSON or not UTF-8, is nested too deeply, or has an integer of thousands of digits.
     """
     try:
-        return json.loads(data)
+        return json.loads(data.decode() if isinstance(data, bytes) else data)
     except json.JSONDecodeError as error:
         raise ValueError(f"{place} is not JSON ({error.msg})") from None
     except UnicodeDecodeError:

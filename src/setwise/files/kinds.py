@@ -224,9 +224,9 @@ def unchosen_ids(kinds: Mapping[str, str], used: str | None, taken: Collection[s
         "_id", or where rows are numbered and no column is called so.
     """
     others = [
-        repr(name)
+        repr(name) if kind in _OF_IDS else f"{name!r} ({kind}, which is no id)"
         for name, kind in kinds.items()
-        if kind in _OF_IDS and name not in {used, *taken} and (name in ID_COLUMNS or _CALLED_ID.search(name))
+        if name not in {used, *taken} and (name in ID_COLUMNS or _CALLED_ID.search(name))
     ]
     if used in ("id", "_id") or (used is None and not others):
         return ""

@@ -13,7 +13,7 @@ from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
 from setwise.facets import are_texts
-from setwise.ids import as_ids, listed_ids
+from setwise.ids import as_ids, in_order_of, listed_ids
 from setwise.index.base import Ids, Index
 from setwise.limits import OwnIfMissing
 from setwise.missing import Usable, check_missing
@@ -49,11 +49,12 @@ def diversify(
         The candidates, none twice.
     k : int or None
         At most m; None, with a budget, for as many as fit.
-    relevance : array-like of shape (m,)
-        Their scores, higher is better, on any scale.
-    vectors : Index, array-like of shape (m, d), or frame
-        An index that has the ids, asked for their vectors once; or their vectors; or a frame with a column
-        of them, whose other columns `ids`, `relevance` and `groups` may name.
+    relevance : array-like of shape (m,), mapping or pandas Series
+        Their scores, higher is better, on any scale; a mapping, or a Series whose index is the ids, is joined
+        by them.
+    vectors : Index, array-like of shape (m, d), mapping, or frame
+        An index that has the ids, asked for their vectors once; or their vectors, joined as scores are; or a
+        frame with a column of them, whose other columns `ids`, `relevance` and `groups` may name.
     relevance_scale : {"minmax", "none", "zscore", "rank"}
         Scorers' scales differ; by default scores are mapped to [0, 1] over the candidates.
     diversity, sharpness, objective, solver, solver_options, certify, time_limit, seed, threads
@@ -104,6 +105,8 @@ def diversify(
         return diversified(request, ids, relevance, vectors, after, missing=missing)
     if isinstance(ids, str):
         ids = frames.column(vectors, ids, "ids")
+    else:
+        vectors = in_order_of(vectors, as_ids(ids), "vectors", ids)
     if isinstance(relevance, str):
         relevance = frames.column(vectors, relevance, "relevance")
 
@@ -128,6 +131,9 @@ def diversified(
     began, asked = time.perf_counter(), request
     keys: Ids = as_ids(ids)
     names = keys.tolist()
+    relevance = in_order_of(relevance, keys, "relevance", ids)
+    if not isinstance(vectors, Index):
+        vectors = in_order_of(vectors, keys, "vectors", ids)
     before = without(earlier(after), as_ids(request.exclude))
     check_pages(request, "after", len(before) > 0)
     if len(before):
@@ -154,6 +160,8 @@ def diversified(
     def of_each(name: str, given: Any) -> Any:
         if isinstance(given, OwnIfMissing):
             return given.filled(of_each(name, given.groups), names)
+        if hasattr(given, "iloc"):  # a pandas column
+            return listed_ids(in_order_of(given, keys, name, ids), name)
         listed = not isinstance(given, str) and not callable(given) and not hasattr(given, "keys")
         return listed_ids(given, name) if listed else labels_of(given, values, name)(keys)
 

@@ -83,8 +83,10 @@ def _counts(turn: Mapping[str, Any], roles: Collection[str]) -> bool:
 
 def _text(turn: Mapping[str, Any]) -> str:
     """Return what a turn says: its text, or the texts among its parts, a line each."""
-    content = next((turn[key] for key in _SAYS if isinstance(turn.get(key), str | list)), "")
+    content = next((turn[key] for key in _SAYS if isinstance(turn.get(key), str | list | Mapping)), "")
     if isinstance(content, str):
         return content
-    parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
+    listed = [content] if isinstance(content, Mapping) else content
+    parts = [part.get("text") if isinstance(part, Mapping) else part for part in listed]
+    parts = [part.get("value") if isinstance(part, Mapping) else part for part in parts]
     return "\n".join(text for text in parts if isinstance(text, str))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository
+from setwise.frames import taken_of_table
 
 #: Bytes of rows that are put in order at once.
 MEMORY = 1 << 28
@@ -40,7 +41,7 @@ def in_order(
     distinct, inverse = np.unique(rows, return_inverse=True)
     if len(rows) <= block:
         whole = arrow.concat_tables(list(repository.take(distinct)), promote_options="permissive")
-        yield whole.take(arrow.array(inverse))
+        yield taken_of_table(whole, inverse)
         return
     order = np.argsort(inverse, kind="stable")
     edges = np.searchsorted(inverse[order], np.arange(len(distinct) + 1))
@@ -52,7 +53,7 @@ def in_order(
             with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as reader:
                 whole = reader.read_all()
                 found = np.concatenate(places[number])
-                yield whole.take(arrow.array(np.argsort(found)))
+                yield taken_of_table(whole, np.argsort(found))
                 del whole
             path.unlink()
 
@@ -82,7 +83,7 @@ def _part(
                 if writers[number] is None:
                     sink = stack.enter_context(arrow.OSFile(str(folder / str(number)), "wb"))
                     writers[number] = stack.enter_context(arrow.ipc.new_stream(sink, table.schema))
-                writers[number].write_table(table.take(arrow.array(row[mine])))
+                writers[number].write_table(taken_of_table(table, row[mine]))
                 places[number].append(wanted[mine])
             done += table.num_rows
     return places

@@ -18,6 +18,7 @@ from setwise.files.delimited import csv_batches
 from setwise.files.json_lines import as_object, has_places, is_array, json_lines, parsed
 from setwise.files.names import ending
 from setwise.files.reading import JSON, Frame, open_arrow, reading_file
+from setwise.frames import taken_of_table
 
 #: The one column of a table whose rows are lines of JSON, as they stand in the file.
 LINE = "line"
@@ -94,16 +95,15 @@ def open_rows(path: Path, argument: str = "repository") -> RowFile:
     """
     types = column_types(path, argument)
     kind = ending(path)
-    with reading_file(path, argument):
-        file: RowFile
-        if kind in JSON:
-            file = Lines(path, types, argument)
-        elif kind == ".parquet":
-            file = Parquet(path, types, argument)
-        else:
-            file = Batches(path, types, argument, kind == ".csv")
-        if not file.rows:
-            raise ValueError(f"{path.name} has no rows")
+    file: RowFile
+    if kind in JSON:
+        file = Lines(path, types, argument)
+    elif kind == ".parquet":
+        file = Parquet(path, types, argument)
+    else:
+        file = Batches(path, types, argument, kind == ".csv")
+    if not file.rows:
+        raise ValueError(f"{argument}: {path.name} has no rows")
     return file
 
 
@@ -114,7 +114,8 @@ class Parquet:
         from setwise.extras.arrow import parquet
 
         self.path, self.types, self.argument = path, types, argument
-        facts = parquet.read_metadata(path)
+        with reading_file(path, argument):
+            facts = parquet.read_metadata(path)
         groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
         self._ends = np.cumsum([0, *(group.num_rows for group in groups)])
         self.rows = int(facts.num_rows)
@@ -166,7 +167,7 @@ class InMemory:
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
         """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
-        yield self._table.take(rows)
+        yield taken_of_table(self._table, rows)
 
 
 class Batches:
@@ -360,7 +361,7 @@ def _pick(batches: Iterable[Any], rows: NDArray[np.int64]) -> Iterator[Any]:
     for batch in batches:
         until = int(np.searchsorted(rows, start + batch.num_rows))
         if until > done:
-            yield arrow.Table.from_batches([batch]).take(arrow.array(rows[done:until] - start))
+            yield taken_of_table(arrow.Table.from_batches([batch]), rows[done:until] - start)
         start, done = start + batch.num_rows, until
         if done == len(rows):
             return
