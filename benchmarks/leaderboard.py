@@ -260,7 +260,7 @@ def _claims(keep: Record, lines: list[Row]) -> None:
         best = (max if large else min)(others, key=lambda line, column=column: line[column])
         mine = own[rival][column]
         keep.claim(
-            f"{rival} is at least as good as every rival by {column}.",
+            f"{rival} has the best mean of all by {column} (no interval).",
             mine >= best[column] - 1e-9 if large else mine <= best[column],
             f"{mine:.3f}; the best rival is {best['rival']} with {best[column]:.3f}.",
             ours=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.labelled import Shop, shop
-from benchmarks.papers.record import CACHE, Record
+from benchmarks.papers.record import CACHE, Record, paired
 from numpy.typing import NDArray
 
 import setwise
@@ -86,14 +86,41 @@ def ways(m: int, cluster_lambdas: tuple[float, ...] = (0.1, 0.5, 0.9)) -> list[W
 
 
 def measured(
-    catalogs: list[setwise.Catalog], labels: NDArray[Any] | None, k: int, lam: float, options: dict[str, Any]
+    catalogs: list[setwise.Catalog],
+    labels: NDArray[Any] | None,
+    k: int,
+    lam: float,
+    options: dict[str, Any],
+    sets: list[NDArray[np.int64]] | None = None,
 ) -> NDArray[np.float64]:
-    """Return precision in %, objective, quality, diversity and milliseconds, a row a catalog (seed)."""
+    """Return precision in %, objective, quality, diversity and milliseconds, a row a catalog (seed).
+
+    The rows that were chosen are added to `sets`.
+    """
     found = []
     for seed, catalog in enumerate(catalogs):
         began = perf_counter()
         chosen = catalog.select(k, diversity=1 - lam, seed=seed, threads=1, **options)
         cost = 1000 * (perf_counter() - began)
+        if sets is not None:
+            sets.append(chosen.positions)
         hits = np.nan if labels is None else 100 * labels[chosen.positions].mean()
         found.append([hits, chosen.value, chosen.relevance, chosen.diversity, cost])
     return np.array(found)
+
+
+def gained(
+    labels: NDArray[Any], these: list[NDArray[np.int64]], those: list[NDArray[np.int64]]
+) -> list[float]:
+    """Return what the mean precision of some sets is above that of others, in points, with its 95 % interval.
+
+    The interval is by the bootstrap over the items of the sets: an item counts by the share of these sets
+    that hold it less that of those, times its label less their mean.
+    """
+    weights = np.zeros(len(labels))
+    for sign, sets in ((100.0, these), (-100.0, those)):
+        for rows in sets:
+            weights[rows] += sign / (len(rows) * len(sets))
+    items = np.unique(np.concatenate([*these, *those]))
+    parts = len(items) * weights[items] * (labels[items] - labels[items].mean())
+    return paired(parts, np.zeros(len(items)))

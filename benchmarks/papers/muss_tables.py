@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from benchmarks.labelled import Shop
 from benchmarks.papers import muss_paper as paper
-from benchmarks.papers.muss_data import FIRST, SLOW, games, measured, ways
-from benchmarks.papers.record import Record, Row
+from benchmarks.papers.muss_data import FIRST, SLOW, gained, games, measured, ways
+from benchmarks.papers.record import Record, Row, told
 from numpy.typing import NDArray
 
 import setwise
@@ -46,8 +46,11 @@ def tables(keep: Record) -> None:
     """Tables 2 and 6, both versions, at the λ that is best for MMR on the same labels, as the papers "
     "choose it."""
     found, catalogs, k = _of(keep)
-    labels = found.bought()
-    grid = {lam: measured(catalogs[:1], labels, k, lam, {"method": "greedy"})[0] for lam in (*LAMBDAS, 1.0)}
+    labels, picked = found.bought(), {lam: [] for lam in (*LAMBDAS, 1.0)}
+    grid = {
+        lam: measured(catalogs[:1], labels, k, lam, {"method": "greedy"}, sets)[0]
+        for lam, sets in picked.items()
+    }
     keep.table(
         "MUSS, the choice of λ: greedy selection (MMR) on the grid",
         [{"λ": lam, **_figures(values[None])} for lam, values in grid.items()],
@@ -56,13 +59,15 @@ def tables(keep: Record) -> None:
     lam = max(LAMBDAS, key=lambda one: grid[one][0])
     keep.claim(
         "An intermediate λ has a higher precision than quality alone.",
-        bool(grid[lam][0] > grid[1.0][0]),
-        f"{grid[lam][0]:.1f} % at λ = {lam}, {grid[1.0][0]:.1f} % at λ = 1.",
+        (gain := gained(labels, picked[lam], picked[1.0]))[1] > 0,
+        f"At λ = {lam}, the best on these labels, {told(gain, 2)} points.",
     )
     m = len(catalogs[0].clusters.centroids) // 2
     lines, second = [], {}
+    sets: dict[tuple[str, float | None], list[NDArray[np.int64]]] = {}
     for way in ways(m):
-        values = measured(catalogs[: 1 if way.label in SLOW else None], labels, k, lam, way.options)
+        own = sets[way.label, way.cluster_lambda] = []
+        values = measured(catalogs[: 1 if way.label in SLOW else None], labels, k, lam, way.options, own)
         second[way.label, way.cluster_lambda] = values.mean(axis=0)
         theirs = paper.HOME.get((way.label, way.cluster_lambda))
         line: Row = {"version": 2, "method": way.label, "λ_c": way.cluster_lambda, **_figures(values)}
@@ -88,17 +93,22 @@ def tables(keep: Record) -> None:
         "items and precomputed click rates as quality; its seconds are on 10 threads.",
     )
     muss = np.array([values for (label, _), values in second.items() if label == "muss"])
+    gains = {
+        one: gained(labels, rows, sets["MMR", None]) for (label, one), rows in sets.items() if label == "muss"
+    }
     keep.claim(
         "MUSS is at least as precise as MMR at every λ_c (Table 2 of the second version: 2 to 4 points "
         "more).",
-        bool((muss[:, 0] >= second["MMR", None][0]).all()),
-        f"{muss[:, 0].min():.1f} to {muss[:, 0].max():.1f} %, MMR {second['MMR', None][0]:.1f} %.",
+        all(gain[2] >= 0 for gain in gains.values()),
+        "; ".join(f"λ_c {one}: {told(gain, 2)} points" for one, gain in gains.items()) + ".",
     )
-    others = max(second[f"muss (rand.{one})", None][0] for one in "AB")
+    own = [rows for (label, _), each in sets.items() if label == "muss" for rows in each]
+    other = max((f"muss (rand.{one})" for one in "AB"), key=lambda label: second[label, None][0])
+    gain = gained(labels, own, sets[other, None])
     keep.claim(
         "Greedy selection of clusters and clustering are better than random ones (rand.A, rand.B).",
-        bool(muss[:, 0].mean() > others),
-        f"{muss[:, 0].mean():.2f} % on the mean, the better of the two {others:.2f} %.",
+        gain[1] > 0,
+        f"On the mean over λ_c {told(gain, 2)} points against {other}, the more precise of the two.",
     )
     every = np.array(list(second.values()))
     alike = float(np.corrcoef(every[:, 1], every[:, 0])[0, 1])
@@ -116,8 +126,8 @@ def tables(keep: Record) -> None:
     )
     keep.claim(
         "setwise's frank-wolfe is at least as precise as quality alone.",
-        bool(best[0] >= second["top-k", None][0]),
-        f"{best[0]:.1f} %, top-k {second['top-k', None][0]:.1f} %.",
+        (gain := gained(labels, sets["frank-wolfe (setwise)", None], sets["top-k", None]))[2] >= 0,
+        f"{told(gain, 2)} points.",
         ours=True,
     )
 
@@ -165,12 +175,11 @@ def choices(keep: Record) -> None:
         "with the k best": (catalogs, {}),
         "without them": (catalogs, {"top_up": False}),
     }
-    lines, hits = [], {}
+    labels, lines, sets = found.bought(), [], {label: [] for label in tried}
     for label, (built, more) in tried.items():
         for one in (0.1, 0.5, 0.9):
             options = {"method": "muss", "clusters": m, "cluster_diversity": 1 - one, **more}
-            values = measured(built, found.bought(), k, 0.9, options)
-            hits[label, one] = values[:, 0].mean()
+            values = measured(built, labels, k, 0.9, options, sets[label])
             lines.append(
                 {"": label, "λ_c": one, **_figures(values), "paper, Home %": paper.CHOICES[label][one]}
             )
@@ -179,16 +188,17 @@ def choices(keep: Record) -> None:
         lines,
         f"{_about(found, keep, k)}; λ = 0.9; means over {keep.options.seeds} seeds.",
     )
-    mean = {label: float(np.mean([hits[label, one] for one in (0.1, 0.5, 0.9)])) for label in tried}
+    gain = gained(labels, sets["sum of distances"], sets["least distance"])
     keep.claim(
         "The sum of distances is better than the least distance.",
-        mean["sum of distances"] > mean["least distance"],
-        f"{mean['sum of distances']:.2f} and {mean['least distance']:.2f} %.",
+        gain[1] > 0,
+        f"On the mean over λ_c {told(gain, 2)} points.",
     )
+    gain = gained(labels, sets["with the k best"], sets["without them"])
     keep.claim(
         "Whether the k best join the last step changes precision by a point at most.",
-        abs(mean["with the k best"] - mean["without them"]) <= 1,
-        f"{mean['with the k best']:.2f} with them, {mean['without them']:.2f} % without.",
+        max(-gain[1], gain[2]) <= 1,
+        f"With them {told(gain, 2)} points.",
     )
 
 
@@ -200,8 +210,7 @@ def categories(keep: Record) -> None:
     """Selection inside each category, as the second version describes its use; the shop's platforms."""
     found, _, k = _of(keep)
     k = k // 5
-    labels = found.bought()
-    lines = []
+    labels, lines, gains = found.bought(), [], []
     for name in PLATFORMS:
         pattern = re.compile(rf"\b{name}\b")
         rows = np.array([row for row, title in enumerate(found.titles) if pattern.search(title)], np.int64)
@@ -210,6 +219,7 @@ def categories(keep: Record) -> None:
         clusters = max(4, len(rows) // 30)
         own = [setwise.Catalog.build(found.vectors[rows], found.quality[rows], clusters=clusters)]
         line: Row = {"category": name, "items": len(rows)}
+        sets: dict[str, list[NDArray[np.int64]]] = {}
         for label, lam, options in (
             ("top-k", 0.9, {"method": "top-k"}),
             ("random", 0.9, {"method": "random"}),
@@ -218,20 +228,24 @@ def categories(keep: Record) -> None:
             ("MMR, λ 0.5", 0.5, {"method": "greedy"}),
             ("muss, λ 0.5", 0.5, {"method": "muss"}),
         ):
-            line[f"{label}, %"] = float(measured(own, labels[rows], k, lam, options)[0, 0])
+            sets[label] = []
+            line[f"{label}, %"] = float(measured(own, labels[rows], k, lam, options, sets[label])[0, 0])
         lines.append(line)
+        gains.append([sets["muss, λ 0.9"][0], sets["top-k"][0], rows])
     keep.table(
         f"MUSS, category by category, k = {k}",
         lines,
         f"{_about(found, keep, k)}, of each platform that is named in titles.",
         digits=1,
     )
-    gains = [line["muss, λ 0.9, %"] - line["top-k, %"] for line in lines]
+    these, those = ([rows[each[side]] for *each, rows in gains] for side in (0, 1))
+    gain = gained(labels, these, those)
+    apart = [gained(labels, [one], [other])[1:] for one, other in zip(these, those, strict=True)]
     keep.claim(
         "Inside categories, MUSS at λ = 0.9 is more precise than quality alone.",
-        float(np.mean(gains)) > 0,
-        f"{np.mean(gains):+.2f} points on the mean of {len(gains)} categories, more in "
-        f"{sum(one > 0 for one in gains)}.",
+        gain[1] > 0,
+        f"{told(gain, 2)} points on the mean of {len(lines)} categories; beyond its interval more in "
+        f"{sum(low > 0 for low, _ in apart)} of them, less in {sum(high < 0 for _, high in apart)}.",
     )
 
 
@@ -249,25 +263,20 @@ def rises(keep: Record) -> None:
         for label, options in methods.items()
         for lam in (0.3, 0.5, 0.7, 0.9, 0.95)
     }
-    rng = np.random.default_rng(keep.options.seed)
-    users = len(found.later)
-    draws = [rng.integers(users, size=users) for _ in range(30 if keep.options.tiny else 200)]
     lines, above, below = [], 0, 0
     for steps in (1, 3, 5):
-        labels = [found.bought(steps), *(found.bought(steps, np.unique(draw)) for draw in draws)]
+        labels = found.bought(steps)
         for (label, lam), rows in chosen.items():
-            gains = [100 * (one[rows].mean() - one[base].mean()) for one in labels]
-            low, high = np.percentile(gains[1:], [2.5, 97.5])
+            gain, low, high = gained(labels, [rows], [base])
             above, below = above + (low > 0), below + (high < 0)
             line: Row = {"last purchases": steps, "method": label, "λ": lam}
-            line["top-k, %"] = float(100 * labels[0][base].mean())
-            lines.append(line | {"less top-k, points": [gains[0], float(low), float(high)]})
+            line["top-k, %"] = float(100 * labels[base].mean())
+            lines.append(line | {"less top-k, points": [gain, low, high]})
     keep.table(
         "Does precision rise with diversity?",
         lines,
         f"{_about(found, keep, k)}. Precision less that of quality alone, with its 95 % interval (bootstrap "
-        "over the users "
-        "whose purchases are the labels).",
+        "over the items of the sets).",
         digits=2,
     )
     keep.claim(

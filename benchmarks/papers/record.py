@@ -16,7 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from benchmarks.data import SHARED
+
+from setwise.evaluate import intervals
 
 HERE = Path(__file__).resolve().parent
 
@@ -88,6 +91,18 @@ class Record:
     def picture(self, file: str, caption: str) -> None:
         """Keep the name of a picture in docs/images, and what it shows."""
         self.lines.append({"picture": file, "caption": caption})
+
+
+def paired(these: Sequence[float], those: Sequence[float]) -> list[float]:
+    """Return the mean difference over questions, with its 95 % interval by the paired bootstrap."""
+    differences = np.asarray(these, np.float64) - np.asarray(those, np.float64)
+    low, high = intervals(differences, np.arange(len(differences)))
+    return [float(differences.mean()), float(low), float(high)]
+
+
+def told(gain: list[float], digits: int = 3) -> str:
+    """Return a mean and the ends of its interval in words."""
+    return cell("", gain, digits)
 
 
 def cell(column: str, value: Any, digits: int) -> str:

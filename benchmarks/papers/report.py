@@ -27,7 +27,9 @@ theirs, and differences between the columns are no verdict.
 
 **How to read it.** Every table stands under the command that makes it. The command's JSON lines are in
 `benchmarks/papers/results`; `python -m benchmarks.papers.report` writes this page from them and adds
-nothing. Whether a claim holds is decided by the script from its figures. The runs are short, on samples
+nothing. Whether a claim holds is decided by the script from its figures: one of more or better where the
+paired 95 % interval of the difference lies above 0, one
+of at least as much where it does not lie below 0. The runs are short, on samples
 whose sizes are stated, and the machine did other work meanwhile: times compare only within a table. Where a
 setting is chosen by a measure, the paper's way is followed and said (λ at the best of MMR, on the same
 data); `setwise tune` does it the other way: what is chosen on some questions is judged on others."""
