@@ -102,5 +102,7 @@ def test_requests_are_counted_by_route_and_status(made):
     told = ask.get("/metrics")
     assert told.headers["content-type"].startswith("text/plain")
     assert 'setwise_requests_total{path="/healthz",status="200"} 1.0' in told.text
+    for path in ("/healthz", "/readyz"):  # as balancers ask
+        assert asyncio.run(ask.send("HEAD", path)).status_code == 200
     assert 'setwise_requests_total{path="other",status="404"} 1.0' in told.text
     assert "secret" not in told.text

@@ -238,6 +238,21 @@ def test_what_cannot_be_used_is_refused_by_its_field(ask, wrong, said):
     assert told.json()["detail"] == told.json()["message"]
 
 
+@pytest.mark.parametrize(
+    "relevance", [[1e20] * 4, [-1e20] * 4, [3e5, 3e5, 2e5, -1e30], [1e308, -1e308, 0, 1]]
+)
+@pytest.mark.parametrize("raw", [False, True])
+def test_scores_of_any_size_fall(ask, relevance, raw):
+    body = {"query": "", "documents": ["a", "b", "c", "d"], "relevance": relevance, "raw_scores": raw}
+    body["embeddings"] = np.eye(4).tolist()
+    told = ask.post("/v1/rerank", body).json()["results"]
+    scores = np.array([one["relevance_score"] for one in told])
+    assert (np.diff(scores) < 0).all()
+    assert raw or 0 <= scores.min() < scores.max() <= 1
+    if np.abs(scores).max() < 1e38:  # what single precision has
+        assert (np.diff(scores.astype(np.float32)) < 0).all()
+
+
 @settings(max_examples=40)
 @given(
     st.lists(st.one_of(st.floats(-1, 1), st.just(float("nan"))), min_size=1, max_size=60),

@@ -1,6 +1,8 @@
 """The select route: the same set from JSON, .npy, .npz and Arrow, and bodies that are not what they say."""
 
+import gzip
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -127,6 +129,17 @@ def test_an_archive_that_unpacks_to_more_than_a_body_may_have_is_not_unpacked(as
     told = sent(ask, stream.getvalue(), "application/x-npz", k=3)
     assert told.status_code == 422
     assert told.json()["message"].startswith("body: unpacked it has more than")
+
+
+def test_a_compressed_body_is_refused_by_its_coding(ask):
+    body = json.dumps({"vectors": [[1, 0], [0, 1]], "relevance": [1, 0], "k": 1}).encode()
+    kind = {"content-type": "application/json"}
+    told = ask.post("/v1/select", content=gzip.compress(body), headers={**kind, "content-encoding": "gzip"})
+    assert told.status_code == 415
+    assert told.json()["message"] == "content-encoding: gzip is not read; send the body as it is"
+    assert told.headers["accept-encoding"] == "identity"
+    plain = ask.post("/v1/select", content=body, headers={**kind, "content-encoding": "identity"})
+    assert plain.status_code == 200
 
 
 def test_other_media_types_are_refused(ask):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import io
 import math
@@ -15,8 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.containers import as_matrix, to_numpy
+from setwise.extras import needs
 from setwise.files.arrays import DAMAGED_ARCHIVE
 from setwise.serve.settings import Limits
+
+with needs("serve", "setwise serve"):
+    import pybase64  # the standard library's takes longer than the set does
 
 #: Arrays that an archive may have.
 MEMBERS = ("vectors", "relevance", "query", "costs", "shown", "facets")
@@ -71,7 +74,7 @@ def as_vector(given: Any, name: str, limits: Limits) -> NDArray[Any]:
 def _unpacked(text: str, name: str) -> bytes:
     """Return the bytes of a vector of float32."""
     try:
-        packed = base64.b64decode(text, validate=True)
+        packed = pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError(f"{name}: no base64; pass numbers, or float32 in base64") from None
     if len(packed) % 4:

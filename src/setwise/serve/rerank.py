@@ -26,7 +26,8 @@ from setwise.serve.service import Posted, Service
 from setwise.serve.sets import Pool, select_all, tried
 from setwise.serve.work import Job
 
-#: By how much each score is at least below the one before it: single precision tells them apart.
+#: By how much each score is at least below the one before it: single precision tells them apart. Scores that
+#: are far from 0 to 1 fall by this part of themselves.
 STEP = 1e-6
 
 
@@ -306,14 +307,17 @@ def falling(
         low, high = (
             (-1.0, 1.0) if cosine else (float(known.min()), float(known.max())) if len(known) else (0, 1)
         )
-        base = np.clip((relevance - low) / (high - low), 0.0, 1.0) if high > low else np.ones(n)
+        base = (
+            np.clip((relevance / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0) if high > low else np.ones(n)
+        )
         base, room = np.where(np.isnan(relevance), 0.0, base), n * step
     least = float(known.min()) if raw and len(known) else 0.0
     scores: list[float] = []
     last = np.inf
     for place in order.tolist():
         own = float(base[place])
-        score = min(room + (1.0 - room) * (least if np.isnan(own) else own), last - step)
+        below = last - step * max(1.0, abs(last)) if scores else last
+        score = min(room + (1.0 - room) * (least if np.isnan(own) else own), below)
         scores.append(score)
         last = score
     return scores

@@ -45,12 +45,14 @@ def service_of(request: Request) -> Service:
     return service
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Whether the service lives")
 async def healthz() -> dict[str, str]:
     """Answer."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Whether a request would be taken", responses={503: {"description": "No."}})
 async def readyz(request: Request) -> dict[str, str]:
     """Answer, or refuse where as many requests wait as may."""
@@ -94,7 +96,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         401: "The token is missing, or another.",
         408: "The body took too long to come.",
         413: "The body is too large.",
-        415: "The body is of another media type.",
+        415: "The body is of another media type, or compressed.",
         422: "A field cannot be used; the message names it and the mend.",
         429: "As many requests wait as may; come again after the seconds in Retry-After.",
         500: "An error that nobody foresaw.",

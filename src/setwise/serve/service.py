@@ -112,6 +112,10 @@ class Service:
         kind = request.headers.get("content-type", kinds[0]).partition(";")[0].strip().lower()
         if kind not in kinds:
             raise Refused(415, f"content-type: {kind:.60} is not read here; send {kinds[0]}")
+        coding = request.headers.get("content-encoding", "identity").strip().lower()
+        if coding != "identity":
+            told = f"content-encoding: {coding:.60} is not read; send the body as it is"
+            raise Refused(415, told, {"accept-encoding": "identity"})
         with self.work.admitted():
             gone: asyncio.Future[Any] | None = None
             try:
