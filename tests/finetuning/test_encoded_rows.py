@@ -139,3 +139,31 @@ def test_examples_of_an_encoder_that_learns_nothing_are_kept(tmp_path):
     assert model.calls == 1
     encode_examples(["a", "c"], model, tmp_path)
     assert model.calls == 2
+
+
+def test_an_encoder_is_given_full_chunks_however_the_rows_lie(tmp_path, monkeypatch):
+    """Of a shuffled dataset each row lies by itself, of a folder each file's."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("setwise.finetuning.rows.encoding.CHUNK", 128)
+    (tmp_path / "rows").mkdir()
+    for file in range(10):
+        lines = (json.dumps({"text": text}) + "\n" for text in TEXTS[file * 30 : file * 30 + 30])
+        (tmp_path / "rows" / f"{file}.jsonl").write_text("".join(lines))
+    shuffled = datasets.Dataset.from_dict({"text": TEXTS}).shuffle(seed=0)
+    for repository in (Repository(tmp_path / "rows"), Repository(shuffled)):
+        model, given = encoder("ngrams"), []
+        encode = model.encode
+        monkeypatch.setattr(
+            model,
+            "encode",
+            lambda texts, *rest, encode=encode, given=given: (
+                given.append(list(texts)),
+                encode(texts, *rest),
+            )[1],
+        )
+        with encoded_rows(repository, model):
+            pass
+        assert list(map(len, given)) == [128, 128, 44]
+        assert [text for texts in given for text in texts] == [
+            text for texts in repository.texts() for text in texts
+        ]

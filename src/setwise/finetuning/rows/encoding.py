@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder
-from setwise.encode.cache import CHUNK, Encoded, chunk_of, encode_alike, encode_blocks, encode_texts
+from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
 from setwise.files.checksums import Progress
 from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository
@@ -67,10 +67,16 @@ def encoded_rows(
     n, name = len(repository), repository.source.name
 
     def blocks() -> Iterator[list[str]]:
-        done = 0
-        for texts in repository.texts(max(CHUNK, chunk_of(encoder))):
+        # Full ones, however the rows lie in files: what is read together decides how fast a model is.
+        size, done, held = max(CHUNK, getattr(encoder, "chunk", 0)), 0, list[str]()
+        for texts in repository.texts(size):
             done += len(texts)
-            yield texts
+            held += texts
+            while len(held) >= size:
+                yield held[:size]
+                del held[:size]
+        if held:
+            yield held
         if done != n:
             raise ValueError(f"{repository.argument}: {name} has changed while it was read")
 
