@@ -131,3 +131,21 @@ def test_a_collection_that_is_gone(client):
     with pytest.raises(ConnectionError, match="Chroma cannot read it"):
         index.search(queries_of(1), 3)
     assert N > 0
+
+
+def test_rows_that_another_process_deletes_are_not_found(tmp_path):
+    """The graph in memory here still has them; a second client, with a graph of its own, is the other."""
+    import setwise
+
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    own = Chroma(chromadb.PersistentClient(tmp_path, settings))
+    index = own.fill(rows_of())
+    gone = setwise.retrieve(queries_of(1)[0], index, 8).ids.tolist()
+    chromadb.api.shared_system_client.SharedSystemClient.clear_system_cache()
+    other = chromadb.PersistentClient(tmp_path, settings).get_collection(own.collection.name)
+    other.delete(ids=[str(one) for one in gone])
+    first = own.collection.query(query_embeddings=queries_of(1).astype(np.float32), n_results=1)
+    assert int(first["ids"][0][0]) in gone, "Chroma finds it"
+    (found,) = index.fetch(queries_of(1), N)
+    assert sorted(found.ids.tolist()) == sorted(set(range(N)) - set(gone))
+    assert not set(setwise.retrieve(queries_of(1)[0], index, 8).ids.tolist()) & set(gone)

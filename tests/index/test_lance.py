@@ -223,3 +223,26 @@ def test_a_table_that_is_gone(db):
     db.drop_table("items")
     with pytest.raises(ConnectionError, match="table 'items': LanceDB cannot read it"):
         index.search(queries_of(1), 3)
+
+
+def test_rows_that_another_handle_deletes_are_not_found(db, tmp_path):
+    import setwise
+
+    index = LanceIndex(fill(db, rows_of()))
+    other = lancedb.connect(tmp_path / "db").open_table("items")
+    for options in ({"sharpness": 1, "diversity": 0.9}, {"diversity": 0.2}):
+        gone = setwise.retrieve(queries_of(1)[0], index, 8, **options).ids.tolist()
+        other.delete(f"id IN ({', '.join(map(str, gone))})")
+        assert not set(setwise.retrieve(queries_of(1)[0], index, 8, **options).ids.tolist()) & set(gone)
+        with pytest.raises(KeyError, match=f"{gone[0]} is not stored"):
+            index.vectors(gone)
+    assert index.size == N - 16
+
+
+def test_a_table_that_is_checked_out_stays_there(db, tmp_path):
+    table = fill(db, rows_of())
+    table.checkout(1)
+    index = LanceIndex(table)
+    lancedb.connect(tmp_path / "db").open_table("items").delete("id < 100")
+    assert index.size == N
+    assert table.version == 1

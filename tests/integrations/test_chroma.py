@@ -68,6 +68,39 @@ def test_llama_indexes_store(client):
     assert [one.node_id for one in asyncio.run(chosen.apostprocess_nodes(nodes))] == wanted
 
 
+@needs("chromadb", "langchain_chroma", "llama_index.vector_stores.chroma")
+def test_what_another_process_deletes_is_no_longer_found(tmp_path):
+    """Chroma still finds it in a graph that is in memory here; LlamaIndex makes an empty node of it."""
+    from langchain_chroma import Chroma
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.schema import QueryBundle, TextNode
+    from llama_index.vector_stores.chroma import ChromaVectorStore
+
+    from integrations.langchain_parts import Known
+    from integrations.llama_index_parts import Known as Model
+    from setwise.integrations import langchain, llama_index
+
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    client = chromadb.PersistentClient(tmp_path, settings)
+    collection = client.create_collection("nodes", embedding_function=None)
+    store = ChromaVectorStore(chroma_collection=collection)
+    store.add([TextNode(id_=name, text=name, embedding=list(vector)) for name, vector in VECTORS.items()])
+    over = VectorStoreIndex.from_vector_store(store, embed_model=Model(VECTORS, QUERY))
+    own = llama_index.DiverseRetriever(over, k=3)
+    other = langchain.DiverseRetriever(vectorstore=Chroma("nodes", Known(VECTORS, QUERY), client=client), k=3)
+    query = QueryBundle("?", embedding=list(QUERY))
+    retrievers = [
+        lambda: [one.text for one in own.retrieve(query)],
+        lambda: [one.page_content for one in other.invoke("?")],
+    ]
+    gone = {text for retrieve in retrievers for text in retrieve()}
+    chromadb.api.shared_system_client.SharedSystemClient.clear_system_cache()
+    chromadb.PersistentClient(tmp_path, settings).get_collection("nodes").delete(ids=sorted(gone))
+    assert gone <= set(collection.query(query_embeddings=[list(QUERY)], n_results=len(VECTORS))["ids"][0])
+    for retrieve in retrievers:
+        assert sorted(retrieve()) == sorted(set(VECTORS) - gone)[:3]
+
+
 # ---------------------------------------------------------------------- a least score, in each framework
 
 

@@ -211,6 +211,42 @@ def test_an_index_that_leaves_out_what_it_has_returned_before():
     assert hits.certificate.scope == "returned"
 
 
+class Written(Mine):
+    """An index that others delete from between the searches of one call."""
+
+    def __init__(self, X, deleted):
+        super().__init__(X)
+        self.deleted, self.gone = deleted, set()
+
+    def search(self, queries, k, *, filter=None, exclude=()):
+        if self.searches % 2 and len(self.gone) < self.deleted:
+            self.gone.add(int(super().search(queries, 1, exclude=sorted(self.gone))[1][0, 0]))
+        return super().search(queries, k, exclude=sorted(self.gone))
+
+    @property
+    def size(self):
+        return len(self.X) - len(self.gone)
+
+    def vectors(self, ids):
+        if lost := self.gone & set(np.asarray(ids).tolist()):
+            raise KeyError(f"ids: {min(lost)} is gone")
+        return super().vectors(ids)
+
+
+@pytest.mark.parametrize("deleted", [1, 1000])
+def test_an_index_that_is_written_to_while_it_is_searched(deleted):
+    """What is not there any more was not left out: the search begins anew, and in the end proves less."""
+    X = np.random.default_rng(0).standard_normal((3000, 8))
+    options = {"sharpness": 1, "diversity": 0.8, "certify": "full"}
+    index = Written(X, deleted)
+    hits = setwise.retrieve(QUERY, index, 5, **options)
+    assert index.gone
+    assert hits.certificate.scope == ("all" if deleted == 1 else "returned")
+    if deleted == 1:
+        alone = setwise.retrieve(QUERY, Mine(np.delete(X, list(index.gone), axis=0)), 5, **options)
+        assert hits.value == pytest.approx(alone.value, rel=1e-3)
+
+
 def test_exactness_is_asked_at_every_retrieval(mine):
     assert setwise.retrieve(QUERY, mine, 5).certificate.scope == "all"
     mine.exact = False

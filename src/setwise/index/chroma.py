@@ -48,6 +48,9 @@ class ChromaIndex(StoreIndex):
     -----
     A filter is what Chroma calls ``where``: ``{"color": "red"}``, ``{"price": {"$lt": 10}}``. A field to
     group by is a key of the metadata.
+
+    An embedded collection keeps its graph in memory, and does not see there what another process writes. Rows
+    that are deleted elsewhere are never returned; those added or changed are seen when it is opened anew.
     """
 
     def __init__(self, collection: Any, *, ids: str = "strings", dim: int | None = None) -> None:
@@ -60,7 +63,7 @@ class ChromaIndex(StoreIndex):
         checks.choice("ids", ids, ("strings", "integers"))
         self.collection, self.place = collection, f"collection {collection.name!r}"
         self._errors: tuple[type[Exception], ...] = (chromadb.errors.ChromaError, ValueError, TypeError)
-        self._gone = chromadb.errors.NotFoundError
+        self._absent = chromadb.errors.NotFoundError
         with self._asking():
             settings = collection.configuration_json
         space = (settings.get("hnsw") or settings.get("spann") or {}).get("space", "l2")
@@ -83,14 +86,20 @@ class ChromaIndex(StoreIndex):
         if filter is not None and not isinstance(filter, dict):
             raise TypeError(f"filter: expected a Chroma condition in a dict, got {type(filter).__name__}")
         barred = {self._stored(one) for one in exclude}
-        include = ["distances", "embeddings"] if vectors else ["distances"]
-        with self._asking():
-            found = self.collection.query(
-                query_embeddings=queries.astype(np.float32),
-                n_results=min(k + len(barred), 2**31 - 1),
-                where=filter or None,
-                include=include,
-            )
+        include = ["distances", "metadatas", *(["embeddings"] if vectors else [])]
+        while True:
+            asked = min(k + len(barred), 2**31 - 1)
+            with self._asking():
+                found = self.collection.query(
+                    query_embeddings=queries.astype(np.float32),
+                    n_results=asked,
+                    where=filter or None,
+                    include=include,
+                )
+            gone = self._gone_of(found) - barred
+            if not gone:
+                break
+            barred |= gone
         rows = found["embeddings"] if vectors else [None] * len(queries)
         answers = []
         for names, distances, own in zip(found["ids"], found["distances"], rows, strict=True):
@@ -100,6 +109,19 @@ class ChromaIndex(StoreIndex):
             picked = [np.asarray(own[place], np.float32) for place in kept] if vectors else None
             answers.append(Reply([self._named(names[place]) for place in kept], scores, picked))
         return answers
+
+    def _gone_of(self, found: Any) -> set[str]:
+        """Return which found rows are stored no more: those of the graph alone, which have no metadata."""
+        bare = {
+            name
+            for names, told in zip(found["ids"], found["metadatas"], strict=True)
+            for name, metadata in zip(names, told, strict=True)
+            if metadata is None
+        }
+        if not bare:
+            return bare
+        with self._asking():
+            return bare - set(self.collection.get(ids=sorted(bare), include=[])["ids"])
 
     def count(self, most: int) -> int:
         with self._asking():
@@ -137,7 +159,7 @@ class ChromaIndex(StoreIndex):
         """Turn Chroma's many errors into few."""
         try:
             yield
-        except self._gone as error:
+        except self._absent as error:
             raise ConnectionError(f"{self.place}: Chroma cannot read it ({first_line(error)})") from error
         except self._errors as error:
             raise ValueError(f"{self.place}: Chroma refused ({first_line(error)})") from error

@@ -68,6 +68,9 @@ class LanceIndex(StoreIndex):
     Notes
     -----
     A filter is an SQL condition, in a string: ``"price < 10 AND color = 'red'"``.
+
+    Each question is asked of the table's latest version, whoever wrote it (``table.checkout_latest()``). A
+    table that is checked out at a version when the index is made stays there.
     """
 
     silent = True
@@ -93,6 +96,7 @@ class LanceIndex(StoreIndex):
                 " (db.open_table(name) of lancedb.connect opens one)"
             )
         self.table, self.place = table, f"table {table.name!r}"
+        self._moves = isinstance(table, lancedb.table.LanceTable) and not _is_pinned(table)
         self.distance = ranked_by("distance", distance, DISTANCES, metric)
         self._nprobes = optional(checks.integer, "nprobes", nprobes, least=1)
         self._refine = optional(checks.integer, "refine_factor", refine_factor, least=1)
@@ -263,8 +267,10 @@ class LanceIndex(StoreIndex):
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Turn LanceDB's many errors into few."""
+        """Ask of what is stored now, and turn LanceDB's many errors into few."""
         try:
+            if self._moves:  # else rows that another handle deleted would be found
+                self.table.checkout_latest()
             yield
         except ValueError as error:
             raise ValueError(f"{self.place}: LanceDB refused ({_line(error)})") from error
@@ -276,6 +282,15 @@ class LanceIndex(StoreIndex):
                     f"{self.place}: LanceDB did not answer in time ({_line(error)})"
                 ) from error
             raise ConnectionError(f"{self.place}: LanceDB cannot read it ({_line(error)})") from error
+
+
+def _is_pinned(table: Any) -> bool:
+    """Return whether a table is checked out at a version: it then refuses any change, one of nothing too."""
+    try:
+        table.drop_index("no index of this name")
+    except Exception as error:
+        return "specific version is checked out" in str(error)
+    return False
 
 
 def _quoted(name: str) -> str:

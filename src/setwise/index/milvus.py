@@ -17,6 +17,9 @@ from setwise.index.store import Reply, StoreIndex
 #: Milvus's metrics, and ours.
 METRIC_OF = {"COSINE": "cosine", "IP": "cosine", "L2": "euclidean"}
 
+#: What is asked sees all that was written before: by default a server may answer of some seconds ago.
+NOW = "Strong"
+
 
 class MilvusIndex(StoreIndex):
     """An index over a vector field of a Milvus collection.
@@ -119,6 +122,7 @@ class MilvusIndex(StoreIndex):
                 filter=" and ".join(parts),
                 output_fields=[self._vector] if vectors else [],
                 timeout=self.timeout,
+                consistency_level=NOW,
             )
         answers = []
         for hits in found:
@@ -133,7 +137,11 @@ class MilvusIndex(StoreIndex):
     def count(self, most: int) -> int:
         with self._asking():
             rows = self.client.query(
-                self.collection, filter="", output_fields=["count(*)"], timeout=self.timeout
+                self.collection,
+                filter="",
+                output_fields=["count(*)"],
+                timeout=self.timeout,
+                consistency_level=NOW,
             )
         return int(rows[0]["count(*)"])
 
@@ -147,6 +155,7 @@ class MilvusIndex(StoreIndex):
                 filter=f"{self._id} in [{_listed(ids)}]",
                 output_fields=[self._id, name],
                 timeout=self.timeout,
+                consistency_level=NOW,
             )
         if rows and all(name not in row for row in rows):
             raise ValueError(f"{self.place}: none of these has a field {name!r}")

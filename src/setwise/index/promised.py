@@ -17,6 +17,32 @@ from setwise.index.checking import CLOSE, compare, scale_of, scores_of, squares_
 ROUNDING, FAR_ROUNDING = 5e-6, 1e-5
 
 
+class Moved(ValueError):
+    """Two answers of an index do not fit together: it was written to between them, or breaks its promise.
+
+    Parameters
+    ----------
+    message : str
+    row : (id, vector), optional
+        What one answer had and the other lacks.
+    """
+
+    def __init__(self, message: str, row: tuple[Any, NDArray[Any]] | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+def has_moved(index: Index, found: Moved) -> bool:
+    """Return whether an index may have been written to: what it left out is gone, or has changed."""
+    if found.row is None:
+        return True
+    one, vector = found.row
+    try:
+        return not np.allclose(index.vectors([one])[0], vector, rtol=1e-6)
+    except KeyError:
+        return True
+
+
 def checked(
     index: Index,
     queries: NDArray[np.float64],
@@ -25,6 +51,8 @@ def checked(
     *,
     filter: Any = None,
     exclude: Ids,
+    exact: bool,
+    held: int,
 ) -> list[Found]:
     """Return what `Index.fetch` returned, each with its floor, if it keeps to the protocol.
 
@@ -37,6 +65,10 @@ def checked(
     answers : sequence of Found
     filter, exclude
         As they were passed to ``fetch``.
+    exact : bool
+        Whether it is held to what it says of exact searches.
+    held : int
+        How many it held before; those added since may be found or not.
 
     Returns
     -------
@@ -56,7 +88,6 @@ def checked(
     name = type(index).__name__
     if len(answers) != len(queries):
         raise ValueError(f"index: {name} gave {len(answers)} answers to {len(queries)} queries")
-    exact = bool(index.exact)
     barred = set(exclude.tolist())
     found = []
     for query, answer in zip(queries, answers, strict=True):
@@ -71,9 +102,9 @@ def checked(
             most = CLOSE * scale_of(query, answer.vectors, index.metric)
             off = compare(f"index: {name} is exact, it says, and", answer.ids, answer.scores, true, most)
         if exact and filter is None and len(answer) < asked:
-            there = index.counted(asked + len(barred)) - len(barred)
+            there = min(held, index.counted(asked + len(barred))) - len(barred)
             if len(answer) + answer.left_out < there:
-                raise ValueError(
+                raise Moved(
                     f"index: {name} says that its searches are exact, and returned {len(answer)} of {asked} "
                     f"asked for, though it holds at least {there}"
                 )

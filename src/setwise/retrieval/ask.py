@@ -68,3 +68,18 @@ def search(
     rest.note(weights, found.floor, len(found), count)
     job.stats["searches"] = job.stats.get("searches", 0) + 1
     return found, seen.add(found)
+
+
+def cut(found: Found, barred: Ids, count: int) -> Found:
+    """Return the best of what was found for a query, without the ids that are barred for it.
+
+    What is cut off or was not returned scores at most the last that stays, or the floor of all.
+    """
+    kept = np.flatnonzero(~np.isin(found.ids, barred))
+    if len(kept) <= count:
+        return Found(found.ids[kept], found.scores[kept], found.vectors[kept], found.floor)
+    assert found.floor is not None
+    slack = found.floor - float(found.scores[-1])  # what rounding adds to the last score
+    kept = kept[:count]
+    floor = float(found.scores[kept[-1]]) + max(slack, 0.0)
+    return Found(found.ids[kept], found.scores[kept], found.vectors[kept], floor)

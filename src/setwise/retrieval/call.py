@@ -16,7 +16,7 @@ from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
-from setwise.index.promised import check_vectors
+from setwise.index.promised import Moved, check_vectors
 from setwise.request import Request, Rows, split
 from setwise.retrieval.ask import MOST, Outcome
 from setwise.retrieval.pages import check_offset, check_pages, earlier, without
@@ -53,6 +53,8 @@ class Call:
     offset : int
     before : ndarray of ids
         What earlier pages had.
+    exact : bool
+        Whether the index's searches are taken for exact.
     """
 
     request: Request
@@ -65,10 +67,20 @@ class Call:
     filter: Any
     offset: int
     before: Ids
+    exact: bool
 
     @classmethod
     def of(
-        cls, request: Request, query: Any, index: Index, pool: int | str, filter: Any, offset: int, after: Any
+        cls,
+        request: Request,
+        query: Any,
+        index: Index,
+        pool: int | str,
+        filter: Any,
+        offset: int,
+        after: Any,
+        *,
+        exact: bool,
     ) -> Call:
         """Check what a request asks of an index.
 
@@ -135,8 +147,14 @@ class Call:
                 raise ValueError(f"include: {one!r} is in {'shown' if one in seen else 'exclude'}, too")
         before = without(before, exclude[0])
 
+        def stored(ids: Ids, field: str) -> Any:
+            try:
+                return index.values(ids, field)
+            except KeyError as error:  # it was found a moment ago
+                raise Moved(error.args[0] if error.args else "an id is gone") from None
+
         def of_ids(name: str, given: Any) -> Any:
-            find = labels_of(given, index.values, name)
+            find = labels_of(given, stored, name)
             return lambda ids: find(index.as_given(ids))
 
         request = request.mapped(of_ids, fields=True)
@@ -152,6 +170,7 @@ class Call:
             filter=filter,
             offset=offset,
             before=before,
+            exact=exact,
         )
 
     @property
@@ -181,7 +200,7 @@ class Call:
         for start in (known, sample):
             if start is not None:
                 check_vectors(name, start.ids, start.vectors, index.dim, index.metric)
-        scope = "all" if index.exact else "returned"
+        scope = "all" if self.exact else "returned"
         ends = time.monotonic() + request.time_limit if request.timed else np.inf
         jobs = [
             Job(request, query, pool, name, self.size, scope, sample=sample, known=known, ends=ends)
@@ -199,7 +218,7 @@ class Call:
         """Return vectors drawn over the whole index, where they are a useful start: for gradient searches."""
         if self.filter is not None or not goes_along_gradients(self.request, self.pool):
             return None
-        sample = self.index.sample(MANY if self.index.exact else FEW)
+        sample = self.index.sample(MANY if self.exact else FEW)
         return _without(sample, np.asarray(self.request.exclude))
 
     def next_page(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:

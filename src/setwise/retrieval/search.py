@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from setwise import solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.index.base import Everything, Found, Ids, Index
-from setwise.index.promised import checked
+from setwise.index.base import Everything, Found, Index
+from setwise.index.promised import Moved, checked, has_moved
 from setwise.relevance import Relevance
 from setwise.request import Listed, Options, Request, takes
-from setwise.retrieval.ask import Ask, Outcome
+from setwise.retrieval.ask import Ask, Outcome, cut
 from setwise.retrieval.call import Call
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.plan import plan_for
@@ -31,6 +32,9 @@ from setwise.threads import one_blas_thread, run_ranges
 from setwise.vectors import check_metric
 
 _log = logging.getLogger(__name__)
+
+#: How often a retrieval from an index that others write to is begun before its searches count as not exact.
+ATTEMPTS = 2
 
 #: A query as a vector of numbers, and several as rows.
 OneVector = Sequence[float] | np.ndarray[tuple[int], np.dtype[np.number]]
@@ -294,9 +298,37 @@ def retrieving(
     offset: int = 0,
     after: Any = (),
 ) -> Work[Any]:
-    """Retrieve what a request asks for, with a step for each search of the index; see `retrieve`."""
+    """Retrieve what a request asks for, with a step for each search of the index; see `retrieve`.
+
+    Where the index is written to meanwhile, so that its answers do not fit together, all is done anew; where
+    that goes on, the certificate is of what was returned.
+    """
+    asked = (request, query, index, pool, filter, offset, after)
+    exact = bool(index.exact)
+    for _ in range(ATTEMPTS):
+        try:
+            return (yield from _retrieving(*asked, exact=exact))
+        except Moved as error:
+            last, look = error, partial(has_moved, index, error)
+            if not (yield Step(look, partial(asyncio.to_thread, look))):
+                raise
+    return (yield from _retrieving(*asked, exact=exact and last.row is None))
+
+
+def _retrieving(
+    request: Request,
+    query: Any,
+    index: Index,
+    pool: int | str,
+    filter: Any,
+    offset: int,
+    after: Any,
+    *,
+    exact: bool,
+) -> Work[Any]:
+    """Retrieve once, from an index whose searches are taken for exact or not."""
     began = time.perf_counter()
-    call = Call.of(request, query, index, pool, filter, offset, after)
+    call = Call.of(request, query, index, pool, filter, offset, after, exact=exact)
     jobs = call.jobs()
     reached = 0
     for page in range(call.pages):
@@ -363,9 +395,9 @@ def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
             wanted = count + max(map(len, own), default=0)
             options = {"filter": filter, "exclude": exclude}
             hits = yield Step.of(index.fetch, index.afetch, weights, wanted, **options)
-            answers = checked(index, weights, wanted, hits, **options)
+            answers = checked(index, weights, wanted, hits, **options, exact=call.exact, held=call.size)
             if own:
-                answers = [_cut(one, ids, count) for one, ids in zip(answers, own, strict=True)]
+                answers = [cut(one, ids, count) for one, ids in zip(answers, own, strict=True)]
             found.update(zip(asks, answers, strict=True))
         waiting = [place for asks in asked.values() for place in asks]
     return [outcomes[place] for place in range(len(plans))]
@@ -374,21 +406,6 @@ def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
 def _alone(call: Call, place: int, ask: Ask) -> int:
     """Return the place of a query that has to be searched for by itself; -1 where it need not be."""
     return place if call.barred is not None and len(call.barred[place]) > ask.count else -1
-
-
-def _cut(found: Found, barred: Ids, count: int) -> Found:
-    """Return the best of what was found for a query, without the ids that are barred for it.
-
-    What is cut off or was not returned scores at most the last that stays, or the floor of all.
-    """
-    kept = np.flatnonzero(~np.isin(found.ids, barred))
-    if len(kept) <= count:
-        return Found(found.ids[kept], found.scores[kept], found.vectors[kept], found.floor)
-    assert found.floor is not None
-    slack = found.floor - float(found.scores[-1])  # what rounding adds to the last score
-    kept = kept[:count]
-    floor = float(found.scores[kept[-1]]) + max(slack, 0.0)
-    return Found(found.ids[kept], found.scores[kept], found.vectors[kept], floor)
 
 
 def _over_all(job: Job, whole: Everything) -> Outcome:

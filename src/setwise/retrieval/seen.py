@@ -13,7 +13,7 @@ from setwise.constraints import Constraints
 from setwise.ids import as_ids
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
-from setwise.index.promised import ROUNDING
+from setwise.index.promised import ROUNDING, Moved
 from setwise.limits import OwnIfMissing, check_label
 from setwise.relevance import Relevance
 from setwise.request import Request
@@ -127,7 +127,7 @@ class Seen:
 
         Raises
         ------
-        ValueError
+        Moved
             The index says that its searches are exact; the message names it and the candidate.
         """
         others = ~np.isin(self.ids, found.ids)
@@ -140,9 +140,11 @@ class Seen:
         best = int(np.where(others, scores, -np.inf).argmax())
         slack = ROUNDING * scale_of(weights, rows, metric)
         if scores[best] > (-np.inf if found.floor is None else found.floor) + slack:
-            raise ValueError(
-                f"index: {self.job.name} says that its searches are exact, and one left out id "
-                f"{self.ids.tolist()[best]!r}, which scores {scores[best]:.6g}"
+            one = self.ids.tolist()[best]
+            raise Moved(
+                f"index: {self.job.name} says that its searches are exact, and one left out id {one!r}, "
+                f"which scores {scores[best]:.6g}",
+                (one, rows[best]),
             )
 
     def problem(self, k: int | None) -> Problem:

@@ -35,6 +35,19 @@ def each_once(nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     ]
 
 
+def found_in(nodes: Sequence[NodeWithScore], source: Any) -> Work[tuple[list[NodeWithScore], list[Any]]]:
+    """Return the nodes that a search found and that are stored, and each one's vector or None.
+
+    An embedded Chroma finds what another process has deleted, as an empty node.
+    """
+    rows = yield from stored_vectors(nodes, source)
+    store = source.vector_store if isinstance(source, VectorStoreIndex) else source
+    there = list(range(len(nodes)))
+    if _is_chroma(store):
+        there = [place for place, row in enumerate(rows) if row is not None]
+    return [nodes[place] for place in there], [rows[place] for place in there]
+
+
 def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> Work[list[Any]]:
     """Return each node's vector: its own, or what the source has for its id, or None."""
     rows: list[Any] = [one.node.embedding for one in nodes]
@@ -42,7 +55,7 @@ def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> Work[list[Any
     if not lacking or source is None:
         return rows
     store = source.vector_store if isinstance(source, VectorStoreIndex) else source
-    if isinstance(store, BasePydanticVectorStore) and store.class_name() == "ChromaVectorStore":
+    if _is_chroma(store):
         # Its nodes come back without what they were embedded as; its collection has that.
         read = partial(store._collection.get, ids=lacking, include=["embeddings"])
         there = yield Step(read, partial(asyncio.to_thread, read))
@@ -53,6 +66,11 @@ def stored_vectors(nodes: Sequence[NodeWithScore], source: Any) -> Work[list[Any
     else:
         found = _at_hand(store, lacking)
     return [found.get(one.node_id) if row is None else row for one, row in zip(nodes, rows, strict=True)]
+
+
+def _is_chroma(store: Any) -> bool:
+    """Say whether a source is Chroma's vector store."""
+    return isinstance(store, BasePydanticVectorStore) and store.class_name() == "ChromaVectorStore"
 
 
 def _keeps_nodes(store: Any) -> bool:

@@ -33,8 +33,8 @@ from setwise.integrations.llama_index.nodes import (
     STORES,
     described,
     each_once,
+    found_in,
     nodes_of,
-    stored_vectors,
 )
 from setwise.retrieval import DIVERSITY
 from setwise.steps import Step, Work, arun, run
@@ -248,8 +248,8 @@ class DiverseRetriever(BaseRetriever):
                     f"index: a {type(index.vector_store).__name__} cannot be searched by vector; pass a "
                     "setwise.Index over the same data, or put a DiverseNodePostprocessor after its retriever"
                 ) from None
-            kept = each_once(found_nodes)
-            rows = yield from stored_vectors(kept, index if self._vectors is None else self._vectors)
+            known_by = index if self._vectors is None else self._vectors
+            kept, rows = yield from found_in(each_once(found_nodes), known_by)
             self._refuse_missing(kept, rows)
             chosen = choose(
                 [one.node for one in kept],
