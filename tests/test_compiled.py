@@ -152,6 +152,19 @@ def test_a_bound_is_what_numpy_proves(name):
     assert proven > 40
 
 
+@pytest.mark.parametrize("name", [*SETS, "0"])
+def test_where_relevance_alone_proves_a_set_nothing_is_relaxed(name):
+    X, _, _ = candidates(0, "float32")
+    r = np.arange(len(X), 0.0, -1.0)
+    call = partial(setwise.select, X, 5, relevance=r, sharpness=8)
+    sure, unsure = under(name, partial(call, diversity=0.3)), under(name, partial(call, diversity=0.98))
+    assert sure.certificate.optimal
+    best = under(name, partial(call, diversity=0.3, solver="exact"))
+    assert sorted(sure.indices) == sorted(best.indices)
+    assert ("relaxations" in sure.stats, "relaxations" in unsure.stats) == (False, True)
+    assert unsure.certificate.upper_bound >= unsure.value
+
+
 @pytest.mark.parametrize("told", ["relevance", "queries"])
 def test_many_pools_find_what_each_finds_by_itself(told):
     """The default solver in one call; pools with ties and copies are left to others, a bad row is refused."""
@@ -310,6 +323,8 @@ def test_arguments_that_do_not_fit_are_refused():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
                 kernels.greedy(**{**right, **options, name: value})
+    with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
+        kernels.greedy(**{**right, **options, "squares": None, "kept": np.arange(n)})
     wrong_order = [np.arange(4), np.array([0, 1, 2, 3, 5]), np.array([0, 1, 2, 3, -1])]
     single = {"rows": X.astype(np.float32), "order": np.arange(n), "squares": squares}
     single |= {"relevance": relevance, "k": 2, "diversity": 0.5, "sharpness": 1, "with_greedy": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 #: Floats below this hold every integer.
 EXACT = 2.0**53
 
-_INT64 = np.iinfo(np.int64)
+#: Types of what is an id already.
+PLAIN = {int, str}
 
 
 def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
@@ -44,9 +46,12 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     dtype = getattr(ids, "dtype", None)
     if isinstance(ids, np.ndarray) and dtype is not None and dtype.kind == "i" and ids.ndim == 1:
         return ids.astype(np.int64)
-    listed = [plain_id(one, f"{name}: row {row}") for row, one in enumerate(listed_ids(ids, name))]
-    if all(isinstance(one, int) and _INT64.min <= one <= _INT64.max for one in listed):
-        return np.array(listed, np.int64)
+    listed = listed_ids(ids, name)
+    if not set(map(type, listed)) <= PLAIN:
+        listed = [plain_id(one, f"{name}: row {row}") for row, one in enumerate(listed)]
+    if set(map(type, listed)) <= {int}:
+        with contextlib.suppress(OverflowError):
+            return np.array(listed, np.int64)
     found = np.empty(len(listed), object)
     found[:] = listed
     return found
@@ -90,7 +95,7 @@ def plain_id(value: Any, place: str) -> int | str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
+        return int(value)
     if isinstance(value, UUID):
         return str(value)
     if is_whole(value):

@@ -85,6 +85,11 @@ class Relevance:
         """The least and the largest of `values`."""
         return kernels.span(self.values)
 
+    @property
+    def largest(self) -> float:
+        """The largest size of an entry of `values`."""
+        return max(-self._span[0], self._span[1])
+
     def from_least(self) -> Relevance:
         """Return this relevance counted from the least there is; a cosine has a zero of its own, and stays.
 

@@ -235,6 +235,8 @@ class Request:
             Whether limits on what `groups` does not have are on a stored field of that name.
         """
         groups, named = self.groups, [*(self.limits or ()), *(self.shares or ())]
+        if not named and not self.labelled:
+            return self
         if self.max_per_group is not None:
             groups = take("groups", groups)
         elif named:

@@ -177,7 +177,7 @@ def greedy(
     cuts : ndarray of shape (p + 1,), int64, optional
         Where the p pools begin, and n. Default: one pool.
     kept : ndarray of shape (n,), int64, optional
-        The rows that count, of one pool alone; by default all.
+        The rows that count, of one pool alone and with `squares`; by default all.
     first : ndarray of int64, optional
         The candidates that come first, of one pool alone.
     groups : ndarray of shape (n,), int64, optional
@@ -244,7 +244,7 @@ class Exchanged(NamedTuple):
 
     chosen : candidates, in selection order where there are numbers; numbers : each one's summed distances to
     those before it, None where a candidate outside may equal a member; steps, swaps : of Frank-Wolfe, and
-    exchanges; proof : None if not asked for.
+    exchanges; proof : None if not asked for, or where relevance alone proves the set.
     """
 
     chosen: NDArray[np.int64]
@@ -309,7 +309,7 @@ def exchange(
         rows, kept, order, squares, relevance, diversity, sharpness, known, with_greedy, found, numbers,
         tolerance, rounds, margin, ids, weights, gradient,
     )  # fmt: skip
-    proof = Proof(ids[:count], weights[:count], gradient, *sums) if rounds else None
+    proof = Proof(ids[:count], weights[:count], gradient, *sums) if count else None
     return Exchanged(found, numbers if ordered else None, steps, swaps, proof)
 
 

@@ -122,8 +122,6 @@ typedef int32_t NAME(grids) __attribute__((vector_size(PART * sizeof(int32_t)), 
 FOUR(double, double)
 FOUR(grid, int32_t)
 #undef FOUR
-#undef WIDE_double
-#undef WIDE_grid
 
 /* The square of a row's length; where it holds NaN or Inf, or a square overflows, not a finite number. */
 #define SQUARE(name, type)                                                                         \
@@ -146,6 +144,66 @@ SQUARE(half, uint16_t)
 SQUARE(float, float)
 SQUARE(double, double)
 #undef SQUARE
+
+/* `dot` or `square` of many rows, so many bytes apart: four of them beside each other, as one sum waits for itself. */
+#ifdef __GNUC__
+typedef float NAME(floats) __attribute__((vector_size(PART * sizeof(float)), aligned(4), may_alias));
+#define WIDE_float(x) __builtin_convertvector(*(const NAME(floats) *)(const void *)(x), NAME(doubles))
+#define BESIDE(name, type, by)                                                                     \
+    for (; count >= 4; count -= 4, first += 4 * step, out += 4) {                                  \
+        const type *x[4];                                                                          \
+        NAME(doubles) parts[4][LANES / PART] = {{{0}}};                                            \
+        double sums[4][LANES];                                                                     \
+        const ptrdiff_t whole = d - d % LANES;                                                     \
+        for (int row = 0; row < 4; row++)                                                          \
+            x[row] = (const type *)(const void *)(first + row * step);                             \
+        for (ptrdiff_t i = 0; i < whole; i += LANES)                                               \
+            for (int part = 0; part < LANES / PART; part++)                                        \
+                for (int row = 0; row < 4; row++) {                                                \
+                    const NAME(doubles) wide = WIDE_##name(x[row] + i + part * PART);              \
+                    parts[row][part] += wide * by(wide, WIDE_double(other + i + part * PART));     \
+                }                                                                                  \
+        memcpy(sums, parts, sizeof sums);                                                          \
+        for (int row = 0; row < 4; row++) {                                                        \
+            for (ptrdiff_t i = whole; i < d; i++)                                                  \
+                sums[row][i - whole] += (double)x[row][i] * by((double)x[row][i], other[i]);       \
+            out[row] = NAME(total)(sums[row]);                                                     \
+        }                                                                                          \
+    }
+#else
+#define BESIDE(name, type, by)
+#endif
+#define THE_OTHER(wide, other) (other)
+#define ITSELF(wide, other) (wide)
+#define DOTS(name, four)                                                                           \
+    static TARGET void NAME(dots_##name)(const char *first, ptrdiff_t step, ptrdiff_t count,       \
+                                         const double *other, ptrdiff_t d, double *out)            \
+    {                                                                                              \
+        four                                                                                       \
+        for (; count > 0; count--, first += step)                                                  \
+            *out++ = NAME(dot_##name)(first, other, d);                                            \
+    }
+#define SQUARES(name, four)                                                                        \
+    static TARGET void NAME(squares_##name)(const char *first, ptrdiff_t step, ptrdiff_t count,    \
+                                            ptrdiff_t d, double *out)                              \
+    {                                                                                              \
+        four                                                                                       \
+        for (; count > 0; count--, first += step)                                                  \
+            *out++ = NAME(square_##name)(first, d);                                                \
+    }
+DOTS(grid, BESIDE(grid, int32_t, THE_OTHER))
+DOTS(double, BESIDE(double, double, THE_OTHER))
+SQUARES(half, )
+SQUARES(float, BESIDE(float, float, ITSELF))
+SQUARES(double, BESIDE(double, double, ITSELF))
+#undef BESIDE
+#undef DOTS
+#undef SQUARES
+#undef THE_OTHER
+#undef ITSELF
+#undef WIDE_float
+#undef WIDE_double
+#undef WIDE_grid
 
 /* dot and square: in one loop where entries are converted, which takes longest. */
 #define TOGETHER(name, type)                                                                       \
@@ -221,6 +279,9 @@ static TARGET void NAME(add_grid)(double *sums, const int32_t *row, double weigh
 static const struct kernels NAME(kernels) = {
     {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
     {NAME(square_half), NAME(square_float), NAME(square_double)},
+    {NAME(squares_half), NAME(squares_float), NAME(squares_double)},
+    NAME(dots_double),
+    NAME(dots_grid),
     {NAME(both_half), NAME(both_float), NAME(both_double)},
     {NAME(unit_half), NAME(unit_float), NAME(unit_double), NAME(unit_grid)},
     {NAME(grid_half), NAME(grid_float)},

@@ -33,6 +33,11 @@ enum type { HALF, FLOAT, DOUBLE, GRIDDED };
 struct kernels {
     double (*dot[4])(const void *row, const double *other, ptrdiff_t d);
     double (*square[3])(const void *row, ptrdiff_t d);
+    void (*squares[3])(const char *first, ptrdiff_t step, ptrdiff_t count, ptrdiff_t d, double *out);
+    void (*dots_double)(const char *first, ptrdiff_t step, ptrdiff_t count, const double *other, ptrdiff_t d,
+                        double *out);
+    void (*dots_grid)(const char *first, ptrdiff_t step, ptrdiff_t count, const double *other, ptrdiff_t d,
+                      double *out);
     double (*both[3])(const void *row, const double *other, ptrdiff_t d, double *square);
     void (*unit[4])(const void *row, double *out, double scale, ptrdiff_t d);
     void (*grid[2])(const void *row, int32_t *grid, double scale, ptrdiff_t d);
@@ -193,15 +198,15 @@ static PyObject *measure(PyObject *module, PyObject *args)
     const double *query = views[1].buf;
     double least = INFINITY, most = 0.0;
     Py_BEGIN_ALLOW_THREADS
+    if (query == NULL || scores == NULL)
+        use->squares[rows.type](rows.first, rows.step, rows.n, rows.d, squares);
+    else
+        for (ptrdiff_t row = 0; row < rows.n; row++) {
+            scores[row] = use->both[rows.type](rows.first + row * rows.step, query, rows.d, squares + row);
+            scores[row] *= 1.0 / sqrt(squares[row]);
+        }
     for (ptrdiff_t row = 0; row < rows.n; row++) {
-        const char *here = rows.first + row * rows.step;
-        double square;
-        if (query != NULL && scores != NULL) {
-            const double along = use->both[rows.type](here, query, rows.d, &square);
-            scores[row] = along * (1.0 / sqrt(square));
-        } else
-            square = use->square[rows.type](here, rows.d);
-        squares[row] = square;
+        double square = squares[row];
         if (square != square)
             square = INFINITY;
         least = square < least ? square : least;
@@ -515,14 +520,16 @@ static void sum_distances(const struct pool *pool, const struct state *state, do
 /* Write the inverse of each candidate's length, and where there is a query, its cosine; whether all are fine. */
 static int measure_pool(const struct pool *pool, double *scale)
 {
+    if (pool->squares == NULL) /* of many pools: all rows count */
+        use->squares[pool->rows.type](pool->rows.first, pool->rows.step, pool->n, pool->rows.d, scale);
+    else
+        memcpy(scale, pool->squares, sizeof(double) * (size_t)pool->n);
     for (ptrdiff_t place = 0; place < pool->n; place++) {
-        const char *row = row_of(pool, place);
-        double square = pool->squares == NULL ? use->square[pool->rows.type](row, pool->rows.d) : pool->squares[place];
-        if (!(square > pool->least && square < pool->most))
+        if (!(scale[place] > pool->least && scale[place] < pool->most))
             return 0;
-        scale[place] = 1.0 / sqrt(square);
+        scale[place] = 1.0 / sqrt(scale[place]);
         if (pool->query != NULL)
-            pool->relevance[place] = use->dot[pool->rows.type](row, pool->query, pool->rows.d) * scale[place];
+            pool->relevance[place] = use->dot[pool->rows.type](row_of(pool, place), pool->query, pool->rows.d) * scale[place];
     }
     return 1;
 }
@@ -611,6 +618,7 @@ struct form {
     double *four;       /* (4, d), rows */
     char *inside, *full; /* whether a candidate is of the set at hand, and whether its column is computed */
     ptrdiff_t steps, swaps, levels; /* levels: of relevance, distinct */
+    double value;       /* f of the set that was found */
     double *memory, *sums;
     int32_t *grid;
     int64_t *where;
@@ -689,6 +697,12 @@ static int fill(struct form *form, const int64_t *members, ptrdiff_t count)
     return 1;
 }
 
+/* Write the product of every row with a vector. */
+static void along_grid(const struct form *form, const double *vector, double *out)
+{
+    use->dots_grid(form->pool.rows.first, form->pool.rows.step, form->pool.n, vector, form->pool.rows.d, out);
+}
+
 /* Write W x for x that is `weight` at some members. */
 static int pull(struct form *form, const int64_t *members, ptrdiff_t count, const double *weights, double *out)
 {
@@ -703,8 +717,9 @@ static int pull(struct form *form, const int64_t *members, ptrdiff_t count, cons
             sum += weight;
             use->add_grid(form->total, row, weight / (GRID * GRID), d);
         }
+        along_grid(form, form->total, out);
         for (ptrdiff_t place = 0; place < n; place++)
-            out[place] = sum - use->dot[GRIDDED](grid_of(form, place), form->total, d);
+            out[place] = sum - out[place];
         return 1;
     }
     if (!fill(form, members, count))
@@ -763,8 +778,9 @@ static int ascend(struct form *form, int64_t *set, int *is_pulled)
             use->add_grid(form->total, grid_of(form, place), 1.0, d);
         for (ptrdiff_t i = 0; i < d; i++)
             form->total[i] *= (double)k / (double)n / (GRID * GRID);
+        along_grid(form, form->total, pulled);
         for (ptrdiff_t place = 0; place < n; place++)
-            pulled[place] = (double)k - use->dot[GRIDDED](grid_of(form, place), form->total, d);
+            pulled[place] = (double)k - pulled[place];
     } else {
         largest(form->pool.relevance, n, k, set);
         for (ptrdiff_t at = 0; at < k; at++)
@@ -940,6 +956,7 @@ static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int6
         }
     }
     memcpy(sets, best, bytes);
+    form->value = best_value;
     return 1;
 }
 
@@ -1085,6 +1102,18 @@ done:
     return done;
 }
 
+/* Whether relevance alone proves that no candidate but k is in a set above the one found: as
+ * `bounds.relevance_bound`, where no distance is above 1. Rounding is the caller's; so much is left to it. */
+static int is_proven(const struct form *form)
+{
+    const ptrdiff_t k = form->pool.k;
+    double upper = form->pool.t * (double)(k * (k - 1));
+    for (ptrdiff_t at = 0; at < k; at++)
+        upper += form->linear[at]; /* they fall */
+    return form->pool.power > 1
+        && form->linear[k] < form->linear[k - 1] - (upper - form->value) - 1e-9 * (fabs(upper) + 1.0);
+}
+
 #include "relaxation.h"
 
 /* Whether pools cut rows from the first to the last, each of at least k. */
@@ -1139,7 +1168,7 @@ static PyObject *greedy(PyObject *module, PyObject *args)
         || given < 0 || given > k || (given > 0 && count > 1) || !are_below(chosen, given, n)
         || objective < MAX_SUM || objective > LOG_DET || pool.power < 1
         || (kept == NULL ? pool.rows.n != n
-                         : count > 1 || views[KEPT].len != n * 8 || !are_below(kept, n, pool.rows.n))
+                         : count > 1 || squares == NULL || views[KEPT].len != n * 8 || !are_below(kept, n, pool.rows.n))
         || (groups != NULL && (views[GROUPS].len != n * 8 || !are_below(groups, n, pool.rows.n)))) {
         PyErr_SetString(PyExc_ValueError, "greedy: the vectors do not belong to the rows");
     } else {
@@ -1220,7 +1249,7 @@ static PyObject *exchange(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         if (open_form(&form, &given))
             done = known ? 0 : search(&form, &given, with_greedy, chosen, views[NUMBERS].buf);
-        if (done != BARE && rounds > 0) {
+        if (done != BARE && rounds > 0 && (known || !is_proven(&form))) {
             point = (struct point){.local = ids, .weights = weights, .gradient = gradient};
             if (!bound_from(&form, &given, chosen, tolerance, rounds, margin, &point, &proof))
                 done = BARE;

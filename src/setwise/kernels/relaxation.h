@@ -20,11 +20,7 @@ struct point {
 /* out = matrix x, for a square matrix. */
 static void multiply(const double *matrix, const double *x, ptrdiff_t m, double *out)
 {
-    ptrdiff_t row = 0;
-    for (; row + 4 <= m; row += 4)
-        use->four_double(x, matrix + row * m, m, out + row);
-    for (; row < m; row++)
-        out[row] = use->dot[DOUBLE](x, matrix + row * m, m);
+    use->dots_double((const char *)matrix, m * (ptrdiff_t)sizeof *matrix, m, x, m, out);
 }
 
 /* Write the nearest x with 0 <= x <= 1 and the given total; `shift` is what yields it, and where to look first. */

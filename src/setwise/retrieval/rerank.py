@@ -144,7 +144,7 @@ def diversified(
         request = replace(request, include=both, k=min(len(before) + request.size, most))
     if not names:
         raise ValueError("ids: no candidates; pass at least one")
-    place = {name: position for position, name in enumerate(names)}
+    place = dict(zip(names, range(len(names)), strict=True))
     if len(place) != len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise ValueError(f"ids: {twice!r} is named twice; keep its best score")
@@ -171,17 +171,20 @@ def diversified(
         if not isinstance(vectors, Index):
             raise ValueError("facets: texts need an index with an encoder; pass vectors, or relevance (m, f)")
         facets = encoded(vectors, facets, "facets")
-    local = replace(
-        request.mapped(of_each, fields=True),
-        facets=facets,
-        include=_positions("include", as_ids(request.include, "include").tolist(), place),
-        exclude=_positions(
-            "exclude",
-            [*as_ids(request.exclude, "exclude").tolist(), *(one for one in exclude if one in place)],
-            place,
-        ),
-        shown=shown,
-    )
+    local = request.mapped(of_each, fields=True)
+    asks = len(request.include), len(request.exclude), request.shown is not None, facets is not None
+    if any(asks):
+        local = replace(
+            local,
+            facets=facets,
+            include=_positions("include", as_ids(request.include, "include").tolist(), place),
+            exclude=_positions(
+                "exclude",
+                [*as_ids(request.exclude, "exclude").tolist(), *(one for one in exclude if one in place)],
+                place,
+            ),
+            shown=shown,
+        )
     left = np.empty(0, np.int64)
     if check_missing(missing) != "raise":
         usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
@@ -190,25 +193,28 @@ def diversified(
     problem = pose(local, rows, relevance=relevance)
     with one_blas_thread():
         found = run(problem, began)
-    scores = np.full(len(names), np.nan)
-    scores[problem.vectors.places(np.arange(problem.n))] = problem.relevance.given(np.arange(problem.n))
-    chosen = np.asarray(np.asarray(rows)[found.indices], np.float64)
-    metric = request.goal.metric
-    unit = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if metric == "cosine" else chosen
-    found = replace(found, reasoner=found.reasoner.named(keys))
-    result = retrieved(found, keys[found.indices], scores[found.indices], unit, metric)
-    rest = left[: max(0, (request.k or 0) - len(found))]
-    nothing = np.full(len(rest), np.nan)
-    whole = replace(
-        result,
-        indices=np.concatenate([found.indices, rest]),
-        ids=np.concatenate([result.ids, keys[rest]]),
-        gains=np.concatenate([result.gains, np.zeros(len(rest))]),
-        scores=np.concatenate([result.scores, nothing]),
-        novelty=np.concatenate([result.novelty, nothing]),
+    members = found.reasoner.chosen
+    result = retrieved(
+        found,
+        keys[found.indices],
+        problem.relevance.given(members),
+        np.asarray(problem.vectors.rows(members, np.float64), np.float64),
+        request.goal.metric,
+        reasoner=found.reasoner.named(keys),
+        following=partial(diversified, asked, ids, relevance, vectors, missing=missing),
     )
-    following = partial(diversified, asked, ids, relevance, vectors, missing=missing)
-    return replace(whole.cut(len(before)), following=following)
+    rest = left[: max(0, (request.k or 0) - len(found))]
+    if len(rest):
+        nothing = np.full(len(rest), np.nan)
+        result = replace(
+            result,
+            indices=np.concatenate([found.indices, rest]),
+            ids=np.concatenate([result.ids, keys[rest]]),
+            gains=np.concatenate([result.gains, np.zeros(len(rest))]),
+            scores=np.concatenate([result.scores, nothing]),
+            novelty=np.concatenate([result.novelty, nothing]),
+        )
+    return result.cut(len(before))
 
 
 def _positions(name: str, ids: Rows, place: dict[Any, int]) -> list[int]:

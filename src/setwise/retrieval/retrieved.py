@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,12 @@ class Retrieved(Selection):
 
 
 def retrieved(
-    selection: Selection, ids: Ids, scores: NDArray[np.float64], rows: NDArray[np.float64], metric: str
+    selection: Selection,
+    ids: Ids,
+    scores: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    metric: str,
+    **more: Any,
 ) -> Retrieved:
     """Return a selection with its ids.
 
@@ -125,8 +130,10 @@ def retrieved(
     rows : ndarray of shape (k, d), float64
         The members' vectors, of unit length under cosine.
     metric : {"cosine", "euclidean"}
+    **more
+        Fields with other values than the selection's.
     """
-    given = {one.name: getattr(selection, one.name) for one in fields(Selection)}
+    given = {**selection.__dict__, **more}
     return Retrieved(**given, ids=ids.copy(), scores=scores.copy(), novelty=novelty_of(rows, metric))
 
 
@@ -138,10 +145,10 @@ def novelty_of(rows: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
         from setwise.objectives.base import euclidean
 
         far = euclidean(rows, rows)
-        far[np.triu_indices(len(rows))] = np.inf
+        far[~np.tri(len(rows), k=-1, dtype=bool)] = np.inf
         return np.asarray(far.min(axis=1))
     near = rows @ rows.T
-    near[np.triu_indices(len(rows))] = -np.inf
+    near[~np.tri(len(rows), k=-1, dtype=bool)] = -np.inf
     found = 1.0 - near.max(axis=1)
     found[0] = 1.0
-    return np.asarray(np.clip(found, 0.0, 2.0))
+    return np.asarray(found.clip(0.0, 2.0))

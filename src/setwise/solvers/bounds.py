@@ -18,6 +18,8 @@ from setwise.vectors import dot_error
 #: Sums of terms in float64 are off by at most so many units of the largest.
 UNITS = 16
 
+EPSILON, SUBNORMAL = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).smallest_subnormal)
+
 
 @dataclass
 class Bound:
@@ -80,12 +82,9 @@ def rounding(problem: Problem) -> float:
 
     A bound that is computed in float64 may be off by as much.
     """
-    t, values = problem.objective.diversity, problem.relevance.values
-    largest = (1 - t) * float(np.abs(values).max()) + t * reach_of(problem)
-    units = UNITS * float(np.finfo(np.float64).eps) * largest + 64 * float(
-        np.finfo(np.float64).smallest_subnormal
-    )
-    return units + 4 * t * _distance_error(problem, np.float64)
+    t = problem.objective.diversity
+    largest = (1 - t) * problem.relevance.largest + t * reach_of(problem)
+    return UNITS * EPSILON * largest + 64 * SUBNORMAL + 4 * t * _distance_error(problem, np.float64)
 
 
 def _distance_error(problem: Problem, dtype: Any) -> float:

@@ -166,9 +166,7 @@ def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | N
         return None
     if problem.request.wishes or not isinstance(objective, MaxSum) or not _know(objective):
         return None
-    if rounds:
-        problem.count("relaxations")
-    return kernels.exchange(
+    found = kernels.exchange(
         vectors.raw,
         problem.by_content(np.arange(problem.n)),
         vectors.squares,
@@ -181,3 +179,6 @@ def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | N
         margin=rounding_margin(problem) if rounds else 0.0,
         **options,
     )
+    if found.proof is not None:
+        problem.count("relaxations")
+    return found

@@ -71,8 +71,8 @@ def exactly(problem: Problem) -> Solved:
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))
     found = auto.search(problem, tolerance=TOLERANCE["full"], passes=PASSES["full"])
-    known = known_bounds(problem, found, "full")
     value = problem.value(found.chosen)
+    known = known_bounds(problem, found, "full", value)
     survivors = problem.by_content(np.union1d(survivors_of(known, value * problem.scale()), found.chosen))
     if len(survivors) > LARGEST:
         raise ValueError(
@@ -99,7 +99,7 @@ def certificate_of(
 ) -> Certificate:
     """Return a certificate from a value and a bound on the best one."""
     t = problem.objective.diversity
-    size = (1 - t) * float(np.abs(problem.relevance.values).max()) + t * bounds.reach_of(problem)
+    size = (1 - t) * problem.relevance.largest + t * bounds.reach_of(problem)
     return bounded(
         value,
         upper,
@@ -129,8 +129,8 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         found = auto.Incumbent(chosen, problem.n, True)
     elif found is None:
         found = auto.search(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort])
-    known = known_bounds(problem, found, effort)
     better = value if improve else max(value, problem.value(found.chosen))
+    known = known_bounds(problem, found, effort, better)
     candidate = chosen if improve else (chosen if value >= better else found.chosen)
     upper = min(bound.upper for bound in known) / problem.scale()
     if upper - better > ROUNDINGS * bounds.rounding(problem):
@@ -146,11 +146,21 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     return replace(solved.with_set(chosen), certificate=proof)
 
 
-def known_bounds(problem: Problem, found: auto.Incumbent, effort: Certify) -> list[Bound]:
-    """Return every bound on the best set's summed form: the relaxation's, and relevance's if any."""
-    relaxed = found.bound or bound_of_all(problem, found, effort)
+def known_bounds(
+    problem: Problem, found: auto.Incumbent, effort: Certify, value: float | None = None
+) -> list[Bound]:
+    """Return every bound on the best set's summed form: the relaxation's, and relevance's if any.
+
+    Relevance's alone, where it leaves no more than k candidates for a set above a `value` that one has.
+    """
     simple = bounds.relevance_bound(problem)
-    return [relaxed] if simple is None else [relaxed, simple]
+    if simple is None:
+        return [found.bound or bound_of_all(problem, found, effort)]
+    if value is not None and found.bound is None:
+        left = np.count_nonzero(simple.may_be_better(value * problem.scale()))
+        if left <= problem.k:
+            return [simple]
+    return [found.bound or bound_of_all(problem, found, effort), simple]
 
 
 def survivors_of(known: list[Bound], value: float) -> NDArray[np.int64]:
@@ -198,14 +208,15 @@ def prove(
     scale = problem.scale()
     upper = min(bound.upper for bound in known) / scale
     survivors = survivors_of(known, value * scale)
+    outside = survivors[~np.isin(survivors, chosen)]
+    if len(outside) == 0:  # nothing else is in a better set
+        return chosen, value, min(upper, value + bounds.rounding(problem))
     most, nodes, tune = SEARCH[effort]
     if effort is True and problem.n <= auto.TINY:
         most, nodes, tune = problem.k + SMALL_SEARCH, 8, 0
     if len(survivors) > most:
         return chosen, value, upper
-    rows = problem.by_content(np.union1d(survivors, chosen))
-    if len(rows) == problem.k:  # nothing else is in a better set
-        return chosen, value, min(upper, value + bounds.rounding(problem))
+    rows = problem.by_content(np.concatenate([outside, chosen]))
     tree, _ = search(problem, rows, chosen, limit=nodes, tune=tune)
     found = rows[tree.best]
     better = problem.value(found)
