@@ -190,19 +190,19 @@ def diversified(
         usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
         rows, relevance, left = usable.vectors, usable.relevance, usable.left
         local = replace(local, k=usable.most(request.k, request.wishes), exclude=usable.barred)
-    problem = pose(local, rows, relevance=relevance)
     with one_blas_thread():
+        problem = pose(local, rows, relevance=relevance)
         found = run(problem, began)
-    members = found.reasoner.chosen
-    result = retrieved(
-        found,
-        keys[found.indices],
-        problem.relevance.given(members),
-        np.asarray(problem.vectors.rows(members, np.float64), np.float64),
-        request.goal.metric,
-        reasoner=found.reasoner.named(keys),
-        following=partial(diversified, asked, ids, relevance, vectors, missing=missing),
-    )
+        members = found.reasoner.chosen
+        result = retrieved(
+            found,
+            keys[found.indices],
+            problem.relevance.given(members),
+            np.asarray(problem.vectors.rows(members, np.float64), np.float64),
+            request.goal.metric,
+            reasoner=found.reasoner.named(keys),
+            following=partial(diversified, asked, ids, relevance, vectors, missing=missing),
+        )
     rest = left[: max(0, (request.k or 0) - len(found))]
     if len(rest):
         nothing = np.full(len(rest), np.nan)
