@@ -10,11 +10,12 @@ the solver's tolerances (weak duality); those of the linear program bound it wel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.bounded import Bounded, Sizes, bound_of_budget
 from setwise.limits import Limit
 from setwise.vectors import top_k
 
@@ -29,31 +30,12 @@ LIKELY = 192
 #: holds before.
 PRICINGS = 3
 
+#: With labels, a bound sorts at most so many candidates; of more, it solves a linear program of the likely.
+SORTED = 4_096
+
 
 class Infeasible(ValueError):
     """No set of the candidates at hand satisfies everything."""
-
-
-class Bounded(NamedTuple):
-    """An upper bound on the summed scores of any feasible set, and what shows it.
-
-    Attributes
-    ----------
-    upper : float
-        -inf where no point is within the bounds.
-    x : ndarray of shape (m,) or None
-        The linear program's solution; None where it was not solved.
-    reduced : ndarray of shape (m,)
-        Scores less the prices of the rows: holding a candidate of negative one lowers the bound by as much.
-    place, coin : float
-        What a place in the set is priced at (at least, whatever the label), and a unit of cost.
-    """
-
-    upper: float
-    x: Vector | None
-    reduced: Vector
-    place: float = 0.0
-    coin: float = 0.0
 
 
 class Feasible:
@@ -335,8 +317,11 @@ class Feasible:
         """
         lower = np.zeros(self.m) if lower is None else lower
         upper = np.ones(self.m) if upper is None else upper
-        if self.m == 0 or (not self.limits and self.costs is None and self.alike is None):
-            return self._bound_of_size(scores, lower, upper)
+        if self.m == 0 or self.plain:
+            sizes = Sizes(self.least, self.most, self.limits[0] if self.limits else None)
+            if self.costs is None or self.m == 0:
+                return sizes.bound(scores, lower, upper)
+            return bound_of_budget(sizes, self.costs, self.budget, scores, lower, upper)
         part = self._likely(np.where(upper > 0.5, scores, -np.inf), np.flatnonzero(lower > 0.5))
         for number in range(PRICINGS + 1):
             found, solved = self._priced(scores, lower, upper, part)
@@ -397,27 +382,12 @@ class Feasible:
         """Return which labels of a limit have a row: some are needed of them, or not all may be."""
         return np.asarray((one.least > 0) | (one.most < np.bincount(one.codes, minlength=len(one.most))))
 
-    def _bound_of_size(self, scores: Vector, lower: Vector, upper: Vector) -> Bounded:
-        """Return `bound` where there is nothing but a size: the price of a place is a score, or 0."""
-        held, free = lower > 0.5, (upper > 0.5) & (lower < 0.5)
-        room, needed = self.most - int(held.sum()), self.least - int(held.sum())
-        if room < 0 or needed > int(free.sum()):
-            return Bounded(-np.inf, None, scores)
-        x = held.astype(np.float64)
-        masked = np.where(free, scores, -np.inf)
-        order = top_k(masked, min(room, int(free.sum()))) if room and free.any() else np.empty(0, np.int64)
-        worth = scores[order] > 0
-        worth[: max(0, needed)] = True
-        chosen = order[worth]
-        x[chosen] = 1.0
-        # One more that is held takes the place of the least where there is no room, or where the least is a
-        # loss.
-        price = float(scores[chosen].min()) if len(chosen) else 0.0
-        if len(chosen) < room:
-            price = min(price, 0.0)
-        total = float(scores[x > 0.5].sum())
-        total += 1e-13 * float(np.abs(scores[x > 0.5]).sum())
-        return Bounded(total, x, scores - price, price)
+    @property
+    def plain(self) -> bool:
+        """Whether the best set of a size can be told by sorting: at most so many of a label, of one kind."""
+        if self.alike is not None or len(self.limits) > 1:
+            return False
+        return not self.limits or (self.m <= SORTED and not self.limits[0].least.any())
 
     def grow(self, chosen: Places, known: Places, joins: int) -> Places | None:
         """Return a feasible set that holds some members and one more; None where there is none.

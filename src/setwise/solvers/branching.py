@@ -10,7 +10,8 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.feasible import Bounded, Feasible
+from setwise.bounded import Bounded
+from setwise.feasible import Feasible
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.feasible import Bounded
+from setwise.bounded import Bounded
 from setwise.solvers.branching import Tree
 from setwise.solvers.item_moves import Form, moved
 from setwise.solvers.relaxation import quadratic_program

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.feasible import Bounded
+from setwise.bounded import Bounded
 from setwise.solvers.branching import Tree
 from setwise.solvers.facets.form import Form
 from setwise.solvers.moving import improved

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.feasible import Bounded, Feasible
+from setwise.bounded import Bounded
+from setwise.feasible import Feasible
 from setwise.solvers.branching import Tree
 from setwise.solvers.max_min.moves import ROUNDING, Form, pick_apart
 
