@@ -3,8 +3,8 @@
     python -m tests.matrix [--pythons "python3.11 python3.13"] [--installs "base extras"] [what pytest takes]
 
 ``base`` is setwise as ``pip install setwise`` brings it, with pytest: tests that need more are skipped.
-``extras`` is every extra but those on PyTorch, whose builds are chosen by hand. Environments are kept in
-.venv-matrix. A Python that is not there is named and left out.
+``extras`` is what ``make test`` installs. Environments are kept in .venv-matrix. A Python that is not there
+is named and left out.
 """
 
 from __future__ import annotations
@@ -25,10 +25,7 @@ PYTHONS = "python3.11 python3.12 python3.13 python3.14"
 #: What pip installs, by name.
 INSTALLS = {
     "base": ["-e", ".", "--group", "test"],
-    "extras": [
-        *("-e", ".[cli,text,arrow,catalog,ray,qdrant,pgvector,lance,langchain,llama-index,haystack,plot]"),
-        *("--group", "test", "--group", "servers"),
-    ],
+    "extras": ["-e", ".[all]", "--group", "dev"],
 }
 
 

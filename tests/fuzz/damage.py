@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: What a case may take.
+#: What a case may take, beside what the process has that it is forked from.
 SECONDS, BYTES = 60, 6 << 30
 
 TEXTS = ["red glass", "blue glass and stone", "green paper", "a round stone", "north of town", "glass"] * 4
@@ -409,7 +409,9 @@ def _answer(kind: str, folder: str) -> object:
 
 def _work(kind: str, seeds: range, folder: str, before: object, pipe: int) -> None:
     """Do cases in a process of their own, and tell of each before and after."""
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    pages = Path("/proc/self/statm")
+    most = BYTES + (int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 0)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.disable()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what native libraries print
