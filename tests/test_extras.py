@@ -36,7 +36,12 @@ MISSING = [
     (
         "setwise.files.read_table(Path('t.csv'), ['a'])",
         "arrow",
-        "a table of Parquet, Arrow or CSV needs pyarrow",
+        "a table (Parquet, Arrow, CSV, a saved index, drawn rows) needs pyarrow",
+    ),
+    (
+        "setwise.finetuning.Pipeline('t.csv', 't.csv', out='o.jsonl', rows=1).check_outputs()",
+        "arrow",
+        "a table (Parquet, Arrow, CSV, a saved index, drawn rows) needs pyarrow",
     ),
     ("setwise.Index.from_faiss('index.faiss')", "faiss", "search and clustering by FAISS needs faiss"),
     (

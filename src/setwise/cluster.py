@@ -19,6 +19,9 @@ from setwise import checks
 from setwise.threads import one_blas_thread
 from setwise.vectors import Floats, Vectors
 
+#: Clusters that are made where nothing is said of them.
+CLUSTERS = 200
+
 #: k-means learns from at most this many rows a cluster; all are assigned.
 ROWS_A_CLUSTER = 256
 
@@ -111,9 +114,27 @@ class Clusters:
         return labels, distances(rows, self.centroids, labels, self.metric)
 
 
+def count_of(clusters: int | None, n: int) -> int:
+    """Return how many clusters to make of n rows: by default `CLUSTERS`, or n / 5 where that is fewer.
+
+    Raises
+    ------
+    TypeError
+        The number is no integer.
+    ValueError
+        It is below 1 or above n.
+    """
+    if clusters is None:
+        return min(CLUSTERS, max(1, n // 5))
+    count = checks.integer("clusters", clusters, least=1)
+    if count > n:
+        raise ValueError(f"clusters: {count} are more than the {n} items; ask for at most that")
+    return count
+
+
 def k_means(
     vectors: Vectors,
-    clusters: int,
+    clusters: int | None,
     *,
     quality: NDArray[np.float64] | None = None,
     quality_weight: float = 0.0,
@@ -125,8 +146,8 @@ def k_means(
     ----------
     vectors : Vectors
         Any size; only the sample is held in memory beside them.
-    clusters : int
-        1 to n.
+    clusters : int, optional
+        1 to n; see `count_of`.
     quality : ndarray of shape (n,), optional
         Clusters are made of [x, sqrt(quality_weight) · quality] (MUSS, Appendix C).
     quality_weight : float
@@ -146,9 +167,7 @@ def k_means(
     ImportError
         FAISS is not installed.
     """
-    count = checks.integer("clusters", clusters, least=1)
-    if count > vectors.n:
-        raise ValueError(f"clusters: {count} are more than the {vectors.n} items; ask for at most that")
+    count = count_of(clusters, vectors.n)
     if not quality_weight >= 0.0:
         raise ValueError(f"quality_weight: {quality_weight} is below 0")
     if quality_weight and quality is None:

@@ -306,3 +306,12 @@ def test_auto_says_what_it_took_and_why():
     assert method == "muss"
     assert "2,000,000" in reason
     assert choose(10, 5, 0.5, "cosine", elsewhere=True)[0] == "muss"
+
+
+@pytest.mark.parametrize(("n", "clusters"), [(1, 1), (4, 1), (50, 10), (1100, 200)])
+def test_few_items_are_clustered_without_being_told_how(n, clusters):
+    rng = np.random.default_rng(0)
+    catalog = setwise.Catalog.build(rng.standard_normal((n, 4)), rng.random(n))
+    assert len(catalog.clusters) == clusters
+    for method in ("muss", "dgds", "auto"):
+        assert len(catalog.select(min(n, 7), diversity=0.3, method=method)) == min(n, 7)

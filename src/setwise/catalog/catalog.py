@@ -76,7 +76,7 @@ class Catalog:
         vectors: Any,
         quality: Any,
         *,
-        clusters: int = 200,
+        clusters: int | None = None,
         ids: Sequence[Any] | NDArray[Any] | None = None,
         fields: Any = None,
         metric: str = "cosine",
@@ -96,8 +96,8 @@ class Catalog:
             is never selected (sold out). Where ids are given, what has ids of its own (a mapping, the index
             of a Series, a frame's column of ids) is joined by them; a column beside a frame, or beside a
             column of ids, whose index has the same labels, by those.
-        clusters : int
-            l of the paper, at most n.
+        clusters : int, optional
+            l of the paper, at most n; by default 200, or a fifth of the items where that is fewer.
         ids : sequence of length n, optional
             None twice; by default the column of a frame that is called ``id`` or the like, else row numbers.
         fields : mapping of names to sequences, DataFrame or pyarrow.Table, optional

@@ -33,9 +33,9 @@ def as_fields(data: Any, n: int) -> Any:
     ValueError
         A column has another number of rows than n.
     """
-    if data is None:
+    if data is None or (isinstance(data, Mapping) and not data):
         return None
-    arrow = require("pyarrow", "arrow", "fields")
+    arrow = require("pyarrow", "arrow", "keeping columns beside the items")
     try:
         if isinstance(data, Mapping):
             table = arrow.table({str(name): _listed(column) for name, column in data.items()})
@@ -70,7 +70,7 @@ def grown_fields(before: Any, data: Any, new: int) -> Any:
     added = as_fields(data, new)
     if before is None and added is None:
         return None
-    arrow = require("pyarrow", "arrow", "fields")
+    arrow = require("pyarrow", "arrow", "keeping columns beside the items")
     if before is None:
         raise ValueError("fields: the catalog was built without any; build it again with them")
     strange = set(added.column_names) - set(before.column_names) if added is not None else set()

@@ -52,13 +52,14 @@ def build(
     quality: ItemQuality = None,
     id: IdColumn = None,
     clusters: Annotated[
-        int,
+        int | None,
         _cluster(
             "--clusters",
-            help="How many clusters to make; no more than there are items.",
+            help="How many clusters to make; no more than there are items. By default 200, or a "
+            "fifth of the items where that is fewer.",
             metavar="COUNT",
         ),
-    ] = 200,
+    ] = None,
     metric: Metric = "cosine",
     quality_weight: Annotated[
         float,

@@ -1,8 +1,8 @@
-"""Arrow, for all that reads or writes its tables: Arrow and Parquet files, and CSV."""
+"""Arrow, for all that reads or writes its tables: Arrow and Parquet files, CSV, saved indexes, drawn rows."""
 
 from setwise.extras import needs
 
-with needs("arrow", "a table of Parquet, Arrow or CSV"):
+with needs("arrow", "a table (Parquet, Arrow, CSV, a saved index, drawn rows)"):
     import pyarrow as arrow
     from pyarrow import compute, csv, parquet, types
 

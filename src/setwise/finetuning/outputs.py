@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ def check_outputs(pipeline: Pipeline) -> None:
     """Refuse outputs that could not be written, or that are read, before any work; see `Pipeline.run`."""
     if pipeline.out is not None:
         check_target(pipeline.out, force=pipeline.force)
+        importlib.import_module("setwise.extras.arrow")  # what is drawn is put in order as tables
     for name, path in (("indices", pipeline.indices), ("drawn", pipeline.drawn)):
         if path is not None:
             check_output(path, force=pipeline.force, argument=name, endings=NUMBERS)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
 from setwise import cluster as clustering
 from setwise.catalog.request import CatalogRequest
 from setwise.catalog.shards.reading import Columns, Shard, StoredShard, store
@@ -19,9 +18,6 @@ from setwise.solvers.levels import select_clusters, select_greedily
 from setwise.vectors import Floats, Vectors, top_k
 
 __all__ = ["ShardClusters", "ShardItems", "clustered_items"]
-
-#: Clusters that are made where nothing is said of them.
-CLUSTERS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +108,7 @@ def clustered_items(
     request : CatalogRequest
         Its ``clusters`` are those to keep.
     clusters : int, array-like of shape (l, d) or None
-        How many to make, or their centroids; 200 by default.
+        How many to make (see `count_of`), or their centroids.
     folder : str
         For the vectors of Parquet shards; every worker reads and writes it.
 
@@ -181,9 +177,7 @@ def _partition(
         labels = np.concatenate([own for own, _ in found])
         filled = np.bincount(labels, minlength=len(centers)) > 0
         return (np.cumsum(filled) - 1).astype(np.int32)[labels], centers[filled]
-    count = checks.integer("clusters", CLUSTERS if clusters is None else clusters, least=1)
-    if count > rows.n:
-        raise ValueError(f"clusters: {count} are more than the {rows.n} items; ask for at most that")
+    count = clustering.count_of(cast("int | None", clusters), rows.n)
     sample = rows.unit(clustering.sampled_rows(rows.n, count, seed), metric)
     step = clustering.grid(rows.n, metric, sample)
     centers = clustering.learn_centers(sample, count, spherical=metric == "cosine", seed=seed)

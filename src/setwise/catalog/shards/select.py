@@ -116,8 +116,8 @@ def select_shards(
     per_shard : int, optional
         Of ``dgds``: items selected in each shard, k by default; all of a smaller one.
     clusters : int or array-like of shape (l, d), optional
-        Of ``muss``: how many to make (200 by default), or their centroids, such as a catalog's; those that
-        come out empty are left out.
+        Of ``muss``: how many to make (by default as `Catalog.build`), or their centroids, such as a
+        catalog's; those that come out empty are left out.
     kept : int, optional
         Of ``muss``: m, the clusters to keep, half of them by default.
     per_cluster : int, optional
