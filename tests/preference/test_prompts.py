@@ -164,3 +164,23 @@ def test_records_without_a_text_are_refused():
         TypeError, match="response 0 is a record of answer, score; its text is to be in one of"
     ):
         list(PreferenceRows([row], k=1))
+
+
+@pytest.mark.parametrize("format", ["openrlhf", "axolotl", "llama-factory"])
+def test_an_answer_that_has_begun_is_whole_in_the_formats_that_do_not_go_on_with_it(format):
+    from setwise.preference import PreferenceRows
+
+    prompt = [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "It is the"}]
+    row = {"prompt": prompt, "responses": [" Nile", " sun"], "rewards": [1.0, 0.0]}
+    (pair,) = PreferenceRows([row], k=1, format=format, model="ngrams")
+    who, what = ("from", "value") if format == "llama-factory" else ("role", "content")
+    alone = [
+        pair[name] if isinstance(pair[name], dict) else pair[name][-1] for name in ("chosen", "rejected")
+    ]
+    assert [answer[what] for answer in alone] == ["It is the Nile", "It is the sun"]
+    before = (
+        pair["chosen"][:-1]
+        if format == "openrlhf"
+        else pair[{"axolotl": "messages"}.get(format, "conversations")]
+    )
+    assert [turn[who] for turn in before] == ["human" if format == "llama-factory" else "user"]

@@ -109,9 +109,10 @@ class Hidden:
         for row, own in enumerate(tokens):
             ids[row, : len(own)] = torch.tensor(own)
             mask[row, : len(own)] = 1
-        ids, mask = ids.to(device), mask.to(device)
         # Of texts of one length there is no padding, and attention is faster without a mask.
-        masked = None if bool(mask.all()) else mask
+        padded = min(map(len, tokens)) < longest
+        ids, mask = ids.to(device), mask.to(device)
+        masked = mask if padded else None
         states = self._model(input_ids=ids, attention_mask=masked, use_cache=False).last_hidden_state
         weights = mask * torch.arange(1, longest + 1, device=device)
         weights = weights / weights.sum(dim=1, keepdim=True)

@@ -90,6 +90,7 @@ class Repository:
             self.kind = ".jsonl" if kind in JSON else kind
         self.columns = _common_columns(self.files, argument)
         self._schema: Any = None
+        self._numbers: dict[str, NDArray[np.float64]] = {}
         self._starts = np.cumsum([0, *(file.rows for file in self.files)])
         named = [text_column] if isinstance(text_column, str) else list(text_column)
         for name in named:
@@ -148,7 +149,7 @@ class Repository:
         return [found[place] for place in inverse.tolist()]
 
     def numbers(self, name: str, argument: str) -> NDArray[np.float64]:
-        """Return a column of numbers, shape (n,).
+        """Return a column of numbers, shape (n,); it is read once.
 
         Raises
         ------
@@ -158,7 +159,10 @@ class Repository:
             There is no such column.
         """
         column(self.columns, name, argument, self.source.name)
-        return np.concatenate([block.numbers(name, argument) for block in self.blocks([name])])
+        if name not in self._numbers:
+            read = [block.numbers(name, argument) for block in self.blocks([name])]
+            self._numbers[name] = np.concatenate(read)
+        return self._numbers[name]
 
     def labels(self, name: str, argument: str) -> list[str | int]:
         """Return a column of strings or whole numbers, a label for every row.

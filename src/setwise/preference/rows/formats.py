@@ -27,7 +27,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 BARE = ("llama-factory", "openrlhf", "axolotl")
 
 #: What LLaMA-Factory's conversations call who speaks.
-_SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation"}
+_SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation", "developer": "system"}
 
 #: TRL tells a conversation by whichever of these it sees first, so one that is not made must not be there.
 _READ_BY_TRL = ("chosen", "rejected", "completion", "messages")
@@ -128,7 +128,9 @@ def _bare(format: str, prompt: Prompt, chosen: str, rejected: str) -> dict[str, 
     asked = (
         [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(one) for one in prompt]
     )
-    answers = [{"role": "assistant", "content": text} for text in (chosen, rejected)]
+    # None of them goes on with an answer that has begun: the whole of it is the answer there.
+    begun = asked.pop()["content"] if len(asked) > 1 and asked[-1]["role"] == "assistant" else ""
+    answers = [{"role": "assistant", "content": begun + text} for text in (chosen, rejected)]
     if format == "openrlhf":
         return {"chosen": [*asked, answers[0]], "rejected": [*asked, answers[1]]}
     if format == "axolotl":
