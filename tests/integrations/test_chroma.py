@@ -182,6 +182,9 @@ def test_a_least_cosine_to_a_query():
 @needs("llama_index.core")
 def test_llama_indexes_own_name():
     assert of_llama_index([0.9, 0.2, 0.7, 0.5], similarity_cutoff=0.9) == [next(iter(VECTORS))]
+    for name, value in (("similarity_cutoff", float("inf")), ("top_n", 0)):
+        with pytest.raises(ValueError, match=f"{name}: "):
+            of_llama_index([0.9, 0.2], **{name: value})
 
 
 @needs("langchain_core")

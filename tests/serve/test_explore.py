@@ -49,7 +49,11 @@ def vectors():
 def source(vectors):
     texts = [f"{HOSTILE} " + "word " * (row % 9) for row in range(N)]
     corpus = Corpus(
-        None, [f"d{row}" for row in range(N)], texts, vectors=vectors, columns={"n": list(range(N))}
+        None,
+        [f"d{row}" for row in range(N)],
+        texts,
+        vectors=vectors,
+        columns={"n": [float("nan"), *range(1, N)]},
     )
     return explore.of_corpus(prepare(corpus, Words(vectors)), "corpus.jsonl")
 
@@ -284,7 +288,10 @@ def test_files_of_the_set(client):
     rows = list(csv.DictReader(io.StringIO(table.content.decode())))
     assert [row["id"] for row in rows] == [item["id"] for item in shown["set"]]
     assert list(rows[0]) == ["rank", "id", "relevance", "novelty", "text", "n"]
-    told = json.loads(client.get("/export/set.json", params=asked).content)
+    told = json.loads(client.get("/export/set.json", params=asked).content, parse_constant=pytest.fail)
     assert [one["id"] for one in told["members"]] == [row["id"] for row in rows]
     assert told["asked"]["k"] == 4
     assert told["proven"] == shown["proven"]
+    of_first = client.get("/export/set.json", params={"like": "d0", "k": 1})
+    (first,) = json.loads(of_first.content, parse_constant=pytest.fail)["members"]
+    assert (first["id"], first["n"]) == ("d0", None)

@@ -37,8 +37,8 @@ def tell_how_many(count: int, k: int, threshold: float, best: float, noun: str) 
         )
 
 
-def check_threshold(threshold: Any) -> None:
-    """Refuse a threshold of scores that is no finite number, but for None.
+def check_threshold(threshold: Any, name: str = "score_threshold") -> None:
+    """Refuse a threshold of scores, called by a name, that is no finite number, but for None.
 
     Raises
     ------
@@ -50,6 +50,6 @@ def check_threshold(threshold: Any) -> None:
     if threshold is None:
         return
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number):
-        raise TypeError(f"score_threshold: expected a number, got {threshold!r}")
+        raise TypeError(f"{name}: expected a number, got {threshold!r}")
     if not np.isfinite(threshold):
-        raise ValueError(f"score_threshold: {threshold} is no finite number")
+        raise ValueError(f"{name}: {threshold} is no finite number")

@@ -304,15 +304,16 @@ def retrieving(
     that goes on, the certificate is of what was returned.
     """
     asked = (request, query, index, pool, filter, offset, after)
-    exact = bool(index.exact)
+    exact, gone = bool(index.exact), False
     for _ in range(ATTEMPTS):
         try:
             return (yield from _retrieving(*asked, exact=exact))
         except Moved as error:
-            last, look = error, partial(has_moved, index, error)
+            gone |= error.row is not None
+            look = partial(has_moved, index, error)
             if not (yield Step(look, partial(asyncio.to_thread, look))):
                 raise
-    return (yield from _retrieving(*asked, exact=exact and last.row is None))
+    return (yield from _retrieving(*asked, exact=exact and not gone))
 
 
 def _retrieving(

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llama_index.core.bridge.pydantic import Field, model_validator
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
+from setwise import checks
 from setwise.integrations.common import check_source, falling
 from setwise.integrations.fields import Rescoring
 from setwise.integrations.llama_index.nodes import READING, STORES, described, each_once, stored_vectors
+from setwise.integrations.thresholds import check_threshold
 from setwise.steps import Work, arun, run
 
 
@@ -87,6 +90,15 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
     mmr_threshold: float | None = Field(default=None, exclude=True)
     similarity_cutoff: float | None = Field(default=None, exclude=True)
     vectors: Any = Field(default=None, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_in_its_words(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            check_threshold(values.get("similarity_cutoff"), "similarity_cutoff")
+            if values.get("top_n") is not None:
+                checks.integer("top_n", values["top_n"], least=1)
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> DiverseNodePostprocessor:

@@ -36,6 +36,7 @@ from setwise.integrations.llama_index.nodes import (
     found_in,
     nodes_of,
 )
+from setwise.integrations.thresholds import check_threshold
 from setwise.retrieval import DIVERSITY
 from setwise.steps import Step, Work, arun, run
 
@@ -168,6 +169,7 @@ class DiverseRetriever(BaseRetriever):
             facets=facets,
             index=index if isinstance(index, Index) else None,
         )
+        check_threshold(similarity_cutoff, "similarity_cutoff")
         self._search = Search(request, fetch_k, filters, similarity_cutoff)
         check_source(vectors, *STORES)
         if not isinstance(index, VectorStoreIndex | Index):

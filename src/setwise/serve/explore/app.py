@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
@@ -168,7 +169,7 @@ async def as_json(request: Request, wish: Asked) -> Response:
             "members": explorer.members(wish),
         }
 
-    text = json.dumps(await _done(request, told), indent=1, default=str)
+    text = json.dumps(_finite(await _done(request, told)), indent=1, default=str, allow_nan=False)
     return Response(text, media_type="application/json", headers=_as_file("set.json"))
 
 
@@ -183,6 +184,15 @@ async def as_csv(request: Request, wish: Asked) -> Response:
     return Response(
         written.getvalue().encode("utf-8", "replace"), media_type="text/csv", headers=_as_file("set.csv")
     )
+
+
+def _finite(told: Any) -> Any:
+    """Return values with None for numbers that JSON does not have, as columns may hold them."""
+    if isinstance(told, Mapping):
+        return {name: _finite(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_finite(value) for value in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 def _as_file(name: str) -> dict[str, str]:
