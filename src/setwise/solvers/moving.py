@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,9 @@ class Valued(Protocol):
     def beside(self, chosen: Rows) -> Vector:
         """Return what a set is worth with each candidate besides, shape (m,)."""
 
+    def in_place_of(self, chosen: Rows, slots: list[int]) -> Iterator[Vector]:
+        """Yield what a set is worth with each candidate in place of a member, for some members, (m,)."""
+
 
 def improved(form: Valued, chosen: Rows) -> Rows:
     """Improve a set by the best feasible move of all, until none does."""
@@ -39,11 +43,12 @@ def improved(form: Valued, chosen: Rows) -> Rows:
         least, found = here + ROUNDING * (1.0 + abs(here)), None
         movable = np.flatnonzero(~np.isin(chosen, feasible.include)).tolist()
         starts = [np.delete(chosen, slot) for slot in movable]
-        trials = [(start, form.beside(start)) for start in ([*starts] if sized else [*starts, chosen])]
-        for start, values in trials:
+        trials = zip(starts, form.in_place_of(chosen, movable), strict=True)
+        for start, values in trials if sized else [*trials, (chosen, form.beside(chosen))]:
             values[chosen] = -np.inf
-            leading = np.argsort(-values, kind="stable")[:TRIED]
-            for comes in leading[values[leading] > least].tolist():
+            better = np.flatnonzero(values > least)
+            leading = better[np.argsort(-values[better], kind="stable")[:TRIED]]
+            for comes in leading.tolist():
                 if feasible.keeps(after := np.append(start, comes)):
                     found, least = after, float(values[comes])
                     break

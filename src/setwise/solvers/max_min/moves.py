@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -82,6 +83,29 @@ class Form:
         spread = np.minimum(nearest, self.reach(chosen))
         spread[np.isinf(spread)] = 0.0
         return np.asarray(float(self.scores[chosen].sum()) + self.scores + self.per * spread)
+
+    def in_place_of(self, chosen: Rows, slots: list[int]) -> Iterator[Vector]:
+        """Yield what a set is worth with each candidate in place of a member, for some members, (m,).
+
+        Without a member, each candidate's nearest is the same, or the second nearest.
+        """
+        if len(chosen) < 2:
+            yield from (self.beside(np.delete(chosen, slot)) for slot in slots)
+            return
+        apart = self.apart[chosen]
+        first = apart.argmin(axis=0)
+        ends = np.partition(apart, 1, axis=0)
+        among = apart[:, chosen]
+        closest = np.unravel_index(int(among.argmin()), among.shape)
+        for slot in slots:
+            start = np.delete(chosen, slot)
+            if slot in closest:
+                least = self.reach(start)
+            else:
+                least = min(float(among[closest]), float(self.away[start].min()))
+            spread = np.minimum(np.minimum(np.where(first == slot, ends[1], ends[0]), self.away), least)
+            spread[np.isinf(spread)] = 0.0
+            yield np.asarray(float(self.scores[start].sum()) + self.scores + self.per * spread)
 
     def beyond(self, level: float) -> Feasible:
         """Return the feasible sets whose members are all at least so far apart."""
