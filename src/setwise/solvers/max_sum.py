@@ -208,7 +208,9 @@ def prove(
     scale = problem.scale()
     upper = min(bound.upper for bound in known) / scale
     survivors = survivors_of(known, value * scale)
-    outside = survivors[~np.isin(survivors, chosen)]
+    inside = np.zeros(problem.n, np.bool_)
+    inside[chosen] = True
+    outside = survivors[~inside[survivors]]
     if len(outside) == 0:  # nothing else is in a better set
         return chosen, value, min(upper, value + bounds.rounding(problem))
     most, nodes, tune = SEARCH[effort]
