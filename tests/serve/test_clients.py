@@ -128,6 +128,14 @@ CLIENTS = {
         ),
         3,
     ),
+    "Haystack's HuggingFaceTEIRanker": (
+        "haystack-ai huggingface-api-haystack",
+        _HAYSTACK.format(
+            made="from haystack_integrations.components.rankers.huggingface_api import HuggingFaceTEIRanker\n"
+            "ranker = HuggingFaceTEIRanker(url=URL, top_k=3, token=Secret.from_token('key'))"
+        ),
+        10,
+    ),
     "voyageai": (
         "voyageai",
         "import voyageai\n"
