@@ -148,8 +148,9 @@ class _Many:
                 except ValueError as error:
                     raise ValueError(f"query {position}: {error}") from None
                 if constraints.kept is not None:
-                    before = alone.places(np.arange(alone.n))
-                    rows = np.searchsorted(before, constraints.kept)
+                    rows = constraints.kept
+                    if alone.kept is not None:
+                        rows = np.searchsorted(alone.kept, rows)
                     vectors = alone.restricted(rows)
                     values = values if probe is None else values[rows]
             if probe is None:
