@@ -56,7 +56,17 @@ def _epochs() -> None:
 def _index() -> None:
     from setwise.index.folder import FORMAT
 
-    assert FORMAT.verify("index").n == 400
+    assert FORMAT.verify("index").n in (200, 398, 400)
+
+
+def _array() -> None:
+    assert np.load("encoded.npy").shape[0] == 400
+
+
+def _settings() -> None:
+    import tomllib
+
+    assert tomllib.loads(Path("chosen.toml").read_text())
 
 
 def _catalog() -> None:
@@ -65,6 +75,9 @@ def _catalog() -> None:
     assert FORMAT.verify("catalog").n in (399, 400, 800)
 
 
+HALF = ("index", "build", "half.npy", "--out", "index")
+ASKED = ("rows.jsonl", "questions.jsonl", "--text", "text", "--model", "lsa")
+ENCODE = ("encode", "rows.jsonl", "--model", "lsa", "--out", "encoded.npy")
 BUILD = ("catalog", "build", "items.parquet", "--vectors", "v", "--quality", "q", "--out", "catalog")
 ADD = ("catalog", "add", "catalog", "items.parquet", "--vectors", "v", "--quality", "q")
 FINETUNE = ("finetune", "--repository", "rows.jsonl", "--examples", "few.jsonl", "--rows", "300")
@@ -85,6 +98,19 @@ COMMANDS = {
         _lines("set.jsonl"),
     ),
     "index": Command(("index", "build", "rows.npy", "--out", "index"), ("index",), _index),
+    "index add": Command(
+        ("index", "add", "index", "other.jsonl", "--vectors", "v"), ("index",), _index, (), HALF
+    ),
+    "index update": Command(("index", "update", "index", "half.npy"), ("index",), _index, (), HALF),
+    "index remove": Command(
+        ("index", "remove", "index", "7", "9"),
+        ("index",),
+        _index,
+        (),
+        ("index", "build", "rows.npy", "--out", "index"),
+    ),
+    "encode": Command(ENCODE, ("encoded.npy",), _array),
+    "tune": Command(("tune", *ASKED, "--out", "chosen.toml"), ("chosen.toml",), _settings),
     "catalog build": Command(BUILD, ("catalog",), _catalog),
     "catalog add": Command(ADD, ("catalog",), _catalog, (), BUILD),
     "catalog remove": Command(("catalog", "remove", "catalog", "7"), ("catalog",), _catalog, (), BUILD),
@@ -133,6 +159,11 @@ def _sources() -> None:
     ]
     Path("pools.jsonl").write_text("".join(json.dumps(pool) + "\n" for pool in pools))
     np.save("rows.npy", vectors)
+    np.save("half.npy", vectors[:200])
+    others = [{"id": row, "v": vectors[row].tolist()} for row in range(200, 400)]
+    Path("other.jsonl").write_text("".join(json.dumps(each) + "\n" for each in others))
+    questions = [{"query": texts[row], "answers": [[row], [row + 1]]} for row in range(6)]
+    Path("questions.jsonl").write_text("".join(json.dumps(each) + "\n" for each in questions))
     column = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.ravel()), 8)
     parquet.write_table(arrow.table({"v": column, "q": rng.random(400)}), "items.parquet")
 
