@@ -17,9 +17,9 @@ from setwise.files.parts import part_for, remove_dead
 NAMES = ("a.json", "b.json", "c.json")
 
 
-def write(folder, number, *, force=False, late=lambda outputs: None):
+def write(folder, number, *, force=False, late=lambda outputs: None, names=NAMES):
     with together() as outputs:
-        for name in NAMES:
+        for name in names:
             write_json(folder / name, [name, number], force=force, among=outputs)
         late(outputs)
 
@@ -55,13 +55,14 @@ def test_none_appears_after_an_error(tmp_path):
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("call", ["link", "replace"])
-def test_an_interruption_between_two_names(tmp_path, monkeypatch, call, there, links):
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1]])
+def test_an_interruption_between_two_names(tmp_path, monkeypatch, names, call, there, links):
     """Ctrl-C just after each step that gives a file its name: all are as they were."""
     before, real = {}, {name: getattr(os, name) for name in ("link", "replace")}
     if there and not links:
         pytest.skip("without second names, what is replaced cannot be kept")
     if there:
-        write(tmp_path, 1)
+        write(tmp_path, 1, names=names)
         before = held(tmp_path)
     count = 0
 
@@ -85,16 +86,31 @@ def test_an_interruption_between_two_names(tmp_path, monkeypatch, call, there, l
         step, count = step + 1, 0
         monkeypatch.setattr(os, call, interrupted(step))
         try:
-            write(tmp_path, 2, force=there)
+            write(tmp_path, 2, force=there, names=names)
             stopped = False
         except KeyboardInterrupt:
             assert held(tmp_path) == before
-    assert sorted(os.listdir(tmp_path)) == sorted(NAMES)
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
     assert all(text.split()[-2] == "2" for text in held(tmp_path).values())
 
 
 def _refuse(*words):
     raise PermissionError
+
+
+def test_one_that_cannot_be_kept_is_replaced_or_as_it_was(tmp_path, monkeypatch):
+    write_json(tmp_path / "a.json", 1)
+    replace = os.replace
+
+    def interrupted(*words):
+        replace(*words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", _refuse)
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "a.json", 2, force=True)
+    assert held(tmp_path) == {"a.json": "2\n"}
 
 
 def test_what_was_asked_for_and_is_written(tmp_path):

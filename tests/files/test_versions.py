@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -48,11 +49,14 @@ def number_in(path):
 
 
 #: What changes a file system, one by one.
-STEPS = [(os, "rename"), (os, "replace"), (os, "mkdir"), (os, "unlink"), (os, "fsync"), (shutil, "rmtree")]
+STEPS = [
+    *((os, name) for name in ("rename", "replace", "link", "mkdir", "unlink", "fsync")),
+    (shutil, "rmtree"),
+]
 
 
-def dying(path, number, step, before):
-    """Save a notebook in a process that dies at a step: just before what it does, or just after."""
+def dying(path, number, step, before, end):
+    """Save a notebook in a process that ends at a step: just before what it does, or just after."""
     count = 0
 
     def counted(call):
@@ -61,25 +65,36 @@ def dying(path, number, step, before):
             count += 1
             here = count == step
             if here and before:
-                os._exit(9)
+                end()
             try:
                 return call(*words, **more)
             finally:
-                if here:
-                    os._exit(9)
+                if here and not before:
+                    end()
 
         return run
 
     for module, name in STEPS:
         setattr(module, name, counted(getattr(module, name)))
-    write(path, number)
-    os._exit(0)
+    with contextlib.suppress(KeyboardInterrupt):
+        write(path, number)
+        os._exit(0)
+    os._exit(9)
+
+
+def killed():
+    os._exit(9)
+
+
+def interrupted():
+    raise KeyboardInterrupt
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that die are forked")
+@pytest.mark.parametrize("end", [killed, interrupted])
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("there", [True, False])
-def test_killed_at_any_step(tmp_path, there, before):
+def test_killed_at_any_step(tmp_path, there, before, end):
     """The old notebook or the new one, whole, and the next writer clears what is left."""
     path, step, outcomes, died = tmp_path / "notes", 0, [], True
     fork = get_context("fork")
@@ -88,7 +103,7 @@ def test_killed_at_any_step(tmp_path, there, before):
         shutil.rmtree(path, ignore_errors=True)
         if there:
             write(path, 1)
-        child = fork.Process(target=dying, args=(path, 2, step, before))
+        child = fork.Process(target=dying, args=(path, 2, step, before, end))
         child.start()
         child.join()
         died = child.exitcode != 0

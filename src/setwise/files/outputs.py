@@ -44,7 +44,7 @@ class Outputs:
         before: dict[Path, Path] = {}
         try:
             for part, target, force in self._parts:
-                if force and len(self._parts) > 1 and target.exists():
+                if force and target.exists():
                     before[target] = part_for(target)
                     _linked(target, before[target])
                 if force or not _linked(part, target):

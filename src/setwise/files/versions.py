@@ -134,7 +134,7 @@ def _replace(part: Path, target: Path) -> None:
         _name(fresh)
     finally:
         current = _current(target)
-        for name in os.listdir(target):
+        for name in os.listdir(target) if current is not None else []:
             if _CONTENT.fullmatch(name) and name != current:
                 shutil.rmtree(target / name, ignore_errors=True)
 
