@@ -292,7 +292,7 @@ def test_a_missing_file_names_its_neighbor(tmp_path):
 
 def test_an_unknown_ending_names_the_known_ones(tmp_path):
     (tmp_path / "a.xlsx").write_text("x")
-    assert ".parquet, .arrow, .feather, .csv, .jsonl, .jsonl.gz, .jsonl.zst, .json" in refused(
+    assert ".parquet, .arrow, .feather, .csv, .tsv, .tab, .jsonl, .jsonl.gz, .jsonl.zst, .json" in refused(
         tmp_path / "a.xlsx"
     )
 
@@ -525,3 +525,15 @@ def test_json_in_utf_16_is_no_other_kind_of_json(tmp_path):
         (tmp_path / name).write_text('[{"text": "tea"}]', encoding="utf-16")
         with pytest.raises(ValueError, match=rf"file: {name}, line 1 is not UTF-8; save the file as UTF-8"):
             column_types(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "same"), [("t.tsv", "t.csv"), ("T.TSV", "t.csv"), ("t.ndjson", "t.jsonl")])
+def test_other_names_of_a_format(tmp_path, name, same):
+    text = '{"id": "007", "v": 1.5}\n' if "json" in name else "id\tv\n007\t1.5\n"
+    found = []
+    for each in (name, same):
+        (tmp_path / each).write_text(text)
+        table = read_table(tmp_path / each, ["id", "v"])
+        found.append((column_types(tmp_path / each), table.values("id"), table.numbers("v", "file").tolist()))
+    assert found[0] == found[1]
+    assert found[0][1:] == (["007"], [1.5])

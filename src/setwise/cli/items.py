@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from setwise.files import TABLES, Table, column_types, read_array, read_table
 from setwise.files.kinds import VECTOR_COLUMNS, id_columns, unchosen_ids, vector_column
-from setwise.files.names import column, ending, existing
+from setwise.files.names import DELIMITED, column, ending, existing
 
 if TYPE_CHECKING:
     from setwise.catalog import Catalog
@@ -178,7 +178,7 @@ def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] |
     ValueError
         Such an id is spelled otherwise than an integer is.
     """
-    if items.ids is None or ending(path) != ".csv":
+    if items.ids is None or ending(path) not in DELIMITED:
         return items.ids
     return ids_as_in(catalog, items.ids, Path(path).name)
 
@@ -244,7 +244,7 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str, str]:
         told = unchosen_ids(types, id) if len(types) > 1 else ""
     column(types, id, "id", source.name)
     ids = read_table(source, [id], "from").labels(id, "id")
-    return ids, source.name if kind == ".csv" else "", told
+    return ids, source.name if kind in DELIMITED else "", told
 
 
 def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[str | int]:

@@ -7,10 +7,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+#: Endings of tables whose cells a character separates; which one is told by what is in them.
+DELIMITED = (".csv", ".tsv", ".tab")
+
+#: Endings that are another name of one.
+_SAME = {".ndjson": ".jsonl"}
+
 
 def ending(path: str | os.PathLike[str]) -> str:
-    """Return a file's ending in lower case, ``.gz`` or ``.zst`` together with what comes before it."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
+    """Return a file's ending in lower case, ``.gz`` or ``.zst`` together with what comes before it.
+
+    ``.ndjson`` is ``.jsonl``.
+    """
+    suffixes = [_SAME.get(suffix.lower(), suffix.lower()) for suffix in Path(path).suffixes[-2:]]
     packed = suffixes and suffixes[-1] in (".gz", ".zst")
     return "".join(suffixes) if packed else (suffixes or [""])[-1]
 

@@ -1,4 +1,4 @@
-"""Tables in: .parquet .arrow .feather .jsonl .json .csv, and arrays from .npy."""
+"""Tables in: .parquet .arrow .feather .jsonl .json .csv .tsv, and arrays from .npy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from setwise import frames
 from setwise.files.delimited import csv_schema, read_csv
 from setwise.files.json_lines import is_array, json_rows
 from setwise.files.kinds import arrow_kinds, json_kinds
-from setwise.files.names import ending, existing
+from setwise.files.names import DELIMITED, ending, existing
 from setwise.files.table import Table
 
 #: Endings of files of JSON objects.
 JSON = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 
-TABLES = (".parquet", ".arrow", ".feather", ".csv", *JSON)
+TABLES = (".parquet", ".arrow", ".feather", *DELIMITED, *JSON)
 
 
 def column_types(path: Path, argument: str = "file") -> dict[str, str]:
@@ -51,7 +51,7 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
             if not kinds:
                 raise ValueError(f"{path.name} has no rows")
             return kinds
-        if kind == ".csv":
+        if kind in DELIMITED:
             return arrow_kinds(csv_schema(path))
         if kind == ".parquet":
             from setwise.extras.arrow import parquet
@@ -88,7 +88,7 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
     with reading_file(path, argument):
         if kind in JSON:
             found, lines = _read_json(path, wanted)
-        elif kind == ".csv":
+        elif kind in DELIMITED:
             cells = read_csv(path, wanted)
             found = {name: cells.column(name).to_pylist() for name in wanted}
         elif kind == ".parquet":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from setwise.files import Table, column_types
 from setwise.files.delimited import csv_batches
 from setwise.files.json_lines import as_object, has_places, is_array, json_lines, parsed
-from setwise.files.names import ending
+from setwise.files.names import DELIMITED, ending
 from setwise.files.reading import JSON, Frame, open_arrow, reading_file
 from setwise.frames import taken_of_table
 
@@ -101,7 +101,7 @@ def open_rows(path: Path, argument: str = "repository") -> RowFile:
     elif kind == ".parquet":
         file = Parquet(path, types, argument)
     else:
-        file = Batches(path, types, argument, kind == ".csv")
+        file = Batches(path, types, argument, kind in DELIMITED)
     if not file.rows:
         raise ValueError(f"{argument}: {path.name} has no rows")
     return file
