@@ -315,3 +315,10 @@ def test_few_items_are_clustered_without_being_told_how(n, clusters):
     assert len(catalog.clusters) == clusters
     for method in ("muss", "dgds", "auto"):
         assert len(catalog.select(min(n, 7), diversity=0.3, method=method)) == min(n, 7)
+
+
+def test_options_that_a_method_does_not_look_at_are_named(catalog):
+    with pytest.warns(UserWarning, match="^clusters: it does nothing for greedy, it is for muss, dgds"):
+        catalog.select(3, method="greedy", clusters=4)
+    with pytest.warns(UserWarning, match="^top_up: it does nothing for frank-wolfe"):
+        catalog.select(3, top_up=False)

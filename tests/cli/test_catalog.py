@@ -385,7 +385,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 5, "--id", "id"), "id: --id goes with --quality TABLE"),
         (("-k", 5, "--quality", "none.csv"), "quality: none.csv has no id of the catalog's 300 items"),
         (("-k", 5, "--include", "sku1", "--exclude", "sku1"), "include: 'sku1' is in exclude, too"),
-        (("-k", 5, "--limit", "kind=1"), "groups['kind']: the catalog keeps no column 'kind'"),
+        (("-k", 5, "--limit", "kind=1"), "limits['kind']: the catalog keeps no column 'kind'"),
         (("-k", 5, "--limit", "kind"), "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'kind'"),
         (("-k", 5, "--max-per-group", 1), "groups: needed with max_per_group"),
         (("-k", 5, "--include", "sku300"), "include: 'sku300' is not in the catalog"),
@@ -410,7 +410,7 @@ def test_what_cannot_be_selected(refused, shop, tmp_path, monkeypatch, words, me
 
 def test_options_that_do_nothing_are_named(run, shop):
     ran = run("catalog", "select", shop, "-k", 5, "--clusters", 3, "--json")
-    assert ran.err.startswith("note: --clusters does nothing for frank-wolfe+swap; it is for muss")
+    assert ran.err.startswith("note: clusters: it does nothing for frank-wolfe+swap, it is for muss")
     assert run("catalog", "select", shop, "-k", 5, "--clusters", 3, "--method", "muss").err == ""
 
 

@@ -451,6 +451,11 @@ class Catalog:
             the method cannot honor must-have items; an argument is out of its range or unknown; clusters or
             items of each are more than there are, or yield fewer than k; workers are given to a method
             without partitions.
+
+        Warns
+        -----
+        UserWarning
+            An option is given that the method does not look at.
         """
         request = CatalogRequest(
             k=k,

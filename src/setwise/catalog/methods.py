@@ -32,6 +32,7 @@ def selected(
     asked = wished(held, request, relevance, query, filter)
     items = asked.items
     method, reason = asked.request.taken(len(items))
+    asked.request.warn_of_idle(method)
     request = replace(asked.request, method=method)
     if request.is_core:
         request = replace(request, solver=SOLVER.get(method, method))

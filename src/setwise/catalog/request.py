@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from setwise import checks, solvers
@@ -42,6 +43,16 @@ SOLVER = {DEFAULT: "auto"}
 
 #: The methods that select by levels.
 LEVELS = ("muss", "dgds", "muss-random-clusters", "muss-random-partition")
+
+#: The methods that some options are for; others do not look at them.
+_FOR = {
+    "clusters": LEVELS,
+    "per_cluster": LEVELS,
+    "final_quality_scale": LEVELS,
+    "cluster_diversity": ("muss", "muss-random-partition"),
+    "top_up": ("muss", "muss-random-clusters", "muss-random-partition"),
+    "criterion": (*LEVELS, "greedy"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,6 +158,15 @@ class CatalogRequest(Request):
             return DEFAULT, "it keeps every wish"
         elsewhere = self.processes is not None
         return choose(n, self.size, self.goal.diversity, self.metric, elsewhere=elsewhere)
+
+    def warn_of_idle(self, method: str) -> None:
+        """Warn of options that were given and that a method does not look at."""
+        for one in fields(self):
+            methods = _FOR.get(one.name)
+            if methods and method not in methods and getattr(self, one.name) != one.default:
+                warnings.warn(
+                    f"{one.name}: it does nothing for {method}, it is for {', '.join(methods)}", stacklevel=5
+                )
 
     @property
     def of_items(self) -> Objective:

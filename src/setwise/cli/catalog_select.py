@@ -37,18 +37,6 @@ from setwise.cli.options import (
     option,
 )
 
-_MUSS = ("muss", "muss-random-clusters", "muss-random-partition")
-
-#: The methods that some options are for; others do not look at them.
-_FOR = {
-    "clusters": (*_MUSS, "dgds"),
-    "per_cluster": (*_MUSS, "dgds"),
-    "final_quality_scale": (*_MUSS, "dgds"),
-    "cluster_diversity": ("muss", "muss-random-partition"),
-    "no_top_up": _MUSS,
-    "criterion": (*_MUSS, "dgds", "greedy"),
-}
-
 #: Declarations of options under each heading of the help.
 _read = partial(option, panel=READ)
 _method = partial(option, panel="How to find it")
@@ -299,10 +287,6 @@ def select(
             )
     for line in notes:
         output.note(line)
-    for name, methods in _FOR.items():
-        if given(context, name) and found.method not in methods:
-            known = ", ".join(methods)
-            output.note(f"--{name.replace('_', '-')} does nothing for {found.method}; it is for {known}")
     columns = catalog_output.as_columns(catalog, found)
     record = catalog_output.as_record(path, catalog, found, columns, {**settings, "certify": certify})
     if target is not None:
