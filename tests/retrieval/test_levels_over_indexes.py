@@ -131,3 +131,78 @@ def test_a_store_of_too_many_is_refused_and_a_pool_is_looked_at():
     near = np.sort(np.argsort(-(big @ QUERY) / np.linalg.norm(big, axis=1))[:500])
     plain = setwise.select(big[near], K, query=QUERY, diversity=0.4, solver="multilevel")
     assert found.ids.tolist() == near[plain.indices].tolist()
+
+
+def test_a_page_after_others_keeps_those_that_a_filter_does_not_pass():
+    """What must be in the set or was on an earlier page is looked at whatever the filter."""
+    index, passes = setwise.Index.from_array(X), np.arange(N) >= 200
+    first = of(index, "multilevel", filter=passes, include=[3])
+    unfiltered = of(index, "multilevel")
+    assert first.ids[0] == 3
+    assert not passes[unfiltered.ids].all()
+    pages = [
+        (first, first.next()),
+        (first, of(index, "multilevel", filter=passes, include=[3], offset=K)),
+        (unfiltered, of(index, "multilevel", filter=passes, after=unfiltered.cursor)),
+    ]
+    for before, page in pages:
+        had = before.ids.tolist()
+        rows = np.union1d(np.flatnonzero(passes), had)
+        both = setwise.select(
+            X[rows],
+            2 * K,
+            query=QUERY,
+            diversity=0.4,
+            include=np.searchsorted(rows, had),
+            solver="multilevel",
+            solver_options={"partition": LABELS[rows]},
+        )
+        assert page.ids.tolist() == rows[both.indices[K:]].tolist()
+
+
+@needs("faiss", "pyarrow")
+def test_an_offset_reaches_the_page_after_where_ids_are_in_any_order(tmp_path):
+    import faiss
+
+    from setwise.index.saving import save
+
+    plain = of(setwise.Index.from_array(X), "multilevel", offset=K)
+    assert len(plain.ids) == K
+    mixed = RNG.permutation(N).astype(np.int64) + 50
+    mapped = faiss.IndexIDMap2(faiss.IndexFlatIP(D))
+    mapped.add_with_ids(X, mixed)
+    labels = dict(zip(mixed.tolist(), LABELS.tolist(), strict=True))
+    for beside in (None, X):
+        found = of(setwise.Index.from_faiss(mapped, vectors=beside), "multilevel", labels, offset=K)
+        assert found.ids.tolist() == mixed[plain.ids].tolist()
+    names = np.array([f"z{row:03}" for row in mixed])
+    save(tmp_path / "saved", X, ids=names.tolist(), columns={"part": LABELS.tolist()})
+    found = of(setwise.open_index(tmp_path / "saved"), "multilevel", "part", offset=K)
+    assert found.ids.tolist() == names[plain.ids].tolist()
+    flat = faiss.IndexFlatIP(D)
+    flat.add(X)
+    asked = {"filter": np.arange(100, 200), "include": [3], "offset": K}
+    beside = of(setwise.Index.from_faiss(flat, vectors=X), "multilevel", **asked)
+    assert beside.ids.tolist() == of(setwise.Index.from_array(X), "multilevel", **asked).ids.tolist()
+
+
+@needs("faiss", "pyarrow")
+@pytest.mark.parametrize("solver", ASKED)
+def test_nothing_passes_a_filter_of_what_faiss_holds(tmp_path, solver):
+    import faiss
+
+    from setwise.index.saving import save
+
+    for kind, ranked in (("cosine", faiss.IndexFlatIP), ("euclidean", faiss.IndexFlatL2)):
+        flat = ranked(D)
+        flat.add(X)
+        for beside in (None, X):
+            index = setwise.Index.from_faiss(flat, vectors=beside, metric=kind)
+            for none in ({"filter": np.arange(0)}, {"exclude": range(N)}):
+                with pytest.warns(UserWarning, match="nothing in the index passes the filter"):
+                    found = setwise.retrieve(QUERY, index, K, solver=solver, **none)
+                assert len(found) == 0
+    save(tmp_path / "saved", X, columns={"part": LABELS.tolist()}, kind="faiss", factory="Flat")
+    with pytest.warns(UserWarning, match="nothing in the index passes the filter"):
+        found = of(setwise.open_index(tmp_path / "saved"), solver, "part", filter="part = 9")
+    assert len(found) == 0

@@ -306,6 +306,9 @@ class FaissIndex(RowIndex):
             allowed[np.isin(names, np.asarray(include))] = True
             names = names[allowed]
         del keep
+        if len(names) == 0:  # what is checked has rows: none of the one there is
+            one = Vectors(np.eye(1, self.dim, dtype=np.float32), self.metric)
+            return Everything(one.restricted(np.empty(0, np.int64)), names)
         places = self._held.places(names)
         if self._side is None:
             return Everything(Vectors(self._vectors(names, places), self.metric), names)

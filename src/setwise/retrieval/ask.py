@@ -35,12 +35,14 @@ class Ask:
 class Outcome:
     """A set among the candidates seen.
 
-    problem : what was solved; ids : the candidates' ids; found : rows of them, and what is proven of these.
+    problem : what was solved; ids : the candidates' ids; found : rows of them, and what is proven of these;
+    whole : whether the ids are an index's own, in its order, and not in rising order as searches gather them.
     """
 
     problem: Problem | None
     ids: Ids
     found: Solved
+    whole: bool = False
 
 
 Plan = Generator[Ask, Found, Outcome]

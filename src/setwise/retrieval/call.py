@@ -179,13 +179,18 @@ class Call:
         size = self.request.k
         return 1 if self.offset == 0 or size is None else -(-(self.offset + size) // size)
 
+    @property
+    def must(self) -> Ids:
+        """The ids in the set whatever the filter: those of earlier pages, then the must-have ones."""
+        include = np.asarray(self.request.include)
+        return as_ids([*self.before.tolist(), *include.tolist()]) if len(self.before) else include
+
     def jobs(self) -> list[Job]:
         """Return a job a query; must-have vectors, those of earlier pages and the sample are fetched once."""
         request, index, pool = self.request, self.index, self.pool
         if len(self.before):
-            ids = as_ids([*self.before.tolist(), *request.include])
             wanted = len(self.before) + request.size
-            request = replace(request, include=ids, k=min(wanted, self.size))
+            request = replace(request, include=self.must, k=min(wanted, self.size))
             pool = None if pool is None else max(pool, wanted)
         name, known, sample = type(index).__name__, None, self._sample()
         if len(request.include):
@@ -224,10 +229,10 @@ class Call:
     def next_page(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:
         """Return the job of the page after these: what is found is in it, and the best to add is wanted.
 
-        The vectors of the page before are at hand.
+        Searches get the vectors of the page before; a selection from everything reads them where they are.
         """
         ids, known = result.ids, None
-        if outcome.problem is not None and len(ids):
+        if outcome.problem is not None and len(ids) and not outcome.whole:
             rows = outcome.problem.vectors.raw[np.searchsorted(outcome.ids, ids)]
             known = Found(ids, np.zeros(len(ids)), rows)
         wanted = len(ids) + self.request.size
@@ -258,9 +263,7 @@ class Call:
             some = self.filter is not None or any(map(len, barred))
             if not greedily or some or not isinstance(index, ArrayIndex):
                 return None
-        found = [
-            index.everything(filter=self.filter, exclude=gone, include=request.include) for gone in barred
-        ]
+        found = [index.everything(filter=self.filter, exclude=gone, include=self.must) for gone in barred]
         had = [one for one in found if one is not None]
         if len(had) < len(found):
             return None

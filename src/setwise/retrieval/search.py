@@ -434,4 +434,4 @@ def _over_all(job: Job, whole: Everything) -> Outcome:
         found = solvers.find(problem, request.solver)
         if request.certify:
             found = solvers.certify(problem, found)
-    return Outcome(problem, whole.ids, found)
+    return Outcome(problem, whole.ids, found, whole=True)
