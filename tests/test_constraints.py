@@ -264,3 +264,16 @@ def test_a_quota_that_never_binds_changes_nothing():
             X, 7, relevance=r, objective=objective, groups=np.arange(300) % 3, max_per_group=7
         )
         assert np.array_equal(free.indices, loose.indices)
+
+
+@pytest.mark.parametrize("wish", [{"costs": [1.0] * 60, "budget": 3}, {"k": 5, "min_gain": 0.1}])
+def test_a_set_of_any_size_is_refused_where_exclude_leaves_no_item(wish):
+    rng = np.random.default_rng(0)
+    X, worth = rng.standard_normal((60, 8)), rng.random(60)
+    asked = {"k": None, **wish}
+    with pytest.raises(ValueError, match="^exclude: it leaves no item"):
+        setwise.select(X, relevance=worth, exclude=range(60), **asked)
+    with pytest.raises(ValueError, match="^query 0: exclude: it leaves no item"):
+        setwise.select_many(X, relevance=[worth, worth], exclude=[list(range(60)), [1]], **asked)
+    with pytest.raises(ValueError, match="^relevance: -inf and exclude leave no item"):
+        setwise.select(X, relevance=np.r_[worth[:30], np.full(30, -np.inf)], exclude=range(30), **asked)

@@ -79,6 +79,10 @@ class Constraints:
         self.n = n - len(exclude)
         self.k = self.n if request.k is None else request.k
         if not self.sized:
+            if left and self.n == 0:  # with a size, the next line says so
+                infinite = never is not None and len(never)
+                what = "relevance: -inf and exclude leave" if infinite else "exclude: it leaves"
+                raise ValueError(f"{what} no item; exclude fewer")
             self.k = min(self.k, self.n)
         if self.k > self.n:
             raise ValueError(

@@ -348,3 +348,19 @@ def test_many_users_that_cannot_be(catalog):
         catalog.select_many(3, relevance=np.ones((2, N)), exclude=[[], [], []])
     with pytest.raises(ValueError, match="include: 'sku1' is in exclude, too"):
         catalog.select_many(3, relevance=np.ones((2, N)), exclude=[["sku1"], None], include=[["sku1"], None])
+
+
+@needs("pyarrow")
+@pytest.mark.parametrize("wish", [{"k": None, "costs": "c", "budget": 3}, {"k": 5, "min_gain": 0.1}])
+def test_a_set_of_any_size_is_refused_where_no_item_is_left(wish):
+    rng = np.random.default_rng(0)
+    fields = {"c": [1.0] * 60, "g": ["y"] * 60}
+    catalog = setwise.Catalog.build(rng.standard_normal((60, 8)), quality=rng.random(60), fields=fields)
+    users = rng.random((2, 60))
+    for none in ({"filter": "g = 'x'"}, {"exclude": list(range(60))}):
+        with pytest.raises(ValueError, match="^filter: it and exclude leave no item"):
+            catalog.select(**wish, **none)
+        with pytest.raises(ValueError, match="^query 0: filter: it and exclude leave no item"):
+            catalog.select_many(relevance=users, **wish, **none)
+    with pytest.raises(ValueError, match="^query 1: filter: it and exclude leave no item"):
+        catalog.select_many(relevance=users, filter="g = 'x'", include=[[4], []], **wish)

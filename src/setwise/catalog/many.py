@@ -54,7 +54,7 @@ def selected_for_each(
     if mask is not None:
         never |= ~mask
     include, exclude = [], []
-    for own in each:
+    for user, own in enumerate(each):
         must, gone = (
             rows_in_order("include", own.include, held.ids),
             np.union1d(known_rows("exclude", own.exclude, held.ids), seen),
@@ -65,6 +65,8 @@ def selected_for_each(
             raise ValueError(f"include: {held.ids[both].tolist()[0]!r} is in {where}, too")
         barred[gone] = True
         barred[must] = False  # whatever the filter
+        if barred.all() and not own.sized:
+            raise ValueError(f"query {user}: filter: it and exclude leave no item; loosen them")
         include.append(must)
         exclude.append(np.flatnonzero(barred))
 
