@@ -250,6 +250,26 @@ def test_reward_model_is_its_model_one_text_at_a_time(tmp_path, chat):
     assert reward_name(RewardModel(str(tmp_path))) == f"RewardModel({tmp_path})"
 
 
+def test_an_answer_that_has_begun_is_one_turn_for_a_reward_model(tmp_path):
+    _, words = reward_folder(tmp_path, chat=True)
+    asked = [{"role": "user", "content": "red tree"}]
+    begun = [*asked, {"role": "assistant", "content": "good "}]
+    reward = RewardModel(str(tmp_path))
+    # Apart, as padding moves the last bits.
+    (gone_on,), (whole,), (other,) = (
+        reward([begun], ["bad fine"]),
+        reward([asked], ["good bad fine"]),
+        reward([asked], ["bad fine"]),
+    )
+    assert gone_on == whole != other
+    words.chat_template = "{{ raise_exception('Roles must alternate') }}"
+    words.save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^reward: 'red tree': the chat template refuses it \(Roles must alternate\)"
+    ):
+        RewardModel(str(tmp_path))([asked], ["good"])
+
+
 def test_reward_models_that_are_refused(tmp_path):
     reward_folder(tmp_path / "two", outputs=2)
     reward_folder(tmp_path / "one")

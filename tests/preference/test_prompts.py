@@ -145,6 +145,62 @@ def test_a_template_that_refuses_a_role_is_one_line_with_the_row():
         all_tokens([prompt[1:], prompt], words, chat=True, room=1, limit=None, name="prompts")
 
 
+def test_a_template_that_changes_an_answer_that_has_begun_is_one_line_with_the_row():
+    from setwise.preference.prompts import all_tokens
+
+    words = tokenizer(
+        _LOOP + "<|{{ m['role'] }}|>{{ m['content'].split('</think>')[-1] }}<|end|>{% endfor %}"
+    )
+    asked = [{"role": "user", "content": "Why? The"}]
+    kept, cut = (
+        [*asked, {"role": "assistant", "content": text}] for text in ("<think>So", "<think>So</think>The")
+    )
+    options = {"chat": True, "room": 1, "limit": None, "name": "prompts"}
+    (found,) = all_tokens([kept], words, **options)
+    assert words.decode(found) == "<|user|>Why? The<|end|><|assistant|><think>So"
+    with pytest.raises(
+        ValueError,
+        match=r"^prompts: row 1: the chat template changes the answer that has begun \('<think>So</",
+    ):
+        all_tokens([kept, cut], words, **options)
+    # Nor does it pass for kept where another turn has the same words.
+    repeated = [{"role": "user", "content": "Say x</think><think>So</think>The"}, cut[-1]]
+    words.chat_template = _LOOP + (
+        "{{ m['content'] if m['role'] == 'user' else m['content'].split('</think>')[-1] }}<|end|>{% endfor %}"
+    )
+    with pytest.raises(ValueError, match=r"^prompts: row 0: the chat template changes the answer"):
+        all_tokens([repeated], words, **options)
+    with pytest.raises(ValueError, match=r"^chat_template_kwargs: add_generation_prompt is set for each"):
+        all_tokens([asked], words, template={"add_generation_prompt": True}, **options)
+
+
+def test_a_text_loses_no_end_but_the_one_that_the_tokenizer_adds():
+    from setwise.preference.prompts import as_tokens
+
+    begin, end = (tokenizer(begins=False).convert_tokens_to_ids(name) for name in ("<s>", "</s>"))
+    why = tokenizer(begins=False)("Why?")["input_ids"]
+    both = tokenizer()
+    both.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", begin), ("</s>", end)]
+    )
+    one = tokenizer(begins=False)
+    one.bos_token = "</s>"
+    one.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="</s> $A </s>", special_tokens=[("</s>", end)]
+    )
+    for words, before in (
+        (tokenizer(begins=False), []),
+        (tokenizer(), [begin]),
+        (both, [begin]),
+        (one, [end]),
+    ):
+        assert as_tokens("Why?", words, chat=False) == [*before, *why]
+        assert as_tokens("Why?</s>", words, chat=False) == [*before, *why, end]
+    assert as_tokens("<s>Why?</s>", both, chat=False) == [begin, *why, end]
+    assert as_tokens("</s>", both, chat=False) == [begin, end]
+    assert as_tokens("</s>", one, chat=False) == [end]
+
+
 def test_a_text_that_begins_with_the_token_gets_no_second(tmp_path):
     from setwise.preference.prompts import as_tokens
 

@@ -165,6 +165,23 @@ def test_what_a_refused_request_leaves_is_gone_on_with(service, tmp_path):
         preference.generate(PROMPTS, tmp_path / "none.jsonl", server=gone, **options)
 
 
+def test_a_server_goes_on_with_an_answer_that_has_begun(service, tmp_path):
+    """What it repeats of that, as this service does, is no part of the response."""
+    begun = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "It is"}]
+    asked = [{"prompt": begun}, {"prompt": begun[:1]}, {"prompt": [begun[0], {**begun[1], "content": ""}]}]
+    options = {"responses": 1, "concurrency": 1}
+    preference.generate(asked, tmp_path / "out.jsonl", server=preference.Server(service.url), **options)
+    fields = {"add_generation_prompt": False, "continue_final_message": True, "echo": True}
+    assert [body["messages"] for body in service.asked] == [begun, begun[:1], begun[:1]]
+    assert [{name: body.get(name) for name in fields} for body in service.asked] == [
+        fields,
+        *2 * [dict.fromkeys(fields)],
+    ]
+    said = [text for row in rows(tmp_path / "out.jsonl") for text in row["responses"]]
+    seeds = [body["seed"] for body in service.asked]
+    assert said == [f" {seeds[0]}", f"red {seeds[1]}", f"red {seeds[2]}"]
+
+
 POOLS = [
     {"prompt": "what is it", "responses": ["good good", "bad", "fine tree"], "origin": 1},
     {"prompt": "red tree", "responses": ["good", "bad bad", "good bad"], "origin": 2},
@@ -267,3 +284,15 @@ def test_a_llama_cpp_server_answers(tmp_path):
         assert all(text.strip() for text in row["responses"])
         assert all(1 <= count <= 4 for count in row["tokens"])
         assert len(row["finished"]) == 2
+    begun = [{"role": "user", "content": "What is the capital of France?"}]
+    begun.append({"role": "assistant", "content": "The capital of France is the city of"})
+    preference.generate(
+        [{"prompt": begun}],
+        tmp_path / "begun.jsonl",
+        server=preference.Server(f"{server.listening_address}/v1"),
+        responses=1,
+        max_new_tokens=4,
+        temperature=0,
+    )
+    (row,) = rows(tmp_path / "begun.jsonl")
+    assert row["responses"][0].startswith(" Paris")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -54,6 +55,21 @@ def begins_itself(text: str, tokenizer: Any) -> bool:
     """Return whether a text has the beginning-of-sequence token already, as chat templates write it."""
     begin = tokenizer.bos_token
     return bool(begin) and text.startswith(begin)
+
+
+def text_tokens(text: str, tokenizer: Any) -> list[int]:
+    """Return a text's tokens after what the tokenizer begins texts with, and without an end that it adds."""
+    special, end = not begins_itself(text, tokenizer), tokenizer.eos_token_id
+    tokens: list[int] = list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+    if not special or tokens[-1:] != [end]:
+        return tokens
+    own = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return tokens[:-1] if _ends(tokens, end) > _ends(own, end) else tokens
+
+
+def _ends(tokens: list[int], end: int) -> int:
+    """Return how many of the last tokens are the end of sequence."""
+    return sum(1 for _ in itertools.takewhile(lambda token: token == end, reversed(tokens)))
 
 
 def words(text: str, *, code: bool = False) -> list[str]:

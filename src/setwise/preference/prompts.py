@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from setwise.encode.words import begins_itself
+from setwise.encode.words import text_tokens
 from setwise.extras import require
 
 #: A prompt: a text, or the messages of a chat, each with a role and a content.
@@ -13,6 +13,20 @@ Prompt = str | Sequence[Mapping[str, str]]
 
 #: A response that no template takes for anything else.
 _SAID = "setwise"
+
+#: What is no variable of a template, but an argument of its call that each prompt sets.
+_ARGUMENTS = frozenset(
+    {
+        *("add_generation_prompt", "continue_final_message", "conversation", "conversations", "messages"),
+        *("return_assistant_tokens_mask", "sanitize_control_tokens", "tokenize"),
+    }
+)
+
+
+def asked_and_begun(prompt: Prompt) -> tuple[list[dict[str, Any]], str]:
+    """Return a prompt's messages without an answer that has begun, their last, and the words of that."""
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*map(dict, prompt)]
+    return asked, asked.pop()["content"] if asked[-1]["role"] == "assistant" else ""
 
 
 def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | None = None) -> str:
@@ -30,7 +44,7 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str
     Raises
     ------
     ValueError
-        The template refuses the messages, as some do a system's.
+        The template refuses the messages, as some do a system's, or changes an answer that has begun.
     """
     if isinstance(prompt, str):
         if not chat:
@@ -38,21 +52,48 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str
         prompt = [{"role": "user", "content": prompt}]
     messages = [dict(message) for message in prompt]
     if messages[-1]["role"] == "assistant":  # what the answer has begun with is gone on with
-        return _templated(messages, tokenizer, template, continue_final_message=True)
-    asked = _templated(messages, tokenizer, template)
-    opened = _templated(messages, tokenizer, template, add_generation_prompt=True)
+        return _continued(messages, tokenizer, template)
+    asked = templated(messages, tokenizer, template)
+    opened = templated(messages, tokenizer, template, add_generation_prompt=True)
     if opened != asked:
         return opened
     # The template does not look at add_generation_prompt: what it writes before an answer is its header.
-    answered = _templated([*messages, {"role": "assistant", "content": _SAID}], tokenizer, template)
+    answered = templated([*messages, {"role": "assistant", "content": _SAID}], tokenizer, template)
     header = answered.rpartition(_SAID)[0]
     return header if header.startswith(opened) and header[len(opened) :].strip() else opened
 
 
-def _templated(
-    messages: list[dict[str, Any]], tokenizer: Any, template: Mapping[str, Any] | None, **options: bool
+def _continued(messages: list[dict[str, Any]], tokenizer: Any, template: Mapping[str, Any] | None) -> str:
+    """Return what a chat template makes of messages up to the end of the last, which goes on."""
+    templated(messages, tokenizer, template)  # says what else is wrong
+    words = messages[-1]["content"].strip()
+    try:
+        text = templated(messages, tokenizer, template, continue_final_message=True)
+    except ValueError:
+        text = ""
+    if not text or not text.rstrip().endswith(words):
+        raise ValueError(
+            f"prompt: the chat template changes the answer that has begun ({words!r:.60}), as some cut its "
+            "thoughts; begin it with words that stay, or leave it out"
+        )
+    return text
+
+
+def templated(
+    messages: list[dict[str, Any]],
+    tokenizer: Any,
+    template: Mapping[str, Any] | None = None,
+    **options: bool,
 ) -> str:
-    """Return what a chat template makes of messages."""
+    """Return what a chat template makes of messages; the parameters are those of `as_text`.
+
+    Raises
+    ------
+    ValueError
+        The template refuses them, or a variable has the name of an argument of its call.
+    """
+    if taken := sorted(_ARGUMENTS.intersection(template or ())):
+        raise ValueError(f"chat_template_kwargs: {taken[0]} is set for each prompt; leave it out")
     refused = require("jinja2", "train", "a chat template").TemplateError
     try:
         text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options, **(template or {}))
@@ -65,13 +106,11 @@ def as_tokens(
     prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | None = None
 ) -> list[int]:
     """Return the tokens that a model continues; the parameters are those of `as_text`."""
-    # A template has written the special tokens already.
-    plain = isinstance(prompt, str) and not chat
     text = as_text(prompt, tokenizer, chat=chat, template=template)
-    special = plain and not begins_itself(text, tokenizer)
-    tokens = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-    # A tokenizer that ends every text would end the prompt too.
-    return tokens[:-1] if plain and tokens and tokens[-1] == tokenizer.eos_token_id else tokens
+    if isinstance(prompt, str) and not chat:
+        return text_tokens(text, tokenizer)
+    # A template has written the special tokens already.
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def special_tokens(tokenizer: Any) -> frozenset[int]:
@@ -99,7 +138,7 @@ def end_of_turn(tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | Non
     """
     if chat:
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SAID}]
-        text = _templated(said, tokenizer, template)
+        text = templated(said, tokenizer, template)
         special = special_tokens(tokenizer)
         after = tokenizer(text.rpartition(_SAID)[2], add_special_tokens=False)["input_ids"]
         found = next((int(token) for token in after if token in special), None)

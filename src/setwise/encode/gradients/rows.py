@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode.words import begins_itself
+from setwise.encode.words import text_tokens
 
 #: A text, all of which is learned; or a prompt and the completion, which alone is learned.
 Row = str | tuple[str, str]
@@ -73,8 +73,8 @@ class Tokenizer:
         what = "text" if isinstance(row, str) else "completion"
         if not text:
             raise ValueError(f"rows: row {number} has an empty {what}; drop it")
-        ids = self._encode(prompt + text)
-        first = max(1, _common(ids, self._encode(prompt))) if prompt else 1
+        ids = text_tokens(prompt + text, self._tokenizer)
+        first = max(1, _common(ids, text_tokens(prompt, self._tokenizer))) if prompt else 1
         if first >= len(ids):
             raise ValueError(f"rows: row {number} has no token of its {what} to predict; drop it")
         if first >= self.max_tokens:
@@ -83,7 +83,7 @@ class Tokenizer:
                 f"within max_tokens={self.max_tokens}; raise that, or drop the row"
             )
         end = self._tokenizer.eos_token_id
-        whole = ids if end is None else [*ids, end]
+        whole = ids if end is None or ids[-1:] == [end] else [*ids, end]
         return Tokens(np.array(whole[: self.max_tokens], np.int64), first, len(whole) > self.max_tokens)
 
     def usable(self, row: Any, number: int) -> Tokens | None:
@@ -126,14 +126,6 @@ class Tokenizer:
                 "what is beyond is left out"
             )
         return digest.hexdigest()
-
-    def _encode(self, text: str) -> list[int]:
-        """Return a text's tokens with what the tokenizer puts before them, and without an end of sequence."""
-        special = not begins_itself(text, self._tokenizer)
-        ids: list[int] = list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
-        if special and ids and ids[-1] == self._tokenizer.eos_token_id:
-            ids.pop()
-        return ids
 
 
 def usable_rows(rows: Sequence[Row], tokenizer: Any, *, max_tokens: int = 2048) -> NDArray[np.int64]:

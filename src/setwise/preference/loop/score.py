@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.encode.models import load_pretrained
 from setwise.extras import require
-from setwise.preference.prompts import Prompt
+from setwise.preference.prompts import Prompt, asked_and_begun, templated
 
 #: A reward: one number for each response to the prompt at the same place, higher is better.
 Reward = Callable[[list[Prompt], list[str]], Sequence[float]]
@@ -67,7 +67,8 @@ class RewardModel:
     """A Hugging Face sequence-classification model with one output, as a reward.
 
     A chat template, where the tokenizer has one, gets the prompt as the user's message and the response as
-    the assistant's (so Skywork-Reward, AMPO section 7, wants it); otherwise the two are a pair of texts.
+    the assistant's (so Skywork-Reward, AMPO section 7, wants it), which begins as the prompt has begun it;
+    otherwise the two are a pair of texts.
 
     Parameters
     ----------
@@ -145,10 +146,11 @@ class RewardModel:
     def _encode(self, prompt: Prompt, answer: str) -> dict[str, Any]:
         """Return the tokens of a prompt with a response."""
         if getattr(self._tokenizer, "chat_template", None):
-            asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-            text = self._tokenizer.apply_chat_template(
-                [*map(dict, asked), {"role": "assistant", "content": answer}], tokenize=False
-            )
+            asked, begun = asked_and_begun(prompt)
+            try:
+                text = templated([*asked, {"role": "assistant", "content": begun + answer}], self._tokenizer)
+            except ValueError as error:
+                raise ValueError(str(error).replace("prompt:", f"reward: {_shown(prompt)}:", 1)) from None
             found: dict[str, Any] = dict(self._tokenizer(text, add_special_tokens=False))
         elif isinstance(prompt, str):
             found = dict(self._tokenizer(prompt, answer))

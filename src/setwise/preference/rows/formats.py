@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from setwise.preference.prompts import asked_and_begun
 from setwise.preference.responses.selection import ResponseSelection
 from setwise.preference.rows.cells import Prompt
 from setwise.preference.rows.columns import PoolColumns
@@ -125,11 +126,8 @@ def as_rows(
 
 def _bare(format: str, prompt: Prompt, chosen: str, rejected: str) -> dict[str, Any]:
     """Return a pair as another trainer reads it."""
-    asked = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(one) for one in prompt]
-    )
     # None of them goes on with an answer that has begun: the whole of it is the answer there.
-    begun = asked.pop()["content"] if len(asked) > 1 and asked[-1]["role"] == "assistant" else ""
+    asked, begun = asked_and_begun(prompt)
     answers = [{"role": "assistant", "content": begun + text} for text in (chosen, rejected)]
     if format == "openrlhf":
         return {"chosen": [*asked, answers[0]], "rejected": [*asked, answers[1]]}

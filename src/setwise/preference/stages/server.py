@@ -10,7 +10,11 @@ import numpy as np
 
 from setwise.extras import require
 from setwise.preference.loop.generate import Sampling
-from setwise.preference.prompts import Prompt
+from setwise.preference.prompts import Prompt, asked_and_begun
+
+#: What vLLM and llama.cpp go on with an answer by. `echo` makes vLLM repeat what it has begun with,
+#: as llama.cpp always does: else the words of a response that happen to be those would be taken for them.
+_CONTINUED = {"add_generation_prompt": False, "continue_final_message": True, "echo": True}
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,17 @@ class Server:
     def answer(self, client: Any, prompt: Prompt, sampling: Sampling, key: tuple[int, ...]) -> Answer:
         """Return one response to a prompt, drawn with a seed that a key of integers makes.
 
+        An answer that has begun is gone on with; its words are no part of the response.
+
         Raises
         ------
         ValueError
             The server refuses the request, cannot be reached, or sends something else than a response.
         """
         openai = require("openai", "server", "asking a server")
-        said = (
-            [{"role": "user", "content": prompt}]
-            if isinstance(prompt, str)
-            else [dict(one) for one in prompt]
-        )
+        said, begun = asked_and_begun(prompt)
+        if begun:
+            said.append({"role": "assistant", "content": begun})
         try:
             found = client.chat.completions.create(
                 model=self.model,
@@ -93,7 +97,7 @@ class Server:
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_new_tokens,
                 seed=int(np.random.SeedSequence(list(key)).generate_state(1)[0] >> 1),
-                extra_body=dict(self.extra),
+                extra_body={**(_CONTINUED if begun else {}), **self.extra},
             )
         except openai.OpenAIError as error:
             reason = " ".join(str(error).split())[:200]
@@ -105,4 +109,5 @@ class Server:
             raise ValueError(f"server: {self.url} sent no response but {str(found)[:120]!r}")
         usage = getattr(found, "usage", None)
         count = int(getattr(usage, "completion_tokens", 0) or 0)
-        return Answer(choices[0].message.content or "", count, choices[0].finish_reason == "stop")
+        text = (choices[0].message.content or "").removeprefix(begun)
+        return Answer(text, count, choices[0].finish_reason == "stop")
