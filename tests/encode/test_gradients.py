@@ -274,10 +274,9 @@ def test_beginnings_and_ends_of_sequences_are_not_doubled():
     pair = words(("the", " cat"), 0)
     assert (pair.ids.tolist(), pair.first) == ([1, 3, 5, 2], 2)
     assert words("<s> the cat </s>", 0).ids.tolist() == [1, 3, 5, 2]
-    turns = words(
-        ("the </s>", " cat"), 0
-    )  # the end of a turn before it is the prompt's, none of the completion
-    assert (turns.ids.tolist(), turns.first) == ([1, 3, 2, 5, 2], 3)
+    # The end of a turn before it is the prompt's, and none of the completion.
+    turns = Tokenizer(make_tokenizer(), 64)(("the </s>", " cat"), 0)
+    assert (turns.ids.tolist(), turns.first) == ([3, 2, 5, 2], 2)
     none = Tokenizer(make_tokenizer(eos_token=None), 64)
     assert none("the cat", 0).ids.tolist() == [3, 5]
 
