@@ -17,6 +17,9 @@ from setwise import relevance as relevances
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.extras import require
+from setwise.facets import facets_by
+from setwise.ids import in_rows_of
+from setwise.limits import OwnIfMissing
 from setwise.missing import Usable, check_missing
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
@@ -163,10 +166,10 @@ def select(
     framed = frames.kind_of(vectors) is not None
     if framed and isinstance(relevance, str):
         relevance = frames.column(vectors, relevance, "relevance")
-    if frames.same_rows(relevance, vectors):
-        relevance = relevance.loc[vectors.index]
-    if framed:
-        request = request.mapped(partial(_column, vectors), fields=True)
+    if framed or hasattr(vectors, "iloc"):
+        relevance = in_rows_of(relevance, vectors)
+        take = partial(_column, vectors)
+        request = replace(request.mapped(take, fields=framed), facets=facets_by(take, request.facets))
     found = selected(
         request, vectors, relevance=relevance, query=query, progress=progress, missing=missing, began=began
     )
@@ -209,9 +212,11 @@ def selected(
 
 def _column(frame: Any, argument: str, given: Any) -> Any:
     """Return a frame's column by name, or what was given in place of one, in the order of its rows."""
-    if frames.same_rows(given, frame):
-        return given.loc[frame.index]
-    return frames.column(frame, given, argument) if isinstance(given, str) else given
+    if isinstance(given, OwnIfMissing):
+        return OwnIfMissing(_column(frame, argument, given.groups))
+    if isinstance(given, str) and frames.kind_of(frame) is not None:
+        return frames.column(frame, given, argument)
+    return in_rows_of(given, frame)
 
 
 def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = None) -> Problem:

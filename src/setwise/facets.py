@@ -151,6 +151,28 @@ def relevance_among(facets: Any, d: int) -> NDArray[Any] | None:
     return table if isinstance(facets, Mapping) or table.shape[1] != d else None
 
 
+def facets_by(take: Callable[[str, Any], Any], facets: Any, d: int | None = None) -> Any:
+    """Return facets with their relevance put in the order of the candidates.
+
+    Parameters
+    ----------
+    take : callable (argument's name, what was given) -> what is meant
+    facets : array-like, mapping or None
+    d : int, optional
+        Width of the candidates' vectors: a pandas frame as wide is vectors, and stays as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_table`.
+    """
+    if isinstance(facets, Mapping):
+        return {name: take(f"facets[{name!r}]", one) for name, one in facets.items()}
+    if not hasattr(facets, "iloc") or (d is not None and relevance_among(facets, d) is None):
+        return facets
+    return take("facets", facets)
+
+
 def parts_of(facets: Any, d: int, n: int, source: str) -> Callable[[Rows | slice], Any] | None:
     """Return what takes the part of facets that is some candidates'; None where they are vectors, for all.
 

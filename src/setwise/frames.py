@@ -91,14 +91,6 @@ def column(frame: Any, name: str, argument: str) -> Any:
     return frame.column(name) if kind_of(frame) == "pyarrow" else frame[name]
 
 
-def same_rows(values: Any, beside: Any) -> bool:
-    """Return whether a pandas column and what is beside it have one index, in whatever order each."""
-    if not hasattr(values, "iloc") or not hasattr(beside, "iloc") or len(values) != len(beside):
-        return False
-    index, other = values.index, beside.index
-    return bool(index.equals(other) or (index.is_unique and other.is_unique and index.isin(other).all()))
-
-
 def vectors_in(frame: Any, argument: str = "vectors") -> Any:
     """Return the vectors of a frame: its only column of lists of numbers, or the frame if all is numbers.
 

@@ -119,7 +119,8 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
     ----------
     values : mapping, pandas Series, pandas frame, or array-like of length n
         By id are a mapping, and what has an index of which all ids are part. An index that only counts the
-        rows, or is that of ``beside``, names none.
+        rows, or is that of ``beside``, names none; one that has the labels of ``beside`` in another order
+        stands for its rows.
     ids : ndarray of shape (n,)
     name : str
         Of the argument.
@@ -143,7 +144,27 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
         return values
     places = {str(one) if isinstance(one, UUID) else one: row for row, one in enumerate(index.tolist())}
     rows = [places.get(one) for one in ids.tolist()]
-    return values if None in rows or len(places) < len(index) else values.iloc[rows]
+    if None in rows or len(places) < len(index):
+        return in_rows_of(values, beside)
+    return values.iloc[rows]
+
+
+def same_rows(values: Any, beside: Any) -> bool:
+    """Return whether a pandas column and what is beside it have one index, in whatever order each."""
+    if not hasattr(values, "iloc") or not hasattr(beside, "iloc") or len(values) != len(beside):
+        return False
+    index, other = values.index, beside.index
+    return bool(index.equals(other) or (index.is_unique and other.is_unique and index.isin(other).all()))
+
+
+def in_rows_of(values: Any, beside: Any) -> Any:
+    """Return a pandas column in the order of the rows beside it, if it has their index; others as they are.
+
+    Where both indexes are equal, labels may be there twice.
+    """
+    if not same_rows(values, beside) or values.index.equals(beside.index):
+        return values
+    return values.loc[beside.index]
 
 
 def counts_rows(index: Any, n: int) -> bool:

@@ -21,6 +21,7 @@ from setwise.catalog.many import selected_for_each
 from setwise.catalog.methods import selected
 from setwise.catalog.request import DIVERSITY, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
+from setwise.ids import in_rows_of, same_rows
 from setwise.objectives import Objective
 from setwise.request import Certify, Rows
 from setwise.threads import one_blas_thread, thread_count
@@ -130,8 +131,8 @@ class Catalog:
         """
         if frames.kind_of(vectors) is not None:
             quality, ids = items.of_frame(vectors, quality, ids)
-        elif frames.same_rows(quality, beside := cast(Any, ids)):
-            quality = quality.loc[beside.index].to_numpy()
+        elif same_rows(quality, beside := cast(Any, ids)):
+            quality = in_rows_of(quality, beside).to_numpy()
         checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
         if ids is not None and items.is_by_id(quality):
@@ -214,7 +215,8 @@ class Catalog:
         ----------
         vectors : array-like of shape (m, d)
             Stored in the type that the catalog's vectors have.
-        quality : array-like of shape (m,)
+        quality : array-like of shape (m,), mapping or pandas Series
+            What has an index of the ids, or is a mapping from them, is joined by them.
         ids : sequence of length m, optional
             None twice, none in the catalog; by default the integers after the largest id.
         fields : mapping of names to sequences, DataFrame or pyarrow.Table, optional
@@ -389,11 +391,12 @@ class Catalog:
             Must not; those that are not in the catalog are no error.
         filter : str, array-like of shape (n,), bool, or pyarrow.compute.Expression, optional
             Which items may be selected: a condition on `fields`, ``id`` and ``quality``, such as
-            ``"year >= 2010 and brand <> 'x'"``, a mask, or an Arrow expression.
+            ``"year >= 2010 and brand <> 'x'"``, a mask, or an Arrow expression. What is given for each item
+            here and below as a pandas column or frame whose index has all ids is joined by them.
         groups, max_per_group, limits, shares
-            As for `setwise.select`: labels are a kept column's name, or one an item; a name that `groups`
-            does not have is a kept column. ``frank-wolfe+swap`` and ``greedy`` keep them, and the wishes that
-            follow.
+            As for `setwise.select`: labels are a kept column's name, by id, or one an item; a name that
+            `groups` does not have is a kept column. ``frank-wolfe+swap`` and ``greedy`` keep them, and the
+            wishes that follow.
         costs, budget, min_gain, max_similarity
             As for `setwise.select`; costs are a kept column's name, by id, or one an item.
         shown : sequence of ids, or array-like of shape (h, d), optional

@@ -14,6 +14,7 @@ from setwise.catalog.fields import grown_fields
 from setwise.catalog.items import Items
 from setwise.cluster import distances
 from setwise.containers import as_matrix
+from setwise.ids import in_order_of
 from setwise.vectors import Vectors
 
 __all__ = ["grown", "shrunk"]
@@ -48,8 +49,8 @@ def grown(
             f"vectors: rows have {raw.shape[1]} entries, the catalog's have {old.d}; encode them alike"
         )
     new = Vectors(_as_stored(raw, old.raw.dtype), old.metric, workers=old.workers)
-    known = items.as_quality(quality, new.n)
     named = items.following(before.ids, new.n) if ids is None else items.as_names(ids, new.n)
+    known = items.as_quality(in_order_of(quality, named, "quality", ids), new.n)
     names = items.joined(before.ids, named)
     columns = grown_fields(before.fields, fields, new.n)
     labels, away, finite = np.empty(new.n, np.int32), np.empty(new.n), items.spread(known)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.extras import require
+from setwise.ids import in_order_of
 
 __all__ = ["as_fields", "grown_fields", "mask_of"]
 
@@ -125,7 +126,7 @@ def mask_of(
                 table = table.append_column(name, arrow.array(column.tolist()))
         found: NDArray[np.bool_] = where.mask(table, filter)
         return found
-    mask = np.asarray(filter)
+    mask = np.asarray(in_order_of(filter, ids, "filter"))
     if mask.dtype != np.bool_:
         raise TypeError(
             f"filter: expected a mask of bools, a condition or an expression, got {type(filter).__name__}"

@@ -14,7 +14,7 @@ from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS
-from setwise.ids import as_ids
+from setwise.ids import as_ids, in_rows_of, same_rows
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
@@ -194,8 +194,8 @@ def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
     """
     if isinstance(quality, str):
         quality = to_numpy(frames.column(frame, quality, "quality"), "quality", flat=True)
-    elif frames.same_rows(quality, frame):
-        quality = quality.loc[frame.index].to_numpy()
+    elif same_rows(quality, frame):
+        quality = in_rows_of(quality, frame).to_numpy()
     if isinstance(ids, str):
         return quality, frames.column(frame, ids, "ids")
     held = next((one for one in ID_COLUMNS if one in frames.column_names(frame)), None)

@@ -15,8 +15,9 @@ from setwise.catalog.items import Items
 from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
 from setwise.containers import as_query
-from setwise.facets import are_texts
-from setwise.ids import as_ids
+from setwise.facets import are_texts, facets_by
+from setwise.ids import as_ids, in_order_of, listed_ids
+from setwise.limits import OwnIfMissing
 from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem
@@ -148,14 +149,17 @@ def with_shown(held: Items, request: CatalogRequest) -> tuple[CatalogRequest, ND
 
 
 def with_facets(held: Items, request: CatalogRequest) -> CatalogRequest:
-    """Return a request whose `facets` are numbers where kept columns were named."""
+    """Return a request whose `facets` are numbers, one an item, where kept columns or ids name them."""
     facets = request.facets
     if are_texts(facets):
         facets = {one: one for one in facets}
-    if not isinstance(facets, Mapping):
-        return request
-    found = {name: labels_of_items(held, f"facets[{name!r}]", one) for name, one in facets.items()}
-    return replace(request, facets=found)
+
+    def of_items(name: str, given: Any) -> Any:
+        if getattr(given, "ndim", 1) == 2:  # a frame of a column a facet
+            return in_order_of(given, held.ids, name)
+        return labels_of_items(held, name, given)
+
+    return replace(request, facets=facets_by(of_items, facets, held.vectors.d))
 
 
 def labels_of_items(held: Items, name: str, given: Any) -> Any:
@@ -166,6 +170,8 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
     ValueError
         No such column is kept, or they are not as many as the items.
     """
+    if isinstance(given, OwnIfMissing):
+        return given.filled(labels_of_items(held, name, given.groups), held.ids.tolist())
     what = "number" if name.startswith(("costs", "facets")) else "label"
     if isinstance(given, str):
         if held.fields is None or given not in held.fields.column_names:
@@ -176,6 +182,8 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
         if missing is not None:
             raise ValueError(f"{name}: no {what} for {missing!r}; give each item one")
         return [given[one] for one in held.ids.tolist()]
+    if hasattr(given, "iloc"):  # a pandas column
+        given = listed_ids(in_order_of(given, held.ids, name), name)
     if len(given) != len(held):
         raise ValueError(f"{name}: expected {len(held):,} {what}s, one an item, got {len(given):,}")
     return given

@@ -12,7 +12,7 @@ import numpy as np
 from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
-from setwise.facets import are_texts
+from setwise.facets import are_texts, facets_by
 from setwise.ids import as_ids, in_order_of, listed_ids
 from setwise.index.base import Ids, Index
 from setwise.limits import OwnIfMissing
@@ -67,7 +67,7 @@ def diversify(
         As for `retrieve`; a sequence has a label, or a cost, for each candidate.
     min_gain, max_similarity, shown, shown_weight, facets
         As for `retrieve`; what was shown is vectors, or where `vectors` is an index ids. Facets may also be
-        the candidates' relevance to each, (m, f).
+        the candidates' relevance to each, (m, f), joined as scores are.
     missing : {"raise", "drop", "append"}
         What becomes of a candidate whose vector or score cannot be used; see `setwise.select`. Those appended
         have no score and no novelty (NaN).
@@ -171,6 +171,7 @@ def diversified(
         if not isinstance(vectors, Index):
             raise ValueError("facets: texts need an index with an encoder; pass vectors, or relevance (m, f)")
         facets = encoded(vectors, facets, "facets")
+    facets = facets_by(lambda name, given: in_order_of(given, keys, name, ids), facets, rows.shape[1])
     local = request.mapped(of_each, fields=True)
     asks = len(request.include), len(request.exclude), request.shown is not None, facets is not None
     if any(asks):

@@ -1,0 +1,103 @@
+"""pandas columns are joined by id or by the index of what they stand beside, and else taken by row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import setwise
+from optional import needs
+
+pytestmark = needs("pandas")
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.standard_normal((6, 8)).astype(np.float32)
+SCORES = RNG.random(6)
+TABLE = RNG.random((6, 3))
+FACETS = {"diversity": 0.5, "objective": "facets"}
+
+
+@needs("faiss")
+def test_what_a_catalogs_call_gives_each_item_is_joined_by_id():
+    import pandas as pd
+
+    ids, order = [5, 4, 3, 2, 1, 0], [1, 0, 2, 3, 4, 5]
+    catalog = setwise.Catalog.build(VECTORS, SCORES, ids=ids)
+    wishes = [
+        lambda of: {"k": None, "costs": of([1.0, 2, 3, 4, 5, 6]), "budget": 6.0},
+        lambda of: {"k": 3, "groups": of(list("aaabbc")), "max_per_group": 1},
+        lambda of: {"k": 3, "groups": {"kind": of(list("aaabbc"))}, "limits": {"kind": 1}},
+        lambda of: {"k": 3, "groups": setwise.OwnIfMissing(of([*"aaabb", None])), "max_per_group": 1},
+        lambda of: {"k": 3, "filter": of([True, True, True, True, False, False])},
+        lambda of: {"k": 2, "facets": of(TABLE), **FACETS},
+        lambda of: {"k": 2, "facets": {"x": of(TABLE[:, 0]), "y": of(TABLE[:, 1])}, **FACETS},
+    ]
+
+    def by_id(values):
+        return pd.DataFrame(values, order) if np.ndim(values) == 2 else pd.Series(values, order)
+
+    def by_row(values):
+        return by_id(values).loc[ids].to_numpy()
+
+    def among_others(values):
+        return pd.concat([by_id(values), by_id(values).set_axis(range(10, 16))])
+
+    for wish in wishes:
+        expected = catalog.select(**wish(by_row)).ids.tolist()
+        assert expected != catalog.select(**wish(np.asarray)).ids.tolist()
+        assert catalog.select(**wish(by_id)).ids.tolist() == expected
+        assert catalog.select(**wish(among_others)).ids.tolist() == expected
+    many = [
+        [one.ids.tolist() for one in catalog.select_many(relevance=[SCORES, SCORES[::-1]], **wishes[1](of))]
+        for of in (by_row, by_id, np.asarray)
+    ]
+    assert many[0] == many[1] != many[2]
+    seen = RNG.standard_normal((9, 8))  # as wide as the vectors: directions, whatever the index
+    expected = catalog.select(3, facets=seen, **FACETS).ids.tolist()
+    assert catalog.select(3, facets=pd.DataFrame(seen), **FACETS).ids.tolist() == expected
+    catalog.add(VECTORS[:2] + 1, pd.Series([0.25, 0.75], [9, 8]), ids=[8, 9])
+    assert catalog.quality[-2:].tolist() == [0.75, 0.25]
+
+
+def test_an_index_with_labels_twice_is_by_row_where_it_is_the_same():
+    import pandas as pd
+
+    frame = pd.DataFrame({"v": list(VECTORS), "score": SCORES, "g": list("aabbcc")}, index=[0, 1, 2, 0, 1, 2])
+    wish = {"groups": frame["g"].tolist(), "max_per_group": 1}
+    expected = setwise.select(VECTORS, 2, relevance=SCORES, **wish).indices.tolist()
+    beside = {"relevance": frame["score"], "groups": frame["g"], "max_per_group": 1}
+    named = {"relevance": "score", "groups": "g", "max_per_group": 1}
+    for vectors, given in ((frame, named), (frame, beside), (frame["v"], beside)):
+        assert setwise.select(vectors, 2, **given).indices.tolist() == expected
+
+
+@needs("faiss")
+def test_a_catalog_is_built_of_a_frame_whose_index_has_labels_twice():
+    import pandas as pd
+
+    frame = pd.DataFrame({"v": list(VECTORS), "score": SCORES, "key": list("uvwxyz")}, [0, 1, 2, 0, 1, 2])
+    for vectors, ids in ((frame[["v", "score"]], None), (VECTORS, frame["key"])):
+        built = setwise.Catalog.build(vectors, frame["score"], ids=ids, clusters=2)
+        np.testing.assert_array_equal(built.quality, SCORES)
+
+
+def test_facets_and_labels_are_joined_as_relevance_is():
+    import pandas as pd
+
+    names = list("uvwxyz")
+    table = pd.DataFrame(TABLE, names)
+    frame = pd.DataFrame({"v": list(VECTORS), "id": list("abcdef"), "score": SCORES}, names)
+    mixed = table.iloc[[3, 1, 5, 0, 2, 4]]
+    expected = setwise.select(VECTORS, 2, relevance=SCORES, facets=TABLE, **FACETS).indices.tolist()
+    for facets in (table, mixed, dict(mixed.items())):
+        for vectors in (frame, frame["v"]):
+            found = setwise.select(vectors, 2, relevance=frame["score"], facets=facets, **FACETS)
+            assert found.indices.tolist() == expected
+        for ids, vectors in ((names, VECTORS), (names, frame), ("id", frame)):  # by id; by the frame's index
+            hits = setwise.diversify(ids, 2, relevance=SCORES, vectors=vectors, facets=facets, **FACETS)
+            assert hits.indices.tolist() == expected
+    kinds = pd.Series(list("aabbcc"), names)
+    shelf = setwise.select(VECTORS, 3, relevance=SCORES, groups=kinds.tolist(), max_per_group=1)
+    mixed_too = {"groups": setwise.OwnIfMissing(kinds.iloc[[3, 1, 5, 0, 2, 4]])}
+    for vectors in (frame, frame["v"]):
+        found = setwise.select(vectors, 3, relevance=frame["score"][::-1], max_per_group=1, **mixed_too)
+        assert found.indices.tolist() == shelf.indices.tolist()
