@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.containers import to_numpy
-from setwise.feasible import Feasible
+from setwise.feasible import Feasible, spent
 from setwise.limits import Limit, as_labels, codes_of, limits_of
 from setwise.relevance import as_relevance
 from setwise.request import Request, Rows
@@ -147,9 +147,9 @@ class Constraints:
             if needed > self.k:
                 raise ValueError(f"{what}: {needed} candidates must be in a set {size}")
         if self.costs is not None:
-            spent = float(self.costs[self.include].sum())
-            if spent > self.budget:
-                raise ValueError(f"{budget}: the rows of include cost {spent:g}, above {self.budget:g}")
+            least = spent(self.costs[self.include])
+            if least > self.budget:
+                raise ValueError(f"{budget}: the rows of include cost {least:g}, above {self.budget:g}")
             if len(self.include) == 0 and self.costs.min() > self.budget:
                 least = self.costs.min()
                 raise ValueError(

@@ -9,6 +9,7 @@ the solver's tolerances (weak duality); those of the linear program bound it wel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,8 +31,16 @@ LIKELY = 192
 #: holds before.
 PRICINGS = 3
 
+#: A program is solved again at most so often for sets that its tolerance lets through.
+CUTS = 64
+
 #: With labels, a bound sorts at most so many candidates; of more, it solves a linear program of the likely.
 SORTED = 4_096
+
+
+def spent(costs: Vector) -> float:
+    """Return what costs sum to, rounded once: their order, and that of the rows, decides nothing."""
+    return math.fsum(costs.tolist())
 
 
 class Infeasible(ValueError):
@@ -86,7 +95,7 @@ class Feasible:
             return False
         if not np.isin(self.include, chosen).all():
             return False
-        if self.costs is not None and float(self.costs[chosen].sum()) > self.budget:
+        if self.costs is not None and spent(self.costs[chosen]) > self.budget:
             return False
         for one in self.limits:
             held = np.bincount(one.codes[chosen], minlength=len(one.most))
@@ -101,13 +110,21 @@ class Feasible:
         if len(chosen) >= self.most:
             free[:] = False
         if self.costs is not None:
-            free &= self.costs[chosen].sum() + self.costs <= self.budget
+            free &= self._affords(self.costs, chosen)
         for one in self.limits:
             held = np.bincount(one.codes[chosen], minlength=len(one.most))
             free &= (held < one.most)[one.codes]
         if self.alike is not None and len(chosen):
             free &= ~self.alike[chosen].any(axis=0)
         return free
+
+    def _affords(self, costs: Vector, chosen: Places) -> Mask:
+        """Return which candidates a set has the budget for, beside its members, shape (m,)."""
+        left = self.budget - (costs[chosen].sum() + costs)
+        fits = left >= 0
+        for row in np.flatnonzero(np.abs(left) <= 1e-12 * self.budget).tolist():
+            fits[row] = spent(costs[np.append(chosen, row)]) <= self.budget
+        return np.asarray(fits)
 
     def allows(self, chosen: Places, goes: Places, comes: Places) -> Mask:
         """Return which moves lead from a feasible set to another.
@@ -228,19 +245,24 @@ class Feasible:
         """Return the best set of some candidates; None where there is none."""
         from scipy import optimize
 
-        matrix, low, high = self._rows_of(kept)
+        rows = [optimize.LinearConstraint(*self._rows_of(kept))]
         size = float(np.abs(scores[kept]).max(initial=0.0)) or 1.0
-        solved = optimize.milp(
-            -scores[kept] / size,
-            constraints=optimize.LinearConstraint(matrix, low, high),
-            integrality=np.ones(len(kept)),
-            bounds=optimize.Bounds(np.isin(kept, held).astype(np.float64), np.ones(len(kept))),
-            options={"mip_rel_gap": 0.0},
-        )
-        if solved.x is None:
-            return None
-        found = kept[solved.x > 0.5]
-        return found if self.keeps(found) else None
+        for _ in range(CUTS):
+            solved = optimize.milp(
+                -scores[kept] / size,
+                constraints=rows,
+                integrality=np.ones(len(kept)),
+                bounds=optimize.Bounds(np.isin(kept, held).astype(np.float64), np.ones(len(kept))),
+                options={"mip_rel_gap": 0.0},
+            )
+            if solved.x is None:
+                return None
+            chosen = solved.x > 0.5
+            if self.keeps(kept[chosen]):
+                return kept[chosen]
+            # Above the budget by less than the solver's tolerance: this set is cut off, and no other.
+            rows.append(optimize.LinearConstraint(np.where(chosen, 1.0, -1.0), ub=chosen.sum() - 1.0))
+        return None
 
     def _useful(self, kept: Places) -> Places:
         """Return the rows that some candidates need: of cliques those that have two of them at least."""

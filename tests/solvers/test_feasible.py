@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain, combinations
 
 import numpy as np
 import pytest
 from scipy import optimize
 
+import setwise
 from setwise.feasible import Feasible
 from setwise.limits import Limit
 
@@ -75,3 +77,24 @@ def test_a_bound_by_sorting_is_the_linear_programs(labels, budget):
             against = np.minimum(bound.reduced[one], 0.0)[lower[one] < 0.5].sum()
             assert scores[one].sum() <= bound.upper + against + 1e-9 * size
     assert empty < 50
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_sets_that_cost_the_budget_in_decimals_are_those_of_trying_all(seed):
+    """Prices in tenths: what is above a budget by rounding alone hangs on no order, and bars no other set."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 8))
+    costs, labels = np.round(2 * rng.random(n) + 0.1, 1), rng.integers(0, 2, n)
+    budget = float(np.round(rng.random() * costs.sum() + 0.2, 1))
+    sets = chain.from_iterable(combinations(range(n), size) for size in range(1, 5))
+    kept = {
+        one for one in sets if math.fsum(costs[list(one)]) <= budget and set(labels[list(one)]) == set(labels)
+    }
+    asked = {"groups": {"a": labels}, "limits": {"a": (1, 4)}, "costs": costs, "budget": budget}
+    vectors, relevance = rng.standard_normal((n, 4)), rng.random(n)
+    if not kept:
+        with pytest.raises(ValueError, match="budget"):
+            setwise.select(vectors, 4, relevance=relevance, **asked)
+    else:
+        found = setwise.select(vectors, 4, relevance=relevance, **asked)
+        assert tuple(sorted(found.indices.tolist())) in kept

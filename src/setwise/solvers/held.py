@@ -201,7 +201,9 @@ def _why_not(held: Held) -> str:
     among = "" if held.whole else f" among the {len(held):,} candidates looked at"
     more = f" with {' and '.join(beside)}" if beside else ""
     if largest is None:
-        return f"include: its rows are more similar than {names} allows{among}"
+        if "max_similarity" in problem.request.wishes:
+            return f"include: its rows are more similar than {names} allows{among}"
+        return f"include: no set that has its rows keeps {names}{more}{among}"
     if len(largest) < feasible.least:
         return (
             f"{names}: only {len(largest)} of the {problem.k} asked for are possible{more}{among}; ask for "
