@@ -11,6 +11,7 @@ import setwise
 from helpers import value_of
 from reference import make
 from reference.muss import alg1, muss
+from reference.objectives import unit_rows
 from setwise.catalog import METHODS, choose
 from setwise.cluster import random_partition
 from setwise.solvers import max_sum
@@ -322,3 +323,24 @@ def test_options_that_a_method_does_not_look_at_are_named(catalog):
         catalog.select(3, method="greedy", clusters=4)
     with pytest.warns(UserWarning, match="^top_up: it does nothing for frank-wolfe"):
         catalog.select(3, top_up=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "wish"),
+    [
+        ("greedy", {}),
+        ("muss", {}),
+        ("greedy", {"groups": np.arange(60) % 3, "max_per_group": 2}),
+        ("greedy", {"max_similarity": 0.3}),
+    ],
+)
+def test_what_another_criterion_finds_is_valued_and_proven_by_the_objective(method, wish):
+    rng = np.random.default_rng(3)
+    X, q = unit_rows(rng.standard_normal((60, 8))), rng.random(60)
+    catalog = setwise.Catalog.build(X, q)
+    found = catalog.select(4, criterion="min", method=method, certify=True, **wish)
+    best = catalog.select(4, certify=True, **wish)
+    distances = 1 - (X[found.indices] @ X[found.indices].T)[np.triu_indices(4, 1)]
+    assert found.value == pytest.approx(0.9 * q[found.indices].mean() + 0.1 * distances.mean())
+    assert best.value - 1e-9 <= found.certificate.upper_bound
+    assert found.certificate.optimal == (found.value >= best.value - 1e-9)

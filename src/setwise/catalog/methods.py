@@ -40,7 +40,9 @@ def selected(
     found = find(items, problem, request)
     if request.certify:
         with one_blas_thread():
-            proven = solvers.certify(problem, found if request.is_core else Solved(found.chosen))
+            # A method's own set is certified as it is: a better one that the proof finds is not the method's.
+            own = found if request.is_core else Solved(found.chosen, ordered=True)
+            proven = solvers.certify(problem, own)
         found = proven if request.is_core else replace(found, certificate=proven.certificate)
     return as_selection(held, describe(problem, found, request.found_by, began), request.found_by, reason)
 
@@ -94,7 +96,9 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
         goal = goals.get(request.method, request.objective)
         asked = replace(request, objective=goal, solver=solver, criterion="sum", certify=False)
         solvers.check(asked, among)
-        return solvers.find(replace(problem, request=asked), solver)
+        found = solvers.find(replace(problem, request=asked), solver)
+        # What members had when they joined is of the objective they were found by.
+        return found if goal is request.objective else replace(found, numbers=None)
 
 
 def _by_levels(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
