@@ -257,9 +257,9 @@ class Feasible:
             )
             if solved.x is None:
                 return None
-            chosen = solved.x > 0.5
+            chosen: Mask = solved.x > 0.5
             if self.keeps(kept[chosen]):
-                return kept[chosen]
+                return np.asarray(kept[chosen])
             # Above the budget by less than the solver's tolerance: this set is cut off, and no other.
             rows.append(optimize.LinearConstraint(np.where(chosen, 1.0, -1.0), ub=chosen.sum() - 1.0))
         return None

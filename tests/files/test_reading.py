@@ -527,7 +527,14 @@ def test_json_in_utf_16_is_no_other_kind_of_json(tmp_path):
             column_types(tmp_path / name)
 
 
-@pytest.mark.parametrize(("name", "same"), [("t.tsv", "t.csv"), ("T.TSV", "t.csv"), ("t.ndjson", "t.jsonl")])
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        pytest.param("t.tsv", "t.csv", marks=needs("pyarrow")),
+        pytest.param("T.TSV", "t.csv", marks=needs("pyarrow")),
+        ("t.ndjson", "t.jsonl"),
+    ],
+)
 def test_other_names_of_a_format(tmp_path, name, same):
     text = '{"id": "007", "v": 1.5}\n' if "json" in name else "id\tv\n007\t1.5\n"
     found = []
@@ -537,3 +544,27 @@ def test_other_names_of_a_format(tmp_path, name, same):
         found.append((column_types(tmp_path / each), table.values("id"), table.numbers("v", "file").tolist()))
     assert found[0] == found[1]
     assert found[0][1:] == (["007"], [1.5])
+
+
+@needs("pyarrow")
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('id\ttext\n1\thello\n2\t"open, not closed\n3\tthird\n', ["hello", '"open, not closed', "third"]),
+        ('id\ttext\n1\t"open\n2\tb\n3\tclosed"\n', ['"open', "b", 'closed"']),
+        ('id\ttext\n1\t"a ""b"", c"\n2\t5" pipe\n', ['a "b", c', '5" pipe']),
+        ("id, of it\ttext\na\thello, you\nb\tworld, two\n", ["hello, you", "world, two"]),
+        ("text\nhello, you\nworld; x\n", ["hello, you", "world; x"]),
+    ],
+)
+def test_a_table_of_tabs_is_cut_by_tabs_alone(tmp_path, text, rows):
+    (tmp_path / "t.tsv").write_text(text)
+    assert read_table(tmp_path / "t.tsv", ["text"]).values("text") == rows
+
+
+@needs("pyarrow")
+def test_a_quote_that_is_never_closed_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text('id,text\n1,hello\n2,"two\nlines"\n3,"open\n4,fourth\n')
+    assert refused(tmp_path / "t.csv").endswith("t.csv: the quote that line 5 opens is never closed")
+    (tmp_path / "t.csv").write_text('id,text\n1,5" pipe\n2,"two\nlines"\n')
+    assert read_table(tmp_path / "t.csv", ["text"]).values("text") == ['5" pipe', "two\nlines"]

@@ -106,6 +106,11 @@ def test_limits_that_nothing_meets_are_refused(limits, message):
         limited(Distribution(np.arange(4), np.full(4, 0.25), 4), labels, limits)
 
 
+def test_a_label_that_has_no_mass_cannot_have_a_share():
+    with pytest.raises(ValueError, match="^limits: a label of 'source' has no row of positive probability"):
+        limited(Distribution(np.arange(2), np.array([1.0, 0.0]), 2), {"source": ["a", "b"]}, {"source": 0.6})
+
+
 def test_a_pipeline_keeps_shares_and_quality(files, data):
     X, Q = data
     rows, task = files
@@ -135,6 +140,11 @@ def test_what_is_wrong_with_columns_is_said_before_anything_is_encoded(files, mo
         ),
         ({"limits": {"source": 2}}, ValueError, r"limits: 2.0 is outside \[0, 1\]"),
         ({"limits": {"source": 0.5}, "method": "nearest", "rows": 3}, ValueError, "limits: nearest chooses"),
+        (
+            {"limits": {"source": 0.5}, "method": "dsir", "rows": 3},
+            ValueError,
+            "limits: dsir chooses distinct",
+        ),
         ({"exclude_examples": True, "method": "random"}, ValueError, "random does not look at examples"),
         ({"quality": "value", "method": "dsir"}, ValueError, "quality: it goes with the method match"),
         ({"tokens": 9, "length_column": "lenght"}, ValueError, "length_column: rows.jsonl has no column"),

@@ -3,6 +3,8 @@
 import pytest
 import wishes
 
+from optional import needs
+
 
 @pytest.mark.parametrize("first", range(0, 240, 40))
 def test_wishes_are_kept_and_no_bound_is_false(first):
@@ -39,7 +41,12 @@ def test_no_bound_over_an_index_of_which_a_few_were_seen_is_false():
     assert sum(kind in ("optimal", "best", "short") for kind in kinds) > 70
 
 
-@pytest.mark.parametrize("door", wishes.DOORS[1:])
+CATALOG = ("catalog", "shelves")
+
+
+@pytest.mark.parametrize(
+    "door", [pytest.param(one, marks=needs("faiss") if one in CATALOG else ()) for one in wishes.DOORS[1:]]
+)
 def test_every_call_keeps_wishes(door):
     kinds = [wishes.check(seed, ("max-sum", "max-min", "facets")[seed % 3], door) for seed in range(900, 906)]
     assert kinds.count("optimal") > 0

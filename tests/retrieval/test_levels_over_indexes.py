@@ -120,6 +120,7 @@ def test_nothing_passes_a_filter_and_fewer_than_k():
         assert sorted(of(index, "distributed", filter=[4, 9, 11]).ids.tolist()) == [4, 9, 11]
 
 
+@needs("faiss")
 def test_a_store_of_too_many_is_refused_and_a_pool_is_looked_at():
     big = RNG.standard_normal((17_000, D)).astype(np.float32)
     store = Searched(setwise.Index.from_array(big))

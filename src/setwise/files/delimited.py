@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from setwise.files.names import DELIMITED, ending
+
 #: What may separate cells, the likeliest first.
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -30,10 +32,12 @@ def encoding_of(path: Path) -> str:
 
 
 def delimiter_of(path: Path) -> str:
-    """Return what separates a CSV file's cells: what cuts its first rows into the most equal columns.
+    """Return what separates a table's cells: what cuts its first rows into the most equal columns.
 
-    A comma where nothing does, and where two do it alike.
+    A comma where nothing does, and where two do it alike; in a file that is called so, a tab.
     """
+    if _is_tabbed(path):
+        return "\t"
     text, whole = _start(path)
     widths: dict[str, int] = {}
     for mark in DELIMITERS:
@@ -150,11 +154,51 @@ def _options(path: Path, size: int, **convert: Any) -> tuple[Any, Any, Any]:
     """Return the arguments of Arrow's reader, which works in blocks that hold whole records."""
     from setwise.extras.arrow import csv as arrow_csv
 
+    quoted = _is_quoted(path)
     return (
         arrow_csv.ReadOptions(block_size=size, encoding=encoding_of(path)),
-        arrow_csv.ParseOptions(delimiter=delimiter_of(path), newlines_in_values=True),
+        arrow_csv.ParseOptions(
+            delimiter=delimiter_of(path), quote_char='"' if quoted else False, newlines_in_values=quoted
+        ),
         arrow_csv.ConvertOptions(**convert),
     )
+
+
+def _is_tabbed(path: Path) -> bool:
+    """Return whether a file is called a table of tabs."""
+    return ending(path) in DELIMITED[1:]
+
+
+def _is_quoted(path: Path) -> bool:
+    """Return whether quotes enclose cells: in a table of tabs only where each is closed in its line.
+
+    Raises
+    ------
+    ValueError
+        A quote is still open at the end, so that it holds all rows after it.
+    """
+    with path.open("rb") as stream:
+        lines = (line for line in stream if b'"' in line)
+        if _is_tabbed(path):
+            return all(_closes(cell) for line in lines for cell in line.rstrip(b"\r\n").split(b"\t"))
+        if sum(line.count(b'"') for line in lines) % 2 == 0:
+            return True
+    began = 1
+    with path.open(encoding=encoding_of(path), errors="replace", newline="") as text:
+        rows = csv.reader(text, delimiter=delimiter_of(path), strict=True)
+        try:
+            for _ in rows:
+                began = rows.line_num + 1
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise ValueError(f"{path.name}: the quote that line {began} opens is never closed") from None
+    return True
+
+
+def _closes(cell: bytes) -> bool:
+    """Return whether a cell has no quote at its start, or is enclosed by quotes, those within doubled."""
+    inner = cell[1:-1].replace(b'""', b"")
+    return not cell.startswith(b'"') or (len(cell) > 1 and cell.endswith(b'"') and b'"' not in inner)
 
 
 def _sizes(path: Path) -> Iterator[int]:

@@ -156,8 +156,8 @@ class Pipeline(Sources, MatchParameters):
         if not self.budgets and (self.epochs > 1 or self.replace is not None):
             name = "epochs" if self.epochs > 1 else "replace"
             raise ValueError(f"{name}: it goes with a number of rows; give rows, fraction or tokens")
-        if checked_limits(self.limits) and METHODS[self.method].counts:
-            raise ValueError(f"limits: {self.method} chooses a number of rows, whatever their labels")
+        if checked_limits(self.limits) and (METHODS[self.method].counts or self.method == "dsir"):
+            raise ValueError(f"limits: {self.method} chooses distinct rows, whatever their labels")
         if self.exclude_examples and METHODS[self.method].needs == "rows":
             raise ValueError(f"exclude_examples: {self.method} does not look at examples")
         for one in fields(self):

@@ -85,8 +85,10 @@ def limited(
         held.append((name, codes, least, most))
     for _ in range(_TURNS):
         worst = 0.0
-        for _, codes, least, most in held:
+        for name, codes, least, most in held:
             shares = np.asarray(np.bincount(codes, p), np.float64)
+            if not shares.all():
+                raise ValueError(f"limits: a label of {name!r} has no row of positive probability to draw")
             wanted = _within(shares, least, most)
             worst = max(worst, float(np.abs(wanted - shares).max()))
             p = p * (wanted / shares)[codes]

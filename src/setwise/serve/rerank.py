@@ -318,6 +318,8 @@ def falling(
         own = float(base[place])
         below = last - step * max(1.0, abs(last)) if scores else last
         score = min(room + (1.0 - room) * (least if np.isnan(own) else own), below)
+        if not np.isfinite(score):
+            raise ValueError("relevance: numbers this near to the largest there are leave no room to fall")
         scores.append(score)
         last = score
     return scores

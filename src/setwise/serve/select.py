@@ -63,7 +63,7 @@ def _pool(service: Service, job: Job) -> Pool:
         "time_limit": limits.proving,
         "threads": 1,
     }
-    if given.get("shown") is not None:
+    if given.get("shown") is not None and len(given["shown"]):
         options["shown"] = as_vectors(given["shown"], "shown", limits)
     if given.get("facets") is not None:
         options["facets"] = facets_of(given["facets"], limits)

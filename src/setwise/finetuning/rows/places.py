@@ -119,9 +119,10 @@ def _is_folder(path: Path) -> bool:
 
 
 def _split(path: Path) -> str:
-    """Return the split that a file is of by its name, in lower case; nothing where it says none."""
-    found = _SPLITS.search(path.name)
-    return "" if found is None else found[1].lower()
+    """Return the split that a file is of by its name, in lower case: training where it says so among others,
+    as `datasets` reads names; nothing where it says none."""
+    found = [one.lower() for one in _SPLITS.findall(path.name)]
+    return next((one for one in found if one in _TRAIN), found[0] if found else "")
 
 
 def _kind(path: Path) -> str:
