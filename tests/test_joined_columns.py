@@ -51,10 +51,11 @@ def test_what_a_catalogs_call_gives_each_item_is_joined_by_id():
         for of in (by_row, by_id, np.asarray)
     ]
     assert many[0] == many[1] != many[2]
-    wide = VECTORS[[0, 0, 0, 0, 0, 0, 1, 2, 3]]  # as wide as the vectors: directions, whatever the index
-    expected = catalog.select(2, facets=wide, **FACETS).ids.tolist()
-    assert expected != catalog.select(2, facets=wide[:6], **FACETS).ids.tolist()
-    assert catalog.select(2, facets=pd.DataFrame(wide), **FACETS).ids.tolist() == expected
+    wide = VECTORS[[0] * 6 + [1] * 9]  # as wide as the vectors: directions, whatever the index
+    wish = {"k": 2, "relevance": np.zeros(6), **FACETS}
+    expected = catalog.select(facets=wide, **wish).ids.tolist()
+    assert expected != catalog.select(facets=wide[:6], **wish).ids.tolist()
+    assert catalog.select(facets=pd.DataFrame(wide), **wish).ids.tolist() == expected
     catalog.add(VECTORS[:2] + 1, pd.Series([0.25, 0.75], [9, 8]), ids=[8, 9])
     assert catalog.quality[-2:].tolist() == [0.75, 0.25]
 
