@@ -93,7 +93,10 @@ def diversify(
     --------
     >>> import setwise
     >>> vectors = [[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]
-    >>> setwise.diversify(["a", "a again", "b"], 2, relevance=[3.1, 3.0, 2.2], vectors=vectors).ids.tolist()
+    >>> found = setwise.diversify(
+    ...     ["a", "a again", "b"], 2, relevance=[3.1, 3.0, 2.2], vectors=vectors, diversity=0.5
+    ... )
+    >>> found.ids.tolist()
     ['a', 'b']
     """
     if metric is None:
