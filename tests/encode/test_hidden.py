@@ -86,4 +86,4 @@ def test_a_text_that_begins_as_a_chat_template_writes_it_gets_no_second_beginnin
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
     plain, begun = made.encode(["good tree", "<s> good tree"])
-    np.testing.assert_array_equal(plain, begun)
+    np.testing.assert_allclose(plain, begun, atol=1e-5)

@@ -183,7 +183,7 @@ def test_the_postprocessors_edges():
     [
         ({"mmr_treshold": 0.1}, "mmr_treshold"),
         ({"k": 0}, "k: 0 is below 1"),
-        ({"top_n": 0}, "k: 0 is below 1"),
+        ({"top_n": 0}, "top_n: 0 is below 1"),
         ({"k": 3, "top_n": 3}, "top_n: pass k or top_n"),
         ({"mmr_threshold": 0, "diversity": 0.0}, "not both"),
         ({"mmr_threshold": -1}, "mmr_threshold: -1.0 is outside"),
@@ -286,7 +286,7 @@ def test_a_least_relevance(crowd, over):
         assert sorted(found(ranked[2])) == np.flatnonzero(cosines >= ranked[2]).tolist()
     with pytest.warns(UserWarning, match="none reaches the score 0.999"):
         assert found(0.999) == []
-    with pytest.raises(ValueError, match="score_threshold: inf is no finite number"):
+    with pytest.raises(ValueError, match="similarity_cutoff: inf is no finite number"):
         found(np.inf)
 
 
