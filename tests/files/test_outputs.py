@@ -98,6 +98,24 @@ def _refuse(*words):
     raise PermissionError
 
 
+@pytest.mark.parametrize("step", range(1, 7))
+def test_an_interruption_while_what_is_left_is_removed(tmp_path, monkeypatch, step):
+    write(tmp_path, 1)
+    unlink, count = Path.unlink, 0
+
+    def interrupted(self, **more):
+        nonlocal count
+        count += 1
+        unlink(self, **more)
+        if count == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, 2, force=True)
+    assert sorted(os.listdir(tmp_path)) == sorted(NAMES)
+
+
 def test_one_that_cannot_be_kept_is_replaced_or_as_it_was(tmp_path, monkeypatch):
     write_json(tmp_path / "a.json", 1)
     replace = os.replace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -58,13 +58,11 @@ class Outputs:
                     target.unlink()
             raise
         finally:
-            for kept in before.values():
-                kept.unlink(missing_ok=True)
+            _remove(before.values())
 
     def drop(self) -> None:
         """Remove what has not appeared."""
-        for part, _, _ in self._parts:
-            part.unlink(missing_ok=True)
+        _remove(part for part, _, _ in self._parts)
 
 
 @contextlib.contextmanager
@@ -82,6 +80,13 @@ def together() -> Iterator[Outputs]:
         outputs.appear()
     finally:
         outputs.drop()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Remove files that may be gone: all of them, also where an interruption comes between two."""
+    with contextlib.ExitStack() as every:
+        for path in paths:
+            every.callback(path.unlink, missing_ok=True)
 
 
 def _is_there(path: str | os.PathLike[str]) -> FileExistsError:
