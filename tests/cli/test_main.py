@@ -104,6 +104,23 @@ def test_what_nobody_foresaw_is_one_line_and_70(monkeypatch, run, error, told):
     assert err.endswith(line)
 
 
+def test_an_interruption_that_python_wraps_is_one(monkeypatch, run):
+    class Interrupting:
+        def __set_name__(self, owner, name):
+            raise KeyboardInterrupt
+
+    def fail(*_, **__):
+        try:
+            type("Made", (), {"part": Interrupting()})
+        except KeyboardInterrupt as error:  # as it comes from Python 3.12 on
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr("setwise.files.read_corpus", fail)
+    code, out, err = run("retrieve", "--corpus", "x", "--query", "y")
+    assert (code, out) == (130, "")
+    assert err == "setwise: interrupted; nothing was written\n"
+
+
 def test_a_full_disk_behind_stdout_is_one_line(corpus):
     words = ["retrieve", "--corpus", corpus, "--query", "school", "--model", "lsa", "-k", "2"]
     for more in ([], ["--json"]):

@@ -144,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code, message = _refusal(error)
             if message:
                 _complain("; ".join([message, *_told(written())]))
-            _drop_unwritten()
+            if code != INTERRUPTED:
+                _drop_unwritten()
         if code == INTERRUPTED:
             far = streams.how_far()
             nothing = f"{'no file' if far else 'nothing'} was written"
@@ -186,6 +187,11 @@ def _signals_as_interrupts() -> Iterator[None]:
 
 def _refusal(error: BaseException) -> tuple[int, str]:
     """Return the exit code for an error, and what to say of it."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    if cause is not None:  # Python itself wraps what comes while a class is being made
+        return INTERRUPTED, ""
     # What the parser raises is told apart by duck typing: typer has changed its base class.
     if hasattr(error, "format_message"):
         return REFUSED, error.format_message()
