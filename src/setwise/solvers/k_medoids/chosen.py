@@ -41,6 +41,9 @@ PROGRAM = 512
 #: What sums may be off by, relative to their largest terms.
 ROUNDING = 1e-13
 
+#: What a cosine distance may be off by.
+UNIT = 8 * float(np.finfo(np.float64).eps)
+
 #: Rows that are measured at once.
 BLOCK = 1024
 
@@ -208,12 +211,18 @@ def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> S
     if improve and stack.cheaper(best, places)[0]:
         chosen, cost = order[best[0]], float(stack.totals(best)[0])
     size += float(stack.cost.sum(axis=1).max())
-    return replace(solved, chosen=chosen, certificate=_certificate(-cost, -lower, size, problem.n, True))
+    # Unit rows are rounded, and so are the distances of all but equal directions, whatever they are.
+    off = problem.objective.diversity * UNIT if problem.vectors.metric == "cosine" else 0.0
+    certificate = _certificate(-cost, -lower + off, size, problem.n, True, off)
+    return replace(solved, chosen=chosen, certificate=certificate)
 
 
-def _certificate(value: float, upper: float, size: float, pool: int, sufficient: bool) -> Certificate:
-    """Return a certificate from a value, a bound on the best one, and the size of the value's terms."""
-    rounding = ROUNDING * size
+def _certificate(
+    value: float, upper: float, size: float, pool: int, sufficient: bool, off: float = 0.0
+) -> Certificate:
+    """Return a certificate from a value, a bound on the best one, the size of the value's terms, and what
+    the bound allows for."""
+    rounding = ROUNDING * size + off
     return bounded(value, upper, size=size, rounding=rounding, pool_size=pool, sufficient=sufficient)
 
 
