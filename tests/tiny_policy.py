@@ -53,3 +53,10 @@ def model(seed=0, *, layers=1, context=64):
 def share_of_good(prompts, responses):
     """The share of a response's words that are "good"."""
     return [text.split().count("good") / max(1, len(text.split())) for text in responses]
+
+
+def saved(folder, **shape):
+    """Save the model and its tokenizer as a folder; return it."""
+    model(**shape).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder

@@ -96,8 +96,7 @@ def test_shares_of_another_corpus_are_not_joined(run, corpus, tmp_path):
     ],
 )
 def test_two_processes_of_a_launcher_encode_with_a_language_model(corpus, tmp_path, kind, launcher):
-    tiny_policy.model(layers=2, context=128).save_pretrained(tmp_path / "model")
-    tiny_policy.tokenizer().save_pretrained(tmp_path / "model")
+    tiny_policy.saved(tmp_path / "model", layers=2, context=128)
     chunked = tmp_path / "run.py"
     chunked.write_text(
         "import sys\n"

@@ -23,10 +23,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    where = tmp_path_factory.mktemp("model")
-    tiny_policy.model(layers=2, context=128).save_pretrained(where)
-    tiny_policy.tokenizer().save_pretrained(where)
-    return where
+    return tiny_policy.saved(tmp_path_factory.mktemp("model"), layers=2, context=128)
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,7 @@ def encode_and_die_once(work):
 
 @pytest.mark.parametrize("workers", [2, pytest.param("ray", marks=needs("ray"))])
 def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tmp_path, monkeypatch):
-    tiny_policy.model(layers=2, context=128).save_pretrained(tmp_path / "model")
-    tiny_policy.tokenizer().save_pretrained(tmp_path / "model")
+    tiny_policy.saved(tmp_path / "model", layers=2, context=128)
     words = tiny_policy.WORDS
     texts = [f"{words[row % 12]} {words[row * 7 % 11]} {words[row // 12 % 12]}" for row in range(700)]
     texts[600] += " third"
