@@ -57,7 +57,7 @@ def test_what_bars_is_named():
         if not beside:
             assert (one.barred == "") == (not full)
             assert all(name in one.barred for name in list(full)[:1] if "kind" not in full)
-    spent = setwise.select(X, None, relevance=R, costs=np.arange(1, N + 1), budget=20)
+    spent = setwise.select(X, relevance=R, costs=np.arange(1, N + 1), budget=20)
     assert any(one.barred.startswith("the budget, of which ") for one in spent.explain(N).left_out)
 
 

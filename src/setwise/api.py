@@ -34,7 +34,7 @@ from setwise.vectors import THREAD_WORK, Floats, Vectors, as_matrix
 @takes()
 def select(
     vectors: Any,
-    k: int | None,
+    k: int | None = None,
     *,
     relevance: Any = None,
     query: Any = None,

@@ -44,7 +44,7 @@ def test_no_exchange_with_any_candidate_improves_a_set_with_limits(t):
 
 def test_what_a_budget_holds_is_small_whatever_the_labels():
     limits = {"groups": {"own": np.arange(N)}, "limits": {"own": 1}}
-    sel = setwise.select(X, None, relevance=R, diversity=0.3, costs=COSTS, budget=400.0, **limits)
+    sel = setwise.select(X, relevance=R, diversity=0.3, costs=COSTS, budget=400.0, **limits)
     assert COSTS[sel.indices].sum() <= 400
     assert sel.stats["pool_size"] < 3300  # and not the leader of each label
     assert sel.certificate.gap < 0.05

@@ -23,7 +23,7 @@ from setwise.threads import one_blas_thread
 @takes()
 def select_many(
     vectors: Any,
-    k: int | None,
+    k: int | None = None,
     *,
     queries: Any = None,
     relevance: Any = None,
@@ -52,8 +52,8 @@ def select_many(
     Parameters
     ----------
     vectors : array-like of shape (n, d) or (m, n, d)
-    k : int
-        Size of every set; no pool may be smaller.
+    k : int or None
+        Size of every set; no pool may be smaller. With a budget the most there may be, or left out.
     queries : array-like of shape (m, d), optional
     relevance : array-like, optional
         See above. Rows of -inf are never selected.

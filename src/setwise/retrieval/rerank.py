@@ -28,7 +28,7 @@ from setwise.threads import one_blas_thread
 @takes(diversity=DIVERSITY)
 def diversify(
     ids: Rows,
-    k: int | None,
+    k: int | None = None,
     *,
     relevance: Any,
     vectors: Index | Any,
