@@ -51,11 +51,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # these pages load their scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        routes=routes.router.routes,  # as they are: a router in a router is looked through twice a request
     )
     app.state.service = service
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     answer_errors(app)
-    app.include_router(routes.router)
     if settings.token is not None:
         app.add_middleware(Token, token=settings.token)
     if settings.origins:

@@ -42,7 +42,7 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
         They are no vectors of one width, or more or wider than may be.
     """
     if isinstance(given, list) and given and all(isinstance(row, str) for row in given):
-        packed = [_unpacked(row, f"{name}: row {place}") for place, row in enumerate(given)]
+        packed = _all_unpacked(given, name)
         width = len(packed[0])
         for place, row in enumerate(packed):
             if len(row) != width or not width:
@@ -69,6 +69,17 @@ def as_vector(given: Any, name: str, limits: Limits) -> NDArray[Any]:
         raise ValueError(f"{name}: expected one vector, got shape {row.shape}")
     check_size((1, len(row)), name, limits)
     return row
+
+
+def _all_unpacked(texts: list[str], name: str) -> list[bytes]:
+    """Return the bytes of vectors of float32; which of them is none is looked for where one is."""
+    try:
+        packed = [pybase64.b64decode(text, validate=True) for text in texts]
+    except ValueError:
+        packed = []
+    if packed and not any(len(row) % 4 for row in packed):
+        return packed
+    return [_unpacked(text, f"{name}: row {place}") for place, text in enumerate(texts)]
 
 
 def _unpacked(text: str, name: str) -> bytes:

@@ -218,7 +218,7 @@ def _pool(
         facets = facets_of(facets, service.settings.limits)
         part = parts_of(facets, vectors.shape[1], len(asked.texts), "documents")
         options["facets"] = facets if part is None else part(known)
-    place = {int(row): number for number, row in enumerate(known)}
+    place = {row: number for number, row in enumerate(known.tolist())}
     for name in ("include", "exclude"):
         rows = getattr(body, name) or ()
         for row in rows:
@@ -312,14 +312,13 @@ def falling(
         )
         base, room = np.where(np.isnan(relevance), 0.0, base), n * step
     least = float(known.min()) if raw and len(known) else 0.0
+    own = room + (1.0 - room) * np.where(np.isnan(base), least, base)[order]
     scores: list[float] = []
-    last = np.inf
-    for place in order.tolist():
-        own = float(base[place])
-        below = last - step * max(1.0, abs(last)) if scores else last
-        score = min(room + (1.0 - room) * (least if np.isnan(own) else own), below)
-        if not np.isfinite(score):
-            raise ValueError("relevance: numbers this near to the largest there are leave no room to fall")
-        scores.append(score)
-        last = score
+    below = np.inf
+    for score in own.tolist():
+        last = score if score < below else below
+        scores.append(last)
+        below = last - (step if -1.0 <= last <= 1.0 else step * abs(last))
+    if not np.isfinite(scores).all():
+        raise ValueError("relevance: numbers this near to the largest there are leave no room to fall")
     return scores
