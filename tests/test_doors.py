@@ -84,6 +84,10 @@ def vectors_as(kind, folder):
         "SciPy sparse matrix": lambda: [sparse.csr_matrix(ROWS), sparse.csr_array(ROWS)],
         "sparse tensor": lambda: [torch.tensor(ROWS).to_sparse()],
         "packed bits (bytes)": lambda: [[bytes(8)] * N, pa.array([bytes(8)] * N)],
+        "polars LazyFrame, stream of Arrow batches": lambda: [
+            pl.DataFrame(named).lazy(),
+            pa.RecordBatchReader.from_batches(pa.table(named).schema, pa.table(named).to_batches()),
+        ],
         "masked array": lambda: [np.ma.masked_array(ROWS, mask=ROWS > 8)],
         "a path": lambda: [folder / "vectors.npy"],
     }[kind]()
@@ -176,8 +180,9 @@ def source_as(kind, records, folder):
             written("b.jsonl.gz", gzip.compress(lines)),
             folder / "z.jsonl.zst",
         ]
-    if kind == ".json, one array of objects":
-        return [written("a.json", json.dumps(records, indent=1).encode())]
+    if kind == ".json, one array of objects, also as .gz or .zst":
+        array = json.dumps(records, indent=1).encode()
+        return [written("a.json", array), written("b.json.gz", gzip.compress(array))]
     if kind == ".parquet":
         parquet.write_table(table, folder / "a.parquet")
         return [folder / "a.parquet"]
@@ -190,9 +195,13 @@ def source_as(kind, records, folder):
         frame = pd.DataFrame(
             [{n: json.dumps(v) if isinstance(v, list) else v for n, v in r.items()} for r in records]
         )
+        cells = {mark: frame.to_csv(index=False, sep=mark).encode() for mark in ",;\t"}
+        with pa.CompressedOutputStream(str(folder / "z.csv.zst"), "zstd") as stream:
+            stream.write(b"sep=;\r\n" + cells[";"])
         return [
-            written(f"{at}.csv", frame.to_csv(index=False, sep=mark).encode())
-            for at, mark in enumerate(",;\t")
+            *(written(f"{at}.csv", content) for at, content in enumerate(cells.values())),
+            written("b.tsv.gz", gzip.compress(cells["\t"])),
+            folder / "z.csv.zst",
         ]
     if kind == ".npy of vectors":
         np.save(folder / "v.npy", ROWS)

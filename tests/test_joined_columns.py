@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import setwise
 from optional import needs
@@ -103,3 +104,43 @@ def test_facets_and_labels_are_joined_as_relevance_is():
     for vectors in (frame, frame["v"]):
         found = setwise.select(vectors, 3, relevance=frame["score"][::-1], max_per_group=1, **mixed_too)
         assert found.indices.tolist() == shelf.indices.tolist()
+
+
+def test_a_column_of_another_index_is_refused_never_taken_by_row():
+    import pandas as pd
+
+    frame = pd.DataFrame({"v": list(VECTORS), "g": list("aabbcc")}, index=range(10, 16))
+    whole = pd.Series(np.arange(30) % 7 / 7, range(30)).iloc[::-1]  # of more rows than the frame has
+    expected = setwise.select(VECTORS, 2, relevance=np.arange(10, 16) % 7 / 7).indices.tolist()
+    assert setwise.select(frame, 2, relevance=whole).indices.tolist() == expected
+    twice = pd.Series(SCORES, [10, 10, 11, 12, 13, 14])
+    both = pd.Series(SCORES.repeat(2), np.repeat(frame.index, 2))
+    for wrong in (pd.Series(SCORES), pd.Series(SCORES, range(11, 17)), twice, both):
+        for vectors in (frame, frame["v"]):
+            with pytest.raises(ValueError, match=r"relevance: its index (lacks|has) 1\d"):
+                setwise.select(vectors, 2, relevance=wrong)
+            with pytest.raises(ValueError, match="groups: its index"):
+                setwise.select(vectors, 2, groups=wrong, max_per_group=1)
+    with pytest.raises(ValueError, match="relevance: its index lacks id 'u'"):
+        setwise.diversify(list("uvwxyz"), 2, relevance=pd.Series(SCORES, list("abcdef")), vectors=VECTORS)
+    with pytest.raises(ValueError, match="relevance: its index has an id twice"):
+        setwise.diversify(["u"], 1, relevance=pd.Series([1.0, 2.0], ["u", "u"]), vectors=VECTORS[:1])
+
+
+def test_columns_beside_a_frame_are_joined_in_a_batch_too():
+    import pandas as pd
+
+    frame = pd.DataFrame({"v": list(VECTORS), "g": list("aabbcc")}, index=range(10, 16))
+    wish = {"queries": VECTORS[:2], "max_per_group": 1}
+    expected = [
+        one.indices.tolist() for one in setwise.select_many(VECTORS, 3, groups=list("aabbcc"), **wish)
+    ]
+    for groups in ("g", frame["g"], frame["g"].iloc[[3, 1, 5, 0, 2, 4]]):
+        found = setwise.select_many(frame, 3, groups=groups, **wish)
+        assert [one.indices.tolist() for one in found] == expected
+        assert found[0].to_pandas()["g"].tolist() == frame["g"].iloc[expected[0]].tolist()
+    scores = pd.Series(SCORES, frame.index)
+    cut = {"relevance": SCORES, "offsets": [0, 3, 6]}
+    by_row = [one.indices.tolist() for one in setwise.select_many(VECTORS, 1, **cut)]
+    mixed = setwise.select_many(frame, 1, **{**cut, "relevance": scores.iloc[::-1]})
+    assert [one.indices.tolist() for one in mixed] == by_row

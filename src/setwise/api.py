@@ -163,13 +163,8 @@ def select(
     request = Request.of(
         select, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    framed = frames.kind_of(vectors) is not None
-    if framed and isinstance(relevance, str):
-        relevance = frames.column(vectors, relevance, "relevance")
-    if framed or hasattr(vectors, "iloc"):
-        relevance = in_rows_of(relevance, vectors)
-        take = partial(_column, vectors)
-        request = replace(request.mapped(take, fields=framed), facets=facets_by(take, request.facets))
+    framed = frames.kind_of(vectors, "vectors") is not None
+    request, relevance = beside(vectors, request, relevance)
     found = selected(
         request, vectors, relevance=relevance, query=query, progress=progress, missing=missing, began=began
     )
@@ -210,13 +205,29 @@ def selected(
             return run(problem, began)
 
 
+def beside(vectors: Any, request: Request, relevance: Any) -> tuple[Request, Any]:
+    """Return a request, and relevance, whose columns stand in the order of a frame's rows; may be named.
+
+    Raises
+    ------
+    ValueError
+        The frame has no such column, or a pandas column another index.
+    """
+    framed = frames.kind_of(vectors, "vectors") is not None
+    if not framed and not hasattr(vectors, "iloc"):
+        return request, relevance
+    take = partial(_column, vectors)
+    request = replace(request.mapped(take, fields=framed), facets=facets_by(take, request.facets))
+    return request, relevance if getattr(relevance, "ndim", 1) == 2 else take("relevance", relevance)
+
+
 def _column(frame: Any, argument: str, given: Any) -> Any:
     """Return a frame's column by name, or what was given in place of one, in the order of its rows."""
     if isinstance(given, OwnIfMissing):
         return OwnIfMissing(_column(frame, argument, given.groups))
     if isinstance(given, str) and frames.kind_of(frame) is not None:
         return frames.column(frame, given, argument)
-    return in_rows_of(given, frame)
+    return in_rows_of(given, frame, argument)
 
 
 def pose(request: Request, vectors: Any, *, relevance: Any = None, query: Any = None) -> Problem:

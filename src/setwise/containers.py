@@ -77,7 +77,7 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
         return data
     reader = _READERS.get(_package(data))
     try:
-        if not flat and frames.kind_of(data) is not None:
+        if frames.kind_of(data, name) is not None and not flat:
             held = frames.vectors_in(data, name)
             if held is not None:
                 return to_numpy(held, name)
@@ -129,6 +129,10 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
         return array.astype(np.float64)
     if array.dtype.kind == "O" and array.ndim == 1 and len(array):
         return _stacked(array.tolist(), name, flat)
+    if array.dtype.kind in "SV" and array.dtype.names is None:
+        raise TypeError(
+            f"{name}: dtype {array.dtype} holds packed bits or bytes; pass np.unpackbits, or numbers"
+        )
     return array
 
 

@@ -19,12 +19,29 @@ _FRAMES = {
 }
 
 
-def kind_of(data: Any) -> str | None:
-    """Return the package that a frame comes from; None for what is no frame."""
+#: What holds no rows yet, by the package that it comes from, and the call that gives them.
+_UNREAD = {
+    "polars": {"LazyFrame": "collect()"},
+    "pyarrow": {"RecordBatchReader": "read_all()", "Dataset": "to_table()"},
+    "duckdb": {"DuckDBPyRelation": "to_arrow_table()"},
+    "_duckdb": {"DuckDBPyRelation": "to_arrow_table()"},
+}
+
+
+def kind_of(data: Any, argument: str = "frame") -> str | None:
+    """Return the package that a frame comes from; None for what is no frame.
+
+    Raises
+    ------
+    TypeError
+        It is a query or a stream, whose rows have not been read.
+    """
     for one in type(data).__mro__:
         package = one.__module__.partition(".")[0]
         if one.__name__ in _FRAMES.get(package, ()):
             return package
+        if call := _UNREAD.get(package, {}).get(one.__name__):
+            raise TypeError(f"{argument}: {type(data).__name__} holds no rows yet; pass its .{call}")
     return None
 
 

@@ -120,7 +120,7 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
     values : mapping, pandas Series, pandas frame, or array-like of length n
         By id are a mapping, and what has an index of which all ids are part. An index that only counts the
         rows, or is that of ``beside``, names none; one that has the labels of ``beside`` in another order
-        stands for its rows.
+        stands for its rows. Beside ids that only count the rows, an index of other labels names none.
     ids : ndarray of shape (n,)
     name : str
         Of the argument.
@@ -130,23 +130,29 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
     Raises
     ------
     ValueError
-        A mapping lacks an id.
+        A mapping or an index lacks an id, or has one twice.
     """
+    listed = ids.tolist()
     if isinstance(values, Mapping):
-        lacking = next((one for one in ids.tolist() if one not in values), None)
+        lacking = next((one for one in listed if one not in values), None)
         if lacking is not None:
             raise ValueError(f"{name}: there is none for id {lacking!r}; give each one")
-        return [values[one] for one in ids.tolist()]
+        return [values[one] for one in listed]
     if not hasattr(values, "iloc"):
         return values
     index = values.index
-    if counts_rows(index, len(ids)) or (hasattr(beside, "iloc") and index.equals(beside.index)):
+    if counts_rows(index, len(values)) or (hasattr(beside, "iloc") and index.equals(beside.index)):
         return values
-    places = {str(one) if isinstance(one, UUID) else one: row for row, one in enumerate(index.tolist())}
-    rows = [places.get(one) for one in ids.tolist()]
-    if None in rows or len(places) < len(index):
-        return in_rows_of(values, beside)
-    return values.iloc[rows]
+    labels = [str(one) if isinstance(one, UUID) else one for one in index.tolist()]
+    places = dict(zip(labels, range(len(labels)), strict=True))
+    lacking = next((one for one in listed if one not in places), None)
+    if lacking is None and (len(places) == len(labels) or not _is_twice(labels, set(listed))):
+        return values.iloc[[places[one] for one in listed]]
+    if hasattr(beside, "iloc"):
+        return in_rows_of(values, beside, name)
+    if listed == list(range(len(listed))):  # numbers of rows
+        return values
+    raise _unlike(name, f"lacks id {lacking!r}" if lacking is not None else "has an id twice", "the ids")
 
 
 def same_rows(values: Any, beside: Any) -> bool:
@@ -157,14 +163,42 @@ def same_rows(values: Any, beside: Any) -> bool:
     return bool(index.equals(other) or (index.is_unique and other.is_unique and index.isin(other).all()))
 
 
-def in_rows_of(values: Any, beside: Any) -> Any:
-    """Return a pandas column in the order of the rows beside it, if it has their index; others as they are.
+def in_rows_of(values: Any, beside: Any, name: str) -> Any:
+    """Return a pandas column in the order of the rows beside it, by their index; what has none as it is.
 
-    Where both indexes are equal, labels may be there twice.
+    Where both indexes are equal, labels may be there twice. An index that only counts the rows names none
+    beside labels that are no integers.
+
+    Raises
+    ------
+    ValueError
+        The column's index lacks a label of the other, or has one twice.
     """
-    if not same_rows(values, beside) or values.index.equals(beside.index):
+    if not hasattr(values, "iloc") or not hasattr(beside, "iloc") or values.index.equals(beside.index):
         return values
-    return values.loc[beside.index]
+    index, other = values.index, beside.index
+    counted = counts_rows(index, len(values))
+    if counted and (values.ndim == 2 or len(values) < len(beside) or other.inferred_type != "integer"):
+        return values  # a frame may be facets: a direction a row
+    lacking = other[~other.isin(index)]
+    if len(lacking):
+        raise _unlike(name, f"lacks {lacking.tolist()[0]!r}", "the frame's")
+    if not index.is_unique:
+        raise _unlike(name, f"has {index[index.duplicated()].tolist()[0]!r} twice", "the frame's")
+    return values.loc[other]
+
+
+def _is_twice(labels: list[Any], among: set[Any]) -> bool:
+    """Return whether one of some labels is there twice."""
+    known = [one for one in labels if one in among]
+    return len(known) > len(set(known))
+
+
+def _unlike(name: str, what: str, whose: str) -> ValueError:
+    return ValueError(
+        f"{name}: its index {what}; give it {whose} index, or .reset_index(drop=True) both where their rows "
+        "stand in one order"
+    )
 
 
 def counts_rows(index: Any, n: int) -> bool:

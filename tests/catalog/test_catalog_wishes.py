@@ -344,6 +344,9 @@ def test_many_users_that_cannot_be(catalog):
         catalog.select_many(3)
     with pytest.raises(ValueError, match=r"relevance: expected shape \(m, 300\), got \(2, 5\)"):
         catalog.select_many(3, relevance=np.ones((2, 5)))
+    few = {"relevance": np.ones((2, N)), "filter": np.arange(N) < 2}
+    with pytest.raises(ValueError, match="query 0: k: 3 is more than the 2 items that may be selected"):
+        catalog.select_many(3, **few)
     with pytest.raises(ValueError, match="exclude: expected one list for each of 2 queries, got 3"):
         catalog.select_many(3, relevance=np.ones((2, N)), exclude=[[], [], []])
     with pytest.raises(ValueError, match="include: 'sku1' is in exclude, too"):

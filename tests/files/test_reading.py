@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from optional import lazily, needs
-from setwise.files import column_types, read_array, read_table
+from setwise.files import column_types, read_array, read_corpus, read_table
 from setwise.files.delimited import csv_batches
+from setwise.finetuning.rows.repository import Repository
 
 feather = lazily("pyarrow.feather")
 pa = lazily("pyarrow")
@@ -292,8 +293,9 @@ def test_a_missing_file_names_its_neighbor(tmp_path):
 
 def test_an_unknown_ending_names_the_known_ones(tmp_path):
     (tmp_path / "a.xlsx").write_text("x")
-    assert ".parquet, .arrow, .feather, .csv, .tsv, .tab, .jsonl, .jsonl.gz, .jsonl.zst, .json" in refused(
-        tmp_path / "a.xlsx"
+    assert (
+        ".parquet, .arrow, .feather, .csv, .tsv, .tab, .jsonl, .json (text also as .gz or .zst)"
+        in refused(tmp_path / "a.xlsx")
     )
 
 
@@ -568,3 +570,60 @@ def test_a_quote_that_is_never_closed_is_refused(tmp_path):
     assert refused(tmp_path / "t.csv").endswith("t.csv: the quote that line 5 opens is never closed")
     (tmp_path / "t.csv").write_text('id,text\n1,5" pipe\n2,"two\nlines"\n')
     assert read_table(tmp_path / "t.csv", ["text"]).values("text") == ['5" pipe', "two\nlines"]
+
+
+@needs("pyarrow")
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather", "stream.arrow", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_column_of_texts_gives_way_to_a_full_one(tmp_path, name, blank):
+    rows = [{"id": row, "text": blank, "title": f"t{row}", "score": 1.0, "vector": [1.0]} for row in range(3)]
+    if name == "a.csv":
+        lines = ["id,text,title", *(f"{row['id']},{blank},{row['title']}" for row in rows)]
+        (tmp_path / name).write_text("\n".join(lines))
+    else:
+        write(tmp_path / name, rows)
+    corpus = read_corpus(tmp_path / name)
+    assert corpus.texts == ["t0", "t1", "t2"]
+    untyped = name == "a.csv" and not blank  # a CSV file's empty column holds no strings either
+    assert corpus.notes == (() if untyped else ("texts: column 'title'; others: 'text'",))
+    repository = Repository(tmp_path / name)
+    assert list(repository.texts()) == [["t0", "t1", "t2"]]
+    assert read_corpus(pa.Table.from_pylist(rows)).texts == corpus.texts
+    rows[2]["text"] = "not blank"
+    assert read_corpus(write(tmp_path / "full.jsonl", rows)).texts == [blank, blank, "not blank"]
+
+
+@needs("pyarrow")
+@pytest.mark.parametrize("start", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_first_line_may_say_what_separates_cells(tmp_path, start, encoding):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        start.lstrip("\ufeff" if encoding == "utf-16" else "") + "id;text\n1;a,b\n2;c\n", encoding
+    )
+    assert read_table(path, column_types(path)).columns == {"id": ["1", "2"], "text": ["a,b", "c"]}
+    assert [batch.to_pydict() for batch in csv_batches(path)] == [{"id": ["1", "2"], "text": ["a,b", "c"]}]
+    path.write_text("sep=,kind\n1,a\n")  # names of columns
+    assert list(column_types(path)) == ["sep=", "kind"]
+
+
+@needs("pyarrow")
+def test_compressed_cells_are_read_as_far_as_they_go(tmp_path):
+    cells = b"id,text\n" + b"".join(
+        b"%d,%s\n" % (row, b"x" * 3_000_000 if row == 7 else b"y") for row in range(9)
+    )
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(cells))
+    table = read_table(path, column_types(path))
+    assert [len(text) for text in table.texts("text")] == [1] * 7 + [3_000_000, 1]
+    assert table.numbers("id", "id").tolist() == list(range(9))
+    path.write_bytes(gzip.compress(cells)[:-20])
+    with pytest.raises(ValueError, match=r"file: a\.csv\.gz is truncated or damaged"):
+        read_table(path, column_types(path))
+
+
+@needs("pyarrow")
+def test_feather_of_the_first_version_is_refused_with_its_mend(tmp_path):
+    (tmp_path / "a.feather").write_bytes(b"FEA1" + bytes(60) + b"FEA1")
+    with pytest.raises(ValueError, match=r"file: a\.feather is Feather V1; write it anew by pyarrow"):
+        column_types(tmp_path / "a.feather")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import api, frames, solvers
 from setwise import relevance as relevances
-from setwise import solvers
 from setwise.batch.one_matrix import select_each
 from setwise.batch.pools import select_pools
 from setwise.batch.usable import all_usable, select_usable, with_gaps
@@ -94,6 +95,7 @@ def select_many(
     if queries is not None and relevance is not None:
         raise ValueError("relevance: pass relevance or queries, not both")
     policy = check_missing(missing)
+    request, relevance = api.beside(vectors, request, relevance)
     if policy != "raise":
         relevance = with_gaps(relevance)
     data = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
@@ -108,11 +110,15 @@ def select_many(
         cuts = None if offsets is None else _cuts(offsets, len(data))
         asked = queries is not None or relevance is not None or cuts is not None
         if policy != "raise" and asked and not all_usable(data, relevance, metric):
-            return select_usable(request, data, cuts, queries, relevance, policy)
-        if cuts is None:
-            return select_each(request, data, queries, relevance)
-        given = None if relevance is None else _numbers(relevance, len(data), "relevance")
-        return select_pools(request, data, cuts, queries, given)
+            found = select_usable(request, data, cuts, queries, relevance, policy)
+        elif cuts is None:
+            found = select_each(request, data, queries, relevance)
+        else:
+            given = None if relevance is None else _numbers(relevance, len(data), "relevance")
+            found = select_pools(request, data, cuts, queries, given)
+    if cuts is not None or frames.kind_of(vectors) is None:
+        return found
+    return [replace(one, candidates=vectors) for one in found]
 
 
 def _from_stack(

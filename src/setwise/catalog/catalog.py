@@ -129,10 +129,10 @@ class Catalog:
         >>> len(catalog.select(50, diversity=0.1, method="muss", clusters=10))
         50
         """
-        if frames.kind_of(vectors) is not None:
+        if frames.kind_of(vectors, "vectors") is not None:
             quality, ids = items.of_frame(vectors, quality, ids)
         elif same_rows(quality, beside := cast(Any, ids)):
-            quality = in_rows_of(quality, beside).to_numpy()
+            quality = in_rows_of(quality, beside, "quality").to_numpy()
         checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
         if ids is not None and items.is_by_id(quality):

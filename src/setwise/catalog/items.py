@@ -138,7 +138,7 @@ def by_id(
     """
     if isinstance(values, Mapping):
         keys, values = list(values), list(values.values())
-    elif frames.kind_of(values) is not None:
+    elif frames.kind_of(values, name) is not None:
         keys, values = _id_and_value(values, name)
     elif keys is None:
         keys, values = values.index.tolist(), values.to_numpy()
@@ -195,7 +195,7 @@ def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
     if isinstance(quality, str):
         quality = to_numpy(frames.column(frame, quality, "quality"), "quality", flat=True)
     elif same_rows(quality, frame):
-        quality = in_rows_of(quality, frame).to_numpy()
+        quality = in_rows_of(quality, frame, "quality").to_numpy()
     if isinstance(ids, str):
         return quality, frames.column(frame, ids, "ids")
     held = next((one for one in ID_COLUMNS if one in frames.column_names(frame)), None)
@@ -210,7 +210,7 @@ def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
 
 def is_by_id(values: Any) -> bool:
     """Return whether numbers come with ids: in a mapping, a Series with an index, or a frame."""
-    if frames.kind_of(values) is not None:
+    if frames.kind_of(values, "quality") is not None:
         return True
     return isinstance(values, Mapping) or (hasattr(values, "index") and hasattr(values, "to_numpy"))
 

@@ -36,7 +36,8 @@ def selected_for_each(
     """
     if (relevance is None) == (queries is None):
         raise ValueError("relevance: pass relevance of shape (m, n), or queries of shape (m, d)")
-    given = np.atleast_2d(to_numpy(relevance if queries is None else queries, "relevance"))
+    brought, argument = (relevance, "relevance") if queries is None else (queries, "queries")
+    given = np.atleast_2d(to_numpy(brought, argument))
     n, count = len(held), len(given)
     if queries is None and given.shape[1:] != (n,):
         raise ValueError(f"relevance: expected shape (m, {n}), got {given.shape}")
@@ -65,8 +66,14 @@ def selected_for_each(
             raise ValueError(f"include: {held.ids[both].tolist()[0]!r} is in {where}, too")
         barred[gone] = True
         barred[must] = False  # whatever the filter
-        if barred.all() and not own.sized:
+        left = n - int(np.count_nonzero(barred))
+        if left == 0 and not own.sized:
             raise ValueError(f"query {user}: filter: it and exclude leave no item; loosen them")
+        if own.sized and own.size > left:
+            raise ValueError(
+                f"query {user}: k: {own.size} is more than the {left:,} items that may be selected; ask for "
+                "at most that"
+            )
         include.append(must)
         exclude.append(np.flatnonzero(barred))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,8 @@ def read_asked(
 def _texts(path: Path) -> tuple[list[Any], list[str]]:
     """Return the ids and texts of a file's queries."""
     from setwise.cli import output
-    from setwise.files import TABLES, column_types, read_table
-    from setwise.files.kinds import ID_COLUMNS, text_columns, unchosen_ids
+    from setwise.files import TABLES, column_holds_text, column_types, read_table
+    from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS, text_columns, unchosen_ids
     from setwise.files.names import ending, existing
     from setwise.files.reading import reading_file
 
@@ -105,8 +106,9 @@ def _texts(path: Path) -> tuple[list[Any], list[str]]:
             raise ValueError(f"queries: {path.name} has none; write one a line")
         return [number for number, _ in numbered], [line for _, line in numbered]
     kinds = column_types(path, "queries")
-    called = [name for name in QUERY_COLUMNS if kinds.get(name) == "string"]
-    named = next(iter([*called, *text_columns(kinds)]), None)
+    called = (*QUERY_COLUMNS, *TEXT_COLUMNS)
+    holds = partial(column_holds_text, path, argument="queries")
+    named = next(iter(text_columns(kinds, names=called, holds=holds)), None)
     if named is None:
         raise ValueError(
             f"queries: {path.name} has no column of queries (columns: {', '.join(kinds)}); call it 'query'"

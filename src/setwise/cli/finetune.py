@@ -59,8 +59,8 @@ def finetune(
         str,
         _read(
             "--repository",
-            help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json or .csv; JSON also "
-            "as .gz or .zst), a folder of such files of one kind, or a .npy file of vectors.",
+            help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json, .csv or .tsv; "
+            "text also as .gz or .zst), a folder of such files of one kind, or a .npy file of vectors.",
             metavar="PATH",
         ),
     ],

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from setwise.files import TABLES, Table, column_types, read_array, read_table
 from setwise.files.kinds import VECTOR_COLUMNS, id_columns, unchosen_ids, vector_column
 from setwise.files.names import DELIMITED, column, ending, existing
+from setwise.files.reading import KNOWN
 
 if TYPE_CHECKING:
     from setwise.catalog import Catalog
@@ -98,7 +99,7 @@ def read_items(
         found = _matrix(read_array(source, "items"), "items", source.name)
         return Items(found, _array_of(source, quality, "quality", len(found)), None)
     if source.is_dir() or ending(source) not in TABLES:
-        raise ValueError(f"items: {source.name!r} ends in none of {', '.join([*TABLES, '.npy'])}")
+        raise ValueError(f"items: {source.name!r} ends in none of {KNOWN}, .npy")
     types = column_types(source, "items")
     if vectors is None and text is None:
         vectors = vector_column(types)
@@ -229,7 +230,7 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str, str]:
             )
         return array.tolist(), "", ""
     if source.is_dir() or kind not in TABLES:
-        raise ValueError(f"from: {source.name!r} ends in none of {', '.join([*TABLES, '.npy', '.txt'])}")
+        raise ValueError(f"from: {source.name!r} ends in none of {KNOWN}, .npy, .txt")
     types = column_types(source, "from")
     told = ""
     if id is None:

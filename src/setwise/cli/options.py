@@ -14,7 +14,7 @@ CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
 READ, SET, RUN, KEEP = "What to read", "What a good set is", "How to run", "What to print and keep"
 
 #: Endings of tables, in words.
-_TABLES = ".parquet, .arrow, .feather, .jsonl, .jsonl.gz, .csv or .tsv"
+_TABLES = ".parquet, .arrow, .feather, .jsonl, .json, .csv or .tsv, text also as .gz or .zst"
 
 #: What a corpus may be, in words.
 CORPORA = (

@@ -279,6 +279,7 @@ def retrieve(
     from setwise.cli.asked import read_asked
     from setwise.cli.sources import encoded, opened
     from setwise.files import check_output
+    from setwise.files.names import ending
     from setwise.retrieval import default_sharpness
     from setwise.retrieval.pages import earlier
 
@@ -293,7 +294,7 @@ def retrieve(
     asked = read_asked(texts, queries, query_vector, relevance, corpus)
     many = queries is not None or len(asked) > 1
     target = None if out is None else check_output(out, force=force)
-    if many and target is not None and target.suffix == ".npy":
+    if many and target is not None and ending(target) == ".npy":
         raise ValueError("out: a .npy file holds one set; write those of many queries to .jsonl")
     if many and after is not None:
         raise ValueError("after: a cursor is of one query; ask one, or leave --after out")

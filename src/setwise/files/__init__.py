@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from setwise.files.corpus import Corpus, duplicates, read_corpus
-from setwise.files.reading import TABLES, column_types, read_array, read_table
+from setwise.files.reading import TABLES, column_holds_text, column_types, read_array, read_table
 from setwise.files.table import Table
 from setwise.files.writing import OUTPUTS, check_output, write_array, write_atomic, write_json, write_table
 
@@ -13,6 +13,7 @@ __all__ = [
     "Corpus",
     "Table",
     "check_output",
+    "column_holds_text",
     "column_types",
     "duplicates",
     "read_array",

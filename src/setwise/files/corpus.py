@@ -19,7 +19,7 @@ from setwise.files.documents import CHUNK, DOCUMENTS, KINDS, read_passages
 from setwise.files.documents.passages import check_chunk
 from setwise.files.kinds import id_columns, text_columns, unchosen, unchosen_ids
 from setwise.files.names import column, ending, existing
-from setwise.files.reading import TABLES, Frame, TableFile, read_array
+from setwise.files.reading import KNOWN, TABLES, Frame, TableFile, read_array
 from setwise.files.table import Table
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def read_corpus(
         A document needs a package that is not installed.
     """
     named = {"text": text, "id": id, "relevance": relevance, "group": group}
-    if frames.kind_of(path) is not None:
+    if frames.kind_of(path, "corpus") is not None:
         return _read_corpus_table(None, Frame(path), vectors, **named)
     source = existing(path, "corpus")
     documents = source.is_dir() or ending(source) in KINDS
@@ -135,9 +135,9 @@ def read_corpus(
         array = _two_dimensional(read_array(source, "corpus"), "corpus", source.name)
         return Corpus(source, range(len(array)), vectors=array)
     if ending(source) not in TABLES:
-        known = ", ".join([*TABLES, ".npy"])
         raise ValueError(
-            f"corpus: {source.name!r} ends in none of {known}, is no document ({DOCUMENTS}), and is no folder"
+            f"corpus: {source.name!r} ends in none of {KNOWN}, .npy, is no document ({DOCUMENTS}), and is no "
+            "folder"
         )
     return _read_corpus_table(source, TableFile(source), vectors, **named)
 
@@ -174,7 +174,8 @@ def _read_corpus_table(
             column(types, name, argument, rows.name)
     taken = {name for name in chosen.values() if name is not None}
     asked = text
-    text = text or next(iter(text_columns(types, taken)), None)
+    if text is None:
+        text = next(iter(text_columns(types, taken, holds=rows.holds_text)), None)
     if text is None and vectors is None:
         raise ValueError(
             f"text: {rows.name} has no column that is known to hold texts; name one of {', '.join(types)}"

@@ -6,11 +6,13 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from setwise.files.names import DELIMITED, ending
+from setwise.files.json_lines import COMPRESSED, open_bytes
+from setwise.files.names import TABBED, ending
 
 #: What may separate cells, the likeliest first.
 DELIMITERS = (",", ";", "\t", "|")
@@ -21,10 +23,13 @@ _ROWS, _BYTES = 50, 1 << 16
 #: Bytes of the longest record that is read.
 _LONGEST = 1 << 30
 
+#: The line by which Excel is told what separates cells, before the line of names.
+_SEPARATOR = re.compile(r'"?sep=([\x01-\x7f])"?\r?\n', re.IGNORECASE)
+
 
 def encoding_of(path: Path) -> str:
     """Return the encoding that a file's first bytes announce; UTF-8 where they announce none."""
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         start = stream.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -34,11 +39,14 @@ def encoding_of(path: Path) -> str:
 def delimiter_of(path: Path) -> str:
     """Return what separates a table's cells: what cuts its first rows into the most equal columns.
 
-    A comma where nothing does, and where two do it alike; in a file that is called so, a tab.
+    A comma where nothing does, and where two do it alike; in a file that is called so, a tab; what a first
+    line ``sep=;`` says.
     """
     if _is_tabbed(path):
         return "\t"
-    text, whole = _start(path)
+    text, whole, said = _start(path)
+    if said is not None:
+        return said
     widths: dict[str, int] = {}
     for mark in DELIMITERS:
         rows = list(itertools.islice(_cells(text, mark), _ROWS + 1))
@@ -97,7 +105,10 @@ def csv_batches(path: Path) -> Iterator[Any]:
     for size in _sizes(path):
         seen = 0
         try:
-            with arrow_csv.open_csv(path, *_options(path, size, column_types=types)) as reader:
+            with (
+                open_bytes(path) as stream,
+                arrow_csv.open_csv(stream, *_options(path, size, column_types=types)) as reader,
+            ):
                 for batch in reader:
                     seen += batch.num_rows
                     if seen > done:  # what smaller blocks gave already is passed over
@@ -110,7 +121,7 @@ def csv_batches(path: Path) -> Iterator[Any]:
 
 def _not_decoded(path: Path) -> ValueError:
     """Return the error of a file that is not in the encoding it seems to be in; it names the first line."""
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         for number, line in enumerate(stream, 1):
             if b"\0" in line:
                 return ValueError(f"{path.name} is UTF-16 without a mark, or no text; save it as UTF-8")
@@ -128,18 +139,22 @@ def _whole(path: Path, **convert: Any) -> Any:
 
     for size in _sizes(path):
         try:
-            return arrow_csv.read_csv(path, *_options(path, size, **convert))
+            with open_bytes(path) as stream:
+                return arrow_csv.read_csv(stream, *_options(path, size, **convert))
         except arrow.ArrowInvalid as error:
             _check_grows(path, error)
     raise AssertionError("a block of the largest size ends in its own error")
 
 
-def _start(path: Path) -> tuple[str, bool]:
-    """Return the beginning of a file as text, and whether that is all of it."""
-    with path.open("rb") as stream:
+def _start(path: Path) -> tuple[str, bool, str | None]:
+    """Return how a file's rows begin, as text; whether that is all of them; and what a first line says
+    separates their cells."""
+    with open_bytes(path) as stream:
         start = stream.read(_BYTES)
         whole = not stream.read(1)
-    return start.decode(encoding_of(path), errors="replace").removeprefix("\ufeff"), whole
+    text = start.decode(encoding_of(path), errors="replace").removeprefix("\ufeff")
+    said = _SEPARATOR.match(text)
+    return (text, whole, None) if said is None else (text[said.end() :], whole, said[1])
 
 
 def _cells(text: str, mark: str) -> Iterator[list[str]]:
@@ -156,7 +171,9 @@ def _options(path: Path, size: int, **convert: Any) -> tuple[Any, Any, Any]:
 
     quoted = _is_quoted(path)
     return (
-        arrow_csv.ReadOptions(block_size=size, encoding=encoding_of(path)),
+        arrow_csv.ReadOptions(
+            block_size=size, encoding=encoding_of(path), skip_rows=int(_start(path)[2] is not None)
+        ),
         arrow_csv.ParseOptions(
             delimiter=delimiter_of(path), quote_char='"' if quoted else False, newlines_in_values=quoted
         ),
@@ -166,7 +183,7 @@ def _options(path: Path, size: int, **convert: Any) -> tuple[Any, Any, Any]:
 
 def _is_tabbed(path: Path) -> bool:
     """Return whether a file is called a table of tabs."""
-    return ending(path) in DELIMITED[1:]
+    return ending(path) in TABBED
 
 
 def _is_quoted(path: Path) -> bool:
@@ -177,14 +194,15 @@ def _is_quoted(path: Path) -> bool:
     ValueError
         A quote is still open at the end, so that it holds all rows after it.
     """
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         lines = (line for line in stream if b'"' in line)
         if _is_tabbed(path):
             return all(_closes(cell) for line in lines for cell in line.rstrip(b"\r\n").split(b"\t"))
         if sum(line.count(b'"') for line in lines) % 2 == 0:
             return True
     began = 1
-    with path.open(encoding=encoding_of(path), errors="replace", newline="") as text:
+    with open_bytes(path) as stream:
+        text = io.TextIOWrapper(stream, encoding_of(path), errors="replace", newline="")
         rows = csv.reader(text, delimiter=delimiter_of(path), strict=True)
         try:
             for _ in rows:
@@ -204,7 +222,8 @@ def _closes(cell: bytes) -> bool:
 def _sizes(path: Path) -> Iterator[int]:
     """Yield sizes of blocks, until the longest record that the file can have fits."""
     size = 1 << 20
-    while size < min(2 * path.stat().st_size, _LONGEST):
+    held = _LONGEST if path.suffix.lower() in COMPRESSED else 2 * path.stat().st_size
+    while size < min(held, _LONGEST):
         yield size
         size *= 8
     yield min(size, _LONGEST)
@@ -212,7 +231,7 @@ def _sizes(path: Path) -> Iterator[int]:
 
 def _check_grows(path: Path, error: Exception) -> None:
     """Go on where a record was longer than a block; raise anything else that is wrong."""
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         start = stream.read(_BYTES)
     if "UTF8" in str(error) or (b"\0" in start and encoding_of(path) == "utf-8"):
         raise _not_decoded(path) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 #: Columns that hold one text together, looked for in this order where no single column is known to.
@@ -174,12 +174,14 @@ def text_columns(
     kinds: Mapping[str, str],
     taken: Collection[str] = (),
     together: Collection[tuple[str, ...]] = (),
+    holds: Callable[[str], bool] | None = None,
+    names: Sequence[str] = TEXT_COLUMNS,
 ) -> tuple[str, ...]:
     """Return the columns that texts are read from when none is named.
 
-    The first of `TEXT_COLUMNS` that holds strings; else the first columns that usually hold one text
+    The first of `names` that holds strings; else the first columns that usually hold one text
     together; else the only column of strings that is no id and not `taken` for something else. None where
-    there is none or more than one.
+    there is none or more than one. A blank column counts only where all are blank.
 
     Parameters
     ----------
@@ -189,16 +191,28 @@ def text_columns(
         Columns that are read as something else.
     together : collection of tuple of str
         Such as `TOGETHER`, where several columns may make a text.
+    holds : callable, optional
+        Tells whether a column of strings holds more than blanks; by default each does.
+    names : sequence of str
+        What columns of texts are called, the likeliest first.
     """
     strings = [name for name, kind in kinds.items() if kind == "string" and name not in taken]
-    known = [name for name in TEXT_COLUMNS if name in strings]
-    if known:
-        return (known[0],)
-    for names in together:
-        if all(name in kinds and name not in taken for name in names):
-            return names
-    others = [name for name in strings if name not in ID_COLUMNS]
-    return (others[0],) if len(others) == 1 else ()
+    full = (lambda name: True) if holds is None or len(strings) == 1 else holds
+    known = [name for name in names if name in strings]
+    for name in known:
+        if full(name):
+            return (name,)
+    for several in together:
+        if all(name in kinds and name not in taken for name in several):
+            return several
+    others = [name for name in strings if name not in (*ID_COLUMNS, *known) and full(name)]
+    return (others[0],) if len(others) == 1 else () if others else tuple(known[:1])
+
+
+def holds_text(column: Any) -> bool:
+    """Return whether some value of a list or an Arrow column is a string that is more than blanks."""
+    values = column.to_pylist() if hasattr(column, "to_pylist") else column
+    return any(isinstance(value, str) and value != "" and not value.isspace() for value in values)
 
 
 def id_columns(kinds: Mapping[str, str], taken: Collection[str] = ()) -> list[str]:

@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+#: Endings of tables whose cells tabs separate.
+TABBED = tuple(kind + packed for kind in (".tsv", ".tab") for packed in ("", ".gz", ".zst"))
+
 #: Endings of tables whose cells a character separates; which one is told by what is in them.
-DELIMITED = (".csv", ".tsv", ".tab")
+DELIMITED = (".csv", ".csv.gz", ".csv.zst", *TABBED)
 
 #: Endings that are another name of one.
 _SAME = {".ndjson": ".jsonl"}

@@ -1,4 +1,4 @@
-"""Tables in: .parquet .arrow .feather .jsonl .json .csv .tsv, and arrays from .npy."""
+"""Tables in: .parquet .arrow .feather .jsonl .json .csv .tsv (text packed, too), and arrays from .npy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import frames
-from setwise.files.delimited import csv_schema, read_csv
+from setwise.files.delimited import csv_batches, csv_schema, read_csv
 from setwise.files.json_lines import is_array, json_rows
-from setwise.files.kinds import arrow_kinds, json_kinds
+from setwise.files.kinds import arrow_kinds, holds_text, json_kinds
 from setwise.files.names import DELIMITED, ending, existing
 from setwise.files.table import Table
 
@@ -22,6 +22,9 @@ from setwise.files.table import Table
 JSON = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 
 TABLES = (".parquet", ".arrow", ".feather", *DELIMITED, *JSON)
+
+#: The same in words.
+KNOWN = ".parquet, .arrow, .feather, .csv, .tsv, .tab, .jsonl, .json (text also as .gz or .zst)"
 
 
 def column_types(path: Path, argument: str = "file") -> dict[str, str]:
@@ -107,6 +110,37 @@ def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Ta
     return result
 
 
+def column_holds_text(path: Path, name: str, argument: str = "file") -> bool:
+    """Return whether some row of a column of strings is more than blanks; no more is read than needed.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `column_types`.
+    """
+    kind = _table_kind(path, argument)
+    with reading_file(path, argument), contextlib.ExitStack() as opened:
+        if kind in JSON:
+            return holds_text(row.get(name) for _, row in json_rows(path))
+        batches: Iterable[Any]
+        if kind in DELIMITED:
+            batches = csv_batches(path)
+        elif kind == ".parquet":
+            from setwise.extras.arrow import parquet
+
+            file = opened.enter_context(parquet.ParquetFile(path, pre_buffer=False))
+            batches = file.iter_batches(1024, columns=[name])
+        else:
+            reader = opened.enter_context(open_arrow(path))
+            file_of = hasattr(reader, "get_batch")
+            batches = map(reader.get_batch, range(reader.num_record_batches)) if file_of else reader
+        for batch in batches:
+            batch.validate(full=True)  # offsets of a damaged file may point anywhere
+            if holds_text(batch.column(name)):
+                return True
+    return False
+
+
 class TableFile:
     """A file that is a table."""
 
@@ -120,6 +154,10 @@ class TableFile:
     def read(self, columns: Iterable[str], argument: str) -> Table:
         """Return some of its columns; see `read_table`."""
         return read_table(self.path, columns, argument)
+
+    def holds_text(self, name: str) -> bool:
+        """Return whether a column of strings holds more than blanks."""
+        return column_holds_text(self.path, name)
 
 
 class Frame:
@@ -148,6 +186,10 @@ class Frame:
     def read(self, columns: Iterable[str], argument: str) -> Table:
         """Return some of its columns."""
         return Table(self.name, {name: self.table.column(name) for name in columns})
+
+    def holds_text(self, name: str) -> bool:
+        """Return whether a column of strings holds more than blanks."""
+        return any(map(holds_text, self.table.column(name).chunks))
 
 
 def read_array(path: Path, argument: str) -> NDArray[Any]:
@@ -181,7 +223,7 @@ def _table_kind(path: Path, argument: str) -> str:
     existing(path, argument)
     kind = ending(path)
     if kind not in TABLES:
-        raise ValueError(f"{argument}: {path.name!r} ends in none of {', '.join(TABLES)}")
+        raise ValueError(f"{argument}: {path.name!r} ends in none of {KNOWN}")
     if path.stat().st_size == 0:
         raise ValueError(f"{argument}: {path.name} is empty")
     return kind
@@ -208,9 +250,21 @@ def reading_file(path: Path, argument: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_arrow(path: Path) -> Iterator[Any]:
-    """Open an Arrow IPC file or stream, memory-mapped."""
+    """Open an Arrow IPC file or stream, memory-mapped.
+
+    Raises
+    ------
+    ValueError
+        It is Feather of the first version.
+    """
     from setwise.extras.arrow import arrow
 
+    with path.open("rb") as stream:
+        if stream.read(4) == b"FEA1":
+            raise ValueError(
+                f"{path.name} is Feather V1; write it anew by pyarrow.feather.write_feather("
+                f"pyarrow.feather.read_table({path.name!r}), 'new.feather')"
+            )
     with arrow.memory_map(str(path)) as source:
         try:
             reader = arrow.ipc.open_file(source)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.json_lines import parsed
-from setwise.files.names import DELIMITED
+from setwise.files.names import DELIMITED, ending
 from setwise.ids import is_whole
 from setwise.vectors import as_matrix
 
@@ -49,6 +49,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def spelled(self) -> bool:
+        """Whether its cells are words that spell numbers and lists, as those of a CSV file are."""
+        return ending(self.source) in DELIMITED
 
     def place(self, row: int) -> str:
         """Return where a row stands, as a person would look for it: ``line 18`` or ``row 17``."""
@@ -107,7 +112,7 @@ class Table:
             A row holds an integer that is larger than any float.
         """
         values = self._values(name)
-        parse = self.source.lower().endswith(DELIMITED)
+        parse = self.spelled
         for row, value in enumerate(values):
             if parse:
                 with contextlib.suppress(ValueError):
@@ -131,7 +136,7 @@ class Table:
         column = self.columns[name]
         if not isinstance(column, list):
             return as_matrix(column, f"{argument}: column {name!r} of {self.source}")
-        if self.source.lower().endswith(DELIMITED):
+        if self.spelled:
             column = [self._list_in_cell(name, row, cell, argument) for row, cell in enumerate(column)]
         width = len(column[0]) if isinstance(column[0], list) else 0
         for row, value in enumerate(column):
@@ -161,7 +166,7 @@ class Table:
     def values(self, name: str) -> list[Any]:
         """Return a column as it is; cells of a CSV file are None where empty, and numbers where all are."""
         values = self._values(name)
-        if not self.source.lower().endswith(DELIMITED):
+        if not self.spelled:
             return [str(value) if isinstance(value, UUID) else value for value in values]
         for kind, spelled in _SPELLED.items():
             if all(spelled.fullmatch(cell) for cell in values if cell):

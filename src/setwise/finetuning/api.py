@@ -116,7 +116,9 @@ def match(
         densities=densities,
     )
     found = matched(candidates, examples, diversity, parameters, progress)
-    return found if frames.kind_of(candidates) is None else replace(found, candidates=candidates)
+    return (
+        found if frames.kind_of(candidates, "candidates") is None else replace(found, candidates=candidates)
+    )
 
 
 def sweep(

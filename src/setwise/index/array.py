@@ -70,7 +70,7 @@ class ArrayIndex(RowIndex):
         missing: str = "raise",
     ) -> None:
         workers: int = thread_count(threads)
-        self.frame = vectors if frames.kind_of(vectors) is not None else None
+        self.frame = vectors if frames.kind_of(vectors, "vectors") is not None else None
         if storage is not None:
             wanted = np.dtype(checks.choice("storage", storage, ("float32", "float16")))
             vectors = _stored(vectors, wanted)

@@ -104,7 +104,7 @@ def diversify(
     request = request_of(
         diversify, options, k=k, sharpness=sharpness, metric=metric, relevance_scale=relevance_scale
     )
-    if frames.kind_of(vectors) is None:
+    if frames.kind_of(vectors, "vectors") is None:
         return diversified(request, ids, relevance, vectors, after, missing=missing)
     if isinstance(ids, str):
         ids = frames.column(vectors, ids, "ids")

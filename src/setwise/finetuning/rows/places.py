@@ -9,7 +9,7 @@ from pathlib import Path
 from setwise.files import TABLES
 from setwise.files.corpus import why_not
 from setwise.files.names import ending
-from setwise.files.reading import JSON
+from setwise.files.reading import JSON, KNOWN
 
 #: What datasets call their splits, anywhere in a file's name where no letter is beside it (as `datasets`
 #: reads names); the training split is the repository, where it is called so.
@@ -37,8 +37,7 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
     """
     if not source.is_dir():
         if ending(source) not in TABLES:
-            known = ", ".join(TABLES)
-            raise ValueError(f"{argument}: {source.name!r} ends in none of {known}, and is no folder")
+            raise ValueError(f"{argument}: {source.name!r} ends in none of {KNOWN}, and is no folder")
         return [source], ""
     named, passed = source, _passed(source)
     files, within, told = _tables(source), source, ""
@@ -55,7 +54,7 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
                     f"{argument}: folder {str(source)!r} holds several folders of rows ({several}); name one"
                 )
             links = f" ({'; '.join(passed)})" if passed else ""
-            raise ValueError(f"{argument}: folder {str(source)!r} holds no {', '.join(TABLES)} file{links}")
+            raise ValueError(f"{argument}: folder {str(source)!r} holds no {KNOWN} file{links}")
         if others := [name for name in held if within.name in _TRAIN and name != within.name]:
             told = _told(within.name, others)
         files, source = _tables(within), within

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise import frames
 from setwise.files import Table
 from setwise.files.json_lines import parsed
-from setwise.files.kinds import TOGETHER, common_kinds, plain_type, text_columns, unchosen
+from setwise.files.kinds import TOGETHER, common_kinds, holds_text, plain_type, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
 from setwise.finetuning.rows.conversations import checked_roles, conversation_in, said
@@ -79,7 +79,7 @@ class Repository:
         self.argument = argument
         self.roles = checked_roles(roles)
         path, split = frames.training_split(path, argument)
-        if frames.kind_of(path) is not None:
+        if frames.kind_of(path, argument) is not None:
             self.files: tuple[RowFile, ...] = (InMemory(path, argument),)
             self.source, self.kind = self.files[0].path, ".arrow"
         else:
@@ -95,7 +95,7 @@ class Repository:
         named = [text_column] if isinstance(text_column, str) else list(text_column)
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
-        self.text = tuple(named) or text_columns(self.columns, together=TOGETHER)
+        self.text = tuple(named) or text_columns(self.columns, together=TOGETHER, holds=self._holds_text)
         columns = "" if named else unchosen(self.columns, self.text)
         self.told = "; ".join(filter(None, (split, columns)))
 
@@ -260,6 +260,10 @@ class Repository:
                 f"texts; name one of {', '.join(self.columns)}"
             )
         return list(self.text)
+
+    def _holds_text(self, name: str) -> bool:
+        """Return whether a column of strings holds more than blanks; no more is read than needed."""
+        return any(holds_text(block.columns[name]) for block in self.blocks([name], 1024))
 
     def _texts(self, block: Block, roles: tuple[str, ...]) -> list[str]:
         argument = _text_argument(self.argument)

@@ -60,7 +60,7 @@ def opened_side(
     """
     option = "vectors" if argument == "repository" else "example_vectors"
     given = as_path(source)
-    framed = frames.kind_of(frames.training_split(source, argument)[0]) is not None
+    framed = frames.kind_of(frames.training_split(source, argument)[0], argument) is not None
     if not framed and (given is None or ending(given) == ".npy"):
         shown = "an array" if given is None else existing(given, argument).name
         if vectors is not None:

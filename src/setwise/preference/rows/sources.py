@@ -90,7 +90,7 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
             source = _split_of(source, split, type(source).__name__)
         if hasattr(source, "with_format") and hasattr(source, "column_names") and hasattr(source, "__len__"):
             return _of_dataset(source, type(source).__name__)
-        if frames.kind_of(source) is not None:
+        if frames.kind_of(source, _MESSAGE) is not None:
             return _Frame(source, name)
         return _Records(source, name)
     path = existing(source, _MESSAGE)
