@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 from benchmarks.data import SHARED
 from numpy.typing import NDArray
+
+from setwise.encode import encoder as named
+from setwise.encode.base import Encoder
+from setwise.encode.cache import encode_texts
 
 #: Vectors are kept here between runs.
 CACHE = Path(tempfile.gettempdir()) / "setwise-benchmarks"
@@ -96,11 +100,19 @@ class Problem:
         return np.array([len(text.split()) for text in self.texts])
 
 
-def instructions(limit: int, *, examples: int = 100, held: int = 400, seed: int = 0) -> Problem:
+def instructions(
+    limit: int,
+    *,
+    examples: int = 100,
+    held: int = 400,
+    seed: int = 0,
+    encoder: Encoder | None = None,
+    only: Collection[str] = INSTRUCTION_TARGETS,
+) -> Problem:
     """Return a repository of instructions and targets whose own tasks are not in it; or generated ones."""
     path = SHARED / "instruct_mix" / "instruct_mix.parquet"
     if not path.exists():
-        return generated(limit, examples, held, labelled=False, seed=seed)
+        return generated(limit, examples, held, labelled=False, seed=seed, encoder=encoder)
     table = _read(path)
     text = [
         "\n".join(part for part in parts if part)
@@ -132,7 +144,8 @@ def instructions(limit: int, *, examples: int = 100, held: int = 400, seed: int 
             )
         )
     pool = rng.permutation(np.flatnonzero(split == "train"))[:limit]
-    return _problem("instruct_mix", text, tasks, np.array(table["family"]), np.sort(pool), targets)
+    targets = [target for target in targets if target.name in only]
+    return _problem("instruct_mix", text, tasks, np.array(table["family"]), np.sort(pool), targets, encoder)
 
 
 def domains(limit: int, *, examples: int = 300, held: int = 800, seed: int = 0) -> Problem:
@@ -186,7 +199,15 @@ def domains(limit: int, *, examples: int = 300, held: int = 800, seed: int = 0) 
     return _problem("domains among instructions", texts, families, families, kept, targets)
 
 
-def generated(limit: int, examples: int, held: int, *, labelled: bool, seed: int = 0) -> Problem:
+def generated(
+    limit: int,
+    examples: int,
+    held: int,
+    *,
+    labelled: bool,
+    seed: int = 0,
+    encoder: Encoder | None = None,
+) -> Problem:
     """Return texts of made-up topics: three families of four tasks, Zipfian words, some near-duplicates."""
     rng = np.random.default_rng(seed)
     vocabulary = np.array([f"w{number}" for number in range(6000)])
@@ -232,19 +253,23 @@ def generated(limit: int, examples: int, held: int, *, labelled: bool, seed: int
         )
     names = np.array([f"task {task}" for task in tasks])
     families = np.array([f"family {task % 3}" for task in tasks])
-    return _problem("generated", texts, names, families, np.arange(size), targets)
+    # Made-up words are all alike to a model of real ones.
+    encoder = named("lsa") if encoder is None else encoder
+    return _problem("generated", texts, names, families, np.arange(size), targets, encoder)
 
 
 def _problem(
-    name: str, text: list[str], tasks: NDArray, families: NDArray, rows: NDArray, targets: list[Target]
+    name: str,
+    text: list[str],
+    tasks: NDArray,
+    families: NDArray,
+    rows: NDArray,
+    targets: list[Target],
+    encoder: Encoder | None = None,
 ) -> Problem:
     """Encode a repository (kept in the temporary folder) and put the parts together."""
-    from setwise.encode import encoder
-    from setwise.encode.cache import encode_texts
-
     texts = [text[row] for row in rows]
-    # Made-up words are all alike to a model of real ones.
-    found = encode_texts(texts, encoder("lsa" if name == "generated" else "auto"), CACHE)
+    found = encode_texts(texts, named("auto") if encoder is None else encoder, CACHE)
     known = found.rows
     keep = rows[known]
 
@@ -264,6 +289,14 @@ def _problem(
         found.encoder.name,
         targets,
     )
+
+
+def remembered(problem: Problem, encoder: Encoder) -> Problem:
+    """Return a problem that knows its targets' examples by heart: encoded once, and kept between runs."""
+    texts = sorted({text for target in problem.targets for text in target.examples})
+    vectors = encode_texts(texts, encoder, CACHE).vectors
+    known = dict(zip(texts, vectors, strict=True))
+    return replace(problem, encode=lambda some: np.stack([known[text] for text in some]))
 
 
 def narrowed(problem: Problem, dimensions: int) -> Problem:

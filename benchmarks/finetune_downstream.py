@@ -1,15 +1,16 @@
 """Does a matched selection train a better model? Small models, held-out tests, and a pool full of copies.
 
-    python benchmarks/finetune_downstream.py            # seven minutes or so on two processors
+    python benchmarks/finetune_downstream.py            # fifteen minutes or so on two processors
     python benchmarks/finetune_downstream.py --quick    # a smaller repository and fewer targets, two minutes
     python benchmarks/finetune_downstream.py --seeds 5 --out downstream.jsonl --gpu-lora
+    python -m benchmarks.finetune_page                  # docs/finetune-measured.md from what was kept
 
 Every method gets the same examples of a target, the same budget of words, and its choice trains the same
 models: a trigram language model, tested by its perplexity on held-out texts of the target, and, where there
 are labels, a representation (latent semantic analysis) on which a classifier is trained with the target's
 own labelled examples, tested by macro F1. A seed draws the examples, the sample and the rows that are
 copied; what is printed is the mean over seeds and its standard error. Without ../shared/data, generated
-texts of made-up topics are used.
+texts of made-up topics are used. With --out, what is in the file already is not measured again.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ import argparse
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 from benchmarks import finetune_data as data
 from benchmarks import finetune_methods as methods
-from benchmarks.reporting import heading, table
-from numpy.typing import NDArray
+from benchmarks.finetune_page import report
+from benchmarks.reporting import heading
 
 from setwise.encode.ngrams import counts
 
@@ -52,6 +53,15 @@ DIMENSIONS = 64
 #: Targets of the test with copies.
 COPY_TARGETS = {"domains": ("ChemProt", "SciCite", "task 0"), "instructions": ("GSM8K", "task 0")}
 
+PARTS = ("instructions", "domains", "copies", "encoders")
+
+#: Encoders, targets, examples, rows, share of the words and tokens read, where language models are compared
+#: with what needs none: a processor reads some 200 tokens a second.
+ENCODERS = ("auto", "hidden")
+ENCODED_TARGETS = ("GSM8K", "StrategyQA", "emotion", "task 0")
+ENCODED = {"examples": 50, "held": 400}
+ENCODED_SHARE, TOKENS = 0.1, 64
+
 Result = dict[str, Any]
 
 _HERE: dict[str, Any] = {}
@@ -61,11 +71,17 @@ _HERE: dict[str, Any] = {}
 
 
 def _measured(
-    pool: methods.Pool, drawn: methods.Drawn, budget: int, seed: int, neighbors: int
+    pool: methods.Pool,
+    drawn: methods.Drawn,
+    budget: int,
+    seed: int,
+    neighbors: int,
+    names: Collection[str] = tuple(methods.METHODS),
 ) -> list[Result]:
     """Return what each method's choice measures."""
     found = []
-    for name, prepare in methods.METHODS.items():
+    for name in names:
+        prepare = methods.METHODS[name]
         began = time.perf_counter()
         methods.CUT.clear()
         chosen = methods.fill(prepare(pool, drawn, neighbors), pool, budget, seed)
@@ -90,6 +106,16 @@ def selected_plainly(task: tuple[int, int, float]) -> list[Result]:
     )
 
 
+def selected_by_vectors(task: tuple[int, int, float]) -> list[Result]:
+    """Select for one target and seed with the methods that look at vectors."""
+    number, seed, share = task
+    problem = _HERE["problem"]
+    target = problem.targets[number]
+    pool = methods.pool_without(problem, _HERE["counts"], target.own)
+    budget = round(share * pool.lengths.sum())
+    return _measured(pool, methods.draw(problem, target, seed), budget, seed, 2000, methods.OF_VECTORS)
+
+
 def selected_among_copies(task: tuple[int, int, float, int, int]) -> list[Result]:
     """Select for one target and seed from a smaller repository in which some rows are copied."""
     number, seed, share, size, times = task
@@ -105,23 +131,52 @@ def selected_among_copies(task: tuple[int, int, float, int, int]) -> list[Result
     return [{**one, "times": times, "pool": len(pool.origin)} for one in found]
 
 
-def _run(
-    work: Callable[[Any], list[Result]], tasks: Iterable[Any], jobs: int, part: str, out: Path | None
-) -> list[Result]:
-    """Run tasks, in forked processes where there are to be several; write what each finds as it comes."""
-    if jobs == 1:
-        return [one for task in tasks for one in _kept(work(task), part, out)]
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as executor:
-        return [one for found in executor.map(work, tasks) for one in _kept(found, part, out)]
+class Raw:
+    """Every single result, and the file of JSON lines that it is kept in, which a later run goes on with.
+
+    Parameters
+    ----------
+    path : Path, optional
+        What is in it is read; a last line that was cut off is dropped.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.results: list[Result] = []
+        if path is not None and path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]
+            path.write_text("".join(whole))
+            self.results = [json.loads(line) for line in whole]
+
+    def run(
+        self, work: Callable[[Any], list[Result]], tasks: Sequence[Any], jobs: int, part: str
+    ) -> list[Result]:
+        """Run the tasks that are left, in forked processes where there are to be several; return all."""
+        known = {json.dumps(one["task"]) for one in self.results if one["part"] == part}
+        left = [task for task in tasks if json.dumps(task) not in known]
+        if jobs == 1:
+            for task in left:
+                self.keep(work(task), part, task)
+        else:
+            with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as executor:
+                for task, found in zip(left, executor.map(work, left), strict=True):
+                    self.keep(found, part, task)
+        asked = {json.dumps(task) for task in tasks}
+        return [one for one in self.results if one["part"] == part and json.dumps(one["task"]) in asked]
+
+    def keep(self, found: list[Result], part: str, task: Any) -> None:
+        """Name the part and the task that results belong to, and append them to the file, at once."""
+        found = [{"part": part, "task": list(task), **_rounded(one)} for one in found]
+        self.results += found
+        if self.path is not None:
+            with self.path.open("a") as lines:
+                lines.write("".join(json.dumps(one) + "\n" for one in found))
 
 
-def _kept(found: list[Result], part: str, out: Path | None) -> list[Result]:
-    """Name the part that results belong to, and append them to a file of JSON lines."""
-    found = [{"part": part, **one} for one in found]
-    if out is not None:
-        with out.open("a") as lines:
-            lines.writelines(json.dumps(one) + "\n" for one in found)
-    return found
+def _rounded(one: Result) -> Result:
+    """Return a result with six digits of every fraction, which is more than seeds agree on."""
+    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in one.items()}
 
 
 def adopt(problem: data.Problem) -> None:
@@ -129,165 +184,6 @@ def adopt(problem: data.Problem) -> None:
     _HERE.clear()
     _HERE["narrow"] = data.narrowed(problem, DIMENSIONS)
     _HERE.update(problem=problem, counts=counts(problem.texts), measure=methods.Measure(problem))
-
-
-# ---------------------------------------------------------------------- tables
-
-
-def _column(results: list[Result], measure: str, **where: Any) -> NDArray[np.float64]:
-    """Return a measure by seed, the mean over whatever else differs."""
-    rows = [one for one in results if all(one[key] == value for key, value in where.items())]
-    seeds = sorted({one["seed"] for one in rows})
-    return np.array([np.mean([one[measure] for one in rows if one["seed"] == seed]) for seed in seeds])
-
-
-def _shown(values: NDArray[np.float64], digits: int = 0, scale: float = 1.0) -> str:
-    """Return a mean and its standard error."""
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{scale * values.mean():.{digits}f} ± {scale * error:.{digits}f}"
-
-
-def _log_ratio(results: list[Result], method: str, other: str, **where: Any) -> NDArray[np.float64]:
-    """Return, by seed, the mean over targets of log(perplexity of a method / of another)."""
-    targets = sorted({one["target"] for one in results})
-    return np.mean(
-        [
-            np.log(_column(results, "perplexity", method=method, target=target, **where))
-            - np.log(_column(results, "perplexity", method=other, target=target, **where))
-            for target in targets
-        ],
-        axis=0,
-    )
-
-
-def _percent(log_ratio: NDArray[np.float64]) -> str:
-    """Return a mean ratio as a percentage of difference, with its standard error."""
-    return _shown(np.expm1(log_ratio), 1, 100.0)
-
-
-def _tell_cut(results: list[Result]) -> None:
-    """Print for which methods neighbors ran out."""
-    for name in methods.METHODS:
-        mine = [one for one in results if one["method"] == name]
-        cut = sum(one["cut"] > 0 for one in mine)
-        if cut:
-            print(f"\n{name}: neighbors ran out in {cut} of {len(mine)} selections")
-
-
-def report_plain(title: str, results: list[Result]) -> None:
-    """Print what was selected, and what it trained."""
-    targets = list(dict.fromkeys(one["target"] for one in results))
-    names = list(methods.METHODS)
-    table(
-        f"{title}: what was selected (mean over targets)",
-        [
-            "method",
-            "right family, %",
-            "task entropy, bits",
-            "near-duplicates, %",
-            "different rows, %",
-            "rows",
-            "seconds",
-        ],
-        [
-            [
-                name,
-                _shown(_column(results, "precision", method=name), 1, 100),
-                _shown(_column(results, "task entropy", method=name), 2),
-                _shown(_column(results, "near-duplicates", method=name), 1, 100),
-                _shown(_column(results, "different rows", method=name), 1, 100),
-                _shown(_column(results, "rows", method=name)),
-                f"{_column(results, 's', method=name).mean():.1f}",
-            ]
-            for name in names
-        ],
-    )
-    table(
-        f"{title}: perplexity of held-out texts (lower is better)",
-        ["method", *targets, "all, against random, %", "all, against KNN-KDE, %"],
-        [
-            [
-                name,
-                *(_shown(_column(results, "perplexity", method=name, target=target)) for target in targets),
-                _percent(_log_ratio(results, name, "random")),
-                _percent(_log_ratio(results, name, "KNN-KDE")),
-            ]
-            for name in names
-        ],
-    )
-    if "macro F1" in results[0]:
-        table(
-            f"{title}: macro F1 of the classifier, × 100 (higher is better)",
-            ["method", *targets, "mean", "mean, against KNN-KDE"],
-            [
-                [
-                    name,
-                    *(
-                        _shown(_column(results, "macro F1", method=name, target=target), 1, 100)
-                        for target in targets
-                    ),
-                    _shown(_column(results, "macro F1", method=name), 1, 100),
-                    _shown(
-                        _column(results, "macro F1", method=name)
-                        - _column(results, "macro F1", method="KNN-KDE"),
-                        1,
-                        100,
-                    ),
-                ]
-                for name in names
-            ],
-        )
-
-
-def report_copies(title: str, results: list[Result]) -> None:
-    """Print what copies do to each method, against its own figures without copies."""
-    levels = sorted({one["times"] for one in results})
-    names = list(methods.METHODS)
-    sizes = {level: max(one["pool"] for one in results if one["times"] == level) for level in levels}
-    heads = [f"× {level:,} ({sizes[level]:,} rows)" for level in levels]
-
-    def rows(cell: Callable[[str, int], str]) -> list[list[str]]:
-        return [[name, *(cell(name, level) for level in levels)] for name in names]
-
-    table(
-        f"{title}: different rows among those selected, %",
-        ["method", *heads],
-        rows(
-            lambda name, times: _shown(_column(results, "different rows", method=name, times=times), 1, 100)
-        ),
-    )
-    table(
-        f"{title}: selected rows that are among the 1 % copied, %",
-        ["method", *heads],
-        rows(lambda name, times: _shown(_column(results, "copied", method=name, times=times), 1, 100)),
-    )
-
-    def change(name: str, times: int) -> str:
-        targets = sorted({one["target"] for one in results})
-        logs = [
-            np.log(_column(results, "perplexity", method=name, target=target, times=times))
-            - np.log(_column(results, "perplexity", method=name, target=target, times=0))
-            for target in targets
-        ]
-        return _percent(np.mean(logs, axis=0))
-
-    for target in dict.fromkeys(one["target"] for one in results):
-        table(
-            f"{title}: perplexity on {target}",
-            ["method", *heads],
-            rows(
-                lambda name, times, target=target: _shown(
-                    _column(results, "perplexity", method=name, target=target, times=times)
-                )
-            ),
-        )
-    table(f"{title}: change of perplexity by copies, %", ["method", *heads], rows(change))
-    if "macro F1" in results[0]:
-        table(
-            f"{title}: macro F1 × 100 (mean over targets)",
-            ["method", *heads],
-            rows(lambda name, times: _shown(_column(results, "macro F1", method=name, times=times), 1, 100)),
-        )
 
 
 # ---------------------------------------------------------------------- the whole
@@ -304,56 +200,75 @@ def main(arguments: list[str] | None = None) -> list[Result]:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes")
     parser.add_argument("--out", type=Path, help="append every single result to a file of JSON lines")
     parser.add_argument("--gpu-lora", action="store_true", help="also finetune a language model, on a GPU")
-    parser.add_argument(
-        "--parts", nargs="+", default=["instructions", "domains", "copies"], help="which parts to run"
-    )
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="which parts to run")
     options = parser.parse_args(arguments)
-    seeds = range(options.seeds or (2 if options.quick else 5))
-    limits = (8_000, 8_000, 1_000) if options.quick else (20_000, 20_000, 1_500)
-    share = max(options.share, 0.04) if options.quick else options.share
+    if options.quick:
+        options.share = max(options.share, 0.04)
+    options.seeds = options.seeds or (2 if options.quick else 5)
     heading()
-    results: list[Result] = []
+    raw = Raw(options.out)
     loaders = {"instructions": data.instructions, "domains": data.domains}
-    for part, limit in zip(loaders, limits[:2], strict=True):
-        if part not in options.parts and "copies" not in options.parts:
+    for part in loaders:
+        if not {part, "copies"} & set(options.parts):
             continue
-        began = time.perf_counter()
-        problem = loaders[part](limit)
-        adopt(problem)
+        problem = loaders[part](8_000 if options.quick else 20_000)
         print(
             f"\n{part}: {problem.name}, {len(problem.texts):,} × {problem.vectors.shape[1]} by "
-            f"{problem.encoder}; read, encoded and counted in {time.perf_counter() - began:.0f} s"
+            f"{problem.encoder}"
         )
-        numbers = range(len(problem.targets))[: 3 if options.quick else None]
+        adopt(problem)
         if part in options.parts:
-            began = time.perf_counter()
-            tasks = [(number, seed, share) for seed in seeds for number in numbers]
-            found = _run(selected_plainly, tasks, options.jobs, part, options.out)
-            report_plain(f"{part.capitalize()}, {share:.0%} of the words, {len(seeds)} seeds", found)
-            _tell_cut(found)
-            print(f"\n{time.perf_counter() - began:.0f} s")
-            results += found
+            _plain(part, problem, raw, options)
         if "copies" in options.parts:
-            began = time.perf_counter()
-            copy_share = 5 * share
-            tasks = [
-                (number, seed, copy_share, limits[2], times)
-                for seed in seeds
-                for times in ((1000, 100, 0) if options.quick else TIMES[::-1])
-                for number, target in enumerate(problem.targets)
-                if target.name in COPY_TARGETS[part]
-            ]
-            found = _run(selected_among_copies, tasks, options.jobs, f"copies, {part}", options.out)
-            report_copies(f"Copies among {part}, {copy_share:.0%} of the words, {len(seeds)} seeds", found)
-            _tell_cut(found)
-            print(f"\n{time.perf_counter() - began:.0f} s")
-            results += found
+            _copies(part, problem, raw, options)
+    if "encoders" in options.parts:
+        _encoders(raw, options)
+    report(raw.results)
     if options.gpu_lora:
         from benchmarks.finetune_lora import lora
 
-        tuned = lora(data.instructions(limits[0]), share=share, seeds=seeds)
-        results += _kept(tuned, "lora", options.out)
-    return results
+        tuned = lora(data.instructions(20_000), share=options.share, seeds=range(options.seeds))
+        raw.keep(tuned, "lora", [])
+    return raw.results
+
+
+def _plain(part: str, problem: data.Problem, raw: Raw, options: argparse.Namespace) -> None:
+    """Select from a repository as it is."""
+    numbers = range(len(problem.targets))[: 3 if options.quick else None]
+    tasks = [(number, seed, options.share) for seed in range(options.seeds) for number in numbers]
+    raw.run(selected_plainly, tasks, options.jobs, part)
+
+
+def _copies(part: str, problem: data.Problem, raw: Raw, options: argparse.Namespace) -> None:
+    """Select from a small repository with copies in it."""
+    tasks = [
+        (number, seed, 5 * options.share, 1_000 if options.quick else 1_500, times)
+        for seed in range(options.seeds)
+        for times in ((1000, 100, 0) if options.quick else TIMES[::-1])
+        for number, target in enumerate(problem.targets)
+        if target.name in COPY_TARGETS[part]
+    ]
+    raw.run(selected_among_copies, tasks, options.jobs, f"copies, {part}")
+
+
+def _encoders(raw: Raw, options: argparse.Namespace) -> None:
+    """Select from a small repository by the vectors of several encoders."""
+    from setwise.encode.hidden import Hidden
+
+    for name in ENCODERS:
+        model = None if name == "auto" else Hidden("smollm2", max_tokens=TOKENS)
+        problem = data.instructions(
+            300 if options.quick else 1_500, **ENCODED, encoder=model, only=ENCODED_TARGETS
+        )
+        if model is not None:
+            problem = data.remembered(problem, model)
+        adopt(problem)
+        tasks = [
+            (number, seed, ENCODED_SHARE)
+            for seed in range(options.seeds)
+            for number in range(len(problem.targets))
+        ]
+        raw.run(selected_by_vectors, tasks, options.jobs, f"encoders, {name}")
 
 
 if __name__ == "__main__":

@@ -140,8 +140,13 @@ def _less(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
     return lambda rows, _: baselines.less(pool.vectors, drawn.vectors, rows, subtasks=subtasks).indices
 
 
-def _nearest(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
-    return lambda rows, _: baselines.nearest(pool.vectors, drawn.vectors, rows, threads=1).indices
+def _greedy(choose: Callable[..., Distribution]) -> Method:
+    """A baseline of vectors that chooses a number of rows."""
+
+    def prepare(pool: Pool, drawn: Drawn, neighbors: int) -> Select:
+        return lambda rows, _: choose(pool.vectors, drawn.vectors, rows, threads=1).indices
+
+    return prepare
 
 
 #: In the order of the tables. KNN-TV at the scale of TSDS's own test of it (Appendix E.5.3).
@@ -150,13 +155,18 @@ METHODS: dict[str, Method] = {
     "LESS-style": _less,
     "DSIR": _dsir(),
     "DSIR, no floor": _dsir(min_words=0),
-    "nearest": _nearest,
+    "nearest": _greedy(baselines.nearest),
+    "doubly-greedy": _greedy(baselines.doubly_greedy),
+    "UOT": _greedy(baselines.uot),
     "KNN-TV": _matched("tv", 0.25),
     "KNN-Uniform": _matched("uniform"),
     "SemDeDup + KNN-Uniform": _matched("uniform", deduplicated=True),
     "KNN-KDE": _matched("kde"),
     "KNN-KDE, no row twice": _matched("kde", replace=False),
 }
+
+#: Those that look at vectors, which are run with several encoders.
+OF_VECTORS = tuple(name for name in METHODS if not name.startswith(("DSIR", "SemDeDup", "KNN-TV")))
 
 
 def fill(select: Select, pool: Pool, budget: int, seed: int) -> NDArray[np.int64]:

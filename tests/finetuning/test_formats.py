@@ -46,6 +46,26 @@ def test_parts_of_a_message_may_be_spelled_in_other_ways(tmp_path):
     assert texts(Repository(write_lines(tmp_path / "a.jsonl", rows))) == ["a pear", "a pear"]
 
 
+def test_a_call_of_a_tool_is_said_alike_in_every_format(tmp_path):
+    named = '{"name": "search", "arguments": {"q": "a pear"}}'
+    call = {"name": "search", "arguments": {"q": "a pear", "other_tools": None}}
+    written = {"name": "search", "arguments": '{"q": "a pear"}'}
+    turns = [
+        {"from": "function_call", "value": named},
+        {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": call}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": written}]},
+        {"role": "assistant", "content": None, "tool_calls": None, "function_call": written},
+    ]
+    rows = [{"messages": [turn]} for turn in turns]
+    assert texts(Repository(write_lines(tmp_path / "a.jsonl", rows))) == [named] * 4
+
+
+def test_rows_in_memory_that_are_no_table_are_told_what_to_be():
+    for rows in ([{"text": "a pear"}], ["a pear"]):
+        with pytest.raises(TypeError, match="repository: expected a file, a table or an array .* got list"):
+            Pipeline(rows, np.ones((1, 2)), rows=1).run()
+
+
 @pytest.mark.parametrize("column", ["messages", "conversations"])
 def test_a_conversation_is_what_some_roles_say(tmp_path, column):
     path = write_lines(tmp_path / "a.jsonl", [{column: TALK if column == "messages" else SHAREGPT}])

@@ -449,6 +449,8 @@ def test_quality_and_densities_that_cannot_be_are_refused():
         ({"quality": np.zeros(20)}, "quality: row 0 has 0.0, expected a finite number above 0"),
         ({"quality": np.ones(19)}, r"quality: expected one number a row, shape \(20,\); got \(19,\)"),
         ({"densities": np.full(20, np.nan)}, "densities: row 0 has nan"),
+        ({"densities": np.full(20, 5e-324)}, "densities: row 0 has 5e-324"),  # 1 over it is infinite
+        ({"quality": np.full(20, 1e308)}, r"quality: row 0 has 1e\+308"),  # and so is a sum of these
         ({"quality": np.ones(20), "regularizer": "tv"}, "quality: it weighs rows under kde and uniform"),
         ({"densities": np.ones(20), "regularizer": "uniform"}, "densities: they go with kde"),
     ):

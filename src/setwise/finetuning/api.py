@@ -76,7 +76,8 @@ def match(
     threads : int, optional
     quality : array-like of shape (N,), optional
         What each row is worth, above 0: where all else is equal, twice the quality is twice the probability.
-        The plan is held against q/ρ in place of 1/ρ, and is as optimal. Not under "tv".
+        The plan is held against q/ρ in place of 1/ρ, with q over its mean, and is as optimal. Not under
+        "tv".
     densities : array-like of shape (N,), optional
         ρ of each row, above 0, in place of counting near-duplicates ("kde" alone).
     progress : callable, optional

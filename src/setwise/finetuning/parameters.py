@@ -118,12 +118,15 @@ def _above_zero(name: str, values: Any, n: int) -> NDArray[np.float64]:
         raise TypeError(f"{name}: expected one number a row, got {found.dtype}")
     if found.shape != (n,):
         raise ValueError(f"{name}: expected one number a row, shape ({n},); got {found.shape}")
-    bad = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
+    numbers: NDArray[np.float64] = found.astype(np.float64)
+    # Of what is smaller, or 1 over what is larger, no float64 is left.
+    bad = np.flatnonzero(~((numbers > 1e-150) & (numbers < 1e150)))
     if len(bad):
         raise ValueError(
-            f"{name}: row {bad[0]} has {found[bad[0]]}, expected a finite number above 0; drop such rows"
+            f"{name}: row {bad[0]} has {found[bad[0]]}, expected a finite number above 0 (1e-150 to 1e150); "
+            "drop such rows"
         )
-    return found.astype(np.float64)
+    return numbers
 
 
 def scale_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from setwise import checks
@@ -82,7 +83,11 @@ def _counts(turn: Mapping[str, Any], roles: Collection[str]) -> bool:
 
 
 def _text(turn: Mapping[str, Any]) -> str:
-    """Return what a turn says: its text, or the texts among its parts, a line each."""
+    """Return what a turn says: its text, or texts among its parts, and its calls of tools, a line each."""
+    return "\n".join(filter(None, (_content(turn), *_calls(turn))))
+
+
+def _content(turn: Mapping[str, Any]) -> str:
     content = next((turn[key] for key in _SAYS if isinstance(turn.get(key), str | list | Mapping)), "")
     if isinstance(content, str):
         return content
@@ -90,3 +95,17 @@ def _text(turn: Mapping[str, Any]) -> str:
     parts = [part.get("text") if isinstance(part, Mapping) else part for part in listed]
     parts = [part.get("value") if isinstance(part, Mapping) else part for part in parts]
     return "\n".join(text for text in parts if isinstance(text, str))
+
+
+def _calls(turn: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the calls of tools, as {"name": …, "arguments": …}: what other formats have as a turn's text."""
+    listed = turn.get("tool_calls")
+    calls = [*(listed if isinstance(listed, list) else ()), turn.get("function_call")]
+    for call in calls:
+        function = call.get("function", call) if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+            arguments = function.get("arguments")
+            if isinstance(arguments, Mapping):  # in a table they are those of all calls, most of them null
+                arguments = {name: value for name, value in arguments.items() if value is not None}
+                arguments = json.dumps(arguments, ensure_ascii=False, default=str)
+            yield f'{{"name": "{function["name"]}", "arguments": {arguments or "{}"}}}'

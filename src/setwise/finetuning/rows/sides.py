@@ -116,11 +116,18 @@ def vectors_of(source: Source, argument: str) -> NDArray[Any]:
     ------
     FileNotFoundError
         There is no such file.
+    TypeError
+        It is no path, and no array of numbers.
     ValueError
         It holds something else.
     """
     path = as_path(source)
     array = np.asarray(source) if path is None else read_array(path, argument)
+    if path is None and array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{argument}: expected a file, a table or an array of numbers, got {type(source).__name__}; rows "
+            "in memory are a table such as datasets.Dataset.from_list(rows)"
+        )
     if array.ndim != 2 or not len(array):
         shown = "the array" if path is None else path.name
         raise ValueError(f"{argument}: {shown} has shape {array.shape}, expected (n, d) with n of at least 1")

@@ -1,0 +1,297 @@
+"""The tables of docs/finetune-measured.md, from every single result of benchmarks/finetune_downstream.py.
+
+    python -m benchmarks.finetune_page
+
+Tables stand between comments that name them, and are made anew; what is written around them stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.finetune_methods import METHODS
+from numpy.typing import NDArray
+
+HERE = Path(__file__).resolve().parent
+RAW = HERE / "results" / "finetune-downstream.jsonl"
+PAGE = HERE.parent / "docs" / "finetune-measured.md"
+
+#: Where a table stands in the page.
+PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Result = dict[str, Any]
+Results = Sequence[Result]
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def column(results: Results, measure: str, **where: Any) -> NDArray[np.float64]:
+    """Return a measure by seed, the mean over whatever else differs."""
+    rows = [one for one in results if all(one[key] == value for key, value in where.items())]
+    seeds = sorted({one["seed"] for one in rows})
+    return np.array([np.mean([one[measure] for one in rows if one["seed"] == seed]) for seed in seeds])
+
+
+def ratio(results: Results, this: Result, that: Result) -> NDArray[np.float64]:
+    """Return, by seed, how much larger the perplexity of one kind of result is than that of another, in %.
+
+    It is the geometric mean over targets.
+    """
+    targets = sorted({one["target"] for one in results})
+    logs = [
+        np.log(column(results, "perplexity", target=target, **this))
+        - np.log(column(results, "perplexity", target=target, **that))
+        for target in targets
+    ]
+    return 100 * np.expm1(np.mean(logs, axis=0))
+
+
+def shown(values: NDArray[np.float64], digits: int = 0, scale: float = 1.0) -> str:
+    """Return a mean and its standard error."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return f"{scale * values.mean():.{digits}f} ± {scale * error:.{digits}f}"
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the mean of paired differences over seeds, and the ends of its 95 % interval (Student's t)."""
+    from scipy import stats
+
+    mean, count = float(values.mean()), len(values)
+    if count == 1:
+        return mean, float("-inf"), float("inf")
+    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
+
+
+def within(values: NDArray[np.float64], digits: int = 1) -> str:
+    """Return a mean of paired differences with its interval, in words."""
+    mean, low, high = interval(values)
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def names_in(results: Results) -> list[str]:
+    """Return the methods that there are results of, in the order of `METHODS`."""
+    there = {one["method"] for one in results}
+    return [name for name in METHODS if name in there]
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def selected(results: Results) -> str:
+    """What was selected, the mean over targets."""
+    measures = [
+        ("right family, %", "precision", 1, 100),
+        ("task entropy, bits", "task entropy", 2, 1),
+        ("near-duplicates, %", "near-duplicates", 1, 100),
+        ("different rows, %", "different rows", 1, 100),
+        ("rows", "rows", 0, 1),
+    ]
+    return markdown(
+        ["method", *(title for title, *_ in measures), "seconds"],
+        [
+            [
+                name,
+                *(
+                    shown(column(results, key, method=name), digits, scale)
+                    for _, key, digits, scale in measures
+                ),
+                f"{column(results, 's', method=name).mean():.1f}",
+            ]
+            for name in names_in(results)
+        ],
+    )
+
+
+def perplexity(results: Results) -> str:
+    """The perplexity of held-out texts, and paired differences."""
+    targets = list(dict.fromkeys(one["target"] for one in results))
+    return markdown(
+        ["method", *targets, "all, against random, %", "all, against KNN-KDE, %"],
+        [
+            [
+                name,
+                *(shown(column(results, "perplexity", method=name, target=target)) for target in targets),
+                *(
+                    "0" if name == other else within(ratio(results, {"method": name}, {"method": other}))
+                    for other in ("random", "KNN-KDE")
+                ),
+            ]
+            for name in names_in(results)
+        ],
+    )
+
+
+def macro_f1(results: Results) -> str:
+    """The macro F1 of the classifier, × 100, and paired differences."""
+    targets = list(dict.fromkeys(one["target"] for one in results))
+    kde = column(results, "macro F1", method="KNN-KDE")
+    return markdown(
+        ["method", *targets, "mean", "mean, against KNN-KDE"],
+        [
+            [
+                name,
+                *(
+                    shown(column(results, "macro F1", method=name, target=target), 1, 100)
+                    for target in targets
+                ),
+                shown(column(results, "macro F1", method=name), 1, 100),
+                "0" if name == "KNN-KDE" else within(100 * (column(results, "macro F1", method=name) - kde)),
+            ]
+            for name in names_in(results)
+        ],
+    )
+
+
+def copied(results: Results, cell: Callable[[str, int], str]) -> str:
+    """A table with a column for each number of copies."""
+    levels = sorted({one["times"] for one in results})
+    sizes = {level: max(one["pool"] for one in results if one["times"] == level) for level in levels}
+    return markdown(
+        ["method", *(f"× {level:,} ({sizes[level]:,} rows)" for level in levels)],
+        [[name, *(cell(name, level) for level in levels)] for name in names_in(results)],
+    )
+
+
+def copies_change(results: Results) -> str:
+    """How copies change a method's perplexity, against its own without them."""
+    return copied(
+        results,
+        lambda name, times: (
+            "0"
+            if times == 0
+            else within(ratio(results, {"method": name, "times": times}, {"method": name, "times": 0}))
+        ),
+    )
+
+
+def copies_measure(results: Results, measure: str, digits: int, scale: float) -> str:
+    """A measure by the number of copies."""
+    return copied(
+        results,
+        lambda name, times: shown(column(results, measure, method=name, times=times), digits, scale),
+    )
+
+
+def encoders(by_encoder: dict[str, Results]) -> str:
+    """The perplexity after the same selectors over the vectors of several encoders."""
+    first, *others = by_encoder
+    rows = []
+    for name in names_in(by_encoder[first]):
+        line = [name]
+        for results in by_encoder.values():
+            line.append(within(ratio(results, {"method": name}, {"method": "random"})))
+        for encoder in others:
+            both = [{**one, "encoder": key} for key in (first, encoder) for one in by_encoder[key]]
+            this, that = ({"method": name, "encoder": key} for key in (encoder, first))
+            line.append("0" if name == "random" else within(ratio(both, this, that)))
+        rows.append(line)
+    heads = [f"{encoder}, against random, %" for encoder in by_encoder]
+    return markdown(["method", *heads, *(f"{encoder} against {first}, %" for encoder in others)], rows)
+
+
+def claims(plain: dict[str, Results], copies: dict[str, Results]) -> str:
+    """What the paper claims, and whether the interval of the paired differences shows it here."""
+    rows = []
+    for rival in ("random", "LESS-style", "DSIR", "nearest", "doubly-greedy", "UOT", "KNN-Uniform"):
+        for part, results in plain.items():
+            values = ratio(results, {"method": "KNN-KDE"}, {"method": rival})
+            rows.append(_claim(f"KNN-KDE trains a better model than {rival} ({part})", values))
+    for part, results in copies.items():
+        most = max(one["times"] for one in results)
+        values = ratio(
+            results, {"method": "KNN-KDE", "times": most}, {"method": "KNN-Uniform", "times": most}
+        )
+        rows.append(
+            _claim(f"With × {most:,} copies it trains a better one than KNN-Uniform ({part})", values)
+        )
+    return markdown(["claim", "shown", "perplexity, %"], rows)
+
+
+def _claim(said: str, values: NDArray[np.float64]) -> list[str]:
+    _, low, high = interval(values)
+    verdict = "yes" if high < 0 else "**no, the opposite**" if low > 0 else "**no**"
+    return [said, verdict, within(values)]
+
+
+def tables(results: Results) -> dict[str, str]:
+    """Return every table that there are results for, by its name in the page."""
+    found: dict[str, str] = {}
+
+    def of(part: str, share: float | None = None) -> Results:
+        return [one for one in results if one["part"] == part and (share is None or one["task"][2] == share)]
+
+    plain = {part: of(part) for part in ("instructions", "domains") if of(part)}
+    for part, own in plain.items():
+        found[f"{part}-selected"], found[f"{part}-perplexity"] = selected(own), perplexity(own)
+        if "macro F1" in own[0]:
+            found[f"{part}-f1"] = macro_f1(own)
+    least: dict[str, Results] = {}
+    for part in ("instructions", "domains"):
+        every = of(f"copies, {part}")
+        for number, share in enumerate(sorted({one["task"][2] for one in every})):
+            own, name = of(f"copies, {part}", share), f"copies-{part}" + "-more" * number
+            least.setdefault(part, own)
+            found[f"{name}-change"] = copies_change(own)
+            found[f"{name}-perplexity"] = copies_measure(own, "perplexity", 0, 1)
+            found[f"{name}-rows"] = copies_measure(own, "copied", 1, 100)
+            if "macro F1" in own[0]:
+                found[f"{name}-f1"] = copies_measure(own, "macro F1", 1, 100)
+    by_encoder = {
+        part.removeprefix("encoders, "): of(part)
+        for part in dict.fromkeys(one["part"] for one in results)
+        if part.startswith("encoders, ")
+    }
+    if len(by_encoder) > 1:
+        found["encoders"] = encoders(by_encoder)
+    if len(plain) == 2:
+        found["claims"] = claims(plain, least)
+    return found
+
+
+def report(results: Results) -> None:
+    """Print every table that there are results for, and for which methods neighbors ran out."""
+    for name, table in tables(results).items():
+        print(f"\n### {name}\n\n{table}")
+    for name in names_in(results):
+        mine = [one for one in results if one["method"] == name]
+        cut = sum(one["cut"] > 0 for one in mine)
+        if cut:
+            print(f"{name}: neighbors ran out in {cut} of {len(mine)} selections")
+
+
+def filled(page: str, made: dict[str, str]) -> str:
+    """Return a page with its tables made anew.
+
+    Raises
+    ------
+    ValueError
+        The page has a place for a table that there is not.
+    """
+    lacking = [name for _, name, _ in PLACE.findall(page) if name not in made]
+    if lacking:
+        raise ValueError(f"{lacking[0]}: there are no results for this table")
+    return PLACE.sub(lambda place: place[1] + "\n" + made[place[2]] + "\n" + place[3], page)
+
+
+def main() -> None:
+    """Write the page."""
+    results = [json.loads(line) for line in RAW.read_text(encoding="utf-8").splitlines()]
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables(results)), encoding="utf-8")
+    print(f"wrote {PAGE.name}")
+
+
+if __name__ == "__main__":
+    main()
