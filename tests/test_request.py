@@ -97,7 +97,7 @@ def given_by_keyword(call):
 )
 def test_every_call_refuses_alike(call, options, error, message):
     given = arguments(call), {**given_by_keyword(call), **options}
-    with pytest.raises(error, match="^" + message.replace("{}", call.__name__)):
+    with pytest.raises(error, match="^" + message.replace("{}", call.__qualname__)):
         asyncio.run(call(*given[0], **given[1]))
 
 

@@ -28,13 +28,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Asked = TypeVar("Asked", bound="Request")
 
 
-class Options(TypedDict, total=False):
-    """The keywords that all selecting calls share; `setwise.select` says what each means."""
+class SetOptions(TypedDict, total=False):
+    """The keywords that say what a good set is; `setwise.select` says what each means."""
 
     diversity: float
     objective: str | Objective
-    solver: str
-    solver_options: Mapping[str, object] | None
     include: Listed
     exclude: Listed
     groups: object
@@ -52,6 +50,13 @@ class Options(TypedDict, total=False):
     time_limit: float
     seed: int
     threads: int | None
+
+
+class Options(SetOptions, total=False):
+    """The keywords of every call that is told how to find the set, too."""
+
+    solver: str
+    solver_options: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -285,7 +290,7 @@ class Request:
         return tuple(name for name, whether in asked.items() if whether)
 
     @classmethod
-    def of(cls, call: Callable[..., Any], options: Options, **more: Any) -> Request:
+    def of(cls, call: Callable[..., Any], options: SetOptions, **more: Any) -> Self:
         """Return the request that a call's options make.
 
         Parameters
@@ -306,12 +311,12 @@ class Request:
         """
         plain = True
         for name, option in options.items():
-            if name not in _NAMES:
-                raise TypeError(f"{call.__name__}() got an unexpected keyword argument {name!r}")
+            if name not in _TAKEN[call]:
+                raise TypeError(f"{call.__qualname__}() got an unexpected keyword argument {name!r}")
             plain = plain and type(option) in _PLAIN
         asked = {**_USUAL[call], **options, **more}
         if plain and all(type(one) in _PLAIN for one in more.values()):
-            return cast(Request, _made(cast(Hashable, cls), **asked))
+            return cast(Self, _made(cast(Hashable, cls), **asked))
         made = cls(**asked)
         own = made.goal.diversity
         if isinstance(made.objective, Objective) and options.get("diversity") not in (None, own):
@@ -398,25 +403,32 @@ def _made(kind: Any, **asked: Any) -> Any:
     return kind(**asked)
 
 
-#: The options' names, and what some of them are for a call that says otherwise than `Request`.
-_NAMES = frozenset(Options.__annotations__)
+#: The options that each call takes, and what some of them are for one that says otherwise than its request.
+_TAKEN: dict[Callable[..., Any], frozenset[str]] = {}
 _USUAL: dict[Callable[..., Any], dict[str, Any]] = {}
 
 
-def takes(**usual: Any) -> Callable[[Function], Function]:
-    """Let a call take `Options`, spelled out in its signature for help and completion.
+def takes(
+    options: type = Options, request: type[Request] = Request, **usual: Any
+) -> Callable[[Function], Function]:
+    """Let a call take options, spelled out in its signature for help and completion.
 
     Parameters
     ----------
+    options : TypedDict
+        Their names.
+    request : type of request
+        Whose fields they are.
     **usual
-        What some of them are where they are not given, if that is another value than in `Request`.
+        What some of them are where they are not given, if that is another value than in the request.
     """
+    names = frozenset(options.__annotations__)
 
     def spelled_out(call: Function) -> Function:
         written = inspect.signature(call)
         own = {one.name: one for one in written.parameters.values() if one.kind is not one.VAR_KEYWORD}
-        for one in fields(Request):  # in this order, the call's own among them
-            if one.name in _NAMES:
+        for one in fields(request):  # in this order, the call's own among them
+            if one.name in names:
                 own[one.name] = inspect.Parameter(
                     one.name,
                     inspect.Parameter.KEYWORD_ONLY,
@@ -425,7 +437,7 @@ def takes(**usual: Any) -> Callable[[Function], Function]:
                 )
             elif one.name in own and own[one.name].kind is inspect.Parameter.KEYWORD_ONLY:
                 own[one.name] = own.pop(one.name)
-        _USUAL[call] = usual
+        _TAKEN[call], _USUAL[call] = names, usual
         call.__signature__ = written.replace(parameters=list(own.values()))  # type: ignore[attr-defined]
         return call
 

@@ -344,3 +344,11 @@ def test_what_another_criterion_finds_is_valued_and_proven_by_the_objective(meth
     assert found.value == pytest.approx(0.9 * q[found.indices].mean() + 0.1 * distances.mean())
     assert best.value - 1e-9 <= found.certificate.upper_bound
     assert found.certificate.optimal == (found.value >= best.value - 1e-9)
+
+
+def test_an_option_that_a_catalog_does_not_take_is_refused():
+    catalog = setwise.Catalog.build(np.eye(4), [1, 2, 3, 4], clusters=2)
+    with pytest.raises(TypeError, match=r"^Catalog.select\(\) got an unexpected keyword argument 'solver'"):
+        catalog.select(2, solver="greedy")
+    with pytest.raises(TypeError, match=r"^Catalog.select_many\(\) got an unexpected keyword .* 'top_up'"):
+        catalog.select_many(2, relevance=np.ones((2, 4)), top_up=False)

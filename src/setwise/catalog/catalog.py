@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,10 @@ from setwise.catalog.fields import as_fields
 from setwise.catalog.items import Items
 from setwise.catalog.many import selected_for_each
 from setwise.catalog.methods import selected
-from setwise.catalog.request import DIVERSITY, CatalogRequest
+from setwise.catalog.request import DIVERSITY, CatalogOptions, CatalogRequest, ManyOptions
 from setwise.catalog.selection import CatalogSelection
 from setwise.ids import in_rows_of, same_rows
-from setwise.objectives import Objective
-from setwise.request import Certify, Rows
+from setwise.request import takes
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
 
@@ -338,41 +337,17 @@ class Catalog:
             if catalog._items is not before:
                 catalog.save(path, force=True)
 
+    @takes(CatalogOptions, CatalogRequest, diversity=DIVERSITY, certify=False)
     def select(
         self,
         k: int | None = 500,
         *,
         relevance: Any = None,
         query: Any = None,
-        include: Rows = (),
-        exclude: Rows = (),
         filter: Any = None,
-        groups: Any = None,
-        max_per_group: int | None = None,
-        limits: Mapping[str, Any] | None = None,
-        shares: Mapping[str, Any] | None = None,
-        costs: Any = None,
-        budget: float | None = None,
-        min_gain: float | None = None,
-        max_similarity: float | None = None,
-        shown: Any = None,
-        shown_weight: float = 1.0,
-        facets: Any = None,
-        diversity: float = DIVERSITY,
-        objective: str | Objective = "max-sum",
         sharpness: int = 1,
-        method: str = "auto",
-        clusters: int | None = None,
-        per_cluster: int | None = None,
-        cluster_diversity: float = 0.5,
-        top_up: bool = True,
-        final_quality_scale: float = 1.0,
-        criterion: str = "sum",
-        certify: Certify = False,
-        time_limit: float = 60.0,
-        seed: int = 0,
-        threads: int | None = None,
         workers: int | str | None = None,
+        **options: Unpack[CatalogOptions],
     ) -> CatalogSelection:
         """Select k items by quality and spread.
 
@@ -460,68 +435,26 @@ class Catalog:
         UserWarning
             An option is given that the method does not look at.
         """
-        request = CatalogRequest(
+        request = CatalogRequest.of(
+            Catalog.select,
+            options,
             k=k,
-            diversity=diversity,
-            objective=objective,
             sharpness=sharpness,
             metric=self._items.vectors.metric,
-            include=include,
-            exclude=exclude,
-            groups=groups,
-            max_per_group=max_per_group,
-            limits=limits,
-            shares=shares,
-            costs=costs,
-            budget=budget,
-            min_gain=min_gain,
-            max_similarity=max_similarity,
-            shown=shown,
-            shown_weight=shown_weight,
-            facets=facets,
-            certify=certify,
-            time_limit=time_limit,
-            seed=seed,
-            threads=threads,
-            method=method,
-            clusters=clusters,
-            per_cluster=per_cluster,
-            cluster_diversity=cluster_diversity,
-            top_up=top_up,
-            final_quality_scale=final_quality_scale,
-            criterion=criterion,
             processes=workers,
         )
         return selected(self._items, request, relevance=relevance, query=query, filter=filter)
 
+    @takes(ManyOptions, CatalogRequest, diversity=DIVERSITY, certify=False)
     def select_many(
         self,
         k: int | None = 10,
         *,
         relevance: Any = None,
         queries: Any = None,
-        include: Rows = (),
-        exclude: Rows = (),
         filter: Any = None,
-        groups: Any = None,
-        max_per_group: int | None = None,
-        limits: Mapping[str, Any] | None = None,
-        shares: Mapping[str, Any] | None = None,
-        costs: Any = None,
-        budget: float | None = None,
-        min_gain: float | None = None,
-        max_similarity: float | None = None,
-        shown: Any = None,
-        shown_weight: float = 1.0,
-        facets: Any = None,
-        diversity: float = DIVERSITY,
-        objective: str | Objective = "max-sum",
         sharpness: int = 1,
-        method: str = "auto",
-        certify: Certify = False,
-        time_limit: float = 60.0,
-        seed: int = 0,
-        threads: int | None = None,
+        **options: Unpack[ManyOptions],
     ) -> list[CatalogSelection]:
         """Select k items for each of many users: as `select` for each, in passes that serve all of them.
 
@@ -551,29 +484,7 @@ class Catalog:
         KeyError, TypeError, ValueError
             As for `select`; or there are not as many lists of ids as users.
         """
-        request = CatalogRequest(
-            k=k,
-            diversity=diversity,
-            objective=objective,
-            sharpness=sharpness,
-            metric=self._items.vectors.metric,
-            include=include,
-            exclude=exclude,
-            groups=groups,
-            max_per_group=max_per_group,
-            limits=limits,
-            shares=shares,
-            costs=costs,
-            budget=budget,
-            min_gain=min_gain,
-            max_similarity=max_similarity,
-            shown=shown,
-            shown_weight=shown_weight,
-            facets=facets,
-            certify=certify,
-            time_limit=time_limit,
-            seed=seed,
-            threads=threads,
-            method=method,
+        request = CatalogRequest.of(
+            Catalog.select_many, options, k=k, sharpness=sharpness, metric=self._items.vectors.metric
         )
         return selected_for_each(self._items, request, relevance, queries, filter)

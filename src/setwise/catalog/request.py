@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from setwise import checks, solvers
 from setwise.objectives import MaxMarginal, Objective
-from setwise.request import Request
+from setwise.request import Request, SetOptions
 from setwise.solver_options import Multilevel
 
-__all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogRequest", "choose"]
+__all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogOptions", "CatalogRequest", "ManyOptions", "choose"]
 
 #: Most n · k for which ``auto`` takes Frank-Wolfe under euclidean: some ten seconds.
 EUCLIDEAN_WORK = 50_000_000
@@ -53,6 +53,23 @@ _FOR = {
     "top_up": ("muss", "muss-random-clusters", "muss-random-partition"),
     "criterion": (*LEVELS, "greedy"),
 }
+
+
+class ManyOptions(SetOptions, total=False):
+    """The keywords of `Catalog.select_many`."""
+
+    method: str
+
+
+class CatalogOptions(ManyOptions, total=False):
+    """The keywords of `Catalog.select`."""
+
+    clusters: int | None
+    per_cluster: int | None
+    cluster_diversity: float
+    top_up: bool
+    final_quality_scale: float
+    criterion: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
