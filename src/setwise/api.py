@@ -24,6 +24,7 @@ from setwise.missing import Usable, check_missing
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
+from setwise.solvers import direct
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.reasons import Reasoner
 from setwise.solvers.ties import first_of_equals
@@ -182,6 +183,11 @@ def selected(
     began: float,
 ) -> Selection:
     """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
+    if (
+        missing == "raise"
+        and (one := direct.select(request, vectors, relevance, query, pose, began)) is not None
+    ):
+        return one
     solvers.check(request)
     if check_missing(missing) != "raise":
         usable = Usable(vectors, relevance, request.goal.metric, missing, request.include, request.exclude)
@@ -296,7 +302,7 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
         solver=solver,
         seconds=time.perf_counter() - began,
         stats=problem.stats,
-        reasoner=Reasoner(problem, chosen),
+        reasoner=Reasoner.knowing(problem, chosen),
     )
 
 

@@ -278,6 +278,12 @@ class Request:
         return self.k
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether sets have a size, and there are no other constraints and nothing of each candidate."""
+        listed = len(self.include) or len(self.exclude) or self.labelled or self.facets is not None
+        return self.sized and not listed and not self.wishes and self.relevance_scale == "none"
+
+    @cached_property
     def wishes(self) -> tuple[str, ...]:
         """What is asked for beyond a size, must-have and barred candidates, and one `max_per_group`."""
         asked = {

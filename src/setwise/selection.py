@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,14 @@ class Selection:
     stats: Mapping[str, Any] = field(default_factory=dict)
     candidates: Any = field(default=None, repr=False)
     reasoner: Any = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """Return one of these fields, all of them but those of a default, without a step for each."""
+        one = cls.__new__(cls)
+        one.__dict__.update(fields)
+        one.__post_init__()
+        return one
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "reasoner": None}

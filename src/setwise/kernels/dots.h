@@ -276,6 +276,122 @@ static TARGET void NAME(add_grid)(double *sums, const int32_t *row, double weigh
         sums[i] += weight * (double)row[i];
 }
 
+/* In single precision, off by less than `rough_error`: the inner product of two rows and, where it is asked for, the
+ * square of the first one's length. */
+#ifdef __GNUC__
+typedef float NAME(singles) __attribute__((vector_size(2 * PART * sizeof(float)), aligned(4), may_alias));
+#define SINGLES (2 * PART)
+#define AT(x) (*(const NAME(singles) *)(const void *)(x))
+static inline TARGET float NAME(across)(NAME(singles) sum, float rest)
+{
+    float lanes[SINGLES], four[4];
+    memcpy(lanes, &sum, sizeof sum);
+    for (int lane = 0; lane < 4; lane++)
+        four[lane] = SINGLES == 4 ? lanes[lane]
+            : SINGLES == 8        ? lanes[lane] + lanes[(lane + 4) % SINGLES]
+                                  : (lanes[lane] + lanes[(lane + 4) % SINGLES])
+                + (lanes[(lane + 8) % SINGLES] + lanes[(lane + 12) % SINGLES]);
+    return ((four[0] + four[2]) + (four[1] + four[3])) + rest;
+}
+static inline TARGET float NAME(products)(const float *row, const float *other, ptrdiff_t d, float *square)
+{
+    NAME(singles) sums[4] = {{0}}, squares[4] = {{0}};
+    float sum = 0.0F, own = 0.0F;
+    ptrdiff_t i = 0;
+    for (; i + 4 * SINGLES <= d; i += 4 * SINGLES)
+        for (int part = 0; part < 4; part++) {
+            const NAME(singles) x = AT(row + i + part * SINGLES);
+            sums[part] += x * AT(other + i + part * SINGLES);
+            if (square != NULL)
+                squares[part] += x * x;
+        }
+    for (; i + SINGLES <= d; i += SINGLES) {
+        sums[0] += AT(row + i) * AT(other + i);
+        if (square != NULL)
+            squares[0] += AT(row + i) * AT(row + i);
+    }
+    for (; i < d; i++) {
+        sum += row[i] * other[i];
+        own += row[i] * row[i];
+    }
+    if (square != NULL)
+        *square = NAME(across)((squares[0] + squares[1]) + (squares[2] + squares[3]), own);
+    return NAME(across)((sums[0] + sums[1]) + (sums[2] + sums[3]), sum);
+}
+#undef SINGLES
+#undef AT
+#else
+static float NAME(products)(const float *row, const float *other, ptrdiff_t d, float *square)
+{
+    float sums[16] = {0}, squares[16] = {0};
+    for (ptrdiff_t i = 0; i < d; i++) {
+        sums[i % 16] += row[i] * other[i];
+        squares[i % 16] += row[i] * row[i];
+    }
+    for (int lane = 1; lane < 16; lane++) {
+        sums[0] += sums[lane];
+        squares[0] += squares[lane];
+    }
+    if (square != NULL)
+        *square = squares[0];
+    return sums[0];
+}
+#endif
+static TARGET float NAME(rough)(const float *row, const float *other, ptrdiff_t d)
+{
+    return NAME(products)(row, other, d, NULL);
+}
+static TARGET float NAME(rough_both)(const float *row, const float *other, ptrdiff_t d, float *square)
+{
+    return NAME(products)(row, other, d, square);
+}
+
+/* A row of half precision in single precision. */
+static TARGET void NAME(single)(const uint16_t *row, float *out, ptrdiff_t d)
+{
+    const ptrdiff_t whole = d - d % LANES;
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+#ifdef HALVES
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + i))));
+#else
+        widen(row + i, out + i, LANES);
+#endif
+    widen(row + whole, out + whole, (int)(d % LANES));
+}
+
+/* Write a sum with one more row, where there are sums, and that or the row itself in single precision. */
+static TARGET void NAME(follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d)
+{
+    if (total != NULL) {
+        for (ptrdiff_t i = 0; i < d; i++)
+            total[i] = before[i] + member[i];
+        member = total;
+    }
+    if (single != NULL)
+        for (ptrdiff_t i = 0; i < d; i++)
+            single[i] = (float)member[i];
+}
+
+/* Write what has been and by how much it may have risen since; return the largest. */
+static TARGET double NAME(bounds)(const double *upper, const int64_t *seen, const double *rise, double *bounds,
+                                  ptrdiff_t n)
+{
+    double best[LANES];
+    const ptrdiff_t whole = n - n % LANES;
+    for (int lane = 0; lane < LANES; lane++)
+        best[lane] = -INFINITY;
+    for (ptrdiff_t at = 0; at < n; at++)
+        bounds[at] = upper[at] + rise[seen[at]];
+    for (ptrdiff_t at = 0; at < whole; at += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            best[lane] = bounds[at + lane] > best[lane] ? bounds[at + lane] : best[lane];
+    for (ptrdiff_t at = whole; at < n; at++)
+        best[0] = bounds[at] > best[0] ? bounds[at] : best[0];
+    for (int lane = 1; lane < LANES; lane++)
+        best[0] = best[lane] > best[0] ? best[lane] : best[0];
+    return best[0];
+}
+
 static const struct kernels NAME(kernels) = {
     {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
     {NAME(square_half), NAME(square_float), NAME(square_double)},
@@ -289,4 +405,9 @@ static const struct kernels NAME(kernels) = {
     NAME(four_grid),
     NAME(apart_grid),
     NAME(add_grid),
+    NAME(rough),
+    NAME(rough_both),
+    NAME(single),
+    NAME(follow),
+    NAME(bounds),
 };

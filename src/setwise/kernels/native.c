@@ -45,6 +45,11 @@ struct kernels {
     void (*four_grid)(const void *row, const double *others, ptrdiff_t d, double *products);
     double (*apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d);
     void (*add_grid)(double *sums, const int32_t *row, double weight, ptrdiff_t d);
+    float (*rough)(const float *row, const float *other, ptrdiff_t d);
+    float (*rough_both)(const float *row, const float *other, ptrdiff_t d, float *square);
+    void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
+    void (*follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d);
+    double (*bounds)(const double *upper, const int64_t *seen, const double *rise, double *bounds, ptrdiff_t n);
 };
 
 /* Half precision by shifting bits; the largest exponent is that of Inf and NaN. */
@@ -265,22 +270,31 @@ struct pool {
     int power;
 };
 
-/* What is kept up for each candidate as of the first `seen` members: `number`, which is for mmr the largest
- * similarity, for max-sum the summed distances, for log-det the residual; and `upper`, which was its score then.
- * Those that may no longer be chosen have -inf. */
+/* What is kept up for each candidate: `number`, which is for mmr the largest similarity, for max-sum the summed
+ * distances, for log-det the residual, as of the first `exact` members; and `upper`, which was its score as of the
+ * first `seen` members. Those that may no longer be chosen have -inf.
+ *
+ * Where scores are `screened`, `upper` bounds the score from above by a cosine in single precision, and is the score
+ * where `exact` is `seen`; `rough` is the cosine: for mmr the largest, `second` the one after it and `closest` the
+ * member that it is to. `exact` is UNMEASURED where `scale`, the inverse of a length, is of single precision, too. */
 struct state {
-    double *base, *upper, *number, *scale, *bounds;
+    double *base, *upper, *number, *scale, *bounds, *rough, *second;
     double *rise;      /* (k + 1), by how much a score may have risen since each number of members */
     double *lengths;   /* (k + 1), squared, of the totals */
     char *looked;      /* (k + 1), whether a rise has been measured for as many members as now */
     double *members;   /* (k, d), of unit length */
     double *totals;    /* (k + 1, d), sums of the first members: max-sum with power 1 alone */
     double *columns;   /* (n, k), of the Cholesky factor: log-det alone */
+    float *singles;    /* (k + 1, d), what cosines are to in single precision: members, or totals; (d) beside it */
     int64_t *held;     /* members of each group */
-    int64_t *seen;
+    int64_t *seen, *exact, *closest;
     int64_t *chosen;
     ptrdiff_t count;
+    int screened;
+    double error;      /* of a cosine in single precision */
 };
+
+#define UNMEASURED (-1)
 
 static const char *row_of(const struct pool *pool, ptrdiff_t place)
 {
@@ -335,15 +349,31 @@ static double distance(const struct pool *pool, const struct state *state, ptrdi
     return pool->power == 1 ? square / 2.0 : -expm1(pool->power * log1p(-square / 2.0));
 }
 
+/* The first member, and the one after the `last`, that a candidate is yet to be held against: of those before which
+ * it is up to date; and where mmr's largest cosine is surely the one to the closest, that one alone. */
+static ptrdiff_t unsure(const struct state *state, ptrdiff_t place, ptrdiff_t *last)
+{
+    if (!state->screened || state->seen[place] < state->count || state->count == 0
+        || state->second[place] >= state->rough[place] - 2.0 * state->error)
+        return (ptrdiff_t)state->exact[place];
+    *last = (ptrdiff_t)state->closest[place] + 1;
+    return *last - 1;
+}
+
 /* Bring a candidate up to date with all members, and return its score. */
 static double refresh(const struct pool *pool, struct state *state, ptrdiff_t place)
 {
     const ptrdiff_t d = pool->rows.d, count = state->count;
+    ptrdiff_t last = count;
     double *number = &state->number[place], *own = state->columns + place * pool->k;
+    if (state->exact[place] == UNMEASURED) {
+        state->scale[place] = 1.0 / sqrt(use->square[pool->rows.type](row_of(pool, place), d));
+        state->exact[place] = 0;
+    }
     if (pool->objective == MAX_SUM && pool->power == 1)
         *number = (double)count - along(pool, state, place, state->totals + count * d);
     else
-        for (ptrdiff_t seen = (ptrdiff_t)state->seen[place]; seen < count; seen++) {
+        for (ptrdiff_t seen = unsure(state, place, &last); seen < last; seen++) {
             const ptrdiff_t member = (ptrdiff_t)state->chosen[seen];
             double cosine = along(pool, state, place, state->members + seen * d);
             if (pool->objective == MAX_SUM)
@@ -367,8 +397,69 @@ static double refresh(const struct pool *pool, struct state *state, ptrdiff_t pl
         else
             score = *number > NOISE ? score + pool->t * log(*number) : -INFINITY;
     }
-    state->seen[place] = count;
+    state->exact[place] = state->seen[place] = count;
     return state->upper[place] = score;
+}
+
+/* A row in single precision, perhaps written where there is room. */
+static const float *single_of(const struct pool *pool, ptrdiff_t place, float *room)
+{
+    const void *row = row_of(pool, place);
+    if (pool->rows.type == FLOAT)
+        return row;
+    use->single(row, room, pool->rows.d);
+    return room;
+}
+
+/* Note a cosine in single precision: to the members' sum, or for mmr to one of them. */
+static void note_cosine(const struct pool *pool, struct state *state, ptrdiff_t place, ptrdiff_t member, double cosine)
+{
+    double *largest = &state->rough[place], *second = &state->second[place];
+    if (pool->objective == MMR && cosine <= *largest)
+        *second = cosine > *second ? cosine : *second;
+    else {
+        *second = *largest;
+        *largest = cosine;
+        state->closest[place] = member;
+    }
+}
+
+/* Bound a candidate's score by what is noted. */
+static double bound_one(const struct pool *pool, struct state *state, ptrdiff_t place, double part)
+{
+    const double term = pool->objective == MMR ? -state->rough[place] : 1.0 - state->rough[place] * part;
+    state->seen[place] = state->count;
+    return state->upper[place] = state->base[place] + pool->t * (term + state->error);
+}
+
+/* Bring the bound of a candidate's score up to date with all members, and return it. */
+static double screen(const struct pool *pool, struct state *state, ptrdiff_t place)
+{
+    const ptrdiff_t d = pool->rows.d, count = state->count;
+    const float *row = single_of(pool, place, state->singles + (pool->k + 1) * d);
+    for (ptrdiff_t seen = pool->objective == MMR ? (ptrdiff_t)state->seen[place] : count - 1; seen < count; seen++)
+        note_cosine(pool, state, place, seen, use->rough(row, state->singles + (seen + 1) * d, d) * state->scale[place]);
+    return bound_one(pool, state, place, 1.0 / (double)count);
+}
+
+/* Measure all rows in single precision, together with their cosine to the first member. Returns whether all are well
+ * within the range of squares that are fine. */
+static int screen_all(const struct pool *pool, struct state *state)
+{
+    const ptrdiff_t d = pool->rows.d;
+    const double least = 1e8 * pool->least, most = pool->most / 2.0;
+    float square;
+    for (ptrdiff_t place = 0; place < pool->n; place++) {
+        const float *row = single_of(pool, place, state->singles + (pool->k + 1) * d);
+        const float along = use->rough_both(row, state->singles + d, d, &square);
+        if (!(square > least && square < most))
+            return 0;
+        if (state->exact[place] == UNMEASURED)
+            state->scale[place] = 1.0F / sqrtf(square);
+        note_cosine(pool, state, place, 0, along * state->scale[place]);
+        bound_one(pool, state, place, 1.0);
+    }
+    return 1;
 }
 
 /* Write an upper bound of every candidate's score; return the place of the largest. */
@@ -378,17 +469,15 @@ static ptrdiff_t bound_all(const struct pool *pool, const struct state *state)
     double *bounds = state->bounds, best = -INFINITY;
     ptrdiff_t leader = 0;
     if (pool->objective == MAX_SUM && pool->power > 1) /* no distance is above 1 */
-        for (ptrdiff_t place = 0; place < pool->n; place++)
+        for (ptrdiff_t place = 0; place < pool->n; place++) {
             bounds[place] = state->base[place]
                 + t / count * (state->number[place] + (count - (double)state->seen[place])) + ROUNDING;
-    else
-        for (ptrdiff_t place = 0; place < pool->n; place++)
-            bounds[place] = state->upper[place] + state->rise[state->seen[place]];
-    for (ptrdiff_t place = 0; place < pool->n; place++)
-        if (bounds[place] > best) {
-            best = bounds[place];
-            leader = place;
+            best = bounds[place] > best ? bounds[place] : best;
         }
+    else
+        best = use->bounds(state->upper, state->seen, state->rise, bounds, pool->n);
+    while (leader < pool->n - 1 && bounds[leader] < best)
+        leader++;
     return leader;
 }
 
@@ -443,12 +532,15 @@ static void take(const struct pool *pool, struct state *state, ptrdiff_t place)
     const ptrdiff_t d = pool->rows.d;
     const char *row = row_of(pool, place);
     double *member = state->members + state->count * d;
-    refresh(pool, state, place);
+    if (state->exact[place] < state->count || state->count == 0)
+        refresh(pool, state, place);
     const double along = (double)state->count - state->number[place];
     use->unit[pool->rows.type](row, member, state->scale[place], d);
-    if (state->totals != NULL)
-        for (ptrdiff_t i = 0; i < d; i++)
-            state->totals[(state->count + 1) * d + i] = state->totals[state->count * d + i] + member[i];
+    if (state->totals != NULL || state->screened) {
+        double *total = state->totals == NULL ? NULL : state->totals + (state->count + 1) * d;
+        float *single = state->screened ? state->singles + (state->count + 1) * d : NULL;
+        use->follow(total == NULL ? NULL : total - d, member, total, single, d);
+    }
     state->chosen[state->count++] = place;
     close_one(state, place);
     if (pool->codes != NULL && ++state->held[pool->codes[place]] == pool->quota)
@@ -465,7 +557,7 @@ static ptrdiff_t first_of_best(const double *numbers, ptrdiff_t n, const struct 
         return -1;
     const double least = best - TIE * (1.0 + fabs(best));
     for (ptrdiff_t place = 0; place < n; place++)
-        if (numbers[place] >= least && (fresh == NULL || fresh->seen[place] == fresh->count))
+        if (numbers[place] >= least && (fresh == NULL || fresh->exact[place] == fresh->count))
             return place;
     return -1;
 }
@@ -482,18 +574,28 @@ static ptrdiff_t next(const struct pool *pool, struct state *state)
         }
         return first_of_best(lead, pool->n, NULL, best);
     }
-    best = refresh(pool, state, bound_all(pool, state));
+    const ptrdiff_t leader = bound_all(pool, state);
+    if (state->screened && state->seen[leader] < state->count)
+        screen(pool, state, leader);
+    best = refresh(pool, state, leader);
+    double least = best - TIE * (1.0 + fabs(best));
+    if (best == -INFINITY)
+        least = -DBL_MAX;
     for (ptrdiff_t place = 0; place < pool->n; place++) {
-        const double least = best - TIE * (1.0 + fabs(best));
-        if (state->bounds[place] == -INFINITY || state->bounds[place] < least)
+        if (!(state->bounds[place] >= least))
             continue;
         if (state->totals != NULL && state->seen[place] < state->count) {
             measure_rise(pool, state, (ptrdiff_t)state->seen[place]);
             if (state->upper[place] + state->rise[state->seen[place]] < least)
                 continue;
         }
-        double score = state->seen[place] < state->count ? refresh(pool, state, place) : state->upper[place];
-        best = score > best ? score : best;
+        if (state->screened && state->seen[place] < state->count && screen(pool, state, place) < least)
+            continue;
+        double score = state->exact[place] < state->count ? refresh(pool, state, place) : state->upper[place];
+        if (score > best) {
+            best = score;
+            least = best - TIE * (1.0 + fabs(best));
+        }
     }
     return first_of_best(state->upper, pool->n, state, best);
 }
@@ -538,16 +640,28 @@ static int measure_pool(const struct pool *pool, double *scale)
  * and BARE without memory. */
 enum { ODD = -1, BARE = -2 };
 
+/* How far a cosine in single precision may be off: at most d / 16 + 26 roundings of the product's sum, half as many of
+ * the length's, and a few more. */
+static double rough_error(ptrdiff_t d)
+{
+    return ((double)d / 8.0 + 48.0) * (double)FLT_EPSILON / 2.0;
+}
+
 static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdiff_t given, double *numbers)
 {
     const ptrdiff_t n = pool->n, k = pool->k, d = pool->rows.d;
     const int summed = pool->objective == MAX_SUM && pool->power == 1, factored = pool->objective == LOG_DET;
-    double *memory = malloc(sizeof(double) * (size_t)(5 * n + 3 * (k + 1) + k * d + (summed ? (k + 1) * d : 0)));
+    const int screened = (summed || pool->objective == MMR) && (pool->rows.type == HALF || pool->rows.type == FLOAT);
+    const int measured = !screened || pool->squares != NULL || pool->query != NULL;
+    double *memory = malloc(sizeof(double) * (size_t)(7 * n + 3 * (k + 1) + k * d + (summed ? (k + 1) * d : 0)));
     double *columns = factored ? malloc(sizeof(double) * (size_t)(n * k)) : NULL;
-    int64_t *counts = calloc((size_t)(n + pool->rows.n), sizeof(int64_t));
-    struct state state = {.columns = columns, .chosen = chosen, .seen = counts, .held = counts + n};
+    float *singles = screened ? malloc(sizeof(float) * (size_t)((k + 2) * d)) : NULL;
+    int64_t *counts = calloc((size_t)(3 * n + pool->rows.n), sizeof(int64_t));
+    struct state state = {.columns = columns, .singles = singles, .chosen = chosen, .seen = counts,
+                          .exact = counts + n, .closest = counts + 2 * n, .held = counts + 3 * n, .screened = screened,
+                          .error = rough_error(d)};
     ptrdiff_t place = 0;
-    if (memory == NULL || counts == NULL || (factored && columns == NULL)) {
+    if (memory == NULL || counts == NULL || (factored && columns == NULL) || (screened && singles == NULL)) {
         place = BARE;
         goto done;
     }
@@ -556,7 +670,9 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
     state.number = memory + 2 * n;
     state.scale = memory + 3 * n;
     state.bounds = memory + 4 * n;
-    state.rise = memory + 5 * n;
+    state.rough = memory + 5 * n;
+    state.second = memory + 6 * n;
+    state.rise = memory + 7 * n;
     state.lengths = state.rise + k + 1;
     state.looked = (char *)(state.lengths + k + 1);
     state.members = state.lengths + 2 * (k + 1);
@@ -565,18 +681,24 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
         memset(state.totals, 0, sizeof(double) * (size_t)d);
     }
     memset(state.rise, 0, sizeof(double) * (size_t)(3 * (k + 1)));
-    if (!measure_pool(pool, state.scale)) {
+    if (measured && !measure_pool(pool, state.scale)) {
         place = ODD;
         goto done;
     }
     for (ptrdiff_t at = 0; at < n; at++) {
         state.base[at] = state.upper[at] = (1.0 - pool->t) * pool->relevance[at];
+        state.exact[at] = measured ? 0 : UNMEASURED;
+        state.rough[at] = state.second[at] = -INFINITY;
         state.number[at] = factored ? 1.0 : pool->objective == MMR ? -INFINITY : 0.0;
     }
     while (state.count < k && place >= 0) {
         place = state.count < given ? (ptrdiff_t)chosen[state.count] : next(pool, &state);
         if (place >= 0)
             take(pool, &state, place);
+        if (!measured && state.count == 1 && !screen_all(pool, &state)) {
+            place = ODD;
+            goto done;
+        }
     }
     place = state.count;
     if (pool->objective == MAX_SUM)
@@ -587,6 +709,7 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
 done:
     free(memory);
     free(columns);
+    free(singles);
     free(counts);
     return place;
 }

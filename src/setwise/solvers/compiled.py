@@ -27,10 +27,10 @@ ROUNDING = 1e-12
 
 def knows(objective: Objective, rows: NDArray[Any]) -> bool:
     """Return whether kernels know an objective, and can read the candidates: floats, under cosine."""
-    return _know(objective) and kernels.readable(rows)
+    return know(objective) and kernels.readable(rows)
 
 
-def _know(objective: Objective) -> bool:
+def know(objective: Objective) -> bool:
     """Return whether kernels that are used know an objective."""
     known = type(objective) in (MaxSum, MaxMarginal, LogDet) and objective.metric == "cosine"
     return known and kernels.available()
@@ -44,7 +44,7 @@ def _precisely(relevance: Relevance, n: int) -> NDArray[np.float64]:
 def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
     """Return what `greedy.pick_greedily` selects; None where no kernel knows the problem."""
     objective, vectors = problem.objective, problem.vectors
-    if vectors.squares is None or problem.n > POOLED or not _know(objective) or problem.request.wishes:
+    if vectors.squares is None or problem.n > POOLED or not know(objective) or problem.request.wishes:
         return None
     counts, chosen, numbers = kernels.greedy(
         vectors.raw,
@@ -69,6 +69,23 @@ def are_summarized(objective: Objective, numbers: NDArray[np.float64]) -> NDArra
     if not isinstance(objective, LogDet):
         return np.ones(len(numbers), np.bool_)
     return np.asarray(numbers.min(axis=1) > NOISE)
+
+
+def pick_measured(
+    objective: Objective, rows: NDArray[Any], relevance: NDArray[np.float64], k: int, **pools: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return what the greedy kernel selects of rows that it measures itself; see `kernels.greedy`."""
+    return kernels.greedy(
+        rows,
+        None,
+        relevance,
+        objective=objective.name,
+        diversity=objective.diversity,
+        sharpness=getattr(objective, "sharpness", 1),
+        k=k,
+        fine=FINE[rows.dtype != np.float64],
+        **pools,
+    )
 
 
 def pick_of_each(
@@ -114,17 +131,8 @@ def pick_of_each(
                 fine=fine,
                 queries=own,
             )
-        return kernels.greedy(
-            rows[part],
-            None,
-            relevance[part],
-            objective=objective.name,
-            diversity=objective.diversity,
-            sharpness=getattr(objective, "sharpness", 1),
-            k=k,
-            fine=fine,
-            queries=own,
-            cuts=cuts[first : last + 1] - cuts[first],
+        return pick_measured(
+            objective, rows[part], relevance[part], k, queries=own, cuts=cuts[first : last + 1] - cuts[first]
         )
 
     parts = zip(*run_ranges(some, len(cuts) - 1, workers), strict=True)
@@ -164,7 +172,7 @@ def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | N
     objective, vectors = problem.objective, problem.vectors
     if vectors.squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
         return None
-    if problem.request.wishes or not isinstance(objective, MaxSum) or not _know(objective):
+    if problem.request.wishes or not isinstance(objective, MaxSum) or not know(objective):
         return None
     found = kernels.exchange(
         vectors.raw,

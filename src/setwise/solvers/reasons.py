@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,27 @@ class Reasoner:
 
     Attributes
     ----------
-    problem : Problem
+    pose : callable
+        Returns the problem.
     chosen : ndarray of shape (k,), int64
         Rows, in selection order.
     names : ndarray of shape (n,), optional
         What candidates are called; by default their rows.
     """
 
-    problem: Problem
+    pose: Callable[[], Problem]
     chosen: Rows
     names: NDArray[Any] | None = None
+
+    @classmethod
+    def knowing(cls, problem: Problem, chosen: Rows, names: NDArray[Any] | None = None) -> Reasoner:
+        """Return what explains a set, where its problem is posed already."""
+        return cls(lambda: problem, chosen, names)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What was solved."""
+        return self.pose()
 
     def named(self, names: NDArray[Any]) -> Reasoner:
         """Return this with names of the rows that the problem was posed with."""
@@ -88,7 +100,11 @@ class Reasoner:
         for diversity in diversities:
             other = replace(asked, diversity=diversity, certify=False)
             posed = Problem(problem.vectors, problem.relevance, other, problem.constraints)
-            found.append(replace(self, problem=posed)._terms(solvers.find(posed, asked.solver).chosen))
+            found.append(
+                Reasoner.knowing(posed, self.chosen, self.names)._terms(
+                    solvers.find(posed, asked.solver).chosen
+                )
+            )
         here = self._terms(self.chosen)
         return Frontier(
             np.array(diversities, np.float64),
