@@ -732,24 +732,63 @@ static int are_below(const int64_t *places, ptrdiff_t count, ptrdiff_t n)
 #define STEPS 200
 #define EXCHANGES 1000
 
+/* What is selected from, as it was given. */
+struct given {
+    struct rows rows;
+    const int64_t *kept;    /* which of the rows count, or NULL for all */
+    const int64_t *order;   /* of the candidates: the pool's own */
+    const double *squares, *relevance;
+};
+
 /* A pool for max-sum, its rows gridded, and the summed form f(x) = linear.x + t x'Wx: as `problem.Pool`. */
 struct form {
     struct pool pool;
-    double *linear;
+    const struct given *given;
+    double *linear;     /* it falls */
     double **columns;   /* W's, of each candidate, and its row behind it; NULL or NaN where not yet computed */
     double *gradient, *x, *pulled, *ahead, *total, *keys;
     double *four;       /* (4, d), rows */
-    char *inside, *full; /* whether a candidate is of the set at hand, and whether its column is computed */
+    char *inside;       /* whether a candidate is of the set at hand */
+    ptrdiff_t *filled;  /* of a candidate's column, how many entries are computed */
+    ptrdiff_t near;     /* the candidates that are looked at: the first so many */
     ptrdiff_t steps, swaps, levels; /* levels: of relevance, distinct */
     double value;       /* f of the set that was found */
     double *memory, *sums;
     int32_t *grid;
-    int64_t *where;
+    int64_t *where, *places;
 };
 
 static const int32_t *grid_of(const struct form *form, ptrdiff_t place)
 {
     return (const int32_t *)(const void *)row_of(&form->pool, place);
+}
+
+/* Look at the first so many candidates at least: grid their rows. */
+static void look_at(struct form *form, ptrdiff_t count)
+{
+    const struct given *given = form->given;
+    const ptrdiff_t d = form->pool.rows.d;
+    for (; form->near < count; form->near++) {
+        const ptrdiff_t at = (ptrdiff_t)given->order[form->near];
+        const ptrdiff_t row = given->kept == NULL ? at : (ptrdiff_t)given->kept[at];
+        use->grid[given->rows.type](given->rows.first + row * given->rows.step, form->grid + form->near * d,
+                                    1.0 / sqrt(given->squares[at]), d);
+    }
+}
+
+/* Look at all candidates whose gradient may reach a level where x adds up to k: no distance is above 1 where the power
+ * is even, or else 2. Whether those are more than before. */
+static int look_further(struct form *form, double level)
+{
+    const double farthest = form->pool.power % 2 ? 2.0 : 1.0;
+    const double least = level - 1e-9 * (fabs(level) + 1.0) - 2.0 * form->pool.t * farthest * (double)form->pool.k;
+    ptrdiff_t count = form->near;
+    while (count < form->pool.n && form->linear[count] >= least)
+        count++;
+    if (count == form->near)
+        return 0;
+    look_at(form, count);
+    return 1;
 }
 
 /* A column of W, with no entry computed; NULL without memory. */
@@ -790,25 +829,26 @@ static double apart(struct form *form, ptrdiff_t place, double *column, ptrdiff_
     return column[place];
 }
 
-/* Compute W's columns of some members, four at a time. */
+/* Compute W's columns of some members, four at a time, for the candidates that are looked at. */
 static int fill(struct form *form, const int64_t *members, ptrdiff_t count)
 {
-    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
-    ptrdiff_t group[4];
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d, near = form->near;
+    ptrdiff_t group[4], first = near;
     int size = 0;
     for (ptrdiff_t at = 0; at < count; at++) {
         const ptrdiff_t member = (ptrdiff_t)members[at];
-        if (!form->full[member]) {
+        if (form->filled[member] < near) {
             if (column_of(form, member) == NULL)
                 return 0;
             memcpy(form->four + size * d, form->columns[member] + n, sizeof(double) * (size_t)d);
-            form->full[member] = 1;
+            first = form->filled[member] < first ? form->filled[member] : first;
+            form->filled[member] = near;
             group[size++] = member;
         }
         if (size == 0 || (size < 4 && at < count - 1))
             continue;
         memset(form->four + size * d, 0, sizeof(double) * (size_t)((4 - size) * d));
-        for (ptrdiff_t place = 0; place < n; place++) {
+        for (ptrdiff_t place = first; place < near; place++) {
             double cosines[4];
             use->four_grid(grid_of(form, place), form->four, d, cosines);
             for (int one = 0; one < size; one++)
@@ -816,6 +856,7 @@ static int fill(struct form *form, const int64_t *members, ptrdiff_t count)
                     form->columns[group[one]][place] = between(form, place, group[one], cosines[one]);
         }
         size = 0;
+        first = near;
     }
     return 1;
 }
@@ -823,13 +864,13 @@ static int fill(struct form *form, const int64_t *members, ptrdiff_t count)
 /* Write the product of every row with a vector. */
 static void along_grid(const struct form *form, const double *vector, double *out)
 {
-    use->dots_grid(form->pool.rows.first, form->pool.rows.step, form->pool.n, vector, form->pool.rows.d, out);
+    use->dots_grid(form->pool.rows.first, form->pool.rows.step, form->near, vector, form->pool.rows.d, out);
 }
 
-/* Write W x for x that is `weight` at some members. */
+/* Write W x for x that is `weight` at some members, for the candidates that are looked at. */
 static int pull(struct form *form, const int64_t *members, ptrdiff_t count, const double *weights, double *out)
 {
-    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+    const ptrdiff_t n = form->near, d = form->pool.rows.d;
     double sum = 0.0;
     memset(out, 0, sizeof(double) * (size_t)n);
     if (form->pool.power == 1) {
@@ -890,12 +931,13 @@ static double product(const double *one, const double *other, ptrdiff_t n)
 /* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set, and whether `pulled` is W x for it. */
 static int ascend(struct form *form, int64_t *set, int *is_pulled)
 {
-    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const ptrdiff_t k = form->pool.k, d = form->pool.rows.d;
     const double ridge = form->pool.power == 1 ? 2.0 : 1.0, twice = 2.0 * form->pool.t;
     double *x = form->x, *pulled = form->pulled, *ahead = form->ahead, *gradient = form->gradient, *moved = form->keys;
-    for (ptrdiff_t place = 0; place < n; place++)
-        x[place] = form->pool.power == 1 ? (double)k / (double)n : 0.0;
+    ptrdiff_t n = form->pool.n;
     if (form->pool.power == 1) {
+        for (ptrdiff_t place = 0; place < n; place++)
+            x[place] = (double)k / (double)n;
         memset(form->total, 0, sizeof(double) * (size_t)d);
         for (ptrdiff_t place = 0; place < n; place++)
             use->add_grid(form->total, grid_of(form, place), 1.0, d);
@@ -905,18 +947,33 @@ static int ascend(struct form *form, int64_t *set, int *is_pulled)
         for (ptrdiff_t place = 0; place < n; place++)
             pulled[place] = (double)k - pulled[place];
     } else {
-        largest(form->pool.relevance, n, k, set);
-        for (ptrdiff_t at = 0; at < k; at++)
-            x[set[at]] = 1.0;
+        memset(x, 0, sizeof(double) * (size_t)n);
+        for (ptrdiff_t at = 0; at < k; at++) { /* the most relevant */
+            set[at] = at;
+            x[at] = 1.0;
+        }
         if (!pull(form, set, k, NULL, pulled))
             return 0;
     }
     for (int step = 0; step < STEPS; step++) {
         double ahead_of = 0.0;
-        for (ptrdiff_t place = 0; place < n; place++)
-            gradient[place] = (x[place] * ridge + pulled[place]) * twice + form->linear[place];
-        leveled(gradient, n, form->keys);
-        largest(form->keys, n, k, set);
+        for (;;) {
+            n = form->near;
+            for (ptrdiff_t place = 0; place < n; place++)
+                gradient[place] = (x[place] * ridge + pulled[place]) * twice + form->linear[place];
+            leveled(gradient, n, form->keys);
+            largest(form->keys, n, k, set);
+            if (!look_further(form, gradient[set[k - 1]]))
+                break;
+            ptrdiff_t count = 0;
+            for (ptrdiff_t place = 0; place < n; place++)
+                if (x[place] > 0.0) {
+                    form->places[count] = place;
+                    ahead[count++] = x[place];
+                }
+            if (!pull(form, form->places, count, ahead, pulled))
+                return 0;
+        }
         for (ptrdiff_t at = 0; at < k; at++)
             ahead_of += gradient[set[at]];
         const double size = product(gradient, x, n), linear = product(form->linear, x, n), gap = ahead_of - size;
@@ -953,17 +1010,27 @@ static int ascend(struct form *form, int64_t *set, int *is_pulled)
     return 1;
 }
 
+static void write_gradient(struct form *form)
+{
+    for (ptrdiff_t place = 0; place < form->near; place++)
+        form->gradient[place] = form->linear[place] + 2.0 * form->pool.t * form->pulled[place];
+}
+
 /* Best single exchanges to a local maximum, as `swap.polish`; `pulled` may be W x for the set already. */
 static int polish(struct form *form, int64_t *set, int is_pulled)
 {
-    const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    const ptrdiff_t k = form->pool.k;
     const double twice = 2.0 * form->pool.t;
     double *gradient = form->gradient, spread = 0.0, size = 0.0, most = 0.0;
+    for (ptrdiff_t at = 0; at < k; at++)
+        if (set[at] >= form->near) {
+            look_at(form, (ptrdiff_t)set[at] + 1);
+            is_pulled = 0;
+        }
     if (!is_pulled && !pull(form, set, k, NULL, form->pulled))
         return 0;
-    memset(form->inside, 0, (size_t)n);
-    for (ptrdiff_t place = 0; place < n; place++)
-        gradient[place] = form->linear[place] + twice * form->pulled[place];
+    memset(form->inside, 0, (size_t)form->pool.n);
+    write_gradient(form);
     for (ptrdiff_t at = 0; at < k; at++) {
         const double linear = form->linear[set[at]], rest = fabs(gradient[set[at]] - linear);
         form->inside[set[at]] = 1;
@@ -975,10 +1042,19 @@ static int polish(struct form *form, int64_t *set, int is_pulled)
     }
     const double least = PRECISION * spread + EXACT * size, tie = ldexp(most, -TIED);
     for (int round = 0; round < EXCHANGES; round++) {
-        double leaving = INFINITY, best = -INFINITY;
+        double leaving, best = -INFINITY;
         ptrdiff_t comes = 0, slot = 0;
-        for (ptrdiff_t at = 0; at < k; at++)
-            leaving = gradient[set[at]] < leaving ? gradient[set[at]] : leaving;
+        for (;;) {
+            leaving = INFINITY;
+            for (ptrdiff_t at = 0; at < k; at++)
+                leaving = gradient[set[at]] < leaving ? gradient[set[at]] : leaving;
+            if (!look_further(form, leaving + least))
+                break;
+            if (!pull(form, set, k, NULL, form->pulled))
+                return 0;
+            write_gradient(form);
+        }
+        const ptrdiff_t n = form->near;
         for (ptrdiff_t place = 0; place < n; place++) {
             if (form->inside[place] || !(gradient[place] > leaving + least))
                 continue;
@@ -1083,14 +1159,6 @@ static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int6
     return 1;
 }
 
-/* What is selected from, as it was given. */
-struct given {
-    struct rows rows;
-    const int64_t *kept;    /* which of the rows count, or NULL for all */
-    const int64_t *order;   /* of the candidates: the pool's own */
-    const double *squares, *relevance;
-};
-
 /* Put a set in selection order, and write each member's summed distances to those before it. */
 static ptrdiff_t arrange(const struct form *form, const struct given *given, int64_t *chosen, double *numbers)
 {
@@ -1117,32 +1185,38 @@ static ptrdiff_t arrange(const struct form *form, const struct given *given, int
     return count;
 }
 
-/* Whether a candidate outside a set may equal a member: those of the same relevance and length. */
-static int has_equals(const struct form *form, const struct given *given, const int64_t *chosen)
+/* Whether a candidate outside a set may equal a member: those of the same relevance, side by side in the pool's order,
+ * and length. */
+static int has_equals(const struct form *form, const int64_t *set)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    const double *relevance = form->pool.relevance, *squares = form->given->squares;
+    const int64_t *order = form->given->order;
     memset(form->inside, 0, (size_t)n);
     for (ptrdiff_t at = 0; at < k; at++)
-        form->inside[chosen[at]] = 1;
+        form->inside[set[at]] = 1;
     for (ptrdiff_t at = 0; at < k; at++)
-        for (ptrdiff_t place = 0; place < n; place++)
-            if (given->relevance[place] == given->relevance[chosen[at]]
-                && given->squares[place] == given->squares[chosen[at]] && !form->inside[place])
-                return 1;
+        for (int way = -1; way <= 1; way += 2)
+            for (ptrdiff_t place = (ptrdiff_t)set[at] + way;
+                 place >= 0 && place < n && relevance[place] == relevance[set[at]]; place += way)
+                if (!form->inside[place] && squares[order[place]] == squares[order[set[at]]])
+                    return 1;
     return 0;
 }
 
-/* Grid the rows, in the pool's own order; `where` says where in that order a candidate is. 0 without memory. */
+/* Put candidates in the pool's own order; `where` says where in that a candidate is. 0 without memory. */
 static int open_form(struct form *form, const struct given *given)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->rows.d;
+    form->given = given;
     form->memory = malloc(sizeof(double) * (size_t)(8 * n + 5 * d + k));
     form->grid = malloc(sizeof(int32_t) * (size_t)(n * d));
-    form->where = malloc(sizeof(int64_t) * (size_t)n);
+    form->where = malloc(sizeof(int64_t) * (size_t)(2 * n));
     form->columns = calloc((size_t)n, sizeof *form->columns);
-    form->inside = calloc((size_t)(2 * n), 1);
+    form->filled = calloc((size_t)n, sizeof *form->filled);
+    form->inside = malloc((size_t)n);
     if (form->memory == NULL || form->grid == NULL || form->where == NULL || form->columns == NULL
-        || form->inside == NULL)
+        || form->filled == NULL || form->inside == NULL)
         return 0;
     double *ones = form->memory, *relevance = ones + n;
     form->linear = relevance + n;
@@ -1154,14 +1228,11 @@ static int open_form(struct form *form, const struct given *given)
     form->sums = form->keys + n;
     form->total = form->sums + k;
     form->four = form->total + d;
-    form->full = form->inside + n;
+    form->places = form->where + n;
     form->levels = 1;
     const double part = (1.0 - form->pool.t) * (double)(k - 1);
     for (ptrdiff_t place = 0; place < n; place++) {
         const ptrdiff_t at = (ptrdiff_t)given->order[place];
-        const ptrdiff_t row = given->kept == NULL ? at : (ptrdiff_t)given->kept[at];
-        use->grid[given->rows.type](given->rows.first + row * given->rows.step, form->grid + place * d,
-                                    1.0 / sqrt(given->squares[at]), d);
         ones[place] = GRID * GRID;
         relevance[place] = given->relevance[at];
         form->linear[place] = part * relevance[place];
@@ -1173,6 +1244,7 @@ static int open_form(struct form *form, const struct given *given)
     form->pool.squares = ones;
     form->pool.most = INFINITY;
     form->pool.relevance = relevance;
+    look_at(form, form->pool.power == 1 ? n : k);
     return 1;
 }
 
@@ -1182,10 +1254,38 @@ static void close_form(struct form *form)
         for (ptrdiff_t place = 0; place < form->pool.n; place++)
             free(form->columns[place]);
     free(form->columns);
+    free(form->filled);
     free(form->inside);
     free(form->memory);
     free(form->where);
     free(form->grid);
+}
+
+/* Select greedily, by places: from the first candidates alone where no other can have a score as large as one that was
+ * picked, as no mean distance is above 1 where the power is even, or else 2. */
+static ptrdiff_t start_greedily(struct form *form, int64_t *set)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    const double t = form->pool.t, *relevance = form->pool.relevance, farthest = form->pool.power % 2 ? 2.0 : 1.0;
+    struct pool pool = form->pool;
+    for (;;) {
+        pool.n = form->near;
+        const ptrdiff_t count = select_greedily(&pool, set, 0, form->sums);
+        if (count < k)
+            return count;
+        double least = INFINITY;
+        for (ptrdiff_t at = 1; at < k; at++) {
+            const double score = (1.0 - t) * relevance[set[at]] + t / (double)at * form->sums[at];
+            least = score < least ? score : least;
+        }
+        least -= t * farthest + 1e-9 * (fabs(least) + 1.0);
+        ptrdiff_t further = form->near;
+        while (further < n && (1.0 - t) * relevance[further] >= least)
+            further++;
+        if (further == form->near)
+            return count;
+        look_at(form, further);
+    }
 }
 
 /* Find a set, as `auto.search_small` without constraints; BARE without memory, else how many of `numbers` are written:
@@ -1200,26 +1300,27 @@ static ptrdiff_t search(struct form *form, const struct given *given, int with_g
     int is_pulled;
     if (sets == NULL || !ascend(form, sets, &is_pulled))
         goto done;
-    for (ptrdiff_t start = 1; start < starts; start++) {
+    const ptrdiff_t near = form->near;
+    if (starts > 1 && start_greedily(form, sets + k) < k)
+        goto done;
+    if (starts > 2) { /* the same candidates by row, which then breaks ties */
         struct pool pool = form->pool;
-        int64_t *set = sets + start * k;
-        if (start == 2) { /* the same candidates by row, which then breaks ties */
-            pool.kept = form->where;
-            for (ptrdiff_t place = 0; place < n; place++)
-                form->keys[place] = form->pool.relevance[form->where[place]];
-            pool.relevance = form->keys;
-        }
+        int64_t *set = sets + 2 * k;
+        look_at(form, n);
+        pool.kept = form->where;
+        for (ptrdiff_t place = 0; place < n; place++)
+            form->keys[place] = form->pool.relevance[form->where[place]];
+        pool.relevance = form->keys;
         if (select_greedily(&pool, set, 0, form->sums) < k)
             goto done;
-        if (start == 2)
-            for (ptrdiff_t at = 0; at < k; at++)
-                set[at] = form->where[set[at]];
+        for (ptrdiff_t at = 0; at < k; at++)
+            set[at] = form->where[set[at]];
     }
-    if (!best_polished(form, sets, starts, sets + starts * k, is_pulled))
+    if (!best_polished(form, sets, starts, sets + starts * k, is_pulled && form->near == near))
         goto done;
     for (ptrdiff_t at = 0; at < k; at++)
         chosen[at] = given->order[sets[at]];
-    done = has_equals(form, given, chosen) ? 0 : arrange(form, given, chosen, numbers);
+    done = has_equals(form, sets) ? 0 : arrange(form, given, chosen, numbers);
 done:
     free(sets);
     return done;

@@ -185,6 +185,7 @@ static void correct(const double *linear, double *block, double t, ptrdiff_t m, 
 static int relax(struct form *form, const int64_t *set, double tolerance, int rounds, struct point *best)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    const double beyond = 2.0 * form->pool.t * (form->pool.power % 2 ? 2.0 : 1.0) * (double)k;
     const ptrdiff_t extra = k <= 128 ? (k > LEADERS ? k : LEADERS) : (k / 2 > 256 ? k / 2 : 256);
     const ptrdiff_t front = k + extra < n ? k + extra : n;
     double *x = malloc(sizeof(double) * (size_t)(8 * n)), *linear = x + n, *room = linear + n;
@@ -199,7 +200,9 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
         form->x[set[at]] = 1.0;
         form->inside[set[at]] = 1;
     }
-    largest(form->linear, n, front, leaders);
+    look_at(form, front);
+    for (ptrdiff_t at = 0; at < front; at++) /* the most relevant */
+        leaders[at] = at;
     for (int round = 0;; round++) {
         ptrdiff_t m = 0;
         for (ptrdiff_t at = 0; at < front; at++)
@@ -227,16 +230,19 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
                 x[support++] = x[at];
             }
         m = support;
-        if (!pull(form, working, m, x, form->pulled))
-            goto done;
         double here = 0.0, along = 0.0, ahead = 0.0;
-        for (ptrdiff_t place = 0; place < n; place++)
-            form->gradient[place] = form->linear[place] + 2.0 * form->pool.t * form->pulled[place];
+        do {
+            if (!pull(form, working, m, x, form->pulled))
+                goto done;
+            write_gradient(form);
+            largest(form->gradient, form->near, front, leaders);
+        } while (look_further(form, form->gradient[leaders[front - 1]]));
+        for (ptrdiff_t place = form->near; place < n; place++) /* no more than that */
+            form->gradient[place] = form->linear[place] + beyond;
         for (ptrdiff_t at = 0; at < m; at++) {
             here += x[at] * (form->linear[working[at]] + form->pool.t * form->pulled[working[at]]);
             along += x[at] * form->gradient[working[at]];
         }
-        largest(form->gradient, n, front, leaders);
         for (ptrdiff_t at = 0; at < k; at++)
             ahead += form->gradient[leaders[at]];
         const double bound = here + ahead - along;
@@ -356,8 +362,10 @@ static int bound_from(struct form *form, const struct given *given, const int64_
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
     int64_t *set = malloc(sizeof(int64_t) * (size_t)k);
     int done = set != NULL;
-    for (ptrdiff_t at = 0; done && at < k; at++)
+    for (ptrdiff_t at = 0; done && at < k; at++) {
         set[at] = form->where[chosen[at]];
+        look_at(form, (ptrdiff_t)set[at] + 1);
+    }
     done = done && relax(form, set, tolerance, rounds, point) && prove(form, given, point, margin, proof);
     free(set);
     if (!done)
