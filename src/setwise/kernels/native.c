@@ -777,11 +777,10 @@ static void look_at(struct form *form, ptrdiff_t count)
 }
 
 /* Look at all candidates whose gradient may reach a level where x adds up to k: no distance is above 1 where the power
- * is even, or else 2. Whether those are more than before. */
+ * is even, and where it is 1 all are looked at. Whether those are more than before. */
 static int look_further(struct form *form, double level)
 {
-    const double farthest = form->pool.power % 2 ? 2.0 : 1.0;
-    const double least = level - 1e-9 * (fabs(level) + 1.0) - 2.0 * form->pool.t * farthest * (double)form->pool.k;
+    const double least = level - 1e-9 * (fabs(level) + 1.0) - 2.0 * form->pool.t * (double)form->pool.k;
     ptrdiff_t count = form->near;
     while (count < form->pool.n && form->linear[count] >= least)
         count++;
@@ -1262,11 +1261,11 @@ static void close_form(struct form *form)
 }
 
 /* Select greedily, by places: from the first candidates alone where no other can have a score as large as one that was
- * picked, as no mean distance is above 1 where the power is even, or else 2. */
+ * picked, as no mean distance is above 1. */
 static ptrdiff_t start_greedily(struct form *form, int64_t *set)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
-    const double t = form->pool.t, *relevance = form->pool.relevance, farthest = form->pool.power % 2 ? 2.0 : 1.0;
+    const double t = form->pool.t, *relevance = form->pool.relevance;
     struct pool pool = form->pool;
     for (;;) {
         pool.n = form->near;
@@ -1278,7 +1277,7 @@ static ptrdiff_t start_greedily(struct form *form, int64_t *set)
             const double score = (1.0 - t) * relevance[set[at]] + t / (double)at * form->sums[at];
             least = score < least ? score : least;
         }
-        least -= t * farthest + 1e-9 * (fabs(least) + 1.0);
+        least -= t + 1e-9 * (fabs(least) + 1.0);
         ptrdiff_t further = form->near;
         while (further < n && (1.0 - t) * relevance[further] >= least)
             further++;
@@ -1421,6 +1420,11 @@ static PyObject *greedy(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static int is_sharpness(int power)
+{
+    return power == 1 || (power > 1 && power % 2 == 0);
+}
+
 static PyObject *exchange(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -1463,7 +1467,7 @@ static PyObject *exchange(PyObject *module, PyObject *args)
     }
     const ptrdiff_t n = form.pool.n = views[ORDER].len / 8, k = form.pool.k = views[CHOSEN].len / 8;
     if (views[SQUARES].len != n * 8 || views[RELEVANCE].len != n * 8 || views[NUMBERS].len != k * 8 || k < 1 || k >= n
-        || form.pool.power < 1 || !are_below(given.order, n, n) || (known && !are_below(chosen, k, n))
+        || !is_sharpness(form.pool.power) || !are_below(given.order, n, n) || (known && !are_below(chosen, k, n))
         || (given.kept == NULL ? given.rows.n != n
                                : views[KEPT].len != n * 8 || !are_below(given.kept, n, given.rows.n))
         || (rounds > 0
@@ -1578,7 +1582,7 @@ static PyObject *exchange_each(PyObject *module, PyObject *args)
     double *relevance = views[RELEVANCE].buf, *numbers = views[NUMBERS].buf;
     int64_t *chosen = views[CHOSEN].buf, *counts = views[COUNTS].buf, *work = views[WORK].buf;
     if (cuts == NULL || relevance == NULL || chosen == NULL || counts == NULL || numbers == NULL || work == NULL
-        || pool.rows.type == DOUBLE || k < 1 || count < 1 || pool.power < 1 || views[RELEVANCE].len != n * 8
+        || pool.rows.type == DOUBLE || k < 1 || count < 1 || !is_sharpness(pool.power) || views[RELEVANCE].len != n * 8
         || views[CUTS].len != (count + 1) * 8 || (queries != NULL && views[QUERIES].len != count * d * 8)
         || views[CHOSEN].len != count * k * 8 || views[NUMBERS].len != count * k * 8 || views[WORK].len != count * 16
         || !are_cuts(cuts, count, n, k + 1)) {

@@ -185,7 +185,6 @@ static void correct(const double *linear, double *block, double t, ptrdiff_t m, 
 static int relax(struct form *form, const int64_t *set, double tolerance, int rounds, struct point *best)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
-    const double beyond = 2.0 * form->pool.t * (form->pool.power % 2 ? 2.0 : 1.0) * (double)k;
     const ptrdiff_t extra = k <= 128 ? (k > LEADERS ? k : LEADERS) : (k / 2 > 256 ? k / 2 : 256);
     const ptrdiff_t front = k + extra < n ? k + extra : n;
     double *x = malloc(sizeof(double) * (size_t)(8 * n)), *linear = x + n, *room = linear + n;
@@ -238,7 +237,7 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
             largest(form->gradient, form->near, front, leaders);
         } while (look_further(form, form->gradient[leaders[front - 1]]));
         for (ptrdiff_t place = form->near; place < n; place++) /* no more than that */
-            form->gradient[place] = form->linear[place] + beyond;
+            form->gradient[place] = form->linear[place] + 2.0 * form->pool.t * (double)k;
         for (ptrdiff_t at = 0; at < m; at++) {
             here += x[at] * (form->linear[working[at]] + form->pool.t * form->pulled[working[at]]);
             along += x[at] * form->gradient[working[at]];

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from setwise.certificate import Certificate, bounded
 from setwise.request import Certify
 from setwise.solver_options import FrankWolfe
-from setwise.solvers import auto, baselines, bounds, compiled, exact, frank_wolfe, relaxation, swap
+from setwise.solvers import auto, baselines, bounds, compiled, exact, few, frank_wolfe, relaxation, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import Pool, Problem, Solved, Whole
 
@@ -219,26 +219,53 @@ def prove(
     if len(survivors) > most:
         return chosen, value, upper
     rows = problem.by_content(np.concatenate([outside, chosen]))
-    tree, _ = search(problem, rows, chosen, limit=nodes, tune=tune)
-    found = rows[tree.best]
-    better = problem.value(found)
-    if better > value:
-        chosen, value = found, better
-    return chosen, value, max(min(upper, tree.upper / scale), value)
+    looked = None if effort == "full" or problem.constraints.any else _look_at_each(problem, rows, value)
+    if looked is None:
+        tree, _ = search(problem, rows, chosen, limit=nodes, tune=tune)
+        looked = rows[tree.best], tree.upper / scale
+    found, proven = looked
+    if found is not None and found is not chosen:
+        better = problem.value(found)
+        if better > value:
+            chosen, value = found, better
+    return chosen, value, max(min(upper, proven), value)
+
+
+def _look_at_each(
+    problem: Problem, rows: NDArray[np.int64], value: float
+) -> tuple[NDArray[np.int64] | None, float] | None:
+    """Return the best set of a few candidates where it is above a value, and a bound on any; None where there are
+    too many sets."""
+    scale, rounding = problem.scale(), bounds.rounding(problem) * problem.scale()
+    linear, distances = _among(problem, rows)
+    above = value * scale + rounding
+    best, proven = few.best_set(linear, distances, problem.objective.diversity, problem.k, above, rounding)
+    problem.count("nodes")
+    if not proven:
+        return None
+    if best is None:
+        return None, (above + rounding) / scale
+    found = rows[best]
+    return found, problem.value(found) + 3 * rounding / scale
+
+
+def _among(problem: Problem, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the summed form's linear part and distances among some candidates, in float64."""
+    objective = problem.max_sum()
+    exact_rows = problem.vectors.rows(rows, np.float64)
+    distances = objective.distances(exact_rows, exact_rows)
+    distances = (distances + distances.T) / 2
+    np.fill_diagonal(distances, 0.0)
+    return (1 - objective.diversity) * (problem.k - 1) * problem.relevance.at(rows), distances
 
 
 def search(
     problem: Problem, rows: NDArray[np.int64], best: NDArray[np.int64], *, limit: int, tune: int
 ) -> tuple[exact.Tree, bool]:
     """Run branch and bound over some candidates; return what it found, and whether it came to its end."""
-    objective = problem.max_sum()
-    exact_rows = problem.vectors.rows(rows, np.float64)
-    distances = objective.distances(exact_rows, exact_rows)
-    distances = (distances + distances.T) / 2
-    np.fill_diagonal(distances, 0.0)
-    linear = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.at(rows)
-    rounding = bounds.rounding(problem) * problem.scale()
-    tree = exact.tree_of(linear, distances, objective.diversity, problem.constraints, rows, best, rounding)
+    linear, distances = _among(problem, rows)
+    rounding, weight = bounds.rounding(problem) * problem.scale(), problem.objective.diversity
+    tree = exact.tree_of(linear, distances, weight, problem.constraints, rows, best, rounding)
     tree.tell, tree.ends = problem.progress, problem.ends
     fixed = np.flatnonzero(np.isin(rows, problem.constraints.include))
     proven = tree.search(fixed, np.setdiff1d(np.arange(len(rows)), fixed), limit, tune=tune)
