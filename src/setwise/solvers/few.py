@@ -1,4 +1,4 @@
-"""The best max-sum set of nearly all of a few candidates, or of a few of them: every set that may be is looked at."""
+"""The best max-sum set of few candidates, found by looking at every set that may be it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ PARTS = 20_000
 
 
 def best_set(
-    linear: NDArray[np.float64], distances: NDArray[np.float64], weight: float, k: int, above: float, margin: float
+    linear: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    weight: float,
+    k: int,
+    above: float,
+    margin: float,
 ) -> tuple[NDArray[np.int64] | None, bool]:
     """Return the k of m candidates with the largest f(x) = linear·x + weight·xᵀWx.
 
     Which m - k are left out is decided one by one, or which k come in where those are fewer: either way a
-    set's loss is Σ c_i - 2 weight Σ_{i<j} W_ij over what is decided, and a part of one is dropped where the least c that
-    may follow and the largest W cannot make up for its loss.
+    set's loss is Σ c_i - 2 weight Σ_{i<j} W_ij over what is decided, and a part of one is dropped where the
+    least c that may follow and the largest W cannot make up for its loss.
 
     Parameters
     ----------
@@ -40,8 +45,11 @@ def best_set(
     m = len(linear)
     pairs = 2 * weight * distances
     leave = m - k <= k
-    costs, count, none = (linear + pairs.sum(axis=0), m - k, float(linear.sum() + pairs.sum() / 2)) if leave else (
-        -linear, k, 0.0)
+    costs, count, none = (
+        (linear + pairs.sum(axis=0), m - k, float(linear.sum() + pairs.sum() / 2))
+        if leave
+        else (-linear, k, 0.0)
+    )
     order = np.argsort(costs, kind="stable")
     costs, pairs = costs[order], pairs[np.ix_(order, order)]
     sums = np.concatenate([[0.0], np.cumsum(costs)])

@@ -234,8 +234,10 @@ def prove(
 def _look_at_each(
     problem: Problem, rows: NDArray[np.int64], value: float
 ) -> tuple[NDArray[np.int64] | None, float] | None:
-    """Return the best set of a few candidates where it is above a value, and a bound on any; None where there are
-    too many sets."""
+    """Return the best set of a few candidates where it is above a value, and a bound on any.
+
+    None where there are too many sets.
+    """
     scale, rounding = problem.scale(), bounds.rounding(problem) * problem.scale()
     linear, distances = _among(problem, rows)
     above = value * scale + rounding
