@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from benchmarks.finetune_methods import METHODS
@@ -39,17 +39,14 @@ def column(results: Results, measure: str, **where: Any) -> NDArray[np.float64]:
 
 
 def ratio(results: Results, this: Result, that: Result) -> NDArray[np.float64]:
-    """Return, by seed, how much larger the perplexity of one kind of result is than that of another, in %.
-
-    It is the geometric mean over targets.
-    """
+    """Return, by seed, the mean over targets of log(perplexity of one kind of result / of another)."""
     targets = sorted({one["target"] for one in results})
     logs = [
         np.log(column(results, "perplexity", target=target, **this))
         - np.log(column(results, "perplexity", target=target, **that))
         for target in targets
     ]
-    return 100 * np.expm1(np.mean(logs, axis=0))
+    return np.mean(logs, axis=0)
 
 
 def shown(values: NDArray[np.float64], digits: int = 0, scale: float = 1.0) -> str:
@@ -71,8 +68,16 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def within(values: NDArray[np.float64], digits: int = 1) -> str:
     """Return a mean of paired differences with its interval, in words."""
-    mean, low, high = interval(values)
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return _told(*interval(values), digits)
+
+
+def percent(logs: NDArray[np.float64]) -> str:
+    """Return a mean of paired differences of logarithms as a change in %, with its interval."""
+    return _told(*(float(100 * np.expm1(value)) for value in interval(logs)), 1)
+
+
+def _told(mean: float, low: float, high: float, digits: int) -> str:
+    return f"{mean:+,.{digits}f} [{low:+,.{digits}f}, {high:+,.{digits}f}]"
 
 
 def names_in(results: Results) -> list[str]:
@@ -125,7 +130,7 @@ def perplexity(results: Results) -> str:
                 name,
                 *(shown(column(results, "perplexity", method=name, target=target)) for target in targets),
                 *(
-                    "0" if name == other else within(ratio(results, {"method": name}, {"method": other}))
+                    "0" if name == other else percent(ratio(results, {"method": name}, {"method": other}))
                     for other in ("random", "KNN-KDE")
                 ),
             ]
@@ -172,7 +177,7 @@ def copies_change(results: Results) -> str:
         lambda name, times: (
             "0"
             if times == 0
-            else within(ratio(results, {"method": name, "times": times}, {"method": name, "times": 0}))
+            else percent(ratio(results, {"method": name, "times": times}, {"method": name, "times": 0}))
         ),
     )
 
@@ -192,38 +197,72 @@ def encoders(by_encoder: dict[str, Results]) -> str:
     for name in names_in(by_encoder[first]):
         line = [name]
         for results in by_encoder.values():
-            line.append(within(ratio(results, {"method": name}, {"method": "random"})))
+            line.append(percent(ratio(results, {"method": name}, {"method": "random"})))
         for encoder in others:
             both = [{**one, "encoder": key} for key in (first, encoder) for one in by_encoder[key]]
             this, that = ({"method": name, "encoder": key} for key in (encoder, first))
-            line.append("0" if name == "random" else within(ratio(both, this, that)))
+            line.append("0" if name == "random" else percent(ratio(both, this, that)))
         rows.append(line)
     heads = [f"{encoder}, against random, %" for encoder in by_encoder]
     return markdown(["method", *heads, *(f"{encoder} against {first}, %" for encoder in others)], rows)
 
 
-def claims(plain: dict[str, Results], copies: dict[str, Results]) -> str:
-    """What the paper claims, and whether the interval of the paired differences shows it here."""
-    rows = []
-    for rival in ("random", "LESS-style", "DSIR", "nearest", "doubly-greedy", "UOT", "KNN-Uniform"):
-        for part, results in plain.items():
-            values = ratio(results, {"method": "KNN-KDE"}, {"method": rival})
-            rows.append(_claim(f"KNN-KDE trains a better model than {rival} ({part})", values))
-    for part, results in copies.items():
+class Claim(NamedTuple):
+    """What is said of KNN-KDE, and by how much its perplexity differs from a rival's: logarithms, by seed."""
+
+    said: str
+    logs: NDArray[np.float64]
+
+    @property
+    def shown(self) -> str:
+        """Whether the interval shows it: lower is better."""
+        _, low, high = interval(self.logs)
+        return "yes" if high < 0 else "no: the opposite" if low > 0 else "no"
+
+
+#: What TSDS's paper compares with, and what it does not.
+PAPERS = ("random", "LESS-style", "DSIR", "KNN-Uniform")
+OTHERS = ("nearest", "doubly-greedy", "UOT")
+
+
+def claims(plain: dict[str, Results], copies: dict[str, Results], rivals: Sequence[str]) -> list[Claim]:
+    """Return that KNN-KDE trains a better model than each rival, and than KNN-Uniform among copies."""
+    found = [
+        Claim(f"than {rival} ({part})", ratio(results, {"method": "KNN-KDE"}, {"method": rival}))
+        for rival in rivals
+        for part, results in plain.items()
+    ]
+    for part, results in copies.items() if "KNN-Uniform" in rivals else ():
         most = max(one["times"] for one in results)
-        values = ratio(
-            results, {"method": "KNN-KDE", "times": most}, {"method": "KNN-Uniform", "times": most}
-        )
-        rows.append(
-            _claim(f"With × {most:,} copies it trains a better one than KNN-Uniform ({part})", values)
-        )
-    return markdown(["claim", "shown", "perplexity, %"], rows)
+        this, that = ({"method": name, "times": most} for name in ("KNN-KDE", "KNN-Uniform"))
+        found.append(Claim(f"than KNN-Uniform, × {most:,} copies ({part})", ratio(results, this, that)))
+    return found
 
 
-def _claim(said: str, values: NDArray[np.float64]) -> list[str]:
-    _, low, high = interval(values)
-    verdict = "yes" if high < 0 else "**no, the opposite**" if low > 0 else "**no**"
-    return [said, verdict, within(values)]
+def claimed(every: Sequence[Claim]) -> str:
+    """Return claims as a table."""
+    rows = [[one.said, one.shown, percent(one.logs)] for one in every]
+    return markdown(
+        ["KNN-KDE trains a better model …", "shown", "its perplexity against the other's, %"], rows
+    )
+
+
+def opening(papers: Sequence[Claim], others: Sequence[Claim]) -> str:
+    """Return the first paragraph: what the paper claims, and what of it is not shown."""
+
+    def listed(every: Sequence[Claim]) -> str:
+        lacking = [f"{one.said}: {percent(one.logs)} %" for one in every if one.shown != "yes"]
+        return "; ".join(lacking) or "none"
+
+    return (
+        "**What the paper claims and these tables do not show.** TSDS's paper reports that what KNN-KDE "
+        "selects trains a better model than what random, LESS, DSIR and KNN-Uniform select, for Llama-2-7b, "
+        f"Mistral-7B and ALBERT. Of {len(papers)} such comparisons below, by the perplexity of small models "
+        f"of words, not shown: {listed(papers)}. Of {len(others)} with rivals that the paper has not, it is "
+        f"not ahead: {listed(others)}. A figure is the change of perplexity (above 0: KNN-KDE is worse) "
+        "with its paired 95 % interval over seeds. That a model of 7 billion parameters would be better, or "
+        "by how much, no table here shows.\n"
+    )
 
 
 def tables(results: Results) -> dict[str, str]:
@@ -257,7 +296,8 @@ def tables(results: Results) -> dict[str, str]:
     if len(by_encoder) > 1:
         found["encoders"] = encoders(by_encoder)
     if len(plain) == 2:
-        found["claims"] = claims(plain, least)
+        papers, others = (claims(plain, least, rivals) for rivals in (PAPERS, OTHERS))
+        found["claims"], found["opening"] = claimed([*papers, *others]), opening(papers, others)
     return found
 
 

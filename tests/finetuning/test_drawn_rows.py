@@ -23,6 +23,7 @@ from setwise.finetuning import Pipeline
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.card import CARD
 from setwise.finetuning.rows.draw import count, draw, text_lengths, token_counts
+from setwise.finetuning.rows.file_of_rows import stamp, written_by_worker
 from setwise.finetuning.rows.ordering import in_order
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.row_files import _line_starts
@@ -517,6 +518,17 @@ def test_a_file_an_epoch(sharded, table, drawn, tmp_path):
     record = json.loads((tmp_path / "out" / META).read_text())
     assert record["settings"] == {"seed": 0}
     assert [facts["rows"] for facts in record["files"].values()] == [200] * 3
+    write_epochs(Repository(sharded), drawn, tmp_path / "by-workers", settings={"seed": 0}, workers=1)
+    for file in written.files:
+        assert (tmp_path / "by-workers" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_repository_that_has_changed_is_not_written_by_workers(sharded, drawn, tmp_path):
+    before, file = stamp(Repository(sharded)), tmp_path / "epoch-1.parquet"
+    assert written_by_worker((str(sharded), before, drawn[0], str(file), 1e8))["bytes"] == file.stat().st_size
+    os.utime(sharded / "b.parquet", ns=(1, 1))
+    with pytest.raises(ValueError, match=r"repository: shards has changed while it was read"):
+        written_by_worker((str(sharded), before, drawn[0], str(file), 1e8))
 
 
 def test_an_interrupted_run_keeps_what_is_finished(sharded, table, drawn, tmp_path):

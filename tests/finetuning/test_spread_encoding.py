@@ -1,4 +1,4 @@
-"""Workers that hold a language model encode and search a repository: the rows are those of one process."""
+"""Workers encode with a language model, search and write: the rows are those of one process."""
 
 import json
 import os
@@ -12,19 +12,31 @@ import tiny_policy
 from optional import lazily, needs
 from setwise.encode import spread
 from setwise.finetuning import Pipeline
+from setwise.finetuning.rows import writing
 
 pytestmark = [needs("torch", "transformers", "tokenizers", "pyarrow", "faiss"), pytest.mark.slow]
 ray = lazily("ray")
-_encode_part = spread.encode_part
+_encode_part, _written_by_worker = spread.encode_part, writing.written_by_worker
 
 
 def encode_and_die_once(work):
     """As `spread.encode_part`, by a worker that dies the first time that it has the third part."""
-    marker = Path(os.environ["SETWISE_TEST_MARKER"])
-    if "third" in " ".join(work[2]) and not marker.exists():
+    die_once("encoding", "third" in " ".join(work[2]))
+    return _encode_part(work)
+
+
+def write_and_die_once(work):
+    """As `writing.written_by_worker`, by a worker that dies the first time that it has written epoch 2."""
+    found = _written_by_worker(work)
+    die_once("writing", "epoch-2" in work[3])
+    return found
+
+
+def die_once(what, now):
+    marker = Path(os.environ["SETWISE_TEST_MARKER"] + what)
+    if now and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return _encode_part(work)
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param("ray", marks=needs("ray"))])
@@ -47,6 +59,7 @@ def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tm
     monkeypatch.setenv("SETWISE_TEST_MARKER", str(tmp_path / "died"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(spread, "encode_part", encode_and_die_once)
+    monkeypatch.setattr(writing, "written_by_worker", write_and_die_once)
     if workers == "ray":
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
@@ -56,7 +69,7 @@ def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tm
     finally:
         if workers == "ray":
             ray.shutdown()
-    assert (tmp_path / "died").exists()
+    assert {path.name for path in tmp_path.glob("died*")} == {"diedencoding", "diedwriting"}
     for one, other in zip(alone.epochs, found.epochs, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found.distribution.stats["search"] == "exact in parts"

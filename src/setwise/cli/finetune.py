@@ -234,8 +234,8 @@ def finetune(
         str | None,
         _run(
             "--workers",
-            help="Encode with a model, and search, in this many processes or on Ray (ray, or its address); "
-            "the rows are the same.",
+            help="Encode with a model, search, and write epochs, in this many processes or on Ray (ray, or "
+            "its address); the rows are the same.",
             metavar="COUNT|ray|ADDRESS",
         ),
     ] = None,

@@ -92,6 +92,7 @@ def _write_rows(selection: RowSelection, tell: Progress, outputs: Outputs) -> Wr
         settings=settings,
         provenance=selection.provenance,
         force=pipeline.force,
+        workers=pipeline.workers,
         progress=tell,
     )
 

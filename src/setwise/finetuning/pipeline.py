@@ -35,7 +35,7 @@ from setwise.finetuning.sources import OpenSources, Sources
 #: The parameters that only the method "match" looks at.
 _OF_MATCH = (
     "diversity",
-    *(one.name for one in fields(MatchParameters) if one.name not in ("seed", "threads")),
+    *(one.name for one in fields(MatchParameters) if one.name not in ("seed", "threads", "workers")),
 )
 
 #: Parameters that only one other method looks at, and which.
@@ -59,8 +59,12 @@ class Pipeline(Sources, MatchParameters):
         How rows are chosen: `match`, or a baseline of `setwise.finetuning.baselines`.
     diversity : float
         In [0, 1]; see `match`.
-    regularizer, scale, kernel_width, neighbors, density_neighbors, index, workers, threads
+    regularizer, scale, kernel_width, neighbors, density_neighbors, index, threads
         Of the method "match"; see `match`.
+    workers : int or str, optional
+        Local processes, "ray", or a Ray address: they encode, where a model does, and write the epochs of a
+        folder; of the method "match" they search, too. The other methods' choice is one process's: a pass or
+        a few over the vectors.
     quality, densities : str or array-like of shape (N,), optional
         Of the method "match"; see `match`. A column of the repository, or a number for each of its rows.
     min_words : int
@@ -178,7 +182,7 @@ class Pipeline(Sources, MatchParameters):
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides which rows are drawn, as plain values."""
-        matching = {name: getattr(self, name) for name in _OF_MATCH if name != "workers"}
+        matching = {name: getattr(self, name) for name in _OF_MATCH}
         matching["index"] = name_of(as_path(self.index)) or type(self.index).__name__
         for name in ("quality", "densities"):
             matching[name] = name_of(matching[name])

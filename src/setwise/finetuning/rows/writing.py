@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-from uuid import UUID
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.engine import engine_for
 from setwise.files.checksums import Progress, is_whole, measure
 from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.kinds import check_parquet, json_holds
 from setwise.files.locking import locked
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs
-from setwise.files.writing import check_output, write_atomic
+from setwise.files.writing import check_output
 from setwise.finetuning.rows.card import CARD, write_card
-from setwise.finetuning.rows.ordering import MEMORY, in_order
+from setwise.finetuning.rows.file_of_rows import EPOCH, Work, stamp, write_rows_to, written_by_worker
+from setwise.finetuning.rows.ordering import MEMORY
 from setwise.finetuning.rows.repository import Repository
-from setwise.finetuning.rows.row_files import LINE, InMemory
+from setwise.finetuning.rows.row_files import InMemory
 
 KINDS = (".parquet", ".jsonl")
-
-#: The column that says which epoch a row is of, where one file holds several.
-EPOCH = "epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +178,7 @@ def write_file(
         raise ValueError(
             f"out: the repository has a column {EPOCH!r} of its own; name a folder, for one file an epoch"
         )
-    _write(repository, epochs, target, len(epochs) > 1, force, memory, progress, among)
+    write_rows_to(repository, epochs, target, len(epochs) > 1, force, memory, progress, among)
     return Written((target,))
 
 
@@ -195,6 +192,7 @@ def write_epochs(
     provenance: Mapping[str, Any] | None = None,
     force: bool = False,
     memory: float = MEMORY,
+    workers: int | str | None = None,
     progress: Progress | None = None,
 ) -> Written:
     """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
@@ -215,6 +213,10 @@ def write_epochs(
         Plain values that ``meta.json`` keeps: seed, diversity and the like; and what the rows come from.
     force : bool
         Replace epochs of other rows.
+    workers : int or str, optional
+        Write several epochs at once, each in a process or on Ray; see `setwise.engine.engine_for`. The bytes
+        are the same, and what a lost worker was writing is written again. All need to see the repository and
+        the folder; a repository in memory is written by this process.
 
     Raises
     ------
@@ -263,18 +265,41 @@ def write_epochs(
 
         record()
         try:
-            for name, drawn in zip(names, epochs, strict=True):
-                if name not in files:
-                    file = folder / name
-                    tell = None if progress is None else _named(progress, name)
-                    _write(repository, [drawn], file, False, True, memory, tell)
-                    files[name] = {"rows": len(drawn), "rows_digest": marks[name], **measure(file)}
-                    record()
+            left = {name: drawn for name, drawn in zip(names, epochs, strict=True) if name not in files}
+            for name, facts in _made(repository, left, folder, memory, workers, progress):
+                files[name] = {"rows": len(left[name]), "rows_digest": marks[name], **facts}
+                record()
         except BaseException:
             if fresh and not files:  # there is nothing to go on from
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     return Written(tuple(folder / name for name in names), kept)
+
+
+def _made(
+    repository: Repository,
+    left: Mapping[str, NDArray[np.int64]],
+    folder: Path,
+    memory: float,
+    workers: int | str | None,
+    progress: Progress | None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Write the epochs that are left, and yield each one's name, size and checksum when it is there."""
+    if workers is None or len(left) < 2 or any(isinstance(file, InMemory) for file in repository.files):
+        for name, drawn in left.items():
+            tell = None if progress is None else _named(progress, name)
+            write_rows_to(repository, [drawn], folder / name, False, True, memory, tell)
+            yield name, measure(folder / name)
+        return
+    source, known, home = str(repository.source.resolve()), stamp(repository), folder.resolve()
+    names = list(left)
+    with engine_for(workers) as engine:
+        for start in range(0, len(names), engine.slots):
+            some = names[start : start + engine.slots]
+            work: list[Work] = [(source, known, left[name], str(home / name), memory) for name in some]
+            yield from zip(some, engine.map(written_by_worker, work), strict=True)
+            if progress is not None:
+                progress("writing epochs", start + len(some), len(names))
 
 
 def _usual_kind(repository: Repository) -> str:
@@ -292,107 +317,10 @@ def _files(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     return FORMAT.read(folder, sizes=False)[1].files if FORMAT.is_ours(folder) else {}
 
 
-def _write(
-    repository: Repository,
-    epochs: Sequence[NDArray[np.int64]],
-    target: Path,
-    numbered: bool,
-    force: bool,
-    memory: float,
-    progress: Progress | None,
-    among: Outputs | None = None,
-) -> None:
-    """Write the rows of some epochs to one file, whole or not at all."""
-    total = sum(map(len, epochs))
-
-    def tables() -> Iterator[tuple[int, Any]]:
-        done = 0
-        for number, drawn in enumerate(epochs, 1):
-            for table in in_order(repository, drawn, memory=memory, beside=target.parent):
-                yield number, table
-                done += table.num_rows
-                if progress is not None:
-                    progress("writing", done, total)
-
-    def write(stream: IO[bytes]) -> None:
-        if ending(target) == ".parquet":
-            _as_parquet(repository, tables(), numbered, stream)
-        elif repository.lines:
-            _as_lines(tables(), numbered, stream)
-        else:
-            _as_json(repository, tables(), numbered, stream)
-
-    write_atomic(target, write, force=force, among=among)
-
-
-def _as_parquet(
-    repository: Repository, tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]
-) -> None:
-    from setwise.extras.arrow import arrow, parquet
-
-    schema = repository.schema()
-    wide = schema.append(arrow.field(EPOCH, arrow.int32())) if numbered else schema
-    with parquet.ParquetWriter(stream, wide) as writer:
-        for number, table in tables:
-            parsed = repository.parsed(table, schema)
-            if numbered:
-                parsed = parsed.append_column(
-                    wide.field(EPOCH), arrow.array(np.full(parsed.num_rows, number, np.int32))
-                )
-            writer.write_table(parsed)
-
-
-def _as_lines(tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]) -> None:
-    for number, table in tables:
-        for line in table.column(LINE).to_pylist():
-            stream.write(_with_epoch(line, number) if numbered else line)
-            stream.write(b"\n")
-
-
-def _with_epoch(line: bytes, number: int) -> bytes:
-    """Return an object's line with one more entry at its end, the rest as it was."""
-    head = line.rstrip()[:-1]
-    comma = b"" if head.strip() == b"{" else b", "
-    return head + comma + f'"{EPOCH}": {number}}}'.encode()
-
-
-def _as_json(
-    repository: Repository, tables: Iterator[tuple[int, Any]], numbered: bool, stream: IO[bytes]
-) -> None:
-    for number, table in tables:
-        for batch in table.to_batches(8192):
-            for row in batch.to_pylist():
-                if numbered:
-                    row[EPOCH] = number
-                try:
-                    line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
-                except (TypeError, ValueError) as error:
-                    reason = " ".join(str(error).split())[:120]
-                    raise ValueError(
-                        f"out: {repository.source.name} has a value that JSON does not hold ({reason}); "
-                        "write .parquet"
-                    ) from None
-                stream.write(line.encode() + b"\n")
-
-
-def _plain(value: Any) -> Any:
-    """Return a date or time as ISO 8601 spells it, a UUID as text; nothing else that JSON lacks."""
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} {value!r:.40}")
-
-
 def _mark(repository: Repository, drawn: NDArray[np.int64]) -> str:
     """Return what tells apart which rows of which files an epoch has."""
     found = hashlib.blake2b(np.ascontiguousarray(drawn, "<i8").tobytes(), digest_size=16)
-    for file in repository.files:
-        if isinstance(file, InMemory):
-            found.update(f"{file.rows} {file.size} {file.schema()}\n".encode())
-            continue
-        facts = file.path.stat()
-        found.update(f"{file.path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    found.update(stamp(repository))
     return found.hexdigest()
 
 
