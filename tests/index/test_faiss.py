@@ -334,3 +334,29 @@ def test_negative_ids_are_ids(rows, metric, first):
         assert found.ids.tolist() == names[same.ids].tolist()
     assert sorted(held.fetch(rows[:1], 2000)[0].ids.tolist()) == names.tolist()
     assert np.allclose(held.vectors(names[:3]), rows[:3])
+
+
+@pytest.mark.parametrize("kind", ["PQ2x4", "Flat,RFlat", "LSH"])
+def test_what_cannot_filter_says_so(kind, rows):
+    index = FaissIndex(build(kind, rows, faiss.METRIC_L2), metric="euclidean")
+    for given in ({"exclude": [3]}, {"filter": np.arange(9)}):
+        with pytest.raises(ValueError, match=f"^{next(iter(given))}: Index.* cannot filter inside its search"):
+            index.search(rows[:1], 3, **given)
+
+
+def test_the_floor_allows_for_what_faiss_loses(monkeypatch):
+    """Distances of many queries at once are sums of products, which lose digits far from the origin."""
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 20)
+    rng = np.random.default_rng(0)
+    far = (100 + rng.standard_normal((1500, 8))).astype(np.float32)
+    index = faiss.IndexFlatL2(8)
+    index.add(far)
+    queries = far[:25] + 0.3 * rng.standard_normal((25, 8))
+    found = FaissIndex(index, metric="euclidean").fetch(queries, 400)
+    lost = 0
+    for query, one in zip(queries, found, strict=True):
+        others = np.delete(far.astype(np.float64), one.ids, axis=0)
+        best = -np.linalg.norm(others - query, axis=1).min()
+        lost += best > one.scores[-1]
+        assert best <= one.floor
+    assert lost

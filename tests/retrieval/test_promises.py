@@ -163,12 +163,52 @@ def test_a_search_that_breaks_the_protocol(mine, spoil, match, call):
             ValueError,
             "Mine returned 800 where 400 were asked for",
         ),
+        (lambda found: None, TypeError, "Mine answered with NoneType instead of a Found a query"),
+        (lambda found: [replace(found[0], floor=np.nan)], ValueError, "Mine answered with a floor that is NaN"),
+        (lambda found: [replace(found[0], scores=["a"] * 400)], ValueError, "Mine answered with could not"),
+        (lambda found: [replace(found[0], vectors=[[1.0], [1.0, 2.0]])], ValueError, "Mine answered with setting"),
+        (
+            lambda found: [replace(found[0], ids=np.array([None, *range(399)]))],
+            ValueError,
+            "Mine returned id None where ids are all integers, or all strings",
+        ),
     ],
 )
 def test_an_answer_that_breaks_the_protocol(mine, spoil, error, match):
     mine.spoil_found = spoil
     with pytest.raises(error, match=f"^index: {match}"):
         setwise.retrieve(QUERY, mine, 5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "match"),
+    [
+        (lambda scores, ids: None, TypeError, "Mine.search returned NoneType, expected scores and ids"),
+        (lambda scores, ids: (scores[0], ids[0]), ValueError, r"Mine.search returned scores of shape \(400,\)"),
+        (lambda scores, ids: (scores, ids[:, 1:]), ValueError, r"Mine.search .* and ids of shape \(1, 399\)"),
+    ],
+)
+def test_a_search_that_returns_no_tables(mine, spoil, error, match):
+    mine.spoil_table = spoil
+    with pytest.raises(error, match=f"^index: {match}"):
+        setwise.retrieve(QUERY, mine, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, ">f8", list])
+def test_vectors_and_tables_of_other_types_count_as_what_they_say(dtype):
+    """Of integers and half precision neither products nor differences fit into their own type."""
+    X = np.random.default_rng(2).integers(-127, 128, (500, 8)).astype(np.float64)
+    plain, mine = Mine(X, "euclidean"), Mine(X, "euclidean")
+    if dtype is list:
+        mine.spoil_table = lambda scores, ids: (scores.tolist(), ids.tolist())
+        mine.spoil_found = lambda found: (
+            Found(one.ids.tolist(), one.scores.tolist(), one.vectors.tolist()) for one in found
+        )
+    else:
+        mine.vectors = lambda ids: X[ids].astype(dtype)
+    hits, expected = (setwise.retrieve(100 * QUERY, index, 5, diversity=0.4) for index in (mine, plain))
+    assert hits.ids.tolist() == expected.ids.tolist()
+    assert hits.certificate == expected.certificate
 
 
 def test_what_was_excluded_or_must_be_there(mine):
@@ -245,6 +285,27 @@ def test_an_index_that_is_written_to_while_it_is_searched(deleted):
     if deleted == 1:
         alone = setwise.retrieve(QUERY, Mine(np.delete(X, list(index.gone), axis=0)), 5, **options)
         assert hits.value == pytest.approx(alone.value, rel=1e-3)
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_vector_that_is_changed_while_it_is_searched(times):
+    """What was found with one vector is found again with another: of no such mixture is anything proven."""
+    index = Mine(np.random.default_rng(0).standard_normal((3000, 8)))
+    best, honest = int(index.search(QUERY[None], 1)[1][0, 0]), index.search
+    index.searches = 0
+
+    def search(queries, k, **options):
+        if 0 < index.searches <= times:
+            index.X[best] *= np.linspace(0.9, 1.1, 8)
+        return honest(queries, k, **options)
+
+    index.search = search
+    hits = setwise.retrieve(QUERY, index, 5, sharpness=1, diversity=0.2, certify="full")
+    assert index.searches > 1
+    assert hits.certificate.scope == ("all" if times == 1 else "returned")
+    if times == 1:
+        unit = index.X[hits.ids] / np.linalg.norm(index.X[hits.ids], axis=1, keepdims=True)
+        np.testing.assert_allclose(hits.scores, unit @ QUERY / np.linalg.norm(QUERY), atol=1e-6)
 
 
 def test_exactness_is_asked_at_every_retrieval(mine):

@@ -174,16 +174,38 @@ class Index(ABC):
         Returns
         -------
         list of Found, one a query
+
+        Raises
+        ------
+        TypeError, ValueError
+            ``search`` returned no two tables of a row a query, or ``vectors`` no row an id.
         """
-        scores, ids = self.search(queries, k, filter=filter, exclude=exclude)
+        scores, ids = self._tables(self.search(queries, k, filter=filter, exclude=exclude), len(queries))
         found = ~(scores == -np.inf)
-        rows = self.vectors(ids[found])
+        rows = _array(f"index: {type(self).__name__}.vectors", self.vectors(ids[found]))
+        if rows.shape[:1] != (found.sum(),):
+            raise ValueError(
+                f"index: {type(self).__name__}.vectors returned shape {rows.shape} for {found.sum()} ids"
+            )
         counts = found.sum(axis=1)
         stops = np.cumsum(counts)
         return [
             Found(ids[one][found[one]], scores[one][found[one]], rows[stop - count : stop])
             for one, (count, stop) in enumerate(zip(counts, stops, strict=True))
         ]
+
+    def _tables(self, answer: Any, count: int) -> tuple[NDArray[Any], Ids]:
+        """Return what ``search`` returned as scores and ids, a row a query."""
+        place = f"index: {type(self).__name__}.search"
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
+            raise TypeError(f"{place} returned {type(answer).__name__}, expected scores and ids")
+        scores, ids = (_array(place, one) for one in answer)
+        if scores.ndim != 2 or scores.shape != ids.shape or len(scores) != count:
+            raise ValueError(
+                f"{place} returned scores of shape {scores.shape} and ids of shape {ids.shape} for {count} "
+                "queries, expected a row each"
+            )
+        return scores, ids
 
     async def afetch(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
@@ -320,3 +342,11 @@ class Index(ABC):
         from setwise.index.duckdb import DuckdbIndex
 
         return DuckdbIndex(connection, table, **options)
+
+
+def _array(place: str, value: Any) -> NDArray[Any]:
+    """Return what an index returned as an array."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None

@@ -170,16 +170,16 @@ class FaissIndex(RowIndex):
             found = _is_there(names[row], values[row])
             ids, value, length = names[row][found], values[row : row + 1, found], lengths[row : row + 1]
             vectors = self._vectors(ids, ids if self._held.plain else self._held.places(ids))
-            scores = scores_of(query, vectors, self.metric)
+            scores, off = scores_of(query, vectors, self.metric), 0.0
             if self._held.whole:
                 near = CLOSE if self.metric == "euclidean" else CLOSE + 2 * UNIT
                 most = near * scale_of(query, vectors, self.metric)
                 mend = "; pass the vectors that it holds, of length 1 under cosine"
-                compare("index: FAISS", ids, self._scored(value, length)[0], scores, most, mend)
+                off = compare("index: FAISS", ids, self._scored(value, length)[0], scores, most, mend)
             order = np.argsort(-scores, kind="stable")
             floor = None
             if len(ids):
-                floor = max(float(self._scored(value[:, -1:], length, end)[0, 0]) for end in ends)
+                floor = off + max(float(self._scored(value[:, -1:], length, end)[0, 0]) for end in ends)
             answers.append(Found(ids[order], scores[order], vectors[order], floor))
         return answers
 
@@ -195,8 +195,16 @@ class FaissIndex(RowIndex):
         if asked == 0:
             return np.empty((len(probes), 0), np.float32), np.empty((len(probes), 0), np.int64), lengths
         selector, keep = self._selector(filter, exclude)
-        parameters = None if selector is None else self._parameters(selector)
-        values, names = self._index.search(probes.astype(np.float32), asked, params=parameters)
+        try:
+            parameters = None if selector is None else self._parameters(selector)
+            values, names = self._index.search(probes.astype(np.float32), asked, params=parameters)
+        except RuntimeError as error:
+            if selector is None:
+                raise
+            name, kind = "exclude" if filter is None else "filter", type(self._held.base).__name__
+            raise ValueError(
+                f"{name}: {kind} cannot filter inside its search; use an IVF, HNSW or Flat index"
+            ) from error
         del keep
         return values, names, lengths
 
@@ -254,7 +262,13 @@ class FaissIndex(RowIndex):
         return selector, keep
 
     def _parameters(self, selector: Any, core: Any = None) -> Any:
-        """Return search parameters that apply a selector inside the search, the index's own kept."""
+        """Return search parameters that apply a selector inside the search, the index's own kept.
+
+        Raises
+        ------
+        NotImplementedError
+            This kind of index has none.
+        """
         faiss, core = self._faiss, self._held.base if core is None else core
         if isinstance(core, faiss.IndexPreTransform):
             inner = self._parameters(selector, faiss.downcast_index(core.index))
@@ -263,11 +277,9 @@ class FaissIndex(RowIndex):
             return faiss.SearchParametersIVF(sel=selector, nprobe=core.nprobe)
         if isinstance(core, faiss.IndexHNSW):
             return faiss.SearchParametersHNSW(sel=selector, efSearch=core.hnsw.efSearch)
-        if isinstance(core, faiss.IndexFlat | faiss.IndexScalarQuantizer | faiss.IndexPQ):
+        if isinstance(core, faiss.IndexFlat | faiss.IndexScalarQuantizer):
             return faiss.SearchParameters(sel=selector)
-        raise ValueError(
-            f"filter: a {type(core).__name__} cannot filter inside its search; use an IVF, HNSW or Flat index"
-        )
+        raise NotImplementedError(type(core).__name__)
 
     # ------------------------------------------------------------------ reading
 

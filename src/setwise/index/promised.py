@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.ids import as_ids
 from setwise.index.base import Found, Ids, Index
-from setwise.index.checking import CLOSE, compare, scale_of, scores_of, squares_of
+from setwise.index.checking import CLOSE, compare, first_line, scale_of, scores_of, squares_of
 
 #: What a score computed in single precision may be off by, relative to the length of the query; under
 #: euclidean, relative to the distance.
@@ -39,15 +40,41 @@ def has_moved(index: Index, found: Moved) -> bool:
     one, vector = found.row
     try:
         return not np.allclose(index.vectors([one])[0], vector, rtol=1e-6)
-    except KeyError:
+    except LookupError:
         return True
+
+
+def as_found(name: str, answer: Any) -> Found:
+    """Return an index's answer with arrays for lists, and its vectors in single or double precision.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no `Found`; ids, scores or vectors cannot be read as such; its floor is NaN.
+    """
+    if not isinstance(answer, Found):
+        raise TypeError(f"index: {name} answered with {type(answer).__name__} instead of a Found")
+    ids, vectors = answer.ids, answer.vectors
+    try:
+        if not (isinstance(ids, np.ndarray) and ids.ndim == 1 and ids.dtype.kind in "iuUO"):
+            ids = as_ids(ids)
+        scores = np.asarray(answer.scores, np.float64)
+        vectors = np.asarray(vectors)
+        wide = vectors.dtype.itemsize > 8 or vectors.dtype.kind not in "fiu"
+        dtype = np.float64 if wide else np.result_type(vectors, np.float32)
+        vectors = vectors.astype(dtype, copy=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"index: {name} answered with {first_line(error)}") from None
+    if answer.floor is not None and answer.floor != answer.floor:
+        raise ValueError(f"index: {name} answered with a floor that is NaN; leave it out where none is known")
+    return replace(answer, ids=ids, scores=scores, vectors=vectors)
 
 
 def checked(
     index: Index,
     queries: NDArray[np.float64],
     asked: int,
-    answers: Sequence[Found],
+    answers: Any,
     *,
     filter: Any = None,
     exclude: Ids,
@@ -62,7 +89,7 @@ def checked(
     queries : ndarray of shape (m, d), float64
     asked : int
         How many were asked for, of each.
-    answers : sequence of Found
+    answers : iterable of Found
     filter, exclude
         As they were passed to ``fetch``.
     exact : bool
@@ -78,7 +105,7 @@ def checked(
     Raises
     ------
     TypeError
-        An answer is no `Found`.
+        There are no answers, or one is no `Found`.
     ValueError
         There are not as many answers as queries; one has more than was asked for, an id twice or an excluded
         one; a score is NaN, infinite or above the one before; a vector is of another width than the queries,
@@ -86,13 +113,14 @@ def checked(
         vector's, or fewer came than the index holds.
     """
     name = type(index).__name__
+    if not isinstance(answers, Iterable):
+        raise TypeError(f"index: {name} answered with {type(answers).__name__} instead of a Found a query")
+    answers = [as_found(name, answer) for answer in answers]
     if len(answers) != len(queries):
         raise ValueError(f"index: {name} gave {len(answers)} answers to {len(queries)} queries")
     barred = set(exclude.tolist())
     found = []
     for query, answer in zip(queries, answers, strict=True):
-        if not isinstance(answer, Found):
-            raise TypeError(f"index: {name} answered with {type(answer).__name__} instead of a Found")
         _check_ids(name, answer, asked, barred)
         check_vectors(name, answer.ids, answer.vectors, index.dim, index.metric)
         _check_order(name, answer)
@@ -141,6 +169,10 @@ def _check_ids(name: str, answer: Found, asked: int, barred: set[Any]) -> None:
     if len(set(ids)) < len(ids):
         twice = next(one for place, one in enumerate(ids) if one in ids[:place])
         raise ValueError(f"index: {name} returned id {twice!r} twice")
+    kinds = set(map(type, ids))
+    if type(None) in kinds or (str in kinds and len(kinds) > 1):
+        one = next(one for one in ids if one is None or not isinstance(one, str))
+        raise ValueError(f"index: {name} returned id {one!r} where ids are all integers, or all strings")
     for one in ids if barred else ():
         if one in barred:
             raise ValueError(f"index: {name} returned id {one!r}, an excluded one")

@@ -403,13 +403,15 @@ class StoreIndex(Index):
         self._check_ids(answer.ids)
         rows = self._matrix(answer.ids, answer.vectors)
         scores = scores_of(query, rows, self.metric)
-        if self.exact:
+        floor: float | None = None
+        if self.exact and len(rows):
             told = answer.scores * (float(np.sqrt(query @ query)) if self.metric == "cosine" else 1.0)
             most = UNIT * scale_of(query, rows, self.metric)
             mend = "; an exact index ranks by that, and one that does not is made with exact=False"
-            compare(f"{self.place}: the database", answer.ids, told, scores, most, mend)
+            off = compare(f"{self.place}: the database", answer.ids, told, scores, most, mend)
+            floor = float(told.min()) + off  # it ranks by what it says, and may be off so much elsewhere
         order = np.argsort(-scores, kind="stable")
-        return Found(self._array(answer.ids)[order], scores[order], rows[order])
+        return Found(self._array(answer.ids)[order], scores[order], rows[order], floor)
 
     def _array(self, ids: list[Any]) -> Ids:
         """Ids as an int64 array, or an object array of strings or of integers beyond that."""

@@ -66,6 +66,7 @@ def search(
     found = yield Ask(weights, count)
     assert found.floor is not None  # `index.promised.checked` has seen to it
     if job.scope == "all":
+        seen.check_unchanged(found)
         seen.check_none_left_out(weights, found)
     rest.note(weights, found.floor, len(found), count)
     job.stats["searches"] = job.stats.get("searches", 0) + 1

@@ -16,7 +16,7 @@ from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
-from setwise.index.promised import Moved, check_vectors
+from setwise.index.promised import Moved, as_found, check_vectors
 from setwise.request import Request, Rows, split
 from setwise.retrieval.ask import MOST, Outcome
 from setwise.retrieval.pages import check_offset, check_pages, earlier, without
@@ -111,7 +111,7 @@ class Call:
         if len(before) and offset:
             raise ValueError("offset: after says where the page begins; leave one of them out")
         most = max(MOST, len(before) + offset + k, pool if isinstance(pool, int) else 0)
-        count = index.counted(most + 1)  # a store counts its rows: once a call, and no more than matter
+        count = checks.integer("index: its size", index.counted(most + 1), least=0)  # a store counts its rows: once a call, and no more than matter
         size = count if count <= most else 2**62
         if request.sized and k > size:
             raise ValueError(f"k: {k} is more than the {size} vectors of the index; ask for at most that")
@@ -224,6 +224,8 @@ class Call:
         if self.filter is not None or not goes_along_gradients(self.request, self.pool):
             return None
         sample = self.index.sample(MANY if self.exact else FEW)
+        if sample is not None:
+            sample = as_found(type(self.index).__name__, sample)
         return _without(sample, np.asarray(self.request.exclude))
 
     def next_page(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:

@@ -23,6 +23,9 @@ from setwise.vectors import Vectors
 Vector = NDArray[np.float64]
 Labels = Callable[[Ids], Sequence[Any]]
 
+#: How far, relatively, the numbers of a vector may be apart that is read twice and has not been changed.
+SAME = 1e-5
+
 
 @dataclass(frozen=True)
 class Job:
@@ -145,6 +148,28 @@ class Seen:
                 f"index: {self.job.name} says that its searches are exact, and one left out id {one!r}, "
                 f"which scores {scores[best]:.6g}",
                 (one, rows[best]),
+            )
+
+    def check_unchanged(self, found: Found) -> None:
+        """Refuse a search that returned a candidate with another vector than it had before.
+
+        Raises
+        ------
+        Moved
+            The message names the index and the candidate.
+        """
+        again = np.isin(found.ids, self.ids)
+        if not again.any():
+            return
+        ids, rows = found.ids[again], found.vectors[again]
+        before = self._settled()[self.locate(ids)]
+        off = np.abs(rows - before).max(axis=1) > SAME * np.abs(before).max(axis=1)
+        if off.any():
+            place = int(off.argmax())
+            one = ids.tolist()[place]
+            raise Moved(
+                f"index: {self.job.name} returned id {one!r} with one vector, and then with another",
+                (one, before[place]),
             )
 
     def problem(self, k: int | None) -> Problem:
