@@ -340,7 +340,9 @@ def test_negative_ids_are_ids(rows, metric, first):
 def test_what_cannot_filter_says_so(kind, rows):
     index = FaissIndex(build(kind, rows, faiss.METRIC_L2), metric="euclidean")
     for given in ({"exclude": [3]}, {"filter": np.arange(9)}):
-        with pytest.raises(ValueError, match=f"^{next(iter(given))}: Index.* cannot filter inside its search"):
+        with pytest.raises(
+            ValueError, match=f"^{next(iter(given))}: Index.* cannot filter inside its search"
+        ):
             index.search(rows[:1], 3, **given)
 
 

@@ -164,9 +164,17 @@ def test_a_search_that_breaks_the_protocol(mine, spoil, match, call):
             "Mine returned 800 where 400 were asked for",
         ),
         (lambda found: None, TypeError, "Mine answered with NoneType instead of a Found a query"),
-        (lambda found: [replace(found[0], floor=np.nan)], ValueError, "Mine answered with a floor that is NaN"),
+        (
+            lambda found: [replace(found[0], floor=np.nan)],
+            ValueError,
+            "Mine answered with a floor that is NaN",
+        ),
         (lambda found: [replace(found[0], scores=["a"] * 400)], ValueError, "Mine answered with could not"),
-        (lambda found: [replace(found[0], vectors=[[1.0], [1.0, 2.0]])], ValueError, "Mine answered with setting"),
+        (
+            lambda found: [replace(found[0], vectors=[[1.0], [1.0, 2.0]])],
+            ValueError,
+            "Mine answered with setting",
+        ),
         (
             lambda found: [replace(found[0], ids=np.array([None, *range(399)]))],
             ValueError,
@@ -183,8 +191,8 @@ def test_an_answer_that_breaks_the_protocol(mine, spoil, error, match):
 @pytest.mark.parametrize(
     ("spoil", "error", "match"),
     [
-        (lambda scores, ids: None, TypeError, "Mine.search returned NoneType, expected scores and ids"),
-        (lambda scores, ids: (scores[0], ids[0]), ValueError, r"Mine.search returned scores of shape \(400,\)"),
+        (lambda scores, ids: None, TypeError, "Mine.search returned NoneType, expected"),
+        (lambda scores, ids: (scores[0], ids[0]), ValueError, r"Mine.search .* scores of shape \(400,\)"),
         (lambda scores, ids: (scores, ids[:, 1:]), ValueError, r"Mine.search .* and ids of shape \(1, 399\)"),
     ],
 )

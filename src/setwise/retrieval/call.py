@@ -111,7 +111,9 @@ class Call:
         if len(before) and offset:
             raise ValueError("offset: after says where the page begins; leave one of them out")
         most = max(MOST, len(before) + offset + k, pool if isinstance(pool, int) else 0)
-        count = checks.integer("index: its size", index.counted(most + 1), least=0)  # a store counts its rows: once a call, and no more than matter
+        count = checks.integer(
+            "index: its size", index.counted(most + 1), least=0
+        )  # a store counts its rows: once a call, and no more than matter
         size = count if count <= most else 2**62
         if request.sized and k > size:
             raise ValueError(f"k: {k} is more than the {size} vectors of the index; ask for at most that")
