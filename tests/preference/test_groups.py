@@ -87,7 +87,7 @@ def test_the_batch(tokenizer, tmp_path):
     batch = GroupCollator(pad_token_id=9)(as_groups(rows, tokenizer, settings(tmp_path)))
     assert batch["mask"].tolist() == [[True, True, False], [True, True, True]]
     assert batch["positive"].tolist() == [[True, False, False], [True, True, False]]
-    assert batch["rewards"].tolist() == [[1, 0, 0], [3, 2, 1]]
+    assert batch["rewards"].tolist() == [[1, 0, 0], [2, 1, 0]]  # above the least
     prompts = [[BOS, *ids("what")]] * 2 + [[BOS, *ids("what is")]] * 3
     answers = [ids(text) for text in ("a b </s>", "c </s>", "a </s>", "b </s>", "c d </s>")]
     for place, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):

@@ -49,6 +49,13 @@ TEMPLATES = {
         "{% else %}{{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}",
         "</s>",
     ),
+    "deepseek": (
+        "{{ bos_token }}"
+        + _LOOP
+        + "{% if m['role'] == 'user' %}User: {{ m['content'] }}\n\n{% else %}Assistant: {{ m['content'] }}"
+        "{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}",
+        "</s>",
+    ),
     "without a generation prompt": (
         _LOOP + "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}",
         "<|im_end|>",

@@ -11,6 +11,7 @@ from setwise.preference.rows.columns import find_columns
 from setwise.preference.rows.pools import judged, read_pools
 from setwise.preference.rows.rows import PreferenceRows
 from setwise.preference.rows.sources import open_rows
+from setwise.preference.stages import generate
 
 
 def said(*turns):
@@ -157,6 +158,19 @@ def test_a_rating_inside_the_records_is_taken_by_its_path():
 def test_what_cannot_be_told_is_refused(row, message):
     with pytest.raises((TypeError, ValueError), match=message):
         pools_of(row)
+
+
+@pytest.mark.parametrize("name", ["input", "system", "history"])
+def test_what_stands_beside_a_prompt_and_belongs_to_it_is_not_lost(name, tmp_path):
+    """Alpaca's rows have half of the question in another column, others a system's word."""
+    row = {"instruction": "Translate.", name: "Bonjour", "chosen": GOOD, "rejected": BAD}
+    with pytest.raises(ValueError, match=f"prompt: row 0 has '{name}' beside its prompt, which would"):
+        pools_of(row)
+    with pytest.raises(ValueError, match=f"prompt: row 0 has '{name}' beside its prompt"):
+        generate([row], tmp_path / "drawn.jsonl", model="there is none")
+    assert pools_of({**row, name: ""})[0].prompt == "Translate."
+    (named,) = PreferenceRows([row], 1, model="lsa", prompt="instruction")
+    assert named["prompt"] == "Translate."
 
 
 POOL = {"prompt": QUESTION, "responses": [GOOD, BAD, "No idea."], "rewards": [1.0, 0.2, 0.1]}

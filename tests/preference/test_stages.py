@@ -73,6 +73,25 @@ def test_an_interrupted_stage_goes_on_and_ends_as_an_uninterrupted_one(tmp_path)
         sample(tmp_path / "again.jsonl")
 
 
+def test_an_unfinished_stage_does_not_go_on_with_other_rows_or_weights(tmp_path):
+    def stop(done, count):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        preference.score(POOLS, tmp_path / "scored.jsonl", tiny_policy.share_of_good, progress=stop)
+    other = [{**row, "responses": [f"{text} good" for text in row["responses"]]} for row in POOLS]
+    with pytest.raises(ValueError, match="holds rows made with other settings .rows was"):
+        preference.score(other, tmp_path / "scored.jsonl", tiny_policy.share_of_good)
+    with pytest.raises(KeyboardInterrupt):
+        sample(tmp_path / "drawn.jsonl", progress=stop)
+    trained = tiny_policy.model()
+    with torch.no_grad():
+        trained.lm_head.weight += 1.0
+    with pytest.raises(ValueError, match="holds rows made with other settings .model was"):
+        sample(tmp_path / "drawn.jsonl", model=trained)
+
+
 class Handler(BaseHTTPRequestHandler):
     """A chat endpoint and a scoring service that fail as they are told to, and note what they were asked."""
 

@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 import pytest
-from training_toys import BOS, EOS, ids, make_model, make_rows, make_tokenizer, settings, weights
+from training_toys import BOS, EOS, WORDS, ids, make_model, make_rows, make_tokenizer, settings, weights
 
 from optional import lazily, needs
 
@@ -128,7 +128,8 @@ def test_a_prompt_run_once_gives_the_same_loss_and_gradient(tokenizer, tmp_path,
     forward = model.forward
 
     def counted(*, input_ids, **given):
-        tokens.append(input_ids.numel())
+        if torch.is_grad_enabled():  # what is tried before training is not
+            tokens.append(input_ids.numel())
         return forward(input_ids=input_ids, **given)
 
     counted.__signature__ = inspect.signature(forward)
@@ -143,6 +144,44 @@ def test_a_prompt_run_once_gives_the_same_loss_and_gradient(tokenizer, tmp_path,
     model.config._attn_implementation = "flash_attention_2"
     with pytest.raises(ValueError, match="share_prompt: attention 'flash_attention_2' takes no mask"):
         a_step(model, rows, tokenizer, tmp_path, share_prompt=True)
+
+
+def test_a_prompt_is_not_run_once_where_that_changes_what_responses_see(tokenizer, tmp_path):
+    """A window of four tokens hides the prompt's beginning, which the mask of tokens by tokens shows."""
+    options = {"vocab_size": len(WORDS), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "initializer_range": 0.2}
+
+    def trainer(window):
+        made = transformers.MistralConfig(**options, **heads, sliding_window=window)
+        config = settings(tmp_path, share_prompt=True)
+        PreferenceTrainer(
+            transformers.MistralForCausalLM(made),
+            config,
+            train_dataset=make_rows(4),
+            processing_class=tokenizer,
+        )
+
+    trainer(64)
+    with pytest.raises(
+        ValueError, match=r"share_prompt: this model gives a token's log-probability .* apart"
+    ):
+        trainer(4)
+
+
+def test_rewards_far_from_zero_keep_their_differences(tokenizer, tmp_path):
+    row = {"prompt": "what is", "chosen": "rome", "rejected": ["paris", "ugly", "old a"]}
+    options = {"alpha": 1.0, "reward_scale": "minmax"}
+    near, far = (
+        a_step(
+            make_model().double(),
+            [{**row, "rewards": [base + one for one in (3.0, 1.0, 2.0, 0.0)]}],
+            tokenizer,
+            tmp_path,
+            **options,
+        )[0]
+        for base in (0.0, 1e9)
+    )
+    assert far == near
 
 
 def test_no_part_is_larger_than_asked_for_and_one_is_run_once(tokenizer, tmp_path, monkeypatch):

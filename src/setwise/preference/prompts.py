@@ -79,6 +79,19 @@ def _continued(messages: list[dict[str, Any]], tokenizer: Any, template: Mapping
     return text
 
 
+def opening_space(tokenizer: Any, template: Mapping[str, Any] | None = None) -> str:
+    """Return the white space that a chat template writes between the prompt of an answer and its first word.
+
+    DeepSeek's and Mistral's prompts end in ``Assistant:`` and ``[/INST]``, and their answers begin with a
+    space; most templates write none.
+    """
+    asked: list[Mapping[str, str]] = [{"role": "user", "content": "a"}]
+    opened = as_text(asked, tokenizer, chat=True, template=template)
+    whole = templated([*map(dict, asked), {"role": "assistant", "content": _SAID}], tokenizer, template)
+    between = whole[len(opened) :].partition(_SAID)[0] if whole.startswith(opened) else ""
+    return between if between.isspace() else ""
+
+
 def templated(
     messages: list[dict[str, Any]],
     tokenizer: Any,

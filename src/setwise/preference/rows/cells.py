@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -78,6 +78,24 @@ def as_prompt(cell: Any, name: str, place: str) -> Prompt:
     if isinstance(cell, str | list | tuple):
         raise ValueError(f"prompt: {place} has an empty one in {name!r}; drop the row")
     raise TypeError(f"prompt: {place} has {_shown(cell)} in {name!r}, expected a text or messages")
+
+
+def check_context(row: Mapping[str, Any], prompt: Any, names: Sequence[str], place: str) -> None:
+    """Refuse a row whose prompt is a text with something beside it that belongs to it.
+
+    Raises
+    ------
+    ValueError
+        One of the named columns holds something.
+    """
+    if not isinstance(prompt, str):
+        return
+    for name in names:
+        if isinstance(row.get(name), str | list) and row[name] and row[name] != prompt:
+            raise ValueError(
+                f"prompt: {place} has {name!r} beside its prompt, which would be left out; put it into the "
+                "prompt (a system's word as a message), or drop the column"
+            )
 
 
 def as_reward(cell: Any, place: str) -> float:

@@ -11,6 +11,8 @@ from setwise.preference.rows.answers import inside
 from setwise.preference.rows.sources import RowSource
 
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "query")
+#: What stands beside a prompt that is a text and belongs to it: Alpaca's input, a system's word, turns.
+CONTEXT_COLUMNS = ("input", "system", "system_prompt", "history")
 #: Of rows that are a prompt with all its responses: SimPO's and AMPO's names among them.
 RESPONSES_COLUMNS = ("responses", "all_generated_responses", "generations", "completions")
 REWARDS_COLUMNS = ("rewards", "all_rm_scores", "all_reward_scores", "scores", "ratings")
@@ -50,6 +52,8 @@ class PoolColumns:
         ones.
     unused : str or None
         A column of embeddings that is not read.
+    context : tuple of str
+        Columns that belong to the prompt and are not read, unless the prompt's column was named.
     """
 
     prompt: str | None
@@ -59,6 +63,7 @@ class PoolColumns:
     prompt_id: str | None
     kind: str
     unused: str | None = None
+    context: tuple[str, ...] = ()
 
     @property
     def long(self) -> bool:
@@ -78,7 +83,10 @@ class PoolColumns:
     def to_dict(self) -> dict[str, str | bool | None]:
         """Return the names as plain values."""
         known = asdict(self)
-        return {**{name: known[name] for name in known if name not in ("unused", "kind")}, "long": self.long}
+        return {
+            **{name: known[name] for name in known if name not in ("unused", "kind", "context")},
+            "long": self.long,
+        }
 
     def without_embeddings(self) -> PoolColumns:
         """Return the same, with vectors to be made from the responses."""
@@ -152,7 +160,13 @@ def find_columns(
         embeddings or next((name for name in known_vectors if name in names), None),
         prompt_id,
         kind,
+        context=context_of(names, prompt),
     )
+
+
+def context_of(names: Sequence[str], prompt: str | None) -> tuple[str, ...]:
+    """Return the columns that belong to the prompts, where theirs is not named."""
+    return tuple(name for name in CONTEXT_COLUMNS if prompt is None and name in names)
 
 
 def _of_pairs(
@@ -169,6 +183,7 @@ def _of_pairs(
         embeddings or next((name for name in EMBEDDINGS_COLUMNS if name in names), None),
         None,
         "pair",
+        context=context_of(names, prompt),
     )
 
 

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.preference.rows.answers import as_answer, as_answers, inside, prompt_with, shared_prompt
-from setwise.preference.rows.cells import Prompt, as_list, as_prompt, as_reward, as_vector, as_vectors
+from setwise.preference.rows.cells import (
+    Prompt,
+    as_list,
+    as_prompt,
+    as_reward,
+    as_vector,
+    as_vectors,
+    check_context,
+)
 from setwise.preference.rows.columns import EACH, PAIR_REWARDS, PoolColumns
 from setwise.preference.rows.sources import RowSource
 
@@ -216,6 +224,7 @@ def _pool(
             prompt, texts = shared_prompt(texts, place)
         else:
             prompt = as_prompt(cell, columns.prompt or "prompt", place)
+            check_context(row, prompt, columns.context, place)
     vectors = None
     if columns.embeddings is not None:
         vectors = as_vectors(row, columns.embeddings, len(texts), place)
@@ -277,6 +286,7 @@ def _gathered(group: list[tuple[str, dict[str, Any]]], columns: PoolColumns, cou
     first_place, first = group[0]
     name = columns.prompt or "prompt"
     prompt = as_prompt(first.get(name), name, first_place)
+    check_context(first, prompt, columns.context, first_place)
     for place, row in group[1:]:
         if row.get(name) != first.get(name):
             raise ValueError(

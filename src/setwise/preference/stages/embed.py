@@ -11,7 +11,7 @@ from setwise.preference.responses.inputs import encoded_once
 from setwise.preference.rows.answers import as_answer
 from setwise.preference.rows.cells import as_list
 from setwise.preference.rows.columns import find_columns
-from setwise.preference.stages.partial import Partial, Progress, rows_of, told
+from setwise.preference.stages.partial import Partial, Progress, digest_of, rows_of, told
 
 #: Rows that are encoded at once.
 _ROWS = 64
@@ -61,7 +61,7 @@ def embed(
     encoder = encode.encoder(model, seed=seed)
     if isinstance(encoder, FittedEncoder):
         encoder.fit(list(dict.fromkeys(text for some in texts for text in some)))
-    partial = Partial(out, {"encoder": encoder.name, "rows": len(rows)}, force=force)
+    partial = Partial(out, {"encoder": encoder.name, "rows": digest_of(rows)}, force=force)
     missing = partial.missing(len(rows))
     for start in range(0, len(missing), _ROWS):
         told(progress, len(partial), len(rows))

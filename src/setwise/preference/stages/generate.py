@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from setwise import checks
-from setwise.encode.models import with_tokenizer
+from setwise.encode.models import weights_fingerprint, with_tokenizer
 from setwise.preference.loop.generate import Sampled, Sampling, TransformersEngine
 from setwise.preference.prompts import Prompt, all_tokens, end_of_turn, uses_chat
-from setwise.preference.rows.cells import as_prompt
-from setwise.preference.rows.columns import PROMPT_COLUMNS
-from setwise.preference.stages.partial import Partial, Progress, Row, at_once, rows_of, told
+from setwise.preference.rows.cells import as_prompt, check_context
+from setwise.preference.rows.columns import PROMPT_COLUMNS, context_of
+from setwise.preference.stages.partial import Partial, Progress, Row, at_once, digest_of, rows_of, told
 from setwise.preference.stages.server import Server
 
 
@@ -101,10 +100,17 @@ def generate(
     source, rows = rows_of(prompts, dataset_split)
     column = prompt or next((name for name in PROMPT_COLUMNS if name in source.columns), "prompt")
     asked = [as_prompt(row.get(column), column, place) for place, row in rows]
-    who = server.model if server is not None else model if isinstance(model, str) else type(model).__name__
+    context = context_of(source.columns, prompt)
+    for (place, row), one in zip(rows, asked, strict=True):
+        check_context(row, one, context, place)
+    named = isinstance(model, str | os.PathLike)
+    who = server.model if server is not None else os.fspath(model) if named else weights_fingerprint(model)
     settings = {
-        "model": os.fspath(who),
-        "prompts": hashlib.blake2b(repr(asked).encode("utf-8", "replace"), digest_size=8).hexdigest(),
+        "model": who,
+        "loading": dict((server.extra if server is not None else loading) or {}),
+        "chat": chat,
+        "chat_template_kwargs": dict(chat_template_kwargs or {}),
+        "prompts": digest_of(rows),
         "responses": responses,
         "temperature": temperature,
         "top_p": top_p,

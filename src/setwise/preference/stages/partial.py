@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -109,6 +110,14 @@ def rows_of(source: Any, split: str | None = None) -> tuple[RowSource, list[tupl
     """Return a source and its rows with their places."""
     opened = open_rows(source, split)
     return opened, list(opened.rows())
+
+
+def digest_of(rows: Sequence[tuple[str, Row]]) -> str:
+    """Return a digest of rows, which tells whether they have changed under an unfinished output."""
+    digest = hashlib.blake2b(digest_size=8)
+    for _, row in rows:
+        digest.update(repr(row).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def told(progress: Progress | None, done: int, count: int) -> None:

@@ -16,7 +16,7 @@ from setwise.preference.prompts import Prompt
 from setwise.preference.rows.answers import as_answer
 from setwise.preference.rows.cells import as_list, as_prompt
 from setwise.preference.rows.columns import find_columns
-from setwise.preference.stages.partial import Partial, Progress, at_once, rows_of
+from setwise.preference.stages.partial import Partial, Progress, at_once, digest_of, rows_of
 
 
 def score(
@@ -72,7 +72,7 @@ def score(
     name = columns.prompt
     partial = Partial(
         out,
-        {"reward": reward if isinstance(reward, str) else reward_name(reward), "rows": len(rows)},
+        {"reward": reward if isinstance(reward, str) else reward_name(reward), "rows": digest_of(rows)},
         force=force,
     )
 

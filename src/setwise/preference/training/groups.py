@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.preference.loss import mean_split, one_vs_k
-from setwise.preference.prompts import as_tokens, end_of_turn, special_tokens, uses_chat
+from setwise.preference.prompts import (
+    as_text,
+    as_tokens,
+    end_of_turn,
+    opening_space,
+    special_tokens,
+    uses_chat,
+)
 from setwise.preference.rows.columns import find_columns
 from setwise.preference.rows.pools import ResponsePool, read_pools
 from setwise.preference.rows.sources import open_rows
@@ -212,6 +219,7 @@ class Reader:
         self._template: Any = config.chat_template_kwargs
         self._special = special_tokens(tokenizer)
         self._ends: dict[bool, int] = {}
+        self._space: str | None = None
         self.end: int | None = None
         self.truncated = self.unscored = 0
 
@@ -278,18 +286,35 @@ class Reader:
                 f"has a prompt of {len(prompt)} tokens, and {limit} is {bound}; shorten it, raise the limit"
             )
         responses = []
-        for at, tokens in enumerate(self._responses(pool, self._ends[chat])):
+        for at, tokens in enumerate(self._responses(pool, prompt, chat)):
             if not tokens:
                 raise ValueError(f"responses: {pool.place}, response {at} has no tokens")
             self.truncated += len(tokens) > room
             responses.append(np.array(tokens[:room], dtype=np.int32))
         return Group(np.array(prompt, dtype=np.int32), tuple(responses), positive, rewards)
 
-    def _responses(self, pool: ResponsePool, end: int) -> list[list[int]]:
+    def _encoded(self, pool: ResponsePool, prompt: list[int], chat: bool) -> list[list[int]]:
+        """Return the tokens of each response's text, and of what the chat template writes before it."""
+        found: list[list[int]] = self._tokenizer(pool.responses, add_special_tokens=False)["input_ids"]
+        if not chat or not (isinstance(pool.prompt, str) or pool.prompt[-1]["role"] != "assistant"):
+            return found
+        if self._space is None:
+            self._space = opening_space(self._tokenizer, self._template)
+        if not self._space:
+            return found
+        text = as_text(pool.prompt, self._tokenizer, chat=chat, template=self._template)
+        for at, response in enumerate(pool.responses):
+            # In one text with the prompt, since some tokenizers begin every text with a space of their own.
+            whole = self._tokenizer(text + self._space + response, add_special_tokens=False)["input_ids"]
+            if not response[0].isspace() and whole[: len(prompt)] == prompt:
+                found[at] = whole[len(prompt) :]
+        return found
+
+    def _responses(self, pool: ResponsePool, prompt: list[int], chat: bool) -> list[list[int]]:
         """Return each response's tokens, with its end if it has one."""
-        drawn, finished = pool.each.get("token_ids"), pool.each.get("finished")
+        drawn, finished, end = pool.each.get("token_ids"), pool.each.get("finished"), self._ends[chat]
         if drawn is None:
-            encoded = self._tokenizer(pool.responses, add_special_tokens=False)["input_ids"]
+            encoded = self._encoded(pool, prompt, chat)
         else:
             encoded = [[int(token) for token in tokens] for tokens in drawn]
             for at, (tokens, text) in enumerate(zip(encoded, pool.responses, strict=True)):

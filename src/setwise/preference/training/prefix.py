@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from setwise.preference.logps import IGNORED
 
-__all__ = ["Packed", "pack", "unpack"]
+__all__ = ["Packed", "pack", "refuse_otherwise", "unpack"]
+
+#: Of a token's log-probability, on average over a response.
+ROUNDING = 0.02
 
 
 class Packed(NamedTuple):
@@ -78,6 +81,42 @@ def pack(inputs: Mapping[str, Any], pad: int) -> Packed:
     # Padding sees itself, so that no row of the softmax is empty.
     alone = torch.eye(longest, dtype=torch.bool, device=device)
     return Packed(tokens, positions, ((seen & before) | alone)[:, None], rows, places, labels)
+
+
+def refuse_otherwise(plain: torch.Tensor, shared: Callable[[], torch.Tensor], tokens: torch.Tensor) -> None:
+    """Refuse a model that gives responses other log-probabilities when their prompt is run once.
+
+    Attention over a window, local or linear attention and states that run along the sequence do not heed the
+    mask, or not it alone.
+
+    Parameters
+    ----------
+    plain : tensor of shape (R,)
+        Log-probabilities of a group's responses, each run behind a prompt of its own.
+    shared : callable
+        Returns those of the same responses behind one prompt.
+    tokens : tensor of shape (R,)
+        How many tokens each response has.
+
+    Raises
+    ------
+    ValueError
+        They differ by more than rounding, or the model cannot be run so.
+    """
+    try:
+        found = shared()
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise ValueError(
+            f"share_prompt: this model cannot run a group in one sequence ({reason}); leave it out"
+        ) from None
+    apart = float(((found - plain).abs() / tokens).max())
+    # bfloat16 has three digits, and rounds at every layer.
+    if not apart <= ROUNDING:
+        raise ValueError(
+            f"share_prompt: this model gives a token's log-probability {apart:.2g} apart from that behind a "
+            "prompt of its own (attention over a window, or a state); leave it out"
+        )
 
 
 def unpack(logits: torch.Tensor, packed: Packed) -> torch.Tensor:

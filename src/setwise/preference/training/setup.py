@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from setwise.extras import require
 from setwise.preference.training.config import PreferenceConfig
-from setwise.preference.training.groups import Groups, as_groups
+from setwise.preference.training.groups import Group, Groups, as_groups
 from setwise.preference.training.stream import StreamedGroups
 
-__all__ = ["as_dataset", "end_of", "with_adapters"]
+__all__ = ["as_dataset", "end_of", "keeps_logits", "longest_of", "with_adapters"]
 
 
 def as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> Any:
@@ -30,6 +31,25 @@ def end_of(*datasets: Any) -> int | None:
         if isinstance(groups, Groups | StreamedGroups):
             return groups.end
     return None
+
+
+def longest_of(*datasets: Any) -> Group | None:
+    """Return the group with the longest sequence of the first dataset there is; of a stream, its first."""
+    for groups in datasets:
+        if isinstance(groups, Mapping):
+            return longest_of(*groups.values())
+        if isinstance(groups, StreamedGroups):
+            return next(iter(groups))
+        if isinstance(groups, Groups):
+            return max(groups, key=lambda one: len(one.prompt) + max(map(len, one.responses)))
+    return None
+
+
+def keeps_logits(model: Any) -> bool:
+    """Return whether a model, wrapped or not, can make the logits of the last tokens alone."""
+    inner = model.module if hasattr(model, "module") else model
+    inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+    return "logits_to_keep" in inspect.signature(inner.forward).parameters
 
 
 def with_adapters(model: Any, config: PreferenceConfig, given: Any) -> Any:

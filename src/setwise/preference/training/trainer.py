@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +23,9 @@ from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig, as_options
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.metrics import Metrics, of_groups
-from setwise.preference.training.prefix import pack, unpack
+from setwise.preference.training.prefix import pack, refuse_otherwise, unpack
 from setwise.preference.training.reference import reference_model, with_reference
-from setwise.preference.training.setup import as_dataset, end_of, with_adapters
+from setwise.preference.training.setup import as_dataset, end_of, keeps_logits, longest_of, with_adapters
 from setwise.preference.training.stream import StreamedGroups
 
 __all__ = ["PreferenceTrainer"]
@@ -135,6 +134,8 @@ class PreferenceTrainer(transformers.Trainer):
         self.model_accepts_loss_kwargs = True
         self.metrics = Metrics(self.accelerator)
         self._end = end_of(self.train_dataset, self.eval_dataset)
+        if args.share_prompt:
+            self._try_sharing()
         if args.needs_reference:
             self._take_reference(reference_model)
         elif reference_model is not None:
@@ -230,6 +231,16 @@ class PreferenceTrainer(transformers.Trainer):
             term = end_term(settings.eos_term, ends, lengths, mask, each=each, target=settings.eos_target)
             added = added + settings.eos_regularizer * term
         return added
+
+    def _try_sharing(self) -> None:
+        """Refuse `share_prompt` where the group of the longest sequence comes out otherwise."""
+        longest = longest_of(self.train_dataset, self.eval_dataset)
+        if longest is None:
+            return
+        batch = self._prepare_inputs(GroupCollator(0)([longest]))
+        with reference_model(self.model, self.model) as model:
+            plain = self._forward(model, batch)
+            refuse_otherwise(plain.logps, lambda: self._forward_shared(model, batch).logps, plain.lengths)
 
     def _take_reference(self, given: Any) -> None:
         """Give the groups a reference's log-probabilities."""
@@ -331,7 +342,7 @@ class PreferenceTrainer(transformers.Trainer):
         """Run sequences through the model; logits are made from the last token of the shortest prompt on."""
         tokens, labels = batch["input_ids"], batch["labels"]
         keep = tokens.shape[1] - int(batch["prompt_lengths"].min()) + 1
-        options = {"logits_to_keep": keep} if _keeps_logits(model) else {}
+        options = {"logits_to_keep": keep} if keeps_logits(model) else {}
         device = tokens.device.type
         with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
             output = model(
@@ -398,10 +409,3 @@ def _widened(ends: torch.Tensor | None, width: int) -> torch.Tensor | None:
     if ends is None:
         return None
     return torch.nn.functional.pad(ends, (0, width - ends.shape[1]), value=torch.nan)
-
-
-def _keeps_logits(model: Any) -> bool:
-    """Return whether a model, wrapped or not, can make the logits of the last tokens alone."""
-    inner = model.module if hasattr(model, "module") else model
-    inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-    return "logits_to_keep" in inspect.signature(inner.forward).parameters
