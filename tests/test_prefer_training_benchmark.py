@@ -1,5 +1,7 @@
 """The toy policy that trainings are compared on: rewards, modes and their probabilities are what it says."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -58,15 +60,55 @@ def test_frequencies_and_prompts(toy):
     assert words.decode(words(answer(toy, 3, [0, 7]))["input_ids"]) == answer(toy, 3, [0, 7])
 
 
-def test_arms_are_compared_on_the_same_samples(toy, capsys):
-    """The script at its smallest: each arm is trained, and figures are of the same held-out prompts."""
+@pytest.mark.slow
+def test_arms_are_compared_on_the_same_samples(tmp_path):
+    """The script at its smallest: arms learn from one start, as many tokens, once; the page is of that."""
     pytest.importorskip("pyarrow")
-    found = part("prefer_policy").main(
-        ["--tiny", "--seeds", "1", "--pretraining", "20", "--arms", "dpo", "opt-select", "--temperature", "0"]
+    pytest.importorskip("trl")
+    rows, page = tmp_path / "rows.jsonl", tmp_path / "page.md"
+    words = ["--seeds", "2", "--pretraining", "20", "--tokens", "300", "--rows", str(rows), "--temperatures"]
+    words += ["0.75", "0", "--gammas", "2", "3", "--arms", "DPO (TRL), best-vs-worst", "opt-select"]
+    words += ["SimPO (TRL), best-vs-worst", "GRPO (TRL)"]
+    found = part("prefer_policy").main(words)
+    kept = rows.read_text()
+    assert [json.loads(line) for line in kept.splitlines()] == found
+    assert part("prefer_policy").main(words) == found  # nothing is measured twice
+    assert rows.read_text() == kept
+    assert len(found) == 2 * (2 + 4 * 2 + 1)
+    for row in found:
+        if row["arm"] != "start":
+            assert 300 <= row["trained_tokens"] < 300 + 32 * 10  # within an update
+            assert 0 <= row["win_rate"] <= 1
+    part("prefer_policy_page").main(["--rows", str(rows), "--page", str(page)])
+    mean = np.mean(
+        [row["evaluation_reward"] for row in found if (row["arm"], row["temperature"]) == ("start", 0.75)]
     )
-    assert set(found) == {"start", "dpo", "opt-select"}
-    for arm in ("dpo", "opt-select"):
-        (row,) = found[arm]
-        assert row["rows"] > 0
-        assert 0 <= row["win_rate"] <= 1
-    assert "opt-select" in capsys.readouterr().out
+    assert f"| start | {mean:.3f} ± " in page.read_text()
+    assert " of the 6 pairs of arms can be told apart" in page.read_text()
+
+
+def test_what_can_be_told_apart_is_counted_from_paired_differences():
+    page = part("prefer_policy_page")
+    assert page.interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.302652729911275 / 3**0.5))
+
+    def row(arm, seed, reward):
+        gamma = None if arm == "start" else 2.0
+        return {
+            "arm": arm,
+            "seed": seed,
+            "gamma": gamma,
+            "temperature": 0.75,
+            "evaluation_reward": reward,
+            "win_rate": 0.5,
+            "trained_tokens": 5,
+        }
+
+    ahead = [row("opt-select", seed, seed + 0.5 + 0.01 * seed) for seed in range(3)]
+    rows = [row(arm, seed, float(seed)) for arm in ("start", "bottom-k") for seed in range(3)] + ahead
+    (pair,) = page.Measured(rows).apart()
+    assert pair[:2] == ("opt-select", "bottom-k")
+    assert pair[2:] == pytest.approx((0.51, 4.302652729911275 * 0.01 / 3**0.5))
+    # A seed that is there for one of two arms says nothing of how they differ, one seed says nothing at all.
+    (pair,) = page.Measured(rows[:-1]).apart()
+    assert pair[2] == pytest.approx(0.505)
+    assert page.Measured(rows[:-2]).apart() == page.Measured(rows[:-2]).pairs == []

@@ -1,0 +1,256 @@
+"""docs/prefer-measured.md from what benchmarks/prefer_policy.py and its siblings have measured.
+
+python -m benchmarks.prefer_policy_page [--rows FILE] [--page FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.prefer_arms import ARMS
+from benchmarks.prefer_policy import GAMMA, TEMPERATURE, VARIED
+from scipy.stats import t as student
+
+HERE = Path(__file__).resolve().parent
+ROWS = HERE / "measured" / "prefer-policy.jsonl"
+PAGE = HERE.parent / "docs" / "prefer-measured.md"
+
+Row = dict[str, Any]
+
+#: What each setting is, in a sentence or two.
+ABOUT = {
+    "toy": "A transformer of two layers on a grammar whose good and bad modes are known "
+    "(`benchmarks/prefer_toy.py`): 32 "
+    "prompts, 32 responses each, all weights trained, learning rate 3e-4, on 4,000 tokens; 16 other "
+    "prompts, 16 "
+    "answers each, are judged by the true reward.",
+    "toy-long": "The same, trained three times as long: on 12,000 tokens.",
+    "smollm2": "SmolLM2-135M-Instruct in bfloat16, adapters of rank 8 on its last six layers, learning "
+    "rate 1e-3, on 4,000 "
+    "tokens: 8 prompts of AlpacaEval, 16 responses each of at most 24 tokens. 16 other prompts, 2 "
+    "answers each, "
+    "are judged by the reward that was trained for, a ridge regression on MiniLM's vectors fitted to "
+    "AlpacaEval's rewards of other prompts' responses. Prompts differ from seed to seed.",
+}
+
+#: Columns of the main tables.
+FIGURES = {
+    "evaluation_reward": "reward",
+    "gain": "more than the start",
+    "win_rate": "wins against the start",
+    "length_controlled_win_rate": "at equal length",
+    "evaluation_tokens": "tokens",
+    "evaluation_finished": "finished",
+    "evaluation_distinct": "distinct",
+}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and half the width of its 95 % interval over seeds (Student's t)."""
+    count = len(values)
+    if count < 2:
+        return float(np.mean(values)), float("nan")
+    half = float(student.ppf(0.975, count - 1)) * float(np.std(values, ddof=1)) / count**0.5
+    return float(np.mean(values)), half
+
+
+def shown(values: Sequence[float], digits: int = 3) -> str:
+    """Return a mean with its interval."""
+    if not values:
+        return ""
+    mean, half = interval(values)
+    return f"{mean:.{digits}f}" if np.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+class Measured:
+    """The measurements of one setting.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = list(rows)
+        self.arms = [arm for arm in ["start", *ARMS] if any(row["arm"] == arm for row in rows)]
+        self._by = {(row["arm"], row["gamma"], row["temperature"], row["seed"]): row for row in rows}
+
+    def of(self, arm: str, figure: str, gamma: float = GAMMA, heat: float = TEMPERATURE) -> dict[int, float]:
+        """Return a figure of an arm by seed; "gain" is the reward minus the start's."""
+        weight = None if arm == "start" else gamma
+        found = {key[3]: row for key, row in self._by.items() if key[:3] == (arm, weight, heat)}
+        if figure != "gain":
+            return {seed: row[figure] for seed, row in found.items() if row.get(figure) is not None}
+        if arm == "start":
+            return {}
+        start = self.of("start", "evaluation_reward", heat=heat)
+        return {seed: row["evaluation_reward"] - start[seed] for seed, row in found.items() if seed in start}
+
+    def values(self, arm: str, figure: str, **where: float) -> list[float]:
+        """Return a figure of an arm, over its seeds."""
+        return list(self.of(arm, figure, **where).values())
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of arms that were both measured with two seeds or more."""
+        several = [arm for arm in self.arms if arm != "start" and len(self.of(arm, "win_rate")) > 1]
+        return list(combinations(several, 2))
+
+    def apart(self) -> list[tuple[str, str, float, float]]:
+        """Return the pairs of arms whose rewards differ, paired by seed: mean and half width of the "
+        "interval."""
+        found = []
+        for one, other in self.pairs:
+            these, those = (self.of(arm, "evaluation_reward") for arm in (one, other))
+            mean, half = interval([these[seed] - those[seed] for seed in these if seed in those])
+            if not np.isnan(half) and abs(mean) > half:
+                found.append((one, other, mean, half) if mean > 0 else (other, one, -mean, half))
+        return sorted(found, key=lambda pair: -pair[2])
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a Markdown table."""
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|" + " --- |" * len(columns),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def main_table(found: Measured) -> list[str]:
+    """Return the arms' table."""
+    return table(
+        ["arm", "seeds", *FIGURES.values()],
+        [
+            [
+                arm,
+                str(len(found.of(arm, "evaluation_reward"))),
+                *(shown(found.values(arm, one)) for one in FIGURES),
+            ]
+            for arm in found.arms
+        ],
+    )
+
+
+def sweep(found: Measured, name: str, values: Sequence[float]) -> list[str]:
+    """Return rewards and win rates against the start by temperature or by gamma."""
+    arms = [arm for arm in found.arms if name == "heat" or arm in VARIED]
+
+    def cell(arm: str, value: float) -> str:
+        where = {name: value} if arm != "start" or name == "heat" else {}
+        rewards, wins = (found.values(arm, figure, **where) for figure in ("evaluation_reward", "win_rate"))
+        return shown(rewards) + (f"; wins {np.mean(wins):.2f}" if wins else "")
+
+    return table(
+        ["arm", *(f"{value:g}" for value in values)], [[a, *(cell(a, v) for v in values)] for a in arms]
+    )
+
+
+def verdict(name: str, found: Measured) -> str:
+    """Return what a setting tells apart, in a sentence."""
+    apart, pairs = found.apart(), len(found.pairs)
+    seeds = max(len(found.of(arm, "evaluation_reward")) for arm in found.arms)
+    better = [arm for arm in found.arms if arm != "start" and _above(found.values(arm, "gain"))]
+    of = len(found.arms) - 1
+    said = (
+        f"on {name} (up to {seeds} seeds an arm) {len(better)} of {of} arms are better than the start, and "
+    )
+    if not apart:
+        return f"{said}none of the {pairs} pairs of arms can be told apart"
+    best = [f"{one} before {other} by {mean:.3f} ± {half:.3f}" for one, other, mean, half in apart[:3]]
+    return f"{said}{len(apart)} of the {pairs} pairs of arms can be told apart ({'; '.join(best)})"
+
+
+def _above(values: Sequence[float]) -> bool:
+    mean, half = interval(values)
+    return bool(mean - half > 0)
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the page."""
+    names = [name for name in ABOUT if any(row["setting"] == name for row in rows)]
+    each = {name: Measured([row for row in rows if row["setting"] == name]) for name in names}
+    each = {name: found for name, found in each.items() if len(found.arms) > 1}
+    told = "; ".join(verdict(name, found) for name, found in each.items())
+    lines = [
+        "# Trained on preferences, measured",
+        "",
+        f"At this size little can be told apart, and what can is of this size: {told}. AMPO's Table 1 "
+        "has coreset, "
+        "opt-select and bottom-k 3 to 7 points above one negative on AlpacaEval with an "
+        "8-billion-parameter model, "
+        "its Figure 3 has them steadier over temperatures, its Figure 4 better as gamma goes from 1 to "
+        "3. **Nothing "
+        "here shows that**: the models are a toy and one of 135 million parameters, trained for "
+        "minutes, and judged by "
+        "the reward that they were trained for.",
+        "",
+        "`benchmarks/prefer_policy.py` measures, a line a measurement in "
+        "`benchmarks/measured/prefer-policy.jsonl`; "
+        "`python -m benchmarks.prefer_policy_page` writes this page from the lines and adds nothing. "
+        "Every arm of a seed "
+        "starts from the same weights and, but for GRPO, which draws its own from the same prompts, as "
+        "many a prompt "
+        "and of the same reward, learns from the same responses drawn at temperature 0.8; one negative "
+        "or three. "
+        "Gradients are computed for as many tokens in each (a prompt is counted with each of its "
+        "responses; the update that "
+        "reaches the number is the last), at one constant learning rate, nothing was tuned for any "
+        "arm. DPO, SimPO and "
+        "GRPO are TRL's own trainers at their defaults (SimPO: beta 2.5, margin 1.375); the others are "
+        "trained by "
+        "setwise with `refa`, beta 8. Means ± 95 % intervals over seeds (Student's t), arms compared "
+        "seed by seed. Each pair is "
+        "judged by itself: of twenty that are alike, one seems to differ. TRL "
+        "teaches an end where a response was cut at its length; setwise does not.",
+    ]
+    for name, found in each.items():
+        own = found.rows
+        lines += ["", f"## {name}", "", f"{ABOUT[name]} Temperature {TEMPERATURE:g}, gamma {GAMMA:g}.", ""]
+        lines += main_table(found)
+        twins = {(row["arm"], row["as"]) for row in own if "as" in row}
+        spent = [row["trained_tokens"] for row in own if "trained_tokens" in row]
+        lines += ["", f"Trained on {min(spent):,} to {max(spent):,} tokens."]
+        for arm, other in sorted(twins):
+            lines[-1] += (
+                f" {arm} chose what {other} chose wherever the line says so, and was not trained again."
+            )
+        heats = sorted({row["temperature"] for row in own if row["arm"] == "start"})
+        if len(heats) > 1:
+            lines += [
+                "",
+                f"{name} by the temperature of the answers that are judged (the shape of Figure 3):",
+                "",
+            ]
+            lines += sweep(found, "heat", heats)
+        gammas = sorted({row["gamma"] for row in own if row["gamma"] is not None})
+        if len(gammas) > 1:
+            lines += ["", f"{name} by gamma, at temperature {TEMPERATURE:g} (the shape of Figure 4):", ""]
+            lines += sweep(found, "gamma", gammas)
+    wrapped = [
+        line if line[:1] in ("|", "#") else textwrap.fill(line, 140, break_on_hyphens=False) for line in lines
+    ]
+    return "\n".join(wrapped) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=Path, default=ROWS)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    given = parser.parse_args(words)
+    rows = [json.loads(line) for line in given.rows.read_text(encoding="utf-8").splitlines()]
+    given.page.write_text(page(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
