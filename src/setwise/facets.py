@@ -213,6 +213,8 @@ def as_table(facets: Any) -> NDArray[Any]:
     """
     if isinstance(facets, Mapping):
         columns = [to_numpy(one, f"facets[{name!r}]", flat=True) for name, one in facets.items()]
+        if any(one.ndim != 1 for one in columns):
+            raise ValueError("facets: expected one number a candidate for each name")
         if len({one.shape for one in columns}) > 1:
             raise ValueError("facets: the names have different numbers of candidates")
         table = np.stack(columns, axis=1) if columns else np.empty((0, 0))

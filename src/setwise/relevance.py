@@ -213,7 +213,7 @@ def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float
     ValueError
         They are of another number than n, or one is NaN or Inf (the message has its row).
     """
-    values = _as_numbers(data, n, name)
+    values = as_numbers(data, n, name)
     _check_finite(values, np.isfinite(values), name)
     return values
 
@@ -231,7 +231,7 @@ def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.flo
         They are of another number than n, one is NaN or plus infinity (the message has its row), or all are
         -inf.
     """
-    values = _as_numbers(data, n, name)
+    values = as_numbers(data, n, name)
     least, most = kernels.span(values) if n else (0.0, 0.0)
     if math.isfinite(least) and math.isfinite(most):
         return values, np.empty(0, np.int64)
@@ -246,8 +246,16 @@ def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.flo
     return values, never
 
 
-def _as_numbers(data: Any, n: int, name: str) -> NDArray[np.float64]:
-    """Return n numbers as float64, a copy."""
+def as_numbers(data: Any, n: int, name: str = "relevance") -> NDArray[np.float64]:
+    """Return n numbers as float64, a copy; any of them may be NaN or Inf.
+
+    Raises
+    ------
+    TypeError
+        They are not numbers.
+    ValueError
+        They are of another number than n.
+    """
     array = to_numpy(data, name, flat=True)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass one number a candidate")

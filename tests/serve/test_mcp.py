@@ -77,7 +77,7 @@ def test_why_is_told_of_texts_and_of_an_index(call, folder, notes):
     ("tool", "wrong", "said"),
     [
         ("retrieve", {"index": "note"}, "index: there is no 'note'; did you mean 'notes'?"),
-        ("retrieve", {"filter": "year >"}, "where: "),
+        ("retrieve", {"filter": "year >"}, "filter: "),
         ("select", {"texts": ["a"], "query": "?!"}, "query: static"),
         ("select", {"texts": []}, "texts"),
         ("select", {"texts": ["a"], "diversity": 3}, "diversity"),

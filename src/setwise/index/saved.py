@@ -209,7 +209,10 @@ class SavedIndex(Index):
             key, kept = str(filter), self._masks
             found = kept.get(key)
             if found is None:
-                found = self._content.mask(filter)
+                try:
+                    found = self._content.mask(filter)
+                except (TypeError, ValueError) as error:  # which call it what conditions are called elsewhere
+                    raise type(error)(str(error).replace("where:", "filter:", 1)) from None
                 # Made anew, since other threads may read it meanwhile.
                 self._masks = dict([*list(kept.items())[1 - _KEPT :], (key, found)])
             return found

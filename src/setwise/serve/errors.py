@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -56,14 +56,6 @@ def refused_by(error: Exception) -> Refused:
     """
     if isinstance(error, Refused):
         return error
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "value_error":  # of ours, which names the field
-            return Refused(422, first["msg"].partition(", ")[2])
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            return Refused(422, f"{where}: there is no such field; /openapi.json has those that there are")
-        return Refused(422, f"{where or 'body'}: {first['msg']}")
     if isinstance(error, ValueError | TypeError | KeyError):
         return Refused(422, str(error.args[0]) if error.args else type(error).__name__)
     raise error

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.containers import to_numpy
 from setwise.encode import known_rows
 from setwise.facets import are_texts, parts_of
 from setwise.files.documents.passages import count_tokens, first_tokens
 from setwise.files.lengths import lengths
+from setwise.relevance import as_numbers
 from setwise.retrieval import diversify
 from setwise.retrieval.defaults import K, request_of
 from setwise.selection import Selection
 from setwise.serve import shapes
 from setwise.serve.answers import told, written
-from setwise.serve.arrays import as_vector, as_vectors, facets_of
+from setwise.serve.arrays import as_vector, as_vectors, facets_of, shown_of
+from setwise.serve.bodies import read
 from setwise.serve.schemas import Rerank
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import Pool, select_all, tried
@@ -97,7 +98,7 @@ def _read(service: Service, job: Job) -> Asked:
     """Read a body."""
     job.check()
     posted: Posted = job.given
-    body = Rerank.model_validate_json(posted.body)
+    body = read(Rerank, posted.body)
     limits = service.settings.limits
     texts = body.listed
     if len(texts) > limits.documents:
@@ -159,9 +160,7 @@ def _ready(service: Service, rows: Any, asked: Asked) -> Ready:
     if body.relevance is not None:
         given = body.relevance
         listed = [np.nan if one is None else one for one in given] if isinstance(given, list) else given
-        relevance = np.asarray(to_numpy(listed, "relevance"), np.float64)
-        if relevance.shape != (n,):
-            raise ValueError(f"relevance: expected {n} numbers, one a document, got shape {relevance.shape}")
+        relevance = as_numbers(listed, n)
     else:
         relevance = _cosines(vectors, probe)
     can = known_rows(vectors) & ~np.isnan(relevance) & ~np.isneginf(relevance)
@@ -200,20 +199,20 @@ def _pool(
 ) -> Pool | None:
     """Return the problem of the documents that can be selected."""
     body = asked.body
-    if not len(known):
+    barred = set(body.exclude or ()) & set(known.tolist())
+    if len(barred) == len(known):
         return None
     options = {**body.options(), "time_limit": service.settings.limits.proving, "threads": 1}
     budget = body.budget if body.max_tokens is None else body.max_tokens
     size = body.most or None
     if budget is None or size is not None:
-        size = min(size or K, len(known))
+        size = min(size or K, len(known) - len(barred))
     if budget is not None:
         options["costs"] = lengths(asked.texts) if body.costs is None else body.costs
         options["budget"] = budget
     elif body.costs is not None:
         options["costs"] = body.costs
-    if shown is not None and len(shown):
-        options["shown"] = as_vectors(shown, "shown", service.settings.limits)
+    options |= shown_of(shown, service.settings.limits)
     if facets is not None:
         facets = facets_of(facets, service.settings.limits)
         part = parts_of(facets, vectors.shape[1], len(asked.texts), "documents")

@@ -20,6 +20,7 @@ from setwise.retrieval.defaults import request_of
 from setwise.retrieval.search import retrieving
 from setwise.serve.answers import told, written
 from setwise.serve.arrays import as_vector, as_vectors
+from setwise.serve.bodies import read
 from setwise.serve.schemas import Retrieve
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import tried
@@ -80,7 +81,7 @@ def _read(service: Service, job: Job) -> Asked:
     """Read a body, and check what it asks of its index."""
     job.check()
     posted: Posted = job.given
-    body = Retrieve.model_validate_json(posted.body)
+    body = read(Retrieve, posted.body)
     name, index = chosen(service.indexes, body.index)
     limits = service.settings.limits
     if body.k is not None and body.k > limits.documents:
@@ -90,6 +91,8 @@ def _read(service: Service, job: Job) -> Asked:
         "time_limit": limits.proving,
         "threads": 1,
     }
+    for ids in ("include", "exclude", "shown"):
+        index.rows_of(getattr(body, ids) or (), ids)
     if body.max_per_group is not None and body.groups is None:
         if index.groups is None:
             raise ValueError("groups: the index has none of its own; name a column")

@@ -38,6 +38,9 @@ Facets = Annotated[
     ),
 ]
 
+#: The largest number of tokens that may be asked for: every whole number up to it is a float, too.
+MOST = 2**53
+
 Label = str | int | float | bool
 Many = int | Annotated[list[int | None], Field(min_length=2, max_length=2)]
 
@@ -127,13 +130,15 @@ class Rerank(OfRows):
     truncation: bool | None = Field(
         None, description="of Voyage, which is answered under data; it does nothing"
     )
-    max_tokens_per_doc: int | None = Field(None, ge=1, description="what follows in a document is not read")
+    max_tokens_per_doc: int | None = Field(
+        None, ge=1, le=MOST, description="what follows in a document is not read"
+    )
     raw_scores: bool = Field(False, description="scores as they are, not from 0 to 1")
     embeddings: Matrix | None = Field(None, description="the documents' vectors, instead of encoding them")
     query_embedding: Vector | None = Field(None, description="the query's, with embeddings")
     relevance: Numbers | None = Field(None, description="the documents', instead of likeness to the query")
     max_tokens: int | None = Field(
-        None, ge=1, description="the set's documents have at most so many together"
+        None, ge=1, le=MOST, description="the set's documents have at most so many together"
     )
     shown: list[str] | Matrix | None = Field(None, description="texts or vectors that were shown before")
     facets: list[str] | Facets | None = Field(
@@ -196,7 +201,9 @@ class Retrieve(Wishes):
     exclude: list[str | int] | None = Field(None, description="ids that must not")
     groups: str | dict[str, str] | None = Field(None, description="a column of labels; or columns, by name")
     costs: str | None = Field(None, description="a column of numbers above 0")
-    max_tokens: int | None = Field(None, ge=1, description="the set's texts have at most so many together")
+    max_tokens: int | None = Field(
+        None, ge=1, le=MOST, description="the set's texts have at most so many together"
+    )
     shown: list[str | int] | None = Field(None, description="ids that were shown before")
     facets: list[str] | Matrix | None = Field(
         None, description="what the set should cover, texts or vectors: the index is searched for each, too"

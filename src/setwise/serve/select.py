@@ -6,17 +6,26 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from setwise import frames, solvers
 from setwise.api import select as select_from
 from setwise.containers import to_numpy
 from setwise.facets import are_texts
 from setwise.files.json_lines import parsed
+from setwise.relevance import as_numbers
 from setwise.request import Request
 from setwise.selection import Selection
 from setwise.serve.answers import told, written
-from setwise.serve.arrays import as_vector, as_vectors, check_size, facets_of, from_arrow, from_npy, from_npz
+from setwise.serve.arrays import (
+    as_vector,
+    as_vectors,
+    check_size,
+    facets_of,
+    from_arrow,
+    from_npy,
+    from_npz,
+    shown_of,
+)
+from setwise.serve.bodies import read
 from setwise.serve.schemas import Select
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import Pool, select_all, tried
@@ -53,18 +62,14 @@ def _pool(service: Service, job: Job) -> Pool:
     if relevance is not None and query is not None:
         raise ValueError("relevance: pass relevance or query, not both")
     if relevance is not None:
-        relevance = np.asarray(to_numpy(relevance, "relevance"))
-        if relevance.shape != (len(vectors),):
-            n = len(vectors)
-            raise ValueError(f"relevance: expected {n} numbers, one a vector, got shape {relevance.shape}")
+        relevance = as_numbers(relevance, len(vectors))
     options: dict[str, Any] = {
         **body.options("include", "exclude"),
         **{name: given[name] for name in ("groups", "costs") if given.get(name) is not None},
         "time_limit": limits.proving,
         "threads": 1,
     }
-    if given.get("shown") is not None and len(given["shown"]):
-        options["shown"] = as_vectors(given["shown"], "shown", limits)
+    options |= shown_of(given.get("shown"), limits)
     if given.get("facets") is not None:
         options["facets"] = facets_of(given["facets"], limits)
     fields = {name: options.pop(name) for name in ("sharpness", "relevance_scale") if name in options}
@@ -78,7 +83,7 @@ def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
     """Return a body's fields, and its arrays by the fields' names."""
     limits = service.settings.limits
     if posted.kind in JSON:
-        body = Select.model_validate_json(posted.body)
+        body = read(Select, posted.body)
         return body, {name: getattr(body, name) for name in Select.model_fields}
     asked = {name: _value(text) for name, text in posted.asked.items()}
     if posted.kind in ARROW:
@@ -86,7 +91,7 @@ def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
         named = {name: asked.pop(name) for name in _COLUMNS if name in asked}
         if are_texts(named.get("facets")):
             named["facets"] = {one: one for one in named["facets"]}
-        body = Select.model_validate({**asked, "vectors": None})
+        body = read(Select, {**asked, "vectors": None})
         columns = {name: _column(table, column, name) for name, column in named.items()}
         if "relevance" not in named and body.query is None and "relevance" in table.column_names:
             columns["relevance"] = _column(table, "relevance", "relevance")
@@ -100,7 +105,7 @@ def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
     if "vectors" not in arrays:
         raise ValueError("vectors: the archive has none")
     check_size(arrays["vectors"].shape, "vectors", limits)
-    body = Select.model_validate({**asked, "vectors": None})
+    body = read(Select, {**asked, "vectors": None})
     return body, {**{name: getattr(body, name) for name in Select.model_fields}, **arrays}
 
 
