@@ -180,7 +180,7 @@ def test_a_filter_leaves_the_candidates_that_the_certificate_is_about(place, kin
         assert hits.value == pytest.approx(own.value, rel=1e-6)
         assert own.value <= hits.certificate.upper_bound <= own.certificate.upper_bound + 1e-6
         assert set(hits.ids.tolist()) <= set(names)
-    with pytest.raises(ValueError, match=r"where: there is no column 'yer'; did you mean 'year'\?"):
+    with pytest.raises(ValueError, match=r"filter: there is no column 'yer'; did you mean 'year'\?"):
         setwise.retrieve("fast ships", index, 5, filter="yer = 1")
     with pytest.raises(ValueError, match="filter: expected a mask of 300 rows"):
         setwise.retrieve("fast ships", index, 5, filter=mask[:10])

@@ -306,7 +306,7 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
     options = {**wishes, "after": wishes["after"] or ()}
     where = options.pop("where")
     if where is not None:
-        options["filter"] = saved.mask(where)
+        options["filter"] = saved.mask(where, "where")
         if not options["filter"].any():
             raise ValueError(f"where: nothing of the {len(saved):,} of the index fulfils {where!r}")
     for argument in ("include", "exclude"):

@@ -166,7 +166,7 @@ def remove(
         saved = open_index(path, threads=threads)
         gone = np.zeros(len(saved), np.bool_)
         gone[saved.rows_of(ids)] = True
-        found = saved.mask(where)
+        found = saved.mask(where, "where")
         if found is not None:
             gone |= found
         pairs = [(None, row) for row in np.flatnonzero(~gone).tolist()]

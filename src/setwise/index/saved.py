@@ -192,8 +192,14 @@ class SavedIndex(Index):
                 raise ValueError(f"{argument}: the index has no id {name!r}{near}")
         return [self._row_of[name] for name in wanted]
 
-    def mask(self, filter: Any) -> NDArray[np.bool_] | None:
+    def mask(self, filter: Any, argument: str = "filter") -> NDArray[np.bool_] | None:
         """Return which rows a filter lets pass, shape (n,); None for all of them.
+
+        Parameters
+        ----------
+        filter : see `setwise.retrieve`
+        argument : str
+            What it is called where a condition was given, for messages.
 
         Raises
         ------
@@ -211,8 +217,8 @@ class SavedIndex(Index):
             if found is None:
                 try:
                     found = self._content.mask(filter)
-                except (TypeError, ValueError) as error:  # which call it what conditions are called elsewhere
-                    raise type(error)(str(error).replace("where:", "filter:", 1)) from None
+                except (TypeError, ValueError) as error:
+                    raise type(error)(str(error).replace("where:", f"{argument}:", 1)) from None
                 # Made anew, since other threads may read it meanwhile.
                 self._masks = dict([*list(kept.items())[1 - _KEPT :], (key, found)])
             return found
