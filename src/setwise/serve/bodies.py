@@ -110,7 +110,7 @@ def _form(error: Mapping[str, Any], inside: Sequence[Any]) -> str:
     kind = str(error["type"])
     if kind in _LIMITS:
         return _LIMITS[kind].format(**error["ctx"])
-    return _KINDS.get(kind.partition("_")[0], error["msg"])
+    return _KINDS.get(kind.partition("_")[0], str(error["msg"]))
 
 
 def _kind(value: Any) -> str:
