@@ -138,6 +138,9 @@ def test_of_a_downloaded_dataset_the_training_split_is_read(tmp_path):
     with pytest.raises(ValueError, match=r"holds several folders of rows \(de, en\); name one"):
         Repository(nested)
     assert len(Repository(nested / "de")) == 6
+    several = snapshot(tmp_path / "snapshots" / "several", ["train_sft", "train_gen", "test_sft"])
+    with pytest.raises(ValueError, match="holds the splits train_gen, train_sft; put the files of one into"):
+        Repository(several)
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match=r"holds no \.parquet"):
         Repository(tmp_path / "bare")

@@ -19,6 +19,9 @@ _SPLITS = re.compile(
 )
 _TRAIN = ("train", "training")
 
+#: How the hub names the files of a split: what stands before is all of its name, as in "train_sft".
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
+
 #: JSON files that describe a dataset and hold none of its rows.
 _ABOUT = ("dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json", "meta.json")
 
@@ -62,6 +65,12 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
     others = sorted({found for path in files if (found := _split(path)) and found not in _TRAIN})
     if kept and others:
         files, told = kept, _told(_split(kept[0]), others)
+    trains = sorted({shard[1] for path in kept if (shard := _SHARD.fullmatch(path.stem))})
+    if len(trains) > 1:
+        raise ValueError(
+            f"{argument}: folder {str(source)!r} holds the splits {', '.join(trains)}; put the files of one "
+            "into a folder of their own, or pass that split of datasets.load_dataset"
+        )
     first = _kind(files[0])
     for path in files:
         if _kind(path) != first:
