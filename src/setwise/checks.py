@@ -11,6 +11,11 @@ from collections.abc import Collection
 from typing import Any
 
 
+def brief(value: Any, most: int = 60) -> str:
+    """Return how a value prints, in one short line: for messages."""
+    return " ".join(repr(value).split())[:most]
+
+
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return ``value`` if it is one of ``allowed``, else raise with the nearest name.
 
@@ -50,7 +55,7 @@ def integer(name: str, value: Any, *, least: int, most: int = LARGEST) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+        raise TypeError(f"{name}: expected an integer, got {brief(value)}") from None
     if number < least:
         raise ValueError(f"{name}: {number} is below {least}")
     if number > most:
@@ -141,7 +146,7 @@ def nonnegative(name: str, value: Any) -> float:
         It is below 0, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
+        raise TypeError(f"{name}: expected a number, got {brief(value)}")
     number = _real(name, value, "of at least 0")
     if not 0 <= number < float("inf"):
         raise ValueError(f"{name}: {value!s:.40} is not finite and at least 0")
@@ -151,7 +156,7 @@ def nonnegative(name: str, value: Any) -> float:
 def _real(name: str, value: Any, where: str) -> float:
     """Return ``value`` as a float; strings and bools are refused."""
     if isinstance(value, bool | str | bytes):
-        raise TypeError(f"{name}: expected a number {where}, got {value!r}")
+        raise TypeError(f"{name}: expected a number {where}, got {brief(value)}")
     try:
         return float(value)
     except OverflowError:  # an integer beyond all floats

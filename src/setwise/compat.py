@@ -6,6 +6,7 @@ where it is not.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from setwise import checks
 from setwise.api import select
-from setwise.containers import as_matrix
+from setwise.containers import as_matrix, to_numpy
+from setwise.relevance import as_relevance
 from setwise.selection import Selection
 
 __all__ = ["STRATEGIES", "DiversificationResult", "diversify", "maximal_marginal_relevance"]
@@ -97,7 +99,8 @@ def diversify(
     checks.choice("strategy", getattr(strategy, "value", strategy), STRATEGIES)
     strategy = str(getattr(strategy, "value", strategy))
     t = checks.fraction("diversity", diversity)
-    vectors, relevance = as_matrix(embeddings, "embeddings"), np.asarray(scores, np.float64)
+    vectors = as_matrix(embeddings, "embeddings")
+    relevance = as_relevance(scores, len(vectors), "scores")
     parameters = {"scale": float(scale)} if strategy == "dpp" else {}
     count = min(k, len(vectors))
     if count < 1:
@@ -149,12 +152,13 @@ def maximal_marginal_relevance(
     [0, 2]
     """
     t = 1 - checks.fraction("lambda_mult", lambda_mult, "0 = diversity alone, 1 = relevance alone")
-    vectors = as_matrix(embedding_list, "embedding_list") if np.size(embedding_list) else np.empty((0, 1))
+    empty = isinstance(embedding_list, Sized) and not len(embedding_list)
+    vectors = np.empty((0, 1)) if empty else as_matrix(embedding_list, "embedding_list")
     count = min(k, len(vectors))
     if count < 1:
         return []
-    query = np.asarray(query_embedding, np.float64).reshape(-1)
-    found = select(vectors, count, query=query, objective="mmr", diversity=t)
+    query = to_numpy(query_embedding, "query_embedding", flat=True)
+    found = select(vectors, count, query=query.reshape(-1), objective="mmr", diversity=t)
     return [int(row) for row in found.indices]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -38,17 +39,15 @@ def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
         It is empty, ragged, not two-dimensional, or has a row that is null.
     """
     array = to_numpy(data, name)
+    if array.size == 0 and (array.ndim < 2 or array.shape[0] == 0):
+        raise ValueError(f"{name}: empty, there is nothing to select from")
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    if array.size == 0 and array.ndim < 2:
-        raise ValueError(f"{name}: empty, there is nothing to select from")
     if array.ndim != 2:
         mend = "; one vector a row, so reshape it to (1, d)" if array.ndim == 1 else ""
         raise ValueError(f"{name}: expected shape (n, d), got {array.shape}{mend}")
-    if array.shape[0] == 0:
-        raise ValueError(f"{name}: empty, there is nothing to select from")
     if array.shape[1] == 0:
         raise ValueError(f"{name}: rows have no entries (d = 0)")
     return array
@@ -129,17 +128,20 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
         return array.astype(np.float64)
     if array.dtype.kind == "O" and array.ndim == 1 and len(array):
         return _stacked(array.tolist(), name, flat)
+    if array.dtype.kind == "O" and array.ndim == 0:
+        kind = type(array.item()).__name__
+        if ": row " in name:
+            raise TypeError(f"{name} is {kind}, expected numbers")
+        raise TypeError(f"{name}: dtype object cannot be used; pass an array or a list of rows, no {kind}")
     if array.dtype.kind in "SV" and array.dtype.names is None:
-        raise TypeError(
-            f"{name}: dtype {array.dtype} holds packed bits or bytes; pass np.unpackbits, or numbers"
-        )
+        mend = "pass floats or integers; unpack packed bits by np.unpackbits"
+        raise TypeError(f"{name}: dtype {array.dtype} cannot be used; {mend}")
     return array
 
 
 def _is_number(value: Any) -> bool:
     """Return whether an object is one number, such as a decimal of a database."""
-    kinds = (int, float, Decimal, np.integer, np.floating)
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool)
 
 
 def _stacked(rows: Sequence[Any], name: str, flat: bool = False) -> NDArray[Any]:
@@ -147,12 +149,14 @@ def _stacked(rows: Sequence[Any], name: str, flat: bool = False) -> NDArray[Any]
     read: list[NDArray[Any]] = []
     for row, item in enumerate(rows):
         place = f"{name}: row {row}"
+        if item is None and ": row " in name:
+            raise ValueError(f"{name} has a null entry; drop it or pass an imputed value")
         if item is None:
             raise ValueError(f"{place} is null; drop it or pass {'a number' if flat else 'a vector'} for it")
         if isinstance(item, str | bytes | bytearray):
             packed = "" if isinstance(item, str) else "; for packed bits pass np.unpackbits"
             raise TypeError(f"{place} is {type(item).__name__}, expected numbers{packed}")
-        array = to_numpy(item, place)
+        array = to_numpy(item, place, flat=True)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{place} is {type(item).__name__}, expected numbers")
         read.append(array)
@@ -161,19 +165,23 @@ def _stacked(rows: Sequence[Any], name: str, flat: bool = False) -> NDArray[Any]
 
 
 def _refuse_ragged(rows: Sequence[Any], name: str) -> None:
-    """Raise where a row has another length than the first."""
-    lengths = [
-        f"{len(row)} entries"
-        if getattr(row, "shape", None) != () and hasattr(row, "__len__")
-        else "no entries"
-        for row in rows
-    ]
+    """Raise where a row is null, or has another length than the first."""
+    for row, item in enumerate(rows):
+        gap = isinstance(item, float | np.ndarray) and np.ndim(item) == 0 and bool(item != item)
+        if item is None or (gap and any(map(_has_length, rows))):
+            raise ValueError(f"{name}: row {row} is null; drop it or pass a vector for it") from None
+    lengths = [f"{len(row)} entries" if _has_length(row) else "no entries" for row in rows]
     for row, length in enumerate(lengths):
         if length != lengths[0]:
             raise ValueError(
                 f"{name}: row {row} has {length} where row 0 has {lengths[0].removesuffix(' entries')}; "
                 "all rows need the same length"
             ) from None
+
+
+def _has_length(row: Any) -> bool:
+    """Return whether a row is more than one number."""
+    return getattr(row, "shape", None) != () and hasattr(row, "__len__")
 
 
 def _from_torch(tensor: Any, name: str, flat: bool) -> NDArray[Any]:
@@ -276,6 +284,8 @@ def _from_arrow_array(data: Any, name: str, flat: bool, first: int = 0) -> NDArr
         return inner
     if types.is_dictionary(kind):
         return _from_arrow_array(data.dictionary_decode(), name, flat, first)
+    if types.is_run_end_encoded(kind):
+        return _from_arrow_array(compute.run_end_decode(data), name, flat, first)
     if data.null_count:
         row = first + data.is_null().to_pylist().index(True)
         raise ValueError(

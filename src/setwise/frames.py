@@ -19,12 +19,13 @@ _FRAMES = {
 }
 
 
-#: What holds no rows yet, by the package that it comes from, and the call that gives them.
+#: What holds no rows, or none yet, by the package that it comes from, and what to pass in its place.
 _UNREAD = {
-    "polars": {"LazyFrame": "collect()"},
-    "pyarrow": {"RecordBatchReader": "read_all()", "Dataset": "to_table()"},
-    "duckdb": {"DuckDBPyRelation": "to_arrow_table()"},
-    "_duckdb": {"DuckDBPyRelation": "to_arrow_table()"},
+    "polars": {"LazyFrame": "its .collect()"},
+    "pyarrow": {"RecordBatchReader": "its .read_all()", "Dataset": "its .to_table()"},
+    "duckdb": {"DuckDBPyRelation": "its .to_arrow_table()"},
+    "_duckdb": {"DuckDBPyRelation": "its .to_arrow_table()"},
+    "datasets": {"DatasetDict": "one of its splits, as in dataset['train']"},
 }
 
 
@@ -34,14 +35,14 @@ def kind_of(data: Any, argument: str = "frame") -> str | None:
     Raises
     ------
     TypeError
-        It is a query or a stream, whose rows have not been read.
+        It is a query or a stream, whose rows have not been read, or a dataset with splits.
     """
     for one in type(data).__mro__:
         package = one.__module__.partition(".")[0]
         if one.__name__ in _FRAMES.get(package, ()):
             return package
-        if call := _UNREAD.get(package, {}).get(one.__name__):
-            raise TypeError(f"{argument}: {type(data).__name__} holds no rows yet; pass its .{call}")
+        if mend := _UNREAD.get(package, {}).get(one.__name__):
+            raise TypeError(f"{argument}: a {type(data).__name__} holds no rows by itself; pass {mend}")
     return None
 
 
@@ -96,13 +97,15 @@ def column(frame: Any, name: str, argument: str) -> Any:
     Raises
     ------
     ValueError
-        It has no column of that name.
+        It has no column of that name, or several.
     """
     names = column_names(frame)
     if name not in names:
         raise ValueError(
             f"{argument}: the frame has no column {name!r} (columns: {', '.join(map(str, names))})"
         )
+    if names.count(name) > 1:
+        raise ValueError(f"{argument}: the frame has more than one column {name!r}; rename one")
     if kind_of(frame) == "datasets":
         return frame.with_format("arrow")[:][name]
     return frame.column(name) if kind_of(frame) == "pyarrow" else frame[name]
@@ -158,11 +161,21 @@ def _first(values: Any) -> Any:
     return None
 
 
-def as_arrow(frame: Any) -> Any:
-    """Return a frame as a pyarrow Table; of pandas without its index."""
+def as_arrow(frame: Any, argument: str = "frame") -> Any:
+    """Return a frame as a pyarrow Table; of pandas without its index.
+
+    Raises
+    ------
+    ValueError
+        Two columns have one name.
+    """
     arrow = require("pyarrow", "arrow", "a table of Arrow")
     kind = kind_of(frame)
     if kind == "pandas":
+        names = column_names(frame)
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"{argument}: the frame has more than one column {repeated!r}; rename one")
         return arrow.Table.from_pandas(frame, preserve_index=False)
     if kind == "polars":
         return frame.to_arrow()

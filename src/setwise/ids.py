@@ -11,6 +11,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
+
 #: Floats below this hold every integer.
 EXACT = 2.0**53
 
@@ -43,9 +45,9 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     """
     if isinstance(ids, range):
         return np.arange(ids.start, ids.stop, ids.step, dtype=np.int64)
-    dtype = getattr(ids, "dtype", None)
-    if isinstance(ids, np.ndarray) and dtype is not None and dtype.kind == "i" and ids.ndim == 1:
-        return ids.astype(np.int64)
+    array = ids if isinstance(ids, np.ndarray) and not isinstance(ids, np.ma.MaskedArray) else None
+    if array is not None and array.dtype.kind == "i" and array.ndim == 1:
+        return array.astype(np.int64)
     listed = listed_ids(ids, name)
     if not set(map(type, listed)) <= PLAIN:
         listed = [plain_id(one, f"{name}: row {row}") for row, one in enumerate(listed)]
@@ -66,7 +68,7 @@ def listed_ids(ids: Any, name: str = "ids") -> list[Any]:
         It is no sequence, or of dates.
     """
     if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__") or getattr(ids, "ndim", 1) != 1:
-        raise TypeError(f"{name}: expected a sequence of ids, got {ids!r:.60}")
+        raise TypeError(f"{name}: expected a sequence of ids, got {checks.brief(ids)}")
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "mM":
         raise TypeError(f"{name}: expected integers or strings, got {ids.dtype}")
     listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(ids, way)), None)
@@ -93,7 +95,7 @@ def plain_id(value: Any, place: str) -> int | str:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)  # an enum's value, not its name
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, UUID):
@@ -102,7 +104,8 @@ def plain_id(value: Any, place: str) -> int | str:
         return int(value)
     if value is None or value is np.ma.masked or type(value).__name__ == "NAType" or value != value:
         raise ValueError(f"{place} has no id ({value!r}); give it one, or drop it")
-    raise TypeError(f"{place} is {value!r:.40} ({type(value).__name__}), expected an integer or a string")
+    shown = f"{checks.brief(value, 40)} ({type(value).__name__})"
+    raise TypeError(f"{place} is {shown}, expected an integer or a string")
 
 
 def is_whole(value: Any) -> bool:

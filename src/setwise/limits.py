@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.ids import listed_ids
+from setwise import checks
 
 Codes = NDArray[np.int64]
 
@@ -133,7 +133,7 @@ def as_labels(groups: Any, n: int, name: str = "groups") -> NDArray[Any] | list[
         There are not n, or one is missing.
     """
     if isinstance(groups, OwnIfMissing):
-        listed = listed_ids(groups.groups, name)
+        listed = listed_labels(groups.groups, name)
         return as_labels(groups.filled(listed, range(len(listed))), n, name)
     if isinstance(groups, np.ndarray) and groups.dtype.kind in "mM":
         if np.isnat(groups).any():
@@ -147,15 +147,37 @@ def as_labels(groups: Any, n: int, name: str = "groups") -> NDArray[Any] | list[
             row = int(np.isnan(groups).argmax())
             raise ValueError(f"{name}: row {row} is NaN; give it a label of its own")
         return groups
-    if isinstance(groups, str | bytes) or not hasattr(groups, "__iter__"):
-        raise TypeError(f"{name}: expected one label a candidate, got {groups!r:.40}")
-    listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(groups, way)), None)
-    labels: list[Any] = getattr(groups, listing)() if listing else list(groups)
+    labels = listed_labels(groups, name)
     if len(labels) != n:
         raise ValueError(f"{name}: expected {n} labels, one a candidate, got shape ({len(labels)},)")
     for row, label in enumerate(labels):
         check_label(label, f"row {row}", name)
     return labels
+
+
+def listed_labels(groups: Any, name: str = "groups") -> list[Any]:
+    """Return the labels of a sequence, whatever holds them, as plain values.
+
+    Raises
+    ------
+    TypeError
+        It is no sequence.
+    """
+    if isinstance(groups, str | bytes) or not hasattr(groups, "__iter__"):
+        raise TypeError(f"{name}: expected one label a candidate, got {checks.brief(groups, 40)}")
+    listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(groups, way)), None)
+    labels: list[Any] = getattr(groups, listing)() if listing else list(groups)
+    strange = any(hasattr(kind, "as_py") or hasattr(kind, "item") for kind in set(map(type, labels)))
+    return list(map(plain_label, labels)) if strange else labels
+
+
+def plain_label(label: Any) -> Any:
+    """Return a scalar of Arrow, or a tensor of one number, as what it stands for: they are equal to none."""
+    if label is np.ma.masked:
+        return None
+    if hasattr(label, "as_py"):
+        return label.as_py()
+    return label.item() if getattr(label, "ndim", None) == 0 and hasattr(label, "item") else label
 
 
 def check_label(label: Any, place: str, name: str = "groups") -> None:
@@ -180,7 +202,8 @@ def check_label(label: Any, place: str, name: str = "groups") -> None:
         hash(label)
     except TypeError:
         raise TypeError(
-            f"{name}: {place} has {type(label).__name__} {label!r:.40}; a label is a string or a number"
+            f"{name}: {place} has {type(label).__name__} {checks.brief(label, 40)}; a label is a string or a "
+            "number"
         ) from None
     if is_missing(label):
         raise ValueError(

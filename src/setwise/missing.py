@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.containers import as_matrix, to_numpy
 
 #: What may be done with a candidate whose vector or score cannot be used: refuse it; leave it out, with a
@@ -51,6 +51,38 @@ def unusable(rows: NDArray[Any], metric: str) -> NDArray[np.bool_]:
         if metric == "cosine":
             found[start : start + step] |= ~block.any(axis=1)
     return found
+
+
+def matrix_with_gaps(data: Any, name: str = "vectors") -> NDArray[Any]:
+    """Return what `as_matrix` does, with rows of NaN for those that are null, or not as long as most.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_matrix`, for what is wrong with other than single rows.
+    """
+    try:
+        return as_matrix(data, name)
+    except ValueError:
+        held = data if frames.kind_of(data, name) is None else frames.vectors_in(data, name)
+        listing = next((way for way in ("to_pylist", "to_list", "tolist") if hasattr(held, way)), None)
+        listed = getattr(held, listing)() if listing else list(held)
+        rows = [_row_or_none(item, f"{name}: row {row}") for row, item in enumerate(listed)]
+        widths = Counter(len(row) for row in rows if row is not None and len(row))
+        if not widths:
+            raise
+    width = widths.most_common(1)[0][0]
+    gap = np.full(width, np.nan, np.float32)
+    return as_matrix([gap if row is None or len(row) != width else row for row in rows], name)
+
+
+def _row_or_none(item: Any, place: str) -> NDArray[Any] | None:
+    """Return a row as an array; None where it is null, or an entry is."""
+    try:
+        row = None if item is None else to_numpy(item, place, flat=True)
+    except ValueError:
+        return None
+    return row if row is not None and row.ndim == 1 else None
 
 
 class Usable:
@@ -98,13 +130,12 @@ class Usable:
         include: Sequence[int] | NDArray[Any] = (),
         exclude: Sequence[int] | NDArray[Any] = (),
     ) -> None:
-        self.vectors = as_matrix(vectors)
+        self.vectors = matrix_with_gaps(vectors)
         bad = unusable(self.vectors, metric)
         self.relevance: NDArray[np.float64] | None = None
         if relevance is not None:
-            listed = isinstance(relevance, list | tuple)
-            given = [np.nan if one is None else one for one in relevance] if listed else relevance
-            self.relevance = np.array(to_numpy(given, "relevance", flat=True), np.float64)
+            listed = listed_numbers(relevance)
+            self.relevance = np.array(to_numpy(listed, "relevance", flat=True), np.float64)
             if self.relevance.shape == bad.shape:  # else it is refused where it is checked
                 bad |= np.isnan(self.relevance)
                 self.relevance[bad] = -np.inf
@@ -145,6 +176,13 @@ class Usable:
     def _why(self, row: int) -> str:
         """Return why a row cannot be used."""
         return _reason(np.asarray(self.vectors[row]), "cosine", self.vectors.shape[1]) or "has no relevance"
+
+
+def listed_numbers(values: Any) -> Any:
+    """Return a sequence or an Arrow column of numbers as a list, NaN for null; anything else as it is."""
+    listed = values.to_pylist() if hasattr(values, "to_pylist") else values
+    is_list = isinstance(listed, list | tuple)
+    return [np.nan if one is None else one for one in listed] if is_list else values
 
 
 def reasons(vectors: Sequence[Any], metric: str = "cosine", d: int | None = None) -> list[str | None]:

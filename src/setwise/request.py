@@ -149,7 +149,8 @@ class Request:
                 rows = sorted(rows, key=str) if isinstance(rows, Set) else list(rows)
                 object.__setattr__(self, name, rows)
             if isinstance(rows, str | bytes) or not listed:
-                raise TypeError(f"{name}: expected row numbers or ids, one after the other, got {rows!r}")
+                got = checks.brief(rows)
+                raise TypeError(f"{name}: expected row numbers or ids, one after the other, got {got}")
             if not hasattr(rows, "__len__"):  # read once, and kept
                 object.__setattr__(self, name, tuple(rows))
         if self.threads is not None:
@@ -198,7 +199,7 @@ class Request:
         for name, asked in (self.shares or {}).items():
             if not isinstance(asked, Mapping):
                 raise TypeError(
-                    f"shares: {name} expected a mapping of labels to fractions, got {asked!r:.40}"
+                    f"shares: {name} expected a mapping of labels to fractions, got {checks.brief(asked, 40)}"
                 )
             parts = [
                 checks.fraction(f"shares: {name} {label!r}", part, "of the set")
@@ -365,7 +366,7 @@ def own_wishes(request: Request) -> dict[str, Any]:
     own: dict[str, Any] = {}
     for name in ("include", "exclude"):
         wished = getattr(request, name)
-        if any(one is None or isinstance(one, _LISTED) for one in wished):
+        if any(one is None or _is_listed(one) for one in wished):
             own[name] = [_rows_of(one) for one in wished]
     groups = request.groups
     listed = isinstance(groups, list) and len(groups) > 0 and isinstance(groups[0], list | np.ndarray)
@@ -374,8 +375,10 @@ def own_wishes(request: Request) -> dict[str, Any]:
     return own
 
 
-#: What rows of one query may come in, among those of many.
-_LISTED = (list, tuple, set, frozenset, np.ndarray)
+def _is_listed(one: Any) -> bool:
+    """Return whether one of some wishes is a list, an array or a column itself, and no row or id."""
+    sized = hasattr(one, "__len__") and not isinstance(one, str | bytes)
+    return sized and getattr(one, "ndim", 1) >= 1
 
 
 def _rows_of(wished: Any) -> Any:
@@ -384,16 +387,18 @@ def _rows_of(wished: Any) -> Any:
         return ()
     if isinstance(wished, set | frozenset):
         return sorted(wished)
-    if isinstance(wished, np.ndarray) and wished.dtype == np.bool_:
-        return np.flatnonzero(wished)
-    return wished
+    if hasattr(wished, "as_py"):  # a list in an Arrow column
+        return wished.as_py()
+    mask = np.asarray(wished) if hasattr(wished, "dtype") else None
+    return wished if mask is None or mask.dtype != np.bool_ else np.flatnonzero(mask)
 
 
 def _range(name: str, asked: Any) -> tuple[int, int | None]:
     """Return a limit as (least, most)."""
     if isinstance(asked, tuple | list):
         if len(asked) != 2:
-            raise ValueError(f"limits: {name} expected the most, or (least, most), got {asked!r:.40}")
+            got = checks.brief(asked, 40)
+            raise ValueError(f"limits: {name} expected the most, or (least, most), got {got}")
         least = checks.integer(f"limits: {name}", asked[0], least=0)
         return least, None if asked[1] is None else checks.integer(f"limits: {name}", asked[1], least=least)
     return 0, checks.integer(f"limits: {name}", asked, least=0)
@@ -463,6 +468,6 @@ def check_certify(certify: Any) -> None:
     if isinstance(certify, bool | np.bool_):
         return
     if not isinstance(certify, str):
-        raise TypeError(f"certify: expected False, True or 'full', got {certify!r}")
+        raise TypeError(f"certify: expected False, True or 'full', got {checks.brief(certify)}")
     if certify != "full":
         raise ValueError(f"certify: expected False, True or 'full', got {certify!r}")

@@ -15,7 +15,8 @@ from setwise.batch.one_matrix import select_each
 from setwise.batch.pools import select_pools
 from setwise.batch.usable import all_usable, select_usable, with_gaps
 from setwise.containers import as_matrix, to_numpy
-from setwise.missing import check_missing
+from setwise.limits import OwnIfMissing, listed_labels
+from setwise.missing import check_missing, matrix_with_gaps
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection
 from setwise.threads import one_blas_thread
@@ -98,7 +99,12 @@ def select_many(
     request, relevance = api.beside(vectors, request, relevance)
     if policy != "raise":
         relevance = with_gaps(relevance)
-    data = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
+    try:
+        data = vectors if isinstance(vectors, np.ndarray) else to_numpy(vectors, "vectors")
+    except ValueError:
+        if policy == "raise":
+            raise
+        data = matrix_with_gaps(vectors)
     with one_blas_thread():
         if data.ndim == 3:
             if offsets is not None:
@@ -133,15 +139,26 @@ def _from_stack(
     if missing != "raise" and not all_usable(rows, relevance, request.goal.metric):
         if relevance is not None and relevance.shape != (count, n):
             raise ValueError(f"relevance: expected shape {(count, n)}, got {relevance.shape}")
-        request = request.mapped(lambda _, given: np.asarray(given).reshape(-1))
+        request = request.mapped(_in_a_row)
         known = None if relevance is None else relevance.reshape(-1)
         return select_usable(request, rows, cuts, queries, known, missing)
     given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
-    request = request.mapped(lambda _, given: np.asarray(given).reshape(-1))
+    request = request.mapped(_in_a_row)
     try:
         return select_pools(request, rows, cuts, queries, given)
     except ValueError as error:
         raise ValueError(_in_stack(str(error), n)) from None
+
+
+def _in_a_row(name: str, given: Any) -> Any:
+    """Return what there is for each row of stacked pools, one pool after the other."""
+    if isinstance(given, OwnIfMissing):
+        return OwnIfMissing(_in_a_row(name, given.groups))
+    if hasattr(given, "reshape"):
+        return given.reshape(-1)
+    rows = list(given)
+    nested = any(isinstance(row, list | tuple) or getattr(row, "ndim", 0) == 1 for row in rows)
+    return [one for row in rows for one in listed_labels(row, name)] if nested else rows
 
 
 def _cuts(offsets: Any, n: int) -> NDArray[np.int64]:

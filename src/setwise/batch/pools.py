@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from setwise import api, solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.containers import as_matrix, as_queries
+from setwise.containers import as_matrix, as_queries, to_numpy
 from setwise.facets import parts_of
+from setwise.limits import OwnIfMissing, listed_labels
 from setwise.relevance import Relevance
 from setwise.request import Request, split
 from setwise.selection import Selection
@@ -95,13 +96,17 @@ def of_each_pool(
     count = len(cuts) - 1
     facets = None if request.facets is None else parts_of(request.facets, d, int(cuts[-1]), "vectors")
 
-    def of_rows(name: str, given: Any) -> NDArray[Any]:
-        values = np.asarray(given)
-        if values.shape != (cuts[-1],):
-            what = "numbers" if name == "costs" else "labels"
-            raise ValueError(
-                f"{name}: expected {cuts[-1]} {what}, one a row of vectors, got shape {values.shape}"
-            )
+    def of_rows(name: str, given: Any) -> Any:
+        if isinstance(given, OwnIfMissing):
+            listed = listed_labels(given.groups, name)
+            given = given.filled(listed, range(len(listed)))
+        what = "numbers" if name == "costs" else "labels"
+        values = to_numpy(given, name, flat=True) if name == "costs" else given
+        if not isinstance(values, np.ndarray) or values.dtype == object:
+            values = listed_labels(values, name)
+        shape = values.shape if isinstance(values, np.ndarray) else (len(values),)
+        if shape != (cuts[-1],):
+            raise ValueError(f"{name}: expected {cuts[-1]} {what}, one a row of vectors, got shape {shape}")
         return values
 
     labelled = request.labelled

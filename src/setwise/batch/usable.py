@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import api
 from setwise.batch.pools import of_each_pool
 from setwise.containers import as_matrix, as_queries, to_numpy
-from setwise.missing import unusable
+from setwise.missing import listed_numbers, unusable
 from setwise.request import Request, split
 from setwise.selection import Selection
 from setwise.threads import beside
@@ -20,8 +20,9 @@ from setwise.threads import beside
 
 def with_gaps(relevance: Any) -> NDArray[Any] | None:
     """Return relevance as an array in which what is None is NaN."""
-    if relevance is None or not isinstance(relevance, list | tuple):
-        return None if relevance is None else to_numpy(relevance, "relevance")
+    relevance = listed_numbers(relevance)
+    if relevance is None or not isinstance(relevance, list):
+        return None if relevance is None else to_numpy(relevance, "relevance", flat=True)
     try:
         return np.asarray(relevance, np.float64)
     except (TypeError, ValueError, OverflowError):

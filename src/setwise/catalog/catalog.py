@@ -134,7 +134,7 @@ class Catalog:
             quality = in_rows_of(quality, beside, "quality").to_numpy()
         checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
-        if ids is not None and items.is_by_id(quality):
+        if ids is not None and items.is_by_id(quality, named, "quality"):
             values, given = items.by_id(quality, named, "quality")
             if not given.all():
                 lacking = named[~given].tolist()
@@ -190,7 +190,7 @@ class Catalog:
         """
         with _changing:
             held = self._items
-            if ids is None and not items.is_by_id(quality):
+            if ids is None and not items.is_by_id(quality, held.ids, "quality"):
                 self._items = replace(held, quality=items.as_quality(quality, len(held)))
                 return 0
             values, given = items.by_id(quality, held.ids, "quality", ids)

@@ -14,7 +14,7 @@ from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS
-from setwise.ids import as_ids, in_rows_of, same_rows
+from setwise.ids import as_ids, counts_rows, in_rows_of, same_rows
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
@@ -208,11 +208,16 @@ def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
     return quality, ids
 
 
-def is_by_id(values: Any) -> bool:
-    """Return whether numbers come with ids: in a mapping, a Series with an index, or a frame."""
-    if frames.kind_of(values, "quality") is not None:
+def is_by_id(values: Any, ids: NDArray[Any], name: str) -> bool:
+    """Return whether numbers come with ids: in a mapping, a Series with an index, or a frame.
+
+    Beside strings, an index that only counts the rows names none.
+    """
+    if frames.kind_of(values, name) is not None or isinstance(values, Mapping):
         return True
-    return isinstance(values, Mapping) or (hasattr(values, "index") and hasattr(values, "to_numpy"))
+    if not hasattr(values, "iloc"):
+        return False
+    return not (kind_of(ids) == "strings" and counts_rows(values.index, len(ids)))
 
 
 def as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:

@@ -16,8 +16,8 @@ from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.facets import are_texts, facets_by
-from setwise.ids import as_ids, in_order_of, listed_ids
-from setwise.limits import OwnIfMissing
+from setwise.ids import as_ids, in_order_of
+from setwise.limits import OwnIfMissing, listed_labels
 from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem
@@ -182,8 +182,9 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
         if missing is not None:
             raise ValueError(f"{name}: no {what} for {missing!r}; give each item one")
         return [given[one] for one in held.ids.tolist()]
-    if hasattr(given, "iloc"):  # a pandas column
-        given = listed_ids(in_order_of(given, held.ids, name), name)
+    given = in_order_of(given, held.ids, name)
+    if hasattr(given, "iloc") or hasattr(given, "to_pylist"):  # a column
+        given = listed_labels(given, name)
     if len(given) != len(held):
         raise ValueError(f"{name}: expected {len(held):,} {what}s, one an item, got {len(given):,}")
     return given
@@ -191,7 +192,7 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
 
 def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
     """Return one number an item, -inf for never; of those by id, every item has to have one."""
-    if not items.is_by_id(relevance):
+    if not items.is_by_id(relevance, ids, "relevance"):
         values, never = or_never(relevance, len(ids))
         values[never] = -np.inf
         return values

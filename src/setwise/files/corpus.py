@@ -115,7 +115,7 @@ def read_corpus(
     """
     named = {"text": text, "id": id, "relevance": relevance, "group": group}
     if frames.kind_of(path, "corpus") is not None:
-        return _read_corpus_table(None, Frame(path), vectors, **named)
+        return _read_corpus_table(None, Frame(path, "corpus"), vectors, **named)
     source = existing(path, "corpus")
     documents = source.is_dir() or ending(source) in KINDS
     if documents or ending(source) == ".npy":

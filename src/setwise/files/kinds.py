@@ -58,7 +58,7 @@ def arrow_kind(kind: Any) -> str:
     """Return the kind of what an Arrow type holds; see `arrow_kinds`."""
     from setwise.extras.arrow import arrow, types
 
-    if types.is_dictionary(kind):
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return arrow_kind(kind.value_type)
     if isinstance(kind, arrow.BaseExtensionType):
         return "uuid" if isinstance(kind, arrow.UuidType) else arrow_kind(kind.storage_type)

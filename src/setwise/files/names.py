@@ -35,8 +35,14 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
     FileNotFoundError
         It is not; the message names a neighbor whose name is close.
     ValueError
-        It is neither a file nor a folder: a pipe or a device, which might never end.
+        It is empty, or neither a file nor a folder: a pipe or a device, which might never end.
+    TypeError
+        It is no path.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
+    if not os.fspath(path):
+        raise ValueError(f"{argument}: the path is empty; name a file or folder")
     found = Path(path)
     if found.exists():
         if not found.is_file() and not found.is_dir():

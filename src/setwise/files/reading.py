@@ -165,8 +165,8 @@ class Frame:
 
     name = "the frame"
 
-    def __init__(self, frame: Any) -> None:
-        self.table = frames.as_arrow(frame)
+    def __init__(self, frame: Any, argument: str = "frame") -> None:
+        self.table = frames.as_arrow(frame, argument)
 
     def kinds(self, argument: str) -> dict[str, str]:
         """Return its columns and the kind of what each holds in all rows.

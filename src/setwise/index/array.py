@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from setwise import checks, frames
 from setwise.containers import as_queries
-from setwise.ids import listed_ids
 from setwise.index.base import Everything, Ids
 from setwise.index.checking import as_positions, narrowed
 from setwise.index.local import RowIndex
+from setwise.limits import listed_labels
 from setwise.missing import Usable, check_missing
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric, top_k
@@ -106,7 +106,7 @@ class ArrayIndex(RowIndex):
     def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
         if self.frame is not None and field not in self._fields and field in frames.column_names(self.frame):
             rows = frames.taken(self.frame, np.asarray(self._known(ids), np.int64))
-            return listed_ids(frames.column(rows, field, "groups"), "groups")
+            return listed_labels(frames.column(rows, field, "groups"))
         return super().values(ids, field)
 
     def everything(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from setwise import checks
 from setwise.objectives.base import NEAR, Objective, Terms, euclidean, euclidean_error, from_cosines, in_turn
 from setwise.objectives.scores import PoolScores, Rows, Vector
 from setwise.vectors import Floats, Vectors, dot_error
@@ -247,7 +248,7 @@ SHARPEST = 2**31
 def check_sharpness(sharpness: Any, metric: str) -> int:
     """Return a usable sharpness: 1 or an even integer, 1 under euclidean."""
     if isinstance(sharpness, bool) or not isinstance(sharpness, int | np.integer):
-        raise TypeError(f"sharpness: expected 1 or an even integer, got {sharpness!r}")
+        raise TypeError(f"sharpness: expected 1 or an even integer, got {checks.brief(sharpness)}")
     if sharpness != 1 and (sharpness < 2 or sharpness % 2):
         raise ValueError(f"sharpness: {sharpness} is neither 1 nor an even integer (2, 4, 8, 16)")
     if sharpness > SHARPEST:

@@ -13,10 +13,10 @@ from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
 from setwise.facets import are_texts, facets_by
-from setwise.ids import as_ids, in_order_of, listed_ids
+from setwise.ids import as_ids, in_order_of
 from setwise.index.base import Ids, Index
-from setwise.limits import OwnIfMissing
-from setwise.missing import Usable, check_missing
+from setwise.limits import OwnIfMissing, listed_labels
+from setwise.missing import Usable, check_missing, matrix_with_gaps
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.retrieval.pages import check_pages, earlier, without
@@ -114,7 +114,7 @@ def diversify(
         relevance = frames.column(vectors, relevance, "relevance")
 
     def named(name: str, given: Any) -> Any:
-        return listed_ids(frames.column(vectors, given, name), name) if isinstance(given, str) else given
+        return listed_labels(frames.column(vectors, given, name), name) if isinstance(given, str) else given
 
     request = request.mapped(named, fields=True)
     found = diversified(request, ids, relevance, vectors, after, missing=missing)
@@ -155,7 +155,7 @@ def diversified(
         rows: Any = vectors.vectors(keys)
         values: Any = vectors.values
     else:
-        rows = as_matrix(vectors)
+        rows = as_matrix(vectors) if check_missing(missing) == "raise" else matrix_with_gaps(vectors)
         if len(rows) != len(names):
             raise ValueError(f"vectors: {len(rows)} rows for {len(names)} ids; pass one each")
         values = _no_fields
@@ -164,9 +164,9 @@ def diversified(
         if isinstance(given, OwnIfMissing):
             return given.filled(of_each(name, given.groups), names)
         if hasattr(given, "iloc"):  # a pandas column
-            return listed_ids(in_order_of(given, keys, name, ids), name)
+            return listed_labels(in_order_of(given, keys, name, ids), name)
         listed = not isinstance(given, str) and not callable(given) and not hasattr(given, "keys")
-        return listed_ids(given, name) if listed else labels_of(given, values, name)(keys)
+        return listed_labels(given, name) if listed else labels_of(given, values, name)(keys)
 
     shown, exclude = shown_of(request, vectors if isinstance(vectors, Index) else None)
     facets = request.facets

@@ -14,7 +14,7 @@ from setwise.ids import as_ids
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING, Moved
-from setwise.limits import OwnIfMissing, check_label
+from setwise.limits import OwnIfMissing, check_label, plain_label
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.problem import Problem
@@ -210,8 +210,8 @@ class Seen:
                 what = "costs" if name == "costs" else "labels"
                 raise ValueError(f"{name}: {len(found)} {what} for {len(missing)} ids; give one for each")
             for one, label in zip(missing, found, strict=True):
+                known[one] = label = plain_label(label)
                 check_label(label, f"id {one!r}", name)
-                known[one] = label
         return [known[one] for one in names]
 
     def locate(self, ids: Any) -> NDArray[np.int64]:

@@ -152,7 +152,7 @@ class InMemory:
 
     def __init__(self, frame: Any, argument: str) -> None:
         self.path, self.argument = Path(Frame.name), argument
-        rows = Frame(frame)
+        rows = Frame(frame, argument)
         self.types = rows.kinds(argument)
         self._table = rows.table
         self.rows, self.size = len(self._table), int(self._table.nbytes)
