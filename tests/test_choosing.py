@@ -247,6 +247,7 @@ def test_greedy_takes_the_best_that_some_feasible_set_has(objective, seed):
         ({"max_similarity": np.nan}, "max_similarity: nan is not finite"),
         ({"max_similarity": 0.9, "metric": "euclidean"}, "max_similarity: it is a cosine"),
         ({"shown": X[:2], "shown_weight": -1}, "shown_weight: -1 is below 0"),
+        ({"shown_weight": 0.5, "min_gain": 0.1}, "shown: needed with shown_weight"),
         ({"shown": X}, "shown: only 0 of the 6 asked for are possible"),
         ({"shown": X[:2], "include": [1]}, "include: row 1 is one that was shown"),
         ({"min_gain": "x"}, "min_gain: expected a number"),

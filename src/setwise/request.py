@@ -296,6 +296,11 @@ class Request:
         }
         return tuple(name for name, whether in asked.items() if whether)
 
+    def check_shown(self) -> None:
+        """Refuse a weight of what was shown where that is not given."""
+        if self.shown is None and self.shown_weight != 1.0:
+            raise ValueError("shown: needed with shown_weight; [] where nothing has been shown")
+
     @classmethod
     def of(cls, call: Callable[..., Any], options: SetOptions, **more: Any) -> Self:
         """Return the request that a call's options make.
@@ -323,8 +328,11 @@ class Request:
             plain = plain and type(option) in _PLAIN
         asked = {**_USUAL[call], **options, **more}
         if plain and all(type(one) in _PLAIN for one in more.values()):
-            return cast(Self, _made(cast(Hashable, cls), **asked))
+            made = cast(Self, _made(cast(Hashable, cls), **asked))
+            made.check_shown()
+            return made
         made = cls(**asked)
+        made.check_shown()
         own = made.goal.diversity
         if isinstance(made.objective, Objective) and options.get("diversity") not in (None, own):
             raise ValueError(f"diversity: the objective brings its own, {own:g}; leave one of them out")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import setwise
-from helpers import MEASURES, best_exchange, value_of
+from helpers import MEASURES, best_exchange, distances_to, value_of
 from optional import needs
 from reference import make
 from reference.frank_wolfe import frank_wolfe
@@ -54,6 +54,25 @@ def test_never_behind_the_published_solvers(part):
             other = setwise.select(X, k, relevance=r, solver=solver, certify=False, **options)
             # Single precision sees an exchange's gain to about this much.
             assert best.value >= other.value - 1e-6 * max(1, abs(other.value)), (seed, solver)
+
+
+@measures
+def test_a_pair_is_the_best_of_all_and_proven_so(metric, sharpness):
+    """Exchanges of one for one end at pairs up to 9 % short."""
+    X, r = make.clustered(300, 4, seed=5, clusters=20)
+    labels = np.arange(300) % 7
+    for t, barred in itertools.product((0.3, 0.7, 1.0), (False, True)):
+        options = {"relevance": r, "diversity": t, "metric": metric, "sharpness": sharpness}
+        groups = {"groups": labels, "max_per_group": 1} if barred else {}
+        apart = distances_to(X, np.arange(300), sharpness, metric)
+        worth = (1 - t) * (r[:, None] + r) / 2 + t * apart
+        worth[labels[:, None] == labels if barred else np.eye(300, dtype=bool)] = -np.inf
+        for certify in (False, True):
+            sel = setwise.select(X, 2, certify=certify, **options, **groups)
+            assert sel.value == pytest.approx(worth.max(), abs=1e-9)
+            assert not certify or sel.certificate.optimal
+        one = setwise.select(X, 2, include=[9], **options, **groups)
+        assert one.value == pytest.approx(worth[9].max(), abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -82,8 +82,13 @@ def select_pools(
 
 
 def _by_exchanges(request: Request, data: NDArray[Any], sizes: NDArray[np.int64]) -> bool:
-    """Return whether the default solver for max-sum is asked for, and compiled for pools of these sizes."""
+    """Return whether the default solver for max-sum is asked for, and compiled for pools of these sizes.
+
+    Of pairs more than these exchanges are looked at; see `solvers.pairs`.
+    """
     goal, k = request.goal, request.k or 0
+    if k == 2:
+        return False
     asked = goal.name == "max-sum" and request.solver == "auto" and data.dtype != np.float64
     return asked and bool(k < sizes.min() and sizes.max() <= auto.TINY) and not goal.relevance_decides(k)
 

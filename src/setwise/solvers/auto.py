@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from setwise.kernels import Proof
 from setwise.objectives.base import TIE
-from setwise.solvers import bounds, compiled, frank_wolfe, greedy, relaxation, swap
+from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, relaxation, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import POOLED, Pool, Problem, Whole
 from setwise.solvers.relaxation import Relaxed
@@ -85,6 +85,16 @@ def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = Tru
     -------
     Incumbent
     """
+    found = _search(problem, tolerance, passes, exact)
+    if problem.k == 2 and not problem.effort:  # else whoever proves how good it is looks at pairs
+        pair = pairs.best_of(problem, found.chosen)
+        if pair.chosen is not found.chosen:
+            return Incumbent(pair.chosen, found.pool_size, found.pool_sufficient)
+    return found
+
+
+def _search(problem: Problem, tolerance: float, passes: int, exact: bool) -> Incumbent:
+    """Find a set; see `search`."""
     if problem.n <= TINY:
         return search_small(problem, SMALL_ROUNDS if exact and problem.effort is True else 0, tolerance)
     if problem.n <= POOLED:

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from setwise.certificate import Certificate, bounded
 from setwise.request import Certify
 from setwise.solver_options import FrankWolfe
-from setwise.solvers import auto, baselines, bounds, compiled, exact, few, frank_wolfe, relaxation, swap
+from setwise.solvers import (
+    auto,
+    baselines,
+    bounds,
+    compiled,
+    exact,
+    few,
+    frank_wolfe,
+    pairs,
+    relaxation,
+    swap,
+)
 from setwise.solvers.bounds import Bound
 from setwise.solvers.problem import Pool, Problem, Solved, Whole
 
@@ -213,6 +224,9 @@ def prove(
     outside = survivors[~inside[survivors]]
     if len(outside) == 0:  # nothing else is in a better set
         return chosen, value, min(upper, value + bounds.rounding(problem))
+    if problem.k == 2:
+        pair = pairs.best_of(problem, chosen, survivors)
+        return pair.chosen, pair.value, pair.value if pair.best else upper
     most, nodes, tune = SEARCH[effort]
     if effort is True and problem.n <= auto.TINY:
         most, nodes, tune = problem.k + SMALL_SEARCH, 8, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -31,32 +31,53 @@ class Valued(Protocol):
     def beside(self, chosen: Rows) -> Vector:
         """Return what a set is worth with each candidate besides, shape (m,)."""
 
-    def in_place_of(self, chosen: Rows, slots: list[int]) -> Iterator[Vector]:
-        """Yield what a set is worth with each candidate in place of a member, for some members, (m,)."""
+    def in_place_of(
+        self, chosen: Rows, slots: list[int], least: Callable[[], float]
+    ) -> Iterator[tuple[int, Vector]]:
+        """Yield what a set is worth with each candidate in place of a member, (m,), with the member's slot.
+
+        Of some members; those without which no set is worth more than `least` says by then may be left out.
+        """
 
 
 def improved(form: Valued, chosen: Rows) -> Rows:
     """Improve a set by the best feasible move of all, until none does."""
-    feasible, sized = form.held.feasible, form.held.problem.constraints.sized
     for _ in range(ROUNDS):
-        here = form.value(chosen)
-        least, found = here + ROUNDING * (1.0 + abs(here)), None
-        movable = np.flatnonzero(~np.isin(chosen, feasible.include)).tolist()
-        starts = [np.delete(chosen, slot) for slot in movable]
-        trials = zip(starts, form.in_place_of(chosen, movable), strict=True)
-        for start, values in trials if sized else [*trials, (chosen, form.beside(chosen))]:
-            values[chosen] = -np.inf
-            better = np.flatnonzero(values > least)
-            leading = better[np.argsort(-values[better], kind="stable")[:TRIED]]
-            for comes in leading.tolist():
-                if feasible.keeps(after := np.append(start, comes)):
-                    found, least = after, float(values[comes])
-                    break
-        for after in () if sized else starts:
-            if (value := form.value(after)) > least and feasible.keeps(after):
-                found, least = after, value
+        found = _moved(form, chosen)
         if found is None:
             break
         chosen = found
         form.held.problem.count("swaps")
     return chosen
+
+
+def _moved(form: Valued, chosen: Rows) -> Rows | None:
+    """Return a set after the best feasible move; None where none improves it."""
+    feasible, sized = form.held.feasible, form.held.problem.constraints.sized
+    here = form.value(chosen)
+    least, found = here + ROUNDING * (1.0 + abs(here)), None
+    movable = np.flatnonzero(~np.isin(chosen, feasible.include)).tolist()
+    trials = form.in_place_of(chosen, movable, lambda: least)
+    for slot, values in trials:
+        start = np.delete(chosen, slot)
+        after, worth = _best_of(form, start, values, chosen, least)
+        found, least = (found, least) if after is None else (after, worth)
+    if not sized:
+        after, worth = _best_of(form, chosen, form.beside(chosen), chosen, least)
+        found, least = (found, least) if after is None else (after, worth)
+        for start in (np.delete(chosen, slot) for slot in movable):
+            if (worth := form.value(start)) > least and feasible.keeps(start):
+                found, least = start, worth
+    return found
+
+
+def _best_of(
+    form: Valued, start: Rows, values: Vector, chosen: Rows, least: float
+) -> tuple[Rows | None, float]:
+    """Return a set with the best that may join `start` to be worth more than `least`, and its value."""
+    values[chosen] = -np.inf
+    better = np.flatnonzero(values > least)
+    for comes in better[np.argsort(-values[better], kind="stable")[:TRIED]].tolist():
+        if form.held.feasible.keeps(after := np.append(start, comes)):
+            return after, float(values[comes])
+    return None, least

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import MaxSum
-from setwise.solvers import auto, bounds, frank_wolfe, swap
+from setwise.solvers import auto, bounds, frank_wolfe, pairs, swap
 from setwise.solvers.max_sum import certificate_of
 from setwise.solvers.problem import POOLED, Pool, Problem, Solved, Whole
 from setwise.vectors import Floats, Vectors, top_k
@@ -157,12 +157,16 @@ class _One:
     def solved(self) -> Solved:
         """Return the set, and what is proven of it."""
         problem = self.problem
+        if problem.k == 2:
+            pair = pairs.best_of(problem, self.best, self.survivors if problem.effort else None)
+            if pair.chosen is not self.best:
+                self.best, self.value, self.settled = pair.chosen, pair.value, pair.best
         if not problem.effort:
             return Solved(self.best)
         assert self.bound is not None
         rest, upper = self.survivors, self.bound.upper / problem.scale()
-        if np.isin(rest, self.best).all():  # nothing else may be in a better set
-            upper = self.value
+        if (problem.k == 2 and pair.best) or np.isin(rest, self.best).all():
+            upper = self.value  # nothing else may be in a better set
         certificate = certificate_of(problem, self.value, upper, len(self.ids), self.proven())
         return Solved(self.best, certificate=certificate)
 

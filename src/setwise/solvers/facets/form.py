@@ -12,7 +12,7 @@ that no set exceeds, and the best one of that over the feasible sets is a bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import numpy as np
@@ -61,9 +61,11 @@ class Form(item_moves.Form):
         more = added(self.facets, self.facets[chosen], self.saturation)
         return np.asarray(super().gains(chosen) + self.cover * self.facets.shape[1] * more)
 
-    def in_place_of(self, chosen: Rows, slots: list[int]) -> Iterator[Vector]:
-        """Yield what a set is worth with each candidate in place of a member, for some members, (m,)."""
-        yield from (self.beside(np.delete(chosen, slot)) for slot in slots)
+    def in_place_of(
+        self, chosen: Rows, slots: list[int], _least: Callable[[], float]
+    ) -> Iterator[tuple[int, Vector]]:
+        """Yield what a set is worth with each candidate in place of a member, (m,), with its slot."""
+        yield from ((slot, self.beside(np.delete(chosen, slot))) for slot in slots)
 
     def beside(self, chosen: Rows) -> Vector:
         """Return what a set is worth with each candidate besides, shape (m,)."""

@@ -91,7 +91,7 @@ def _solved(problem: Problem, *, exact: bool) -> Solved:
     """Find a set among the candidates held, and what bounds it."""
     form, outside = _held(problem)
     search = Thresholds(form, None, outside=outside, program=_program(problem, exact), exact=exact)
-    starts = [pick(form.held, lambda chosen: _gains(form, chosen), cost) for cost in costs_of(form.held)]
+    starts = [pick(form.held, _Gains(form), cost) for cost in costs_of(form.held)]
     by_mean = ByMean.of(problem)
     if by_mean is not None and np.isin(by_mean.chosen, form.held.ids).all():
         like = form.held.locate(by_mean.chosen)
@@ -158,11 +158,18 @@ def _known(form: Form, chosen: Rows, upper: float, outside: Outside) -> Known:
     return Known(form, chosen, max(upper, form.value(chosen)), sufficient)
 
 
-def _gains(form: Form, chosen: Rows) -> Vector:
-    """Return what greedy selection goes by: relevance, and the distance to the nearest member."""
-    near = np.minimum(form.apart[chosen].min(axis=0, initial=np.inf), form.away)
-    t = form.objective.diversity
-    return np.asarray((1 - t) * form.held.relevance + t * np.where(np.isinf(near), 0.0, near))
+class _Gains:
+    """What greedy selection goes by: relevance, and the distance to the nearest of those taken so far."""
+
+    def __init__(self, form: Form) -> None:
+        self._form, self._seen, self._near = form, 0, form.away
+
+    def __call__(self, chosen: Rows) -> Vector:
+        form = self._form
+        new = form.apart[chosen[self._seen :]]
+        self._near, self._seen = np.minimum(self._near, new.min(axis=0, initial=np.inf)), len(chosen)
+        t, near = form.objective.diversity, self._near
+        return np.asarray((1 - t) * form.held.relevance + t * np.where(np.isinf(near), 0.0, near))
 
 
 def _held(problem: Problem, chosen: Rows | None = None) -> tuple[Form, Outside]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import numpy as np
@@ -84,28 +84,51 @@ class Form:
         spread[np.isinf(spread)] = 0.0
         return np.asarray(float(self.scores[chosen].sum()) + self.scores + self.per * spread)
 
-    def in_place_of(self, chosen: Rows, slots: list[int]) -> Iterator[Vector]:
-        """Yield what a set is worth with each candidate in place of a member, for some members, (m,).
+    def in_place_of(
+        self, chosen: Rows, slots: list[int], least: Callable[[], float]
+    ) -> Iterator[tuple[int, Vector]]:
+        """Yield what a set is worth with each candidate in place of a member, (m,), with the member's slot.
 
-        Without a member, each candidate's nearest is the same, or the second nearest.
+        Without a member, each candidate's nearest is the same, or the second nearest. The set's least
+        distance changes with the closest two members alone, and with what is closest to what was shown: of
+        others those are passed over in whose place no candidate makes the set worth more than `least` says.
         """
         if len(chosen) < 2:
-            yield from (self.beside(np.delete(chosen, slot)) for slot in slots)
+            yield from ((slot, self.beside(np.delete(chosen, slot))) for slot in slots)
             return
         apart = self.apart[chosen]
-        first = apart.argmin(axis=0)
-        ends = np.partition(apart, 1, axis=0)
+        first, every = apart.argmin(axis=0), np.arange(len(self.scores))
         among = apart[:, chosen]
         closest = np.unravel_index(int(among.argmin()), among.shape)
+        moving = {
+            *map(int, closest),
+            int(self.away[chosen].argmin()),
+        }  # who leaves may raise the least distance
+        nearest = apart[first, every]
+        apart[first, every] = np.inf
+        second = apart.min(axis=0)
+        scores, away = self.scores[chosen], self.away[chosen]
+        least_of_set = min(float(among[closest]), float(away.min()))
+        with_first, with_second = (
+            self.scores + self.per * np.minimum(np.minimum(near, self.away), least_of_set)
+            for near in (nearest, second)
+        )
+        outside = np.ones(len(every), bool)
+        outside[chosen] = False
+        most = np.full(len(chosen), with_first[outside].max(initial=-np.inf))
+        np.maximum.at(most, first[outside], with_second[outside])
+        most += scores.sum() - scores
         for slot in slots:
-            start = np.delete(chosen, slot)
-            if slot in closest:
-                least = self.reach(start)
-            else:
-                least = min(float(among[closest]), float(self.away[start].min()))
-            spread = np.minimum(np.minimum(np.where(first == slot, ends[1], ends[0]), self.away), least)
+            if slot not in moving and most[slot] < least() - ROUNDING * abs(least()):
+                continue
+            start, reach = np.delete(chosen, slot), least_of_set
+            if slot in moving:
+                others = among.copy()
+                others[slot], others[:, slot] = np.inf, np.inf
+                reach = min(float(others.min()), float(self.away[start].min()))
+            spread = np.minimum(np.minimum(np.where(first == slot, second, nearest), self.away), reach)
             spread[np.isinf(spread)] = 0.0
-            yield np.asarray(float(self.scores[start].sum()) + self.scores + self.per * spread)
+            yield slot, np.asarray(float(self.scores[start].sum()) + self.scores + self.per * spread)
 
     def beyond(self, level: float) -> Feasible:
         """Return the feasible sets whose members are all at least so far apart."""
