@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import linprog
 
 from setwise import checks
 from setwise.finetuning.distribution import Distribution
 from setwise.limits import as_labels, codes_of
 
 #: How often several columns are held in turn, and how near all must be then.
-_TURNS, _CLOSE = 300, 1e-9
+_TURNS, _CLOSE = 5_000, 1e-9
 
 Kind = TypeVar("Kind", bound=Distribution)
 
@@ -61,7 +63,8 @@ def limited(
     """Return the nearest distribution in which each label's share is within limits.
 
     Nearest in relative entropy: rows of one label keep their proportions, and so do labels that are within
-    their limits. Several columns are held in turn until all are (iterative scaling).
+    their limits. Several columns are held in turn until all are, each time from where its own last turn is
+    taken back: without that, turns end within the limits, but not at the nearest.
 
     Parameters
     ----------
@@ -75,29 +78,58 @@ def limited(
     ------
     TypeError, ValueError
         As `checked_limits`; or no distribution over these rows is within the limits.
+
+    References
+    ----------
+    Dykstra, An iterative procedure for obtaining I-projections onto the intersection of convex sets, 1985.
     """
     p = distribution.probabilities
-    held = []
-    for name, (least, most) in checked_limits(limits).items():
-        names, codes = codes_of(as_labels(labels[name], len(p), name))
-        count = len(names)
-        check_sum(name, count, least, most)
-        held.append((name, codes, least, most))
-    for _ in range(_TURNS):
-        worst = 0.0
-        for name, codes, least, most in held:
-            shares = np.asarray(np.bincount(codes, p), np.float64)
-            if not shares.all():
-                raise ValueError(f"limits: a label of {name!r} has no row of positive probability to draw")
+    held = checked_limits(limits)
+    codes = np.empty((len(held), len(p)), np.int64)
+    for row, (name, (least, most)) in enumerate(held.items()):
+        names, codes[row] = codes_of(as_labels(labels[name], len(p), name))
+        check_sum(name, len(names), least, most)
+        if not np.bincount(codes[row], p).all():
+            raise ValueError(f"limits: a label of {name!r} has no row of positive probability to draw")
+    # Rows of the same labels keep their proportions: what is moved is the mass of each such cell.
+    cells, cell = np.unique(codes, axis=1, return_inverse=True)
+    before = np.bincount(cell.ravel(), p)
+    mass, factors = before.copy(), [np.ones(int(own.max()) + 1) for own in cells]
+    for _ in range(_TURNS if len(held) < 2 or _can_hold(cells, list(held.values())) else 0):
+        moved = 0.0
+        for own, factor, (least, most) in zip(cells, factors, held.values(), strict=True):
+            bare = mass / factor[own]
+            shares = np.asarray(np.bincount(own, bare), np.float64)
             wanted = _within(shares, least, most)
-            worst = max(worst, float(np.abs(wanted - shares).max()))
-            p = p * (wanted / shares)[codes]
-        if worst < _CLOSE:
+            moved = max(moved, float(np.abs(wanted - np.bincount(own, mass)).max()))
+            factor[:] = wanted / shares
+            mass = bare * factor[own]
+        if moved < _CLOSE:
+            p = p * (mass / before)[cell.ravel()]
             return replace(distribution, probabilities=p / p.sum())
-    every = " and ".join(repr(name) for name, *_ in held)
+    every = " and ".join(map(repr, held))
     raise ValueError(
         f"limits: no distribution over the rows that can be drawn holds those of {every} at once"
     )
+
+
+def _can_hold(cells: NDArray[np.int64], held: Sequence[tuple[float, float]]) -> bool:
+    """Return whether some masses of the cells are within all limits (a linear program without a goal)."""
+    count = cells.shape[1]
+    sums = [sparse.coo_array((np.ones(count), (own, np.arange(count)))) for own in cells]
+    low, high = (
+        np.concatenate([np.full(part.shape[0], ends[side]) for part, ends in zip(sums, held, strict=True)])
+        for side in (0, 1)
+    )
+    shares = sparse.vstack(sums)
+    found = linprog(
+        np.zeros(count),
+        A_ub=sparse.vstack([shares, -shares]),
+        b_ub=np.concatenate([high, -low]),
+        A_eq=np.ones((1, count)),
+        b_eq=np.ones(1),
+    )
+    return bool(found.status == 0)
 
 
 def _within(shares: NDArray[np.float64], least: float, most: float) -> NDArray[np.float64]:
