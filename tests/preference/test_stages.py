@@ -105,6 +105,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asked.append(body)
             status = self.server.failures.pop(0) if self.server.failures else 200
+        if status == 200 and self.server.tgi and body.get("top_p") is not None and body["top_p"] >= 1:
+            status = 422
         if "responses" in body:
             answer = {"rewards": [len(text) for text in body["responses"]]}
         else:
@@ -123,7 +125,10 @@ class Handler(BaseHTTPRequestHandler):
                 ],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 7, "total_tokens": 8},
             }
-        data = json.dumps(answer if status == 200 else {"error": {"message": "not now"}}).encode()
+            if self.server.tgi and body["seed"] % 2:
+                answer["choices"][0]["finish_reason"] = "eos_token"
+        word = "`top_p` must be > 0.0 and < 1.0" if status == 422 else "not now"
+        data = json.dumps(answer if status == 200 else {"error": {"message": word}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -134,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def service():
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.lock, made.asked, made.failures = threading.Lock(), [], []
+    made.lock, made.asked, made.failures, made.tgi = threading.Lock(), [], [], False
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
     made.url = f"http://127.0.0.1:{made.server_port}/v1"
@@ -165,6 +170,24 @@ def test_a_server_that_fails_now_and_then_answers_all(service, tmp_path):
         PROMPTS, tmp_path / "two.jsonl", server=preference.Server(service.url, "m"), **options
     )
     assert rows(tmp_path / "two.jsonl") == found
+
+
+def test_a_server_without_the_whole_distribution_is_asked_for_it_as_it_takes_it(service, tmp_path):
+    """TGI refuses a top_p of 1, which the others need said, and calls an end by another name."""
+    options = {"responses": 4, "concurrency": 1, "seed": 2}
+    extra = {"top_k": -1}
+    preference.generate(
+        PROMPTS, tmp_path / "one.jsonl", server=preference.Server(service.url, extra=extra), **options
+    )
+    assert {(body["top_p"], body["top_k"]) for body in service.asked} == {(1.0, -1)}
+    service.tgi = True
+    preference.generate(PROMPTS, tmp_path / "two.jsonl", server=preference.Server(service.url), **options)
+    assert rows(tmp_path / "two.jsonl") == rows(tmp_path / "one.jsonl")
+    service.failures = [422]
+    with pytest.raises(ValueError, match=r"did not answer .*`top_p` must be > 0.0"):
+        preference.generate(
+            PROMPTS, tmp_path / "no.jsonl", server=preference.Server(service.url), top_p=0.5, **options
+        )
 
 
 def test_what_a_refused_request_leaves_is_gone_on_with(service, tmp_path):

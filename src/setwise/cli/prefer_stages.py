@@ -108,6 +108,15 @@ def generate(
             show_default=False,
         ),
     ] = "none",
+    fields: Annotated[
+        list[str],
+        option(
+            "--field",
+            help="A further field of each request to --server, such as top_k=-1; may be given again.",
+            panel=SET,
+            metavar="NAME=VALUE",
+        ),
+    ] = [],  # noqa: B006 typer makes a new list each time
     seed: Seed = 0,
     as_json: AsJson = False,
     force: Force = False,
@@ -116,7 +125,10 @@ def generate(
     from setwise.preference.stages import generate as make
     from setwise.preference.stages.server import Server
 
-    asked = Server(server, model or "default", key=api_key, retries=retries) if server else None
+    extra = _pairs(fields, "--field")
+    if extra and not server:
+        raise ValueError("--field: a field of requests to --server; leave it out, or name a server")
+    asked = Server(server, model or "default", key=api_key, retries=retries, extra=extra) if server else None
     with folders.step_bar() as tell:
         rows = make(
             prompts,
@@ -352,7 +364,7 @@ def _prompts(path: str) -> list[Any]:
     return [as_prompt(row.get(column), column, place) for place, row in source.rows()]
 
 
-def _pairs(settings: list[str]) -> dict[str, Any]:
+def _pairs(settings: list[str], name_of: str = "--set") -> dict[str, Any]:
     """Return NAME=VALUE as names and values, these read as JSON where they are."""
     from setwise.files.json_lines import parsed
 
@@ -360,7 +372,7 @@ def _pairs(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name:
-            raise ValueError(f"--set: {setting!r} is not NAME=VALUE")
+            raise ValueError(f"{name_of}: {setting!r} is not NAME=VALUE")
         try:
             found[name] = parsed(value, name)
         except ValueError:

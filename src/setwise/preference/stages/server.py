@@ -16,6 +16,9 @@ from setwise.preference.prompts import Prompt, asked_and_begun
 #: as llama.cpp always does: else the words of a response that happen to be those would be taken for them.
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True, "echo": True}
 
+#: What servers say of a response that ended by itself; all but the first are TGI's.
+_ENDED = ("stop", "eos_token", "stop_sequence")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -53,7 +56,11 @@ class Server:
     timeout : float
         Seconds a response may take.
     extra : mapping
-        Further fields of every request, such as ``{"chat_template_kwargs": {"enable_thinking": False}}``.
+        Further fields of every request, such as ``{"chat_template_kwargs": {"enable_thinking": False}}``. A
+        server draws by settings of its own where a request has none: llama.cpp by ``top_k`` 40,
+        ``min_p`` 0.05, vLLM by the model's generation_config. ``{"top_k": -1, "min_p": 0.0,
+        "repetition_penalty": 1.0}``
+        draws from the whole distribution, as a model that is loaded does.
 
     Raises
     ------
@@ -89,16 +96,23 @@ class Server:
         said, begun = asked_and_begun(prompt)
         if begun:
             said.append({"role": "assistant", "content": begun})
+        asked = {
+            "model": self.model,
+            "messages": said,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
+            "seed": int(np.random.SeedSequence(list(key)).generate_state(1)[0] >> 1),
+            "extra_body": {**(_CONTINUED if begun else {}), **self.extra},
+        }
         try:
-            found = client.chat.completions.create(
-                model=self.model,
-                messages=said,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_new_tokens,
-                seed=int(np.random.SeedSequence(list(key)).generate_state(1)[0] >> 1),
-                extra_body={**(_CONTINUED if begun else {}), **self.extra},
-            )
+            try:
+                found = client.chat.completions.create(**asked)
+            except openai.UnprocessableEntityError as error:
+                if sampling.top_p < 1 or "top_p" not in str(error):
+                    raise
+                # TGI takes no 1, and nothing for it; for nothing, others take a default of their own.
+                found = client.chat.completions.create(**{**asked, "top_p": None})
         except openai.OpenAIError as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
@@ -110,4 +124,4 @@ class Server:
         usage = getattr(found, "usage", None)
         count = int(getattr(usage, "completion_tokens", 0) or 0)
         text = (choices[0].message.content or "").removeprefix(begun)
-        return Answer(text, count, choices[0].finish_reason == "stop")
+        return Answer(text, count, choices[0].finish_reason in _ENDED)

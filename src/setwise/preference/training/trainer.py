@@ -329,12 +329,15 @@ class PreferenceTrainer(transformers.Trainer):
         dtype = torch.bfloat16 if self._casts else next(model.parameters()).dtype
         hidden = torch.zeros(packed.attention.shape, dtype=dtype, device=packed.attention.device)
         hidden = hidden.masked_fill(~packed.attention, torch.finfo(dtype).min)
+        keep = packed.input_ids.shape[1] - int(packed.places[:, 0].min())
+        options = {"logits_to_keep": keep} if keeps_logits(model) else {}
         with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
             output = model(
                 input_ids=packed.input_ids,
                 attention_mask=hidden,
                 position_ids=packed.position_ids,
                 use_cache=False,
+                **options,
             )
         return self._logps(unpack(output.logits, packed), packed.labels)
 
