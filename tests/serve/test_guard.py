@@ -35,8 +35,17 @@ def test_a_page_that_was_pointed_at_this_machine_is_refused(made):
     for path in ("/healthz", "/v1/indexes", "/nothing"):
         assert ask.get(path, headers={"host": "evil.example"}).status_code == 400
         assert ask.get(path, headers={"host": "127.0.0.1.evil.example:8000"}).status_code == 400
+    told = ask.get("/healthz", headers=[("host", "localhost"), ("host", "evil.example")])
+    assert told.status_code == 400
+    assert told.json()["message"].startswith("host: the service has no such name")
     for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"):
         assert ask.get("/healthz", headers={"host": host}).status_code == 200
+
+
+def test_a_name_may_stand_for_those_below_it(made):
+    ask = Asked(made(hosts=("*.corp.example", "Here.example")))
+    for host, status in (("a.corp.example:80", 200), ("corp.example", 400), ("here.example", 200)):
+        assert ask.get("/healthz", headers={"host": host}).status_code == status
 
 
 def test_nothing_but_life_is_told_without_the_token(made):

@@ -202,7 +202,7 @@ class Call:
             except KeyError as error:
                 if not len(self.before):
                     raise
-                told = error.args[0].removeprefix("include: ")
+                told = error.args[0].removeprefix("include: ").partition(";")[0]
                 raise KeyError(f"after: {told}, which an earlier page had; begin with the first") from None
         for start in (known, sample):
             if start is not None:

@@ -9,13 +9,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from setwise._version import __version__
 from setwise.serve import routes
 from setwise.serve.errors import answer_errors
-from setwise.serve.guard import Guard, Token
+from setwise.serve.guard import Guard, Named, Token
 from setwise.serve.service import Service
 from setwise.serve.settings import Settings
 
@@ -67,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["x-request-id", "retry-after"],
         )
     if settings.hosts:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
+        app.add_middleware(Named, hosts=settings.hosts)
     paths = frozenset(route.path for route in routes.router.routes if isinstance(route, Route))
     app.add_middleware(Guard, metrics=service.metrics, paths=paths | {"/openapi.json"})
     return app

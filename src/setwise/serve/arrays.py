@@ -145,6 +145,8 @@ def from_npy(body: bytes, name: str) -> NDArray[Any]:
         raise ValueError(f"{name}: no .npy file") from None
     if dtype.kind not in "fiu" or dtype.itemsize > 8:
         raise ValueError(f"{name}: dtype {dtype} cannot be used; pass floats or integers")
+    if any(type(size) is not int for size in shape):
+        raise ValueError(f"{name}: no .npy file")
     start = stream.tell()
     if len(body) - start != math.prod(shape) * dtype.itemsize or min(shape, default=1) < 0:
         raise ValueError(f"{name}: {len(body) - start} bytes are not {dtype} of shape {shape}")
@@ -203,6 +205,9 @@ def from_arrow(body: bytes, limits: Limits) -> Any:
         raise ValueError("body: no Arrow IPC stream, or a damaged one") from None
     except (OSError, KeyError, TypeError, NotImplementedError, struct.error):
         raise ValueError("body: no Arrow IPC stream, or a damaged one") from None
+    twice = [name for place, name in enumerate(table.column_names) if name in table.column_names[:place]]
+    if twice:
+        raise ValueError(f"body: two columns are called {twice[0]!r:.60}")
     if table.num_rows > limits.documents:
         raise ValueError(
             f"body: {table.num_rows:,} rows are more than the {limits.documents:,} of one request"

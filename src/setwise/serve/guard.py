@@ -10,6 +10,7 @@ import re
 import time
 import traceback
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +25,9 @@ log = logging.getLogger("setwise.serve")
 
 #: Ids that a client may give its request itself.
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+#: A port at the end of a host.
+_PORT = re.compile(r":[0-9]{1,5}\Z")
 
 #: What may be asked without the token: whether the service lives.
 OPEN = ("/healthz", "/readyz")
@@ -84,6 +88,36 @@ class Guard:
             }
             level = logging.ERROR if told else logging.INFO
             log.log(level, json.dumps(line), extra={"fields": line})
+
+
+class Named:
+    """Lets a request through that calls the service by one of its names, once.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    hosts : sequence of str
+        Names without a port; ``*.example.com`` is any below it.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http":
+            given = Headers(scope=scope).getlist("host")
+            if len(given) != 1 or not self._knows(_PORT.sub("", given[0].strip().lower())):
+                told = "host: the service has no such name; use the address it was started by, or allow it"
+                refused = Refused(400, told)
+                await problem(scope["setwise.request"], refused)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _knows(self, name: str) -> bool:
+        parents = (f"*{name[place:]}" for place, sign in enumerate(name) if sign == ".")
+        return name in self._hosts or "*" in self._hosts or any(one in self._hosts for one in parents)
 
 
 class Token:

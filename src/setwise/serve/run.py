@@ -23,6 +23,7 @@ from uvicorn.supervisors import Multiprocess
 
 from setwise.serve.app import create_app
 from setwise.serve.metrics import SHARED
+from setwise.serve.protocol import Protocol
 from setwise.serve.service import Service
 from setwise.serve.settings import LOOPBACK, Settings
 
@@ -108,6 +109,7 @@ def run(
         factory=not alone,
         workers=workers,
         lifespan="on",
+        http=Protocol,
         log_config=LOGGING,
         access_log=False,  # the application has its own
         server_header=False,

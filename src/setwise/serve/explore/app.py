@@ -13,7 +13,6 @@ from typing import Annotated, Any
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.datastructures import MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
@@ -25,7 +24,7 @@ from setwise.serve.errors import answer_errors, refused_by
 from setwise.serve.explore.engine import Explorer
 from setwise.serve.explore.source import Source
 from setwise.serve.explore.wish import Wish
-from setwise.serve.guard import Guard
+from setwise.serve.guard import Guard, Named
 from setwise.serve.metrics import Metrics
 from setwise.serve.settings import LOOPBACK
 
@@ -81,7 +80,7 @@ def create_app(source: Source, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     answer_errors(app)
     app.include_router(router)
     app.mount("/assets", StaticFiles(packages=[("setwise.serve.explore", "assets")]))
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Named, hosts=hosts)
     app.add_middleware(Sealed)
     paths = frozenset(route.path for route in router.routes if isinstance(route, Route))
     app.add_middleware(Guard, metrics=Metrics(), paths=paths)

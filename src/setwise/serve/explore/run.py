@@ -11,6 +11,7 @@ from urllib.parse import quote
 from setwise.extras import needs
 from setwise.serve.explore.app import create_app
 from setwise.serve.explore.source import Source
+from setwise.serve.protocol import Protocol
 from setwise.serve.settings import LOOPBACK
 
 with needs("serve", "setwise explore"):
@@ -70,6 +71,7 @@ def serve(source: Source, socket: sockets.socket, query: str, tell: Callable[[st
         log_config=None,
         access_log=False,
         lifespan="off",
+        http=Protocol,
         server_header=False,
         timeout_graceful_shutdown=1,
     )
