@@ -25,7 +25,7 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     _late: asyncio.TimerHandle | None = None
     _bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for the first head."""
         super().connection_made(transport)
         self._await_head()
