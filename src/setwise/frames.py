@@ -37,6 +37,8 @@ def kind_of(data: Any, argument: str = "frame") -> str | None:
     TypeError
         It is a query or a stream, whose rows have not been read, or a dataset with splits.
     """
+    if type(data) is np.ndarray:
+        return None
     for one in type(data).__mro__:
         package = one.__module__.partition(".")[0]
         if one.__name__ in _FRAMES.get(package, ()):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -68,20 +68,42 @@ class Selection:
     reasoner: Any = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, **fields: Any) -> Self:
-        """Return one of these fields, all of them but those of a default, without a step for each."""
+    def of(cls, terms: Callable[[], dict[str, Any]], **given: Any) -> Self:
+        """Return one whose `gains`, `value`, `relevance` and `diversity` are worked out when asked for.
+
+        Parameters
+        ----------
+        terms : callable
+            Returns those by name.
+        **given
+            The others.
+        """
         one = cls.__new__(cls)
-        one.__dict__.update(fields)
-        one.__post_init__()
+        one.__dict__.update(given, _terms=terms)
+        one.indices.setflags(write=False)
         return one
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            known = self.__dict__
+            if name in ("gains", "value", "relevance", "diversity") and "_terms" in known:
+                terms = known["_terms"]()
+                terms["gains"].setflags(write=False)
+                known.update(terms)
+                return terms[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def known(self) -> dict[str, Any]:
+        """Return the fields, all of them worked out."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "reasoner": None}
+        return {**self.known(), "reasoner": None}
 
     def __post_init__(self) -> None:
         for array in (self.indices, self.gains):
-            if array.flags.writeable:
-                array.flags.writeable = False
+            array.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.indices)

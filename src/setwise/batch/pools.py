@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -215,8 +215,6 @@ class _Pools:
             Relevance(relevance[cuts[widest] : cuts[widest + 1]], None).warn_if_wide()
         whole = (counts == k) & compiled.are_summarized(goal, numbers)
         chosen[~whole], numbers[~whole] = 0, 1.0
-        gains, terms = goal.summarize(numbers, relevance[cuts[:-1, None] + chosen])
-        value, mean, spread = (np.asarray(term).tolist() for term in terms)
         label = solvers.label_of(goal.name, request.solver)
         seconds = (time.perf_counter() - began) / len(counts)
         if greedily:
@@ -226,19 +224,27 @@ class _Pools:
                 {"kernel": "compiled", "frank_wolfe_steps": steps, "swaps": swaps}
                 for steps, swaps in work[0].tolist()
             ]
+
+        @cache
+        def summary() -> list[tuple[Any, ...]]:
+            gains, terms = goal.summarize(numbers, relevance[cuts[:-1, None] + chosen])
+            return list(zip(gains, *(np.asarray(term).tolist() for term in terms), strict=True))
+
+        def terms_of(pool: int) -> dict[str, Any]:
+            return dict(zip(("gains", "value", "relevance", "diversity"), summary()[pool], strict=True))
+
         return [
-            Selection(
-                indices=chosen[pool],
-                gains=gains[pool],
-                value=value[pool],
-                relevance=mean[pool],
-                diversity=spread[pool],
+            Selection.of(
+                partial(terms_of, pool),
+                indices=indices,
                 certificate=unbounded(size, True) if request.certify else None,
                 solver=label,
                 seconds=seconds,
                 stats=stats[pool],
             )
-            if whole[pool]
+            if known
             else self.select(pool)
-            for pool, size in enumerate(sizes.tolist())
+            for pool, (size, indices, known) in enumerate(
+                zip(sizes.tolist(), chosen, whole.tolist(), strict=True)
+            )
         ]

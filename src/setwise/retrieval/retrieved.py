@@ -133,7 +133,7 @@ def retrieved(
     **more
         Fields with other values than the selection's.
     """
-    given = {**selection.__dict__, **more}
+    given = {**selection.known(), **more}
     return Retrieved(**given, ids=ids.copy(), scores=scores.copy(), novelty=novelty_of(rows, metric))
 
 

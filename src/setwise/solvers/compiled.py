@@ -64,11 +64,11 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
     return Solved(chosen[0, :count], ordered=True, sufficient=True, numbers=numbers[0] if known else None)
 
 
-def are_summarized(objective: Objective, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+def are_summarized(objective: Objective, numbers: NDArray[np.float64]) -> Any:
     """Return of which pools an objective's `summarize` knows what these numbers are worth."""
     if not isinstance(objective, LogDet):
-        return np.ones(len(numbers), np.bool_)
-    return np.asarray(numbers.min(axis=1) > NOISE)
+        return np.True_
+    return numbers.min(axis=1) > NOISE
 
 
 def pick_measured(

@@ -8,10 +8,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setwise import kernels, solvers
 from setwise.certificate import unbounded
 from setwise.containers import as_matrix, as_query
+from setwise.objectives import Objective
 from setwise.relevance import WIDEST_SPAN, Relevance, or_never
 from setwise.request import Request
 from setwise.selection import Selection
@@ -54,8 +56,7 @@ def select(
     n, d = data.shape
     if not k <= n <= POOLED or data.size >= THREAD_WORK or not kernels.readable(data):
         return None
-    given = counted = np.zeros(n)
-    probe, wide = None, False
+    given, probe, wide = None, None, False
     if relevance is not None:
         given, never = or_never(relevance, n)
         least, most = kernels.span(given)
@@ -63,26 +64,32 @@ def select(
             return None
         wide = most - least > WIDEST_SPAN and 0 < goal.diversity < 1
         counted = given - least  # see `Relevance.from_least`
-    elif query is not None:
-        probe = as_query(query, d, "cosine")
-    counts, chosen, numbers = compiled.pick_measured(goal, data, counted, k, queries=probe)
-    if counts[0] < k or not compiled.are_summarized(goal, numbers)[0]:
+    else:
+        counted = np.zeros(n)
+        if query is not None:
+            probe = as_query(query, d, "cosine")
+    counts, [indices], numbers = compiled.pick_measured(goal, data, counted, k, queries=probe)
+    if counts[0] < k or not compiled.are_summarized(goal, numbers).all():
         return None
-    if wide:
+    if wide and given is not None:
         Relevance(given, None).warn_if_wide()
-    indices = chosen[0]
-    gains, terms = goal.summarize(numbers[0], (given if probe is None else counted)[indices])
     return Selection.of(
+        partial(_terms, goal, numbers[0], (counted if given is None else given)[indices]),
         indices=indices,
-        gains=gains,
-        value=float(terms.value),
-        relevance=float(terms.relevance),
-        diversity=float(terms.spread),
         certificate=unbounded(n, True) if request.certify else None,
         solver=solvers.label_of(goal.name, request.solver),
         seconds=time.perf_counter() - began,
         stats={"kernel": "compiled", "pool_size": n},
-        reasoner=Reasoner(
-            partial(pose, request, data, relevance=None if relevance is None else given, query=query), indices
-        ),
+        reasoner=Reasoner(partial(pose, request, data, relevance=given, query=query), indices),
     )
+
+
+def _terms(goal: Objective, numbers: NDArray[np.float64], relevance: NDArray[np.float64]) -> dict[str, Any]:
+    """Return what a set is worth: fields of `Selection`."""
+    gains, terms = goal.summarize(numbers, relevance)
+    return {
+        "gains": gains,
+        "value": float(terms.value),
+        "relevance": float(terms.relevance),
+        "diversity": float(terms.spread),
+    }
