@@ -87,6 +87,8 @@ PRODUCTS(grid, int32_t)
 /* A register of numbers, from wherever they lie. */
 typedef double NAME(doubles) __attribute__((vector_size(PART * sizeof(double)), aligned(8), may_alias));
 typedef int32_t NAME(grids) __attribute__((vector_size(PART * sizeof(int32_t)), aligned(4), may_alias));
+typedef float NAME(floats) __attribute__((vector_size(PART * sizeof(float)), aligned(4), may_alias));
+#define WIDE_float(x) __builtin_convertvector(*(const NAME(floats) *)(const void *)(x), NAME(doubles))
 #define WIDE_double(x) (*(const NAME(doubles) *)(const void *)(x))
 #define WIDE_grid(x) __builtin_convertvector(*(const NAME(grids) *)(const void *)(x), NAME(doubles))
 #define FOUR(name, type)                                                                           \
@@ -119,6 +121,7 @@ typedef int32_t NAME(grids) __attribute__((vector_size(PART * sizeof(int32_t)), 
             products[other] = NAME(dot_##name)(row, others + other * d, d);                        \
     }
 #endif
+FOUR(float, float)
 FOUR(double, double)
 FOUR(grid, int32_t)
 #undef FOUR
@@ -147,8 +150,6 @@ SQUARE(double, double)
 
 /* `dot` or `square` of many rows, so many bytes apart: four of them beside each other, as one sum waits for itself. */
 #ifdef __GNUC__
-typedef float NAME(floats) __attribute__((vector_size(PART * sizeof(float)), aligned(4), may_alias));
-#define WIDE_float(x) __builtin_convertvector(*(const NAME(floats) *)(const void *)(x), NAME(doubles))
 #define BESIDE(name, type, by)                                                                     \
     for (; count >= 4; count -= 4, first += 4 * step, out += 4) {                                  \
         const type *x[4];                                                                          \
@@ -401,6 +402,7 @@ static const struct kernels NAME(kernels) = {
     {NAME(both_half), NAME(both_float), NAME(both_double)},
     {NAME(unit_half), NAME(unit_float), NAME(unit_double), NAME(unit_grid)},
     {NAME(grid_half), NAME(grid_float)},
+    NAME(four_float),
     NAME(four_double),
     NAME(four_grid),
     NAME(apart_grid),

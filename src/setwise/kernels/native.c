@@ -41,6 +41,7 @@ struct kernels {
     double (*both[3])(const void *row, const double *other, ptrdiff_t d, double *square);
     void (*unit[4])(const void *row, double *out, double scale, ptrdiff_t d);
     void (*grid[2])(const void *row, int32_t *grid, double scale, ptrdiff_t d);
+    void (*four_float)(const void *row, const double *others, ptrdiff_t d, double *products);
     void (*four_double)(const void *row, const double *others, ptrdiff_t d, double *products);
     void (*four_grid)(const void *row, const double *others, ptrdiff_t d, double *products);
     double (*apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d);
@@ -364,7 +365,8 @@ static ptrdiff_t unsure(const struct state *state, ptrdiff_t place, ptrdiff_t *l
 static double refresh(const struct pool *pool, struct state *state, ptrdiff_t place)
 {
     const ptrdiff_t d = pool->rows.d, count = state->count;
-    ptrdiff_t last = count;
+    ptrdiff_t last = count, known = 0;
+    double products[4];
     double *number = &state->number[place], *own = state->columns + place * pool->k;
     if (state->exact[place] == UNMEASURED) {
         state->scale[place] = 1.0 / sqrt(use->square[pool->rows.type](row_of(pool, place), d));
@@ -375,7 +377,12 @@ static double refresh(const struct pool *pool, struct state *state, ptrdiff_t pl
     else
         for (ptrdiff_t seen = unsure(state, place, &last); seen < last; seen++) {
             const ptrdiff_t member = (ptrdiff_t)state->chosen[seen];
-            double cosine = along(pool, state, place, state->members + seen * d);
+            if (pool->rows.type == FLOAT && seen >= known && last - seen >= 4) {
+                use->four_float(row_of(pool, place), state->members + seen * d, d, products);
+                known = seen + 4;
+            }
+            double cosine = seen < known ? products[seen + 4 - known] * state->scale[place]
+                                         : along(pool, state, place, state->members + seen * d);
             if (pool->objective == MAX_SUM)
                 *number += distance(pool, state, place, state->members + seen * d, cosine);
             else if (pool->objective == MMR)
