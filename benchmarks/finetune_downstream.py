@@ -171,12 +171,12 @@ class Raw:
         self.results += found
         if self.path is not None:
             with self.path.open("a") as lines:
-                lines.write("".join(json.dumps(one) + "\n" for one in found))
+                lines.write("".join(json.dumps(one, separators=(",", ":")) + "\n" for one in found))
 
 
 def _rounded(one: Result) -> Result:
-    """Return a result with six digits of every fraction, which is more than seeds agree on."""
-    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in one.items()}
+    """Return a result with five digits of every fraction, which is more than seeds agree on."""
+    return {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in one.items()}
 
 
 def adopt(problem: data.Problem) -> None:

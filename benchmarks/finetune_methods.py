@@ -215,7 +215,6 @@ class Measure:
             "near-duplicates": near_duplicates(pool.vectors[chosen]),
             "different rows": len(np.unique(origin)) / len(origin),
             "rows": float(len(origin)),
-            "words": float(pool.lengths[chosen].sum()),
             "copied": float(np.isin(origin, list(pool.copied)).mean()),
             "perplexity": self._perplexity(origin, target),
         }
