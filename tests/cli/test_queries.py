@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from setwise.encode.lsa import LSA
+from setwise.files import read_table
 
 QUERIES = ["school uniforms", "free expression", "wild animals"]
 
@@ -118,6 +119,11 @@ def test_the_sets_of_many_queries_in_one_file(run, refused, source, tmp_path):
         (number, query, rank) for number, query in enumerate(QUERIES, 1) for rank in (1, 2)
     ]
     assert [row["id"] for row in rows] == [name for one in sets(found) for name, _ in one]
+    for kind in ("csv", "parquet"):
+        run(*words, "--out", tmp_path / f"a.{kind}")
+        table = read_table(tmp_path / f"a.{kind}", ["query", "rank", "id"])
+        for name in ("query", "rank", "id"):
+            assert [str(one) for one in table.values(name)] == [str(row[name]) for row in rows]
     assert refused(*words, "--out", tmp_path / "a.npy").startswith("out: a .npy file holds one set")
 
 

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optional import needs
-from setwise.files import check_output, read_table, write_array, write_atomic, write_json, write_table
+from setwise.files import (
+    check_output,
+    read_table,
+    write_array,
+    write_atomic,
+    write_json,
+    write_table,
+)
+from setwise.files.writing import growing_list, growing_table
 
 COLUMNS = {"id": ["a", "b"], "rank": [1, 2], "text": ['x, "y"\nz', "ü"]}
 
@@ -133,3 +141,57 @@ def test_a_folder_that_is_not_writable(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError, match="is not writable"):
         check_output(tmp_path / "a.json", force=False)
+
+
+PARTS = [
+    {"id": [1, 2], "gain": [None, None], "size": [1, 2], "share": [1, 2], "text": ["a,\n", "é\u2028"]},
+    {"id": [], "gain": [], "size": [], "share": [], "text": []},
+    {"id": [3, 4], "gain": [0.5, None], "size": [2**63, 5], "share": [0.5, 1.0], "text": ["", '"']},
+    {"id": [5], "gain": [1.0], "size": [7], "share": [3], "text": [None]},
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("group", [1, 3, 100])
+def test_a_table_that_grows_is_the_table_written_at_once(tmp_path, monkeypatch, kind, group):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr("setwise.files.writing.GROUP", group)
+    whole, grown = tmp_path / f"whole.{kind}", tmp_path / f"grown.{kind}"
+    write_table(whole, {name: [one for part in PARTS for one in part[name]] for name in PARTS[0]})
+    with growing_table(grown) as add:
+        for part in PARTS:
+            add(part)
+        assert not grown.exists()
+    if kind == "parquet":
+        from setwise.extras.arrow import parquet
+
+        assert parquet.read_table(grown) == parquet.read_table(whole)
+        assert parquet.ParquetFile(grown).num_row_groups == {1: 3, 3: 2, 100: 1}[group]
+    else:
+        assert grown.read_bytes() == whole.read_bytes()
+
+
+def test_a_list_that_grows_is_the_list_written_at_once(tmp_path):
+    for number, values in enumerate([[], [{"a": [1, "x\u2028y\n"]}], [1, [], {"b": {}}]]):
+        whole, grown = tmp_path / f"whole{number}.json", tmp_path / f"grown{number}.json"
+        write_json(whole, values)
+        with growing_list(grown) as add:
+            for one in values:
+                add(one)
+        assert grown.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("later", [["a"], [-1]])
+def test_a_table_that_grows_into_several_kinds_is_refused(tmp_path, monkeypatch, later):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("setwise.files.writing.GROUP", 1)
+
+    def grow():
+        with growing_table(tmp_path / "a.parquet") as add:
+            add({"n": [2**63]})
+            add({"n": later})
+
+    with pytest.raises(ValueError, match="^out: column 'n' holds values of several kinds"):
+        grow()
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,6 @@ from setwise.cli.sources import Source
 from setwise.cli.streams import reached
 from setwise.files import writing
 from setwise.files.names import ending
-from setwise.files.outputs import together
 from setwise.retrieval import Passages
 
 #: Queries that are encoded together: memory does not grow with how many there are.
@@ -140,10 +139,7 @@ class Answers:
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[Callable[[Asked, dict[str, Any], Passages], object]]:
-        """Give what takes each set for the file, which appears when all are found.
-
-        Lines of JSON are written as they come; other formats are of one piece.
-        """
+        """Give what takes each set for the file, which appears when all are found; no set is kept for it."""
         target, force = self.target, self.force
         if target is None:
             yield lambda *_: None
@@ -151,22 +147,12 @@ class Answers:
             yield lambda _, record, hits: records.write(
                 target, record, records.as_columns(hits), hits.rows, force=force
             )
-        elif ending(target) == ".jsonl":
-            with together() as outputs, outputs.opened(target, force=force) as stream:
-                yield lambda one, _, hits: stream.writelines(writing.as_lines(_of_query(one, hits)))
+        elif ending(target) == ".json":
+            with writing.growing_list(target, force=force) as add:
+                yield lambda _, record, hits: add(record)
         else:
-            found: list[dict[str, Any]] = []
-            columns: dict[str, list[Any]] = {}
-
-            def keep(one: Asked, record: dict[str, Any], hits: Passages) -> None:
-                if ending(target) == ".json":
-                    found.append(record)
-                    return
-                for name, values in _of_query(one, hits).items():
-                    columns.setdefault(name, []).extend(values)
-
-            yield keep
-            records.write(target, found, columns, None, force=force)
+            with writing.growing_table(target, force=force) as add:
+                yield lambda one, _, hits: add(_of_query(one, hits))
 
 
 def _of_query(one: Asked, hits: Passages) -> dict[str, list[Any]]:

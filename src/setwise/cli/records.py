@@ -140,15 +140,13 @@ def as_columns(hits: Passages) -> dict[str, list[Any]]:
 
 
 def write(
-    target: Path, record: Any, columns: dict[str, list[Any]], rows: NDArray[np.int64] | None, *, force: bool
+    target: Path, record: Any, columns: dict[str, list[Any]], rows: NDArray[np.int64], *, force: bool
 ) -> None:
-    """Write sets to a file: .json the whole record, .npy the rows alone, else a table of the members."""
+    """Write a set to a file: .json the whole record, .npy the rows alone, else a table of the members."""
     kind = ending(target)
     if kind == ".json":
         write_json(target, record, force=force)
     elif kind == ".npy":
-        if rows is None:
-            raise ValueError("out: a .npy file holds one set; write those of many queries to .jsonl")
         write_array(target, np.asarray(rows), force=force)
     else:
         write_table(target, columns, force=force)

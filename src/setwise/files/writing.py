@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +18,12 @@ from numpy.typing import NDArray
 from setwise.asked import asked_for
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs, together
+
+Columns = Mapping[str, Sequence[Any]]
+Add = Callable[[Columns], object]
+
+#: Rows of a Parquet row group, where they come one by one.
+GROUP = 16_384
 
 OUTPUTS = (".jsonl", ".csv", ".parquet", ".json", ".npy")
 
@@ -101,8 +109,6 @@ def write_table(
     """
     target = check_output(path, force=force)
     kind = ending(path)
-    names = list(columns)
-    rows = (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
     if kind == ".parquet":
         from setwise.extras.arrow import arrow, parquet
 
@@ -110,21 +116,122 @@ def write_table(
         write_atomic(target, lambda stream: parquet.write_table(table, stream), force=force, among=among)
     elif kind == ".csv":
 
-        def as_csv(stream: IO[bytes]) -> None:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            writer = csv.DictWriter(text, names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            text.flush()
-            text.detach()
+        def whole(stream: IO[bytes]) -> None:
+            with _as_csv(stream) as add:
+                add(columns)
 
-        write_atomic(target, as_csv, force=force, among=among)
+        write_atomic(target, whole, force=force, among=among)
     elif kind == ".jsonl":
         write_atomic(target, lambda stream: stream.writelines(as_lines(columns)), force=force, among=among)
     elif kind == ".json":
-        write_json(target, list(rows), force=force, among=among)
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        write_json(target, rows, force=force, among=among)
     else:
         raise ValueError(f"out: {kind} holds one array; write the columns to .jsonl, .csv, .parquet or .json")
+
+
+@contextlib.contextmanager
+def growing_table(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Add]:
+    """Give what takes the rows of a .jsonl, .csv or .parquet file as they come; see `write_atomic`.
+
+    Memory does not grow with how many there are. It is called with columns, of the same names each time.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
+        As `check_output`.
+    """
+    target = check_output(path, force=force, endings=tuple(_GROWING))
+    grow = _GROWING[ending(path)]
+    with together() as outputs, outputs.opened(target, force=force) as stream, grow(stream) as add:
+        yield add
+
+
+@contextlib.contextmanager
+def _as_lines(stream: IO[bytes]) -> Iterator[Add]:
+    yield lambda columns: stream.writelines(as_lines(columns))
+
+
+@contextlib.contextmanager
+def _as_csv(stream: IO[bytes]) -> Iterator[Add]:
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    writer, named = csv.writer(text, lineterminator="\n"), False
+
+    def add(columns: Columns) -> None:
+        nonlocal named
+        if not named:
+            writer.writerow(columns)
+            named = True
+        writer.writerows(zip(*columns.values(), strict=True))
+
+    try:
+        yield add
+    finally:
+        text.detach()
+
+
+@contextlib.contextmanager
+def _as_parquet(stream: IO[bytes]) -> Iterator[Add]:
+    """All row groups have one schema. Of what types the columns are is known when the last row has come:
+    until then they stand in a file without a name."""
+    from setwise.extras.arrow import arrow, parquet
+
+    waiting: dict[str, list[Any]] = {}
+    schemas: list[Any] = []
+    with tempfile.TemporaryFile() as kept:
+
+        def put() -> None:
+            table = arrow.table({name: _as_arrow(name, values) for name, values in waiting.items()})
+            with arrow.ipc.new_stream(kept, table.schema) as writer:
+                writer.write_table(table)
+            schemas.append(table.schema)
+            waiting.clear()
+
+        def add(columns: Columns) -> None:
+            for name, values in columns.items():
+                waiting.setdefault(name, []).extend(values)
+            if len(next(iter(waiting.values()))) >= GROUP:
+                put()
+
+        yield add
+        if waiting or not schemas:
+            put()
+        kept.seek(0)
+        schema = arrow.schema([(name, _type_of(name, schemas)) for name in schemas[0].names])
+        with parquet.ParquetWriter(stream, schema) as writer:
+            for _ in schemas:
+                with arrow.ipc.open_stream(kept) as reader:
+                    table = reader.read_all()
+                columns = []
+                for name, column in zip(schema.names, table.columns, strict=True):
+                    try:
+                        columns.append(column.cast(schema.field(name).type))
+                    except arrow.ArrowInvalid:  # below 0 here and beyond 63 bits there, or beyond a float
+                        raise _several_kinds(name) from None
+                writer.write_table(arrow.table(columns, schema=schema))
+
+
+def _type_of(name: str, schemas: Sequence[Any]) -> Any:
+    """Return the one type that a column of all parts of a table fits into.
+
+    Raises
+    ------
+    ValueError
+        It has values of several kinds.
+    """
+    from setwise.extras.arrow import arrow
+
+    found = {schema.field(name).type for schema in schemas} - {arrow.null()}
+    for wider in (arrow.uint64(), arrow.float64()):
+        if found == {arrow.int64(), wider}:
+            return wider
+    if len(found) > 1:
+        raise _several_kinds(name)
+    return found.pop() if found else arrow.null()
+
+
+#: What writes a table's rows as they come, by the file's ending.
+_GROWING = {".jsonl": _as_lines, ".csv": _as_csv, ".parquet": _as_parquet}
 
 
 def as_lines(columns: Mapping[str, Sequence[Any]]) -> Iterator[bytes]:
@@ -149,13 +256,33 @@ def _as_arrow(name: str, values: Sequence[Any]) -> Any:
     except OverflowError:
         pass
     except (arrow.ArrowInvalid, arrow.ArrowTypeError):
-        raise ValueError(
-            f"out: column {name!r} holds values of several kinds, which Parquet has no type for; write .jsonl"
-        ) from None
+        raise _several_kinds(name) from None
     try:
         return arrow.array(values, arrow.uint64())
     except (OverflowError, arrow.ArrowException):
         raise ValueError(f"out: column {name!r} holds integers beyond 64 bits; write .jsonl") from None
+
+
+def _several_kinds(name: str) -> ValueError:
+    return ValueError(
+        f"out: column {name!r} holds values of several kinds, which Parquet has no type for; write .jsonl"
+    )
+
+
+@contextlib.contextmanager
+def growing_list(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Callable[[Any], object]]:
+    """Give what takes the values of a JSON list as they come, indented; see `write_atomic`."""
+    with together() as outputs, outputs.opened(path, force=force) as stream:
+        before = "[\n  "
+
+        def add(value: Any) -> None:
+            nonlocal before
+            text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+            stream.write((before + text.replace("\n", "\n  ")).encode())
+            before = ",\n  "
+
+        yield add
+        stream.write(b"[]\n" if before.startswith("[") else b"\n]\n")
 
 
 def write_json(
