@@ -7,6 +7,7 @@ import inspect
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import warnings
@@ -424,6 +425,11 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tokenizer, tmp_path, lora):
     halted.train()
     assert halted.state.global_step == 4
     assert not torch.equal(weights(halted.model), weights(straight.model))
+    for name, state in (("checkpoint-7", None), ("checkpoint-8", "")):  # runs that were killed while saving
+        shutil.copytree(tmp_path / "two" / "checkpoint-2", tmp_path / "two" / name)
+        (tmp_path / "two" / name / "trainer_state.json").unlink()
+        if state is not None:
+            (tmp_path / "two" / name / "trainer_state.json").write_text(state)
     resumed = train(
         make_model(), rows, settings(tmp_path / "two", **options), tokenizer=tokenizer, resume=True
     )
@@ -449,7 +455,9 @@ def test_what_is_saved_is_what_was_trained(tokenizer, tmp_path):
     # The tokenizer was saved too: a folder alone is enough to go on with.
     again = train(str(tmp_path / "out"), CITIES, settings(tmp_path / "next", max_steps=1))
     assert again.state.global_step == 1
-    with pytest.raises(ValueError, match=r"output_dir: .*holds .* already; pass resume=True or another"):
+    with pytest.raises(
+        ValueError, match=r"output_dir: .*holds .* already; pass resume=True .--resume. or another"
+    ):
         train(make_model(), CITIES, settings(tmp_path / "out", **options), tokenizer=tokenizer)
 
 

@@ -97,9 +97,8 @@ class Policy:
             ``loss`` (mean over the training) and ``steps``.
         """
         from transformers import PrinterCallback, TrainerCallback
-        from transformers.trainer_utils import get_last_checkpoint
 
-        from setwise.preference.training.run import PreferenceTrainer
+        from setwise.preference.training.run import PreferenceTrainer, last_checkpoint
 
         class Tell(TrainerCallback):  # type: ignore[misc]
             """Steps as progress."""
@@ -111,9 +110,8 @@ class Policy:
             self.model, settings, train_dataset=rows, processing_class=self.tokenizer, callbacks=[Tell()]
         )
         trainer.remove_callback(PrinterCallback)
-        work = Path(settings.output_dir)
-        begun = get_last_checkpoint(str(work)) if work.is_dir() else None
-        output = trainer.train(resume_from_checkpoint=begun)
+        begun = last_checkpoint(Path(settings.output_dir))
+        output = trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
         # What mixed precision wrapped around the model's forward pass comes off again.
         self.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         self._device = self.model.device

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers.trainer_utils import get_last_checkpoint
 
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.trainer import PreferenceTrainer
 
-__all__ = ["PreferenceConfig", "PreferenceTrainer", "train"]
+__all__ = ["PreferenceConfig", "PreferenceTrainer", "last_checkpoint", "train"]
 
 #: Files that say a folder holds a model already.
 _MODEL_FILES = ("config.json", "adapter_config.json", "model.safetensors", "adapter_model.safetensors")
@@ -92,13 +93,13 @@ def train(
 def _checkpoint(config: PreferenceConfig, resume: bool | str | os.PathLike[str]) -> str | None:
     """Return the checkpoint to go on from, having checked that nothing is overwritten."""
     folder = Path(config.output_dir)
-    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    found = last_checkpoint(folder)
     if resume is False:
-        held = found or next((str(folder / name) for name in _MODEL_FILES if (folder / name).exists()), None)
+        held = found or next((folder / name for name in _MODEL_FILES if (folder / name).exists()), None)
         if held is not None:
             raise ValueError(
-                f"output_dir: {str(folder)!r} holds {Path(held).name} already; pass resume=True or another "
-                "folder"
+                f"output_dir: {str(folder)!r} holds {held.name} already; pass resume=True (--resume) or "
+                "another folder"
             )
         return None
     if resume is True:
@@ -108,6 +109,19 @@ def _checkpoint(config: PreferenceConfig, resume: bool | str | os.PathLike[str])
     if not Path(resume).is_dir():
         raise ValueError(f"resume: no checkpoint {os.fspath(resume)!r}")
     return os.fspath(resume)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint that is whole: one whose state is there, which is written last."""
+    found = {}
+    for one in folder.glob("checkpoint-*"):
+        if number := re.fullmatch(r"checkpoint-(\d+)", one.name):
+            try:
+                json.loads((one / "trainer_state.json").read_bytes())
+            except (OSError, ValueError):
+                continue  # a run was killed that wrote it
+            found[int(number[1])] = one
+    return found[max(found)] if found else None
 
 
 def _saved_tokenizer(model: Any) -> Any:
