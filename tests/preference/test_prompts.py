@@ -219,6 +219,18 @@ def test_a_text_that_begins_with_the_token_gets_no_second(tmp_path):
         ]
 
 
+def test_a_text_that_has_been_through_the_template_is_not_put_through_it_again():
+    from setwise.preference.prompts import as_text
+
+    for family in ("llama-3", "qwen", "phi", "mistral"):
+        words = tokenizer(TEMPLATES[family][0])
+        whole = as_text("Why?", words, chat=True)
+        with pytest.raises(ValueError, match=r"prompt: begins with '<.*pass chat=False"):
+            as_text(whole, words, chat=True)
+        assert as_text(whole, words, chat=False) == whole
+        assert "[/INST] <b>Why?" in as_text("[/INST] <b>Why?", words, chat=True)
+
+
 def test_records_without_a_text_are_refused():
     from setwise.preference import PreferenceRows
 

@@ -168,6 +168,11 @@ def test_what_stands_beside_a_prompt_and_belongs_to_it_is_not_lost(name, tmp_pat
         pools_of(row)
     with pytest.raises(ValueError, match=f"prompt: row 0 has '{name}' beside its prompt"):
         generate([row], tmp_path / "drawn.jsonl", model="there is none")
+    talk = {**row, "instruction": TALK, "history": "x", "input": "y"}
+    talk.pop("system", None)
+    assert pools_of(talk)[0].prompt == TALK
+    with pytest.raises(ValueError, match="prompt: row 0 has 'system' beside its prompt"):
+        pools_of({**talk, "system": "Be brief."})
     assert pools_of({**row, name: ""})[0].prompt == "Translate."
     (named,) = PreferenceRows([row], 1, model="lsa", prompt="instruction")
     assert named["prompt"] == "Translate."
@@ -202,6 +207,12 @@ def test_pairs_in_the_words_of_other_trainers(format, prompt, tmp_path):
     assert OUTGOING[format] in found
     rows.write(tmp_path / "rows.parquet")
     assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == found
+    # What is read back is the same pair, of a prompt in messages.
+    again = PreferenceRows(tmp_path / "rows.parquet", k=1, format="pairs", model="lsa")
+    again.write(tmp_path / "again.parquet")
+    back = parquet.read_table(tmp_path / "again.parquet").to_pylist()
+    wanted = {"prompt": TALK, "chosen": said("", GOOD)[1:], "rejected": said("", BAD)[1:]}
+    assert wanted in [{name: row[name] for name in wanted} for row in back]
 
 
 def test_tokens_and_ends_follow_the_responses(tmp_path):

@@ -49,6 +49,7 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str
     if isinstance(prompt, str):
         if not chat:
             return prompt
+        _refuse_templated(prompt, tokenizer, template)
         prompt = [{"role": "user", "content": prompt}]
     messages = [dict(message) for message in prompt]
     if messages[-1]["role"] == "assistant":  # what the answer has begun with is gone on with
@@ -61,6 +62,18 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str
     answered = templated([*messages, {"role": "assistant", "content": _SAID}], tokenizer, template)
     header = answered.rpartition(_SAID)[0]
     return header if header.startswith(opened) and header[len(opened) :].strip() else opened
+
+
+def _refuse_templated(prompt: str, tokenizer: Any, template: Mapping[str, Any] | None) -> None:
+    """Refuse a text that begins as what the chat template has written does: it would go through it twice."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    marks = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    begun = next((mark for mark in marks if mark and prompt.lstrip().startswith(mark)), None)
+    if begun and templated([{"role": "user", "content": "a"}], tokenizer, template).startswith(begun):
+        raise ValueError(
+            f"prompt: begins with {begun!r}, as what the chat template has written; pass chat=False, or take "
+            "the template's marks out"
+        )
 
 
 def _continued(messages: list[dict[str, Any]], tokenizer: Any, template: Mapping[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from setwise.preference.rows.cells import Prompt, as_messages, as_text
+from setwise.preference.rows.cells import Prompt, as_messages, as_text, is_message
 
 #: Where a record of a response has its text.
 _TEXTS = ("response", "completion", "generation", "output", "text", "content")
@@ -31,7 +31,7 @@ def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
     if isinstance(cell, Mapping):
-        if "role" in cell:
+        if is_message(cell):
             cell = [cell]
         elif any(name in cell for name in _TEXTS):
             cell = next((cell[name] for name in _TEXTS if cell.get(name) is not None), None)
@@ -57,7 +57,7 @@ def as_answers(cell: Any, argument: str, place: str) -> list[tuple[list[dict[str
     if cell is None:
         return []
     one = isinstance(cell, str | Mapping) or not isinstance(cell, Sequence)
-    if one or (cell and all(isinstance(part, Mapping) and "role" in part for part in cell)):
+    if one or (cell and all(map(is_message, cell))):
         return [as_answer(cell, argument, place)]
     return [as_answer(part, argument, f"{place}, response {at}") for at, part in enumerate(cell)]
 

@@ -26,6 +26,10 @@ Prompt = str | list[dict[str, Any]]
 _NO_SCORE = ("", "n/a", "na", "nan", "none", "null", "-", "?")
 
 
+#: Who speaks, by ShareGPT's names.
+_ROLES = {"human": "user", "gpt": "assistant", "observation": "tool"}
+
+
 def as_list(row: dict[str, Any], name: str, argument: str, place: str) -> list[Any]:
     """Return a cell that is a list; nothing reads as an empty one."""
     cell = row.get(name)
@@ -49,6 +53,11 @@ def as_text(cell: Any, argument: str, place: str) -> str:
     return cell
 
 
+def is_message(cell: Any) -> bool:
+    """Return whether a cell is a message: a role and a content or, as ShareGPT has it, from and value."""
+    return isinstance(cell, Mapping) and ("role" in cell or {"from", "value"} <= cell.keys())
+
+
 def as_messages(cell: Any, argument: str, place: str) -> list[dict[str, Any]]:
     """Return messages, each with its content as one text.
 
@@ -59,6 +68,8 @@ def as_messages(cell: Any, argument: str, place: str) -> list[dict[str, Any]]:
     """
     found = []
     for message in cell:
+        if is_message(message) and "role" not in message:
+            message = {"role": _ROLES.get(message["from"], message["from"]), "content": message.get("value")}
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise TypeError(f"{argument}: {place} has a list that is not of messages (role, content)")
         found.append({**message, "content": _content(message.get("content"), argument, place)})
@@ -72,7 +83,7 @@ def as_prompt(cell: Any, name: str, place: str) -> Prompt:
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
     if isinstance(cell, list | tuple) and cell:
-        if all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in cell):
+        if all(is_message(one) and ("role" not in one or "content" in one) for one in cell):
             return as_messages(cell, "prompt", place)
         raise TypeError(f"prompt: {place} has a list in {name!r} that is not of messages (role, content)")
     if isinstance(cell, str | list | tuple):
@@ -88,8 +99,9 @@ def check_context(row: Mapping[str, Any], prompt: Any, names: Sequence[str], pla
     ValueError
         One of the named columns holds something.
     """
-    if not isinstance(prompt, str):
-        return
+    if not isinstance(prompt, str):  # messages hold their turns; a system's word may stand outside
+        told = any(one["role"] == "system" for one in prompt)
+        names = [name for name in names if name.startswith("system") and not told]
     for name in names:
         if isinstance(row.get(name), str | list) and row[name] and row[name] != prompt:
             raise ValueError(

@@ -8,9 +8,12 @@ from typing import Any
 
 from setwise.files.names import column
 from setwise.preference.rows.answers import inside
+from setwise.preference.rows.cells import is_message
 from setwise.preference.rows.sources import RowSource
 
 PROMPT_COLUMNS = ("prompt", "instruction", "question", "query")
+#: Of rows whose chosen and rejected are a message each: LLaMA-Factory's and axolotl's.
+TALK_COLUMNS = ("conversations", "messages")
 #: What stands beside a prompt that is a text and belongs to it: Alpaca's input, a system's word, turns.
 CONTEXT_COLUMNS = ("input", "system", "system_prompt", "history")
 #: Of rows that are a prompt with all its responses: SimPO's and AMPO's names among them.
@@ -176,8 +179,11 @@ def _of_pairs(
     names = source.columns
     if rewards is not None:
         column(names, rewards, "rewards", source.name)
+    known = list(PROMPT_COLUMNS)
+    if isinstance(next(iter(source.rows()))[1].get("chosen"), Mapping):
+        known += TALK_COLUMNS  # of whole conversations they hold the answer, too
     return PoolColumns(
-        prompt or next((name for name in PROMPT_COLUMNS if name in names), None),
+        prompt or next((name for name in known if name in names), None),
         "chosen",
         rewards or next((name for name in REWARDS_COLUMNS if name in names), None),
         embeddings or next((name for name in EMBEDDINGS_COLUMNS if name in names), None),
@@ -209,13 +215,13 @@ def _rewards(source: RowSource, named: str | None, first: Any, kind: str, scored
 def _is_conversation(cell: Any) -> bool:
     """Return whether a cell is one message, or a conversation."""
     if isinstance(cell, Mapping):
-        return "role" in cell
+        return is_message(cell)
     return (
         isinstance(cell, Sequence)
         and len(cell) > 0
-        and all(isinstance(part, Mapping) and "role" in part for part in cell)
+        and all(map(is_message, cell))
         # A list of single messages of the assistant is several responses.
-        and not (len(cell) > 1 and all(part["role"] == "assistant" for part in cell))
+        and not (len(cell) > 1 and all(part.get("role") == "assistant" for part in cell))
     )
 
 

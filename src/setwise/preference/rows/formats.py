@@ -176,6 +176,8 @@ def row_schema(
         return arrow.schema(bare[format])
     said = arrow.list_(message) if talks else arrow.string()
     given = source.field(columns.prompt).type if columns.prompt in source.names else said
+    if columns.prompt == "conversations":
+        given = said  # ShareGPT's names are not kept
     types: dict[str, Any] = {
         "prompt": given if ("list" in str(given)) == talks else said,
         "chosen": arrow.list_(said) if several and format == "groups" else said,
