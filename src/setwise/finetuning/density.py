@@ -309,7 +309,7 @@ class _Cells:
         squares, labels = faiss.knn(low, self._centers, 1)
         self.labels = labels[:, 0].astype(np.int32)
         self._order = np.argsort(self.labels, kind="stable")
-        self._low = _augmented(low[self._order])
+        self._low = _augmented(low, self._order)
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(labels[:, 0], minlength=count))])
         self._radii = np.zeros(count, np.float32)
         np.maximum.at(self._radii, labels[:, 0], np.sqrt(np.maximum(squares[:, 0], 0.0)))
@@ -366,9 +366,14 @@ class _Cells:
                 yield low, min(low + RUN, end)
 
 
-def _augmented(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return rows with their squared length beside, so that one product compares distances."""
-    return np.concatenate([rows, np.vecdot(rows, rows)[:, None]], axis=1)
+def _augmented(rows: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return rows in an order, each with its squared length beside: one product compares distances."""
+    found = np.empty((len(rows), rows.shape[1] + 1), np.float32)
+    for start in range(0, len(rows), BLOCK):  # with no second copy of them all
+        some = rows[order[start : start + BLOCK]]
+        found[start : start + len(some), :-1] = some
+        found[start : start + len(some), -1] = np.vecdot(some, some)
+    return found
 
 
 def _close(
