@@ -97,8 +97,8 @@ export function drawFrontier(panel, told, picture, name) {
   parts.push(drawn("circle", { cx: x(picture.ranked_diversity), cy: y(picture.ranked_relevance), r: 6, class: "gone" }));
   const [hx, hy] = [x(picture.diversity), y(picture.relevance)];
   parts.push(drawn("path", { d: `M${hx} ${hy - 8}l8 14h-16Z`, class: "came" }));
-  const end = hx > WIDE - 90;
-  parts.push(drawn("text", { x: end ? hx - 12 : hx + 12, y: Math.max(14, hy + 4), "text-anchor": end ? "end" : "start",
+  const end = hx > 120, high = hy < HIGH - 70; // the curve falls to the right: below a point on it there is room
+  parts.push(drawn("text", { x: end ? hx - 4 : hx, y: high ? hy + 24 : hy - 12, "text-anchor": end ? "end" : "start",
     class: "strong" }, "this set"));
   panel.replaceChildren(...parts);
   panel.setAttribute("aria-label", `Frontier: this set has relevance ${picture.relevance.toFixed(3)} and `
