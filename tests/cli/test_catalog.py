@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
 import os
 import re
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -600,3 +603,49 @@ def test_the_page_names_every_method_and_call():
     for name in vars(setwise.Catalog):
         if not name.startswith("_") and callable(getattr(setwise.Catalog, name)):
             assert f".{name}(" in page
+
+
+def test_what_json_has_no_form_for_is_written_as_it_is_spelled(run, tmp_path):
+    day, name = datetime.date(2026, 5, 4), uuid.UUID(int=7)
+    kept = {
+        "day": (day, "2026-05-04"),
+        "at": (datetime.datetime(2026, 5, 4, 12, tzinfo=datetime.UTC), "2026-05-04T12:00:00+00:00"),
+        "hour": (datetime.time(12, 30), "12:30:00"),
+        "price": (decimal.Decimal("1.25"), 1.25),
+        "gap": (float("nan"), None),
+        "key": (name, str(name)),
+    }
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "vector": [[1.0, 0.0], [0.0, 1.0]],
+            "quality": [1.0, 0.5],
+            **{one: pa.array([value] * 2) for one, (value, _) in kept.items() if one != "key"},
+            "key": pa.array([name.bytes] * 2, pa.uuid()),
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    run("catalog", "build", tmp_path / "t.parquet", "--clusters", 1, "--out", tmp_path / "shop")
+    expected = {one: spelled for one, (_, spelled) in kept.items()}
+    for ending in ("jsonl", "json", "csv", "parquet"):
+        asked = ("catalog", "select", tmp_path / "shop", "-k", 1, "--json")
+        shown = record(run(*asked, "--out", tmp_path / f"o.{ending}"))["set"]["items"][0]
+        assert {one: shown[one] for one in kept} == expected
+    assert json.loads((tmp_path / "o.jsonl").read_text()).items() >= expected.items()
+    assert json.loads((tmp_path / "o.json").read_text())["set"]["items"][0].items() >= expected.items()
+    assert parquet.read_table(tmp_path / "o.parquet")["day"].to_pylist() == [day]
+    found = setwise.Catalog.load(tmp_path / "shop").select(1)
+    assert {
+        one: values[0] for one, values in json.loads(json.dumps(found.to_dict()))["fields"].items()
+    } == expected
+    assert found.fields["day"] == [day]
+
+
+def test_a_tilde_is_the_home_folder(run, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert run("catalog", "build", f"~/{table.name}", "--out", "~/shop", "--clusters", 3).code == 0
+    assert run("catalog", "select", "~/shop", "-k", 2, "--out", "~/set.jsonl").code == 0
+    assert len((tmp_path / "set.jsonl").read_text().splitlines()) == 2
+    setwise.Catalog.load("~/shop").save("~/again")
+    assert len(setwise.Catalog.load(tmp_path / "again")) == N

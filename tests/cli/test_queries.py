@@ -262,3 +262,12 @@ def test_an_interrupt_says_how_far_it_came_and_leaves_whole_lines(corpus, tmp_pa
     assert [json.loads(line)["query_id"] for line in lines] == list(range(1, len(lines) + 1))
     told = [f"{count:,} of 100,000 queries; no file was written" for count in (len(lines), len(lines) - 1)]
     assert err.strip().removeprefix("setwise: interrupted after ") in told
+
+
+def test_a_query_is_read_as_utf8_whatever_the_locale(corpus):
+    words = ["retrieve", corpus, "--query", "école", "-k", "1", "--model", "ngrams", "--no-cache", "--json"]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "setwise", *words], env=plain, capture_output=True, check=True
+    )
+    assert json.loads(ran.stdout)["query"] == "école"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.writing import plain_value
 from setwise.selection import Selection
 
 __all__ = ["CatalogSelection"]
@@ -58,5 +59,5 @@ class CatalogSelection(Selection):
             "clusters": self.clusters.tolist(),
             "method": self.method,
             "reason": self.reason,
-            "fields": self.fields,
+            "fields": plain_value(self.fields),
         }

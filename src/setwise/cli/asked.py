@@ -79,7 +79,7 @@ def read_asked(
     if file is not None:
         names, texts = _texts(Path(file))
     else:
-        names, texts = list(range(1, len(queries) + 1)), queries
+        names, texts = list(range(1, len(queries) + 1)), list(map(_decoded, queries))
     if relevance is not None:
         return [Asked(1, None, None, Path(str(corpus)).name)]
     for name, text in zip(names, texts, strict=True):
@@ -87,6 +87,20 @@ def read_asked(
             where = "" if file is None else f"{Path(file).name}, "
             raise ValueError(f"query: {where}query {name!r} is blank; write what to find")
     return [Asked(name, text, None, f"“{text}”") for name, text in zip(names, texts, strict=True)]
+
+
+def _decoded(text: str) -> str:
+    """Return a word of the command line as text, also where the locale's encoding has not all of UTF-8.
+
+    Raises
+    ------
+    ValueError
+        It is not UTF-8.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        raise ValueError(f"query: {text!r} is not UTF-8; write it in a file, for --queries") from None
 
 
 def _texts(path: Path) -> tuple[list[Any], list[str]]:

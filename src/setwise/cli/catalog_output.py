@@ -17,7 +17,7 @@ from setwise.catalog import Catalog, CatalogSelection
 from setwise.catalog.files import FORMAT
 from setwise.cli import output
 from setwise.cli.folders import size_of
-from setwise.files import write_array, write_json, write_table
+from setwise.files import without_gaps, write_array, write_json, write_table
 from setwise.files.names import ending
 
 #: Members, and kept columns of theirs, that are printed.
@@ -34,7 +34,8 @@ def as_columns(catalog: Catalog, found: CatalogSelection) -> dict[str, list[Any]
         "cluster": found.clusters.tolist(),
     }
     kept = {
-        f"item_{name}" if name in (*columns, "row") else name: found.fields[name] for name in found.fields
+        f"item_{name}" if name in (*columns, "row") else name: list(map(without_gaps, values))
+        for name, values in found.fields.items()
     }
     return columns | kept
 

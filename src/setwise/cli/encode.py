@@ -157,7 +157,7 @@ def _write_table(target: Path, read: Any, everything: Any, *, force: bool) -> No
     """Write ids, texts, what else is known and vectors as a table, a row a text that has a vector."""
     import numpy as np
 
-    from setwise.files import write_table
+    from setwise.files import without_gaps, write_table
     from setwise.files.names import ending
 
     known = everything.any(axis=1)
@@ -168,7 +168,7 @@ def _write_table(target: Path, read: Any, everything: Any, *, force: bool) -> No
     }
     for name, values in read.columns.items():
         if name not in (*columns, "vector"):
-            columns[name] = [values[row] for row in kept]
+            columns[name] = [without_gaps(values[row]) for row in kept]
     if ending(target) == ".parquet":
         from setwise.extras.arrow import arrow
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -51,7 +50,9 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Print one JSON object on one line; what would command a terminal, or has no place there, is escaped."""
-    line = json.dumps(record, ensure_ascii=is_narrow(sys.stdout), allow_nan=False)
+    from setwise.files import as_json
+
+    line = as_json(record, ascii=is_narrow(sys.stdout))
     typer.echo(_COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 

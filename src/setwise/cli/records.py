@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise._version import __version__
-from setwise.files import write_array, write_json, write_table
+from setwise.cli.streams import shown
+from setwise.files import plain_value, write_array, write_json, write_table
 from setwise.files.names import ending
 from setwise.retrieval import Passages, PreparedCorpus, Retrieved
 
@@ -50,7 +49,7 @@ def as_record(
     corpus = candidates.corpus
     return {
         "setwise": __version__,
-        "corpus": None if corpus.source is None else str(corpus.source),
+        "corpus": None if corpus.source is None else shown(str(corpus.source)),
         "query": query,
         "settings": settings,
         "encoder": None if candidates.encoder is None else candidates.encoder.name,
@@ -135,7 +134,7 @@ def as_columns(hits: Passages) -> dict[str, list[Any]]:
     if hits.texts is not None:
         columns["text"] = list(hits.texts)
     for name, values in hits.columns.items():
-        columns[f"corpus_{name}" if name in columns else name] = list(map(_plain, values))
+        columns[f"corpus_{name}" if name in columns else name] = list(map(plain_value, values))
     return columns
 
 
@@ -150,15 +149,6 @@ def write(
         write_array(target, np.asarray(rows), force=force)
     else:
         write_table(target, columns, force=force)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON and tables can have it: times as ISO 8601, decimals as numbers, NaN as null."""
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, float | decimal.Decimal):
-        return _finite(float(value))
-    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def _finite(value: float) -> float | None:

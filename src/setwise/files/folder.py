@@ -15,7 +15,7 @@ from setwise.asked import asked_for
 from setwise.files import versions
 from setwise.files.checksums import Progress, alterations_of, digest, faults_of, is_among, measure
 from setwise.files.json_lines import parsed
-from setwise.files.names import existing
+from setwise.files.names import at_home, existing
 from setwise.files.writing import write_json
 
 META = "meta.json"
@@ -178,7 +178,7 @@ class FolderFormat(Generic[Info]):
         """Return a content's folder, and what its ``meta.json`` says; see `read`."""
         shown, meta = repr(str(path)), folder / META
         if not meta.is_file():
-            what = f"a folder without {META}" if Path(path).is_dir() else "a file"
+            what = f"a folder without {META}" if at_home(path).is_dir() else "a file"
             raise ValueError(f"{self.noun}: {shown} is {what}, no {self.name}; {self.make}")
         try:
             record = parsed(meta.read_bytes(), META)
@@ -273,7 +273,7 @@ class FolderFormat(Generic[Info]):
         FileNotFoundError, NotADirectoryError, PermissionError
             Its parent is missing or not writable, or it is a file.
         """
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(at_home(path)))
         if not target.parent.is_dir():
             raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
         if not os.access(target if target.is_dir() else target.parent, os.W_OK):
@@ -321,7 +321,7 @@ class FolderFormat(Generic[Info]):
             Another process is still writing it after ten minutes.
         """
         self.read(path, sizes=False)
-        with versions.writing(Path(os.path.realpath(path)), self.noun):
+        with versions.writing(Path(os.path.realpath(at_home(path))), self.noun):
             yield
 
     def damaged(self, path: str | os.PathLike[str], what: str) -> ValueError:

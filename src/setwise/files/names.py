@@ -27,6 +27,12 @@ def ending(path: str | os.PathLike[str]) -> str:
     return "".join(suffixes) if packed else (suffixes or [""])[-1]
 
 
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path, ``~`` at its start being the home folder where nothing of that name is there."""
+    found = Path(path)
+    return found if not str(path).startswith("~") or found.exists() else found.expanduser()
+
+
 def existing(path: str | os.PathLike[str], argument: str) -> Path:
     """Return the path of a file or folder that is there.
 
@@ -43,7 +49,7 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
         raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
     if not os.fspath(path):
         raise ValueError(f"{argument}: the path is empty; name a file or folder")
-    found = Path(path)
+    found = at_home(path)
     if found.exists():
         if not found.is_file() and not found.is_dir():
             raise ValueError(f"{argument}: {str(path)!r} is a pipe or a device; write it to a file first")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from setwise.files.names import at_home
 from setwise.files.parts import part_for, remove_dead, room_for
 
 
@@ -27,7 +28,7 @@ class Outputs:
     @contextlib.contextmanager
     def opened(self, path: str | os.PathLike[str], *, force: bool) -> Iterator[IO[bytes]]:
         """Give a file to write to as it comes, which has another name until all are written."""
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(at_home(path)))
         if target.exists() and not force:
             raise _is_there(path)
         remove_dead(target)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
+import decimal
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.asked import asked_for
-from setwise.files.names import ending
+from setwise.files.names import at_home, ending
 from setwise.files.outputs import Outputs, together
 
 Columns = Mapping[str, Sequence[Any]]
@@ -40,7 +43,7 @@ def check_output(
     FileNotFoundError, IsADirectoryError, PermissionError, ValueError
         Its folder is missing or not writable, it is a folder, or its ending is none of ``endings``.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(at_home(path)))
     if ending(path) not in endings:
         raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(endings)}")
     if target.is_dir():
@@ -53,6 +56,41 @@ def check_output(
         raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")
     asked_for(target)
     return target
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value as JSON has it.
+
+    Times as ISO 8601 spells them, decimals as numbers, UUIDs and what else there is as text, and what is not
+    finite as null; those in lists and mappings too.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float | decimal.Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(name): plain_value(one) for name, one in value.items()}
+    return list(map(plain_value, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def as_json(value: Any, *, ascii: bool = False, indent: int | None = None) -> str:
+    """Return a value as JSON; times, decimals and the like as `plain_value` has them.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite.
+    """
+    return json.dumps(value, ensure_ascii=ascii, allow_nan=False, indent=indent, default=plain_value)
+
+
+def without_gaps(value: Any) -> Any:
+    """Return null for a number that is not finite, in lists and mappings too; else the value as it is."""
+    return plain_value(value) if isinstance(value, float | list | Mapping) else value
 
 
 def write_atomic(
@@ -238,7 +276,7 @@ def as_lines(columns: Mapping[str, Sequence[Any]]) -> Iterator[bytes]:
     """Yield columns as lines of JSON, one object a row."""
     for row in zip(*columns.values(), strict=True):
         record = dict(zip(columns, row, strict=True))
-        yield json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        yield as_json(record).encode() + b"\n"
 
 
 def _as_arrow(name: str, values: Sequence[Any]) -> Any:
@@ -289,7 +327,7 @@ def write_json(
     path: str | os.PathLike[str], value: Any, *, force: bool = False, among: Outputs | None = None
 ) -> None:
     """Write one JSON value, indented; see `write_atomic`."""
-    data = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+    data = as_json(value, indent=2).encode() + b"\n"
     write_atomic(path, lambda stream: stream.write(data), force=force, among=among)
 
 

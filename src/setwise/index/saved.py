@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.files.arrays import DAMAGED_ARCHIVE
-from setwise.files.names import nearest
+from setwise.files.names import at_home, nearest
 from setwise.files.reading import read_array
 from setwise.files.where import as_arrow
 from setwise.index import rows
@@ -365,7 +365,7 @@ def open_index(
         There is no such folder, it is no saved index, of another format version, or damaged. Sizes are
         compared, checksums are not: ``setwise index info --verify`` does that.
     """
-    return FORMAT.load(path, partial(_opened, Path(path), encoder, threads))
+    return FORMAT.load(path, partial(_opened, at_home(path), encoder, threads))
 
 
 def _opened(
