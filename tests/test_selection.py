@@ -123,3 +123,28 @@ def test_certificates_read_well(certificate, text):
     import re
 
     assert re.fullmatch(text + r"\)?", str(certificate))
+
+
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda sel: pickle.loads(pickle.dumps(sel)), dataclasses.replace]
+)
+@pytest.mark.parametrize("objective", ["max-sum", "mmr", "log-det"])
+def test_what_a_set_is_worth_need_not_be_asked_for_first(objective, how):
+    """Greedy selection leaves it until it is asked for: of one pool, of many, and of what is made of them."""
+    rng = np.random.default_rng(1)
+    X, r = rng.standard_normal((60, 8)).astype(np.float32), rng.random(60)
+    asked = {"objective": objective, "solver": "greedy", "diversity": 0.4, "certify": False}
+    rows = X.astype(float) / np.linalg.norm(X.astype(float), axis=1)[:, None]
+    for sel in (
+        setwise.select(X, 12, relevance=r, **asked),
+        setwise.select_many(X[None], 12, relevance=r[None], **asked)[0],
+    ):
+        made = how(sel)
+        gains, terms = setwise.objectives.make(objective, diversity=0.4).evaluate(
+            rows[sel.indices], r[sel.indices]
+        )
+        assert made.gains == pytest.approx(gains)
+        assert not sel.gains.flags.writeable
+        assert (made.value, made.relevance, made.diversity) == pytest.approx(terms)
+        assert type(made.value) is float
+        assert not hasattr(made, "worth")
