@@ -520,7 +520,10 @@ static void measure_rise(const struct pool *pool, struct state *state, ptrdiff_t
     if (state->totals == NULL || seen == 0 || state->looked[seen])
         return;
     const double now = (double)count, then = (double)seen;
-    const double across = use->dot[DOUBLE](state->totals + count * d, state->totals + seen * d, d);
+    const double across = state->screened
+        ? use->rough(state->singles + count * d, state->singles + seen * d, d)
+            - state->error * sqrt(state->lengths[count] * state->lengths[seen])
+        : use->dot[DOUBLE](state->totals + count * d, state->totals + seen * d, d);
     const double square = state->lengths[count] / (now * now) + state->lengths[seen] / (then * then)
         - 2.0 * across / (now * then);
     const double rise = pool->t * sqrt((square > 0.0 ? square : 0.0) + ROUNDING + now * DBL_EPSILON);
