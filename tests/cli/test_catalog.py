@@ -649,3 +649,17 @@ def test_a_tilde_is_the_home_folder(run, table, tmp_path, monkeypatch):
     assert len((tmp_path / "set.jsonl").read_text().splitlines()) == 2
     setwise.Catalog.load("~/shop").save("~/again")
     assert len(setwise.Catalog.load(tmp_path / "again")) == N
+
+
+def test_ids_and_numbers_stay_whole_where_kept_columns_are_long(run, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    named = parquet.read_table(table)
+    names = [f"a rather long name of product {row}, in many words" for row in range(N)]
+    parquet.write_table(named.append_column("name", pa.array(names)), table)
+    assert run("catalog", "build", table, "--out", tmp_path / "shop", "--clusters", 3).code == 0
+    printed = run("catalog", "select", tmp_path / "shop", "-k", 3).out
+    found = setwise.Catalog.load(tmp_path / "shop").select(3)
+    assert "…" not in printed
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    for name, gain in zip(found.ids.tolist(), found.gains.tolist(), strict=True):
+        assert re.search(rf"\b{name}\s+{gain:.4g}\s", printed)

@@ -1,6 +1,7 @@
 """``setwise retrieve`` with budgets, limits, what was shown: kept, or refused in one line."""
 
 import json
+import re
 
 import pytest
 
@@ -70,6 +71,7 @@ def test_why(run, corpus):
     words = ["retrieve", "--corpus", corpus, "-q", QUERY, "--model", "lsa", "-k", 3, "--why"]
     printed = run(*words).out
     assert "left out, the most relevant" in printed
+    assert re.search(r"\n    +[a-z]", printed.partition("\nchosen\n")[2])  # what goes on is set in
     assert "repeats p" in printed  # the second spelling of the first text
     found = json.loads(run(*words, "--json").out)
     assert [one["member"] for one in found["why"]["chosen"]] == [one["id"] for one in found["set"]["items"]]

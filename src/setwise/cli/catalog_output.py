@@ -98,10 +98,10 @@ def print_selection(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left", title_style="bold")
     for label, justify in (("", "right"), ("id", "left"), ("gain", "right"), ("quality", "right")):
         table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("cluster", justify="right")
+    table.add_column("cluster", justify="right", no_wrap=True)
     beside = list(found.fields)[:_BESIDE]
     for label in beside:
-        table.add_column(label, no_wrap=True, overflow="ellipsis")
+        table.add_column(label, overflow="fold")  # wrapped, so that ids and numbers stay whole
     for row in range(min(_SHOWN, len(found))):
         gain = columns["gain"][row]
         table.add_row(
@@ -110,10 +110,7 @@ def print_selection(
             Text("" if gain is None else f"{gain:.4g}", style="dim"),
             f"{columns['quality'][row]:.4g}",
             str(columns["cluster"][row]),
-            *(
-                "" if (value := found.fields[label][row]) is None else output.one_line(str(value))
-                for label in beside
-            ),
+            *(_cell(found.fields[label][row]) for label in beside),
         )
     out.print(table)
     if len(found) > _SHOWN:
@@ -136,7 +133,8 @@ def print_selection(
 
 def _cell(value: Any) -> str:
     """Return a kept value on one line; nothing for a missing one."""
-    return "" if value is None else output.one_line(str(value))
+    shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else output.one_line(shown)
 
 
 def print_summary(path: str, catalog: Catalog, items: str, began: float) -> None:

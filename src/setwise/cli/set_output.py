@@ -40,8 +40,8 @@ def print_introduction(
     lines.append(f"vectors: {model}\n", style="dim")
     lines.append(
         f"Left: the {k} most relevant one by one. Right: the best set of {k} at diversity {diversity:g}.\n"
-        "≈2 marks what says nearly the same as number 2; - and + what only one side has; closest\n"
-        "is the largest cosine of two.\n"
+        "≈2 marks what says nearly the same as number 2; - and + what only one side has;\n"
+        "closest is the largest cosine of two.\n"
     )
     console().print(lines)
 
@@ -275,4 +275,14 @@ def _number(value: float) -> str:
 
 def print_reasons(hits: Passages) -> None:
     """Print why each member was chosen, and why the most relevant of the others were not."""
-    console().print(Text(str(hits.explain())))
+    why, out = hits.explain(), console()
+    for heading, reasons in (("chosen", why.chosen), ("left out, the most relevant", why.left_out)):
+        if not reasons:
+            continue
+        lines = Table.grid(padding=(0, 1))
+        lines.add_column(no_wrap=True)
+        for reason in reasons:
+            name = one_line(f"{reason.member}:")
+            lines.add_row(Text(f"  {name}"), Text(str(reason).removeprefix(f"{reason.member}: ")))
+        out.print(Text(heading))
+        out.print(lines)
