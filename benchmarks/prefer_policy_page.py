@@ -26,19 +26,28 @@ Row = dict[str, Any]
 
 #: What each setting is, in a sentence or two.
 ABOUT = {
-    "toy": "A transformer of two layers on a grammar whose good and bad modes are known "
+    "toy": "`--setting toy --seeds 4 --temperatures 0 0.25 0.5 0.75 1 --gammas 1 2 3 4`. "
+    "A transformer of two layers on a grammar whose good and bad modes are known "
     "(`benchmarks/prefer_toy.py`): 32 "
     "prompts, 32 responses each, all weights trained, learning rate 3e-4, on 4,000 tokens; 16 other "
     "prompts, 16 "
     "answers each, are judged by the true reward.",
-    "toy-long": "The same, trained three times as long: on 12,000 tokens.",
-    "smollm2": "SmolLM2-135M-Instruct in bfloat16, adapters of rank 8 on its last six layers, learning "
+    "toy-long": "`--setting toy-long --seeds 3`. The same, trained three times as long: on 12,000 tokens.",
+    "smollm2": "`--setting smollm2 --seeds 3 --until 60`, which ended before all arms had all seeds. "
+    "SmolLM2-135M-Instruct in bfloat16, adapters of rank 8 on its last six layers, learning "
     "rate 1e-3, on 4,000 "
     "tokens: 8 prompts of AlpacaEval, 16 responses each of at most 24 tokens. 16 other prompts, 2 "
     "answers each, "
     "are judged by the reward that was trained for, a ridge regression on MiniLM's vectors fitted to "
     "AlpacaEval's rewards of other prompts' responses. Prompts differ from seed to seed.",
 }
+
+BINARY = (
+    "`python -m benchmarks.prefer_binary --questions 6 --tokens 2500`: GSM8K's questions with four models' "
+    "solutions, rewards 0 and 1, two or three of them right. SmolLM2-135M as above, trained on six; "
+    "of the pairs of a right and a wrong solution to twelve others, the share whose right one is likelier "
+    "a token. 0.5 is chance."
+)
 
 #: Columns of the main tables.
 FIGURES = {
@@ -173,7 +182,7 @@ def _above(values: Sequence[float]) -> bool:
     return bool(mean - half > 0)
 
 
-def page(rows: Sequence[Row]) -> str:
+def page(rows: Sequence[Row], solved: Sequence[Row] = ()) -> str:
     """Return the page."""
     names = [name for name in ABOUT if any(row["setting"] == name for row in rows)]
     each = {name: Measured([row for row in rows if row["setting"] == name]) for name in names}
@@ -234,10 +243,31 @@ def page(rows: Sequence[Row]) -> str:
         if len(gammas) > 1:
             lines += ["", f"{name} by gamma, at temperature {TEMPERATURE:g} (the shape of Figure 4):", ""]
             lines += sweep(found, "gamma", gammas)
+    if solved:
+        lines += binary(solved)
     wrapped = [
         line if line[:1] in ("|", "#") else textwrap.fill(line, 140, break_on_hyphens=False) for line in lines
     ]
     return "\n".join(wrapped) + "\n"
+
+
+def binary(rows: Sequence[Row]) -> list[str]:
+    """Return the section on right and wrong solutions."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    seeds = {arm: [row["seed"] for row in rows if row["arm"] == arm] for arm in arms}
+    own = {arm: {row["seed"]: row["accuracy"] for row in rows if row["arm"] == arm} for arm in arms}
+    cells = []
+    for arm in arms:
+        gains = [own[arm][seed] - own["start"][seed] for seed in seeds[arm] if arm != "start"]
+        cells.append([arm, str(len(seeds[arm])), shown(list(own[arm].values())), shown(gains)])
+    return [
+        "",
+        "## Right and wrong, several right",
+        "",
+        BINARY,
+        "",
+        *table(["arm", "seeds", "accuracy", "more than the start"], cells),
+    ]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -249,7 +279,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args(words)
     rows = [json.loads(line) for line in given.rows.read_text(encoding="utf-8").splitlines()]
-    given.page.write_text(page(rows), encoding="utf-8")
+    beside = given.rows.with_name("prefer-binary.jsonl")
+    solved = beside.read_text(encoding="utf-8").splitlines() if beside.exists() else []
+    given.page.write_text(page(rows, [json.loads(line) for line in solved]), encoding="utf-8")
 
 
 if __name__ == "__main__":
