@@ -93,6 +93,14 @@ def test_an_interval_is_that_of_the_bootstrap_and_covers_what_it_should():
     assert 178 <= inside <= 199
 
 
+def test_differences_that_cancel_are_none():
+    """Gains and losses of a tenth, which no binary number is, sum to a rounding and not to 0."""
+    differences = np.tile([0.1, 0.2, -0.3], 8)
+    assert differences.reshape(-1, 3).sum(axis=1).max() > 0
+    low, high = evaluate.intervals(differences[None], np.repeat(np.arange(8), 3))
+    assert low[0] == high[0] == 0
+
+
 def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
     X, questions = labelled
     index = setwise.Index.from_array(X)

@@ -45,5 +45,8 @@ def intervals(
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     sizes = draws @ np.bincount(groups, minlength=count)
     means = (draws @ sums) / sizes[:, None]
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    ends = np.quantile(means, [0.025, 0.975], axis=0)
+    # Differences that cancel leave the rounding of their sums, which is no difference.
+    ends[np.abs(ends) <= flat.shape[1] * np.finfo(np.float64).eps * np.abs(flat).max(axis=1)] = 0.0
+    low, high = ends
     return low.reshape(shape), high.reshape(shape)
