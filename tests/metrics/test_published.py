@@ -63,6 +63,31 @@ def test_runs_and_judgements_are_read_by_ndeval_as_by_us(tmp_path):
         assert metrics.alpha_ndcg(ranked, qrels[topic], 10) == pytest.approx(theirs[topic]["alpha-nDCG@10"])
 
 
+def test_equal_scores_are_in_ndeval_s_order_where_that_is_asked_for(tmp_path):
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        ids = [f"d{one:02d}" for one in rng.permutation(80)[:20]]
+        qrels = [
+            ("1", name, ids[one], grade)
+            for name in "abc"
+            for one, grade in enumerate(rng.integers(-2, 3, 20))
+        ]
+        run = [(one, float(rng.integers(4))) for one in ids[:12]]
+        end = ["\n", "\r\n"][seed % 2]
+        (tmp_path / "run").write_bytes(
+            "".join(f"1\tQ0\t{one}\t1\t{score}\tx{end}" for one, score in run).encode()
+        )
+        (tmp_path / "qrels").write_bytes("".join(f"{' '.join(map(str, one))}{end}" for one in qrels).encode())
+        ranked = metrics.read_run(tmp_path / "run", ties="ndeval")["1"]
+        aspects = metrics.read_qrels(tmp_path / "qrels")["1"]
+        judged = [pyndeval.SubtopicQrel(*one[:3], int(one[3])) for one in qrels]
+        theirs = pyndeval.ndeval(judged, [pyndeval.ScoredDoc("1", *one) for one in run])["1"]
+        assert metrics.alpha_ndcg(ranked, aspects, 5) == pytest.approx(theirs["alpha-nDCG@5"], abs=1e-9)
+        assert metrics.err_ia(ranked, aspects, 10) == pytest.approx(theirs["ERR-IA@10"], abs=1e-9)
+    with pytest.raises(ValueError, match="ties: 'mine' is unknown"):
+        metrics.read_run(tmp_path / "run", ties="mine")
+
+
 def test_wasserstein_is_that_of_pot():
     ot = pytest.importorskip("ot")
     rng = np.random.default_rng(0)

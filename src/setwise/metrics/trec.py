@@ -13,21 +13,26 @@ from typing import Any
 from setwise.files.writing import write_atomic
 
 
-def read_run(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+def read_run(path: str | os.PathLike[str], *, ties: str = "trec_eval") -> dict[str, list[str]]:
     """Return each topic's documents, best first.
-
-    By score, and of equal scores the id that comes last, as trec_eval orders them.
 
     Parameters
     ----------
     path : path
         Fields are set apart by white space.
+    ties : str
+        Whose order equal scores have: "trec_eval" the id first that sorts last, "ndeval" the one that sorts
+        first. What ndeval measures is equal here where its order is taken.
 
     Raises
     ------
     ValueError
-        A line has not six fields, its score is no number, or a topic has a document twice; with the line.
+        `ties` is neither; or a line has not six fields, its score is no number, or a topic has a document
+        twice, with the line.
     """
+    last = {"trec_eval": 1, "ndeval": -1}.get(ties)
+    if last is None:
+        raise ValueError(f"ties: {ties!r} is unknown (one of trec_eval, ndeval)")
     found: dict[str, dict[str, float]] = {}
     for number, (topic, _, document, _, score, _) in _lines(path, 6):
         each = found.setdefault(topic, {})
@@ -40,7 +45,7 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         if each[document] != each[document]:
             raise ValueError(f"{path}: line {number}: the score is NaN")
     return {
-        topic: [one for one, _ in sorted(each.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)]
+        topic: sorted(sorted(each, reverse=last > 0), key=lambda one: -each[one])
         for topic, each in found.items()
     }
 
