@@ -481,7 +481,7 @@ BAD_QUERIES = [
     (np.eye(2), ValueError, r"query: expected 2 numbers .* got shape \(2, 2\)"),
     ([1.0, np.nan], ValueError, "query: has NaN or Inf; pass finite"),
     ([1.0, np.inf], ValueError, "query: has NaN or Inf; pass finite"),
-    ([0.0, 0.0], ValueError, "query: all zero has no direction under cosine; pass another query or metric="),
+    ([0.0, 0.0], ValueError, "query: all zero has no direction under cosine; pass another, or metric="),
     (["a", "b"], TypeError, "query: dtype <U1 cannot be used; pass floats"),
     ([True, False], TypeError, "query: dtype bool cannot be used"),
     ([1j, 2], TypeError, "query: dtype complex128 cannot be used"),

@@ -83,8 +83,21 @@ BAD = [
         ValueError,
         "solver_options: 'step' is unknown; did you mean 'steps'",
     ),
-    ({"solver": "frank-wolfe", "solver_options": {"penalty": 1.9}}, ValueError, "penalty: 1.9 is below 2"),
-    ({"solver": "frank-wolfe", "solver_options": {"steps": 0}}, ValueError, "steps: 0 is below 1"),
+    (
+        {"solver": "frank-wolfe", "solver_options": {"penalty": 1.9}},
+        ValueError,
+        "solver_options: penalty: 1.9 is below 2",
+    ),
+    (
+        {"solver": "frank-wolfe", "solver_options": {"steps": 0}},
+        ValueError,
+        "solver_options: steps: 0 is below 1",
+    ),
+    (
+        {"solver": "multilevel", "solver_options": {"top_up": "no"}},
+        TypeError,
+        "solver_options: top_up: expected True or False, got 'no'",
+    ),
     ({"solver": "multilevel", "solver_options": {"clusters": 99}}, ValueError, "clusters: 99 are more than"),
     ({"solver": "distributed", "solver_options": {"partition": 999}}, ValueError, "partition: 999 is more"),
     (
@@ -95,7 +108,7 @@ BAD = [
     (
         {"solver": "multilevel", "solver_options": {"final_quality_scale": 2}},
         ValueError,
-        r"final_quality_scale: 2.* is outside \(0, 1\]",
+        r"solver_options: final_quality_scale: 2.* is outside \(0, 1\]",
     ),
     ({"solver": None}, TypeError, "solver: expected one of auto, greedy"),
     ({"metric": "euclidian"}, ValueError, "metric: 'euclidian' is unknown; did you mean 'euclidean'"),

@@ -393,7 +393,7 @@ def as_queries(
     if metric == "euclidean":
         refuse(peaks > 1e150, "has entries beyond 1e150; rescale it and the vectors")
     if metric == "cosine":
-        refuse(peaks == 0, "all zero has no direction under cosine; pass another query or metric='euclidean'")
+        refuse(peaks == 0, "all zero has no direction under cosine; pass another, or metric='euclidean'")
         rows /= peaks[:, None]
         rows /= np.sqrt(np.vecdot(rows, rows))[:, None]
     return rows

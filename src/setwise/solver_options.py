@@ -74,6 +74,8 @@ class Levels:
         scale = checks.positive("final_quality_scale", self.final_quality_scale)
         if scale > 1.0:
             raise ValueError(f"final_quality_scale: {scale} is outside (0, 1]")
+        if not isinstance(self.top_up, bool | np.bool_):
+            raise TypeError(f"top_up: expected True or False, got {self.top_up!r:.40}")
         if self.per_cluster is not None:
             checks.integer("per_cluster", self.per_cluster, least=1)
         if not self.is_given and self.partition is not None:
@@ -205,4 +207,7 @@ def options_of(solver: Any, given: Mapping[str, Any] | None) -> FrankWolfe | Mul
     names = [one.name for one in fields(made)]
     for name in given or {}:
         checks.choice("solver_options", name, names)
-    return made(**(given or {}))
+    try:
+        return made(**(given or {}))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"solver_options: {error}") from None

@@ -152,7 +152,7 @@ def test_a_filter_that_empties_clusters(catalog):
             "include: the 'clustering' method cannot",
         ),
         ({"filter": np.ones(4, bool)}, ValueError, "filter: expected 300 bools"),
-        ({"filter": "year > 3"}, ValueError, "where: .*year"),
+        ({"filter": "year > 3"}, ValueError, "filter: .*year"),
         ({"filter": [1, 2]}, TypeError, "filter: expected a mask of bools"),
         ({"filter": np.arange(N) < 9}, ValueError, "k: 10 is more than the 9 items that may be selected"),
     ],
@@ -269,7 +269,7 @@ def test_columns_that_cannot_be(data, catalog):
     from pyarrow import compute as pc
 
     for wanted in (pc.field("color") == "red", "color = 'red'", "kind >"):
-        with pytest.raises(ValueError, match="where: "):
+        with pytest.raises(ValueError, match="filter: "):
             kept.select(3, filter=wanted)
 
 
@@ -335,6 +335,8 @@ def test_limits_for_many_users_are_as_one_by_one(data, method):
             assert one.method == alone.method
     with pytest.raises(ValueError, match="the 'muss' method cannot honor it"):
         catalog.select_many(8, relevance=scores, limits={"kind": 3}, method="muss")
+    with pytest.raises(ValueError, match="the 'top-k' method cannot honor it; use one of auto, greedy$"):
+        catalog.select_many(8, relevance=scores, min_gain=0.1, method="top-k")
     with pytest.raises(ValueError, match="the catalog keeps no column 'colour'"):
         catalog.select_many(8, relevance=scores, groups="colour", max_per_group=3)
 

@@ -333,6 +333,7 @@ def test_texts_are_encoded_and_columns_kept(run, tmp_path):
     kind = WORDS[2][-6:]
     words = ("catalog", "select", tmp_path / "shop", "-k", 3, "--json", "--where", f"kind = '{kind}'")
     assert {one["kind"] for one in record(run(*words))["set"]["items"]} == {kind}
+    assert run(*words[:5], "--where", "kin = 'a'").err.startswith("setwise: where: there is no column 'kin'")
     limited = run("catalog", "select", tmp_path / "shop", "-k", 6, "--json", "--limit", "kind=1:3")
     counts = Counter(one["kind"] for one in record(limited)["set"]["items"])
     assert len(counts) == len({word[-6:] for word in WORDS})

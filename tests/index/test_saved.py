@@ -499,6 +499,10 @@ def test_unknown_ids(place):
     save(place, np.eye(3), ids=["p1", "p22", "q3"])
     with pytest.raises(ValueError, match=r"include: the index has no id 'p23'; did you mean 'p22'\?"):
         open_index(place).rows_of(["p1", "p23"], "include")
+    with pytest.raises(ValueError, match="exclude: the index has no id 'p23'"):
+        setwise.retrieve(np.ones(3), open_index(place), 1, exclude=["p23"])
+    with pytest.raises(TypeError, match="shown: expected row numbers, got 'p23'"):
+        setwise.retrieve(np.ones(3), setwise.Index.from_array(np.eye(3)), 1, shown=["p23"])
 
 
 def test_what_reaches_a_score_has_the_ids_that_were_saved(vectors, place):

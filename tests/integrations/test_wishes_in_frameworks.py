@@ -271,3 +271,45 @@ def test_haystack_tells_the_solver_and_what_was_shown():
         ranker = SetwiseRanker.from_dict(SetwiseRanker(top_k=6, **wish).to_dict())
         kept = ranker.run(documents, shown=shown)["documents"]
         assert [int(one.id) for one in kept] == expected(wish, shown)
+
+
+@pytest.mark.skipif(not installed("langchain_core"), reason="langchain-core is not installed")
+def test_langchain_names_what_it_cannot_keep():
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+
+    from setwise.integrations.langchain import DiverseCompressor, DiverseRetriever
+
+    documents = [
+        Document(id=f"d{row}", page_content=TEXTS[row], metadata={"embedding": X[row].tolist()})
+        for row in range(N)
+    ]
+    with pytest.raises(ValueError, match=r"limits\['kind'\]: 24 of 24 have no 'kind' in their metadata"):
+        DiverseCompressor(k=3, limits={"kind": 1}).compress_documents(documents, "")
+    with pytest.raises(ValueError, match="shown: needed with shown_weight"):
+        DiverseCompressor(k=3, shown_weight=0.5)
+
+    class Named(setwise.index.array.ArrayIndex):
+        def as_given(self, ids):
+            return np.array([f"d{row}" for row in ids], object)
+
+    model = DeterministicFakeEmbedding(size=6)
+    with pytest.raises(ValueError, match="documents: a list goes by row number"):
+        DiverseRetriever(index=Named(X), documents=documents, embeddings=model, k=2).invoke("pears")
+
+
+@pytest.mark.skipif(not installed("haystack"), reason="haystack is not installed")
+def test_haystack_is_made_for_facets_that_come_with_each_run():
+    from haystack import Document
+
+    from setwise.integrations.haystack import SetwiseRanker
+
+    documents = [
+        Document(id=str(row), content=TEXTS[row], score=0.5, embedding=X[row].tolist()) for row in range(N)
+    ]
+    ranker = SetwiseRanker(top_k=5, diversity=0.0, objective="facets")
+    assert_covered([int(one.id) for one in ranker.run(documents, facets=FACETS)["documents"]])
+    with pytest.raises(ValueError, match="facets: needed with objective='facets'"):
+        ranker.run(documents)
+    with pytest.raises(ValueError, match="facets: mmr does not cover them"):
+        SetwiseRanker(top_k=5, objective="mmr").run(documents, facets=FACETS)

@@ -124,7 +124,10 @@ def mask_of(
         for name, column in zip(_OWN, (ids, quality), strict=True):
             if name not in table.column_names:
                 table = table.append_column(name, arrow.array(column.tolist()))
-        found: NDArray[np.bool_] = where.mask(table, filter)
+        try:
+            found: NDArray[np.bool_] = where.mask(table, filter)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"filter: {str(error).removeprefix('where: ')}") from None
         return found
     mask = np.asarray(in_order_of(filter, ids, "filter"))
     if mask.dtype != np.bool_:

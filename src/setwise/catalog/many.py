@@ -85,7 +85,7 @@ def selected_for_each(
     labelled = with_facets(held, request.mapped(of_items, fields=True))
     solver = TOGETHER[method] if request.is_max_sum else method
     asked = replace(labelled, method=method, solver=solver, include=include, exclude=exclude)
-    solvers.check(asked)
+    solvers.check(asked, tuple(TOGETHER.values()) if request.is_max_sum else solvers.SOLVERS)
     found = select_each(
         asked, held.vectors.raw, None if queries is None else given, given if queries is None else None
     )

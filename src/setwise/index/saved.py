@@ -109,7 +109,9 @@ class SavedIndex(Index):
     def search(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
     ) -> tuple[NDArray[np.float64], Ids]:
-        scores, found = self.index.search(queries, k, filter=self.mask(filter), exclude=self._rows(exclude))
+        scores, found = self.index.search(
+            queries, k, filter=self.mask(filter), exclude=self._rows(exclude, "exclude")
+        )
         names = self._named(np.maximum(found, 0).ravel()).reshape(found.shape)
         names[found < 0] = -1 if names.dtype.kind == "i" else None
         return scores, names
@@ -117,11 +119,11 @@ class SavedIndex(Index):
     def fetch(
         self, queries: NDArray[Any], k: int, *, filter: Any = None, exclude: Sequence[Any] | Ids = ()
     ) -> list[Found]:
-        hits = self.index.fetch(queries, k, filter=self.mask(filter), exclude=self._rows(exclude))
+        hits = self.index.fetch(queries, k, filter=self.mask(filter), exclude=self._rows(exclude, "exclude"))
         return [Found(self._named(one.ids), one.scores, one.vectors, one.floor) for one in hits]
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[np.float32]:
-        return self.index.vectors(self._rows(ids, KeyError))
+        return self.index.vectors(self._rows(ids, error=KeyError))
 
     def values(self, ids: Sequence[Any] | Ids, field: str) -> list[Any]:
         column = self._columns().get(field)
@@ -130,11 +132,11 @@ class SavedIndex(Index):
             raise ValueError(
                 f"groups: the index has no column {field!r}{nearest(field, self._columns())} (it has {known})"
             )
-        return column.take(self._rows(ids, KeyError))
+        return column.take(self._rows(ids, error=KeyError))
 
     def take(self, ids: Sequence[Any] | Ids) -> dict[str, list[Any]]:
         """Return all that is known of some ids, by column: ``text``, ``group``, and the corpus's own."""
-        found = self._rows(ids, KeyError)
+        found = self._rows(ids, error=KeyError)
         return {name: column.take(found) for name, column in self._columns().items()}
 
     def rows(self, ids: Sequence[Any] | Ids) -> Any:
@@ -167,7 +169,10 @@ class SavedIndex(Index):
     def everything(
         self, *, filter: Any = None, exclude: Sequence[Any] | Ids = (), include: Sequence[Any] | Ids = ()
     ) -> Everything | None:
-        wishes = {"exclude": self._rows(exclude), "include": self._rows(include, KeyError)}
+        wishes = {
+            "exclude": self._rows(exclude, "exclude"),
+            "include": self._rows(include, "include", KeyError),
+        }
         found = self.index.everything(filter=self.mask(filter), **wishes)
         return None if found is None else found._replace(ids=self._named(found.ids))
 
@@ -252,12 +257,14 @@ class SavedIndex(Index):
         self._row_of.update(zip(map(str, names), found.tolist(), strict=True))
         return result
 
-    def _rows(self, ids: Sequence[Any] | Ids, error: type[Exception] = ValueError) -> NDArray[np.int64]:
+    def _rows(
+        self, ids: Sequence[Any] | Ids, argument: str = "ids", error: type[Exception] = ValueError
+    ) -> NDArray[np.int64]:
         """Return the rows of some ids."""
         if not len(ids):
             return np.empty(0, np.int64)
         try:
-            return np.array(self.rows_of(ids), np.int64)
+            return np.array(self.rows_of(ids, argument), np.int64)
         except ValueError as missing:
             raise error(str(missing)) from None
 

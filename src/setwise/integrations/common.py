@@ -300,7 +300,14 @@ def _of_items(items: Sequence[Any], reading: Reading, name: str, given: Any) -> 
     """Return how long the results' texts are, or a metadata key of theirs."""
     if name == "costs":
         return [max(1, int(given(reading.text(one)))) for one in items]
-    return [reading.metadata(one).get(given) for one in items]
+    found = [reading.metadata(one).get(given) for one in items]
+    lacking = [one for one, label in zip(items, found, strict=True) if label is None]
+    if lacking:
+        raise ValueError(
+            f"{name}: {len(lacking)} of {len(items)} have no {given!r} in their metadata (the first: "
+            f"{reading.name(lacking[0])}); give each one"
+        )
+    return found
 
 
 def _is_score(score: Any) -> bool:
@@ -421,6 +428,12 @@ def each_of(source: Any, ids: Sequence[Any], argument: str) -> list[Any]:
         return [source(one) if callable(source) else source[one] for one in ids]
     except LookupError as error:
         raise ValueError(f"{argument}: the index has an id that they lack ({error})") from error
+    except TypeError as error:
+        if callable(source) or isinstance(source, Mapping) or all(isinstance(one, int) for one in ids):
+            raise
+        raise ValueError(
+            f"{argument}: a list goes by row number, and {ids[0]!r} is none; pass a mapping from ids"
+        ) from error
 
 
 def check_source(source: Any, *more: type) -> None:

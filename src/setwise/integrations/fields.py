@@ -89,7 +89,7 @@ class Rescoring(Choosing):
 
     @model_validator(mode="after")
     def _check_rescoring(self) -> Rescoring:
-        self.request(relevance_scale=self.relevance_scale)
+        self.request(relevance_scale=self.relevance_scale).check_shown()
         check_missing(self.missing)
         check_threshold(self.score_threshold)
         return self

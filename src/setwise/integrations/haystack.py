@@ -133,7 +133,8 @@ class SetwiseRanker:
         self.shown_weight = shown_weight
         self.why = why
         self.prefix = prefix
-        self._request(K, None, None, None)
+        # Facets come with a run; that there are some is asked for then.
+        self._request(K, None, None, None, [[1.0]] if objective == "facets" else None)
         check_missing(missing)
         check_threshold(score_threshold)
 
@@ -236,11 +237,14 @@ class SetwiseRanker:
     ) -> Request:
         """Return what is asked for of so many documents."""
         size = self.top_k if top_k is None else top_k
+        objective = self.objective if facets is None else "facets"
+        if facets is not None and self.objective not in ("facets", "max-sum"):
+            raise ValueError(f"facets: {self.objective} does not cover them; pass objective='facets'")
         return request_for(
             k=max(1, count) if size is None else checks.integer("top_k", size, least=1),
             diversity=_trade(diversity, lambda_threshold, self.diversity),
             sharpness=self.sharpness,
-            objective=self.objective if facets is None else "facets",
+            objective=objective,
             solver=self.solver,
             solver_options=self.solver_options,
             relevance_scale=self.relevance_scale,

@@ -278,14 +278,19 @@ def vectors_of(index: Index, ids: Ids, argument: str) -> NDArray[Any]:
 
     Raises
     ------
-    KeyError
-        The index has not all of them; the message names the argument.
+    KeyError, TypeError, ValueError
+        The index has not all of them, or cannot have them; the message names the argument.
     """
     try:
         return np.asarray(index.vectors(ids))
     except KeyError as error:
         told = str(error.args[0]) if error.args else "an id is gone"
         raise KeyError(f"{argument}: {told.removeprefix('ids: ')}") from None
+    except (TypeError, ValueError) as error:
+        told = str(error)
+        if not told.startswith("ids: "):
+            raise
+        raise type(error)(f"{argument}: {told.removeprefix('ids: ')}") from None
 
 
 def _looked_up(labels: Mapping[Any, Any], ids: Ids, name: str, what: str) -> Iterator[Any]:
