@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kills
-from optional import installed
+from optional import installed, needs
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that are killed are forked"),
@@ -22,9 +22,10 @@ pytestmark = [
 
 
 FEW = ["catalog add", "finetune", "finetune epochs"]
+EVERY = [pytest.mark.slow, needs("torch", "transformers", "peft")]
 
 
-@pytest.mark.parametrize(("times", "names"), [(1, FEW), pytest.param(25, [], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("times", "names"), [(1, FEW), pytest.param(25, [], marks=EVERY)])
 def test_commands_that_are_killed(times, names):
     words = [sys.executable, "-m", "tests.kills", str(times), str(times), *names]
     done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True)

@@ -78,6 +78,7 @@ def test_two_runs_to_one_new_place(tmp_path, command):
     loser = next(noted for one, noted in zip(runs, told, strict=True) if one.returncode == 2)
     assert loser.splitlines()[-1].startswith("setwise: ")
     assert "exists; add --force" in loser.splitlines()[-1]
+    assert "was written" not in loser  # not by this one
     assert set(os.listdir(tmp_path)) == before | set(outputs) | {"go"}
 
 

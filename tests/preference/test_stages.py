@@ -338,3 +338,18 @@ def test_a_llama_cpp_server_answers(tmp_path):
     )
     (row,) = rows(tmp_path / "begun.jsonl")
     assert row["responses"][0].startswith(" Paris")
+
+
+def test_two_runs_that_add_to_one_output(tmp_path):
+    """Each finds its own rows, though the other's stand between them; the second to end says so."""
+    from setwise.preference.stages.partial import Partial
+
+    one, other = (Partial(tmp_path / "rows.jsonl", {}) for _ in range(2))
+    for number in range(5):
+        one.add(number, {"of": "one", "number": number})
+        other.add(number, {"of": "two", "number": number})
+    one.finish()
+    assert rows(tmp_path / "rows.jsonl") == [{"of": "one", "number": number} for number in range(5)]
+    with pytest.raises(FileExistsError, match="^out: 'rows.jsonl' was finished by another run"):
+        other.add(5, {"of": "two"})
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]

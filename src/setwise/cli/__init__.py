@@ -143,7 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 traceback.print_exc()
             code, message = _refusal(error)
             if message:
-                _complain("; ".join([message, *_told(written())]))
+                # Where another run has taken the name, what stands there is that one's.
+                own = [] if isinstance(error, FileExistsError) else written()
+                _complain("; ".join([message, *_told(own)]))
             if code != INTERRUPTED:
                 _drop_unwritten()
         if code == INTERRUPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from typing import IO, Any
 
 from setwise.files import check_output, write_atomic
 from setwise.files.json_lines import parsed
+from setwise.files.parts import room_for
 from setwise.preference.rows.sources import RowSource, open_rows
 
 Row = dict[str, Any]
@@ -51,7 +53,8 @@ class Partial:
         if self.path.exists():
             self._read(known)
         else:
-            self.path.write_bytes(json.dumps(known).encode() + b"\n")
+            with room_for(self._target):
+                self.path.write_bytes(json.dumps(known).encode() + b"\n")
 
     def __len__(self) -> int:
         return len(self._places)
@@ -61,16 +64,36 @@ class Partial:
         return [number for number in range(count) if number not in self._places]
 
     def add(self, number: int, row: Row) -> None:
-        """Keep a row; it is on disk when this returns."""
+        """Keep a row; it is on disk when this returns.
+
+        Raises
+        ------
+        FileExistsError
+            Another run has finished the same output meanwhile.
+        """
         line = json.dumps([number, row], ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        with self._lock, self.path.open("ab") as stream:
-            self._places[number] = (stream.tell(), len(line))
-            stream.write(line)
+        with room_for(self._target), self._lock, self._opened() as stream:
+            if stream.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # Where another run has added rows, too, they stand before this one.
+            self._places[number] = (stream.tell() - len(line), len(line))
+
+    def _opened(self) -> IO[bytes]:
+        """Open what is kept, to add to its end; it is there."""
+        try:
+            return open(
+                self.path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags & ~os.O_CREAT)
+            )
+        except FileNotFoundError:
+            raise FileExistsError(
+                f"out: {self._target.name!r} was finished by another run; add --force (force=True) to "
+                "replace it"
+            ) from None
 
     def finish(self) -> None:
         """Write all rows in order, whole, and drop what was kept."""
         write_atomic(self._target, self._copy, force=self._force)
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def _copy(self, stream: IO[bytes]) -> None:
         with self.path.open("rb") as kept:
