@@ -627,3 +627,17 @@ def test_feather_of_the_first_version_is_refused_with_its_mend(tmp_path):
     (tmp_path / "a.feather").write_bytes(b"FEA1" + bytes(60) + b"FEA1")
     with pytest.raises(ValueError, match=r"file: a\.feather is Feather V1; write it anew by pyarrow"):
         column_types(tmp_path / "a.feather")
+
+
+@needs("pyarrow")
+def test_columns_are_known_in_capitals_too_after_those_that_are_not(tmp_path):
+    rows = [{"ID": f"x{row}", "Text": f"t{row}", "Author": "a"} for row in range(2)]
+    corpus = read_corpus(pa.Table.from_pylist(rows))
+    assert (corpus.ids, corpus.texts) == (["x0", "x1"], ["t0", "t1"])
+    both = read_corpus(
+        pa.Table.from_pylist([{**row, "body": f"b{row['ID']}", "uid": row["Text"]} for row in rows])
+    )
+    assert (both.ids, both.texts) == (["t0", "t1"], ["bx0", "bx1"])
+    (tmp_path / "a.csv").write_text("id,text\n")
+    with pytest.raises(ValueError, match=r"file: a\.csv has no rows"):
+        column_types(tmp_path / "a.csv")

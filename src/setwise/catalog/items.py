@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
-from setwise.files.kinds import ID_COLUMNS
+from setwise.files.kinds import ID_COLUMNS, called
 from setwise.ids import as_ids, counts_rows, in_rows_of, same_rows
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
@@ -162,7 +162,7 @@ def _id_and_value(frame: Any, name: str) -> tuple[list[Any], Any]:
         It has no column of ids of a usual name, or several others and none is called so.
     """
     columns = frames.column_names(frame)
-    id = next((one for one in ID_COLUMNS if one in columns), None)
+    id = next(iter(called(columns, ID_COLUMNS)), None)
     others = [one for one in columns if one != id]
     value = name if name in others else others[0] if len(others) == 1 else None
     if id is None or value is None:
@@ -198,7 +198,7 @@ def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
         quality = in_rows_of(quality, frame, "quality").to_numpy()
     if isinstance(ids, str):
         return quality, frames.column(frame, ids, "ids")
-    held = next((one for one in ID_COLUMNS if one in frames.column_names(frame)), None)
+    held = next(iter(called(frames.column_names(frame), ID_COLUMNS)), None)
     if ids is None and held is not None:
         column = frames.column(frame, held, "ids")
         try:

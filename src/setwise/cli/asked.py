@@ -107,7 +107,7 @@ def _texts(path: Path) -> tuple[list[Any], list[str]]:
     """Return the ids and texts of a file's queries."""
     from setwise.cli import output
     from setwise.files import TABLES, column_holds_text, column_types, read_table
-    from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS, text_columns, unchosen_ids
+    from setwise.files.kinds import ID_COLUMNS, TEXT_COLUMNS, called, text_columns, unchosen_ids
     from setwise.files.names import ending, existing
     from setwise.files.reading import reading_file
 
@@ -120,14 +120,14 @@ def _texts(path: Path) -> tuple[list[Any], list[str]]:
             raise ValueError(f"queries: {path.name} has none; write one a line")
         return [number for number, _ in numbered], [line for _, line in numbered]
     kinds = column_types(path, "queries")
-    called = (*QUERY_COLUMNS, *TEXT_COLUMNS)
+    known = (*QUERY_COLUMNS, *TEXT_COLUMNS)
     holds = partial(column_holds_text, path, argument="queries")
-    named = next(iter(text_columns(kinds, names=called, holds=holds)), None)
+    named = next(iter(text_columns(kinds, names=known, holds=holds)), None)
     if named is None:
         raise ValueError(
             f"queries: {path.name} has no column of queries (columns: {', '.join(kinds)}); call it 'query'"
         )
-    key = next((name for name in (*QUERY_IDS, *ID_COLUMNS) if name in kinds and name != named), None)
+    key = next((name for name in called(kinds, (*QUERY_IDS, *ID_COLUMNS)) if name != named), None)
     others = [repr(name) for name, kind in kinds.items() if kind == "string" and name not in (named, key)]
     if named != QUERY_COLUMNS[0]:
         output.note(f"queries: column {named!r}" + (f"; others: {', '.join(others)}" if others else ""))

@@ -77,11 +77,14 @@ def csv_schema(path: Path) -> Any:
     pyarrow.ArrowInvalid
         See `read_csv`.
     ValueError
-        A cell is not in the file's encoding.
+        A cell is not in the file's encoding, or there are no rows.
     """
     from setwise.extras.arrow import types
 
-    schema = _whole(path, strings_can_be_null=True).schema
+    whole = _whole(path, strings_can_be_null=True)
+    schema = whole.schema
+    if not whole.num_rows:
+        raise ValueError(f"{path.name} has no rows")
     if any(types.is_binary(field.type) for field in schema):  # what could not be decoded
         raise _not_decoded(path)
     return schema

@@ -170,6 +170,13 @@ def wider(held: str, new: str) -> str:
     return "number" if {held, new} == {"integer", "number"} else held
 
 
+def called(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the columns that are called by one of some names, the likeliest first, in capitals last."""
+    places = {name: place for place, name in enumerate(names)}
+    found = [column for column in columns if str(column).casefold() in places]
+    return sorted(found, key=lambda column: (column not in places, places[str(column).casefold()]))
+
+
 def text_columns(
     kinds: Mapping[str, str],
     taken: Collection[str] = (),
@@ -198,14 +205,15 @@ def text_columns(
     """
     strings = [name for name, kind in kinds.items() if kind == "string" and name not in taken]
     full = (lambda name: True) if holds is None or len(strings) == 1 else holds
-    known = [name for name in names if name in strings]
+    known = called(strings, names)
     for name in known:
         if full(name):
             return (name,)
     for several in together:
         if all(name in kinds and name not in taken for name in several):
             return several
-    others = [name for name in strings if name not in (*ID_COLUMNS, *known) and full(name)]
+    ids = called(strings, ID_COLUMNS)
+    others = [name for name in strings if name not in (*ids, *known) and full(name)]
     return (others[0],) if len(others) == 1 else () if others else tuple(known[:1])
 
 
@@ -217,7 +225,7 @@ def holds_text(column: Any) -> bool:
 
 def id_columns(kinds: Mapping[str, str], taken: Collection[str] = ()) -> list[str]:
     """Return the columns that may be ids by their name and what they hold, the likeliest first."""
-    return [name for name in ID_COLUMNS if kinds.get(name) in _OF_IDS and name not in taken]
+    return [name for name in called(kinds, ID_COLUMNS) if kinds[name] in _OF_IDS and name not in taken]
 
 
 def unchosen_ids(kinds: Mapping[str, str], used: str | None, taken: Collection[str] = ()) -> str:
@@ -240,9 +248,9 @@ def unchosen_ids(kinds: Mapping[str, str], used: str | None, taken: Collection[s
     others = [
         repr(name) if kind in _OF_IDS else f"{name!r} ({kind}, which is no id)"
         for name, kind in kinds.items()
-        if name not in {used, *taken} and (name in ID_COLUMNS or _CALLED_ID.search(name))
+        if name not in {used, *taken} and (name.casefold() in ID_COLUMNS or _CALLED_ID.search(name))
     ]
-    if used in ("id", "_id") or (used is None and not others):
+    if (used or "").casefold() in ("id", "_id") or (used is None and not others):
         return ""
     what = "rows are numbered" if used is None else f"column {used!r}"
     return f"ids: {what}; others: {', '.join(others)}" if others else f"ids: {what}"
@@ -253,7 +261,7 @@ def vector_column(kinds: Mapping[str, str], taken: Collection[str] = ()) -> str 
 
     The first of `VECTOR_COLUMNS`, else the only column of lists; None where there is none or more than one.
     """
-    known = [name for name in VECTOR_COLUMNS if name in kinds and name not in taken]
+    known = [name for name in called(kinds, VECTOR_COLUMNS) if name not in taken]
     lists = [name for name, kind in kinds.items() if kind == "list" and name not in taken]
     return known[0] if known else lists[0] if len(lists) == 1 else None
 
@@ -266,7 +274,7 @@ def unchosen(kinds: Mapping[str, str], text: Collection[str], taken: Collection[
     others = [
         repr(name)
         for name, kind in kinds.items()
-        if kind == "string" and name not in {*text, *ID_COLUMNS, *taken}
+        if kind == "string" and name not in {*text, *taken} and name.casefold() not in ID_COLUMNS
     ]
     if not text or tuple(text) == ("text",) or not (others or len(text) > 1):
         return ""
