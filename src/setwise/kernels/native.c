@@ -750,13 +750,23 @@ struct given {
     const double *squares, *relevance;
 };
 
+/* A total of rows, what single precision makes of it, and the error of its products with rows there. */
+struct total {
+    double *sum;    /* (d), over GRID */
+    float *single;  /* (d), and as much room */
+    double square;  /* of the total's length */
+    double error;
+};
+
 /* A pool for max-sum, its rows gridded, and the summed form f(x) = linear.x + t x'Wx: as `problem.Pool`. */
 struct form {
     struct pool pool;
     const struct given *given;
     double *linear;     /* it falls */
     double **columns;   /* W's, of each candidate, and its row behind it; NULL or NaN where not yet computed */
-    double *gradient, *x, *pulled, *ahead, *total, *keys;
+    double *scale;      /* the inverse of each length */
+    double *gradient, *x, *pulled, *ahead, *keys;
+    struct total total, other;
     double *four;       /* (4, d), rows */
     char *inside;       /* whether a candidate is of the set at hand */
     ptrdiff_t *filled;  /* of a candidate's column, how many entries are computed */
@@ -782,7 +792,7 @@ static void look_at(struct form *form, ptrdiff_t count)
         const ptrdiff_t at = (ptrdiff_t)given->order[form->near];
         const ptrdiff_t row = given->kept == NULL ? at : (ptrdiff_t)given->kept[at];
         use->grid[given->rows.type](given->rows.first + row * given->rows.step, form->grid + form->near * d,
-                                    1.0 / sqrt(given->squares[at]), d);
+                                    form->scale[form->near], d);
     }
 }
 
@@ -870,31 +880,11 @@ static int fill(struct form *form, const int64_t *members, ptrdiff_t count)
     return 1;
 }
 
-/* Write the product of every row with a vector. */
-static void along_grid(const struct form *form, const double *vector, double *out)
-{
-    use->dots_grid(form->pool.rows.first, form->pool.rows.step, form->near, vector, form->pool.rows.d, out);
-}
-
 /* Write W x for x that is `weight` at some members, for the candidates that are looked at. */
 static int pull(struct form *form, const int64_t *members, ptrdiff_t count, const double *weights, double *out)
 {
-    const ptrdiff_t n = form->near, d = form->pool.rows.d;
-    double sum = 0.0;
+    const ptrdiff_t n = form->near;
     memset(out, 0, sizeof(double) * (size_t)n);
-    if (form->pool.power == 1) {
-        memset(form->total, 0, sizeof(double) * (size_t)d);
-        for (ptrdiff_t at = 0; at < count; at++) {
-            const int32_t *row = grid_of(form, (ptrdiff_t)members[at]);
-            const double weight = weights == NULL ? 1.0 : weights[at];
-            sum += weight;
-            use->add_grid(form->total, row, weight / (GRID * GRID), d);
-        }
-        along_grid(form, form->total, out);
-        for (ptrdiff_t place = 0; place < n; place++)
-            out[place] = sum - out[place];
-        return 1;
-    }
     if (!fill(form, members, count))
         return 0;
     for (ptrdiff_t at = 0; at < count; at++) {
@@ -937,39 +927,33 @@ static double product(const double *one, const double *other, ptrdiff_t n)
     return use->dot[DOUBLE](one, other, n);
 }
 
+#include "screened.h"
+
 /* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set, and whether `pulled` is W x for it. */
 static int ascend(struct form *form, int64_t *set, int *is_pulled)
 {
-    const ptrdiff_t k = form->pool.k, d = form->pool.rows.d;
-    const double ridge = form->pool.power == 1 ? 2.0 : 1.0, twice = 2.0 * form->pool.t;
+    const ptrdiff_t k = form->pool.k;
+    const double twice = 2.0 * form->pool.t;
     double *x = form->x, *pulled = form->pulled, *ahead = form->ahead, *gradient = form->gradient, *moved = form->keys;
     ptrdiff_t n = form->pool.n;
+    *is_pulled = 0;
     if (form->pool.power == 1) {
-        for (ptrdiff_t place = 0; place < n; place++)
-            x[place] = (double)k / (double)n;
-        memset(form->total, 0, sizeof(double) * (size_t)d);
-        for (ptrdiff_t place = 0; place < n; place++)
-            use->add_grid(form->total, grid_of(form, place), 1.0, d);
-        for (ptrdiff_t i = 0; i < d; i++)
-            form->total[i] *= (double)k / (double)n / (GRID * GRID);
-        along_grid(form, form->total, pulled);
-        for (ptrdiff_t place = 0; place < n; place++)
-            pulled[place] = (double)k - pulled[place];
-    } else {
-        memset(x, 0, sizeof(double) * (size_t)n);
-        for (ptrdiff_t at = 0; at < k; at++) { /* the most relevant */
-            set[at] = at;
-            x[at] = 1.0;
-        }
-        if (!pull(form, set, k, NULL, pulled))
-            return 0;
+        ascend_from_even(form, set);
+        return 1;
     }
+    memset(x, 0, sizeof(double) * (size_t)n);
+    for (ptrdiff_t at = 0; at < k; at++) { /* the most relevant */
+        set[at] = at;
+        x[at] = 1.0;
+    }
+    if (!pull(form, set, k, NULL, pulled))
+        return 0;
     for (int step = 0; step < STEPS; step++) {
         double ahead_of = 0.0;
         for (;;) {
             n = form->near;
             for (ptrdiff_t place = 0; place < n; place++)
-                gradient[place] = (x[place] * ridge + pulled[place]) * twice + form->linear[place];
+                gradient[place] = (x[place] + pulled[place]) * twice + form->linear[place];
             leveled(gradient, n, form->keys);
             largest(form->keys, n, k, set);
             if (!look_further(form, gradient[set[k - 1]]))
@@ -997,7 +981,7 @@ static int ascend(struct form *form, int64_t *set, int *is_pulled)
             moved[set[at]] += 1.0;
         const double square = product(moved, moved, n);
         const double bend = product(moved, ahead, n) - product(moved, pulled, n);
-        const double curvature = twice * (bend + ridge * square);
+        const double curvature = twice * (bend + square);
         double length = curvature >= 0.0 ? 1.0 : gap / -curvature;
         length = length < 1.0 ? length : 1.0;
         if (length == 1.0) {
@@ -1119,11 +1103,11 @@ static double value_of(struct form *form, const int64_t *set)
                 spread += 2.0 * apart(form, (ptrdiff_t)set[one], form->columns[set[at]], (ptrdiff_t)set[at]);
         return linear + form->pool.t * spread;
     }
-    memset(form->total, 0, sizeof(double) * (size_t)d);
+    memset(form->total.sum, 0, sizeof(double) * (size_t)d);
     for (ptrdiff_t at = 0; at < k; at++)
-        use->add_grid(form->total, grid_of(form, (ptrdiff_t)set[at]), 1.0 / (double)k, d);
+        use->add_grid(form->total.sum, grid_of(form, (ptrdiff_t)set[at]), 1.0 / (double)k, d);
     for (ptrdiff_t at = 0; at < k; at++)
-        spread += use->apart_grid(form->total, grid_of(form, (ptrdiff_t)set[at]), d);
+        spread += use->apart_grid(form->total.sum, grid_of(form, (ptrdiff_t)set[at]), d);
     spread /= GRID * GRID;
     return linear + form->pool.t * (double)k * spread;
 }
@@ -1153,7 +1137,7 @@ static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int6
         if (known)
             continue;
         memcpy(seen + looked++ * k, sorted, bytes);
-        if (!polish(form, set, start == 0 && is_pulled))
+        if (!(form->pool.power == 1 ? polish_by_total(form, set) : polish(form, set, start == 0 && is_pulled)))
             return 0;
         memcpy(seen + looked * k, set, bytes);
         qsort(seen + looked++ * k, (size_t)k, sizeof *sorted, by_place);
@@ -1218,7 +1202,7 @@ static int open_form(struct form *form, const struct given *given)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->rows.d;
     form->given = given;
-    form->memory = malloc(sizeof(double) * (size_t)(8 * n + 5 * d + k));
+    form->memory = malloc(sizeof(double) * (size_t)(9 * n + 8 * d + k));
     form->grid = malloc(sizeof(int32_t) * (size_t)(n * d));
     form->where = malloc(sizeof(int64_t) * (size_t)(2 * n));
     form->columns = calloc((size_t)n, sizeof *form->columns);
@@ -1235,14 +1219,19 @@ static int open_form(struct form *form, const struct given *given)
     form->ahead = form->pulled + n;
     form->keys = form->ahead + n;
     form->sums = form->keys + n;
-    form->total = form->sums + k;
-    form->four = form->total + d;
+    form->scale = form->sums + k;
+    form->four = form->scale + n;
+    form->total.sum = form->four + 4 * d;
+    form->other.sum = form->total.sum + d;
+    form->total.single = (float *)(form->other.sum + d);
+    form->other.single = form->total.single + 2 * d;
     form->places = form->where + n;
     form->levels = 1;
     const double part = (1.0 - form->pool.t) * (double)(k - 1);
     for (ptrdiff_t place = 0; place < n; place++) {
         const ptrdiff_t at = (ptrdiff_t)given->order[place];
         ones[place] = GRID * GRID;
+        form->scale[place] = 1.0 / sqrt(given->squares[at]);
         relevance[place] = given->relevance[at];
         form->linear[place] = part * relevance[place];
         form->where[at] = place;

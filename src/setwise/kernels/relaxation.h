@@ -229,19 +229,29 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
                 x[support++] = x[at];
             }
         m = support;
-        double here = 0.0, along = 0.0, ahead = 0.0;
-        do {
-            if (!pull(form, working, m, x, form->pulled))
-                goto done;
-            write_gradient(form);
-            largest(form->gradient, form->near, front, leaders);
-        } while (look_further(form, form->gradient[leaders[front - 1]]));
-        for (ptrdiff_t place = form->near; place < n; place++) /* no more than that */
-            form->gradient[place] = form->linear[place] + 2.0 * form->pool.t * (double)k;
-        for (ptrdiff_t at = 0; at < m; at++) {
-            here += x[at] * (form->linear[working[at]] + form->pool.t * form->pulled[working[at]]);
-            along += x[at] * form->gradient[working[at]];
+        double along = 0.0, linear_part = 0.0, ahead = 0.0;
+        for (ptrdiff_t at = 0; at < m; at++)
+            linear_part += x[at] * form->linear[working[at]];
+        if (form->pool.power == 1) {
+            double sum = 0.0;
+            for (ptrdiff_t at = 0; at < m; at++)
+                sum += x[at];
+            add_up(form, working, m, x, &form->total);
+            lead(form, &form->total, sum, 0.0, 0, front, leaders);
+            along = linear_part + 2.0 * form->pool.t * (sum * sum - form->total.square);
+        } else {
+            do {
+                if (!pull(form, working, m, x, form->pulled))
+                    goto done;
+                write_gradient(form);
+                largest(form->gradient, form->near, front, leaders);
+            } while (look_further(form, form->gradient[leaders[front - 1]]));
+            for (ptrdiff_t place = form->near; place < n; place++) /* no more than that */
+                form->gradient[place] = form->linear[place] + 2.0 * form->pool.t * (double)k;
+            for (ptrdiff_t at = 0; at < m; at++)
+                along += x[at] * form->gradient[working[at]];
         }
+        const double here = 0.5 * (along + linear_part);
         for (ptrdiff_t at = 0; at < k; at++)
             ahead += form->gradient[leaders[at]];
         const double bound = here + ahead - along;

@@ -1,0 +1,201 @@
+/* Frank-Wolfe and exchanges where distances are 1 less the cosine: W x is Σx less each row's product with one vector, the
+ * rows' total. Products in single precision, with a bound on their error, tell which candidates can matter; what those
+ * have is then computed in double precision. Part of native.c.
+ */
+
+static void note_total(const struct form *form, struct total *total)
+{
+    const ptrdiff_t d = form->pool.rows.d;
+    use->follow(NULL, total->sum, NULL, total->single, d);
+    total->square = GRID * GRID * use->dot[DOUBLE](total->sum, total->sum, d);
+    /* at most d / 16 + 11 roundings of a sum, one of the total, sqrt(d) / 8 of the grid: as `vectors.dot_error` */
+    total->error = ((double)d / 8.0 + 16.0) * (double)FLT_EPSILON / 2.0 * sqrt(total->square);
+}
+
+/* Write the total of some members, each with a weight or none. */
+static void add_up(const struct form *form, const int64_t *members, ptrdiff_t count, const double *weights,
+                   struct total *total)
+{
+    const ptrdiff_t d = form->pool.rows.d;
+    memset(total->sum, 0, sizeof(double) * (size_t)d);
+    for (ptrdiff_t at = 0; at < count; at++)
+        use->add_grid(total->sum, grid_of(form, (ptrdiff_t)members[at]),
+                      (weights == NULL ? 1.0 : weights[at]) / (GRID * GRID), d);
+    note_total(form, total);
+}
+
+/* The gradient of a candidate, where x adds up to `sum`, in double precision; `ridge` is added to W's diagonal. */
+static double exactly(const struct form *form, const struct total *total, double sum, double ridge, ptrdiff_t place)
+{
+    const double cosine = use->dot[GRIDDED](grid_of(form, place), total->sum, form->pool.rows.d);
+    return form->linear[place]
+        + 2.0 * form->pool.t * (sum - cosine + (ridge > 0.0 ? ridge * form->x[place] : 0.0));
+}
+
+/* Write the gradient in single precision. */
+static void roughly(const struct form *form, const struct total *total, double sum, double ridge)
+{
+    const struct given *given = form->given;
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+    const double twice = 2.0 * form->pool.t;
+    for (ptrdiff_t at = 0; at < n; at++) { /* in the order of memory */
+        const ptrdiff_t place = (ptrdiff_t)form->where[at];
+        const void *row = given->rows.first + (given->kept == NULL ? at : (ptrdiff_t)given->kept[at]) * given->rows.step;
+        float *room = total->single + d;
+        if (given->rows.type == HALF)
+            use->single(row, room, d);
+        const double along = use->rough(given->rows.type == HALF ? room : row, total->single, d);
+        form->gradient[place] = form->linear[place] + twice * (sum - along * GRID * form->scale[place]);
+    }
+    if (ridge > 0.0)
+        for (ptrdiff_t place = 0; place < n; place++)
+            form->gradient[place] += twice * ridge * form->x[place];
+}
+
+/* Write the places of the `count` largest entries of the gradient, descending, of equals the lowest place first: in
+ * levels as `frank_wolfe.leveled`, or as they are. The gradient is exact there, and rough elsewhere. */
+static void lead(const struct form *form, const struct total *total, double sum, double ridge, int in_levels,
+                 ptrdiff_t count, int64_t *leaders)
+{
+    const ptrdiff_t n = form->pool.n;
+    ptrdiff_t number = 0;
+    roughly(form, total, sum, ridge);
+    largest(form->gradient, n, count, leaders);
+    const double rough = form->gradient[leaders[count - 1]];
+    const double least = rough - 4.0 * form->pool.t * total->error - ROUNDING * fabs(rough);
+    for (ptrdiff_t place = 0; place < n; place++)
+        if (form->gradient[place] >= least) {
+            form->gradient[place] = exactly(form, total, sum, ridge, place);
+            form->places[number] = place;
+            form->keys[number++] = form->gradient[place];
+        }
+    if (in_levels)
+        leveled(form->keys, number, form->keys);
+    largest(form->keys, number, count, leaders);
+    for (ptrdiff_t at = 0; at < count; at++)
+        leaders[at] = form->places[leaders[at]];
+}
+
+/* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set. */
+static void ascend_from_even(struct form *form, int64_t *set)
+{
+    struct total *total = &form->total, *ahead = &form->other;
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const double ridge = 2.0, twice = 2.0 * form->pool.t, sum = (double)k;
+    double *x = form->x, *moved = form->keys;
+    for (ptrdiff_t place = 0; place < n; place++)
+        x[place] = (double)k / (double)n;
+    memset(total->sum, 0, sizeof(double) * (size_t)d);
+    for (ptrdiff_t place = 0; place < n; place++)
+        use->add_grid(total->sum, grid_of(form, place), 1.0, d);
+    for (ptrdiff_t i = 0; i < d; i++)
+        total->sum[i] *= (double)k / (double)n / (GRID * GRID);
+    for (int step = 0; step < STEPS; step++) {
+        double ahead_of = 0.0, bend = 0.0;
+        note_total(form, total);
+        lead(form, total, sum, ridge, 1, k, set);
+        for (ptrdiff_t at = 0; at < k; at++)
+            ahead_of += form->gradient[set[at]];
+        const double linear = product(form->linear, x, n);
+        const double bent = twice * (ridge * product(x, x, n) + sum * sum - total->square);
+        const double gap = ahead_of - linear - bent;
+        form->steps++;
+        if (gap <= STATIONARY * fabs(bent) + EXACT * fabs(linear))
+            break;
+        add_up(form, set, k, NULL, ahead);
+        for (ptrdiff_t place = 0; place < n; place++)
+            moved[place] = -x[place];
+        for (ptrdiff_t at = 0; at < k; at++)
+            moved[set[at]] += 1.0;
+        for (ptrdiff_t i = 0; i < d; i++)
+            bend += (ahead->sum[i] - total->sum[i]) * (ahead->sum[i] - total->sum[i]);
+        const double curvature = twice * (ridge * product(moved, moved, n) - bend * GRID * GRID);
+        double length = curvature >= 0.0 ? 1.0 : gap / -curvature;
+        length = length < 1.0 ? length : 1.0;
+        if (length == 1.0) {
+            memset(x, 0, sizeof(double) * (size_t)n);
+            for (ptrdiff_t at = 0; at < k; at++)
+                x[set[at]] = 1.0;
+            memcpy(total->sum, ahead->sum, sizeof(double) * (size_t)d);
+        } else {
+            for (ptrdiff_t place = 0; place < n; place++)
+                x[place] += length * moved[place];
+            for (ptrdiff_t i = 0; i < d; i++)
+                total->sum[i] += length * (ahead->sum[i] - total->sum[i]);
+        }
+    }
+    leveled(x, n, form->keys);
+    largest(form->keys, n, k, set);
+}
+
+/* Best single exchanges to a local maximum, as `swap.polish`. 0 without memory. */
+static int polish_by_total(struct form *form, int64_t *set)
+{
+    struct total *total = &form->total;
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const double twice = 2.0 * form->pool.t;
+    double *gradient = form->gradient, least = 0.0, tie = 0.0;
+    memset(form->inside, 0, (size_t)n);
+    for (ptrdiff_t at = 0; at < k; at++) {
+        form->inside[set[at]] = 1;
+        if (column_of(form, (ptrdiff_t)set[at]) == NULL)
+            return 0;
+    }
+    add_up(form, set, k, NULL, total);
+    for (int round = 0; round < EXCHANGES; round++) {
+        double leaving = INFINITY, best = -INFINITY, spread = 0.0, size = 0.0, most = 0.0;
+        ptrdiff_t comes = 0, slot = 0, rivals = 0;
+        roughly(form, total, (double)k, 0.0);
+        for (ptrdiff_t at = 0; at < k; at++) {
+            const ptrdiff_t member = (ptrdiff_t)set[at];
+            const double linear = form->linear[member], exact = exactly(form, total, (double)k, 0.0, member);
+            gradient[member] = exact;
+            leaving = exact < leaving ? exact : leaving;
+            most = fabs(exact) > most ? fabs(exact) : most;
+            spread = fabs(exact - linear) > spread ? fabs(exact - linear) : spread;
+            size = fabs(linear) > size ? fabs(linear) : size;
+        }
+        if (round == 0) {
+            least = PRECISION * spread + EXACT * size;
+            tie = ldexp(most, -TIED);
+        }
+        for (ptrdiff_t place = 0; place < n; place++)
+            if (!form->inside[place] && gradient[place] + twice * total->error > leaving + least) {
+                gradient[place] = exactly(form, total, (double)k, 0.0, place);
+                if (gradient[place] > leaving + least)
+                    form->places[rivals++] = place;
+            }
+        for (ptrdiff_t rival = 0; rival < rivals; rival++) {
+            const ptrdiff_t place = (ptrdiff_t)form->places[rival];
+            for (ptrdiff_t at = 0; at < k; at++) {
+                const ptrdiff_t member = (ptrdiff_t)set[at];
+                const double more = gradient[place] - gradient[member];
+                if (more <= least || more <= best)
+                    continue; /* distances are not negative */
+                const double change = more - twice * apart(form, place, form->columns[member], member);
+                best = change > best ? change : best;
+            }
+        }
+        if (!(best > least))
+            break;
+        int found = 0;
+        for (ptrdiff_t rival = 0; rival < rivals && !found; rival++) /* the first of those that tie */
+            for (ptrdiff_t at = 0; at < k && !found; at++) {
+                const ptrdiff_t member = (ptrdiff_t)set[at];
+                comes = (ptrdiff_t)form->places[rival];
+                const double more = gradient[comes] - gradient[member];
+                slot = at;
+                found = more >= best - tie && more - twice * apart(form, comes, form->columns[member], member) >= best - tie;
+            }
+        if (column_of(form, comes) == NULL)
+            return 0;
+        use->add_grid(total->sum, grid_of(form, comes), 1.0 / (GRID * GRID), d); /* exact */
+        use->add_grid(total->sum, grid_of(form, (ptrdiff_t)set[slot]), -1.0 / (GRID * GRID), d);
+        note_total(form, total);
+        form->inside[set[slot]] = 0;
+        form->inside[comes] = 1;
+        set[slot] = comes;
+        form->swaps++;
+    }
+    return 1;
+}
