@@ -36,8 +36,6 @@ struct kernels {
     void (*squares[3])(const char *first, ptrdiff_t step, ptrdiff_t count, ptrdiff_t d, double *out);
     void (*dots_double)(const char *first, ptrdiff_t step, ptrdiff_t count, const double *other, ptrdiff_t d,
                         double *out);
-    void (*dots_grid)(const char *first, ptrdiff_t step, ptrdiff_t count, const double *other, ptrdiff_t d,
-                      double *out);
     double (*both[3])(const void *row, const double *other, ptrdiff_t d, double *square);
     void (*unit[4])(const void *row, double *out, double scale, ptrdiff_t d);
     void (*grid[2])(const void *row, int32_t *grid, double scale, ptrdiff_t d);
@@ -46,6 +44,7 @@ struct kernels {
     void (*four_grid)(const void *row, const double *others, ptrdiff_t d, double *products);
     double (*apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d);
     void (*add_grid)(double *sums, const int32_t *row, double weight, ptrdiff_t d);
+    void (*sum_grid)(const int32_t *rows, ptrdiff_t n, ptrdiff_t d, double *sums);
     float (*rough)(const float *row, const float *other, ptrdiff_t d);
     float (*rough_both)(const float *row, const float *other, ptrdiff_t d, float *square);
     void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
@@ -269,6 +268,8 @@ struct pool {
     enum objective objective;
     double t;
     int power;
+    const struct pool *single; /* where the same rows lie in half or single precision, or NULL */
+    const double *inverse;     /* of their lengths there */
 };
 
 /* What is kept up for each candidate: `number`, which is for mmr the largest similarity, for max-sum the summed
@@ -443,9 +444,10 @@ static double bound_one(const struct pool *pool, struct state *state, ptrdiff_t 
 static double screen(const struct pool *pool, struct state *state, ptrdiff_t place)
 {
     const ptrdiff_t d = pool->rows.d, count = state->count;
-    const float *row = single_of(pool, place, state->singles + (pool->k + 1) * d);
+    const float *row = single_of(pool->single == NULL ? pool : pool->single, place, state->singles + (pool->k + 1) * d);
+    const double scale = pool->single == NULL ? state->scale[place] : pool->inverse[place];
     for (ptrdiff_t seen = pool->objective == MMR ? (ptrdiff_t)state->seen[place] : count - 1; seen < count; seen++)
-        note_cosine(pool, state, place, seen, use->rough(row, state->singles + (seen + 1) * d, d) * state->scale[place]);
+        note_cosine(pool, state, place, seen, use->rough(row, state->singles + (seen + 1) * d, d) * scale);
     return bound_one(pool, state, place, 1.0 / (double)count);
 }
 
@@ -661,7 +663,8 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
 {
     const ptrdiff_t n = pool->n, k = pool->k, d = pool->rows.d;
     const int summed = pool->objective == MAX_SUM && pool->power == 1, factored = pool->objective == LOG_DET;
-    const int screened = (summed || pool->objective == MMR) && (pool->rows.type == HALF || pool->rows.type == FLOAT);
+    const int screened = (summed || pool->objective == MMR)
+        && (pool->rows.type == HALF || pool->rows.type == FLOAT || pool->single != NULL);
     const int measured = !screened || pool->squares != NULL || pool->query != NULL;
     double *memory = malloc(sizeof(double) * (size_t)(7 * n + 3 * (k + 1) + k * d + (summed ? (k + 1) * d : 0)));
     double *columns = factored ? malloc(sizeof(double) * (size_t)(n * k)) : NULL;
@@ -767,6 +770,9 @@ struct form {
     double *scale;      /* the inverse of each length */
     double *gradient, *x, *pulled, *ahead, *keys;
     struct total total, other;
+    struct pool single; /* the rows as given, in the pool's own order */
+    double *rough;      /* each row's product with a total in single precision: this one */
+    double *reference, rough_error;
     double *four;       /* (4, d), rows */
     char *inside;       /* whether a candidate is of the set at hand */
     ptrdiff_t *filled;  /* of a candidate's column, how many entries are computed */
@@ -786,12 +792,9 @@ static const int32_t *grid_of(const struct form *form, ptrdiff_t place)
 /* Look at the first so many candidates at least: grid their rows. */
 static void look_at(struct form *form, ptrdiff_t count)
 {
-    const struct given *given = form->given;
     const ptrdiff_t d = form->pool.rows.d;
     for (; form->near < count; form->near++) {
-        const ptrdiff_t at = (ptrdiff_t)given->order[form->near];
-        const ptrdiff_t row = given->kept == NULL ? at : (ptrdiff_t)given->kept[at];
-        use->grid[given->rows.type](given->rows.first + row * given->rows.step, form->grid + form->near * d,
+        use->grid[form->given->rows.type](row_of(&form->single, form->near), form->grid + form->near * d,
                                     form->scale[form->near], d);
     }
 }
@@ -1202,9 +1205,9 @@ static int open_form(struct form *form, const struct given *given)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->rows.d;
     form->given = given;
-    form->memory = malloc(sizeof(double) * (size_t)(9 * n + 8 * d + k));
+    form->memory = malloc(sizeof(double) * (size_t)(10 * n + 9 * d + k));
     form->grid = malloc(sizeof(int32_t) * (size_t)(n * d));
-    form->where = malloc(sizeof(int64_t) * (size_t)(2 * n));
+    form->where = malloc(sizeof(int64_t) * (size_t)(3 * n));
     form->columns = calloc((size_t)n, sizeof *form->columns);
     form->filled = calloc((size_t)n, sizeof *form->filled);
     form->inside = malloc((size_t)n);
@@ -1220,16 +1223,21 @@ static int open_form(struct form *form, const struct given *given)
     form->keys = form->ahead + n;
     form->sums = form->keys + n;
     form->scale = form->sums + k;
-    form->four = form->scale + n;
+    form->rough = form->scale + n;
+    form->reference = form->rough + n;
+    form->rough_error = INFINITY;
+    form->four = form->reference + d;
     form->total.sum = form->four + 4 * d;
     form->other.sum = form->total.sum + d;
     form->total.single = (float *)(form->other.sum + d);
     form->other.single = form->total.single + 2 * d;
     form->places = form->where + n;
+    int64_t *rows = form->places + n;
     form->levels = 1;
     const double part = (1.0 - form->pool.t) * (double)(k - 1);
     for (ptrdiff_t place = 0; place < n; place++) {
         const ptrdiff_t at = (ptrdiff_t)given->order[place];
+        rows[place] = given->kept == NULL ? at : (ptrdiff_t)given->kept[at];
         ones[place] = GRID * GRID;
         form->scale[place] = 1.0 / sqrt(given->squares[at]);
         relevance[place] = given->relevance[at];
@@ -1242,6 +1250,9 @@ static int open_form(struct form *form, const struct given *given)
     form->pool.squares = ones;
     form->pool.most = INFINITY;
     form->pool.relevance = relevance;
+    form->single = (struct pool){.rows = given->rows, .kept = rows};
+    form->pool.single = &form->single;
+    form->pool.inverse = form->scale;
     look_at(form, form->pool.power == 1 ? n : k);
     return 1;
 }
@@ -1304,6 +1315,7 @@ static ptrdiff_t search(struct form *form, const struct given *given, int with_g
     if (starts > 2) { /* the same candidates by row, which then breaks ties */
         struct pool pool = form->pool;
         int64_t *set = sets + 2 * k;
+        pool.single = NULL;
         look_at(form, n);
         pool.kept = form->where;
         for (ptrdiff_t place = 0; place < n; place++)

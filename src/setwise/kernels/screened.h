@@ -24,42 +24,77 @@ static void add_up(const struct form *form, const int64_t *members, ptrdiff_t co
     note_total(form, total);
 }
 
-/* The gradient of a candidate, where x adds up to `sum`, in double precision; `ridge` is added to W's diagonal. */
-static double exactly(const struct form *form, const struct total *total, double sum, double ridge, ptrdiff_t place)
+/* The gradient by a cosine that is known. */
+static double by_cosine(const struct form *form, double sum, double ridge, ptrdiff_t place, double cosine)
 {
-    const double cosine = use->dot[GRIDDED](grid_of(form, place), total->sum, form->pool.rows.d);
     return form->linear[place]
         + 2.0 * form->pool.t * (sum - cosine + (ridge > 0.0 ? ridge * form->x[place] : 0.0));
 }
 
-/* Write the gradient in single precision. */
-static void roughly(const struct form *form, const struct total *total, double sum, double ridge)
+/* The gradient of a candidate, where x adds up to `sum`, in double precision; `ridge` is added to W's diagonal. */
+static double exactly(const struct form *form, const struct total *total, double sum, double ridge, ptrdiff_t place)
 {
-    const struct given *given = form->given;
+    const double cosine = use->dot[GRIDDED](grid_of(form, place), total->sum, form->pool.rows.d);
+    return by_cosine(form, sum, ridge, place, cosine);
+}
+
+/* Write the gradient in single precision, where it may be above a level; elsewhere what it is below at least. As the
+ * products with one total are known, those with another differ by no more than its distance. */
+static void roughly(struct form *form, const struct total *total, double sum, double ridge, double level)
+{
     const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
-    const double twice = 2.0 * form->pool.t;
+    double *gradient = form->gradient, square = 0.0;
+    float *room = total->single + d;
+    ptrdiff_t count = n;
+    if (level > -INFINITY && form->rough_error < INFINITY) {
+        for (ptrdiff_t i = 0; i < d; i++)
+            square += (total->sum[i] - form->reference[i]) * (total->sum[i] - form->reference[i]);
+        const double off = GRID * sqrt(square) * (1.0 + ROUNDING) + form->rough_error;
+        count = 0;
+        for (ptrdiff_t place = 0; place < n; place++) {
+            gradient[place] = by_cosine(form, sum, ridge, place, form->rough[place] - off);
+            if (gradient[place] > level)
+                form->places[count++] = place;
+        }
+    }
+    if (count < n / 2) {
+        for (ptrdiff_t one = 0; one < count; one++) {
+            const ptrdiff_t place = (ptrdiff_t)form->places[one];
+            const double along = use->rough(single_of(&form->single, place, room), total->single, d);
+            gradient[place] = by_cosine(form, sum, ridge, place, along * GRID * form->scale[place]);
+        }
+        return;
+    }
     for (ptrdiff_t at = 0; at < n; at++) { /* in the order of memory */
         const ptrdiff_t place = (ptrdiff_t)form->where[at];
-        const void *row = given->rows.first + (given->kept == NULL ? at : (ptrdiff_t)given->kept[at]) * given->rows.step;
-        float *room = total->single + d;
-        if (given->rows.type == HALF)
-            use->single(row, room, d);
-        const double along = use->rough(given->rows.type == HALF ? room : row, total->single, d);
-        form->gradient[place] = form->linear[place] + twice * (sum - along * GRID * form->scale[place]);
+        const double along = use->rough(single_of(&form->single, place, room), total->single, d);
+        form->rough[place] = along * GRID * form->scale[place];
     }
-    if (ridge > 0.0)
-        for (ptrdiff_t place = 0; place < n; place++)
-            form->gradient[place] += twice * ridge * form->x[place];
+    for (ptrdiff_t place = 0; place < n; place++)
+        gradient[place] = by_cosine(form, sum, ridge, place, form->rough[place]);
+    memcpy(form->reference, total->sum, sizeof(double) * (size_t)d);
+    form->rough_error = total->error;
 }
 
 /* Write the places of the `count` largest entries of the gradient, descending, of equals the lowest place first: in
  * levels as `frank_wolfe.leveled`, or as they are. The gradient is exact there, and rough elsewhere. */
-static void lead(const struct form *form, const struct total *total, double sum, double ridge, int in_levels,
+static void lead(struct form *form, const struct total *total, double sum, double ridge, int in_levels,
                  ptrdiff_t count, int64_t *leaders)
 {
     const ptrdiff_t n = form->pool.n;
     ptrdiff_t number = 0;
-    roughly(form, total, sum, ridge);
+    double level = -INFINITY;
+    if (in_levels && form->rough_error < INFINITY && n > 8 * count) { /* those that led may lead again: a level to reach */
+        for (ptrdiff_t place = 0; place < n; place++)
+            form->gradient[place] = by_cosine(form, sum, ridge, place, form->rough[place]);
+        largest(form->gradient, n, count, leaders);
+        level = INFINITY;
+        for (ptrdiff_t at = 0; at < count; at++) {
+            const double exact = exactly(form, total, sum, ridge, (ptrdiff_t)leaders[at]);
+            level = exact < level ? exact : level;
+        }
+    }
+    roughly(form, total, sum, ridge, level);
     largest(form->gradient, n, count, leaders);
     const double rough = form->gradient[leaders[count - 1]];
     const double least = rough - 4.0 * form->pool.t * total->error - ROUNDING * fabs(rough);
@@ -85,9 +120,7 @@ static void ascend_from_even(struct form *form, int64_t *set)
     double *x = form->x, *moved = form->keys;
     for (ptrdiff_t place = 0; place < n; place++)
         x[place] = (double)k / (double)n;
-    memset(total->sum, 0, sizeof(double) * (size_t)d);
-    for (ptrdiff_t place = 0; place < n; place++)
-        use->add_grid(total->sum, grid_of(form, place), 1.0, d);
+    use->sum_grid(form->grid, n, d, total->sum);
     for (ptrdiff_t i = 0; i < d; i++)
         total->sum[i] *= (double)k / (double)n / (GRID * GRID);
     for (int step = 0; step < STEPS; step++) {
@@ -145,11 +178,10 @@ static int polish_by_total(struct form *form, int64_t *set)
     for (int round = 0; round < EXCHANGES; round++) {
         double leaving = INFINITY, best = -INFINITY, spread = 0.0, size = 0.0, most = 0.0;
         ptrdiff_t comes = 0, slot = 0, rivals = 0;
-        roughly(form, total, (double)k, 0.0);
         for (ptrdiff_t at = 0; at < k; at++) {
             const ptrdiff_t member = (ptrdiff_t)set[at];
             const double linear = form->linear[member], exact = exactly(form, total, (double)k, 0.0, member);
-            gradient[member] = exact;
+            form->keys[at] = exact;
             leaving = exact < leaving ? exact : leaving;
             most = fabs(exact) > most ? fabs(exact) : most;
             spread = fabs(exact - linear) > spread ? fabs(exact - linear) : spread;
@@ -159,6 +191,9 @@ static int polish_by_total(struct form *form, int64_t *set)
             least = PRECISION * spread + EXACT * size;
             tie = ldexp(most, -TIED);
         }
+        roughly(form, total, (double)k, 0.0, leaving + least);
+        for (ptrdiff_t at = 0; at < k; at++)
+            gradient[set[at]] = form->keys[at];
         for (ptrdiff_t place = 0; place < n; place++)
             if (!form->inside[place] && gradient[place] + twice * total->error > leaving + least) {
                 gradient[place] = exactly(form, total, (double)k, 0.0, place);
