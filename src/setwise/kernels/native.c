@@ -1017,7 +1017,7 @@ static int polish(struct form *form, int64_t *set, int is_pulled)
 {
     const ptrdiff_t k = form->pool.k;
     const double twice = 2.0 * form->pool.t;
-    double *gradient = form->gradient, spread = 0.0, size = 0.0, most = 0.0;
+    double *gradient = form->gradient, most = 0.0, least = 0.0;
     for (ptrdiff_t at = 0; at < k; at++)
         if (set[at] >= form->near) {
             look_at(form, (ptrdiff_t)set[at] + 1);
@@ -1028,22 +1028,26 @@ static int polish(struct form *form, int64_t *set, int is_pulled)
     memset(form->inside, 0, (size_t)form->pool.n);
     write_gradient(form);
     for (ptrdiff_t at = 0; at < k; at++) {
-        const double linear = form->linear[set[at]], rest = fabs(gradient[set[at]] - linear);
         form->inside[set[at]] = 1;
         most = fabs(gradient[set[at]]) > most ? fabs(gradient[set[at]]) : most;
-        spread = rest > spread ? rest : spread;
-        size = fabs(linear) > size ? fabs(linear) : size;
         if (column_of(form, (ptrdiff_t)set[at]) == NULL)
             return 0;
     }
-    const double least = PRECISION * spread + EXACT * size, tie = ldexp(most, -TIED);
+    const double tie = ldexp(most, -TIED);
     for (int round = 0; round < EXCHANGES; round++) {
         double leaving, best = -INFINITY;
         ptrdiff_t comes = 0, slot = 0;
         for (;;) {
+            double spread = 0.0, size = 0.0;
             leaving = INFINITY;
-            for (ptrdiff_t at = 0; at < k; at++)
+            for (ptrdiff_t at = 0; at < k; at++) {
+                const double linear = form->linear[set[at]], rest = fabs(gradient[set[at]] - linear);
                 leaving = gradient[set[at]] < leaving ? gradient[set[at]] : leaving;
+                spread = rest > spread ? rest : spread;
+                size = fabs(linear) > size ? fabs(linear) : size;
+            }
+            const double hidden = PRECISION * spread + EXACT * size;
+            least = hidden > least ? hidden : least;
             if (!look_further(form, leaving + least))
                 break;
             if (!pull(form, set, k, NULL, form->pulled))
@@ -1365,7 +1369,7 @@ static PyObject *greedy(PyObject *module, PyObject *args)
 {
     (void)module;
     PyObject *array, *vectors[VECTORS];
-    struct pool pool;
+    struct pool pool = {0};
     Py_buffer views[VECTORS];
     Py_ssize_t given, k, found = 0;
     int objective;

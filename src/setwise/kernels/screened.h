@@ -187,10 +187,9 @@ static int polish_by_total(struct form *form, int64_t *set)
             spread = fabs(exact - linear) > spread ? fabs(exact - linear) : spread;
             size = fabs(linear) > size ? fabs(linear) : size;
         }
-        if (round == 0) {
-            least = PRECISION * spread + EXACT * size;
-            tie = ldexp(most, -TIED);
-        }
+        const double hidden = PRECISION * spread + EXACT * size;
+        least = hidden > least ? hidden : least;
+        tie = round == 0 ? ldexp(most, -TIED) : tie;
         roughly(form, total, (double)k, 0.0, leaving + least);
         for (ptrdiff_t at = 0; at < k; at++)
             gradient[set[at]] = form->keys[at];

@@ -52,12 +52,14 @@ def polish(
     gradient = pool.gradient(chosen, np.ones(k))
     inside = np.zeros(len(pool), bool)
     inside[chosen] = True
-    least_gain = least_of(gradient[chosen], pool.linear[chosen])
+    least_gain = 0.0
     tie = TIED * float(np.abs(gradient[chosen]).max())
     double = 2 * pool.weight
     table = _Distances(pool, chosen)
     narrow = True
     for _ in range(most):
+        # A set of copies hides nothing; what the next one hides must not pass for a gain.
+        least_gain = max(least_gain, least_of(gradient[chosen], pool.linear[chosen]))
         leaving = np.where(movable, gradient[chosen], np.inf)
         outside = ((gradient > leaving.min() + least_gain) & ~inside).nonzero()[0]
         if len(outside) == 0:
