@@ -9,6 +9,7 @@ import pytest
 from optional import lazily, needs
 from setwise.finetuning import Pipeline, Repository
 from setwise.finetuning.rows.draw import text_lengths
+from setwise.finetuning.rows.writing import write_epochs
 
 pytestmark = needs("pyarrow")
 pa, parquet = lazily("pyarrow"), lazily("pyarrow.parquet")
@@ -244,3 +245,27 @@ def test_splits_are_told_by_any_word_of_a_files_name(tmp_path, names):
     assert rows.told.startswith("rows of split 'train', not of ")
     expected = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
     assert expected["text"][:] == [names[0]]
+
+
+@needs("datasets")
+def test_epochs_whose_rows_have_other_entries_are_loaded_in_order(tmp_path):
+    """Entries that an epoch has not, or null alone, or empty: the card tells `datasets` all columns."""
+    from datasets import Features, load_dataset
+
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "n": 0.5}]}
+    late = {"note": "x", "score": 1.5, "tags": [["q"]], "meta": {"a": 1}, "messages": [call]}
+    talk = [{"role": "user", "content": "hi"}]
+    bare = {"score": None, "tags": [], "meta": {"b": True}, "messages": talk}
+    rows = [{"id": row, **(late if row == 3 else bare)} for row in range(6)]
+    repository = Repository(write_lines(tmp_path / "a.jsonl", rows))
+    write_epochs(repository, [np.array([0, 1]), np.array([3, 2]), np.array([4, 5])], tmp_path / "out")
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded["id"][:] == [0, 1, 3, 2, 4, 5]
+    assert loaded.features == Features.from_arrow_schema(repository.schema())
+    assert loaded[2]["messages"] == [call]
+    only = load_dataset(str(tmp_path / "out"), "epochs", split="epoch_2", cache_dir=str(tmp_path / "cache"))
+    assert (only["id"][:], only.features) == ([3, 2], loaded.features)
+    # No type holds both kinds of values: the card leaves the columns to whoever reads them.
+    odd = Repository(write_lines(tmp_path / "b.jsonl", [{"n": 1}, {"n": "one"}]))
+    write_epochs(odd, [np.array([0, 1])], tmp_path / "odd")
+    assert "dataset_info" not in (tmp_path / "odd" / "README.md").read_text()

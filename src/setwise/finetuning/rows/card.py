@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from setwise.files.writing import write_atomic
 
 CARD = "README.md"
 
 
-def write_card(folder: Path, names: Sequence[str]) -> None:
+def write_card(folder: Path, names: Sequence[str], schema: Any = None) -> None:
     """Write the card of some files: all in their order as split "train", and each a split of "epochs".
 
-    Where there are none, there is no card either.
+    Where there are none, there is no card either. With an Arrow schema it says what all files' columns are:
+    ``datasets`` takes those of lines of JSON from the first, and ends at an entry that only others have.
     """
     if not names:
         (folder / CARD).unlink(missing_ok=True)
         return
     whole = "".join(f"    - {name}\n" for name in names)
     each = "".join(f"  - split: {Path(name).stem.replace('-', '_')}\n    path: {name}\n" for name in names)
+    info = "" if schema is None else _info(schema)
     text = f"""---
 configs:
 - config_name: default
@@ -28,7 +32,7 @@ configs:
     path:
 {whole}- config_name: epochs
   data_files:
-{each}---
+{each}{info}---
 
 Rows in the order in which to train on them, an epoch a file; `meta.json` says how they were drawn.
 
@@ -36,3 +40,34 @@ Rows in the order in which to train on them, an epoch a file; `meta.json` says h
 `load_dataset(folder, "epochs", split="epoch_1")` one of them. Train without shuffling.
 """
     write_atomic(folder / CARD, lambda stream: stream.write(text.encode()), force=True)
+
+
+def _info(schema: Any) -> str:
+    """Return what the columns of both configurations are, as `datasets` spells it; of other types nothing."""
+    try:
+        columns = [{"name": one.name, **_feature(one.type)} for one in schema]
+    except KeyError:
+        return ""
+    features = json.dumps(columns, ensure_ascii=False)
+    lines = (f"- config_name: {name}\n  features: {features}\n" for name in ("default", "epochs"))
+    return "dataset_info:\n" + "".join(lines)
+
+
+#: Types of values in JSON, and their names in `datasets`.
+_NAMES = {one: one for one in ("int64", "string", "bool", "null")} | {"double": "float64"}
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    """Return a type as `datasets` spells it, a mapping of one entry.
+
+    Raises
+    ------
+    KeyError
+        JSON has no such values.
+    """
+    if hasattr(kind, "value_type"):
+        (inner, of), *_ = _feature(kind.value_type).items()
+        return {"list": of if inner in ("dtype", "struct") else {inner: of}}
+    if hasattr(kind, "fields"):
+        return {"struct": [{"name": one.name, **_feature(one.type)} for one in kind.fields]}
+    return {"dtype": _NAMES[str(kind)]}

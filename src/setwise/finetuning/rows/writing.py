@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -269,11 +270,20 @@ def write_epochs(
             for name, facts in _made(repository, left, folder, memory, workers, progress):
                 files[name] = {"rows": len(left[name]), "rows_digest": marks[name], **facts}
                 record()
+            if kind == ".jsonl":
+                write_card(folder, names, _columns(folder))
         except BaseException:
             if fresh and not files:  # there is nothing to go on from
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     return Written(tuple(folder / name for name in names), kept)
+
+
+def _columns(folder: Path) -> Any:
+    """Return the Arrow schema of all epochs' lines together; None where no type holds a column's values."""
+    with contextlib.suppress(ValueError):
+        return Repository(folder, argument="out").schema()
+    return None
 
 
 def _made(
