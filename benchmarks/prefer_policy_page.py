@@ -49,6 +49,8 @@ BINARY = (
     "a token. 0.5 is chance."
 )
 
+STILL = "No arm put any pair into another order: a training of two or three updates, which says nothing."
+
 #: Columns of the main tables.
 FIGURES = {
     "evaluation_reward": "reward",
@@ -256,9 +258,10 @@ def binary(rows: Sequence[Row]) -> list[str]:
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     seeds = {arm: [row["seed"] for row in rows if row["arm"] == arm] for arm in arms}
     own = {arm: {row["seed"]: row["accuracy"] for row in rows if row["arm"] == arm} for arm in arms}
-    cells = []
+    cells, moved = [], False
     for arm in arms:
         gains = [own[arm][seed] - own["start"][seed] for seed in seeds[arm] if arm != "start"]
+        moved = moved or any(gains)
         cells.append([arm, str(len(seeds[arm])), shown(list(own[arm].values())), shown(gains)])
     return [
         "",
@@ -267,6 +270,7 @@ def binary(rows: Sequence[Row]) -> list[str]:
         BINARY,
         "",
         *table(["arm", "seeds", "accuracy", "more than the start"], cells),
+        *([] if moved else ["", STILL]),
     ]
 
 

@@ -75,6 +75,8 @@ def test_generate_and_score(run, policy, tmp_path):
     for row in lines(scored):
         assert row["rewards"] == [len(text) for text in row["responses"]]
         assert len(row["token_ids"]) == 3
+    refused = run(*words[:-1], tmp_path / "x.jsonl", "--field", "top_k=1")
+    assert "--field: a field of requests to --server" in refused.err
     refused = run("prefer", "generate", "--prompts", prompts, "--out", tmp_path / "x.jsonl")
     assert (refused.code, refused.err) == (2, "setwise: server: give either a server or a model\n")
 

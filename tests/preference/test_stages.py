@@ -326,6 +326,19 @@ def test_a_llama_cpp_server_answers(tmp_path):
         assert all(text.strip() for text in row["responses"])
         assert all(1 <= count <= 4 for count in row["tokens"])
         assert len(row["finished"]) == 2
+    # What else is asked for is heeded: from one token all draws are the same, from all of them they are not.
+    whole = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    for name, extra in (("one", {"top_k": 1}), ("whole", whole)):
+        preference.generate(
+            asked[:1],
+            tmp_path / f"{name}.jsonl",
+            server=preference.Server(f"{server.listening_address}/v1", extra=extra),
+            responses=4,
+            max_new_tokens=8,
+            temperature=2.0,
+        )
+        (row,) = rows(tmp_path / f"{name}.jsonl")
+        assert (len(set(row["responses"])) == 1) == (name == "one")
     begun = [{"role": "user", "content": "What is the capital of France?"}]
     begun.append({"role": "assistant", "content": "The capital of France is the city of"})
     preference.generate(
