@@ -120,3 +120,16 @@ def test_sets_of_one_and_of_all():
     assert setwise.select(X, 1, relevance=R).explain(2).chosen[0].nearest is None
     assert setwise.select(X, N, relevance=R).explain().left_out == []
     assert not list(itertools.islice(setwise.select(X, 3, relevance=R, min_gain=9).explain(0), 1))
+
+
+def test_what_must_be_in_a_set_of_any_size_cannot_be_left_out():
+    X = np.random.default_rng(3).standard_normal((9, 4))
+    options = {"relevance": np.linspace(1, 0, 9), "costs": np.ones(9)}
+    for include in ([8], [2, 8]):
+        sel = setwise.select(X, None, budget=len(include) + 1.0, include=include, **options)
+        change = {why.member: why.change for why in sel.explain(9).chosen}
+        assert [change[row] for row in include] == [None] * len(include)
+        (other,) = set(sel.indices.tolist()) - set(include)
+        less = setwise.select(X, None, budget=float(len(include)), include=include, **options)
+        assert less.indices.tolist() == include
+        assert change[other] < 0

@@ -211,6 +211,8 @@ class Reasoner:
         problem = self.problem
         if not problem.request.wishes:
             return problem.constraints.feasible(rows)
+        if not np.isin(problem.constraints.include, rows).all():
+            return False
         return problem.constraints.among(rows, self._alike(rows)).keeps(np.arange(len(rows)))
 
     def _alike(self, rows: Rows) -> NDArray[np.bool_] | None:
