@@ -57,13 +57,13 @@ def test_two_runs_to_one_new_place(tmp_path, command):
     before = set(os.listdir(tmp_path))
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", HELD, *words, "--seed", str(seed)],
+            [sys.executable, "-c", HELD, *words, *seed],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for seed in ((0, 1) if command is not _index else (0, 0))
+        for seed in ((("--seed", "0"), ("--seed", "1")) if command is not _index else ((), ()))
     ]
     try:
         for one in runs:
