@@ -216,6 +216,13 @@ def test_rows_barred_for_each_of_many_queries_are_read_from_every_container():
         assert barring(given) == expected
 
 
+def test_an_index_into_a_set_gives_what_a_loop_does():
+    for found in (catalog().select(3), setwise.select(VECTORS, 3, relevance=SCORES)):
+        assert json.dumps([found[place] for place in range(3)]) == json.dumps(list(found))
+        assert found[:2].tolist() == list(found)[:2]
+        assert type(found[-1]) is type(next(iter(found)))
+
+
 def test_what_has_no_rows_is_refused_by_what_it_is():
     import datasets
     import pandas as pd
@@ -232,5 +239,7 @@ def test_what_has_no_rows_is_refused_by_what_it_is():
             setwise.select(empty, 1)
     with pytest.raises(TypeError, match="corpus: expected a path, got list"):
         read_corpus(["one text", "another"])
+    with pytest.raises(TypeError, match="path: expected a path, got NoneType"):
+        setwise.open_index(None)
     with pytest.raises(ValueError, match="corpus: the path is empty"):
         read_corpus("")

@@ -122,7 +122,8 @@ class Selection:
         return iter(self.members.tolist())
 
     def __getitem__(self, position: Any) -> Any:
-        return self.members[position]
+        found = self.members[position]
+        return found.item() if isinstance(found, np.generic) else found  # as iterating gives it
 
     def __contains__(self, member: object) -> bool:
         return member in self.members.tolist()

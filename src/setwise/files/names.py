@@ -28,7 +28,15 @@ def ending(path: str | os.PathLike[str]) -> str:
 
 
 def at_home(path: str | os.PathLike[str]) -> Path:
-    """Return a path, ``~`` at its start being the home folder where nothing of that name is there."""
+    """Return a path, ``~`` at its start being the home folder where nothing of that name is there.
+
+    Raises
+    ------
+    TypeError
+        It is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: expected a path, got {type(path).__name__}")
     found = Path(path)
     return found if not str(path).startswith("~") or found.exists() else found.expanduser()
 
