@@ -77,7 +77,7 @@ def test_a_body_that_is_none_is_called_so():
     [
         ("/v1/rerank", "shown", 5, "shown: expected vectors"),
         ("/v1/rerank", "relevance", [1, "a", 2], "relevance: "),
-        ("/v1/rerank", "facets", {"a": None}, "facets: expected one number"),
+        ("/v1/rerank", "facets", {"a": None}, "facets['a']: "),
         ("/v1/rerank", "exclude", [10**30], "exclude: there is no document 1000"),
         ("/v1/rerank", "max_tokens_per_doc", 10**30, "max_tokens_per_doc: expected at most"),
         ("/v1/rerank", "embeddings", [[1, None], [1, 2], [3, 4]], "embeddings: row 0 is no vector"),
