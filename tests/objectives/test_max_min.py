@@ -12,7 +12,7 @@ from setwise.api import pose
 from setwise.objectives import MaxMin
 from setwise.request import Request
 from setwise.solvers.held import hold
-from setwise.solvers.max_min.moves import Form, pick_apart
+from setwise.solvers.max_min.moves import MaxMinForm, pick_apart
 
 divsel = lazily("divsel")
 
@@ -66,7 +66,7 @@ def picks_of_the_sweep(X, r, k, t, metric):
     """Return the sets that the sweep over thresholds takes, before anything improves them."""
     goal = MaxMin(t, metric=metric)
     request = Request(k=k, objective=goal)
-    form = Form(hold(pose(request, X, relevance=r)))
+    form = MaxMinForm(hold(pose(request, X, relevance=r)))
     every = [pick_apart(form, level * goal.metric_part) for level in form.levels]
     return [form.held.ids[chosen].tolist() for chosen in every if chosen is not None]
 

@@ -191,10 +191,10 @@ def test_work_that_nobody_waits_for_is_not_done(made):
 
 
 def test_a_selection_that_runs_ends_when_its_client_has_gone():
-    from setwise.serve.work import Dropped, Job
+    from setwise.serve.work import Dropped, Task
 
     async def scene():
-        job = Job(print, None, asyncio.get_running_loop().create_future())
+        job = Task(print, None, asyncio.get_running_loop().create_future())
         job.check("a step")
         job.drop()
         return job

@@ -144,7 +144,7 @@ def test_the_tree_below_a_node(tune, free, spare):
         held, left = rows[: k - free], rows[k - free : k + spare]
         sets = [[*held, *some] for some in itertools.combinations(left, free)]
         values = [linear[s].sum() + t * D[np.ix_(s, s)].sum() for s in sets]
-        tree = exact.Tree(linear, D, t, k, np.arange(k), value=-1e6)
+        tree = exact.MaxSumTree(linear, D, t, k, np.arange(k), value=-1e6)
         assert tree.search(held, left, 10_000, tune=tune)
         assert tree.value == tree.upper == pytest.approx(max(values), rel=1e-9)
         assert sorted(tree.best) == sorted(sets[int(np.argmax(values))])

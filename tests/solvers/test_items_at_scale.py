@@ -10,7 +10,7 @@ from setwise.constraints import Constraints
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers.held import Held
-from setwise.solvers.item_moves import Form
+from setwise.solvers.item_moves import ItemForm
 from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors
 
@@ -56,8 +56,8 @@ def test_pairs_of_a_form_that_grows_are_those_of_a_new_one(sharpness):
     vectors = Vectors(X, "cosine")
     problem = Problem(vectors, Relevance(R, vectors), request, Constraints(N, request))
     small, large = np.arange(0, 600, 3), np.arange(0, 600, 2)
-    grown = Form(Held(problem, np.union1d(small, large), False), Form(Held(problem, small, False)))
-    fresh = Form(Held(problem, np.union1d(small, large), False))
+    grown = ItemForm(Held(problem, np.union1d(small, large), False), ItemForm(Held(problem, small, False)))
+    fresh = ItemForm(Held(problem, np.union1d(small, large), False))
     assert grown.held.ids.tolist() == fresh.held.ids.tolist()
     np.testing.assert_allclose(grown.near, fresh.near, atol=1e-14)
     assert np.array_equal(grown.near, grown.near.T)

@@ -198,7 +198,7 @@ def test_the_large_solvers_are_the_small_ones(seed, k, constrained):
     labels = np.arange(40) % 5
     options = {"include": [4], "groups": labels, "max_per_group": 2} if constrained else {}
     stack.constraints = constraints_of(40, k, **options)
-    table = large.Table(np.ascontiguousarray(stack.cost[0].T), stack.fixed[0], stack.constraints)
+    table = large.CostTable(np.ascontiguousarray(stack.cost[0].T), stack.fixed[0], stack.constraints)
     first = search.greedy(stack, k)
     assert np.array_equal(large.greedy(table, k), first[0])
     places, swaps = large.swap(table, first[0])
@@ -214,14 +214,14 @@ def test_the_large_solvers_are_the_small_ones(seed, k, constrained):
 
 def test_large_ties_go_to_the_first():
     """More equal candidates than a front holds."""
-    table = large.Table(np.zeros((300, 40), np.float32), np.zeros(300), constraints_of(300, 5))
+    table = large.CostTable(np.zeros((300, 40), np.float32), np.zeros(300), constraints_of(300, 5))
     assert large.greedy(table, 5).tolist() == [0, 1, 2, 3, 4]
     assert large.swap(table, np.arange(5))[1] == 0
 
 
 def test_several_blocks_of_candidates():
     stack, _ = problems(count=1, n=600, d=3, seed=2)
-    table = large.Table(np.ascontiguousarray(stack.cost[0].T), np.zeros(600), constraints_of(600, 8))
+    table = large.CostTable(np.ascontiguousarray(stack.cost[0].T), np.zeros(600), constraints_of(600, 8))
     first = large.greedy(table, 8)
     assert np.array_equal(first, search.greedy(stack, 8)[0])
     rng = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from setwise.request import Rows
 from setwise.solvers.problem import Problem
 
 __all__ = [
-    "Wished",
+    "WishedItems",
     "known_rows",
     "labels_of_items",
     "rows_in_order",
@@ -34,7 +34,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Wished:
+class WishedItems:
     """The items that a call may select from, and what it asks of them.
 
     Attributes
@@ -57,7 +57,7 @@ class Wished:
         return Problem(self.items.vectors, self.relevance, self.request, constraints)
 
 
-def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, filter: Any) -> Wished:
+def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, filter: Any) -> WishedItems:
     """Find out what a call wishes of a catalog's items.
 
     Parameters
@@ -131,7 +131,7 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
 
     known = Relevance(some.quality, some.vectors, probe)
     request = with_facets(held, request.mapped(of_items, fields=True))
-    return Wished(some, replace(request, include=rows, exclude=()), known)
+    return WishedItems(some, replace(request, include=rows, exclude=()), known)
 
 
 def with_shown(held: Items, request: CatalogRequest) -> tuple[CatalogRequest, NDArray[np.int64]]:

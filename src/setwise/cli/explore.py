@@ -30,7 +30,7 @@ from setwise.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from setwise.serve.explore import Source
+    from setwise.serve.explore import ExploredSource
 
 _read = partial(option, panel=READ)
 _run = partial(option, panel=RUN)
@@ -112,7 +112,7 @@ def explore(
         serve(source, socket, query or "", tell=typer.echo)
 
 
-def _opened(folder: str, threads: int | None) -> Source:
+def _opened(folder: str, threads: int | None) -> ExploredSource:
     """Return a saved index to explore."""
     from setwise.index.saved import open_index
     from setwise.serve.explore import of_index
@@ -122,7 +122,7 @@ def _opened(folder: str, threads: int | None) -> Source:
 
 def _encoded(
     path: str, reading: dict[str, Any], kept: dict[str, Any], seed: int, threads: int | None
-) -> Source:
+) -> ExploredSource:
     """Return a corpus to explore, read and encoded."""
     from setwise.cli import output
     from setwise.cli.sources import cache_folder

@@ -31,7 +31,7 @@ _INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
+class ItemFile:
     """Items as they were read.
 
     Attributes
@@ -61,7 +61,7 @@ def read_items(
     id: str | None,
     text: str | None = None,
     encode: Callable[[list[str]], Encoded] | None = None,
-) -> Items:
+) -> ItemFile:
     """Read items from a .npy file of vectors or a table.
 
     Parameters
@@ -97,7 +97,7 @@ def read_items(
                     f"{argument}: {source.name!r} is a .npy file of vectors without columns; leave it out"
                 )
         found = _matrix(read_array(source, "items"), "items", source.name)
-        return Items(found, _array_of(source, quality, "quality", len(found)), None)
+        return ItemFile(found, _array_of(source, quality, "quality", len(found)), None)
     if source.is_dir() or ending(source) not in TABLES:
         raise ValueError(f"items: {source.name!r} ends in none of {KNOWN}, .npy")
     types = column_types(source, "items")
@@ -139,7 +139,7 @@ def read_items(
             if "vectors" in columns
             else _array_of(source, vectors, "vectors", n)
         )
-        return Items(
+        return ItemFile(
             _matrix(rows, "vectors", source.name),
             numbers,
             ids,
@@ -156,7 +156,7 @@ def read_items(
         more = ", …" if len(encoded.unknown) > 3 else ""
         notes = (*notes, f"{what}: {len(encoded.unknown):,} ({', '.join(first)}{more})")
     left = encoded.rows.tolist()
-    return Items(
+    return ItemFile(
         encoded.vectors,
         None if numbers is None else numbers[encoded.rows],
         [names[row] for row in left],
@@ -171,7 +171,7 @@ def _as_read(table: Table, name: str) -> Any:
     return table.values(name) if isinstance(column, list) else column
 
 
-def ids_like(items: Items, path: str, catalog: Catalog) -> Sequence[str | int] | None:
+def ids_like(items: ItemFile, path: str, catalog: Catalog) -> Sequence[str | int] | None:
     """Return new items' ids; those of a CSV file, which has no types, as integers where a catalog's are.
 
     Raises

@@ -74,7 +74,7 @@ def condition(text: str, schema: Any) -> Any:
         It is not of the grammar, names a column that there is not, or compares a column with what it cannot
         hold; the message says where.
     """
-    return _Reader(text, schema).read()
+    return _ConditionReader(text, schema).read()
 
 
 def mask(table: Any, wanted: Any) -> Any:
@@ -137,7 +137,7 @@ def as_arrow(values: Sequence[Any], name: str) -> Any:
     return column.cast(arrow.string()) if types.is_null(column.type) else column
 
 
-class _Reader:
+class _ConditionReader:
     """Reads one condition by recursive descent."""
 
     def __init__(self, text: str, schema: Any) -> None:

@@ -14,7 +14,7 @@ from setwise.containers import as_matrix, as_queries
 from setwise.files.names import existing
 from setwise.index.base import Everything, Found, Ids
 from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, scale_of, scores_of
-from setwise.index.faiss_held import Held
+from setwise.index.faiss_held import HeldVectors
 from setwise.index.local import RowIndex
 from setwise.vectors import Vectors, check_metric
 
@@ -97,7 +97,7 @@ class FaissIndex(RowIndex):
                 f"{self._side.shape}"
             )
         self._fields = dict(fields or {})
-        self._held = Held(index, positions=self._side is not None)
+        self._held = HeldVectors(index, positions=self._side is not None)
         self._checked = True
         self._promised = exact
         if exact is None:

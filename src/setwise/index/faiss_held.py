@@ -16,7 +16,7 @@ from setwise.index.checking import as_positions, as_whole, check_unit
 BLOCK = 65_536
 
 
-class Held:
+class HeldVectors:
     """The vectors of a FAISS index, which others may add to and remove from.
 
     Parameters

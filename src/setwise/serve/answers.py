@@ -15,7 +15,7 @@ from setwise.selection import Selection
 LEFT_OUT = 10
 
 
-class Proof(BaseModel):
+class CertificateAnswer(BaseModel):
     """What is proven about a set; see `setwise.Certificate`."""
 
     upper_bound: float | None
@@ -49,7 +49,7 @@ class Told(BaseModel):
     relevance: float | None
     diversity: float | None
     solver: str
-    certificate: Proof | None
+    certificate: CertificateAnswer | None
     reasons: list[Why] | None
 
 
@@ -114,7 +114,7 @@ class Hit(BaseModel):
     columns: dict[str, Any] | None = None
 
 
-class Retrieved(BaseModel):
+class RetrievedAnswer(BaseModel):
     """A set that an index was asked for, in selection order."""
 
     index: str

@@ -15,7 +15,7 @@ from starlette.requests import Request
 _LONG = 400
 
 
-class Problem(BaseModel):
+class Refusal(BaseModel):
     """Why a request was refused."""
 
     message: str
@@ -42,7 +42,7 @@ class Refused(Exception):
 
 def problem(request_id: str, refused: Refused) -> JSONResponse:
     """Return the answer that tells why a request was refused, in the fields that clients look for it in."""
-    told = Problem(message=refused.message, detail=refused.message, request_id=request_id)
+    told = Refusal(message=refused.message, detail=refused.message, request_id=request_id)
     return JSONResponse(told.model_dump(), refused.status, refused.headers)
 
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from setwise.serve.errors import Refused, problem
 
 if TYPE_CHECKING:
-    from setwise.serve.metrics import Metrics
+    from setwise.serve.metrics import Counters
 
 log = logging.getLogger("setwise.serve")
 
@@ -43,7 +43,7 @@ class Guard:
     known. Of an error the log has its kind and place, not its message, which may hold texts.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Counters, paths: frozenset[str]) -> None:
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

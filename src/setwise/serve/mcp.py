@@ -55,7 +55,7 @@ class Member(BaseModel):
     columns: dict[str, Any] = Field(default_factory=dict)
 
 
-class Chosen(BaseModel):
+class ChosenTexts(BaseModel):
     """A set, in selection order."""
 
     members: list[Member]
@@ -112,7 +112,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         facets: Facets = None,
         shown: Annotated[list[str | int] | None, Field(description="Ids that are known already.")] = None,
         after: Annotated[str | None, Field(description="The cursor of the page before.")] = None,
-    ) -> Chosen:
+    ) -> ChosenTexts:
         """Retrieve texts from a saved index: relevant to a query, and no two saying the same."""
         wishes = {"diversity": diversity, "filter": filter, "max_tokens": max_tokens, "facets": facets}
         found = await done(retrieve, query=query, index=index, k=k, shown=shown, after=after, **wishes)
@@ -122,7 +122,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
             )
             for one in found["results"]
         ]
-        return Chosen(members=members, proof=_proof(found["setwise"]), cursor=found["cursor"])
+        return ChosenTexts(members=members, proof=_proof(found["setwise"]), cursor=found["cursor"])
 
     @server.tool(name="select")
     async def select_tool(
@@ -133,7 +133,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         max_tokens: Tokens = None,
         facets: Facets = None,
         shown: Annotated[list[str] | None, Field(description="Texts that are known already.")] = None,
-    ) -> Chosen:
+    ) -> ChosenTexts:
         """Select some of the texts: relevant to a query, and no two saying the same."""
         wishes = {"diversity": diversity, "max_tokens": max_tokens, "facets": facets, "shown": shown}
         found = await of_texts(query, texts, k, **wishes)
@@ -141,7 +141,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         members = [
             Member(id=row, text=texts[row], relevance=told["relevances"][row]) for row in told["selected"]
         ]
-        return Chosen(members=members, proof=_proof(told))
+        return ChosenTexts(members=members, proof=_proof(told))
 
     @server.tool(name="explain")
     async def explain_tool(

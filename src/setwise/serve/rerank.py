@@ -24,8 +24,8 @@ from setwise.serve.arrays import as_vector, as_vectors, facets_of, shown_of
 from setwise.serve.bodies import read
 from setwise.serve.schemas import Rerank
 from setwise.serve.service import Posted, Service
-from setwise.serve.sets import Pool, select_all, tried
-from setwise.serve.work import Job
+from setwise.serve.sets import PoolAsked, select_all, tried
+from setwise.serve.work import Task
 
 #: By how much each score is at least below the one before it: single precision tells them apart. Scores that
 #: are far from 0 to 1 fall by this part of themselves.
@@ -33,12 +33,12 @@ STEP = 1e-6
 
 
 @dataclass(frozen=True)
-class Asked:
+class RankingAsked:
     """A request that was read.
 
     Attributes
     ----------
-    job : Job
+    job : Task
     posted : Posted
     body : Rerank
     texts : list of str
@@ -48,7 +48,7 @@ class Asked:
         came.
     """
 
-    job: Job
+    job: Task
     posted: Posted
     body: Rerank
     texts: list[str]
@@ -61,22 +61,22 @@ class Ready:
 
     Attributes
     ----------
-    asked : Asked
+    asked : RankingAsked
     known : ndarray of int64
         Places of the documents that can be selected.
     relevance : ndarray of shape (n,), float64
         NaN of those that cannot.
-    pool : Pool or None
+    pool : PoolAsked or None
         None where none can.
     """
 
-    asked: Asked
+    asked: RankingAsked
     known: NDArray[np.int64]
     relevance: NDArray[np.float64]
-    pool: Pool | None
+    pool: PoolAsked | None
 
 
-def rerank(service: Service, jobs: Sequence[Job]) -> list[Any]:
+def rerank(service: Service, jobs: Sequence[Task]) -> list[Any]:
     """Return the answers to some requests, as JSON, or the errors they are refused by."""
     read = [tried(partial(_read, service), job) for job in jobs]
     vectors = _encoded(service, read)
@@ -94,7 +94,7 @@ def rerank(service: Service, jobs: Sequence[Job]) -> list[Any]:
     ]
 
 
-def _read(service: Service, job: Job) -> Asked:
+def _read(service: Service, job: Task) -> RankingAsked:
     """Read a body."""
     job.check()
     posted: Posted = job.given
@@ -107,7 +107,7 @@ def _read(service: Service, job: Job) -> Asked:
         texts = [first_tokens(text, body.max_tokens_per_doc) for text in texts]
     more = [*_texts(body, "shown"), *_texts(body, "facets")]
     encoded = [] if body.embeddings is not None else [body.query, *texts, *more]
-    return Asked(job, posted, body, texts, encoded)
+    return RankingAsked(job, posted, body, texts, encoded)
 
 
 def _texts(body: Rerank, name: str) -> list[str]:
@@ -118,17 +118,17 @@ def _texts(body: Rerank, name: str) -> list[str]:
 
 def _encoded(service: Service, read: Sequence[Any]) -> list[Any]:
     """Return the vectors of what each request has to encode, all of them encoded at once."""
-    texts = [text for one in read if isinstance(one, Asked) for text in one.encoded]
+    texts = [text for one in read if isinstance(one, RankingAsked) for text in one.encoded]
     rows: Any = tried(lambda texts: service.encoder.encode(texts), texts) if texts else np.empty((0, 1))
     found, start = [], 0
     for one in read:
-        stop = start + (len(one.encoded) if isinstance(one, Asked) else 0)
+        stop = start + (len(one.encoded) if isinstance(one, RankingAsked) else 0)
         found.append(rows if isinstance(rows, Exception) and stop > start else rows[start:stop])
         start = stop
     return found
 
 
-def _ready(service: Service, rows: Any, asked: Asked) -> Ready:
+def _ready(service: Service, rows: Any, asked: RankingAsked) -> Ready:
     """Find the documents' vectors and relevance, and pose the problem of those that have both."""
     if isinstance(rows, Exception):
         raise rows
@@ -190,13 +190,13 @@ def _cosines(vectors: NDArray[Any], probe: NDArray[Any] | None) -> NDArray[np.fl
 
 def _pool(
     service: Service,
-    asked: Asked,
+    asked: RankingAsked,
     known: NDArray[np.int64],
     vectors: NDArray[Any],
     relevance: NDArray[np.float64],
     shown: Any,
     facets: Any,
-) -> Pool | None:
+) -> PoolAsked | None:
     """Return the problem of the documents that can be selected."""
     body = asked.body
     barred = set(body.exclude or ()) & set(known.tolist())
@@ -244,7 +244,7 @@ def _pool(
             raise ValueError(f"{name}: expected a list of {len(asked.texts)}, one a document")
         return [given[row] for row in known]
 
-    return Pool(
+    return PoolAsked(
         asked.job,
         request.mapped(of_known),
         vectors if len(known) == len(vectors) else vectors[known],

@@ -24,17 +24,17 @@ from setwise.serve.bodies import read
 from setwise.serve.schemas import Retrieve
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import tried
-from setwise.serve.work import Job
+from setwise.serve.work import Task
 from setwise.steps import run
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchAsked:
     """A request that was read.
 
     Attributes
     ----------
-    job : Job
+    job : Task
     name : str
         The index's.
     index : SavedIndex
@@ -45,7 +45,7 @@ class Asked:
         All that requests have in common which are searched for together; empty for one that is alone.
     """
 
-    job: Job
+    job: Task
     name: str
     index: SavedIndex
     body: Retrieve
@@ -62,22 +62,22 @@ class Asked:
         return one
 
 
-def retrieve(service: Service, jobs: Sequence[Job]) -> list[Any]:
+def retrieve(service: Service, jobs: Sequence[Task]) -> list[Any]:
     """Return the answers to some requests, as JSON, or the errors they are refused by."""
     asked = [tried(partial(_read, service), job) for job in jobs]
     found: list[Any] = list(asked)
     alike: dict[Any, list[int]] = {}
     for place, one in enumerate(asked):
-        if isinstance(one, Asked):
+        if isinstance(one, SearchAsked):
             alike.setdefault((one.name, one.kind) if one.kind else place, []).append(place)
     for places in alike.values():
         together = _together([asked[place] for place in places]) if len(places) > 1 else None
         for number, place in enumerate(places):
-            found[place] = tried(Asked.found, asked[place]) if together is None else together[number]
+            found[place] = tried(SearchAsked.found, asked[place]) if together is None else together[number]
     return [tried(partial(_answer, service, one), each) for one, each in zip(asked, found, strict=True)]
 
 
-def _read(service: Service, job: Job) -> Asked:
+def _read(service: Service, job: Task) -> SearchAsked:
     """Read a body, and check what it asks of its index."""
     job.check()
     posted: Posted = job.given
@@ -116,7 +116,7 @@ def _read(service: Service, job: Job) -> Asked:
     query = index.encode(body.query) if isinstance(body.query, str) else body.query
     alone = body.offset or body.after or request.wishes or body.groups is not None
     kind = "" if alone else body.model_dump_json(exclude={"query", "index"})
-    return Asked(job, name, index, body, as_vector(query, "query", limits), request, kind)
+    return SearchAsked(job, name, index, body, as_vector(query, "query", limits), request, kind)
 
 
 def chosen(indexes: dict[str, SavedIndex], name: str | None) -> tuple[str, SavedIndex]:
@@ -150,7 +150,7 @@ def token_costs(index: SavedIndex) -> Callable[[Any], int]:
     return lambda name: count(index.take([name])["text"][0])
 
 
-def _together(asked: Sequence[Asked]) -> list[Retrieved] | None:
+def _together(asked: Sequence[SearchAsked]) -> list[Retrieved] | None:
     """Return what is found for requests that differ in their query alone; None where one is refused."""
     first = asked[0]
     if len({one.query.shape for one in asked}) > 1:
@@ -165,7 +165,7 @@ def _together(asked: Sequence[Asked]) -> list[Retrieved] | None:
     return found
 
 
-def _answer(service: Service, asked: Asked, found: Retrieved) -> bytes:
+def _answer(service: Service, asked: SearchAsked, found: Retrieved) -> bytes:
     """Write an answer."""
     body, index = asked.body, asked.index
     known = found.to_dict()

@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from setwise.serve import metrics, shapes
-from setwise.serve.answers import Ranked, Reranked, Retrieved, Selected
-from setwise.serve.errors import Problem, Refused
+from setwise.serve.answers import Ranked, Reranked, RetrievedAnswer, Selected
+from setwise.serve.errors import Refusal, Refused
 from setwise.serve.rerank import rerank
 from setwise.serve.retrieve import retrieve
 from setwise.serve.schemas import Rerank, Retrieve, Select
@@ -91,7 +91,7 @@ async def indexes(request: Request) -> JSONResponse:
 
 #: What a route that works may refuse by.
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": words}
+    status: {"model": Refusal, "description": words}
     for status, words in {
         401: "The token is missing, or another.",
         408: "The body took too long to come.",
@@ -147,4 +147,4 @@ _post("/v2/rerank", "Rerank, as Cohere", rerank, Rerank, Reranked, shape=shapes.
 _post("/rerank", "Rerank, as TEI and Infinity", rerank, Rerank, Reranked | list[Ranked], shape=shapes.RERANK)
 _post("/v1/reranking", "Rerank, as Mixedbread", rerank, Rerank, Reranked, shape=shapes.MIXEDBREAD)
 _post("/v1/select", "Select from vectors", select, Select, Selected, kinds=(*JSON, *NPY, *NPZ, *ARROW))
-_post("/v1/retrieve", "Retrieve from an opened index", retrieve, Retrieve, Retrieved)
+_post("/v1/retrieve", "Retrieve from an opened index", retrieve, Retrieve, RetrievedAnswer)

@@ -31,7 +31,7 @@ from setwise.serve.settings import LOOPBACK, Settings
 CONNECTIONS = 1000
 
 
-class Lines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Writes what is logged as one JSON object a line; of an error its kind, without what it says."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -45,7 +45,7 @@ Label = str | int | float | bool
 Many = int | Annotated[list[int | None], Field(min_length=2, max_length=2)]
 
 
-class Wishes(BaseModel):
+class WishFields(BaseModel):
     """What a good set is; `setwise.select` says what each field means."""
 
     diversity: float | None = Field(None, ge=0, le=1, description="0 = relevance alone, 1 = diversity alone")
@@ -79,10 +79,10 @@ class Wishes(BaseModel):
 
 
 #: Fields that are options of the library's calls as they are.
-_OPTIONS = tuple(name for name in Wishes.model_fields if name != "explain")
+_OPTIONS = tuple(name for name in WishFields.model_fields if name != "explain")
 
 
-class OfRows(Wishes):
+class OfRows(WishFields):
     """Wishes about candidates that a request brings, which are named by their place, counted from 0."""
 
     include: list[int] | None = Field(None, description="places that must be in the set")
@@ -184,7 +184,7 @@ class Select(OfRows):
     )
 
 
-class Retrieve(Wishes):
+class Retrieve(WishFields):
     """A retrieval from an opened index."""
 
     model_config = ConfigDict(extra="forbid")

@@ -28,8 +28,8 @@ from setwise.serve.arrays import (
 from setwise.serve.bodies import read
 from setwise.serve.schemas import Select
 from setwise.serve.service import Posted, Service
-from setwise.serve.sets import Pool, select_all, tried
-from setwise.serve.work import Job
+from setwise.serve.sets import PoolAsked, select_all, tried
+from setwise.serve.work import Task
 
 #: Media types of a body, by what it holds.
 JSON, NPY, NPZ, ARROW = (
@@ -43,7 +43,7 @@ JSON, NPY, NPZ, ARROW = (
 _COLUMNS = ("relevance", "costs", "groups", "facets")
 
 
-def select(service: Service, jobs: Sequence[Job]) -> list[Any]:
+def select(service: Service, jobs: Sequence[Task]) -> list[Any]:
     """Return the answers to some requests, as JSON, or the errors they are refused by."""
     pools = [tried(partial(_pool, service), job) for job in jobs]
     return [
@@ -52,7 +52,7 @@ def select(service: Service, jobs: Sequence[Job]) -> list[Any]:
     ]
 
 
-def _pool(service: Service, job: Job) -> Pool:
+def _pool(service: Service, job: Task) -> PoolAsked:
     """Read a body, and pose its problem."""
     job.check()
     body, given = _read(service, job.given)
@@ -76,7 +76,7 @@ def _pool(service: Service, job: Job) -> Pool:
     request = Request.of(select_from, options, k=body.k, metric=body.metric, **fields)  # type: ignore[arg-type]
     solvers.check(request)
     probe = None if query is None else as_vector(query, "query", limits)
-    return Pool(job, request, vectors, relevance, probe, body.explain)
+    return PoolAsked(job, request, vectors, relevance, probe, body.explain)
 
 
 def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
@@ -127,7 +127,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _answer(service: Service, pool: Pool, found: Selection) -> bytes:
+def _answer(service: Service, pool: PoolAsked, found: Selection) -> bytes:
     """Write an answer."""
     service.metrics.candidates.inc(len(pool.vectors))
     return written({**told(found, pool.explain), "gains": found.gains.tolist()})

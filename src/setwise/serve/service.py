@@ -16,7 +16,7 @@ from setwise.encode import Encoder, encoder
 from setwise.index.saved import SavedIndex, open_index
 from setwise.serve.errors import Refused, refused_by
 from setwise.serve.guard import GONE
-from setwise.serve.metrics import Metrics
+from setwise.serve.metrics import Counters
 from setwise.serve.settings import Settings
 from setwise.serve.work import Dropped, Solve, Work
 
@@ -75,7 +75,7 @@ class Service:
             with contextlib.suppress(ValueError, ImportError):  # told to whoever asks it in words
                 index.encoder()
         select([[1.0, 0.0], [0.0, 1.0]], 1, relevance=[1.0, 0.0])  # what it loads, the first request need not
-        self.metrics = Metrics()
+        self.metrics = Counters()
         self.work = Work(settings.limits, self.metrics, self)
 
     @property

@@ -14,7 +14,7 @@ from setwise.api import selected
 from setwise.batch.pools import select_pools
 from setwise.request import Request
 from setwise.selection import Selection
-from setwise.serve.work import Job
+from setwise.serve.work import Task
 
 #: Fields of a request that a set of its own kind hangs on; with any other, it is selected by itself.
 _ALIKE = (
@@ -31,12 +31,12 @@ _ALIKE = (
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolAsked:
     """Candidates, and what is asked for of them.
 
     Attributes
     ----------
-    job : Job
+    job : Task
         What it is for.
     request : Request
     vectors : ndarray of shape (n, d)
@@ -46,7 +46,7 @@ class Pool:
         Whether the set is to be explained.
     """
 
-    job: Job
+    job: Task
     request: Request
     vectors: NDArray[Any]
     relevance: NDArray[Any] | None
@@ -77,23 +77,23 @@ class Pool:
         )
 
 
-def select_all(pools: Sequence[Pool | Exception]) -> list[Selection | Exception]:
+def select_all(pools: Sequence[PoolAsked | Exception]) -> list[Selection | Exception]:
     """Select from each of some pools; an error stands in its pool's place."""
     found: list[Any] = list(pools)
     alike: dict[Hashable, list[int]] = {}
     for place, pool in enumerate(pools):
-        if isinstance(pool, Pool):
+        if isinstance(pool, PoolAsked):
             kind = pool.kind
             alike.setdefault((place,) if kind is None else kind, []).append(place)
     for places in alike.values():
-        some = [pool for place in places if isinstance(pool := pools[place], Pool)]
+        some = [pool for place in places if isinstance(pool := pools[place], PoolAsked)]
         together = _together(some) if len(some) > 1 else None
         for number, place in enumerate(places):
-            found[place] = tried(Pool.select, some[number]) if together is None else together[number]
+            found[place] = tried(PoolAsked.select, some[number]) if together is None else together[number]
     return found
 
 
-def _together(pools: list[Pool]) -> list[Selection] | None:
+def _together(pools: list[PoolAsked]) -> list[Selection] | None:
     """Return the sets of pools that wish the same; None where one is refused, which is found by itself."""
     sizes = [len(pool.vectors) for pool in pools]
     try:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from setwise.serve.errors import Refused
-from setwise.serve.metrics import Metrics
+from setwise.serve.metrics import Counters
 from setwise.serve.settings import Limits
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Dropped(Exception):
 
 
 @dataclass(eq=False)
-class Job:
+class Task:
     """A piece of work that somebody waits for.
 
     Attributes
@@ -61,7 +61,7 @@ class Job:
 
 
 #: Does jobs of one kind for a service, on a thread: an answer, or an error, for each.
-Solve = Callable[["Service", Sequence[Job]], Sequence[Any]]
+Solve = Callable[["Service", Sequence[Task]], Sequence[Any]]
 
 
 class Work:
@@ -73,15 +73,15 @@ class Work:
     Parameters
     ----------
     limits : Limits
-    metrics : Metrics
+    metrics : Counters
     service : Service
         What the work is done for.
     """
 
-    def __init__(self, limits: Limits, metrics: Metrics, service: Service) -> None:
+    def __init__(self, limits: Limits, metrics: Counters, service: Service) -> None:
         self._limits, self._metrics, self._service = limits, metrics, service
         self._threads = ThreadPoolExecutor(limits.workers, thread_name_prefix="setwise-serve")
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Task] = deque()
         self._running = self._inside = 0
         self._closed = False
 
@@ -133,7 +133,7 @@ class Work:
             What the work raised.
         """
         loop = asyncio.get_running_loop()
-        job = Job(kind, given, loop.create_future())
+        job = Task(kind, given, loop.create_future())
         self._waiting.append(job)
         self._start()
         try:
@@ -168,7 +168,7 @@ class Work:
             )
             done.add_done_callback(partial(self._finish, batch))
 
-    def _taken(self) -> list[Job]:
+    def _taken(self) -> list[Task]:
         """Take the next job off those that wait, with its fair share of those of its kind."""
         first = self._waiting.popleft()
         most = min(BATCH, 1 + len(self._waiting) // self._limits.workers)
@@ -177,7 +177,7 @@ class Work:
             self._waiting.remove(job)
         return batch
 
-    def _finish(self, batch: list[Job], done: asyncio.Future[Sequence[Any]]) -> None:
+    def _finish(self, batch: list[Task], done: asyncio.Future[Sequence[Any]]) -> None:
         """Hand out what a thread has found, and give it more."""
         self._running -= 1
         error = done.exception()

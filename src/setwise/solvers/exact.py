@@ -29,7 +29,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass
-class Tree:
+class MaxSumTree:
     """A branch and bound search over m candidates for the k of largest f(x) = linear·x + weight·xᵀWx.
 
     Attributes
@@ -335,14 +335,16 @@ def tree_of(
     rows: Rows,
     best: Rows,
     rounding: float,
-) -> Tree:
+) -> MaxSumTree:
     """Return a search over some candidates (rows), starting from the best set known (also rows)."""
     place = {int(row): position for position, row in enumerate(rows)}
     positions = np.array([place[int(row)] for row in best], np.int64)
     among = distances[np.ix_(positions, positions)]
     value = float(linear[positions].sum()) + weight * float(among.sum())
     codes = None if constraints.codes is None else constraints.codes[rows]
-    return Tree(linear, distances, weight, len(best), positions, value, rounding, codes, constraints.quota)
+    return MaxSumTree(
+        linear, distances, weight, len(best), positions, value, rounding, codes, constraints.quota
+    )
 
 
 def warn_unproven(nodes: int, seconds: float) -> None:

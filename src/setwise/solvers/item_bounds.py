@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from setwise.bounded import Bounded
 from setwise.solvers.branching import Tree
-from setwise.solvers.item_moves import Form, moved
+from setwise.solvers.item_moves import ItemForm, moved
 from setwise.solvers.relaxation import quadratic_program
 
 Vector = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Point:
 
 
 def relax(
-    form: Form,
+    form: ItemForm,
     starts: Sequence[Rows | Vector],
     *,
     steps: int,
@@ -49,7 +49,7 @@ def relax(
 
     Parameters
     ----------
-    form : Form
+    form : ItemForm
     starts : list of positions of sets, or of points
         Within `lower` and `upper`.
     steps : int
@@ -105,7 +105,7 @@ def relax(
     return best
 
 
-def _mixture(form: Form, vertices: list[Vector], pulls: list[Vector], start: Vector) -> Vector:
+def _mixture(form: ItemForm, vertices: list[Vector], pulls: list[Vector], start: Vector) -> Vector:
     """Return the weights of the mixture of some points that maximizes g."""
     if len(vertices) == 1:
         return np.ones(1)
@@ -115,7 +115,7 @@ def _mixture(form: Form, vertices: list[Vector], pulls: list[Vector], start: Vec
     return quadratic_program(linear, (matrix + matrix.T) / 2, form.pair, 1, start, patience=2)
 
 
-def search(form: Form, chosen: Rows, point: Point, *, limit: int, steps: int) -> tuple[Rows, float, int]:
+def search(form: ItemForm, chosen: Rows, point: Point, *, limit: int, steps: int) -> tuple[Rows, float, int]:
     """Look for a better set by branch and bound below a point of the relaxation; see `branching.search`."""
 
     def below(lower: Vector, upper: Vector, parent: Point, enough: float) -> Point:

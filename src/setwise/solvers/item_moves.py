@@ -25,13 +25,13 @@ TRIED = 1 << 17
 PAIRED = 48
 
 
-class Form:
+class ItemForm:
     """The per-item form over the candidates held.
 
     Parameters
     ----------
     held : Held
-    before : Form, optional
+    before : ItemForm, optional
         Over some of these candidates: their pairs are not computed again.
 
     Attributes
@@ -44,7 +44,7 @@ class Form:
         K, of unit diagonal.
     """
 
-    def __init__(self, held: Held, before: Form | None = None) -> None:
+    def __init__(self, held: Held, before: ItemForm | None = None) -> None:
         self.held = held
         self.objective = cast(MaxSumWished, held.problem.objective)
         self.linear = self.objective.alone(held.rows, held.relevance)
@@ -77,7 +77,7 @@ class Form:
         return float(self.linear[chosen].sum()) - self.pair * (float(among.sum()) - len(chosen))
 
 
-def moved(form: Form, start: Rows, *, most: int = 1000) -> Rows:
+def moved(form: ItemForm, start: Rows, *, most: int = 1000) -> Rows:
     """Improve a set by moves until none does: one more, one less, one for one, one for two, two for one."""
     chosen = np.asarray(start, np.int64)
     scale = PRECISION * (1.0 + float(np.abs(form.linear).max(initial=0.0)) + 2 * form.pair)
@@ -95,7 +95,7 @@ def moved(form: Form, start: Rows, *, most: int = 1000) -> Rows:
 
 
 def _improved(
-    form: Form, chosen: Rows, gains: Vector, kinds: list[tuple[Rows, Rows]], least: float
+    form: ItemForm, chosen: Rows, gains: Vector, kinds: list[tuple[Rows, Rows]], least: float
 ) -> Rows | None:
     """Return the set after the best feasible move that gains more than `least`; None where none does."""
     feasible, best, found = form.held.feasible, least, None
@@ -111,7 +111,7 @@ def _improved(
     return found
 
 
-def _single(form: Form, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[Rows, Rows]]:
+def _single(form: ItemForm, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[Rows, Rows]]:
     """Return moves of one for one, and if `loose` of one alone: (members that leave, outsiders that join)."""
     inside, outside = _sides(form, chosen)
     kinds: list[tuple[Rows, Rows]] = []
@@ -128,7 +128,7 @@ def _single(form: Form, chosen: Rows, gains: Vector, loose: bool) -> list[tuple[
     return kinds
 
 
-def _double(form: Form, chosen: Rows, gains: Vector) -> list[tuple[Rows, Rows]]:
+def _double(form: ItemForm, chosen: Rows, gains: Vector) -> list[tuple[Rows, Rows]]:
     """Return moves of one member for two outsiders, and of two for one: outsiders of large gain."""
     inside, outside = _sides(form, chosen)
     kinds: list[tuple[Rows, Rows]] = []
@@ -143,13 +143,13 @@ def _double(form: Form, chosen: Rows, gains: Vector) -> list[tuple[Rows, Rows]]:
     return kinds
 
 
-def _sides(form: Form, chosen: Rows) -> tuple[Rows, Rows]:
+def _sides(form: ItemForm, chosen: Rows) -> tuple[Rows, Rows]:
     """Return the members that may leave, and the candidates outside."""
     inside = chosen[~np.isin(chosen, form.held.feasible.include)]
     return inside, np.delete(np.arange(len(form.held)), chosen)
 
 
-def _change(form: Form, gains: Vector, goes: Rows, comes: Rows) -> Vector:
+def _change(form: ItemForm, gains: Vector, goes: Rows, comes: Rows) -> Vector:
     """Return by how much each move changes G."""
     change = gains[comes].sum(axis=1) - gains[goes].sum(axis=1)
     for a in range(goes.shape[1]):

@@ -24,7 +24,7 @@ from setwise.objectives.wished import MaxSumWished
 from setwise.solvers import exact
 from setwise.solvers.held import BLOCK, ROUNDING, Held, barred, hold
 from setwise.solvers.item_bounds import Point, relax, search, survivors
-from setwise.solvers.item_moves import PRECISION, TRIED, Form, moved
+from setwise.solvers.item_moves import PRECISION, TRIED, ItemForm, moved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.wished import costs_of, pick
 from setwise.threads import run_ranges
@@ -55,10 +55,10 @@ def by_default(problem: Problem) -> Solved:
 
 def by_greedy(problem: Problem) -> Solved:
     """Select greedily by gain; with costs also by gain per cost, and keep the better set."""
-    form = Form(hold(problem))
+    form = ItemForm(hold(problem))
     sets = [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
     best = sets[int(np.argmax([form.value(chosen) for chosen in sets]))]
-    return Solved(form.held.ids[best], ordered=True, known=Known(form, best))
+    return Solved(form.held.ids[best], ordered=True, known=ItemsKnown(form, best))
 
 
 def by_exchanges(problem: Problem) -> Solved:
@@ -77,13 +77,13 @@ def exactly(problem: Problem) -> Solved:
     if not cast(MaxSumWished, problem.objective).concave:
         raise ValueError("solver: 'exact' has no bound for euclidean distances with this request; use 'auto'")
     solved = _solve(problem, relaxed=True)
-    form = cast(Known, solved.known).form
+    form = cast(ItemsKnown, solved.known).form
     if not form.held.whole:
         raise ValueError(
             f"solver: 'exact' can search {len(form.held):,} candidates, and there are {problem.n:,}; use "
             "solver='auto', which says how close it is"
         )
-    chosen = cast(Known, solved.known).chosen
+    chosen = cast(ItemsKnown, solved.known).chosen
     point = relax(form, [chosen], steps=STEPS["full"])
     best, upper, nodes = search(form, chosen, point, limit=EXACT_NODES, steps=STEPS["full"])
     problem.count("nodes", nodes)
@@ -94,14 +94,14 @@ def exactly(problem: Problem) -> Solved:
 
 
 @dataclass
-class Known:
+class ItemsKnown:
     """What a solver leaves to the proof, and the proof to what knows of further candidates.
 
     form : the candidates held; chosen : the set, as positions; point : where the relaxation was bounded over
     all candidates of the problem; upper : the bound there.
     """
 
-    form: Form
+    form: ItemForm
     chosen: Rows
     point: Point | None = None
     upper: float = np.inf
@@ -109,7 +109,7 @@ class Known:
 
 def _solve(problem: Problem, *, relaxed: bool) -> Solved:
     """Find a set among the candidates held; those that would improve it join them."""
-    form = Form(hold(problem))
+    form = ItemForm(hold(problem))
     best, point = _best(form, relaxed=relaxed)
     start = form
     for number in range(PASSES if not form.held.whole else 0):
@@ -117,7 +117,7 @@ def _solve(problem: Problem, *, relaxed: bool) -> Solved:
         if len(joins) == 0:
             break
         members = form.held.ids[best]
-        form = Form(Held(problem, np.union1d(form.held.ids, joins), False), form)
+        form = ItemForm(Held(problem, np.union1d(form.held.ids, joins), False), form)
         before = form.held.locate(members)
         best = moved(form, before)
         if np.array_equal(best, before):
@@ -127,10 +127,10 @@ def _solve(problem: Problem, *, relaxed: bool) -> Solved:
         wide = np.zeros((len(point.vertices), len(form.held)))
         wide[:, places] = np.stack(point.vertices)
         point = relax(form, [best, *wide], steps=STEPS[True])
-    return Solved(form.held.ids[best], known=Known(form, best, point))
+    return Solved(form.held.ids[best], known=ItemsKnown(form, best, point))
 
 
-def _best(form: Form, *, relaxed: bool) -> tuple[Rows, Point | None]:
+def _best(form: ItemForm, *, relaxed: bool) -> tuple[Rows, Point | None]:
     """Return the best set from several starts, as positions, and the relaxation's point if asked for."""
     point = None
     starts = [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
@@ -161,11 +161,11 @@ def _unit(values: Vector) -> Vector:
 def certify(problem: Problem, solved: Solved) -> Solved:
     """Bound the best possible value, try to prove a set the best, and certify it."""
     known = solved.known
-    if not isinstance(known, Known):
-        form = Form(hold(problem))
+    if not isinstance(known, ItemsKnown):
+        form = ItemForm(hold(problem))
         if not np.isin(solved.chosen, form.held.ids).all():
-            form = Form(Held(problem, np.union1d(form.held.ids, solved.chosen), False))
-        known = Known(form, form.held.locate(solved.chosen))
+            form = ItemForm(Held(problem, np.union1d(form.held.ids, solved.chosen), False))
+        known = ItemsKnown(form, form.held.locate(solved.chosen))
     form, chosen = known.form, known.chosen
     if not form.objective.concave:
         return replace(solved, certificate=unbounded(len(form.held), form.held.whole))
@@ -186,11 +186,11 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         if improve:
             chosen, value = better, form.value(better)
     certificate = certificate_of(form, value, max(upper, value), sufficient)
-    known = Known(form, chosen, point, max(upper, value))
+    known = ItemsKnown(form, chosen, point, max(upper, value))
     return replace(solved, chosen=form.held.ids[chosen], known=known, certificate=certificate)
 
 
-def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, Bounded]:
+def bound_of_all(form: ItemForm, point: Point, value: float) -> tuple[float, bool, Bounded]:
     """Return the bound over all that a point of those held proves, whether none outside matters, and why."""
     problem = form.held.problem
     gradient = slopes_of_all(form, point.x)
@@ -203,12 +203,12 @@ def bound_of_all(form: Form, point: Point, value: float) -> tuple[float, bool, B
     return upper, none_outside(form, ahead, upper, value), ahead
 
 
-def slopes_of_all(form: Form, x: Vector, more: Callable[[Rows, Floats], Vector] | None = None) -> Vector:
+def slopes_of_all(form: ItemForm, x: Vector, more: Callable[[Rows, Floats], Vector] | None = None) -> Vector:
     """Return the relaxation's slope at a point, for every candidate: one pass over all.
 
     Parameters
     ----------
-    form : Form
+    form : ItemForm
     x : ndarray of shape (m,)
         How much of each held candidate the point has.
     more : callable, optional
@@ -236,7 +236,7 @@ def slopes_of_all(form: Form, x: Vector, more: Callable[[Rows, Floats], Vector] 
     return slopes
 
 
-def none_outside(form: Form, ahead: Bounded, upper: float, value: float) -> bool:
+def none_outside(form: ItemForm, ahead: Bounded, upper: float, value: float) -> bool:
     """Return whether no set of this value or more has a candidate that is not held, by reduced costs."""
     outside = np.ones(form.held.problem.n, bool)
     outside[form.held.ids] = False
@@ -244,7 +244,7 @@ def none_outside(form: Form, ahead: Bounded, upper: float, value: float) -> bool
     return bool((left <= value + 1e-12 * abs(value)).all())
 
 
-def certificate_of(form: Form, value: float, upper: float, sufficient: bool = True) -> Certificate:
+def certificate_of(form: ItemForm, value: float, upper: float, sufficient: bool = True) -> Certificate:
     """Return the certificate of a set from its G and a bound on the best one's."""
     over = form.objective.over
     size = (
@@ -263,7 +263,7 @@ def certificate_of(form: Form, value: float, upper: float, sufficient: bool = Tr
     )
 
 
-def _tempting(form: Form, chosen: Rows, *, leaders: bool) -> Rows:
+def _tempting(form: ItemForm, chosen: Rows, *, leaders: bool) -> Rows:
     """Return the candidates not held that an exchange, or a free place, would gain by: those that gain most.
 
     With `leaders` also those of largest gain, for moves of two.

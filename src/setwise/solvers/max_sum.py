@@ -277,7 +277,7 @@ def _among(problem: Problem, rows: NDArray[np.int64]) -> tuple[NDArray[np.float6
 
 def search(
     problem: Problem, rows: NDArray[np.int64], best: NDArray[np.int64], *, limit: int, tune: int
-) -> tuple[exact.Tree, bool]:
+) -> tuple[exact.MaxSumTree, bool]:
     """Run branch and bound over some candidates; return what it found, and whether it came to its end."""
     linear, distances = _among(problem, rows)
     rounding, weight = bounds.rounding(problem) * problem.scale(), problem.objective.diversity

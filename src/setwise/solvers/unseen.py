@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from setwise.objectives.wished import MaxSumWished
 from setwise.solvers import auto, bounds, items, max_sum
 from setwise.solvers.bounds import Bound, rounding_margin
-from setwise.solvers.item_moves import Form
+from setwise.solvers.item_moves import ItemForm
 from setwise.solvers.problem import Problem, Solved, Whole
 
 Vector = NDArray[np.float64]
@@ -220,7 +220,7 @@ def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     unseen : Unseen
     """
     # The gradient at the point that bounds the seen ones; an unseen one is priced as the cheapest place is.
-    known = cast(items.Known, solved.known)
+    known = cast(items.ItemsKnown, solved.known)
     form, point, proof = known.form, known.point, solved.certificate
     assert point is not None
     assert proof is not None
@@ -232,7 +232,7 @@ def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     return replace(solved, certificate=items.certificate_of(form, value, max(known.upper, beyond), enough))
 
 
-def gradient_wished(problem: Problem, form: Form, x: Vector, unseen: Unseen) -> float:
+def gradient_wished(problem: Problem, form: ItemForm, x: Vector, unseen: Unseen) -> float:
     """Return an upper bound on an unseen candidate's gradient of the per-item form at a point."""
     objective = cast(MaxSumWished, problem.objective)
     t, wishes = objective.diversity, objective.wishes

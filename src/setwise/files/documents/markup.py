@@ -34,7 +34,7 @@ _INLINE = {
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 
-class _Reader(HTMLParser):
+class _PageReader(HTMLParser):
     """Collects the lines of a page."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def html(text: str) -> list[Line]:
 
     Where there is no heading of the first level, the page's title is that of all its parts.
     """
-    reader = _Reader()
+    reader = _PageReader()
     reader.feed(text)
     reader.close()
     reader.flush()

@@ -22,10 +22,10 @@ from setwise._version import __version__
 from setwise.page import style as shared_style
 from setwise.serve.errors import answer_errors, refused_by
 from setwise.serve.explore.engine import Explorer
-from setwise.serve.explore.source import Source
+from setwise.serve.explore.source import ExploredSource
 from setwise.serve.explore.wish import Wish
 from setwise.serve.guard import Guard, Named
-from setwise.serve.metrics import Metrics
+from setwise.serve.metrics import Counters
 from setwise.serve.settings import LOOPBACK
 
 #: What the page may load and run: its own files, and nothing that stands in a document.
@@ -64,12 +64,12 @@ class Sealed:
         await self._app(scope, receive, sent)
 
 
-def create_app(source: Source, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
+def create_app(source: ExploredSource, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     """Return the explorer of a source as an ASGI application.
 
     Parameters
     ----------
-    source : Source
+    source : ExploredSource
     hosts : tuple of str
         Names that a request may call it by, without a port: a page of another name is not answered.
     """
@@ -83,7 +83,7 @@ def create_app(source: Source, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     app.add_middleware(Named, hosts=hosts)
     app.add_middleware(Sealed)
     paths = frozenset(route.path for route in router.routes if isinstance(route, Route))
-    app.add_middleware(Guard, metrics=Metrics(), paths=paths)
+    app.add_middleware(Guard, metrics=Counters(), paths=paths)
     return app
 
 

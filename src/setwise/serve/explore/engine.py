@@ -25,7 +25,7 @@ from setwise.objectives.base import euclidean
 from setwise.pictures import DIVERSITIES, Axes, instead, neighborhoods
 from setwise.retrieval import Retrieved, default_sharpness, retrieve
 from setwise.serve.explore.kept import KeptIndex
-from setwise.serve.explore.source import Source
+from setwise.serve.explore.source import ExploredSource
 from setwise.serve.explore.wish import OBJECTIVES, Wish
 
 Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ _TURNS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 
 @dataclass(frozen=True)
-class Pool:
+class ExploredPool:
     """The candidates of a query.
 
     Attributes
@@ -74,12 +74,12 @@ class Explorer:
 
     Parameters
     ----------
-    source : Source
+    source : ExploredSource
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ExploredSource) -> None:
         self.source = source
-        self._pools: OrderedDict[Hashable, Pool] = OrderedDict()
+        self._pools: OrderedDict[Hashable, ExploredPool] = OrderedDict()
         self._sets: OrderedDict[Hashable, Retrieved] = OrderedDict()
         self._frontiers: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
         self._neighborhoods: OrderedDict[Hashable, dict[str, Any]] = OrderedDict()
@@ -225,7 +225,7 @@ class Explorer:
                 kept.popitem(last=False)
         return made
 
-    def _pool(self, wish: Wish) -> Pool:
+    def _pool(self, wish: Wish) -> ExploredPool:
         """Return the candidates of a query.
 
         Raises
@@ -236,7 +236,7 @@ class Explorer:
         if bool(wish.query.strip()) == bool(wish.like):
             raise ValueError("query: say what to look for, in words or by the id of a passage")
 
-        def made() -> Pool:
+        def made() -> ExploredPool:
             source = self.source
             if wish.like:
                 vector = source.index.vectors(np.array([source.row_of(wish.like)]))[0]
@@ -248,7 +248,7 @@ class Explorer:
             rows = np.asarray(found.ids, np.int64)
             unit = self._unit(index, rows)
             axes = Axes.of(unit)
-            return Pool(vector, index, rows, axes, axes.places(unit))
+            return ExploredPool(vector, index, rows, axes, axes.places(unit))
 
         return self._remembered(self._pools, (wish.query, wish.like), QUERIES, made)
 
@@ -265,7 +265,7 @@ class Explorer:
         """Return the wish for the most relevant: by relevance alone, measured as the set is."""
         return wish.model_copy(update={"diversity": 0.0, "thorough": False})
 
-    def _select(self, pool: Pool, wish: Wish, *, certify: bool, solver: str = "auto") -> Retrieved:
+    def _select(self, pool: ExploredPool, wish: Wish, *, certify: bool, solver: str = "auto") -> Retrieved:
         """Select a set from a query's candidates, or from all."""
         size: dict[str, Any] = {}
         if wish.tokens is not None:
@@ -301,7 +301,13 @@ class Explorer:
     # ------------------------------------------------------------------ one passage
 
     def _items(
-        self, found: Retrieved, rows: Floats, chosen: Places, members: Floats, kept: set[int], pool: Pool
+        self,
+        found: Retrieved,
+        rows: Floats,
+        chosen: Places,
+        members: Floats,
+        kept: set[int],
+        pool: ExploredPool,
     ) -> list[dict[str, Any]]:
         """Return a list's passages, each with its nearest among the set's other members."""
         ids = np.asarray(found.ids, np.int64)
@@ -330,7 +336,7 @@ class Explorer:
             for place, row in enumerate(ids.tolist())
         ]
 
-    def _candidates(self, ids: Places, rows: Floats, pool: Pool) -> list[int]:
+    def _candidates(self, ids: Places, rows: Floats, pool: ExploredPool) -> list[int]:
         """Return each passage's row, or that of the candidate most like it where it is none itself."""
         found = ids.copy()
         others = np.flatnonzero(np.isin(ids, pool.rows, invert=True))

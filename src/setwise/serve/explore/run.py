@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from setwise.extras import needs
 from setwise.serve.explore.app import create_app
-from setwise.serve.explore.source import Source
+from setwise.serve.explore.source import ExploredSource
 from setwise.serve.protocol import Protocol
 from setwise.serve.settings import LOOPBACK
 
@@ -39,12 +39,12 @@ def listening(host: str, port: int) -> Iterator[sockets.socket]:
         yield socket
 
 
-def serve(source: Source, socket: sockets.socket, query: str, tell: Callable[[str], None]) -> None:
+def serve(source: ExploredSource, socket: sockets.socket, query: str, tell: Callable[[str], None]) -> None:
     """Answer the page until the process is interrupted.
 
     Parameters
     ----------
-    source : Source
+    source : ExploredSource
     socket : socket
         Bound, by `listening`.
     query : str

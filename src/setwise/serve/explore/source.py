@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Source:
+class ExploredSource:
     """What is explored.
 
     Attributes
@@ -47,7 +47,7 @@ class Source:
     row_of: Callable[[str], int]
 
 
-def of_corpus(prepared: PreparedCorpus, name: str, *, threads: int | None = None) -> Source:
+def of_corpus(prepared: PreparedCorpus, name: str, *, threads: int | None = None) -> ExploredSource:
     """Return a corpus that is made ready, under cosine."""
     corpus, rows = prepared.corpus, prepared.rows
     texts = corpus.texts
@@ -62,7 +62,7 @@ def of_corpus(prepared: PreparedCorpus, name: str, *, threads: int | None = None
             raise ValueError(f"like: {name!r} is no id of the corpus, or its text cannot be encoded")
         return place
 
-    return Source(
+    return ExploredSource(
         name=name,
         index=ArrayIndex(prepared.vectors, threads=threads),
         encoder=None if prepared.encoder is None else prepared.encoder.name,
@@ -74,10 +74,10 @@ def of_corpus(prepared: PreparedCorpus, name: str, *, threads: int | None = None
     )
 
 
-def of_index(saved: SavedIndex, name: str) -> Source:
+def of_index(saved: SavedIndex, name: str) -> ExploredSource:
     """Return a saved index."""
     texts = saved.texts
-    return Source(
+    return ExploredSource(
         name=name,
         index=saved.index,
         encoder=None if saved.info.encoder is None else str(saved.info.encoder["name"]),

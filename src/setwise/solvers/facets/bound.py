@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from setwise.bounded import Bounded
 from setwise.solvers.branching import Tree
-from setwise.solvers.facets.form import Form
+from setwise.solvers.facets.form import FacetsForm
 from setwise.solvers.moving import improved
 from setwise.vectors import top_k
 
@@ -27,7 +27,7 @@ ROUNDING = 1e-13
 
 
 @dataclass
-class Point:
+class Tangent:
     """A tangent, and the bound it proves; see `branching.Bounding`.
 
     center : ndarray of shape (m,), where it touches the quadratic part; levels : ndarray of shape (J, F), of
@@ -56,7 +56,7 @@ class Planes:
 
     Parameters
     ----------
-    form : Form
+    form : FacetsForm
     starts : list of positions of sets
         Where the first tangents touch.
 
@@ -66,7 +66,7 @@ class Planes:
         The candidates that the linear program looks at.
     """
 
-    def __init__(self, form: Form, starts: list[Rows]) -> None:
+    def __init__(self, form: FacetsForm, starts: list[Rows]) -> None:
         self.form = form
         self.cuts: list[_Cut] = []
         worth = form.linear + form.cover * form.facets.sum(axis=1)
@@ -97,13 +97,13 @@ class Planes:
         x: Vector,
         lower: Vector | None = None,
         upper: Vector | None = None,
-    ) -> Point:
+    ) -> Tangent:
         """Return the bound that a point and levels prove, for sets between lower and upper."""
         slope, constant = self.tangent(center, levels)
         ahead = self.form.held.feasible.bound(slope, lower, upper)
         total = constant + ahead.upper
         total += ROUNDING * (abs(constant) + abs(ahead.upper))
-        return Point(center, levels, x, ahead, total)
+        return Tangent(center, levels, x, ahead, total)
 
     def lowered(
         self,
@@ -111,9 +111,9 @@ class Planes:
         steps: int,
         lower: Vector | None = None,
         upper: Vector | None = None,
-        parent: Point | None = None,
+        parent: Tangent | None = None,
         enough: float = -np.inf,
-    ) -> Point:
+    ) -> Tangent:
         """Lower the bound by Kelley's cutting planes: the best point of all gets tangents of its own."""
         cut = self.cuts[-1]
         best = self.bounded(cut.center, cut.levels, cut.center, lower, upper)
@@ -130,7 +130,7 @@ class Planes:
             if point.upper < best.upper:
                 best = point
             else:
-                best = Point(best.center, best.levels, x, best.ahead, best.upper)
+                best = Tangent(best.center, best.levels, x, best.ahead, best.upper)
             joins = np.setdiff1d(np.flatnonzero(point.ahead.reduced > 0.0), self.active)
             if len(joins):  # not barred by the prices: the program looks at them, too
                 leading = top_k(point.ahead.reduced[joins], min(len(joins), LIKELY))
@@ -146,7 +146,7 @@ class Planes:
         slope, constant = self.tangent(x, form.levels_at(x))
         return float(slope @ x) + constant
 
-    def _program(self, lower: Vector | None, upper: Vector | None) -> tuple[Vector, float, Point] | None:
+    def _program(self, lower: Vector | None, upper: Vector | None) -> tuple[Vector, float, Tangent] | None:
         """Maximize the least of the tangents over the relaxed feasible sets.
 
         Returns
@@ -154,7 +154,7 @@ class Planes:
         x : ndarray of shape (m,)
         top : float
             Its value there.
-        point : Point
+        point : Tangent
             The tangent that its prices mix, with the bound that proves.
         """
         from scipy import optimize, sparse
@@ -208,11 +208,11 @@ class Planes:
         return x, float(-solved.fun), self.bounded(center, levels, x, lower, upper)
 
 
-def search(planes: Planes, chosen: Rows, root: Point, *, limit: int, steps: int) -> tuple[Rows, float, int]:
+def search(planes: Planes, chosen: Rows, root: Tangent, *, limit: int, steps: int) -> tuple[Rows, float, int]:
     """Look for a better set by branch and bound below a bound; see `branching.search`."""
     form = planes.form
 
-    def below(lower: Vector, upper: Vector, parent: Point, enough: float) -> Point:
+    def below(lower: Vector, upper: Vector, parent: Tangent, enough: float) -> Tangent:
         return planes.lowered(steps=steps, lower=lower, upper=upper, parent=parent, enough=enough)
 
     tree = Tree(form.held.feasible, form.value, lambda one: improved(form, one), below, form.gains(chosen))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.certificate import Certificate, unbounded
 from setwise.solvers import items
-from setwise.solvers.facets.bound import Planes, Point, search
-from setwise.solvers.facets.form import Form
+from setwise.solvers.facets.bound import Planes, Tangent, search
+from setwise.solvers.facets.form import FacetsForm
 from setwise.solvers.held import HELD, Held, barred, hold
 from setwise.solvers.moving import improved
 from setwise.solvers.problem import Problem, Solved
@@ -34,22 +34,22 @@ EXACT_NODES = 20_000
 
 
 @dataclass
-class Known:
+class FacetsKnown:
     """What a solver leaves to the proof, and the proof to what knows of further candidates.
 
     form : the candidates held; chosen : the set, as positions; point : the tangent that bounds all candidates
     of the problem; upper : the bound that is proven of them.
     """
 
-    form: Form
+    form: FacetsForm
     chosen: Rows
-    point: Point | None = None
+    point: Tangent | None = None
     upper: float = np.inf
 
 
 def by_default(problem: Problem) -> Solved:
     """Select greedily by gain and by relevance, then by moves: the best of what they end with."""
-    form = Form(_held(problem))
+    form = FacetsForm(_held(problem))
     starts = _greedily(form)
     likely = form.held.feasible.best(form.linear + form.cover * form.facets.sum(axis=1))
     if likely is not None:
@@ -59,13 +59,13 @@ def by_default(problem: Problem) -> Solved:
 
 def by_greedy(problem: Problem) -> Solved:
     """Select greedily by gain; with costs also by gain per cost, and keep the better set."""
-    form = Form(_held(problem))
+    form = FacetsForm(_held(problem))
     return replace(_found(form, _greedily(form)), ordered=True)
 
 
 def by_exchanges(problem: Problem) -> Solved:
     """Select greedily, then by moves."""
-    form = Form(_held(problem))
+    form = FacetsForm(_held(problem))
     return _found(form, [improved(form, start) for start in _greedily(form)])
 
 
@@ -79,7 +79,7 @@ def exactly(problem: Problem) -> Solved:
     """
     word = problem.request.solver_word
     solved = by_default(problem)
-    known = cast(Known, solved.known)
+    known = cast(FacetsKnown, solved.known)
     form = known.form
     if not bounds(form):
         raise ValueError(f"{word}: 'exact' has no bound for euclidean distances; use 'auto', or diversity=0")
@@ -92,7 +92,7 @@ def exactly(problem: Problem) -> Solved:
     root = planes.lowered(steps=STEPS["full"])
     best, upper, nodes = search(planes, known.chosen, root, limit=EXACT_NODES, steps=NODE_STEPS)
     problem.count("nodes", nodes)
-    known = Known(form, best, root, max(min(upper, root.upper), form.value(best)))
+    known = FacetsKnown(form, best, root, max(min(upper, root.upper), form.value(best)))
     certificate = _certificate(known, True)
     if not certificate.optimal:
         checks.warn(
@@ -105,9 +105,9 @@ def exactly(problem: Problem) -> Solved:
 def certify(problem: Problem, solved: Solved) -> Solved:
     """Bound the best possible value, try to prove a set the best, and certify it."""
     known = solved.known
-    if not isinstance(known, Known):
-        form = Form(_held(problem, solved.chosen))
-        known = Known(form, form.held.locate(solved.chosen))
+    if not isinstance(known, FacetsKnown):
+        form = FacetsForm(_held(problem, solved.chosen))
+        known = FacetsKnown(form, form.held.locate(solved.chosen))
     form, chosen = known.form, known.chosen
     if not bounds(form):
         return replace(solved, certificate=unbounded(len(form.held), form.held.whole))
@@ -124,7 +124,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         upper = min(upper, point.upper)
         if not solved.ordered:
             chosen, value = better, form.value(better)
-    known = Known(form, chosen, point, max(upper, value))
+    known = FacetsKnown(form, chosen, point, max(upper, value))
     return replace(
         solved, chosen=form.held.ids[chosen], known=known, certificate=_certificate(known, sufficient)
     )
@@ -132,7 +132,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
 
 def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     """Certify a set of seen candidates, certified among them, against all sets, unseen ones included."""
-    known, proof = cast(Known, solved.known), solved.certificate
+    known, proof = cast(FacetsKnown, solved.known), solved.certificate
     form, point = known.form, known.point
     assert point is not None
     assert proof is not None
@@ -150,20 +150,20 @@ def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     return replace(solved, known=known, certificate=_certificate(known, enough))
 
 
-def bounds(form: Form) -> bool:
+def bounds(form: FacetsForm) -> bool:
     """Return whether the relaxation is concave, and so bounds every set."""
     return form.objective.concave or form.pair == 0.0
 
 
-def _greedily(form: Form) -> list[Rows]:
+def _greedily(form: FacetsForm) -> list[Rows]:
     """Return the sets that greedy selection takes, by gain and by gain per cost."""
     return [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
 
 
-def _found(form: Form, sets: list[Rows]) -> Solved:
+def _found(form: FacetsForm, sets: list[Rows]) -> Solved:
     """Return the best of some sets."""
     best = sets[int(np.argmax([form.value(one) for one in sets]))]
-    return Solved(form.held.ids[best], known=Known(form, best))
+    return Solved(form.held.ids[best], known=FacetsKnown(form, best))
 
 
 def _held(problem: Problem, chosen: Rows | None = None) -> Held:
@@ -182,7 +182,7 @@ def _held(problem: Problem, chosen: Rows | None = None) -> Held:
     return Held(problem, ids, False)
 
 
-def _of_all(form: Form, planes: Planes, point: Point, value: float) -> tuple[float, bool, Point]:
+def _of_all(form: FacetsForm, planes: Planes, point: Tangent, value: float) -> tuple[float, bool, Tangent]:
     """Return the bound over all that a tangent proves, whether none outside matters, and the tangent."""
     problem, facets = form.held.problem, form.held.problem.facets
     assert facets is not None
@@ -196,6 +196,6 @@ def _of_all(form: Form, planes: Planes, point: Point, value: float) -> tuple[flo
     return upper, items.none_outside(form, ahead, upper, value), replace(point, ahead=ahead, upper=upper)
 
 
-def _certificate(known: Known, sufficient: bool) -> Certificate:
+def _certificate(known: FacetsKnown, sufficient: bool) -> Certificate:
     """Return the certificate of a set."""
     return items.certificate_of(known.form, known.form.value(known.chosen), known.upper, sufficient)

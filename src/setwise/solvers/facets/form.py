@@ -26,7 +26,7 @@ Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
-class Form(item_moves.Form):
+class FacetsForm(item_moves.ItemForm):
     """The value over the candidates held.
 
     Attributes

@@ -48,7 +48,7 @@ UNIT = 8 * float(np.finfo(np.float64).eps)
 BLOCK = 1024
 
 
-class Known(NamedTuple):
+class MedoidsKnown(NamedTuple):
     """What a solver knows of a problem whose distances are all held.
 
     stack : the problem; order : which candidate each of its positions is; lower : no set costs less (-inf:
@@ -102,7 +102,7 @@ def exactly(problem: Problem) -> Solved:
             f"{word}: 'exact' stopped after {problem.request.time_limit:g} seconds without a "
             "proof; the certificate says how close the set is to the best one"
         )
-    return Solved(order[found.places], known=Known(stack, order, found.lower))
+    return Solved(order[found.places], known=MedoidsKnown(stack, order, found.lower))
 
 
 def certify(problem: Problem, solved: Solved) -> Solved:
@@ -117,7 +117,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
         return replace(solved, certificate=_certificate(value, best, abs(best), problem.n, True))
     if problem.n <= DENSE:
         order = problem.by_content(np.arange(problem.n))
-        known = solved.known or Known(stack_of(problem, order), order)
+        known = solved.known or MedoidsKnown(stack_of(problem, order), order)
         return _certified(problem, solved, known, size)
     # Relevance alone bounds the value: a cost is never below 0.
     if t == 1.0:
@@ -173,16 +173,16 @@ def _search(problem: Problem, *, exchanges: bool) -> Solved:
     problem.stats["points"] = problem.n
     if problem.n > BEST_EXCHANGE:
         fixed = np.zeros(problem.n) if stack.fixed is None else stack.fixed[0]
-        table = large.Table(np.ascontiguousarray(stack.cost[0].T), fixed, _constraints(problem, order))
-        return Solved(order[_search_table(problem, table, exchanges)], known=Known(stack, order))
+        table = large.CostTable(np.ascontiguousarray(stack.cost[0].T), fixed, _constraints(problem, order))
+        return Solved(order[_search_table(problem, table, exchanges)], known=MedoidsKnown(stack, order))
     places = search.greedy(stack, problem.k)
     if exchanges:
         places, swaps = search.swap(stack, places)
         problem.count("swaps", swaps)
-    return Solved(order[places[0]], known=Known(stack, order))
+    return Solved(order[places[0]], known=MedoidsKnown(stack, order))
 
 
-def _search_table(problem: Problem, table: large.Table, exchanges: bool) -> NDArray[np.int64]:
+def _search_table(problem: Problem, table: large.CostTable, exchanges: bool) -> NDArray[np.int64]:
     """Return the set that greedy selection, and exchanges if asked for, find in a table of costs."""
     chosen = large.greedy(table, problem.k)
     if exchanges:
@@ -191,7 +191,7 @@ def _search_table(problem: Problem, table: large.Table, exchanges: bool) -> NDAr
     return chosen
 
 
-def _certified(problem: Problem, solved: Solved, known: Known, size: float) -> Solved:
+def _certified(problem: Problem, solved: Solved, known: MedoidsKnown, size: float) -> Solved:
     """Bound the best possible value with all distances at hand; `size` is that of the relevance part."""
     stack, order, lower, improve = known
     chosen, effort = solved.chosen, problem.effort
@@ -226,7 +226,7 @@ def _certificate(
     return bounded(value, upper, size=size, rounding=rounding, pool_size=pool, sufficient=sufficient)
 
 
-def _sampled_table(problem: Problem, order: NDArray[np.int64]) -> large.Table:
+def _sampled_table(problem: Problem, order: NDArray[np.int64]) -> large.CostTable:
     """Return the cost of each candidate, in an order, serving each point of a sample. Memory: O(n · sample).
 
     Each point stands for the candidates nearest to it (OneBatchPAM, de Mathelin et al. 2025).
@@ -263,7 +263,7 @@ def _sampled_table(problem: Problem, order: NDArray[np.int64]) -> large.Table:
     weights = np.bincount(nearest, weights=objective.shares[order], minlength=size) * objective.diversity
     cost *= weights.astype(np.float32)
     fixed = -(1 - objective.diversity) / problem.k * problem.relevance.values[order]
-    return large.Table(cost, fixed, _constraints(problem, order))
+    return large.CostTable(cost, fixed, _constraints(problem, order))
 
 
 def _settle(problem: Problem, chosen: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -291,7 +291,7 @@ def _settle(problem: Problem, chosen: NDArray[np.int64], order: NDArray[np.int64
     cost[np.arange(len(ids)), some] = 0.0
     cost *= (objective.diversity * objective.shares[order]).astype(np.float32)
     fixed = -(1 - objective.diversity) / k * problem.relevance.values[ids]
-    held = large.Table(cost, fixed, _constraints(problem, ids))
+    held = large.CostTable(cost, fixed, _constraints(problem, ids))
     places, swaps = large.swap(held, np.searchsorted(some, place[chosen]))
     problem.count("swaps", swaps)
     return np.asarray(ids[places])

@@ -23,7 +23,7 @@ FRONT = 64
 
 
 @dataclass
-class Table:
+class CostTable:
     """What each point costs when a candidate serves it, candidate by candidate.
 
     Parameters
@@ -50,7 +50,7 @@ class Table:
         return may
 
 
-def greedy(table: Table, k: int) -> NDArray[np.int64]:
+def greedy(table: CostTable, k: int) -> NDArray[np.int64]:
     """Choose k candidates one by one, each the one that lowers the cost most; must-have ones first.
 
     What a candidate saves can only fall as the set grows (the cost is supermodular), so an old figure
@@ -87,12 +87,14 @@ def greedy(table: Table, k: int) -> NDArray[np.int64]:
     return np.array(chosen, np.int64)
 
 
-def _saved(table: Table, rows: NDArray[np.int64] | slice, least: Floats) -> NDArray[np.float64]:
+def _saved(table: CostTable, rows: NDArray[np.int64] | slice, least: Floats) -> NDArray[np.float64]:
     """Return by how much some candidates lower what is paid at present."""
     return np.asarray((least - np.minimum(table.cost[rows], least)).sum(axis=1, dtype=np.float64))
 
 
-def swap(table: Table, places: NDArray[np.int64], *, most: int = 100_000) -> tuple[NDArray[np.int64], int]:
+def swap(
+    table: CostTable, places: NDArray[np.int64], *, most: int = 100_000
+) -> tuple[NDArray[np.int64], int]:
     """Improve a set by single exchanges until none lowers the cost: a local minimum.
 
     Candidates are taken in blocks, and of each block the best exchange is made at once where it helps, as

@@ -14,7 +14,7 @@ from setwise.objectives.max_min import MaxMin
 from setwise.solvers.greedy import pick_greedily
 from setwise.solvers.held import Held, barred, hold
 from setwise.solvers.max_min.mean import ByMean
-from setwise.solvers.max_min.moves import Form, pick_apart
+from setwise.solvers.max_min.moves import MaxMinForm, pick_apart
 from setwise.solvers.max_min.thresholds import MOST, Outside, Thresholds
 from setwise.solvers.moving import improved
 from setwise.solvers.problem import Problem, Solved
@@ -45,14 +45,14 @@ SINGLE = 1e-6
 
 
 @dataclass
-class Known:
+class MaxMinKnown:
     """What a solver leaves to the proof.
 
     form : the candidates held; chosen : the set, as positions; upper : no set of all candidates is worth
     more; sufficient : nor one with a candidate that is not held.
     """
 
-    form: Form
+    form: MaxMinForm
     chosen: Rows
     upper: float
     sufficient: bool
@@ -78,7 +78,7 @@ def exactly(problem: Problem) -> Solved:
             "how close it is"
         )
     found = _solved(problem, exact=True)
-    certificate = _certificate(cast(Known, found.known))
+    certificate = _certificate(cast(MaxMinKnown, found.known))
     if not certificate.optimal:
         checks.warn(
             f"{word}: 'exact' stopped after {problem.request.time_limit:g} seconds without a proof; the "
@@ -111,7 +111,7 @@ def _solved(problem: Problem, *, exact: bool) -> Solved:
 def certify(problem: Problem, solved: Solved) -> Solved:
     """Bound the best possible value, and certify a set."""
     known = solved.known
-    if not isinstance(known, Known):
+    if not isinstance(known, MaxMinKnown):
         form, outside = _held(problem, solved.chosen)
         chosen = form.held.locate(solved.chosen)
         search = Thresholds(
@@ -125,7 +125,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
 
 def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     """Certify a set of seen candidates, certified among them, against all sets, unseen ones included."""
-    known = cast(Known, solved.known)
+    known = cast(MaxMinKnown, solved.known)
     form = known.form
     most = np.inf
     if problem.vectors.metric == "cosine":
@@ -148,20 +148,20 @@ def _program(problem: Problem, exact: bool) -> int:
     return EXACT if exact else PROGRAM.get(problem.effort, 0)
 
 
-def _known(form: Form, chosen: Rows, upper: float, outside: Outside) -> Known:
+def _known(form: MaxMinForm, chosen: Rows, upper: float, outside: Outside) -> MaxMinKnown:
     """Return what is known of a set: whether one with a candidate that is not held may be better, too."""
     sufficient = not np.isfinite(outside.score)
     if not sufficient:
         beyond = replace(outside, needed=True)
         search = Thresholds(form, chosen, outside=beyond, program=0, exact=False, picks=False)
         sufficient = search.run(THRESHOLDS[form.held.problem.effort]) <= search.value
-    return Known(form, chosen, max(upper, form.value(chosen)), sufficient)
+    return MaxMinKnown(form, chosen, max(upper, form.value(chosen)), sufficient)
 
 
 class _Gains:
     """What greedy selection goes by: relevance, and the distance to the nearest of those taken so far."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: MaxMinForm) -> None:
         self._form, self._seen, self._near = form, 0, form.away
 
     def __call__(self, chosen: Rows) -> Vector:
@@ -172,14 +172,14 @@ class _Gains:
         return np.asarray((1 - t) * form.held.relevance + t * np.where(np.isinf(near), 0.0, near))
 
 
-def _held(problem: Problem, chosen: Rows | None = None) -> tuple[Form, Outside]:
+def _held(problem: Problem, chosen: Rows | None = None) -> tuple[MaxMinForm, Outside]:
     """Return the candidates to choose among, some of them given, and what bounds the others.
 
     Beside the most relevant ones those that are farthest from each other, and the picks of greedy selection.
     """
     held = hold(problem)
     if held.whole:
-        return Form(held), Outside()
+        return MaxMinForm(held), Outside()
     far, radius = _farthest(problem)
     more = [held.ids, far[~barred(problem)[far]], *([] if chosen is None else [chosen])]
     if not problem.request.wishes:
@@ -189,7 +189,7 @@ def _held(problem: Problem, chosen: Rows | None = None) -> tuple[Form, Outside]:
     rest = problem.relevance.values.copy()
     rest[held.ids] = -np.inf
     most = min(_apart_at_most(problem), radius / cast(MaxMin, problem.objective).metric_part)
-    form = Form(held)
+    form = MaxMinForm(held)
     return form, Outside(form.worth * (float(rest.max()) + problem.relevance.error), most)
 
 
@@ -225,7 +225,7 @@ def _farthest(problem: Problem) -> tuple[Rows, float]:
     return np.unique(rows), radius
 
 
-def _certificate(known: Known) -> Certificate:
+def _certificate(known: MaxMinKnown) -> Certificate:
     """Return the certificate of a set."""
     form, value = known.form, known.form.value(known.chosen)
     most = max(1, min(form.held.feasible.most, len(form.held)))

@@ -25,7 +25,7 @@ SAMPLE = 1 << 17
 ROUNDING = 1e-12
 
 
-class Form:
+class MaxMinForm:
     """The objective over the candidates held: a set is worth Σ scores + per · its least distance.
 
     Parameters
@@ -158,7 +158,7 @@ class Form:
         return self.held.whole and not problem.request.wishes and not problem.constraints.any
 
 
-def pick_apart(form: Form, level: float) -> Rows | None:
+def pick_apart(form: MaxMinForm, level: float) -> Rows | None:
     """Return the set that takes the most relevant at least so far from those taken; None where it fails.
 
     What limits need comes first. Without a size those that are worth something are taken, and two at least.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from setwise.bounded import Bounded
 from setwise.feasible import Feasible
 from setwise.solvers.branching import Tree
-from setwise.solvers.max_min.moves import ROUNDING, Form, pick_apart
+from setwise.solvers.max_min.moves import ROUNDING, MaxMinForm, pick_apart
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -63,7 +63,7 @@ class Thresholds:
 
     Parameters
     ----------
-    form : Form
+    form : MaxMinForm
     chosen : ndarray of int64, optional
         The best set known.
     outside : Outside
@@ -78,7 +78,7 @@ class Thresholds:
 
     def __init__(
         self,
-        form: Form,
+        form: MaxMinForm,
         chosen: Rows | None,
         *,
         outside: Outside,
