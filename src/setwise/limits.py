@@ -205,10 +205,12 @@ def check_label(label: Any, place: str, name: str = "groups") -> None:
             f"{name}: {place} has {type(label).__name__} {checks.brief(label, 40)}; a label is a string or a "
             "number"
         ) from None
+    if is_missing(label) and name == "costs":
+        raise ValueError(f"costs: {place} has none ({label!r}); give it a number")
     if is_missing(label):
         raise ValueError(
             f"{name}: {place} has no label ({label!r}); give it a label of its own, as "
-            f"{name}=setwise.OwnIfMissing(…) does"
+            "groups=setwise.OwnIfMissing(…) does"
         )
 
 

@@ -97,6 +97,17 @@ def test_groups_given_for_the_call():
         prepare(corpus(), "lsa").select("file", 2, groups=["x"], max_per_group=1)
 
 
+def test_a_passage_without_a_label_is_refused_by_its_id_or_a_group_of_its_own():
+    candidates = prepare(corpus(), "lsa")
+    labels = [None] * len(TEXTS)
+    with pytest.raises(ValueError, match=r"^groups: id 'a' has no label \(None\).*OwnIfMissing"):
+        candidates.select("file", 3, groups=labels, max_per_group=1)
+    with pytest.raises(ValueError, match=r"^costs: id 'a' has none \(None\); give it a number"):
+        candidates.select("file", costs=labels, budget=3)
+    own = candidates.select("file", 3, groups=setwise.OwnIfMissing(labels), max_per_group=1)
+    assert list(own.ids) == list(candidates.select("file", 3).ids)
+
+
 def test_members_carry_their_relevance_and_cosines():
     candidates = prepare(corpus(), "lsa")
     hits = candidates.select("read the lines of a file", 4)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from setwise.cli import output, records, set_output
 from setwise.cli.asked import Asked
 from setwise.cli.streams import INPUT
+from setwise.limits import is_missing
 from setwise.retrieval import Passages, PreparedCorpus, default_sharpness, prepare, retrieve
 
 if TYPE_CHECKING:
@@ -351,4 +352,12 @@ def _column(saved: SavedIndex, name: str, argument: str) -> Callable[[int], Any]
     if name not in saved.columns:
         raise ValueError(f"{argument}: the index has no column {name!r}{nearest(name, saved.columns)}")
     column = saved.columns[name]
-    return lambda row: column.take([row])[0]
+
+    def find(row: int) -> Any:
+        found = column.take([row])[0]
+        if is_missing(found):
+            its = saved.ids.take([row])[0]
+            raise ValueError(f"{argument}: id {its!r} has nothing in {name!r}; fill it, or leave that out")
+        return found
+
+    return find

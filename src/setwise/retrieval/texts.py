@@ -17,6 +17,7 @@ from setwise.encode import Encoder, Progress, encoder, known_rows
 from setwise.explanation import Explanation
 from setwise.facets import are_texts, parts_of
 from setwise.files.corpus import Corpus, duplicates
+from setwise.limits import OwnIfMissing, check_label, plain_label
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
 from setwise.selection import Selection
@@ -131,7 +132,7 @@ class PreparedCorpus:
     def select(
         self,
         query: str | NDArray[Any] | None,
-        k: int | None,
+        k: int | None = None,
         *,
         relevance_scale: str = "none",
         sharpness: int | None = None,
@@ -198,14 +199,17 @@ class PreparedCorpus:
         given = None if self.corpus.relevance is None else self.corpus.relevance[self.rows]
 
         def of_candidates(name: str, given: Any) -> list[Any]:
-            what, values = "numbers" if name == "costs" else "labels", given
-            if isinstance(given, str) or callable(given):
-                values = self._column(name, given)
+            if isinstance(given, OwnIfMissing):
+                return of_candidates(name, given.filled(self._labels(name, given.groups), self.corpus.ids))
+            what, values = "numbers" if name == "costs" else "labels", self._labels(name, given)
             if len(values) != len(self.corpus):
                 raise ValueError(
                     f"{name}: expected {len(self.corpus)} {what}, one a row of the corpus, got {len(values)}"
                 )
-            return [values[row] if name == "costs" else str(values[row]) for row in self.rows]
+            listed = [plain_label(values[row]) for row in self.rows]
+            for row, label in zip(self.rows, listed, strict=True):
+                check_label(label, f"id {self.corpus.ids[row]!r}", name)
+            return listed if name == "costs" else [str(label) for label in listed]
 
         shown, before = request.shown, []
         if shown is not None and np.ndim(shown) == 1:  # ids
@@ -230,8 +234,11 @@ class PreparedCorpus:
         )
         return self._passages(selection, vector, given, request.goal.metric)
 
-    def _column(self, argument: str, given: str | Callable[[str], int]) -> Sequence[Any]:
-        """Return a column of the corpus by name; of costs also how long its texts are."""
+    def _labels(self, argument: str, given: Any) -> Any:
+        """Return what is given for each row; a column of the corpus by name; of costs also how long its texts
+        are."""
+        if not isinstance(given, str) and not callable(given):
+            return given
         corpus = self.corpus
         if isinstance(given, str) and given in corpus.columns:
             return corpus.columns[given]
@@ -417,7 +424,7 @@ def prepare(
 def retrieve_texts(
     corpus: Corpus,
     query: str | NDArray[Any] | None,
-    k: int | None,
+    k: int | None = None,
     *,
     model: str | Encoder = "auto",
     cache: Path | None = None,

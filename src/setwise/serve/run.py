@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"lines": {"()": "setwise.serve.run.Lines"}},
+    "formatters": {"lines": {"()": "setwise.serve.run.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
     "loggers": {
         "setwise.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
