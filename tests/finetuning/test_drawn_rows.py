@@ -350,7 +350,7 @@ def test_order_does_not_depend_on_memory(sharded, table, tmp_path, memory):
 
 
 def test_only_row_groups_with_a_drawn_row_are_read_and_each_once(sharded, monkeypatch):
-    read = []
+    repository, read = Repository(sharded), []
     whole = parquet.ParquetFile.iter_batches
 
     def counted(self, size, row_groups=None, columns=None):
@@ -359,7 +359,7 @@ def test_only_row_groups_with_a_drawn_row_are_read_and_each_once(sharded, monkey
 
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", counted)
     drawn = np.array([5, 290, 5, 70, 6] * 30)  # row groups 0, 4 and 1 of the first file
-    found = list(in_order(Repository(sharded), drawn, memory=2000))
+    found = list(in_order(repository, drawn, memory=2000))
     assert len(found) > 3
     assert sorted(read) == [0, 1, 4]
 
