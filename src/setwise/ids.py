@@ -71,9 +71,13 @@ def listed_ids(ids: Any, name: str = "ids") -> list[Any]:
         raise TypeError(f"{name}: expected a sequence of ids, got {checks.brief(ids)}")
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "mM":
         raise TypeError(f"{name}: expected integers or strings, got {ids.dtype}")
-    listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(ids, way)), None)
-    listed: list[Any] = getattr(ids, listing)() if listing else list(ids)
-    return listed
+    return as_list(ids)
+
+
+def as_list(values: Any) -> list[Any]:
+    """Return a sequence's items as a list, as plain values where what holds them can give those."""
+    listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(values, way)), None)
+    return list(getattr(values, listing)() if listing else values)
 
 
 def plain_id(value: Any, place: str) -> int | str:

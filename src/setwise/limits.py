@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.ids import as_list
 
 Codes = NDArray[np.int64]
 
@@ -165,8 +166,7 @@ def listed_labels(groups: Any, name: str = "groups") -> list[Any]:
     """
     if isinstance(groups, str | bytes) or not hasattr(groups, "__iter__"):
         raise TypeError(f"{name}: expected one label a candidate, got {checks.brief(groups, 40)}")
-    listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(groups, way)), None)
-    labels: list[Any] = getattr(groups, listing)() if listing else list(groups)
+    labels = as_list(groups)
     strange = any(hasattr(kind, "as_py") or hasattr(kind, "item") for kind in set(map(type, labels)))
     return list(map(plain_label, labels)) if strange else labels
 

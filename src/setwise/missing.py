@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks, frames
 from setwise.containers import as_matrix, to_numpy
+from setwise.ids import as_list
 
 #: What may be done with a candidate whose vector or score cannot be used: refuse it; leave it out, with a
 #: warning; or place it after those chosen, while there are fewer than k.
@@ -65,9 +66,7 @@ def matrix_with_gaps(data: Any, name: str = "vectors") -> NDArray[Any]:
         return as_matrix(data, name)
     except ValueError:
         held = data if frames.kind_of(data, name) is None else frames.vectors_in(data, name)
-        listing = next((way for way in ("to_pylist", "to_list", "tolist") if hasattr(held, way)), None)
-        listed = getattr(held, listing)() if listing else list(held)
-        rows = [_row_or_none(item, f"{name}: row {row}") for row, item in enumerate(listed)]
+        rows = [_row_or_none(item, f"{name}: row {row}") for row, item in enumerate(as_list(held))]
         widths = Counter(len(row) for row in rows if row is not None and len(row))
         if not widths:
             raise

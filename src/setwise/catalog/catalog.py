@@ -443,7 +443,6 @@ class Catalog:
             metric=self._items.vectors.metric,
             processes=workers,
         )
-        request.check_shown()
         return selected(self._items, request, relevance=relevance, query=query, filter=filter)
 
     @takes(ManyOptions, CatalogRequest, diversity=DIVERSITY, certify=False)
@@ -488,5 +487,4 @@ class Catalog:
         request = CatalogRequest.of(
             Catalog.select_many, options, k=k, sharpness=sharpness, metric=self._items.vectors.metric
         )
-        request.check_shown()
         return selected_for_each(self._items, request, relevance, queries, filter)

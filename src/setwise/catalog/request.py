@@ -120,10 +120,6 @@ class CatalogRequest(Request):
             raise ValueError(
                 f"objective: it measures {self.goal.metric}, the items {self.metric}; make it so, too"
             )
-        if isinstance(self.objective, Objective) and self.diversity not in (DIVERSITY, self.goal.diversity):
-            raise ValueError(
-                f"diversity: the objective brings its own, {self.goal.diversity:g}; leave one of them out"
-            )
         if self.is_max_sum:
             checks.choice("method", self.method, METHODS)
         else:

@@ -315,7 +315,7 @@ def growing_list(path: str | os.PathLike[str], *, force: bool = False) -> Iterat
 
         def add(value: Any) -> None:
             nonlocal before
-            text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+            text = as_json(value, indent=2)
             stream.write((before + text.replace("\n", "\n  ")).encode())
             before = ",\n  "
 
