@@ -214,10 +214,7 @@ def selected(
 def beside(vectors: Any, request: Request, relevance: Any) -> tuple[Request, Any]:
     """Return a request, and relevance, whose columns stand in the order of a frame's rows; may be named.
 
-    Raises
-    ------
-    ValueError
-        The frame has no such column, or a pandas column another index.
+    Raises ValueError: the frame has no such column, or a pandas column another index.
     """
     framed = frames.kind_of(vectors, "vectors") is not None
     if not framed and not hasattr(vectors, "iloc"):
@@ -274,8 +271,6 @@ def describe(problem: Problem, found: Solved, solver: str, began: float) -> Sele
 
     Parameters
     ----------
-    problem : Problem
-    found : Solved
     solver : str
         What it is said to be found by.
     began : float

@@ -132,7 +132,6 @@ def bound_of_budget(
 
     Parameters
     ----------
-    sizes : Sizes
     costs : ndarray of shape (m,), float64
         Positive.
     budget : float

@@ -124,7 +124,6 @@ def bounded(
 
     Parameters
     ----------
-    value : float
     upper : float
         Infinite where nothing is proven; one below the value is rounding.
     size : float

@@ -19,12 +19,7 @@ def brief(value: Any, most: int = 60) -> str:
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return ``value`` if it is one of ``allowed``, else raise with the nearest name.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not a string.
-    ValueError
-        ``value`` is not one of ``allowed``.
+    Raises TypeError: ``value`` is not a string; ValueError: ``value`` is not one of ``allowed``.
     """
     if isinstance(value, str) and value in allowed:
         return value
@@ -43,12 +38,8 @@ LARGEST = 2**63 - 1
 def integer(name: str, value: Any, *, least: int, most: int = LARGEST) -> int:
     """Return ``value`` as an int in ``[least, most]``.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not an integer (a bool or a fraction is not one).
-    ValueError
-        It lies outside the range.
+    Raises TypeError: ``value`` is not an integer (a bool or a fraction is not one); ValueError: it lies
+    outside the range.
     """
     if isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got a bool")
@@ -90,12 +81,7 @@ def fraction(name: str, value: Any, ends: str = "0 = relevance alone, 1 = divers
 def positive(name: str, value: Any) -> float:
     """Return ``value`` as a finite float above 0; NaN, strings and bools are refused.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not a real number.
-    ValueError
-        It is not above 0, or not finite.
+    Raises TypeError: ``value`` is not a real number; ValueError: it is not above 0, or not finite.
     """
     number = _real(name, value, "above 0")
     if not 0.0 < number < float("inf"):
@@ -106,12 +92,7 @@ def positive(name: str, value: Any) -> float:
 def finite(name: str, value: Any) -> float:
     """Return ``value`` as a finite float; NaN, strings and bools are refused.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not a real number.
-    ValueError
-        It is not finite.
+    Raises TypeError: ``value`` is not a real number; ValueError: it is not finite.
     """
     number = _real(name, value, "that is finite")
     if not float("-inf") < number < float("inf"):
@@ -122,12 +103,7 @@ def finite(name: str, value: Any) -> float:
 def seconds(name: str, value: Any) -> float:
     """Return ``value`` as a number of seconds, at least 0; infinity is one, NaN is not.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not a real number.
-    ValueError
-        It is below 0 or NaN.
+    Raises TypeError: ``value`` is not a real number; ValueError: it is below 0 or NaN.
     """
     number = _real(name, value, "of seconds")
     if not number >= 0.0:
@@ -138,12 +114,7 @@ def seconds(name: str, value: Any) -> float:
 def nonnegative(name: str, value: Any) -> float:
     """Return a Python number as a finite float of at least 0.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not an int or a float.
-    ValueError
-        It is below 0, or not finite.
+    Raises TypeError: ``value`` is not an int or a float; ValueError: it is below 0, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: expected a number, got {brief(value)}")

@@ -117,12 +117,7 @@ class Clusters:
 def count_of(clusters: int | None, n: int) -> int:
     """Return how many clusters to make of n rows: by default `CLUSTERS`, or n / 5 where that is fewer.
 
-    Raises
-    ------
-    TypeError
-        The number is no integer.
-    ValueError
-        It is below 1 or above n.
+    Raises TypeError: the number is no integer; ValueError: it is below 1 or above n.
     """
     if clusters is None:
         return min(CLUSTERS, max(1, n // 5))
@@ -152,11 +147,6 @@ def k_means(
         Clusters are made of [x, sqrt(quality_weight) · quality] (MUSS, Appendix C).
     quality_weight : float
         At least 0.
-    seed : int
-
-    Returns
-    -------
-    Clusters
 
     Raises
     ------
@@ -212,8 +202,6 @@ def learn_centers(
         At most m.
     spherical : bool
         Keep centers at unit length; rows are of unit length then.
-    seed : int
-    iterations : int
 
     Raises
     ------

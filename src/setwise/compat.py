@@ -34,8 +34,6 @@ class DiversificationResult:
         Rows in the order they were selected.
     selection_scores : ndarray of shape (k,), float64
         What pyversity's rule gives each of them, those before it being selected.
-    strategy : str
-    diversity : float
     parameters : dict
     selection : Selection
         With its value, terms and certificate; None where nothing was asked for.

@@ -24,7 +24,6 @@ class Reason:
     ----------
     member : object
         Its id, or its row.
-    chosen : bool
     relevance : float
         As it was given, or on its scale.
     nearest : object

@@ -116,10 +116,8 @@ def are_texts(facets: Any) -> bool:
 def directions_of(facets: Any, d: int, metric: str) -> Vector:
     """Return facets that are vectors as rows of unit length, shape (m, d).
 
-    Raises
-    ------
-    TypeError, ValueError
-        They are no numbers, of another width, not finite or zero; or the metric is euclidean.
+    Raises TypeError, ValueError: they are no numbers, of another width, not finite or zero; or the metric is
+    euclidean.
     """
     if isinstance(facets, Mapping):
         raise TypeError(
@@ -206,10 +204,7 @@ def parts_of(facets: Any, d: int, n: int, source: str) -> Callable[[Rows | slice
 def as_table(facets: Any) -> NDArray[Any]:
     """Return facets as a table of numbers: as given, or of a mapping one column a name.
 
-    Raises
-    ------
-    TypeError, ValueError
-        They are no numbers, of different lengths, or not of two dimensions.
+    Raises TypeError, ValueError: they are no numbers, of different lengths, or not of two dimensions.
     """
     if isinstance(facets, Mapping):
         columns = [to_numpy(one, f"facets[{name!r}]", flat=True) for name, one in facets.items()]

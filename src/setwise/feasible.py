@@ -52,7 +52,6 @@ class Feasible:
 
     Parameters
     ----------
-    m : int
     least, most : int
         Sizes that a set may have.
     include : ndarray of int64

@@ -32,10 +32,7 @@ _UNREAD = {
 def kind_of(data: Any, argument: str = "frame") -> str | None:
     """Return the package that a frame comes from; None for what is no frame.
 
-    Raises
-    ------
-    TypeError
-        It is a query or a stream, whose rows have not been read, or a dataset with splits.
+    Raises TypeError: it is a query or a stream, whose rows have not been read, or a dataset with splits.
     """
     if type(data) is np.ndarray:
         return None
@@ -94,13 +91,7 @@ def column_names(frame: Any) -> list[str]:
 
 
 def column(frame: Any, name: str, argument: str) -> Any:
-    """Return a column of a frame.
-
-    Raises
-    ------
-    ValueError
-        It has no column of that name, or several.
-    """
+    """Return a column of a frame. Raises ValueError: it has no column of that name, or several."""
     names = column_names(frame)
     if name not in names:
         raise ValueError(
@@ -116,10 +107,7 @@ def column(frame: Any, name: str, argument: str) -> Any:
 def vectors_in(frame: Any, argument: str = "vectors") -> Any:
     """Return the vectors of a frame: its only column of lists of numbers, or the frame if all is numbers.
 
-    Raises
-    ------
-    TypeError
-        No column holds vectors, or several do.
+    Raises TypeError: no column holds vectors, or several do.
     """
     names = column_names(frame)
     held = [name for name in names if _is_vectors(column(frame, name, argument))]
@@ -166,10 +154,7 @@ def _first(values: Any) -> Any:
 def as_arrow(frame: Any, argument: str = "frame") -> Any:
     """Return a frame as a pyarrow Table; of pandas without its index.
 
-    Raises
-    ------
-    ValueError
-        Two columns have one name.
+    Raises ValueError: two columns have one name.
     """
     arrow = require("pyarrow", "arrow", "a table of Arrow")
     kind = kind_of(frame)

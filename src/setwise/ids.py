@@ -62,10 +62,7 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
 def listed_ids(ids: Any, name: str = "ids") -> list[Any]:
     """Return a sequence's items as plain values, whatever holds them.
 
-    Raises
-    ------
-    TypeError
-        It is no sequence, or of dates.
+    Raises TypeError: it is no sequence, or of dates.
     """
     if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__") or getattr(ids, "ndim", 1) != 1:
         raise TypeError(f"{name}: expected a sequence of ids, got {checks.brief(ids)}")
@@ -176,10 +173,7 @@ def in_rows_of(values: Any, beside: Any, name: str) -> Any:
     Where both indexes are equal, labels may be there twice. An index that only counts the rows names none
     beside labels that are no integers.
 
-    Raises
-    ------
-    ValueError
-        The column's index lacks a label of the other, or has one twice.
+    Raises ValueError: the column's index lacks a label of the other, or has one twice.
     """
     if not hasattr(values, "iloc") or not hasattr(beside, "iloc") or values.index.equals(beside.index):
         return values

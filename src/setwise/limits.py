@@ -56,7 +56,6 @@ def limits_of(
     shares : mapping of name to a mapping of label to a fraction, optional
         Of a set of k: at least the fraction of k rounded down, at most rounded up. Labels that are not named
         share what is left.
-    n, k : int
 
     Raises
     ------
@@ -126,12 +125,8 @@ class OwnIfMissing:
 def as_labels(groups: Any, n: int, name: str = "groups") -> NDArray[Any] | list[Any]:
     """Return one label a candidate, none of them missing: numbers as an array, others as they are.
 
-    Raises
-    ------
-    TypeError
-        A label is a list or another thing that is not looked up.
-    ValueError
-        There are not n, or one is missing.
+    Raises TypeError: a label is a list or another thing that is not looked up; ValueError: there are not n,
+    or one is missing.
     """
     if isinstance(groups, OwnIfMissing):
         listed = listed_labels(groups.groups, name)
@@ -159,10 +154,7 @@ def as_labels(groups: Any, n: int, name: str = "groups") -> NDArray[Any] | list[
 def listed_labels(groups: Any, name: str = "groups") -> list[Any]:
     """Return the labels of a sequence, whatever holds them, as plain values.
 
-    Raises
-    ------
-    TypeError
-        It is no sequence.
+    Raises TypeError: it is no sequence.
     """
     if isinstance(groups, str | bytes) or not hasattr(groups, "__iter__"):
         raise TypeError(f"{name}: expected one label a candidate, got {checks.brief(groups, 40)}")

@@ -27,12 +27,7 @@ _BLOCK = 1 << 22
 def check_missing(missing: Any, allowed: Sequence[str] = MISSING) -> str:
     """Return a policy's name; "error" is "raise", and "warn" is "drop".
 
-    Raises
-    ------
-    TypeError
-        It is no string.
-    ValueError
-        It is unknown, or not among those allowed.
+    Raises TypeError: it is no string; ValueError: it is unknown, or not among those allowed.
     """
     known = _SYNONYMS.get(missing, missing) if isinstance(missing, str) else missing
     if known == "append" and "append" not in allowed:
@@ -57,10 +52,7 @@ def unusable(rows: NDArray[Any], metric: str) -> NDArray[np.bool_]:
 def matrix_with_gaps(data: Any, name: str = "vectors") -> NDArray[Any]:
     """Return what `as_matrix` does, with rows of NaN for those that are null, or not as long as most.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_matrix`, for what is wrong with other than single rows.
+    Raises TypeError, ValueError: as `as_matrix`, for what is wrong with other than single rows.
     """
     try:
         return as_matrix(data, name)
@@ -161,10 +153,7 @@ class Usable:
     def most(self, k: int | None, wishes: Sequence[str] = ()) -> int | None:
         """Return how many to choose of those that can be used, where others follow: at most all.
 
-        Raises
-        ------
-        ValueError
-            Others follow, and there are wishes, which they might not keep.
+        Raises ValueError: others follow, and there are wishes, which they might not keep.
         """
         if not len(self.left):
             return k

@@ -99,7 +99,6 @@ class Frontier:
         The two terms of each set; see `Selection`.
     here : tuple of float
         Diversity, relevance and spread of the set itself.
-    objective : str
     """
 
     diversities: Floats
@@ -160,7 +159,6 @@ def neighborhoods(rows: Floats, seed: int = 0) -> Floats:
     Parameters
     ----------
     rows : ndarray of shape (m, d), float64
-    seed : int
 
     Returns
     -------

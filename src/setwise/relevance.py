@@ -206,12 +206,8 @@ def _ranks(values: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
 def as_relevance(data: Any, n: int, name: str = "relevance") -> NDArray[np.float64]:
     """Return n finite float64 numbers.
 
-    Raises
-    ------
-    TypeError
-        They are not numbers.
-    ValueError
-        They are of another number than n, or one is NaN or Inf (the message has its row).
+    Raises TypeError: they are not numbers; ValueError: they are of another number than n, or one is NaN or
+    Inf (the message has its row).
     """
     values = as_numbers(data, n, name)
     _check_finite(values, np.isfinite(values), name)
@@ -223,13 +219,8 @@ def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.flo
 
     Those rows' numbers are the least of the others', so that no scale changes by them.
 
-    Raises
-    ------
-    TypeError
-        They are not numbers.
-    ValueError
-        They are of another number than n, one is NaN or plus infinity (the message has its row), or all are
-        -inf.
+    Raises TypeError: they are not numbers; ValueError: they are of another number than n, one is NaN or plus
+    infinity (the message has its row), or all are -inf.
     """
     values = as_numbers(data, n, name)
     least, most = kernels.span(values) if n else (0.0, 0.0)
@@ -249,12 +240,7 @@ def or_never(data: Any, n: int, name: str = "relevance") -> tuple[NDArray[np.flo
 def as_numbers(data: Any, n: int, name: str = "relevance") -> NDArray[np.float64]:
     """Return n numbers as float64, a copy; any of them may be NaN or Inf.
 
-    Raises
-    ------
-    TypeError
-        They are not numbers.
-    ValueError
-        They are of another number than n.
+    Raises TypeError: they are not numbers; ValueError: they are of another number than n.
     """
     array = to_numpy(data, name, flat=True)
     if array.dtype.kind not in "fiub":

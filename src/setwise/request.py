@@ -466,12 +466,7 @@ def takes(
 def check_certify(certify: Any) -> None:
     """Refuse anything but False, True and "full".
 
-    Raises
-    ------
-    TypeError
-        `certify` is neither a bool nor a string.
-    ValueError
-        It is another string than "full".
+    Raises TypeError: `certify` is neither a bool nor a string; ValueError: it is another string than "full".
     """
     if isinstance(certify, bool | np.bool_):
         return

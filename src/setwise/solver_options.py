@@ -89,10 +89,7 @@ class Levels:
     def parts(self, n: int) -> int:
         """Return how many parts to make of n candidates.
 
-        Raises
-        ------
-        ValueError
-            More are asked for than there are candidates.
+        Raises ValueError: more are asked for than there are candidates.
         """
         if self.partition is None:
             return min(200, max(1, int(n**0.5)))
@@ -103,10 +100,7 @@ class Levels:
     def items_inside(self, k: int, m: int, largest: int) -> int:
         """Return k', the items to select in each of m parts.
 
-        Raises
-        ------
-        ValueError
-            More are asked for than the largest part has.
+        Raises ValueError: more are asked for than the largest part has.
         """
         if self.per_cluster is None:
             return max(1, k // 10, -(-k // m))
@@ -117,13 +111,7 @@ class Levels:
         return self.per_cluster
 
     def check_yield(self, union: int, k: int) -> None:
-        """Refuse a union of fewer items than are to be selected.
-
-        Raises
-        ------
-        ValueError
-            ``union`` is below k.
-        """
+        """Refuse a union of fewer items than are to be selected. Raises ValueError: ``union`` is below k."""
         if union < k:
             raise ValueError(
                 f"per_cluster: the kept clusters yield {union} items, fewer than k = {k}; take more "
@@ -156,13 +144,7 @@ class Multilevel(Levels):
             checks.integer("clusters", self.clusters, least=1)
 
     def clusters_kept(self, total: int, argument: str = "clusters") -> int:
-        """Return m, the clusters to keep of so many.
-
-        Raises
-        ------
-        ValueError
-            More are asked for than there are.
-        """
+        """Return m, the clusters to keep of so many. Raises ValueError: more are asked for than there are."""
         if self.clusters is None:
             return max(1, total // 2)
         if self.clusters > total:
@@ -190,12 +172,8 @@ OPTIONS: dict[str, type[FrankWolfe | Multilevel | Distributed]] = {
 def options_of(solver: Any, given: Mapping[str, Any] | None) -> FrankWolfe | Multilevel | Distributed | None:
     """Return a solver's options, checked; None where it has none.
 
-    Raises
-    ------
-    TypeError
-        They are no mapping, or one is of the wrong type.
-    ValueError
-        The solver has none, or none of that name; or one is out of its range.
+    Raises TypeError: they are no mapping, or one is of the wrong type; ValueError: the solver has none, or
+    none of that name; or one is out of its range.
     """
     if not isinstance(given, Mapping | None):
         raise TypeError(f"solver_options: expected a mapping of names, got {type(given).__name__}")

@@ -37,7 +37,6 @@ def select_pools(
 
     Parameters
     ----------
-    request : Request
     data : ndarray of shape (n, d)
         The rows of all pools.
     cuts : ndarray of shape (m + 1,), int64
@@ -184,7 +183,6 @@ class _Pools:
 
         Parameters
         ----------
-        workers : int
         greedily : bool
             Or by the default solver.
         """

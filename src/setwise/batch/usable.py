@@ -47,7 +47,6 @@ def select_usable(
 
     Parameters
     ----------
-    request : Request
     data : ndarray of shape (n, d)
     cuts : ndarray of shape (m + 1,), int64, optional
         Where each pool begins, and the end of the last; None for one matrix.

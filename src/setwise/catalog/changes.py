@@ -34,13 +34,8 @@ def grown(
 
     Centroids stay. Where clusters were made of vectors and quality, both decide which is nearest.
 
-    Raises
-    ------
-    TypeError
-        Ids or numbers of another kind than the catalog's.
-    ValueError
-        Rows of another width, or not finite, or beyond what the stored type holds; a bad quality; an id that
-        is there.
+    Raises TypeError: ids or numbers of another kind than the catalog's; ValueError: rows of another width, or
+    not finite, or beyond what the stored type holds; a bad quality; an id that is there.
     """
     old, clusters = before.vectors, before.clusters
     raw = as_matrix(vectors)
@@ -73,14 +68,8 @@ def grown(
 def shrunk(before: Items, ids: Sequence[Any] | NDArray[Any]) -> Items:
     """Return items without some; clusters that become empty go, radii of those that lose rows shrink.
 
-    Raises
-    ------
-    KeyError
-        An id is not there.
-    TypeError
-        Ids of another kind than the catalog's.
-    ValueError
-        These are all.
+    Raises KeyError: an id is not there; TypeError: ids of another kind than the catalog's; ValueError: these
+    are all.
     """
     rows = items.rows_of(ids, before.ids)
     if len(rows) == len(before):

@@ -23,7 +23,6 @@ def as_fields(data: Any, n: int) -> Any:
     Parameters
     ----------
     data : mapping of names to sequences, pandas or polars DataFrame, or pyarrow.Table
-    n : int
 
     Raises
     ------
@@ -61,12 +60,8 @@ def _listed(column: Any) -> Any:
 def grown_fields(before: Any, data: Any, new: int) -> Any:
     """Return a catalog's columns with those of new items after them; what either lacks is null.
 
-    Raises
-    ------
-    TypeError
-        A column is of another kind than the catalog's.
-    ValueError
-        New items bring a column that the catalog has not.
+    Raises TypeError: a column is of another kind than the catalog's; ValueError: new items bring a column
+    that the catalog has not.
     """
     added = as_fields(data, new)
     if before is None and added is None:

@@ -91,14 +91,9 @@ class _Measured(Vectors):
 def write(path: str | os.PathLike[str], items: Items, *, force: bool) -> CatalogInfo:
     """Write a catalog's items as a folder, whole or not at all.
 
-    Raises
-    ------
-    TypeError
-        Ids are neither integers nor strings.
-    ValueError
-        An id is beyond 64 bits, or no text.
-    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
-        As for `FolderFormat.check_target`.
+    Raises TypeError: ids are neither integers nor strings; ValueError: an id is beyond 64 bits, or no text;
+    FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError: as for
+    `FolderFormat.check_target`.
     """
     vectors, clusters = items.vectors, items.clusters
     FORMAT.check_target(path, force=force, argument="path")
@@ -145,12 +140,8 @@ def write(path: str | os.PathLike[str], items: Items, *, force: bool) -> Catalog
 def read(path: str | os.PathLike[str], workers: int) -> Items:
     """Return the items of a saved catalog, their vectors memory-mapped.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    ValueError
-        It is no saved catalog, of another format version, or damaged.
+    Raises FileNotFoundError: there is no such folder; ValueError: it is no saved catalog, of another format
+    version, or damaged.
     """
     small = [name for name in FILES if name != VECTORS]
     return FORMAT.load(path, partial(_opened, path, workers), contents=small)

@@ -40,10 +40,8 @@ class Items:
 
     Attributes
     ----------
-    vectors : Vectors
     quality : ndarray of shape (n,), float64
         At least 0, or -inf for an item that is never selected.
-    clusters : Clusters
     ids : ndarray of shape (n,)
     fields : pyarrow.Table, optional
         Columns that are kept beside, a row an item: names, categories.
@@ -83,7 +81,6 @@ def as_quality(quality: Any, n: int, *, never: bool = True) -> NDArray[np.float6
     Parameters
     ----------
     quality : array-like of shape (n,)
-    n : int
     never : bool
         Whether -inf is taken.
 
@@ -156,10 +153,7 @@ def by_id(
 def _id_and_value(frame: Any, name: str) -> tuple[list[Any], Any]:
     """Return a frame's ids, and its numbers: the column of that name, or the only other one.
 
-    Raises
-    ------
-    ValueError
-        It has no column of ids of a usual name, or several others and none is called so.
+    Raises ValueError: it has no column of ids of a usual name, or several others and none is called so.
     """
     columns = frames.column_names(frame)
     id = next(iter(called(columns, ID_COLUMNS)), None)
@@ -223,12 +217,8 @@ def is_by_id(values: Any, ids: NDArray[Any], name: str) -> bool:
 def as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
     """Return ids, one an item and none twice.
 
-    Raises
-    ------
-    TypeError
-        One is neither an integer nor a string.
-    ValueError
-        Another number of them, or one that is missing or named twice.
+    Raises TypeError: one is neither an integer nor a string; ValueError: another number of them, or one that
+    is missing or named twice.
     """
     names = _array(ids)
     if len(names) != n:
@@ -265,13 +255,7 @@ def kind_of(ids: NDArray[Any]) -> str:
 
 
 def as_integers(ids: NDArray[Any]) -> NDArray[np.int64]:
-    """Return integer ids as int64.
-
-    Raises
-    ------
-    ValueError
-        One is beyond 64 bits.
-    """
+    """Return integer ids as int64. Raises ValueError: one is beyond 64 bits."""
     if ids.dtype.kind == "i":
         return ids.astype(np.int64)
     try:
@@ -283,10 +267,7 @@ def as_integers(ids: NDArray[Any]) -> NDArray[np.int64]:
 def following(ids: NDArray[Any], count: int) -> NDArray[Any]:
     """Return ids for new items that come without: the integers after the largest one.
 
-    Raises
-    ------
-    ValueError
-        The catalog's ids are no integers.
+    Raises ValueError: the catalog's ids are no integers.
     """
     if kind_of(ids) != "integers":
         raise ValueError("ids: the catalog's are no integers, so new items need their own; pass ids")
@@ -297,12 +278,8 @@ def following(ids: NDArray[Any], count: int) -> NDArray[Any]:
 def joined(ids: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
     """Return a catalog's ids with new ones after them.
 
-    Raises
-    ------
-    TypeError
-        The new ones are of another kind than the catalog's.
-    ValueError
-        The catalog has one already: the first such.
+    Raises TypeError: the new ones are of another kind than the catalog's; ValueError: the catalog has one
+    already: the first such.
     """
     ids, new = _alike(ids, new)
     known = np.flatnonzero(_among(new, ids))
@@ -319,12 +296,8 @@ def rows_of(
 ) -> NDArray[np.int64]:
     """Return the rows of some ids, ascending.
 
-    Raises
-    ------
-    KeyError
-        One is not there: the first such, and how many there are.
-    TypeError
-        Not a sequence, or of another kind than the catalog's.
+    Raises KeyError: one is not there: the first such, and how many there are; TypeError: not a sequence, or
+    of another kind than the catalog's.
     """
     names = _array(wanted)
     if names.size == 0:

@@ -29,10 +29,7 @@ def selected_for_each(
 ) -> list[CatalogSelection]:
     """Return what `Catalog.select_many` does, for a request whose `include` and `exclude` are ids.
 
-    Raises
-    ------
-    TypeError, ValueError, KeyError
-        As `Catalog.select_many`.
+    Raises TypeError, ValueError, KeyError: as `Catalog.select_many`.
     """
     if (relevance is None) == (queries is None):
         raise ValueError("relevance: pass relevance of shape (m, n), or queries of shape (m, d)")

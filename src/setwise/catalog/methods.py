@@ -64,10 +64,7 @@ def as_selection(held: Items, sel: Selection, method: str, reason: str = "") -> 
 def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
     """Return the set that a request's method finds, with nothing proven.
 
-    Raises
-    ------
-    ValueError
-        Processes are given to a method without partitions; or see `_by_levels`.
+    Raises ValueError: processes are given to a method without partitions; or see `_by_levels`.
     """
     if request.method in LEVELS:
         if request.limited:
@@ -104,10 +101,8 @@ def find(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
 def _by_levels(items: Items, problem: Problem, request: CatalogRequest) -> Solved:
     """Run MUSS, DGDS or an ablation of them.
 
-    Raises
-    ------
-    ValueError
-        More clusters, or items of each, are asked for than there are, or they yield fewer than k.
+    Raises ValueError: more clusters, or items of each, are asked for than there are, or they yield fewer than
+    k.
     """
     n, total, seed, asked = len(items), len(items.clusters), request.seed, request.levels
     began = time.perf_counter()

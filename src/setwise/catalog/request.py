@@ -84,7 +84,6 @@ class CatalogRequest(Request):
         m and k' of MUSS; None for their defaults.
     cluster_diversity : float
         In [0, 1].
-    top_up : bool
     final_quality_scale : float
         In (0, 1].
     criterion : {"sum", "min"}

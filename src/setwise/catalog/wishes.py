@@ -43,7 +43,6 @@ class WishedItems:
         Their quality is the call's relevance.
     request : CatalogRequest
         Its `include` is rows of these items; nothing is left to exclude.
-    relevance : Relevance
     """
 
     items: Items
@@ -62,7 +61,6 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
 
     Parameters
     ----------
-    held : Items
     request : CatalogRequest
         Its `include` and `exclude` are ids.
     relevance, query, filter
@@ -137,10 +135,7 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
 def with_shown(held: Items, request: CatalogRequest) -> tuple[CatalogRequest, NDArray[np.int64]]:
     """Return a request whose `shown` is vectors, and the rows of what was given by ids.
 
-    Raises
-    ------
-    KeyError
-        An id is not in the catalog.
+    Raises KeyError: an id is not in the catalog.
     """
     if request.shown is None or np.ndim(request.shown) != 1:
         return request, np.empty(0, np.int64)
@@ -165,10 +160,7 @@ def with_facets(held: Items, request: CatalogRequest) -> CatalogRequest:
 def labels_of_items(held: Items, name: str, given: Any) -> Any:
     """Return labels or numbers, one an item: as they were given, by id, or of a kept column by its name.
 
-    Raises
-    ------
-    ValueError
-        No such column is kept, or they are not as many as the items.
+    Raises ValueError: no such column is kept, or they are not as many as the items.
     """
     if isinstance(given, OwnIfMissing):
         return given.filled(labels_of_items(held, name, given.groups), held.ids.tolist())
@@ -207,13 +199,7 @@ def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def rows_in_order(name: str, wanted: Rows, ids: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the rows of some ids, in their order.
-
-    Raises
-    ------
-    KeyError
-        One is not in the catalog.
-    """
+    """Return the rows of some ids, in their order. Raises KeyError: one is not in the catalog."""
     listed = _as_ids(name, wanted)
     rows = np.sort(items.rows_of(listed, ids, name))
     place = dict(zip(ids[rows].tolist(), rows.tolist(), strict=True))

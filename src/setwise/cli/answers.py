@@ -29,11 +29,9 @@ class Answers:
     ----------
     many : bool
         Whether what is printed and written says which query each set is for.
-    solver : str
     certify : bool or "full"
     compare : str, optional
         Another solver, whose sets are shown beside.
-    objective : str
     offset : int
         How many stand on the pages before.
     why : bool
@@ -68,7 +66,6 @@ class Answers:
 
         Parameters
         ----------
-        source : Source
         asked : sequence of Asked
         before : callable
             Prints what comes before the first set.

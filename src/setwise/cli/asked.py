@@ -92,10 +92,7 @@ def read_asked(
 def _decoded(text: str) -> str:
     """Return a word of the command line as text, also where the locale's encoding has not all of UTF-8.
 
-    Raises
-    ------
-    ValueError
-        It is not UTF-8.
+    Raises ValueError: it is not UTF-8.
     """
     try:
         return text.encode("utf-8", "surrogateescape").decode()

@@ -97,10 +97,7 @@ Replace = Annotated[
 def as_shares(typed: list[str] | None) -> dict[str, tuple[float, float]] | None:
     """Return limits on shares: the least and the most, by column.
 
-    Raises
-    ------
-    ValueError
-        One is not COLUMN=MOST or COLUMN=LEAST:MOST, or a column is named twice.
+    Raises ValueError: one is not COLUMN=MOST or COLUMN=LEAST:MOST, or a column is named twice.
     """
     found: dict[str, tuple[float, float]] = {}
     for one in typed or ():
@@ -121,10 +118,7 @@ def as_shares(typed: list[str] | None) -> dict[str, tuple[float, float]] | None:
 def as_targets(typed: list[str] | None) -> Any:
     """Return examples as `Pipeline` takes them: one path, or several by name with their weights.
 
-    Raises
-    ------
-    ValueError
-        Of several one has no name, or two have the same.
+    Raises ValueError: of several one has no name, or two have the same.
     """
     if not typed or (len(typed) == 1 and (Path(typed[0]).exists() or "=" not in typed[0])):
         return typed[0] if typed else None

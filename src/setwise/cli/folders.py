@@ -27,7 +27,6 @@ def print_info(
 
     Parameters
     ----------
-    path : str
     format : FolderFormat
     describe : callable
         Returns what the folder is, and lines about it by their names.

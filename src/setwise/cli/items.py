@@ -174,10 +174,7 @@ def _as_read(table: Table, name: str) -> Any:
 def ids_like(items: ItemFile, path: str, catalog: Catalog) -> Sequence[str | int] | None:
     """Return new items' ids; those of a CSV file, which has no types, as integers where a catalog's are.
 
-    Raises
-    ------
-    ValueError
-        Such an id is spelled otherwise than an integer is.
+    Raises ValueError: such an id is spelled otherwise than an integer is.
     """
     if items.ids is None or ending(path) not in DELIMITED:
         return items.ids
@@ -253,7 +250,6 @@ def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[st
 
     Parameters
     ----------
-    catalog : Catalog
     ids : sequence
     where : str
         Where the words stand, for messages; empty where ids have types already.
@@ -284,7 +280,6 @@ def read_quality(
         The table's column of qualities.
     id : str, optional
         The table's column of ids; by default the first of `ID_COLUMNS` that there is.
-    catalog : Catalog
 
     Returns
     -------

@@ -378,10 +378,7 @@ def as_workers(typed: str | None) -> int | str | None:
 def as_limits(typed: list[str] | None) -> dict[str, Any] | None:
     """Return limits as `setwise.select` takes them: the most, or the least and the most, by column.
 
-    Raises
-    ------
-    ValueError
-        One is not COLUMN=MOST or COLUMN=LEAST:MOST, or a column is named twice.
+    Raises ValueError: one is not COLUMN=MOST or COLUMN=LEAST:MOST, or a column is named twice.
     """
     found: dict[str, Any] = {}
     for one in typed or ():
@@ -398,10 +395,7 @@ def as_limits(typed: list[str] | None) -> dict[str, Any] | None:
 def as_solver_options(typed: list[str] | None) -> dict[str, Any] | None:
     """Return a solver's options by name: numbers, yes or no (true, false), or a column.
 
-    Raises
-    ------
-    ValueError
-        One is not NAME=VALUE, or a name is given twice.
+    Raises ValueError: one is not NAME=VALUE, or a name is given twice.
     """
     from setwise.files.json_lines import parsed
 

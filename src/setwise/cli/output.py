@@ -127,8 +127,6 @@ def enough(selection: Selection, n: int, pool: int | str) -> str:
 
     Parameters
     ----------
-    selection : Selection
-    n : int
     pool : "auto" or int
         How many were asked for.
     """

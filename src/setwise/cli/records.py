@@ -30,7 +30,6 @@ def as_record(
 
     Parameters
     ----------
-    candidates : PreparedCorpus
     hits : Passages
         The set.
     compared : Passages, optional

@@ -135,12 +135,7 @@ def serve(
 def _token(file: str | None) -> str | None:
     """Return the token of a file, or of the environment.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        It is blank.
+    Raises FileNotFoundError: there is no such file; ValueError: it is blank.
     """
     if file is None:
         return os.environ.get(TOKEN)

@@ -66,9 +66,6 @@ def print_hits(
 
     Parameters
     ----------
-    hits : Passages
-    n : int
-    objective, heading : str
     offset : int
         How many stand on the pages before this one.
     pool : "auto" or int, optional

@@ -63,14 +63,12 @@ class CorpusSource:
 
     Parameters
     ----------
-    candidates : PreparedCorpus
     k : int, optional
         None, with a budget, for as many as fit.
     wishes : dict
         What `PreparedCorpus.select` takes besides.
     settings : dict
         What a record says of the run.
-    encoding : float
     """
 
     pool: int | str | None = None
@@ -127,7 +125,6 @@ class IndexSource:
 
     Parameters
     ----------
-    saved : SavedIndex
     name : str
         As it was typed.
     k : int, optional
@@ -219,7 +216,6 @@ def encoded(
 
     Parameters
     ----------
-    path : str
     k : int, optional
         None, with a budget, for as many as fit.
     reading : dict

@@ -75,10 +75,8 @@ def output_is_taken() -> bool:
 def replaced(words: Sequence[str]) -> Iterator[list[str]]:
     """Give a command's words with files for what is written as ``-``; output appears when it has ended.
 
-    Raises
-    ------
-    ValueError
-        Standard input or output is named twice, or a folder would have to go to standard output.
+    Raises ValueError: standard input or output is named twice, or a folder would have to go to standard
+    output.
     """
     global _taken, _folder
     reached("")

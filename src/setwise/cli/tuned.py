@@ -32,8 +32,6 @@ def tell(
 
     Parameters
     ----------
-    found : Comparison
-    chosen : Tuned
     command : sequence of str
         The command that takes the settings: ("catalog", "select").
     notes : sequence of str

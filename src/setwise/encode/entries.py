@@ -31,7 +31,6 @@ class EntryInfo(FolderInfo):
     ----------
     encoder : str
         Its key.
-    texts : int
     """
 
     encoder: str
@@ -56,8 +55,6 @@ class Entry:
     ----------
     used : float
         When a run used it last, in seconds since 1970.
-    bytes : int
-    path : Path
     whole : bool
         False where a run that made it was interrupted, or makes it now.
     """
@@ -88,7 +85,6 @@ def prune(
 
     Parameters
     ----------
-    folder : Path
     kept : Path, optional
         An entry that stays, whatever its size. Those that other runs make or open stay, too.
     size : int, optional

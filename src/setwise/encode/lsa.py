@@ -79,10 +79,7 @@ class LSA:
     def fit(self, texts: Sequence[str]) -> None:
         """Learn words, their weights and the projection from a corpus.
 
-        Raises
-        ------
-        ValueError
-            No text has a word in it.
+        Raises ValueError: no text has a word in it.
         """
         counter = _counter(max_features=self.words)
         try:
@@ -110,10 +107,7 @@ class LSA:
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros where no word is known.
 
-        Raises
-        ------
-        ValueError
-            Nothing was learned yet.
+        Raises ValueError: nothing was learned yet.
         """
         if self._counter is None:
             raise ValueError("lsa has to learn from a corpus first: call fit")

@@ -47,10 +47,7 @@ def folder_for(source: Path | None, name: str | os.PathLike[str] | None = None) 
 def folders_of(path: str | os.PathLike[str] | None = None) -> list[Path]:
     """Return the caches that there may be: a corpus's own, one that is named; else that here and the user's.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file or folder.
+    Raises FileNotFoundError: there is no such file or folder.
     """
     if path is None:
         return [Path(FOLDER), user_folder()]

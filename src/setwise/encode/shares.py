@@ -39,10 +39,8 @@ class Rank:
     def of(cls, rank: int | None, size: int | None) -> Rank:
         """Return what is asked for, else what torchrun or accelerate launch says by RANK and WORLD_SIZE.
 
-        Raises
-        ------
-        TypeError, ValueError
-            One is given without the other, is no whole number, or the rank is not below the size.
+        Raises TypeError, ValueError: one is given without the other, is no whole number, or the rank is not
+        below the size.
         """
         if (rank is None) != (size is None):
             lacks, has = ("rank", "world_size") if rank is None else ("world_size", "rank")
@@ -84,8 +82,6 @@ class Shares:
         The shares lie in a folder of this name and ``.shares``.
     texts : sequence of str
         All of them.
-    encoder : Encoder
-    rank : Rank
     """
 
     def __init__(self, target: Path, texts: Sequence[str], encoder: Encoder, rank: Rank) -> None:

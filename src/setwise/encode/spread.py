@@ -28,8 +28,6 @@ class Spread:
     ----------
     name : str
         As for `setwise.encode.encoder`, of one that does not learn from the corpus.
-    seed : int
-    engine : Engine
     """
 
     def __init__(self, name: str, seed: int, engine: Engine) -> None:

@@ -33,10 +33,7 @@ class Static:
     temporary files. Tokens are pieces of words, so that every word is known; a text without a letter or
     digit is not. Model and tokenizer are the ones inside the package; nothing is downloaded.
 
-    Raises
-    ------
-    ImportError
-        wordllama is not installed.
+    Raises ImportError: wordllama is not installed.
     """
 
     def __init__(self) -> None:

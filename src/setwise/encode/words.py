@@ -81,7 +81,6 @@ def words(text: str, *, code: bool = False) -> list[str]:
 
     Parameters
     ----------
-    text : str
     code : bool
         Whether underscores belong to words, and runs of marks are words, too (DSIR, section 3).
     """

@@ -110,10 +110,7 @@ class LocalEngine(Engine):
 def _written(array: NDArray[Any]) -> Path:
     """Return a file with an array: in memory where there is room for it, else among temporary files.
 
-    Raises
-    ------
-    OSError
-        There is no room anywhere.
+    Raises OSError: there is no room anywhere.
     """
     step = max(1, (64 << 20) // max(1, array.nbytes // len(array)))
     for folder in filter(os.path.isdir, (IN_MEMORY, tempfile.gettempdir())):

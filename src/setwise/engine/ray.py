@@ -90,10 +90,7 @@ class RayEngine(Engine):
 def _check_reachable(address: str) -> None:
     """Refuse a host and port where nothing listens, which Ray itself would ask for minutes.
 
-    Raises
-    ------
-    ConnectionError
-        Nothing listens there.
+    Raises ConnectionError: nothing listens there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():  # "auto" and names that Ray looks up itself

@@ -140,10 +140,7 @@ def configurations_of(
 ) -> tuple[Configuration, ...]:
     """Return what is compared: of each size top-k, and every other method at every diversity.
 
-    Raises
-    ------
-    TypeError, ValueError
-        A size is below 1, a diversity outside [0, 1], or one stands twice.
+    Raises TypeError, ValueError: a size is below 1, a diversity outside [0, 1], or one stands twice.
     """
     sizes = [k] if isinstance(k, int | np.integer) else list(k)
     tried = [checks.fraction("diversities", one) for one in diversities]

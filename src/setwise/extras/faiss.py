@@ -14,13 +14,7 @@ __all__ = ["faiss", "read_index"]
 
 
 def read_index(path: Path, flags: int = 0, *, mend: str = "save it again by faiss.write_index") -> Any:
-    """Return the index that a file holds.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged, or holds something else.
-    """
+    """Return the index that a file holds. Raises ValueError: the file is damaged, or holds something else."""
     try:
         return faiss.read_index(str(path), flags)
     except Exception:  # FAISS tells where in its sources it failed, and runs out of memory for a damaged size

@@ -203,10 +203,7 @@ class UnfinishedArray:
     def _checked(self) -> int:
         """Return how much of an unfinished file is done.
 
-        Raises
-        ------
-        ValueError
-            It cannot be told, or it is of other settings.
+        Raises ValueError: it cannot be told, or it is of other settings.
         """
         try:
             record = parsed(self._sidecar.read_bytes(), self._sidecar.name)
@@ -234,10 +231,7 @@ class UnfinishedArray:
 def _begin(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """Write a header and take room for all rows; return where they start.
 
-    Raises
-    ------
-    OSError
-        The disk has no room.
+    Raises OSError: the disk has no room.
     """
     header = _header(shape, dtype)
     stream.write(header)

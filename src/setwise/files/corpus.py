@@ -330,13 +330,7 @@ def _read_documents(source: Path, vectors: str | None, chunk: int | str | None, 
 
 
 def _documents_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """Return a folder's documents, and what was passed over.
-
-    Raises
-    ------
-    ValueError
-        There are none.
-    """
+    """Return a folder's documents, and what was passed over. Raises ValueError: there are none."""
     files, others = [], Counter[str]()
     tables: list[str] = []
     passed: dict[str, list[str]] = {}

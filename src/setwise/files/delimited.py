@@ -59,10 +59,7 @@ def delimiter_of(path: Path) -> str:
 def read_csv(path: Path, columns: list[str]) -> Any:
     """Read some columns of a CSV file as an Arrow table of strings (an id of 007 stays one).
 
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        Rows differ in length, or the file is not in its encoding.
+    Raises pyarrow.ArrowInvalid: rows differ in length, or the file is not in its encoding.
     """
     from setwise.extras.arrow import arrow
 
@@ -72,12 +69,8 @@ def read_csv(path: Path, columns: list[str]) -> Any:
 def csv_schema(path: Path) -> Any:
     """Return the columns of a CSV file with the types that all of their cells have, as an Arrow schema.
 
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        See `read_csv`.
-    ValueError
-        A cell is not in the file's encoding, or there are no rows.
+    Raises pyarrow.ArrowInvalid: see `read_csv`; ValueError: a cell is not in the file's encoding, or there
+    are no rows.
     """
     from setwise.extras.arrow import types
 
@@ -93,10 +86,7 @@ def csv_schema(path: Path) -> Any:
 def csv_batches(path: Path) -> Iterator[Any]:
     """Yield a CSV file's rows in order as Arrow batches of strings.
 
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        See `read_csv`.
+    Raises pyarrow.ArrowInvalid: see `read_csv`.
     """
     from setwise.extras.arrow import arrow
     from setwise.extras.arrow import csv as arrow_csv
@@ -192,10 +182,7 @@ def _is_tabbed(path: Path) -> bool:
 def _is_quoted(path: Path) -> bool:
     """Return whether quotes enclose cells: in a table of tabs only where each is closed in its line.
 
-    Raises
-    ------
-    ValueError
-        A quote is still open at the end, so that it holds all rows after it.
+    Raises ValueError: a quote is still open at the end, so that it holds all rows after it.
     """
     with open_bytes(path) as stream:
         lines = (line for line in stream if b'"' in line)

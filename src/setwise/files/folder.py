@@ -30,7 +30,6 @@ class FolderInfo:
 
     Attributes
     ----------
-    format : str
     version : int
         Of the format.
     setwise : str
@@ -73,7 +72,6 @@ class FolderFormat(Generic[Info]):
     ----------
     noun : str
         What such a folder is, in messages and as their argument: "index".
-    version : int
     info : type
         A dataclass of what ``meta.json`` says.
     files : tuple of str
@@ -231,7 +229,6 @@ class FolderFormat(Generic[Info]):
 
         Parameters
         ----------
-        folder : Path
         facts : mapping
             Every entry of ``info`` that no `FolderInfo` has.
         files : mapping, optional
@@ -249,12 +246,9 @@ class FolderFormat(Generic[Info]):
     def check_target(self, path: str | os.PathLike[str], *, force: bool, argument: str = "out") -> Path:
         """Return where a folder will go, refusing before any work what could not be written after it.
 
-        Raises
-        ------
-        FileExistsError
-            It is there and ``force`` is not given, or it is something else.
-        FileNotFoundError, NotADirectoryError, PermissionError
-            Its parent is missing or not writable, or it is a file.
+        Raises FileExistsError: it is there and ``force`` is not given, or it is something else;
+        FileNotFoundError, NotADirectoryError, PermissionError: its parent is missing or not writable, or it
+        is a file.
         """
         target = self.check_growing(path, argument=argument)
         shown = repr(str(path))
@@ -266,12 +260,8 @@ class FolderFormat(Generic[Info]):
     def check_growing(self, path: str | os.PathLike[str], *, argument: str = "out") -> Path:
         """Return where a folder is or will be that files are added to: a new one, an empty one, or ours.
 
-        Raises
-        ------
-        FileExistsError
-            It holds something else.
-        FileNotFoundError, NotADirectoryError, PermissionError
-            Its parent is missing or not writable, or it is a file.
+        Raises FileExistsError: it holds something else; FileNotFoundError, NotADirectoryError,
+        PermissionError: its parent is missing or not writable, or it is a file.
         """
         target = Path(os.path.realpath(at_home(path)))
         if not target.parent.is_dir():
@@ -295,12 +285,8 @@ class FolderFormat(Generic[Info]):
 
         Whatever interrupts this, nothing is left of it and what was there is as it was.
 
-        Raises
-        ------
-        FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError
-            As for `check_target`.
-        TimeoutError
-            Another process is still writing it after ten minutes.
+        Raises FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError: as for `check_target`;
+        TimeoutError: another process is still writing it after ten minutes.
         """
 
         def check() -> Path:
@@ -313,12 +299,8 @@ class FolderFormat(Generic[Info]):
     def changing(self, path: str | os.PathLike[str]) -> Iterator[None]:
         """Hold a saved folder, so that nobody else replaces it between reading and writing it.
 
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            As for `read`.
-        TimeoutError
-            Another process is still writing it after ten minutes.
+        Raises FileNotFoundError, ValueError: as for `read`; TimeoutError: another process is still writing it
+        after ten minutes.
         """
         self.read(path, sizes=False)
         with versions.writing(Path(os.path.realpath(at_home(path))), self.noun):

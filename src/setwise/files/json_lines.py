@@ -53,12 +53,8 @@ class _Limited(io.RawIOBase):
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressed where its ending says so.
 
-    Raises
-    ------
-    ValueError
-        While reading: it expands to more than `EXPANSION` times its size, and beyond `ALLOWED` bytes.
-    OSError
-        It is not what its ending says, or is cut short.
+    Raises ValueError: while reading: it expands to more than `EXPANSION` times its size, and beyond `ALLOWED`
+    bytes; OSError: it is not what its ending says, or is cut short.
     """
     suffix = path.suffix.lower()
     with contextlib.ExitStack() as stack:
@@ -96,10 +92,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     Of one array of objects: a line for each object, numbered from 0.
 
-    Raises
-    ------
-    ValueError
-        A line is longer than `LONGEST` bytes, or an array is no JSON.
+    Raises ValueError: a line is longer than `LONGEST` bytes, or an array is no JSON.
     """
     if is_array(path):
         for row, value in enumerate(_array(path)):
@@ -119,11 +112,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a file: with the line each stands on, or its row where they are one array.
 
-    Raises
-    ------
-    ValueError
-        A line is not one JSON object in UTF-8, is longer than `LONGEST` bytes, or is nested too deeply; an
-        array holds something else than objects.
+    Raises ValueError: a line is not one JSON object in UTF-8, is longer than `LONGEST` bytes, or is nested
+    too deeply; an array holds something else than objects.
     """
     if is_array(path):
         for row, value in enumerate(_array(path)):
@@ -149,10 +139,8 @@ def _array(path: Path) -> Any:
 def parsed(data: bytes | str, place: str) -> Any:
     """Return what some JSON says.
 
-    Raises
-    ------
-    ValueError
-        It is not JSON or not UTF-8, is nested too deeply, or has an integer of thousands of digits.
+    Raises ValueError: it is not JSON or not UTF-8, is nested too deeply, or has an integer of thousands of
+    digits.
     """
     try:
         return json.loads(data.decode() if isinstance(data, bytes) else data)
@@ -167,13 +155,7 @@ def parsed(data: bytes | str, place: str) -> Any:
 
 
 def as_object(row: Any, place: str) -> dict[str, Any]:
-    """Return a row that is a JSON object.
-
-    Raises
-    ------
-    ValueError
-        It is something else.
-    """
+    """Return a row that is a JSON object. Raises ValueError: it is something else."""
     if not isinstance(row, dict):
         raise ValueError(f"{place} is not a JSON object but {type(row).__name__}")
     return row

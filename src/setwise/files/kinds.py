@@ -93,10 +93,7 @@ def plain_type(kind: Any) -> Any:
 def check_parquet(schema: Any, source: str, argument: str = "out") -> None:
     """Refuse columns that Parquet does not hold: objects without any field, wherever they stand.
 
-    Raises
-    ------
-    ValueError
-        There is one; the message names the column.
+    Raises ValueError: there is one; the message names the column.
     """
     for field in schema:
         if _has_empty_struct(field.type):

@@ -30,10 +30,7 @@ def ending(path: str | os.PathLike[str]) -> str:
 def at_home(path: str | os.PathLike[str]) -> Path:
     """Return a path, ``~`` at its start being the home folder where nothing of that name is there.
 
-    Raises
-    ------
-    TypeError
-        It is no path.
+    Raises TypeError: it is no path.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path: expected a path, got {type(path).__name__}")
@@ -44,14 +41,9 @@ def at_home(path: str | os.PathLike[str]) -> Path:
 def existing(path: str | os.PathLike[str], argument: str) -> Path:
     """Return the path of a file or folder that is there.
 
-    Raises
-    ------
-    FileNotFoundError
-        It is not; the message names a neighbor whose name is close.
-    ValueError
-        It is empty, or neither a file nor a folder: a pipe or a device, which might never end.
-    TypeError
-        It is no path.
+    Raises FileNotFoundError: it is not; the message names a neighbor whose name is close; ValueError: it is
+    empty, or neither a file nor a folder: a pipe or a device, which might never end; TypeError: it is no
+    path.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
@@ -72,10 +64,7 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
 def column(names: Iterable[str], wanted: str, argument: str, source: str) -> str:
     """Return ``wanted`` if the table has such a column.
 
-    Raises
-    ------
-    ValueError
-        It has not; the message lists the columns and names the nearest.
+    Raises ValueError: it has not; the message lists the columns and names the nearest.
     """
     known = list(names)
     if wanted in known:

@@ -70,10 +70,7 @@ class Outputs:
 def together() -> Iterator[Outputs]:
     """Write files that belong together: all appear when the context ends without an error, else none does.
 
-    Raises
-    ------
-    FileExistsError
-        One is there by then that may not be replaced.
+    Raises FileExistsError: one is there by then that may not be replaced.
     """
     outputs = Outputs()
     try:
@@ -97,10 +94,7 @@ def _is_there(path: str | os.PathLike[str]) -> FileExistsError:
 def _linked(part: Path, target: Path) -> bool:
     """Give a file a second name that nothing has yet; return False where the file system has no such names.
 
-    Raises
-    ------
-    FileExistsError
-        Something has that name.
+    Raises FileExistsError: something has that name.
     """
     try:
         os.link(part, target)

@@ -36,10 +36,8 @@ def part_for(target: Path) -> Path:
 def room_for(place: str | os.PathLike[str]) -> Iterator[None]:
     """Say in one line what was to be written where the disk turns out to be full.
 
-    Raises
-    ------
-    NoRoom
-        The disk has no room, or a quota leaves none; its ``errno`` is that of the system's own error.
+    Raises NoRoom: the disk has no room, or a quota leaves none; its ``errno`` is that of the system's own
+    error.
     """
     try:
         yield

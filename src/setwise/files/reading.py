@@ -171,10 +171,7 @@ class Frame:
     def kinds(self, argument: str) -> dict[str, str]:
         """Return its columns and the kind of what each holds in all rows.
 
-        Raises
-        ------
-        ValueError
-            It has no rows, or two columns of one name.
+        Raises ValueError: it has no rows, or two columns of one name.
         """
         if not len(self.table):
             raise ValueError(f"{argument}: {self.name} has no rows")
@@ -252,10 +249,7 @@ def reading_file(path: Path, argument: str) -> Iterator[None]:
 def open_arrow(path: Path) -> Iterator[Any]:
     """Open an Arrow IPC file or stream, memory-mapped.
 
-    Raises
-    ------
-    ValueError
-        It is Feather of the first version.
+    Raises ValueError: it is Feather of the first version.
     """
     from setwise.extras.arrow import arrow
 

@@ -33,10 +33,7 @@ WAIT = 600.0
 def home(folder: Path) -> Path:
     """Return where a folder's content is: the folder itself where no file names another place.
 
-    Raises
-    ------
-    ValueError
-        The file names something else than a content.
+    Raises ValueError: the file names something else than a content.
     """
     name = _current(folder)
     if name is None:
@@ -55,10 +52,7 @@ def is_free(folder: Path) -> bool:
 def writing(folder: Path, argument: str) -> contextlib.AbstractContextManager[None]:
     """Return a context in which no other process or thread writes a folder that is there.
 
-    Raises
-    ------
-    TimeoutError
-        Another is still writing after `WAIT` seconds.
+    Raises TimeoutError: another is still writing after `WAIT` seconds.
     """
     return locked(folder / _WRITER, argument, shown=folder, wait=WAIT)
 

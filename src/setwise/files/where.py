@@ -65,7 +65,6 @@ def condition(text: str, schema: Any) -> Any:
 
     Parameters
     ----------
-    text : str
     schema : pyarrow.Schema
 
     Raises
@@ -116,10 +115,7 @@ def mask(table: Any, wanted: Any) -> Any:
 def as_arrow(values: Sequence[Any], name: str) -> Any:
     """Return a column as an Arrow array; of values of different kinds, or beyond 64 bits, their texts.
 
-    Raises
-    ------
-    ValueError
-        A string is not Unicode.
+    Raises ValueError: a string is not Unicode.
     """
     from setwise.extras.arrow import arrow, types
 

@@ -174,10 +174,8 @@ def growing_table(path: str | os.PathLike[str], *, force: bool = False) -> Itera
 
     Memory does not grow with how many there are. It is called with columns, of the same names each time.
 
-    Raises
-    ------
-    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-        As `check_output`.
+    Raises FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError: as
+    `check_output`.
     """
     target = check_output(path, force=force, endings=tuple(_GROWING))
     grow = _GROWING[ending(path)]
@@ -252,10 +250,7 @@ def _as_parquet(stream: IO[bytes]) -> Iterator[Add]:
 def _type_of(name: str, schemas: Sequence[Any]) -> Any:
     """Return the one type that a column of all parts of a table fits into.
 
-    Raises
-    ------
-    ValueError
-        It has values of several kinds.
+    Raises ValueError: it has values of several kinds.
     """
     from setwise.extras.arrow import arrow
 
@@ -282,10 +277,7 @@ def as_lines(columns: Mapping[str, Sequence[Any]]) -> Iterator[bytes]:
 def _as_arrow(name: str, values: Sequence[Any]) -> Any:
     """Return a column as Arrow has it; integers beyond 63 bits are unsigned.
 
-    Raises
-    ------
-    ValueError
-        Its values are of several kinds, or integers beyond 64 bits.
+    Raises ValueError: its values are of several kinds, or integers beyond 64 bits.
     """
     from setwise.extras.arrow import arrow
 

@@ -60,10 +60,7 @@ class Deduplicated:
     def restore(self, distribution: Distribution) -> Distribution:
         """Return a distribution over the kept rows (``vectors[kept]``) as one over all rows.
 
-        Raises
-        ------
-        ValueError
-            It is not over as many rows as were kept.
+        Raises ValueError: it is not over as many rows as were kept.
         """
         if distribution.n != len(self.kept):
             raise ValueError(

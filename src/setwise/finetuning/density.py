@@ -48,14 +48,12 @@ class Density:
 
     Parameters
     ----------
-    candidates : RepositoryVectors
     width : float
         h, above 0, in the vectors' units: what is nearer is a near-duplicate.
     limit : int
         Nearest candidates that count, itself among them.
     among : ndarray, int64, optional
         Ascending: count among these alone (the union of what an index has found, TSDS Appendix C).
-    seed : int
     workers : int
         Threads.
     """
@@ -98,8 +96,6 @@ class NearPairs:
 
     Parameters
     ----------
-    candidates : RepositoryVectors
-    width : float
     among : ndarray, int64, optional
     seed : int
         Of the sample that the directions are learned from; the answer does not depend on it.
@@ -296,7 +292,6 @@ class _Cells:
     Parameters
     ----------
     low : ndarray of shape (n, p), float32
-    seed : int
     """
 
     def __init__(self, low: NDArray[np.float32], seed: int) -> None:

@@ -146,10 +146,6 @@ def dsir(
         Each label's share of the rows (``target_proportions``), in any unit; by default by the n-grams of its
         examples.
 
-    Returns
-    -------
-    Importance
-
     Raises
     ------
     TypeError
@@ -253,10 +249,7 @@ def log_ratio(
 ) -> NDArray[np.float64]:
     """Return log(q + smoothing) - log(p + smoothing) for every bucket, of counts p (raw) and q (target).
 
-    Raises
-    ------
-    ValueError
-        Smoothing is not above 0, or nothing was counted on one side.
+    Raises ValueError: smoothing is not above 0, or nothing was counted on one side.
     """
     if not 0.0 < smoothing < np.inf:
         raise ValueError(f"smoothing: expected a number above 0, got {smoothing}")

@@ -274,14 +274,9 @@ class Sweep(Sequence[Match]):
 def check_plot(path: str | os.PathLike[str], *, force: bool, argument: str = "plot") -> Path:
     """Return where a plot will go, refusing before any work what could not be drawn after it.
 
-    Raises
-    ------
-    ImportError
-        matplotlib is not installed.
-    FileExistsError
-        The file is there and ``force`` is not given.
-    FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-        As `setwise.files.check_output`, of .png, .svg and .pdf.
+    Raises ImportError: matplotlib is not installed; FileExistsError: the file is there and ``force`` is not
+    given; FileNotFoundError, IsADirectoryError, PermissionError, ValueError: as `setwise.files.check_output`,
+    of .png, .svg and .pdf.
     """
     require("matplotlib", "plot", "a plot")
     return check_output(path, force=force, argument=argument, endings=(".png", ".svg", ".pdf"))

@@ -60,17 +60,12 @@ def nearest(
 
     Parameters
     ----------
-    candidates : RepositoryVectors
     examples : ndarray of shape (M, d)
     count : int
         L, at most the number of candidates (or of ``ids``).
     progress : callable, optional
     ids : ndarray, int64, optional
         Ascending: look among these candidates alone.
-
-    Returns
-    -------
-    Neighbors
     """
     m = len(examples)
     total = candidates.n if ids is None else len(ids)

@@ -134,10 +134,7 @@ def scale_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:
 
     Warns where what is asked is more than `FAR` times larger or smaller than that.
 
-    Raises
-    ------
-    ValueError
-        "auto", and every row looked at is zero.
+    Raises ValueError: "auto", and every row looked at is zero.
     """
     rows = vectors.sample(SAMPLED, parameters.seed)
     usual = 5.0 * float(np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1).mean()))
@@ -159,10 +156,7 @@ def width_of(vectors: RepositoryVectors, parameters: MatchParameters) -> float:
 
     Copies in the sample do not count as its neighbors.
 
-    Raises
-    ------
-    ValueError
-        "auto", and all rows looked at are alike.
+    Raises ValueError: "auto", and all rows looked at are alike.
     """
     if not isinstance(parameters.kernel_width, str):
         return float(parameters.kernel_width)

@@ -38,9 +38,7 @@ def find(
 
     Parameters
     ----------
-    candidates : RepositoryVectors
     examples : ndarray of shape (M, d)
-    parameters : MatchParameters
     progress : callable, optional
 
     Raises
@@ -250,12 +248,8 @@ def _row_numbers(ids: NDArray[Any], n: int) -> NDArray[np.int64]:
 def check_examples(examples: Any, candidates: RepositoryVectors) -> NDArray[Any]:
     """Return the examples as a checked matrix of the candidates' width.
 
-    Raises
-    ------
-    TypeError
-        They are no numbers.
-    ValueError
-        There are none, a row has NaN or Inf, or they have another width than the candidates.
+    Raises TypeError: they are no numbers; ValueError: there are none, a row has NaN or Inf, or they have
+    another width than the candidates.
     """
     from setwise.vectors import Vectors
 

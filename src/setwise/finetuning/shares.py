@@ -24,10 +24,8 @@ Kind = TypeVar("Kind", bound=Distribution)
 def checked_limits(limits: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
     """Return limits as the least and the most share of each label, by column.
 
-    Raises
-    ------
-    TypeError, ValueError
-        A limit is no share in [0, 1] or pair of shares, the most is 0, or the least is above the most.
+    Raises TypeError, ValueError: a limit is no share in [0, 1] or pair of shares, the most is 0, or the least
+    is above the most.
     """
     found = {}
     for name, limit in (limits or {}).items():
@@ -42,10 +40,7 @@ def checked_limits(limits: Mapping[str, Any] | None) -> dict[str, tuple[float, f
 def check_sum(name: str, count: int, least: float, most: float) -> None:
     """Refuse limits under which the shares of a column's labels cannot sum to 1.
 
-    Raises
-    ------
-    ValueError
-        They cannot.
+    Raises ValueError: they cannot.
     """
     if count * most < 1.0 - _CLOSE or count * least > 1.0 + _CLOSE:
         what = f"most {most:g}" if count * most < 1.0 else f"least {least:g}"

@@ -113,12 +113,8 @@ class OpenSources:
     def example_labels(self, name: str) -> list[str | int]:
         """Return a column of the examples, a label for each.
 
-        Raises
-        ------
-        TypeError
-            A row has neither a string nor a whole number.
-        ValueError
-            The examples are vectors alone, or have no such column.
+        Raises TypeError: a row has neither a string nor a whole number; ValueError: the examples are vectors
+        alone, or have no such column.
         """
         if self.shown is None:
             raise ValueError("subtask_column: the examples are vectors without rows, so they have no columns")

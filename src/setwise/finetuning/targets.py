@@ -21,7 +21,6 @@ class Target:
 
     Attributes
     ----------
-    name : str
     share : float
         Of the draws; those of all targets sum to 1.
     examples : ndarray of shape (M, d)
@@ -76,7 +75,6 @@ class Mixture(Distribution):
         Parameters
         ----------
         targets : sequence of Target
-        size : int
         choose : callable
             Gives so many rows for a target, in the order of choice: the first of more are those of fewer.
 

@@ -115,7 +115,6 @@ def update(
     Parameters
     ----------
     path : path-like
-    corpus : Corpus
     keep : bool
         Keep the ids that the corpus lacks; by default they are removed.
     encoder, threads, progress
@@ -179,7 +178,6 @@ class _Plan:
 
     Attributes
     ----------
-    saved : SavedIndex
     corpus : Corpus, optional
     pairs : sequence of (int or None, int or None)
         Of each, the row of the corpus that says what it is, and the row of the index that it has been.
@@ -306,7 +304,6 @@ class _Vectors:
     fresh : ndarray of shape (m, d)
     known : ndarray of shape (n,), bool
         False where the encoder knows no word of the text.
-    encoded : int
     """
 
     sources: NDArray[np.int64]

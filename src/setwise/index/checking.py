@@ -23,13 +23,7 @@ Checked = TypeVar("Checked")
 
 
 def as_whole(ids: Any, name: str) -> NDArray[np.int64]:
-    """Return ids as int64 of shape (m,).
-
-    Raises
-    ------
-    TypeError
-        One is no whole number.
-    """
+    """Return ids as int64 of shape (m,). Raises TypeError: one is no whole number."""
     rows = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
     if rows.size == 0:
         return np.empty(0, np.int64)
@@ -46,12 +40,8 @@ def as_positions(
 ) -> NDArray[np.int64]:
     """Return row numbers as int64, all of them rows there are.
 
-    Raises
-    ------
-    TypeError
-        One is no whole number.
-    ValueError (or `missing`)
-        One is negative, or not below ``size``.
+    Raises TypeError: one is no whole number; ValueError (or `missing`): one is negative, or not below
+    ``size``.
     """
     rows = as_whole(ids, name)
     bad = np.flatnonzero((rows < 0) | (rows >= size))
@@ -91,10 +81,7 @@ def check_unit(
 ) -> None:
     """Refuse vectors whose length is not 1, from a store that ranks by inner product.
 
-    Raises
-    ------
-    ValueError
-        A length is further from 1 than the tolerance: the id, the length and the mend.
+    Raises ValueError: a length is further from 1 than the tolerance: the id, the length and the mend.
     """
     off = np.abs(np.asarray(lengths, np.float64) - 1.0)
     if len(off) and not off.max() <= tolerance:

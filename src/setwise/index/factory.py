@@ -39,7 +39,6 @@ def build(
 
     Parameters
     ----------
-    vectors : Vectors
     factory : str
         As for ``faiss.index_factory``: "Flat", "IVF1024,Flat", "HNSW32", "IVF1024,SQ8", …
     nprobe : int, optional

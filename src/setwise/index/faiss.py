@@ -155,12 +155,9 @@ class FaissIndex(RowIndex):
     ) -> list[Found]:
         """Search, and fetch the vectors of what is found; scores are those of the vectors.
 
-        Raises
-        ------
-        ValueError
-            A query is not finite or of another width; k is below 1; the filter is a mask of another length,
-            or this kind of index cannot filter; a vector's length is not 1 under cosine; its score is not the
-            one that FAISS ranks it by.
+        Raises ValueError: a query is not finite or of another width; k is below 1; the filter is a mask of
+        another length, or this kind of index cannot filter; a vector's length is not 1 under cosine; its
+        score is not the one that FAISS ranks it by.
         """
         probes = as_queries(queries, self.dim, "query")
         values, names, lengths = self._asked(probes, k, filter, exclude)
@@ -264,10 +261,7 @@ class FaissIndex(RowIndex):
     def _parameters(self, selector: Any, core: Any = None) -> Any:
         """Return search parameters that apply a selector inside the search, the index's own kept.
 
-        Raises
-        ------
-        NotImplementedError
-            This kind of index has none.
+        Raises NotImplementedError: this kind of index has none.
         """
         faiss, core = self._faiss, self._held.base if core is None else core
         if isinstance(core, faiss.IndexPreTransform):

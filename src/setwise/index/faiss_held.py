@@ -97,10 +97,7 @@ class HeldVectors:
     def ids(self) -> NDArray[np.int64]:
         """Return the ids: by position, or in rising order where there are lists.
 
-        Raises
-        ------
-        ValueError
-            One is stored more than once.
+        Raises ValueError: one is stored more than once.
         """
         with self._lock:
             if self._ids is None:
@@ -129,10 +126,8 @@ class HeldVectors:
     def lengths(self) -> tuple[float, float]:
         """Return the least and the largest length of vectors that are stored as they are; read once.
 
-        Raises
-        ------
-        ValueError
-            One is not 1: by inner product it might never be found, however near its direction is.
+        Raises ValueError: one is not 1: by inner product it might never be found, however near its direction
+        is.
         """
         with self._lock:
             if self._lengths is None:
@@ -158,12 +153,7 @@ class HeldVectors:
     def places(self, ids: Sequence[Any] | Ids) -> NDArray[np.int64]:
         """Return the positions of ids; with lists, the ids themselves.
 
-        Raises
-        ------
-        KeyError
-            An id is not stored.
-        TypeError
-            An id is no whole number.
+        Raises KeyError: an id is not stored; TypeError: an id is no whole number.
         """
         if self._positions and self.plain:
             return as_positions(ids, self.size, "ids", missing=KeyError)
@@ -182,10 +172,7 @@ class HeldVectors:
     def reconstructed(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return vectors as FAISS stores them.
 
-        Raises
-        ------
-        ValueError
-            This kind of index cannot give them back.
+        Raises ValueError: this kind of index cannot give them back.
         """
         rows = self._rows()
         if rows is not None:

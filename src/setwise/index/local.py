@@ -23,13 +23,7 @@ class RowIndex(Index):
 
     @abstractmethod
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:
-        """Return ids as plain integers.
-
-        Raises
-        ------
-        KeyError
-            An id is not stored.
-        """
+        """Return ids as plain integers. Raises KeyError: an id is not stored."""
 
     def _names(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ids of some rows."""

@@ -31,7 +31,6 @@ class MilvusIndex(StoreIndex):
     ----------
     client : pymilvus.MilvusClient
         ``MilvusClient("vectors.db")`` opens Milvus Lite, which is what this is tested on.
-    collection : str
     vector : str, optional
         Its field of float vectors; needed where there are several.
     exact : bool, optional

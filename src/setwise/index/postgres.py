@@ -74,14 +74,8 @@ class Database:
     def transaction(self) -> Iterator[Execute]:
         """Open a transaction, yield what executes statements in it, and roll it back.
 
-        Raises
-        ------
-        TimeoutError
-            A statement was cancelled, or no connection of a pool came free.
-        ConnectionError
-            The server cannot be reached, or has gone.
-        ValueError
-            It refuses a statement.
+        Raises TimeoutError: a statement was cancelled, or no connection of a pool came free; ConnectionError:
+        the server cannot be reached, or has gone; ValueError: it refuses a statement.
         """
         try:
             with self._lock, self._open(self._connection) as execute:

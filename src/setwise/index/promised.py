@@ -23,7 +23,6 @@ class Moved(ValueError):
 
     Parameters
     ----------
-    message : str
     row : (id, vector), optional
         What one answer had and the other lacks.
     """
@@ -47,10 +46,8 @@ def has_moved(index: Index, found: Moved) -> bool:
 def as_found(name: str, answer: Any) -> Found:
     """Return an index's answer with arrays for lists, and its vectors in single or double precision.
 
-    Raises
-    ------
-    TypeError, ValueError
-        It is no `Found`; ids, scores or vectors cannot be read as such; its floor is NaN.
+    Raises TypeError, ValueError: it is no `Found`; ids, scores or vectors cannot be read as such; its floor
+    is NaN.
     """
     if not isinstance(answer, Found):
         raise TypeError(f"index: {name} answered with {type(answer).__name__} instead of a Found")
@@ -85,7 +82,6 @@ def checked(
 
     Parameters
     ----------
-    index : Index
     queries : ndarray of shape (m, d), float64
     asked : int
         How many were asked for, of each.
@@ -143,10 +139,8 @@ def checked(
 def check_vectors(name: str, ids: Ids, vectors: NDArray[Any], dim: int, metric: str) -> None:
     """Refuse an index's vectors that cannot be compared.
 
-    Raises
-    ------
-    ValueError
-        They are not one of this width for each id, not finite, or one is zero under cosine; the id is named.
+    Raises ValueError: they are not one of this width for each id, not finite, or one is zero under cosine;
+    the id is named.
     """
     if np.shape(vectors) != (len(ids), dim):
         raise ValueError(

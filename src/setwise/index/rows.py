@@ -37,7 +37,6 @@ class Column(Sequence[Any]):
     source : pyarrow.MemoryMappedFile
         The Parquet file, open: it stays what it was when another takes its name.
     facts : pyarrow.parquet.FileMetaData
-    name : str
     n : int
         Number of rows.
     kept : int, optional
@@ -121,8 +120,6 @@ class Rows:
 
     Attributes
     ----------
-    ids : Column
-    texts, groups : Column or None
     columns : mapping of str to Column
         What else is known of each row, by name.
     schema : pyarrow.Schema
@@ -156,10 +153,7 @@ class Rows:
 def read(path: Path, n: int, kind: str, *, texts: bool, groups: bool, columns: Collection[str]) -> Rows:
     """Return what `write` has written.
 
-    Raises
-    ------
-    ValueError
-        The file is damaged, or has another number of rows or other columns.
+    Raises ValueError: the file is damaged, or has another number of rows or other columns.
     """
     from setwise.extras.arrow import arrow, parquet
 
@@ -196,12 +190,8 @@ def write(
 ) -> tuple[str, dict[str, str]]:
     """Write the columns; return how ids are stored, and the types of the further columns by their names.
 
-    Raises
-    ------
-    TypeError
-        An id or group is no string or integer, or a text is no string.
-    ValueError
-        Two ids are the same, or a text is not Unicode.
+    Raises TypeError: an id or group is no string or integer, or a text is no string; ValueError: two ids are
+    the same, or a text is not Unicode.
     """
     from setwise.extras.arrow import arrow, parquet
 

@@ -57,7 +57,6 @@ class SavedIndex(Index):
 
     Attributes
     ----------
-    path : Path
     info : IndexInfo
         What ``meta.json`` says.
     ids : sequence of str or int
@@ -182,10 +181,7 @@ class SavedIndex(Index):
     def rows_of(self, names: Iterable[str | int], argument: str = "ids") -> list[int]:
         """Return the rows of some ids, in their order; ids may be given as strings.
 
-        Raises
-        ------
-        ValueError
-            An id is not in the index.
+        Raises ValueError: an id is not in the index.
         """
         wanted = [str(name) for name in names]
         missing = [name for name in wanted if name not in self._row_of]
@@ -308,12 +304,8 @@ class SavedIndex(Index):
     def encoder(self) -> Encoder:
         """Return the encoder as it was when the index was built; it is loaded once.
 
-        Raises
-        ------
-        ValueError
-            The index has none, or one that only its maker has; or what it had learned is damaged.
-        ImportError
-            Its package is not installed.
+        Raises ValueError: the index has none, or one that only its maker has; or what it had learned is
+        damaged; ImportError: its package is not installed.
         """
         if self._encoder is None:
             self._encoder = self._restored()

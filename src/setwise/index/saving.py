@@ -40,10 +40,8 @@ class Content:
 
     Attributes
     ----------
-    n, d : int
     blocks : iterable of ndarray of shape (m, d)
         The vectors, in parts.
-    storage, metric : str
     ids, texts, groups, columns
         As for `save`.
     encoder : mapping or None
@@ -146,10 +144,6 @@ def save(
     threads : int, optional
     progress : callable, optional
         Called with the step, how much of it is done, and how much there is.
-
-    Returns
-    -------
-    IndexInfo
 
     Raises
     ------

@@ -33,7 +33,6 @@ class SqliteIndex(StoreIndex):
         sqlite-vec is loaded into it where it is not there. A Python that was built without loadable
         extensions needs apsw's. For ``aretrieve`` a sqlite3 connection is made with
         ``check_same_thread=False``.
-    table : str
     vector, id : str
         Its columns: vectors are blobs of float32 (``vector.astype("float32").tobytes()``); ids are integers
         or strings, and unique.

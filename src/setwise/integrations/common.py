@@ -99,7 +99,6 @@ class Search:
 
     Attributes
     ----------
-    request : Request
     fetch_k : int or None
         How many candidates are fetched, at least k; None leaves it to `fetched`, or to an index.
     filter : optional
@@ -141,10 +140,7 @@ class Search:
         Limits are on stored fields; where texts are counted, `text` finds that of an id. Where the best set
         has members below the threshold, it is chosen anew among all that reach it.
 
-        Raises
-        ------
-        ValueError
-            Texts are to be counted, and there is nothing that finds them.
+        Raises ValueError: texts are to be counted, and there is nothing that finds them.
         """
         size = index.counted(max(self.request.size, self.fetch_k or 0))
         if size == 0:
@@ -321,13 +317,7 @@ def falling(n: int) -> list[float]:
 
 
 def as_rows(vectors: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
-    """Return vectors of one width as a matrix.
-
-    Raises
-    ------
-    ValueError
-        Two of them differ in width.
-    """
+    """Return vectors of one width as a matrix. Raises ValueError: two of them differ in width."""
     rows = [np.asarray(vector) for vector in vectors]
     for place, row in enumerate(rows):
         if row.shape != rows[0].shape:
@@ -366,13 +356,7 @@ def take_weight(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def take_alias(values: Mapping[str, Any], alias: str, name: str) -> dict[str, Any]:
-    """Return parameters with an alias renamed.
-
-    Raises
-    ------
-    ValueError
-        Both are given.
-    """
+    """Return parameters with an alias renamed. Raises ValueError: both are given."""
     out = dict(values)
     value = out.pop(alias, None)
     if value is None:
@@ -419,10 +403,7 @@ def look_up(source: VectorSource | None, names: Sequence[Hashable]) -> list[Any]
 def each_of(source: Any, ids: Sequence[Any], argument: str) -> list[Any]:
     """Return what a mapping, a sequence or a function has for each id of an index.
 
-    Raises
-    ------
-    ValueError
-        It has nothing for one; `argument` names it.
+    Raises ValueError: it has nothing for one; `argument` names it.
     """
     try:
         return [source(one) if callable(source) else source[one] for one in ids]

@@ -40,12 +40,7 @@ def tell_how_many(count: int, k: int, threshold: float, best: float, noun: str) 
 def check_threshold(threshold: Any, name: str = "score_threshold") -> None:
     """Refuse a threshold of scores, called by a name, that is no finite number, but for None.
 
-    Raises
-    ------
-    TypeError
-        It is no number.
-    ValueError
-        It is NaN or infinite.
+    Raises TypeError: it is no number; ValueError: it is NaN or infinite.
     """
     if threshold is None:
         return

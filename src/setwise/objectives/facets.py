@@ -96,7 +96,6 @@ class FacetsWished(MaxSumWished):
 
     Parameters
     ----------
-    of : Facets
     wishes : Wishes
     """
 
@@ -155,10 +154,7 @@ class FacetsWished(MaxSumWished):
 def two_columns(relevance: Any) -> Vector:
     """Return relevance with a column for each facet.
 
-    Raises
-    ------
-    ValueError
-        It has one dimension, and so no facet.
+    Raises ValueError: it has one dimension, and so no facet.
     """
     known = np.asarray(relevance, np.float64)
     if known.ndim != 2 or known.shape[1] < 2:

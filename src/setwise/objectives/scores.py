@@ -33,10 +33,8 @@ class Scores(ABC):
 
     Parameters
     ----------
-    objective : Objective
     vectors : Vectors
         All candidates.
-    relevance : Relevance
     k : int
         Size that the set will have.
     count : callable (str)

@@ -53,11 +53,6 @@ class Wished(Objective):
     Where sets have a size, the value is the objective's own: its terms, or beside what was shown the mean of
     the gains (log-det: their sum). Else it is the sum of the gains, each t larger: a member that repeats
     nothing is then worth (1-t) r + t, as in max-sum.
-
-    Parameters
-    ----------
-    of : Objective
-    wishes : Wishes
     """
 
     name: ClassVar[str] = "wished"
@@ -101,13 +96,7 @@ class Wished(Objective):
 
 
 class MaxSumWished(Objective):
-    """max-sum in its per-item form; its value is over κ where sets have that size, and so max-sum's own.
-
-    Parameters
-    ----------
-    of : MaxSum
-    wishes : Wishes
-    """
+    """max-sum in its per-item form; its value is over κ where sets have that size, and so max-sum's own."""
 
     name: ClassVar[str] = "max-sum, per item"
 

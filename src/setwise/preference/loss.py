@@ -293,12 +293,7 @@ def _refuse_rows(bad: torch.Tensor, what: str) -> None:
 def finite(name: str, value: Any) -> float:
     """Return a finite number as a float.
 
-    Raises
-    ------
-    TypeError
-        It is no number.
-    ValueError
-        It is NaN or infinite.
+    Raises TypeError: it is no number; ValueError: it is NaN or infinite.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")

@@ -113,10 +113,7 @@ def templated(
 ) -> str:
     """Return what a chat template makes of messages; the parameters are those of `as_text`.
 
-    Raises
-    ------
-    ValueError
-        The template refuses them, or a variable has the name of an argument of its call.
+    Raises ValueError: the template refuses them, or a variable has the name of an argument of its call.
     """
     if taken := sorted(_ARGUMENTS.intersection(template or ())):
         raise ValueError(f"chat_template_kwargs: {taken[0]} is set for each prompt; leave it out")
@@ -187,10 +184,7 @@ def all_tokens(
 ) -> list[list[int]]:
     """Return the tokens of every prompt, having checked that each leaves room for a response.
 
-    Raises
-    ------
-    ValueError
-        A prompt has no token, or with ``room`` more ones it has more than ``limit``.
+    Raises ValueError: a prompt has no token, or with ``room`` more ones it has more than ``limit``.
     """
     found = []
     for row, prompt in enumerate(prompts):
@@ -212,12 +206,8 @@ def all_tokens(
 def uses_chat(prompts: Sequence[Prompt], tokenizer: Any, chat: bool | None, name: str = "prompts") -> bool:
     """Return whether prompts go through the chat template, having checked that they can.
 
-    Raises
-    ------
-    TypeError
-        A prompt is neither a text nor messages.
-    ValueError
-        There are none, one is empty, or a chat template is needed and the tokenizer has none.
+    Raises TypeError: a prompt is neither a text nor messages; ValueError: there are none, one is empty, or a
+    chat template is needed and the tokenizer has none.
     """
     if isinstance(prompts, str) or not isinstance(prompts, Sequence):
         raise TypeError(f"{name}: expected a list of prompts, got {type(prompts).__name__}")

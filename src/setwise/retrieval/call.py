@@ -40,7 +40,6 @@ class Call:
         Its `include` and `exclude` are ids, its `groups` and `costs` find those of ids.
     barred : list of ids, or None
         What each query may not find, where that is given for each by itself; `exclude` is empty then.
-    index : Index
     queries : ndarray of shape (m, d), float64
         Of unit length under cosine.
     many : bool
@@ -50,7 +49,6 @@ class Call:
     pool : int or None
         Candidates to look at; None lets the pool grow until it is proven sufficient.
     filter : object
-    offset : int
     before : ndarray of ids
         What earlier pages had.
     exact : bool
@@ -84,15 +82,10 @@ class Call:
     ) -> Call:
         """Check what a request asks of an index.
 
-        Raises
-        ------
-        TypeError
-            Ids, the query or a number are of the wrong type.
-        ValueError
-            The objective or the solver needs all candidates, or measures otherwise than the index; k is more
-            than the index has; a number is out of its range; an id is named twice, or both must and must
-            not be in the set; more ids must be in it than fit; the query is not finite, zero under cosine
-            or of another width.
+        Raises TypeError: ids, the query or a number are of the wrong type; ValueError: the objective or the
+        solver needs all candidates, or measures otherwise than the index; k is more than the index has; a
+        number is out of its range; an id is named twice, or both must and must not be in the set; more ids
+        must be in it than fit; the query is not finite, zero under cosine or of another width.
         """
         goal = request.goal
         if goal.of_all:

@@ -26,12 +26,8 @@ def request_of(
 ) -> Request:
     """Return the request of one of retrieval's calls, with the sharpness that it uses where none is given.
 
-    Raises
-    ------
-    TypeError
-        An option is not the call's, or of the wrong type.
-    ValueError
-        An option is out of its range or unknown, or the solver is not for the objective and constraints.
+    Raises TypeError: an option is not the call's, or of the wrong type; ValueError: an option is out of its
+    range or unknown, or the solver is not for the objective and constraints.
     """
     if more.get("k", K) is None and options.get("budget") is None:
         more["k"] = K

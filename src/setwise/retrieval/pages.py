@@ -58,10 +58,7 @@ def earlier(after: Any) -> Ids:
 def check_pages(request: Request, argument: str, asked: bool) -> None:
     """Refuse further pages of what has wishes: those are of one set, and a page is not.
 
-    Raises
-    ------
-    ValueError
-        Pages are `asked` for, by this argument, and there are wishes.
+    Raises ValueError: pages are `asked` for, by this argument, and there are wishes.
     """
     if asked and request.wishes:
         raise ValueError(
@@ -70,13 +67,7 @@ def check_pages(request: Request, argument: str, asked: bool) -> None:
 
 
 def check_offset(offset: int, k: int) -> None:
-    """Refuse an offset that takes more than `MOST_PAGES` pages to reach.
-
-    Raises
-    ------
-    ValueError
-        It does.
-    """
+    """Refuse an offset that takes more than `MOST_PAGES` pages to reach. Raises ValueError: it does."""
     if offset > (MOST_PAGES - 1) * k:
         raise ValueError(
             f"offset: {offset} is more than {MOST_PAGES} pages of {k} away, and each is selected on the way; "

@@ -271,15 +271,7 @@ async def aretrieve(
 
 
 def metric_of(index: Any) -> str:
-    """Return the metric of an index.
-
-    Raises
-    ------
-    TypeError
-        It is no index.
-    ValueError
-        Its metric is unknown.
-    """
+    """Return the metric of an index. Raises TypeError: it is no index; ValueError: its metric is unknown."""
     if not isinstance(index, Index):
         raise TypeError(
             f"index: expected a setwise.Index, got {type(index).__name__}; wrap your vectors with "

@@ -77,12 +77,7 @@ class TooFew(ValueError):
 
 
 class Seen:
-    """Candidates by id: each counts once, whichever searches return it.
-
-    Parameters
-    ----------
-    job : Job
-    """
+    """Candidates by id: each counts once, whichever searches return it."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -128,10 +123,7 @@ class Seen:
 
         Must-have candidates do not count: a filter need not let them through.
 
-        Raises
-        ------
-        Moved
-            The index says that its searches are exact; the message names it and the candidate.
+        Raises Moved: the index says that its searches are exact; the message names it and the candidate.
         """
         others = ~np.isin(self.ids, found.ids)
         if self.job.known is not None:
@@ -153,10 +145,7 @@ class Seen:
     def check_unchanged(self, found: Found) -> None:
         """Refuse a search that returned a candidate with another vector than it had before.
 
-        Raises
-        ------
-        Moved
-            The message names the index and the candidate.
+        Raises Moved: the message names the index and the candidate.
         """
         again = np.isin(found.ids, self.ids)
         if not again.any():
@@ -175,10 +164,7 @@ class Seen:
     def problem(self, k: int | None) -> Problem:
         """Return the selection problem over everything seen.
 
-        Raises
-        ------
-        TooFew
-            The constraints leave no set of k.
+        Raises TooFew: the constraints leave no set of k.
         """
         job = self.job
         wanted = job.request.mapped(self._of_each)
@@ -261,10 +247,8 @@ def _stored(values: Callable[[Ids, str], Sequence[Any]], ids: Ids, field: str, n
 def encoded(index: Index, texts: Sequence[str], argument: str) -> NDArray[Any]:
     """Return the vectors of texts that an argument has, by an index's encoder.
 
-    Raises
-    ------
-    TypeError, ValueError
-        It has none, or it cannot encode one of them; the message names the argument.
+    Raises TypeError, ValueError: it has none, or it cannot encode one of them; the message names the
+    argument.
     """
     try:
         return index.encode(list(texts))
@@ -276,10 +260,8 @@ def encoded(index: Index, texts: Sequence[str], argument: str) -> NDArray[Any]:
 def vectors_of(index: Index, ids: Ids, argument: str) -> NDArray[Any]:
     """Return stored vectors by ids that an argument has.
 
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        The index has not all of them, or cannot have them; the message names the argument.
+    Raises KeyError, TypeError, ValueError: the index has not all of them, or cannot have them; the message
+    names the argument.
     """
     try:
         return np.asarray(index.vectors(ids))
@@ -314,10 +296,7 @@ def _by_row(labels: Any, ids: Ids, name: str, what: str) -> Iterator[Any]:
 def shown_of(request: Request, index: Index | None) -> tuple[Any, list[Any]]:
     """Return the vectors of what was shown, and its ids where it was given by ids.
 
-    Raises
-    ------
-    TypeError
-        It was given by ids, and there is no index that has their vectors.
+    Raises TypeError: it was given by ids, and there is no index that has their vectors.
     """
     shown = request.shown
     if shown is None or np.ndim(shown) != 1:

@@ -128,8 +128,6 @@ def told(selection: Selection, explain: bool, naming: Any = None) -> dict[str, A
 
     Parameters
     ----------
-    selection : Selection
-    explain : bool
     naming : callable, optional
         What a request calls the candidate that the selection calls so.
     """

@@ -34,7 +34,6 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
         Each a vector's bytes in base64: float32, little-endian.
     name : str
         In messages.
-    limits : Limits
 
     Raises
     ------
@@ -113,13 +112,7 @@ def _unpacked(text: str, name: str) -> bytes:
 
 
 def check_size(shape: tuple[int, ...], name: str, limits: Limits) -> None:
-    """Refuse more vectors, or wider ones, than may be.
-
-    Raises
-    ------
-    ValueError
-        They are.
-    """
+    """Refuse more vectors, or wider ones, than may be. Raises ValueError: they are."""
     if len(shape) == 2 and shape[0] > limits.documents:
         raise ValueError(f"{name}: {shape[0]:,} are more than the {limits.documents:,} of one request")
     if len(shape) == 2 and shape[1] > limits.width:
@@ -129,10 +122,7 @@ def check_size(shape: tuple[int, ...], name: str, limits: Limits) -> None:
 def from_npy(body: bytes, name: str) -> NDArray[Any]:
     """Return the array of a .npy file's bytes, as a view of them.
 
-    Raises
-    ------
-    ValueError
-        They are none, of another length than its head says, or of anything but numbers.
+    Raises ValueError: they are none, of another length than its head says, or of anything but numbers.
     """
     stream = io.BytesIO(body)
     try:
@@ -157,10 +147,7 @@ def from_npy(body: bytes, name: str) -> NDArray[Any]:
 def from_npz(body: bytes, limits: Limits) -> dict[str, NDArray[Any]]:
     """Return the arrays of a .npz file's bytes, those of `MEMBERS`, by name.
 
-    Raises
-    ------
-    ValueError
-        They are none, unpack to more than a body may have, or hold another array.
+    Raises ValueError: they are none, unpack to more than a body may have, or hold another array.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -181,12 +168,8 @@ def from_npz(body: bytes, limits: Limits) -> dict[str, NDArray[Any]]:
 def from_arrow(body: bytes, limits: Limits) -> Any:
     """Return the table of an Arrow IPC stream's or file's bytes.
 
-    Raises
-    ------
-    ImportError
-        pyarrow is not installed.
-    ValueError
-        They are neither, damaged, or compressed: what they unpack to could be anything.
+    Raises ImportError: pyarrow is not installed; ValueError: they are neither, damaged, or compressed: what
+    they unpack to could be anything.
     """
     from setwise.extras.arrow import arrow
 

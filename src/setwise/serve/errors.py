@@ -28,7 +28,6 @@ class Refused(Exception):
 
     Parameters
     ----------
-    status : int
     message : str
         One line that names the field and the mend.
     headers : mapping, optional
@@ -49,10 +48,7 @@ def problem(request_id: str, refused: Refused) -> JSONResponse:
 def refused_by(error: Exception) -> Refused:
     """Return how an error of what a request asks for is told.
 
-    Raises
-    ------
-    Exception
-        The error itself, where it is a defect.
+    Raises Exception: the error itself, where it is a defect.
     """
     if isinstance(error, Refused):
         return error

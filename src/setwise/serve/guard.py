@@ -95,7 +95,6 @@ class Named:
 
     Parameters
     ----------
-    app : ASGIApp
     hosts : sequence of str
         Names without a port; ``*.example.com`` is any below it.
     """

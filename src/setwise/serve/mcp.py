@@ -173,10 +173,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
 def _told(error: Exception) -> str:
     """Return what an assistant is told of an error.
 
-    Raises
-    ------
-    Exception
-        The error itself, where it is a defect.
+    Raises Exception: the error itself, where it is a defect.
     """
     refused: Refused = refused_by(error)
     return refused.message

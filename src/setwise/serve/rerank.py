@@ -38,9 +38,6 @@ class RankingAsked:
 
     Attributes
     ----------
-    job : Task
-    posted : Posted
-    body : Rerank
     texts : list of str
         The documents', as far as they are read.
     encoded : list of str
@@ -61,7 +58,6 @@ class Ready:
 
     Attributes
     ----------
-    asked : RankingAsked
     known : ndarray of int64
         Places of the documents that can be selected.
     relevance : ndarray of shape (n,), float64

@@ -34,13 +34,9 @@ class SearchAsked:
 
     Attributes
     ----------
-    job : Task
     name : str
         The index's.
-    index : SavedIndex
-    body : Retrieve
     query : ndarray of shape (d,)
-    request : Request
     kind : str
         All that requests have in common which are searched for together; empty for one that is alone.
     """
@@ -122,10 +118,7 @@ def _read(service: Service, job: Task) -> SearchAsked:
 def chosen(indexes: dict[str, SavedIndex], name: str | None) -> tuple[str, SavedIndex]:
     """Return the index of a name, or the only one there is.
 
-    Raises
-    ------
-    ValueError
-        There is none of the name, or none is named where there are several.
+    Raises ValueError: there is none of the name, or none is named where there are several.
     """
     if name is None and len(indexes) == 1:
         name = next(iter(indexes))
@@ -137,13 +130,7 @@ def chosen(indexes: dict[str, SavedIndex], name: str | None) -> tuple[str, Saved
 
 
 def token_costs(index: SavedIndex) -> Callable[[Any], int]:
-    """Return what counts the tokens of an id's text.
-
-    Raises
-    ------
-    ValueError
-        The index has no texts.
-    """
+    """Return what counts the tokens of an id's text. Raises ValueError: the index has no texts."""
     if index.texts is None:
         raise ValueError("max_tokens: the index has no texts; pass costs, a column of numbers, and budget")
     count = length()

@@ -30,7 +30,6 @@ class Posted:
 
     Attributes
     ----------
-    body : bytes
     kind : str
         Its media type, without parameters.
     asked : mapping of str to str
@@ -50,10 +49,6 @@ class Posted:
 
 class Service:
     """What a service holds.
-
-    Parameters
-    ----------
-    settings : Settings
 
     Raises
     ------
@@ -80,13 +75,7 @@ class Service:
 
     @property
     def encoder(self) -> Encoder:
-        """What encodes texts.
-
-        Raises
-        ------
-        ValueError
-            The service has been started without.
-        """
+        """What encodes texts. Raises ValueError: the service has been started without."""
         if self._encoder is None:
             raise ValueError("embeddings: this service encodes no texts; pass embeddings, or relevance")
         return self._encoder
@@ -96,7 +85,6 @@ class Service:
 
         Parameters
         ----------
-        request : Request
         solve : callable
             What does the work.
         kinds : sequence of str
@@ -134,13 +122,7 @@ class Service:
         return Response(answer, media_type="application/json")
 
     async def _body(self, request: Request) -> bytes:
-        """Return a request's body.
-
-        Raises
-        ------
-        Refused
-            It is too large, or takes too long to come.
-        """
+        """Return a request's body. Raises Refused: it is too large, or takes too long to come."""
         most = self.settings.limits.body
         large = Refused(413, f"body: more than {most:,} bytes; send fewer documents", {"connection": "close"})
         told = request.headers.get("content-length", "")

@@ -38,7 +38,6 @@ class PoolAsked:
     ----------
     job : Task
         What it is for.
-    request : Request
     vectors : ndarray of shape (n, d)
     relevance : ndarray of shape (n,), or None
     query : ndarray of shape (d,), or None

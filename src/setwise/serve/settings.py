@@ -92,12 +92,7 @@ class Settings:
 def named_indexes(given: list[str]) -> dict[str, Path]:
     """Return saved indexes by name: of ``NAME=FOLDER``, or of a folder, whose own name is taken.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    ValueError
-        Two have one name.
+    Raises FileNotFoundError: there is no such folder; ValueError: two have one name.
     """
     found: dict[str, Path] = {}
     for one in given:

@@ -27,8 +27,6 @@ def answer(
 
     Parameters
     ----------
-    posted : Posted
-    body : Rerank
     texts : list of str
     order : list of int
         Places of the documents, in which they are answered.

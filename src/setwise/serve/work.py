@@ -49,13 +49,7 @@ class Task:
         self.answer.cancel()
 
     def check(self, _step: str = "") -> None:
-        """End the work where nobody waits for it; called between its steps.
-
-        Raises
-        ------
-        Dropped
-            Nobody does.
-        """
+        """End the work where nobody waits for it; called between its steps. Raises Dropped: nobody does."""
         if self._dropped.is_set():
             raise Dropped
 
@@ -72,8 +66,6 @@ class Work:
 
     Parameters
     ----------
-    limits : Limits
-    metrics : Counters
     service : Service
         What the work is done for.
     """
@@ -94,10 +86,7 @@ class Work:
     def admitted(self) -> Iterator[None]:
         """Count a request as long as the context lasts.
 
-        Raises
-        ------
-        Refused
-            There are as many as there may be, or the service ends.
+        Raises Refused: there are as many as there may be, or the service ends.
         """
         if self._closed:
             raise Refused(503, "the service is shutting down", {"retry-after": "5"})

@@ -153,7 +153,6 @@ def check(request: Request, among: Sequence[str] = SOLVERS) -> str:
 
     Parameters
     ----------
-    request : Request
     among : sequence of str
         The names that it may have.
 
@@ -275,8 +274,6 @@ def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen, scope: str)
     ----------
     problem : Problem
         The seen candidates.
-    solved : Solved
-    unseen : Unseen
     scope : str
         See `Certificate`.
     """

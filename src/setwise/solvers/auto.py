@@ -43,7 +43,6 @@ class Incumbent:
     ----------
     chosen : ndarray of shape (k,), int64
         Rows of the candidates.
-    pool_size : int
     pool_sufficient : bool
         Whether no candidate outside the pool can be in a better set.
     bound : Bound, optional
@@ -73,17 +72,12 @@ def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = Tru
 
     Parameters
     ----------
-    problem : Problem
     tolerance : float
         Relative gap between the relaxation's bound and its point at which the bound counts as tight.
     passes : int
         At most this many passes over all candidates.
     exact : bool
         Whether to solve the relaxation's quadratic programs exactly: tighter bounds, more work.
-
-    Returns
-    -------
-    Incumbent
     """
     found = _search(problem, tolerance, passes, exact)
     if problem.k == 2 and not problem.effort:  # else whoever proves how good it is looks at pairs

@@ -103,14 +103,12 @@ def pick_of_each(
 
     Parameters
     ----------
-    objective : Objective
     rows : ndarray of shape (n, d)
         Of all pools, one after the other. Kernels know both.
     cuts : ndarray of shape (p + 1,), int64
     relevance : ndarray of shape (n,), float64
         Written to where there are queries.
     queries : ndarray of shape (p, d), float64, optional
-    k, workers : int
     with_greedy : bool, optional
         Of the default solver; None for greedy selection.
     """
@@ -144,8 +142,6 @@ def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance:
 
     Parameters
     ----------
-    problem : Problem
-    with_greedy : bool
     rounds : int
         Of the relaxation; 0 for no bound.
     tolerance : float

@@ -37,8 +37,6 @@ class MaxSumTree:
     linear : ndarray of shape (m,), float64
     distances : ndarray of shape (m, m), float64
         W, with zero diagonal.
-    weight : float
-    k : int
     best : ndarray of shape (k,), int64
         The best feasible set known, as positions.
     value : float

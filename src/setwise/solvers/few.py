@@ -28,8 +28,6 @@ def best_set(
     linear : ndarray of shape (m,), float64
     distances : ndarray of shape (m, m), float64
         W, with zero diagonal.
-    weight : float
-    k : int
     above : float
         Only a set with a larger f counts.
     margin : float

@@ -45,7 +45,6 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64] | None = None) -> N
 
     Parameters
     ----------
-    problem : Problem
     first : ndarray of int64, optional
         Rows that come first, instead of the must-have rows.
 

@@ -68,10 +68,7 @@ class Held:
 def hold(problem: Problem) -> Held:
     """Return the candidates to choose among: all, or where they are many those worth most by themselves.
 
-    Raises
-    ------
-    Infeasible
-        No set is feasible; the message names what bars it, and how many members are possible.
+    Raises Infeasible: no set is feasible; the message names what bars it, and how many members are possible.
     """
     open_ = np.flatnonzero(~barred(problem))
     missing = np.setdiff1d(problem.constraints.include, open_)

@@ -49,10 +49,8 @@ def relax(
 
     Parameters
     ----------
-    form : ItemForm
     starts : list of positions of sets, or of points
         Within `lower` and `upper`.
-    steps : int
     lower, upper : ndarray of shape (m,), optional
         What x is held between.
     enough : float

@@ -30,7 +30,6 @@ class ItemForm:
 
     Parameters
     ----------
-    held : Held
     before : ItemForm, optional
         Over some of these candidates: their pairs are not computed again.
 

@@ -69,10 +69,7 @@ def by_exchanges(problem: Problem) -> Solved:
 def exactly(problem: Problem) -> Solved:
     """Find the best set, proven so, by branch and bound over all candidates.
 
-    Raises
-    ------
-    ValueError
-        There are more candidates than are held, or the metric gives no bound.
+    Raises ValueError: there are more candidates than are held, or the metric gives no bound.
     """
     if not cast(MaxSumWished, problem.objective).concave:
         raise ValueError("solver: 'exact' has no bound for euclidean distances with this request; use 'auto'")
@@ -208,7 +205,6 @@ def slopes_of_all(form: ItemForm, x: Vector, more: Callable[[Rows, Floats], Vect
 
     Parameters
     ----------
-    form : ItemForm
     x : ndarray of shape (m,)
         How much of each held candidate the point has.
     more : callable, optional

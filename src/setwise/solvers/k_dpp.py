@@ -139,7 +139,6 @@ def dual(vectors: Vectors, quality: NDArray[np.float64], k: int) -> Spectrum:
 
     Parameters
     ----------
-    vectors : Vectors
     quality : ndarray of shape (n,), float64
     k : int
         Rank that is needed.
@@ -177,7 +176,6 @@ def primal(
     ----------
     kernel : callable (left, right)
         Kernel between every two rows; 1 between a row and itself.
-    vectors : Vectors
     quality : ndarray of shape (n,), float64
     k : int
         Rank that is needed.
@@ -213,7 +211,6 @@ class Sampler:
 
     Parameters
     ----------
-    spectrum : Spectrum
     k : int
         At most the number of its eigenvalues.
     """

@@ -98,12 +98,10 @@ def over_parts(
 
     Parameters
     ----------
-    problem : Problem
     parts : list of ndarray of int64, ascending
         Those to select from.
     largest : int
         Items of the largest part, of those that are not selected from, too.
-    asked : Levels
     objective : Objective, optional
         What greedy maximizes, if not the problem's goal.
     processes : int, str or None
@@ -166,7 +164,6 @@ def select_greedily(
         Of all items.
     k : int
         At most as many as there are; with fewer, all.
-    objective : Objective
     rows : ndarray of int64, ascending, optional
         Which; by default all.
     include : ndarray of int64, optional

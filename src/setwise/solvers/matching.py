@@ -162,8 +162,6 @@ def capped(sums: Sums, goal: Transport, *, least_total: float, total: float | No
 
     Parameters
     ----------
-    sums : Sums
-    goal : Transport
     least_total : float
         A lower bound of s̄.
     total : float or None
@@ -201,7 +199,6 @@ def total_variation(
         To each query's L nearest candidates, ascending.
     times : ndarray of shape (M, L)
         How many candidates each of these is, at the same place.
-    goal : Transport
     n : int
         All candidates.
     everything : bool

@@ -74,10 +74,7 @@ def by_exchanges(problem: Problem) -> Solved:
 def exactly(problem: Problem) -> Solved:
     """Find the best set, proven so, among at most `LARGEST` candidates that may be in it.
 
-    Raises
-    ------
-    ValueError
-        More candidates than that may be in a best set.
+    Raises ValueError: more candidates than that may be in a best set.
     """
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))

@@ -224,7 +224,6 @@ class Pool:
 
     Parameters
     ----------
-    problem : Problem
     ids : ndarray of int64, ascending, optional
         Which candidates; all of them by default. `self.ids` holds them in the pool's own order, by content.
 

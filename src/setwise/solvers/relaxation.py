@@ -61,7 +61,6 @@ def maximize(
 
     Parameters
     ----------
-    pool : Pool
     k : int
         Size of the sets.
     fixed : ndarray of int64, optional
@@ -78,10 +77,6 @@ def maximize(
     leaders : int
         Each step adds the candidates of largest gradient: as many as the set has room for, and again as many,
         but at least this many.
-
-    Returns
-    -------
-    Relaxed
     """
     size = len(pool)
     held = np.empty(0, np.int64) if fixed is None else fixed

@@ -28,7 +28,6 @@ def polish(
 
     Parameters
     ----------
-    pool : Pool
     chosen : ndarray of shape (k,), int64
         Positions in the pool; satisfies the constraints.
     most : int

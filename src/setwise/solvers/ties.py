@@ -28,7 +28,6 @@ def first_of_equals(
 
     Parameters
     ----------
-    problem : Problem
     chosen : ndarray of shape (k,), int64
         Rows in selection order.
     among_themselves : bool

@@ -163,7 +163,6 @@ def certify(
         The seen candidates; its objective is max-sum.
     solved : Solved
         The set; with an `Incumbent` where the default solver knows more of the relaxation.
-    unseen : Unseen
     improve : bool
         Whether a better set that the proof comes across replaces the given one.
     scope : str
@@ -217,7 +216,6 @@ def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
         The seen candidates; its objective is max-sum.
     solved : Solved
         The set, certified among them, with what proves that.
-    unseen : Unseen
     """
     # The gradient at the point that bounds the seen ones; an unseen one is priced as the cheapest place is.
     known = cast(items.ItemsKnown, solved.known)

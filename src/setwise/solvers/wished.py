@@ -53,7 +53,6 @@ def pick(
 
     Parameters
     ----------
-    held : Held
     gains : callable (positions of the members) -> ndarray of shape (m,)
     costs : ndarray of shape (m,), optional
         Gains are divided by these; what is not above 0 is multiplied, so that dear losses are the last.

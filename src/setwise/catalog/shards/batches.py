@@ -118,7 +118,6 @@ def select_inside(
         Items to select greedily, all of a smaller partition.
     top : int
         The best by quality that join them.
-    objective : Objective
 
     Raises
     ------

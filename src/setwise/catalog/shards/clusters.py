@@ -102,9 +102,7 @@ def clustered_items(
 
     Parameters
     ----------
-    engine : Engine
     shards : list of Shard
-    columns : Columns
     request : CatalogRequest
         Its ``clusters`` are those to keep.
     clusters : int, array-like of shape (l, d) or None
@@ -196,12 +194,8 @@ def _partition(
 def _as_centroids(given: Any, d: int, metric: str) -> Floats:
     """Return given centroids, checked, of unit length under cosine.
 
-    Raises
-    ------
-    TypeError
-        They are no numbers.
-    ValueError
-        One is not finite, or zero under cosine, or they are of another width than the shards' vectors.
+    Raises TypeError: they are no numbers; ValueError: one is not finite, or zero under cosine, or they are of
+    another width than the shards' vectors.
     """
     held = Vectors(given, metric, name="clusters")
     if held.d != d:

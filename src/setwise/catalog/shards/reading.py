@@ -65,8 +65,6 @@ class StoredShard:
         The .npy file.
     source : str
         The shard's own file, for messages.
-    n, d : int
-    dtype : str
     """
 
     path: str
@@ -83,10 +81,7 @@ class StoredShard:
     def blocks(self, metric: str) -> Iterator[tuple[int, Vectors]]:
         """Yield (first row, checked rows) over the shard.
 
-        Raises
-        ------
-        ValueError
-            A row is not finite, or zero under cosine: the first such, with the shard.
+        Raises ValueError: a row is not finite, or zero under cosine: the first such, with the shard.
         """
         for start in range(0, self.n, BATCH):
             yield start, self._checked(np.array(self.open()[start : start + BATCH]), metric)
@@ -101,10 +96,7 @@ class StoredShard:
     def checked(self, ids: NDArray[np.int64], metric: str) -> Vectors:
         """Return some rows, checked.
 
-        Raises
-        ------
-        ValueError
-            A row is not finite, or zero under cosine: the first such, with the shard.
+        Raises ValueError: a row is not finite, or zero under cosine: the first such, with the shard.
         """
         return self._checked(self.rows(ids), metric)
 
@@ -183,10 +175,7 @@ def ids_of(shard: Shard, rows: NDArray[np.int64], column: str) -> NDArray[Any]:
 def as_rows(column: Any) -> NDArray[Any]:
     """Return an Arrow column of lists of one width as a matrix.
 
-    Raises
-    ------
-    ValueError
-        A row has none, or one of another width.
+    Raises ValueError: a row has none, or one of another width.
     """
     compute = require("pyarrow.compute", "arrow", "a shard of Parquet")
 

@@ -239,12 +239,7 @@ def _joined(found: list[ShardItems]) -> ShardItems:
 def _listed(shards: Sequence[Shard | str]) -> list[Shard]:
     """Return shards whose files are there.
 
-    Raises
-    ------
-    FileNotFoundError
-        One is not.
-    ValueError
-        There are none.
+    Raises FileNotFoundError: one is not; ValueError: there are none.
     """
     listed = [one if isinstance(one, Shard) else Shard(os.fspath(one)) for one in shards]
     if not listed:

@@ -17,10 +17,8 @@ def load(
 ) -> tuple[Any, Any]:
     """Return a model and its tokenizer, loaded in float32 where a folder or a name is given.
 
-    Raises
-    ------
-    FileNotFoundError, ImportError, TypeError, ValueError
-        As `with_tokenizer`; or the model has an adapter already (ValueError).
+    Raises FileNotFoundError, ImportError, TypeError, ValueError: as `with_tokenizer`; or the model has an
+    adapter already (ValueError).
     """
     require("peft", "train", "a gradient encoder")
     model, tokenizer = with_tokenizer(model, tokenizer, device=device, loading=loading)

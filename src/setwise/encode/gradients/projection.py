@@ -49,7 +49,6 @@ def projector(
     name : {"count-sketch", "rademacher"}
         Adds each coordinate, with a random sign, to one random place (length operations a vector); or
         multiplies by a matrix of random signs (length · dimensions operations a vector).
-    length : int
     dimensions : int or None
         None keeps vectors as they are.
     seed, stream : int

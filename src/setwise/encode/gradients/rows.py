@@ -57,10 +57,8 @@ class Tokenizer:
     def __call__(self, row: Any, number: int) -> Tokens:
         """Return a row's tokens.
 
-        Raises
-        ------
-        TypeError, ValueError
-            It is neither a text nor a pair of texts, or no token is left to predict; with its number.
+        Raises TypeError, ValueError: it is neither a text nor a pair of texts, or no token is left to
+        predict; with its number.
         """
         if isinstance(row, str):
             prompt, text = "", row
@@ -95,12 +93,8 @@ class Tokenizer:
     def check(self, rows: Sequence[Row]) -> str:
         """Read all rows once and return a hash of their tokens; memory stays that of one row.
 
-        Raises
-        ------
-        TypeError
-            ``rows`` is no list, or a row is neither a text nor a pair of texts.
-        ValueError
-            There is no row, or some have no token to predict.
+        Raises TypeError: ``rows`` is no list, or a row is neither a text nor a pair of texts; ValueError:
+        there is no row, or some have no token to predict.
         """
         if isinstance(rows, str | bytes) or not isinstance(rows, Sequence):
             raise TypeError(f"rows: expected a list of rows, got {type(rows).__name__}")

@@ -113,10 +113,7 @@ class Gradients:
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros for one without a letter or digit, or a token to predict.
 
-        Raises
-        ------
-        FloatingPointError
-            A gradient is not finite.
+        Raises FloatingPointError: a gradient is not finite.
         """
         torch = require("torch", "train", "gradients")
         texts = list(checked_texts(texts))

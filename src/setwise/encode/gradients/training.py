@@ -152,13 +152,7 @@ def warm_up(
 
 
 def _with_lora(model: Any, rank: int, alpha: float, dropout: float, targets: str | Sequence[str]) -> Any:
-    """Return a model with a fresh adapter in it.
-
-    Raises
-    ------
-    ValueError
-        It has none of the layers.
-    """
+    """Return a model with a fresh adapter in it. Raises ValueError: it has none of the layers."""
     peft = require("peft", "train", "a warm-up")
     names = targets if isinstance(targets, str) else list(targets)
     config = peft.LoraConfig(

@@ -11,12 +11,7 @@ from setwise.files.documents.lines import Line
 def pdf(path: Path, name: str) -> list[Line]:
     """Return the lines of a PDF's pages, each with its page's number.
 
-    Raises
-    ------
-    ImportError
-        pypdf is not installed.
-    ValueError
-        The file is encrypted or damaged.
+    Raises ImportError: pypdf is not installed; ValueError: the file is encrypted or damaged.
     """
     pypdf = require("pypdf", "documents", f"reading {name}")
     lines: list[Line] = []
@@ -32,12 +27,7 @@ def pdf(path: Path, name: str) -> list[Line]:
 def docx(path: Path, name: str) -> list[Line]:
     """Return the paragraphs and tables' rows of a DOCX file, each with its number; headings by their style.
 
-    Raises
-    ------
-    ImportError
-        python-docx is not installed.
-    ValueError
-        The file is damaged, or no DOCX file.
+    Raises ImportError: python-docx is not installed; ValueError: the file is damaged, or no DOCX file.
     """
     package = require("docx", "documents", f"reading {name}")
     lines: list[Line] = []

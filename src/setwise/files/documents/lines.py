@@ -12,7 +12,6 @@ class Line(NamedTuple):
 
     Attributes
     ----------
-    text : str
     place : int
         Where a person would look for it, from 1: the line of a file, the page of a PDF, the paragraph of a
         DOCX file.

@@ -152,11 +152,8 @@ def split_text(text: str, kind: str = ".txt", *, chunk: int | str = CHUNK, overl
 def check_chunk(chunk: int | str, overlap: int) -> None:
     """Refuse sizes that no passage can have.
 
-    Raises
-    ------
-    TypeError, ValueError
-        ``chunk`` is neither a number of at least 8 nor "paragraph" or "file"; ``overlap`` is not below it, or
-        above 0 where passages are not cut by size.
+    Raises TypeError, ValueError: ``chunk`` is neither a number of at least 8 nor "paragraph" or "file";
+    ``overlap`` is not below it, or above 0 where passages are not cut by size.
     """
     if isinstance(chunk, str):
         checks.choice("chunk", chunk, ("paragraph", "file"))

@@ -60,10 +60,7 @@ _NAMES = {one: one for one in ("int64", "string", "bool", "null")} | {"double": 
 def _feature(kind: Any) -> dict[str, Any]:
     """Return a type as `datasets` spells it, a mapping of one entry.
 
-    Raises
-    ------
-    KeyError
-        JSON has no such values.
+    Raises KeyError: JSON has no such values.
     """
     if hasattr(kind, "value_type"):
         (inner, of), *_ = _feature(kind.value_type).items()

@@ -94,12 +94,8 @@ def draw(
 def count(n: int, *, rows: int | None = None, fraction: float | None = None) -> int:
     """Return how many rows an epoch has: ``rows``, or a share of the n rows of a repository.
 
-    Raises
-    ------
-    TypeError
-        ``rows`` is no integer, or ``fraction`` no number.
-    ValueError
-        ``rows`` is below 1, or ``fraction`` not above 0 and at most 1.
+    Raises TypeError: ``rows`` is no integer, or ``fraction`` no number; ValueError: ``rows`` is below 1, or
+    ``fraction`` not above 0 and at most 1.
     """
     if rows is not None:
         return checks.integer("rows", rows, least=1)
@@ -113,10 +109,7 @@ def count(n: int, *, rows: int | None = None, fraction: float | None = None) -> 
 def text_lengths(repository: Repository, tokenizer: str = "tokens") -> NDArray[np.int64]:
     """Return how long each row's text is, what all roles of a conversation say: shape (n,), int64.
 
-    Raises
-    ------
-    FileNotFoundError, ImportError, ValueError
-        As `setwise.files.lengths.counter`, of the tokenizer.
+    Raises FileNotFoundError, ImportError, ValueError: as `setwise.files.lengths.counter`, of the tokenizer.
     """
     count = counter(tokenizer)
     texts = chain.from_iterable(repository.texts(roles=("all",)))
@@ -126,12 +119,8 @@ def text_lengths(repository: Repository, tokenizer: str = "tokens") -> NDArray[n
 def token_counts(repository: Repository, name: str) -> NDArray[np.int64]:
     """Return a repository's column of lengths, shape (n,), int64.
 
-    Raises
-    ------
-    TypeError
-        A row has no number.
-    ValueError
-        There is no such column, or a row's number is not whole or below 0.
+    Raises TypeError: a row has no number; ValueError: there is no such column, or a row's number is not whole
+    or below 0.
     """
     return _whole(repository.numbers(name, "length_column"), f"length_column: {repository.source.name}")
 

@@ -122,10 +122,7 @@ def _plain(value: Any) -> Any:
 def written_by_worker(work: Work) -> dict[str, Any]:
     """Write one epoch to its file, and return the file's size and checksum; run by a worker.
 
-    Raises
-    ------
-    ValueError
-        The repository has changed since it was opened.
+    Raises ValueError: the repository has changed since it was opened.
     """
     source, known, drawn, file, memory = work
     repository = _held(source, known)

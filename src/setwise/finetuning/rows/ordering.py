@@ -28,7 +28,6 @@ def in_order(
 
     Parameters
     ----------
-    repository : Repository
     rows : ndarray of shape (s,), int64
     memory : float
         Bytes, by the mean size of the repository's rows.

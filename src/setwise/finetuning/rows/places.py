@@ -33,10 +33,8 @@ def files_of(source: Path, argument: str) -> tuple[list[Path], str]:
     downloaded from the Hugging Face hub, or as saved by ``save_to_disk``); of splits the training split.
     Links are followed to files within the folder (of the hub's cache: within the dataset) alone.
 
-    Raises
-    ------
-    ValueError
-        A file is no table; a folder holds none, tables of two kinds, or several folders of them.
+    Raises ValueError: a file is no table; a folder holds none, tables of two kinds, or several folders of
+    them.
     """
     if not source.is_dir():
         if ending(source) not in TABLES:

@@ -86,12 +86,8 @@ class RowFile(Protocol):
 def open_rows(path: Path, argument: str = "repository") -> RowFile:
     """Open a file of rows.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        Its ending is unknown, or it is truncated, damaged or empty.
+    Raises FileNotFoundError: there is no such file; ValueError: its ending is unknown, or it is truncated,
+    damaged or empty.
     """
     types = column_types(path, argument)
     kind = ending(path)
@@ -259,10 +255,7 @@ class Lines:
     def parse(self, line: bytes, row: int) -> dict[str, Any]:
         """Return the object on the line of a row.
 
-        Raises
-        ------
-        ValueError
-            It is not JSON, not UTF-8, or not an object.
+        Raises ValueError: it is not JSON, not UTF-8, or not an object.
         """
         place = f"{self.argument}: {self.path.name}, {self.line_of(row)}"
         return as_object(parsed(line, place), place)

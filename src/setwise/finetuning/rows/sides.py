@@ -112,14 +112,8 @@ def _column(rows: Repository, name: str, option: str, stack: contextlib.ExitStac
 def vectors_of(source: Source, argument: str) -> NDArray[Any]:
     """Return vectors, shape (n, d), from a .npy file or an array.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    TypeError
-        It is no path, and no array of numbers.
-    ValueError
-        It holds something else.
+    Raises FileNotFoundError: there is no such file; TypeError: it is no path, and no array of numbers;
+    ValueError: it holds something else.
     """
     path = as_path(source)
     array = np.asarray(source) if path is None else read_array(path, argument)

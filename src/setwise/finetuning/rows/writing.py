@@ -117,10 +117,7 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
 def check_holds(repository: Repository, path: str | os.PathLike[str]) -> None:
     """Refuse rows that the format of an output has no place for, as far as the types of columns tell.
 
-    Raises
-    ------
-    ValueError
-        The format cannot hold a column; the message names it.
+    Raises ValueError: the format cannot hold a column; the message names it.
     """
     kind = ending(path) if ending(path) in KINDS else _usual_kind(repository)
     if kind == ".parquet":

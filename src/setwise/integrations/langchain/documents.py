@@ -47,13 +47,7 @@ def described(document: Document, facts: Mapping[str, Any], prefix: str | None) 
 
 
 def in_order(documents: Sequence[Document], names: Sequence[Any]) -> list[Document]:
-    """Return documents in the order of their ids.
-
-    Raises
-    ------
-    ValueError
-        One is not there.
-    """
+    """Return documents in the order of their ids. Raises ValueError: one is not there."""
     by_name = {str(document_id(document)): document for document in documents}
     absent = [name for name in names if str(name) not in by_name]
     if absent:

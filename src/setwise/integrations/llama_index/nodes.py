@@ -93,10 +93,7 @@ def _at_hand(store: Any, ids: list[str]) -> Mapping[str, Any]:
 def nodes_of(source: Any, ids: list[Any]) -> Work[list[BaseNode]]:
     """Return the node of each id from a document store, mapping, sequence or function.
 
-    Raises
-    ------
-    ValueError
-        One is not there.
+    Raises ValueError: one is not there.
     """
     if isinstance(source, BaseDocumentStore):
         names = [str(one) for one in ids]

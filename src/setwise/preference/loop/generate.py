@@ -93,7 +93,6 @@ class TransformersEngine:
     ----------
     model : transformers.PreTrainedModel or peft.PeftModel
     tokenizer : transformers.PreTrainedTokenizerBase
-    sampling : Sampling
     end : int, optional
         A token that ends a response beside the model's own and the tokenizer's.
     """
@@ -213,7 +212,6 @@ class VLLMEngine:
     ----------
     place : str
         The model, with its tokenizer.
-    sampling : Sampling
     adapter : Path, optional
         A LoRA adapter's folder.
     options : mapping
@@ -289,13 +287,7 @@ class VLLMEngine:
 
 
 def import_vllm() -> Any:
-    """Import vLLM, or say how to install it.
-
-    Raises
-    ------
-    ImportError
-        It is not installed.
-    """
+    """Import vLLM, or say how to install it. Raises ImportError: it is not installed."""
     return require("vllm", "vllm", "engine='vllm' (on a GPU; else pass engine='transformers')")
 
 
@@ -307,10 +299,7 @@ def uniform_numbers(key: Sequence[int], count: int) -> NDArray[np.float32]:
 def end_tokens(model: Any, tokenizer: Any, end: int | None = None) -> list[int]:
     """Return the tokens that end a response: the model's own, the tokenizer's and one more.
 
-    Raises
-    ------
-    ValueError
-        There is none, so that no response would ever end.
+    Raises ValueError: there is none, so that no response would ever end.
     """
     known = getattr(model, "generation_config", None)
     own = getattr(known, "eos_token_id", None)

@@ -60,10 +60,7 @@ class Policy:
     def at(self, trainings: int, checkpoint: Path | None) -> Any:
         """Return the model as it is after so many trainings, read from a checkpoint where it is not so now.
 
-        Raises
-        ------
-        ValueError
-            The parameters are not those that the run started from.
+        Raises ValueError: the parameters are not those that the run started from.
         """
         started = self._trained > 0 or self.weights == self._expected
         if trainings == self._trained and started:

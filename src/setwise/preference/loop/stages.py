@@ -191,10 +191,7 @@ def _read_rows(path: Path) -> list[Row]:
 def _compare(was: Mapping[str, Any], now: Mapping[str, Any], shown: str) -> None:
     """Refuse to go on with other settings.
 
-    Raises
-    ------
-    ValueError
-        A setting is another one; the message says what each was and is.
+    Raises ValueError: a setting is another one; the message says what each was and is.
     """
     before, after = _flat(was), _flat(now)
     names = sorted(set(before) | set(after))

@@ -65,7 +65,6 @@ def choose_batch(
         -inf beyond a prompt's size.
     sizes : ndarray of shape (B,), int64
         Responses of each prompt, at least k + positives.
-    request : ResponseRequest
     draws : ndarray of shape (B, N), float64
         In [0, 1): what "random" goes by.
 

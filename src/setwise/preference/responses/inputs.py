@@ -24,7 +24,6 @@ class Inputs:
     texts : sequence of sequences of str, or None
     model : str
         The encoder of the texts.
-    seed : int
     one : bool
         Whether it is one prompt, whose parts messages name without its number.
 

@@ -18,13 +18,9 @@ FORMULATIONS = ("appendix-e", "equation-8")
 class ResponseRequest:
     """Which responses of a prompt to choose: the parameters of `select_responses` but for the data.
 
-    Raises
-    ------
-    TypeError
-        A parameter is of another type.
-    ValueError
-        A number is below 1 (``seed``: below 0), ``reward_weight`` is not finite and at least 0, a name is
-        unknown (the message has the nearest one), or "best-vs-worst" is to reject more than one.
+    Raises TypeError: a parameter is of another type; ValueError: a number is below 1 (``seed``: below 0),
+    ``reward_weight`` is not finite and at least 0, a name is unknown (the message has the nearest one), or
+    "best-vs-worst" is to reject more than one.
     """
 
     k: int

@@ -104,10 +104,7 @@ def shared_prompt(texts: Sequence[str], place: str) -> tuple[str, list[str]]:
 
     It ends where the texts begin to differ, before a space if one is there, as TRL's implicit prompts do.
 
-    Raises
-    ------
-    ValueError
-        They begin differently, or one is wholly the beginning of another.
+    Raises ValueError: they begin differently, or one is wholly the beginning of another.
     """
     shortest = min(map(len, texts))
     end = next((at for at in range(shortest) if len({text[at] for text in texts}) > 1), shortest)

@@ -61,10 +61,7 @@ def is_message(cell: Any) -> bool:
 def as_messages(cell: Any, argument: str, place: str) -> list[dict[str, Any]]:
     """Return messages, each with its content as one text.
 
-    Raises
-    ------
-    TypeError
-        One has no role or no content, or a part of its content is no text.
+    Raises TypeError: one has no role or no content, or a part of its content is no text.
     """
     found = []
     for message in cell:
@@ -94,10 +91,7 @@ def as_prompt(cell: Any, name: str, place: str) -> Prompt:
 def check_context(row: Mapping[str, Any], prompt: Any, names: Sequence[str], place: str) -> None:
     """Refuse a row whose prompt is a text with something beside it that belongs to it.
 
-    Raises
-    ------
-    ValueError
-        One of the named columns holds something.
+    Raises ValueError: one of the named columns holds something.
     """
     if not isinstance(prompt, str):  # messages hold their turns; a system's word may stand outside
         told = any(one["role"] == "system" for one in prompt)

@@ -47,7 +47,6 @@ class PoolColumns:
         Of a pair, the chosen.
     rewards : str or None
         A column, or the dotted path in the records of the responses' column; None where nothing is scored.
-    embeddings : str or None
     prompt_id : str or None
         In long form, what says which rows belong together; None where the prompt itself does.
     kind : {"pool", "response", "pair"}
@@ -114,7 +113,6 @@ def find_columns(
 
     Parameters
     ----------
-    source : RowSource
     prompt, prompt_id, responses, rewards, embeddings : str, optional
         Names of columns. ``rewards`` may be a dotted path in the records of the responses' column, such as
         ``annotations.helpfulness.Rating``.

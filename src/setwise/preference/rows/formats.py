@@ -46,7 +46,6 @@ def as_rows(
 
     Parameters
     ----------
-    pool : ResponsePool
     selection : ResponseSelection
         Of the pool's responses.
     format : {"groups", "pairs", "unpaired", "llama-factory", "openrlhf", "axolotl"}
@@ -155,7 +154,6 @@ def row_schema(
     ----------
     source : pyarrow.Schema
         Types of the input's columns that are handed through, and of its prompt.
-    columns : PoolColumns
     format, several
         As in `as_rows`.
     talks : bool

@@ -78,13 +78,9 @@ class ResponsePool:
 def read_pools(source: RowSource, columns: PoolColumns) -> Iterator[ResponsePool]:
     """Yield a source's pools, one at a time.
 
-    Raises
-    ------
-    TypeError
-        A cell is no list, text, message or number where it has to be one.
-    ValueError
-        A row has more or fewer rewards or vectors than responses, no prompt or an empty one, a number that
-        is not finite, vectors of another width than those before; or it goes back to an earlier prompt.
+    Raises TypeError: a cell is no list, text, message or number where it has to be one; ValueError: a row has
+    more or fewer rewards or vectors than responses, no prompt or an empty one, a number that is not finite,
+    vectors of another width than those before; or it goes back to an earlier prompt.
     """
     width = 0
     readers = {"response": _one_each, "pool": _all_in_one, "pair": _in_pairs}
@@ -120,7 +116,6 @@ def sift(
 
     Parameters
     ----------
-    pool : ResponsePool
     positives, split
         As in `select_responses`.
     distinct : bool

@@ -388,10 +388,8 @@ class PreferenceRows:
 def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     """Return where rows will be written, refusing what could not be before any work.
 
-    Raises
-    ------
-    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-        `setwise.files.check_output` refuses it.
+    Raises FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError:
+    `setwise.files.check_output` refuses it.
     """
     return check_output(path, force=force, endings=OUTPUTS)
 

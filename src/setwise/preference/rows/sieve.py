@@ -21,12 +21,7 @@ UNSCORED = ("drop", "refuse")
 class Sieve:
     """What is left out of pools before a choice; the parameters are those of `PreferenceRows`.
 
-    Raises
-    ------
-    TypeError
-        A number is none.
-    ValueError
-        A name is unknown, or a number out of range.
+    Raises TypeError: a number is none; ValueError: a name is unknown, or a number out of range.
     """
 
     def __init__(

@@ -125,10 +125,7 @@ def _of_folder(path: Path, split: str | None) -> RowSource:
 def _split_of(splits: Any, name: str | None, what: str) -> Any:
     """Return one of several splits.
 
-    Raises
-    ------
-    ValueError
-        There are no splits, none is named where there is more than one, or none has that name.
+    Raises ValueError: there are no splits, none is named where there is more than one, or none has that name.
     """
     if not isinstance(splits, Mapping):
         raise ValueError(f"dataset_split: a {what} has no splits; leave it out")

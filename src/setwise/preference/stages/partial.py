@@ -66,10 +66,7 @@ class Partial:
     def add(self, number: int, row: Row) -> None:
         """Keep a row; it is on disk when this returns.
 
-        Raises
-        ------
-        FileExistsError
-            Another run has finished the same output meanwhile.
+        Raises FileExistsError: another run has finished the same output meanwhile.
         """
         line = json.dumps([number, row], ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with room_for(self._target), self._lock, self._opened() as stream:

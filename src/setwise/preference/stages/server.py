@@ -26,7 +26,6 @@ class Answer:
 
     Attributes
     ----------
-    text : str
     tokens : int
         How many, by the server's count; 0 where it does not tell.
     finished : bool

@@ -21,12 +21,7 @@ UNUSABLE = ("error", "drop")
 def as_options(name: str, given: Any) -> dict[str, Any] | None:
     """Return a mapping of options, read from JSON where it is a text.
 
-    Raises
-    ------
-    TypeError
-        It is no mapping.
-    ValueError
-        It is a text, and no JSON.
+    Raises TypeError: it is no mapping; ValueError: it is a text, and no JSON.
     """
     if isinstance(given, str):
         try:

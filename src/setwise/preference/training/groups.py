@@ -115,10 +115,6 @@ def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "
     name : str
         What the rows are called in messages.
 
-    Returns
-    -------
-    Groups
-
     Raises
     ------
     TypeError
@@ -164,10 +160,7 @@ def open_pools(
 ) -> tuple[Callable[[], Iterator[ResponsePool]], Reader]:
     """Open rows: return what reads their pools, each time anew, and what makes groups of them.
 
-    Raises
-    ------
-    TypeError, ValueError
-        ``rows`` are no rows, there is none, or they lack a column that is needed.
+    Raises TypeError, ValueError: ``rows`` are no rows, there is none, or they lack a column that is needed.
     """
     source = open_rows(rows, config.dataset_split, name)
     needs = config.needs_rewards or config.split in ("one-vs-k", "mean")

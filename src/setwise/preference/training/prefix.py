@@ -126,7 +126,6 @@ def unpack(logits: torch.Tensor, packed: Packed) -> torch.Tensor:
     ----------
     logits : tensor of shape (B, T or less, V)
         Of the last tokens, at least from the shortest prompt's last on.
-    packed : Packed
     """
     first = packed.input_ids.shape[1] - logits.shape[1]
     return logits[packed.rows[:, None], (packed.places - first).clamp(min=0)]

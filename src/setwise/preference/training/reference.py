@@ -57,7 +57,6 @@ def with_reference(
 
     Parameters
     ----------
-    groups : Groups
     logps_of : callable
         Gets groups; returns the log-probabilities of all their responses, one after the other.
     key : str

@@ -26,7 +26,6 @@ class StreamedGroups(IterableDataset[Group]):
     rows : iterable of mapping, datasets.IterableDataset or path-like
         As in `as_groups`, but readable more than once.
     tokenizer : transformers.PreTrainedTokenizerBase
-    config : PreferenceConfig
     name : str
         What the rows are called in messages.
 

@@ -70,12 +70,7 @@ class ExploredPool:
 
 
 class Explorer:
-    """Answers the page.
-
-    Parameters
-    ----------
-    source : ExploredSource
-    """
+    """Answers the page."""
 
     def __init__(self, source: ExploredSource) -> None:
         self.source = source
@@ -228,10 +223,8 @@ class Explorer:
     def _pool(self, wish: Wish) -> ExploredPool:
         """Return the candidates of a query.
 
-        Raises
-        ------
-        ValueError
-            There is neither a query nor a passage to go by, or the encoder knows no word of it.
+        Raises ValueError: there is neither a query nor a passage to go by, or the encoder knows no word of
+        it.
         """
         if bool(wish.query.strip()) == bool(wish.like):
             raise ValueError("query: say what to look for, in words or by the id of a passage")

@@ -22,7 +22,6 @@ class KeptIndex(Index):
 
     Parameters
     ----------
-    index : Index
     least : int
         Vectors that are asked for where fewer would do, for the moves that want more.
     """

@@ -22,10 +22,7 @@ with needs("serve", "setwise explore"):
 def listening(host: str, port: int) -> Iterator[sockets.socket]:
     """Context of a socket that listens, so that a port that is taken is told before any work.
 
-    Raises
-    ------
-    OSError
-        The address is none of this machine, or the port is taken or not for everybody.
+    Raises OSError: the address is none of this machine, or the port is taken or not for everybody.
     """
     family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
     with sockets.socket(family, sockets.SOCK_STREAM) as socket:

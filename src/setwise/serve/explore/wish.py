@@ -23,7 +23,6 @@ class Wish(BaseModel):
         In words.
     like : str
         Instead of a query: the id of a passage.
-    k : int
     tokens : int, optional
         A budget in place of k.
     diversity, objective, sharpness

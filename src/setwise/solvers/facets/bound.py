@@ -56,7 +56,6 @@ class Planes:
 
     Parameters
     ----------
-    form : FacetsForm
     starts : list of positions of sets
         Where the first tangents touch.
 

@@ -72,10 +72,7 @@ def by_exchanges(problem: Problem) -> Solved:
 def exactly(problem: Problem) -> Solved:
     """Find the best set, proven so, by branch and bound over all candidates.
 
-    Raises
-    ------
-    ValueError
-        There are more candidates than are held, or the metric gives no bound.
+    Raises ValueError: there are more candidates than are held, or the metric gives no bound.
     """
     word = problem.request.solver_word
     solved = by_default(problem)

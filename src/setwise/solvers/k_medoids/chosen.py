@@ -80,10 +80,7 @@ def by_default(problem: Problem) -> Solved:
 def exactly(problem: Problem) -> Solved:
     """Find the best set by an integer program.
 
-    Raises
-    ------
-    ValueError
-        There are more candidates than it can search.
+    Raises ValueError: there are more candidates than it can search.
     """
     word = problem.request.solver_word
     if problem.n > exact.LARGEST:

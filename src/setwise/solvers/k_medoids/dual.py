@@ -62,17 +62,12 @@ def ascend(
 
     Parameters
     ----------
-    stack : Stack
     places : ndarray of shape (B, k), int64
         A set of each problem: where the prices start, and the cost that the steps aim at.
     steps : int
         At most this many.
     prices : ndarray of shape (B, N), optional
         Where to start instead.
-
-    Returns
-    -------
-    Dual
     """
     if prices is None:
         _, least, second = servers(stack.near(places))

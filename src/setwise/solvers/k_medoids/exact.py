@@ -49,7 +49,6 @@ def best_set(stack: Stack, k: int, start: NDArray[np.int64] | None = None, *, li
     Parameters
     ----------
     stack : Stack of one
-    k : int
     start : ndarray of shape (k,), int64, optional
         A set known already.
     limit : float

@@ -32,7 +32,6 @@ class CostTable:
         Of n candidates serving m points, weights folded in.
     fixed : ndarray of shape (n,), float64
         What choosing a candidate costs by itself.
-    constraints : Constraints
     """
 
     cost: Floats

@@ -25,7 +25,6 @@ def cluster(
         Inner products of the points.
     free : ndarray of shape (B, N), bool
         Which points there are, at least k a problem.
-    k : int
     draws : ndarray of shape (k,), float64 in [0, 1)
         What k-means++ draws the centers with; the same for every problem.
 
@@ -109,7 +108,6 @@ def lowest_of_each(labels: NDArray[np.int64], scores: NDArray[np.float64], k: in
     labels : ndarray of shape (B, N), int64
     scores : ndarray of shape (B, N)
         Infinite where there is no point.
-    k : int
     """
     found = np.where(labels[:, None, :] == np.arange(k)[None, :, None], scores[:, None, :], np.inf)
     places = found.argmin(axis=2)

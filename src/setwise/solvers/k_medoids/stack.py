@@ -156,7 +156,6 @@ def arrange(stack: Stack, places: NDArray[np.int64], kept: int = 0) -> NDArray[n
 
     Parameters
     ----------
-    stack : Stack
     places : ndarray of shape (B, k), int64
     kept : int
         This many leading members stay where they are.

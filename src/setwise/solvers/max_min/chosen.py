@@ -66,10 +66,7 @@ def by_default(problem: Problem) -> Solved:
 def exactly(problem: Problem) -> Solved:
     """Find the best set, proven so: branch and bound at every threshold that may allow a better one.
 
-    Raises
-    ------
-    ValueError
-        There are more candidates than it can search.
+    Raises ValueError: there are more candidates than it can search.
     """
     word = problem.request.solver_word
     if problem.n > EXACT:

@@ -28,10 +28,6 @@ ROUNDING = 1e-12
 class MaxMinForm:
     """The objective over the candidates held: a set is worth Σ scores + per · its least distance.
 
-    Parameters
-    ----------
-    held : Held
-
     Attributes
     ----------
     apart : ndarray of shape (m, m)

@@ -63,7 +63,6 @@ class Thresholds:
 
     Parameters
     ----------
-    form : MaxMinForm
     chosen : ndarray of int64, optional
         The best set known.
     outside : Outside
