@@ -11,18 +11,33 @@ import pytest
 import tiny_policy
 from optional import lazily, needs
 from setwise.encode import spread
-from setwise.finetuning import Pipeline
+from setwise.finetuning import Pipeline, search
 from setwise.finetuning.rows import writing
 
 pytestmark = [needs("torch", "transformers", "tokenizers", "pyarrow", "faiss"), pytest.mark.slow]
 ray = lazily("ray")
 _encode_part, _written_by_worker = spread.encode_part, writing.written_by_worker
+_nearest_in_part, _kernels_in_part = search.nearest_in_part, search.kernels_in_part
 
 
 def encode_and_die_once(work):
     """As `spread.encode_part`, by a worker that dies the first time that it has the third part."""
     die_once("encoding", "third" in " ".join(work[2]))
     return _encode_part(work)
+
+
+def search_and_die_once(work):
+    """As `search.nearest_in_part`, by a worker that dies the first time that it has searched part two."""
+    found = _nearest_in_part(work)
+    die_once("searching", work[1].first > 0)
+    return found
+
+
+def count_and_die_once(work):
+    """As `search.kernels_in_part`, by a worker that dies the first time that it has counted in part two."""
+    found = _kernels_in_part(work)
+    die_once("counting", work[1].first > 0)
+    return found
 
 
 def write_and_die_once(work):
@@ -59,6 +74,8 @@ def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tm
     monkeypatch.setenv("SETWISE_TEST_MARKER", str(tmp_path / "died"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(spread, "encode_part", encode_and_die_once)
+    monkeypatch.setattr(search, "nearest_in_part", search_and_die_once)
+    monkeypatch.setattr(search, "kernels_in_part", count_and_die_once)
     monkeypatch.setattr(writing, "written_by_worker", write_and_die_once)
     if workers == "ray":
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
@@ -69,7 +86,8 @@ def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tm
     finally:
         if workers == "ray":
             ray.shutdown()
-    assert {path.name for path in tmp_path.glob("died*")} == {"diedencoding", "diedwriting"}
+    died = {path.name.removeprefix("died") for path in tmp_path.glob("died*")}
+    assert died == {"encoding", "searching", "counting", "writing"}
     for one, other in zip(alone.epochs, found.epochs, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found.distribution.stats["search"] == "exact in parts"

@@ -135,7 +135,10 @@ class Distribution:
         if replace:
             edges = np.cumsum(self.probabilities)
             edges /= edges[-1]
-            found: NDArray[np.int64] = self.indices[np.searchsorted(edges, rng.random(n), side="right")]
+            drawn = rng.random(n)
+            places = np.argsort(drawn)  # looked up in order: millions at random miss the cache each time
+            found = np.empty(n, np.int64)
+            found[places] = self.indices[np.searchsorted(edges, drawn[places], side="right")]
             return found
         keys = np.log(self.probabilities) + rng.gumbel(size=len(self.indices))
         first = np.argpartition(-keys, n - 1)[:n]
