@@ -201,6 +201,8 @@ def test_tokens_are_counted_by_any_tokenizer(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     model = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "A": 1}, "[UNK]"))
     model.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    model.enable_truncation(4)  # what a file keeps of its training says nothing of how long a text is
+    model.enable_padding(length=8)
     (tmp_path / "model").mkdir()
     model.save(str(tmp_path / "model" / "tokenizer.json"))
     for name in ("tokenizers:model", "tokenizers:model/tokenizer.json"):

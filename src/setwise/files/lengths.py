@@ -49,6 +49,8 @@ def counter(unit: str) -> Callable[[str], int]:
         if file.is_dir():
             file = existing(file / "tokenizer.json", "tokenizer")
         model = require("tokenizers", "tokens", f"counting in {unit}").Tokenizer.from_file(str(file))
+        model.no_truncation()  # the file of many a model keeps that of its training, and padding up to it
+        model.no_padding()
         return lambda text: len(model.encode(text, add_special_tokens=False).ids)
     if unit not in PLAIN:
         checks.choice("tokenizer", unit, [*PLAIN, "tiktoken", "tokenizers:FILE.json"])
