@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, solvers
+from setwise.facets import are_texts
 from setwise.files.lengths import counter, length
 from setwise.index import Index
 from setwise.index.base import Found
@@ -176,17 +177,41 @@ class Search:
             count *= 4
 
 
-def facts(found: Retrieved, place: int) -> dict[str, Any]:
-    """Return what is known of one member, by name.
+def facts(
+    found: Retrieved, why: bool = False, name: Callable[[Any], Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return what is known of each member, by name.
 
     Its relevance as it was given or found (before any rescaling), the objective's score when it was
-    selected, and 1 - its largest cosine to an earlier one (1 for the first).
+    selected, and 1 - its largest cosine to an earlier one (1 for the first); with `why` the reason in words,
+    in which `name` says what members are called.
     """
-    return {
-        "relevance": float(found.scores[place]),
-        "gain": float(found.gains[place]),
-        "novelty": float(found.novelty[place]),
-    }
+    known: list[dict[str, Any]] = [
+        {"relevance": float(score), "gain": float(gain), "novelty": float(novelty)}
+        for score, gain, novelty in zip(found.scores, found.gains, found.novelty, strict=True)
+    ]
+    if why:
+        told = found.explain(0)
+        for one, reason in zip(known, (told.renamed(name) if name else told).chosen, strict=True):
+            one["why"] = str(reason)
+    return known
+
+
+def prefixed(facts: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
+    """Return facts under ``<prefix>_<name>``, as a result carries them; with no prefix set, none."""
+    start = f"{prefix}_" if prefix else ""
+    return {} if prefix is None else {f"{start}{name}": value for name, value in facts.items()}
+
+
+def with_facets(search: Search, embed: Callable[[str], Step]) -> Work[Search]:
+    """Return a search whose facets are vectors: where they are texts, what `embed` makes of each."""
+    facets = search.request.facets
+    if not are_texts(facets):
+        return search
+    vectors = []
+    for text in facets:
+        vectors.append((yield embed(text)))
+    return replace(search, request=replace(search.request, facets=np.array(vectors)))
 
 
 def choose(
@@ -284,11 +309,8 @@ def choose(
             given = np.array([scores[place] for place in present], np.float64)
             found = diversified(asked, np.arange(len(present)), given, matrix)
             found = replace(found, scores=given[found.ids])
-        chosen = [(some[row], facts(found, place)) for place, row in enumerate(found.ids.tolist())]
-        if why:
-            reasons_of = found.explain(0).renamed(lambda row: reading.name(some[row])).chosen
-            for (_, told), reason in zip(chosen, reasons_of, strict=True):
-                told["why"] = str(reason)
+        known_of = facts(found, why, lambda row: reading.name(some[row]))
+        chosen = [(some[row], one) for row, one in zip(found.ids.tolist(), known_of, strict=True)]
     return [*chosen, *((items[place], {}) for place in left)][: request.size]
 
 

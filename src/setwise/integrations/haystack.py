@@ -13,6 +13,7 @@ from setwise.integrations.common import (
     Reading,
     choose,
     first_of_each,
+    prefixed,
     request_for,
     take_weight,
 )
@@ -28,6 +29,13 @@ __all__ = ["SetwiseRanker"]
 
 #: How documents are read.
 READING = Reading(lambda one: one.id, lambda one: one.content or "", lambda one: one.meta)
+
+#: Parameters that are fields of a request as they are, and all that a pipeline writes down.
+ASKED = (
+    *("sharpness", "solver", "solver_options", "relevance_scale", "tokens", "tokenizer"),
+    *("limits", "shares", "max_similarity", "min_gain", "shown_weight"),
+)
+KEPT = ("top_k", "diversity", "objective", *ASKED, "missing", "score_threshold", "why", "prefix")
 
 # Annotations here are evaluated: pipelines of Haystack 2 connect by the types themselves, not their names.
 
@@ -140,27 +148,7 @@ class SetwiseRanker:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain values."""
-        data: dict[str, Any] = default_to_dict(
-            self,
-            top_k=self.top_k,
-            diversity=self.diversity,
-            sharpness=self.sharpness,
-            objective=self.objective,
-            solver=self.solver,
-            solver_options=self.solver_options,
-            relevance_scale=self.relevance_scale,
-            missing=self.missing,
-            score_threshold=self.score_threshold,
-            tokens=self.tokens,
-            tokenizer=self.tokenizer,
-            limits=self.limits,
-            shares=self.shares,
-            max_similarity=self.max_similarity,
-            min_gain=self.min_gain,
-            shown_weight=self.shown_weight,
-            why=self.why,
-            prefix=self.prefix,
-        )
+        data: dict[str, Any] = default_to_dict(self, **{name: getattr(self, name) for name in KEPT})
         return data
 
     @classmethod
@@ -243,20 +231,10 @@ class SetwiseRanker:
         return request_for(
             k=max(1, count) if size is None else checks.integer("top_k", size, least=1),
             diversity=_trade(diversity, lambda_threshold, self.diversity),
-            sharpness=self.sharpness,
             objective=objective,
-            solver=self.solver,
-            solver_options=self.solver_options,
-            relevance_scale=self.relevance_scale,
-            tokens=self.tokens,
-            tokenizer=self.tokenizer,
-            limits=self.limits,
-            shares=self.shares,
-            max_similarity=self.max_similarity,
-            min_gain=self.min_gain,
             shown=shown,
-            shown_weight=self.shown_weight,
             facets=facets,
+            **{name: getattr(self, name) for name in ASKED},
         )
 
     def _choose(
@@ -296,6 +274,4 @@ def _trade(diversity: float | None, lambda_threshold: float | None, otherwise: f
 
 def _described(document: Document, facts: Mapping[str, Any], prefix: str | None) -> Document:
     """Return a copy with facts in its meta."""
-    start = f"{prefix}_" if prefix else ""
-    added = {} if prefix is None else {f"{start}{name}": value for name, value in facts.items()}
-    return replace(document, meta={**document.meta, **added})
+    return replace(document, meta={**document.meta, **prefixed(facts, prefix)})

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from setwise.integrations.common import Reading
+from setwise.integrations.common import Reading, prefixed
 
 
 def document_id(document: Document) -> Any:
@@ -39,11 +39,7 @@ def from_metadata(documents: Sequence[Document], rows: Sequence[Any], key: str) 
 
 def described(document: Document, facts: Mapping[str, Any], prefix: str | None) -> Document:
     """Return a copy with facts in its metadata, under ``<prefix>_<name>``; with no prefix set, no facts."""
-    metadata = dict(document.metadata)
-    if prefix is not None:
-        start = f"{prefix}_" if prefix else ""
-        metadata.update({f"{start}{name}": value for name, value in facts.items()})
-    return document.model_copy(update={"metadata": metadata})
+    return document.model_copy(update={"metadata": {**document.metadata, **prefixed(facts, prefix)}})
 
 
 def in_order(documents: Sequence[Document], names: Sequence[Any]) -> list[Document]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,17 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 from pydantic import Field, model_validator
 
-from setwise.facets import are_texts
 from setwise.index import Index
-from setwise.integrations.common import Search, choose, each_of, facts, fill, first_of_each, take_weight
+from setwise.integrations.common import (
+    Search,
+    choose,
+    each_of,
+    facts,
+    fill,
+    first_of_each,
+    take_weight,
+    with_facets,
+)
 from setwise.integrations.fields import ASKED, Choosing
 from setwise.integrations.langchain.documents import (
     READING,
@@ -172,11 +180,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
         search, options = self._call(overrides)
         model = self._model
         vector = yield Step.of(model.embed_query, model.aembed_query, query)
-        if are_texts(search.request.facets):
-            facets = []
-            for text in search.request.facets:
-                facets.append((yield Step.of(model.embed_query, model.aembed_query, text)))
-            search = replace(search, request=replace(search.request, facets=np.array(facets)))
+        search = yield from with_facets(search, partial(Step.of, model.embed_query, model.aembed_query))
         if self.index is not None:
             known = self.documents
             text = None if known is None else lambda name: each_of(known, [name], "documents")[0].page_content
@@ -184,10 +188,7 @@ class DiverseRetriever(BaseRetriever, Choosing):
             if found is None:
                 return []
             documents = yield from self._documents_of(found.ids.tolist())
-            chosen = [(document, facts(found, place)) for place, document in enumerate(documents)]
-            if self.why:
-                for (_, told), reason in zip(chosen, found.explain(0).chosen, strict=True):
-                    told["why"] = str(reason)
+            chosen = list(zip(documents, facts(found, self.why), strict=True))
         else:
             store = self._store
             try:

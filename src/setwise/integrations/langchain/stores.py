@@ -32,7 +32,6 @@ class InMemoryReader(StoreReader):
     """``InMemoryVectorStore`` keeps its vectors beside the texts."""
 
     def vectors(self, store: Any, documents: Sequence[Document]) -> Sequence[Any]:
-        """See `StoreReader.vectors`."""
         return [store.store.get(document.id, {}).get("vector") for document in documents]
 
 
@@ -43,7 +42,6 @@ class FaissReader(StoreReader):
         self._places: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
 
     def vectors(self, store: Any, documents: Sequence[Document]) -> Sequence[Any]:
-        """See `StoreReader.vectors`."""
         names = store.index_to_docstore_id
         places = self._places.get(store, {})
         if any(names.get(places.get(document.id)) != document.id for document in documents):
@@ -60,11 +58,9 @@ class FaissReader(StoreReader):
             ) from error
 
     def ids(self, store: Any, ids: Sequence[Any]) -> list[Any]:
-        """See `StoreReader.ids`."""
         return [one if isinstance(one, str) else store.index_to_docstore_id[int(one)] for one in ids]
 
     def search_options(self, store: Any, filter: Any) -> dict[str, Any]:
-        """See `StoreReader.search_options`."""
         return {} if filter is None else {"fetch_k": int(store.index.ntotal)}
 
 
@@ -72,7 +68,6 @@ class QdrantReader(StoreReader):
     """``QdrantVectorStore`` (langchain-qdrant) asks its client."""
 
     def vectors(self, store: Any, documents: Sequence[Document]) -> Sequence[Any]:
-        """See `StoreReader.vectors`."""
         names = [document_id(document) for document in documents]
         known = [name for name in names if name is not None]
         points = store.client.retrieve(
@@ -86,7 +81,6 @@ class QdrantReader(StoreReader):
         return [row.get(store.vector_name) if isinstance(row, dict) else row for row in rows]
 
     def ids(self, store: Any, ids: Sequence[Any]) -> list[Any]:
-        """See `StoreReader.ids`."""
         return [one if isinstance(one, str) else int(one) for one in ids]
 
 
@@ -94,7 +88,6 @@ class ChromaReader(StoreReader):
     """``Chroma`` (langchain-chroma) asks its collection."""
 
     def vectors(self, store: Any, documents: Sequence[Document]) -> Sequence[Any]:
-        """See `StoreReader.vectors`."""
         names = [document_id(document) for document in documents]
         known = [str(name) for name in names if name is not None]
         kept = store._collection.get(ids=known, include=["embeddings"])

@@ -13,7 +13,7 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from setwise.integrations.common import Reading, each_of, first_of_each, look_up
+from setwise.integrations.common import Reading, each_of, first_of_each, look_up, prefixed
 from setwise.steps import Step, Work
 
 #: What a vector can be looked up in beside a mapping, an index and a function.
@@ -115,8 +115,7 @@ def described(
     """Return a copy with a score, and with facts in its metadata that prompts and embeddings do not see."""
     if prefix is None:
         return NodeWithScore(node=node.model_copy(update={"metadata": dict(node.metadata)}), score=score)
-    start = f"{prefix}_" if prefix else ""
-    added = {f"{start}{name}": value for name, value in facts.items()}
+    added = prefixed(facts, prefix)
     copy = node.model_copy(
         update={
             "metadata": {**node.metadata, **added},

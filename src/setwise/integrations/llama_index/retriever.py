@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -16,7 +14,6 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
-from setwise.facets import are_texts
 from setwise.index import Index
 from setwise.integrations.common import (
     K,
@@ -27,6 +24,7 @@ from setwise.integrations.common import (
     facts,
     request_for,
     take_weight,
+    with_facets,
 )
 from setwise.integrations.llama_index.nodes import (
     READING,
@@ -206,28 +204,10 @@ class DiverseRetriever(BaseRetriever):
         return await arun(self._retrieving(query_bundle))
 
     def _retrieving(self, query: QueryBundle) -> Work[list[NodeWithScore]]:
-        embedding = query.embedding
+        embedding, index = query.embedding, self._index
         if embedding is None:
-            model = self._model()
-            embedding = yield Step.of(
-                model.get_agg_embedding_from_queries,
-                model.aget_agg_embedding_from_queries,
-                query.embedding_strs,
-            )
-        search, index = self._search, self._index
-        if are_texts(search.request.facets):
-            model, facets = self._model(), []
-            for text in search.request.facets:
-                facets.append(
-                    (
-                        yield Step.of(
-                            model.get_agg_embedding_from_queries,
-                            model.aget_agg_embedding_from_queries,
-                            [text],
-                        )
-                    )
-                )
-            search = replace(search, request=replace(search.request, facets=np.array(facets)))
+            embedding = yield self._embed(query.embedding_strs)
+        search = yield from with_facets(self._search, lambda text: self._embed([text]))
         if isinstance(index, Index):
             known = self._nodes
             text = None if isinstance(known, BaseDocumentStore) else partial(_text_of, known)
@@ -235,10 +215,7 @@ class DiverseRetriever(BaseRetriever):
             if found is None:
                 return []
             nodes = yield from nodes_of(self._nodes, found.ids.tolist())
-            chosen = [(node, facts(found, place)) for place, node in enumerate(nodes)]
-            if self._why:
-                for (_, told), reason in zip(chosen, found.explain(0).chosen, strict=True):
-                    told["why"] = str(reason)
+            chosen = list(zip(nodes, facts(found, self._why), strict=True))
         else:
             # The caller's own query is left as it is.
             embedded = QueryBundle(query.query_str, query.image_path, query.custom_embedding_strs, embedding)
@@ -266,6 +243,10 @@ class DiverseRetriever(BaseRetriever):
                 why=self._why,
             )
         return [described(node, known["relevance"], known, self._prefix) for node, known in chosen]
+
+    def _embed(self, texts: list[str]) -> Step:
+        model = self._model()
+        return Step.of(model.get_agg_embedding_from_queries, model.aget_agg_embedding_from_queries, texts)
 
     def _model(self) -> BaseEmbedding:
         """Return the model that embeds the query."""
