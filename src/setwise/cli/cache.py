@@ -60,21 +60,14 @@ def clear(
     path: _Place = None,
     unused: Annotated[
         int | None,
-        option(
-            "--unused",
-            help="Only what no run has used for this long.",
-            panel=None,
-            metavar="DAYS",
-            show_default="all",
-        ),
+        option("--unused DAYS", "Only what no run has used for this long.", panel=None, show_default="all"),
     ] = None,
     above: Annotated[
         int | None,
         option(
-            "--above",
-            help="Only what makes all of it larger than this, the longest unused first.",
+            "--above MEGABYTES",
+            "Only what makes all of it larger than this, the longest unused first.",
             panel=None,
-            metavar="MEGABYTES",
             show_default="all",
         ),
     ] = None,

@@ -12,7 +12,6 @@ from setwise.cli import folders
 from setwise.cli.catalog_select import Folder, IdOfTable, select
 from setwise.cli.catalog_tune import tune
 from setwise.cli.options import (
-    READ,
     AsJson,
     Force,
     IdColumn,
@@ -29,6 +28,7 @@ from setwise.cli.options import (
     at_most,
     given,
     option,
+    read_option,
 )
 
 app = typer.Typer(
@@ -36,8 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-#: Declarations of options under each heading of the help.
-_read = partial(option, panel=READ)
+#: Declarations of options under a heading of its own.
 _cluster = partial(option, panel="How to cluster")
 
 
@@ -54,20 +53,17 @@ def build(
     clusters: Annotated[
         int | None,
         _cluster(
-            "--clusters",
-            help="How many clusters to make; no more than there are items. By default 200, or a "
+            "--clusters COUNT",
+            "How many clusters to make; no more than there are items. By default 200, or a "
             "fifth of the items where that is fewer.",
-            metavar="COUNT",
         ),
     ] = None,
     metric: Metric = "cosine",
     quality_weight: Annotated[
         float,
         _cluster(
-            "--quality-weight",
-            help="Weight of quality beside the vectors when items are clustered; 0 clusters by the vectors "
-            "alone.",
-            metavar="NUMBER",
+            "--quality-weight NUMBER",
+            "Weight of quality beside the vectors when items are clustered; 0 clusters by the vectors alone.",
         ),
     ] = 0.0,
     seed: Seed = 0,
@@ -178,10 +174,8 @@ def remove(
     ] = None,
     source: Annotated[
         str | None,
-        _read(
-            "--from",
-            help="A file of ids to remove: a table, a .npy array, or a .txt with one a line.",
-            metavar="FILE",
+        read_option(
+            "--from FILE", "A file of ids to remove: a table, a .npy array, or a .txt with one a line."
         ),
     ] = None,
     id: IdOfTable = None,

@@ -12,9 +12,6 @@ import typer
 
 from setwise.cli.options import (
     CERTIFY,
-    READ,
-    RUN,
-    SET,
     AsJson,
     Certify,
     Diversity,
@@ -37,22 +34,20 @@ from setwise.cli.options import (
     folder_made_by,
     given,
     option,
+    read_option,
+    run_option,
+    set_option,
 )
 
-#: Declarations of options under each heading of the help.
-_read = partial(option, panel=READ)
+#: Declarations of options under a heading of its own.
 _method = partial(option, panel="How to find it")
-_wish = partial(option, panel=SET)
 
 #: A saved catalog, and the ids of a table beside it.
 Folder = Annotated[str, folder_made_by("setwise catalog build")]
 IdOfTable = Annotated[
     str | None,
-    _read(
-        "--id",
-        help="Column of that table with the ids.",
-        metavar="COLUMN",
-        show_default="id, _id, pid or another usual name",
+    read_option(
+        "--id COLUMN", "Column of that table with the ids.", show_default="id, _id, pid or another usual name"
     ),
 ]
 
@@ -62,77 +57,63 @@ def select(
     path: Folder,
     quality: Annotated[
         str | None,
-        _read(
-            "--quality",
-            help="New qualities: a .npy file in the items' order, or a table that gives them by id.",
-            metavar="FILE.npy|TABLE",
+        read_option(
+            "--quality FILE.npy|TABLE",
+            "New qualities: a .npy file in the items' order, or a table that gives them by id.",
             show_default="those saved",
         ),
     ] = None,
     quality_column: Annotated[
-        str,
-        _read(
-            "--quality-column",
-            help="Column of that table with the qualities.",
-            metavar="COLUMN",
-        ),
+        str, read_option("--quality-column COLUMN", "Column of that table with the qualities.")
     ] = "quality",
     id: IdOfTable = None,
     include: Annotated[
         list[str] | None,
-        _wish("--include", help="Id of an item that must be in the set; may be repeated.", metavar="ID"),
+        set_option("--include ID", "Id of an item that must be in the set; may be repeated."),
     ] = None,
     exclude: Annotated[
-        list[str] | None,
-        _wish("--exclude", help="Id of an item that must not; may be repeated.", metavar="ID"),
+        list[str] | None, set_option("--exclude ID", "Id of an item that must not; may be repeated.")
     ] = None,
     where: Where = None,
     exclude_from: Annotated[
         str | None,
-        _wish(
-            "--exclude-from",
-            help="A file of ids that must not: a table, a .npy array, or a .txt with one a line.",
-            metavar="FILE",
+        set_option(
+            "--exclude-from FILE",
+            "A file of ids that must not: a table, a .npy array, or a .txt with one a line.",
         ),
     ] = None,
     k: K = 500,
     diversity: Diversity = 0.1,
     objective: Annotated[
         str,
-        _wish(
-            "--objective",
-            help="What is weighed against quality: mean distance (max-sum), the least distance (max-min), "
+        set_option(
+            "--objective NAME",
+            "What is weighed against quality: mean distance (max-sum), the least distance (max-min), "
             "distance to the nearest (mmr), volume (log-det), what is good at each --facet (facets).",
-            metavar="NAME",
         ),
     ] = "max-sum",
     sharpness: Annotated[
         int,
-        _wish(
-            "--sharpness",
-            help="Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
-            metavar="1|EVEN",
+        set_option(
+            "--sharpness 1|EVEN",
+            "Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
         ),
     ] = 1,
     facet: Annotated[
         list[str] | None,
-        _wish(
-            "--facet",
-            help="Kept column of numbers that the set should cover; sets --objective facets. Repeat for "
-            "several.",
-            metavar="COLUMN",
+        set_option(
+            "--facet COLUMN",
+            "Kept column of numbers that the set should cover; sets --objective facets. Repeat for several.",
         ),
     ] = None,
     costs: Annotated[
-        str | None,
-        _wish("--costs", help="Kept column of what each item costs, for --budget.", metavar="COLUMN"),
+        str | None, set_option("--costs COLUMN", "Kept column of what each item costs, for --budget.")
     ] = None,
     budget: Annotated[
         float | None,
-        _wish(
-            "--budget",
-            help="Select as many as cost this together; -k, where given, is the most.",
-            metavar="NUMBER",
+        set_option(
+            "--budget NUMBER",
+            "Select as many as cost this together; -k, where given, is the most.",
             show_default="no budget",
         ),
     ] = None,
@@ -147,72 +128,62 @@ def select(
     method: Annotated[
         str,
         _method(
-            "--method",
-            help="How the set is found: auto (the best of them for this size), frank-wolfe+swap, muss, "
+            "--method NAME",
+            "How the set is found: auto (the best of them for this size), frank-wolfe+swap, muss, "
             "dgds, greedy, clustering, top-k (quality alone), …",
-            metavar="NAME",
         ),
     ] = "auto",
     clusters: Annotated[
         int | None,
         _method(
-            "--clusters",
-            help="muss: clusters to keep, the best of them; dgds: parts to cut the items into.",
-            metavar="COUNT",
+            "--clusters COUNT",
+            "muss: clusters to keep, the best of them; dgds: parts to cut the items into.",
             show_default="muss: half of them; dgds: as many as there are",
         ),
     ] = None,
     per_cluster: Annotated[
         int | None,
         _method(
-            "--per-cluster",
-            help="muss, dgds: items to select inside each cluster or part.",
-            metavar="COUNT",
+            "--per-cluster COUNT",
+            "muss, dgds: items to select inside each cluster or part.",
             show_default="k / 10",
         ),
     ] = None,
     cluster_diversity: Annotated[
         float,
         _method(
-            "--cluster-diversity",
-            help="muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the most "
+            "--cluster-diversity 0…1",
+            "muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the most "
             "different alone).",
-            metavar="0…1",
         ),
     ] = 0.5,
     no_top_up: Annotated[
         bool,
         _method(
             "--no-top-up",
-            help="muss: choose at the end among the clusters' items alone, without the k of highest quality.",
-            metavar="",
+            "muss: choose at the end among the clusters' items alone, without the k of highest quality.",
         ),
     ] = False,
     final_quality_scale: Annotated[
         float,
         _method(
-            "--final-quality-scale",
-            help="muss, dgds: what quality is multiplied by in the last step.",
-            metavar="NUMBER",
+            "--final-quality-scale NUMBER", "muss, dgds: what quality is multiplied by in the last step."
         ),
     ] = 1.0,
     criterion: Annotated[
         str,
         _method(
-            "--criterion",
-            help="muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
-            metavar="sum|min",
+            "--criterion sum|min",
+            "muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
         ),
     ] = "sum",
     seed: Seed = 0,
     threads: Threads = None,
     workers: Annotated[
         str | None,
-        option(
-            "--workers",
-            help="muss, dgds: work on the parts in this many processes, or on Ray (ray, or its address).",
-            panel=RUN,
-            metavar="COUNT|ray|ADDRESS",
+        run_option(
+            "--workers COUNT|ray|ADDRESS",
+            "muss, dgds: work on the parts in this many processes, or on Ray (ray, or its address).",
             show_default="in this process",
         ),
     ] = None,

@@ -8,7 +8,7 @@ import typer
 
 from setwise.cli.catalog_select import Folder
 from setwise.cli.compare import Diversities, Folds, TunedFile
-from setwise.cli.options import SET, AsJson, Force, K, Seed, option
+from setwise.cli.options import AsJson, Force, K, Seed, set_option
 
 
 def tune(
@@ -25,21 +25,17 @@ def tune(
     diversity: Diversities = None,
     method: Annotated[
         list[str] | None,
-        option(
-            "--method",
-            help="A method to try beside top-k; repeat for several: frank-wolfe, greedy, muss, …",
-            panel=SET,
-            metavar="NAME",
+        set_option(
+            "--method NAME",
+            "A method to try beside top-k; repeat for several: frank-wolfe, greedy, muss, …",
             show_default="these three",
         ),
     ] = None,
     measure: Annotated[
         str,
-        option(
-            "--measure",
-            help="What to raise: recall (the share of a user's items that is in the set), precision, …",
-            panel=SET,
-            metavar="NAME",
+        set_option(
+            "--measure NAME",
+            "What to raise: recall (the share of a user's items that is in the set), precision, …",
         ),
     ] = "recall",
     folds: Folds = 5,

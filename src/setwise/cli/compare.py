@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +9,6 @@ import typer
 
 from setwise.cli.options import (
     CORPORA,
-    KEEP,
-    READ,
-    RUN,
-    SET,
     AsJson,
     Cache,
     Force,
@@ -23,7 +18,10 @@ from setwise.cli.options import (
     OwnVectors,
     Seed,
     TextColumn,
-    option,
+    keep_option,
+    read_option,
+    run_option,
+    set_option,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 #: Passages of a corpus that stand for questions where there are none.
 SAMPLED = 200
 
-_reading, _set = partial(option, panel=READ), partial(option, panel=SET)
 
 Source = Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")]
 _QUESTIONS: dict[str, Any] = {
@@ -43,75 +40,46 @@ _QUESTIONS: dict[str, Any] = {
 }
 Asked = Annotated[str, typer.Argument(**_QUESTIONS)]
 AskedOrNone = Annotated[str | None, typer.Argument(**_QUESTIONS, show_default="the corpus alone")]
-Judged = Annotated[
-    str | None, _reading("--qrels", help="TREC judgements, for topics of TREC.", metavar="FILE")
-]
+Judged = Annotated[str | None, read_option("--qrels FILE", "TREC judgements, for topics of TREC.")]
 Asking = Annotated[
     str | None,
-    _reading(
-        "--question-vectors",
-        help="The questions' vectors, where --vectors are yours.",
-        metavar="FILE.npy",
-    ),
+    read_option("--question-vectors FILE.npy", "The questions' vectors, where --vectors are yours."),
 ]
 Absent = Annotated[
     str,
-    _reading(
-        "--missing",
-        help="What becomes of an answer's id that the corpus has not: raise, or drop it.",
-        metavar="raise|drop",
+    read_option(
+        "--missing raise|drop", "What becomes of an answer's id that the corpus has not: raise, or drop it."
     ),
 ]
 Sizes = Annotated[
-    list[int] | None,
-    _set("-k", help="Size of the sets; repeat for several.", metavar="COUNT", show_default="10"),
+    list[int] | None, set_option("-k COUNT", "Size of the sets; repeat for several.", show_default="10")
 ]
 Diversities = Annotated[
     list[float] | None,
-    _set(
-        "--diversity",
-        help="A diversity to try; repeat for several.",
-        metavar="0…1",
-        show_default="0.1, 0.2, 0.3, 0.5, 0.7",
+    set_option(
+        "--diversity 0…1", "A diversity to try; repeat for several.", show_default="0.1, 0.2, 0.3, 0.5, 0.7"
     ),
 ]
 Methods = Annotated[
     list[str] | None,
-    _set(
-        "--method",
-        help="A method to try beside top-k; repeat for several: max-sum, 'max-sum, sharpness 8', MMR, "
+    set_option(
+        "--method NAME",
+        "A method to try beside top-k; repeat for several: max-sum, 'max-sum, sharpness 8', MMR, "
         "'MMR of 5 k', log-det.",
-        metavar="NAME",
         show_default="all of them",
     ),
 ]
-Workers = Annotated[
-    int, option("--workers", help="Questions that are answered at once.", panel=RUN, metavar="COUNT")
-]
+Workers = Annotated[int, run_option("--workers COUNT", "Questions that are answered at once.")]
 Measure = Annotated[
-    str,
-    _set(
-        "--measure",
-        help="What to raise: aspect recall, alpha-nDCG, recall, all answers, …",
-        metavar="NAME",
-    ),
+    str, set_option("--measure NAME", "What to raise: aspect recall, alpha-nDCG, recall, all answers, …")
 ]
 Folds = Annotated[
-    int,
-    option(
-        "--folds",
-        help="Parts of the questions, each judged by the others' choice.",
-        panel=RUN,
-        metavar="COUNT",
-    ),
+    int, run_option("--folds COUNT", "Parts of the questions, each judged by the others' choice.")
 ]
 TunedFile = Annotated[
     str | None,
-    option(
-        "--out",
-        help="Write the choice as settings, which setwise --config and setwise.toml take.",
-        panel=KEEP,
-        metavar="FILE.toml",
+    keep_option(
+        "--out FILE.toml", "Write the choice as settings, which setwise --config and setwise.toml take."
     ),
 ]
 
@@ -121,12 +89,10 @@ def compare(
     questions: Asked,
     out: Annotated[
         str,
-        option(
-            "--out",
-            help="Folder for report.html, every figure (figures.parquet) and their means (means.csv). A run "
+        keep_option(
+            "--out DIR",
+            "Folder for report.html, every figure (figures.parquet) and their means (means.csv). A run "
             "that was stopped goes on there.",
-            panel=KEEP,
-            metavar="DIR",
         ),
     ],
     qrels: Judged = None,
@@ -196,7 +162,7 @@ def tune(
     vectors: OwnVectors = None,
     model: Model = "auto",
     missing: Absent = "raise",
-    k: Annotated[int, _set("-k", help="Size of the set.", metavar="COUNT")] = 10,
+    k: Annotated[int, set_option("-k COUNT", "Size of the set.")] = 10,
     diversity: Diversities = None,
     method: Methods = None,
     measure: Measure = "aspect recall",

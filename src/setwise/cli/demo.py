@@ -6,7 +6,7 @@ import time
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated
 
-from setwise.cli.options import READ, Diversity, K, Model, NoCache, option
+from setwise.cli.options import Diversity, K, Model, NoCache, read_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,24 +33,15 @@ FLOOR = 0.3
 
 def demo(
     query: Annotated[
-        str | None,
-        option(
-            "--query",
-            "-q",
-            help="What to look for, instead of the demo's own questions.",
-            panel=READ,
-            metavar="TEXT",
-        ),
+        str | None, read_option("--query -q TEXT", "What to look for, instead of the demo's own questions.")
     ] = None,
     k: K = 5,
     diversity: Diversity = 0.6,
     library: Annotated[
         bool,
-        option(
+        read_option(
             "--library",
-            help="Search the thousands of docstrings of this Python's standard library instead of the inbox.",
-            panel=READ,
-            metavar="",
+            "Search the thousands of docstrings of this Python's standard library instead of the inbox.",
         ),
     ] = False,
     model: Model = "auto",

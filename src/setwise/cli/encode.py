@@ -11,8 +11,6 @@ import typer
 from setwise.cli import folders
 from setwise.cli.options import (
     CORPORA,
-    KEEP,
-    RUN,
     AsJson,
     Cache,
     Chunk,
@@ -25,7 +23,8 @@ from setwise.cli.options import (
     Threads,
     as_chunk,
     at_most,
-    option,
+    keep_option,
+    run_option,
 )
 
 #: What vectors are written to.
@@ -36,11 +35,9 @@ def encode(
     corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
     out: Annotated[
         str,
-        option(
-            "--out",
-            help="File to write: .npy for one row a text, .parquet or .jsonl for ids, texts and vectors.",
-            panel=KEEP,
-            metavar="FILE",
+        keep_option(
+            "--out FILE",
+            "File to write: .npy for one row a text, .parquet or .jsonl for ids, texts and vectors.",
         ),
     ],
     text: TextColumn = None,
@@ -50,22 +47,18 @@ def encode(
     model: Model = "auto",
     rank: Annotated[
         int | None,
-        option(
-            "--rank",
-            help="Which of several processes this is, from 0: it encodes its own share, and the last to "
+        run_option(
+            "--rank NUMBER",
+            "Which of several processes this is, from 0: it encodes its own share, and the last to "
             "finish joins them into the file.",
-            panel=RUN,
-            metavar="NUMBER",
             show_default="RANK, where torchrun or accelerate launch sets it",
         ),
     ] = None,
     world_size: Annotated[
         int | None,
-        option(
-            "--world-size",
-            help="How many processes encode the corpus together, all with the same options.",
-            panel=RUN,
-            metavar="COUNT",
+        run_option(
+            "--world-size COUNT",
+            "How many processes encode the corpus together, all with the same options.",
             show_default="WORLD_SIZE, where it is set",
         ),
     ] = None,

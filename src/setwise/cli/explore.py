@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +9,6 @@ import typer
 
 from setwise.cli.options import (
     CORPORA,
-    READ,
-    RUN,
     Cache,
     Chunk,
     DropDuplicates,
@@ -26,14 +23,13 @@ from setwise.cli.options import (
     as_chunk,
     at_most,
     given,
-    option,
+    read_option,
+    run_option,
 )
 
 if TYPE_CHECKING:
     from setwise.serve.explore import ExploredSource
 
-_read = partial(option, panel=READ)
-_run = partial(option, panel=RUN)
 
 #: What only a corpus takes.
 _OF_CORPUS = ("text", "id", "vectors", "chunk", "overlap", "model", "drop_duplicates", "cache", "no_cache")
@@ -46,8 +42,7 @@ def explore(
         typer.Argument(help=f"{CORPORA} Or a folder made by setwise index build.", metavar="[CORPUS]"),
     ] = None,
     index: Annotated[
-        str | None,
-        _read("--index", help="Instead of a corpus: a folder made by setwise index build.", metavar="DIR"),
+        str | None, read_option("--index DIR", "Instead of a corpus: a folder made by setwise index build.")
     ] = None,
     text: TextColumn = None,
     id: IdColumn = None,
@@ -57,22 +52,17 @@ def explore(
     model: Model = "auto",
     drop_duplicates: DropDuplicates = False,
     query: Annotated[
-        str | None,
-        _read("--query", "-q", help="What the page looks for when it opens.", metavar="TEXT"),
+        str | None, read_option("--query -q TEXT", "What the page looks for when it opens.")
     ] = None,
     host: Annotated[
         str,
-        _run(
-            "--host",
-            help="Address to listen on; any other than this machine's own lets others read the corpus.",
-            metavar="ADDRESS",
+        run_option(
+            "--host ADDRESS",
+            "Address to listen on; any other than this machine's own lets others read the corpus.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int,
-        _run(
-            "--port", help="Port to listen on; 0 takes one that is free.", metavar="NUMBER", min=0, max=65535
-        ),
+        int, run_option("--port NUMBER", "Port to listen on; 0 takes one that is free.", min=0, max=65535)
     ] = 8765,
     threads: Threads = None,
     seed: Seed = 0,

@@ -26,9 +26,6 @@ from setwise.cli.finetune_options import (
     as_targets,
 )
 from setwise.cli.options import (
-    KEEP,
-    READ,
-    RUN,
     AsJson,
     Cache,
     Force,
@@ -38,17 +35,17 @@ from setwise.cli.options import (
     Threads,
     as_workers,
     at_most,
+    keep_option,
     option,
+    read_option,
+    run_option,
 )
 
 if TYPE_CHECKING:
     from setwise.finetuning import Pipeline
 
-#: Declarations of options under each heading of the help.
-_read = partial(option, panel=READ)
+#: Declarations of options under a heading of its own.
 _choose = partial(option, panel="How rows are chosen")
-_run = partial(option, panel=RUN)
-_keep = partial(option, panel=KEEP)
 
 #: Endings of files of numbers, in words.
 _NUMBERS = ".npy, .csv, .parquet or .jsonl"
@@ -57,166 +54,144 @@ _NUMBERS = ".npy, .csv, .parquet or .jsonl"
 def finetune(
     repository: Annotated[
         str,
-        _read(
-            "--repository",
-            help="Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json, .csv or .tsv; "
+        read_option(
+            "--repository PATH",
+            "Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json, .csv or .tsv; "
             "text also as .gz or .zst), a folder of such files of one kind, or a .npy file of vectors.",
-            metavar="PATH",
         ),
     ],
     examples: Annotated[
         list[str] | None,
-        _read(
-            "--examples",
-            help="A few rows that show the task, in one of the same formats. Repeat the option for several "
+        read_option(
+            "--examples PATH|NAME=PATH",
+            "A few rows that show the task, in one of the same formats. Repeat the option for several "
             "targets, NAME=PATH or NAME=PATH:WEIGHT: each has its share of the draws.",
-            metavar="PATH|NAME=PATH",
         ),
     ] = None,
     text_column: Annotated[
         list[str] | None,
-        _read(
-            "--text-column",
-            help="Column with a row's text; repeat the option to join the texts of several columns.",
-            metavar="COLUMN",
+        read_option(
+            "--text-column COLUMN",
+            "Column with a row's text; repeat the option to join the texts of several columns.",
             show_default="text, messages, instruction with input and output, or other usual names",
         ),
     ] = None,
     example_text_column: Annotated[
         list[str] | None,
-        _read(
-            "--example-text-column",
-            help="Column with an example's text, where it is called differently.",
-            metavar="COLUMN",
+        read_option(
+            "--example-text-column COLUMN",
+            "Column with an example's text, where it is called differently.",
             show_default="as --text-column",
         ),
     ] = None,
     roles: Annotated[
         list[str] | None,
-        _read(
-            "--roles",
-            help="Whose turns of a conversation are encoded: system, user, assistant, tool or all; repeat "
+        read_option(
+            "--roles ROLE",
+            "Whose turns of a conversation are encoded: system, user, assistant, tool or all; repeat "
             "the option for several. The rows written keep all turns.",
-            metavar="ROLE",
             show_default="all but system",
         ),
     ] = None,
     vectors: Annotated[
         str | None,
-        _read(
-            "--vectors",
-            help="Use vectors of your own and encode no text: a column of the repository, or a .npy file "
+        read_option(
+            "--vectors COLUMN|FILE.npy",
+            "Use vectors of your own and encode no text: a column of the repository, or a .npy file "
             "with one vector a row.",
-            metavar="COLUMN|FILE.npy",
         ),
     ] = None,
     example_vectors: Annotated[
         str | None,
-        _read(
-            "--example-vectors",
-            help="The examples' vectors, from the same encoder: a column of theirs, or a .npy file.",
-            metavar="COLUMN|FILE.npy",
+        read_option(
+            "--example-vectors COLUMN|FILE.npy",
+            "The examples' vectors, from the same encoder: a column of theirs, or a .npy file.",
         ),
     ] = None,
     model: Model = "auto",
     empty: Annotated[
         str,
-        _read(
-            "--empty",
-            help="Rows without a word that the encoder knows: leave them out, or stop with an error.",
-            metavar="drop|refuse",
+        read_option(
+            "--empty drop|refuse",
+            "Rows without a word that the encoder knows: leave them out, or stop with an error.",
         ),
     ] = "drop",
     method: Annotated[
         str,
         _choose(
-            "--method",
-            help="match spreads over the rows around each example. The others are there to compare with: "
+            "--method match|nearest|doubly-greedy|less|uot|dsir|random",
+            "match spreads over the rows around each example. The others are there to compare with: "
             "nearest lets the examples take turns, doubly-greedy takes the rows nearest to any example, less "
             "those most similar to the examples of a subtask, uot those that get most of the examples' mass "
             "by unbalanced transport, dsir those that use their words, random any.",
-            metavar="match|nearest|doubly-greedy|less|uot|dsir|random",
         ),
     ] = "match",
     min_words: Annotated[
         int,
         _choose(
-            "--min-words",
-            help="For dsir: rows of fewer words are left out, as its authors' package does; 0 keeps all.",
-            metavar="COUNT",
+            "--min-words COUNT",
+            "For dsir: rows of fewer words are left out, as its authors' package does; 0 keeps all.",
         ),
     ] = 100,
     subtask_column: Annotated[
         str | None,
         _choose(
-            "--subtask",
-            help="For less: column of the examples that names each one's subtask; a row counts by the "
+            "--subtask COLUMN",
+            "For less: column of the examples that names each one's subtask; a row counts by the "
             "subtask that it serves best.",
-            metavar="COLUMN",
             show_default="all examples are one",
         ),
     ] = None,
     diversity: Annotated[
         float,
         _choose(
-            "--diversity",
-            help="How widely each example spreads, from 0 (to its nearest row alone) to 1 (over the whole "
+            "--diversity 0…1",
+            "How widely each example spreads, from 0 (to its nearest row alone) to 1 (over the whole "
             "repository).",
-            metavar="0…1",
         ),
     ] = 0.4,
     regularizer: Annotated[
         str,
         _choose(
-            "--regularizer",
-            help="How near-duplicates count: together as one row (kde), or each as a row of its own "
+            "--regularizer kde|uniform|tv",
+            "How near-duplicates count: together as one row (kde), or each as a row of its own "
             "(uniform, tv); tv leaves nearly all probability with the row nearest to each example.",
-            metavar="kde|uniform|tv",
         ),
     ] = "kde",
     scale: Annotated[
         str,
         _choose(
-            "--scale",
-            help="Number that distances are divided by; it only shifts what a --diversity means. auto is 5 "
+            "--scale auto|NUMBER",
+            "Number that distances are divided by; it only shifts what a --diversity means. auto is 5 "
             "times the vectors' typical length.",
-            metavar="auto|NUMBER",
         ),
     ] = "auto",
     kernel_width: Annotated[
         str,
         _choose(
-            "--kernel-width",
-            help="Distance below which two rows are near-duplicates, for kde; auto is a quarter of the "
+            "--kernel-width auto|NUMBER",
+            "Distance below which two rows are near-duplicates, for kde; auto is a quarter of the "
             "median distance from a row to its nearest.",
-            metavar="auto|NUMBER",
         ),
     ] = "auto",
     neighbors: Annotated[
         int,
         _choose(
-            "--neighbors",
-            help="Rows around each example that are searched, at most; the summary says where they are too "
-            "few.",
-            metavar="COUNT",
+            "--neighbors COUNT",
+            "Rows around each example that are searched, at most; the summary says where they are too few.",
         ),
     ] = 2000,
     density_neighbors: Annotated[
         int,
-        _choose(
-            "--density-neighbors",
-            help="Near-duplicates of a row that are counted, at most, for kde.",
-            metavar="COUNT",
-        ),
+        _choose("--density-neighbors COUNT", "Near-duplicates of a row that are counted, at most, for kde."),
     ] = 1000,
     index: Annotated[
         str,
         _choose(
-            "--index",
-            help="How neighbors are searched: exact compares with every row; a FAISS factory string such "
+            "--index auto|exact|FACTORY|DIR",
+            "How neighbors are searched: exact compares with every row; a FAISS factory string such "
             "as IVF4096,Flat builds an index; a folder is one made by setwise index build. auto is exact "
             "until that takes minutes.",
-            metavar="auto|exact|FACTORY|DIR",
         ),
     ] = "auto",
     quality: Quality = None,
@@ -232,50 +207,43 @@ def finetune(
     replace: Replace = None,
     workers: Annotated[
         str | None,
-        _run(
-            "--workers",
-            help="Encode with a model, search, and write epochs, in this many processes or on Ray (ray, or "
+        run_option(
+            "--workers COUNT|ray|ADDRESS",
+            "Encode with a model, search, and write epochs, in this many processes or on Ray (ray, or "
             "its address); the rows are the same.",
-            metavar="COUNT|ray|ADDRESS",
         ),
     ] = None,
     seed: Seed = 0,
     threads: Threads = None,
     out: Annotated[
         str | None,
-        _keep(
-            "--out",
-            help="Write the rows drawn, in the order to train on them: to one .parquet or .jsonl file, or "
+        keep_option(
+            "--out FILE|DIR",
+            "Write the rows drawn, in the order to train on them: to one .parquet or .jsonl file, or "
             "to a folder with one file an epoch.",
-            metavar="FILE|DIR",
         ),
     ] = None,
     indices: Annotated[
         str | None,
-        _keep(
-            "--indices",
-            help=f"Write the number and the probability of every row that can be drawn: {_NUMBERS}.",
-            metavar="FILE",
+        keep_option(
+            "--indices FILE",
+            f"Write the number and the probability of every row that can be drawn: {_NUMBERS}.",
         ),
     ] = None,
     drawn: Annotated[
         str | None,
-        _keep(
-            "--drawn",
-            help=f"Write the numbers of the rows drawn, in order, with their epoch: {_NUMBERS}.",
-            metavar="FILE",
+        keep_option(
+            "--drawn FILE", f"Write the numbers of the rows drawn, in order, with their epoch: {_NUMBERS}."
         ),
     ] = None,
     sweep: Annotated[
         bool,
-        _keep(
-            "--sweep",
-            help="Print how far nine values of --diversity would spread; choose and write nothing.",
-            metavar="",
+        keep_option(
+            "--sweep", "Print how far nine values of --diversity would spread; choose and write nothing."
         ),
     ] = False,
     plot: Annotated[
-        str | None, _keep("--plot", help="Also draw what --sweep prints: .png, .svg or .pdf.", metavar="FILE")
+        str | None, keep_option("--plot FILE", "Also draw what --sweep prints: .png, .svg or .pdf.")
     ] = None,
     as_json: AsJson = False,
     force: Force = False,

@@ -14,81 +14,67 @@ _count = partial(option, panel="How many rows")
 Quality = Annotated[
     str | None,
     _worth(
-        "--quality",
-        help="Column with a number above 0: where all else is equal, a row of twice the quality is twice as "
+        "--quality COLUMN",
+        "Column with a number above 0: where all else is equal, a row of twice the quality is twice as "
         "likely.",
-        metavar="COLUMN",
     ),
 ]
 Densities = Annotated[
     str | None,
     _worth(
-        "--densities",
-        help="Column that says how many near-duplicates each row has, itself among them; none are counted "
-        "then.",
-        metavar="COLUMN",
+        "--densities COLUMN",
+        "Column that says how many near-duplicates each row has, itself among them; none are counted then.",
     ),
 ]
 ShareLimit = Annotated[
     list[str] | None,
     _worth(
-        "--limit",
-        help="How much of the draws may be of one label in a column: source=0.3 at most 0.3, source=0.05:0.3 "
+        "--limit COLUMN=SHARE",
+        "How much of the draws may be of one label in a column: source=0.3 at most 0.3, source=0.05:0.3 "
         "from 0.05 to 0.3. Repeat for several.",
-        metavar="COLUMN=SHARE",
     ),
 ]
 ExcludeExamples = Annotated[
     bool,
     _worth(
         "--exclude-examples",
-        help="Leave out rows that are examples, or nearer to one than near-duplicates are to each other.",
-        metavar="",
+        "Leave out rows that are examples, or nearer to one than near-duplicates are to each other.",
     ),
 ]
-Rows = Annotated[int | None, _count("--rows", help="Draw this many rows for each epoch.", metavar="COUNT")]
+Rows = Annotated[int | None, _count("--rows COUNT", "Draw this many rows for each epoch.")]
 Fraction = Annotated[
     float | None,
-    _count(
-        "--fraction",
-        help="Draw this share of the repository's rows for each epoch, such as 0.01.",
-        metavar="SHARE",
-    ),
+    _count("--fraction SHARE", "Draw this share of the repository's rows for each epoch, such as 0.01."),
 ]
 Tokens = Annotated[
     int | None,
     _count(
-        "--tokens",
-        help="Draw as many rows for each epoch as have this many tokens in all, or just fewer.",
-        metavar="COUNT",
+        "--tokens COUNT", "Draw as many rows for each epoch as have this many tokens in all, or just fewer."
     ),
 ]
 Unit = Annotated[
     str,
     _count(
-        "--tokenizer",
-        help="What --tokens counts: tokens (words, numbers, marks, and characters of scripts without "
+        "--tokenizer UNIT",
+        "What --tokens counts: tokens (words, numbers, marks, and characters of scripts without "
         "spaces), words, characters, tiktoken:ENCODING, or tokenizers: and a tokenizer.json or a model's "
         "folder.",
-        metavar="UNIT",
     ),
 ]
 LengthColumn = Annotated[
     str | None,
     _count(
-        "--length-column",
-        help="Column with the number of tokens in each row, for --tokens.",
-        metavar="COLUMN",
+        "--length-column COLUMN",
+        "Column with the number of tokens in each row, for --tokens.",
         show_default="the tokens of its text are counted",
     ),
 ]
-Epochs = Annotated[int, _count("--epochs", help="How many epochs to draw, each afresh.", metavar="COUNT")]
+Epochs = Annotated[int, _count("--epochs COUNT", "How many epochs to draw, each afresh.")]
 Replace = Annotated[
     bool | None,
     _count(
         "--with-replacement/--without-replacement",
-        help="Whether one epoch may hold a row several times.",
-        metavar="",
+        "Whether one epoch may hold a row several times.",
         show_default="with for match, without for the other methods",
     ),
 ]

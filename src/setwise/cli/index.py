@@ -63,45 +63,40 @@ def build(
     storage: Annotated[
         str | None,
         _build(
-            "--storage",
-            help="Type of the stored numbers; float16 halves the size and keeps three digits.",
-            metavar="float32|float16",
+            "--storage float32|float16",
+            "Type of the stored numbers; float16 halves the size and keeps three digits.",
             show_default="float32, or as your vectors are",
         ),
     ] = None,
     kind: Annotated[
         str,
         _build(
-            "--kind",
-            help="array: every search reads all vectors and is exact; faiss: searches go by a FAISS index.",
-            metavar="array|faiss",
+            "--kind array|faiss",
+            "array: every search reads all vectors and is exact; faiss: searches go by a FAISS index.",
         ),
     ] = "array",
     factory: Annotated[
         str | None,
         _build(
-            "--factory",
-            help="The FAISS index to build, as its factory string: Flat, IVF1024,Flat, HNSW32, … With --kind "
+            "--factory STRING",
+            "The FAISS index to build, as its factory string: Flat, IVF1024,Flat, HNSW32, … With --kind "
             "faiss.",
-            metavar="STRING",
             show_default="Flat below 20,000 vectors, else 4 √n lists",
         ),
     ] = None,
     nprobe: Annotated[
         int | None,
         _build(
-            "--nprobe",
-            help="Lists that a search of an IVF index reads; more take longer and miss less.",
-            metavar="COUNT",
+            "--nprobe COUNT",
+            "Lists that a search of an IVF index reads; more take longer and miss less.",
             show_default="a sixteenth, at least 8",
         ),
     ] = None,
     ef: Annotated[
         int | None,
         _build(
-            "--ef",
-            help="Candidates that a search of an HNSW index keeps; more take longer and miss less.",
-            metavar="COUNT",
+            "--ef COUNT",
+            "Candidates that a search of an HNSW index keeps; more take longer and miss less.",
             show_default="128",
         ),
     ] = None,
@@ -204,8 +199,7 @@ def update(
     path: Annotated[str, folder_made_by("setwise index build")],
     corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
     keep: Annotated[
-        bool,
-        option("--keep", help="Keep the ids that the corpus lacks.", panel="What to build", metavar=""),
+        bool, option("--keep", "Keep the ids that the corpus lacks.", panel="What to build")
     ] = False,
     text: TextColumn = None,
     id: IdColumn = None,

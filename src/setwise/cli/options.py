@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 #: What ``--certify`` takes, as the library's ``certify``.
 CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
-
-#: Headings in a command's help that options stand under.
-READ, SET, RUN, KEEP = "What to read", "What a good set is", "How to run", "What to print and keep"
 
 #: Endings of tables, in words.
 _TABLES = ".parquet, .arrow, .feather, .jsonl, .json, .csv or .tsv, text also as .gz or .zst"
@@ -23,23 +21,31 @@ CORPORA = (
 )
 
 
-def option(*names: str, help: str, panel: str | None, metavar: str | None = None, **more: Any) -> Any:
+def option(declared: str, help: str, panel: str | None, **more: Any) -> Any:
     """Return an option's declaration.
 
     Parameters
     ----------
-    *names : str
-        ``--name``, and a short one if there is any.
+    declared : str
+        Its names, and what stands for its value; nothing does for a switch: ``-n --responses COUNT``.
     help : str
         What it does, with its unit.
     panel : str or None
         The heading in the command's help that the option stands under; None for the common one.
-    metavar : str, optional
-        What stands for its value; empty for a switch.
     **more
         What `typer.Option` takes besides.
     """
+    words = declared.split()
+    names = [word for word in words if word.lstrip("-")[0].isalpha() and word.startswith("-")]
+    metavar = " ".join(words[len(names) :])
     return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
+
+
+#: Declarations of options under the headings that several commands have.
+read_option = partial(option, panel="What to read")
+set_option = partial(option, panel="What a good set is")
+run_option = partial(option, panel="How to run")
+keep_option = partial(option, panel="What to print and keep")
 
 
 def folder_made_by(command: str) -> Any:
@@ -51,306 +57,213 @@ def folder_made_by(command: str) -> Any:
 
 TextColumn = Annotated[
     str | None,
-    option(
-        "--text",
-        help="Column with the texts.",
-        panel=READ,
-        metavar="COLUMN",
-        show_default="text, content, passage or another usual name",
+    read_option(
+        "--text COLUMN", "Column with the texts.", show_default="text, content, passage or another usual name"
     ),
 ]
 IdColumn = Annotated[
     str | None,
-    option(
-        "--id",
-        help="Column with the ids; where there is none, rows are numbered from 0.",
-        panel=READ,
-        metavar="COLUMN",
+    read_option(
+        "--id COLUMN",
+        "Column with the ids; where there is none, rows are numbered from 0.",
         show_default="id, _id, pid or another usual name",
     ),
 ]
 OwnVectors = Annotated[
     str | None,
-    option(
-        "--vectors",
-        help="Use vectors of your own and encode no text: a column, or a .npy file with one row a text.",
-        panel=READ,
-        metavar="COLUMN|FILE.npy",
+    read_option(
+        "--vectors COLUMN|FILE.npy",
+        "Use vectors of your own and encode no text: a column, or a .npy file with one row a text.",
     ),
 ]
 GroupColumn = Annotated[
     str | None,
-    option(
-        "--group",
-        help="Column with a label a row (its document, its author), for --max-per-group.",
-        panel=READ,
-        metavar="COLUMN",
+    read_option(
+        "--group COLUMN", "Column with a label a row (its document, its author), for --max-per-group."
     ),
 ]
 Chunk = Annotated[
     str | None,
-    option(
-        "--chunk",
-        help="What a passage of a document is: a section, or as many of its tokens (words, marks); a "
+    read_option(
+        "--chunk COUNT|paragraph|file",
+        "What a passage of a document is: a section, or as many of its tokens (words, marks); a "
         "paragraph; or the file.",
-        panel=READ,
-        metavar="COUNT|paragraph|file",
         show_default="256 in a folder, paragraph of one document",
     ),
 ]
 Overlap = Annotated[
     int | None,
-    option(
-        "--overlap",
-        help="Tokens at the end of a passage that the next one of its section begins with.",
-        panel=READ,
-        metavar="COUNT",
+    read_option(
+        "--overlap COUNT",
+        "Tokens at the end of a passage that the next one of its section begins with.",
         show_default="0",
     ),
 ]
 Where = Annotated[
     str | None,
-    option(
-        "--where",
-        help="Only rows of which this is true of their columns, such as \"year >= 2020 and lang = 'en'\".",
-        panel=READ,
-        metavar="CONDITION",
+    read_option(
+        "--where CONDITION",
+        "Only rows of which this is true of their columns, such as \"year >= 2020 and lang = 'en'\".",
     ),
 ]
 Model = Annotated[
     str,
-    option(
-        "--model",
-        help="What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER, "
+    read_option(
+        "--model NAME",
+        "What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER, "
         "hidden:FOLDER (a language model's hidden states) or gradients:FOLDER (what a text would teach it).",
-        panel=READ,
-        metavar="NAME",
     ),
 ]
 DropDuplicates = Annotated[
-    bool,
-    option(
-        "--drop-duplicates",
-        help="Keep only the first of texts that are the same word for word.",
-        panel=READ,
-        metavar="",
-    ),
+    bool, read_option("--drop-duplicates", "Keep only the first of texts that are the same word for word.")
 ]
-Metric = Annotated[
-    str,
-    option("--metric", help="How vectors are compared.", panel=READ, metavar="cosine|euclidean"),
-]
+Metric = Annotated[str, read_option("--metric cosine|euclidean", "How vectors are compared.")]
 Items = Annotated[
     str, typer.Argument(help=f"The items: a .npy file of vectors, or a table ({_TABLES}).", metavar="ITEMS")
 ]
 ItemVectors = Annotated[
     str | None,
-    option(
-        "--vectors",
-        help="The items' vectors: a column of the table, or a .npy file.",
-        panel=READ,
-        metavar="COLUMN|FILE.npy",
+    read_option(
+        "--vectors COLUMN|FILE.npy",
+        "The items' vectors: a column of the table, or a .npy file.",
         show_default="column vector, vectors, embedding or embeddings",
     ),
 ]
 ItemText = Annotated[
     str | None,
-    option(
-        "--text",
-        help="Column of texts (titles, descriptions) to make the items' vectors from.",
-        panel=READ,
-        metavar="COLUMN",
-    ),
+    read_option("--text COLUMN", "Column of texts (titles, descriptions) to make the items' vectors from."),
 ]
 ItemQuality = Annotated[
     str | None,
-    option(
-        "--quality",
-        help="How good each item is, a number of at least 0: a column of the table, or a .npy file.",
-        panel=READ,
-        metavar="COLUMN|FILE.npy",
+    read_option(
+        "--quality COLUMN|FILE.npy",
+        "How good each item is, a number of at least 0: a column of the table, or a .npy file.",
         show_default="column quality",
     ),
 ]
 
 # ---------------------------------------------------------------------- what a good set is
 
-K = Annotated[int, option("-k", help="How many to select.", panel=SET, metavar="COUNT")]
+K = Annotated[int, set_option("-k COUNT", "How many to select.")]
 Diversity = Annotated[
     float,
-    option(
-        "--diversity",
-        help="The trade-off, from 0 (relevance or quality alone) to 1 (diversity alone).",
-        panel=SET,
-        metavar="0…1",
+    set_option(
+        "--diversity 0…1", "The trade-off, from 0 (relevance or quality alone) to 1 (diversity alone)."
     ),
 ]
 Tokens = Annotated[
     int | None,
-    option(
-        "--tokens",
-        help="Select as many as fit into this many tokens; -k, where given, is the most.",
-        panel=SET,
-        metavar="COUNT",
+    set_option(
+        "--tokens COUNT",
+        "Select as many as fit into this many tokens; -k, where given, is the most.",
         show_default="no budget",
     ),
 ]
 Tokenizer = Annotated[
     str,
-    option(
-        "--tokenizer",
-        help="What --tokens counts: tokens, words, characters, tiktoken:ENCODING, tokenizers:FILE.json, or a "
+    set_option(
+        "--tokenizer UNIT",
+        "What --tokens counts: tokens, words, characters, tiktoken:ENCODING, tokenizers:FILE.json, or a "
         "column of numbers.",
-        panel=SET,
-        metavar="UNIT",
     ),
 ]
 Limit = Annotated[
     list[str] | None,
-    option(
-        "--limit",
-        help="How many may have the same label in a column: kind=2 at most 2, kind=1:3 from 1 to 3. Repeat "
+    set_option(
+        "--limit COLUMN=MOST",
+        "How many may have the same label in a column: kind=2 at most 2, kind=1:3 from 1 to 3. Repeat "
         "for several.",
-        panel=SET,
-        metavar="COLUMN=MOST",
     ),
 ]
 SolverOption = Annotated[
     list[str] | None,
-    option(
-        "--solver-option",
-        help="What the solver is told: penalty=4, or partition=topic (a column of clusters). Repeat for "
-        "several.",
-        panel=SET,
-        metavar="NAME=VALUE",
+    set_option(
+        "--solver-option NAME=VALUE",
+        "What the solver is told: penalty=4, or partition=topic (a column of clusters). Repeat for several.",
     ),
 ]
 MaxPerGroup = Annotated[
     int | None,
-    option(
-        "--max-per-group",
-        help="Select at most this many with the same label in --group.",
-        panel=SET,
-        metavar="COUNT",
+    set_option(
+        "--max-per-group COUNT",
+        "Select at most this many with the same label in --group.",
         show_default="no limit",
     ),
 ]
 MaxSimilarity = Annotated[
     float | None,
-    option(
-        "--max-similarity",
-        help="Select no two with a larger cosine.",
-        panel=SET,
-        metavar="-1…1",
-        show_default="no limit",
-    ),
+    set_option("--max-similarity -1…1", "Select no two with a larger cosine.", show_default="no limit"),
 ]
 MinGain = Annotated[
     float | None,
-    option(
-        "--min-gain",
-        help="End where nothing adds this much, in the unit of relevance.",
-        panel=SET,
-        metavar="NUMBER",
+    set_option(
+        "--min-gain NUMBER",
+        "End where nothing adds this much, in the unit of relevance.",
         show_default="exactly k",
     ),
 ]
 Shown = Annotated[
     list[str] | None,
-    option(
-        "--shown",
-        help="Id that was shown before: it counts for diversity and is not selected. Repeat for several.",
-        panel=SET,
-        metavar="ID",
+    set_option(
+        "--shown ID",
+        "Id that was shown before: it counts for diversity and is not selected. Repeat for several.",
     ),
 ]
 Facet = Annotated[
     list[str] | None,
-    option(
-        "--facet",
-        help="Sub-question that the set should answer, too; sets --objective facets. Repeat for several.",
-        panel=SET,
-        metavar="TEXT",
+    set_option(
+        "--facet TEXT",
+        "Sub-question that the set should answer, too; sets --objective facets. Repeat for several.",
     ),
 ]
 Certify = Annotated[
     str,
-    option(
-        "--certify",
-        help="Work spent on proving how close the set is to the best possible one.",
-        panel=SET,
-        metavar="none|bounded|full",
+    set_option(
+        "--certify none|bounded|full", "Work spent on proving how close the set is to the best possible one."
     ),
 ]
 
 TimeLimit = Annotated[
     float,
-    option(
-        "--time-limit",
-        help="Seconds that --solver exact and --certify full may take for a set; then it is the best so far, "
+    set_option(
+        "--time-limit SECONDS",
+        "Seconds that --solver exact and --certify full may take for a set; then it is the best so far, "
         "with what is proven of it.",
-        panel=SET,
-        metavar="SECONDS",
     ),
 ]
 
 # ---------------------------------------------------------------------- how to run
 
 Seed = Annotated[
-    int,
-    option(
-        "--seed",
-        help="Seed of what is random: the same seed gives the same result.",
-        panel=RUN,
-        metavar="NUMBER",
-    ),
+    int, run_option("--seed NUMBER", "Seed of what is random: the same seed gives the same result.")
 ]
 Threads = Annotated[
     int | None,
-    option(
-        "--threads",
-        help="Use at most this many processor threads.",
-        panel=RUN,
-        metavar="COUNT",
-        show_default="all processors",
-    ),
+    run_option("--threads COUNT", "Use at most this many processor threads.", show_default="all processors"),
 ]
 
 # ---------------------------------------------------------------------- what to print and keep
 
-AsJson = Annotated[
-    bool, option("--json", help="Print one JSON object instead of a table.", panel=KEEP, metavar="")
-]
+AsJson = Annotated[bool, keep_option("--json", "Print one JSON object instead of a table.")]
 SetFile = Annotated[
     str | None,
-    option(
-        "--out",
-        help="Also write the set to a file, in the format of its ending: .jsonl, .csv, .parquet, .json, "
-        ".npy.",
-        panel=KEEP,
-        metavar="FILE",
+    keep_option(
+        "--out FILE",
+        "Also write the set to a file, in the format of its ending: .jsonl, .csv, .parquet, .json, .npy.",
     ),
 ]
-NewFolder = Annotated[
-    str,
-    option("--out", help="Folder to write; it appears whole or not at all.", panel=KEEP, metavar="DIR"),
-]
-Force = Annotated[bool, option("--force", help="Replace the output where it exists.", panel=KEEP, metavar="")]
+NewFolder = Annotated[str, keep_option("--out DIR", "Folder to write; it appears whole or not at all.")]
+Force = Annotated[bool, keep_option("--force", "Replace the output where it exists.")]
 Cache = Annotated[
     str | None,
-    option(
-        "--cache",
-        help="Folder that keeps encoded texts for the next run.",
-        panel=KEEP,
-        metavar="DIR",
+    keep_option(
+        "--cache DIR",
+        "Folder that keeps encoded texts for the next run.",
         show_default=".setwise-cache beside what is read",
     ),
 ]
-NoCache = Annotated[bool, option("--no-cache", help="Keep no encoded texts.", panel=KEEP, metavar="")]
-Verify = Annotated[
-    bool,
-    option("--verify", help="Read every file and compare its checksum.", panel=None, metavar=""),
-]
+NoCache = Annotated[bool, keep_option("--no-cache", "Keep no encoded texts.")]
+Verify = Annotated[bool, option("--verify", "Read every file and compare its checksum.", panel=None)]
 
 
 # ---------------------------------------------------------------------- what values stand for

@@ -12,9 +12,6 @@ from typer.core import TyperGroup
 from setwise.cli import folders
 from setwise.cli.options import (
     CERTIFY,
-    KEEP,
-    READ,
-    SET,
     AsJson,
     Force,
     Model,
@@ -22,14 +19,11 @@ from setwise.cli.options import (
     Threads,
     TimeLimit,
     at_most,
-    option,
+    keep_option,
+    read_option,
+    set_option,
 )
 from setwise.cli.prefer_stages import generate, loop, score, train
-
-
-def _column(name: str, help: str, usual: str) -> Any:
-    """Return the declaration of an option that names a column."""
-    return option(name, help=help, panel=READ, metavar="COLUMN", show_default=usual)
 
 
 class _SelectByDefault(TyperGroup):
@@ -55,206 +49,159 @@ for _stage in (generate, score, train, loop):
 def select(
     responses: Annotated[
         str,
-        option(
-            "--responses",
-            help="Prompts with several responses each, and a reward a response: a .jsonl, .jsonl.gz or "
+        read_option(
+            "--responses PATH",
+            "Prompts with several responses each, and a reward a response: a .jsonl, .jsonl.gz or "
             ".parquet file, or the folder of a saved Hugging Face dataset. A row is a prompt with all its "
             "responses, or one response, or has chosen and rejected ones.",
-            panel=READ,
-            metavar="PATH",
         ),
     ],
-    out: Annotated[
-        str,
-        option(
-            "--out", help="File for the rows to train on: .jsonl or .parquet.", panel=KEEP, metavar="FILE"
-        ),
-    ],
+    out: Annotated[str, keep_option("--out FILE", "File for the rows to train on: .jsonl or .parquet.")],
     prompt: Annotated[
         str | None,
-        _column(
-            "--prompt",
+        read_option(
+            "--prompt COLUMN",
             "Column with the prompts: texts, or chats as lists of messages.",
-            "prompt, instruction or another usual name",
+            show_default="prompt, instruction or another usual name",
         ),
     ] = None,
     prompt_id: Annotated[
         str | None,
-        _column(
-            "--prompt-id",
+        read_option(
+            "--prompt-id COLUMN",
             "Where a row is one response: the column that tells which rows have the same prompt.",
-            "prompt_id, else the prompt itself",
+            show_default="prompt_id, else the prompt itself",
         ),
     ] = None,
     responses_column: Annotated[
         str | None,
-        _column(
-            "--responses-column",
+        read_option(
+            "--responses-column COLUMN",
             "Column with the responses: a list of texts a row, or one text.",
-            "responses, response or another usual name",
+            show_default="responses, response or another usual name",
         ),
     ] = None,
     rewards: Annotated[
         str | None,
-        _column(
-            "--rewards",
+        read_option(
+            "--rewards COLUMN",
             "Column with the rewards, a number a response; higher is better. Of responses that are records, "
             "such as UltraFeedback's, also a path in them: annotations.helpfulness.Rating.",
-            "rewards, reward or another usual name",
+            show_default="rewards, reward or another usual name",
         ),
     ] = None,
     embeddings: Annotated[
         str | None,
-        _column(
-            "--embeddings",
+        read_option(
+            "--embeddings COLUMN",
             "Column with vectors of your own, one a response; then no text is encoded.",
-            "embeddings, embedding or another usual name, if there is one",
+            show_default="embeddings, embedding or another usual name, if there is one",
         ),
     ] = None,
     dataset_split: Annotated[
-        str | None,
-        option(
-            "--dataset-split",
-            help="Which split of a saved dataset that has several.",
-            panel=READ,
-            metavar="NAME",
-        ),
+        str | None, read_option("--dataset-split NAME", "Which split of a saved dataset that has several.")
     ] = None,
     model: Model = "auto",
     duplicates: Annotated[
         str,
-        option(
-            "--duplicates",
-            help="Responses that repeat an earlier one of their prompt word for word: leave them out, or "
+        read_option(
+            "--duplicates drop|keep",
+            "Responses that repeat an earlier one of their prompt word for word: leave them out, or "
             "keep them.",
-            panel=READ,
-            metavar="drop|keep",
         ),
     ] = "drop",
     near: Annotated[
         float,
-        option(
-            "--near",
-            help="Keep only the best of the responses with this share of their words in common, and this "
+        read_option(
+            "--near SHARE",
+            "Keep only the best of the responses with this share of their words in common, and this "
             "cosine of their vectors; above 1, keep all.",
-            panel=READ,
-            metavar="SHARE",
         ),
     ] = 0.9,
     min_gap: Annotated[
         float,
-        option(
-            "--min-gap",
-            help="How much lower than the chosen's the reward of a rejected response has to be.",
-            panel=READ,
-            metavar="REWARD",
+        read_option(
+            "--min-gap REWARD",
+            "How much lower than the chosen's the reward of a rejected response has to be.",
         ),
     ] = 0.0,
     ties: Annotated[
         str,
-        option(
-            "--ties",
-            help="Responses with the same reward as the chosen one: leave them out, or let them be rejected.",
-            panel=READ,
-            metavar="drop|keep",
+        read_option(
+            "--ties drop|keep",
+            "Responses with the same reward as the chosen one: leave them out, or let them be rejected.",
         ),
     ] = "drop",
     unscored: Annotated[
         str,
-        option(
-            "--unscored",
-            help="Responses without a score (null, NaN, N/A): leave them out and say how many, or stop with "
+        read_option(
+            "--unscored drop|refuse",
+            "Responses without a score (null, NaN, N/A): leave them out and say how many, or stop with "
             "an error.",
-            panel=READ,
-            metavar="drop|refuse",
         ),
     ] = "drop",
     too_few: Annotated[
         str,
-        option(
-            "--too-few",
-            help="Prompts with fewer responses than are asked for: stop with an error, or leave them out and "
+        read_option(
+            "--too-few refuse|skip",
+            "Prompts with fewer responses than are asked for: stop with an error, or leave them out and "
             "say how many.",
-            panel=READ,
-            metavar="refuse|skip",
         ),
     ] = "refuse",
     k: Annotated[
         int | None,
-        option(
-            "-k",
-            help="How many responses a prompt to reject.",
-            panel=SET,
-            metavar="COUNT",
-            show_default="7; 1 with best-vs-worst",
+        set_option(
+            "-k COUNT", "How many responses a prompt to reject.", show_default="7; 1 with best-vs-worst"
         ),
     ] = None,
     reward_weight: Annotated[
         float,
-        option(
-            "--reward-weight",
-            help="How much more bad responses count than good ones in the distance: 0 not at all, 1 as AMPO.",
-            panel=SET,
-            metavar="NUMBER",
+        set_option(
+            "--reward-weight NUMBER",
+            "How much more bad responses count than good ones in the distance: 0 not at all, 1 as AMPO.",
         ),
     ] = 3.0,
     formulation: Annotated[
         str,
-        option(
-            "--formulation",
-            help="The distance as AMPO's own code has it (appendix-e), or its main text (equation-8).",
-            panel=SET,
-            metavar="appendix-e|equation-8",
+        set_option(
+            "--formulation appendix-e|equation-8",
+            "The distance as AMPO's own code has it (appendix-e), or its main text (equation-8).",
         ),
     ] = "appendix-e",
     method: Annotated[
         str,
-        option(
-            "--method",
-            help="How the rejected are picked: those that stand for all the others at the least distance, "
+        set_option(
+            "--method NAME",
+            "How the rejected are picked: those that stand for all the others at the least distance, "
             "bad ones counting more (opt-select); the worst of each of k clusters (coreset); the k worst "
             "(bottom-k); the k nearest to two deviations below the mean (sigma); the worst alone "
             "(best-vs-worst); or any (random).",
-            panel=SET,
-            metavar="NAME",
         ),
     ] = "opt-select",
     solver: Annotated[
         str,
-        option(
-            "--solver",
-            help="With opt-select: improve a first set by exchanges (swap), find the proven best one "
+        set_option(
+            "--solver swap|exact|greedy",
+            "With opt-select: improve a first set by exchanges (swap), find the proven best one "
             "(exact), or take the first (greedy).",
-            panel=SET,
-            metavar="swap|exact|greedy",
         ),
     ] = "swap",
     positives: Annotated[
-        int,
-        option(
-            "--positives",
-            help="How many of a prompt's best responses to take out as chosen.",
-            panel=SET,
-            metavar="COUNT",
-        ),
+        int, set_option("--positives COUNT", "How many of a prompt's best responses to take out as chosen.")
     ] = 1,
     split: Annotated[
         str,
-        option(
-            "--split",
-            help="Which of the responses taken are chosen: the best (one-vs-k), or all above their mean "
+        set_option(
+            "--split one-vs-k|mean",
+            "Which of the responses taken are chosen: the best (one-vs-k), or all above their mean "
             "reward (mean).",
-            panel=SET,
-            metavar="one-vs-k|mean",
         ),
     ] = "one-vs-k",
     certify: Annotated[
         str,
-        option(
-            "--certify",
-            help="Work spent on proving how far the rejected are from the best possible choice.",
-            panel=SET,
-            metavar="none|bounded|full",
+        set_option(
+            "--certify none|bounded|full",
+            "Work spent on proving how far the rejected are from the best possible choice.",
         ),
     ] = "bounded",
     time_limit: TimeLimit = 60.0,
@@ -262,13 +209,11 @@ def select(
     threads: Threads = None,
     format: Annotated[
         str,
-        option(
-            "--format",
-            help="What a row is: a prompt with its chosen and its rejected (groups); or, as TRL reads them, "
+        keep_option(
+            "--format groups|pairs|unpaired|llama-factory|openrlhf|axolotl",
+            "What a row is: a prompt with its chosen and its rejected (groups); or, as TRL reads them, "
             "a pair of chosen and rejected (pairs) or one response with a label (unpaired); or a pair as "
             "LLaMA-Factory, OpenRLHF or axolotl read it.",
-            panel=KEEP,
-            metavar="groups|pairs|unpaired|llama-factory|openrlhf|axolotl",
         ),
     ] = "groups",
     as_json: AsJson = False,

@@ -10,111 +10,72 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from setwise.cli import folders
-from setwise.cli.options import KEEP, READ, RUN, SET, AsJson, Force, Seed, option
+from setwise.cli.options import AsJson, Force, Seed, keep_option, read_option, run_option, set_option
 
-Responses = Annotated[
-    int, option("-n", "--responses", help="Responses a prompt.", panel=SET, metavar="COUNT")
-]
-Temperature = Annotated[
-    float,
-    option("--temperature", help="0 takes the likeliest token each time.", panel=SET, metavar="NUMBER"),
-]
-TopP = Annotated[
-    float,
-    option("--top-p", help="Draw from the likeliest tokens of this probability.", panel=SET, metavar="SHARE"),
-]
-Tokens = Annotated[
-    int, option("--max-new-tokens", help="Tokens of a response at most.", panel=SET, metavar="COUNT")
-]
-Split = Annotated[
-    str | None,
-    option("--dataset-split", help="Which split of a saved dataset.", panel=READ, metavar="NAME"),
-]
+Responses = Annotated[int, set_option("-n --responses COUNT", "Responses a prompt.")]
+Temperature = Annotated[float, set_option("--temperature NUMBER", "0 takes the likeliest token each time.")]
+TopP = Annotated[float, set_option("--top-p SHARE", "Draw from the likeliest tokens of this probability.")]
+Tokens = Annotated[int, set_option("--max-new-tokens COUNT", "Tokens of a response at most.")]
+Split = Annotated[str | None, read_option("--dataset-split NAME", "Which split of a saved dataset.")]
 Policy = Annotated[
+    str, read_option("--model NAME", "The model: a folder, a name on Hugging Face, a .gguf file, or smollm2.")
+]
+Prompts = Annotated[str, read_option("--prompts PATH", "Prompts, one a row: .jsonl or .parquet.")]
+Rewarding = Annotated[
     str,
-    option(
-        "--model",
-        help="The model: a folder, a name on Hugging Face, a .gguf file, or smollm2.",
-        panel=READ,
-        metavar="NAME",
+    read_option(
+        "--reward WHAT",
+        "A service (http://…), a Python function (module:function, file.py:function), or a Hugging "
+        "Face reward model's folder or name.",
     ),
 ]
 Settings = Annotated[
     list[str],
-    option(
-        "--set",
-        help="A further setting, its value as JSON or a text; may be given again.",
-        panel=SET,
-        metavar="NAME=VALUE",
-    ),
+    set_option("--set NAME=VALUE", "A further setting, its value as JSON or a text; may be given again."),
 ]
 
 
 def generate(
-    prompts: Annotated[
-        str,
-        option("--prompts", help="Prompts, one a row: .jsonl or .parquet.", panel=READ, metavar="PATH"),
-    ],
-    out: Annotated[str, option("--out", help="A .jsonl file.", panel=KEEP, metavar="FILE")],
+    prompts: Prompts,
+    out: Annotated[str, keep_option("--out FILE", "A .jsonl file.")],
     server: Annotated[
         str | None,
-        option(
-            "--server",
-            help="An OpenAI-compatible endpoint (vLLM, llama.cpp, TGI): http://localhost:8000/v1.",
-            panel=READ,
-            metavar="URL",
+        read_option(
+            "--server URL", "An OpenAI-compatible endpoint (vLLM, llama.cpp, TGI): http://localhost:8000/v1."
         ),
     ] = None,
     model: Annotated[
         str | None,
-        option(
-            "--model",
-            help="With --server, what it calls the model; else a model to load: a folder, a name on "
+        read_option(
+            "--model NAME",
+            "With --server, what it calls the model; else a model to load: a folder, a name on "
             "Hugging Face, a .gguf file, or smollm2.",
-            panel=READ,
-            metavar="NAME",
         ),
     ] = None,
-    prompt: Annotated[
-        str | None,
-        option("--prompt", help="Column with the prompts.", panel=READ, metavar="COLUMN"),
-    ] = None,
+    prompt: Annotated[str | None, read_option("--prompt COLUMN", "Column with the prompts.")] = None,
     dataset_split: Split = None,
     responses: Responses = 32,
     temperature: Temperature = 0.8,
     top_p: TopP = 1.0,
     max_new_tokens: Tokens = 512,
-    concurrency: Annotated[
-        int, option("--concurrency", help="Requests at once.", panel=RUN, metavar="COUNT")
-    ] = 16,
+    concurrency: Annotated[int, run_option("--concurrency COUNT", "Requests at once.")] = 16,
     batch_size: Annotated[
-        int,
-        option("--batch-size", help="Responses a loaded model makes at once.", panel=RUN, metavar="COUNT"),
+        int, run_option("--batch-size COUNT", "Responses a loaded model makes at once.")
     ] = 32,
     retries: Annotated[
-        int,
-        option(
-            "--retries", help="How often a request that failed is sent again.", panel=RUN, metavar="COUNT"
-        ),
+        int, run_option("--retries COUNT", "How often a request that failed is sent again.")
     ] = 5,
     api_key: Annotated[
         str,
-        option(
-            "--api-key",
-            help="The key that the server asks for.",
-            panel=RUN,
-            metavar="KEY",
-            envvar="SETWISE_API_KEY",
-            show_default=False,
+        run_option(
+            "--api-key KEY", "The key that the server asks for.", envvar="SETWISE_API_KEY", show_default=False
         ),
     ] = "none",
     fields: Annotated[
         list[str],
-        option(
-            "--field",
-            help="A further field of each request to --server, such as top_k=-1; may be given again.",
-            panel=SET,
-            metavar="NAME=VALUE",
+        set_option(
+            "--field NAME=VALUE",
+            "A further field of each request to --server, such as top_k=-1; may be given again.",
         ),
     ] = [],  # noqa: B006 typer makes a new list each time
     seed: Seed = 0,
@@ -152,29 +113,12 @@ def generate(
 
 def score(
     responses: Annotated[
-        str,
-        option(
-            "--responses",
-            help="Prompts with a list of responses each: .jsonl or .parquet.",
-            panel=READ,
-            metavar="PATH",
-        ),
+        str, read_option("--responses PATH", "Prompts with a list of responses each: .jsonl or .parquet.")
     ],
-    reward: Annotated[
-        str,
-        option(
-            "--reward",
-            help="A service (http://…), a Python function (module:function, file.py:function), or a Hugging "
-            "Face reward model's folder or name.",
-            panel=READ,
-            metavar="WHAT",
-        ),
-    ],
-    out: Annotated[str, option("--out", help="A .jsonl file.", panel=KEEP, metavar="FILE")],
+    reward: Rewarding,
+    out: Annotated[str, keep_option("--out FILE", "A .jsonl file.")],
     dataset_split: Split = None,
-    concurrency: Annotated[
-        int, option("--concurrency", help="Rows a service scores at once.", panel=RUN, metavar="COUNT")
-    ] = 1,
+    concurrency: Annotated[int, run_option("--concurrency COUNT", "Rows a service scores at once.")] = 1,
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
@@ -196,54 +140,26 @@ def score(
 
 def train(
     rows: Annotated[
-        str,
-        option(
-            "--rows",
-            help="What setwise prefer select has written, or any rows that it reads.",
-            panel=READ,
-            metavar="PATH",
-        ),
+        str, read_option("--rows PATH", "What setwise prefer select has written, or any rows that it reads.")
     ],
     model: Policy,
-    out: Annotated[
-        str, option("--out", help="Folder for the trained model or adapter.", panel=KEEP, metavar="DIR")
-    ],
-    eval_rows: Annotated[
-        str | None, option("--eval-rows", help="Rows to evaluate on.", panel=READ, metavar="PATH")
-    ] = None,
+    out: Annotated[str, keep_option("--out DIR", "Folder for the trained model or adapter.")],
+    eval_rows: Annotated[str | None, read_option("--eval-rows PATH", "Rows to evaluate on.")] = None,
     dataset_split: Split = None,
     loss: Annotated[
-        str,
-        option(
-            "--loss",
-            help="What is minimized.",
-            panel=SET,
-            metavar="refa|swepo|mpo|infonca|nca|listwise-dpo|simpo|dpo",
-        ),
+        str, set_option("--loss refa|swepo|mpo|infonca|nca|listwise-dpo|simpo|dpo", "What is minimized.")
     ] = "refa",
     learning_rate: Annotated[
         float | None,
-        option(
-            "--learning-rate",
-            help="Step size of the optimizer.",
-            panel=SET,
-            metavar="RATE",
-            show_default="1e-6; 1e-4 with --lora",
+        set_option(
+            "--learning-rate RATE", "Step size of the optimizer.", show_default="1e-6; 1e-4 with --lora"
         ),
     ] = None,
-    epochs: Annotated[
-        float, option("--epochs", help="Passes over the rows.", panel=SET, metavar="COUNT")
-    ] = 1.0,
-    batch_size: Annotated[
-        int, option("--batch-size", help="Prompts an update.", panel=SET, metavar="COUNT")
-    ] = 16,
-    lora: Annotated[
-        bool, option("--lora", help="Train an adapter, not all weights.", panel=SET, metavar="")
-    ] = False,
+    epochs: Annotated[float, set_option("--epochs COUNT", "Passes over the rows.")] = 1.0,
+    batch_size: Annotated[int, set_option("--batch-size COUNT", "Prompts an update.")] = 16,
+    lora: Annotated[bool, set_option("--lora", "Train an adapter, not all weights.")] = False,
     setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time
-    resume: Annotated[
-        bool, option("--resume", help="Go on from the last checkpoint.", panel=RUN, metavar="")
-    ] = False,
+    resume: Annotated[bool, run_option("--resume", "Go on from the last checkpoint.")] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -284,31 +200,16 @@ def train(
 
 
 def loop(
-    prompts: Annotated[
-        str,
-        option("--prompts", help="Prompts, one a row: .jsonl or .parquet.", panel=READ, metavar="PATH"),
-    ],
+    prompts: Prompts,
     model: Policy,
-    reward: Annotated[
-        str,
-        option(
-            "--reward",
-            help="A service (http://…), a Python function (module:function, file.py:function), or a Hugging "
-            "Face reward model's folder or name.",
-            panel=READ,
-            metavar="WHAT",
-        ),
-    ],
-    out: Annotated[str, option("--out", help="Folder of the run.", panel=KEEP, metavar="DIR")],
+    reward: Rewarding,
+    out: Annotated[str, keep_option("--out DIR", "Folder of the run.")],
     evaluation_prompts: Annotated[
-        str | None,
-        option("--evaluation-prompts", help="Prompts held out to measure on.", panel=READ, metavar="PATH"),
+        str | None, read_option("--evaluation-prompts PATH", "Prompts held out to measure on.")
     ] = None,
-    iterations: Annotated[
-        int, option("--iterations", help="Rounds of all stages.", panel=SET, metavar="COUNT")
-    ] = 3,
+    iterations: Annotated[int, set_option("--iterations COUNT", "Rounds of all stages.")] = 3,
     responses: Responses = 32,
-    k: Annotated[int, option("-k", help="Rejected a prompt.", panel=SET, metavar="COUNT")] = 7,
+    k: Annotated[int, set_option("-k COUNT", "Rejected a prompt.")] = 7,
     temperature: Temperature = 0.8,
     max_new_tokens: Tokens = 512,
     setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time

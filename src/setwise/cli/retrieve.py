@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +12,6 @@ import typer
 from setwise.cli.options import (
     CERTIFY,
     CORPORA,
-    KEEP,
-    READ,
-    SET,
     AsJson,
     Cache,
     Certify,
@@ -51,12 +47,10 @@ from setwise.cli.options import (
     as_solver_options,
     at_most,
     given,
-    option,
+    keep_option,
+    read_option,
+    set_option,
 )
-
-#: Declarations of options under each heading of the help.
-_read = partial(option, panel=READ)
-_set = partial(option, panel=SET)
 
 #: Options that only a corpus takes, and only an index.
 _OF_CORPUS = (
@@ -99,30 +93,19 @@ def retrieve(
             metavar="[SOURCE] [QUERY]...",
         ),
     ] = None,
-    corpus: Annotated[str | None, _read("--corpus", help=CORPORA, metavar="PATH")] = None,
+    corpus: Annotated[str | None, read_option("--corpus PATH", CORPORA)] = None,
     index: Annotated[
-        str | None,
-        _read(
-            "--index",
-            help="Instead of --corpus: a folder made by setwise index build.",
-            metavar="DIR",
-        ),
+        str | None, read_option("--index DIR", "Instead of --corpus: a folder made by setwise index build.")
     ] = None,
     query: Annotated[
         list[str] | None,
-        _read(
-            "--query",
-            "-q",
-            help="What to find passages for, in words; repeat for several sets.",
-            metavar="TEXT",
-        ),
+        read_option("--query -q TEXT", "What to find passages for, in words; repeat for several sets."),
     ] = None,
     queries: Annotated[
         str | None,
-        _read(
-            "--queries",
-            help="A file of queries: one a line, or a table with a column 'query' and perhaps ids.",
-            metavar="FILE",
+        read_option(
+            "--queries FILE",
+            "A file of queries: one a line, or a table with a column 'query' and perhaps ids.",
         ),
     ] = None,
     text: TextColumn = None,
@@ -130,18 +113,16 @@ def retrieve(
     vectors: OwnVectors = None,
     query_vector: Annotated[
         str | None,
-        _read(
-            "--query-vector",
-            help="Instead of --query: a .npy file with the query's vector, or a row for each of several.",
-            metavar="FILE.npy",
+        read_option(
+            "--query-vector FILE.npy",
+            "Instead of --query: a .npy file with the query's vector, or a row for each of several.",
         ),
     ] = None,
     relevance: Annotated[
         str | None,
-        _read(
-            "--relevance",
-            help="Instead of --query: column with each row's relevance, a number, higher is better.",
-            metavar="COLUMN",
+        read_option(
+            "--relevance COLUMN",
+            "Instead of --query: column with each row's relevance, a number, higher is better.",
         ),
     ] = None,
     group: GroupColumn = None,
@@ -154,84 +135,74 @@ def retrieve(
     diversity: Diversity = 0.3,
     objective: Annotated[
         str,
-        _set(
-            "--objective",
-            help="What is weighed against relevance: mean distance (max-sum), distance to the nearest "
+        set_option(
+            "--objective NAME",
+            "What is weighed against relevance: mean distance (max-sum), distance to the nearest "
             "(mmr), volume (log-det), the least distance (max-min), an answer to each --facet (facets); or "
             "that no candidate is far from the set (coverage).",
-            metavar="NAME",
         ),
     ] = "max-sum",
     sharpness: Annotated[
         int | None,
-        _set(
-            "--sharpness",
-            help="Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
-            metavar="1|EVEN",
+        set_option(
+            "--sharpness 1|EVEN",
+            "Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
             show_default="8; 1 for --metric euclidean",
         ),
     ] = None,
     solver: Annotated[
         str,
-        _set(
-            "--solver",
-            help="How the set is found: auto (best for most), greedy, frank-wolfe, swap, exact (few "
+        set_option(
+            "--solver NAME",
+            "How the set is found: auto (best for most), greedy, frank-wolfe, swap, exact (few "
             "candidates), top-k (relevance alone), …",
-            metavar="NAME",
         ),
     ] = "auto",
     solver_option: SolverOption = None,
     metric: Metric = "cosine",
     relevance_scale: Annotated[
         str,
-        _set(
-            "--relevance-scale",
-            help="Rescale relevance first: none, minmax (to 0…1), zscore (to standard deviations) or rank.",
-            metavar="SCALE",
+        set_option(
+            "--relevance-scale SCALE",
+            "Rescale relevance first: none, minmax (to 0…1), zscore (to standard deviations) or rank.",
         ),
     ] = "none",
     include: Annotated[
-        list[str] | None,
-        _set("--include", help="Id that must be in the set; repeat for several.", metavar="ID"),
+        list[str] | None, set_option("--include ID", "Id that must be in the set; repeat for several.")
     ] = None,
     exclude: Annotated[
-        list[str] | None,
-        _set("--exclude", help="Id that must not be in the set; repeat for several.", metavar="ID"),
+        list[str] | None, set_option("--exclude ID", "Id that must not be in the set; repeat for several.")
     ] = None,
     max_per_group: MaxPerGroup = None,
     per_document: Annotated[
         int | None,
-        _set(
-            "--per-document",
-            help="Select at most this many passages of one document.",
-            metavar="COUNT",
+        set_option(
+            "--per-document COUNT",
+            "Select at most this many passages of one document.",
             show_default="no limit",
         ),
     ] = None,
     offset: Annotated[
         int,
-        _set(
-            "--offset",
-            help="Pass over this many and select the next k: with -k 10, page 2 is --offset 10. Only with "
+        set_option(
+            "--offset COUNT",
+            "Pass over this many and select the next k: with -k 10, page 2 is --offset 10. Only with "
             "--index.",
-            metavar="COUNT",
         ),
     ] = 0,
     after: Annotated[
         str | None,
-        _set(
-            "--after",
-            help="Instead of --offset: the cursor that --json prints of the page before. Only with --index.",
-            metavar="CURSOR",
+        set_option(
+            "--after CURSOR",
+            "Instead of --offset: the cursor that --json prints of the page before. Only with --index.",
         ),
     ] = None,
     pool: Annotated[
         str,
-        _set(
-            "--pool",
-            help="Candidates to fetch and choose among; auto fetches until more are proven useless. Only "
+        set_option(
+            "--pool auto|COUNT",
+            "Candidates to fetch and choose among; auto fetches until more are proven useless. Only "
             "with --index.",
-            metavar="auto|COUNT",
         ),
     ] = "auto",
     tokens: Tokens = None,
@@ -247,26 +218,17 @@ def retrieve(
     threads: Threads = None,
     compare: Annotated[
         str | None,
-        option(
-            "--compare",
-            help="Show the set of another solver beside it; top-k is a plain ranking.",
-            panel=KEEP,
-            metavar="SOLVER",
+        keep_option(
+            "--compare SOLVER", "Show the set of another solver beside it; top-k is a plain ranking."
         ),
     ] = None,
     why: Annotated[
         bool,
-        option(
-            "--why",
-            help="Also say why each was chosen, and why the most relevant of the others were not.",
-            panel=KEEP,
-            metavar="",
+        keep_option(
+            "--why", "Also say why each was chosen, and why the most relevant of the others were not."
         ),
     ] = False,
-    full: Annotated[
-        bool,
-        option("--full", help="Print texts whole, however long they are.", panel=KEEP, metavar=""),
-    ] = False,
+    full: Annotated[bool, keep_option("--full", "Print texts whole, however long they are.")] = False,
     as_json: AsJson = False,
     out: SetFile = None,
     force: Force = False,

@@ -9,36 +9,33 @@ from typing import Annotated
 
 import typer
 
-from setwise.cli.options import READ, RUN, option
+from setwise.cli.options import option, read_option, run_option
 
-_read, _run, _limit = (partial(option, panel=panel) for panel in (READ, RUN, "How much may be asked"))
+_limit = partial(option, panel="How much may be asked")
 
 #: The environment variable that holds the token.
 TOKEN = "SETWISE_TOKEN"
 
 Served = Annotated[
     list[str] | None,
-    _read(
-        "--index",
-        help="A folder made by setwise index build that may be asked, under its own name or another. Repeat "
+    read_option(
+        "--index [NAME=]DIR",
+        "A folder made by setwise index build that may be asked, under its own name or another. Repeat "
         "for several.",
-        metavar="[NAME=]DIR",
     ),
 ]
 Encoding = Annotated[
     str,
-    _read(
-        "--model",
-        help="What turns texts into vectors: auto (static), ngrams, sentence, sentence:FOLDER, or none.",
-        metavar="NAME",
+    read_option(
+        "--model NAME",
+        "What turns texts into vectors: auto (static), ngrams, sentence, sentence:FOLDER, or none.",
     ),
 ]
 TokenFile = Annotated[
     str | None,
-    _run(
-        "--token-file",
-        help=f"File with a token that every request has to bring; else {TOKEN} in the environment.",
-        metavar="FILE",
+    run_option(
+        "--token-file FILE",
+        f"File with a token that every request has to bring; else {TOKEN} in the environment.",
         show_default="no token",
     ),
 ]
@@ -48,57 +45,51 @@ def serve(
     index: Served = None,
     model: Encoding = "auto",
     host: Annotated[
-        str, _run("--host", help="Address to listen on; 0.0.0.0 for all.", metavar="ADDRESS")
+        str, run_option("--host ADDRESS", "Address to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",
-    port: Annotated[
-        int, _run("--port", help="Port to listen on; 0 for a free one.", metavar="NUMBER")
-    ] = 8765,
+    port: Annotated[int, run_option("--port NUMBER", "Port to listen on; 0 for a free one.")] = 8765,
     workers: Annotated[
-        int, _run("--workers", help="Processes that share the port and the indexes.", metavar="COUNT")
+        int, run_option("--workers COUNT", "Processes that share the port and the indexes.")
     ] = 1,
     threads: Annotated[
         int | None,
-        _run(
-            "--threads",
-            help="Requests that each process works on at a time.",
-            metavar="COUNT",
+        run_option(
+            "--threads COUNT",
+            "Requests that each process works on at a time.",
             show_default="processors / workers",
         ),
     ] = None,
     token_file: TokenFile = None,
     allow_host: Annotated[
         list[str] | None,
-        _run(
-            "--allow-host",
-            help="Name that requests may call the service by; on loopback beside loopback's own. Repeat for "
+        run_option(
+            "--allow-host NAME",
+            "Name that requests may call the service by; on loopback beside loopback's own. Repeat for "
             "several.",
-            metavar="NAME",
             show_default="any, unless on loopback",
         ),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        _run(
-            "--allow-origin",
-            help="Origin of web pages that may read answers, as in https://app.example. Repeat for several.",
-            metavar="ORIGIN",
+        run_option(
+            "--allow-origin ORIGIN",
+            "Origin of web pages that may read answers, as in https://app.example. Repeat for several.",
             show_default="none",
         ),
     ] = None,
-    max_body: Annotated[int, _limit("--max-body", help="Megabytes of a request's body.", metavar="MB")] = 32,
+    max_body: Annotated[int, _limit("--max-body MB", "Megabytes of a request's body.")] = 32,
     max_documents: Annotated[
-        int, _limit("--max-documents", help="Documents or vectors of one request.", metavar="COUNT")
+        int, _limit("--max-documents COUNT", "Documents or vectors of one request.")
     ] = 2000,
     max_waiting: Annotated[
         int,
         _limit(
-            "--max-waiting",
-            help="Requests that a process works on or lets wait; further ones are answered 429.",
-            metavar="COUNT",
+            "--max-waiting COUNT",
+            "Requests that a process works on or lets wait; further ones are answered 429.",
         ),
     ] = 64,
     timeout: Annotated[
-        float, _limit("--timeout", help="Seconds that a request may take; then 504.", metavar="SECONDS")
+        float, _limit("--timeout SECONDS", "Seconds that a request may take; then 504.")
     ] = 30.0,
 ) -> None:
     """Serve reranking, selection and retrieval over HTTP, until Ctrl-C or SIGTERM."""
