@@ -23,12 +23,13 @@ def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """
     if isinstance(value, str) and value in allowed:
         return value
-    names = list(allowed)
+    names = {one.lower(): one for one in allowed}
+    listed = ", ".join(repr(one) if "," in one else one for one in allowed)
     if not isinstance(value, str):
-        raise TypeError(f"{name}: expected one of {', '.join(names)}; got {type(value).__name__}")
+        raise TypeError(f"{name}: expected one of {listed}; got {type(value).__name__}")
     near = difflib.get_close_matches(value.lower().replace("_", "-"), names, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {', '.join(names)})")
+    hint = f"; did you mean {names[near[0]]!r}?" if near else ""
+    raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {listed})")
 
 
 #: The largest integer that arrays can hold.

@@ -106,7 +106,8 @@ def test_without_questions_tune_says_whether_the_corpus_repeats_itself(run, labe
     apart = [{"id": row, "vector": rng.standard_normal(64).tolist()} for row in range(50)]
     (tmp_path / "apart.jsonl").write_text("".join(json.dumps(one) + "\n" for one in apart))
     assert run("tune", tmp_path / "apart.jsonl", *vectors).out.startswith("top-k hardly repeats itself here")
-    assert "go with labelled questions" in run("tune", corpus, *vectors, "--out", tmp_path / "t.toml").err
+    assert "go with labeled questions" in run("tune", corpus, *vectors, "--diversity", 0.2).err
+    assert "go with labeled questions" in run("tune", corpus, *vectors, "--out", tmp_path / "t.toml").err
 
 
 def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
@@ -136,8 +137,10 @@ def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
     }
     chosen = json.loads(run("--config", out, "catalog", "select", shop, "--json").out)
     assert len(chosen["set"]["items"]) == 10
-    (tmp_path / "taken.jsonl").write_text(json.dumps({"items": ["i1", "nowhere"]}) + "\n")
+    (tmp_path / "taken.jsonl").write_text((json.dumps({"items": ["i1", "nowhere"]}) + "\n") * 5)
     assert "'nowhere', which is no id" in run(*words).err
+    (tmp_path / "taken.jsonl").write_text(json.dumps({"items": ["i1"]}) + "\n")
+    assert "folds: 5 of 1 groups of questions; bring more\n" in run(*words).err
     (tmp_path / "taken.jsonl").write_text(json.dumps({"items": "i1"}) + "\n")
     assert "items are no list of ids" in run(*words).err
 
@@ -145,7 +148,7 @@ def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--method", "mmr"), "methods: 'mmr' is unknown"),
+        (("--method", "mmr"), "methods: 'mmr' is unknown; did you mean 'MMR'? (one of 'max-sum, sharpness 8', "),
         (("--diversity", 1.5), "diversities: 1.5 is outside"),
         (("-k", 181), "k: 181 is more than"),
         (("--missing", "skip"), "missing: 'skip' is unknown"),
@@ -166,4 +169,10 @@ def test_an_answer_that_is_not_there(run, labelled, tmp_path):
     ran = run("tune", *labelled, "-k", 4)
     assert ran.code == 2
     assert "'more' has the answer 'p999', which is no id of the corpus (1 of 182 are not)" in ran.err
-    assert run("tune", *labelled, "-k", 4, "--missing", "drop").code == 0
+    drop = ("-k", 4, "--missing", "drop", "--method", "MMR", "--diversity", 0.2)
+    assert run("tune", *labelled, *drop).code == 0
+    lines = (tmp_path / "asked.jsonl").read_text()
+    (tmp_path / "asked.jsonl").write_text(lines.replace('["p1", "p999"]', '["p999"]'))
+    ran = run("tune", *labelled, *drop)
+    assert ran.code == 0
+    assert "1 of 13 are left out: they have not an answer that is an id of the corpus" in ran.err

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,8 +121,9 @@ def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
     assert told == [(done, 20) for done in range(10, 21)]
     np.testing.assert_array_equal(again.values[:, :, :-1], whole.values[:, :, :-1])
     assert evaluate.compare(index, questions, **options, progress=stop).questions == questions.names
-    with pytest.raises(ValueError, match="another comparison's"):
-        evaluate.compare(index, questions, **options | {"k": 5})
+    for other, changed in ((index, {"k": 5}), (setwise.Index.from_array(X + 0.01), {})):
+        with pytest.raises(ValueError, match="another comparison's"):
+            evaluate.compare(other, questions, **options | changed)
     for damage in ("{\n", "[" * 100_000 + "\n", "\ud800\n"):
         (tmp_path / "journal").write_text(damage, encoding="utf-8", errors="surrogatepass")
         with pytest.raises(ValueError, match=r"journal: .* (is not JSON|nested too deeply|is not UTF-8)"):
@@ -198,7 +200,8 @@ def test_questions_as_jsonl(tmp_path):
     assert found.groups == ("g", "g", "h")
     with pytest.raises(ValueError, match=r"'a' has the answer 'p2'.*\(1 of 8 are not\)"):
         found.located(["p1", "p3", "p4", "7", 8, "9"])
-    kept = found.located(["p3", "7"], missing="drop")
+    with pytest.warns(UserWarning, match="1 of 3 are left out"):
+        kept = found.located(["p3", "7"], missing="drop")
     assert kept.names == ("a", "c")
     assert kept.answers == ((("p3",),), (("7",),))
 
@@ -209,6 +212,10 @@ def test_questions_as_jsonl(tmp_path):
         ({"query": "x", "answers": []}, "line 1 has no right answer"),
         ({"query": "x", "answers": [[]]}, "line 1 has no right answer"),
         ({"query": "x", "answers": "p1"}, "line 1: answers are no list: 'p1'"),
+        ({"query": "x", "answers": [None]}, "line 1: None in answers is no id"),
+        ({"query": "x", "answers": [["p1", 2.5]]}, "line 1: 2.5 in answers is no id"),
+        ({"query": "x", "answers": [[["p1"]]]}, r"line 1: \['p1'\] in answers is no id"),
+        ({"query": "x", "answers": [{"id": "p1"}]}, "line 1: {'id': 'p1'} in answers is no id"),
         ({"query": " ", "answers": ["p1"]}, "line 1 has no query"),
         ({"question": "x", "answers": ["p1"]}, "no column 'query'"),
     ],
@@ -229,16 +236,51 @@ def test_a_beir_folder_and_trec_files_read_alike(tmp_path):
     )
     (tmp_path / "topics").write_text("1\twho?\n2\twhen?\n3\tunjudged\n")
     (tmp_path / "judged").write_text("1 0 d1 1\n1 0 d2 2\n1 0 d3 0\n2 0 d2 1\n")
+    rows = "1\td1\t1\r\n1\td2\t2\r\n1\td3\t-1\r\n2\td2\t1\r\n3\td1\t0\r\n"
+    (tmp_path / "bare.tsv").write_text(rows)  # a row in the first line is a row
+    (tmp_path / "crlf").write_text("\ufeff1\twho?\r\n2\twhen?\r\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="1 of 3 are left out: they have not a judgement above 0"):
+        third = evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
+    with pytest.warns(UserWarning, match="1 of 3 are left out"):
+        bare = evaluate.read_questions(tmp_path, qrels=tmp_path / "bare.tsv")
     for found in (
         evaluate.read_questions(tmp_path),
-        evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged"),
+        evaluate.read_questions(tmp_path / "crlf", qrels=tmp_path / "judged"),
+        third,
+        bare,
     ):
         assert found.names == ("1", "2")
         assert found.texts == ("who?", "when?")
         assert found.answers == ((("d1",), ("d2",)), (("d2",),))
-    (tmp_path / "judged").write_text("1 1 d1 1\n1 1 d2 1\n1 2 d2 1\n")
-    found = evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
-    assert found.answers == ((("d1", "d2"), ("d2",)),)
+    (tmp_path / "judged").write_text("1 1 d1 1\n1 1 d2 1\n1 2 d2 1\n3 2 d2 1\n")
+    with pytest.warns(UserWarning, match="1 of 3"):
+        found = evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
+    assert found.answers == ((("d1", "d2"), ("d2",)), (("d2",),))
+    (tmp_path / "judged").write_text("7 0 d1 1\n")
+    with pytest.raises(ValueError, match="no topic has a judgement above 0"):
+        evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
+    (tmp_path / "qrels" / "test.tsv").rename(tmp_path / "qrels" / "dev.tsv")
+    with pytest.raises(FileNotFoundError, match=r"test\.tsv'; did you mean 'dev\.tsv'"):
+        evaluate.read_questions(tmp_path)
+
+
+def test_questions_of_the_same_words_are_one_group(labelled):
+    """A question that is asked twice is no second witness: intervals are those of the different ones."""
+    _, questions = labelled
+    texts = tuple(f"question {place}" for place in range(20))
+    once = replace(questions, texts=texts, groups=())
+    many = evaluate.Questions(
+        tuple(f"{name} {turn}" for turn in range(5) for name in once.names),
+        once.answers * 5,
+        texts * 5,
+        np.tile(once.vectors, (5, 1)),
+    )
+    index = setwise.Index.from_array(labelled[0])
+    options = {"k": 4, "diversities": (0.3,), "methods": ["MMR"]}
+    one, five = (evaluate.compare(index, each, **options) for each in (once, many))
+    assert five.groups.max() == 19
+    for name in ("aspect recall", "ILAD"):
+        np.testing.assert_allclose(five.intervals[name], one.intervals[name], atol=1e-12)
 
 
 @needs("faiss")

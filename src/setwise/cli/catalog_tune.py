@@ -48,6 +48,7 @@ def tune(
     from setwise import checks, evaluate
     from setwise.catalog import METHODS, Catalog
     from setwise.cli import output, tuned
+    from setwise.evaluate.tune import check_tune
     from setwise.files import column_types, read_table
     from setwise.files.names import column, existing
 
@@ -64,6 +65,7 @@ def tune(
                 f"taken: {table.source}, {table.place(row)}: items are no list of ids: {items!r}"
             )
         users.append(list(items))
+    check_tune(len(users), measure, folds, seed)
     with output.Status() as status:
         status.tell("reading")
         catalog = Catalog.load(path)

@@ -1,4 +1,4 @@
-"""``setwise compare`` and ``setwise tune``: ways to select on labelled questions, and the choice of one."""
+"""``setwise compare`` and ``setwise tune``: ways to select on labeled questions, and the choice of one."""
 
 from __future__ import annotations
 
@@ -34,13 +34,18 @@ SAMPLED = 200
 
 Source = Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")]
 _QUESTIONS: dict[str, Any] = {
-    "help": "Labelled questions: a table with the columns query and answers (a list for each right answer, "
+    "help": "Labeled questions: a table with the columns query and answers (a list for each right answer, "
     "of the ids that give it), a BEIR folder, or with --qrels TREC topics (number, tab, text).",
     "metavar": "QUESTIONS",
 }
 Asked = Annotated[str, typer.Argument(**_QUESTIONS)]
 AskedOrNone = Annotated[str | None, typer.Argument(**_QUESTIONS, show_default="the corpus alone")]
-Judged = Annotated[str | None, read_option("--qrels FILE", "TREC judgements, for topics of TREC.")]
+Judged = Annotated[
+    str | None,
+    read_option(
+        "--qrels FILE", "TREC judgements, for topics of TREC; or a BEIR folder's other than qrels/test.tsv."
+    ),
+]
 Asking = Annotated[
     str | None,
     read_option("--question-vectors FILE.npy", "The questions' vectors, where --vectors are yours."),
@@ -110,7 +115,7 @@ def compare(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Compare ways to select on labelled questions: methods, diversities and sizes, with intervals."""
+    """Compare ways to select on labeled questions: methods, diversities and sizes, with intervals."""
     from setwise.asked import asked_for
     from setwise.cli import output
     from setwise.cli.tuned import print_means
@@ -175,16 +180,18 @@ def tune(
     cache: Cache = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Choose a method and a diversity from labelled questions, or learn that nothing beats top-k here.
+    """Choose a method and a diversity from labeled questions, or learn that nothing beats top-k here.
 
     Without questions: whether the corpus repeats itself among the nearest of its own passages.
     """
     from setwise import evaluate
     from setwise.cli import output, tuned
+    from setwise.evaluate.tune import check_tune
 
     read = {"path": corpus, "text": text, "id": id, "vectors": vectors}
     if questions is None:
-        _print_crowding(read, model, k, (cache, no_cache), asked=out or qrels or question_vectors)
+        asked_only = out or qrels or question_vectors or diversity or method
+        _print_crowding(read, model, k, (cache, no_cache), asked=asked_only is not None)
         return
     target = None if out is None else tuned.checked(out, force)
     with output.Status() as status:
@@ -197,6 +204,7 @@ def tune(
             missing=missing,
             cache=(cache, no_cache),
         )
+        check_tune(len(set(asked.groups)), measure, folds, seed)
         found = _compared(status, index, asked, [k], diversity, method, workers, None, names)
     chosen = evaluate.tune(found, measure=measure, folds=folds, seed=seed)
     crowded = evaluate.crowding(index, _vectors(asked), k=k) if k > 1 else None
@@ -212,7 +220,7 @@ def tune(
 
 
 def _print_crowding(
-    corpus: dict[str, Any], model: str, k: int, cache: tuple[str | None, bool], *, asked: str | None
+    corpus: dict[str, Any], model: str, k: int, cache: tuple[str | None, bool], *, asked: bool
 ) -> None:
     """Print how much the nearest of the corpus's own passages repeat each other."""
     import numpy as np
@@ -221,9 +229,10 @@ def _print_crowding(
     from setwise.cli import output
     from setwise.index.base import Index
 
-    if asked is not None:
+    if asked:
         raise ValueError(
-            "questions: --out, --qrels and --question-vectors go with labelled questions; name them"
+            "questions: --out, --qrels, --question-vectors, --diversity and --method go with labeled "
+            "questions; name them"
         )
     with output.Status() as status:
         candidates, _ = _read(status, corpus, model, cache)
@@ -264,18 +273,20 @@ def _prepared(
     import numpy as np
 
     from setwise import checks
+    from setwise.cli import output
     from setwise.evaluate import read_questions
     from setwise.files import read_array
     from setwise.index.base import Index
 
     checks.choice("missing", missing, ("raise", "drop"))
     status.tell("reading")
-    asked = read_questions(**questions)
-    candidates, names = _read(status, corpus, model, cache)
-    asked = asked.located(names, missing=missing)
-    if question_vectors is not None:
-        asked = replace(asked, vectors=read_array(Path(question_vectors), "question-vectors"))
-    else:
+    with output.notes_for_warnings():
+        asked = read_questions(**questions)
+        if question_vectors is not None:
+            asked = replace(asked, vectors=read_array(Path(question_vectors), "question-vectors"))
+        candidates, names = _read(status, corpus, model, cache)
+        asked = asked.located(names, missing=missing)
+    if asked.vectors is None:
         assert asked.texts is not None
         asked = replace(asked, vectors=np.stack([candidates.encode(one) for one in asked.texts]))
     return Index.from_array(candidates.vectors), asked, names

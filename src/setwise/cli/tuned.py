@@ -79,7 +79,9 @@ def print_means(found: Comparison, k: int, measure: str = "aspect recall") -> No
     from setwise.cli import output
 
     measures = tuple(dict.fromkeys((measure, "aspect recall", "alpha-nDCG", "all answers", "ILAD")))
-    title = f"k = {k}, {len(found.questions)} questions; * differs from top-k (95 %)"
+    count, groups = len(found.questions), int(found.groups.max()) + 1
+    asked = f"{count} question{'s'[: count > 1]}{f' in {groups} groups' if groups < count else ''}"
+    title = f"k = {k}, {asked}; * differs from top-k (95 %)"
     table = Table(title=title, title_justify="left")
     for name in ("method", "diversity", *measures, "ms"):
         table.add_column(name, justify="left" if name == "method" else "right")

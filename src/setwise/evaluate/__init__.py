@@ -1,4 +1,4 @@
-"""Evaluate: ways to select, compared on labelled questions, and the choice from it."""
+"""Evaluate: ways to select, compared on labeled questions, and the choice from it."""
 
 from setwise.evaluate.catalogs import CATALOG_METHODS, compare_catalog
 from setwise.evaluate.compare import MEASURES, METHODS, TOP, Comparison, Configuration, compare

@@ -1,4 +1,4 @@
-"""Ways to select, compared on labelled questions: methods x diversities x sizes, question by question."""
+"""Ways to select, compared on labeled questions: methods x diversities x sizes, question by question."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def compare(
     chosen = methods_of(methods)
     configurations = configurations_of(k, diversities, chosen)
     located = by_row(questions, ids)
-    kept = _Journal(journal, _identity(located, configurations, chosen, len(index)))
+    kept = _Journal(journal, None if journal is None else _identity(index, located, configurations, chosen))
     answered = dict(kept.read())
     rest = [place for place, name in enumerate(located.names) if name not in answered]
 
@@ -293,18 +293,22 @@ def answered(found: Sequence[Any], answers: Sequence[Sequence[Any]], k: int) -> 
     ]
 
 
-def _identity(questions: Questions, configurations: Sequence[Configuration], methods: Any, n: int) -> str:
-    """Return what tells one comparison from another."""
-    told = [questions.names, questions.answers, configurations, methods, n]
+def _identity(
+    index: Index, questions: Questions, configurations: Sequence[Configuration], methods: Any
+) -> str:
+    """Return what tells one comparison from another; of the index its size and its vectors of right answers."""
+    told = [questions.names, questions.answers, questions.groups, configurations, methods, len(index)]
     digest = hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(questions.vectors).tobytes())
+    right = dict.fromkeys(one for each in questions.answers for a in each for one in a)
+    digest.update(np.ascontiguousarray(index.vectors(list(right))).tobytes())
     return digest.hexdigest()
 
 
 class _Journal:
     """The answered questions of a comparison: a line of JSON each, after one that names the comparison."""
 
-    def __init__(self, path: str | os.PathLike[str] | None, identity: str) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, identity: str | None) -> None:
         self.path, self.identity = None if path is None else Path(path), identity
         self._file: Any = None
 
@@ -316,7 +320,10 @@ class _Journal:
         whole = data[: data.rfind(b"\n") + 1]
         head, *lines = [parsed(line, f"journal: {self.path}") for line in whole.splitlines()] or [None]
         if head != {"comparison": self.identity}:
-            raise ValueError(f"journal: {self.path} is another comparison's; name a new file, or remove it")
+            raise ValueError(
+                f"journal: {self.path} is another comparison's (of other questions, vectors, methods, "
+                "diversities or sizes); remove it, or name another place"
+            )
         if len(whole) < len(data):
             with open(self.path, "r+b") as file:
                 file.truncate(len(whole))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,7 @@ class Questions:
         The queries as vectors.
     groups : tuple of hashable
         Questions of one group belong together (one topic, one author): they are resampled and split as one.
-        By default each is its own.
+        By default each is its own, and questions of the same words are one.
     """
 
     names: tuple[str, ...]
@@ -49,7 +51,7 @@ class Questions:
             twice = next(name for place, name in enumerate(self.names) if name in self.names[:place])
             raise ValueError(f"questions: {twice!r} stands twice")
         if not self.groups:
-            object.__setattr__(self, "groups", self.names)
+            object.__setattr__(self, "groups", self.texts or self.names)
         for what in ("answers", "texts", "vectors", "groups"):
             given = getattr(self, what)
             if given is not None and len(given) != m:
@@ -77,6 +79,11 @@ class Questions:
         ------
         ValueError
             An answer's id is not there and `missing` is "raise"; or nothing is left of any question.
+
+        Warns
+        -----
+        UserWarning
+            Questions are left out, with how many.
         """
         known = {str(one): one for one in ids}
         listed = [
@@ -101,6 +108,7 @@ class Questions:
                 kept.append((place, own))
         if not kept:
             raise ValueError("questions: no answer is an id of the corpus")
+        _left_out(len(self) - len(kept), len(self), "an answer that is an id of the corpus")
         places = [place for place, _ in kept]
         return replace(self.some(places), answers=tuple(own for _, own in kept))
 
@@ -118,7 +126,7 @@ class Questions:
 def read_questions(
     path: str | os.PathLike[str], *, qrels: str | os.PathLike[str] | None = None, split: str = "test"
 ) -> Questions:
-    """Read labelled questions: a table, a BEIR folder, or topics and judgements of TREC.
+    """Read labeled questions: a table, a BEIR folder, or topics and judgements of TREC.
 
     Parameters
     ----------
@@ -128,7 +136,7 @@ def read_questions(
         own; ``id`` and ``group`` where there are any. Or a folder as BEIR has it, with ``queries.jsonl`` and
         ``qrels/SPLIT.tsv``. Or, with `qrels`, a file with one topic a line: its number, a tab, its text.
     qrels : path, optional
-        TREC judgements, diversity's too.
+        TREC judgements, diversity's too; or in place of a BEIR folder's own another table of judgements.
     split : str
         Of a BEIR folder.
 
@@ -138,10 +146,16 @@ def read_questions(
         There is no such file, or the folder lacks one.
     ValueError
         A column is missing, a line cannot be read, or a question has no right answer.
+
+    Warns
+    -----
+    UserWarning
+        Questions of BEIR or TREC have no judgement above 0 and are left out, with how many.
     """
     source = existing(path, "questions")
     if source.is_dir():
-        return _beir(source, split)
+        judged = source / "qrels" / f"{split}.tsv"
+        return _beir(source, existing(judged, "questions") if qrels is None else existing(qrels, "qrels"))
     if qrels is not None:
         return _trec(source, existing(qrels, "qrels"))
     known = column_types(source, "questions")
@@ -172,10 +186,12 @@ def _answers(table: Table, row: int, value: Any) -> tuple[tuple[Hashable, ...], 
         raise ValueError(f"questions: {table.source}, {table.place(row)}: answers are no list: {value!r}")
     found: list[tuple[Hashable, ...]] = []
     for one in value:
-        ids = [one] if isinstance(one, str | int) else list(one)
-        found.append(
-            tuple(dict.fromkeys(each.item() if isinstance(each, np.generic) else each for each in ids))
-        )
+        several = isinstance(one, list | tuple | np.ndarray)
+        ids = [each.item() if isinstance(each, np.generic) else each for each in (one if several else [one])]
+        for each in ids:
+            if isinstance(each, bool) or not isinstance(each, str | int):
+                raise ValueError(f"questions: {table.source}, {table.place(row)}: {each!r} in answers is no id")
+        found.append(tuple(dict.fromkeys(ids)))
     if not found or not all(found):
         raise ValueError(
             f"questions: {table.source}, {table.place(row)} has no right answer, or one that nothing gives"
@@ -183,22 +199,32 @@ def _answers(table: Table, row: int, value: Any) -> tuple[tuple[Hashable, ...], 
     return tuple(found)
 
 
-def _beir(folder: Path, split: str) -> Questions:
+def _left_out(count: int, of: int, lacking: str) -> None:
+    """Warn of questions that are left out, if any are."""
+    if count:
+        warnings.warn(f"questions: {count:,} of {of:,} are left out: they have not {lacking}", stacklevel=3)
+
+
+def _beir(folder: Path, judged: Path) -> Questions:
     """Read a folder as BEIR has it: every judged document is a right answer of its own."""
     queries = existing(folder / "queries.jsonl", "questions")
-    judged = existing(folder / "qrels" / f"{split}.tsv", "questions")
     known = column_types(queries, "questions")
     asked = read_table(queries, [column(known, name, "questions", str(queries)) for name in ("_id", "text")])
     names_of = map(str, asked.labels("_id", "questions"))
     texts = dict(zip(names_of, asked.texts("text", "questions"), strict=True))
     answers: dict[str, dict[tuple[Hashable, ...], None]] = {}
-    lines = judged.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines[1:], start=2):
+    about = set()
+    for number, line in enumerate(judged.read_text(encoding="utf-8-sig").split("\n"), start=1):
         parts = line.split("\t")
-        if len(parts) != 3 or parts[0] not in texts or not parts[2].lstrip("-").isdigit():
+        judgement = re.fullmatch("-?[0-9]+", parts[-1])
+        if not line or (number == 1 and not judgement):  # the columns' names
+            continue
+        if len(parts) != 3 or parts[0] not in texts or not judgement:
             raise ValueError(f"{judged}: line {number}: expected a query of the folder, a document, a number")
+        about.add(parts[0])
         if int(parts[2]) > 0:
             answers.setdefault(parts[0], {})[(parts[1],)] = None
+    _left_out(len(about) - len(answers), len(about), "a judgement above 0")
     names = tuple(name for name in texts if name in answers)
     return Questions(
         names, tuple(tuple(answers[name]) for name in names), tuple(texts[name] for name in names)
@@ -209,7 +235,8 @@ def _trec(topics: Path, qrels: Path) -> Questions:
     """Read TREC's topics and judgements; without subtopics every document is a right answer of its own."""
     judged = read_qrels(qrels)
     names, texts, answers = [], [], []
-    for number, line in enumerate(topics.read_text(encoding="utf-8").splitlines(), start=1):
+    lines = topics.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    for number, line in enumerate(lines, start=1):
         name, tab, text = line.partition("\t")
         if not tab or not text.strip():
             raise ValueError(f"{topics}: line {number}: expected a topic's number, a tab, and its text")
@@ -223,4 +250,7 @@ def _trec(topics: Path, qrels: Path) -> Questions:
                 if plain
                 else tuple(tuple(ids) for ids in aspects.values())
             )
+    if not names:
+        raise ValueError(f"{topics}: no topic has a judgement above 0 in {qrels}")
+    _left_out(len(lines) - len(names), len(lines), "a judgement above 0")
     return Questions(tuple(names), tuple(answers), tuple(texts))

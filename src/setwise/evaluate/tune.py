@@ -1,4 +1,4 @@
-"""The choice of a method and a diversity from labelled questions, or whether there is anything to choose."""
+"""The choice of a method and a diversity from labeled questions, or whether there is anything to choose."""
 
 from __future__ import annotations
 
@@ -101,17 +101,14 @@ def tune(
     places = [place for place, one in enumerate(comparison.configurations) if one.k == size]
     if not places:
         raise ValueError(f"k: {size} was not compared (compared: {', '.join(map(str, sizes))})")
-    checks.choice("measure", measure, [name for name in MEASURES if name != "seconds"])
+    groups = comparison.groups
+    count = int(groups.max()) + 1
+    parts = check_tune(count, measure, folds, seed)
     places.sort(key=lambda place: comparison.configurations[place].diversity)
     values = comparison.of(measure)[places]
     options = [comparison.configurations[place] for place in places]
     top = options.index(Configuration(TOP, 0.0, size))
-    groups = comparison.groups
-    count = int(groups.max()) + 1
-    parts = checks.integer("folds", folds, least=2)
-    if count < parts:
-        raise ValueError(f"folds: {parts} of {count} groups of questions; label more, or use fewer folds")
-    fold = (np.random.default_rng(checks.integer("seed", seed, least=0)).permutation(count) % parts)[groups]
+    fold = (np.random.default_rng(seed).permutation(count) % parts)[groups]
     gains = np.empty(len(groups))
     picks: dict[Configuration, int] = {}
     for number in range(parts):
@@ -133,6 +130,24 @@ def tune(
         float(high),
         picks,
     )
+
+
+def check_tune(groups: int, measure: str, folds: int, seed: int) -> int:
+    """Return the number of folds; what `tune` refuses can be refused before anything is compared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The measure is unknown, or a time; the folds are fewer than 2, or more than the groups; the seed is
+        below 0.
+    """
+    checks.choice("measure", measure, [name for name in MEASURES if name != "seconds"])
+    checks.integer("seed", seed, least=0)
+    parts = checks.integer("folds", folds, least=2)
+    if groups < parts:
+        mend = "bring more, or use fewer folds" if groups > 1 else "bring more"
+        raise ValueError(f"folds: {parts} of {groups} groups of questions; {mend}")
+    return parts
 
 
 def _best(values: NDArray[np.float64]) -> int:
