@@ -148,7 +148,10 @@ def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--method", "mmr"), "methods: 'mmr' is unknown; did you mean 'MMR'? (one of 'max-sum, sharpness 8', "),
+        (
+            ("--method", "mmr"),
+            "methods: 'mmr' is unknown; did you mean 'MMR'? (one of 'max-sum, sharpness 8', ",
+        ),
         (("--diversity", 1.5), "diversities: 1.5 is outside"),
         (("-k", 181), "k: 181 is more than"),
         (("--missing", "skip"), "missing: 'skip' is unknown"),

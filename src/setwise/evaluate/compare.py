@@ -296,7 +296,7 @@ def answered(found: Sequence[Any], answers: Sequence[Sequence[Any]], k: int) -> 
 def _identity(
     index: Index, questions: Questions, configurations: Sequence[Configuration], methods: Any
 ) -> str:
-    """Return what tells one comparison from another; of the index its size and its vectors of right answers."""
+    """Return what tells one comparison from another; of the index its size and right answers' vectors."""
     told = [questions.names, questions.answers, questions.groups, configurations, methods, len(index)]
     digest = hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(questions.vectors).tobytes())

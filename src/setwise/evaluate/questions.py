@@ -190,7 +190,9 @@ def _answers(table: Table, row: int, value: Any) -> tuple[tuple[Hashable, ...], 
         ids = [each.item() if isinstance(each, np.generic) else each for each in (one if several else [one])]
         for each in ids:
             if isinstance(each, bool) or not isinstance(each, str | int):
-                raise ValueError(f"questions: {table.source}, {table.place(row)}: {each!r} in answers is no id")
+                raise ValueError(
+                    f"questions: {table.source}, {table.place(row)}: {each!r} in answers is no id"
+                )
         found.append(tuple(dict.fromkeys(ids)))
     if not found or not all(found):
         raise ValueError(
