@@ -32,13 +32,19 @@ _UNREAD = {
 def kind_of(data: Any, argument: str = "frame") -> str | None:
     """Return the package that a frame comes from; None for what is no frame.
 
-    Raises TypeError: it is a query or a stream, whose rows have not been read, or a dataset with splits.
+    Raises TypeError: it is a query or a stream, whose rows have not been read, a dataset with splits, or one
+    whose rows a transform makes each time that they are read.
     """
     if type(data) is np.ndarray:
         return None
     for one in type(data).__mro__:
         package = one.__module__.partition(".")[0]
         if one.__name__ in _FRAMES.get(package, ()):
+            if package == "datasets" and data.format["type"] == "custom":
+                raise TypeError(
+                    f"{argument}: the rows of this dataset are made by a transform (set_transform) each time "
+                    "that they are read; pass what .map() makes of it, or its .with_format(None)"
+                )
             return package
         if mend := _UNREAD.get(package, {}).get(one.__name__):
             raise TypeError(f"{argument}: a {type(data).__name__} holds no rows by itself; pass {mend}")

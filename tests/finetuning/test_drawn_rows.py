@@ -475,6 +475,31 @@ def test_shards_that_spell_one_column_differently_are_one_repository(tmp_path, m
         assert [json.loads(line)["text"] for line in lines] == [texts[row] for row in rows]
 
 
+def test_shards_are_one_repository_by_the_names_of_columns_and_values_that_fit(tmp_path):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    texts = pa.array(["a", "b"])
+    parquet.write_table(pa.table({"text": texts, "n": [2**53, 1]}), folder / "a.parquet")
+    parquet.write_table(pa.table({"n": [0.5, 2.0], "text": texts}), folder / "b.parquet")
+    write_file(Repository(folder), [np.array([3, 0])], tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [
+        {"text": "b", "n": 2.0},
+        {"text": "a", "n": 2.0**53},
+    ]
+    parquet.write_table(pa.table({"text": texts, "n": [2**53 + 1, 1]}), folder / "a.parquet")
+    with pytest.raises(ValueError, match="repository: a.parquet has a value in 'n' that double, the type of"):
+        write_file(Repository(folder), [np.array([3, 0])], tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize("values", [[2**60 + 1, 0.5], ["\ud800", "a"]])
+def test_lines_that_no_type_holds_are_refused_however_far_apart(tmp_path, monkeypatch, values):
+    monkeypatch.setattr("setwise.finetuning.rows.repository._BLOCK", 1)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"text": "a", "n": value}) for value in values))
+    with pytest.raises(ValueError, match=r"rows.jsonl has values of several kinds in 'n', or "):
+        write_file(Repository(path), [np.array([0, 1])], tmp_path / "out.parquet")
+
+
 def test_cells_of_csv_stay_strings(tmp_path):
     (tmp_path / "rows.csv").write_text('id,text\n007,"two\nlines"\n008,\n')
     write_file(Repository(tmp_path / "rows.csv"), [np.array([1, 0])], tmp_path / "out.parquet")
@@ -518,9 +543,13 @@ def test_a_file_an_epoch(sharded, table, drawn, tmp_path):
     record = json.loads((tmp_path / "out" / META).read_text())
     assert record["settings"] == {"seed": 0}
     assert [facts["rows"] for facts in record["files"].values()] == [200] * 3
-    write_epochs(Repository(sharded), drawn, tmp_path / "by-workers", settings={"seed": 0}, workers=1)
-    for file in written.files:
-        assert (tmp_path / "by-workers" / file.name).read_bytes() == file.read_bytes()
+    parquet.write_table(table, tmp_path / "blob")  # as a cache keeps downloads, without an ending
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "blob")
+    linked = Repository(tmp_path / "link.parquet")
+    alone = write_epochs(linked, drawn, tmp_path / "alone")
+    spread = write_epochs(linked, drawn, tmp_path / "by-workers", workers=1)
+    for one, other in zip(alone.files, spread.files, strict=True):
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_repository_that_has_changed_is_not_written_by_workers(sharded, drawn, tmp_path):

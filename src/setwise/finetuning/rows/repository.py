@@ -185,7 +185,8 @@ class Repository:
         Raises
         ------
         ValueError
-            A file has changed since it was opened.
+            A file has changed since it was opened, or has a value that the type of all files' columns does
+            not hold.
         """
         rows = np.asarray(rows, np.int64)
         edges = np.searchsorted(rows, self._starts)
@@ -197,9 +198,24 @@ class Repository:
             found = 0
             for table in file.take(wanted):
                 found += table.num_rows
-                yield table if schema is None or table.schema.equals(schema) else table.cast(schema)
+                yield table if schema is None or table.schema.equals(schema) else self._cast(table, file)
             if found != len(wanted):
                 raise ValueError(f"{self.argument}: {file.path.name} has changed while it was read")
+
+    def _cast(self, table: Any, file: RowFile) -> Any:
+        """Return a file's rows with the types that all files' rows fit in."""
+        from setwise.extras.arrow import arrow
+
+        columns = []
+        for field in self.schema():
+            try:
+                columns.append(table.column(field.name).cast(field.type))
+            except arrow.ArrowException as error:
+                raise ValueError(
+                    f"{self.argument}: {file.path.name} has a value in {field.name!r} that {field.type}, the "
+                    f"type of all files together, does not hold ({_reason(error)}); give them one type"
+                ) from None
+        return arrow.table(columns, schema=self.schema())
 
     def schema(self) -> Any:
         """Return the Arrow schema of its rows; JSONL's is that of all its lines together, read once.
@@ -229,10 +245,9 @@ class Repository:
             try:
                 schema = arrow.unify_schemas([schema, other], promote_options="permissive")
             except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
-                reason = " ".join(str(error).split())[:160]
                 raise ValueError(
                     f"{self.argument}: {file.path.name} and {first.path.name} have columns of different "
-                    f"types ({reason})"
+                    f"types ({_reason(error)})"
                 ) from None
         return schema
 
@@ -243,7 +258,12 @@ class Repository:
         if not self.lines:
             return table
         objects = [self._parse(line) for line in table.column(LINE).to_pylist()]
-        columns = [arrow.array([row.get(field.name) for row in objects], field.type) for field in schema]
+        columns = []
+        for field in schema:
+            try:
+                columns.append(arrow.array([row.get(field.name) for row in objects], field.type))
+            except (ValueError, OverflowError) as error:
+                raise _no_type(f"{self.argument}: {self.source.name}", field.name, error) from None
         return arrow.table(columns, schema=schema)
 
     def text_columns(self) -> list[str]:
@@ -296,13 +316,21 @@ class Repository:
                         kind = arrow.array([row.get(name) for row in rows]).type
                         field = arrow.schema([(name, kind)])
                         schema = arrow.unify_schemas([schema, field], promote_options="permissive")
-                    except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:
-                        reason = " ".join(str(error).split())[:120]
-                        raise ValueError(
-                            f"{self.argument}: {file.path.name} has values of several kinds in {name!r}, "
-                            f"which Parquet does not hold; write .jsonl ({reason})"
-                        ) from None
+                    except (ValueError, arrow.ArrowTypeError, OverflowError) as error:
+                        raise _no_type(f"{self.argument}: {file.path.name}", name, error) from None
         return schema
+
+
+def _no_type(where: str, name: str, error: Exception) -> ValueError:
+    """Return the refusal of lines whose values no one type holds."""
+    return ValueError(
+        f"{where} has values of several kinds in {name!r}, or one that Parquet does not hold; write .jsonl "
+        f"({_reason(error)})"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
 
 
 def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:

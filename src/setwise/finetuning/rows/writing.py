@@ -298,7 +298,7 @@ def _made(
             write_rows_to(repository, [drawn], folder / name, False, True, memory, tell)
             yield name, measure(folder / name)
         return
-    source, known, home = str(repository.source.resolve()), stamp(repository), folder.resolve()
+    source, known, home = str(repository.source.absolute()), stamp(repository), folder.absolute()
     names = list(left)
     with engine_for(workers) as engine:
         for start in range(0, len(names), engine.slots):

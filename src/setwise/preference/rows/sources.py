@@ -81,7 +81,7 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
     FileNotFoundError
         There is no such file or folder.
     TypeError
-        ``source`` is no path, data set or iterable of mappings.
+        ``source`` is no path, data set or iterable of mappings, or a dataset with a transform.
     ValueError
         The file is damaged or of an unknown ending, the folder is no saved data set, or there is no row.
     """
@@ -140,6 +140,7 @@ def _split_of(splits: Any, name: str | None, what: str) -> Any:
 
 
 def _of_dataset(dataset: Any, name: str) -> RowSource:
+    frames.kind_of(dataset, _MESSAGE)
     if len(dataset) == 0:
         raise ValueError(f"{_MESSAGE}: {name} has no rows")
     return _Dataset(dataset, name)
