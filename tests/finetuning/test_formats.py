@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,10 @@ def test_datasets_with_splits_in_memory_and_saved(tmp_path):
         Pipeline(both, DatasetDict(a=own["test"], b=own["test"]), rows=1).run()
     with pytest.raises(TypeError, match="repository: a streamed dataset has no numbered rows"):
         Repository(own["train"].to_iterable_dataset())
+    upper = own["train"].with_transform(lambda rows: {"text": [text.upper() for text in rows["text"]]})
+    with pytest.raises(TypeError, match=r"repository: the rows of this dataset are made by a transform"):
+        Repository(upper)
+    assert texts(Repository(upper.with_format("numpy"))) == texts(Repository(own["train"]))
 
 
 @needs("datasets")
@@ -208,6 +213,14 @@ def test_tokens_are_counted_by_any_tokenizer(tmp_path):
     for name in ("tokenizers:model", "tokenizers:model/tokenizer.json"):
         unit = name.replace("model", str(tmp_path / "model"), 1)
         assert text_lengths(Repository(path), unit).tolist() == [15, 6]
+    whole = Pipeline(path, path, text_column="text", method="random", tokens=11, epochs=4, model="ngrams")
+    found = whole.run()
+    assert found.tokens == [11] * 4
+    assert found.notes[-1] == "tokens are those of text alone; --length-column brings others"
+    path.write_text(path.read_text() + json.dumps({"text": "much " * 99}) + "\n")
+    found = replace(whole, replace=True, epochs=1, seed=8).run()
+    assert found.tokens == [5]  # since the row drawn next has 99
+    assert "so one has 5 of 11 tokens" in found.notes[-1]
     with pytest.raises(FileNotFoundError, match="tokenizer: no file or folder"):
         Pipeline(path, path, tokens=9, tokenizer="tokenizers:nowhere.json")
     with pytest.raises(ValueError, match="tokenizer: it counts for tokens"):

@@ -38,6 +38,9 @@ _OF_MATCH = (
     *(one.name for one in fields(MatchParameters) if one.name not in ("seed", "threads", "workers")),
 )
 
+#: Part of a budget of tokens below which an epoch is told of.
+_FULL = 0.9
+
 #: Parameters that only one other method looks at, and which.
 _OF_ONE = {"min_words": "dsir", "subtask_column": "less"}
 
@@ -368,6 +371,9 @@ class Pipeline(Sources, MatchParameters):
                         "tokens are counted as words, numbers, marks and characters of scripts without "
                         "spaces; --tokenizer names the model's own"
                     )
+                if self.text_column:
+                    columns = ", ".join(repository.text)
+                    notes.append(f"tokens are those of {columns} alone; --length-column brings others")
         began = time.perf_counter()
         distribution = choose(self, sources, tell)
         if self.limits:
@@ -391,12 +397,18 @@ class Pipeline(Sources, MatchParameters):
                 seed=self.seed,
                 replace=self.replaces,
             )
+        counts = [] if lengths is None else [int(lengths[drawn].sum()) for drawn in draws]
+        if self.tokens is not None and min(counts) < _FULL * self.tokens:
+            notes.append(
+                f"an epoch ends where the next row would pass the budget, so one has {min(counts):,} of "
+                f"{self.tokens:,} tokens; leave out rows that long, or raise the budget"
+            )
         selection = RowSelection(
             pipeline=self,
             sources=replace(sources, candidates=None, examples=None),  # they may end with their context
             distribution=distribution,
             epochs=draws,
-            tokens=[] if lengths is None else [int(lengths[drawn].sum()) for drawn in draws],
+            tokens=counts,
             written=None,
             notes=notes,
             seconds=seconds,
