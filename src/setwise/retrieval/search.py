@@ -41,6 +41,16 @@ OneVector = Sequence[float] | np.ndarray[tuple[int], np.dtype[np.number]]
 ManyVectors = Sequence[Sequence[float]] | np.ndarray[tuple[int, int], np.dtype[np.number]]
 
 
+class Searched(Options, total=False):
+    """What `retrieve` takes by name: the options of every selecting call, and those of a search."""
+
+    sharpness: int | None
+    pool: int | str
+    filter: object
+    offset: int
+    after: str | Listed
+
+
 class AsArray(Protocol):
     """What becomes an array: a tensor, a column of a frame, an array of which no shape is known."""
 
@@ -51,42 +61,18 @@ class AsArray(Protocol):
 
 @overload
 def retrieve(
-    query: str | OneVector,
-    index: Index,
-    k: int | None = None,
-    *,
-    sharpness: int | None = None,
-    pool: int | str = "auto",
-    filter: object = None,
-    offset: int = 0,
-    after: str | Listed = (),
-    **options: Unpack[Options],
+    query: str | OneVector, index: Index, k: int | None = None, **options: Unpack[Searched]
 ) -> Retrieved: ...
 @overload
 def retrieve(
     query: list[str] | tuple[str, ...] | ManyVectors,
     index: Index,
     k: int | None = None,
-    *,
-    sharpness: int | None = None,
-    pool: int | str = "auto",
-    filter: object = None,
-    offset: int = 0,
-    after: str | Listed = (),
-    **options: Unpack[Options],
+    **options: Unpack[Searched],
 ) -> list[Retrieved]: ...
 @overload
 def retrieve(
-    query: AsArray,
-    index: Index,
-    k: int | None = None,
-    *,
-    sharpness: int | None = None,
-    pool: int | str = "auto",
-    filter: object = None,
-    offset: int = 0,
-    after: str | Listed = (),
-    **options: Unpack[Options],
+    query: AsArray, index: Index, k: int | None = None, **options: Unpack[Searched]
 ) -> Retrieved | list[Retrieved]: ...
 @takes(diversity=DIVERSITY)
 def retrieve(
@@ -208,42 +194,18 @@ def retrieve(
 
 @overload
 async def aretrieve(
-    query: str | OneVector,
-    index: Index,
-    k: int | None = None,
-    *,
-    sharpness: int | None = None,
-    pool: int | str = "auto",
-    filter: object = None,
-    offset: int = 0,
-    after: str | Listed = (),
-    **options: Unpack[Options],
+    query: str | OneVector, index: Index, k: int | None = None, **options: Unpack[Searched]
 ) -> Retrieved: ...
 @overload
 async def aretrieve(
     query: list[str] | tuple[str, ...] | ManyVectors,
     index: Index,
     k: int | None = None,
-    *,
-    sharpness: int | None = None,
-    pool: int | str = "auto",
-    filter: object = None,
-    offset: int = 0,
-    after: str | Listed = (),
-    **options: Unpack[Options],
+    **options: Unpack[Searched],
 ) -> list[Retrieved]: ...
 @overload
 async def aretrieve(
-    query: AsArray,
-    index: Index,
-    k: int | None = None,
-    *,
-    sharpness: int | None = None,
-    pool: int | str = "auto",
-    filter: object = None,
-    offset: int = 0,
-    after: str | Listed = (),
-    **options: Unpack[Options],
+    query: AsArray, index: Index, k: int | None = None, **options: Unpack[Searched]
 ) -> Retrieved | list[Retrieved]: ...
 @takes(diversity=DIVERSITY)
 async def aretrieve(
