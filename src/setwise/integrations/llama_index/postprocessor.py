@@ -48,25 +48,12 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
     score_threshold : float, optional
         The least score of a node that may be chosen; LlamaIndex's own name, ``similarity_cutoff``, does as
         well. Where none has it, nothing comes back, with a warning.
-    tokens : int, optional
-        The most that the chosen texts may have together; `k` is then the most there may be.
-    tokenizer : str or callable
-        What counts them: "tokens", "words", "characters", "tiktoken:ENCODING", "tokenizers:FILE.json", or a
-        function of a text.
-    limits : mapping, optional
-        By metadata key how many there may be of each label: the most, or (least, most).
-    shares : mapping, optional
-        As for `setwise.select`, by metadata key.
-    max_similarity, min_gain : float, optional
-        As for `setwise.select`.
+    tokens, tokenizer, limits, shares, max_similarity, min_gain, shown_weight, why
+        As for `DiverseRetriever`.
     shown : array-like of shape (h, d), optional
         The vectors of nodes that were shown before: they count as members, and are not returned.
-    shown_weight : float
-        How much each of them counts.
     facets : array-like of shape (m, d), optional
         What the results should cover together, for objective="facets".
-    why : bool
-        Whether nodes get ``<prefix>_why``, in words.
     prefix : str or None
         Nodes get metadata ``<prefix>_relevance``, ``_gain`` and ``_novelty``, kept from prompts and
         embeddings; None adds nothing.
