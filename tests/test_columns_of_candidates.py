@@ -228,7 +228,7 @@ def test_what_has_no_rows_is_refused_by_what_it_is():
     import pandas as pd
 
     with pytest.raises(
-        TypeError, match=r"vectors: a DatasetDict holds no rows by itself; pass one of its splits"
+        TypeError, match=r"vectors: DatasetDict holds no rows by itself; pass one of its splits"
     ):
         setwise.select(datasets.DatasetDict({"train": datasets.Dataset.from_dict({"v": [[1.0]]})}), 1)
     twice = pd.DataFrame(VECTORS, columns=list("abca"))

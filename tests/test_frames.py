@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import numpy as np
 import pytest
 
@@ -374,6 +376,26 @@ def test_scores_vectors_and_labels_of_candidates_are_joined_by_id(how):
     assert setwise.diversify(table["id"], 3, **beside, max_per_group=1).ids.tolist() == expected
     with pytest.raises(ValueError, match="relevance: there is none for id 'b'; give each one"):
         setwise.diversify(names, 3, relevance={"a": 1.0}, vectors=vectors)
+
+
+@needs("pandas")
+def test_uuids_are_ids_wherever_something_is_joined_by_them():
+    import pandas as pd
+
+    ids = [UUID(int=2**100 + row) for row in range(9)]
+    vectors = np.random.default_rng(0).standard_normal((9, 4))
+    scores = np.random.default_rng(1).random(9)
+    plain = {"relevance": scores, "vectors": vectors, "groups": list("aabbccdde"), "max_per_group": 1}
+    expected = [str(ids[row]) for row in setwise.diversify(range(9), 4, **plain).ids]
+    for kind in (lambda one: one, str):
+        for way in (dict, lambda pairs: pd.Series(dict(pairs))):
+            keys = [kind(one) for one in ids[::-1]]
+            joined = {
+                name: way(zip(keys, plain[name][::-1], strict=True)) for name in ("relevance", "groups")
+            }
+            assert setwise.diversify(ids, 4, **(plain | joined)).ids.tolist() == expected
+    with pytest.raises(TypeError, match="ids: a set has no order"):
+        setwise.diversify(set(ids), 4, **plain)
 
 
 def test_what_is_barred_may_be_a_set():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import setwise
+from optional import needs
 from setwise.missing import check_missing, reasons, unusable
 
 N, D = 40, 6
@@ -57,6 +58,34 @@ def test_scores_that_are_missing(rows):
         with pytest.warns(UserWarning, match="2 candidates cannot be used .*row 2 has no relevance"):
             found = setwise.select(rows, 5, relevance=given, relevance_scale="minmax", missing="drop")
         assert found.indices.tolist() == expected.indices.tolist()
+
+
+@needs("pandas", "polars", "pyarrow")
+def test_every_mark_of_a_missing_number_is_one(rows):
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    lists, scores = rows.tolist(), np.random.default_rng(5).random(N).tolist()
+    without = [*lists[:2], None, *lists[3:]]
+    gap = [*lists[:2], [None, *lists[2][1:]], *lists[3:]]
+    of_arrow = pd.ArrowDtype(pa.list_(pa.float64()))
+    vectors = [without, pd.Series(without), pd.Series(without, dtype=of_arrow), pd.Series(gap, dtype=of_arrow)]
+    vectors += [gap, [*lists[:2], pd.NA, *lists[3:]], [*lists[:2], [pd.NA] * D, *lists[3:]], pd.DataFrame(gap)]
+    table = {f"c{at}": [row[at] for row in gap] for at in range(D)}
+    vectors += [pd.DataFrame(gap, dtype="Float64"), pl.DataFrame(table), pa.table(table)]
+    some = [*scores[:2], None, *scores[3:]]
+    relevance = [some, np.array(some, object), np.ma.array(scores, mask=[row == 2 for row in range(N)])]
+    relevance += [[*scores[:2], pd.NA, *scores[3:]], pd.Series(some, dtype="double[pyarrow]"), pl.Series(some)]
+    relevance += [pd.Series(some, dtype="Float64"), pd.Series(some, dtype=object), pa.array(some)]
+    expected = setwise.select(rows, 5, relevance=scores, exclude=[2]).indices.tolist()
+    given = [(one, scores) for one in vectors] + [(rows, one) for one in relevance]
+    for each, numbers in given:
+        with pytest.raises((TypeError, ValueError), match="row 2 |masked arrays cannot be used"):
+            setwise.select(each, 5, relevance=numbers)
+        with pytest.warns(UserWarning, match="1 candidate cannot be used and is left out"):
+            found = setwise.select(each, 5, relevance=numbers, missing="drop")
+        assert found.indices.tolist() == expected
 
 
 def test_what_cannot_be_used_follows_where_there_is_room(rows):

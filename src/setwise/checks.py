@@ -16,6 +16,11 @@ def brief(value: Any, most: int = 60) -> str:
     return " ".join(repr(value).split())[:most]
 
 
+def is_null(item: Any) -> bool:
+    """Return whether an item is None or pandas' own mark of a missing value."""
+    return item is None or type(item).__name__ in ("NAType", "NaTType")
+
+
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return ``value`` if it is one of ``allowed``, else raise with the nearest name.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.containers import to_numpy
+from setwise import checks
 from setwise.feasible import Feasible, spent
+from setwise.ids import as_list
 from setwise.limits import Limit, as_labels, codes_of, limits_of
 from setwise.relevance import as_relevance
 from setwise.request import Request, Rows
@@ -303,18 +305,16 @@ class Constraints:
 
 def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     """Return row numbers as int64, each of them a row there is, none twice."""
-    if not hasattr(given, "__getitem__"):
-        given = list(given)
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu":
+        given = [given] if isinstance(given, Mapping) else as_list(given)
+        for one in given:
+            if isinstance(one, bool | np.bool_) or not hasattr(one, "__index__"):
+                mend = "; of a mask pass np.flatnonzero(mask)" if isinstance(one, bool | np.bool_) else ""
+                raise TypeError(f"{name}: expected row numbers, got {checks.brief(one, 40)}{mend}")
+        given = [int(one) for one in given]
     if len(given) == 0:
         return np.empty(0, np.int64)
-    try:
-        rows = to_numpy(given, name, flat=True)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected row numbers") from None
-    if rows.size == 0:
-        return np.empty(0, np.int64)
-    if rows.dtype.kind not in "iu" or rows.ndim != 1:
-        raise TypeError(f"{name}: expected row numbers")
+    rows = np.asarray(given)
     bad = np.flatnonzero((rows < 0) | (rows >= n))
     if len(bad):
         raise ValueError(f"{name}: {rows[bad[0]]} is not a row of the {n} candidates")

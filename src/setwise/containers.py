@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import frames
+from setwise import checks, frames
 
 #: How many bytes one number of an ``ml_dtypes`` type may have to be read as float32 without loss.
 NARROW = 2
@@ -128,6 +128,8 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
         return array.astype(np.float64)
     if array.dtype.kind == "O" and array.ndim == 1 and len(array):
         return _stacked(array.tolist(), name, flat)
+    if array.dtype.kind == "O" and array.ndim == 2 and array.size:
+        _refuse_cell(array, name)
     if array.dtype.kind == "O" and array.ndim == 0:
         kind = type(array.item()).__name__
         if ": row " in name:
@@ -139,6 +141,15 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
     return array
 
 
+def _refuse_cell(rows: NDArray[Any], name: str) -> None:
+    """Raise for the first cell of a table of objects that is no number."""
+    row, cell = next((row, one) for row, cells in enumerate(rows) for one in cells if not _is_number(one))
+    if checks.is_null(cell):
+        raise ValueError(f"{name}: row {row} has a null entry; drop it or pass an imputed value")
+    kind = type(cell).__name__
+    raise TypeError(f"{name}: row {row} has {checks.brief(cell, 40)} ({kind}); pass floats or integers")
+
+
 def _is_number(value: Any) -> bool:
     """Return whether an object is one number, such as a decimal of a database."""
     return isinstance(value, Real | Decimal) and not isinstance(value, bool)
@@ -148,10 +159,10 @@ def _stacked(rows: Sequence[Any], name: str, flat: bool = False) -> NDArray[Any]
     """Return rows that are containers themselves (or numbers) as one array."""
     read: list[NDArray[Any]] = []
     for row, item in enumerate(rows):
-        place = f"{name}: row {row}"
-        if item is None and ": row " in name:
+        place = f"{name}: {'entry' if ': row ' in name else 'row'} {row}"
+        if checks.is_null(item) and ": row " in name:
             raise ValueError(f"{name} has a null entry; drop it or pass an imputed value")
-        if item is None:
+        if checks.is_null(item):
             raise ValueError(f"{place} is null; drop it or pass {'a number' if flat else 'a vector'} for it")
         if isinstance(item, str | bytes | bytearray):
             packed = "" if isinstance(item, str) else "; for packed bits pass np.unpackbits"
@@ -168,7 +179,7 @@ def _refuse_ragged(rows: Sequence[Any], name: str) -> None:
     """Raise where a row is null, or has another length than the first."""
     for row, item in enumerate(rows):
         gap = isinstance(item, float | np.ndarray) and np.ndim(item) == 0 and bool(item != item)
-        if item is None or (gap and any(map(_has_length, rows))):
+        if checks.is_null(item) or (gap and any(map(_has_length, rows))):
             raise ValueError(f"{name}: row {row} is null; drop it or pass a vector for it") from None
     lengths = [f"{len(row)} entries" if _has_length(row) else "no entries" for row in rows]
     for row, length in enumerate(lengths):
@@ -189,11 +200,11 @@ def _from_torch(tensor: Any, name: str, flat: bool) -> NDArray[Any]:
     if not hasattr(tensor, "detach"):
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     if tensor.device.type != "cpu":
-        raise TypeError(f"{name}: the tensor is on {tensor.device}; pass {name}.cpu()")
+        raise TypeError(f"{name}: the tensor is on {tensor.device}; pass its .cpu()")
     if str(tensor.layout) != "torch.strided":
-        raise TypeError(f"{name}: sparse tensors cannot be used; pass {name}.to_dense()")
+        raise TypeError(f"{name}: sparse tensors cannot be used; pass its .to_dense()")
     if tensor.is_quantized:
-        raise TypeError(f"{name}: quantized tensors cannot be used; pass {name}.dequantize()")
+        raise TypeError(f"{name}: quantized tensors cannot be used; pass its .dequantize()")
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if tensor.is_floating_point() and str(tensor.dtype).partition(".")[2] not in _NUMPY_FLOATS:
         tensor = tensor.float()
@@ -207,6 +218,8 @@ _NUMPY_FLOATS = ("float16", "float32", "float64")
 
 def _from_pandas(data: Any, name: str, flat: bool) -> NDArray[Any]:
     """Return a pandas column of numbers or of arrays, or a frame of numbers; row labels play no part."""
+    if not hasattr(data, "ndim"):  # an interval, a period
+        return _from_numpy(np.asarray(data, object), name, flat)
     if data.ndim == 1:
         dtype = data.dtype
         if hasattr(dtype, "pyarrow_dtype"):
@@ -248,9 +261,8 @@ def _from_arrow(data: Any, name: str, flat: bool) -> NDArray[Any]:
     if hasattr(data, "column_names"):
         return np.column_stack([_from_arrow(data.column(one), name, True) for one in data.column_names])
     if not hasattr(data, "null_count"):
-        raise TypeError(
-            f"{name}: expected an Arrow column, got {type(data).__name__}; pass one of its columns"
-        )
+        mend = "its .to_numpy()" if hasattr(data, "to_numpy") else "one of its columns"
+        raise TypeError(f"{name}: expected an Arrow column, got {type(data).__name__}; pass {mend}")
     if not hasattr(data, "chunks"):
         return _from_arrow_array(data, name, flat)
     parts: list[NDArray[Any]] = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.extras import require
 
 #: The classes of frames, by the package that they come from.
@@ -25,7 +26,11 @@ _UNREAD = {
     "pyarrow": {"RecordBatchReader": "its .read_all()", "Dataset": "its .to_table()"},
     "duckdb": {"DuckDBPyRelation": "its .to_arrow_table()"},
     "_duckdb": {"DuckDBPyRelation": "its .to_arrow_table()"},
-    "datasets": {"DatasetDict": "one of its splits, as in dataset['train']"},
+    "datasets": {
+        "DatasetDict": "one of its splits, as in dataset['train']",
+        "IterableDataset": "a Dataset, loaded without streaming",
+        "IterableDatasetDict": "a Dataset, loaded without streaming",
+    },
 }
 
 
@@ -47,7 +52,7 @@ def kind_of(data: Any, argument: str = "frame") -> str | None:
                 )
             return package
         if mend := _UNREAD.get(package, {}).get(one.__name__):
-            raise TypeError(f"{argument}: a {type(data).__name__} holds no rows by itself; pass {mend}")
+            raise TypeError(f"{argument}: {type(data).__name__} holds no rows by itself; pass {mend}")
     return None
 
 
@@ -70,14 +75,9 @@ def training_split(data: Any, argument: str) -> tuple[Any, str]:
 
     Raises
     ------
-    TypeError
-        The dataset is a stream, which has no numbered rows.
     ValueError
         It has several splits, none of which is called "train".
     """
-    names = {one.__name__ for one in type(data).__mro__ if one.__module__.partition(".")[0] == "datasets"}
-    if names & {"IterableDataset", "IterableDatasetDict"}:
-        raise TypeError(f"{argument}: a streamed dataset has no numbered rows; load it without streaming")
     if not has_splits(data):
         return data, ""
     splits = list(data)
@@ -152,7 +152,7 @@ def _first(values: Any) -> Any:
     """Return the first value of a column that is not missing."""
     for value in values:
         plain = value.as_py() if hasattr(value, "as_py") else value
-        if plain is not None:
+        if not checks.is_null(plain):
             return plain
     return None
 

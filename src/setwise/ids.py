@@ -71,6 +71,18 @@ def listed_ids(ids: Any, name: str = "ids") -> list[Any]:
     return as_list(ids)
 
 
+def check_ordered(ids: Any) -> None:
+    """Refuse a set of ids where each stands for a row: its order is none.
+
+    Raises
+    ------
+    TypeError
+        It is a set.
+    """
+    if isinstance(ids, set | frozenset):
+        raise TypeError("ids: a set has no order, so no id has a row; pass a list")
+
+
 def as_list(values: Any) -> list[Any]:
     """Return a sequence's items as a list, as plain values where what holds them can give those."""
     listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(values, way)), None)
@@ -103,10 +115,23 @@ def plain_id(value: Any, place: str) -> int | str:
         return str(value)
     if is_whole(value):
         return int(value)
-    if value is None or value is np.ma.masked or type(value).__name__ == "NAType" or value != value:
+    if checks.is_null(value) or value is np.ma.masked or value != value:
         raise ValueError(f"{place} has no id ({value!r}); give it one, or drop it")
     shown = f"{checks.brief(value, 40)} ({type(value).__name__})"
     raise TypeError(f"{place} is {shown}, expected an integer or a string")
+
+
+def by_plain_id(values: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a mapping whose keys are ids as `as_ids` gives them: UUIDs are strings."""
+    return {_spelled(one): value for one, value in values.items()} if any(map(_is_uuid, values)) else values
+
+
+def _is_uuid(value: Any) -> bool:
+    return isinstance(value, UUID)
+
+
+def _spelled(value: Any) -> Any:
+    return str(value) if isinstance(value, UUID) else value
 
 
 def is_whole(value: Any) -> bool:
@@ -138,6 +163,7 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
     """
     listed = ids.tolist()
     if isinstance(values, Mapping):
+        values = by_plain_id(values)
         lacking = next((one for one in listed if one not in values), None)
         if lacking is not None:
             raise ValueError(f"{name}: there is none for id {lacking!r}; give each one")
@@ -147,7 +173,7 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
     index = values.index
     if counts_rows(index, len(values)) or (hasattr(beside, "iloc") and index.equals(beside.index)):
         return values
-    labels = [str(one) if isinstance(one, UUID) else one for one in index.tolist()]
+    labels = list(map(_spelled, index.tolist()))
     places = dict(zip(labels, range(len(labels)), strict=True))
     lacking = next((one for one in listed if one not in places), None)
     if lacking is None and (len(places) == len(labels) or not _is_twice(labels, set(listed))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -156,7 +156,7 @@ def listed_labels(groups: Any, name: str = "groups") -> list[Any]:
 
     Raises TypeError: it is no sequence.
     """
-    if isinstance(groups, str | bytes) or not hasattr(groups, "__iter__"):
+    if isinstance(groups, str | bytes | Mapping | Set) or not hasattr(groups, "__iter__"):
         raise TypeError(f"{name}: expected one label a candidate, got {checks.brief(groups, 40)}")
     labels = as_list(groups)
     strange = any(hasattr(kind, "as_py") or hasattr(kind, "item") for kind in set(map(type, labels)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,9 @@ def matrix_with_gaps(data: Any, name: str = "vectors") -> NDArray[Any]:
         return as_matrix(data, name)
     except ValueError:
         held = data if frames.kind_of(data, name) is None else frames.vectors_in(data, name)
+        if held is None:  # all columns are numbers
+            columns = [frames.column(data, one, name) for one in frames.column_names(data)]
+            held = np.column_stack([listed_numbers(one) for one in columns])
         rows = [_row_or_none(item, f"{name}: row {row}") for row, item in enumerate(as_list(held))]
         widths = Counter(len(row) for row in rows if row is not None and len(row))
         if not widths:
@@ -70,7 +73,7 @@ def matrix_with_gaps(data: Any, name: str = "vectors") -> NDArray[Any]:
 def _row_or_none(item: Any, place: str) -> NDArray[Any] | None:
     """Return a row as an array; None where it is null, or an entry is."""
     try:
-        row = None if item is None else to_numpy(item, place, flat=True)
+        row = None if checks.is_null(item) else to_numpy(item, place, flat=True)
     except ValueError:
         return None
     return row if row is not None and row.ndim == 1 else None
@@ -167,10 +170,14 @@ class Usable:
 
 
 def listed_numbers(values: Any) -> Any:
-    """Return a sequence or an Arrow column of numbers as a list, NaN for null; anything else as it is."""
-    listed = values.to_pylist() if hasattr(values, "to_pylist") else values
-    is_list = isinstance(listed, list | tuple)
-    return [np.nan if one is None else one for one in listed] if is_list else values
+    """Return a sequence or a column of numbers as a list, NaN for null; arrays and tables as they are."""
+    dtype = getattr(values, "dtype", None)
+    numbers = getattr(dtype, "kind", "O") != "O" and not hasattr(dtype, "pyarrow_dtype")
+    if (numbers and not isinstance(values, np.ma.MaskedArray)) or getattr(values, "ndim", 1) != 1:
+        return values
+    plain = isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__")
+    return values if plain else [np.nan if checks.is_null(one) else one for one in as_list(values)]
+
 
 
 def reasons(vectors: Sequence[Any], metric: str = "cosine", d: int | None = None) -> list[str | None]:

@@ -167,7 +167,7 @@ def test_datasets_with_splits_in_memory_and_saved(tmp_path):
     assert len(drawn) == 4
     with pytest.raises(ValueError, match=r"examples: the dataset has splits \(a, b\); pass one"):
         Pipeline(both, DatasetDict(a=own["test"], b=own["test"]), rows=1).run()
-    with pytest.raises(TypeError, match="repository: a streamed dataset has no numbered rows"):
+    with pytest.raises(TypeError, match="repository: IterableDataset holds no rows by itself"):
         Repository(own["train"].to_iterable_dataset())
     upper = own["train"].with_transform(lambda rows: {"text": [text.upper() for text in rows["text"]]})
     with pytest.raises(TypeError, match=r"repository: the rows of this dataset are made by a transform"):

@@ -14,7 +14,7 @@ from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS, called
-from setwise.ids import as_ids, counts_rows, in_rows_of, same_rows
+from setwise.ids import as_ids, check_ordered, counts_rows, in_rows_of, same_rows
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
@@ -220,6 +220,7 @@ def as_names(ids: Sequence[Any] | NDArray[Any], n: int) -> NDArray[Any]:
     Raises TypeError: one is neither an integer nor a string; ValueError: another number of them, or one that
     is missing or named twice.
     """
+    check_ordered(ids)
     names = _array(ids)
     if len(names) != n:
         raise ValueError(f"ids: expected {n}, one an item, got {len(names)}")

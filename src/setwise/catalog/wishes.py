@@ -16,7 +16,7 @@ from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.facets import are_texts, facets_by
-from setwise.ids import as_ids, in_order_of
+from setwise.ids import as_ids, by_plain_id, in_order_of
 from setwise.limits import OwnIfMissing, listed_labels
 from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
@@ -170,6 +170,7 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
             raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one {what} an item")
         given = held.fields[given].to_pylist()
     if isinstance(given, Mapping):
+        given = by_plain_id(given)
         missing = next((one for one in held.ids.tolist() if one not in given), None)
         if missing is not None:
             raise ValueError(f"{name}: no {what} for {missing!r}; give each item one")

@@ -13,7 +13,7 @@ from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
 from setwise.facets import are_texts, facets_by
-from setwise.ids import as_ids, in_order_of
+from setwise.ids import as_ids, check_ordered, in_order_of
 from setwise.index.base import Ids, Index
 from setwise.limits import OwnIfMissing, listed_labels
 from setwise.missing import Usable, check_missing, matrix_with_gaps
@@ -132,6 +132,7 @@ def diversified(
 ) -> Retrieved:
     """Select what a request asks for of scored candidates; see `diversify`."""
     began, asked = time.perf_counter(), request
+    check_ordered(ids)
     keys: Ids = as_ids(ids)
     names = keys.tolist()
     relevance = in_order_of(relevance, keys, "relevance", ids)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.constraints import Constraints
-from setwise.ids import as_ids
+from setwise.ids import as_ids, by_plain_id
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING, Moved
@@ -230,7 +230,8 @@ def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str
     if hasattr(given, "index") and hasattr(given, "to_dict"):  # a pandas Series: by its index
         given = given.to_dict()
     if isinstance(given, Mapping):
-        return lambda ids: list(_looked_up(given, ids, name, what))
+        known = by_plain_id(given)
+        return lambda ids: list(_looked_up(known, ids, name, what))
     labels = given if hasattr(given, "__getitem__") else list(given)
     return lambda ids: list(_by_row(labels, ids, name, what))
 
