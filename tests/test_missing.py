@@ -69,15 +69,21 @@ def test_every_mark_of_a_missing_number_is_one(rows):
     lists, scores = rows.tolist(), np.random.default_rng(5).random(N).tolist()
     without = [*lists[:2], None, *lists[3:]]
     gap = [*lists[:2], [None, *lists[2][1:]], *lists[3:]]
-    of_arrow = pd.ArrowDtype(pa.list_(pa.float64()))
-    vectors = [without, pd.Series(without), pd.Series(without, dtype=of_arrow), pd.Series(gap, dtype=of_arrow)]
-    vectors += [gap, [*lists[:2], pd.NA, *lists[3:]], [*lists[:2], [pd.NA] * D, *lists[3:]], pd.DataFrame(gap)]
+    packed = pd.ArrowDtype(pa.list_(pa.float64()))
+    vectors = [without, pd.Series(without), pd.Series(without, dtype=packed), pd.Series(gap, dtype=packed)]
+    vectors += [
+        gap,
+        [*lists[:2], pd.NA, *lists[3:]],
+        [*lists[:2], [pd.NA] * D, *lists[3:]],
+        pd.DataFrame(gap),
+    ]
     table = {f"c{at}": [row[at] for row in gap] for at in range(D)}
     vectors += [pd.DataFrame(gap, dtype="Float64"), pl.DataFrame(table), pa.table(table)]
     some = [*scores[:2], None, *scores[3:]]
     relevance = [some, np.array(some, object), np.ma.array(scores, mask=[row == 2 for row in range(N)])]
-    relevance += [[*scores[:2], pd.NA, *scores[3:]], pd.Series(some, dtype="double[pyarrow]"), pl.Series(some)]
-    relevance += [pd.Series(some, dtype="Float64"), pd.Series(some, dtype=object), pa.array(some)]
+    relevance += [[*scores[:2], pd.NA, *scores[3:]], pl.Series(some)]
+    relevance += [pd.Series(some, dtype=kind) for kind in ("double[pyarrow]", "Float64", object)]
+    relevance += [pa.array(some)]
     expected = setwise.select(rows, 5, relevance=scores, exclude=[2]).indices.tolist()
     given = [(one, scores) for one in vectors] + [(rows, one) for one in relevance]
     for each, numbers in given:

@@ -179,7 +179,6 @@ def listed_numbers(values: Any) -> Any:
     return values if plain else [np.nan if checks.is_null(one) else one for one in as_list(values)]
 
 
-
 def reasons(vectors: Sequence[Any], metric: str = "cosine", d: int | None = None) -> list[str | None]:
     """Return why each vector cannot be used, None where it can.
 
