@@ -227,6 +227,7 @@ def test_greedy_takes_the_best_that_some_feasible_set_has(objective, seed):
             {"groups": {"a": DOMAIN}, "limits": {"a": (0, 1), "b": 1}},
             "limits: no labels 'b'; pass groups={'b': ",
         ),
+        ({"groups": ["b"] * 60, "limits": {"b": 1}}, "limits: no labels 'b'; pass groups={'b': "),
         (
             {"groups": {"a": ["x"] * 59 + ["y"]}, "limits": {"a": (2, 6)}},
             "limits: a: 2 of 'y' must be in the set",

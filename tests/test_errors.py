@@ -89,6 +89,11 @@ BAD = [
         "solver_options: penalty: 1.9 is below 2",
     ),
     (
+        {"solver": "frank-wolfe", "solver_options": {"penalty": 1e308}},
+        ValueError,
+        "solver_options: penalty: 1e.308 is above 1e.09",
+    ),
+    (
         {"solver": "frank-wolfe", "solver_options": {"steps": 0}},
         ValueError,
         "solver_options: steps: 0 is below 1",

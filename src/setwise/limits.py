@@ -67,7 +67,7 @@ def limits_of(
     found = []
     for argument, each in (("limits", limits), ("shares", shares)):
         for name, asked in (each or {}).items():
-            if groups is None or name not in groups:
+            if not isinstance(groups, Mapping) or name not in groups:
                 raise ValueError(
                     f"{argument}: no labels {name!r}; pass groups={{{name!r}: one label a candidate}}"
                 )

@@ -12,6 +12,9 @@ from setwise import checks
 
 __all__ = ["OPTIONS", "Distributed", "FrankWolfe", "Levels", "Multilevel", "options_of"]
 
+#: The most that the relaxation's penalty may be.
+WEIGHTIEST = 1e9
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrankWolfe:
@@ -20,7 +23,7 @@ class FrankWolfe:
     Attributes
     ----------
     penalty : float
-        λ, at least 2, where the relaxation is tight (Theorem 2.1); more of it adds local maxima (Theorem
+        λ, from 2, where the relaxation is tight (Theorem 2.1), to 1e9; more of it adds local maxima (Theorem
         2.5). Where the largest distance is not 2, in proportion to it.
     steps : int
         T, the most steps.
@@ -28,7 +31,7 @@ class FrankWolfe:
     Raises
     ------
     TypeError, ValueError
-        One is no number, or below its least.
+        One is no number, or outside its range.
     """
 
     penalty: float = 2.0
@@ -38,6 +41,8 @@ class FrankWolfe:
         penalty = checks.finite("penalty", self.penalty)
         if penalty < 2.0:
             raise ValueError(f"penalty: {penalty:g} is below 2, the least at which the relaxation is tight")
+        if penalty > WEIGHTIEST:
+            raise ValueError(f"penalty: {penalty:g} is above {WEIGHTIEST:g}, where it alone would count")
         object.__setattr__(self, "penalty", penalty)
         checks.integer("steps", self.steps, least=1)
 

@@ -471,6 +471,15 @@ def test_a_fixed_pool_is_kept_to_and_judged(corpus, query):
         setwise.retrieve(query, index, 10, pool=9)
 
 
+@pytest.mark.parametrize(("k", "options"), [(4, {"pool": 2**50}), (2**50, {"min_gain": -1.0})])
+def test_no_more_is_asked_for_than_there_is(corpus, query, k, options):
+    """What an index makes room for, it can fill: one more than it has tells that it has no more."""
+    index = Plain(corpus[:9])
+    found = setwise.retrieve(query, index, k, diversity=0.5, **options)
+    assert {count for _, count in index.calls} == {10}
+    assert len(found) == min(k, 9)
+
+
 @pytest.mark.parametrize("solver", ["auto", "greedy", "frank-wolfe", "swap", "top-k", "exact"])
 @pytest.mark.parametrize("sharpness", [1, 8])
 def test_every_solver_it_takes(corpus, query, solver, sharpness):

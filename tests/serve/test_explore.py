@@ -260,11 +260,14 @@ def test_routes_answer_and_keep_the_page_to_itself(client):
         ({}, "query: say what to look for"),
         ({"query": "3", "like": "d1"}, "query: say what to look for"),
         ({"like": "nobody"}, "like: 'nobody' is no id"),
-        ({"query": "3", "k": 0}, "k: "),
-        ({"query": "3", "diversity": "nan"}, "diversity: "),
-        ({"query": "3", "objective": "coverage"}, "objective: "),
+        ({"query": "3", "k": 0}, "k: expected at least 1, got 0"),
+        ({"query": "3", "k": "many"}, "k: expected a whole number, got a text"),
+        ({"query": "3", "tokens": "true"}, "tokens: expected a whole number, got true"),
+        ({"query": "3", "diversity": "nan"}, "diversity: expected a number, got a text"),
+        ({"query": "3", "diversity": "1e400"}, "diversity: expected a finite number, got inf"),
+        ({"query": "3", "objective": "coverage"}, "objective: expected 'max-sum', 'mmr' or 'log-det'"),
         ({"query": "3", "sharpness": 3}, "sharpness: "),
-        ({"query": "x" * 4001}, "query: "),
+        ({"query": "x" * 4001}, "query: expected at most 4000 characters, got a text"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line(client, asked, told):

@@ -63,6 +63,7 @@ def search(
     job: Job, seen: Seen, rest: Unseen, weights: Vector, count: int
 ) -> Generator[Ask, Found, tuple[Found, int]]:
     """Search, take in what is found, and return it and how many of it are new."""
+    count = min(count, job.most)
     found = yield Ask(weights, count)
     assert found.floor is not None  # `index.promised.checked` has seen to it
     if job.scope == "all":

@@ -49,17 +49,7 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
                     f"{name}: row {place} has {len(row) // 4} numbers, the first has {width // 4}"
                 )
         given = np.frombuffer(b"".join(packed), "<f4").reshape(len(packed), width // 4)
-    if given is None or isinstance(given, str | float | int | Mapping):
-        raise TypeError(f"{name}: expected vectors: a list of numbers, or float32 in base64, each")
-    try:
-        rows = as_matrix(given, name)
-    except TypeError:
-        for place, row in enumerate(given):
-            if not isinstance(row, list) or not all(isinstance(one, int | float) for one in row):
-                raise TypeError(
-                    f"{name}: row {place} is no vector; pass a list of numbers, or float32 in base64, each"
-                ) from None
-        raise
+    rows = as_matrix(given, name)
     check_size(rows.shape, name, limits)
     return rows
 
@@ -81,8 +71,6 @@ def as_vector(given: Any, name: str, limits: Limits) -> NDArray[Any]:
     if isinstance(given, str):
         given = np.frombuffer(_unpacked(given, name), "<f4")
     row = to_numpy(given, name)
-    if row.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: expected a list of numbers, or float32 in base64")
     if row.ndim != 1 or not len(row):
         raise ValueError(f"{name}: expected one vector, got shape {row.shape}")
     check_size((1, len(row)), name, limits)

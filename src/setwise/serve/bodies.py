@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
+
+from setwise.files.json_lines import parsed
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,26 +33,26 @@ _LIMITS = {
     "literal_error": "{expected}",
     "too_short": "a list of at least {min_length}",
     "too_long": "a list of at most {max_length}",
+    "string_too_long": "at most {max_length} characters",
 }
 
-#: Fields whose forms are too many to be told one by one.
-_FORMS = {
-    **dict.fromkeys(
-        (("Rerank", name) for name in ("documents", "texts", "input")), "a text, or an object with its text"
-    ),
-    ("Rerank", "groups"): "a label a document, or such lists by name",
-    ("Select", "groups"): "a label a vector, or such lists by name",
+#: Fields of which a text is a vector's numbers.
+_PACKED = {
+    ("Select", "vectors"),
+    ("Select", "query"),
+    ("Rerank", "embeddings"),
+    ("Rerank", "query_embedding"),
 }
 
 
-def read(model: type[Model], body: bytes | Mapping[str, Any]) -> Model:
+def read(model: type[Model], body: bytes) -> Model:
     """Return a body's fields.
 
     Parameters
     ----------
     model : type
-    body : bytes or mapping
-        JSON; or fields with their values.
+    body : bytes
+        JSON.
 
     Raises
     ------
@@ -58,56 +60,67 @@ def read(model: type[Model], body: bytes | Mapping[str, Any]) -> Model:
         It is no JSON, or a field is missing, unknown or of another kind; the first is told.
     """
     try:
-        if isinstance(body, bytes):
-            return model.model_validate_json(body)
-        return model.model_validate(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise ValueError(_told(error, body)) from None
 
 
-def _told(error: ValidationError, body: bytes | Mapping[str, Any]) -> str:
+def as_body(fields: Mapping[str, Any]) -> bytes:
+    """Return fields as a body, for `read` to refuse what JSON does not have."""
+    return to_json(fields, inf_nan_mode="constants")
+
+
+def value_of(text: str) -> Any:
+    """Return what a value in an address stands for: JSON, or a text."""
+    try:
+        return parsed(text, "the value")
+    except ValueError:
+        return text
+
+
+def _told(error: ValidationError, body: bytes) -> str:
     """Return what is wrong with a body, in one line: the field, the place in it, what is expected there."""
     errors: Sequence[Any] = error.errors(include_url=False)
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"body: no JSON object ({first['msg'].removeprefix('Invalid JSON: ')})"
-    value: Any = from_json(body) if isinstance(body, bytes) else body
-    if not isinstance(value, Mapping):
-        return f"body: expected an object, got {_kind(value)}"
+    fields = from_json(body)
+    if not isinstance(fields, Mapping):
+        return f"body: expected an object, got {_kind(fields)}"
     if first["type"] == "value_error":  # of ours, which names the field
         return str(first["msg"].partition(", ")[2])
     field = first["loc"][0]
     if first["type"] == "extra_forbidden":
         return f"{field}: there is no such field; /openapi.json has those that there are"
-    if field not in value:
+    if field not in fields:
         return f"{field}: needed"
-    # The way to the value: after it, an error has which of a field's forms it is of.
-    way: list[Any] = []
-    for part in first["loc"]:
-        inside = value if isinstance(value, Mapping) else range(len(value)) if isinstance(value, list) else ()
-        if part not in inside:
-            break
-        value = value[part]
-        way.append(part)
-    own = [one for one in errors if list(one["loc"][: len(way)]) == way]
-    forms = dict.fromkeys(_form(one, one["loc"][len(way) :]) for one in own)
-    expected = _FORMS.get((error.title, field)) or " or ".join(forms)
+    # Of a field's forms, those are told that what came is like for the longest.
+    ways = [(*_way(fields, one["loc"]), one) for one in errors if one["loc"][0] == field]
+    way, value, _ = max(ways, key=lambda one: len(one[0]))
+    expected = " or ".join(dict.fromkeys(_form(one) for other, _, one in ways if other == way))
+    if (error.title, field) in _PACKED:
+        expected = expected.replace("a text", "float32 in base64")
     place = "".join(f"row {part}: " if isinstance(part, int) else f"{part!r:.60}: " for part in way[1:])
-    got = _kind(value)
-    if isinstance(value, Mapping) and first["type"] != "dict_type":
-        for name in [one["loc"][-1] for one in own if len(one["loc"]) > len(way) + 1][:1]:
-            there = name in value
-            got += f" whose {name!r:.60} is {_kind(value[name])}" if there else f" without {name!r:.60}"
-    return f"{field}: {place}expected {expected}, got {got}"
+    place = place.replace(": row", ", number")  # a row of a row
+    return f"{field}: {place}expected {expected}, got {_kind(value)}"
 
 
-def _form(error: Mapping[str, Any], inside: Sequence[Any]) -> str:
-    """Return what one form of a field has to be; `inside` is where in the form something else is."""
-    if any(isinstance(part, int) for part in inside):
-        return f"a list with {_form(error, ())} each"
-    if len(inside) > 1:
-        return f"an object whose {inside[-1]!r:.60} is a text"
+def _way(value: Any, place: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Return the keys and rows that lead to an error's value, and the value; its place names forms, too."""
+    way: list[Any] = []
+    for part in place:
+        inside = value if isinstance(value, Mapping) else range(len(value)) if isinstance(value, list) else ()
+        if part in inside:
+            value = value[part]
+            way.append(part)
+    return way, value
+
+
+def _form(error: Mapping[str, Any]) -> str:
+    """Return what one form of a field has to be."""
     kind = str(error["type"])
+    if kind == "missing":
+        return f"an object with {error['loc'][-1]!r:.60}"
     if kind in _LIMITS:
         return _LIMITS[kind].format(**error["ctx"])
     return _KINDS.get(kind.partition("_")[0], str(error["msg"]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -63,11 +62,8 @@ def answer_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, HTTPException):
             error = Refused(error.status_code, str(error.detail), error.headers)
-        elif isinstance(error, RequestValidationError):
-            first = error.errors()[0]
-            error = Refused(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
         assert isinstance(error, Refused)
         return problem(request.scope["setwise.request"], error)
 
-    for kind in (Refused, HTTPException, RequestValidationError):
+    for kind in (Refused, HTTPException):
         app.add_exception_handler(kind, refused)

@@ -154,19 +154,15 @@ def _ready(service: Service, rows: Any, asked: RankingAsked) -> Ready:
         elif body.relevance is None:
             raise ValueError("query_embedding: needed with embeddings, or relevance")
     if body.relevance is not None:
-        given = body.relevance
-        listed = [np.nan if one is None else one for one in given] if isinstance(given, list) else given
-        relevance = as_numbers(listed, n)
+        relevance = as_numbers([np.nan if one is None else one for one in body.relevance], n)
     else:
         relevance = _cosines(vectors, probe)
-    can = known_rows(vectors) & ~np.isnan(relevance) & ~np.isneginf(relevance)
+    can = known_rows(vectors) & ~np.isnan(relevance)
     known, relevance = np.flatnonzero(can), np.where(can, relevance, np.nan)
-    for name, numbers in (("embeddings", vectors), ("relevance", relevance)):
-        bad = np.isinf(numbers) if name == "relevance" else ~np.isfinite(numbers).all(axis=1)
-        if bad.any():
-            raise ValueError(
-                f"{name}: that of document {int(bad.argmax())} is not finite; pass null, or drop it"
-            )
+    largest = np.abs(vectors).max(axis=1).astype(np.float64)
+    bad = np.flatnonzero((largest != 0) & ~((largest >= 1e-150) & (largest <= 1e150)))
+    if len(bad):
+        raise ValueError(f"embeddings: document {bad[0]} has numbers that are not finite, or beyond 1e±150")
     return Ready(asked, known, relevance, _pool(service, asked, known, vectors, relevance, shown, facets))
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from setwise import frames, solvers
 from setwise.api import select as select_from
 from setwise.containers import to_numpy
 from setwise.facets import are_texts
-from setwise.files.json_lines import parsed
 from setwise.relevance import as_numbers
 from setwise.request import Request
 from setwise.selection import Selection
@@ -25,7 +26,7 @@ from setwise.serve.arrays import (
     from_npz,
     shown_of,
 )
-from setwise.serve.bodies import read
+from setwise.serve.bodies import as_body, read, value_of
 from setwise.serve.schemas import Select
 from setwise.serve.service import Posted, Service
 from setwise.serve.sets import PoolAsked, select_all, tried
@@ -84,14 +85,17 @@ def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
     limits = service.settings.limits
     if posted.kind in JSON:
         body = read(Select, posted.body)
-        return body, {name: getattr(body, name) for name in Select.model_fields}
-    asked = {name: _value(text) for name, text in posted.asked.items()}
+        given = {name: getattr(body, name) for name in Select.model_fields}
+        if body.relevance is not None:  # JSON has no other word for never
+            given["relevance"] = [-np.inf if one is None else one for one in body.relevance]
+        return body, given
+    asked = {name: value_of(text) for name, text in posted.asked.items()}
     if posted.kind in ARROW:
         table = from_arrow(posted.body, limits)
         named = {name: asked.pop(name) for name in _COLUMNS if name in asked}
         if are_texts(named.get("facets")):
             named["facets"] = {one: one for one in named["facets"]}
-        body = read(Select, {**asked, "vectors": None})
+        body = read(Select, as_body({**asked, "vectors": []}))
         columns = {name: _column(table, column, name) for name, column in named.items()}
         if "relevance" not in named and body.query is None and "relevance" in table.column_names:
             columns["relevance"] = _column(table, "relevance", "relevance")
@@ -105,7 +109,7 @@ def _read(service: Service, posted: Posted) -> tuple[Select, Mapping[str, Any]]:
     if "vectors" not in arrays:
         raise ValueError("vectors: the archive has none")
     check_size(arrays["vectors"].shape, "vectors", limits)
-    body = read(Select, {**asked, "vectors": None})
+    body = read(Select, as_body({**asked, "vectors": []}))
     return body, {**{name: getattr(body, name) for name in Select.model_fields}, **arrays}
 
 
@@ -117,14 +121,6 @@ def _column(table: Any, named: Any, argument: str) -> Any:
         raise ValueError(f"{argument}: the table has no column {named!r:.60}")
     values = table.column(named)
     return values.to_pylist() if argument == "groups" else to_numpy(values, argument, flat=True)
-
-
-def _value(text: str) -> Any:
-    """Return what a value in an address stands for: JSON, or a text."""
-    try:
-        return parsed(text, "the value")
-    except ValueError:
-        return text
 
 
 def _answer(service: Service, pool: PoolAsked, found: Selection) -> bytes:

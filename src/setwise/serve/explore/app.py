@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,10 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from setwise._version import __version__
 from setwise.page import style as shared_style
+from setwise.serve.bodies import as_body, read, value_of
 from setwise.serve.errors import answer_errors, refused_by
 from setwise.serve.explore.engine import Explorer
 from setwise.serve.explore.source import ExploredSource
-from setwise.serve.explore.wish import Wish
+from setwise.serve.explore.wish import TEXTS, Wish
 from setwise.serve.guard import Guard, Named
 from setwise.serve.metrics import Counters
 from setwise.serve.settings import LOOPBACK
@@ -43,8 +44,19 @@ _HEADERS = {
     "cache-control": "no-store",
 }
 
-Asked = Annotated[Wish, Query()]
 router = APIRouter()
+
+
+def _wish(request: Request) -> Wish:
+    """Return what an address asks for."""
+    asked = request.query_params.items()
+    try:
+        return read(Wish, as_body({name: text if name in TEXTS else value_of(text) for name, text in asked}))
+    except ValueError as error:
+        raise refused_by(error) from None
+
+
+Asked = Annotated[Wish, Depends(_wish)]
 
 
 class Sealed:

@@ -6,12 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from setwise.serve.schemas import Whole
+
 #: Objectives that a search of an index serves, and what each weighs against relevance.
 OBJECTIVES = {
     "max-sum": "the mean distance between two members",
     "mmr": "the distance to the nearest earlier member",
     "log-det": "the volume that the members span",
 }
+
+#: Fields that are texts, whatever is in them.
+TEXTS = ("query", "like", "objective")
 
 
 class Wish(BaseModel):
@@ -31,13 +36,13 @@ class Wish(BaseModel):
         Whether more candidates are looked at until the rest is proven not to matter.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
     query: str = Field(default="", max_length=4000)
     like: str = Field(default="", max_length=1000)
-    k: int = Field(default=10, ge=1, le=100)
-    tokens: int | None = Field(default=None, ge=1, le=100_000)
+    k: Whole = Field(default=10, ge=1, le=100)
+    tokens: Whole | None = Field(default=None, ge=1, le=100_000)
     diversity: float = Field(default=0.3, ge=0, le=1)
     objective: Literal["max-sum", "mmr", "log-det"] = "max-sum"
-    sharpness: int | None = Field(default=None, ge=1, le=64)
+    sharpness: Whole | None = Field(default=None, ge=1, le=64)
     thorough: bool = False
