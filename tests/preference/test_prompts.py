@@ -56,6 +56,19 @@ TEMPLATES = {
         "{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}",
         "</s>",
     ),
+    "qwen 3": (
+        _LOOP + "<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' and loop.last "
+        "and '<think>' not in m['content'] %}<think>\n\n</think>\n\n{% endif %}{{ m['content'] }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+        "<|im_end|>",
+    ),
+    "gpt-oss": (
+        _LOOP + "{% if m['role'] == 'user' %}<|start|>user<|message|>{{ m['content'] }}<|end|>{% else %}"
+        "<|start|>assistant<|channel|>final<|message|>{{ m['content'] }}"
+        "{{ '<|return|>' if loop.last else '<|end|>' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|start|>assistant{% endif %}",
+        "<|return|>",
+    ),
     "without a generation prompt": (
         _LOOP + "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}",
         "<|im_end|>",
@@ -70,7 +83,7 @@ SPECIAL = [
         "<end_of_turn>",
         "<|end|>",
     ),
-    *("<|user|>", "<|assistant|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"),
+    *("<|user|>", "<|assistant|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<|return|>"),
 ]
 
 
@@ -122,6 +135,21 @@ def test_prompt_answer_and_end_are_the_templates_own(family, turns):
     assert whole[len(found) :].strip() in ("", "</s>")
     assert found.endswith(end)
     assert list(group.prompt).count(words.bos_token_id) == whole.count("<s>")
+
+
+def test_an_answer_has_its_own_thoughts_or_those_that_the_template_writes():
+    row = {"prompt": "Why?", "rejected": ["bad"], "rewards": [1.0, 0.0]}
+    own, empty = "<think>\nHm.\n</think>\n\nSo.", "<think>\n\n</think>\n\n"
+    words = tokenizer(TEMPLATES["qwen 3"][0])
+    for chosen, expected in ((own, own), ("So.", empty + "So.")):
+        assert (
+            words.decode(group_of({**row, "chosen": chosen}, words).responses[0]) == expected + "<|im_end|>"
+        )
+    begun = _LOOP + "{{ m['content'] }}|{% endfor %}{% if add_generation_prompt %}A:<think>\n{% endif %}"
+    words = tokenizer(begun)  # as DeepSeek-R1's, which writes no thoughts before answers
+    with pytest.warns(UserWarning, match=r"chat template: prompts end in .*A:<think>\\n', of which"):
+        group = group_of({**row, "chosen": "Hm.</think>So."}, words)
+    assert words.decode(group.responses[0]).startswith("Hm.</think>So.")
 
 
 def test_an_answer_that_has_begun_is_gone_on_with():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from setwise import checks
 from setwise.encode.words import text_tokens
 from setwise.extras import require
 
@@ -92,17 +93,29 @@ def _continued(messages: list[dict[str, Any]], tokenizer: Any, template: Mapping
     return text
 
 
-def opening_space(tokenizer: Any, template: Mapping[str, Any] | None = None) -> str:
-    """Return the white space that a chat template writes between the prompt of an answer and its first word.
+def opening(tokenizer: Any, template: Mapping[str, Any] | None = None) -> str:
+    """Return what a chat template writes between the prompt of an answer and its first word.
 
     DeepSeek's and Mistral's prompts end in ``Assistant:`` and ``[/INST]``, and their answers begin with a
-    space; most templates write none.
+    space; Qwen 3 begins those without thoughts by empty ones, gpt-oss by the channel that they are for. Most
+    templates write nothing.
+
+    Warns
+    -----
+    UserWarning
+        A prompt ends in what the template does not write before an answer, as DeepSeek-R1's does in
+        ``<think>``.
     """
     asked: list[Mapping[str, str]] = [{"role": "user", "content": "a"}]
     opened = as_text(asked, tokenizer, chat=True, template=template)
     whole = templated([*map(dict, asked), {"role": "assistant", "content": _SAID}], tokenizer, template)
-    between = whole[len(opened) :].partition(_SAID)[0] if whole.startswith(opened) else ""
-    return between if between.isspace() else ""
+    if not whole.startswith(opened):
+        checks.warn(
+            f"chat template: prompts end in {opened[-24:]!r}, of which it does not write all before answers; "
+            "responses are read as going on from there, so give such as do"
+        )
+        return ""
+    return whole[len(opened) :].partition(_SAID)[0]
 
 
 def templated(

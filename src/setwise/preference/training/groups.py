@@ -17,7 +17,7 @@ from setwise.preference.prompts import (
     as_text,
     as_tokens,
     end_of_turn,
-    opening_space,
+    opening,
     special_tokens,
     uses_chat,
 )
@@ -212,7 +212,7 @@ class Reader:
         self._template: Any = config.chat_template_kwargs
         self._special = special_tokens(tokenizer)
         self._ends: dict[bool, int] = {}
-        self._space: str | None = None
+        self._opening: str | None = None
         self.end: int | None = None
         self.truncated = self.unscored = 0
 
@@ -291,15 +291,18 @@ class Reader:
         found: list[list[int]] = self._tokenizer(pool.responses, add_special_tokens=False)["input_ids"]
         if not chat or not (isinstance(pool.prompt, str) or pool.prompt[-1]["role"] != "assistant"):
             return found
-        if self._space is None:
-            self._space = opening_space(self._tokenizer, self._template)
-        if not self._space:
+        if self._opening is None:
+            self._opening = opening(self._tokenizer, self._template)
+        if not self._opening:
             return found
         text = as_text(pool.prompt, self._tokenizer, chat=chat, template=self._template)
+        mark = self._opening.partition(">")[0]  # a response with thoughts or a channel of its own begins so
         for at, response in enumerate(pool.responses):
+            if response.startswith(mark) or (mark.isspace() and response[0].isspace()):
+                continue
             # In one text with the prompt, since some tokenizers begin every text with a space of their own.
-            whole = self._tokenizer(text + self._space + response, add_special_tokens=False)["input_ids"]
-            if not response[0].isspace() and whole[: len(prompt)] == prompt:
+            whole = self._tokenizer(text + self._opening + response, add_special_tokens=False)["input_ids"]
+            if whole[: len(prompt)] == prompt:
                 found[at] = whole[len(prompt) :]
         return found
 
