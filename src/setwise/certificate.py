@@ -29,8 +29,9 @@ class Certificate:
         Whether the rest is proven not to matter: for max-sum, no exchange with any candidate outside the
         pool improves the set; for mmr and log-det, the selection is that of the scan over all candidates.
     scope : {"all", "returned"}
-        What "all candidates" means: all there are, or, where an index searches approximately, those that
-        its searches would return if they were exact. Nothing can be proven about what an index misses.
+        What "all candidates" means: all there are, or, where an index searches approximately or nothing but
+        its word says that it does not, those that its searches would return if they were exact. Nothing can
+        be proven about what an index misses.
     """
 
     upper_bound: float | None

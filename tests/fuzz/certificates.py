@@ -434,6 +434,7 @@ def run(seed) -> Outcome | None:
                 stack.enter_context(patch(f"setwise.solvers.{name}", value))
             for name, value in (("ask.FIRST", 5), ("ask.TIMES", 1), ("plan.GROWTH", 2), ("plan.SPARE", 1)):
                 stack.enter_context(patch(f"setwise.retrieval.{name}", value))
+        stack.enter_context(patch("setwise.retrieval.call.is_known", lambda index: True))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         try:

@@ -32,6 +32,9 @@ import numpy as np
 #: What a case may take, beside what the process has that it is forked from.
 SECONDS, BYTES = 60, 6 << 30
 
+#: Cases a process: a decompressor that loses some hundred kilobytes a broken stream is not the case's fault.
+TOGETHER = 500
+
 TEXTS = ["red glass", "blue glass and stone", "green paper", "a round stone", "north of town", "glass"] * 4
 
 
@@ -433,7 +436,7 @@ def run(kind: str, times: int, first: int, folder: str) -> tuple[Counter, list[s
         process = os.fork()
         if not process:
             try:
-                _work(kind, range(seed, first + times), folder, before, writing)
+                _work(kind, range(seed, min(seed + TOGETHER, first + times)), folder, before, writing)
             finally:
                 os._exit(0)
         os.close(writing)

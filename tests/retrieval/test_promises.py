@@ -50,6 +50,14 @@ class Mine(Index):
         return found if self.spoil_found is None else self.spoil_found(found)
 
 
+class Open(Mine):
+    """One that shows its rows, beside its searches: all, where there are no more than are asked for."""
+
+    def sample(self, count=4096):
+        rows = np.random.default_rng(7).permutation(self.size)[:count]
+        return Found(rows, np.zeros(len(rows)), self.vectors(rows))
+
+
 @pytest.fixture
 def mine():
     """An index of 600 vectors of any length."""
@@ -259,7 +267,73 @@ def test_an_index_that_leaves_out_what_it_has_returned_before():
     assert hits.certificate.scope == "returned"
 
 
-class Written(Mine):
+def without(index, row):
+    """An index none of whose searches ever returns a row."""
+    honest = index.search
+    index.search = lambda queries, k, *, filter=None, exclude=(): honest(
+        queries, k, filter=filter, exclude=[*exclude, row]
+    )
+    return index
+
+
+@pytest.mark.parametrize(
+    ("metric", "sharpness", "diversity"),
+    [("cosine", 1, 0.0), ("cosine", 1, 0.05), ("cosine", 8, 0.3), ("euclidean", 1, 0.0)],
+)
+def test_an_index_that_never_returns_its_best_row(metric, sharpness, diversity):
+    """Where its rows are shown, searches are compared with them; else nothing is claimed of all there are."""
+    mine = Mine(np.random.default_rng(0).standard_normal((4000, 8)))
+    best, options = 17, {"diversity": diversity, "sharpness": sharpness}
+    hits = setwise.retrieve(mine.X[best], without(Mine(mine.X, metric), best), 5, **options)
+    assert (hits.certificate.scope, best in hits.ids) == ("returned", False)
+    assert "relative to what the index returns" in str(hits)
+    shown = without(Open(mine.X, metric), best)
+    with pytest.raises(ValueError, match="^index: Open says that its searches .* left out id 17, which"):
+        setwise.retrieve(mine.X[best], shown, 5, **options)
+    assert setwise.retrieve(mine.X[best], shown, 5, exclude=[best], **options).certificate.scope == "all"
+
+
+def test_of_many_rows_some_are_looked_for():
+    """One of 5,000 that is never returned is found in 512 of 5,000 cases; all of them are never claimed."""
+    X = np.random.default_rng(0).standard_normal((5000, 8))
+    rows, looked_for = range(0, 5000, 50), Open(X).sample(512).ids
+    assert 5 < np.isin(rows, looked_for).sum() < 20
+    for row in rows:
+        if row in looked_for:
+            with pytest.raises(ValueError, match=f"left out id {row}, which"):
+                setwise.retrieve(X[row], without(Open(X), row), 5)
+        else:
+            assert setwise.retrieve(X[row], without(Open(X), row), 5).certificate.scope == "returned"
+
+
+def test_a_floor_that_is_made_up(mine):
+    """It returns no more than half of what there is, and says that the rest scores nothing."""
+    index = Open(mine.X)
+    index.spoil_found = lambda found: [replace(one, floor=-1.0) for one in found]
+    with pytest.raises(ValueError, match=r"^index: Open says that its searches .* left out id \d+, which"):
+        setwise.retrieve(QUERY, index, 5)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_sample_of_what_is_not_stored(mine, exact):
+    """An id that is gone, and one whose vector has changed since it was drawn."""
+    index = Open(mine.X, exact=exact)
+    drawn = index.sample(600)
+    options = {"sharpness": 1, "diversity": 0.9}
+    assert setwise.retrieve(QUERY, index, 5, **options).certificate.scope == ("all" if exact else "returned")
+    index.sample = lambda count: replace(drawn, ids=np.where(drawn.ids == 5, 600, drawn.ids))
+    with pytest.raises(ValueError, match=r"^index: Open.sample drew what Open.vectors has not: .* 600"):
+        setwise.retrieve(QUERY, index, 5, **options)
+    twice = np.where(drawn.ids == 5, 2, 1)[:, None]
+    index.sample = lambda count: replace(drawn, vectors=drawn.vectors * twice)
+    with pytest.raises(ValueError, match="^index: Open.sample drew id 5 with another vector than"):
+        setwise.retrieve(QUERY, index, 5, **options)
+    index.sample = lambda count: drawn.ids
+    with pytest.raises(TypeError, match="^index: Open.sample answered with ndarray instead of a Found"):
+        setwise.retrieve(QUERY, index, 5, **options)
+
+
+class Written(Open):
     """An index that others delete from between the searches of one call."""
 
     def __init__(self, X, deleted):
@@ -274,6 +348,10 @@ class Written(Mine):
     @property
     def size(self):
         return len(self.X) - len(self.gone)
+
+    def sample(self, count=4096):
+        rows = np.setdiff1d(np.arange(len(self.X)), sorted(self.gone))
+        return Found(rows, np.zeros(len(rows)), self.vectors(rows))
 
     def vectors(self, ids):
         if lost := self.gone & set(np.asarray(ids).tolist()):
@@ -291,14 +369,14 @@ def test_an_index_that_is_written_to_while_it_is_searched(deleted):
     assert index.gone
     assert hits.certificate.scope == ("all" if deleted == 1 else "returned")
     if deleted == 1:
-        alone = setwise.retrieve(QUERY, Mine(np.delete(X, list(index.gone), axis=0)), 5, **options)
+        alone = setwise.retrieve(QUERY, Open(np.delete(X, list(index.gone), axis=0)), 5, **options)
         assert hits.value == pytest.approx(alone.value, rel=1e-3)
 
 
 @pytest.mark.parametrize("times", [1, 1000])
 def test_a_vector_that_is_changed_while_it_is_searched(times):
     """What was found with one vector is found again with another: of no such mixture is anything proven."""
-    index = Mine(np.random.default_rng(0).standard_normal((3000, 8)))
+    index = Open(np.random.default_rng(0).standard_normal((3000, 8)))
     best, honest = int(index.search(QUERY[None], 1)[1][0, 0]), index.search
     index.searches = 0
 
@@ -317,6 +395,7 @@ def test_a_vector_that_is_changed_while_it_is_searched(times):
 
 
 def test_exactness_is_asked_at_every_retrieval(mine):
+    mine = Open(mine.X)
     assert setwise.retrieve(QUERY, mine, 5).certificate.scope == "all"
     mine.exact = False
     assert setwise.retrieve(QUERY, mine, 5).certificate.scope == "returned"

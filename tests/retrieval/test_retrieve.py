@@ -456,7 +456,7 @@ def test_approximate_indexes_say_what_is_proven(corpus, query, sharpness):
     hits = setwise.retrieve(query, Plain(corpus, exact=False, misses=0.3), 10, sharpness=sharpness)
     assert hits.certificate.scope == "returned"
     assert "relative to what the index returns" in str(hits.certificate)
-    exact = setwise.retrieve(query, Plain(corpus), 10, sharpness=sharpness)
+    exact = setwise.retrieve(query, setwise.Index.from_array(corpus), 10, sharpness=sharpness)
     assert exact.certificate.scope == "all"
     assert hits.value <= exact.value + 1e-3
 

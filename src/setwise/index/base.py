@@ -88,7 +88,8 @@ class Index(ABC):
     metric : {"cosine", "euclidean"}
     exact : bool
         Whether ``search`` always returns the true k best. Asked at every retrieval; what is promised here
-        is compared with what is returned.
+        is compared with what is returned. Of an index that is not setwise's own, certificates are of all
+        there are only where ``sample`` shows every row, so that each search can be compared with them.
     """
 
     dim: int
@@ -241,7 +242,9 @@ class Index(ABC):
     def sample(self, count: int = 4096) -> Found | None:
         """Return about ``count`` vectors drawn over the whole index as it is now (scores are 0), or None.
 
-        A good start where diversity outweighs relevance. The same index gives the same ones.
+        A good start where diversity outweighs relevance, and what searches of an index that is not
+        setwise's own are compared with, if it says that they are exact: return all, where there are no more
+        than ``count``. The same index gives the same ones, and ``vectors`` has them.
         """
         return None
 

@@ -17,6 +17,9 @@ from setwise.index.checking import CLOSE, compare, first_line, scale_of, scores_
 #: euclidean, relative to the distance.
 ROUNDING, FAR_ROUNDING = 5e-6, 1e-5
 
+#: How far, relatively, the numbers of a vector may be apart that is read twice and has not been changed.
+SAME = 1e-5
+
 
 class Moved(ValueError):
     """Two answers of an index do not fit together: it was written to between them, or breaks its promise.
@@ -41,6 +44,46 @@ def has_moved(index: Index, found: Moved) -> bool:
         return not np.allclose(index.vectors([one])[0], vector, rtol=1e-6)
     except LookupError:
         return True
+
+
+def is_known(index: Index) -> bool:
+    """Return whether an index is one of setwise's own, whose tests compare its searches with scans."""
+    return type(index).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def sampled(index: Index, count: int) -> Found | None:
+    """Return vectors drawn over an index; of one that is not setwise's own, looked up again.
+
+    Raises
+    ------
+    Moved
+        One is not stored, or with another vector.
+    TypeError, ValueError
+        It is no `Found`; a vector cannot be compared.
+    """
+    name, drawn = type(index).__name__, index.sample(count)
+    if drawn is None:
+        return None
+    drawn = as_found(f"{name}.sample", drawn)
+    check_vectors(name, drawn.ids, drawn.vectors, index.dim, index.metric)
+    if is_known(index) or len(drawn) == 0:
+        return drawn
+    try:
+        stored = np.asarray(index.vectors(drawn.ids))
+    except LookupError as error:
+        told = error.args[0] if error.args else "an id is gone"
+        raise Moved(f"index: {name}.sample drew what {name}.vectors has not: {told}") from None
+    check_vectors(name, drawn.ids, stored, index.dim, index.metric)
+    other = are_other(drawn.vectors, stored)
+    if other.any():
+        one = _said(drawn.ids, int(other.argmax()))
+        raise Moved(f"index: {name}.sample drew id {one} with another vector than {name}.vectors has")
+    return drawn
+
+
+def are_other(rows: NDArray[Any], before: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which of some vectors are not what they were before, rounding aside."""
+    return np.asarray(np.abs(rows - before).max(axis=1) > SAME * np.abs(before).max(axis=1))
 
 
 def as_found(name: str, answer: Any) -> Found:

@@ -66,7 +66,7 @@ def search(
     count = min(count, job.most)
     found = yield Ask(weights, count)
     assert found.floor is not None  # `index.promised.checked` has seen to it
-    if job.scope == "all":
+    if job.exact:
         seen.check_unchanged(found)
         seen.check_none_left_out(weights, found)
     rest.note(weights, found.floor, len(found), count)

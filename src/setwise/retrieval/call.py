@@ -16,7 +16,7 @@ from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
-from setwise.index.promised import Moved, as_found, check_vectors
+from setwise.index.promised import Moved, check_vectors, is_known, sampled
 from setwise.request import Request, Rows, split
 from setwise.retrieval.ask import MOST, Outcome
 from setwise.retrieval.pages import check_offset, check_pages, earlier, without
@@ -187,7 +187,7 @@ class Call:
             wanted = len(self.before) + request.size
             request = replace(request, include=self.must, k=min(wanted, self.size))
             pool = None if pool is None else max(pool, wanted)
-        name, known, sample = type(index).__name__, None, self._sample()
+        name, known, drawn = type(index).__name__, None, self._drawn()
         if len(request.include):
             ids = np.asarray(request.include)
             try:
@@ -197,31 +197,42 @@ class Call:
                     raise
                 told = error.args[0].removeprefix("include: ").partition(";")[0]
                 raise KeyError(f"after: {told}, which an earlier page had; begin with the first") from None
-        for start in (known, sample):
-            if start is not None:
-                check_vectors(name, start.ids, start.vectors, index.dim, index.metric)
-        scope = "all" if self.exact else "returned"
+            check_vectors(name, known.ids, known.vectors, index.dim, index.metric)
+        compared = is_known(index) or (drawn is not None and len(drawn) == self.size)
+        scope = "all" if self.exact and compared else "returned"
         ends = time.monotonic() + request.time_limit if request.timed else np.inf
-        jobs = [
-            Job(request, query, pool, name, self.size, scope, sample=sample, known=known, ends=ends)
-            for query in self.queries
-        ]
-        if self.barred is not None:
-            pairs = zip(jobs, self.barred, strict=True)
-            jobs = [
-                replace(job, request=replace(request, exclude=ids), sample=_without(sample, ids))
-                for job, ids in pairs
-            ]
+        exclude = [np.asarray(request.exclude)] * len(self.queries) if self.barred is None else self.barred
+        jobs = []
+        for query, ids in zip(self.queries, exclude, strict=True):
+            left = _without(drawn, ids)
+            jobs.append(
+                Job(
+                    replace(request, exclude=ids),
+                    query,
+                    pool,
+                    name,
+                    self.size,
+                    self.exact,
+                    scope,
+                    sample=left if goes_along_gradients(self.request, self.pool) else None,
+                    witnesses=None if is_known(index) else left,
+                    known=known,
+                    ends=ends,
+                )
+            )
         return jobs
 
-    def _sample(self) -> Found | None:
-        """Return vectors drawn over the whole index, where they are a useful start: for gradient searches."""
-        if self.filter is not None or not goes_along_gradients(self.request, self.pool):
+    def _drawn(self) -> Found | None:
+        """Return vectors drawn over the whole index, for what they are a use.
+
+        They are a start for gradient searches; what an index that is not setwise's own says of its searches
+        is compared with them.
+        """
+        doubted = self.exact and not is_known(self.index)
+        if self.filter is not None or not (doubted or goes_along_gradients(self.request, self.pool)):
             return None
-        sample = self.index.sample(MANY if self.exact else FEW)
-        if sample is not None:
-            sample = as_found(type(self.index).__name__, sample)
-        return _without(sample, np.asarray(self.request.exclude))
+        many = self.exact and (is_known(self.index) or self.size <= MANY)
+        return sampled(self.index, MANY if many else FEW)
 
     def next_page(self, job: Job, outcome: Outcome, result: Retrieved) -> Job:
         """Return the job of the page after these: what is found is in it, and the best to add is wanted.

@@ -75,7 +75,7 @@ def _by_relevance_alone(request: Request) -> bool:
 def _by_relevance(job: Job) -> Plan:
     """Gather the most relevant, more of them until the rest is proven not to matter."""
     asked, goal = job.request, job.request.goal
-    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
+    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.exact, job.size)
     count = max(first_count(job), asked.size)
     if reads_all(asked) and job.pool is None:
         if job.size > MOST:
@@ -116,7 +116,7 @@ def _by_relevance(job: Job) -> Plan:
         names = seen.ids[outcome.found.chosen]
         if not outcome.found.ordered:
             names = np.sort(names)
-        stable = job.scope == "returned" and before is not None and np.array_equal(before, names)
+        stable = not job.exact and before is not None and np.array_equal(before, names)
         if enough or last or stable:
             return outcome
         before = names
@@ -200,8 +200,8 @@ def _along_gradients(job: Job) -> Plan:
     a search by w returns. Each search's results join the relaxation; the last score bounds the rest.
     """
     asked, goal = job.request, job.request.goal
-    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
-    wide = job.scope == "all"
+    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.exact, job.size)
+    wide = job.exact
     count = min(job.most, max(WIDE if wide else FIRST, 4 * asked.size))
     found, _ = yield from search(job, seen, rest, job.query, count)
     searches = 1
@@ -272,7 +272,7 @@ def _relaxed(
         rows.append(problem.constraints.best(problem.relevance.values))
     pool = Pool(problem, np.unique(np.concatenate(rows)))
     tight = LOOSE if point is None else TIGHT if asked.certify else 2 * TIGHT
-    if job.scope == "returned" and not asked.certify:  # what the index misses weighs more than digits here
+    if not job.exact and not asked.certify:  # what the index misses weighs more than digits here
         tight *= 2
     exact = bool(asked.certify) and point is not None
     return auto.relax(pool, tolerance=tight, start=start, exact=exact, rounds=8), pool

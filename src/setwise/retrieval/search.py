@@ -17,7 +17,7 @@ from setwise import solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
 from setwise.index.base import Everything, Found, Index
-from setwise.index.promised import Moved, checked, has_moved
+from setwise.index.promised import Moved, checked, has_moved, is_known
 from setwise.relevance import Relevance
 from setwise.request import Listed, Options, Request, takes
 from setwise.retrieval.ask import Ask, Outcome, cut
@@ -172,8 +172,8 @@ def retrieve(
     -----
     Max-sum with sharpness 1 is solved by Frank-Wolfe whose linear oracle is the index's search (CCBQP
     Algorithm 1, with corrective steps over all candidates seen). With a sharpness above 1 the most relevant
-    are proven sufficient by their relevance. An index that searches approximately yields a certificate
-    relative to what it returns (``certificate.scope == "returned"``).
+    are proven sufficient by their relevance. An index that searches approximately, or whose word alone says
+    that it does not, yields a certificate relative to what it returns (``certificate.scope == "returned"``).
 
     Examples
     --------
@@ -315,7 +315,8 @@ def _solving(call: Call, jobs: list[Job]) -> Work[list[Outcome]]:
     """Take the jobs' plans from search to search together; searches for as many are one call of the index."""
     whole = call.whole()
     if whole is not None:
-        return [_over_all(job, each) for job, each in zip(jobs, whole, strict=True)]
+        scope = "all" if is_known(call.index) else "returned"
+        return [_over_all(job, each, scope) for job, each in zip(jobs, whole, strict=True)]
     plans = [plan_for(job) for job in jobs]
     outcomes: dict[int, Outcome] = {}
     found: dict[int, Found] = {}
@@ -363,10 +364,10 @@ def _alone(call: Call, place: int, ask: Ask) -> int:
     return place if call.barred is not None and len(call.barred[place]) > ask.count else -1
 
 
-def _over_all(job: Job, whole: Everything) -> Outcome:
+def _over_all(job: Job, whole: Everything, scope: str) -> Outcome:
     """Select from all that may be found: greedily, which is lazy and identical to a scan, or by levels."""
     if whole.vectors.n == 0:
-        certificate = unbounded(0, True) if job.request.certify else None
+        certificate = unbounded(0, True, scope) if job.request.certify else None
         return Outcome(
             None, whole.ids[:0], Solved(np.empty(0, np.int64), ordered=True, certificate=certificate)
         )
@@ -388,4 +389,6 @@ def _over_all(job: Job, whole: Everything) -> Outcome:
         found = solvers.find(problem, request.solver)
         if request.certify:
             found = solvers.certify(problem, found)
+            assert found.certificate is not None
+            found = replace(found, certificate=replace(found.certificate, scope=scope))
     return Outcome(problem, whole.ids, found, whole=True)

@@ -13,7 +13,7 @@ from setwise.constraints import Constraints
 from setwise.ids import as_ids, by_plain_id
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
-from setwise.index.promised import ROUNDING, Moved
+from setwise.index.promised import ROUNDING, Moved, are_other
 from setwise.limits import OwnIfMissing, check_label, plain_label
 from setwise.relevance import Relevance
 from setwise.request import Request
@@ -22,9 +22,6 @@ from setwise.vectors import Vectors
 
 Vector = NDArray[np.float64]
 Labels = Callable[[Ids], Sequence[Any]]
-
-#: How far, relatively, the numbers of a vector may be apart that is read twice and has not been changed.
-SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,14 @@ class Job:
         Of the index, in messages.
     size : int
         Of the index; 2**62 where it holds more than are counted.
+    exact : bool
+        Whether the index is held to what it says of exact searches.
     scope : {"all", "returned"}
         See `setwise.Certificate`.
     sample : Found, optional
         Vectors drawn over the whole index, which the search may return.
+    witnesses : Found, optional
+        Vectors that each exact search has to return, or to leave out for others that score more.
     known : Found, optional
         The must-have candidates, with their vectors.
     ends : float
@@ -60,8 +61,10 @@ class Job:
     pool: int | None
     name: str
     size: int
+    exact: bool
     scope: str
     sample: Found | None = None
+    witnesses: Found | None = None
     known: Found | None = None
     ends: float = np.inf
     stats: dict[str, Any] = field(default_factory=dict)
@@ -119,23 +122,29 @@ class Seen:
         return self._rows
 
     def check_none_left_out(self, weights: Vector, found: Found) -> None:
-        """Refuse a search that left out what others have returned, though it scores more.
+        """Refuse a search that left out what others have returned, or a witness, though it scores more.
 
         Must-have candidates do not count: a filter need not let them through.
 
         Raises Moved: the index says that its searches are exact; the message names it and the candidate.
         """
-        others = ~np.isin(self.ids, found.ids)
+        self._check_there(weights, found, self.ids, self._settled())
+        if self.job.witnesses is not None:
+            self._check_there(weights, found, self.job.witnesses.ids, self.job.witnesses.vectors)
+
+    def _check_there(self, weights: Vector, found: Found, ids: Ids, rows: NDArray[Any]) -> None:
+        """Refuse a search that left out one of some candidates, though it scores more than the floor."""
+        others = ~np.isin(ids, found.ids)
         if self.job.known is not None:
-            others &= ~np.isin(self.ids, self.job.known.ids)
+            others &= ~np.isin(ids, self.job.known.ids)
         if not others.any():
             return
-        metric, rows = self.job.request.goal.metric, self._settled()
+        metric = self.job.request.goal.metric
         scores = scores_of(weights, rows, metric, dtype=rows.dtype)
         best = int(np.where(others, scores, -np.inf).argmax())
         slack = ROUNDING * scale_of(weights, rows, metric)
         if scores[best] > (-np.inf if found.floor is None else found.floor) + slack:
-            one = self.ids.tolist()[best]
+            one = ids.tolist()[best]
             raise Moved(
                 f"index: {self.job.name} says that its searches are exact, and one left out id {one!r}, "
                 f"which scores {scores[best]:.6g}",
@@ -152,9 +161,9 @@ class Seen:
             return
         ids, rows = found.ids[again], found.vectors[again]
         before = self._settled()[self.locate(ids)]
-        off = np.abs(rows - before).max(axis=1) > SAME * np.abs(before).max(axis=1)
-        if off.any():
-            place = int(off.argmax())
+        other = are_other(rows, before)
+        if other.any():
+            place = int(other.argmax())
             one = ids.tolist()[place]
             raise Moved(
                 f"index: {self.job.name} returned id {one!r} with one vector, and then with another",

@@ -18,7 +18,7 @@ WORTH = 0.05
 def with_wishes(job: Job) -> Plan:
     """Gather the most relevant, and select among them; more, where others may be in a better set."""
     asked, goal = job.request, job.request.goal
-    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.scope == "all", job.size)
+    seen, rest = Seen(job), Unseen(job.query, goal.metric, job.exact, job.size)
     count = max(first_count(job), asked.k or 1)
     bounds = goal.name in solvers.WISHED_PROOFS
     before: tuple[Ids, float] | None = None

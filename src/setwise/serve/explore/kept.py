@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.index.base import Found, Ids, Index
+from setwise.index.promised import is_known
 
 #: Answers that are kept, of at most so many vectors each.
 ANSWERS, LARGEST = 4, 4096
@@ -27,7 +28,7 @@ class KeptIndex(Index):
     """
 
     def __init__(self, index: Index, least: int) -> None:
-        self.dim, self.metric, self.exact = index.dim, index.metric, index.exact
+        self.dim, self.metric, self.exact = index.dim, index.metric, index.exact and is_known(index)
         self._index, self._least = index, least
         self._kept: OrderedDict[bytes, tuple[int, Found]] = OrderedDict()
         self._lock = threading.Lock()
