@@ -58,6 +58,8 @@ class Vectors:
         The argument's name in messages.
     kept : ndarray of int64, ascending, optional
         The rows that count; by default all. The others are never read, and rows are counted without them.
+    measured : (squares, cosines or None), each an ndarray of shape (n,), float64, optional
+        Of rows under cosine that compiled kernels have measured and found fine.
 
     Attributes
     ----------
@@ -89,6 +91,7 @@ class Vectors:
         workers: int = 1,
         name: str = "vectors",
         kept: NDArray[np.int64] | None = None,
+        measured: tuple[NDArray[np.float64], NDArray[np.float64] | None] | None = None,
     ) -> None:
         self.raw = as_matrix(data, name)
         self.kept = kept
@@ -110,7 +113,11 @@ class Vectors:
         self.squares: NDArray[np.float64] | None = None
         self.precise = False
         self._finite = False
-        self._check(query)
+        if measured is None:
+            self._check(query)
+        else:
+            self._take_lengths(measured[0], *kernels.span(measured[0]), compiled=True)
+            self.similarity, self.precise = measured[1], True
         self._finite = True
 
     def _check(self, query: NDArray[np.float64] | None) -> None:
@@ -125,12 +132,7 @@ class Vectors:
             squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
             compiled = False
         if cosine:
-            self._lengths, self.squares = (
-                squares,
-                squares.astype(np.float64, copy=False) if compiled else None,
-            )
-            # Unit rows already, to a few roundings: they serve as they are.
-            self.unit = self.raw.dtype == np.float32 == self.dtype and least > 1 - 1e-6 and most < 1 + 1e-6
+            self._take_lengths(squares, least, most, compiled=compiled)
         if scores is not None:
             self.similarity = scores.astype(np.float64, copy=False)
             if cosine:
@@ -139,6 +141,12 @@ class Vectors:
                 self.precise = precise
             else:
                 np.negative(np.sqrt(self.similarity), out=self.similarity)
+
+    def _take_lengths(self, squares: Floats, least: float, most: float, *, compiled: bool) -> None:
+        """Note the squares of the rows' lengths, and the least and the largest that have been measured."""
+        self._lengths, self.squares = squares, squares.astype(np.float64, copy=False) if compiled else None
+        # Unit rows already, to a few roundings: they serve as they are.
+        self.unit = self.raw.dtype == np.float32 == self.dtype and least > 1 - 1e-6 and most < 1 + 1e-6
 
     def _measured_by_kernels(
         self, query: NDArray[np.float64] | None, working: Any

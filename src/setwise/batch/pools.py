@@ -20,7 +20,7 @@ from setwise.limits import OwnIfMissing, listed_labels
 from setwise.relevance import Relevance
 from setwise.request import Request, split
 from setwise.selection import Selection
-from setwise.solvers import auto, compiled
+from setwise.solvers import auto, compiled, direct
 from setwise.solvers.problem import POOLED
 from setwise.threads import beside
 from setwise.vectors import Vectors
@@ -65,7 +65,7 @@ def select_pools(
     greedily = solvers.is_greedy(goal.name, request.solver)
     together = (
         compiled.knows(goal, data)
-        and (greedily or _by_exchanges(request, data, sizes))
+        and (greedily or direct.by_exchanges(request, data, sizes.min(), sizes.max()))
         and request.groups is None
         and not request.wishes
         and len(request.include) == len(request.exclude) == 0
@@ -78,18 +78,6 @@ def select_pools(
         return found
     Vectors(data, goal.metric, workers=request.workers)  # which refuses rows by their place among all
     return beside(pools.select, 0, len(sizes), request.workers)
-
-
-def _by_exchanges(request: Request, data: NDArray[Any], sizes: NDArray[np.int64]) -> bool:
-    """Return whether the default solver for max-sum is asked for, and compiled for pools of these sizes.
-
-    Of pairs more than these exchanges are looked at; see `solvers.pairs`.
-    """
-    goal, k = request.goal, request.k or 0
-    if k == 2:
-        return False
-    asked = goal.name == "max-sum" and request.solver == "auto" and data.dtype != np.float64
-    return asked and bool(k < sizes.min() and sizes.max() <= auto.TINY) and not goal.relevance_decides(k)
 
 
 def of_each_pool(

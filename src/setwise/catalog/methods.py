@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from setwise import solvers
-from setwise.api import describe
 from setwise.catalog.items import Items
 from setwise.catalog.request import DEFAULT, LEVELS, METHODS, SOLVER, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
@@ -18,6 +17,7 @@ from setwise.cluster import random_partition, rows_of_parts
 from setwise.objectives import Objective
 from setwise.selection import Selection
 from setwise.solvers import levels
+from setwise.solvers.described import describe
 from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread
 

@@ -244,7 +244,8 @@ class Exchanged(NamedTuple):
 
     chosen : candidates, in selection order where there are numbers; numbers : each one's summed distances to
     those before it, None where a candidate outside may equal a member; steps, swaps : of Frank-Wolfe, and
-    exchanges; proof : None if not asked for, or where relevance alone proves the set.
+    exchanges; proof : None if not asked for, or where relevance alone proves the set; squares : of each
+    candidate's length.
     """
 
     chosen: NDArray[np.int64]
@@ -252,24 +253,27 @@ class Exchanged(NamedTuple):
     steps: int
     swaps: int
     proof: Proof | None
+    squares: NDArray[np.float64]
 
 
 def exchange(
     rows: NDArray[Any],
-    order: NDArray[np.int64],
-    squares: NDArray[np.float64],
     relevance: NDArray[np.float64],
     *,
     k: int,
     diversity: float,
     sharpness: int,
+    order: NDArray[np.int64] | None = None,
+    squares: NDArray[np.float64] | None = None,
+    fine: tuple[float, float] = (0.0, np.inf),
+    query: NDArray[np.float64] | None = None,
     with_greedy: bool = False,
     kept: NDArray[np.int64] | None = None,
     chosen: NDArray[np.int64] | None = None,
     rounds: int = 0,
     tolerance: float = 0.0,
     margin: float = 0.0,
-) -> Exchanged:
+) -> Exchanged | None:
     """Find a set for max-sum under cosine by Frank-Wolfe, greedy selection and exchanges, and bound the best.
 
     That is `setwise.solvers.auto.search_small` and `setwise.solvers.relaxation.maximize` without
@@ -279,18 +283,23 @@ def exchange(
     ----------
     rows : ndarray of shape (m, d)
         `readable`, not of double precision.
-    order : ndarray of shape (n,), int64
-        The candidates in the pool's own order: by falling relevance.
-    squares, relevance : ndarrays of shape (n,), float64
-        Of each candidate: the square of its length, and its relevance.
+    relevance : ndarray of shape (n,), float64
+        Of each candidate. Written to where there is a query.
     k : int
         Below n.
     diversity : float
     sharpness : int
+    order : ndarray of shape (n,), int64, optional
+        The candidates in the pool's own order: by falling relevance. Default: they are sorted here, and the
+        rows measured.
+    squares : ndarray of shape (n,), float64, optional
+        Of each candidate's length, with an order.
+    fine, query
+        As of `greedy`, without an order.
     with_greedy : bool
         Whether greedy selection's set is a start, too.
     kept : ndarray of shape (n,), int64, optional
-        The candidates' rows; by default all.
+        The candidates' rows, with an order; by default all.
     chosen : ndarray of shape (k,), int64, optional
         The set, where only a bound is asked for.
     rounds : int
@@ -299,18 +308,26 @@ def exchange(
         Relative gap between the bound and the relaxation's value to stop at.
     margin : float
         What an entry of the gradient may be off by.
+
+    Returns
+    -------
+    Exchanged, or None where rows are measured and one is not `fine`, or two candidates are as relevant
     """
-    known = chosen is not None
+    known, measured, n = chosen is not None, order is not None, len(relevance)
     found = np.empty(k, np.int64) if chosen is None else np.array(chosen, np.int64)
     numbers = np.empty(k)
-    size = len(order) if rounds else 0
+    if order is None or squares is None:
+        order, squares = np.empty(n, np.int64), np.empty(n)
+    size = n if rounds else 0
     ids, weights, gradient = np.empty(size, np.int64), np.empty(size), np.empty(size)
-    steps, swaps, ordered, count, *sums = _native.exchange(
-        rows, kept, order, squares, relevance, diversity, sharpness, known, with_greedy, found, numbers,
-        tolerance, rounds, margin, ids, weights, gradient,
+    done, steps, swaps, count, *sums = _native.exchange(
+        rows, kept, measured, fine, query, order, squares, relevance, diversity, sharpness,
+        known, with_greedy, found, numbers, tolerance, rounds, margin, ids, weights, gradient,
     )  # fmt: skip
+    if done < 0:
+        return None
     proof = Proof(ids[:count], weights[:count], gradient, *sums) if count else None
-    return Exchanged(found, numbers if ordered else None, steps, swaps, proof)
+    return Exchanged(found, numbers if done else None, steps, swaps, proof, squares)
 
 
 def exchange_each(

@@ -1435,6 +1435,54 @@ static PyObject *greedy(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ------------------------------------------------------------------ pools that are measured on the way */
+
+struct ranked {
+    double relevance;
+    int64_t at;
+};
+
+static int by_falling(const void *one, const void *other)
+{
+    const struct ranked *left = one, *right = other;
+    if (left->relevance != right->relevance)
+        return left->relevance < right->relevance ? 1 : -1;
+    return (left->at > right->at) - (left->at < right->at);
+}
+
+/* Write the squares of a pool's rows, with a query their relevance, and the candidates by falling relevance. ODD where
+ * a row is not fine, or that order is not relevance's alone; else 0. */
+static ptrdiff_t measure_and_rank(const struct pool *pool, double *squares, int64_t *order)
+{
+    const ptrdiff_t n = pool->n, d = pool->rows.d;
+    struct ranked *ranked = malloc(sizeof *ranked * (size_t)n);
+    ptrdiff_t done = ODD;
+    if (ranked == NULL)
+        return BARE;
+    if (pool->query == NULL)
+        use->squares[pool->rows.type](pool->rows.first, pool->rows.step, n, d, squares);
+    for (ptrdiff_t place = 0; place < n; place++) {
+        if (pool->query != NULL)
+            pool->relevance[place]
+                = use->both[pool->rows.type](row_of(pool, place), pool->query, d, squares + place);
+        if (!(squares[place] > pool->least && squares[place] < pool->most))
+            goto done;
+        if (pool->query != NULL)
+            pool->relevance[place] *= 1.0 / sqrt(squares[place]);
+        ranked[place] = (struct ranked){pool->relevance[place], place};
+    }
+    qsort(ranked, (size_t)n, sizeof *ranked, by_falling);
+    for (ptrdiff_t place = 0; place < n; place++) {
+        order[place] = ranked[place].at;
+        if (place > 0 && ranked[place].relevance == ranked[place - 1].relevance)
+            goto done;
+    }
+    done = 0;
+done:
+    free(ranked);
+    return done;
+}
+
 static int is_sharpness(int power)
 {
     return power == 1 || (power > 1 && power % 2 == 0);
@@ -1443,25 +1491,28 @@ static int is_sharpness(int power)
 static PyObject *exchange(PyObject *module, PyObject *args)
 {
     (void)module;
-    enum { KEPT, ORDER, SQUARES, RELEVANCE, CHOSEN, NUMBERS, IDS, WEIGHTS, GRADIENT, VECTORS };
+    enum { KEPT, QUERY, ORDER, SQUARES, RELEVANCE, CHOSEN, NUMBERS, IDS, WEIGHTS, GRADIENT, VECTORS };
     PyObject *array, *vectors[VECTORS];
     Py_buffer views[VECTORS];
-    struct given given;
+    struct given given = {0};
+    struct pool pool = {0};
     struct form form = {0};
     struct point point = {0};
     struct proof proof = {0};
     double tolerance, margin;
-    int known, with_greedy, rounds;
-    ptrdiff_t done = BARE;
-    if (!PyArg_ParseTuple(args, "OOOOOdippOOdidOOO", &array, &vectors[KEPT], &vectors[ORDER], &vectors[SQUARES],
-                          &vectors[RELEVANCE], &form.pool.t, &form.pool.power, &known, &with_greedy, &vectors[CHOSEN],
-                          &vectors[NUMBERS], &tolerance, &rounds, &margin, &vectors[IDS], &vectors[WEIGHTS],
-                          &vectors[GRADIENT])
+    int measured, known, with_greedy, rounds;
+    ptrdiff_t done = 0;
+    if (!PyArg_ParseTuple(args, "OOp(dd)OOOOdippOOdidOOO", &array, &vectors[KEPT], &measured, &pool.least, &pool.most,
+                          &vectors[QUERY], &vectors[ORDER], &vectors[SQUARES], &vectors[RELEVANCE], &form.pool.t,
+                          &form.pool.power, &known, &with_greedy, &vectors[CHOSEN], &vectors[NUMBERS], &tolerance,
+                          &rounds, &margin, &vectors[IDS], &vectors[WEIGHTS], &vectors[GRADIENT])
         || open_rows(array, &given.rows) < 0)
         return NULL;
     for (int place = 0; place < VECTORS; place++) {
         const char *type = place == KEPT || place == ORDER || place == CHOSEN || place == IDS ? "lq" : "d";
-        if (open_vector(vectors[place], &views[place], type, 0, place >= CHOSEN ? PyBUF_WRITABLE : 0) < 0) {
+        const int written = place >= CHOSEN || (!measured && (place == ORDER || place == SQUARES))
+            || (place == RELEVANCE && vectors[QUERY] != Py_None);
+        if (open_vector(vectors[place], &views[place], type, 0, written ? PyBUF_WRITABLE : 0) < 0) {
             close_all(&given.rows, views, place);
             return NULL;
         }
@@ -1481,8 +1532,14 @@ static PyObject *exchange(PyObject *module, PyObject *args)
         return NULL;
     }
     const ptrdiff_t n = form.pool.n = views[ORDER].len / 8, k = form.pool.k = views[CHOSEN].len / 8;
+    pool.rows = given.rows;
+    pool.n = n;
+    pool.query = views[QUERY].buf;
+    pool.relevance = views[RELEVANCE].buf;
     if (views[SQUARES].len != n * 8 || views[RELEVANCE].len != n * 8 || views[NUMBERS].len != k * 8 || k < 1 || k >= n
-        || !is_sharpness(form.pool.power) || !are_below(given.order, n, n) || (known && !are_below(chosen, k, n))
+        || !is_sharpness(form.pool.power) || (measured ? !are_below(given.order, n, n) : given.kept != NULL)
+        || (pool.query != NULL && (measured || views[QUERY].len != given.rows.d * 8))
+        || (known && !are_below(chosen, k, n))
         || (given.kept == NULL ? given.rows.n != n
                                : views[KEPT].len != n * 8 || !are_below(given.kept, n, given.rows.n))
         || (rounds > 0
@@ -1490,9 +1547,13 @@ static PyObject *exchange(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "exchange: the vectors do not belong to the rows");
     else {
         Py_BEGIN_ALLOW_THREADS
-        if (open_form(&form, &given))
+        if (!measured)
+            done = measure_and_rank(&pool, views[SQUARES].buf, views[ORDER].buf);
+        if (done == 0 && !open_form(&form, &given))
+            done = BARE;
+        else if (done == 0)
             done = known ? 0 : search(&form, &given, with_greedy, chosen, views[NUMBERS].buf);
-        if (done != BARE && rounds > 0 && (known || !is_proven(&form))) {
+        if (done >= 0 && rounds > 0 && (known || !is_proven(&form))) {
             point = (struct point){.local = ids, .weights = weights, .gradient = gradient};
             if (!bound_from(&form, &given, chosen, tolerance, rounds, margin, &point, &proof))
                 done = BARE;
@@ -1505,63 +1566,27 @@ static PyObject *exchange(PyObject *module, PyObject *args)
     close_all(&given.rows, views, VECTORS);
     if (PyErr_Occurred())
         return NULL;
-    return Py_BuildValue("nnOndddd", (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps, done > 0 ? Py_True : Py_False,
+    return Py_BuildValue("nnnndddd", (Py_ssize_t)done, (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps,
                          (Py_ssize_t)point.count, proof.along, proof.linear, proof.ahead, proof.threshold);
 }
 
 /* ------------------------------------------------------------------ many pools */
 
-struct ranked {
-    double relevance;
-    int64_t at;
-};
-
-static int by_falling(const void *one, const void *other)
-{
-    const struct ranked *left = one, *right = other;
-    if (left->relevance != right->relevance)
-        return left->relevance < right->relevance ? 1 : -1;
-    return (left->at > right->at) - (left->at < right->at);
-}
-
-/* Find a pool's set, measured on the way. ODD where a row is not fine, or the order of the candidates is not their
- * relevance's alone; else as `search`. */
+/* Find a pool's set, measured on the way: as `search`, or ODD as `measure_and_rank`. */
 static ptrdiff_t search_pool(struct form *form, const struct pool *pool, int with_greedy, int64_t *chosen,
                              double *numbers)
 {
-    const ptrdiff_t n = pool->n, d = pool->rows.d;
-    struct ranked *ranked = malloc(sizeof *ranked * (size_t)n);
+    const ptrdiff_t n = pool->n;
     int64_t *order = malloc(sizeof *order * (size_t)n);
     double *squares = malloc(sizeof *squares * (size_t)n);
     struct given given = {.rows = pool->rows, .order = order, .squares = squares, .relevance = pool->relevance};
-    ptrdiff_t done = BARE;
-    if (ranked == NULL || order == NULL || squares == NULL)
-        goto done;
-    given.rows.n = n;
-    done = ODD;
-    for (ptrdiff_t place = 0; place < n; place++) {
-        const char *row = row_of(pool, place);
-        if (pool->query == NULL)
-            squares[place] = use->square[pool->rows.type](row, d);
-        else
-            pool->relevance[place] = use->both[pool->rows.type](row, pool->query, d, squares + place);
-        if (!(squares[place] > pool->least && squares[place] < pool->most))
-            goto done;
-        if (pool->query != NULL)
-            pool->relevance[place] *= 1.0 / sqrt(squares[place]);
-        ranked[place] = (struct ranked){pool->relevance[place], place};
+    ptrdiff_t done = order == NULL || squares == NULL ? BARE : measure_and_rank(pool, squares, order);
+    if (done == 0) {
+        given.rows.n = n;
+        *form = (struct form){.pool = {.n = n, .k = pool->k, .objective = MAX_SUM, .t = pool->t, .power = pool->power}};
+        done = open_form(form, &given) ? search(form, &given, with_greedy, chosen, numbers) : BARE;
+        close_form(form);
     }
-    qsort(ranked, (size_t)n, sizeof *ranked, by_falling);
-    for (ptrdiff_t place = 0; place < n; place++) {
-        order[place] = ranked[place].at;
-        if (place > 0 && ranked[place].relevance == ranked[place - 1].relevance)
-            goto done;
-    }
-    *form = (struct form){.pool = {.n = n, .k = pool->k, .objective = MAX_SUM, .t = pool->t, .power = pool->power}};
-    done = open_form(form, &given) ? search(form, &given, with_greedy, chosen, numbers) : BARE;
-    close_form(form);
-done:
-    free(ranked);
     free(order);
     free(squares);
     return done;
@@ -1649,7 +1674,7 @@ static PyMethodDef methods[] = {
      "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "
      "counts, numbers)"},
     {"exchange", exchange, METH_VARARGS,
-     "exchange(rows, kept, order, squares, relevance, diversity, sharpness, known, with_greedy, chosen, numbers, "
+     "exchange(rows, kept, measured, range, query, order, squares, relevance, diversity, sharpness, known, with_greedy, chosen, numbers, "
      "tolerance, rounds, margin, ids, weights, gradient)"},
     {"exchange_each", exchange_each, METH_VARARGS,
      "exchange_each(rows, range, queries, cuts, relevance, diversity, sharpness, with_greedy, k, chosen, counts, "

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, solvers
-from setwise.api import describe
 from setwise.containers import as_queries, to_numpy
 from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, listed_ids
@@ -24,6 +23,7 @@ from setwise.retrieval.plan import goes_along_gradients, reads_all
 from setwise.retrieval.retrieved import Retrieved, retrieved
 from setwise.retrieval.seen import Job, encoded, labels_of, shown_of, vectors_of
 from setwise.selection import Selection
+from setwise.solvers.described import describe
 
 #: How many vectors drawn over the whole index to start from: few where searches are approximate, and so cost
 #: less than a larger relaxation does.

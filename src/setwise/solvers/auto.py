@@ -11,11 +11,12 @@ to matter. (ARCHITECTURE.md, section 1.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.kernels import Proof
+from setwise.kernels import Exchanged, Proof
 from setwise.objectives.base import TIE
 from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, relaxation, swap
 from setwise.solvers.bounds import Bound
@@ -116,10 +117,8 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
     with_greedy = has_greedy_start(problem.k)
     found = compiled.search_small(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
     if found is not None:
-        known = Incumbent(found.chosen, problem.n, True, numbers=found.numbers)
-        if found.proof is not None:
-            known.take_in(problem, found.proof)
-        return known
+        problem.stats.update(stats_of(found))
+        return incumbent(problem, found)
     pool = Pool(problem)
     starts = [frank_wolfe.ascend(pool)]
     if with_greedy:
@@ -128,6 +127,20 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
         starts.append(pool.best(pool.linear))
     chosen = best_polished(pool, starts)
     return Incumbent(chosen, len(pool), True)
+
+
+def stats_of(found: Exchanged) -> dict[str, Any]:
+    """Return the statistics of what compiled kernels found."""
+    stats = {"kernel": "compiled", "frank_wolfe_steps": found.steps, "swaps": found.swaps}
+    return stats if found.proof is None else {**stats, "relaxations": 1}
+
+
+def incumbent(problem: Problem, found: Exchanged) -> Incumbent:
+    """Return what compiled kernels found among all candidates."""
+    known = Incumbent(found.chosen, problem.n, True, numbers=found.numbers)
+    if found.proof is not None:
+        known.take_in(problem, found.proof)
+    return known
 
 
 def has_greedy_start(k: int) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.kernels import Proof
+from setwise.objectives import MaxSum
 from setwise.solvers.problem import Problem, Whole
 from setwise.vectors import dot_error
 
@@ -68,13 +69,20 @@ def reach_of(problem: Problem) -> float:
 
 def rounding_margin(problem: Problem) -> float:
     """Return how far an entry of the gradient, computed in the working precision, may be off."""
-    objective, vectors = problem.max_sum(), problem.vectors
-    t, part = objective.diversity, (1 - objective.diversity) * (problem.k - 1)
-    if objective.metric == "cosine":  # a pass multiplies, and takes no differences where rows are close
-        off = objective.sharpness * dot_error(vectors.d, vectors.dtype)
-    else:
-        off = _distance_error(problem, vectors.dtype)
-    return part * problem.relevance.error + 2 * t * problem.k * off
+    objective, vectors, error = problem.max_sum(), problem.vectors, problem.relevance.error
+    if objective.metric == "cosine":
+        return gradient_error(objective, problem.k, vectors.d, error, vectors.dtype)
+    t, off = objective.diversity, _distance_error(problem, vectors.dtype)
+    return (1 - t) * (problem.k - 1) * error + 2 * t * problem.k * off
+
+
+def gradient_error(objective: MaxSum, k: int, d: int, error: float, dtype: Any = np.float32) -> float:
+    """Return `rounding_margin` under cosine, for relevance that may be off by an error.
+
+    A pass multiplies, and takes no differences where rows are close.
+    """
+    t, off = objective.diversity, objective.sharpness * dot_error(d, dtype)
+    return (1 - t) * (k - 1) * error + 2 * t * k * off
 
 
 def rounding(problem: Problem) -> float:

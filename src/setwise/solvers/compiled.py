@@ -16,10 +16,10 @@ from setwise.kernels import Exchanged, Proof
 from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
 from setwise.objectives.log_det import NOISE
 from setwise.relevance import Relevance
-from setwise.solvers.bounds import rounding_margin
+from setwise.solvers.bounds import gradient_error, rounding_margin
 from setwise.solvers.problem import POOLED, Problem, Solved
 from setwise.threads import run_ranges
-from setwise.vectors import FINE
+from setwise.vectors import FINE, dot_error
 
 #: Relevance that is off by no more is as good as exact.
 ROUNDING = 1e-12
@@ -68,7 +68,7 @@ def are_summarized(objective: Objective, numbers: NDArray[np.float64]) -> Any:
     """Return of which pools an objective's `summarize` knows what these numbers are worth."""
     if not isinstance(objective, LogDet):
         return np.True_
-    return numbers.min(axis=1) > NOISE
+    return numbers.min(axis=-1) > NOISE
 
 
 def pick_measured(
@@ -147,12 +147,7 @@ def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance:
     tolerance : float
         Its relative gap to stop at.
     """
-    found = _exchange(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
-    if found is not None:
-        problem.stats["kernel"] = "compiled"
-        problem.count("frank_wolfe_steps", found.steps)
-        problem.count("swaps", found.swaps)
-    return found
+    return _exchange(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
 
 
 def relax_small(
@@ -160,7 +155,32 @@ def relax_small(
 ) -> Proof | None:
     """Return what the relaxation proves from a set; None where no kernel knows the problem."""
     found = _exchange(problem, chosen=chosen, rounds=rounds, tolerance=tolerance)
-    return None if found is None else found.proof
+    if found is None:
+        return None
+    problem.count("relaxations")
+    return found.proof
+
+
+def exchange_measured(
+    objective: Objective,
+    rows: NDArray[Any],
+    relevance: NDArray[np.float64],
+    query: NDArray[np.float64] | None,
+    **options: Any,
+) -> Exchanged | None:
+    """Return what `search_small` does of rows that the kernel measures itself; see `kernels.exchange`."""
+    assert isinstance(objective, MaxSum)
+    error = 0.0 if query is None else dot_error(rows.shape[1], np.float64)
+    return kernels.exchange(
+        rows,
+        relevance,
+        query=query,
+        diversity=objective.diversity,
+        sharpness=objective.sharpness,
+        fine=FINE[True],
+        margin=gradient_error(objective, options["k"], rows.shape[1], error),
+        **options,
+    )
 
 
 def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | None:
@@ -170,11 +190,11 @@ def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | N
         return None
     if problem.request.wishes or not isinstance(objective, MaxSum) or not know(objective):
         return None
-    found = kernels.exchange(
+    return kernels.exchange(
         vectors.raw,
-        problem.by_content(np.arange(problem.n)),
-        vectors.squares,
         problem.relevance.values,
+        order=problem.by_content(np.arange(problem.n)),
+        squares=vectors.squares,
         k=problem.k,
         diversity=objective.diversity,
         sharpness=objective.sharpness,
@@ -183,6 +203,3 @@ def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | N
         margin=rounding_margin(problem) if rounds else 0.0,
         **options,
     )
-    if found.proof is not None:
-        problem.count("relaxations")
-    return found

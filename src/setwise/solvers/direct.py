@@ -1,4 +1,4 @@
-"""Greedy selection without a problem: one call of a kernel checks, measures and selects from candidates."""
+"""Small pools without a problem: one call of a kernel checks, measures and selects from candidates."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from setwise import kernels, solvers
 from setwise.certificate import unbounded
+from setwise.constraints import Constraints
 from setwise.containers import as_matrix, as_query
 from setwise.objectives import Objective
 from setwise.relevance import WIDEST_SPAN, Relevance, or_never
 from setwise.request import Request
 from setwise.selection import Selection
-from setwise.solvers import compiled
+from setwise.solvers import auto, compiled, max_sum
+from setwise.solvers.described import describe
 from setwise.solvers.problem import POOLED, Problem
 from setwise.solvers.reasons import Reasoner
-from setwise.vectors import THREAD_WORK
+from setwise.vectors import THREAD_WORK, Vectors
 
 
 def is_direct(request: Request) -> bool:
@@ -32,6 +34,19 @@ def is_direct(request: Request) -> bool:
         and solvers.is_greedy(goal.name, request.solver)
         and (not request.certify or goal.name not in solvers.PROOFS)
     )
+
+
+def by_exchanges(request: Request, data: NDArray[Any], least: int, most: int) -> bool:
+    """Return whether the default solver for max-sum is asked for, and compiled for pools of these sizes.
+
+    Of pairs more than these exchanges are looked at; see `solvers.pairs`.
+    """
+    goal, k = request.goal, request.k or 0
+    if goal.name != "max-sum" or request.solver != "auto" or request.certify == "full":
+        return False
+    if not 2 < k < least or most > auto.TINY:
+        return False
+    return data.dtype != np.float64 and not goal.relevance_decides(k) and compiled.knows(goal, data)
 
 
 def select(
@@ -49,12 +64,15 @@ def select(
     began : float
         When, in `time.perf_counter`'s seconds.
     """
-    if not is_direct(request) or (relevance is not None and query is not None):
+    if not request.plain or not kernels.available() or (relevance is not None and query is not None):
         return None
     goal, k = request.goal, request.size
     data = as_matrix(vectors)
     n, d = data.shape
     if not k <= n <= POOLED or data.size >= THREAD_WORK or not kernels.readable(data):
+        return None
+    greedily = is_direct(request)
+    if not greedily and (relevance is query or not by_exchanges(request, data, n, n)):
         return None
     given, probe, wide = None, None, False
     if relevance is not None:
@@ -68,18 +86,44 @@ def select(
         counted = np.zeros(n)
         if query is not None:
             probe = as_query(query, d, "cosine")
-    counts, [indices], numbers = compiled.pick_measured(goal, data, counted, k, queries=probe)
-    if counts[0] < k or not compiled.are_summarized(goal, numbers).all():
-        return None
+    label = solvers.label_of(goal.name, request.solver)
+    if greedily:
+        counts, [indices], [numbers] = compiled.pick_measured(goal, data, counted, k, queries=probe)
+        if counts[0] < k or not compiled.are_summarized(goal, numbers):
+            return None
+        stats = {"kernel": "compiled", "pool_size": n}
+    else:
+        found = compiled.exchange_measured(
+            goal,
+            data,
+            counted,
+            probe,
+            k=k,
+            with_greedy=auto.has_greedy_start(k),
+            rounds=auto.SMALL_ROUNDS if request.certify else 0,
+            tolerance=max_sum.TOLERANCE[request.certify],
+        )
+        if found is None or found.numbers is None:
+            return None
+        indices, numbers = found.chosen, found.numbers
+        stats = auto.stats_of(found)
+        if request.certify:
+            measured = Vectors(data, measured=(found.squares, None if probe is None else counted))
+            known = Relevance(counted if given is None else given, measured, probe)
+            if wide:
+                known.warn_if_wide()
+            problem = Problem(measured, known, request, Constraints(n, request), stats=stats)
+            solved = max_sum.certify(problem, max_sum.solved(auto.incumbent(problem, found)))
+            return describe(problem, solved, label, began)
     if wide and given is not None:
         Relevance(given, None).warn_if_wide()
     return Selection.of(
-        partial(_terms, goal, numbers[0], (counted if given is None else given)[indices]),
+        partial(_terms, goal, numbers, (counted if given is None else given)[indices]),
         indices=indices,
         certificate=unbounded(n, True) if request.certify else None,
-        solver=solvers.label_of(goal.name, request.solver),
+        solver=label,
         seconds=time.perf_counter() - began,
-        stats={"kernel": "compiled", "pool_size": n},
+        stats=stats,
         reasoner=Reasoner(partial(pose, request, data, relevance=given, query=query), indices),
     )
 

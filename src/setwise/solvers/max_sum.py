@@ -56,6 +56,11 @@ def by_default(problem: Problem) -> Solved:
     if _is_decided(problem):
         return Solved(baselines.most_relevant(problem))
     found = auto.search(problem, tolerance=TOLERANCE[effort], passes=PASSES[effort], exact=bool(effort))
+    return solved(found)
+
+
+def solved(found: auto.Incumbent) -> Solved:
+    """Return a set that the default solver found."""
     return Solved(found.chosen, ordered=found.numbers is not None, known=found, numbers=found.numbers)
 
 
