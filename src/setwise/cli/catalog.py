@@ -8,28 +8,10 @@ from typing import Annotated
 
 import typer
 
-from setwise.cli import folders
+from setwise.cli import folders, options
 from setwise.cli.catalog_select import Folder, IdOfTable, select
 from setwise.cli.catalog_tune import tune
-from setwise.cli.options import (
-    AsJson,
-    Force,
-    IdColumn,
-    ItemQuality,
-    Items,
-    ItemText,
-    ItemVectors,
-    Metric,
-    Model,
-    NewFolder,
-    Seed,
-    Threads,
-    Verify,
-    at_most,
-    given,
-    option,
-    read_option,
-)
+from setwise.cli.options import option, read_option
 
 app = typer.Typer(
     help="Cluster items once, keep them in a folder, and select k by quality and spread every hour.",
@@ -43,13 +25,13 @@ _cluster = partial(option, panel="How to cluster")
 @app.command()
 def build(
     context: typer.Context,
-    items: Items,
-    out: NewFolder,
-    vectors: ItemVectors = None,
-    text: ItemText = None,
-    model: Model = "auto",
-    quality: ItemQuality = None,
-    id: IdColumn = None,
+    items: options.Items,
+    out: options.NewFolder,
+    vectors: options.ItemVectors = None,
+    text: options.ItemText = None,
+    model: options.Model = "auto",
+    quality: options.ItemQuality = None,
+    id: options.IdColumn = None,
     clusters: Annotated[
         int | None,
         _cluster(
@@ -58,7 +40,7 @@ def build(
             "fifth of the items where that is fewer.",
         ),
     ] = None,
-    metric: Metric = "cosine",
+    metric: options.Metric = "cosine",
     quality_weight: Annotated[
         float,
         _cluster(
@@ -66,9 +48,9 @@ def build(
             "Weight of quality beside the vectors when items are clustered; 0 clusters by the vectors alone.",
         ),
     ] = 0.0,
-    seed: Seed = 0,
-    threads: Threads = None,
-    force: Force = False,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    force: options.Force = False,
 ) -> None:
     """Read items, cluster them, and keep both in a folder, with the columns that the table has beside."""
     import numpy as np
@@ -86,10 +68,10 @@ def build(
     check_metric(metric)
     if text is not None and vectors is not None:
         raise ValueError("text: --vectors brings vectors already; leave one of the two out")
-    if text is None and given(context, "model"):
+    if text is None and options.given(context, "model"):
         raise ValueError("model: --model goes with --text COLUMN")
     began = time.perf_counter()
-    with folders.step_bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
         read = read_items(
             items,
@@ -130,11 +112,11 @@ def build(
 @app.command()
 def add(
     path: Folder,
-    items: Items,
-    vectors: ItemVectors = None,
-    quality: ItemQuality = None,
-    id: IdColumn = None,
-    threads: Threads = None,
+    items: options.Items,
+    vectors: options.ItemVectors = None,
+    quality: options.ItemQuality = None,
+    id: options.IdColumn = None,
+    threads: options.Threads = None,
 ) -> None:
     """Add items to a catalog, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
@@ -144,7 +126,7 @@ def add(
 
     FORMAT.read(path)
     began = time.perf_counter()
-    with folders.step_bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
         read = read_items(items, vectors, quality, id)
         if read.quality is None:
@@ -179,7 +161,7 @@ def remove(
         ),
     ] = None,
     id: IdOfTable = None,
-    threads: Threads = None,
+    threads: options.Threads = None,
 ) -> None:
     """Remove items from a catalog by their ids; the folder is replaced in one step."""
     from setwise.catalog import Catalog
@@ -193,7 +175,7 @@ def remove(
         raise ValueError("id: --id goes with --from TABLE")
     FORMAT.read(path)
     began = time.perf_counter()
-    with folders.step_bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
         listed, where_from, told = ([], "", "") if source is None else read_ids(source, id)
         with Catalog.edit(path, threads) as catalog:
@@ -217,8 +199,8 @@ app.command()(tune)
 @app.command()
 def info(
     path: Folder,
-    check: Verify = False,
-    as_json: AsJson = False,
+    check: options.Verify = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what a catalog is, and whether it is whole."""
     import numpy as np

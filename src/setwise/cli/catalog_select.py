@@ -10,40 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from setwise.cli.options import (
-    CERTIFY,
-    AsJson,
-    Certify,
-    Diversity,
-    Force,
-    GroupColumn,
-    K,
-    Limit,
-    MaxPerGroup,
-    MaxSimilarity,
-    MinGain,
-    Seed,
-    SetFile,
-    Shown,
-    Threads,
-    TimeLimit,
-    Where,
-    as_limits,
-    as_workers,
-    at_most,
-    folder_made_by,
-    given,
-    option,
-    read_option,
-    run_option,
-    set_option,
-)
+from setwise.cli import options
+from setwise.cli.options import option, read_option, run_option, set_option
 
 #: Declarations of options under a heading of its own.
 _method = partial(option, panel="How to find it")
 
 #: A saved catalog, and the ids of a table beside it.
-Folder = Annotated[str, folder_made_by("setwise catalog build")]
+Folder = Annotated[str, options.folder_made_by("setwise catalog build")]
 IdOfTable = Annotated[
     str | None,
     read_option(
@@ -74,7 +48,7 @@ def select(
     exclude: Annotated[
         list[str] | None, set_option("--exclude ID", "Id of an item that must not; may be repeated.")
     ] = None,
-    where: Where = None,
+    where: options.Where = None,
     exclude_from: Annotated[
         str | None,
         set_option(
@@ -82,8 +56,8 @@ def select(
             "A file of ids that must not: a table, a .npy array, or a .txt with one a line.",
         ),
     ] = None,
-    k: K = 500,
-    diversity: Diversity = 0.1,
+    k: options.K = 500,
+    diversity: options.Diversity = 0.1,
     objective: Annotated[
         str,
         set_option(
@@ -117,14 +91,14 @@ def select(
             show_default="no budget",
         ),
     ] = None,
-    min_gain: MinGain = None,
-    shown: Shown = None,
-    limit: Limit = None,
-    group: GroupColumn = None,
-    max_per_group: MaxPerGroup = None,
-    max_similarity: MaxSimilarity = None,
-    certify: Certify = "none",
-    time_limit: TimeLimit = 60.0,
+    min_gain: options.MinGain = None,
+    shown: options.Shown = None,
+    limit: options.Limit = None,
+    group: options.GroupColumn = None,
+    max_per_group: options.MaxPerGroup = None,
+    max_similarity: options.MaxSimilarity = None,
+    certify: options.Certify = "none",
+    time_limit: options.TimeLimit = 60.0,
     method: Annotated[
         str,
         _method(
@@ -177,8 +151,8 @@ def select(
             "muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
         ),
     ] = "sum",
-    seed: Seed = 0,
-    threads: Threads = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
     workers: Annotated[
         str | None,
         run_option(
@@ -187,9 +161,9 @@ def select(
             show_default="in this process",
         ),
     ] = None,
-    as_json: AsJson = False,
-    out: SetFile = None,
-    force: Force = False,
+    as_json: options.AsJson = False,
+    out: options.SetFile = None,
+    force: options.Force = False,
 ) -> None:
     """Select k items by quality and spread."""
     from setwise import checks
@@ -199,8 +173,8 @@ def select(
     from setwise.files import check_output
 
     target = None if out is None else check_output(out, force=force)
-    checks.choice("certify", certify, CERTIFY)
-    if facet and not given(context, "objective"):
+    checks.choice("certify", certify, options.CERTIFY)
+    if facet and not options.given(context, "objective"):
         objective = "facets"
     if objective == "facets" and not facet:
         raise ValueError("facet: --objective facets covers the columns that --facet names; give one or more")
@@ -208,10 +182,10 @@ def select(
         checks.choice("method", method, METHODS)
     if quality is None:
         for name in ("quality_column", "id"):
-            if given(context, name):
+            if options.given(context, name):
                 raise ValueError(f"{name}: --{name.replace('_', '-')} goes with --quality TABLE")
     settings: dict[str, Any] = {
-        "k": k if budget is None or given(context, "k") else None,
+        "k": k if budget is None or options.given(context, "k") else None,
         "diversity": diversity,
         "objective": objective,
         "sharpness": sharpness,
@@ -226,7 +200,7 @@ def select(
         "seed": seed,
         "groups": group,
         "max_per_group": max_per_group,
-        "limits": as_limits(limit),
+        "limits": options.as_limits(limit),
         "costs": costs,
         "budget": budget,
         "min_gain": min_gain,
@@ -234,7 +208,7 @@ def select(
         "shown": shown or None,
     }
     notes: tuple[str, ...] = ()
-    with output.Status() as status, at_most(threads):
+    with output.Status() as status, options.at_most(threads):
         status.tell("reading")
         catalog = Catalog.load(path, threads)
         if quality is not None:
@@ -253,10 +227,10 @@ def select(
                 include=ids_as_in(catalog, include or [], "--include"),
                 exclude=barred,
                 filter=where,
-                certify=CERTIFY[certify],
+                certify=options.CERTIFY[certify],
                 time_limit=time_limit,
                 threads=threads,
-                workers=as_workers(workers),
+                workers=options.as_workers(workers),
             )
     for line in notes:
         output.note(line)

@@ -7,22 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from setwise.cli.options import (
-    CORPORA,
-    AsJson,
-    Cache,
-    Force,
-    IdColumn,
-    Model,
-    NoCache,
-    OwnVectors,
-    Seed,
-    TextColumn,
-    keep_option,
-    read_option,
-    run_option,
-    set_option,
-)
+from setwise.cli import options
+from setwise.cli.options import keep_option, read_option, run_option, set_option
 
 if TYPE_CHECKING:
     from setwise.evaluate import Comparison, Questions
@@ -32,7 +18,7 @@ if TYPE_CHECKING:
 SAMPLED = 200
 
 
-Source = Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")]
+Source = Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")]
 _QUESTIONS: dict[str, Any] = {
     "help": "Labeled questions: a table with the columns query and answers (a list for each right answer, "
     "of the ids that give it), a BEIR folder, or with --qrels TREC topics (number, tab, text).",
@@ -102,18 +88,18 @@ def compare(
     ],
     qrels: Judged = None,
     question_vectors: Asking = None,
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
-    model: Model = "auto",
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
+    model: options.Model = "auto",
     missing: Absent = "raise",
     k: Sizes = None,
     diversity: Diversities = None,
     method: Methods = None,
     workers: Workers = 1,
-    force: Force = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
+    force: options.Force = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Compare ways to select on labeled questions: methods, diversities and sizes, with intervals."""
     from setwise.asked import asked_for
@@ -162,23 +148,23 @@ def tune(
     questions: AskedOrNone = None,
     qrels: Judged = None,
     question_vectors: Asking = None,
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
-    model: Model = "auto",
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
+    model: options.Model = "auto",
     missing: Absent = "raise",
     k: Annotated[int, set_option("-k COUNT", "Size of the set.")] = 10,
     diversity: Diversities = None,
     method: Methods = None,
     measure: Measure = "aspect recall",
     folds: Folds = 5,
-    seed: Seed = 0,
+    seed: options.Seed = 0,
     workers: Workers = 1,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
     out: TunedFile = None,
-    force: Force = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
+    force: options.Force = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Choose a method and a diversity from labeled questions, or learn that nothing beats top-k here.
 
@@ -307,7 +293,7 @@ def _compared(
     from setwise import evaluate
     from setwise.cli import output
 
-    options: dict[str, Any] = {} if not diversity else {"diversities": diversity}
+    diversities: dict[str, Any] = {} if not diversity else {"diversities": diversity}
     with output.notes_for_warnings():
         return evaluate.compare(
             index,
@@ -318,7 +304,7 @@ def _compared(
             workers=workers,
             journal=journal,
             progress=lambda done, total: status.tell(f"question {done:,} of {total:,}"),
-            **options,
+            **diversities,
         )
 
 

@@ -8,31 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from setwise.cli import folders
-from setwise.cli.options import (
-    CORPORA,
-    AsJson,
-    Cache,
-    Chunk,
-    Force,
-    IdColumn,
-    Model,
-    NoCache,
-    Overlap,
-    TextColumn,
-    Threads,
-    as_chunk,
-    at_most,
-    keep_option,
-    run_option,
-)
+from setwise.cli import folders, options
+from setwise.cli.options import keep_option, run_option
 
 #: What vectors are written to.
 _ENDINGS = (".npy", ".parquet", ".jsonl")
 
 
 def encode(
-    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
+    corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     out: Annotated[
         str,
         keep_option(
@@ -40,11 +24,11 @@ def encode(
             "File to write: .npy for one row a text, .parquet or .jsonl for ids, texts and vectors.",
         ),
     ],
-    text: TextColumn = None,
-    id: IdColumn = None,
-    chunk: Chunk = None,
-    overlap: Overlap = None,
-    model: Model = "auto",
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    chunk: options.Chunk = None,
+    overlap: options.Overlap = None,
+    model: options.Model = "auto",
     rank: Annotated[
         int | None,
         run_option(
@@ -62,11 +46,11 @@ def encode(
             show_default="WORLD_SIZE, where it is set",
         ),
     ] = None,
-    threads: Threads = None,
-    as_json: AsJson = False,
-    force: Force = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
+    threads: options.Threads = None,
+    as_json: options.AsJson = False,
+    force: options.Force = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Write the vectors of a corpus's texts to a file."""
     import numpy as np
@@ -83,9 +67,9 @@ def encode(
     kind, _ = encoders.parse(model)
     team = Rank.of(rank, world_size)
     began = time.perf_counter()
-    with folders.step_bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
-        read = read_corpus(corpus, text=text, id=id, chunk=as_chunk(chunk), overlap=overlap)
+        read = read_corpus(corpus, text=text, id=id, chunk=options.as_chunk(chunk), overlap=overlap)
         if read.texts is None:
             raise ValueError(f"corpus: {Path(corpus).name} has no texts to encode")
         if kind in encoders.OF_MODELS:

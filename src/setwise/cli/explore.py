@@ -7,25 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from setwise.cli.options import (
-    CORPORA,
-    Cache,
-    Chunk,
-    DropDuplicates,
-    IdColumn,
-    Model,
-    NoCache,
-    Overlap,
-    OwnVectors,
-    Seed,
-    TextColumn,
-    Threads,
-    as_chunk,
-    at_most,
-    given,
-    read_option,
-    run_option,
-)
+from setwise.cli import options
+from setwise.cli.options import read_option, run_option
 
 if TYPE_CHECKING:
     from setwise.serve.explore import ExploredSource
@@ -39,18 +22,20 @@ def explore(
     context: typer.Context,
     corpus: Annotated[
         str | None,
-        typer.Argument(help=f"{CORPORA} Or a folder made by setwise index build.", metavar="[CORPUS]"),
+        typer.Argument(
+            help=f"{options.CORPORA} Or a folder made by setwise index build.", metavar="[CORPUS]"
+        ),
     ] = None,
     index: Annotated[
         str | None, read_option("--index DIR", "Instead of a corpus: a folder made by setwise index build.")
     ] = None,
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
-    chunk: Chunk = None,
-    overlap: Overlap = None,
-    model: Model = "auto",
-    drop_duplicates: DropDuplicates = False,
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
+    chunk: options.Chunk = None,
+    overlap: options.Overlap = None,
+    model: options.Model = "auto",
+    drop_duplicates: options.DropDuplicates = False,
     query: Annotated[
         str | None, read_option("--query -q TEXT", "What the page looks for when it opens.")
     ] = None,
@@ -64,10 +49,10 @@ def explore(
     port: Annotated[
         int, run_option("--port NUMBER", "Port to listen on; 0 takes one that is free.", min=0, max=65535)
     ] = 8765,
-    threads: Threads = None,
-    seed: Seed = 0,
-    cache: Cache = None,
-    no_cache: NoCache = False,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Open a page on a corpus or an index: sliders, the set beside the most relevant, and why."""
     from setwise.index.folder import FORMAT
@@ -79,13 +64,13 @@ def explore(
         corpus, index = None, corpus
     if index is not None:
         for name in _OF_CORPUS:
-            if given(context, name):
+            if options.given(context, name):
                 raise ValueError(
                     f"{name}: --{name.replace('_', '-')} goes with a corpus; an index has its own"
                 )
     elif corpus is None:
         raise ValueError("corpus: say what to explore: a corpus, or an index by --index")
-    with at_most(threads), listening(host, port) as socket:
+    with options.at_most(threads), listening(host, port) as socket:
         if index is not None:
             source = _opened(index, threads)
         else:
@@ -94,7 +79,7 @@ def explore(
                 "text": text,
                 "id": id,
                 "vectors": vectors,
-                "chunk": as_chunk(chunk),
+                "chunk": options.as_chunk(chunk),
                 "overlap": overlap,
             }
             kept = {"model": model, "drop_duplicates": drop_duplicates, "cache": cache, "no_cache": no_cache}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from setwise.cli import folders
+from setwise.cli import folders, options
 from setwise.cli.finetune_options import (
     Densities,
     Epochs,
@@ -25,21 +25,7 @@ from setwise.cli.finetune_options import (
     as_shares,
     as_targets,
 )
-from setwise.cli.options import (
-    AsJson,
-    Cache,
-    Force,
-    Model,
-    NoCache,
-    Seed,
-    Threads,
-    as_workers,
-    at_most,
-    keep_option,
-    option,
-    read_option,
-    run_option,
-)
+from setwise.cli.options import keep_option, option, read_option, run_option
 
 if TYPE_CHECKING:
     from setwise.finetuning import Pipeline
@@ -108,7 +94,7 @@ def finetune(
             "The examples' vectors, from the same encoder: a column of theirs, or a .npy file.",
         ),
     ] = None,
-    model: Model = "auto",
+    model: options.Model = "auto",
     empty: Annotated[
         str,
         read_option(
@@ -213,8 +199,8 @@ def finetune(
             "its address); the rows are the same.",
         ),
     ] = None,
-    seed: Seed = 0,
-    threads: Threads = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
     out: Annotated[
         str | None,
         keep_option(
@@ -245,10 +231,10 @@ def finetune(
     plot: Annotated[
         str | None, keep_option("--plot FILE", "Also draw what --sweep prints: .png, .svg or .pdf.")
     ] = None,
-    as_json: AsJson = False,
-    force: Force = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
+    as_json: options.AsJson = False,
+    force: options.Force = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Choose the rows of a repository to finetune on, matched to a few examples of the task.
 
@@ -279,7 +265,7 @@ def finetune(
         neighbors=neighbors,
         density_neighbors=density_neighbors,
         index=index,
-        workers=as_workers(workers),
+        workers=options.as_workers(workers),
         seed=seed,
         threads=threads,
         rows=rows,
@@ -305,7 +291,11 @@ def finetune(
     elif plot is not None:
         raise ValueError("plot: it draws the table of --sweep; add --sweep")
     steps = _Steps()
-    with at_most(threads), folders.step_bar() as steps.bar, warnings.catch_warnings(record=True) as caught:
+    with (
+        options.at_most(threads),
+        folders.step_bar() as steps.bar,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("default")
         try:
             if sweep:

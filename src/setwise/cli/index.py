@@ -10,29 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from setwise.cli import folders
-from setwise.cli.options import (
-    CORPORA,
-    AsJson,
-    Chunk,
-    DropDuplicates,
-    Force,
-    GroupColumn,
-    IdColumn,
-    Metric,
-    Model,
-    NewFolder,
-    Overlap,
-    OwnVectors,
-    TextColumn,
-    Threads,
-    Verify,
-    Where,
-    as_chunk,
-    at_most,
-    folder_made_by,
-    option,
-)
+from setwise.cli import folders, options
+from setwise.cli.options import option
 
 if TYPE_CHECKING:
     from setwise.files import Corpus
@@ -49,17 +28,17 @@ _build = partial(option, panel="What to build")
 
 @app.command()
 def build(
-    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
-    out: NewFolder,
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
-    group: GroupColumn = None,
-    chunk: Chunk = None,
-    overlap: Overlap = None,
-    drop_duplicates: DropDuplicates = False,
-    model: Model = "auto",
-    metric: Metric = "cosine",
+    corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
+    out: options.NewFolder,
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
+    group: options.GroupColumn = None,
+    chunk: options.Chunk = None,
+    overlap: options.Overlap = None,
+    drop_duplicates: options.DropDuplicates = False,
+    model: options.Model = "auto",
+    metric: options.Metric = "cosine",
     storage: Annotated[
         str | None,
         _build(
@@ -100,8 +79,8 @@ def build(
             show_default="128",
         ),
     ] = None,
-    threads: Threads = None,
-    force: Force = False,
+    threads: options.Threads = None,
+    force: options.Force = False,
 ) -> None:
     """Read a corpus, encode its texts, and keep both in a folder."""
     from setwise import checks, encode
@@ -125,10 +104,10 @@ def build(
         "id": id,
         "vectors": vectors,
         "group": group,
-        "chunk": as_chunk(chunk) or (CHUNK if Path(corpus).is_dir() else None),
+        "chunk": options.as_chunk(chunk) or (CHUNK if Path(corpus).is_dir() else None),
         "overlap": overlap,
     }
-    with folders.step_bar() as tell, at_most(threads):
+    with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
         read = read_corpus(corpus, **reading)
         candidates = prepare(
@@ -177,15 +156,15 @@ def build(
 
 @app.command()
 def add(
-    path: Annotated[str, folder_made_by("setwise index build")],
-    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
-    group: GroupColumn = None,
-    chunk: Chunk = None,
-    overlap: Overlap = None,
-    threads: Threads = None,
+    path: Annotated[str, options.folder_made_by("setwise index build")],
+    corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
+    group: options.GroupColumn = None,
+    chunk: options.Chunk = None,
+    overlap: options.Overlap = None,
+    threads: options.Threads = None,
 ) -> None:
     """Add the rows of a corpus; ids that are there already are refused."""
     from setwise.index import changes
@@ -196,18 +175,18 @@ def add(
 
 @app.command()
 def update(
-    path: Annotated[str, folder_made_by("setwise index build")],
-    corpus: Annotated[str, typer.Argument(help=CORPORA, metavar="CORPUS")],
+    path: Annotated[str, options.folder_made_by("setwise index build")],
+    corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     keep: Annotated[
         bool, option("--keep", "Keep the ids that the corpus lacks.", panel="What to build")
     ] = False,
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
-    group: GroupColumn = None,
-    chunk: Chunk = None,
-    overlap: Overlap = None,
-    threads: Threads = None,
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
+    group: options.GroupColumn = None,
+    chunk: options.Chunk = None,
+    overlap: options.Overlap = None,
+    threads: options.Threads = None,
 ) -> None:
     """Let an index hold what a corpus holds now; a text that it has keeps its vector."""
     from setwise.index import changes
@@ -218,10 +197,10 @@ def update(
 
 @app.command()
 def remove(
-    path: Annotated[str, folder_made_by("setwise index build")],
+    path: Annotated[str, options.folder_made_by("setwise index build")],
     ids: Annotated[list[str] | None, typer.Argument(help="Ids to remove.", metavar="ID")] = None,
-    where: Where = None,
-    threads: Threads = None,
+    where: options.Where = None,
+    threads: options.Threads = None,
 ) -> None:
     """Remove rows by id, by a condition on their columns, or by both."""
     from setwise.index import changes
@@ -253,7 +232,7 @@ def _read_again(
         "id": id,
         "vectors": vectors,
         "group": group,
-        "chunk": as_chunk(chunk),
+        "chunk": options.as_chunk(chunk),
         "overlap": overlap,
     }
     if Path(corpus).is_file() and ending(corpus) not in KINDS:
@@ -266,7 +245,7 @@ def _change(path: str, make: Callable[..., Change], threads: int | None, notes: 
     from setwise.cli import output
 
     began = time.perf_counter()
-    with folders.step_bar() as tell, at_most(threads), output.notes_for_warnings():
+    with folders.step_bar() as tell, options.at_most(threads), output.notes_for_warnings():
         change = make(progress=tell)
     for line in notes:
         output.note(line)
@@ -291,9 +270,9 @@ def _change(path: str, make: Callable[..., Change], threads: int | None, notes: 
 
 @app.command()
 def info(
-    path: Annotated[str, folder_made_by("setwise index build")],
-    check: Verify = False,
-    as_json: AsJson = False,
+    path: Annotated[str, options.folder_made_by("setwise index build")],
+    check: options.Verify = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what a saved index is, and whether it is whole."""
     from setwise.index.folder import FORMAT

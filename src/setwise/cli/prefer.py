@@ -9,20 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from setwise.cli import folders
-from setwise.cli.options import (
-    CERTIFY,
-    AsJson,
-    Force,
-    Model,
-    Seed,
-    Threads,
-    TimeLimit,
-    at_most,
-    keep_option,
-    read_option,
-    set_option,
-)
+from setwise.cli import folders, options
+from setwise.cli.options import keep_option, read_option, set_option
 from setwise.cli.prefer_stages import generate, loop, score, train
 
 
@@ -101,7 +89,7 @@ def select(
     dataset_split: Annotated[
         str | None, read_option("--dataset-split NAME", "Which split of a saved dataset that has several.")
     ] = None,
-    model: Model = "auto",
+    model: options.Model = "auto",
     duplicates: Annotated[
         str,
         read_option(
@@ -204,9 +192,9 @@ def select(
             "Work spent on proving how far the rejected are from the best possible choice.",
         ),
     ] = "bounded",
-    time_limit: TimeLimit = 60.0,
-    seed: Seed = 0,
-    threads: Threads = None,
+    time_limit: options.TimeLimit = 60.0,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
     format: Annotated[
         str,
         keep_option(
@@ -216,8 +204,8 @@ def select(
             "LLaMA-Factory, OpenRLHF or axolotl read it.",
         ),
     ] = "groups",
-    as_json: AsJson = False,
-    force: Force = False,
+    as_json: options.AsJson = False,
+    force: options.Force = False,
 ) -> None:
     """Choose which responses of each prompt to train a model towards, and which to train it away from."""
     from setwise import checks
@@ -227,7 +215,7 @@ def select(
     from setwise.preference.rows.rows import PreferenceRows, check_target
 
     check_target(out, force=force)
-    checks.choice("certify", certify, CERTIFY)
+    checks.choice("certify", certify, options.CERTIFY)
     settings: dict[str, Any] = {
         "k": (1 if method == "best-vs-worst" else 7) if k is None else k,
         "reward_weight": reward_weight,
@@ -248,7 +236,7 @@ def select(
         "threads": threads,
     }
     began = time.perf_counter()
-    with folders.step_bar() as tell, at_most(threads), output.notes_for_warnings():
+    with folders.step_bar() as tell, options.at_most(threads), output.notes_for_warnings():
         made = PreferenceRows(
             responses,
             prompt=prompt,
@@ -257,7 +245,7 @@ def select(
             rewards=rewards,
             embeddings=embeddings,
             dataset_split=dataset_split,
-            certify=CERTIFY[certify],
+            certify=options.CERTIFY[certify],
             time_limit=time_limit,
             progress=lambda done, total: tell("rows", done, total),
             **settings,

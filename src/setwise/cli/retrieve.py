@@ -9,63 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from setwise.cli.options import (
-    CERTIFY,
-    CORPORA,
-    AsJson,
-    Cache,
-    Certify,
-    Chunk,
-    Diversity,
-    DropDuplicates,
-    Facet,
-    Force,
-    GroupColumn,
-    IdColumn,
-    K,
-    Limit,
-    MaxPerGroup,
-    MaxSimilarity,
-    Metric,
-    MinGain,
-    Model,
-    NoCache,
-    Overlap,
-    OwnVectors,
-    Seed,
-    SetFile,
-    Shown,
-    SolverOption,
-    TextColumn,
-    Threads,
-    TimeLimit,
-    Tokenizer,
-    Tokens,
-    Where,
-    as_chunk,
-    as_limits,
-    as_solver_options,
-    at_most,
-    given,
-    keep_option,
-    read_option,
-    set_option,
-)
+from setwise.cli import options
+from setwise.cli.options import keep_option, read_option, set_option
 
 #: Options that only a corpus takes, and only an index.
 _OF_CORPUS = (
-    *(
-        "text",
-        "id",
-        "vectors",
-        "relevance",
-        "group",
-        "chunk",
-        "overlap",
-        "model",
-        "drop_duplicates",
-        "metric",
-    ),
+    *("text", "id", "vectors", "relevance", "group"),
+    *("chunk", "overlap", "model", "drop_duplicates", "metric"),
     *("relevance_scale", "cache", "no_cache"),
 )
 _OF_INDEX = ("offset", "after", "pool")
@@ -93,7 +43,7 @@ def retrieve(
             metavar="[SOURCE] [QUERY]...",
         ),
     ] = None,
-    corpus: Annotated[str | None, read_option("--corpus PATH", CORPORA)] = None,
+    corpus: Annotated[str | None, read_option("--corpus PATH", options.CORPORA)] = None,
     index: Annotated[
         str | None, read_option("--index DIR", "Instead of --corpus: a folder made by setwise index build.")
     ] = None,
@@ -108,9 +58,9 @@ def retrieve(
             "A file of queries: one a line, or a table with a column 'query' and perhaps ids.",
         ),
     ] = None,
-    text: TextColumn = None,
-    id: IdColumn = None,
-    vectors: OwnVectors = None,
+    text: options.TextColumn = None,
+    id: options.IdColumn = None,
+    vectors: options.OwnVectors = None,
     query_vector: Annotated[
         str | None,
         read_option(
@@ -125,14 +75,14 @@ def retrieve(
             "Instead of --query: column with each row's relevance, a number, higher is better.",
         ),
     ] = None,
-    group: GroupColumn = None,
-    where: Where = None,
-    chunk: Chunk = None,
-    overlap: Overlap = None,
-    model: Model = "auto",
-    drop_duplicates: DropDuplicates = False,
-    k: K = 10,
-    diversity: Diversity = 0.3,
+    group: options.GroupColumn = None,
+    where: options.Where = None,
+    chunk: options.Chunk = None,
+    overlap: options.Overlap = None,
+    model: options.Model = "auto",
+    drop_duplicates: options.DropDuplicates = False,
+    k: options.K = 10,
+    diversity: options.Diversity = 0.3,
     objective: Annotated[
         str,
         set_option(
@@ -158,8 +108,8 @@ def retrieve(
             "candidates), top-k (relevance alone), …",
         ),
     ] = "auto",
-    solver_option: SolverOption = None,
-    metric: Metric = "cosine",
+    solver_option: options.SolverOption = None,
+    metric: options.Metric = "cosine",
     relevance_scale: Annotated[
         str,
         set_option(
@@ -173,7 +123,7 @@ def retrieve(
     exclude: Annotated[
         list[str] | None, set_option("--exclude ID", "Id that must not be in the set; repeat for several.")
     ] = None,
-    max_per_group: MaxPerGroup = None,
+    max_per_group: options.MaxPerGroup = None,
     per_document: Annotated[
         int | None,
         set_option(
@@ -205,17 +155,17 @@ def retrieve(
             "with --index.",
         ),
     ] = "auto",
-    tokens: Tokens = None,
-    tokenizer: Tokenizer = "tokens",
-    limit: Limit = None,
-    max_similarity: MaxSimilarity = None,
-    min_gain: MinGain = None,
-    shown: Shown = None,
-    facet: Facet = None,
-    certify: Certify = "bounded",
-    time_limit: TimeLimit = 60.0,
-    seed: Seed = 0,
-    threads: Threads = None,
+    tokens: options.Tokens = None,
+    tokenizer: options.Tokenizer = "tokens",
+    limit: options.Limit = None,
+    max_similarity: options.MaxSimilarity = None,
+    min_gain: options.MinGain = None,
+    shown: options.Shown = None,
+    facet: options.Facet = None,
+    certify: options.Certify = "bounded",
+    time_limit: options.TimeLimit = 60.0,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
     compare: Annotated[
         str | None,
         keep_option(
@@ -229,11 +179,11 @@ def retrieve(
         ),
     ] = False,
     full: Annotated[bool, keep_option("--full", "Print texts whole, however long they are.")] = False,
-    as_json: AsJson = False,
-    out: SetFile = None,
-    force: Force = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
+    as_json: options.AsJson = False,
+    out: options.SetFile = None,
+    force: options.Force = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
 ) -> None:
     """Select k passages of a corpus for each query: relevant, and no two saying the same."""
     from setwise import checks
@@ -263,7 +213,7 @@ def retrieve(
     before = offset + len(earlier(after or ()))
     if compare is not None and before:
         raise ValueError("compare: it compares first pages; leave --offset, --after or --compare out")
-    if facet and not given(context, "objective"):
+    if facet and not options.given(context, "objective"):
         objective = "facets"
     if objective == "facets" and not facet:
         raise ValueError("facet: --objective facets covers what --facet names; give one or more")
@@ -275,11 +225,11 @@ def retrieve(
         "objective": objective,
         "sharpness": default_sharpness(objective, metric) if sharpness is None else sharpness,
         **(measure if index is None else {}),
-        "solver_options": as_solver_options(solver_option),
+        "solver_options": options.as_solver_options(solver_option),
         "include": include or [],
         "exclude": exclude or [],
         "max_per_group": max_per_group,
-        "limits": as_limits(limit),
+        "limits": options.as_limits(limit),
         "costs": None if tokens is None else tokenizer,
         "budget": tokens,
         "max_similarity": max_similarity,
@@ -292,15 +242,15 @@ def retrieve(
         "seed": seed,
         "threads": threads,
     }
-    if tokens is None and given(context, "tokenizer"):
+    if tokens is None and options.given(context, "tokenizer"):
         raise ValueError("tokenizer: it counts for --tokens; give that, too")
-    size = k if tokens is None or given(context, "k") else None
+    size = k if tokens is None or options.given(context, "k") else None
     settings = {"k": size, "solver": solver, **wishes, "certify": certify}
     _check_names(model, compare, certify, {**measure, **settings})
     answers = Answers(
         many=many,
         solver=solver,
-        certify=CERTIFY[certify],
+        certify=options.CERTIFY[certify],
         compare=compare,
         objective=objective,
         offset=before,
@@ -311,7 +261,7 @@ def retrieve(
         force=force,
         full=full,
     )
-    with at_most(threads), _counting(tokens):
+    with options.at_most(threads), _counting(tokens):
         if index is not None:
             answers.give(
                 opened(index, size, {**wishes, "sharpness": sharpness}, settings), asked, lambda: None
@@ -326,7 +276,7 @@ def retrieve(
             "vectors": vectors,
             "relevance": relevance,
             "group": group,
-            "chunk": as_chunk(chunk),
+            "chunk": options.as_chunk(chunk),
             "overlap": overlap,
         }
         kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}
@@ -370,7 +320,7 @@ def _check_source(context: typer.Context, corpus: str | None, index: str | None)
     if corpus is not None and index is not None:
         raise ValueError("index: --corpus and --index are two sources; leave one out")
     for name in _OF_INDEX if index is None else _OF_CORPUS:
-        if given(context, name):
+        if options.given(context, name):
             written = f"--{name.replace('_', '-')}"
             if index is None:
                 raise ValueError(f"{name}: {written} goes with --index; build one with setwise index build")
@@ -383,7 +333,7 @@ def _check_names(model: str, compare: str | None, certify: str, settings: dict[s
     from setwise.request import Request
 
     encode.parse(model)
-    checks.choice("certify", certify, CERTIFY)
+    checks.choice("certify", certify, options.CERTIFY)
     for argument, name in (("solver", settings["solver"]), ("compare", compare)):
         if name is not None:
             checks.choice(argument, name, solvers.SOLVERS)

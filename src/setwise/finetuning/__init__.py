@@ -26,24 +26,6 @@ _HOMES = {
 
 _ROOMS = ("baselines", "deduplicate")
 
-__all__ = [
-    "Distribution",
-    "Match",
-    "MatchParameters",
-    "Neighborhood",
-    "Pipeline",
-    "Repository",
-    "RowSelection",
-    "Sources",
-    "Sweep",
-    "draw",
-    "encode_examples",
-    "encoded_rows",
-    "kernel_width",
-    "match",
-    "sweep",
-    "write_epochs",
-    "write_file",
-]
+__all__ = [*_HOMES]
 
 __getattr__, __dir__ = loader(__name__, _HOMES, _ROOMS)

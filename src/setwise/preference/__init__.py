@@ -27,27 +27,6 @@ _HOMES = {
     "train": "setwise.preference.training",
 }
 
-__all__ = [
-    "HttpReward",
-    "OnPolicyConfig",
-    "OnPolicyResult",
-    "PipelineReward",
-    "PreferenceConfig",
-    "PreferenceRows",
-    "PreferenceTrainer",
-    "ResponseSelection",
-    "RewardModel",
-    "Server",
-    "embed",
-    "generate",
-    "load_model",
-    "on_policy",
-    "score",
-    "select_responses",
-    "select_responses_many",
-    "sequence_logps",
-    "swepo_loss",
-    "train",
-]
+__all__ = [*_HOMES]
 
 __getattr__, __dir__ = loader(__name__, _HOMES)

@@ -12,22 +12,8 @@ _HIDDEN = {"script", "style", "template", "noscript", "svg", "math", "nav", "sel
 #: What stands inside a line; every other element begins and ends one.
 _INLINE = {
     *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font"),
-    *(
-        "i",
-        "img",
-        "input",
-        "ins",
-        "kbd",
-        "label",
-        "mark",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strike",
-        "strong",
-    ),
+    *("i", "img", "input", "ins", "kbd", "label", "mark"),
+    *("q", "s", "samp", "small", "span", "strike", "strong"),
     *("sub", "sup", "time", "tt", "u", "var", "wbr", "td", "th"),
 }
 

@@ -20,22 +20,8 @@ from setwise.files.names import ending
 CHUNK = 256
 
 _CODE = (
-    *(
-        ".py",
-        ".pyi",
-        ".js",
-        ".jsx",
-        ".ts",
-        ".tsx",
-        ".java",
-        ".kt",
-        ".scala",
-        ".c",
-        ".h",
-        ".cc",
-        ".cpp",
-        ".hpp",
-    ),
+    *(".py", ".pyi", ".js", ".jsx", ".ts", ".tsx", ".java"),
+    *(".kt", ".scala", ".c", ".h", ".cc", ".cpp", ".hpp"),
     *(".cs", ".go", ".rs", ".rb", ".php", ".swift", ".r", ".jl", ".lua", ".sh", ".sql"),
 )
 
