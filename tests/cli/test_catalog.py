@@ -191,6 +191,19 @@ def test_a_set_on_the_terminal(run, shop):
     assert "guarantee" not in ran.out
 
 
+def test_ranks_and_numbers_are_whole_on_a_narrow_terminal(run, shop, monkeypatch):
+    words = ("catalog", "select", shop, "-k", 3, "--certify", "none")
+    found = json.loads(run(*words, "--json").out)["set"]["items"]
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = re.sub(r"\x1b\[[0-9;]*m", "", run(*words).out)
+    for one in found:
+        row = rf" {one['rank']}   {one['id']} +{one['gain']:.4g} +{one['quality']:.4g}"
+        assert re.search(row, out)
+    assert max(map(len, out.splitlines())) <= 40
+    assert "\x1b[32mnot compared" not in run(*words).out  # green is what is proven
+
+
 @pytest.mark.parametrize(
     ("words", "settings"),
     [

@@ -62,7 +62,7 @@ def test_a_folder_of_figures_means_and_a_page(run, labelled, tmp_path):
     assert run("compare", *labelled, *words, "--force").code == 0
 
 
-def test_what_tune_prints_is_what_retrieve_takes(run, labelled):
+def test_what_tune_prints_is_what_retrieve_takes(run, labelled, monkeypatch):
     ran = run("tune", *labelled, "-k", 4, "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
@@ -70,7 +70,10 @@ def test_what_tune_prints_is_what_retrieve_takes(run, labelled):
     assert found["settings"]["k"] == 4
     low, high = found["interval"]
     assert 0 < low <= found["gain"] <= high
+    monkeypatch.setenv("COLUMNS", "40")
     ran = run("tune", *labelled, "-k", 4)
+    assert "…" not in ran.out  # fewer measures, none of them cut
+    assert "aspect recall: share of the right" in ran.out
     assert "setwise retrieve " in ran.out
     assert "near-duplicate" in ran.out
 

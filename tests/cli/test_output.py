@@ -12,8 +12,8 @@ from rich.cells import cell_len
 
 from setwise import Certificate, Selection
 from setwise.cli import output
-from setwise.cli.output import Status, enough, explain, milliseconds, one_line, plain
-from setwise.cli.set_output import _middle, print_hits
+from setwise.cli.output import Status, enough, milliseconds, one_line, plain, proof
+from setwise.cli.set_output import middle, print_hits
 from setwise.retrieval import Passages
 
 UNBOUNDED = "no bound exists for mmr"
@@ -36,7 +36,9 @@ def selection(certificate, solver="greedy"):
     ],
 )  # fmt: skip
 def test_certificates_in_words(certificate, line):
-    assert explain(selection(certificate), 11_112, "mmr") == line
+    told = proof(selection(certificate), 11_112, "mmr")
+    assert told.plain == line
+    assert (told.style == "green") == line.startswith(("proven", "within", f"{UNBOUNDED}; the scan"))
 
 
 RETURNED = "relative to what the index returns"
@@ -59,13 +61,13 @@ def returned(*facts):
     ],
 )
 def test_certificates_of_an_index_in_words(certificate, line):
-    assert explain(selection(certificate), 99, "mmr") == line
+    assert proof(selection(certificate), 99, "mmr").plain == line
 
 
 def test_a_page_is_proven_beside_the_pages_before():
-    proof = Certificate(1.1, 0.02, False, 20, True)
+    known = Certificate(1.1, 0.02, False, 20, True)
     assert (
-        explain(selection(proof), 99, "mmr", 20)
+        proof(selection(known), 99, "mmr", 20).plain
         == "within 2.0 % of the best 10 of 99 to add to the 20 before"
     )
 
@@ -146,8 +148,8 @@ def test_texts_on_one_line():
 @given(
     st.text(st.characters(exclude_categories=["Cs", "Cc", "Mn", "Me", "Cf"]), max_size=60), st.integers(8, 40)
 )
-def test_names_are_cut_in_their_middle(name, width):
-    shown = _middle(name, width, "bold").plain
+def test_names_are_cut_in_theirmiddle(name, width):
+    shown = middle(name, width, "bold").plain
     assert cell_len(shown) <= width
     if cell_len(name) <= width:
         assert shown == name

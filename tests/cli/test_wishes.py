@@ -73,6 +73,10 @@ def test_why(run, corpus):
     assert "left out, the most relevant" in printed
     assert re.search(r"\n    +[a-z]", printed.partition("\nchosen\n")[2])  # what goes on is set in
     assert "repeats p" in printed  # the second spelling of the first text
+    beside = run(*words, "--compare", "top-k").out
+    assert beside.partition("\nchosen\n")[2].startswith(
+        printed.partition("\nchosen\n")[2].partition("\nvec")[0]
+    )
     found = json.loads(run(*words, "--json").out)
     assert [one["member"] for one in found["why"]["chosen"]] == [one["id"] for one in found["set"]["items"]]
     assert all(one["relevance"] is not None for one in found["why"]["left_out"])

@@ -125,14 +125,14 @@ class Answers:
                 pool=source.pool,
                 full=self.full,
             )
-            if self.why:
-                set_output.print_reasons(hits)
         else:
             label = "setwise" if self.solver == "auto" else self.solver
             sides = (str(self.compare), compared), (label, hits)
             set_output.print_side_by_side(
                 *sides, source.n, self.objective, one.heading, pool=source.pool, full=self.full
             )
+        if self.why and len(hits):
+            set_output.print_reasons(hits)
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[Callable[[Asked, dict[str, Any], Passages], object]]:

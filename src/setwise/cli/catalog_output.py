@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from setwise.catalog import Catalog, CatalogSelection
 from setwise.catalog.files import FORMAT
 from setwise.cli import output
 from setwise.cli.folders import size_of
+from setwise.cli.set_output import middle
 from setwise.files import without_gaps, write_array, write_json, write_table
 from setwise.files.names import ending
 
 #: Members, and kept columns of theirs, that are printed.
 _SHOWN, _BESIDE = 10, 2
+
+#: Columns of a terminal below which clusters and kept columns are left to files, so that numbers stay whole.
+_WIDE = 60
 
 
 def as_columns(catalog: Catalog, found: CatalogSelection) -> dict[str, list[Any]]:
@@ -96,20 +101,21 @@ def print_selection(
     """Print the first members of a set, then what it is worth, and how it was found."""
     out = output.console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left", title_style="bold")
-    for label, justify in (("", "right"), ("id", "left"), ("gain", "right"), ("quality", "right")):
-        table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("cluster", justify="right", no_wrap=True)
-    beside = list(found.fields)[:_BESIDE]
+    narrow = out.is_terminal and out.width < _WIDE
+    for label in ("", "id", "gain", "quality", *(() if narrow else ("cluster",))):
+        table.add_column(label, justify="left" if label == "id" else "right", no_wrap=True)
+    beside = [] if narrow else list(found.fields)[:_BESIDE]
+    id_width = out.width // 3 if out.is_terminal else sys.maxsize
     for label in beside:
         table.add_column(label, overflow="fold")  # wrapped, so that ids and numbers stay whole
     for row in range(min(_SHOWN, len(found))):
         gain = columns["gain"][row]
         table.add_row(
             Text(str(columns["rank"][row]), style="dim"),
-            Text(output.one_line(str(columns["id"][row])), style="bold"),
+            middle(output.one_line(str(columns["id"][row])), id_width, "bold"),
             Text("" if gain is None else f"{gain:.4g}", style="dim"),
             f"{columns['quality'][row]:.4g}",
-            str(columns["cluster"][row]),
+            *(() if narrow else (str(columns["cluster"][row]),)),
             *(_cell(found.fields[label][row]) for label in beside),
         )
     out.print(table)
@@ -124,10 +130,12 @@ def print_selection(
         f"{len(found):,} of {len(catalog):,} in {output.milliseconds(found.seconds)}",
     )
     lines.add_row(Text("set", style="dim"), Text(" · ".join(terms)))
+    spread = output.spread(objective)
+    legend = f"quality: mean over the set · diversity: {spread} · gain: what a member adds to those above it"
+    lines.add_row("", Text(legend, style="dim"))
     reason = f" ({found.reason.removeprefix(f'{found.method} ')})" if found.reason else ""
     lines.add_row(Text("method", style="dim"), Text(f"{found.method}{reason}"))
-    proof = output.explain(found, len(catalog), objective)
-    lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
+    lines.add_row(Text("proof", style="dim"), output.proof(found, len(catalog), objective))
     out.print(lines)
 
 

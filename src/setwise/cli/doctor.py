@@ -48,9 +48,8 @@ def doctor(as_json: AsJson = False) -> None:
         output.print_json(record)
         return
     extras = {name: _of_extra(name, one) for name, one in record["extras"].items()}
-    for label, lines in (("", _lines(record)), ("extra ", extras), ("command ", record["commands"])):
-        for name, told in lines.items():
-            output.print_line(f"{label}{name}", told)
+    of = (("", _lines(record)), ("extra ", extras), ("command ", record["commands"]))
+    output.print_lines({f"{label}{name}": told for label, lines in of for name, told in lines.items()})
 
 
 def examined() -> dict[str, Any]:
@@ -82,8 +81,9 @@ def examined() -> dict[str, Any]:
         "kernels": {"installed": kernels.installed(), "instructions": kernels.instructions()},
         "threads": thread_count(),
         "blas": [
-            f"{one['internal_api']} {one['version']}, {one['num_threads']} threads"
+            f"{one['internal_api']} {one['version']}, {many} thread{'s'[: many > 1]}"
             for one in threadpool_info()
+            for many in [one["num_threads"]]
         ],
         "caches": {
             str(folder): {"entries": len(found), "bytes": sum(one.bytes for one in found)}

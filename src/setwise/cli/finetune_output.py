@@ -137,7 +137,10 @@ def _match_facts(found: Match) -> list[tuple[str, Text]]:
     if least == most:
         hood = f"{least:,} row{'' if least == 1 else 's'} an example"
     line = f"{hood}, at a mean distance of {found.transport_cost:.3f}"
-    facts = [("match", Text(f"{line}; diversity {found.diversity:g}"))]
+    match = Text(f"{line}; diversity {found.diversity:g}")
+    if 1 < least == found.n and found.diversity < 1:
+        match.append(": all rows alike; lower --diversity to choose among them", style="yellow")
+    facts = [("match", match)]
     if found.regularizer == "kde":
         share = found.near_duplicate_share
         near = (

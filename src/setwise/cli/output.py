@@ -115,11 +115,18 @@ def note_what_was_left_out(candidates: PreparedCorpus) -> None:
         )
 
 
-def explain(selection: Selection, n: int, objective: str, before: int = 0) -> str:
-    """Return what is proven about a set of n candidates, in one line; see `Certificate.explain`."""
-    if selection.certificate is None:
-        return "not compared with the best possible set (--certify none)"
-    return selection.certificate.explain(len(selection), n, objective, selection.solver, before)
+def proof(selection: Selection, n: int, objective: str, before: int = 0) -> Text:
+    """Return what is proven about a set of n candidates, green where it is; see `Certificate.explain`."""
+    known = selection.certificate
+    if known is None:
+        return Text("not compared with the best possible set (--certify none)", style="dim")
+    told = known.explain(len(selection), n, objective, selection.solver, before)
+    return Text(told, style="dim" if known.gap is None and not known.pool_sufficient else "green")
+
+
+def spread(objective: str) -> str:
+    """Return what an objective's diversity is, in words."""
+    return "mean distance of two" if objective == "max-sum" else "the objective's other term"
 
 
 def enough(selection: Selection, n: int, pool: int | str) -> str:
@@ -141,6 +148,22 @@ def enough(selection: Selection, n: int, pool: int | str) -> str:
 def print_line(head: str, rest: str) -> None:
     """Print one line that starts with a name."""
     console().print(Text(head, style="bold").append(f"  {rest}", style="not bold"), soft_wrap=True)
+
+
+def print_lines(lines: Mapping[str, str]) -> None:
+    """Print lines that each start with a name: what a terminal wraps stands beside the name."""
+    out = console()
+    if not out.is_terminal:
+        for head, rest in lines.items():
+            print_line(head, rest)
+        return
+    width = max(map(len, lines))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(max_width=min(width, out.width // 2), overflow="fold", style="bold")
+    table.add_column(overflow="fold")
+    for head, rest in lines.items():
+        table.add_row(head, Text(rest))
+    out.print(table)
 
 
 def print_facts(name: str, what: str, facts: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from setwise.cli.output import console, enough, explain, milliseconds, one_line
+from setwise.cli.output import console, enough, milliseconds, one_line, proof, spread
 from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def print_hits(
     for position in range(len(hits)):
         cells = [
             Text(str(offset + position + 1), style="dim"),
-            _middle(_identity(hits.ids[position]), id_width, "bold"),
+            middle(_identity(hits.ids[position]), id_width, "bold"),
             Text(_number(hits.relevances[position])),
             Text(_number(hits.selection.gains[position]), style="dim"),
         ]
@@ -98,10 +98,8 @@ def print_hits(
     out.print(table)
     lines = Table.grid(padding=(0, 2))
     lines.add_row(Text("set", style="dim"), _terms(hits))
-    spread = "mean distance of two" if objective == "max-sum" else "the objective's other term"
-    lines.add_row("", Text(_LEGEND.format(spread), style="dim"))
-    proof = explain(hits.selection, n, objective, offset)
-    lines.add_row(Text("proof", style="dim"), Text(proof, style="green"))
+    lines.add_row("", Text(_LEGEND.format(spread(objective)), style="dim"))
+    lines.add_row(Text("proof", style="dim"), proof(hits.selection, n, objective, offset))
     if pool is not None:
         lines.add_row(Text("pool", style="dim"), _enough(hits, n, pool))
     out.print(lines)
@@ -139,7 +137,7 @@ def print_side_by_side(
     lines.add_row(Text(left[0], style="bold"), _terms(left[1]))
     lines.add_row("", Text(_compare(left[1], right[1], right[0]), style="dim"))
     lines.add_row(Text(right[0], style="bold"), _terms(right[1]))
-    lines.add_row("", Text(explain(right[1].selection, n, objective), style="green"))
+    lines.add_row("", proof(right[1].selection, n, objective))
     if pool is not None:
         lines.add_row("", _enough(right[1], n, pool))
     out.print(lines)
@@ -184,8 +182,8 @@ def _compare(hits: Passages, better: Passages, label: str) -> str:
 
 
 def _enough(hits: Passages, n: int, pool: int | str) -> Text:
-    proof = hits.selection.certificate
-    fine = proof is not None and (proof.pool_sufficient or proof.pool_size >= n)
+    known = hits.selection.certificate
+    fine = known is not None and (known.pool_sufficient or known.pool_size >= n)
     return Text(enough(hits.selection, n, pool), style="green" if fine else "yellow")
 
 
@@ -222,7 +220,7 @@ def _cell(
     if max(len(_identity(each)) for each in hits.ids) <= _SHORT_ID:
         lines = _fit(out, Text().append(name, style=style).append("  ").append_text(text), inner, most)
     elif out.is_terminal:
-        lines = [_middle(name, inner, style), *_fit(out, text, inner, most)]
+        lines = [middle(name, inner, style), *_fit(out, text, inner, most)]
     else:
         lines = [*Text(name, style=style).wrap(out, inner), *_fit(out, text, inner, most)]
     cell = Text().append(f"{mark if alone else ' '} {position + 1:>2}  ", style=colour if alone else "dim")
@@ -250,7 +248,7 @@ def _identity(name: object) -> str:
     return one_line(str(name)) or "''"
 
 
-def _middle(name: str, width: int, style: str) -> Text:
+def middle(name: str, width: int, style: str) -> Text:
     """Return a name cut in its middle to fit, since dotted names and paths tell apart at their end."""
     if cell_len(name) > width:
         head = (width - 1) // 3
@@ -281,5 +279,5 @@ def print_reasons(hits: Passages) -> None:
         for reason in reasons:
             name = one_line(f"{reason.member}:")
             lines.add_row(Text(f"  {name}"), Text(str(reason).removeprefix(f"{reason.member}: ")))
-        out.print(Text(heading))
+        out.print(Text(heading, style="bold"))
         out.print(lines)

@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from setwise.evaluate import Comparison, Tuned
 
+#: The measures that are printed, and what they are.
+_LEGEND = {
+    "aspect recall": "share of the right answers that the set gives",
+    "alpha-nDCG": "the same by rank, each repetition half",
+    "all answers": "share of questions with all of them",
+    "ILAD": "mean distance of two",
+}
+
+#: Columns of a terminal that a method and its diversity take, and a measure.
+_NAMES, _NUMBER = 32, 9
+
 
 def checked(out: str, force: bool) -> Path:
     """Return where settings will go, refused before any work where they could not."""
@@ -74,25 +85,32 @@ def tell(
 
 def print_means(found: Comparison, k: int, measure: str = "aspect recall") -> None:
     """Print a table of one size: what each configuration finds, beside top-k."""
+    from rich import box
     from rich.table import Table
 
     from setwise.cli import output
 
-    measures = tuple(dict.fromkeys((measure, "aspect recall", "alpha-nDCG", "all answers", "ILAD")))
+    out = output.console()
+    measures = tuple(dict.fromkeys((measure, *_LEGEND)))
+    shown = measures[: max(1, (out.width - _NAMES) // _NUMBER)]  # what is cut of a number misleads
     count, groups = len(found.questions), int(found.groups.max()) + 1
     asked = f"{count} question{'s'[: count > 1]}{f' in {groups} groups' if groups < count else ''}"
     title = f"k = {k}, {asked}; * differs from top-k (95 %)"
-    table = Table(title=title, title_justify="left")
-    for name in ("method", "diversity", *measures, "ms"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
+    table.add_column("method", min_width=9)
+    for name in ("diversity", *shown, *(() if len(shown) < len(measures) else ("ms",))):
+        table.add_column(name, justify="right", min_width=max(map(len, name.split())))
     for place, one in enumerate(found.configurations):
         if one.k != k:
             continue
         cells = []
-        for name in measures:
+        for name in shown:
             low, high = (ends[place] for ends in found.intervals[name])
             star = "*" if low > 0 or high < 0 else " "
             cells.append(f"{found.of(name)[place].mean():.3f}{star}")
-        ms = 1000 * found.of("seconds")[place].mean()
-        table.add_row(output.plain(one.method), f"{one.diversity:g}", *cells, f"{ms:.1f}")
-    output.console().print(table)
+        if len(shown) == len(measures):
+            cells.append(f"{1000 * found.of('seconds')[place].mean():.1f}")
+        table.add_row(output.plain(one.method), f"{one.diversity:g}", *cells)
+    out.print(table)
+    legend = " · ".join(f"{name}: {_LEGEND[name]}" for name in shown if name in _LEGEND)
+    out.print(legend, style="dim")
