@@ -71,12 +71,7 @@ def fraction(name: str, value: Any, ends: str = "0 = relevance alone, 1 = divers
     ends : str
         What 0 and 1 mean.
 
-    Raises
-    ------
-    TypeError
-        ``value`` is not a real number.
-    ValueError
-        It lies outside [0, 1].
+    Raises TypeError: ``value`` is not a real number; ValueError: it lies outside [0, 1].
     """
     number = _real(name, value, "in [0, 1]")
     if not 0.0 <= number <= 1.0:

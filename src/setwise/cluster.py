@@ -148,14 +148,8 @@ def k_means(
     quality_weight : float
         At least 0.
 
-    Raises
-    ------
-    TypeError
-        The number of clusters or the seed is no integer.
-    ValueError
-        More clusters than rows, fewer than 1, a seed below 0, or a weight below 0 or without quality.
-    ImportError
-        FAISS is not installed.
+    Raises TypeError: the number of clusters or the seed is no integer; ValueError: more clusters than rows,
+    fewer than 1, a seed below 0, or a weight below 0 or without quality; ImportError: FAISS is not installed.
     """
     count = count_of(clusters, vectors.n)
     if not quality_weight >= 0.0:
@@ -203,10 +197,7 @@ def learn_centers(
     spherical : bool
         Keep centers at unit length; rows are of unit length then.
 
-    Raises
-    ------
-    ImportError
-        FAISS is not installed.
+    Raises ImportError: FAISS is not installed.
     """
     from setwise.extras.faiss import faiss
 

@@ -137,11 +137,8 @@ def maximal_marginal_relevance(
     k : int
         As with LangChain, all rows are returned where it is more than there are, none where it is below 1.
 
-    Raises
-    ------
-    TypeError, ValueError
-        A row is zero (LangChain takes it for unlike everything) or not finite, or of another width than the
-        query; ``lambda_mult`` is outside [0, 1].
+    Raises TypeError, ValueError: a row is zero (LangChain takes it for unlike everything) or not finite, or
+    of another width than the query; ``lambda_mult`` is outside [0, 1].
 
     Examples
     --------

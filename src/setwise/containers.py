@@ -30,13 +30,9 @@ def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
     name : str
         The argument's name in messages.
 
-    Raises
-    ------
-    TypeError
-        The data holds something other than numbers (the message names the first such row where there is
-        one), is packed bits, a struct or sparse, or lives on a device.
-    ValueError
-        It is empty, ragged, not two-dimensional, or has a row that is null.
+    Raises TypeError: the data holds something other than numbers (the message names the first such row where
+    there is one), is packed bits, a struct or sparse, or lives on a device; ValueError: it is empty, ragged,
+    not two-dimensional, or has a row that is null.
     """
     array = to_numpy(data, name)
     if array.size == 0 and (array.ndim < 2 or array.shape[0] == 0):
@@ -65,12 +61,8 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
     flat : bool
         Whether a plain column of numbers will do as well as one of vectors.
 
-    Raises
-    ------
-    TypeError
-        The data holds something other than numbers, or lives on a device; see `as_matrix`.
-    ValueError
-        Its rows are of different lengths, or one is null.
+    Raises TypeError: the data holds something other than numbers, or lives on a device; see `as_matrix`;
+    ValueError: its rows are of different lengths, or one is null.
     """
     if type(data) is np.ndarray and data.dtype.kind in "fiu":
         return data
@@ -381,13 +373,8 @@ def as_queries(
     metric : {"cosine", "euclidean"}, optional
         Under cosine they are made of unit length. None leaves their lengths as they are.
 
-    Raises
-    ------
-    TypeError
-        They are not numbers.
-    ValueError
-        One is of another width than d, has an entry that is NaN, Inf or (under euclidean) beyond 1e150, or
-        is zero under cosine.
+    Raises TypeError: they are not numbers; ValueError: one is of another width than d, has an entry that is
+    NaN, Inf or (under euclidean) beyond 1e150, or is zero under cosine.
     """
     array = to_numpy(queries, name, flat=True)
     if array.dtype.kind not in "fiu":

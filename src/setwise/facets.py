@@ -45,12 +45,8 @@ class FacetRelevance:
         vectors : Vectors
             The candidates.
 
-        Raises
-        ------
-        TypeError
-            They are no numbers.
-        ValueError
-            They are of another shape, not finite, below 0, or zero under cosine; vectors under euclidean.
+        Raises TypeError: they are no numbers; ValueError: they are of another shape, not finite, below 0, or
+        zero under cosine; vectors under euclidean.
         """
         table = relevance_among(facets, vectors.d)
         if table is None:
@@ -140,10 +136,7 @@ def relevance_among(facets: Any, d: int) -> NDArray[Any] | None:
     d : int
         That width.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_table`.
+    Raises TypeError, ValueError: as `as_table`.
     """
     table = as_table(facets)
     return table if isinstance(facets, Mapping) or table.shape[1] != d else None
@@ -159,10 +152,7 @@ def facets_by(take: Callable[[str, Any], Any], facets: Any, d: int | None = None
     d : int, optional
         Width of the candidates' vectors: a pandas frame as wide is vectors, and stays as it is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_table`.
+    Raises TypeError, ValueError: as `as_table`.
     """
     if isinstance(facets, Mapping):
         return {name: take(f"facets[{name!r}]", one) for name, one in facets.items()}
@@ -184,12 +174,7 @@ def parts_of(facets: Any, d: int, n: int, source: str) -> Callable[[Rows | slice
     source : str
         What they are the rows of, for messages.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_table`.
-    ValueError
-        The relevance is of another number of candidates.
+    Raises TypeError, ValueError: as `as_table`; ValueError: the relevance is of another number of candidates.
     """
     table = relevance_among(facets, d)
     if table is None:

@@ -73,10 +73,7 @@ def training_split(data: Any, argument: str) -> tuple[Any, str]:
     told : str
         Which split it is and which there are besides, in words; else empty.
 
-    Raises
-    ------
-    ValueError
-        It has several splits, none of which is called "train".
+    Raises ValueError: it has several splits, none of which is called "train".
     """
     if not has_splits(data):
         return data, ""

@@ -36,12 +36,8 @@ def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     -------
     ndarray of shape (n,), int64 or object
 
-    Raises
-    ------
-    TypeError
-        They are no sequence, or one is something else than an integer or a string; the message has its row.
-    ValueError
-        One is missing.
+    Raises TypeError: they are no sequence, or one is something else than an integer or a string; the message
+    has its row; ValueError: one is missing.
     """
     if isinstance(ids, range):
         return np.arange(ids.start, ids.stop, ids.step, dtype=np.int64)
@@ -98,12 +94,8 @@ def plain_id(value: Any, place: str) -> int | str:
     place : str
         Where it stands, for messages: ``ids: row 3``.
 
-    Raises
-    ------
-    TypeError
-        It is something else than an integer or a string.
-    ValueError
-        It is missing: None, NaN or another mark of that.
+    Raises TypeError: it is something else than an integer or a string; ValueError: it is missing: None, NaN
+    or another mark of that.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -156,10 +148,7 @@ def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -
     beside : object, optional
         What the ids came in.
 
-    Raises
-    ------
-    ValueError
-        A mapping or an index lacks an id, or has one twice.
+    Raises ValueError: a mapping or an index lacks an id, or has one twice.
     """
     listed = ids.tolist()
     if isinstance(values, Mapping):

@@ -57,12 +57,8 @@ def limits_of(
         Of a set of k: at least the fraction of k rounded down, at most rounded up. Labels that are not named
         share what is left.
 
-    Raises
-    ------
-    TypeError
-        A label is a list or another thing that is not looked up.
-    ValueError
-        `groups` has no labels by a name, or labels of another number than n or missing.
+    Raises TypeError: a label is a list or another thing that is not looked up; ValueError: `groups` has no
+    labels by a name, or labels of another number than n or missing.
     """
     found = []
     for argument, each in (("limits", limits), ("shares", shares)):
@@ -183,12 +179,8 @@ def check_label(label: Any, place: str, name: str = "groups") -> None:
     name : str
         The argument's.
 
-    Raises
-    ------
-    TypeError
-        It is a list, or something else that cannot be looked up.
-    ValueError
-        It is None, NaN, NaT or another mark of a missing value.
+    Raises TypeError: it is a list, or something else that cannot be looked up; ValueError: it is None, NaN,
+    NaT or another mark of a missing value.
     """
     try:
         hash(label)

@@ -102,12 +102,7 @@ class Usable:
     left : ndarray of int64
         Rows to append; none where they are to be dropped.
 
-    Raises
-    ------
-    TypeError
-        They are no numbers.
-    ValueError
-        No row can be used, or not one that must be chosen.
+    Raises TypeError: they are no numbers; ValueError: no row can be used, or not one that must be chosen.
 
     Warns
     -----

@@ -165,10 +165,7 @@ def neighborhoods(rows: Floats, seed: int = 0) -> Floats:
     ndarray of shape (m, 2), float64
         Distances between groups mean little (van der Maaten and Hinton 2008).
 
-    Raises
-    ------
-    ImportError
-        scikit-learn is not installed (the extra ``text``).
+    Raises ImportError: scikit-learn is not installed (the extra ``text``).
     """
     manifold = require("sklearn.manifold", "text", "a map of neighborhoods")
     begun = Axes.of(rows).places(rows)

@@ -355,10 +355,7 @@ def split(request: Asked, count: int) -> list[Asked]:
     count : int
         Number of queries, m.
 
-    Raises
-    ------
-    ValueError
-        There are not as many lists as queries.
+    Raises ValueError: there are not as many lists as queries.
     """
     own = own_wishes(request)
     for name, wished in own.items():

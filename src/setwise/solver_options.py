@@ -28,10 +28,7 @@ class FrankWolfe:
     steps : int
         T, the most steps.
 
-    Raises
-    ------
-    TypeError, ValueError
-        One is no number, or outside its range.
+    Raises TypeError, ValueError: one is no number, or outside its range.
     """
 
     penalty: float = 2.0
@@ -64,10 +61,7 @@ class Levels:
     final_quality_scale : float
         The factor of relevance in the last step, in (0, 1].
 
-    Raises
-    ------
-    TypeError, ValueError
-        One is of the wrong type, or out of its range.
+    Raises TypeError, ValueError: one is of the wrong type, or out of its range.
     """
 
     partition: Any = None

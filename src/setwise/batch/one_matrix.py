@@ -40,10 +40,7 @@ def select_each(request: Request, data: NDArray[Any], queries: Any, relevance: A
     relevance : array-like of shape (m, n), optional
         -inf is never selected.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `setwise.select_many`.
+    Raises TypeError, ValueError: as `setwise.select_many`.
     """
     many = _Many.of(request, data, queries, relevance)
     found: list[Selection] = []

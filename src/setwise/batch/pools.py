@@ -45,10 +45,7 @@ def select_pools(
     relevance : ndarray of shape (n,), float64, optional
         Finite, or -inf.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `setwise.select_many`.
+    Raises TypeError, ValueError: as `setwise.select_many`.
     """
     sizes = np.diff(cuts)
     if request.sized and sizes.min() < request.size:

@@ -55,10 +55,7 @@ def select_usable(
         NaN where it is missing.
     missing : {"drop", "append"}
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `setwise.select_many`; the pool or query is named.
+    Raises TypeError, ValueError: as `setwise.select_many`; the pool or query is named.
     """
     n, d = data.shape
     probes = None

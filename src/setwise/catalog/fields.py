@@ -24,14 +24,8 @@ def as_fields(data: Any, n: int) -> Any:
     ----------
     data : mapping of names to sequences, pandas or polars DataFrame, or pyarrow.Table
 
-    Raises
-    ------
-    ImportError
-        pyarrow is not installed.
-    TypeError
-        It is no table, or a column has values of several kinds.
-    ValueError
-        A column has another number of rows than n.
+    Raises ImportError: pyarrow is not installed; TypeError: it is no table, or a column has values of several
+    kinds; ValueError: a column has another number of rows than n.
     """
     if data is None or (isinstance(data, Mapping) and not data):
         return None
@@ -102,12 +96,8 @@ def mask_of(
     fields : pyarrow.Table or None
     ids, quality : ndarrays of shape (n,)
 
-    Raises
-    ------
-    TypeError
-        Neither of these.
-    ValueError
-        A mask of another length, or a condition that cannot be read or is of an unknown column.
+    Raises TypeError: neither of these; ValueError: a mask of another length, or a condition that cannot be
+    read or is of an unknown column.
     """
     if filter is None:
         return None

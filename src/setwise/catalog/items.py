@@ -84,13 +84,8 @@ def as_quality(quality: Any, n: int, *, never: bool = True) -> NDArray[np.float6
     never : bool
         Whether -inf is taken.
 
-    Raises
-    ------
-    TypeError
-        They are no numbers.
-    ValueError
-        Another number of them than n, or one that is finite and below 0, NaN or plus infinity: the first such
-        row.
+    Raises TypeError: they are no numbers; ValueError: another number of them than n, or one that is finite
+    and below 0, NaN or plus infinity: the first such row.
     """
     values, barred = or_never(quality, n, "quality")
     if len(barred) and not never:
@@ -124,14 +119,9 @@ def by_id(
         Of the argument.
     keys : sequence of length m, optional
 
-    Raises
-    ------
-    KeyError
-        An id is not in the catalog.
-    TypeError
-        Ids of another kind than the catalog's, or values that are no numbers.
-    ValueError
-        An id is named twice, a value is NaN or plus infinity, or there are not as many values as ids.
+    Raises KeyError: an id is not in the catalog; TypeError: ids of another kind than the catalog's, or values
+    that are no numbers; ValueError: an id is named twice, a value is NaN or plus infinity, or there are not
+    as many values as ids.
     """
     if isinstance(values, Mapping):
         keys, values = list(values), list(values.values())
@@ -181,10 +171,7 @@ def of_frame(frame: Any, quality: Any, ids: Any) -> tuple[Any, Any]:
         A column's name; anything else is returned, a pandas column in the order of a pandas frame's rows.
     ids : str, sequence or None
 
-    Raises
-    ------
-    ValueError
-        There is no such column.
+    Raises ValueError: there is no such column.
     """
     if isinstance(quality, str):
         quality = to_numpy(frames.column(frame, quality, "quality"), "quality", flat=True)

@@ -92,12 +92,7 @@ class CatalogRequest(Request):
     levels : Multilevel
         What of these the selection by levels is told.
 
-    Raises
-    ------
-    TypeError
-        A field is of the wrong type.
-    ValueError
-        A field is out of its range or unknown.
+    Raises TypeError: a field is of the wrong type; ValueError: a field is out of its range or unknown.
     """
 
     solver_word: ClassVar[str] = "method"

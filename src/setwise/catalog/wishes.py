@@ -66,16 +66,10 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
     relevance, query, filter
         As for `Catalog.select`.
 
-    Raises
-    ------
-    KeyError
-        A must-have id is not in the catalog.
-    TypeError
-        An argument is of the wrong type, or ids are of another kind than the catalog's.
-    ValueError
-        Both relevance and a query are given, or either is not what it should be; a must-have item is in
-        ``exclude`` or is never to be selected; the filter is not as long as the catalog; fewer than k items
-        are left.
+    Raises KeyError: a must-have id is not in the catalog; TypeError: an argument is of the wrong type, or ids
+    are of another kind than the catalog's; ValueError: both relevance and a query are given, or either is not
+    what it should be; a must-have item is in ``exclude`` or is never to be selected; the filter is not as
+    long as the catalog; fewer than k items are left.
     """
     probe = None
     if query is not None:

@@ -55,11 +55,8 @@ def read_asked(
     corpus : str, optional
         What it is a column of.
 
-    Raises
-    ------
-    FileNotFoundError, TypeError, ValueError
-        Nothing is looked for, or it is said twice; a file is missing or holds something else; a query is
-        blank.
+    Raises FileNotFoundError, TypeError, ValueError: nothing is looked for, or it is said twice; a file is
+    missing or holds something else; a query is blank.
     """
     ways = (
         ("--query", queries),

@@ -42,12 +42,8 @@ def settings(command: Any, folder: Path | None = None, *, file: str | None = Non
     file : str, optional
         The file, or "none"; by default what the environment names, or what is in the folder.
 
-    Raises
-    ------
-    ValueError
-        The file is no TOML, or names a command or option that there is not.
-    FileNotFoundError
-        The file that is named is not there.
+    Raises ValueError: the file is no TOML, or names a command or option that there is not; FileNotFoundError:
+    the file that is named is not there.
     """
     source, found = _read(folder or Path(), file)
     return {} if source is None else _defaults(command, found, source.name, ())

@@ -47,10 +47,7 @@ def standard_library(progress: Callable[[int], object] | None = None, folder: Pa
     Corpus
         Ids are dotted names; a text that another has word for word is left out.
 
-    Raises
-    ------
-    FileNotFoundError
-        This Python comes without sources.
+    Raises FileNotFoundError: this Python comes without sources.
     """
     home = folder or Path(sysconfig.get_path("stdlib"))
     found: dict[str, str] = {}

@@ -79,15 +79,9 @@ def read_items(
         A table's column of texts, which `encode` makes vectors of; it is kept beside the items.
     encode : callable, optional
 
-    Raises
-    ------
-    FileNotFoundError
-        A file is missing.
-    TypeError
-        A column holds something else than vectors, texts, numbers or ids.
-    ValueError
-        The file has another ending, or lacks a column; ids repeat; vectors, qualities and ids are not as
-        many; the encoder knows no word of any text.
+    Raises FileNotFoundError: a file is missing; TypeError: a column holds something else than vectors, texts,
+    numbers or ids; ValueError: the file has another ending, or lacks a column; ids repeat; vectors, qualities
+    and ids are not as many; the encoder knows no word of any text.
     """
     source = existing(path, "items")
     if ending(source) == ".npy":
@@ -199,14 +193,8 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str, str]:
     told : str
         Which column was read, where that was not asked for; may be empty.
 
-    Raises
-    ------
-    FileNotFoundError
-        The file is missing.
-    TypeError
-        The column holds something else than ids.
-    ValueError
-        The file has another ending, lacks the column, or holds no ids.
+    Raises FileNotFoundError: the file is missing; TypeError: the column holds something else than ids;
+    ValueError: the file has another ending, lacks the column, or holds no ids.
     """
     source = existing(path, "from")
     kind = ending(source)
@@ -254,10 +242,7 @@ def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[st
     where : str
         Where the words stand, for messages; empty where ids have types already.
 
-    Raises
-    ------
-    ValueError
-        One is spelled otherwise than an integer is.
+    Raises ValueError: one is spelled otherwise than an integer is.
     """
     if not where or catalog.ids.dtype.kind not in "iu":
         return list(ids)
@@ -287,14 +272,8 @@ def read_quality(
     notes : tuple of str
         What of the table was not used, and how many items keep the quality they have.
 
-    Raises
-    ------
-    FileNotFoundError
-        The file is missing.
-    TypeError
-        The column holds something else than numbers.
-    ValueError
-        The file lacks a column, has another number of rows and no ids, or no id of the catalog.
+    Raises FileNotFoundError: the file is missing; TypeError: the column holds something else than numbers;
+    ValueError: the file lacks a column, has another number of rows and no ids, or no id of the catalog.
     """
     source = existing(path, "quality")
     if ending(source) == ".npy":

@@ -98,10 +98,7 @@ def encode_texts(
     progress : callable, optional
         Called with the number of texts done and the number of texts.
 
-    Raises
-    ------
-    ValueError
-        An encoder that learns finds no word in any text, or one returns NaN.
+    Raises ValueError: an encoder that learns finds no word in any text, or one returns NaN.
     """
 
     def tell(step: str, done: int, total: int) -> None:
@@ -165,12 +162,8 @@ def encode_blocks(
     progress : callable, optional
         Called with "reading", "encoding" or "waiting for another run", the texts done and all texts.
 
-    Raises
-    ------
-    OSError
-        The folder cannot be written, or the disk is full.
-    ValueError
-        An encoder that learns finds no word in any text, or one returns NaN.
+    Raises OSError: the folder cannot be written, or the disk is full; ValueError: an encoder that learns
+    finds no word in any text, or one returns NaN.
     """
     tell = progress or (lambda step, done, total: None)
     name, sample = _survey(blocks(), n, encoder, learn, tell)

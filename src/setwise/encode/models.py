@@ -145,10 +145,8 @@ def load_pretrained(
     **options
         Further arguments of ``from_pretrained``.
 
-    Raises
-    ------
-    FileNotFoundError, ImportError, ValueError
-        As for `load_model`: no such file or model, or a package is missing.
+    Raises FileNotFoundError, ImportError, ValueError: as for `load_model`: no such file or model, or a
+    package is missing.
     """
     checks.choice("dtype", dtype, DTYPES)
     transformers = require("transformers", "train", f"a {noun}")
@@ -196,12 +194,8 @@ def with_tokenizer(
     loading : mapping, optional
         Further arguments of `load_model`, for a model that is loaded; they come before ``dtype``.
 
-    Raises
-    ------
-    TypeError
-        ``model`` is neither a name nor a causal language model, or it is one that comes without a tokenizer.
-    FileNotFoundError, ImportError, ValueError
-        As `load_model`.
+    Raises TypeError: ``model`` is neither a name nor a causal language model, or it is one that comes without
+    a tokenizer; FileNotFoundError, ImportError, ValueError: as `load_model`.
     """
     if isinstance(model, str | os.PathLike):
         options = {"dtype": dtype, "device": device, **(loading or {})}

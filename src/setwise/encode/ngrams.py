@@ -48,12 +48,8 @@ def counts(texts: Iterable[str], *, buckets: int = 10_000, n: int = 2) -> sparse
     scipy.sparse.csr_matrix of shape (n_texts, buckets), int32
         Columns of a row in ascending order, none of them zero; about 8 bytes an n-gram.
 
-    Raises
-    ------
-    TypeError
-        ``texts`` is one text, or one of them is not a text; the message has its row.
-    ValueError
-        ``buckets`` or ``n`` is below 1.
+    Raises TypeError: ``texts`` is one text, or one of them is not a text; the message has its row;
+    ValueError: ``buckets`` or ``n`` is below 1.
 
     References
     ----------

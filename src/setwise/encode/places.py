@@ -25,10 +25,7 @@ def folder_for(source: Path | None, name: str | os.PathLike[str] | None = None) 
     Path or None
         Where that place is not writable, a folder in the user's cache; None if that is not either.
 
-    Raises
-    ------
-    PermissionError
-        The folder that was asked for is not writable.
+    Raises PermissionError: the folder that was asked for is not writable.
     """
     if name is not None:
         folder = Path(name).expanduser()

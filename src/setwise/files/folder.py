@@ -143,10 +143,7 @@ class FolderFormat(Generic[Info]):
             Opens files of the folder. What it raises for a file that is missing or damaged is raised only if
             the folder is still the same.
 
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            As for `read`.
+        Raises FileNotFoundError, ValueError: as for `read`.
         """
         for _ in range(_TRIES):
             before = self._home(path)
@@ -212,10 +209,7 @@ class FolderFormat(Generic[Info]):
         progress : callable, optional
             Called with "checking", the bytes read and all bytes.
 
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            As for `read`, or a file is not what was written.
+        Raises FileNotFoundError, ValueError: as for `read`, or a file is not what was written.
         """
         return self.read(path, contents=("*",), progress=progress)[1]
 

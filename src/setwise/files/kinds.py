@@ -43,10 +43,7 @@ def arrow_kinds(schema: Any) -> dict[str, str]:
         "string" (of every width, category or not), "integer", "number", "boolean", "uuid", "time", "binary",
         "list", "struct", "null", or Arrow's own name of another type.
 
-    Raises
-    ------
-    ValueError
-        Two columns have one name.
+    Raises ValueError: two columns have one name.
     """
     repeated = [name for name, count in Counter(schema.names).items() if count > 1]
     if repeated:

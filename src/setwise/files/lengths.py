@@ -31,14 +31,8 @@ def counter(unit: str) -> Callable[[str], int]:
         "tiktoken" or "tiktoken:ENCODING" (by default o200k_base), "tokenizers:FILE.json" or the folder of a
         model with its tokenizer.json.
 
-    Raises
-    ------
-    FileNotFoundError
-        The tokenizer's file is missing.
-    ImportError
-        The package that counts is not installed.
-    ValueError
-        The unit is unknown.
+    Raises FileNotFoundError: the tokenizer's file is missing; ImportError: the package that counts is not
+    installed; ValueError: the unit is unknown.
     """
     kind, _, named = unit.partition(":")
     if kind == "tiktoken":

@@ -32,10 +32,7 @@ def locked(
     wait : float
         Seconds to wait for another process or thread that holds it.
 
-    Raises
-    ------
-    TimeoutError
-        Another still holds it.
+    Raises TimeoutError: another still holds it.
     """
     filelock = require("filelock", "catalog", "writing where others may write")
     lock = filelock.FileLock(f"{os.fspath(path)}.lock", is_singleton=True)

@@ -73,10 +73,7 @@ def new_content(target: Path, check: Callable[[], object], argument: str) -> Ite
     argument : str
         In messages.
 
-    Raises
-    ------
-    TimeoutError
-        Another process is still writing it after `WAIT` seconds.
+    Raises TimeoutError: another process is still writing it after `WAIT` seconds.
     """
     with contextlib.ExitStack() as held:
         there = target.is_dir()

@@ -67,11 +67,8 @@ def condition(text: str, schema: Any) -> Any:
     ----------
     schema : pyarrow.Schema
 
-    Raises
-    ------
-    ValueError
-        It is not of the grammar, names a column that there is not, or compares a column with what it cannot
-        hold; the message says where.
+    Raises ValueError: it is not of the grammar, names a column that there is not, or compares a column with
+    what it cannot hold; the message says where.
     """
     return _ConditionReader(text, schema).read()
 
@@ -84,12 +81,8 @@ def mask(table: Any, wanted: Any) -> Any:
     table : pyarrow.Table
     wanted : str or pyarrow.compute.Expression
 
-    Raises
-    ------
-    TypeError
-        It is neither.
-    ValueError
-        As for `condition`; or Arrow cannot evaluate the expression on these columns.
+    Raises TypeError: it is neither; ValueError: as for `condition`; or Arrow cannot evaluate the expression
+    on these columns.
     """
     import numpy as np
 

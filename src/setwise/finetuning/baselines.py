@@ -81,13 +81,8 @@ def less(
     Chosen
         Uniform over the chosen rows.
 
-    Raises
-    ------
-    TypeError
-        Features are no numbers, or ``rows`` is no integer.
-    ValueError
-        Features have NaN, a zero row or different widths; ``rows`` is below 1 or above n; there are not as
-        many labels as examples.
+    Raises TypeError: features are no numbers, or ``rows`` is no integer; ValueError: features have NaN, a
+    zero row or different widths; ``rows`` is below 1 or above n; there are not as many labels as examples.
 
     References
     ----------
@@ -151,10 +146,7 @@ def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | N
     Chosen
         Uniform over the chosen rows.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `less`.
+    Raises TypeError, ValueError: as `less`.
 
     References
     ----------
@@ -190,13 +182,9 @@ def nearest(
     Chosen
         Uniform over the chosen rows.
 
-    Raises
-    ------
-    TypeError
-        Vectors or ``rows`` are no numbers, or the index knows its vectors by names.
-    ValueError
-        Vectors have NaN or different widths, or a zero row under cosine; ``rows`` is below 1 or above n; or
-        the index finds fewer.
+    Raises TypeError: vectors or ``rows`` are no numbers, or the index knows its vectors by names; ValueError:
+    vectors have NaN or different widths, or a zero row under cosine; ``rows`` is below 1 or above n; or the
+    index finds fewer.
     """
     index = candidates if isinstance(candidates, Index) else None
     if index is None:

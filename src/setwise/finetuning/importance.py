@@ -67,10 +67,7 @@ class Importance(Distribution):
         shares : ndarray of shape (targets,), optional
             They sum to 1; by default all alike.
 
-        Raises
-        ------
-        ValueError
-            There is no weight, or one is not finite.
+        Raises ValueError: there is no weight, or one is not finite.
         """
         logs: NDArray[np.float64] = np.asarray(log_weights, np.float64)
         each = np.atleast_2d(logs)
@@ -146,14 +143,10 @@ def dsir(
         Each label's share of the rows (``target_proportions``), in any unit; by default by the n-grams of its
         examples.
 
-    Raises
-    ------
-    TypeError
-        The repository is an iterator, or an entry is no text.
-    ValueError
-        One side has no text with a word, or the repository none that is long enough; smoothing is not above
-        0; there are not as many labels as examples; shares name other labels, or are negative or all 0; or
-        other texts come when they are read again.
+    Raises TypeError: the repository is an iterator, or an entry is no text; ValueError: one side has no text
+    with a word, or the repository none that is long enough; smoothing is not above 0; there are not as many
+    labels as examples; shares name other labels, or are negative or all 0; or other texts come when they are
+    read again.
 
     Warns
     -----
@@ -223,10 +216,7 @@ def dsir_counts(
     min_words : int
         As for `dsir`.
 
-    Raises
-    ------
-    ValueError
-        The two have different numbers of buckets, or as for `dsir`.
+    Raises ValueError: the two have different numbers of buckets, or as for `dsir`.
     """
     width = candidate_counts.shape[1]
     if example_counts.shape[1] != width:

@@ -78,10 +78,7 @@ def leaked(candidates: Any, examples: Any, width: float) -> Leaked:
     width : float
         At least 0, in the vectors' units; such as `Match.kernel_width`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As for `match`, of vectors.
+    Raises TypeError, ValueError: as for `match`, of vectors.
     """
     rows = candidates if isinstance(candidates, RepositoryVectors) else RepositoryVectors(candidates)
     probes = np.asarray(check_examples(examples, rows), np.float64)

@@ -97,10 +97,7 @@ def weights_of(parameters: MatchParameters, n: int) -> NDArray[np.float64] | Non
     ndarray of shape (n,) or None
         None where every row weighs 1.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Qualities or densities are not n finite numbers above 0.
+    Raises TypeError, ValueError: qualities or densities are not n finite numbers above 0.
     """
     weights = None
     if parameters.quality is not None:

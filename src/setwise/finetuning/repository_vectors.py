@@ -47,14 +47,8 @@ class RepositoryVectors:
     fold : Fold or None
         Of a `folded` view, which row is a copy of which.
 
-    Raises
-    ------
-    FileNotFoundError
-        A part is a path where nothing is.
-    TypeError
-        A part is no numbers.
-    ValueError
-        There are no rows, parts differ in width, or a row has NaN or Inf; the message names it.
+    Raises FileNotFoundError: a part is a path where nothing is; TypeError: a part is no numbers; ValueError:
+    there are no rows, parts differ in width, or a row has NaN or Inf; the message names it.
     """
 
     def __init__(self, data: Any, workers: int = 1) -> None:

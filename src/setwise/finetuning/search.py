@@ -41,15 +41,9 @@ def find(
     examples : ndarray of shape (M, d)
     progress : callable, optional
 
-    Raises
-    ------
-    FileNotFoundError
-        The index is a path where nothing is.
-    TypeError
-        The index is no name, path or index.
-    ValueError
-        The index is of another width or size than the candidates, a name that FAISS does not understand, or
-        it returns ids that are no row numbers.
+    Raises FileNotFoundError: the index is a path where nothing is; TypeError: the index is no name, path or
+    index; ValueError: the index is of another width or size than the candidates, a name that FAISS does not
+    understand, or it returns ids that are no row numbers.
     """
     count = min(parameters.neighbors, candidates.n)
     if parameters.workers is not None:

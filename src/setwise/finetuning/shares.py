@@ -69,10 +69,8 @@ def limited(
     limits : mapping of str to float or (float, float)
         By column the most, or the least and the most, that each label may have, as shares of 1.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As `checked_limits`; or no distribution over these rows is within the limits.
+    Raises TypeError, ValueError: as `checked_limits`; or no distribution over these rows is within the
+    limits.
 
     References
     ----------

@@ -78,10 +78,7 @@ class Mixture(Distribution):
         choose : callable
             Gives so many rows for a target, in the order of choice: the first of more are those of fewer.
 
-        Raises
-        ------
-        ValueError
-            So few rows leave a target without any.
+        Raises ValueError: so few rows leave a target without any.
         """
         names, shares = zip(*((target.name, target.share) for target in targets), strict=True)
         budgets = split(size, shares)
@@ -134,10 +131,7 @@ def named_examples(examples: Any) -> list[tuple[str, float, Source | None]]:
     examples : source, or mapping of str to source or (source, weight)
         Weights are above 0 and 1 by default; shares are in proportion to them.
 
-    Raises
-    ------
-    TypeError, ValueError
-        There is no target, or a weight is no finite number above 0.
+    Raises TypeError, ValueError: there is no target, or a weight is no finite number above 0.
     """
     if not isinstance(examples, Mapping) or frames.has_splits(examples):
         return [("", 1.0, examples)]

@@ -52,13 +52,8 @@ def uot(
     Chosen
         Uniform over the chosen rows.
 
-    Raises
-    ------
-    TypeError
-        Vectors or numbers are none.
-    ValueError
-        Vectors have NaN, a zero row or different widths; ``rows`` is below 1 or above n; or a weight is not
-        above 0.
+    Raises TypeError: vectors or numbers are none; ValueError: vectors have NaN, a zero row or different
+    widths; ``rows`` is below 1 or above n; or a weight is not above 0.
 
     References
     ----------

@@ -78,13 +78,9 @@ def add(
     progress : callable, optional
         Called with the step, how much of it is done, and how much there is.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        There is no such index; it has an id of the corpus already; it has texts, groups or an encoder, which
-        the corpus or the machine lacks; vectors are of another width.
-    TimeoutError
-        Another process still changes it after ten minutes.
+    Raises FileNotFoundError, ValueError: there is no such index; it has an id of the corpus already; it has
+    texts, groups or an encoder, which the corpus or the machine lacks; vectors are of another width;
+    TimeoutError: another process still changes it after ten minutes.
     """
     with FORMAT.changing(path):
         saved = open_index(path, encoder=encoder, threads=threads)
@@ -120,10 +116,7 @@ def update(
     encoder, threads, progress
         As for `add`.
 
-    Raises
-    ------
-    FileNotFoundError, TimeoutError, ValueError
-        As for `add`, but for ids that are there.
+    Raises FileNotFoundError, TimeoutError, ValueError: as for `add`, but for ids that are there.
     """
     with FORMAT.changing(path):
         saved = open_index(path, encoder=encoder, threads=threads)
@@ -156,10 +149,8 @@ def remove(
     threads, progress
         As for `add`.
 
-    Raises
-    ------
-    FileNotFoundError, TimeoutError, ValueError
-        There is no such index; an id is not in it; the condition cannot be understood; no row would be left.
+    Raises FileNotFoundError, TimeoutError, ValueError: there is no such index; an id is not in it; the
+    condition cannot be understood; no row would be left.
     """
     with FORMAT.changing(path):
         saved = open_index(path, threads=threads)

@@ -60,10 +60,7 @@ def narrowed(raw: NDArray[Any], dtype: DTypeLike, *, first: int = 0) -> Iterator
     first : int
         Number of the first row, for messages.
 
-    Raises
-    ------
-    ValueError
-        A finite number is beyond what the type can hold.
+    Raises ValueError: a finite number is beyond what the type can hold.
     """
     for start in range(0, len(raw), 16_384):
         block = raw[start : start + 16_384]

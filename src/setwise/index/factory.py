@@ -56,11 +56,8 @@ def build(
     facts : dict
         ``factory``, ``lists``, ``nprobe`` and ``ef``, None where there are none.
 
-    Raises
-    ------
-    ValueError
-        FAISS does not understand the string, or cannot build it for these vectors; it asks for ids of its
-        own; ``nprobe`` or ``ef`` is out of range, or the index has no lists or no graph.
+    Raises ValueError: FAISS does not understand the string, or cannot build it for these vectors; it asks for
+    ids of its own; ``nprobe`` or ``ef`` is out of range, or the index has no lists or no graph.
     """
     from setwise.extras.faiss import faiss
 

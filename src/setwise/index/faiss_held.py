@@ -35,10 +35,7 @@ class HeldVectors:
     whole : bool
         Whether vectors are stored as they are, neither quantised nor transformed.
 
-    Raises
-    ------
-    ValueError
-        An id is stored more than once.
+    Raises ValueError: an id is stored more than once.
     """
 
     def __init__(self, index: Any, *, positions: bool) -> None:

@@ -32,12 +32,7 @@ class Database:
     place : str
         What messages call the table.
 
-    Raises
-    ------
-    ImportError
-        psycopg is not installed.
-    TypeError
-        Another kind of connection.
+    Raises ImportError: psycopg is not installed; TypeError: another kind of connection.
     """
 
     def __init__(self, connection: Any, place: str) -> None:
@@ -153,10 +148,7 @@ def condition_of(filter: Any) -> tuple[str, list[Any]]:
         A condition; a condition with %s placeholders and their values; or an expression that stands for
         one. In a plain string % is an ordinary character.
 
-    Raises
-    ------
-    TypeError
-        Anything else.
+    Raises TypeError: anything else.
     """
     if isinstance(filter, str):
         return filter.replace("%", "%%"), []

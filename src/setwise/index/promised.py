@@ -141,15 +141,11 @@ def checked(
     list of Found
         ``floor`` is a number: what nothing that was not returned scores more than, rounding included.
 
-    Raises
-    ------
-    TypeError
-        There are no answers, or one is no `Found`.
-    ValueError
-        There are not as many answers as queries; one has more than was asked for, an id twice or an excluded
-        one; a score is NaN, infinite or above the one before; a vector is of another width than the queries,
-        not finite, or zero under cosine. Of an index that says its searches are exact: a score is not the
-        vector's, or fewer came than the index holds.
+    Raises TypeError: there are no answers, or one is no `Found`; ValueError: there are not as many answers as
+    queries; one has more than was asked for, an id twice or an excluded one; a score is NaN, infinite or
+    above the one before; a vector is of another width than the queries, not finite, or zero under cosine. Of
+    an index that says its searches are exact: a score is not the vector's, or fewer came than the index
+    holds.
     """
     name = type(index).__name__
     if not isinstance(answers, Iterable):

@@ -202,13 +202,8 @@ class SavedIndex(Index):
         argument : str
             What it is called where a condition was given, for messages.
 
-        Raises
-        ------
-        TypeError
-            It is no filter.
-        ValueError
-            It is a mask of another length, names an id or a column that there is not, or is a condition that
-            cannot be understood.
+        Raises TypeError: it is no filter; ValueError: it is a mask of another length, names an id or a column
+        that there is not, or is a condition that cannot be understood.
         """
         if filter is None:
             return None
@@ -269,14 +264,9 @@ class SavedIndex(Index):
     def encode(self, query: str | Sequence[str]) -> NDArray[np.float32]:
         """Return the vector of a query, shape (d,), or of many, shape (m, d), by what encoded the texts.
 
-        Raises
-        ------
-        TypeError
-            It is no string, nor a sequence of strings.
-        ValueError
-            No word of it is known, or the index has no encoder, or one of another width.
-        ImportError
-            The encoder's package is not installed.
+        Raises TypeError: it is no string, nor a sequence of strings; ValueError: no word of it is known, or
+        the index has no encoder, or one of another width; ImportError: the encoder's package is not
+        installed.
 
         Warns
         -----

@@ -145,18 +145,12 @@ def save(
     progress : callable, optional
         Called with the step, how much of it is done, and how much there is.
 
-    Raises
-    ------
-    TypeError
-        Vectors are no numbers, or an id, text or group is of another type.
-    ValueError
-        A row is not finite, zero under cosine, or beyond what the storage holds; there are not as many ids,
-        texts, groups or values of a column as vectors, or an id twice; a parameter is unknown, out of its
-        range or not for the kind; the encoder makes vectors of another width.
-    FileExistsError
-        The folder is there and ``force`` is not given, or it is something else.
-    FileNotFoundError, NotADirectoryError, PermissionError
-        Its parent is missing or not writable, or it is a file.
+    Raises TypeError: vectors are no numbers, or an id, text or group is of another type; ValueError: a row is
+    not finite, zero under cosine, or beyond what the storage holds; there are not as many ids, texts, groups
+    or values of a column as vectors, or an id twice; a parameter is unknown, out of its range or not for the
+    kind; the encoder makes vectors of another width; FileExistsError: the folder is there and ``force`` is
+    not given, or it is something else; FileNotFoundError, NotADirectoryError, PermissionError: its parent is
+    missing or not writable, or it is a file.
     """
     FORMAT.check_target(path, force=force)
     check_metric(metric)

@@ -20,10 +20,7 @@ def found_if(vector: str, filter: Any) -> tuple[str, list[Any]]:
     filter : str, (str, values) or None
         A condition, alone or with the values of its question marks.
 
-    Raises
-    ------
-    TypeError
-        ``filter`` is something else.
+    Raises TypeError: ``filter`` is something else.
     """
     condition, values = f"{vector} IS NOT NULL", []
     if isinstance(filter, tuple) and len(filter) == 2 and isinstance(filter[0], str):

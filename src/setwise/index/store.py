@@ -38,12 +38,8 @@ def ranked_by(name: str, given: str | None, ways: Mapping[str, str], metric: str
         What the database knows, and the metric of each.
     metric : {"cosine", "euclidean"}
 
-    Raises
-    ------
-    TypeError
-        The metric or the way is no string.
-    ValueError
-        One of them is unknown, or the way is of the other metric.
+    Raises TypeError: the metric or the way is no string; ValueError: one of them is unknown, or the way is of
+    the other metric.
     """
     check_metric(metric)
     if given is None:

@@ -73,12 +73,8 @@ def request_for(
     **fields
         Of the request.
 
-    Raises
-    ------
-    TypeError
-        A parameter is of the wrong type; the message names it.
-    ValueError
-        It is out of its range, or unknown; or the solver cannot honor another.
+    Raises TypeError: a parameter is of the wrong type; the message names it; ValueError: it is out of its
+    range, or unknown; or the solver cannot honor another.
     """
     if not isinstance(objective, str):
         raise TypeError(f"objective: expected a name, got {type(objective).__name__}")
@@ -360,12 +356,7 @@ def take_weight(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     name : str
         The weight's name; diversity = 1 - weight.
 
-    Raises
-    ------
-    TypeError
-        The weight is not a number.
-    ValueError
-        It is outside [0, 1], or both are given.
+    Raises TypeError: the weight is not a number; ValueError: it is outside [0, 1], or both are given.
     """
     out = dict(values)
     weight = out.pop(name, None)
@@ -399,10 +390,7 @@ def look_up(source: VectorSource | None, names: Sequence[Hashable]) -> list[Any]
     names : sequence
         Ids; None for a result that has none.
 
-    Raises
-    ------
-    ValueError
-        A callable returned another number of vectors.
+    Raises ValueError: a callable returned another number of vectors.
     """
     out: list[Any] = [None] * len(names)
     asked = [place for place, name in enumerate(names) if name is not None]
@@ -448,10 +436,7 @@ def check_source(source: Any, *more: type) -> None:
     *more : type
         Stores that the framework's own module can read.
 
-    Raises
-    ------
-    TypeError
-        It is neither None, a mapping, an index, a function nor one of the stores.
+    Raises TypeError: it is neither None, a mapping, an index, a function nor one of the stores.
     """
     if source is None or isinstance(source, (Mapping, Index, *more)) or callable(source):
         return

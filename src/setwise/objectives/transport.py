@@ -35,12 +35,8 @@ class Transport:
     scale : float
         The paper's C, above 0: what a distance is divided by.
 
-    Raises
-    ------
-    TypeError
-        A number is no number, or the regularizer no string.
-    ValueError
-        ``diversity`` is outside [0, 1], ``scale`` not above 0, or the regularizer unknown.
+    Raises TypeError: a number is no number, or the regularizer no string; ValueError: ``diversity`` is
+    outside [0, 1], ``scale`` not above 0, or the regularizer unknown.
     """
 
     name: ClassVar[str] = "transport"
@@ -66,10 +62,7 @@ class Transport:
         density : array-like of shape (N,), optional
             ρ, needed by "kde" alone.
 
-        Raises
-        ------
-        ValueError
-            "kde" without a density.
+        Raises ValueError: "kde" without a density.
         """
         gamma = sparse.csr_array(plan)
         gamma.eliminate_zeros()

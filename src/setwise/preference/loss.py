@@ -164,10 +164,7 @@ def scores(
     Tensor of shape (B, G)
         float32, or float64 if `logps` is; 0 outside `mask`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        `swepo_loss` would raise it for the same arguments.
+    Raises TypeError, ValueError: `swepo_loss` would raise it for the same arguments.
     """
     alpha, beta = finite("alpha", alpha), checks.positive("beta", beta)
     mask = _as_mask(logps, mask)
@@ -214,12 +211,8 @@ def mean_split(rewards: torch.Tensor, mask: torch.Tensor | None = None) -> torch
     -------
     bool tensor of shape (B, G)
 
-    Raises
-    ------
-    TypeError
-        An argument is no tensor, or ``mask`` is not bool.
-    ValueError
-        ``rewards`` are not of two dimensions or hold NaN or Inf, or ``mask`` is of another shape.
+    Raises TypeError: an argument is no tensor, or ``mask`` is not bool; ValueError: ``rewards`` are not of
+    two dimensions or hold NaN or Inf, or ``mask`` is of another shape.
     """
     mask = _as_mask(rewards, mask, "rewards")
     step = torch.finfo(rewards.dtype).eps if rewards.is_floating_point() else 0.0

@@ -42,10 +42,8 @@ def as_text(prompt: Prompt, tokenizer: Any, *, chat: bool, template: Mapping[str
     template : mapping, optional
         Variables of the chat template, such as ``{"enable_thinking": False}``.
 
-    Raises
-    ------
-    ValueError
-        The template refuses the messages, as some do a system's, or changes an answer that has begun.
+    Raises ValueError: the template refuses the messages, as some do a system's, or changes an answer that has
+    begun.
     """
     if isinstance(prompt, str):
         if not chat:
@@ -167,10 +165,7 @@ def end_of_turn(tokenizer: Any, *, chat: bool, template: Mapping[str, Any] | Non
     chat, template
         As in `as_text`.
 
-    Raises
-    ------
-    ValueError
-        The template writes none, and the tokenizer has no end of sequence.
+    Raises ValueError: the template writes none, and the tokenizer has no end of sequence.
     """
     if chat:
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SAID}]

@@ -37,12 +37,8 @@ def earlier(after: Any) -> Ids:
     after : str or sequence of ids
         A cursor, or the ids.
 
-    Raises
-    ------
-    TypeError
-        It is neither.
-    ValueError
-        A text that is no cursor; an id is there twice; or they are more than `MOST_BEFORE`.
+    Raises TypeError: it is neither; ValueError: a text that is no cursor; an id is there twice; or they are
+    more than `MOST_BEFORE`.
     """
     ids = as_ids(_decoded(after) if isinstance(after, str) else after, "after")
     if len(ids) > MOST_BEFORE:

@@ -35,10 +35,7 @@ def as_vectors(given: Any, name: str, limits: Limits) -> NDArray[Any]:
     name : str
         In messages.
 
-    Raises
-    ------
-    TypeError, ValueError
-        They are no vectors of one width, or more or wider than may be.
+    Raises TypeError, ValueError: they are no vectors of one width, or more or wider than may be.
     """
     if isinstance(given, list) and given and all(isinstance(row, str) for row in given):
         packed = _all_unpacked(given, name)

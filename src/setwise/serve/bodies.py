@@ -54,10 +54,7 @@ def read(model: type[Model], body: bytes) -> Model:
     body : bytes
         JSON.
 
-    Raises
-    ------
-    ValueError
-        It is no JSON, or a field is missing, unknown or of another kind; the first is told.
+    Raises ValueError: it is no JSON, or a field is missing, unknown or of another kind; the first is told.
     """
     try:
         return model.model_validate_json(body)

@@ -91,12 +91,8 @@ def run(
     listening : callable, optional
         Called with the service's address once it is taken.
 
-    Raises
-    ------
-    OSError
-        The address cannot be taken.
-    ImportError, FileNotFoundError, ValueError
-        As `setwise.serve.create_app`.
+    Raises OSError: the address cannot be taken; ImportError, FileNotFoundError, ValueError: as
+    `setwise.serve.create_app`.
     """
     if not settings.limits.threads:
         share = max(1, (os.cpu_count() or 1) // workers)

@@ -92,10 +92,7 @@ class Service:
         shape : str
             How it is to be answered.
 
-        Raises
-        ------
-        Refused
-            It is not answered.
+        Raises Refused: it is not answered.
         """
         kind = request.headers.get("content-type", kinds[0]).partition(";")[0].strip().lower()
         if kind not in kinds:

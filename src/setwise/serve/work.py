@@ -112,14 +112,7 @@ class Work:
         gone : asyncio.Future
             Done when nobody waits any longer.
 
-        Raises
-        ------
-        Dropped
-            Nobody does.
-        Refused
-            It took too long.
-        Exception
-            What the work raised.
+        Raises Dropped: nobody does; Refused: it took too long; Exception: what the work raised.
         """
         loop = asyncio.get_running_loop()
         job = Task(kind, given, loop.create_future())

@@ -156,10 +156,7 @@ def check(request: Request, among: Sequence[str] = SOLVERS) -> str:
     among : sequence of str
         The names that it may have.
 
-    Raises
-    ------
-    TypeError, ValueError
-        See `serving`.
+    Raises TypeError, ValueError: see `serving`.
     """
     needs = []
     if len(request.include):
@@ -199,13 +196,8 @@ def serving(
     said : mapping of str to str, optional
         What some of the needs are called, for messages.
 
-    Raises
-    ------
-    TypeError
-        The solver is not a name.
-    ValueError
-        No solver has the name, or the one that has it does not serve the objective, or is not able to do
-        what it has to; the message has those that are.
+    Raises TypeError: the solver is not a name; ValueError: no solver has the name, or the one that has it
+    does not serve the objective, or is not able to do what it has to; the message has those that are.
     """
     name: str = checks.choice(word, solver, among)
     plain = ("include", "groups", "partial")

@@ -143,10 +143,7 @@ def dual(vectors: Vectors, quality: NDArray[np.float64], k: int) -> Spectrum:
     k : int
         Rank that is needed.
 
-    Raises
-    ------
-    ValueError
-        k exceeds the numerical rank, of the vectors or with this quality.
+    Raises ValueError: k exceeds the numerical rank, of the vectors or with this quality.
     """
     _, sizes, right = np.linalg.svd(_triangle(vectors, quality), full_matrices=False)
     if int((sizes > _tolerance(sizes, vectors)).sum()) < k:
@@ -180,10 +177,7 @@ def primal(
     k : int
         Rank that is needed.
 
-    Raises
-    ------
-    ValueError
-        k exceeds the numerical rank.
+    Raises ValueError: k exceeds the numerical rank.
     """
     every = vectors.rows(slice(0, vectors.n), np.float64)
     gram = np.asarray(kernel(every, every), np.float64)

@@ -107,10 +107,7 @@ def over_parts(
     processes : int, str or None
         Where parts run, as `setwise.engine.engine_for` takes it; None for threads of this process.
 
-    Raises
-    ------
-    ValueError
-        More items of a part are asked for than there are, or parts yield fewer than k.
+    Raises ValueError: more items of a part are asked for than there are, or parts yield fewer than k.
     """
     vectors, k, goal = problem.vectors, problem.k, objective or problem.request.goal
     relevance = problem.relevance.as_given()

@@ -119,12 +119,7 @@ def select_inside(
     top : int
         The best by quality that join them.
 
-    Raises
-    ------
-    TypeError
-        Qualities are no numbers.
-    ValueError
-        One is below 0, NaN or infinite.
+    Raises TypeError: qualities are no numbers; ValueError: one is below 0, NaN or infinite.
     """
     known = as_quality(quality, vectors.n, never=False)
     chosen = select_greedily(vectors, known, inside, objective)

@@ -110,13 +110,8 @@ def clustered_items(
     folder : str
         For the vectors of Parquet shards; every worker reads and writes it.
 
-    Raises
-    ------
-    FileNotFoundError
-        A worker does not find the folder.
-    TypeError, ValueError
-        A shard lacks a column or has bad rows (with its path), shards are of different widths, or more is
-        asked for than there is.
+    Raises FileNotFoundError: a worker does not find the folder; TypeError, ValueError: a shard lacks a column
+    or has bad rows (with its path), shards are of different widths, or more is asked for than there is.
     """
     metric = request.metric
     work = [(one, str(Path(folder) / f"{number}.npy"), columns) for number, one in enumerate(shards)]

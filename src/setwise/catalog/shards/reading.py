@@ -127,12 +127,8 @@ def store(work: tuple[Shard, str, Columns]) -> tuple[StoredShard, NDArray[np.flo
     work : tuple
         (the shard, where to write the vectors of a Parquet file, its columns). A .npy shard is not copied.
 
-    Raises
-    ------
-    FileNotFoundError
-        The folder to write in is not there.
-    TypeError, ValueError
-        The shard lacks a column, or vectors or qualities cannot be used; the message names the shard.
+    Raises FileNotFoundError: the folder to write in is not there; TypeError, ValueError: the shard lacks a
+    column, or vectors or qualities cannot be used; the message names the shard.
     """
     shard, target, columns = work
     if shard.path.endswith(".npy"):

@@ -92,16 +92,10 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     force : bool
         Replace a file. Of a folder, `write_epochs` looks at what it holds.
 
-    Raises
-    ------
-    FileExistsError
-        A file is there and ``force`` is not given, or a folder that holds something else.
-    FileNotFoundError, PermissionError
-        The folder that it lies in is missing or not writable.
-    IsADirectoryError, NotADirectoryError
-        A folder has the name of a file, or a file that of a folder.
-    ValueError
-        The ending is none of `KINDS`.
+    Raises FileExistsError: a file is there and ``force`` is not given, or a folder that holds something else;
+    FileNotFoundError, PermissionError: the folder that it lies in is missing or not writable;
+    IsADirectoryError, NotADirectoryError: a folder has the name of a file, or a file that of a folder;
+    ValueError: the ending is none of `KINDS`.
     """
     end = ending(path)
     if end in KINDS:

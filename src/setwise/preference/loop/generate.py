@@ -219,10 +219,7 @@ class VLLMEngine:
     end : int, optional
         A token that ends a response beside the model's own.
 
-    Raises
-    ------
-    ImportError
-        vLLM is not installed.
+    Raises ImportError: vLLM is not installed.
     """
 
     def __init__(

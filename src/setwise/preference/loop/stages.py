@@ -55,14 +55,9 @@ class Run:
     settings : mapping
         All that the rows of a run depend on, as JSON. Of texts that are long, a hash.
 
-    Raises
-    ------
-    FileExistsError
-        The folder holds something else than a run.
-    FileNotFoundError, NotADirectoryError, PermissionError
-        Its parent is missing, it is a file, or it is not writable.
-    ValueError
-        The run in it has other settings (the message says which), or is damaged.
+    Raises FileExistsError: the folder holds something else than a run; FileNotFoundError, NotADirectoryError,
+    PermissionError: its parent is missing, it is a file, or it is not writable; ValueError: the run in it has
+    other settings (the message says which), or is damaged.
     """
 
     def __init__(self, out: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:

@@ -68,10 +68,7 @@ def choose_batch(
     draws : ndarray of shape (B, N), float64
         In [0, 1): what "random" goes by.
 
-    Raises
-    ------
-    FloatingPointError
-        An embedding has NaN, Inf or an entry beyond 1e140.
+    Raises FloatingPointError: an embedding has NaN, Inf or an entry beyond 1e140.
     """
     began = time.perf_counter()
     scaled = scale(embeddings, rewards, sizes, request)

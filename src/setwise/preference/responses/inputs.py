@@ -35,13 +35,9 @@ class Inputs:
         Responses of each prompt.
     texts : sequence of sequences of str, or None
 
-    Raises
-    ------
-    TypeError
-        An argument is no such array or list, a dtype is no number, or a response is no string.
-    ValueError
-        Shapes or lengths do not go together, an entry is not finite or beyond 1e140, there is no prompt, or
-        neither embeddings nor texts are given.
+    Raises TypeError: an argument is no such array or list, a dtype is no number, or a response is no string;
+    ValueError: shapes or lengths do not go together, an entry is not finite or beyond 1e140, there is no
+    prompt, or neither embeddings nor texts are given.
     """
 
     def __init__(

@@ -23,10 +23,7 @@ def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]
     argument, place : str
         What it is and where it stands, for messages.
 
-    Raises
-    ------
-    TypeError
-        It is none of these.
+    Raises TypeError: it is none of these.
     """
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
@@ -72,10 +69,7 @@ def prompt_with(prompt: Prompt | None, before: Sequence[list[dict[str, Any]]], p
     before : sequence of list of messages
         Those before each response; empty where it stands alone.
 
-    Raises
-    ------
-    ValueError
-        Two of the responses, or they and the row, have different prompts, or there is none.
+    Raises ValueError: two of the responses, or they and the row, have different prompts, or there is none.
     """
     given = [messages for messages in before if messages]
     plain = [[(one["role"], one["content"]) for one in messages] for messages in given]

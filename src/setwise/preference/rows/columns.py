@@ -121,11 +121,8 @@ def find_columns(
     scored : bool
         Whether there have to be rewards.
 
-    Raises
-    ------
-    ValueError
-        There is no column of the name given, or, where none is, none of a known name; `prompt_id` is given
-        for rows that are a prompt with all its responses.
+    Raises ValueError: there is no column of the name given, or, where none is, none of a known name;
+    `prompt_id` is given for rows that are a prompt with all its responses.
     """
     names = source.columns
     given = {

@@ -76,14 +76,9 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
     name : str
         What rows in memory are called in messages.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file or folder.
-    TypeError
-        ``source`` is no path, data set or iterable of mappings, or a dataset with a transform.
-    ValueError
-        The file is damaged or of an unknown ending, the folder is no saved data set, or there is no row.
+    Raises FileNotFoundError: there is no such file or folder; TypeError: ``source`` is no path, data set or
+    iterable of mappings, or a dataset with a transform; ValueError: the file is damaged or of an unknown
+    ending, the folder is no saved data set, or there is no row.
     """
     if not isinstance(source, str | os.PathLike):
         if split is not None or type(source).__name__ == "DatasetDict":

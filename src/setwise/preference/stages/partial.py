@@ -33,12 +33,9 @@ class Partial:
     force : bool
         Replace an existing output.
 
-    Raises
-    ------
-    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
-        `setwise.files.check_output` refuses the output.
-    ValueError
-        It ends in another ending, or an unfinished run with other settings is there.
+    Raises FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError:
+    `setwise.files.check_output` refuses the output; ValueError: it ends in another ending, or an unfinished
+    run with other settings is there.
     """
 
     def __init__(

@@ -97,10 +97,7 @@ def reward_of(text: str) -> Reward:
         ``http://…`` or ``https://…`` for a service (see `HttpReward`); ``module:function`` or
         ``file.py:function``; else the folder or the name of a Hugging Face reward model.
 
-    Raises
-    ------
-    FileNotFoundError, ImportError, ValueError
-        There is no such file, module, function or model.
+    Raises FileNotFoundError, ImportError, ValueError: there is no such file, module, function or model.
     """
     if text.startswith(("http://", "https://")):
         return HttpReward(text)

@@ -115,15 +115,10 @@ def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "
     name : str
         What the rows are called in messages.
 
-    Raises
-    ------
-    TypeError
-        ``rows`` are no rows, or a cell is none of what it has to be.
-    ValueError
-        There is no row, the tokenizer has no token to end with, a row lacks a column or has both responses
-        and chosen ones, a response is empty, there are more or fewer rewards than responses, or the tokens
-        are of another tokenizer; or, under ``unusable="error"``, a prompt is too long or a row has no
-        positive or no negative.
+    Raises TypeError: ``rows`` are no rows, or a cell is none of what it has to be; ValueError: there is no
+    row, the tokenizer has no token to end with, a row lacks a column or has both responses and chosen ones, a
+    response is empty, there are more or fewer rewards than responses, or the tokens are of another tokenizer;
+    or, under ``unusable="error"``, a prompt is too long or a row has no positive or no negative.
     """
     pools, reader = open_pools(list(rows) if isinstance(rows, Iterator) else rows, tokenizer, config, name)
     shares = gather_object([_share(pools, reader, name, config)])

@@ -98,10 +98,7 @@ def refuse_otherwise(plain: torch.Tensor, shared: Callable[[], torch.Tensor], to
     tokens : tensor of shape (R,)
         How many tokens each response has.
 
-    Raises
-    ------
-    ValueError
-        They differ by more than rounding, or the model cannot be run so.
+    Raises ValueError: they differ by more than rounding, or the model cannot be run so.
     """
     try:
         found = shared()

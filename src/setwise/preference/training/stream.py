@@ -34,12 +34,9 @@ class StreamedGroups(IterableDataset[Group]):
     end : int or None
         The token that ends a response.
 
-    Raises
-    ------
-    TypeError, ValueError
-        `as_groups` would refuse the rows by their columns or by the first of them.
-    ValueError
-        ``max_steps`` is not set, or the loss compares with a reference, which needs all rows before training.
+    Raises TypeError, ValueError: `as_groups` would refuse the rows by their columns or by the first of them;
+    ValueError: ``max_steps`` is not set, or the loss compares with a reference, which needs all rows before
+    training.
     """
 
     def __init__(self, rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> None:
