@@ -9,6 +9,8 @@ import pytest
 
 import setwise
 from setwise import kernels
+from setwise.solvers.k_medoids import dual, search
+from setwise.solvers.k_medoids.stack import Stack
 from setwise.vectors import Vectors
 
 pytestmark = pytest.mark.skipif(not kernels.installed(), reason="no compiled kernels are installed here")
@@ -364,3 +366,48 @@ def test_arguments_that_do_not_fit_are_refused():
     for squares, query, cosines in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
         with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
             kernels.measure(X, squares, query, cosines)
+
+
+def stacks():
+    """k-medoids problems: padded, with fixed costs, with copies of candidates and costs of few levels."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        b, n, m = rng.integers(1, [6, 40, 40])
+        k = int(rng.integers(1, m + 1))
+        cost = (
+            rng.random((b, n, m)) if seed % 4 < 2 else rng.integers(0, 4, (b, n, m)) * rng.random((b, n, 1))
+        )
+        if seed % 4 == 3:
+            cost = cost[:, :, rng.integers(m, size=m)]
+        free = np.argsort(rng.random((b, m)), axis=1) >= rng.integers(0, m - k + 1)
+        yield k, cost, free, None if seed % 3 else rng.standard_normal((b, m))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_medoids_and_their_bounds_are_numpys_to_the_bit(name):
+    def found():
+        for k, cost, free, fixed in stacks():
+            stack = Stack(cost, free, fixed)
+            first = search.greedy(stack, k)
+            places, swaps = search.swap(stack, first)
+            climbed = dual.ascend(stack, places, steps=40)
+            again = dual.ascend(stack, places, steps=12, prices=climbed.prices)
+            yield [first, places, swaps, *climbed, *again, search.arrange(stack, places)]
+
+    for ours, plain in zip(
+        under(name, lambda: list(found())), under("0", lambda: list(found())), strict=True
+    ):
+        for one, other in zip(ours, plain, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_medoids_of_shapes_that_do_not_belong_together_are_refused():
+    cost, own, sizes, places = np.ones((2, 5, 4)), np.zeros((2, 4)), np.zeros(2), np.zeros((2, 3), np.int64)
+    run = kernels.native().medoids
+    for task, given in itertools.product(range(3), ((cost[:1], own), (cost, own[:, :3].copy()))):
+        with pytest.raises(ValueError, match="do not belong together"):
+            run(task, *given, sizes, places, 3, 1, np.zeros((2, 5)), False, sizes.copy())
+    with pytest.raises(ValueError, match="do not belong together"):
+        run(1, cost, own, sizes, places + 4, 3, 1, None, False, None)
+    with pytest.raises(ValueError, match="do not belong together"):
+        run(2, cost, own, sizes, places, 3, 1, None, False, None)

@@ -16,7 +16,8 @@ from scipy.spatial.distance import cdist
 from helpers import constraints_of
 from reference import ampo
 from setwise.solvers.k_medoids import dual, exact, large, means, search
-from setwise.solvers.k_medoids.stack import Stack, arrange, first_least, first_of_copies
+from setwise.solvers.k_medoids.search import arrange
+from setwise.solvers.k_medoids.stack import Stack, first_least, first_of_copies
 
 
 def problems(count=6, n=12, d=4, seed=0, positives=1):

@@ -33,6 +33,7 @@ __all__ = [
     "installed",
     "instructions",
     "measure",
+    "native",
     "readable",
     "span",
     "use",
@@ -78,6 +79,11 @@ def installed() -> bool:
 def available() -> bool:
     """Return whether compiled kernels are installed and used."""
     return _native is not None
+
+
+def native() -> Any:
+    """Return the compiled module, None where it is not used."""
+    return _native
 
 
 def instructions() -> str:

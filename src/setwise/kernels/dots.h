@@ -411,6 +411,26 @@ static TARGET double NAME(bounds)(const double *upper, const int64_t *seen, cons
     return best[0];
 }
 
+/* Sum over points what each candidate costs, but no more than the point pays. */
+static TARGET void NAME(least_sums)(const double *cost, const double *prices, ptrdiff_t n, ptrdiff_t m, double *sums)
+{
+    memset(sums, 0, sizeof *sums * (size_t)m);
+    for (ptrdiff_t i = 0; i < n; i++, cost += m)
+        for (ptrdiff_t j = 0; j < m; j++)
+            sums[j] += cost[j] < prices[i] ? cost[j] : prices[i];
+}
+
+/* Add what a point pays when a candidate joins, and what it pays more when its own member leaves as well. */
+static TARGET void NAME(exchanged)(const double *cost, double least, double second, ptrdiff_t m, double *joins,
+                                   double *change)
+{
+    for (ptrdiff_t j = 0; j < m; j++) {
+        const double low = cost[j] < least ? cost[j] : least;
+        joins[j] += low;
+        change[j] += (cost[j] < second ? cost[j] : second) - low;
+    }
+}
+
 #undef WIDE_grid
 static const struct kernels NAME(kernels) = {
     {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
@@ -431,4 +451,6 @@ static const struct kernels NAME(kernels) = {
     NAME(single),
     NAME(follow),
     NAME(bounds),
+    NAME(least_sums),
+    NAME(exchanged),
 };

@@ -50,6 +50,8 @@ struct kernels {
     void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
     void (*follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d);
     double (*bounds)(const double *upper, const int64_t *seen, const double *rise, double *bounds, ptrdiff_t n);
+    void (*least_sums)(const double *cost, const double *prices, ptrdiff_t n, ptrdiff_t m, double *sums);
+    void (*exchanged)(const double *cost, double least, double second, ptrdiff_t m, double *joins, double *change);
 };
 
 /* Half precision by shifting bits; the largest exponent is that of Inf and NaN. */
@@ -1651,6 +1653,77 @@ static PyObject *exchange_each(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ------------------------------------------------------------------ k-medoids */
+
+#include "medoids.h"
+
+static PyObject *medoids(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { COST, OWN, SIZES, PLACES, PRICES, LOWER, VECTORS };
+    enum { GREEDY, EXCHANGE, ASCEND };
+    PyObject *vectors[VECTORS];
+    Py_buffer views[VECTORS];
+    struct medoids problem = {0};
+    Py_ssize_t k, number, made = 0;
+    int task, given;
+    double *room = NULL;
+    int64_t *places = NULL;
+    if (!PyArg_ParseTuple(args, "iOOOOnnOpO", &task, &vectors[COST], &vectors[OWN], &vectors[SIZES], &vectors[PLACES], &k,
+                          &number, &vectors[PRICES], &given, &vectors[LOWER]))
+        return NULL;
+    for (int at = 0; at < VECTORS; at++)
+        if (open_vector(vectors[at], &views[at], at == PLACES ? "lq" : "d", 0, at < PLACES ? 0 : PyBUF_WRITABLE) < 0) {
+            while (at-- > 0)
+                PyBuffer_Release(&views[at]);
+            return NULL;
+        }
+    const ptrdiff_t count = views[SIZES].len / 8;
+    int64_t *sets = views[PLACES].buf;
+    if (count < 1 || k < 1 || views[COST].buf == NULL || views[OWN].buf == NULL || sets == NULL)
+        goto odd;
+    problem.k = k;
+    problem.m = views[OWN].len / 8 / count;
+    if (problem.m < k || views[OWN].len != count * problem.m * 8 || views[PLACES].len != count * k * 8)
+        goto odd;
+    problem.n = views[COST].len / 8 / (count * problem.m);
+    if (views[COST].len != count * problem.n * problem.m * 8 || number < 0 || (task == GREEDY && number > k)
+        || (task == ASCEND && (views[PRICES].len != count * problem.n * 8 || views[LOWER].len != count * 8)))
+        goto odd;
+    for (ptrdiff_t at = 0; at < count; at++)
+        if (!are_below(sets + at * k, task == GREEDY ? number : k, problem.m))
+            goto odd;
+    Py_BEGIN_ALLOW_THREADS
+    if (open_medoids(&problem, &room, &places))
+        for (ptrdiff_t at = 0; at < count; at++) {
+            problem.cost = (const double *)views[COST].buf + at * problem.n * problem.m;
+            problem.own = (const double *)views[OWN].buf + at * problem.m;
+            problem.size = ((const double *)views[SIZES].buf)[at];
+            if (task == GREEDY)
+                cover_greedily(&problem, sets + at * k, number);
+            else if (task == EXCHANGE)
+                made += exchange_medoids(&problem, sets + at * k, number);
+            else
+                ((double *)views[LOWER].buf)[at] = bound_cost(&problem, sets + at * k, number, given,
+                                                          (double *)views[PRICES].buf + at * problem.n);
+        }
+    else
+        made = BARE;
+    free(room);
+    free(places);
+    Py_END_ALLOW_THREADS
+    if (made == BARE)
+        PyErr_NoMemory();
+    goto done;
+odd:
+    PyErr_SetString(PyExc_ValueError, "medoids: the vectors do not belong together");
+done:
+    for (int at = 0; at < VECTORS; at++)
+        if (views[at].obj != NULL)
+            PyBuffer_Release(&views[at]);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(made);
+}
+
 /* ------------------------------------------------------------------ the module */
 
 static PyObject *instructions(PyObject *module, PyObject *name)
@@ -1679,6 +1752,8 @@ static PyMethodDef methods[] = {
     {"exchange_each", exchange_each, METH_VARARGS,
      "exchange_each(rows, range, queries, cuts, relevance, diversity, sharpness, with_greedy, k, chosen, counts, "
      "numbers, work)"},
+    {"medoids", medoids, METH_VARARGS,
+     "medoids(task, cost, own, sizes, places, k, number, prices or None, given, lower or None)"},
     {NULL, NULL, 0, NULL},
 };
 

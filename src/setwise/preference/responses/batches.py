@@ -12,7 +12,8 @@ from setwise import checks
 from setwise.preference.responses.request import ResponseRequest
 from setwise.preference.responses.selection import PROVEN, ResponseSelection
 from setwise.solvers.k_medoids import dual, exact, means, search
-from setwise.solvers.k_medoids.stack import Stack, arrange, first_least, first_of_copies
+from setwise.solvers.k_medoids.search import arrange
+from setwise.solvers.k_medoids.stack import Stack, first_least, first_of_copies
 
 #: Numbers of one (B, N, N) array of a batch, so that a handful of them stays in the processor's cache.
 BATCH = 1 << 18

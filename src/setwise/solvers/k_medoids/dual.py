@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.kernels import medoids
 from setwise.solvers.k_medoids.search import swap
-from setwise.solvers.k_medoids.stack import Stack, column_sums, servers
+from setwise.solvers.k_medoids.stack import Stack, column_sums, row_sums, servers
 
 #: Distance between bound and cost, relative to the cost, that is rounding of sums: the set is proven best.
 PROVEN = 1e-14
@@ -69,13 +70,15 @@ def ascend(
     prices : ndarray of shape (B, N), optional
         Where to start instead.
     """
+    if stack.compiled:
+        return Dual(*medoids.ascend(stack.cost, stack.own, stack.sizes, places, steps, prices))
     if prices is None:
         _, least, second = servers(stack.near(places))
         # Between what a point pays its own member and what the next would ask: nobody else is tempted yet.
         prices = np.where(np.isfinite(second), 0.5 * (least + second), least)
     target = stack.totals(places)
-    free = own_costs(stack)
-    floor = np.take_along_axis(free, cheapest(stack, free, places.shape[1]), axis=1).sum(axis=1)
+    free = stack.own
+    floor = row_sums(np.take_along_axis(free, cheapest(stack, free, places.shape[1]), axis=1))
     lower = np.full(len(stack), -np.inf)
     found = prices.copy()
     active = np.flatnonzero(target - floor > PROVEN * np.abs(target))
@@ -92,7 +95,7 @@ def ascend(
         left = np.flatnonzero(~proven)
         if len(left) == 0:
             break
-        if len(left) <= 0.7 * len(active):
+        if len(left) < len(active):  # a later look might not prove them again
             climb, active = climb.some(left), active[left]
     plain = lower < floor
     found[plain] = 0.0
@@ -118,7 +121,6 @@ class _Climb:
         self.idle = np.zeros(count, np.int64)
         self.direction = np.zeros_like(prices)
         self.work = np.empty_like(stack.cost)
-        self.own = own_costs(stack)
         self.counts = stack.cost.any(axis=2)  # a point that costs nothing anywhere has no price
 
     def some(self, rows: NDArray[np.int64]) -> _Climb:
@@ -134,9 +136,9 @@ class _Climb:
         k = self.places.shape[1]
         # t_j + Σ λ_i = fixed_j + Σ_i min(cost_ij, λ_i); so L(λ) is the k least of these less (k - 1) Σ λ_i.
         added = column_sums(np.minimum(stack.cost, prices[:, :, None], out=self.work))
-        added += self.own
+        added += stack.own
         chosen = cheapest(stack, added, k)
-        lower = added[self.rows, chosen].sum(axis=1) - (k - 1) * prices.sum(axis=1)
+        lower = row_sums(added[self.rows, chosen]) - (k - 1) * row_sums(prices)
         gained = lower > self.best + 1e-4 * (self.target - self.best)
         better = lower > self.best
         if better.all():
@@ -152,7 +154,7 @@ class _Climb:
         self.direction += (1.0 - served) * self.counts
         # Polyak's step, (cost known - L) / |direction|², times `length`.
         reach = self.length * np.maximum(self.target - lower, 0.0)
-        reach /= np.vecdot(self.direction, self.direction) + 1e-300
+        reach /= row_sums(self.direction * self.direction) + 1e-300
         prices = prices + reach[:, None] * self.direction
         self.prices = np.maximum(prices, 0.0, out=prices)
         # Held, Wolfe and Crowder 1974: no better bound for a while: half the length, from the best λ.
@@ -179,29 +181,21 @@ class _Climb:
         return np.asarray(done | (added.min(axis=1) - members.max(axis=1) > missing + margin))
 
 
-def own_costs(stack: Stack) -> NDArray[np.float64]:
-    """Return what choosing each candidate costs by itself, (B, M); infinite where it is not free."""
-    closed = np.where(stack.free, 0.0, np.inf)
-    return closed if stack.fixed is None else closed + stack.fixed
-
-
 def terms(
     stack: Stack, prices: NDArray[np.float64], work: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """Return what choosing each candidate adds to the bound at some prices, (B, M); inf where not free."""
     found = column_sums(np.minimum(stack.cost, prices[:, :, None], out=work))
-    found -= prices.sum(axis=1)[:, None]
-    found += own_costs(stack)
+    found -= row_sums(prices)[:, None]
+    found += stack.own
     return found
 
 
 def cheapest(stack: Stack, added: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Return the feasible set of least summed terms of each problem, shape (B, k)."""
+    """Return the feasible set of least summed terms of each problem, the least first, shape (B, k)."""
     if stack.constraints is not None and stack.constraints.any:
         return stack.constraints.best(-added[0])[None]
-    if k == added.shape[1]:
-        return np.broadcast_to(np.arange(k), added.shape)
-    return np.argpartition(added, k - 1, axis=1)[:, :k]
+    return np.argsort(added, axis=1, kind="stable")[:, :k]
 
 
 def improved(stack: Stack, places: NDArray[np.int64], climbed: Dual) -> NDArray[np.int64]:

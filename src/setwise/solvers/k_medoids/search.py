@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.kernels import medoids
 from setwise.solvers.k_medoids.stack import ROUNDING, Stack, column_sums, first_least, servers
 
 #: An exchange must lower the cost by more than this, as in AMPO's Appendix E ...
@@ -14,41 +15,69 @@ LEAST_GAIN = 1e-12
 RELATIVE_GAIN = 1e-14
 
 
-def greedy(stack: Stack, k: int) -> NDArray[np.int64]:
+def greedy(stack: Stack, k: int, first: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Choose k candidates of each problem one by one, each the one that lowers the cost most.
 
     Ties go to the lowest position. Time: O(k N M) a problem.
 
+    Parameters
+    ----------
+    stack : Stack
+    k : int
+    first : ndarray of shape (B, m), int64, optional
+        Candidates that come first. Default: must-have ones.
+
     Returns
     -------
     ndarray of shape (B, k), int64
-        In the order they were chosen, must-have candidates first.
+        In the order they were chosen.
     """
+    if stack.compiled:
+        return medoids.greedy(stack.cost, stack.own, stack.sizes, k, first)
     count = len(stack)
+    if first is None:
+        first = np.broadcast_to(stack.include, (count, len(stack.include)))
     places = np.empty((count, k), np.int64)
     rows = np.arange(count)
     least: NDArray[np.float64] | None = None
     work = np.empty_like(stack.cost)
     quotas = stack.codes is not None
-    own, size = np.where(stack.free, 0.0, np.inf), np.zeros(count)
-    if stack.fixed is not None:
-        own += stack.fixed
-        size += np.abs(stack.fixed).max(axis=1)
+    own = stack.own.copy()
     for step in range(k):
-        if step < len(stack.include):
-            pick = np.full(count, stack.include[step])
+        if step < first.shape[1]:
+            pick = first[:, step]
         else:
             served = stack.cost if least is None else np.minimum(stack.cost, least[:, :, None], out=work)
             sums = column_sums(served)
             scores = sums + own
             if quotas:
                 scores[~stack.allowed(places[:, :step])] = np.inf
-            pick = first_least(scores, size + sums[rows, scores.argmin(axis=1)])
+            pick = first_least(scores, stack.sizes + sums[rows, scores.argmin(axis=1)])
         places[:, step] = pick
         own[rows, pick] = np.inf
         column = stack.cost[rows, :, pick]
         least = column if least is None else np.minimum(least, column)
     return places
+
+
+def arrange(stack: Stack, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each set in the order in which greedy selection would take its members.
+
+    Every prefix then covers as well as a greedy choice among the members can.
+
+    Parameters
+    ----------
+    places : ndarray of shape (B, k), int64
+
+    Returns
+    -------
+    ndarray of shape (B, k), int64
+    """
+    places = np.sort(places, axis=1)
+    cost = np.ascontiguousarray(stack.near(places).transpose(0, 2, 1))
+    fixed = None if stack.fixed is None else np.take_along_axis(stack.fixed, places, axis=1)
+    members = Stack(cost, np.ones(places.shape, bool), fixed)
+    return np.take_along_axis(places, greedy(members, places.shape[1]), axis=1)
 
 
 def swap(stack: Stack, places: NDArray[np.int64], *, most: int = 1000) -> tuple[NDArray[np.int64], int]:
@@ -74,6 +103,8 @@ def swap(stack: Stack, places: NDArray[np.int64], *, most: int = 1000) -> tuple[
     swaps : int
         Exchanges made in all.
     """
+    if stack.compiled:
+        return medoids.exchange(stack.cost, stack.own, stack.sizes, places, most)
     places = places.copy()
     k = places.shape[1]
     active = np.arange(len(stack))
@@ -136,7 +167,7 @@ class _Workspace:
         if stack.fixed is not None:
             joins += stack.fixed
             change -= stack.fixed[self.rows, places][:, :, None]
-            total += np.abs(stack.fixed).max(axis=1)
+            total += stack.sizes
         joins[~stack.free] = np.inf
         joins[self.rows, places] = np.inf
         change += joins[:, None, :]

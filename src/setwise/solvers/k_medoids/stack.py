@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import kernels
 from setwise.constraints import Constraints
 
 #: Sums closer than this share of their size are equal: what tells them apart is rounding, which differs
@@ -40,6 +41,9 @@ class Stack:
     fixed: NDArray[np.float64] | None = None
     constraints: Constraints | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self.cost = np.ascontiguousarray(self.cost)  # the order of its sums goes by that of its memory
+
     def __len__(self) -> int:
         return len(self.cost)
 
@@ -53,6 +57,22 @@ class Stack:
         """The group of each candidate, where there are quotas."""
         return None if self.constraints is None else self.constraints.codes
 
+    @cached_property
+    def own(self) -> NDArray[np.float64]:
+        """What choosing each candidate costs by itself, (B, M); infinite where it is not free."""
+        closed = np.where(self.free, 0.0, np.inf)
+        return closed if self.fixed is None else closed + self.fixed
+
+    @cached_property
+    def sizes(self) -> NDArray[np.float64]:
+        """The size of the largest fixed cost of each problem, (B,)."""
+        return np.zeros(len(self)) if self.fixed is None else np.abs(self.fixed).max(axis=1)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled kernels know the problem, and are used."""
+        return kernels.available() and (self.constraints is None or not self.constraints.any)
+
     def some(self, rows: NDArray[np.int64]) -> Stack:
         """Return the stack of some of the problems."""
         fixed = None if self.fixed is None else self.fixed[rows]
@@ -65,10 +85,10 @@ class Stack:
 
     def totals(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the cost of a set of each problem, shape (B,)."""
-        served = self.near(places).min(axis=1).sum(axis=1)
+        served = row_sums(self.near(places).min(axis=1))
         if self.fixed is not None:
-            served = served + self.fixed[np.arange(len(self))[:, None], places].sum(axis=1)
-        return np.asarray(served)
+            served = served + row_sums(self.fixed[np.arange(len(self))[:, None], places])
+        return served
 
     def cheaper(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which sets cost less than others by more than rounding, shape (B,)."""
@@ -140,46 +160,10 @@ def first_of_copies(stack: Stack, places: NDArray[np.int64]) -> NDArray[np.int64
 
 
 def column_sums(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sums over points of a (B, N, M) array, (B, M), as a product: several times faster here."""
-    return np.asarray(_ones(table.shape[1]) @ table)
+    """Return the sums over points of a (B, N, M) array, (B, M), from the first to the last."""
+    return np.asarray(np.einsum("bij->bj", table))
 
 
-@lru_cache(maxsize=64)
-def _ones(n: int) -> NDArray[np.float64]:
-    return np.ones(n)
-
-
-def arrange(stack: Stack, places: NDArray[np.int64], kept: int = 0) -> NDArray[np.int64]:
-    """Return each set in the order in which greedy selection would take its members.
-
-    Every prefix then covers as well as a greedy choice among the members can.
-
-    Parameters
-    ----------
-    places : ndarray of shape (B, k), int64
-    kept : int
-        This many leading members stay where they are.
-
-    Returns
-    -------
-    ndarray of shape (B, k), int64
-    """
-    places = np.sort(places, axis=1) if kept == 0 else places
-    near = stack.near(places)
-    count, k, _ = near.shape
-    fixed = np.zeros((1, 1)) if stack.fixed is None else np.take_along_axis(stack.fixed, places, axis=1)
-    order = np.empty((count, k), np.int64)
-    waiting = np.zeros((count, k))
-    rows = np.arange(count)
-    for step in range(k):
-        if step < kept:
-            pick = np.full(count, step)
-        else:
-            served = near.sum(axis=2)
-            scores = served + fixed + waiting
-            pick = first_least(scores, served[rows, scores.argmin(axis=1)] + np.abs(fixed).max(axis=1))
-        order[:, step] = pick
-        waiting[rows, pick] = np.inf
-        if step + 1 < k:
-            np.minimum(near, near[rows, pick][:, None, :], out=near)
-    return np.take_along_axis(places, order, axis=1)
+def row_sums(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over the last axis, from the first to the last: the same bits everywhere."""
+    return np.asarray(np.add.accumulate(table, axis=-1)[..., -1])
