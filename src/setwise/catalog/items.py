@@ -272,7 +272,7 @@ def joined(ids: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
     ids, new = _alike(ids, new)
     known = np.flatnonzero(_among(new, ids))
     if len(known):
-        name = _plain(new[known[0]])
+        name = plain(new[known[0]])
         raise ValueError(
             f"ids: {name!r} (row {known[0]}) is in the catalog already; remove it first, or rename it"
         )
@@ -294,7 +294,7 @@ def rows_of(
     there = _among(names, ids)
     if not there.all():
         strange = np.flatnonzero(~there)
-        first = _plain(names[strange[0]])
+        first = plain(names[strange[0]])
         if len(strange) == 1:
             raise KeyError(f"{argument}: {first!r} is not in the catalog")
         raise KeyError(
@@ -321,5 +321,6 @@ def _among(names: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
     return np.fromiter((name in known for name in names.tolist()), np.bool_, len(names))
 
 
-def _plain(name: Any) -> Any:
+def plain(name: Any) -> Any:
+    """Return an id as a plain value."""
     return name.item() if isinstance(name, np.generic) else name

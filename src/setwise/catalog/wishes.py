@@ -86,13 +86,13 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
     never = np.isneginf(values)
     if never[must].any():
         one = held.ids[must[never[must]][0]]
-        raise ValueError(f"include: {_plain(one)!r} is never to be selected: its number is -inf")
+        raise ValueError(f"include: {items.plain(one)!r} is never to be selected: its number is -inf")
     request, seen = with_shown(held, request)
     barred = np.union1d(known_rows("exclude", request.exclude, held.ids), seen)
     both = np.intersect1d(must, barred)
     if len(both):
         where = "shown" if both[0] in seen else "exclude"
-        raise ValueError(f"include: {_plain(held.ids[both[0]])!r} is in {where}, too")
+        raise ValueError(f"include: {items.plain(held.ids[both[0]])!r} is in {where}, too")
     left = ~never
     left[barred] = False
     mask = mask_of(filter, held.fields, held.ids, held.quality)
@@ -188,7 +188,7 @@ def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
         lacking = np.flatnonzero(~given)
         raise ValueError(
             f"relevance: {len(lacking):,} of the {len(ids):,} items have none, such as "
-            f"{_plain(ids[lacking[0]])!r}; give each a number, -inf for never"
+            f"{items.plain(ids[lacking[0]])!r}; give each a number, -inf for never"
         )
     return values
 
@@ -220,7 +220,3 @@ def _as_ids(name: str, wanted: Rows) -> Sequence[Any]:
         twice = next(one for one in listed if listed.count(one) > 1)
         raise ValueError(f"{name}: {twice!r} is named twice")
     return listed
-
-
-def _plain(name: Any) -> Any:
-    return name.item() if isinstance(name, np.generic) else name

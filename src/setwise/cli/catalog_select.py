@@ -230,7 +230,7 @@ def select(
                 certify=options.CERTIFY[certify],
                 time_limit=time_limit,
                 threads=threads,
-                workers=options.as_workers(workers),
+                workers=options.as_count(workers),
             )
     for line in notes:
         output.note(line)

@@ -69,7 +69,7 @@ def encode(
     began = time.perf_counter()
     with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
-        read = read_corpus(corpus, text=text, id=id, chunk=options.as_chunk(chunk), overlap=overlap)
+        read = read_corpus(corpus, text=text, id=id, chunk=options.as_count(chunk), overlap=overlap)
         if read.texts is None:
             raise ValueError(f"corpus: {Path(corpus).name} has no texts to encode")
         if kind in encoders.OF_MODELS:

@@ -79,7 +79,7 @@ def explore(
                 "text": text,
                 "id": id,
                 "vectors": vectors,
-                "chunk": options.as_chunk(chunk),
+                "chunk": options.as_count(chunk),
                 "overlap": overlap,
             }
             kept = {"model": model, "drop_duplicates": drop_duplicates, "cache": cache, "no_cache": no_cache}
@@ -100,23 +100,15 @@ def _encoded(
 ) -> ExploredSource:
     """Return a corpus to explore, read and encoded."""
     from setwise.cli import output
-    from setwise.cli.sources import cache_folder
+    from setwise.cli.sources import prepared
     from setwise.files import read_corpus
-    from setwise.retrieval import prepare
     from setwise.serve.explore import of_corpus
 
     with output.Status() as status:
         status.tell("reading")
         read = read_corpus(path, **reading)
-        prepared = prepare(
-            read,
-            kept["model"],
-            cache=cache_folder(read, kept["cache"], kept["no_cache"]),
-            drop_duplicates=kept["drop_duplicates"],
-            seed=seed,
-            progress=status.encoding,
-        )
+        candidates = prepared(read, kept, seed, status)
     for line in read.notes:
         output.note(line)
-    output.note_what_was_left_out(prepared)
-    return of_corpus(prepared, Path(path).name, threads=threads)
+    output.note_what_was_left_out(candidates)
+    return of_corpus(candidates, Path(path).name, threads=threads)

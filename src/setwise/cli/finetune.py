@@ -265,7 +265,7 @@ def finetune(
         neighbors=neighbors,
         density_neighbors=density_neighbors,
         index=index,
-        workers=options.as_workers(workers),
+        workers=options.as_count(workers),
         seed=seed,
         threads=threads,
         rows=rows,

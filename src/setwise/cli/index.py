@@ -104,7 +104,7 @@ def build(
         "id": id,
         "vectors": vectors,
         "group": group,
-        "chunk": options.as_chunk(chunk) or (CHUNK if Path(corpus).is_dir() else None),
+        "chunk": options.as_count(chunk) or (CHUNK if Path(corpus).is_dir() else None),
         "overlap": overlap,
     }
     with folders.step_bar() as tell, options.at_most(threads):
@@ -232,7 +232,7 @@ def _read_again(
         "id": id,
         "vectors": vectors,
         "group": group,
-        "chunk": options.as_chunk(chunk),
+        "chunk": options.as_count(chunk),
         "overlap": overlap,
     }
     if Path(corpus).is_file() and ending(corpus) not in KINDS:

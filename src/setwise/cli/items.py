@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from setwise.files import TABLES, Table, column_types, read_array, read_table
 from setwise.files.kinds import VECTOR_COLUMNS, id_columns, unchosen_ids, vector_column
 from setwise.files.names import DELIMITED, column, ending, existing
-from setwise.files.reading import KNOWN
+from setwise.files.reading import KNOWN, array_beside, of_length, read_matrix
 
 if TYPE_CHECKING:
     from setwise.catalog import Catalog
@@ -90,7 +90,7 @@ def read_items(
                 raise ValueError(
                     f"{argument}: {source.name!r} is a .npy file of vectors without columns; leave it out"
                 )
-        found = _matrix(read_array(source, "items"), "items", source.name)
+        found = read_matrix(source, "items")
         return ItemFile(found, _array_of(source, quality, "quality", len(found)), None)
     if source.is_dir() or ending(source) not in TABLES:
         raise ValueError(f"items: {source.name!r} ends in none of {KNOWN}, .npy")
@@ -134,7 +134,7 @@ def read_items(
             else _array_of(source, vectors, "vectors", n)
         )
         return ItemFile(
-            _matrix(rows, "vectors", source.name),
+            rows,
             numbers,
             ids,
             {name: _as_read(table, name) for name in kept},
@@ -323,29 +323,15 @@ def _is_file(name: str, types: dict[str, str]) -> bool:
     return name.lower().endswith(".npy") and name not in types
 
 
-def _matrix(array: NDArray[Any], argument: str, name: str) -> NDArray[Any]:
-    if array.ndim != 2:
-        raise ValueError(f"{argument}: {name} has shape {array.shape}, expected (n, d)")
-    return array
-
-
 def _array_of(source: Path, name: str | None, argument: str, n: int) -> Any:
     """Return the array of a .npy file that belongs to n items, looked for as given and beside them."""
     if name is None:
         return None
-    if not name.lower().endswith(".npy"):
-        raise ValueError(f"{argument}: {source.name!r} has no columns; name a .npy file, one row an item")
-    path = Path(name)
-    if not path.exists() and (source.parent / path).exists():
-        path = source.parent / path
-    array = read_array(path, argument)
-    if argument == "quality":
-        if array.ndim != 1:
-            raise ValueError(f"quality: {path.name} has shape {array.shape}, expected (n,)")
-        array = np.array(array)
-    if len(array) != n:
-        raise ValueError(f"{argument}: {path.name} has {len(array):,} rows for {n:,} items; they must match")
-    return array
+    path = array_beside(source, name, argument, source.name)
+    array = read_matrix(path, argument) if argument == "vectors" else np.array(read_array(path, argument))
+    if argument == "quality" and array.ndim != 1:
+        raise ValueError(f"quality: {path.name} has shape {array.shape}, expected (n,)")
+    return of_length(array, n, path, argument, source.name)
 
 
 def _ids(table: Table, name: str) -> list[str | int]:
@@ -353,12 +339,6 @@ def _ids(table: Table, name: str) -> list[str | int]:
     ids = table.labels(name, "id")
     if len({type(one) for one in ids}) > 1:
         raise TypeError(f"id: {table.source} has strings and integers in {name!r}; write all as one of them")
-    first: dict[str | int, int] = {}
-    for row, one in enumerate(ids):
-        seen = first.setdefault(one, row)
-        if seen != row:
-            places = f"{table.place(seen)} and {table.place(row)}"
-            raise ValueError(
-                f"id: {one!r} stands in {places} of {table.source}; name a column without repeats with --id"
-            )
+    if repeated := table.repeated(ids):
+        raise ValueError(f"{repeated}; name a column without repeats with --id")
     return ids

@@ -278,13 +278,8 @@ def given(context: typer.Context, name: str) -> bool:
     )  # the latter: a file's settings
 
 
-def as_chunk(typed: str | None) -> int | str | None:
-    """Return what ``--chunk`` asks for: tokens, "paragraph" or "file"."""
-    return int(typed) if typed is not None and typed.isdecimal() else typed
-
-
-def as_workers(typed: str | None) -> int | str | None:
-    """Return what ``--workers`` asks for: a number of processes, "ray", or an address."""
+def as_count(typed: str | None) -> int | str | None:
+    """Return a number as one, and other words as they are: of ``--chunk``, and of ``--workers``."""
     return int(typed) if typed is not None and typed.isdecimal() else typed
 
 

@@ -276,7 +276,7 @@ def retrieve(
             "vectors": vectors,
             "relevance": relevance,
             "group": group,
-            "chunk": options.as_chunk(chunk),
+            "chunk": options.as_count(chunk),
             "overlap": overlap,
         }
         kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}

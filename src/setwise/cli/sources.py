@@ -234,19 +234,24 @@ def encoded(
             raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
         _check_k(k, len(read), wishes)
         began = time.perf_counter()
-        candidates = prepare(
-            read,
-            kept["model"],
-            cache=cache_folder(read, kept["cache"], kept["no_cache"]),
-            drop_duplicates=kept["drop_duplicates"],
-            seed=wishes["seed"],
-            progress=status.encoding,
-        )
+        candidates = prepared(read, kept, wishes["seed"], status)
         if wishes["where"] is not None:
             candidates = candidates.only(wishes["where"])
             _check_k(k, len(candidates), wishes)
         others = {name: value for name, value in wishes.items() if name != "where"}
         return CorpusSource(candidates, k, others, settings, time.perf_counter() - began)
+
+
+def prepared(corpus: Corpus, kept: dict[str, Any], seed: int, status: output.Status) -> PreparedCorpus:
+    """Return a corpus encoded; ``kept`` are the options named there of `encoded`."""
+    return prepare(
+        corpus,
+        kept["model"],
+        cache=cache_folder(corpus, kept["cache"], kept["no_cache"]),
+        drop_duplicates=kept["drop_duplicates"],
+        seed=seed,
+        progress=status.encoding,
+    )
 
 
 def _for(solver: str, settings: dict[str, Any], wishes: dict[str, Any]) -> dict[str, Any]:

@@ -67,12 +67,10 @@ class Hidden:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         return f"hidden ({self._label}, {self._size} d, reads the first {self.max_tokens} tokens)"
 
     @property
     def key(self) -> str:
-        """What the vectors depend on beside the texts."""
         version = require("transformers", "train", "hidden states").__version__
         words = f"{type(self._tokenizer).__name__} {len(self._tokenizer)}"
         return f"hidden 1 {self._weights} {words} {self.max_tokens} {self._dtype} transformers {version}"

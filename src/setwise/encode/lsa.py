@@ -65,13 +65,11 @@ class LSA:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         size = f", {self._projection.shape[1]} d" if self._counter is not None else ""
         return f"lsa (learned from this corpus{size})"
 
     @property
     def key(self) -> str:
-        """What the vectors depend on beside the texts."""
         return (
             f"lsa 2 {self.topics} {self.sketch} {self.words} {self.seed} scikit-learn {sklearn.__version__}"
         )

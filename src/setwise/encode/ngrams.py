@@ -102,12 +102,10 @@ class Ngrams:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         return f"ngrams (up to {self.n} words, {self.buckets:,} buckets, {self.dimensions} d)"
 
     @property
     def key(self) -> str:
-        """What the vectors depend on beside the texts."""
         settings = f"{self.dimensions} {self.buckets} {self.n} {self.seed}"
         return f"ngrams 2 {settings} scikit-learn {sklearn.__version__}"
 

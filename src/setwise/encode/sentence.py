@@ -52,14 +52,12 @@ class Sentence:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         limit = self._model.max_seq_length
         reads = f", reads the first {limit} tokens" if limit else ""
         return f"sentence ({self._label}, {self._size} d{reads})"
 
     @property
     def key(self) -> str:
-        """What the vectors depend on beside the texts."""
         limit = self._model.max_seq_length
         return f"sentence 2 {self._label} {self._fingerprint} {limit} sentence-transformers {self._version}"
 

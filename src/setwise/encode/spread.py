@@ -38,7 +38,6 @@ class Spread:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         return self._own.name
 
     @property

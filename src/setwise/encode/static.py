@@ -50,13 +50,11 @@ class Static:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         weighted = ", weighted by rarity" if self._fitted else ""
         return f"static (wordllama {self._version}, {_DIMENSIONS} d{weighted})"
 
     @property
     def key(self) -> str:
-        """What the vectors depend on beside the texts."""
         return f"static 2 wordllama {self._version} {_CONFIG} {_DIMENSIONS}"
 
     def fit(self, texts: Sequence[str]) -> None:

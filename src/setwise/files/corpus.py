@@ -19,7 +19,15 @@ from setwise.files.documents import CHUNK, DOCUMENTS, KINDS, read_passages
 from setwise.files.documents.passages import check_chunk
 from setwise.files.kinds import id_columns, text_columns, unchosen, unchosen_ids
 from setwise.files.names import column, ending, existing
-from setwise.files.reading import KNOWN, TABLES, Frame, TableFile, read_array
+from setwise.files.reading import (
+    KNOWN,
+    TABLES,
+    Frame,
+    TableFile,
+    array_beside,
+    of_length,
+    read_matrix,
+)
 from setwise.files.table import Table
 
 _log = logging.getLogger(__name__)
@@ -132,7 +140,7 @@ def read_corpus(
             raise ValueError(
                 "vectors: the corpus is a .npy file of vectors already; leave one of the two out"
             )
-        array = _two_dimensional(read_array(source, "corpus"), "corpus", source.name)
+        array = read_matrix(source, "corpus")
         return Corpus(source, range(len(array)), vectors=array)
     if ending(source) not in TABLES:
         raise ValueError(
@@ -210,25 +218,17 @@ def _ids(
     """Return the first column of ids that may serve, or row numbers; what to tell about it; its name."""
     problems: list[str] = []
     for name in columns:
-        problem = None
         try:
             ids = table.labels(name, "id")
+            problem = table.repeated(ids)
         except TypeError as error:
             problem = str(error)
-        else:
-            first: dict[str, int] = {}
-            for row, value in enumerate(ids):
-                seen = first.setdefault(str(value), row)
-                if seen != row:
-                    places = f"{table.place(seen)} and {table.place(row)}"
-                    problem = f"id: {value!r} stands in {places} of {table.source}"
-                    break
-            else:
-                told = [f"{one}: column {name!r} is used instead" for one in problems[:1]]
-                return ids, tuple(told), name
+        if problem is None:
+            told = [f"{one}: column {name!r} is used instead" for one in problems[:1]]
+            return ids, tuple(told), name
         if given:
             raise ValueError(f"{problem}; name a column without repeats")
-        problems.append(str(problem))
+        problems.append(problem)
     return range(len(table)), tuple(f"{one}: rows are numbered instead" for one in problems[:1]), None
 
 
@@ -237,21 +237,8 @@ def _vectors_beside(source: Path | None, vectors: str | None, n: int) -> NDArray
     if vectors is None:
         return None
     shown = Frame.name if source is None else source.name
-    if not vectors.lower().endswith(".npy"):
-        raise ValueError(f"vectors: {shown!r} has no columns; name a .npy file with one row a candidate")
-    path = Path(vectors)
-    if source is not None and not path.exists() and (source.parent / path).exists():
-        path = source.parent / path
-    array = _two_dimensional(read_array(path, "vectors"), "vectors", path.name)
-    if len(array) != n:
-        raise ValueError(f"vectors: {path.name} has {len(array)} rows, {shown} has {n}; they must match")
-    return array
-
-
-def _two_dimensional(array: NDArray[Any], argument: str, name: str) -> NDArray[Any]:
-    if array.ndim != 2:
-        raise ValueError(f"{argument}: {name} has shape {array.shape}, expected (n, d)")
-    return array
+    path = array_beside(source, vectors, "vectors", shown)
+    return of_length(read_matrix(path, "vectors"), n, path, "vectors", shown)
 
 
 def _walk(folder: Path, passed: dict[str, list[str]]) -> Iterator[Path]:

@@ -215,6 +215,36 @@ def read_array(path: Path, argument: str) -> NDArray[Any]:
         raise ValueError(f"{argument}: {path.name} is truncated, or no .npy file of numbers") from None
 
 
+def read_matrix(path: Path, argument: str) -> NDArray[Any]:
+    """Return a .npy file's vectors, one a row; see `read_array`. Raises ValueError: it is no (n, d)."""
+    array = read_array(path, argument)
+    if array.ndim != 2:
+        raise ValueError(f"{argument}: {path.name} has shape {array.shape}, expected (n, d)")
+    return array
+
+
+def array_beside(source: Path | None, name: str, argument: str, shown: str) -> Path:
+    """Return the .npy file that is named beside a source, looked for as given and in the source's folder.
+
+    Raises ValueError: the name is of no such file; `shown` is what the source is called.
+    """
+    if not name.lower().endswith(".npy"):
+        raise ValueError(f"{argument}: {shown!r} has no columns; name a .npy file with as many rows")
+    path = Path(name)
+    if source is not None and not path.exists() and (source.parent / path).exists():
+        return source.parent / path
+    return path
+
+
+def of_length(array: NDArray[Any], n: int, path: Path, argument: str, shown: str) -> NDArray[Any]:
+    """Return a file's array if it has as many rows as the source beside it. Raises ValueError: it has not."""
+    if len(array) != n:
+        raise ValueError(
+            f"{argument}: {path.name} has {len(array):,} rows, {shown} has {n:,}; they must match"
+        )
+    return array
+
+
 def _table_kind(path: Path, argument: str) -> str:
     """Return a table's ending, or say which are known."""
     existing(path, argument)

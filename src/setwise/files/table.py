@@ -59,6 +59,15 @@ class Table:
         """Return where a row stands, as a person would look for it: ``line 18`` or ``row 17``."""
         return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
 
+    def repeated(self, ids: Sequence[str | int]) -> str | None:
+        """Return what to tell of the first id that an earlier row has, spelled alike; None where none has."""
+        first: dict[str, int] = {}
+        for row, one in enumerate(ids):
+            seen = first.setdefault(str(one), row)
+            if seen != row:
+                return f"id: {one!r} stands in {self.place(seen)} and {self.place(row)} of {self.source}"
+        return None
+
     def texts(self, name: str, argument: str = "text") -> list[str]:
         """Return a column of strings; null reads as the empty string.
 

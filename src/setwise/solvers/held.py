@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +12,12 @@ from setwise.feasible import Feasible, Infeasible
 from setwise.objectives.base import euclidean
 from setwise.solvers.problem import Problem
 from setwise.threads import run_ranges
-from setwise.vectors import top_k
+from setwise.vectors import Floats, top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Found = TypeVar("Found")
 
 #: Up to this many candidates are held, all their pairs at hand.
 HELD = 2048
@@ -86,43 +90,46 @@ def hold(problem: Problem) -> Held:
     return held
 
 
+def of_blocks(problem: Problem, work: Callable[[Rows, Floats], Found]) -> list[Found]:
+    """Return what some work makes of each block of candidates, given their numbers and rows, in order."""
+
+    def part(start: int, stop: int) -> list[Found]:
+        blocks = (np.arange(first, min(stop, first + BLOCK)) for first in range(start, stop, BLOCK))
+        return [
+            work(ids, np.asarray(problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64)))
+            for ids in blocks
+        ]
+
+    parts = run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
+    return [one for some in parts for one in some]
+
+
 def barred(problem: Problem) -> Mask:
     """Return which candidates are ones that were shown, or too similar to one, shape (n,)."""
     most, shown, cosine = problem.request.max_similarity, problem.shown, problem.vectors.metric == "cosine"
-    found = np.zeros(problem.n, bool)
     if not len(shown):
-        return found
+        return np.zeros(problem.n, bool)
 
-    def part(start: int, stop: int) -> None:
-        for first in range(start, stop, BLOCK):
-            rows = problem.vectors.rows(slice(first, min(stop, first + BLOCK)), np.float64)
-            if cosine:
-                near = (rows @ shown.T).max(axis=1)
-                gone = near >= 1.0 - ROUNDING
-                if most is not None:
-                    gone |= near > most + ROUNDING
-            else:
-                gone = euclidean(rows, shown).min(axis=1) <= ROUNDING * (1.0 + np.abs(rows).max(axis=1))
-            found[first : first + len(rows)] = gone
+    def gone(_ids: Rows, rows: Floats) -> Mask:
+        if not cosine:
+            return np.asarray(
+                euclidean(rows, shown).min(axis=1) <= ROUNDING * (1.0 + np.abs(rows).max(axis=1))
+            )
+        near = (rows @ shown.T).max(axis=1)
+        return np.asarray((near >= 1.0 - ROUNDING) | (near > (np.inf if most is None else most + ROUNDING)))
 
-    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
-    return found
+    return np.concatenate(of_blocks(problem, gone))
 
 
 def alone(problem: Problem) -> Vector:
     """Return what each candidate is worth as the only member, shape (n,), float64."""
-    found = np.empty(problem.n)
     none = np.empty((0, problem.vectors.d))
 
-    def part(start: int, stop: int) -> None:
-        for first in range(start, stop, BLOCK):
-            ids = np.arange(first, min(stop, first + BLOCK))
-            rows = problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64)
-            found[ids] = problem.objective.checked_gains(rows, problem.told(ids, rows), none, ids)
+    def worth(ids: Rows, rows: Floats) -> Vector:
+        return problem.objective.checked_gains(rows, problem.told(ids, rows), none, ids)
 
-    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
     problem.count("passes")
-    return found
+    return np.concatenate(of_blocks(problem, worth))
 
 
 def _leaders(problem: Problem, open_: Rows) -> Rows:

@@ -22,12 +22,11 @@ from setwise.certificate import Certificate, bounded, unbounded
 from setwise.feasible import Feasible
 from setwise.objectives.wished import MaxSumWished
 from setwise.solvers import exact
-from setwise.solvers.held import BLOCK, ROUNDING, Held, barred, hold
+from setwise.solvers.held import ROUNDING, Held, barred, hold, of_blocks
 from setwise.solvers.item_bounds import Point, relax, search, survivors
 from setwise.solvers.item_moves import PRECISION, TRIED, ItemForm, moved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.wished import costs_of, pick
-from setwise.threads import run_ranges
 from setwise.vectors import Floats, top_k
 
 Vector = NDArray[np.float64]
@@ -213,23 +212,15 @@ def slopes_of_all(form: ItemForm, x: Vector, more: Callable[[Rows, Floats], Vect
     problem, objective = form.held.problem, form.objective
     support = np.flatnonzero(x > 0)
     members, weights = form.held.rows[support], x[support]
-    slopes = np.empty(problem.n)
 
-    def part(start: int, stop: int) -> None:
-        for first in range(start, stop, BLOCK):
-            ids = np.arange(first, min(stop, first + BLOCK))
-            rows = np.asarray(
-                problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
-            )
-            near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
-            worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
-            slopes[ids] = worth + objective.pair - 2 * objective.pair * near
-            if more is not None:
-                slopes[ids] += more(ids, rows)
+    def slopes(ids: Rows, rows: Floats) -> Vector:
+        near = np.asarray(objective.similarity(rows, members), np.float64) @ weights
+        worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
+        found: Vector = worth + objective.pair - 2 * objective.pair * near
+        return found if more is None else found + more(ids, rows)
 
-    run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK)
     problem.count("passes")
-    return slopes
+    return np.concatenate(of_blocks(problem, slopes))
 
 
 def none_outside(form: ItemForm, ahead: Bounded, upper: float, value: float) -> bool:
@@ -273,33 +264,23 @@ def _tempting(form: ItemForm, chosen: Rows, *, leaders: bool) -> Rows:
     closed = barred(problem)
     closed[form.held.ids] = True
 
-    def part(start: int, stop: int) -> list[tuple[Rows, Rows, Vector]]:
-        found = []
-        for first in range(start, stop, BLOCK):
-            ids = np.arange(first, min(stop, first + BLOCK))
-            rows = np.asarray(
-                problem.vectors.rows(slice(int(ids[0]), int(ids[-1]) + 1), np.float64), np.float64
-            )
-            near = np.asarray(objective.similarity(rows, members), np.float64)
-            worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
-            gain = worth - 2 * pair * near.sum(axis=1)
-            gain[closed[ids]] = -np.inf
-            change = gain[:, None] - own + 2 * pair * near  # in place of each member
-            change[:, ~leaves] = -np.inf
-            if most is not None:
-                alike = rows @ members.T > most + ROUNDING
-                change[alike.sum(axis=1)[:, None] > alike] = -np.inf
-                gain[alike.any(axis=1)] = -np.inf
-            gains[ids] = gain
-            comes, goes = np.nonzero(change > scale)
-            found.append((ids[comes], goes, change[comes, goes]))
-        return found
+    def exchanges(ids: Rows, rows: Floats) -> tuple[Rows, Rows, Vector]:
+        near = np.asarray(objective.similarity(rows, members), np.float64)
+        worth = objective.alone(rows, problem.relevance.of_rows(rows, ids))
+        gain = worth - 2 * pair * near.sum(axis=1)
+        gain[closed[ids]] = -np.inf
+        change = gain[:, None] - own + 2 * pair * near  # in place of each member
+        change[:, ~leaves] = -np.inf
+        if most is not None:
+            alike = rows @ members.T > most + ROUNDING
+            change[alike.sum(axis=1)[:, None] > alike] = -np.inf
+            gain[alike.any(axis=1)] = -np.inf
+        gains[ids] = gain
+        comes, goes = np.nonzero(change > scale)
+        return ids[comes], goes, change[comes, goes]
 
-    found = [
-        one for some in run_ranges(part, problem.n, problem.vectors.workers, least=BLOCK) for one in some
-    ]
     problem.count("passes")
-    comes, goes, change = (np.concatenate([one[at] for one in found]) for at in range(3))
+    comes, goes, change = map(np.concatenate, zip(*of_blocks(problem, exchanges), strict=True))
     feasible: Feasible = problem.constraints.among(np.arange(problem.n))
     those = form.held.ids[chosen]
     able = top_k(change, min(len(change), TRIED))

@@ -100,12 +100,10 @@ class Gradients:
 
     @property
     def name(self) -> str:
-        """How it is printed."""
         return f"gradients ({self._label}, {self.dimensions} d, reads the first {self.max_tokens} tokens)"
 
     @property
     def key(self) -> str:
-        """What the vectors depend on beside the texts."""
         version = require("transformers", "train", "gradients").__version__
         settings = f"{self.max_tokens} {self.dimensions} {self._seed} {self._model.dtype}"
         return f"gradients 1 {self._fingerprint} {self._words} {settings} transformers {version}"

@@ -118,18 +118,15 @@ class Parquet:
         self.size = sum(group.total_byte_size for group in groups)
 
     def schema(self) -> Any:
-        """Return the Arrow schema of its rows."""
         from setwise.extras.arrow import parquet
 
         return parquet.read_schema(self.path)
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
-        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
         with reading_file(self.path, self.argument), self._open() as file:
             yield from _blocks(self.path, file.iter_batches(most, columns=list(columns)), columns)
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
-        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
         edges = np.searchsorted(rows, self._ends)
         with reading_file(self.path, self.argument), self._open() as file:
             for group in np.flatnonzero(np.diff(edges)):
@@ -154,15 +151,12 @@ class InMemory:
         self.rows, self.size = len(self._table), int(self._table.nbytes)
 
     def schema(self) -> Any:
-        """Return the Arrow schema of its rows."""
         return self._table.schema
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
-        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
         yield from _blocks(self.path, self._table.select(list(columns)).to_batches(most), columns)
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
-        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
         yield taken_of_table(self._table, rows)
 
 
@@ -176,7 +170,6 @@ class Batches:
         self.rows = sum(batch.num_rows for batch in self._batches())
 
     def schema(self) -> Any:
-        """Return the Arrow schema of its rows."""
         from setwise.extras.arrow import arrow
 
         if self._csv:
@@ -185,14 +178,12 @@ class Batches:
             return reader.schema
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
-        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
         smaller = (
             batch.slice(start, most) for batch in self._batches() for start in range(0, batch.num_rows, most)
         )
         yield from _blocks(self.path, (batch.select(list(columns)) for batch in smaller), columns)
 
     def take(self, rows: NDArray[np.int64]) -> Iterator[Any]:
-        """Yield Arrow tables of rows given in ascending order without repeats, read in that order."""
         yield from _pick(self._batches(), rows)
 
     def _batches(self) -> Iterator[Any]:
@@ -231,7 +222,6 @@ class Lines:
         return arrow.schema([(LINE, arrow.large_binary())])
 
     def blocks(self, columns: Sequence[str], most: int) -> Iterator[Block]:
-        """Yield all rows in order, at most ``most`` at once, with some of their columns."""
         start = 0
         for rows in self.objects(most):
             values = {name: [row.get(name) for row in rows] for name in columns}
