@@ -131,7 +131,10 @@ def test_without_quality(run, arrays, tmp_path):
     [
         (("v.npy", "--clusters", 301), "clusters: 301 are more than the 300 items"),
         (("v.npy", "--quality", "clicks"), "quality: 'v.npy' has no columns; name a .npy file"),
-        (("v.npy", "--quality", "short.npy"), "quality: short.npy has 3 rows, v.npy has 300; they must match"),
+        (
+            ("v.npy", "--quality", "short.npy"),
+            "quality: short.npy has 3 rows, v.npy has 300; they must match",
+        ),
         (("v.npy", "--quality", "v.npy"), "quality: v.npy has shape (300, 8), expected (n,)"),
         (("v.npy", "--quality", "low.npy"), "quality: row 0 is -1; it must be at least 0: shift or clip it"),
         (("v.npy", "--quality-weight", 1), "quality_weight: it needs qualities; name them with --quality"),
