@@ -93,14 +93,14 @@ def hostile_address():
 @pytest.fixture(scope="module")
 def large_address():
     from setwise.index.array import ArrayIndex
-    from setwise.serve.explore import Source
+    from setwise.serve.explore import ExploredSource
 
     rng = np.random.default_rng(0)
     topics = rng.standard_normal((2000, 256), np.float32) + 0.5
     vectors = topics[rng.integers(2000, size=100_000)] + 0.8 * rng.standard_normal((100_000, 256), np.float32)
     query = topics[3] + 0.5 * topics[7]
     yield from served(
-        Source(
+        ExploredSource(
             name="large",
             index=ArrayIndex(vectors),
             encoder="one query",

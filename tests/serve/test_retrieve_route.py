@@ -1,5 +1,6 @@
 """The retrieve route: what the library retrieves from the same index, page by page."""
 
+import numpy as np
 import pytest
 
 import setwise
@@ -125,3 +126,47 @@ def test_what_cannot_be_used_is_refused_by_its_field(ask, folder, wrong, said):
     assert told.status_code == 422, told.text
     assert told.json()["message"].startswith(said)
     assert str(folder.parent) not in told.text
+
+
+def test_an_index_that_is_replaced_is_seen_by_the_next_request(tmp_path, caplog):
+    """Each answer is of one content; what cannot be opened leaves the one before; all are asked together."""
+    import shutil
+
+    from asking import Asked, closing
+
+    from setwise.index.saving import save
+    from setwise.serve import Settings, create_app
+
+    def write(version, **options):
+        names = [f"v{version}-{row}" for row in range(4)]
+        columns = {"version": [version] * 4}
+        save(tmp_path / "own", np.eye(4), ids=names, texts=names, columns=columns, **options)
+
+    write(1)
+    body = {"query": [4.0, 3.0, 2.0, 1.0], "k": 2}
+    with closing(create_app(Settings(indexes={"own": tmp_path / "own"}, model="none"))) as app:
+        ask = Asked(app)
+        service = app.state.service
+        first = ask.post("/v1/retrieve", body).json()
+        assert [one["text"] for one in first["results"]] == ["v1-0", "v1-1"]
+        old = service.indexes["own"]
+        write(2, force=True)
+        for answer in ask.together("/v1/retrieve", [body] * 4):
+            assert [
+                (one["id"], one["text"], one["columns"]["version"]) for one in answer.json()["results"]
+            ] == [
+                ("v2-0", "v2-0", 2),
+                ("v2-1", "v2-1", 2),
+            ]
+        assert ask.get("/v1/indexes").json()["indexes"][0]["vectors"] == 4
+        assert setwise.retrieve(body["query"], old, 2).ids.tolist() == ["v1-0", "v1-1"]  # who has it keeps it
+        refused = ask.post("/v1/retrieve", {**body, "after": first["cursor"]})
+        assert refused.status_code == 422
+        assert "which an earlier page had; begin with the first" in refused.json()["message"]
+        shutil.rmtree(tmp_path / "own")
+        for _ in range(2):
+            assert ids(ask.post("/v1/retrieve", body)) == ["v2-0", "v2-1"]
+        assert [one.levelname for one in caplog.records if "kept" in one.getMessage()] == ["ERROR"]
+        assert str(tmp_path) not in caplog.text
+        write(3)
+        assert ids(ask.post("/v1/retrieve", body)) == ["v3-0", "v3-1"]

@@ -154,6 +154,15 @@ class FolderFormat(Generic[Info]):
                     raise
         raise TimeoutError(f"{self.noun}: {str(path)!r} is replaced all the time; read it when that is over")
 
+    def stamp(self, path: str | os.PathLike[str]) -> tuple[str, int, int] | None:
+        """Return what is another when another content has taken a folder's place; None of none."""
+        try:
+            meta = versions.home(at_home(path)) / META
+            facts = os.stat(meta)
+        except (OSError, ValueError):
+            return None
+        return str(meta), facts.st_ino, facts.st_mtime_ns
+
     def _home(self, path: str | os.PathLike[str]) -> Path:
         """Return where a folder's content is."""
         folder = existing(path, self.noun)

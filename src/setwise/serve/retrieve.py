@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,7 +65,7 @@ def retrieve(service: Service, jobs: Sequence[Task]) -> list[Any]:
     alike: dict[Any, list[int]] = {}
     for place, one in enumerate(asked):
         if isinstance(one, SearchAsked):
-            alike.setdefault((one.name, one.kind) if one.kind else place, []).append(place)
+            alike.setdefault((id(one.index), one.kind) if one.kind else place, []).append(place)
     for places in alike.values():
         together = _together([asked[place] for place in places]) if len(places) > 1 else None
         for number, place in enumerate(places):
@@ -115,7 +115,7 @@ def _read(service: Service, job: Task) -> SearchAsked:
     return SearchAsked(job, name, index, body, as_vector(query, "query", limits), request, kind)
 
 
-def chosen(indexes: dict[str, SavedIndex], name: str | None) -> tuple[str, SavedIndex]:
+def chosen(indexes: Mapping[str, SavedIndex], name: str | None) -> tuple[str, SavedIndex]:
     """Return the index of a name, or the only one there is.
 
     Raises ValueError: there is none of the name, or none is named where there are several.

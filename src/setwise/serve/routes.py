@@ -73,7 +73,7 @@ async def counted(request: Request) -> Response:
 
 
 @router.get("/v1/indexes", summary="The indexes that may be asked", response_model=Indexes)
-async def indexes(request: Request) -> JSONResponse:
+def indexes(request: Request) -> JSONResponse:
     """Return the names of the indexes, and what is in them; where they are is not told."""
     told = [
         Indexed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,9 @@ from starlette.responses import Response
 
 from setwise.api import select
 from setwise.encode import Encoder, encoder
-from setwise.index.saved import SavedIndex, open_index
 from setwise.serve.errors import Refused, refused_by
 from setwise.serve.guard import GONE
+from setwise.serve.indexes import OpenedIndexes
 from setwise.serve.metrics import Counters
 from setwise.serve.settings import Settings
 from setwise.serve.work import Dropped, Solve, Work
@@ -63,12 +62,7 @@ class Service:
         if settings.model == "lsa":
             raise ValueError("model: lsa learns from a corpus, and a service has none; name another")
         self._encoder = None if settings.model == NONE else encoder(settings.model)
-        self.indexes: dict[str, SavedIndex] = {
-            name: open_index(path) for name, path in settings.indexes.items()
-        }
-        for index in self.indexes.values():
-            with contextlib.suppress(ValueError, ImportError):  # told to whoever asks it in words
-                index.encoder()
+        self.indexes = OpenedIndexes(settings.indexes)
         select([[1.0, 0.0], [0.0, 1.0]], 1, relevance=[1.0, 0.0])  # what it loads, the first request need not
         self.metrics = Counters()
         self.work = Work(settings.limits, self.metrics, self)
@@ -138,10 +132,8 @@ class Service:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Take no more work and close the indexes."""
+        """Take no more work."""
         self.work.close()
-        for index in self.indexes.values():
-            index.close()
 
 
 async def _left(request: Request) -> None:
