@@ -316,7 +316,7 @@ BAD_NUMPY = [
     ([[1, 2], [3]], ValueError, r"vectors: row 1 has 1 entries where row 0 has 2"),
     ([[1, 2], [3, 4], 5], ValueError, r"vectors: row 2 has .* where row 0 has 2"),
     ([[1.0, 2.0], [1.0, None]], ValueError, r"vectors: row 1 has a null entry; drop it"),
-    ([["1", "2"]], TypeError, r"vectors: dtype <U1 cannot be used"),
+    ([[1.0, 2.0], [3.0, "x"]], TypeError, r"vectors: row 1 has 'x' \(str\); pass floats or integers"),
     ("abc", TypeError, r"vectors: dtype <U3 cannot be used"),
     (None, TypeError, r"vectors: dtype object cannot be used"),
     ({"a": 1}, TypeError, r"vectors: dtype object cannot be used"),
@@ -482,7 +482,7 @@ BAD_QUERIES = [
     ([1.0, np.nan], ValueError, "query: has NaN or Inf; pass finite"),
     ([1.0, np.inf], ValueError, "query: has NaN or Inf; pass finite"),
     ([0.0, 0.0], ValueError, "query: all zero has no direction under cosine; pass another, or metric="),
-    (["a", "b"], TypeError, "query: dtype <U1 cannot be used; pass floats"),
+    (["a", "b"], TypeError, "query: row 0 has 'a' \\(str\\); pass floats"),
     ([True, False], TypeError, "query: dtype bool cannot be used"),
     ([1j, 2], TypeError, "query: dtype complex128 cannot be used"),
 ]

@@ -189,7 +189,7 @@ BAD = [
     (1.0, ValueError, r"relevance: expected 3 numbers, .* got shape \(\)"),
     ([1.0, np.nan, 2.0], ValueError, "relevance: row 1 is NaN; drop the candidate or pass an imputed number"),
     ([1.0, 2.0, np.inf], ValueError, "relevance: row 2 is Inf; drop the candidate"),
-    (["a", "b", "c"], TypeError, "relevance: dtype <U1 cannot be used; pass one number a candidate"),
+    (["a", "b", "c"], TypeError, "relevance: row 0 has 'a' \\(str\\)"),
     ([1j, 2, 3], TypeError, "relevance: dtype complex128 cannot be used"),
     ([1.0, None, 2.0], ValueError, "relevance: row 1 is null; drop it or pass a number for it"),
     (np.ma.masked_equal([1.0, 2.0, 3.0], 2.0), TypeError, "relevance: masked arrays cannot be used; fill"),

@@ -7,7 +7,8 @@ import math
 import operator
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -135,6 +136,19 @@ def _real(name: str, value: Any, where: str) -> float:
         return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number {where}, got {type(value).__name__}") from None
+
+
+@contextmanager
+def renamed(**arguments: str) -> Iterator[None]:
+    """Let errors call arguments of what is called inside by these names."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        argument, colon, told = str(error.args[0] if error.args else "").partition(":")
+        name, bracket, key = argument.partition("[")
+        if colon and name in arguments:
+            error.args = (f"{arguments[name]}{bracket}{key}:{told}",)
+        raise
 
 
 def warn(text: str) -> None:

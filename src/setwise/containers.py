@@ -76,7 +76,10 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
             return reader(data, name, flat)
         if isinstance(data, list | tuple) and len(data) and _is_container(data[0]):
             return _stacked(data, name, flat)
-        return _from_numpy(data if isinstance(data, np.ndarray) else np.asarray(data), name, flat)
+        array = data if isinstance(data, np.ndarray) else np.asarray(data)
+        if array.dtype.kind in "US" and isinstance(data, list | tuple):  # numbers became texts beside one
+            _refuse_cell(np.asarray(data, object), name)
+        return _from_numpy(array, name, flat)
     except (TypeError, ValueError) as error:
         if str(error).startswith(name):
             raise
@@ -134,8 +137,9 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
 
 
 def _refuse_cell(rows: NDArray[Any], name: str) -> None:
-    """Raise for the first cell of a table of objects that is no number."""
-    row, cell = next((row, one) for row, cells in enumerate(rows) for one in cells if not _is_number(one))
+    """Raise for the first cell of objects that is no number; each has a row, or a row has several."""
+    each = ((row, cells if isinstance(cells, np.ndarray) else [cells]) for row, cells in enumerate(rows))
+    row, cell = next((row, one) for row, cells in each for one in cells if not _is_number(one))
     if checks.is_null(cell):
         raise ValueError(f"{name}: row {row} has a null entry; drop it or pass an imputed value")
     kind = type(cell).__name__

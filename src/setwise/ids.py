@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,9 @@ from setwise import checks
 
 #: Floats below this hold every integer.
 EXACT = 2.0**53
+
+#: How a message names an argument and one of its rows.
+_ROW = re.compile(r"([^:]+): row (\d+)\b")
 
 #: Types of what is an id already.
 PLAIN = {int, str}
@@ -79,6 +83,17 @@ def check_ordered(ids: Any) -> None:
         raise TypeError("ids: a set has no order, so no id has a row; pass a list")
 
 
+def check_apart(
+    include: Sequence[Any], exclude: Collection[Any], shown: Collection[Any], names: Any = None
+) -> None:
+    """Refuse what must be in the set and may not; `names` are those of `include`, where it is rows."""
+    barred = {*shown, *exclude}
+    for place, one in enumerate(include):
+        if one in barred:
+            where = "shown" if one in shown else "exclude"
+            raise ValueError(f"include: {(include if names is None else names)[place]!r} is in {where}, too")
+
+
 def as_list(values: Any) -> list[Any]:
     """Return a sequence's items as a list, as plain values where what holds them can give those."""
     listing = next((way for way in ("tolist", "to_pylist", "to_list") if hasattr(values, way)), None)
@@ -131,6 +146,29 @@ def is_whole(value: Any) -> bool:
     if isinstance(value, float):
         return value.is_integer() and abs(value) < EXACT
     return isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+
+
+@contextlib.contextmanager
+def named_rows(ids: Sequence[Any] | NDArray[Any], rows: NDArray[np.integer] | None = None) -> Iterator[None]:
+    """Let errors on a candidate's row say its id, too, and the row that it has outside.
+
+    Parameters
+    ----------
+    ids : sequence of length n
+    rows : ndarray of shape (n,), optional
+        Where each stands outside, if elsewhere; ids are then those of these rows.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        told = str(error.args[0]) if error.args else ""
+        found = _ROW.match(told)
+        if found is not None and found[1] not in ("shown", "query"):
+            row = int(found[2]) if rows is None else int(rows[int(found[2])])
+            one = ids[row].item() if isinstance(ids[row], np.generic) else ids[row]
+            called = f"row {row}" if one == row else f"row {row} (id {one!r})"
+            error.args = (f"{found[1]}: {called}{told[found.end() :]}",)
+        raise
 
 
 def in_order_of(values: Any, ids: NDArray[Any], name: str, beside: Any = None) -> Any:

@@ -258,7 +258,10 @@ class Request:
             }
         options = self.solver_options
         if isinstance(self.options, Levels) and self.options.is_given:
-            options = {**(options or {}), "partition": take("partition", self.options.partition)}
+            options = {
+                **(options or {}),
+                "partition": take("solver_options: partition", self.options.partition),
+            }
         costs = None if self.costs is None else take("costs", self.costs)
         return replace(self, groups=groups, costs=costs, solver_options=options)
 

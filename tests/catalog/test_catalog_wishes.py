@@ -194,7 +194,7 @@ def test_part_of_the_qualities(catalog, data):
         (({"x": 1.0},), KeyError, "ids: 'x' is not in the catalog"),
         (({3: 1.0},), TypeError, "ids: the catalog's ids are strings, these are integers"),
         (({"sku3": -0.5},), ValueError, "quality: row 3 is -0.5; it must be at least 0"),
-        (({"sku3": np.nan},), ValueError, "quality: row 0 is NaN"),
+        (({"sku3": np.nan},), ValueError, r"quality: row 0 \(id 'sku3'\) is NaN"),
         (([1.0], ["sku1", "sku2"]), ValueError, "quality: expected 2 numbers"),
         (([1.0, 2.0], ["sku1", "sku1"]), ValueError, "ids: 'sku1' is named 2 times"),
         (([1.0, 2.0],), ValueError, "quality: expected 300 numbers"),

@@ -89,7 +89,7 @@ def test_why(run, corpus):
         (["--limit", "topic=1", "--limit", "topic=2"], "limit: 'topic' is named twice"),
         (["--solver-option", "steps=3"], "solver_options: 'auto' has none; frank-wolfe, multilevel, "),
         (["--solver-option", "steps"], "solver-option: expected NAME=VALUE, got 'steps'"),
-        (["--limit", "colour=1"], "limits['colour']: the corpus has no column 'colour'"),
+        (["--limit", "colour=1"], "limit['colour']: the corpus has no column 'colour'"),
         (["--tokens", 9, "--tokenizer", "wrds"], "tokenizer: 'wrds' is unknown; did you mean 'words'?"),
         (["--tokenizer", "words"], "tokenizer: it counts for --tokens"),
         (["--tokens", 1, "--tokenizer", "characters"], "tokens: 1 buys nothing; the cheapest "),
@@ -101,3 +101,18 @@ def test_why(run, corpus):
 )
 def test_what_cannot_be(refused, corpus, words, message):
     assert refused("retrieve", "--corpus", corpus, "-q", QUERY, "--model", "lsa", *words).startswith(message)
+
+
+def test_what_a_corpus_cannot_give_is_said_in_the_commands_words(refused, tmp_path):
+    rows = [{"id": f"d{row}", "text": text, "gap": row or None} for row, text in enumerate(["tea", "jam"])]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for words, told in (
+        (["--include", "d1", "--shown", "d1"], "include: 'd1' is in shown, too"),
+        (["--tokens", 9, "--tokenizer", "gap"], "tokenizer: id 'd0' has none (None); give it a number"),
+        (["--limit", "gap=1"], "limit['gap']: id 'd0' has no label (None); give it a label of its own"),
+        (["--facet", "?"], "facet: ngrams (up to 2 words, 10,000 buckets, 512 d) knows no word of '?'; use"),
+        (["--per-document", 1], "per_document: the corpus has no labels, and is no documents"),
+    ):
+        line = refused("retrieve", tmp_path / "few.jsonl", "tea", "-k", 1, "--model", "ngrams", *words)
+        assert line.startswith(told)
+        assert "setwise." not in line

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.extras import require
 from setwise.ids import in_order_of
 
@@ -109,11 +110,8 @@ def mask_of(
         for name, column in zip(_OWN, (ids, quality), strict=True):
             if name not in table.column_names:
                 table = table.append_column(name, arrow.array(column.tolist()))
-        try:
-            found: NDArray[np.bool_] = where.mask(table, filter)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"filter: {str(error).removeprefix('where: ')}") from None
-        return found
+        with checks.renamed(where="filter"):
+            return cast("NDArray[np.bool_]", where.mask(table, filter))
     mask = np.asarray(in_order_of(filter, ids, "filter"))
     if mask.dtype != np.bool_:
         raise TypeError(

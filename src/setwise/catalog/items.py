@@ -14,7 +14,7 @@ from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS, called
-from setwise.ids import as_ids, check_ordered, counts_rows, in_rows_of, same_rows
+from setwise.ids import as_ids, check_ordered, counts_rows, in_rows_of, named_rows, same_rows
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
@@ -130,7 +130,8 @@ def by_id(
     elif keys is None:
         keys, values = values.index.tolist(), values.to_numpy()
     names = as_names(keys, len(keys))
-    numbers, never = or_never(values, len(names), name) if len(names) else (np.empty(0), np.empty(0, int))
+    with named_rows(names):
+        numbers, never = or_never(values, len(names), name) if len(names) else (np.empty(0), np.empty(0, int))
     numbers[never] = -np.inf
     rows_of(names, ids)  # all of them are there, and of the same kind
     own = {one: row for row, one in enumerate(ids.tolist())}

@@ -16,7 +16,7 @@ from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.facets import are_texts, facets_by
-from setwise.ids import as_ids, by_plain_id, in_order_of
+from setwise.ids import as_ids, by_plain_id, check_apart, in_order_of, named_rows
 from setwise.limits import OwnIfMissing, listed_labels
 from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
@@ -52,7 +52,8 @@ class WishedItems:
     @property
     def problem(self) -> Problem:
         """The selection problem over these items."""
-        constraints = Constraints(len(self.items), self.request)
+        with named_rows(self.items.ids):
+            constraints = Constraints(len(self.items), self.request)
         return Problem(self.items.vectors, self.relevance, self.request, constraints)
 
 
@@ -89,10 +90,7 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
         raise ValueError(f"include: {items.plain(one)!r} is never to be selected: its number is -inf")
     request, seen = with_shown(held, request)
     barred = np.union1d(known_rows("exclude", request.exclude, held.ids), seen)
-    both = np.intersect1d(must, barred)
-    if len(both):
-        where = "shown" if both[0] in seen else "exclude"
-        raise ValueError(f"include: {items.plain(held.ids[both[0]])!r} is in {where}, too")
+    check_apart(must.tolist(), barred.tolist(), seen.tolist(), held.ids[must].tolist())
     left = ~never
     left[barred] = False
     mask = mask_of(filter, held.fields, held.ids, held.quality)
@@ -180,7 +178,8 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
 def _numbers(relevance: Any, ids: NDArray[Any]) -> NDArray[np.float64]:
     """Return one number an item, -inf for never; of those by id, every item has to have one."""
     if not items.is_by_id(relevance, ids, "relevance"):
-        values, never = or_never(relevance, len(ids))
+        with named_rows(ids):
+            values, never = or_never(relevance, len(ids))
         values[never] = -np.inf
         return values
     values, given = items.by_id(relevance, ids, "relevance")

@@ -198,7 +198,7 @@ def _refusal(error: BaseException) -> tuple[int, str]:
     if hasattr(error, "format_message"):
         return REFUSED, error.format_message()
     if isinstance(error, (ValueError, TypeError, ImportError, OSError)):
-        return REFUSED, str(error)
+        return REFUSED, str(error).partition(", as groups=setwise.")[0]  # what Python alone has
     if isinstance(error, KeyError) and ": " in str(error.args[0] if error.args else ""):
         return REFUSED, str(error.args[0])  # of an id that is not there; a defect's has the key alone
     told = f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +22,10 @@ IdOfTable = Annotated[
         "--id COLUMN", "Column of that table with the ids.", show_default="id, _id, pid or another usual name"
     ),
 ]
+
+
+#: What the command calls arguments of `Catalog.select`.
+_CALLED = {"filter": "where", "groups": "group", "limits": "limit", "facets": "facet"}
 
 
 def select(
@@ -221,7 +223,7 @@ def select(
             notes = (*notes, *([told] if told else []))
         settings["shown"] = ids_as_in(catalog, shown, "--shown") if shown else None
         status.tell("selecting")
-        with output.notes_for_warnings(), _where_for_filter():
+        with output.notes_for_warnings(), checks.renamed(**_CALLED):
             found = catalog.select(
                 **settings,
                 include=ids_as_in(catalog, include or [], "--include"),
@@ -245,14 +247,3 @@ def select(
     catalog_output.print_selection(name, catalog, found, columns, objective, kept=target is not None)
     if target is not None:
         output.note(f"wrote {out}")
-
-
-@contextmanager
-def _where_for_filter() -> Iterator[None]:
-    """Let errors call a condition what the option does."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if not str(error).startswith("filter: "):
-            raise
-        raise type(error)(f"where: {str(error).removeprefix('filter: ')}") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -261,7 +259,10 @@ def retrieve(
         force=force,
         full=full,
     )
-    with options.at_most(threads), _counting(tokens):
+    called = {"costs": "tokenizer", "budget": "tokens", "groups": "group", "limits": "limit"}
+    if per_document is not None:
+        called |= {"group": "per_document", "max_per_group": "per_document"}
+    with options.at_most(threads), checks.renamed(**called, facets="facet", solver_options="solver-option"):
         if index is not None:
             answers.give(
                 opened(index, size, {**wishes, "sharpness": sharpness}, settings), asked, lambda: None
@@ -282,18 +283,6 @@ def retrieve(
         kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}
         source = encoded(corpus, size, reading, kept, wishes, settings)
         answers.give(source, asked, source.note_how_it_was_read)
-
-
-@contextmanager
-def _counting(tokens: int | None) -> Iterator[None]:
-    """Let what is refused by its budget name the option that gave it."""
-    try:
-        yield
-    except ValueError as error:
-        told = str(error)
-        if tokens is None or not told.startswith("budget: "):
-            raise
-        raise ValueError(f"tokens: {told.removeprefix('budget: ')}") from None
 
 
 def _placed(

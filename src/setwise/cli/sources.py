@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.cli import output, records, set_output
 from setwise.cli.asked import Asked
 from setwise.cli.streams import INPUT
+from setwise.ids import check_apart
 from setwise.limits import is_missing
 from setwise.retrieval import Passages, PreparedCorpus, default_sharpness, prepare, retrieve
 
@@ -231,7 +233,9 @@ def encoded(
         status.tell("reading")
         read = read_corpus(path, **reading)
         if wishes["max_per_group"] is not None and read.groups is None:
-            raise ValueError("group: --max-per-group needs a column of labels (--group), or documents")
+            raise ValueError(
+                "group: the corpus has no labels, and is no documents; name their column with --group"
+            )
         _check_k(k, len(read), wishes)
         began = time.perf_counter()
         candidates = prepared(read, kept, wishes["seed"], status)
@@ -318,7 +322,8 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{argument}: {twice[0]!r} is named twice")
         options[argument] = saved.rows_of(names, argument)
     if options["facets"] is not None:
-        options["facets"] = saved.encode(options["facets"])
+        with checks.renamed(query="facets"):
+            options["facets"] = saved.encode(options["facets"])
     if options["shown"] is not None:
         options["shown"] = saved.rows_of(options["shown"], "shown")
     if options["limits"]:
@@ -336,9 +341,7 @@ def _in_rows(saved: SavedIndex, wishes: dict[str, Any]) -> dict[str, Any]:
         if texts is None:
             raise ValueError("tokens: the index has no texts to count; name a column with --tokenizer")
         options["costs"] = lambda row: count(texts.take([row])[0])
-    both = [name for name in wishes["include"] if name in wishes["exclude"]]
-    if both:
-        raise ValueError(f"include: {both[0]!r} is in exclude, too")
+    check_apart(wishes["include"], wishes["exclude"], wishes["shown"] or ())
     if options["max_per_group"] is not None:
         if saved.groups is None:
             raise ValueError("max_per_group: the index has no groups; build it with --group COLUMN")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import checks, solvers
 from setwise.containers import as_queries, to_numpy
 from setwise.facets import are_texts, directions_of
-from setwise.ids import as_ids, listed_ids
+from setwise.ids import as_ids, check_apart, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
 from setwise.index.promised import Moved, check_vectors, is_known, sampled
@@ -136,10 +136,7 @@ class Call:
         if request.k is not None and len(include) > k:
             raise ValueError(f"include: {len(include)} ids do not fit into k = {k}")
         for barred in exclude:
-            both = set(include.tolist()) & set(barred.tolist())
-            if both:
-                one = next(iter(both))
-                raise ValueError(f"include: {one!r} is in {'shown' if one in seen else 'exclude'}, too")
+            check_apart(include.tolist(), barred.tolist(), seen)
         before = without(before, exclude[0])
 
         def stored(ids: Ids, field: str) -> Any:

@@ -13,7 +13,7 @@ from setwise import frames
 from setwise.api import pose, run
 from setwise.containers import as_matrix
 from setwise.facets import are_texts, facets_by
-from setwise.ids import as_ids, check_ordered, in_order_of
+from setwise.ids import as_ids, check_apart, check_ordered, in_order_of, named_rows
 from setwise.index.base import Ids, Index
 from setwise.limits import OwnIfMissing, listed_labels
 from setwise.missing import Usable, check_missing, matrix_with_gaps
@@ -179,24 +179,21 @@ def diversified(
     local = request.mapped(of_each, fields=True)
     asks = len(request.include), len(request.exclude), request.shown is not None, facets is not None
     if any(asks):
-        local = replace(
-            local,
-            facets=facets,
-            include=_positions("include", as_ids(request.include, "include").tolist(), place),
-            exclude=_positions(
-                "exclude",
-                [*as_ids(request.exclude, "exclude").tolist(), *(one for one in exclude if one in place)],
-                place,
-            ),
-            shown=shown,
-        )
+        _positions("after", before.tolist(), place)
+        include = _positions("include", as_ids(request.include, "include").tolist(), place)
+        barred = _positions("exclude", as_ids(request.exclude, "exclude").tolist(), place)
+        seen = [place[one] for one in exclude if one in place and place[one] not in barred]
+        check_apart(include, barred, seen, [names[row] for row in include])
+        local = replace(local, facets=facets, include=include, exclude=[*barred, *seen], shown=shown)
     left = np.empty(0, np.int64)
     if check_missing(missing) != "raise":
-        usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
+        with named_rows(keys):
+            usable = Usable(rows, relevance, request.goal.metric, missing, local.include, local.exclude)
         rows, relevance, left = usable.vectors, usable.relevance, usable.left
         local = replace(local, k=usable.most(request.k, request.wishes), exclude=usable.barred)
     with one_blas_thread():
-        problem = pose(local, rows, relevance=relevance)
+        with named_rows(keys):
+            problem = pose(local, rows, relevance=relevance)
         found = run(problem, began)
         members = found.reasoner.chosen
         result = retrieved(

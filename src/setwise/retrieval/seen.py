@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.constraints import Constraints
 from setwise.ids import as_ids, by_plain_id
 from setwise.index.base import Found, Ids, Index
@@ -247,11 +248,8 @@ def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str
 
 def _stored(values: Callable[[Ids, str], Sequence[Any]], ids: Ids, field: str, name: str) -> Sequence[Any]:
     """Return a stored field, or refuse one that there is not by the argument that named it."""
-    try:
+    with checks.renamed(groups=name):
         return values(ids, field)
-    except ValueError as error:
-        told = str(error)
-        raise ValueError(f"{name}: {told.removeprefix('groups: ')}") from None
 
 
 def encoded(index: Index, texts: Sequence[str], argument: str) -> NDArray[Any]:
@@ -260,11 +258,8 @@ def encoded(index: Index, texts: Sequence[str], argument: str) -> NDArray[Any]:
     Raises TypeError, ValueError: it has none, or it cannot encode one of them; the message names the
     argument.
     """
-    try:
+    with checks.renamed(query=argument):
         return index.encode(list(texts))
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{argument}: {str(error).removeprefix('query: ')}") from None
 
 
 def vectors_of(index: Index, ids: Ids, argument: str) -> NDArray[Any]:
@@ -274,15 +269,11 @@ def vectors_of(index: Index, ids: Ids, argument: str) -> NDArray[Any]:
     names the argument.
     """
     try:
-        return np.asarray(index.vectors(ids))
+        with checks.renamed(ids=argument):
+            return np.asarray(index.vectors(ids))
     except KeyError as error:
         told = str(error.args[0]) if error.args else "an id is gone"
-        raise KeyError(f"{argument}: {told.removeprefix('ids: ')}") from None
-    except (TypeError, ValueError) as error:
-        told = str(error)
-        if not told.startswith("ids: "):
-            raise
-        raise type(error)(f"{argument}: {told.removeprefix('ids: ')}") from None
+        raise KeyError(f"{argument}: {told.removeprefix(f'{argument}: ')}") from None
 
 
 def _looked_up(labels: Mapping[Any, Any], ids: Ids, name: str, what: str) -> Iterator[Any]:

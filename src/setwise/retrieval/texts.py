@@ -12,11 +12,13 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.api import selected
 from setwise.encode import Encoder, Progress, encoder, known_rows
 from setwise.explanation import Explanation
 from setwise.facets import are_texts, parts_of
 from setwise.files.corpus import Corpus, duplicates
+from setwise.ids import check_apart, named_rows
 from setwise.limits import OwnIfMissing, check_label, plain_label
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
@@ -215,23 +217,26 @@ class PreparedCorpus:
         if shown is not None and np.ndim(shown) == 1:  # ids
             before = self._positions("shown", shown)
             shown = np.asarray(self.vectors[before], np.float64)
-        barred = self._positions("exclude", request.exclude)
+        include, barred = (self._positions(name, getattr(request, name)) for name in ("include", "exclude"))
+        check_apart(include, barred, before, request.include)
         facets = request.facets
         if are_texts(facets):
-            facets = np.stack([self.encode(one) for one in facets])
+            with checks.renamed(query="facets"):
+                facets = np.stack([self.encode(one) for one in facets])
         elif facets is not None:
             part = parts_of(facets, self.vectors.shape[1], len(self.corpus), "the corpus")
             facets = facets if part is None else part(self.rows)
         local = replace(
             request.mapped(of_candidates, fields=True),
             facets=facets,
-            include=self._positions("include", request.include),
+            include=include,
             exclude=[*barred, *(one for one in before if one not in barred)],
             shown=shown,
         )
-        selection = selected(
-            local, self.vectors, relevance=given, query=vector, progress=progress, began=began
-        )
+        with named_rows(self.corpus.ids, self.rows):
+            selection = selected(
+                local, self.vectors, relevance=given, query=vector, progress=progress, began=began
+            )
         return self._passages(selection, vector, given, request.goal.metric)
 
     def _labels(self, argument: str, given: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.cluster import by_labels, k_means, medians_of, random_partition, rows_of_parts
 from setwise.constraints import Constraints
 from setwise.engine import engine_for, opened, shared_rows
@@ -28,6 +29,11 @@ from setwise.vectors import Floats, Vectors, top_k
 Rows = NDArray[np.int64]
 
 
+#: What messages call a solver's options.
+_CALLED = {name: f"solver_options: {name}" for name in ("clusters", "partition", "per_cluster")}
+
+
+@checks.renamed(**_CALLED)
 def by_clusters(problem: Problem) -> Solved:
     """Select by MUSS's levels, over k-means clusters or given ones."""
     asked, began = cast(Multilevel, problem.request.options), time.perf_counter()
@@ -42,6 +48,7 @@ def by_clusters(problem: Problem) -> Solved:
     return over_parts(problem, [parts[one] for one in kept.tolist()], max(map(len, parts)), asked)
 
 
+@checks.renamed(**_CALLED)
 def by_parts(problem: Problem) -> Solved:
     """Select by DGDS, over random parts or given ones."""
     asked = cast(Distributed, problem.request.options)
