@@ -150,10 +150,11 @@ def costs(prompts: int, n: int, d: int, k: int) -> None:
     """Compare where Appendix E and our exchanges end, from the same start and each from its own."""
     from setwise.preference import select_responses_many
     from setwise.preference.responses.batches import scale
+    from setwise.preference.responses.request import ResponseRequest
     from setwise.solvers.k_medoids.search import swap
 
     embeddings, rewards = responses(prompts, n, d, seed=1)
-    scaled = scale(embeddings, rewards.copy(), np.full(prompts, n), 1)
+    scaled = scale(embeddings, rewards.copy(), np.full(prompts, n), ResponseRequest(k=k))
     rng = np.random.default_rng(0)
     start = np.stack([rng.choice(n - 1, size=k, replace=False) for _ in range(prompts)])
     top = rewards.argmax(axis=1)[:, None]

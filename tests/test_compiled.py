@@ -6,9 +6,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 import setwise
 from setwise import kernels
+from setwise.preference.responses.batches import distances_of
 from setwise.solvers.k_medoids import dual, search
 from setwise.solvers.k_medoids.stack import Stack
 from setwise.vectors import Vectors
@@ -411,3 +413,27 @@ def test_medoids_of_shapes_that_do_not_belong_together_are_refused():
         run(1, cost, own, sizes, places + 4, 3, 1, None, False, None)
     with pytest.raises(ValueError, match="do not belong together"):
         run(2, cost, own, sizes, places, 3, 1, None, False, None)
+
+
+def test_distances_of_responses_are_those_of_their_definition():
+    """In every type, far from the origin, with copies, near copies and rows that do not count."""
+    for seed in range(36):
+        rng = np.random.default_rng(seed)
+        b, n, d = rng.integers(1, [4, 20, 40])
+        X = 10.0 ** rng.integers(-2, 2) * rng.standard_normal((b, n, d)) + 100 * (seed % 2)
+        X = X[:, rng.integers(n, size=n)] + 1e-5 * (seed % 3) * rng.standard_normal((b, n, d))
+        X = X.astype((np.float64, np.float32, np.float16)[seed // 2 % 3])
+        free = rng.random((b, n)) < 0.8
+        free[:, 0] = True
+        products, apart = distances_of(X, free)
+        for row, vectors in enumerate(X.astype(np.float64)):
+            expected = cdist(vectors, vectors) * np.outer(free[row], free[row])
+            np.testing.assert_allclose(apart[row], expected, rtol=1e-9, atol=1e-300)
+            centered = vectors - vectors[free[row]].mean(axis=0)
+            size = np.square(centered).sum(axis=1).max()
+            np.testing.assert_allclose(products[row], centered @ centered.T, atol=1e-12 * size + 1e-300)
+    for odd in (np.nan, np.inf, 1e200):
+        wide = X.astype(np.float64)
+        wide[0, 0, 0] = odd
+        with pytest.raises(FloatingPointError):
+            distances_of(wide, free)

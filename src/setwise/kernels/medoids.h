@@ -270,3 +270,51 @@ static double bound_cost(struct medoids *problem, const int64_t *set, ptrdiff_t 
         memcpy(prices, problem->best, sizeof *prices * (size_t)n);
     return lower < state.target ? lower : state.target;
 }
+
+/* Below this part of the two squared lengths, the square of a distance is taken by differences: as in batches.py. */
+#define SHORT 1e-6
+
+/* Write the inner products (n, n) of some rows around the middle of those that are free, and the distances between these,
+ * zero elsewhere. `room` has (n + 6, d) numbers. Return the largest square of a length, not finite where a row is not. */
+static double distances_of(const struct rows *rows, const char *first, const double *free_, double *room,
+                           double *products, double *distances)
+{
+    const ptrdiff_t n = rows->n, d = rows->d;
+    double *middle = room + (n + 3) * d, *delta = middle + d, count = 0.0, most = 0.0;
+    memset(room, 0, sizeof *room * (size_t)((n + 6) * d));
+    for (ptrdiff_t i = 0; i < n; i++) {
+        use->unit[rows->type](first + i * rows->step, room + i * d, 1.0, d);
+        if (free_[i] != 0.0) {
+            use->follow(middle, room + i * d, middle, NULL, d);
+            count += 1.0;
+        }
+    }
+    for (ptrdiff_t at = 0; at < d; at++)
+        middle[at] /= -count;
+    for (ptrdiff_t i = 0; i < n; i++)
+        use->follow(room + i * d, middle, room + i * d, NULL, d);
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (ptrdiff_t j = i - i % 4; j < n; j += 4) {
+            double four[4];
+            use->four_double(room + i * d, room + j * d, d, four);
+            for (ptrdiff_t at = j; at < n && at < j + 4; at++)
+                products[i * n + at] = products[at * n + i] = four[at - j];
+        }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double square = products[i * n + i];
+        most = square <= most ? most : square == square ? square : INFINITY;
+        for (ptrdiff_t j = 0; j < i; j++) {
+            const double both = square + products[j * n + j];
+            double apart = both - 2.0 * products[i * n + j];
+            if (apart < SHORT * both) {
+                for (ptrdiff_t at = 0; at < d; at++)
+                    delta[at] = room[i * d + at] - room[j * d + at];
+                apart = use->square[DOUBLE](delta, d);
+            }
+            apart = free_[i] != 0.0 && free_[j] != 0.0 && apart > 0.0 ? sqrt(apart) : 0.0;
+            distances[i * n + j] = distances[j * n + i] = apart;
+        }
+        distances[i * n + i] = 0.0;
+    }
+    return most;
+}

@@ -6,6 +6,8 @@ size of the largest own cost (B,), in float64.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,18 @@ from setwise import kernels
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
+
+
+def distances(rows: NDArray[Any], free: Numbers) -> tuple[Numbers, Numbers, float]:
+    """Return inner products around a middle, distances, and the largest square of a length.
+
+    As `setwise.preference.responses.batches.distances_of`, of rows (B, N, d) without gaps of which those with
+    a nonzero number in (B, N) are free.
+    """
+    count, n, d = rows.shape
+    products, apart = np.empty((count, n, n)), np.empty((count, n, n))
+    most: float = kernels.native().distances(rows.reshape(-1, d), count, free, products, apart)
+    return products, apart, most
 
 
 GREEDY, EXCHANGE, ASCEND = range(3)

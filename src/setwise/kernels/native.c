@@ -1724,6 +1724,46 @@ done:
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(made);
 }
 
+static PyObject *distances(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { FREE, PRODUCTS, DISTANCES, VECTORS };
+    PyObject *array, *vectors[VECTORS];
+    struct rows rows;
+    Py_buffer views[VECTORS];
+    Py_ssize_t count;
+    double most = 0.0, *room = NULL;
+    if (!PyArg_ParseTuple(args, "OnOOO", &array, &count, &vectors[FREE], &vectors[PRODUCTS], &vectors[DISTANCES])
+        || open_rows(array, &rows) < 0)
+        return NULL;
+    const ptrdiff_t all = rows.n;
+    for (int at = 0; at < VECTORS; at++)
+        if (open_vector(vectors[at], &views[at], "d", all, at > FREE ? PyBUF_WRITABLE : 0) < 0) {
+            close_all(&rows, views, at);
+            return NULL;
+        }
+    rows.n = count < 1 ? 0 : all / count;
+    if (count < 1 || rows.n * count != all || views[FREE].len != all * 8
+        || views[PRODUCTS].len != all * rows.n * 8 || views[DISTANCES].len != all * rows.n * 8)
+        PyErr_SetString(PyExc_ValueError, "distances: the vectors do not belong to the rows");
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        room = malloc(sizeof *room * (size_t)((rows.n + 6) * rows.d));
+        for (ptrdiff_t at = 0; room != NULL && at < count; at++) {
+            const double found = distances_of(
+                &rows, rows.first + at * rows.n * rows.step, (const double *)views[FREE].buf + at * rows.n, room,
+                (double *)views[PRODUCTS].buf + at * rows.n * rows.n, (double *)views[DISTANCES].buf + at * rows.n * rows.n);
+            most = found > most ? found : most;
+        }
+        free(room);
+        Py_END_ALLOW_THREADS
+        if (room == NULL)
+            PyErr_NoMemory();
+    }
+    close_all(&rows, views, VECTORS);
+    return PyErr_Occurred() ? NULL : PyFloat_FromDouble(most);
+}
+
 /* ------------------------------------------------------------------ the module */
 
 static PyObject *instructions(PyObject *module, PyObject *name)
@@ -1752,6 +1792,7 @@ static PyMethodDef methods[] = {
     {"exchange_each", exchange_each, METH_VARARGS,
      "exchange_each(rows, range, queries, cuts, relevance, diversity, sharpness, with_greedy, k, chosen, counts, "
      "numbers, work)"},
+    {"distances", distances, METH_VARARGS, "distances(rows, count, free, products, distances)"},
     {"medoids", medoids, METH_VARARGS,
      "medoids(task, cost, own, sizes, places, k, number, prices or None, given, lower or None)"},
     {NULL, NULL, 0, NULL},

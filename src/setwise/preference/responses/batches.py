@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, kernels
+from setwise.kernels import medoids
 from setwise.preference.responses.request import ResponseRequest
 from setwise.preference.responses.selection import PROVEN, ResponseSelection
 from setwise.solvers.k_medoids import dual, exact, means, search
@@ -150,6 +151,10 @@ def distances_of(
     Distances are zero where a response is not free. Those much shorter than the vectors around their
     middle are taken by differences: near-duplicates lose nothing, and copies are at distance 0.
     """
+    if kernels.available() and embeddings.flags.c_contiguous and kernels.readable(embeddings[0]):
+        products, apart, most = medoids.distances(embeddings, free.astype(np.float64))
+        _check_largest(most)
+        return products, apart
     n = free.shape[1]
     counts = free.sum(axis=1, dtype=np.int64)[:, None, None]
     given = (
@@ -161,8 +166,7 @@ def distances_of(
         rows = np.subtract(given, middle, dtype=np.float64)
         products = rows @ rows.transpose(0, 2, 1)
         squares = np.diagonal(products, axis1=1, axis2=2).copy()
-    if not squares.max() <= LARGEST**2 * 1e10:
-        raise FloatingPointError("an embedding is not finite, or beyond 1e140")
+    _check_largest(float(squares.max()))
     both = squares[:, :, None] + squares[:, None, :]
     apart = products * -2.0
     apart += both
@@ -185,6 +189,12 @@ def distances_of(
     apart *= free[:, :, None]
     apart *= free[:, None, :]
     return products, apart
+
+
+def _check_largest(square: float) -> None:
+    """Refuse embeddings whose largest squared length around their middle is this."""
+    if not square <= LARGEST**2 * 1e10:
+        raise FloatingPointError("an embedding is not finite, or beyond 1e140")
 
 
 def _choose_places(
