@@ -59,11 +59,11 @@ class Setting:
 #: the suite runs under anyway.
 SETTINGS = {
     "x86_64": (
-        Setting("Nehalem", "baseline", 1, 4),
+        Setting("Nehalem", "baseline", 2, 4),
         Setting("Haswell", "without AVX-512", 2, 0, "avx2"),
         Setting("SkylakeX", "all", 2, 1, "avx512"),
         Setting("Zen", "without AVX-512", 1, 2, "baseline"),
-        Setting("Sandybridge", "baseline", 2, 3),
+        Setting("Sandybridge", "baseline", 1, 3),
         Setting(None, "all", 1, 5),
     ),
     "aarch64": (
