@@ -73,14 +73,6 @@ class Clusters:
         """Return each cluster's quality: its members' median (MUSS, step 1), shape (l,)."""
         return medians_of(self.members(), quality)
 
-    def quality_radii(self, quality: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how far a member's quality is from its cluster's at most, shape (l,)."""
-        medians = self.medians(quality)
-        away = np.abs(quality - medians[self.labels])
-        found = np.zeros(len(self))
-        np.maximum.at(found, self.labels, away)
-        return found
-
     def assign(
         self, rows: NDArray[Any], quality: NDArray[np.float64] | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

@@ -17,6 +17,7 @@ from setwise.cli.streams import INPUT
 from setwise.ids import check_apart
 from setwise.limits import is_missing
 from setwise.retrieval import Passages, PreparedCorpus, default_sharpness, prepare, retrieve
+from setwise.retrieval.passages import unit_of
 
 if TYPE_CHECKING:
     from setwise.files import Corpus
@@ -178,7 +179,7 @@ class IndexSource:
         """Return a set with what a person wants to see of it."""
         saved, rows = self._saved, np.asarray(found.ids, np.int64)
         chosen = np.asarray(saved.index.vectors(rows), np.float64)
-        unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), np.finfo(float).tiny)
+        unit = unit_of(chosen)
         return Passages(
             selection=found,
             rows=rows,

@@ -8,15 +8,8 @@ from typing import Any
 
 from setwise import checks
 from setwise.extras import needs
-from setwise.integrations.common import (
-    K,
-    Reading,
-    choose,
-    first_of_each,
-    prefixed,
-    request_for,
-    take_weight,
-)
+from setwise.integrations.common import K, Reading, choose, prefixed, request_for, take_weight
+from setwise.integrations.lookup import first_of_each
 from setwise.integrations.thresholds import check_threshold
 from setwise.missing import check_missing
 from setwise.request import Request

@@ -1,10 +1,11 @@
 """Retrieval: k passages for a query, relevant and diverse; from an index, after a reranker, from texts."""
 
 from setwise.retrieval.defaults import DIVERSITY, SHARPNESS, default_sharpness
+from setwise.retrieval.passages import NEAR_DUPLICATE, Passages
 from setwise.retrieval.rerank import diversify
 from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.search import aretrieve, retrieve
-from setwise.retrieval.texts import NEAR_DUPLICATE, Passages, PreparedCorpus, prepare, retrieve_texts
+from setwise.retrieval.texts import PreparedCorpus, prepare, retrieve_texts
 
 __all__ = [
     "DIVERSITY",

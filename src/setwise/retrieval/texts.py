@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.api import selected
 from setwise.encode import Encoder, Progress, encoder, known_rows
-from setwise.explanation import Explanation
 from setwise.facets import are_texts, parts_of
 from setwise.files.corpus import Corpus, duplicates
 from setwise.ids import check_apart, named_rows
 from setwise.limits import OwnIfMissing, check_label, plain_label
 from setwise.request import Options, Request, Rows, takes
 from setwise.retrieval.defaults import DIVERSITY, request_of
+from setwise.retrieval.passages import Passages, unit_of
 from setwise.selection import Selection
-
-#: Cosine from which two passages count as saying the same.
-NEAR_DUPLICATE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +281,7 @@ class PreparedCorpus:
         """Return a selection together with what a person wants to see of it."""
         chosen = np.asarray(self.vectors[selection.indices], np.float64)
         rows = self.rows[selection.indices]
-        unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), np.finfo(float).tiny)
+        unit = unit_of(chosen)
         if given is not None:
             relevances = given[selection.indices]
         elif metric == "cosine":
@@ -303,60 +300,6 @@ class PreparedCorpus:
             cosines=unit @ unit.T,
             named=lambda position: self.corpus.ids[int(self.rows[position])],
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Passages:
-    """A selected set of passages.
-
-    Attributes
-    ----------
-    selection : Selection
-        Its indices count candidates, not rows of the corpus.
-    rows : ndarray of shape (k,), int64
-        Rows of the corpus.
-    ids : list of str or int
-    texts : list of str or None
-    relevances : ndarray of shape (k,), float64
-        Of each member: cosine to the query, minus the distance to it, or what the corpus gave.
-    cosines : ndarray of shape (k, k), float64
-        Between the members.
-    columns : mapping of str to list
-        What else the corpus says of each member.
-    named : callable
-        Returns the id of what the selection calls a candidate.
-    """
-
-    selection: Selection
-    rows: NDArray[np.int64]
-    ids: list[str | int]
-    texts: list[str] | None
-    relevances: NDArray[np.float64]
-    cosines: NDArray[np.float64]
-    columns: Mapping[str, list[Any]] = field(default_factory=dict)
-    named: Callable[[Any], str | int] = field(default=int, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def explain(self, most: int = 10) -> Explanation:
-        """Return why each was chosen, and why others were not, by their ids; see `Selection.explain`."""
-        return self.selection.explain(most).renamed(self.named)
-
-    @property
-    def closest_pair(self) -> float | None:
-        """The largest cosine between two members; None for a set of one."""
-        return float(self.cosines[np.tril_indices(len(self), -1)].max()) if len(self) > 1 else None
-
-    @property
-    def echoes(self) -> dict[int, int]:
-        """Positions within `NEAR_DUPLICATE` of an earlier one, each with the earlier one closest to it."""
-        earlier = np.tril(self.cosines, -1)
-        return {
-            position: int(earlier[position].argmax())
-            for position in range(1, len(self))
-            if earlier[position].max() >= NEAR_DUPLICATE
-        }
 
 
 def prepare(

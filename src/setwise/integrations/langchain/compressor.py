@@ -12,10 +12,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from pydantic import model_validator
 
-from setwise.integrations.common import check_source, falling, fill, first_of_each, look_up
+from setwise.integrations.common import falling
 from setwise.integrations.fields import Rescoring
 from setwise.integrations.langchain.documents import READING, described, document_id, from_metadata, label
 from setwise.integrations.langchain.stores import reader_of, stored
+from setwise.integrations.lookup import check_source, fill, first_of_each, look_up
 from setwise.steps import Step, Work, arun, run
 
 #: The metadata key that rerankers write their score under.

@@ -17,16 +17,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import Field, model_validator
 
 from setwise.index import Index
-from setwise.integrations.common import (
-    Search,
-    choose,
-    each_of,
-    facts,
-    fill,
-    first_of_each,
-    take_weight,
-    with_facets,
-)
+from setwise.integrations.common import Search, choose, facts, take_weight, with_facets
 from setwise.integrations.fields import ASKED, Choosing
 from setwise.integrations.langchain.documents import (
     READING,
@@ -37,6 +28,7 @@ from setwise.integrations.langchain.documents import (
     label,
 )
 from setwise.integrations.langchain.stores import StoreReader, reader_of, searches_by_vector, stored
+from setwise.integrations.lookup import each_of, fill, first_of_each
 from setwise.steps import Step, Work, arun, run
 
 #: Parameters of the retriever that a call may override.

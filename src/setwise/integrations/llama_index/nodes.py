@@ -13,7 +13,8 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from setwise.integrations.common import Reading, each_of, first_of_each, look_up, prefixed
+from setwise.integrations.common import Reading, prefixed
+from setwise.integrations.lookup import each_of, first_of_each, look_up
 from setwise.steps import Step, Work
 
 #: What a vector can be looked up in beside a mapping, an index and a function.

@@ -11,9 +11,10 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from setwise import checks
-from setwise.integrations.common import check_source, falling
+from setwise.integrations.common import falling
 from setwise.integrations.fields import Rescoring
 from setwise.integrations.llama_index.nodes import READING, STORES, described, each_once, stored_vectors
+from setwise.integrations.lookup import check_source
 from setwise.integrations.thresholds import check_threshold
 from setwise.steps import Work, arun, run
 

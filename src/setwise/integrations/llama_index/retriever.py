@@ -15,17 +15,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
 from setwise.index import Index
-from setwise.integrations.common import (
-    K,
-    Search,
-    check_source,
-    choose,
-    each_of,
-    facts,
-    request_for,
-    take_weight,
-    with_facets,
-)
+from setwise.integrations.common import K, Search, choose, facts, request_for, take_weight, with_facets
 from setwise.integrations.llama_index.nodes import (
     READING,
     STORES,
@@ -34,6 +24,7 @@ from setwise.integrations.llama_index.nodes import (
     found_in,
     nodes_of,
 )
+from setwise.integrations.lookup import check_source, each_of
 from setwise.integrations.thresholds import check_threshold
 from setwise.retrieval import DIVERSITY
 from setwise.steps import Step, Work, arun, run
