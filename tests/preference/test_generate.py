@@ -236,13 +236,19 @@ def reward_folder(folder, *, outputs=1, chat=False):
     return judge, words
 
 
-@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("chat", ["", "user", "user with an end"])
 def test_reward_model_is_its_model_one_text_at_a_time(tmp_path, chat):
-    judge, words = reward_folder(tmp_path, chat=chat)
+    judge, words = reward_folder(tmp_path, chat=bool(chat))
+    end = f"{words.eos_token} " if chat.endswith("end") else ""
+    if end:  # it is no padding, where neither the model nor its tokenizer names any
+        judge.config.pad_token_id = words.pad_token = None
+        judge.save_pretrained(tmp_path)
+        words.chat_template = words.chat_template.replace("{% endfor %}", "{{ eos_token }} {% endfor %}", 1)
+        words.save_pretrained(tmp_path)
     prompts, responses = ["red", "red tree", "is it", "red"], ["good", "bad fine good", "poor", "blue tree"]
     found = RewardModel(str(tmp_path), batch_size=3)(prompts, responses)
     for prompt, response, value in zip(prompts, responses, found, strict=True):
-        text = f"user {prompt} assistant {response} " if chat else f"{prompt} {response}"
+        text = f"user {prompt} {end}assistant {response} {end}" if chat else f"{prompt} {response}"
         with torch.no_grad():
             alone = judge(torch.tensor([words(text)["input_ids"]])).logits[0, 0].item()
         assert value == pytest.approx(alone, abs=1e-5)

@@ -120,8 +120,7 @@ class RewardModel:
             )
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = self._tokenizer.pad_token_id
+        self._pads = model.config.pad_token_id is not None
         self._tokenizer.padding_side = "right"
         self._model = model.eval()
         limit = getattr(model.config, "max_position_embeddings", None)
@@ -138,10 +137,20 @@ class RewardModel:
             for start in range(0, len(order), self._batch_size):
                 rows = order[start : start + self._batch_size]
                 batch = self._tokenizer.pad([encoded[row] for row in rows], return_tensors="pt")
+                if not self._pads:
+                    self._pad_apart(batch)
                 output = self._model(**batch.to(self._model.device)).logits[:, 0]
                 for row, value in zip(rows, output.float().tolist(), strict=True):
                     rewards[row] = value
         return rewards
+
+    def _pad_apart(self, batch: Any) -> None:
+        """Pad with a token that no text of the batch has: a model reads the reward at the last other one."""
+        tokens, padding = batch["input_ids"], batch["attention_mask"] == 0
+        known = set(tokens[~padding].tolist())
+        apart = next(token for token in range(len(known) + 1) if token not in known)
+        batch["input_ids"] = tokens.masked_fill(padding, apart)
+        self._model.config.pad_token_id = apart
 
     def _encode(self, prompt: Prompt, answer: str) -> dict[str, Any]:
         """Return the tokens of a prompt with a response."""
