@@ -84,7 +84,8 @@ def test_the_batch(tokenizer, tmp_path):
         {"prompt": "what", "chosen": "a b", "rejected": ["c"], "rewards": [1, 0]},
         {"prompt": "what is", "chosen": ["a", "b"], "rejected": ["c d"], "rewards": [3, 2, 1]},
     ]
-    batch = GroupCollator(pad_token_id=9)(as_groups(rows, tokenizer, settings(tmp_path)))
+    groups = as_groups(rows, tokenizer, settings(tmp_path, reward_scale="none"))
+    batch = GroupCollator(pad_token_id=9)(groups)
     assert batch["mask"].tolist() == [[True, True, False], [True, True, True]]
     assert batch["positive"].tolist() == [[True, False, False], [True, True, False]]
     assert batch["rewards"].tolist() == [[1, 0, 0], [2, 1, 0]]  # above the least
@@ -177,6 +178,20 @@ def test_variables_of_the_chat_template(tmp_path):
         assert group.prompt.tolist() == ids("old <user> what is </s> <assistant>")
     with pytest.raises(ValueError, match="chat_template_kwargs: 'old' is not JSON"):
         settings(tmp_path, chat_template_kwargs="old")
+    chat.chat_template = "{% for tool in tools or [] %}{{ tool.name }} {% endfor %}" + chat.chat_template
+    for tools in ([{"name": "fine"}], '[{"name": "fine"}]'):
+        (group,) = as_groups([{**row, "tools": tools}], chat, settings(tmp_path))
+        assert group.prompt.tolist() == ids("fine <user> what is </s> <assistant>")
+    with pytest.raises(ValueError, match="tools: row 0 has no list of JSON schemas"):
+        as_groups([{**row, "tools": ["fine"]}], chat, settings(tmp_path))
+
+
+def test_rewards_are_scaled_before_they_are_narrow(tokenizer, tmp_path):
+    row = {"prompt": "what", "chosen": "a", "rejected": ["b", "c"], "rewards": [3e139, 1e139, -1e139]}
+    batch = GroupCollator(0)(as_groups([row], tokenizer, settings(tmp_path, alpha=1.0)))
+    assert batch["rewards"].tolist() == [[1.0, 0.5, 0.0]]
+    with pytest.raises(ValueError, match=r"rewards: row 0 has some 4e\+139 apart, which is no float32"):
+        as_groups([row], tokenizer, settings(tmp_path, alpha=1.0, reward_scale="none"))
 
 
 def test_responses_without_a_reward_are_left_out_where_one_is_needed(tokenizer, tmp_path):

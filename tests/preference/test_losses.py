@@ -106,14 +106,15 @@ def test_nca_and_simpo_are_those_of_trl():
 
 
 def test_rewards_on_a_scale_of_their_group():
-    rewards = torch.tensor([[10.0, 30.0, 20.0, 99.0], [5.0, 5.0, 5.0, 5.0]], dtype=torch.float64)
-    mask = torch.tensor([[True, True, True, False], [True] * 4])
-    scaled = losses.scale_rewards(rewards, mask, "minmax")
-    assert scaled.tolist() == [[0.0, 1.0, 0.5, 0.0], [0.5] * 4]
-    z = losses.scale_rewards(rewards, mask, "zscore")
-    assert z[0].tolist() == pytest.approx([-math.sqrt(1.5), math.sqrt(1.5), 0.0, 0.0])
-    assert z[1].tolist() == [0.0] * 4
-    assert losses.scale_rewards(rewards, mask, "none") is rewards
+    # Of sizes that are no float32, nor are their squares.
+    for size in (1.0, 1e139, 1e-170):
+        rewards = np.array([1.0, 3.0, 2.0]) * size
+        assert losses.scale_rewards(rewards, "minmax").tolist() == pytest.approx([0.0, 1.0, 0.5])
+        z = losses.scale_rewards(rewards, "zscore")
+        assert z.tolist() == pytest.approx([-math.sqrt(1.5), math.sqrt(1.5), 0.0])
+        assert losses.scale_rewards(rewards, "none") is rewards
+    assert losses.scale_rewards(np.full(4, 5.0), "minmax").tolist() == [0.5] * 4
+    assert losses.scale_rewards(np.full(4, 5.0), "zscore").tolist() == [0.0] * 4
 
 
 def test_effective_negatives():

@@ -656,6 +656,14 @@ def test_columns_of_late_rows_and_late_types_are_kept(tmp_path):
     assert last["only here"] == {"deep": [1]}
 
 
+def test_rows_in_memory_are_those_of_a_file_whatever_the_first_has(tmp_path):
+    late = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
+    late += [{"prompt": "d", "chosen": "e", "rejected": ["f", "g"], "rewards": [3.0, 1.0, 2.0]}]
+    kept = list(PreferenceRows(late, 1))
+    assert kept == list(PreferenceRows(jsonl(tmp_path / "rows.jsonl", late), 1))
+    assert [row["rewards"] for row in kept] == [[1.0, 0.0], [3.0, 1.0]]
+
+
 def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     rows = make()
     rows[4]["source"] = float("nan")

@@ -127,6 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             }
             if self.server.tgi and body["seed"] % 2:
                 answer["choices"][0]["finish_reason"] = "eos_token"
+            answer |= self.server.odd
         word = "`top_p` must be > 0.0 and < 1.0" if status == 422 else "not now"
         data = json.dumps(answer if status == 200 else {"error": {"message": word}}).encode()
         self.send_response(status)
@@ -140,6 +141,7 @@ class Handler(BaseHTTPRequestHandler):
 def service():
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.lock, made.asked, made.failures, made.tgi = threading.Lock(), [], [], False
+    made.odd = {}
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
     made.url = f"http://127.0.0.1:{made.server_port}/v1"
@@ -207,6 +209,29 @@ def test_what_a_refused_request_leaves_is_gone_on_with(service, tmp_path):
         preference.generate(PROMPTS, tmp_path / "none.jsonl", server=gone, **options)
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        *([], {}, [None], [{"message": None}], "none"),
+        *([{"message": {"content": [{"text": "a"}]}}], [{"message": {"content": 3}}]),
+    ],
+)
+def test_what_is_no_response_is_one_line(service, tmp_path, choices):
+    service.odd = {"choices": choices}
+    with pytest.raises(ValueError, match="server: .* sent no response but"):
+        preference.generate(
+            PROMPTS, tmp_path / "out.jsonl", server=preference.Server(service.url), responses=1
+        )
+
+
+@pytest.mark.parametrize("reason", [None, "content_filter", "tool_calls"])
+def test_a_response_that_was_cut_by_the_server_has_not_ended(service, tmp_path, reason):
+    service.odd = {"choices": [{"message": {"content": None}, "finish_reason": reason}], "usage": None}
+    preference.generate(PROMPTS, tmp_path / "out.jsonl", server=preference.Server(service.url), responses=1)
+    for row in rows(tmp_path / "out.jsonl"):
+        assert (row["responses"], row["tokens"], row["finished"]) == ([""], [0], [False])
+
+
 def test_a_server_goes_on_with_an_answer_that_has_begun(service, tmp_path):
     """What it repeats of that, as this service does, is no part of the response."""
     begun = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "It is"}]
@@ -270,6 +295,15 @@ def test_rewards_of_a_function_a_file_a_service_and_a_pipeline(service, tmp_path
 def test_rewards_that_are_not_there(reward, error, message, tmp_path):
     with pytest.raises(error, match=message):
         preference.score(POOLS, tmp_path / "out.jsonl", reward)
+
+
+def test_what_belongs_to_a_prompt_is_not_left_out(tmp_path):
+    beside = [{**POOLS[0], "system": "Be brief."}]
+    with pytest.raises(ValueError, match="prompt: row 0 has 'system' beside its prompt"):
+        preference.score(beside, tmp_path / "out.jsonl", tiny_policy.share_of_good)
+    tools = [{"prompt": "what is it", "tools": [{"name": "look"}]}]
+    with pytest.raises(ValueError, match="prompt: row 0 has 'tools', which it would be asked without"):
+        preference.generate(tools, tmp_path / "out.jsonl", server=preference.Server("http://127.0.0.1:9"))
 
 
 def test_vectors_are_made_once_and_chosen_by(tmp_path):

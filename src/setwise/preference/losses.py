@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from setwise import checks
 from setwise.extras import needs
 
@@ -177,14 +180,15 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def scale_rewards(rewards: torch.Tensor, mask: torch.Tensor, scale: str) -> torch.Tensor:
-    """Return the rewards of each group on a scale of its own.
+def scale_rewards(rewards: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
+    """Return a group's rewards on a scale of its own.
+
+    In float64, before they are of the losses' type: large ones, and small differences, are no float32.
 
     Parameters
     ----------
-    rewards : tensor of shape (B, G)
-    mask : bool tensor of shape (B, G)
-        Where there is a response.
+    rewards : ndarray of shape (G,)
+        Finite.
     scale : {"minmax", "zscore", "none"}
         To [0, 1] by the least and the largest (all 0.5 where they are equal, as the selection has it); to
         mean 0 and deviation 1 (all 0 where they are equal); or as they are.
@@ -192,17 +196,11 @@ def scale_rewards(rewards: torch.Tensor, mask: torch.Tensor, scale: str) -> torc
     checks.choice("reward_scale", scale, REWARD_SCALES)
     if scale == "none":
         return rewards
-    least = rewards.masked_fill(~mask, math.inf).amin(dim=1, keepdim=True)
-    span = rewards.masked_fill(~mask, -math.inf).amax(dim=1, keepdim=True) - least
+    least, most = rewards.min(), rewards.max()
+    unit = (rewards - least) / (most - least) if most > least else np.full(len(rewards), 0.5)
     if scale == "minmax":
-        unit = torch.where(span > 0, (rewards - least) / torch.where(span > 0, span, 1.0), 0.5)
-        return unit.masked_fill(~mask, 0.0)
-    count = mask.sum(dim=1, keepdim=True)
-    away = (rewards - rewards.masked_fill(~mask, 0.0).sum(dim=1, keepdim=True) / count).masked_fill(
-        ~mask, 0.0
-    )
-    deviation = (away.square().sum(dim=1, keepdim=True) / count).sqrt()
-    return torch.where(span > 0, away / torch.where(span > 0, deviation, 1.0), 0.0)
+        return unit
+    return (unit - unit.mean()) / (unit.std() or 1.0)
 
 
 def end_term(

@@ -110,7 +110,7 @@ def as_reward(cell: Any, place: str) -> float:
         cell = None
     if isinstance(cell, str):
         cell = _number_in(cell)
-    if isinstance(cell, Decimal):
+    if isinstance(cell, Decimal | np.floating):
         cell = float(cell)
     if not isinstance(cell, numbers.Real | None | np.bool_):
         raise TypeError(f"rewards: {place} has {_shown(cell)}, expected a number")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -297,7 +297,8 @@ class _Records(_Untyped):
             raise ValueError(f"{name}: there are no rows")
         if not isinstance(first, Mapping):
             raise TypeError(f"{name}: row 0 is no mapping but {type(first).__name__}")
-        self.columns = list(first)
+        every = rows if isinstance(rows, Sequence) else [first]  # others may have to be made anew to be seen
+        self.columns = list(dict.fromkeys(name for row in every if isinstance(row, Mapping) for name in row))
 
     def __len__(self) -> int:
         return len(self._rows) if hasattr(self._rows, "__len__") else 0

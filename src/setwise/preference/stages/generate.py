@@ -103,6 +103,11 @@ def generate(
     context = context_of(source.columns, prompt)
     for (place, row), one in zip(rows, asked, strict=True):
         check_context(row, one, context, place)
+        if row.get("tools"):
+            raise ValueError(
+                f"prompt: {place} has 'tools', which it would be asked without; give those that all prompts "
+                "share by chat_template_kwargs (of a server, by a field), and drop the column"
+            )
     named = isinstance(model, str | os.PathLike)
     who = server.model if server is not None else os.fspath(model) if named else weights_fingerprint(model)
     settings = {

@@ -14,7 +14,7 @@ from setwise.preference.loop.score import Reward, RewardModel, reward_name
 from setwise.preference.loop.score import score as scores_of
 from setwise.preference.prompts import Prompt
 from setwise.preference.rows.answers import as_answer
-from setwise.preference.rows.cells import as_list, as_prompt
+from setwise.preference.rows.cells import as_list, as_prompt, check_context
 from setwise.preference.rows.columns import find_columns
 from setwise.preference.stages.partial import Partial, Progress, at_once, digest_of, rows_of
 
@@ -70,6 +70,9 @@ def score(
     if columns.kind != "pool" or columns.prompt is None:
         raise ValueError(f"responses: a row of {source.name} is no prompt with a list of responses")
     name = columns.prompt
+    prompts = [as_prompt(row.get(name), name, place) for place, row in rows]
+    for (place, row), prompt in zip(rows, prompts, strict=True):
+        check_context(row, prompt, columns.context, place)
     partial = Partial(
         out,
         {"reward": reward if isinstance(reward, str) else reward_name(reward), "rows": digest_of(rows)},
@@ -80,8 +83,7 @@ def score(
         place, row = rows[number]
         cells = as_list(row, columns.responses, "responses", place)
         texts = [as_answer(cell, "responses", f"{place}, response {at}")[1] for at, cell in enumerate(cells)]
-        prompt = as_prompt(row.get(name), name, place)
-        return {**row, "rewards": scores_of(asked, [prompt], [texts], first=number)[0]}
+        return {**row, "rewards": scores_of(asked, [prompts[number]], [texts], first=number)[0]}
 
     at_once(work, partial, len(rows), threads=concurrency, progress=progress)
     partial.finish()

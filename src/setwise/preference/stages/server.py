@@ -117,10 +117,12 @@ class Server:
             raise ValueError(
                 f"server: {self.url} did not answer ({type(error).__name__}: {reason})"
             ) from None
-        choices = getattr(found, "choices", None)
-        if not choices or choices[0].message is None:
-            raise ValueError(f"server: {self.url} sent no response but {str(found)[:120]!r}")
-        usage = getattr(found, "usage", None)
-        count = int(getattr(usage, "completion_tokens", 0) or 0)
-        text = (choices[0].message.content or "").removeprefix(begun)
-        return Answer(text, count, choices[0].finish_reason in _ENDED)
+        try:
+            choice = found.choices[0]
+            text = choice.message.content or ""
+            finished = choice.finish_reason in _ENDED
+            count = int(getattr(getattr(found, "usage", None), "completion_tokens", 0) or 0)
+            return Answer(text.removeprefix(begun), count, finished)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            sent = " ".join(str(found).split())[:120]
+            raise ValueError(f"server: {self.url} sent no response but {sent!r}") from None

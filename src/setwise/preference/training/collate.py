@@ -30,10 +30,10 @@ class GroupCollator:
     -------
     dict, on calling it with a list of `Group`
         ``mask`` (B, G) bool, where there is a response; ``positive`` (B, G) bool; ``rewards`` (B, G) float32,
-        above the group's least (losses see differences alone, which large rewards lose in float32), 0 where
-        there are none; ``input_ids``, ``attention_mask`` and ``labels`` (R, T) int64, the labels -100
-        on prompts and padding; ``prompt_lengths`` (R,) int64; and, if the groups have a reference,
-        ``reference_logps`` (B, G) float64, 0 where there is no response.
+        above the group's least (losses see differences alone), 0 where there are none; ``input_ids``,
+        ``attention_mask`` and ``labels`` (R, T) int64, the labels -100 on prompts and padding;
+        ``prompt_lengths`` (R,) int64; and, if the groups have a reference, ``reference_logps`` (B, G)
+        float64, 0 where there is no response.
     """
 
     pad_token_id: int

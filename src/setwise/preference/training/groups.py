@@ -12,7 +12,9 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.files.json_lines import parsed
 from setwise.preference.loss import mean_split, one_vs_k
+from setwise.preference.losses import scale_rewards
 from setwise.preference.prompts import (
     as_text,
     as_tokens,
@@ -41,7 +43,7 @@ class Group:
     responses: tuple[NDArray[np.int32], ...]
     #: Which responses are positive.
     positive: NDArray[np.bool_]
-    #: One reward a response, or None where there are none.
+    #: One reward a response, on the scale that the losses take, or None where there are none.
     rewards: NDArray[np.float64] | None
     #: A reference model's log-probability of each response, or None where there is no reference.
     reference: NDArray[np.float64] | None = None
@@ -230,7 +232,17 @@ class Reader:
             pool = pool.only(known)
         scored = len(pool) > 0 and len(known) == len(pool)
         positive = self._positive(pool, given)
-        return self._tokenized(pool, positive, pool.rewards if scored else None)
+        return self._tokenized(pool, positive, self._scaled(pool) if scored else None)
+
+    def _scaled(self, pool: ResponsePool) -> NDArray[np.float64]:
+        """Return a pool's rewards as the losses take them."""
+        rewards = scale_rewards(pool.rewards, self._config.reward_scale)
+        if np.ptp(rewards) > np.finfo(np.float32).max:
+            raise ValueError(
+                f"rewards: {pool.place} has some {np.ptp(rewards):.3g} apart, which is no float32; leave "
+                "reward_scale='none' out"
+            )
+        return rewards
 
     def _positive(self, pool: ResponsePool, given: bool) -> NDArray[np.bool_]:
         """Return which responses are positive."""
@@ -259,8 +271,9 @@ class Reader:
         if chat not in self._ends:
             self._ends[chat] = end_of_turn(tokenizer, chat=chat, template=self._template)
         self.end = self._ends[chat] if self.end is None else self.end
+        template = self._template_of(pool)
         try:
-            prompt = as_tokens(pool.prompt, tokenizer, chat=chat, template=self._template)
+            prompt = as_tokens(pool.prompt, tokenizer, chat=chat, template=template)
         except ValueError as error:
             raise ValueError(str(error).replace("prompt:", f"prompt: {pool.place}:", 1)) from None
         if not prompt:
@@ -274,14 +287,25 @@ class Reader:
                 f"has a prompt of {len(prompt)} tokens, and {limit} is {bound}; shorten it, raise the limit"
             )
         responses = []
-        for at, tokens in enumerate(self._responses(pool, prompt, chat)):
+        for at, tokens in enumerate(self._responses(pool, prompt, chat, template)):
             if not tokens:
                 raise ValueError(f"responses: {pool.place}, response {at} has no tokens")
             self.truncated += len(tokens) > room
             responses.append(np.array(tokens[:room], dtype=np.int32))
         return Group(np.array(prompt, dtype=np.int32), tuple(responses), positive, rewards)
 
-    def _encoded(self, pool: ResponsePool, prompt: list[int], chat: bool) -> list[list[int]]:
+    def _template_of(self, pool: ResponsePool) -> Any:
+        """Return the variables of the chat template for a pool, with the tools that its row names."""
+        tools = pool.others.get("tools") or next(iter(pool.each.get("tools", ())), None)
+        if isinstance(tools, str):
+            tools = parsed(tools.encode("utf-8", "surrogatepass"), f"tools: {pool.place}")
+        if not tools:
+            return self._template
+        if not isinstance(tools, list) or not all(isinstance(one, dict) for one in tools):
+            raise ValueError(f"tools: {pool.place} has no list of JSON schemas; mend it, or drop the column")
+        return {**(self._template or {}), "tools": tools}
+
+    def _encoded(self, pool: ResponsePool, prompt: list[int], chat: bool, template: Any) -> list[list[int]]:
         """Return the tokens of each response's text, and of what the chat template writes before it."""
         found: list[list[int]] = self._tokenizer(pool.responses, add_special_tokens=False)["input_ids"]
         if not chat or not (isinstance(pool.prompt, str) or pool.prompt[-1]["role"] != "assistant"):
@@ -290,7 +314,7 @@ class Reader:
             self._opening = opening(self._tokenizer, self._template)
         if not self._opening:
             return found
-        text = as_text(pool.prompt, self._tokenizer, chat=chat, template=self._template)
+        text = as_text(pool.prompt, self._tokenizer, chat=chat, template=template)
         mark = self._opening.partition(">")[0]  # a response with thoughts or a channel of its own begins so
         for at, response in enumerate(pool.responses):
             if response.startswith(mark) or (mark.isspace() and response[0].isspace()):
@@ -301,11 +325,11 @@ class Reader:
                 found[at] = whole[len(prompt) :]
         return found
 
-    def _responses(self, pool: ResponsePool, prompt: list[int], chat: bool) -> list[list[int]]:
+    def _responses(self, pool: ResponsePool, prompt: list[int], chat: bool, template: Any) -> list[list[int]]:
         """Return each response's tokens, with its end if it has one."""
         drawn, finished, end = pool.each.get("token_ids"), pool.each.get("finished"), self._ends[chat]
         if drawn is None:
-            encoded = self._encoded(pool, prompt, chat)
+            encoded = self._encoded(pool, prompt, chat, template)
         else:
             encoded = [[int(token) for token in tokens] for tokens in drawn]
             for at, (tokens, text) in enumerate(zip(encoded, pool.responses, strict=True)):

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from setwise.encode.models import weights_fingerprint, with_tokenizer
 from setwise.preference.logps import ResponseLogps, response_logps
 from setwise.preference.loss import ending, scores
-from setwise.preference.losses import LOSSES, end_term, scale_rewards
+from setwise.preference.losses import LOSSES, end_term
 from setwise.preference.training.collate import GroupCollator
 from setwise.preference.training.config import PreferenceConfig, as_options
 from setwise.preference.training.groups import Groups
@@ -191,7 +191,7 @@ class PreferenceTrainer(transformers.Trainer):
             "length_normalized": settings.length_normalized,
             "reference_logps": inputs.get("reference_logps"),
         }
-        rewards = scale_rewards(inputs["rewards"], mask, settings.reward_scale)
+        rewards = inputs["rewards"]
         implied = s = scores(logps, **scoring)
         if settings.alpha:
             s = scores(logps, rewards, alpha=settings.alpha, **scoring)
