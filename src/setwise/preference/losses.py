@@ -197,10 +197,12 @@ def scale_rewards(rewards: NDArray[np.float64], scale: str) -> NDArray[np.float6
     if scale == "none":
         return rewards
     least, most = rewards.min(), rewards.max()
-    unit = (rewards - least) / (most - least) if most > least else np.full(len(rewards), 0.5)
-    if scale == "minmax":
-        return unit
-    return (unit - unit.mean()) / (unit.std() or 1.0)
+    unit: NDArray[np.float64] = np.full(len(rewards), 0.5)
+    if most > least:
+        unit = (rewards - least) / (most - least)
+    if scale == "zscore":
+        unit = (unit - unit.mean()) / (unit.std() or 1.0)
+    return unit
 
 
 def end_term(
