@@ -61,6 +61,15 @@ def test_nothing_but_life_is_told_without_the_token(made):
     assert "open sesame" not in repr(app.state.service.settings)
     with pytest.raises(ValueError, match="token: it is blank"):
         serve.Settings(token=" ")
+    for other in ("sésame", "open\nsesame", "open\0", " open"):
+        with pytest.raises(ValueError, match="token: it is no plain ASCII on one line"):
+            serve.Settings(token=other)
+
+
+def test_an_address_that_is_nearly_one_is_none(made):
+    """A redirect would name a scheme and a host that only a proxy in front knows."""
+    for path in ("/v1/select/", "//v1/select", "/healthz/", "/V1/select"):
+        assert Asked(made()).get(path).status_code == 404
 
 
 def test_other_pages_read_answers_only_where_they_are_named(made):

@@ -85,3 +85,16 @@ def test_a_head_without_end_is_refused(port):
     with connected(port) as client:
         client.sendall(ASK)
         assert answer(client).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(("more", "status"), [(-100, b"200"), (100, b"431")])
+def test_a_head_is_as_large_as_it_may_be_also_where_it_comes_at_once(port, more, status):
+    """What follows in the same part, a body, does not count."""
+    head = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 200000\r\nx: "
+    with connected(port) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(head + b"a" * (protocol.BYTES - len(head) + more) + b"\r\n\r\n" + b"b" * 200_000)
+        told = b""
+        with contextlib.suppress(ConnectionError):
+            told = client.recv(1000)
+        assert told[9:12] == status or (status, told) == (b"431", b"")  # what it says may be lost

@@ -129,7 +129,7 @@ def _token(file: str | None) -> str | None:
     Raises FileNotFoundError: there is no such file; ValueError: it is blank.
     """
     if file is None:
-        return os.environ.get(TOKEN)
+        return None if TOKEN not in os.environ else os.environ[TOKEN].strip()
     from setwise.files.names import existing
 
     return existing(Path(file), "token-file").read_text(encoding="utf-8").strip()

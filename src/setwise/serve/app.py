@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Sets: relevant and diverse, with a proof of how good they are.",
         docs_url=None,  # these pages load their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to an address whose scheme a proxy knows better
         lifespan=lifespan,
         routes=routes.router.routes,  # as they are: a router in a router is looked through twice a request
     )

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 #: Seconds that the head of a request may take, on a new connection and on one that is kept.
 SECONDS = 30.0
 
-#: Bytes of a head that is not whole yet, at most.
+#: Bytes of a head, at most.
 BYTES = 64 << 10
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -36,14 +36,16 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         inside = before is None or before.response_complete
         if inside and self._late is None:
             self._await_head()
-        super().data_received(data)
-        if self.cycle is not before:
-            self._end_head()
-        elif inside and not self.transport.is_closing():
-            self._bytes += len(data)
+        if inside:
+            end = data.find(b"\r\n\r\n")
+            self._bytes += len(data) if end < 0 else end
             if self._bytes > BYTES:
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+                return
+        super().data_received(data)
+        if self.cycle is not before:
+            self._end_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""

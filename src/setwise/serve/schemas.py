@@ -165,7 +165,7 @@ class Rerank(OfRows):
 
 
 class Select(OfRows):
-    """A selection from vectors."""
+    """A selection from vectors. Where the body is .npy, .npz or Arrow, all else is in the address (?k=10)."""
 
     model_config = ConfigDict(extra="forbid")
 

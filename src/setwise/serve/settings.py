@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,9 @@ from setwise.files.names import existing
 
 #: Names of this machine alone: what a service that listens on loopback is called.
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+#: What all clients send alike in a header: what ASCII prints, without spaces around it.
+_TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.token is not None and not self.token.strip():
             raise ValueError("token: it is blank; pass one that cannot be guessed, or none")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise ValueError("token: it is no plain ASCII on one line; make it of letters, digits and signs")
 
 
 def named_indexes(given: list[str]) -> dict[str, Path]:
