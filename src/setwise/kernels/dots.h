@@ -14,10 +14,35 @@ static TARGET double NAME(total)(const double *sums)
     return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
+#ifdef __GNUC__
+/* A register of numbers, from wherever they lie. */
+typedef double NAME(doubles) __attribute__((vector_size(PART * sizeof(double)), aligned(8), may_alias));
+typedef uint64_t NAME(longs) __attribute__((vector_size(PART * sizeof(double)), aligned(8), may_alias));
+typedef int32_t NAME(grids) __attribute__((vector_size(PART * sizeof(int32_t)), aligned(4), may_alias));
+typedef float NAME(floats) __attribute__((vector_size(PART * sizeof(float)), aligned(4), may_alias));
+#define WIDE_double(x) (*(const NAME(doubles) *)(const void *)(x))
+#ifdef WIDER /* in one instruction each, which not every compiler makes of a conversion */
+#define WIDE_float(x) ((NAME(doubles))WIDER(cvtps_pd)(FLOATS(x)))
+#define WIDE_grid(x) ((NAME(doubles))WIDER(cvtepi32_pd)(GRIDS(x)))
+#else
+#define WIDE_float(x) __builtin_convertvector(*(const NAME(floats) *)(const void *)(x), NAME(doubles))
+#define WIDE_grid(x) __builtin_convertvector(*(const NAME(grids) *)(const void *)(x), NAME(doubles))
+#endif
+#define WRITE_WIDE(name)                                                                           \
+    if (count == LANES) {                                                                          \
+        for (int part = 0; part < LANES / PART; part++)                                            \
+            *(NAME(doubles) *)(void *)(wide + part * PART) = WIDE_##name(x + part * PART);         \
+        return;                                                                                    \
+    }
+#else
+#define WRITE_WIDE(name)
+#endif
+
 /* Some entries as doubles. */
 #define LOAD(name, type)                                                                           \
     static inline TARGET void NAME(load_##name)(const type *x, double *wide, int count)            \
     {                                                                                              \
+        WRITE_WIDE(name)                                                                           \
         for (int lane = 0; lane < count; lane++)                                                   \
             wide[lane] = (double)x[lane];                                                          \
     }
@@ -25,6 +50,7 @@ LOAD(double, double)
 LOAD(float, float)
 LOAD(grid, int32_t)
 #undef LOAD
+#undef WRITE_WIDE
 
 static inline TARGET void NAME(load_half)(const uint16_t *x, double *wide, int count)
 {
@@ -84,13 +110,6 @@ PRODUCTS(grid, int32_t)
 
 /* The inner products with four vectors, one after the other in memory: each as `dot` computes it. */
 #ifdef __GNUC__
-/* A register of numbers, from wherever they lie. */
-typedef double NAME(doubles) __attribute__((vector_size(PART * sizeof(double)), aligned(8), may_alias));
-typedef int32_t NAME(grids) __attribute__((vector_size(PART * sizeof(int32_t)), aligned(4), may_alias));
-typedef float NAME(floats) __attribute__((vector_size(PART * sizeof(float)), aligned(4), may_alias));
-#define WIDE_float(x) __builtin_convertvector(*(const NAME(floats) *)(const void *)(x), NAME(doubles))
-#define WIDE_double(x) (*(const NAME(doubles) *)(const void *)(x))
-#define WIDE_grid(x) __builtin_convertvector(*(const NAME(grids) *)(const void *)(x), NAME(doubles))
 #define FOUR(name, type)                                                                           \
     static TARGET void NAME(four_##name)(const void *row, const double *others, ptrdiff_t d,       \
                                          double *products)                                         \
@@ -201,8 +220,6 @@ SQUARES(double, BESIDE(double, double, ITSELF))
 #undef SQUARES
 #undef THE_OTHER
 #undef ITSELF
-#undef WIDE_float
-#undef WIDE_double
 
 /* dot and square: in one loop where entries are converted, which takes longest. */
 #define TOGETHER(name, type)                                                                       \
@@ -275,24 +292,50 @@ static TARGET void NAME(add_grid)(double *sums, const int32_t *row, double weigh
         sums[i] += weight * (double)row[i];
 }
 
-/* Write the sum of many gridded rows, one after the other in memory: it is exact. */
-static TARGET void NAME(sum_grid)(const int32_t *rows, ptrdiff_t n, ptrdiff_t d, double *sums)
+/* The inner products of four gridded rows, wherever they lie, with a vector: each as `dot` computes it. */
+static TARGET void NAME(each_grid)(const int32_t *const rows[4], const double *other, ptrdiff_t d, double *products)
+{
+#ifdef __GNUC__
+    NAME(doubles) parts[4][LANES / PART] = {{{0}}};
+    double sums[4][LANES];
+    const ptrdiff_t whole = d - d % LANES;
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+        for (int part = 0; part < LANES / PART; part++)
+            for (int row = 0; row < 4; row++)
+                parts[row][part]
+                    += WIDE_grid(rows[row] + i + part * PART) * WIDE_double(other + i + part * PART);
+    memcpy(sums, parts, sizeof sums);
+    for (int row = 0; row < 4; row++) {
+        for (ptrdiff_t i = whole; i < d; i++)
+            sums[row][i - whole] += (double)rows[row][i] * other[i];
+        products[row] = NAME(total)(sums[row]);
+    }
+#else
+    for (int row = 0; row < 4; row++)
+        products[row] = NAME(dot_grid)(rows[row], other, d);
+#endif
+}
+
+/* Add what `grid` makes of four rows to sums of integers. */
+static TARGET void NAME(add_on_grid)(const float *const rows[4], const double *scales, int64_t *sums, ptrdiff_t d)
 {
     ptrdiff_t i = 0;
-#ifdef __GNUC__
-    for (; i + 4 * PART <= d; i += 4 * PART) {
-        NAME(doubles) parts[4] = {{0}};
-        for (ptrdiff_t row = 0; row < n; row++)
-            for (int part = 0; part < 4; part++)
-                parts[part] += WIDE_grid(rows + row * d + i + part * PART);
-        memcpy(sums + i, parts, sizeof parts);
+#ifdef __GNUC__ /* a double above WHOLE is an integer in its last bits */
+    const double whole = WHOLE;
+    uint64_t above;
+    memcpy(&above, &whole, sizeof above);
+    const float *const x[4] = {rows[0], rows[1], rows[2], rows[3]};
+    const double by[4] = {scales[0] * GRID, scales[1] * GRID, scales[2] * GRID, scales[3] * GRID};
+    for (; i + PART <= d; i += PART) {
+        NAME(longs) sum = *(const NAME(longs) *)(const void *)(sums + i) - 4 * above;
+        for (int row = 0; row < 4; row++)
+            sum += (NAME(longs))(WIDE_float(x[row] + i) * by[row] + WHOLE);
+        *(NAME(longs) *)(void *)(sums + i) = sum;
     }
 #endif
-    for (; i < d; i++) {
-        sums[i] = 0.0;
-        for (ptrdiff_t row = 0; row < n; row++)
-            sums[i] += (double)rows[row * d + i];
-    }
+    for (; i < d; i++)
+        for (int row = 0; row < 4; row++)
+            sums[i] += (int64_t)(((double)rows[row][i] * (scales[row] * GRID) + WHOLE) - WHOLE);
 }
 
 /* In single precision, off by less than `rough_error`: the inner product of two rows and, where it is asked for, the
@@ -337,6 +380,26 @@ static inline TARGET float NAME(products)(const float *row, const float *other, 
         *square = NAME(across)((squares[0] + squares[1]) + (squares[2] + squares[3]), own);
     return NAME(across)((sums[0] + sums[1]) + (sums[2] + sums[3]), sum);
 }
+/* Of four rows beside each other, with as many partial sums each. */
+static TARGET void NAME(rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products)
+{
+    NAME(singles) sums[4][16 / SINGLES] = {{{0}}};
+    float rest[4] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 16 <= d; i += 16)
+        for (int part = 0; part < 16 / SINGLES; part++)
+            for (int row = 0; row < 4; row++)
+                sums[row][part] += AT(rows[row] + i + part * SINGLES) * AT(other + i + part * SINGLES);
+    for (; i < d; i++)
+        for (int row = 0; row < 4; row++)
+            rest[row] += rows[row][i] * other[i];
+    for (int row = 0; row < 4; row++) {
+        NAME(singles) sum = sums[row][0];
+        for (int part = 1; part < 16 / SINGLES; part++)
+            sum += sums[row][part];
+        products[row] = NAME(across)(sum, rest[row]);
+    }
+}
 #undef SINGLES
 #undef AT
 #else
@@ -354,6 +417,11 @@ static float NAME(products)(const float *row, const float *other, ptrdiff_t d, f
     if (square != NULL)
         *square = squares[0];
     return sums[0];
+}
+static void NAME(rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products)
+{
+    for (int row = 0; row < 4; row++)
+        products[row] = NAME(products)(rows[row], other, d, NULL);
 }
 #endif
 static TARGET float NAME(rough)(const float *row, const float *other, ptrdiff_t d)
@@ -431,6 +499,8 @@ static TARGET void NAME(exchanged)(const double *cost, double least, double seco
     }
 }
 
+#undef WIDE_float
+#undef WIDE_double
 #undef WIDE_grid
 static const struct kernels NAME(kernels) = {
     {NAME(dot_half), NAME(dot_float), NAME(dot_double), NAME(dot_grid)},
@@ -445,9 +515,11 @@ static const struct kernels NAME(kernels) = {
     NAME(four_grid),
     NAME(apart_grid),
     NAME(add_grid),
-    NAME(sum_grid),
+    NAME(each_grid),
+    NAME(add_on_grid),
     NAME(rough),
     NAME(rough_both),
+    NAME(rough_four),
     NAME(single),
     NAME(follow),
     NAME(bounds),

@@ -44,9 +44,11 @@ struct kernels {
     void (*four_grid)(const void *row, const double *others, ptrdiff_t d, double *products);
     double (*apart_grid)(const double *mean, const int32_t *row, ptrdiff_t d);
     void (*add_grid)(double *sums, const int32_t *row, double weight, ptrdiff_t d);
-    void (*sum_grid)(const int32_t *rows, ptrdiff_t n, ptrdiff_t d, double *sums);
+    void (*each_grid)(const int32_t *const rows[4], const double *other, ptrdiff_t d, double *products);
+    void (*add_on_grid)(const float *const rows[4], const double *scales, int64_t *sums, ptrdiff_t d);
     float (*rough)(const float *row, const float *other, ptrdiff_t d);
     float (*rough_both)(const float *row, const float *other, ptrdiff_t d, float *square);
+    void (*rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products);
     void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
     void (*follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d);
     double (*bounds)(const double *upper, const int64_t *seen, const double *rise, double *bounds, ptrdiff_t n);
@@ -82,17 +84,29 @@ static inline void widen(const uint16_t *half, float *wide, int count)
 #define TARGET __attribute__((target("avx2,f16c")))
 #define NAME(x) x##_avx2
 #define PART 4
+#define WIDER(name) _mm256_##name
+#define FLOATS(x) _mm_loadu_ps(x)
+#define GRIDS(x) _mm_loadu_si128((const void *)(x))
 #include "dots.h"
 #undef TARGET
 #undef NAME
 #undef PART
+#undef WIDER
+#undef FLOATS
+#undef GRIDS
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,f16c,prefer-vector-width=512")))
 #define NAME(x) x##_avx512
 #define PART 8
+#define WIDER(name) _mm512_##name
+#define FLOATS(x) _mm256_loadu_ps(x)
+#define GRIDS(x) _mm256_loadu_si256((const void *)(x))
 #include "dots.h"
 #undef TARGET
 #undef NAME
 #undef PART
+#undef WIDER
+#undef FLOATS
+#undef GRIDS
 #undef HALVES
 #endif
 
@@ -257,6 +271,8 @@ enum objective { MAX_SUM, MMR, LOG_DET };
 #define CLOSE 1e-6
 #define LEFT 1e-3
 
+struct form;
+
 struct pool {
     struct rows rows;
     const int64_t *kept;     /* which of the rows count, or NULL for all */
@@ -272,6 +288,7 @@ struct pool {
     int power;
     const struct pool *single; /* where the same rows lie in half or single precision, or NULL */
     const double *inverse;     /* of their lengths there */
+    const struct form *form;   /* whose rows are gridded when they are first looked at, or NULL */
 };
 
 /* What is kept up for each candidate: `number`, which is for mmr the largest similarity, for max-sum the summed
@@ -300,9 +317,13 @@ struct state {
 
 #define UNMEASURED (-1)
 
+static void grid_row(const struct form *form, ptrdiff_t place);
+
 static const char *row_of(const struct pool *pool, ptrdiff_t place)
 {
     ptrdiff_t row = pool->kept == NULL ? place : (ptrdiff_t)pool->kept[place];
+    if (pool->form != NULL)
+        grid_row(pool->form, row);
     return pool->rows.first + row * pool->rows.step;
 }
 
@@ -758,7 +779,7 @@ struct given {
 /* A total of rows, what single precision makes of it, and the error of its products with rows there. */
 struct total {
     double *sum;    /* (d), over GRID */
-    float *single;  /* (d), and as much room */
+    float *single;  /* (d) */
     double square;  /* of the total's length */
     double error;
 };
@@ -777,6 +798,7 @@ struct form {
     double *reference, rough_error;
     double *four;       /* (4, d), rows */
     char *inside;       /* whether a candidate is of the set at hand */
+    char *gridded;      /* whether a candidate's row is in `grid` */
     ptrdiff_t *filled;  /* of a candidate's column, how many entries are computed */
     ptrdiff_t near;     /* the candidates that are looked at: the first so many */
     ptrdiff_t steps, swaps, levels; /* levels: of relevance, distinct */
@@ -791,14 +813,13 @@ static const int32_t *grid_of(const struct form *form, ptrdiff_t place)
     return (const int32_t *)(const void *)row_of(&form->pool, place);
 }
 
-/* Look at the first so many candidates at least: grid their rows. */
-static void look_at(struct form *form, ptrdiff_t count)
+/* Grid a row, if that is yet to be done. */
+static void grid_row(const struct form *form, ptrdiff_t place)
 {
     const ptrdiff_t d = form->pool.rows.d;
-    for (; form->near < count; form->near++) {
-        use->grid[form->given->rows.type](row_of(&form->single, form->near), form->grid + form->near * d,
-                                    form->scale[form->near], d);
-    }
+    if (!form->gridded[place])
+        use->grid[form->given->rows.type](row_of(&form->single, place), form->grid + place * d, form->scale[place], d);
+    form->gridded[place] = 1;
 }
 
 /* Look at all candidates whose gradient may reach a level where x adds up to k: no distance is above 1 where the power
@@ -811,7 +832,7 @@ static int look_further(struct form *form, double level)
         count++;
     if (count == form->near)
         return 0;
-    look_at(form, count);
+    form->near = count;
     return 1;
 }
 
@@ -932,6 +953,39 @@ static double product(const double *one, const double *other, ptrdiff_t n)
     return use->dot[DOUBLE](one, other, n);
 }
 
+/* Write the way from x to a set; return the square of its length. */
+static double way_to(const int64_t *set, ptrdiff_t k, const double *x, ptrdiff_t n, double *moved)
+{
+    for (ptrdiff_t place = 0; place < n; place++)
+        moved[place] = -x[place];
+    for (ptrdiff_t at = 0; at < k; at++)
+        moved[set[at]] += 1.0;
+    return product(moved, moved, n);
+}
+
+/* Go from one vector towards another by a part of the way. */
+static void approach(double *one, const double *other, double part, ptrdiff_t n)
+{
+    if (part == 1.0)
+        memcpy(one, other, sizeof *one * (size_t)n);
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            one[i] += part * (other[i] - one[i]);
+}
+
+/* Go from x towards a set, as far as f rises; return the part of the way. */
+static double step(double gap, double curvature, const int64_t *set, ptrdiff_t k, const double *moved, double *x,
+                   ptrdiff_t n)
+{
+    double part = curvature >= 0.0 ? 1.0 : gap / -curvature;
+    part = part < 1.0 ? part : 1.0;
+    for (ptrdiff_t place = 0; place < n; place++)
+        x[place] = part == 1.0 ? 0.0 : x[place] + part * moved[place];
+    for (ptrdiff_t at = 0; part == 1.0 && at < k; at++)
+        x[set[at]] = 1.0;
+    return part;
+}
+
 #include "screened.h"
 
 /* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set, and whether `pulled` is W x for it. */
@@ -953,7 +1007,7 @@ static int ascend(struct form *form, int64_t *set, int *is_pulled)
     }
     if (!pull(form, set, k, NULL, pulled))
         return 0;
-    for (int step = 0; step < STEPS; step++) {
+    for (int round = 0; round < STEPS; round++) {
         double ahead_of = 0.0;
         for (;;) {
             n = form->near;
@@ -980,25 +1034,9 @@ static int ascend(struct form *form, int64_t *set, int *is_pulled)
             break;
         if (!pull(form, set, k, NULL, ahead))
             return 0;
-        for (ptrdiff_t place = 0; place < n; place++)
-            moved[place] = -x[place];
-        for (ptrdiff_t at = 0; at < k; at++)
-            moved[set[at]] += 1.0;
-        const double square = product(moved, moved, n);
+        const double square = way_to(set, k, x, n, moved);
         const double bend = product(moved, ahead, n) - product(moved, pulled, n);
-        const double curvature = twice * (bend + square);
-        double length = curvature >= 0.0 ? 1.0 : gap / -curvature;
-        length = length < 1.0 ? length : 1.0;
-        if (length == 1.0) {
-            memset(x, 0, sizeof(double) * (size_t)n);
-            for (ptrdiff_t at = 0; at < k; at++)
-                x[set[at]] = 1.0;
-            memcpy(pulled, ahead, sizeof(double) * (size_t)n);
-        } else
-            for (ptrdiff_t place = 0; place < n; place++) {
-                x[place] += length * moved[place];
-                pulled[place] += length * (ahead[place] - pulled[place]);
-            }
+        approach(pulled, ahead, step(gap, twice * (bend + square), set, k, moved, x, n), n);
     }
     leveled(x, n, form->keys);
     largest(form->keys, n, k, set);
@@ -1022,7 +1060,7 @@ static int polish(struct form *form, int64_t *set, int is_pulled)
     double *gradient = form->gradient, most = 0.0, least = 0.0;
     for (ptrdiff_t at = 0; at < k; at++)
         if (set[at] >= form->near) {
-            look_at(form, (ptrdiff_t)set[at] + 1);
+            form->near = (ptrdiff_t)set[at] + 1;
             is_pulled = 0;
         }
     if (!is_pulled && !pull(form, set, k, NULL, form->pulled))
@@ -1211,14 +1249,15 @@ static int open_form(struct form *form, const struct given *given)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->rows.d;
     form->given = given;
-    form->memory = malloc(sizeof(double) * (size_t)(10 * n + 9 * d + k));
+    form->memory = malloc(sizeof(double) * (size_t)(10 * n + 8 * d + k));
     form->grid = malloc(sizeof(int32_t) * (size_t)(n * d));
     form->where = malloc(sizeof(int64_t) * (size_t)(3 * n));
     form->columns = calloc((size_t)n, sizeof *form->columns);
     form->filled = calloc((size_t)n, sizeof *form->filled);
     form->inside = malloc((size_t)n);
+    form->gridded = calloc((size_t)n, 1);
     if (form->memory == NULL || form->grid == NULL || form->where == NULL || form->columns == NULL
-        || form->filled == NULL || form->inside == NULL)
+        || form->filled == NULL || form->inside == NULL || form->gridded == NULL)
         return 0;
     double *ones = form->memory, *relevance = ones + n;
     form->linear = relevance + n;
@@ -1236,7 +1275,7 @@ static int open_form(struct form *form, const struct given *given)
     form->total.sum = form->four + 4 * d;
     form->other.sum = form->total.sum + d;
     form->total.single = (float *)(form->other.sum + d);
-    form->other.single = form->total.single + 2 * d;
+    form->other.single = form->total.single + d;
     form->places = form->where + n;
     int64_t *rows = form->places + n;
     form->levels = 1;
@@ -1259,7 +1298,8 @@ static int open_form(struct form *form, const struct given *given)
     form->single = (struct pool){.rows = given->rows, .kept = rows};
     form->pool.single = &form->single;
     form->pool.inverse = form->scale;
-    look_at(form, form->pool.power == 1 ? n : k);
+    form->pool.form = form;
+    form->near = form->pool.power == 1 ? n : k;
     return 1;
 }
 
@@ -1271,6 +1311,7 @@ static void close_form(struct form *form)
     free(form->columns);
     free(form->filled);
     free(form->inside);
+    free(form->gridded);
     free(form->memory);
     free(form->where);
     free(form->grid);
@@ -1299,7 +1340,7 @@ static ptrdiff_t start_greedily(struct form *form, int64_t *set)
             further++;
         if (further == form->near)
             return count;
-        look_at(form, further);
+        form->near = further;
     }
 }
 
@@ -1322,7 +1363,6 @@ static ptrdiff_t search(struct form *form, const struct given *given, int with_g
         struct pool pool = form->pool;
         int64_t *set = sets + 2 * k;
         pool.single = NULL;
-        look_at(form, n);
         pool.kept = form->where;
         for (ptrdiff_t place = 0; place < n; place++)
             form->keys[place] = form->pool.relevance[form->where[place]];

@@ -199,7 +199,7 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
         form->x[set[at]] = 1.0;
         form->inside[set[at]] = 1;
     }
-    look_at(form, front);
+    form->near = front > form->near ? front : form->near;
     for (ptrdiff_t at = 0; at < front; at++) /* the most relevant */
         leaders[at] = at;
     for (int round = 0;; round++) {
@@ -373,7 +373,7 @@ static int bound_from(struct form *form, const struct given *given, const int64_
     int done = set != NULL;
     for (ptrdiff_t at = 0; done && at < k; at++) {
         set[at] = form->where[chosen[at]];
-        look_at(form, (ptrdiff_t)set[at] + 1);
+        form->near = set[at] >= form->near ? (ptrdiff_t)set[at] + 1 : form->near;
     }
     done = done && relax(form, set, tolerance, rounds, point) && prove(form, given, point, margin, proof);
     free(set);

@@ -31,11 +31,41 @@ static double by_cosine(const struct form *form, double sum, double ridge, ptrdi
         + 2.0 * form->pool.t * (sum - cosine + (ridge > 0.0 ? ridge * form->x[place] : 0.0));
 }
 
-/* The gradient of a candidate, where x adds up to `sum`, in double precision; `ridge` is added to W's diagonal. */
-static double exactly(const struct form *form, const struct total *total, double sum, double ridge, ptrdiff_t place)
+/* Write the gradient of some candidates, where x adds up to `sum`, in double precision; `ridge` is added to W's
+ * diagonal. */
+static void exactly(const struct form *form, const struct total *total, double sum, double ridge,
+                    const int64_t *places, ptrdiff_t count)
 {
-    const double cosine = use->dot[GRIDDED](grid_of(form, place), total->sum, form->pool.rows.d);
-    return by_cosine(form, sum, ridge, place, cosine);
+    for (ptrdiff_t first = 0; first < count; first += 4) {
+        const int32_t *rows[4];
+        double cosines[4];
+        for (ptrdiff_t one = 0; one < 4; one++)
+            rows[one] = grid_of(form, (ptrdiff_t)places[first + one < count ? first + one : first]);
+        use->each_grid(rows, total->sum, form->pool.rows.d, cosines);
+        for (ptrdiff_t one = 0; one < 4 && first + one < count; one++) {
+            const ptrdiff_t place = (ptrdiff_t)places[first + one];
+            form->gradient[place] = by_cosine(form, sum, ridge, place, cosines[one]);
+        }
+    }
+}
+
+/* Write the products of some candidates' rows with a total in single precision. */
+static void products_of(const struct form *form, const struct total *total, const int64_t *places, ptrdiff_t count,
+                        double *out)
+{
+    const ptrdiff_t d = form->pool.rows.d;
+    for (ptrdiff_t first = 0; first < count; first += 4) {
+        const float *rows[4];
+        float along[4];
+        for (ptrdiff_t one = 0; one < 4; one++)
+            rows[one] = single_of(&form->single, (ptrdiff_t)places[first + one < count ? first + one : first],
+                                  (float *)(void *)form->four + one * d);
+        use->rough_four(rows, total->single, d, along);
+        for (ptrdiff_t one = 0; one < 4 && first + one < count; one++) {
+            const ptrdiff_t place = (ptrdiff_t)places[first + one];
+            out[place] = along[one] * GRID * form->scale[place];
+        }
+    }
 }
 
 /* Write the gradient in single precision, where it may be above a level; elsewhere what it is below at least. As the
@@ -44,7 +74,6 @@ static void roughly(struct form *form, const struct total *total, double sum, do
 {
     const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
     double *gradient = form->gradient, square = 0.0;
-    float *room = total->single + d;
     ptrdiff_t count = n;
     if (level > -INFINITY && form->rough_error < INFINITY) {
         for (ptrdiff_t i = 0; i < d; i++)
@@ -58,18 +87,14 @@ static void roughly(struct form *form, const struct total *total, double sum, do
         }
     }
     if (count < n / 2) {
+        products_of(form, total, form->places, count, form->ahead);
         for (ptrdiff_t one = 0; one < count; one++) {
             const ptrdiff_t place = (ptrdiff_t)form->places[one];
-            const double along = use->rough(single_of(&form->single, place, room), total->single, d);
-            gradient[place] = by_cosine(form, sum, ridge, place, along * GRID * form->scale[place]);
+            gradient[place] = by_cosine(form, sum, ridge, place, form->ahead[place]);
         }
         return;
     }
-    for (ptrdiff_t at = 0; at < n; at++) { /* in the order of memory */
-        const ptrdiff_t place = (ptrdiff_t)form->where[at];
-        const double along = use->rough(single_of(&form->single, place, room), total->single, d);
-        form->rough[place] = along * GRID * form->scale[place];
-    }
+    products_of(form, total, form->where, n, form->rough); /* in the order of memory */
     for (ptrdiff_t place = 0; place < n; place++)
         gradient[place] = by_cosine(form, sum, ridge, place, form->rough[place]);
     memcpy(form->reference, total->sum, sizeof(double) * (size_t)d);
@@ -89,8 +114,9 @@ static void lead(struct form *form, const struct total *total, double sum, doubl
             form->gradient[place] = by_cosine(form, sum, ridge, place, form->rough[place]);
         largest(form->gradient, n, count, leaders);
         level = INFINITY;
+        exactly(form, total, sum, ridge, leaders, count);
         for (ptrdiff_t at = 0; at < count; at++) {
-            const double exact = exactly(form, total, sum, ridge, (ptrdiff_t)leaders[at]);
+            const double exact = form->gradient[leaders[at]];
             level = exact < level ? exact : level;
         }
     }
@@ -99,16 +125,33 @@ static void lead(struct form *form, const struct total *total, double sum, doubl
     const double rough = form->gradient[leaders[count - 1]];
     const double least = rough - 4.0 * form->pool.t * total->error - ROUNDING * fabs(rough);
     for (ptrdiff_t place = 0; place < n; place++)
-        if (form->gradient[place] >= least) {
-            form->gradient[place] = exactly(form, total, sum, ridge, place);
-            form->places[number] = place;
-            form->keys[number++] = form->gradient[place];
-        }
+        if (form->gradient[place] >= least)
+            form->places[number++] = place;
+    exactly(form, total, sum, ridge, form->places, number);
+    for (ptrdiff_t at = 0; at < number; at++)
+        form->keys[at] = form->gradient[form->places[at]];
     if (in_levels)
         leveled(form->keys, number, form->keys);
     largest(form->keys, number, count, leaders);
     for (ptrdiff_t at = 0; at < count; at++)
         leaders[at] = form->places[leaders[at]];
+}
+
+/* Write the sum of all rows, in units of the grid: it is exact. */
+static void add_all(const struct form *form, int64_t *sums)
+{
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
+    memset(sums, 0, sizeof *sums * (size_t)d);
+    for (ptrdiff_t first = 0; first < n; first += 4) {
+        const float *rows[4];
+        double scales[4];
+        for (ptrdiff_t one = 0; one < 4; one++) { /* in the order of memory */
+            const ptrdiff_t place = (ptrdiff_t)form->where[first + one < n ? first + one : first];
+            rows[one] = single_of(&form->single, place, (float *)(void *)form->four + one * d);
+            scales[one] = first + one < n ? form->scale[place] : 0.0;
+        }
+        use->add_on_grid(rows, scales, sums, d);
+    }
 }
 
 /* CCBQP's Algorithm 1, as `frank_wolfe.ascend`; writes a set. */
@@ -118,12 +161,13 @@ static void ascend_from_even(struct form *form, int64_t *set)
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
     const double ridge = 2.0, twice = 2.0 * form->pool.t, sum = (double)k;
     double *x = form->x, *moved = form->keys;
+    int64_t *sums = (int64_t *)(void *)ahead->sum;
     for (ptrdiff_t place = 0; place < n; place++)
         x[place] = (double)k / (double)n;
-    use->sum_grid(form->grid, n, d, total->sum);
+    add_all(form, sums);
     for (ptrdiff_t i = 0; i < d; i++)
-        total->sum[i] *= (double)k / (double)n / (GRID * GRID);
-    for (int step = 0; step < STEPS; step++) {
+        total->sum[i] = (double)sums[i] * ((double)k / (double)n / (GRID * GRID));
+    for (int round = 0; round < STEPS; round++) {
         double ahead_of = 0.0, bend = 0.0;
         note_total(form, total);
         lead(form, total, sum, ridge, 1, k, set);
@@ -136,26 +180,11 @@ static void ascend_from_even(struct form *form, int64_t *set)
         if (gap <= STATIONARY * fabs(bent) + EXACT * fabs(linear))
             break;
         add_up(form, set, k, NULL, ahead);
-        for (ptrdiff_t place = 0; place < n; place++)
-            moved[place] = -x[place];
-        for (ptrdiff_t at = 0; at < k; at++)
-            moved[set[at]] += 1.0;
         for (ptrdiff_t i = 0; i < d; i++)
             bend += (ahead->sum[i] - total->sum[i]) * (ahead->sum[i] - total->sum[i]);
-        const double curvature = twice * (ridge * product(moved, moved, n) - bend * GRID * GRID);
-        double length = curvature >= 0.0 ? 1.0 : gap / -curvature;
-        length = length < 1.0 ? length : 1.0;
-        if (length == 1.0) {
-            memset(x, 0, sizeof(double) * (size_t)n);
-            for (ptrdiff_t at = 0; at < k; at++)
-                x[set[at]] = 1.0;
-            memcpy(total->sum, ahead->sum, sizeof(double) * (size_t)d);
-        } else {
-            for (ptrdiff_t place = 0; place < n; place++)
-                x[place] += length * moved[place];
-            for (ptrdiff_t i = 0; i < d; i++)
-                total->sum[i] += length * (ahead->sum[i] - total->sum[i]);
-        }
+        const double square = way_to(set, k, x, n, moved);
+        const double length = step(gap, twice * (ridge * square - bend * GRID * GRID), set, k, moved, x, n);
+        approach(total->sum, ahead->sum, length, d);
     }
     leveled(x, n, form->keys);
     largest(form->keys, n, k, set);
@@ -177,11 +206,10 @@ static int polish_by_total(struct form *form, int64_t *set)
     add_up(form, set, k, NULL, total);
     for (int round = 0; round < EXCHANGES; round++) {
         double leaving = INFINITY, best = -INFINITY, spread = 0.0, size = 0.0, most = 0.0;
-        ptrdiff_t comes = 0, slot = 0, rivals = 0;
+        ptrdiff_t comes = 0, slot = 0, close = 0, rivals = 0;
+        exactly(form, total, (double)k, 0.0, set, k);
         for (ptrdiff_t at = 0; at < k; at++) {
-            const ptrdiff_t member = (ptrdiff_t)set[at];
-            const double linear = form->linear[member], exact = exactly(form, total, (double)k, 0.0, member);
-            form->keys[at] = exact;
+            const double linear = form->linear[set[at]], exact = form->keys[at] = gradient[set[at]];
             leaving = exact < leaving ? exact : leaving;
             most = fabs(exact) > most ? fabs(exact) : most;
             spread = fabs(exact - linear) > spread ? fabs(exact - linear) : spread;
@@ -194,11 +222,12 @@ static int polish_by_total(struct form *form, int64_t *set)
         for (ptrdiff_t at = 0; at < k; at++)
             gradient[set[at]] = form->keys[at];
         for (ptrdiff_t place = 0; place < n; place++)
-            if (!form->inside[place] && gradient[place] + twice * total->error > leaving + least) {
-                gradient[place] = exactly(form, total, (double)k, 0.0, place);
-                if (gradient[place] > leaving + least)
-                    form->places[rivals++] = place;
-            }
+            if (!form->inside[place] && gradient[place] + twice * total->error > leaving + least)
+                form->places[close++] = place;
+        exactly(form, total, (double)k, 0.0, form->places, close);
+        for (ptrdiff_t at = 0; at < close; at++)
+            if (gradient[form->places[at]] > leaving + least)
+                form->places[rivals++] = form->places[at];
         for (ptrdiff_t rival = 0; rival < rivals; rival++) {
             const ptrdiff_t place = (ptrdiff_t)form->places[rival];
             for (ptrdiff_t at = 0; at < k; at++) {
