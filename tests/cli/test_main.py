@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 import setwise
-from setwise import cli
+from setwise import cli, evaluate
 
 
 def test_version(run):
@@ -171,6 +172,18 @@ def test_every_line_of_help_says_what_it_does():
         assert not line.startswith("Of "), line
         assert "so many" not in line, line
         assert parameter.metavar is not None, f"{path} {parameter.name}: what stands for its value?"
+
+
+@pytest.mark.parametrize(
+    ("path", "called"), [("tune", evaluate.compare), ("catalog tune", evaluate.compare_catalog)]
+)
+def test_the_diversities_that_are_tried_are_those_of_help(path, called):
+    command = typer.main.get_command(cli.app)
+    for word in path.split():
+        command = command.commands[word]
+    (shown,) = [one.show_default for one in command.params if one.name == "diversity"]
+    tried = inspect.signature(called).parameters["diversities"].default
+    assert shown == ", ".join(map(str, tried))
 
 
 def test_an_interrupt_is_one_line_and_130(monkeypatch, run, corpus, tmp_path):

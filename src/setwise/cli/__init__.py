@@ -29,6 +29,7 @@ from setwise.cli.explore import explore
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
 from setwise.cli.mcp import mcp
+from setwise.cli.options import option
 from setwise.cli.prefer import app as prefer_app
 from setwise.cli.retrieve import retrieve
 from setwise.cli.serve import serve
@@ -75,26 +76,20 @@ def _print_version(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            "-V",
-            help="Print the version and leave.",
-            callback=_print_version,
-            is_eager=True,
-        ),
+        option("--version -V", "Print the version and leave.", None, callback=_print_version, is_eager=True),
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose", "-v", help="Say on stderr what the library does: what it reads, encodes, searches."
+        option(
+            "--verbose -v", "Say on stderr what the library does: what it reads, encodes, searches.", None
         ),
     ] = False,
     config: Annotated[
         str | None,
-        typer.Option(
-            "--config",
-            help="Read settings from this file (tune --out writes one), or none, instead of setwise.toml.",
-            metavar="FILE.toml",
+        option(
+            "--config FILE.toml",
+            "Read settings from this file (tune --out writes one), or none, instead of setwise.toml.",
+            None,
         ),
     ] = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from setwise.cli.catalog_select import Folder
-from setwise.cli.compare import Diversities, Folds, TunedFile
+from setwise.cli.compare import Folds, TunedFile
 from setwise.cli.options import AsJson, Force, K, Seed, set_option
 
 
@@ -22,7 +22,12 @@ def tune(
         ),
     ],
     k: K = 500,
-    diversity: Diversities = None,
+    diversity: Annotated[
+        list[float] | None,
+        set_option(
+            "--diversity 0…1", "A diversity to try; repeat for several.", show_default="0.05, 0.1, 0.3, 0.5"
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None,
         set_option(

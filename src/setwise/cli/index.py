@@ -199,7 +199,12 @@ def update(
 def remove(
     path: Annotated[str, options.folder_made_by("setwise index build")],
     ids: Annotated[list[str] | None, typer.Argument(help="Ids to remove.", metavar="ID")] = None,
-    where: options.Where = None,
+    where: Annotated[
+        str | None,
+        options.read_option(
+            "--where CONDITION", 'Remove rows of which this is true of their columns: "year < 2020".'
+        ),
+    ] = None,
     threads: options.Threads = None,
 ) -> None:
     """Remove rows by id, by a condition on their columns, or by both."""
