@@ -144,7 +144,7 @@ class Selection:
         Raises
         ------
         ValueError
-            The candidates are not known: the selection was read or sent from elsewhere, or made in a batch.
+            The candidates are not known: the selection was read or sent from elsewhere.
         """
         if self.reasoner is None:
             raise ValueError(f"explain: {_UNKNOWN}")

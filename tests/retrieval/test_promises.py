@@ -456,3 +456,25 @@ def test_an_honest_index_is_never_certified_falsely(metric, dtype, near, monkeyp
                 assert hits.certificate.upper_bound >= best - slack
             assert not hits.certificate.optimal or hits.value >= best - slack
     assert proven > 20
+
+
+def test_an_index_that_says_nothing_of_itself_but_its_width_promises_nothing():
+    """What a subclass leaves out is cosine and not exact; a width it has to have."""
+    X = np.random.default_rng(4).standard_normal((30, 6))
+    stored = Index.from_array(X)
+
+    class Silent(Index):
+        size = 30
+
+        def search(self, queries, k, *, filter=None, exclude=()):
+            return stored.search(queries, k, filter=filter, exclude=exclude)
+
+        def vectors(self, ids):
+            return stored.vectors(ids)
+
+    with pytest.raises(TypeError, match="index: Silent has no dim; set it"):
+        setwise.retrieve(X[0], Silent(), 4)
+    Silent.dim = 6
+    found = setwise.retrieve(X[0], Silent(), 4)
+    assert found.ids.tolist() == setwise.retrieve(X[0], stored, 4).ids.tolist()
+    assert found.certificate.scope == "returned"

@@ -86,15 +86,16 @@ class Index(ABC):
     dim : int
         Their width.
     metric : {"cosine", "euclidean"}
+        "cosine" where a subclass does not say.
     exact : bool
-        Whether ``search`` always returns the true k best. Asked at every retrieval; what is promised here
+        False where a subclass does not say. Whether ``search`` always returns the true k best. Asked at every retrieval; what is promised here
         is compared with what is returned. Of an index that is not setwise's own, certificates are of all
         there are only where ``sample`` shows every row, so that each search can be compared with them.
     """
 
     dim: int
-    metric: str
-    exact: bool
+    metric: str = "cosine"
+    exact: bool = False
 
     @property
     @abstractmethod
@@ -235,7 +236,7 @@ class Index(ABC):
             The index takes vectors alone.
         """
         raise TypeError(
-            f"query: a {type(self).__name__} takes vectors; encode the text, or open an index that has its "
+            f"query: {type(self).__name__} takes vectors; encode the text, or open an index that has its "
             "encoder with setwise.open_index"
         )
 

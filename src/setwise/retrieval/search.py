@@ -233,12 +233,14 @@ async def aretrieve(
 
 
 def metric_of(index: Any) -> str:
-    """Return the metric of an index. Raises TypeError: it is no index; ValueError: its metric is unknown."""
+    """Return the metric of an index. Raises TypeError: it is none, or has no width; ValueError: unknown."""
     if not isinstance(index, Index):
         raise TypeError(
             f"index: expected a setwise.Index, got {type(index).__name__}; wrap your vectors with "
             "setwise.Index.from_array"
         )
+    if not hasattr(index, "dim"):
+        raise TypeError(f"index: {type(index).__name__} has no dim; set it to the width of its vectors")
     return check_metric(index.metric)
 
 
