@@ -226,7 +226,7 @@ class Request:
         return self.cap if self.cap == "max_per_group" else f"limits: {self.cap}"
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether there is anything for each candidate that `mapped` would put in other terms."""
         given = isinstance(self.options, Levels) and self.options.is_given
         return self.groups is not None or self.costs is not None or given
@@ -241,7 +241,7 @@ class Request:
             Whether limits on what `groups` does not have are on a stored field of that name.
         """
         groups, named = self.groups, [*(self.limits or ()), *(self.shares or ())]
-        if not named and not self.labelled:
+        if not named and not self.labeled:
             return self
         if self.max_per_group is not None:
             groups = take("groups", groups)
@@ -284,7 +284,7 @@ class Request:
     @cached_property
     def plain(self) -> bool:
         """Whether sets have a size, and there are no other constraints and nothing of each candidate."""
-        listed = len(self.include) or len(self.exclude) or self.labelled or self.facets is not None
+        listed = len(self.include) or len(self.exclude) or self.labeled or self.facets is not None
         return self.sized and not listed and not self.wishes and self.relevance_scale == "none"
 
     @cached_property

@@ -120,7 +120,7 @@ def thread_count(threads: int | None = None) -> int:
     ----------
     threads : int, optional
         As the caller asked, at least 1. None means what BLAS is set to (so ``OMP_NUM_THREADS`` is
-        honoured), never more than the processors this process may run on.
+        honored), never more than the processors this process may run on.
     """
     if threads is not None:
         return checks.integer("threads", threads, least=1)

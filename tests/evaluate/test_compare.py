@@ -239,7 +239,7 @@ def test_a_beir_folder_and_trec_files_read_alike(tmp_path):
     rows = "1\td1\t1\r\n1\td2\t2\r\n1\td3\t-1\r\n2\td2\t1\r\n3\td1\t0\r\n"
     (tmp_path / "bare.tsv").write_text(rows)  # a row in the first line is a row
     (tmp_path / "crlf").write_text("\ufeff1\twho?\r\n2\twhen?\r\n", encoding="utf-8")
-    with pytest.warns(UserWarning, match="1 of 3 are left out: they have not a judgement above 0"):
+    with pytest.warns(UserWarning, match="1 of 3 are left out: they have not a judgment above 0"):
         third = evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
     with pytest.warns(UserWarning, match="1 of 3 are left out"):
         bare = evaluate.read_questions(tmp_path, qrels=tmp_path / "bare.tsv")
@@ -257,7 +257,7 @@ def test_a_beir_folder_and_trec_files_read_alike(tmp_path):
         found = evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
     assert found.answers == ((("d1", "d2"), ("d2",)), (("d2",),))
     (tmp_path / "judged").write_text("7 0 d1 1\n")
-    with pytest.raises(ValueError, match="no topic has a judgement above 0"):
+    with pytest.raises(ValueError, match="no topic has a judgment above 0"):
         evaluate.read_questions(tmp_path / "topics", qrels=tmp_path / "judged")
     (tmp_path / "qrels" / "test.tsv").rename(tmp_path / "qrels" / "dev.tsv")
     with pytest.raises(FileNotFoundError, match=r"test\.tsv'; did you mean 'dev\.tsv'"):

@@ -98,8 +98,8 @@ def of_each_pool(
             raise ValueError(f"{name}: expected {cuts[-1]} {what}, one a row of vectors, got shape {shape}")
         return values
 
-    labelled = request.labelled
-    if labelled:
+    labeled = request.labeled
+    if labeled:
         request = request.mapped(of_rows)
     requests = split(request, count)
     for name in ("include", "exclude"):
@@ -107,10 +107,10 @@ def of_each_pool(
         if len(rows) and getattr(requests[0], name) is rows:
             raise ValueError(f"{name}: with pools, pass a list of rows for each of the {count}")
     barred = relevance is not None and not np.isfinite(relevance).all()
-    if not labelled and facets is None and requests[0] is request and not barred:
+    if not labeled and facets is None and requests[0] is request and not barred:
         return requests
     for pool, (start, stop) in enumerate(pairwise(cuts.tolist())):
-        if labelled:
+        if labeled:
             requests[pool] = requests[pool].mapped(partial(_part, slice(start, stop)))
         if facets is not None:
             requests[pool] = replace(requests[pool], facets=facets(slice(start, stop)))

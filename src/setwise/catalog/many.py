@@ -79,9 +79,9 @@ def selected_for_each(
             return [labels_of_items(held, name, row) for row in given]
         return labels_of_items(held, name, given)
 
-    labelled = with_facets(held, request.mapped(of_items, fields=True))
+    labeled = with_facets(held, request.mapped(of_items, fields=True))
     solver = TOGETHER[method] if request.is_max_sum else method
-    asked = replace(labelled, method=method, solver=solver, include=include, exclude=exclude)
+    asked = replace(labeled, method=method, solver=solver, include=include, exclude=exclude)
     solvers.check(asked, tuple(TOGETHER.values()) if request.is_max_sum else solvers.SOLVERS)
     found = select_each(
         asked, held.vectors.raw, None if queries is None else given, given if queries is None else None

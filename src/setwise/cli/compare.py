@@ -29,7 +29,7 @@ AskedOrNone = Annotated[str | None, typer.Argument(**_QUESTIONS, show_default="t
 Judged = Annotated[
     str | None,
     read_option(
-        "--qrels FILE", "TREC judgements, for topics of TREC; or a BEIR folder's other than qrels/test.tsv."
+        "--qrels FILE", "TREC judgments, for topics of TREC; or a BEIR folder's other than qrels/test.tsv."
     ),
 ]
 Asking = Annotated[

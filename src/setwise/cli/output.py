@@ -44,7 +44,7 @@ class _Console(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return where results go, or what is no result; without colour where that is no terminal."""
+    """Return where results go, or what is no result; without color where that is no terminal."""
     return _Console(highlight=False, stderr=stderr or output_is_taken())
 
 

@@ -207,7 +207,7 @@ def select(
     as_json: options.AsJson = False,
     force: options.Force = False,
 ) -> None:
-    """Choose which responses of each prompt to train a model towards, and which to train it away from."""
+    """Choose which responses of each prompt to train a model toward, and which to train it away from."""
     from setwise import checks
     from setwise._version import __version__
     from setwise.cli import output

@@ -125,10 +125,10 @@ def print_side_by_side(
     width = max(16, (out.width - 6) // 2)
     columns = [
         [
-            _cell(out, hits, position, width, mark, colour, set(other.rows.tolist()), full)
+            _cell(out, hits, position, width, mark, color, set(other.rows.tolist()), full)
             for position in range(len(hits))
         ]
-        for mark, colour, _, hits, other in sides
+        for mark, color, _, hits, other in sides
     ]
     for row in zip(*columns, strict=True):
         table.add_row(*row)
@@ -206,13 +206,13 @@ def _cell(
     position: int,
     width: int,
     mark: str,
-    colour: str,
+    color: str,
     other: set[int],
     full: bool,
 ) -> Text:
     """Return one member of a set in a narrow column: a long id on a line of its own."""
     alone = int(hits.rows[position]) not in other
-    style = f"bold {colour}" if alone else "bold"
+    style = f"bold {color}" if alone else "bold"
     name, text = _identity(hits.ids[position]), Text("")
     if hits.texts is not None:
         text = Text().append_text(_echo(hits.echoes, position)).append(one_line(hits.texts[position]))
@@ -223,7 +223,7 @@ def _cell(
         lines = [middle(name, inner, style), *_fit(out, text, inner, most)]
     else:
         lines = [*Text(name, style=style).wrap(out, inner), *_fit(out, text, inner, most)]
-    cell = Text().append(f"{mark if alone else ' '} {position + 1:>2}  ", style=colour if alone else "dim")
+    cell = Text().append(f"{mark if alone else ' '} {position + 1:>2}  ", style=color if alone else "dim")
     for number, line in enumerate(lines):
         cell.append("\n      " if number else "").append_text(line)
     return cell

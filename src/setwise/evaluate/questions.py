@@ -126,7 +126,7 @@ class Questions:
 def read_questions(
     path: str | os.PathLike[str], *, qrels: str | os.PathLike[str] | None = None, split: str = "test"
 ) -> Questions:
-    """Read labeled questions: a table, a BEIR folder, or topics and judgements of TREC.
+    """Read labeled questions: a table, a BEIR folder, or topics and judgments of TREC.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def read_questions(
         own; ``id`` and ``group`` where there are any. Or a folder as BEIR has it, with ``queries.jsonl`` and
         ``qrels/SPLIT.tsv``. Or, with `qrels`, a file with one topic a line: its number, a tab, its text.
     qrels : path, optional
-        TREC judgements, diversity's too; or in place of a BEIR folder's own another table of judgements.
+        TREC judgments, diversity's too; or in place of a BEIR folder's own another table of judgments.
     split : str
         Of a BEIR folder.
 
@@ -150,7 +150,7 @@ def read_questions(
     Warns
     -----
     UserWarning
-        Questions of BEIR or TREC have no judgement above 0 and are left out, with how many.
+        Questions of BEIR or TREC have no judgment above 0 and are left out, with how many.
     """
     source = existing(path, "questions")
     if source.is_dir():
@@ -218,15 +218,15 @@ def _beir(folder: Path, judged: Path) -> Questions:
     about = set()
     for number, line in enumerate(judged.read_text(encoding="utf-8-sig").split("\n"), start=1):
         parts = line.split("\t")
-        judgement = re.fullmatch("-?[0-9]+", parts[-1])
-        if not line or (number == 1 and not judgement):  # the columns' names
+        judgment = re.fullmatch("-?[0-9]+", parts[-1])
+        if not line or (number == 1 and not judgment):  # the columns' names
             continue
-        if len(parts) != 3 or parts[0] not in texts or not judgement:
+        if len(parts) != 3 or parts[0] not in texts or not judgment:
             raise ValueError(f"{judged}: line {number}: expected a query of the folder, a document, a number")
         about.add(parts[0])
         if int(parts[2]) > 0:
             answers.setdefault(parts[0], {})[(parts[1],)] = None
-    _left_out(len(about) - len(answers), len(about), "a judgement above 0")
+    _left_out(len(about) - len(answers), len(about), "a judgment above 0")
     names = tuple(name for name in texts if name in answers)
     return Questions(
         names, tuple(tuple(answers[name]) for name in names), tuple(texts[name] for name in names)
@@ -234,7 +234,7 @@ def _beir(folder: Path, judged: Path) -> Questions:
 
 
 def _trec(topics: Path, qrels: Path) -> Questions:
-    """Read TREC's topics and judgements; without subtopics every document is a right answer of its own."""
+    """Read TREC's topics and judgments; without subtopics every document is a right answer of its own."""
     judged = read_qrels(qrels)
     names, texts, answers = [], [], []
     lines = topics.read_text(encoding="utf-8-sig").rstrip().split("\n")
@@ -253,6 +253,6 @@ def _trec(topics: Path, qrels: Path) -> Questions:
                 else tuple(tuple(ids) for ids in aspects.values())
             )
     if not names:
-        raise ValueError(f"{topics}: no topic has a judgement above 0 in {qrels}")
-    _left_out(len(lines) - len(names), len(lines), "a judgement above 0")
+        raise ValueError(f"{topics}: no topic has a judgment above 0 in {qrels}")
+    _left_out(len(lines) - len(names), len(lines), "a judgment above 0")
     return Questions(tuple(names), tuple(answers), tuple(texts))

@@ -88,9 +88,10 @@ class Index(ABC):
     metric : {"cosine", "euclidean"}
         "cosine" where a subclass does not say.
     exact : bool
-        False where a subclass does not say. Whether ``search`` always returns the true k best. Asked at every retrieval; what is promised here
-        is compared with what is returned. Of an index that is not setwise's own, certificates are of all
-        there are only where ``sample`` shows every row, so that each search can be compared with them.
+        Whether ``search`` always returns the true k best; False where a subclass does not say. Asked at
+        every retrieval; what is promised here is compared with what is returned. Of an index that is not
+        setwise's own, certificates are of all there are only where ``sample`` shows every row, so that
+        each search can be compared with them.
     """
 
     dim: int

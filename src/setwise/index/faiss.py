@@ -1,4 +1,4 @@
-"""An index over any FAISS index: Flat, IVF, HNSW, quantised, by factory string, with ids of its own."""
+"""An index over any FAISS index: Flat, IVF, HNSW, quantized, by factory string, with ids of its own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from setwise.index.faiss_held import HeldVectors
 from setwise.index.local import RowIndex
 from setwise.vectors import Vectors, check_metric
 
-#: How far from 1 the length of a vector may be that comes back from a quantised index.
-QUANTISED = 0.4
+#: How far from 1 the length of a vector may be that comes back from a quantized index.
+QUANTIZED = 0.4
 
 
 class FaissIndex(RowIndex):
@@ -36,7 +36,7 @@ class FaissIndex(RowIndex):
         Trained and filled; or the path of one saved by ``faiss.write_index``.
     vectors : array-like of shape (n, d), optional
         The stored vectors by position, of any length, e.g. a memory map. Better than what FAISS can
-        reconstruct where it stores them quantised, and needed where it cannot reconstruct at all.
+        reconstruct where it stores them quantized, and needed where it cannot reconstruct at all.
     metric : {"cosine", "euclidean"}, optional
         By default cosine; "euclidean" needs an L2 index.
     exact : bool, optional
@@ -290,7 +290,7 @@ class FaissIndex(RowIndex):
         rows = self._held.reconstructed(places)
         if self.metric == "cosine":
             lengths = np.sqrt(np.vecdot(rows, rows, dtype=np.float64))
-            check_unit(lengths, ids, "index", tolerance=UNIT if self._held.whole else QUANTISED)
+            check_unit(lengths, ids, "index", tolerance=UNIT if self._held.whole else QUANTIZED)
         return rows
 
     def _known(self, ids: Sequence[Any] | Ids) -> list[int]:

@@ -33,7 +33,7 @@ class HeldVectors:
     plain : bool
         Whether there is no map of ids: they are positions, or, with lists, what was added.
     whole : bool
-        Whether vectors are stored as they are, neither quantised nor transformed.
+        Whether vectors are stored as they are, neither quantized nor transformed.
 
     Raises ValueError: an id is stored more than once.
     """

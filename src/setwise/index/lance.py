@@ -31,7 +31,7 @@ class LanceIndex(StoreIndex):
     Filters and excluded ids are applied before the search (LanceDB's prefilter). Where a vector index still
     finds fewer rows than were asked for, that query is answered again without it, so a filter never starves
     a result. Rows without a vector (null) are left out, and so, under cosine, are all-zero vectors. Scores
-    are computed from the vectors, since LanceDB's are rounded in half precision or by quantisation.
+    are computed from the vectors, since LanceDB's are rounded in half precision or by quantization.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ class Database:
     def transaction(self) -> Iterator[Execute]:
         """Open a transaction, yield what executes statements in it, and roll it back.
 
-        Raises TimeoutError: a statement was cancelled, or no connection of a pool came free; ConnectionError:
+        Raises TimeoutError: a statement was canceled, or no connection of a pool came free; ConnectionError:
         the server cannot be reached, or has gone; ValueError: it refuses a statement.
         """
         try:

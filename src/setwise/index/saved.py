@@ -2,7 +2,7 @@
 
 >>> import tempfile, os, numpy as np, setwise
 >>> from setwise.index.saving import save
->>> folder = os.path.join(tempfile.mkdtemp(), "colours")
+>>> folder = os.path.join(tempfile.mkdtemp(), "colors")
 >>> info = save(folder, np.eye(3), ids=["red", "green", "blue"], columns={"warm": [True, False, False]})
 >>> index = setwise.open_index(folder)
 >>> setwise.retrieve([1.0, 0.5, 0.0], index, 2, diversity=0).ids.tolist()

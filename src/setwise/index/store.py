@@ -75,7 +75,7 @@ class StoreIndex(Index):
 
     Under cosine the database is asked about the direction of a query, which it may rank by cosine or
     by inner product, and the query's length is put back here. ``fetch`` computes scores from the fetched
-    vectors in float64, so that a quantised index or half precision changes which rows are found but never
+    vectors in float64, so that a quantized index or half precision changes which rows are found but never
     what they are said to score. Nothing that the database holds is kept from one call to the next.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Ids and judgements as the measures take them: checked lists of plain Python values.
+"""Ids and judgments as the measures take them: checked lists of plain Python values.
 
 `relevant` holds the ids of the right answers, `aspects` one collection of ids for each right answer that can
 be given in several ways (subtopics, nuggets, key points, clusters of paraphrases). Ids are whatever the

@@ -43,7 +43,7 @@ def ilad(vectors: ArrayLike, *, metric: str = "cosine") -> float:
 def ilmd(vectors: ArrayLike, *, metric: str = "cosine") -> float:
     """Return the distance between the two closest members (intra-list minimum distance).
 
-    What max-min dispersion maximises; 0 where a member is repeated.
+    What max-min dispersion maximizes; 0 where a member is repeated.
 
     Parameters
     ----------

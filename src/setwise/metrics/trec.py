@@ -1,7 +1,7 @@
-"""Runs and judgements as TREC's programs read and write them.
+"""Runs and judgments as TREC's programs read and write them.
 
-A run has one line a result: ``topic Q0 document rank score tag``. Judgements have ``topic iteration document
-judgement``, for diversity tasks with the subtopic in the second place.
+A run has one line a result: ``topic Q0 document rank score tag``. Judgments have ``topic iteration document
+judgment``, for diversity tasks with the subtopic in the second place.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ def read_qrels(path: str | os.PathLike[str]) -> dict[str, dict[str, list[str]]]:
     Parameters
     ----------
     path : path
-        Judgements of one aspect have "0" in the second place, and come back under that name.
+        Judgments of one aspect have "0" in the second place, and come back under that name.
 
     Raises
     ------
     ValueError
-        A line has not four fields, or its judgement is no integer; with the line.
+        A line has not four fields, or its judgment is no integer; with the line.
     """
     found: dict[str, dict[str, list[str]]] = {}
-    for number, (topic, subtopic, document, judgement) in _lines(path, 4):
+    for number, (topic, subtopic, document, judgment) in _lines(path, 4):
         try:
-            right = int(judgement) > 0
+            right = int(judgment) > 0
         except ValueError:
-            raise ValueError(f"{path}: line {number}: the judgement {judgement!r} is no integer") from None
+            raise ValueError(f"{path}: line {number}: the judgment {judgment!r} is no integer") from None
         if right:
             found.setdefault(topic, {}).setdefault(subtopic, []).append(document)
     return found
@@ -113,7 +113,7 @@ def write_run(
 def write_qrels(
     path: str | os.PathLike[str], qrels: Mapping[str, Mapping[Any, Iterable[Any]]], *, force: bool = False
 ) -> None:
-    """Write judgements by topic and subtopic, all 1.
+    """Write judgments by topic and subtopic, all 1.
 
     Parameters
     ----------

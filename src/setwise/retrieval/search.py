@@ -103,8 +103,8 @@ def retrieve(
     diversity : float
         In [0, 1]: 0 = relevance alone, 1 = diversity alone.
     sharpness : int, optional
-        Of max-sum under cosine: distances 1 - cos^sharpness. Default 8, which penalises near-duplicates;
-        1 penalises the average similarity, as the papers do.
+        Of max-sum under cosine: distances 1 - cos^sharpness. Default 8, which penalizes near-duplicates;
+        1 penalizes the average similarity, as the papers do.
     objective : {"max-sum", "mmr", "log-det", "max-min", "facets"} or Objective
     solver : str
         "auto", "greedy", "frank-wolfe", "multilevel", "distributed", "swap", "exact" or "top-k", as for

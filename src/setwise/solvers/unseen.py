@@ -240,5 +240,5 @@ def gradient_wished(problem: Problem, form: ItemForm, x: Vector, unseen: Unseen)
     # u + q - 2q Σ x_i e_i·e, and what was shown is at least -1 similar.
     shown = min(len(wishes.shown), max(1, round(wishes.size) - 1))
     worth += 2 * t / max(1.0, wishes.size - 1) * wishes.weight * shown
-    towards = (1 - t) * unseen.query - 2 * objective.pair * (x @ form.held.rows)
-    return float(worth - (1 - t) * problem.relevance.least + unseen.most_similar(towards))
+    toward = (1 - t) * unseen.query - 2 * objective.pair * (x @ form.held.rows)
+    return float(worth - (1 - t) * problem.relevance.least + unseen.most_similar(toward))

@@ -41,7 +41,7 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
         How the scores are rescaled first.
     vectors : optional
         Where the vector of a node without an embedding is looked up by its id: a vector store, a
-        `VectorStoreIndex`, a `setwise.Index`, a mapping, or a function of a list of ids. Not serialised.
+        `VectorStoreIndex`, a `setwise.Index`, a mapping, or a function of a list of ids. Not serialized.
     missing : {"error", "warn", "append"}
         What is done with a node whose vector or score is missing or cannot be used (all zero, NaN, of another
         width): refuse (the same as "raise"); leave it out with a warning ("drop"); or place it after those
@@ -95,7 +95,7 @@ class DiverseNodePostprocessor(BaseNodePostprocessor, Rescoring):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that serialised components carry."""
+        """Return the name that serialized components carry."""
         return "SetwiseDiverseNodePostprocessor"
 
     def _postprocess_nodes(

@@ -54,7 +54,7 @@ def ascend(
     Relaxing 'each point is served once' with prices λ gives, for any λ, the bound
     ``L(λ) = Σ λ_i + min_S Σ_{j∈S} t_j`` with the terms ``t_j = fixed_j + Σ_i min(cost_ij - λ_i, 0)``: the k
     least count. The largest such bound is that of the linear relaxation (Cornuejols, Fisher and Nemhauser
-    1977); deflected subgradient steps (Camerini, Fratta and Maffioli 1975) of Polyak's length climb towards
+    1977); deflected subgradient steps (Camerini, Fratta and Maffioli 1975) of Polyak's length climb toward
     it. Every step's bound is valid and the best one counts.
 
     A set is proven best before its bound meets its cost where any other candidate's term exceeds every
