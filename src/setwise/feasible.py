@@ -126,17 +126,13 @@ class Feasible:
         return np.asarray(fits)
 
     def allows(self, chosen: Places, goes: Places, comes: Places) -> Mask:
-        """Return which moves lead from a feasible set to another.
+        """Return which moves lead from a feasible set to another, shape (q,).
 
         Parameters
         ----------
         chosen : ndarray of int64
         goes, comes : ndarray of shape (q, a) and (q, b), int64
             Distinct members that leave and outsiders that join, a row a move.
-
-        Returns
-        -------
-        ndarray of shape (q,), bool
         """
         moves, size = len(goes), len(chosen) - goes.shape[1] + comes.shape[1]
         good = np.full(moves, self.least <= size <= self.most)

@@ -246,10 +246,7 @@ class Vectors:
     def queried(self, query: NDArray[np.float64]) -> Vectors:
         """Return these vectors, checked already, with their similarity to a query: one pass.
 
-        Parameters
-        ----------
-        query : ndarray of shape (d,), float64
-            As `setwise.containers.as_queries` returns it.
+        The query is as `setwise.containers.as_queries` returns it, float64 of shape (d,).
         """
         one = copy.copy(self)
         if self.metric == "cosine":
@@ -267,12 +264,7 @@ class Vectors:
         return one
 
     def restricted(self, ids: NDArray[np.int64]) -> Vectors:
-        """Return some of these vectors, checked already; no row is read or copied.
-
-        Parameters
-        ----------
-        ids : ndarray of int64, ascending
-        """
+        """Return the vectors of some rows, ascending, checked already; no row is read or copied."""
         one = copy.copy(self)
         one.kept, one.n, one._radius = self.places(ids), len(ids), None
         one._scale, one._lengths = None if self.scale is None else self.scale[ids], None

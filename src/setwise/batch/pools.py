@@ -162,14 +162,9 @@ class _Pools:
         )
 
     def select_together(self, workers: int, *, greedily: bool) -> list[Selection] | None:
-        """Select from all pools in one call of the compiled kernels; None where a row is to be refused.
+        """Select from all pools, greedily or by the default solver, in one call of the compiled kernels.
 
-        Pools that these leave to others are selected from by themselves.
-
-        Parameters
-        ----------
-        greedily : bool
-            Or by the default solver.
+        Pools that these leave to others are selected from by themselves; None where a row is to be refused.
         """
         began = time.perf_counter()
         request, cuts, sizes = self.requests[0], self.cuts, np.diff(self.cuts)

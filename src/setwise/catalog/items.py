@@ -57,12 +57,7 @@ class Items:
         return self.vectors.n
 
     def among(self, rows: NDArray[np.int64]) -> Items:
-        """Return some of the items; clusters without one are left out, and no vector is read.
-
-        Parameters
-        ----------
-        rows : ndarray of int64, ascending
-        """
+        """Return the items of ascending rows; clusters without one are left out, and no vector is read."""
         clusters, labels = self.clusters, self.clusters.labels[rows]
         filled = np.bincount(labels, minlength=len(clusters)) > 0
         some = replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,7 @@ _NUMBERS = ".npy, .csv, .parquet or .jsonl"
 
 
 def finetune(
+    context: typer.Context,
     repository: Annotated[
         str,
         read_option(
@@ -246,46 +248,20 @@ def finetune(
 
     if cache is not None and no_cache:
         raise ValueError("cache: give --cache or --no-cache, not both")
-    pipeline = Pipeline(
-        repository,
-        as_targets(examples),
-        text_column=tuple(text_column or ()),
-        example_text_column=tuple(example_text_column or ()),
-        roles=tuple(roles or ()),
-        vectors=vectors,
-        example_vectors=example_vectors,
-        model=model,
-        empty=empty,
-        cache=None if no_cache else cache or "auto",
-        method=method,
-        diversity=diversity,
-        regularizer=regularizer,
-        scale=_number_or_auto("scale", scale),
-        kernel_width=_number_or_auto("kernel_width", kernel_width),
-        neighbors=neighbors,
-        density_neighbors=density_neighbors,
-        index=index,
-        workers=options.as_count(workers),
-        seed=seed,
-        threads=threads,
-        rows=rows,
-        fraction=fraction,
-        tokens=tokens,
-        tokenizer=tokenizer,
-        length_column=length_column,
-        min_words=min_words,
-        subtask_column=subtask_column,
-        quality=quality,
-        densities=densities,
-        limits=as_shares(limits),
-        exclude_examples=exclude_examples,
-        epochs=epochs,
-        replace=replace,
-        out=out,
-        indices=indices,
-        drawn=drawn,
-        force=force,
-    )
+    # Options have the names of the pipeline's parameters; these are spelled otherwise here.
+    asked = {one.name: context.params[one.name] for one in fields(Pipeline) if one.name in context.params}
+    asked |= {
+        "examples": as_targets(examples),
+        "text_column": tuple(text_column or ()),
+        "example_text_column": tuple(example_text_column or ()),
+        "roles": tuple(roles or ()),
+        "cache": None if no_cache else cache or "auto",
+        "scale": _number_or_auto("scale", scale),
+        "kernel_width": _number_or_auto("kernel_width", kernel_width),
+        "workers": options.as_count(workers),
+        "limits": as_shares(limits),
+    }
+    pipeline = Pipeline(**asked)
     if sweep:
         _check_sweep(pipeline, plot)
     elif plot is not None:

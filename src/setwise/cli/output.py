@@ -130,13 +130,7 @@ def spread(objective: str) -> str:
 
 
 def enough(selection: Selection, n: int, pool: int | str) -> str:
-    """Return whether enough of an index's n candidates were looked at, in one line.
-
-    Parameters
-    ----------
-    pool : "auto" or int
-        How many were asked for.
-    """
+    """Say in one line whether enough of an index's n candidates were looked at, of ``pool`` asked for."""
     proof = selection.certificate
     if proof is None:
         return "not checked whether enough candidates were fetched (--certify none)"

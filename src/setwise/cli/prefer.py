@@ -33,8 +33,17 @@ for _stage in (generate, score, train, loop):
     app.command()(_stage)
 
 
+#: Options that say where things are read, and those that a record of the run has.
+COLUMNS = ("prompt", "prompt_id", "responses_column", "rewards", "embeddings", "dataset_split")
+SETTINGS = (
+    *("reward_weight", "formulation", "near", "min_gap", "method", "solver", "positives", "split", "format"),
+    *("model", "duplicates", "ties", "unscored", "too_few", "seed", "threads"),
+)
+
+
 @app.command()
 def select(
+    context: typer.Context,
     responses: Annotated[
         str,
         read_option(
@@ -216,35 +225,14 @@ def select(
 
     check_target(out, force=force)
     checks.choice("certify", certify, options.CERTIFY)
-    settings: dict[str, Any] = {
-        "k": (1 if method == "best-vs-worst" else 7) if k is None else k,
-        "reward_weight": reward_weight,
-        "formulation": formulation,
-        "near": near,
-        "min_gap": min_gap,
-        "method": method,
-        "solver": solver,
-        "positives": positives,
-        "split": split,
-        "format": format,
-        "model": model,
-        "duplicates": duplicates,
-        "ties": ties,
-        "unscored": unscored,
-        "too_few": too_few,
-        "seed": seed,
-        "threads": threads,
-    }
+    # Options have the names of the parameters.
+    settings: dict[str, Any] = {"k": (1 if method == "best-vs-worst" else 7) if k is None else k}
+    settings |= {name: context.params[name] for name in SETTINGS}
     began = time.perf_counter()
     with folders.step_bar() as tell, options.at_most(threads), output.notes_for_warnings():
         made = PreferenceRows(
             responses,
-            prompt=prompt,
-            prompt_id=prompt_id,
-            responses_column=responses_column,
-            rewards=rewards,
-            embeddings=embeddings,
-            dataset_split=dataset_split,
+            **{name: context.params[name] for name in COLUMNS},
             certify=options.CERTIFY[certify],
             time_limit=time_limit,
             progress=lambda done, total: tell("rows", done, total),

@@ -224,10 +224,7 @@ def _held(entry: Path, n: int, tell: Steps) -> Iterator[None]:
 def _opened(entry: Path, encoder: Encoder, n: int, learned: int, tell: Steps) -> Encoded | None:
     """Return a finished entry's vectors, and give the encoder back what it had learned.
 
-    Returns
-    -------
-    Encoded or None
-        None where it is unfinished or not there; one that is damaged is removed.
+    None where it is unfinished or not there; one that is damaged is removed.
     """
     if not (entry / META).exists():
         return None

@@ -75,12 +75,7 @@ def words(text: str, *, code: bool = False) -> list[str]:
 
     A word is a run of letters and digits with what is written over and under them. In scripts without spaces
     (Chinese, Japanese, Thai, Lao, Khmer, Burmese) only a dictionary tells words apart: each character counts
-    as one there.
-
-    Parameters
-    ----------
-    code : bool
-        Whether underscores belong to words, and runs of marks are words, too (DSIR, section 3).
+    as one there. With `code` underscores belong to words, and runs of marks are words, too (DSIR, section 3).
     """
     lowered = text.lower()
     return _pattern(code, lowered.isascii()).findall(lowered)

@@ -37,11 +37,8 @@ _CALLED_ID = re.compile(r"(?:^|[ _.-])(?:id|ID|Id)$|[a-z](?:Id|ID)$")
 def arrow_kinds(schema: Any) -> dict[str, str]:
     """Return an Arrow schema's columns, each with the kind of what it holds.
 
-    Returns
-    -------
-    dict of str to str
-        "string" (of every width, category or not), "integer", "number", "boolean", "uuid", "time", "binary",
-        "list", "struct", "null", or Arrow's own name of another type.
+    That is "string" (of every width, category or not), "integer", "number", "boolean", "uuid", "time",
+    "binary", "list", "struct", "null", or Arrow's own name of another type.
 
     Raises ValueError: two columns have one name.
     """

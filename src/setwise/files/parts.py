@@ -57,12 +57,9 @@ def room_for(place: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch(folder: str | os.PathLike[str] | None = None) -> Iterator[Path]:
-    """Give a hidden folder for files that are needed for a while; what killed runs have left of theirs goes.
+    """Give a hidden folder, by default among temporary files, for what is needed for a while.
 
-    Parameters
-    ----------
-    folder : path-like, optional
-        Where it is made; by default among temporary files.
+    What killed runs have left of theirs goes.
     """
     name = Path(tempfile.gettempdir() if folder is None else folder, "setwise")
     remove_dead(name)

@@ -92,12 +92,8 @@ class MatchOptions(TypedDict, total=False):
 def weights_of(parameters: MatchParameters, n: int) -> NDArray[np.float64] | None:
     """Return what each of n rows weighs beside its counted density: q over its mean, or q/ρ of given ρ.
 
-    Returns
-    -------
-    ndarray of shape (n,) or None
-        None where every row weighs 1.
-
-    Raises TypeError, ValueError: qualities or densities are not n finite numbers above 0.
+    None where every row weighs 1. Raises TypeError, ValueError: qualities or densities are not n finite
+    numbers above 0.
     """
     weights = None
     if parameters.quality is not None:

@@ -126,10 +126,8 @@ def split(size: int, shares: Sequence[float]) -> list[int]:
 def named_examples(examples: Any) -> list[tuple[str, float, Source | None]]:
     """Return each target's name, share and source; of one without a name "" and 1.
 
-    Parameters
-    ----------
-    examples : source, or mapping of str to source or (source, weight)
-        Weights are above 0 and 1 by default; shares are in proportion to them.
+    Several are a mapping of names to a source or to (source, weight): weights are above 0 and 1 by default,
+    shares in proportion to them.
 
     Raises TypeError, ValueError: there is no target, or a weight is no finite number above 0.
     """

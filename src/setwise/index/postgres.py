@@ -142,11 +142,8 @@ class Database:
 def condition_of(filter: Any) -> tuple[str, list[Any]]:
     """Return a filter as an SQL condition with %s placeholders, and its parameters.
 
-    Parameters
-    ----------
-    filter : str, (str, sequence), psycopg.sql.Composable or SQLAlchemy expression
-        A condition; a condition with %s placeholders and their values; or an expression that stands for
-        one. In a plain string % is an ordinary character.
+    It is a condition, in which % is an ordinary character; one with %s placeholders and their values; or an
+    expression of psycopg or SQLAlchemy that stands for one.
 
     Raises TypeError: anything else.
     """

@@ -150,12 +150,9 @@ class LogDet(Objective):
 
 
 def _residuals(kernel: Floats) -> Vector:
-    """Return d² of members, each given those before it, and of others given them all (Cholesky).
+    """Return d² of s members, each given those before it, and of m others given them all (Cholesky).
 
-    Parameters
-    ----------
-    kernel : ndarray of shape (s, s + m)
-        Between the s members, and them and m others.
+    ``kernel`` is that between the members, and them and the others, shape (s, s + m).
     """
     size = len(kernel)
     columns, residual = np.zeros(kernel.shape), np.ones(kernel.shape[1])

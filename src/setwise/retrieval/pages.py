@@ -30,12 +30,7 @@ def cursor_of(ids: Ids) -> str:
 
 
 def earlier(after: Any) -> Ids:
-    """Return the ids that earlier pages had.
-
-    Parameters
-    ----------
-    after : str or sequence of ids
-        A cursor, or the ids.
+    """Return the ids that earlier pages had, of a cursor or as they are.
 
     Raises TypeError: it is neither; ValueError: a text that is no cursor; an id is there twice; or they are
     more than `MOST_BEFORE`.

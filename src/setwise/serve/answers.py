@@ -124,13 +124,7 @@ class RetrievedAnswer(BaseModel):
 
 
 def told(selection: Selection, explain: bool, naming: Any = None) -> dict[str, Any]:
-    """Return what is said of a set.
-
-    Parameters
-    ----------
-    naming : callable, optional
-        What a request calls the candidate that the selection calls so.
-    """
+    """Return what is said of a set; ``naming`` gives what a request calls the candidates."""
     name = naming or (lambda one: one)
     reasons = None
     if explain:

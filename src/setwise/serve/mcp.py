@@ -72,13 +72,7 @@ class Explained(BaseModel):
 
 
 def mcp_server(service: Service) -> MCPServer[Any]:
-    """Return a server with the tools `retrieve`, `select` and `explain`.
-
-    Parameters
-    ----------
-    service : Service
-        Its indexes are those that may be asked, its limits hold.
-    """
+    """Return a server with the tools `retrieve`, `select` and `explain`, within a service's limits."""
     server: MCPServer[Any] = MCPServer(
         "setwise", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )

@@ -149,12 +149,7 @@ def solver_of(objective: str, name: str, *, wished: bool = False) -> Solver | No
 
 
 def check(request: Request, among: Sequence[str] = SOLVERS) -> str:
-    """Return the name of the solver asked for, if it serves the objective and honors the constraints.
-
-    Parameters
-    ----------
-    among : sequence of str
-        The names that it may have.
+    """Return the solver's name, one of `among`, if it serves the objective and honors the constraints.
 
     Raises TypeError, ValueError: see `serving`.
     """

@@ -166,7 +166,7 @@ def quadratic_program(
     exact: bool = True,
     patience: int = 20,
 ) -> Vector:
-    """Maximize linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
+    """Return the x, shape (m,), that maximizes linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
 
     Accelerated projected gradient finds which bounds hold; block pivoting on the optimality conditions
     (Kim and Park 2011) then lands on the exact solution.
@@ -186,10 +186,6 @@ def quadratic_program(
         If False, stop after the projected gradient steps: good to about three digits.
     patience : int
         Where the exact solution is not found, at most this many times a hundred steps more.
-
-    Returns
-    -------
-    ndarray of shape (m,), float64
     """
     m = len(linear)
     if total >= m:

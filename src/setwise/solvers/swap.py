@@ -20,7 +20,7 @@ LARGE = 2048  # only in pools beyond this size
 def polish(
     pool: Pool, chosen: NDArray[np.int64], *, most: int = 1000, kept: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Improve a set within a pool by best single exchanges, to a local maximum.
+    """Return a set, shape (k,), improved within a pool by best single exchanges, to a local maximum.
 
     Exchanging member i for outsider j changes the summed form by g_j - g_i - 2t·W_ij, with g its gradient
     at the set. Distances are not negative, so only outsiders whose gradient exceeds the least inside can
@@ -34,10 +34,6 @@ def polish(
         At most this many exchanges.
     kept : ndarray of int64, optional
         Positions that must stay.
-
-    Returns
-    -------
-    ndarray of shape (k,), int64
     """
     chosen = chosen.copy()
     k = len(chosen)

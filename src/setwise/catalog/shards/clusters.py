@@ -203,11 +203,8 @@ def assign_shard(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the cluster of each row of a shard, and the rows' sums in each cluster, block by block.
 
-    Parameters
-    ----------
-    work : tuple
-        (the shard, the centers, the rows' clusters where they are known already, the step of the `grid` to
-        sum on or None for no sums, the metric).
+    ``work`` is the shard, the centers, the rows' clusters where they are known already, the step of the
+    `grid` to sum on or None for no sums, and the metric.
     """
     stored, centers, known, step, metric = work
     labels = np.empty(stored.n, np.int32) if known is None else known

@@ -122,10 +122,8 @@ def naming(path: str) -> Iterator[None]:
 def store(work: tuple[Shard, str, Columns]) -> tuple[StoredShard, NDArray[np.float64]]:
     """Return a shard with its vectors in a .npy file, and its qualities, checked.
 
-    Parameters
-    ----------
-    work : tuple
-        (the shard, where to write the vectors of a Parquet file, its columns). A .npy shard is not copied.
+    ``work`` is the shard, where to write the vectors of a Parquet file, and its columns. A .npy shard is not
+    copied.
 
     Raises FileNotFoundError: the folder to write in is not there; TypeError, ValueError: the shard lacks a
     column, or vectors or qualities cannot be used; the message names the shard.

@@ -213,10 +213,8 @@ def select_shards(
 def select_shard(work: tuple[Shard, Columns, int, int, Objective]) -> ShardItems:
     """Select inside one shard; what a worker runs under ``dgds``.
 
-    Parameters
-    ----------
-    work : tuple
-        (the shard, its columns, items to select greedily, the best by quality that join them, the objective).
+    ``work`` is the shard, its columns, items to select greedily, the best by quality that join them, and the
+    objective.
     """
     shard, columns, inside, top, objective = work
     with parts.scratch() as folder:

@@ -28,12 +28,9 @@ _COLUMNS = {
 
 
 def summarize(rows: Sequence[Row]) -> Row:
-    """Return the figures of responses with rewards: means, and the standard error over prompts.
+    """Return the figures of rows with ``responses``, ``rewards``, ``tokens`` and ``finished``.
 
-    Parameters
-    ----------
-    rows : sequence of dict
-        Each with ``responses``, ``rewards``, ``tokens`` and ``finished``.
+    Means, and the standard error over prompts.
     """
     means = np.array([np.mean(row["rewards"]) for row in rows])
     return {

@@ -50,10 +50,7 @@ class RowSource(Protocol):
     def rows(self, arrays: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each row with the words for where it stands: ``line 18 of pools.jsonl``.
 
-        Parameters
-        ----------
-        arrays : str, optional
-            A column of numbers, whose cells may be left as Arrow arrays.
+        Cells of the column `arrays`, of numbers, may be left as Arrow arrays.
         """
         ...
 

@@ -93,11 +93,8 @@ def score(
 def reward_of(text: str) -> Reward:
     """Return the reward that a text names.
 
-    Parameters
-    ----------
-    text : str
-        ``http://…`` or ``https://…`` for a service (see `HttpReward`); ``module:function`` or
-        ``file.py:function``; else the folder or the name of a Hugging Face reward model.
+    ``http://…`` or ``https://…`` is a service (see `HttpReward`); ``module:function`` or ``file.py:function``
+    a function; else it is the folder or the name of a Hugging Face reward model.
 
     Raises FileNotFoundError, ImportError, ValueError: there is no such file, module, function or model.
     """

@@ -119,10 +119,7 @@ def refuse_otherwise(plain: torch.Tensor, shared: Callable[[], torch.Tensor], to
 def unpack(logits: torch.Tensor, packed: Packed) -> torch.Tensor:
     """Return the logits of each response's tokens, (R, L + 1, V), in the order of `Packed.labels`.
 
-    Parameters
-    ----------
-    logits : tensor of shape (B, T or less, V)
-        Of the last tokens, at least from the shortest prompt's last on.
+    ``logits`` are of the last tokens, at least from the shortest prompt's last on, shape (B, T or less, V).
     """
     first = packed.input_ids.shape[1] - logits.shape[1]
     return logits[packed.rows[:, None], (packed.places - first).clamp(min=0)]

@@ -61,17 +61,13 @@ def greedy(stack: Stack, k: int, first: NDArray[np.int64] | None = None) -> NDAr
 
 
 def arrange(stack: Stack, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each set in the order in which greedy selection would take its members.
+    """Return each set in the order in which greedy selection would take its members, shape (B, k).
 
     Every prefix then covers as well as a greedy choice among the members can.
 
     Parameters
     ----------
     places : ndarray of shape (B, k), int64
-
-    Returns
-    -------
-    ndarray of shape (B, k), int64
     """
     places = np.sort(places, axis=1)
     cost = np.ascontiguousarray(stack.near(places).transpose(0, 2, 1))
