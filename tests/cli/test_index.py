@@ -322,7 +322,7 @@ def test_pages(run, index):
     assert run(*words, "--after", cursor).out.splitlines()[1:-1] == out.splitlines()[1:-1]
     far = run(*words, "--offset", 10**18)
     assert far.code == 2
-    assert "offset: 1000000000000000000 is more than 32 pages of 4 away" in far.err
+    assert "offset: 1000000000000000000 is past 32 pages of 4" in far.err
     past = run(*words, "--offset", 12)
     assert past.code == 0
     assert "note: nothing to show: the set is empty" in past.err

@@ -61,7 +61,7 @@ def check_offset(offset: int, k: int) -> None:
     """Refuse an offset that takes more than `MOST_PAGES` pages to reach. Raises ValueError: it does."""
     if offset > (MOST_PAGES - 1) * k:
         raise ValueError(
-            f"offset: {offset} is more than {MOST_PAGES} pages of {k} away, and each is selected on the way; "
+            f"offset: {offset} is past {MOST_PAGES} pages of {k}, and each is selected on the way; "
             f"at most {(MOST_PAGES - 1) * k}, or go on from the page before: after=hits.cursor (--after)"
         )
 
