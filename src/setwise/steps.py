@@ -28,11 +28,13 @@ class Step(NamedTuple):
         return cls(partial(call, *args, **options), partial(acall, *args, **options))
 
 
-def run(work: Work[T]) -> T:
-    """Do work, making every call here."""
+def run(work: Work[T], check: Callable[[], object] | None = None) -> T:
+    """Do work, making every call here; `check` is called before each, and ends the work by what it raises."""
     done, taken = _next(work, None)
     while not done:
         answer, error = None, None
+        if check is not None:
+            check()
         try:
             answer = taken.call()
         except Exception as raised:

@@ -170,3 +170,34 @@ def test_an_index_that_is_replaced_is_seen_by_the_next_request(tmp_path, caplog)
         assert str(tmp_path) not in caplog.text
         write(3)
         assert ids(ask.post("/v1/retrieve", body)) == ["v3-0", "v3-1"]
+
+
+def test_a_retrieval_that_nobody_waits_for_ends_before_its_next_search(app, monkeypatch):
+    import asyncio
+    import json
+
+    from setwise.index.saved import SavedIndex
+    from setwise.serve.retrieve import retrieve
+    from setwise.serve.service import Posted
+    from setwise.serve.work import Dropped, Task
+
+    body = json.dumps(
+        {"query": QUERY, "k": 2, "objective": "facets", "facets": ["pears", "plums", "figs"] * 9}
+    )
+    searched, search = [], SavedIndex.fetch
+
+    async def scene():
+        job = Task(retrieve, Posted(body.encode(), "application/json", {}, "1"), asyncio.Future())
+
+        def fetch(*given, **options):
+            searched.append(given)
+            if len(searched) == 3:
+                job.drop()
+            return search(*given, **options)
+
+        monkeypatch.setattr(SavedIndex, "fetch", fetch)
+        return retrieve(app.state.service, [job])
+
+    [answer] = asyncio.run(scene())
+    assert isinstance(answer, Dropped)
+    assert len(searched) == 3

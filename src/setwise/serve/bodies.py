@@ -59,7 +59,14 @@ def read(model: type[Model], body: bytes) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise ValueError(_told(error, body)) from None
+        first: Any = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            told = first["msg"].removeprefix("Invalid JSON: ")
+            raise ValueError(f"body: no JSON object ({told})") from None
+        fields = from_json(body)
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"body: expected an object, got {_kind(fields)}") from None
+        raise ValueError(told_of(error, fields)) from None
 
 
 def as_body(fields: Mapping[str, Any]) -> bytes:
@@ -75,15 +82,10 @@ def value_of(text: str) -> Any:
         return text
 
 
-def _told(error: ValidationError, body: bytes) -> str:
-    """Return what is wrong with a body, in one line: the field, the place in it, what is expected there."""
+def told_of(error: ValidationError, fields: Mapping[str, Any]) -> str:
+    """Return what is wrong with fields, in one line: the field, the place in it, what is expected there."""
     errors: Sequence[Any] = error.errors(include_url=False)
     first = errors[0]
-    if first["type"] == "json_invalid":
-        return f"body: no JSON object ({first['msg'].removeprefix('Invalid JSON: ')})"
-    fields = from_json(body)
-    if not isinstance(fields, Mapping):
-        return f"body: expected an object, got {_kind(fields)}"
     if first["type"] == "value_error":  # of ours, which names the field
         return str(first["msg"].partition(", ")[2])
     field = first["loc"][0]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import BaseModel, Field
-from pydantic_core import from_json, to_json
+from mcp.types import CallToolResult, InputRequiredResult
+from pydantic import BaseModel, Field, Strict, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from setwise._version import __version__
 from setwise.serve import shapes
+from setwise.serve.bodies import told_of
 from setwise.serve.errors import Refused, refused_by
 from setwise.serve.rerank import rerank
 from setwise.serve.retrieve import retrieve
+from setwise.serve.schemas import Whole
 from setwise.serve.service import Posted, Service
 from setwise.serve.work import Solve
 
@@ -27,12 +30,14 @@ INSTRUCTIONS = (
 
 Query = Annotated[str, Field(description="What the texts are to be about, in words.")]
 Texts = Annotated[list[str], Field(description="The texts to choose from.", min_length=1)]
-Size = Annotated[int | None, Field(description="How many to choose; by default 10.", ge=1)]
+Size = Annotated[Whole | None, Field(description="How many to choose; by default 10.", ge=1)]
 Diversity = Annotated[
-    float, Field(description="0 = the most relevant, however alike; 1 = the most different.", ge=0, le=1)
+    float,
+    Strict(),
+    Field(description="0 = the most relevant, however alike; 1 = the most different.", ge=0, le=1),
 ]
 Tokens = Annotated[
-    int | None,
+    Whole | None,
     Field(description="In place of k, or beside it: the chosen have at most so many tokens.", ge=1),
 ]
 Facets = Annotated[
@@ -71,29 +76,46 @@ class Explained(BaseModel):
     proof: str | None
 
 
+class _Server(MCPServer[Any]):
+    """A server that tells in the words of all others which argument cannot be used."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool by name."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(told_of(error.__cause__, arguments)) from None
+            if isinstance(error.__cause__, ToolError):  # without the words before it
+                raise error.__cause__ from None
+            raise
+
+
 def mcp_server(service: Service) -> MCPServer[Any]:
     """Return a server with the tools `retrieve`, `select` and `explain`, within a service's limits."""
-    server: MCPServer[Any] = MCPServer(
-        "setwise", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
-    )
+    server = _Server("setwise", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
 
     async def done(solve: Solve, **body: Any) -> dict[str, Any]:
         """Return the answer to a request's body, as a route would give it."""
         given = {name: value for name, value in body.items() if value is not None}
         if "facets" in given:
             given["objective"] = "facets"
-        posted = Posted(to_json(given), "application/json", {}, "mcp", shapes.COHERE)
         gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
+            posted = Posted(to_json(given), "application/json", {}, "mcp", shapes.COHERE)
             with service.work.admitted():
                 answer: dict[str, Any] = from_json(await service.work.do(solve, posted, gone))
+        except PydanticSerializationError:
+            raise ToolError("a text holds half of a character, a surrogate alone; send it whole") from None
         except Exception as error:
             raise ToolError(_told(error)) from None
         return answer
 
     async def of_texts(query: str, texts: list[str], k: int | None, **wishes: Any) -> dict[str, Any]:
         size = k if k is not None or wishes.get("max_tokens") is not None else min(10, len(texts))
-        return await done(rerank, query=query, documents=texts, top_n=size, **wishes)
+        return await done(rerank, query=query, texts=texts, top_n=size, **wishes)
 
     @server.tool(name="retrieve")
     async def retrieve_tool(
@@ -151,6 +173,8 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         """Explain, of a set of texts or from an index, why each was chosen and others were left out."""
         wishes = {"diversity": diversity, "max_tokens": max_tokens, "facets": facets, "explain": True}
         if texts is not None:
+            if index is not None or filter is not None:
+                raise ToolError("texts: an index has its own; leave out texts, or index and filter")
             told = (await of_texts(query, texts, k, **wishes))["setwise"]
         else:
             told = (await done(retrieve, query=query, index=index, k=k, filter=filter, **wishes))["setwise"]

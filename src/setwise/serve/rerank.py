@@ -98,7 +98,8 @@ def _read(service: Service, job: Task) -> RankingAsked:
     limits = service.settings.limits
     texts = body.listed
     if len(texts) > limits.documents:
-        raise ValueError(f"documents: {len(texts):,} are more than the {limits.documents:,} of one request")
+        called = next(name for name in ("documents", "texts", "input") if getattr(body, name) is not None)
+        raise ValueError(f"{called}: {len(texts):,} are more than the {limits.documents:,} of one request")
     if body.max_tokens_per_doc is not None:
         texts = [first_tokens(text, body.max_tokens_per_doc) for text in texts]
     more = [*_texts(body, "shown"), *_texts(body, "facets")]

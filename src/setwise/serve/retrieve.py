@@ -19,7 +19,7 @@ from setwise.retrieval import retrieve as retrieve_from
 from setwise.retrieval.defaults import request_of
 from setwise.retrieval.search import retrieving
 from setwise.serve.answers import told, written
-from setwise.serve.arrays import as_vector, as_vectors
+from setwise.serve.arrays import as_vector, as_vectors, check_size
 from setwise.serve.bodies import read
 from setwise.serve.schemas import Retrieve
 from setwise.serve.service import Posted, Service
@@ -51,10 +51,10 @@ class SearchAsked:
 
     def found(self) -> Retrieved:
         """Search for it by itself."""
-        self.job.check()
         body = self.body
         pages: dict[str, Any] = {"offset": body.offset, "after": body.after or ()}
-        one: Retrieved = run(retrieving(self.request, self.query, self.index, **body.where(), **pages))
+        work = retrieving(self.request, self.query, self.index, **body.where(), **pages)
+        one: Retrieved = run(work, self.job.check)
         return one
 
 
@@ -97,6 +97,7 @@ def _read(service: Service, job: Task) -> SearchAsked:
         options |= {"budget": body.max_tokens, "costs": token_costs(index)}
     if body.facets is not None:
         words = are_texts(body.facets)
+        check_size((len(body.facets), 1), "facets", limits)
         options["facets"] = body.facets if words else as_vectors(body.facets, "facets", limits)
     sharpness = options.pop("sharpness", None)
     if options.pop("relevance_scale", "none") != "none":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema, model_validator
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
 _ENCODED = {"type": "string", "contentEncoding": "base64", "description": "float32, little-endian"}
@@ -32,7 +32,7 @@ def _as_whole(number: Any) -> Any:
     return int(number) if whole else number
 
 
-Whole = Annotated[int, BeforeValidator(_as_whole)]
+Whole = Annotated[int, Strict(), BeforeValidator(_as_whole)]
 
 Label = str | int | float | bool
 Many = Whole | Annotated[list[Whole | None], Field(min_length=2, max_length=2)]
