@@ -41,7 +41,7 @@ class Kernels(BuildHookInterface):
         extension = Extension(
             "_native",
             [str(where / "native.c")],
-            depends=[str(where / name) for name in ("dots.h", "medoids.h", "relaxation.h", "screened.h")],
+            depends=[str(header) for header in sorted(where.glob("*.h"))],
             py_limited_api=True,
         )
         build = Compiled(Distribution({"name": "setwise", "ext_modules": [extension]}))

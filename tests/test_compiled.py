@@ -10,7 +10,9 @@ from scipy.spatial.distance import cdist
 
 import setwise
 from setwise import kernels
+from setwise.objectives.transport import Transport
 from setwise.preference.responses.batches import distances_of
+from setwise.solvers import matching
 from setwise.solvers.k_medoids import dual, search
 from setwise.solvers.k_medoids.stack import Stack
 from setwise.vectors import Vectors
@@ -437,3 +439,45 @@ def test_distances_of_responses_are_those_of_their_definition():
         wide[0, 0, 0] = odd
         with pytest.raises(FloatingPointError):
             distances_of(wide, free)
+
+
+def test_plans_of_transport_are_numpys_to_the_bit():
+    """With neighbors that run out or do not, in any number at a time, with ties, and over strided tables."""
+    ended = []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        m, reach = rng.integers(1, [30, 300])
+        near = np.sort(rng.random((m, 2 * reach)) ** (1 + seed % 3), axis=1)[:, : int(reach)]
+        weights = rng.random(near.shape) + 0.05 if seed % 4 else 1.0 / rng.integers(1, 4, near.shape)
+        near = near.round(1) if seed % 5 == 0 else near
+        goal = Transport(float(rng.random()), scale=float(10.0 ** -rng.integers(4)))
+        total = None if seed % 2 else float(weights.sum() / m)
+
+        cut = int(rng.integers(1, reach + 1))
+
+        def plan(near=near, weights=weights, goal=goal, total=total, cut=cut):
+            sums = matching.Sums(near, even=False)
+            sums.extend(weights[:, :cut])
+            first = matching.capped(sums, goal, least_total=1.0, total=None)
+            if cut < near.shape[1]:
+                sums.extend(weights[:, cut:])
+            return first, matching.capped(sums, goal, least_total=1.0, total=total)
+
+        for ours, plain in zip(under(None, plan), under("0", plan), strict=True):
+            for name in ("limit", "remainder", "complete", "starts", "mass", "whole"):
+                np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name))
+            ended.append(ours.complete)
+    assert 100 < sum(ended) < 230
+
+
+def test_transport_over_shapes_that_do_not_belong_together_is_refused():
+    run, rows = kernels.native().transport, np.ones((3, 4))
+    for odd in (
+        (rows, rows[:2], 4),
+        (rows, rows[:, :3], 4),
+        (rows, rows, 5),
+        (rows, rows, 0),
+        (rows.astype(np.float32), rows, 4),
+    ):
+        with pytest.raises(ValueError, match="do not belong together"):
+            run(*odd, 1.0, -1.0, np.empty(3, np.int64), np.empty(3))

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import kernels
+from setwise.kernels import transport
 from setwise.objectives.transport import Transport
 from setwise.threads import run_ranges
 
@@ -103,13 +105,26 @@ class Sums:
     def __len__(self) -> int:
         return len(self.distances)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled kernels find limits: they follow the sums, and write none of them down."""
+        return (
+            kernels.available()
+            and not self.even
+            and self.distances.dtype == np.float64
+            and kernels.readable(self.distances)
+        )
+
     def extend(self, weights: NDArray[np.floating | np.integer]) -> None:
         """Take the weights 1/ρ, above 0, of the next neighbors of every query, shape (M, more).
 
         A neighbor that stands for several candidates at its place weighs what they do together.
         """
         reach = self.reach + weights.shape[1]
-        self._each[:, self.reach : reach] = weights
+        if weights.shape == self._each.shape:
+            self._each = np.ascontiguousarray(weights, np.float64)
+        else:
+            self._each[:, self.reach : reach] = weights
         self.reach = reach
 
     def weight(self, columns: int) -> NDArray[np.float64]:
@@ -225,7 +240,11 @@ def _limit(sums: Sums, goal: Transport) -> tuple[float, bool]:
     if alpha == 0.0:  # every s: as far as the neighbors go
         return float(sums.weight(sums.reach)[:, -1].min()), False
     bound = goal.diversity * len(sums) * goal.scale / alpha  # c(s) < (1 - α) M C / α
-    return _shared_limit(sums.distances, bound) if sums.even else _bisected(sums, bound)
+    if sums.even:
+        return _shared_limit(sums.distances, bound)
+    if sums.compiled:
+        return transport.limit(sums.each(sums.reach), sums.distances, sums.reach, bound)
+    return _bisected(sums, bound)
 
 
 def _shared_limit(distances: NDArray[np.floating], bound: float) -> tuple[float, bool]:
@@ -335,12 +354,7 @@ def _filled(sums: Sums, limit: float, *, complete: bool, fits: bool | None) -> P
         starts, whole = np.arange(m + 1) * size, np.full(m, size)
         mass = np.full(m * size, 1.0 / (m * size))
         return Plan(starts, mass, limit, whole, 0.0, even=False, complete=complete, fits=fits)
-    columns = min(64, reach)
-    while columns < reach and sums.weight(columns)[:, -1].min() < limit:
-        columns = min(columns + columns // 2, reach)
-    prefix = sums.weight(columns)
-    whole = _count(prefix, limit, np.zeros(m, np.int64), np.full(m, columns))
-    spent = np.where(whole > 0, prefix[np.arange(m), np.maximum(whole - 1, 0)], 0.0)
+    whole, spent = _inside(sums, limit)
     partly = (spent < limit) & (whole < reach)
     counts = whole + partly
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -350,3 +364,16 @@ def _filled(sums: Sums, limit: float, *, complete: bool, fits: bool | None) -> P
     mass /= m * limit
     remainder = float(mass[starts[1:][partly] - 1].sum())
     return Plan(starts, mass, limit, whole, remainder, even=False, complete=complete, fits=fits)
+
+
+def _inside(sums: Sums, limit: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return K_i, how many of each query's neighbors weigh at most a limit together, and their weight."""
+    m, reach = len(sums), sums.reach
+    if sums.compiled:
+        return transport.inside(sums.each(reach), reach, limit)
+    columns = min(64, reach)
+    while columns < reach and sums.weight(columns)[:, -1].min() < limit:
+        columns = min(columns + columns // 2, reach)
+    prefix = sums.weight(columns)
+    whole = _count(prefix, limit, np.zeros(m, np.int64), np.full(m, columns))
+    return whole, np.where(whole > 0, prefix[np.arange(m), np.maximum(whole - 1, 0)], 0.0)
