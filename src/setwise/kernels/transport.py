@@ -10,7 +10,7 @@ from setwise import kernels
 Numbers = NDArray[np.float64]
 
 
-def limit(each: Numbers, distances: Numbers, reach: int, bound: float) -> tuple[float, bool]:
+def limit(each: Numbers, distances: NDArray[np.floating], reach: int, bound: float) -> tuple[float, bool]:
     """Return s*, the first sum of a query's weights past which c(s) reaches the bound, and whether one does.
 
     Parameters
@@ -30,7 +30,7 @@ def inside(each: Numbers, reach: int, limit: float) -> tuple[NDArray[np.int64], 
 
 
 def _followed(
-    each: Numbers, distances: Numbers, reach: int, bound: float, limit: float
+    each: Numbers, distances: NDArray[np.floating], reach: int, bound: float, limit: float
 ) -> tuple[float, bool, NDArray[np.int64], Numbers]:
     whole, spent = np.empty(len(each), np.int64), np.empty(len(each))
     found, crossed = kernels.native().transport(each, distances, reach, bound, limit, whole, spent)
