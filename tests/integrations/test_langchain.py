@@ -227,7 +227,7 @@ def test_a_least_relevance(crowd, over):
     assert all(one.metadata["setwise_relevance"] >= least for one in found)
     with pytest.warns(UserWarning, match="none reaches the score 0.999 .*an empty result"):
         assert asyncio.run(made.ainvoke("?", score_threshold=0.999)) == []
-    with pytest.raises(pydantic.ValidationError, match="score_threshold: nan is no finite number"):
+    with pytest.raises(pydantic.ValidationError, match="score_threshold: nan is not finite"):
         DiverseRetriever(score_threshold=float("nan"), **source)
 
 

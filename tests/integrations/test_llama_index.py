@@ -286,7 +286,7 @@ def test_a_least_relevance(crowd, over):
         assert sorted(found(ranked[2])) == np.flatnonzero(cosines >= ranked[2]).tolist()
     with pytest.warns(UserWarning, match="none reaches the score 0.999"):
         assert found(0.999) == []
-    with pytest.raises(ValueError, match="similarity_cutoff: inf is no finite number"):
+    with pytest.raises(ValueError, match="similarity_cutoff: inf is not finite"):
         found(np.inf)
 
 

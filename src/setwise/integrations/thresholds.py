@@ -42,9 +42,5 @@ def check_threshold(threshold: Any, name: str = "score_threshold") -> None:
 
     Raises TypeError: it is no number; ValueError: it is NaN or infinite.
     """
-    if threshold is None:
-        return
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number):
-        raise TypeError(f"{name}: expected a number, got {threshold!r}")
-    if not np.isfinite(threshold):
-        raise ValueError(f"{name}: {threshold} is no finite number")
+    if threshold is not None:
+        checks.finite(name, threshold)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 from setwise import checks
@@ -17,7 +16,6 @@ with needs("torch", "setwise.preference.loss"):
 __all__ = [
     "SequenceLogps",
     "ending",
-    "finite",
     "mean_split",
     "one_vs_k",
     "scores",
@@ -110,7 +108,7 @@ def swepo_loss(
     checks.choice("reduction", reduction, REDUCTIONS)
     checks.choice("eos_term", eos_term, [term for term in EOS_TERMS if term != "budget"])
     gamma = checks.positive("gamma", gamma)
-    eos_regularizer = finite("eos_regularizer", eos_regularizer)
+    eos_regularizer = checks.finite("eos_regularizer", eos_regularizer)
     if eos_regularizer and eos_logps is None:
         raise ValueError(
             "eos_logps: needed by eos_regularizer; sequence_logps returns them with eos_token_id"
@@ -166,7 +164,7 @@ def scores(
 
     Raises TypeError, ValueError: `swepo_loss` would raise it for the same arguments.
     """
-    alpha, beta = finite("alpha", alpha), checks.positive("beta", beta)
+    alpha, beta = checks.finite("alpha", alpha), checks.positive("beta", beta)
     mask = _as_mask(logps, mask)
     if not logps.is_floating_point():
         raise TypeError(f"logps: expected a floating tensor, got {logps.dtype}")
@@ -281,15 +279,3 @@ def _refuse_rows(bad: torch.Tensor, what: str) -> None:
     if bool(bad.any()):
         row = int(bad.nonzero()[0, 0])
         raise ValueError(f"positive_mask: row {row} {what}; drop the row or mark one of its responses")
-
-
-def finite(name: str, value: Any) -> float:
-    """Return a finite number as a float.
-
-    Raises TypeError: it is no number; ValueError: it is NaN or infinite.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name}: {value} is not finite")
-    return float(value)

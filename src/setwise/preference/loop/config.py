@@ -117,19 +117,13 @@ class OnPolicyConfig:
         checks.integer("responses", self.responses, least=2)
         checks.integer("evaluation_responses", self.evaluation_responses, least=1)
         needed = self.request(self.seed).needed
-        for name, most, zero in (
-            ("temperature", float("inf"), False),
-            ("top_p", 1.0, False),
-            ("evaluation_temperature", float("inf"), True),
-        ):
-            value = getattr(self, name)
-            if value is None and zero:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name}: expected a number, got {value!r}")
-            if not (value >= 0 if zero else value > 0) or not value <= most or value == float("inf"):
-                least = "at least 0" if zero else "above 0"
-                raise ValueError(f"{name}: {value} is not {least} and at most {most:g}")
+        for name in ("temperature", "top_p"):
+            if checks.nonnegative(name, getattr(self, name)) == 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is not above 0")
+        if self.top_p > 1:
+            raise ValueError(f"top_p: {self.top_p} is not above 0 and at most 1")
+        if self.evaluation_temperature is not None:
+            checks.nonnegative("evaluation_temperature", self.evaluation_temperature)
         if needed > self.responses:
             raise ValueError(
                 f"k: {self.k} negatives and {self.positives} positive(s) are more than the {self.responses} "

@@ -169,8 +169,6 @@ class PreferenceConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check the fields that are not TrainingArguments'."""
-        from setwise.preference.loss import finite  # after transformers: what is lacking is named whole
-
         super().__post_init__()
         self._settle_loss()
         self.chat_template_kwargs = as_options("chat_template_kwargs", self.chat_template_kwargs)
@@ -186,7 +184,7 @@ class PreferenceConfig(TrainingArguments):
             raise ValueError("share_prompt: a group is run whole; leave responses_per_forward out")
         checks.integer("lora_r", self.lora_r, least=1)
         checks.integer("lora_alpha", self.lora_alpha, least=1)
-        finite("lora_dropout", self.lora_dropout)
+        checks.finite("lora_dropout", self.lora_dropout)
         if not 0.0 <= self.lora_dropout <= 1.0:
             raise ValueError(f"lora_dropout: {self.lora_dropout} is outside [0, 1]")
         if self.remove_unused_columns:
@@ -194,7 +192,6 @@ class PreferenceConfig(TrainingArguments):
 
     def _settle_loss(self) -> None:
         """Fill in what the loss takes, having checked what was given."""
-        from setwise.preference.loss import finite
         from setwise.preference.losses import EOS_TERMS, LOSSES, PAIRS, REWARD_SCALES
 
         known = LOSSES[checks.choice("loss", self.loss, LOSSES)].settings
@@ -208,12 +205,12 @@ class PreferenceConfig(TrainingArguments):
                 checks.positive(name, getattr(self, name))
         for name in ("alpha", "margin"):
             if name in known:
-                finite(name, getattr(self, name))
+                checks.finite(name, getattr(self, name))
         if self.pairs is not None:
             checks.choice("pairs", self.pairs, PAIRS)
         checks.choice("reward_scale", self.reward_scale, REWARD_SCALES)
-        finite("eos_regularizer", self.eos_regularizer)
-        if finite("sft_weight", self.sft_weight) < 0:
+        checks.finite("eos_regularizer", self.eos_regularizer)
+        if checks.finite("sft_weight", self.sft_weight) < 0:
             raise ValueError(f"sft_weight: {self.sft_weight} is below 0")
         if self.eos_term is None:
             self.eos_term = "target" if self.loss == "refa" else "mean"
