@@ -129,12 +129,7 @@ def directions_of(facets: Any, d: int, metric: str) -> Vector:
 def relevance_among(facets: Any, d: int) -> NDArray[Any] | None:
     """Return facets that are relevance as a table of one row a candidate; None where they are vectors.
 
-    Parameters
-    ----------
-    facets : array-like or mapping
-        What is as wide as the candidates' vectors is vectors, unless its columns have names.
-    d : int
-        That width.
+    What is as wide as the candidates' vectors, ``d``, is vectors, unless its columns have names.
 
     Raises TypeError, ValueError: as `as_table`.
     """

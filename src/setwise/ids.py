@@ -101,13 +101,7 @@ def as_list(values: Any) -> list[Any]:
 
 
 def plain_id(value: Any, place: str) -> int | str:
-    """Return an id as a Python integer or string.
-
-    Parameters
-    ----------
-    value : object
-    place : str
-        Where it stands, for messages: ``ids: row 3``.
+    """Return an id as a Python integer or string; ``place`` is where it stands: ``ids: row 3``.
 
     Raises TypeError: it is something else than an integer or a string; ValueError: it is missing: None, NaN
     or another mark of that.
@@ -152,11 +146,7 @@ def is_whole(value: Any) -> bool:
 def named_rows(ids: Sequence[Any] | NDArray[Any], rows: NDArray[np.integer] | None = None) -> Iterator[None]:
     """Let errors on a candidate's row say its id, too, and the row that it has outside.
 
-    Parameters
-    ----------
-    ids : sequence of length n
-    rows : ndarray of shape (n,), optional
-        Where each stands outside, if elsewhere; ids are then those of these rows.
+    ``rows`` are those outside, if they are others; ids are then theirs.
     """
     try:
         yield

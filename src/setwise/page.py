@@ -38,14 +38,9 @@ def cell(value: Any) -> str:
 
 
 def table(columns: Sequence[tuple[str, Sequence[Any]]], most: int = ROWS) -> str:
-    """Return columns as a table.
+    """Return columns, by name and all of one length, as a table; of more than `COLUMNS` the first.
 
-    Parameters
-    ----------
-    columns : sequence of (str, sequence)
-        Names and values, all of one length; of more than `COLUMNS` the first.
-    most : int
-        Rows to show; how many more there are is said below.
+    At most so many rows are shown; how many more there are is said below.
     """
     shown = columns[:COLUMNS]
     total = max((len(values) for _, values in shown), default=0)

@@ -455,12 +455,7 @@ class Vectors:
     def sample(self, size: int, values: Floats) -> NDArray[np.int64]:
         """Return about ``size`` rows chosen by their content, so that reordering the rows changes nothing.
 
-        Parameters
-        ----------
-        size : int
-            Expected number of rows.
-        values : ndarray of shape (n,)
-            A number a row (its relevance) that enters the choice.
+        ``values``, a number a row (its relevance), enter the choice.
         """
         mixed = _bits(values)
         if self.scale is not None:
@@ -496,14 +491,7 @@ def widen_half(block: NDArray[np.float16], *, finite: bool = False) -> NDArray[n
 
 
 def top_k(scores: Floats, k: int) -> NDArray[np.int64]:
-    """Return the positions of the k largest scores, descending; ties by lowest position.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-    k : int
-        At most n.
-    """
+    """Return the positions of the k, at most n, largest scores, descending; ties by lowest position."""
     n = len(scores)
     if k <= 0:
         return np.empty(0, np.int64)

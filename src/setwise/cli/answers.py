@@ -62,14 +62,7 @@ class Answers:
     full: bool = False
 
     def give(self, source: Source, asked: Sequence[Asked], before: Callable[[], object]) -> None:
-        """Find a set for each query, print it, and write all of them.
-
-        Parameters
-        ----------
-        asked : sequence of Asked
-        before : callable
-            Prints what comes before the first set.
-        """
+        """Find a set for each query, print it, after what `before` prints, and write all of them."""
         with self._file() as keep:
             for number, (one, hits, compared) in enumerate(self._found(source, asked), 1):
                 if number == 1:

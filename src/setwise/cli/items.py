@@ -236,11 +236,7 @@ def read_ids(path: str, id: str | None) -> tuple[list[str | int], str, str]:
 def ids_as_in(catalog: Catalog, ids: Sequence[str | int], where: str) -> list[str | int]:
     """Return ids that were written as words, as integers where a catalog's are.
 
-    Parameters
-    ----------
-    ids : sequence
-    where : str
-        Where the words stand, for messages; empty where ids have types already.
+    ``where`` says where the words stand, for messages; it is empty where ids have types already.
 
     Raises ValueError: one is spelled otherwise than an integer is.
     """

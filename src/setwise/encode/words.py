@@ -21,15 +21,9 @@ _UNSPACED = (
 def checked_texts(texts: Iterable[str], argument: str = "texts") -> Iterator[str]:
     """Yield texts in composed spelling (NFC), so that a word is the same word whatever wrote it.
 
-    Parameters
-    ----------
-    texts : iterable of str
-        A sequence, a stream, or a column of a table or dataset.
-    argument : str
-        The argument's name in messages.
+    They are a sequence, a stream, or a column of a table or dataset; ``argument`` is its name in messages.
 
-    Raises TypeError: ``texts`` is one text, a mapping or a table, or an item is no text; the message has its
-    row.
+    Raises TypeError: they are one text, a mapping or a table, or an item is no text; the message has its row.
     """
     what = type(texts).__name__
     if isinstance(texts, str | bytes):

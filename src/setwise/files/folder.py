@@ -230,12 +230,8 @@ class FolderFormat(Generic[Info]):
     ) -> Info:
         """Write ``meta.json``, in one step where there is one already.
 
-        Parameters
-        ----------
-        facts : mapping
-            Every entry of ``info`` that no `FolderInfo` has.
-        files : mapping, optional
-            What `measure` has returned for each file, by name; by default all files are measured.
+        ``facts`` are the entries of ``info`` that no `FolderInfo` has; ``files`` what `measure` has returned
+        for each file, by name: by default all are measured.
         """
         if files is None:
             names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))

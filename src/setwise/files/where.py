@@ -76,13 +76,8 @@ def condition(text: str, schema: Any) -> Any:
 def mask(table: Any, wanted: Any) -> Any:
     """Return the rows of a table for which a condition is true, as an array of booleans of shape (n,).
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-    wanted : str or pyarrow.compute.Expression
-
-    Raises TypeError: it is neither; ValueError: as for `condition`; or Arrow cannot evaluate the expression
-    on these columns.
+    Raises TypeError: it is neither a text nor an expression; ValueError: as for `condition`; or Arrow cannot
+    evaluate the expression on these columns.
     """
     import numpy as np
 

@@ -81,12 +81,8 @@ def find_in_parts(
 ) -> Neighbors:
     """Find neighbors exactly, each part of the candidates in a worker: as `find`, to the last tie.
 
-    Parameters
-    ----------
-    candidates : RepositoryVectors
-        Its shards are the parts; of a single array as many ranges as there are workers.
-    workers : int or str
-        Local processes, "ray", or a Ray address.
+    Parts are the candidates' shards; of a single array as many ranges as there are workers, which are local
+    processes, or run on Ray.
     """
     from setwise.engine import engine_for
 

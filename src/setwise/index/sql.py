@@ -13,12 +13,8 @@ def quoted(name: str) -> str:
 def found_if(vector: str, filter: Any) -> tuple[str, list[Any]]:
     """Return the condition of the rows that may be found, and the values in it.
 
-    Parameters
-    ----------
-    vector : str
-        The column of vectors, as an identifier; rows without one are left out.
-    filter : str, (str, values) or None
-        A condition, alone or with the values of its question marks.
+    Rows without a vector, a column given as an identifier, are left out. A filter is a condition, alone or
+    with the values of its question marks.
 
     Raises TypeError: ``filter`` is something else.
     """

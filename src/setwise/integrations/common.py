@@ -333,14 +333,9 @@ def falling(n: int) -> list[float]:
 
 
 def take_weight(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return parameters with a framework's weight on relevance turned into `diversity`.
+    """Return parameters with a framework's weight on relevance turned into `diversity`, 1 - weight.
 
-    Parameters
-    ----------
-    values : mapping
-        Parameters by name; None counts as not given, 0 does not.
-    name : str
-        The weight's name; diversity = 1 - weight.
+    Of parameters None counts as not given, 0 does not.
 
     Raises TypeError: the weight is not a number; ValueError: it is outside [0, 1], or both are given.
     """

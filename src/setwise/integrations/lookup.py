@@ -27,14 +27,9 @@ def as_rows(vectors: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
 
 
 def look_up(source: VectorSource | None, names: Sequence[Hashable]) -> list[Any]:
-    """Return a vector for each id, None where the source has none.
+    """Return a vector for each id, None where the source has none, or where there is no id.
 
-    Parameters
-    ----------
-    source : mapping, Index, callable or None
-        A callable takes a list of ids and returns as many vectors or Nones.
-    names : sequence
-        Ids; None for a result that has none.
+    A callable takes a list of ids and returns as many vectors or Nones.
 
     Raises ValueError: a callable returned another number of vectors.
     """
@@ -74,13 +69,7 @@ def each_of(source: Any, ids: Sequence[Any], argument: str) -> list[Any]:
 
 
 def check_source(source: Any, *more: type) -> None:
-    """Refuse what no vector can be looked up in.
-
-    Parameters
-    ----------
-    source : object
-    *more : type
-        Stores that the framework's own module can read.
+    """Refuse what no vector can be looked up in; `more` are stores that the framework's own module can read.
 
     Raises TypeError: it is neither None, a mapping, an index, a function nor one of the stores.
     """
@@ -108,14 +97,9 @@ def _from_index(index: Index, names: list[Hashable]) -> list[Any]:
 
 
 def first_of_each(names: Sequence[Hashable], scores: Sequence[float | None] | None = None) -> list[int]:
-    """Return the positions to keep so that no id comes twice.
+    """Return the positions to keep so that no id comes twice; None is never a repeat.
 
-    Parameters
-    ----------
-    names : sequence
-        Ids; None is never a repeat.
-    scores : sequence of float or None, optional
-        Of the same id the highest is kept, by default the first.
+    Of the same id that of the highest score is kept, by default the first.
     """
     best: dict[Hashable, int] = {}
     for place, name in enumerate(names):

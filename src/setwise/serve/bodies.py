@@ -46,15 +46,9 @@ _PACKED = {
 
 
 def read(model: type[Model], body: bytes) -> Model:
-    """Return a body's fields.
+    """Return the fields of a body of JSON.
 
-    Parameters
-    ----------
-    model : type
-    body : bytes
-        JSON.
-
-    Raises ValueError: it is no JSON, or a field is missing, unknown or of another kind; the first is told.
+    Raises ValueError: it is none, or a field is missing, unknown or of another kind; the first is told.
     """
     try:
         return model.model_validate_json(body)

@@ -255,14 +255,9 @@ def certify(problem: Problem, solved: Solved) -> Solved:
 
 
 def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen, scope: str) -> Solved:
-    """Return a set of seen candidates, certified among them, certified against all sets, unseen ones too.
+    """Return a set certified among seen candidates, certified against all sets, unseen ones too.
 
-    Parameters
-    ----------
-    problem : Problem
-        The seen candidates.
-    scope : str
-        See `Certificate`.
+    ``scope`` is as of `Certificate`.
     """
     place, proof = BEYOND.get(problem.request.goal.name), solved.certificate
     assert proof is not None

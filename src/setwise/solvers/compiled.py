@@ -140,12 +140,7 @@ def pick_of_each(
 def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance: float) -> Exchanged | None:
     """Return what `auto.search_small` finds, as rows; None where no kernel knows the problem.
 
-    Parameters
-    ----------
-    rounds : int
-        Of the relaxation; 0 for no bound.
-    tolerance : float
-        Its relative gap to stop at.
+    ``rounds`` are of the relaxation, 0 for no bound; ``tolerance`` is its relative gap to stop at.
     """
     return _exchange(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
 

@@ -17,12 +17,7 @@ from setwise.vectors import Floats
 def describe(problem: Problem, found: Solved, solver: str, began: float) -> Selection:
     """Return a set as a `Selection`: in selection order, valued in float64.
 
-    Parameters
-    ----------
-    solver : str
-        What it is said to be found by.
-    began : float
-        When, in `time.perf_counter`'s seconds.
+    ``solver`` is what it is said to be found by, ``began`` when, in `time.perf_counter`'s seconds.
     """
     chosen = found.chosen
     if found.numbers is None:

@@ -135,15 +135,9 @@ def quality_of(problem: Problem) -> NDArray[np.float64]:
 
 
 def dual(vectors: Vectors, quality: NDArray[np.float64], k: int) -> Spectrum:
-    """Return the spectrum of the cosine kernel, from the singular values of its weighed rows.
+    """Return the spectrum, of rank k, of the cosine kernel, from the singular values of its weighed rows.
 
-    Parameters
-    ----------
-    quality : ndarray of shape (n,), float64
-    k : int
-        Rank that is needed.
-
-    Raises ValueError: k exceeds the numerical rank, of the vectors or with this quality.
+    Raises ValueError: k exceeds the numerical rank, of the vectors or with this quality, shape (n,).
     """
     _, sizes, right = np.linalg.svd(_triangle(vectors, quality), full_matrices=False)
     if int((sizes > _tolerance(sizes, vectors)).sum()) < k:

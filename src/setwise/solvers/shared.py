@@ -56,14 +56,8 @@ def serves(problem: Problem) -> bool:
 def search(problems: list[Problem], base: Vectors) -> list[Solved]:
     """Find a set for each problem, and bound it where that is asked for.
 
-    Branch and bound is left out: it costs each problem many times what the passes do.
-
-    Parameters
-    ----------
-    problems : list of Problem
-        Each `serves`, and has the same objective, k and effort.
-    base : Vectors
-        What all of their vectors are, or some rows of.
+    Branch and bound is left out: it costs each problem many times what the passes do. Each problem `serves`,
+    and has the same objective, k and effort; its vectors are ``base``, or some rows of it.
     """
     work = [_One(problem, base) for problem in problems]
     going = work

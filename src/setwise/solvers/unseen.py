@@ -210,12 +210,7 @@ def _with(problem: Problem, bound: Bound, limit: float) -> float:
 def certify_wished(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     """Certify a set of seen candidates, chosen with wishes, against all sets, unseen candidates included.
 
-    Parameters
-    ----------
-    problem : Problem
-        The seen candidates; its objective is max-sum.
-    solved : Solved
-        The set, certified among them, with what proves that.
+    The objective is max-sum, and the set is certified among the seen, with what proves that.
     """
     # The gradient at the point that bounds the seen ones; an unseen one is priced as the cheapest place is.
     known = cast(items.ItemsKnown, solved.known)

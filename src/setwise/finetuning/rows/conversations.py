@@ -59,11 +59,7 @@ def _written(text: str) -> list[Any] | None:
 def said(turns: Sequence[Mapping[str, Any]], roles: Collection[str] = ()) -> str:
     """Return what some roles say in a conversation, a line each, or each of the parts of what they say.
 
-    Parameters
-    ----------
-    turns : sequence of mapping
-    roles : collection of str
-        Of `ROLES`; by default all but the system's prompt. A turn of nobody counts always.
+    By default all of `ROLES` but the system's prompt. A turn of nobody counts always.
     """
     return "\n".join(_text(turn) for turn in turns if _counts(turn, roles))
 

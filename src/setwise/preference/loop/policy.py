@@ -124,12 +124,7 @@ class Policy:
     def on_disk(self, checkpoint: Path | None, first: Iteration) -> tuple[str, Path | None]:
         """Return where an engine of its own reads the model from, and its adapter, if it has one.
 
-        Parameters
-        ----------
-        checkpoint : Path, optional
-            Of the last training; None before the first.
-        first : Iteration
-            Keeps a model that came without a name.
+        ``checkpoint`` is that of the last training, None before it; ``first`` keeps a model without a name.
         """
         if checkpoint is not None and not _is_adapter(checkpoint):
             return str(checkpoint), None

@@ -62,12 +62,7 @@ def as_answers(cell: Any, argument: str, place: str) -> list[tuple[list[dict[str
 def prompt_with(prompt: Prompt | None, before: Sequence[list[dict[str, Any]]], place: str) -> Prompt:
     """Return the prompt of responses that may repeat it in the messages before them.
 
-    Parameters
-    ----------
-    prompt : str, list of messages, or None
-        As the row has it.
-    before : sequence of list of messages
-        Those before each response; empty where it stands alone.
+    ``prompt`` is what the row has; ``before`` the messages before each response, empty where it stands alone.
 
     Raises ValueError: two of the responses, or they and the row, have different prompts, or there is none.
     """
