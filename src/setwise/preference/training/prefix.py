@@ -33,7 +33,7 @@ class Packed(NamedTuple):
 
 
 def pack(inputs: Mapping[str, Any], pad: int) -> Packed:
-    """Lay the responses of each group of a `GroupCollator` out behind their prompt; ``pad`` fills the rest."""
+    """Lay the responses of each group of a `GroupCollator` out behind their prompt, filled up by ``pad``."""
     ids, prompts, lengths = inputs["input_ids"], inputs["prompt_lengths"], inputs["attention_mask"].sum(dim=1)
     counts = inputs["mask"].sum(dim=1).tolist()
     device = ids.device
