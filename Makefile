@@ -41,6 +41,7 @@ test-slow: $(VENV)/.dev      ## the slow tier
 fuzz: $(VENV)/.dev           ## random calls against every set, ten minutes; 10,000 damaged files a kind; 5,000 mutated bodies
 	$(BIN)/python -m tests.fuzz.certificates 300
 	$(BIN)/python -m tests.fuzz.indexes 300
+	$(BIN)/python -m tests.fuzz.exact 5000
 	$(BIN)/python -m tests.fuzz.damage 10000
 	$(BIN)/python -m tests.fuzz.bodies 5000
 

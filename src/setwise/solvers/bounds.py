@@ -91,6 +91,8 @@ def rounding(problem: Problem) -> float:
     A bound that is computed in float64 may be off by as much.
     """
     t = problem.objective.diversity
+    if problem.k == 1:  # relevance alone counts
+        return (1 - t) * UNITS * EPSILON * problem.relevance.largest + 64 * SUBNORMAL
     largest = (1 - t) * problem.relevance.largest + t * reach_of(problem)
     return UNITS * EPSILON * largest + 64 * SUBNORMAL + 4 * t * _distance_error(problem, np.float64)
 

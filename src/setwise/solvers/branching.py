@@ -53,6 +53,8 @@ class Tree(Generic[Node]):
         is at most `enough`.
     worth : ndarray of shape (m,)
         Where every weight is whole, the one of largest worth is decided next.
+    slack : float
+        What values and bounds may be off by: less is no difference.
     """
 
     feasible: Feasible
@@ -60,6 +62,7 @@ class Tree(Generic[Node]):
     improved: Callable[[Rows], Rows]
     below: Callable[[Vector, Vector, Node, float], Node]
     worth: Vector
+    slack: float
 
     def search(
         self,
@@ -101,7 +104,7 @@ class Tree(Generic[Node]):
         value = floor if chosen is None else max(self.value(chosen), floor)
 
         def target() -> float:
-            return value + 1e-10 * abs(value) + 1e-13
+            return value + self.slack
 
         def consider(trial: Rows) -> None:
             nonlocal best, value
@@ -146,4 +149,4 @@ class Tree(Generic[Node]):
                     children.append((min(bound, node.upper), low, high, node))
             children.sort(key=lambda entry: entry[0])
             stack.extend(children)
-        return best, max([value, *[entry[0] for entry in stack]]), nodes
+        return best, max([target(), *[entry[0] for entry in stack]]), nodes

@@ -25,6 +25,9 @@ HELD = 2048
 #: Cosines are sums: those that differ by no more than this are equal.
 ROUNDING = 1e-12
 
+#: What sums over the candidates held may be off by, relative to the largest that their terms could make.
+SUMS = 1e-13
+
 #: Rows read at a time.
 BLOCK = 4096
 

@@ -83,11 +83,11 @@ def relax(
         if ahead.upper == -np.inf:
             return Point(x, gradient, -np.inf, ahead, vertices)
         total = here - float(gradient @ x) + ahead.upper
-        total += 1e-13 * (abs(here) + float(np.abs(gradient) @ x))
+        total += form.slack
         if best is None or total < best.upper:
             best = Point(x, gradient, total, ahead, list(vertices))
         ends = ahead.x
-        if ends is None or total <= enough or total - here <= tolerance * abs(here) + 1e-12:
+        if ends is None or total <= enough or total - here <= tolerance * abs(here) + form.slack:
             break
         if any(np.array_equal(ends, one) for one in vertices):
             break
@@ -122,7 +122,8 @@ def search(form: ItemForm, chosen: Rows, point: Point, *, limit: int, steps: int
         ]
         return relax(form, starts, steps=max(4, steps // 6), lower=lower, upper=upper, enough=enough)
 
-    tree = Tree(form.held.feasible, form.value, lambda trial: moved(form, trial), below, form.linear)
+    feasible, slack = form.held.feasible, form.slack
+    tree = Tree(feasible, form.value, lambda trial: moved(form, trial), below, form.linear, slack)
     best, bound, nodes = tree.search(chosen, point, limit=limit, ends=form.held.problem.ends)
     return chosen if best is None else best, bound, nodes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import combinations
 from typing import cast
 
@@ -9,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives.wished import MaxSumWished
-from setwise.solvers.held import Held
+from setwise.solvers.held import SUMS, Held
 from setwise.vectors import top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
-
-#: A move must raise the value by more than this part of its terms, below which a difference is rounding.
-PRECISION = 1e-12
 
 #: Exchanges that are looked at in one step, of the outsiders of largest gain.
 TRIED = 1 << 17
@@ -59,6 +57,17 @@ class ItemForm:
         self.near[new], self.near[:, new] = fresh, fresh.T
         np.fill_diagonal(self.near, 1.0)
 
+    @cached_property
+    def size(self) -> float:
+        """The largest sum that its terms could make."""
+        largest = float(np.abs(self.linear).max(initial=0.0)) + self.pair
+        return largest * max(1.0, self.objective.wishes.size)
+
+    @property
+    def slack(self) -> float:
+        """What such sums may be off by."""
+        return SUMS * self.size
+
     def pull(self, x: Vector) -> Vector:
         """Return K x for an x that is nonzero at few candidates, shape (m,)."""
         support = np.flatnonzero(x)
@@ -79,13 +88,12 @@ class ItemForm:
 def moved(form: ItemForm, start: Rows, *, most: int = 1000) -> Rows:
     """Improve a set by moves until none does: one more, one less, one for one, one for two, two for one."""
     chosen = np.asarray(start, np.int64)
-    scale = PRECISION * (1.0 + float(np.abs(form.linear).max(initial=0.0)) + 2 * form.pair)
-    loose = not form.held.problem.constraints.sized
+    least, loose = form.slack, not form.held.problem.constraints.sized
     for _ in range(most):
         gains = form.gains(chosen)
-        after = _improved(form, chosen, gains, _single(form, chosen, gains, loose), scale)
+        after = _improved(form, chosen, gains, _single(form, chosen, gains, loose), least)
         if after is None and loose:
-            after = _improved(form, chosen, gains, _double(form, chosen, gains), scale)
+            after = _improved(form, chosen, gains, _double(form, chosen, gains), least)
         if after is None:
             break
         chosen = after

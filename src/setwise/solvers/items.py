@@ -24,7 +24,7 @@ from setwise.objectives.wished import MaxSumWished
 from setwise.solvers import exact
 from setwise.solvers.held import ROUNDING, Held, barred, hold, of_blocks
 from setwise.solvers.item_bounds import Point, relax, search, survivors
-from setwise.solvers.item_moves import PRECISION, TRIED, ItemForm, moved
+from setwise.solvers.item_moves import TRIED, ItemForm, moved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.wished import costs_of, pick
 from setwise.vectors import Floats, top_k
@@ -144,7 +144,7 @@ def _best(form: ItemForm, *, relaxed: bool) -> tuple[Rows, Point | None]:
     for start in starts:
         chosen = moved(form, start)
         value = form.value(chosen)
-        if value > most + PRECISION * (1.0 + abs(value)):
+        if value > most + form.slack:
             best, most = chosen, value
     return best, point
 
@@ -174,7 +174,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     if not form.held.whole:
         upper, sufficient, point.ahead = bound_of_all(form, point, value)
         point.upper = upper
-    elif upper - value > 1e-10 * abs(value) and survivors(point, value) <= SEARCHED[effort]:
+    elif upper - value > form.slack and survivors(point, value) <= SEARCHED[effort]:
         limit = NODES[effort] // (1 if form.held.feasible.plain else 4)
         better, upper, nodes = search(form, chosen, point, limit=limit, steps=STEPS[effort])
         problem.count("nodes", nodes)
@@ -195,7 +195,7 @@ def bound_of_all(form: ItemForm, point: Point, value: float) -> tuple[float, boo
     slope = form.linear + form.pair
     here = float(slope @ point.x) - form.pair * float(point.x @ (form.near @ point.x))
     ahead = feasible.bound(gradient)
-    upper = here - float(point.gradient @ point.x) + ahead.upper
+    upper = here - float(point.gradient @ point.x) + ahead.upper + form.slack
     return upper, none_outside(form, ahead, upper, value), ahead
 
 
@@ -228,23 +228,17 @@ def none_outside(form: ItemForm, ahead: Bounded, upper: float, value: float) -> 
     outside = np.ones(form.held.problem.n, bool)
     outside[form.held.ids] = False
     left = upper + np.minimum(ahead.reduced[outside], 0.0)
-    return bool((left <= value + 1e-12 * abs(value)).all())
+    return bool((left <= value + 2 * form.slack).all())
 
 
 def certificate_of(form: ItemForm, value: float, upper: float, sufficient: bool = True) -> Certificate:
     """Return the certificate of a set from its G and a bound on the best one's."""
     over = form.objective.over
-    size = (
-        (float(np.abs(form.linear).max(initial=0.0)) + form.pair)
-        * max(1.0, form.objective.wishes.size)
-        / over
-    )
-    rounding = 1e-9 * max(abs(value) / over, 1e-3 * size)
     return bounded(
         value / over,
         upper / over,
-        size=size,
-        rounding=rounding,
+        size=form.size / over,
+        rounding=4 * form.slack / over,
         pool_size=len(form.held),
         sufficient=sufficient,
     )
@@ -259,7 +253,6 @@ def _tempting(form: ItemForm, chosen: Rows, *, leaders: bool) -> Rows:
     members, own = form.held.rows[chosen], form.gains(chosen)[chosen]
     leaves = ~np.isin(chosen, form.held.feasible.include)
     loose, most = not problem.constraints.sized, problem.request.max_similarity
-    scale = PRECISION * (1.0 + float(np.abs(form.linear).max(initial=0.0)) + 2 * pair)
     gains = np.full(problem.n, -np.inf)
     closed = barred(problem)
     closed[form.held.ids] = True
@@ -276,7 +269,7 @@ def _tempting(form: ItemForm, chosen: Rows, *, leaders: bool) -> Rows:
             change[alike.sum(axis=1)[:, None] > alike] = -np.inf
             gain[alike.any(axis=1)] = -np.inf
         gains[ids] = gain
-        comes, goes = np.nonzero(change > scale)
+        comes, goes = np.nonzero(change > form.slack)
         return ids[comes], goes, change[comes, goes]
 
     problem.count("passes")
@@ -288,11 +281,11 @@ def _tempting(form: ItemForm, chosen: Rows, *, leaders: bool) -> Rows:
     best = np.full(problem.n, -np.inf)
     np.maximum.at(best, comes[able], change[able])
     if loose:
-        adds = np.flatnonzero(gains > scale)
+        adds = np.flatnonzero(gains > form.slack)
         adds = adds[feasible.allows(those, np.empty((len(adds), 0), np.int64), adds[:, None])]
         best[adds] = np.maximum(best[adds], gains[adds])
     joins = top_k(best, min(problem.n, JOINING))
-    joins = joins[best[joins] > scale]
+    joins = joins[best[joins] > form.slack]
     if leaders:
         level = float(own.min(initial=0.0)) - 2 * pair
         able = np.flatnonzero(gains > level)

@@ -16,14 +16,12 @@ Rows = NDArray[np.int64]
 #: Rounds of moves, and the best of them that are tried for whether they are feasible.
 ROUNDS, TRIED = 100, 256
 
-#: A move must raise the value by more than this part of it, below which a difference is rounding.
-ROUNDING = 1e-12
-
 
 class Valued(Protocol):
     """What sets of the candidates held are worth."""
 
     held: Held
+    slack: float  # what values may be off by
 
     def value(self, chosen: Rows) -> float:
         """Return what a set is worth."""
@@ -55,7 +53,7 @@ def _moved(form: Valued, chosen: Rows) -> Rows | None:
     """Return a set after the best feasible move; None where none improves it."""
     feasible, sized = form.held.feasible, form.held.problem.constraints.sized
     here = form.value(chosen)
-    least, found = here + ROUNDING * (1.0 + abs(here)), None
+    least, found = here + form.slack, None
     movable = np.flatnonzero(~np.isin(chosen, feasible.include)).tolist()
     trials = form.in_place_of(chosen, movable, lambda: least)
     for slot, values in trials:

@@ -22,9 +22,6 @@ LIKELY = 256
 #: A cut whose weight in the linear program has been 0 for so many rounds is left out.
 IDLE = 12
 
-#: What sums in float64 may be off by, relative to their terms.
-ROUNDING = 1e-13
-
 
 @dataclass
 class Tangent:
@@ -101,7 +98,7 @@ class Planes:
         slope, constant = self.tangent(center, levels)
         ahead = self.form.held.feasible.bound(slope, lower, upper)
         total = constant + ahead.upper
-        total += ROUNDING * (abs(constant) + abs(ahead.upper))
+        total += self.form.slack
         return Tangent(center, levels, x, ahead, total)
 
     def lowered(
@@ -214,7 +211,14 @@ def search(planes: Planes, chosen: Rows, root: Tangent, *, limit: int, steps: in
     def below(lower: Vector, upper: Vector, parent: Tangent, enough: float) -> Tangent:
         return planes.lowered(steps=steps, lower=lower, upper=upper, parent=parent, enough=enough)
 
-    tree = Tree(form.held.feasible, form.value, lambda one: improved(form, one), below, form.gains(chosen))
+    tree = Tree(
+        form.held.feasible,
+        form.value,
+        lambda one: improved(form, one),
+        below,
+        form.gains(chosen),
+        form.slack,
+    )
     best, upper, nodes = tree.search(chosen, root, limit=limit, ends=form.held.problem.ends)
     return chosen if best is None else best, upper, nodes
 

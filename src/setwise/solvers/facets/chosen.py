@@ -142,7 +142,7 @@ def certify_beyond(problem: Problem, solved: Solved, unseen: Unseen) -> Solved:
     room = problem.constraints.k if problem.request.k is not None else np.inf
     beyond = point.upper + (short if short <= 0.0 else room * short)
     value = form.value(known.chosen)
-    enough = proof.pool_sufficient and beyond <= value + 1e-12 * abs(value)
+    enough = proof.pool_sufficient and beyond <= value + 2 * form.slack
     known = replace(known, upper=max(known.upper, beyond))
     return replace(solved, known=known, certificate=_certificate(known, enough))
 
@@ -189,7 +189,7 @@ def _of_all(form: FacetsForm, planes: Planes, point: Tangent, value: float) -> t
     own, constant = planes.tangent(point.center, point.levels)
     slope[form.held.ids] = own
     ahead = problem.constraints.among(np.arange(problem.n)).bound(slope)
-    upper = constant + ahead.upper + 1e-13 * (abs(constant) + abs(ahead.upper))
+    upper = constant + ahead.upper + form.slack
     return upper, items.none_outside(form, ahead, upper, value), replace(point, ahead=ahead, upper=upper)
 
 

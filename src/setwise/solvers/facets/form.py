@@ -13,6 +13,7 @@ that no set exceeds, and the best one of that over the feasible sets is a bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -50,6 +51,11 @@ class FacetsForm(item_moves.ItemForm):
         powers = self.saturation ** np.arange(levels + 1)
         self.steps = powers[:-1] - powers[1:]
         self.steps[-1] = powers[-2]
+
+    @cached_property
+    def size(self) -> float:
+        """The largest sum that its terms could make."""
+        return super().size + self.cover * float(self.facets.sum(axis=1).max()) * len(self.steps)
 
     def value(self, chosen: Rows) -> float:
         """Return what a set is worth."""

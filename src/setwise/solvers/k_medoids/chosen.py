@@ -39,7 +39,7 @@ STEPS = {True: 60, "full": 600}
 PROGRAM = 512
 
 #: What sums may be off by, relative to their largest terms.
-ROUNDING = 1e-13
+ROUNDING = 1e-14
 
 #: What a cosine distance may be off by.
 UNIT = 8 * float(np.finfo(np.float64).eps)
@@ -210,6 +210,7 @@ def _certified(problem: Problem, solved: Solved, known: MedoidsKnown, size: floa
     size += float(stack.cost.sum(axis=1).max())
     # Unit rows are rounded, and so are the distances of all but equal directions, whatever they are.
     off = problem.objective.diversity * UNIT if problem.vectors.metric == "cosine" else 0.0
+    off += ROUNDING * size  # the bound is a sum, too
     certificate = _certificate(-cost, -lower + off, size, problem.n, True, off)
     return replace(solved, chosen=chosen, certificate=certificate)
 

@@ -136,7 +136,7 @@ def _program(
         rules.append(LinearConstraint(quota, -np.inf, stack.constraints.quota))
     least = np.zeros(size)
     least[np.searchsorted(ids, stack.include)] = 1.0
-    scale = SCALE / max(abs(upper), 1e-300)
+    scale = SCALE / max(upper - lower, 1e-3 * abs(upper), 1e-300)
     answer = milp(
         scale * np.r_[fixed, cost[points[row], ids[column]]],
         constraints=rules,

@@ -225,13 +225,11 @@ def _farthest(problem: Problem) -> tuple[Rows, float]:
 def _certificate(known: MaxMinKnown) -> Certificate:
     """Return the certificate of a set."""
     form, value = known.form, known.form.value(known.chosen)
-    most = max(1, min(form.held.feasible.most, len(form.held)))
-    size = float(np.abs(form.scores).max(initial=0.0)) * most + form.per * float(form.levels[-1])
     return bounded(
         value,
         known.upper,
-        size=size,
-        rounding=1e-9 * max(abs(value), 1e-3 * size),
+        size=form.size,
+        rounding=4 * form.slack,
         pool_size=len(form.held),
         sufficient=known.sufficient,
     )

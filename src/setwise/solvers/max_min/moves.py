@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from setwise.feasible import Feasible
 from setwise.objectives.max_min import MaxMin
-from setwise.solvers.held import Held
+from setwise.solvers.held import SUMS, Held
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -20,9 +20,6 @@ EVERY, QUANTILES = 192, 512
 
 #: Distances that quantiles are taken of.
 SAMPLE = 1 << 17
-
-#: What sums and distances in float64 may be off by, relative to their terms.
-ROUNDING = 1e-12
 
 
 class MaxMinForm:
@@ -40,6 +37,8 @@ class MaxMinForm:
         Thresholds: 0 and, of few candidates, every distance of two.
     above : ndarray
         The largest distance below the next threshold.
+    size, slack : float
+        Of the largest sum that its terms could make, and what such sums may be off by.
     """
 
     def __init__(self, held: Held) -> None:
@@ -62,6 +61,9 @@ class MaxMinForm:
             some = found[:: len(found) // SAMPLE + 1]
             self.levels = np.unique([0.0, *np.quantile(some, np.linspace(0, 1, QUANTILES)), found.max()])
             self.above = np.append(self.levels[1:], self.levels[-1])
+        most = max(1, min(held.feasible.most, len(held)))
+        self.size = float(np.abs(self.scores).max(initial=0.0)) * most + self.per * float(self.levels[-1])
+        self.slack = SUMS * self.size
 
     def reach(self, chosen: Rows) -> float:
         """Return a set's least distance, to what was shown too; infinite where there is none."""
@@ -115,7 +117,7 @@ class MaxMinForm:
         np.maximum.at(most, first[outside], with_second[outside])
         most += scores.sum() - scores
         for slot in slots:
-            if slot not in moving and most[slot] < least() - ROUNDING * abs(least()):
+            if slot not in moving and most[slot] < least() - self.slack:
                 continue
             start, reach = np.delete(chosen, slot), least_of_set
             if slot in moving:

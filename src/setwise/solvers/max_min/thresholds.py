@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from setwise.bounded import Bounded
 from setwise.feasible import Feasible
 from setwise.solvers.branching import Tree
-from setwise.solvers.max_min.moves import ROUNDING, MaxMinForm, pick_apart
+from setwise.solvers.max_min.moves import MaxMinForm, pick_apart
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -101,7 +101,7 @@ class Thresholds:
         if chosen is None:
             return
         value = self.form.value(chosen)
-        if self.best is None or value > self.value + ROUNDING * abs(self.value):
+        if self.best is None or value > self.value + self.form.slack:
             self.best, self.value = chosen, value
 
     def run(self, most: int) -> float:
@@ -113,7 +113,7 @@ class Thresholds:
         while True:
             top = heap[0]
             good = not form.plain or top.less >= 0.0 or self.value >= -top.less * form.objective.metric_part
-            if -top.less <= self.value + self._tolerance() or problem.is_late:
+            if -top.less <= self.value + form.slack or problem.is_late:
                 break
             if looked >= MOST or (looked >= most and good):
                 break
@@ -133,9 +133,6 @@ class Thresholds:
         problem.count("thresholds", looked)
         return max(-heap[0].less, self.value if not self.outside.needed else -np.inf)
 
-    def _tolerance(self) -> float:
-        return ROUNDING * max(1e-300, abs(self.value))
-
     def _interval(self, first: int, last: int, relevance: float, exact: bool) -> Interval:
         """Return an interval with its bound: the relevance that its least threshold allows, and its most."""
         return Interval(-(relevance + self.form.per * float(self.above[last])), first, last, relevance, exact)
@@ -150,7 +147,7 @@ class Thresholds:
             closer = pick_apart(form, level * form.objective.metric_part * (1 - 1e-9))
             if form.plain:  # the balls around those taken hold all candidates, and a set has one of each
                 summed = -np.inf if closer is None else float(form.scores[closer].sum())
-                upper = min(upper, summed + ROUNDING * abs(summed))
+                upper = min(upper, summed + form.slack)
             if self.picks:
                 self.consider(closer)
                 self.consider(pick_apart(form, level))
@@ -190,7 +187,7 @@ class Thresholds:
             if best == leader:
                 leader = next(leading, -np.inf)
         total += sum(taken)
-        return total + ROUNDING * (sum(map(abs, taken)) + abs(total))
+        return total + form.slack
 
     def _searched(self, interval: Interval) -> float:
         """Return the most that summed scores can be at a threshold, by branch and bound."""
@@ -208,7 +205,7 @@ class Thresholds:
         lower, upper = self._box(level)
         root = _node(feasible.bound(form.scores, lower, upper), lower)
         floor = self.value - form.per * level
-        tree = Tree(feasible, worth, lambda one: one, below, form.scores)
+        tree = Tree(feasible, worth, lambda one: one, below, form.scores, form.slack)
         chosen, most, nodes = tree.search(
             None, root, limit=NODES, ends=form.held.problem.ends, floor=floor, upper=upper
         )
