@@ -162,9 +162,12 @@ def run(seed):
         worth += 0 if shares is None else covered(shares, chosen)
         return (1 - t) * worth + t * spread_of(objective, D, chosen, left)
 
-    best = max(value(one) for one in combinations(left, k) if must <= set(one))
-    own, moved = value(sel.indices.tolist()), (1 - t) * least
-    reach = plain(t * max(map(max, D)))
+    first = max((one for one in combinations(left, k) if must <= set(one)), key=value)
+    best, own, moved = value(first), value(sel.indices.tolist()), (1 - t) * least
+    longest = max(map(max, D))
+    if objective == "max-min" and k > 1:  # no sum has a longer one
+        longest = max(spread_of(objective, D, one, left) for one in (first, sel.indices.tolist()))
+    reach = plain(t * longest)
     if metric == "cosine":  # rounded rows, whose distances are off by more the larger these are
         part = reach / float(t or 1)
         reach = float(t) * sharpness * max(part, math.sqrt(part), EPSILON)

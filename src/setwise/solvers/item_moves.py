@@ -68,6 +68,10 @@ class ItemForm:
         """What such sums may be off by."""
         return SUMS * self.size
 
+    def off(self, value: float) -> float:
+        """Return what a value, and others near it, may be off by."""
+        return self.slack
+
     def pull(self, x: Vector) -> Vector:
         """Return K x for an x that is nonzero at few candidates, shape (m,)."""
         support = np.flatnonzero(x)

@@ -21,10 +21,12 @@ class Valued(Protocol):
     """What sets of the candidates held are worth."""
 
     held: Held
-    slack: float  # what values may be off by
 
     def value(self, chosen: Rows) -> float:
         """Return what a set is worth."""
+
+    def off(self, value: float) -> float:
+        """Return what a value, and others near it, may be off by."""
 
     def beside(self, chosen: Rows) -> Vector:
         """Return what a set is worth with each candidate besides, shape (m,)."""
@@ -53,7 +55,7 @@ def _moved(form: Valued, chosen: Rows) -> Rows | None:
     """Return a set after the best feasible move; None where none improves it."""
     feasible, sized = form.held.feasible, form.held.problem.constraints.sized
     here = form.value(chosen)
-    least, found = here + form.slack, None
+    least, found = here + form.off(here), None
     movable = np.flatnonzero(~np.isin(chosen, feasible.include)).tolist()
     trials = form.in_place_of(chosen, movable, lambda: least)
     for slot, values in trials:

@@ -228,8 +228,8 @@ def _certificate(known: MaxMinKnown) -> Certificate:
     return bounded(
         value,
         known.upper,
-        size=form.size,
-        rounding=4 * form.slack,
+        size=form.most + form.per * float(form.levels[-1]),
+        rounding=4 * form.off(value),
         pool_size=len(form.held),
         sufficient=known.sufficient,
     )

@@ -37,8 +37,8 @@ class MaxMinForm:
         Thresholds: 0 and, of few candidates, every distance of two.
     above : ndarray
         The largest distance below the next threshold.
-    size, slack : float
-        Of the largest sum that its terms could make, and what such sums may be off by.
+    most : float
+        The largest sum of scores that there could be.
     """
 
     def __init__(self, held: Held) -> None:
@@ -62,8 +62,11 @@ class MaxMinForm:
             self.levels = np.unique([0.0, *np.quantile(some, np.linspace(0, 1, QUANTILES)), found.max()])
             self.above = np.append(self.levels[1:], self.levels[-1])
         most = max(1, min(held.feasible.most, len(held)))
-        self.size = float(np.abs(self.scores).max(initial=0.0)) * most + self.per * float(self.levels[-1])
-        self.slack = SUMS * self.size
+        self.most = float(np.abs(self.scores).max(initial=0.0)) * most
+
+    def off(self, value: float) -> float:
+        """Return what a value, and others near it, may be off by: longer distances are no part of it."""
+        return SUMS * (self.most + (abs(value) if np.isfinite(value) else 0.0))
 
     def reach(self, chosen: Rows) -> float:
         """Return a set's least distance, to what was shown too; infinite where there is none."""
@@ -117,7 +120,7 @@ class MaxMinForm:
         np.maximum.at(most, first[outside], with_second[outside])
         most += scores.sum() - scores
         for slot in slots:
-            if slot not in moving and most[slot] < least() - self.slack:
+            if slot not in moving and most[slot] < least() - self.off(least()):
                 continue
             start, reach = np.delete(chosen, slot), least_of_set
             if slot in moving:

@@ -101,7 +101,7 @@ class Thresholds:
         if chosen is None:
             return
         value = self.form.value(chosen)
-        if self.best is None or value > self.value + self.form.slack:
+        if self.best is None or value > self.value + self.form.off(self.value):
             self.best, self.value = chosen, value
 
     def run(self, most: int) -> float:
@@ -113,7 +113,7 @@ class Thresholds:
         while True:
             top = heap[0]
             good = not form.plain or top.less >= 0.0 or self.value >= -top.less * form.objective.metric_part
-            if -top.less <= self.value + form.slack or problem.is_late:
+            if -top.less <= self.value + form.off(self.value) or problem.is_late:
                 break
             if looked >= MOST or (looked >= most and good):
                 break
@@ -147,7 +147,7 @@ class Thresholds:
             closer = pick_apart(form, level * form.objective.metric_part * (1 - 1e-9))
             if form.plain:  # the balls around those taken hold all candidates, and a set has one of each
                 summed = -np.inf if closer is None else float(form.scores[closer].sum())
-                upper = min(upper, summed + form.slack)
+                upper = min(upper, summed + form.off(summed))
             if self.picks:
                 self.consider(closer)
                 self.consider(pick_apart(form, level))
@@ -187,7 +187,7 @@ class Thresholds:
             if best == leader:
                 leader = next(leading, -np.inf)
         total += sum(taken)
-        return total + form.slack
+        return total + form.off(total)
 
     def _searched(self, interval: Interval) -> float:
         """Return the most that summed scores can be at a threshold, by branch and bound."""
@@ -205,7 +205,7 @@ class Thresholds:
         lower, upper = self._box(level)
         root = _node(feasible.bound(form.scores, lower, upper), lower)
         floor = self.value - form.per * level
-        tree = Tree(feasible, worth, lambda one: one, below, form.scores, form.slack)
+        tree = Tree(feasible, worth, lambda one: one, below, form.scores, form.off(self.value))
         chosen, most, nodes = tree.search(
             None, root, limit=NODES, ends=form.held.problem.ends, floor=floor, upper=upper
         )
