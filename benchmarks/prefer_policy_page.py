@@ -33,8 +33,7 @@ ABOUT = {
     "prompts, 16 "
     "answers each, are judged by the true reward.",
     "toy-long": "`--setting toy-long --seeds 3`. The same, trained three times as long: on 12,000 tokens.",
-    "smollm2": "`--setting smollm2`, run and resumed for some arms at a time and stopped for want of time: "
-    "which arms have three seeds, two or one was chosen so, not drawn. "
+    "smollm2": "`--setting smollm2 --seeds 3`. "
     "SmolLM2-135M-Instruct in bfloat16, adapters of rank 8 on its last six layers, learning "
     "rate 1e-3, on 4,000 "
     "tokens: 8 prompts of AlpacaEval, 16 responses each of at most 24 tokens. 16 other prompts, 2 "

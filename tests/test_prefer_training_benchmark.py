@@ -83,7 +83,7 @@ def test_arms_are_compared_on_the_same_samples(tmp_path):
     mean = np.mean(
         [row["evaluation_reward"] for row in found if (row["arm"], row["temperature"]) == ("start", 0.75)]
     )
-    assert f"| start | {mean:.3f} ± " in page.read_text()
+    assert f"| start | 2 | {mean:.3f} ± " in page.read_text()
     assert " of the 6 pairs of arms can be told apart" in page.read_text()
 
 
