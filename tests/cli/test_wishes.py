@@ -83,6 +83,24 @@ def test_why(run, corpus):
 
 
 @pytest.mark.parametrize(
+    ("words", "summed"),
+    [
+        ([], False),
+        (["--compare", "top-k"], False),
+        (["--objective", "log-det", "--diversity", 0.5], True),
+        (["--min-gain", 0.1], True),
+    ],
+)
+def test_what_is_said_of_relevance_is_what_it_is(run, corpus, words, summed):
+    words = ["retrieve", "--corpus", corpus, "-q", QUERY, "--model", "lsa", "-k", 3, *words]
+    found = json.loads(run(*words, "--json").out)["set"]
+    relevance = [one["relevance"] for one in found["items"]]
+    known = sum(relevance) / (1 if summed else len(relevance))
+    assert found["relevance"] == pytest.approx(known)
+    assert f"relevance: {'sum' if summed else 'mean'} over the set" in " ".join(run(*words).out.split())
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--limit", "topic"], "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'topic'"),

@@ -46,6 +46,8 @@ class Answers:
         Replace it.
     full : bool
         Print texts whole.
+    any_size : bool
+        Whether the size of a set is left to what members are worth.
     """
 
     many: bool
@@ -60,6 +62,7 @@ class Answers:
     target: Path | None
     force: bool
     full: bool = False
+    any_size: bool = False
 
     def give(self, source: Source, asked: Sequence[Asked], before: Callable[[], object]) -> None:
         """Find a set for each query, print it, after what `before` prints, and write all of them."""
@@ -76,6 +79,8 @@ class Answers:
                     if self.as_json:
                         output.print_json(record)
                 if not self.as_json:
+                    if number > 1 and self.compare is None:
+                        output.console().print()
                     self._show(source, one, hits, compared)
                     if one is asked[-1]:
                         source.print_origin(hits)
@@ -117,12 +122,19 @@ class Answers:
                 offset=self.offset,
                 pool=source.pool,
                 full=self.full,
+                any_size=self.any_size,
             )
         else:
             label = "setwise" if self.solver == "auto" else self.solver
             sides = (str(self.compare), compared), (label, hits)
             set_output.print_side_by_side(
-                *sides, source.n, self.objective, one.heading, pool=source.pool, full=self.full
+                *sides,
+                source.n,
+                self.objective,
+                one.heading,
+                pool=source.pool,
+                full=self.full,
+                meaning=set_output.legend(self.objective, self.any_size).rpartition(" · ")[0],
             )
         if self.why and len(hits):
             set_output.print_reasons(hits)

@@ -97,6 +97,7 @@ def print_selection(
     objective: str,
     *,
     kept: bool,
+    any_size: bool,
 ) -> None:
     """Print the first members of a set, then what it is worth, and how it was found."""
     out = output.console()
@@ -130,8 +131,8 @@ def print_selection(
         f"{len(found):,} of {len(catalog):,} in {output.milliseconds(found.seconds)}",
     )
     lines.add_row(Text("set", style="dim"), Text(" · ".join(terms)))
-    spread = output.spread(objective)
-    legend = f"quality: mean over the set · diversity: {spread} · gain: what a member adds to those above it"
+    quality, diversity = output.terms(objective, any_size)
+    legend = f"quality: {quality} · diversity: {diversity} · gain: what a member adds to those above it"
     lines.add_row("", Text(legend, style="dim"))
     reason = f" ({found.reason.removeprefix(f'{found.method} ')})" if found.reason else ""
     lines.add_row(Text("method", style="dim"), Text(f"{found.method}{reason}"))

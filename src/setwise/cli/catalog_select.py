@@ -244,6 +244,14 @@ def select(
         output.print_json(record)
         return
     name = Path(path).resolve().name
-    catalog_output.print_selection(name, catalog, found, columns, objective, kept=target is not None)
+    catalog_output.print_selection(
+        name,
+        catalog,
+        found,
+        columns,
+        objective,
+        kept=target is not None,
+        any_size=budget is not None or min_gain is not None,
+    )
     if target is not None:
         output.note(f"wrote {out}")

@@ -28,6 +28,16 @@ _RULING = re.compile(r"([-=~^*#+_.`])\1{3,}")
 #: Characters that command a terminal, turn the direction of writing, or cannot be written as UTF-8.
 _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+#: What a set's relevance and diversity are, by objective.
+_TERMS = {
+    "max-sum": ("mean over the set", "mean distance of two"),
+    "mmr": ("mean over the set", "minus the mean likeness to the most alike above"),
+    "log-det": ("sum over the set", "log-determinant of the likenesses, 0 where none are alike"),
+    "max-min": ("mean over the set", "distance of the closest two"),
+    "facets": ("mean over the set, and how much of the facets it covers", "mean distance of two"),
+    "coverage": ("mean over the set", "minus the mean distance of all to the nearest member"),
+}
+
 #: Seconds of silence before a status line appears.
 _PATIENCE = 0.4
 
@@ -124,9 +134,11 @@ def proof(selection: Selection, n: int, objective: str, before: int = 0) -> Text
     return Text(told, style="dim" if known.gap is None and not known.pool_sufficient else "green")
 
 
-def spread(objective: str) -> str:
-    """Return what an objective's diversity is, in words."""
-    return "mean distance of two" if objective == "max-sum" else "the objective's other term"
+def terms(objective: str, any_size: bool) -> tuple[str, str]:
+    """Return in words what relevance and diversity of a set are; of one of any size both are sums."""
+    if any_size:
+        return "sum over the set", "sum of how far each is from the others"
+    return _TERMS[objective]
 
 
 def enough(selection: Selection, n: int, pool: int | str) -> str:

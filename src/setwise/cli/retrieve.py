@@ -258,6 +258,7 @@ def retrieve(
         target=target,
         force=force,
         full=full,
+        any_size=tokens is not None or min_gain is not None,
     )
     called = {"costs": "tokenizer", "budget": "tokens", "groups": "group", "limits": "limit"}
     if per_document is not None:

@@ -10,17 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from setwise.cli.output import console, enough, milliseconds, one_line, proof, spread
+from setwise.cli.output import console, enough, milliseconds, one_line, proof, terms
 from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
     from setwise.index.saved import SavedIndex
-
-#: What the words of a set's line and table mean; diversity where the objective is max-sum.
-_LEGEND = (
-    "relevance: mean over the set · diversity: {} · closest: cosine of the closest two · gain: what a member "
-    "adds to those above it"
-)
 
 #: Lines of a member's text, where it is not asked for in full.
 _LINES = 4
@@ -61,6 +55,7 @@ def print_hits(
     offset: int = 0,
     pool: int | str | None = None,
     full: bool = False,
+    any_size: bool = False,
 ) -> None:
     """Print a set of n candidates: one row a member, then what it is worth.
 
@@ -72,6 +67,8 @@ def print_hits(
         How many candidates of an index were asked for: says whether that was enough, too.
     full : bool
         Print texts whole.
+    any_size : bool
+        Whether the set's size was left to what members are worth.
     """
     out = console()
     longest = max(len(_identity(name)) for name in hits.ids)
@@ -98,11 +95,20 @@ def print_hits(
     out.print(table)
     lines = Table.grid(padding=(0, 2))
     lines.add_row(Text("set", style="dim"), _terms(hits))
-    lines.add_row("", Text(_LEGEND.format(spread(objective)), style="dim"))
+    lines.add_row("", Text(legend(objective, any_size), style="dim"))
     lines.add_row(Text("proof", style="dim"), proof(hits.selection, n, objective, offset))
     if pool is not None:
         lines.add_row(Text("pool", style="dim"), _enough(hits, n, pool))
     out.print(lines)
+
+
+def legend(objective: str, any_size: bool) -> str:
+    """Return what the numbers of a set mean."""
+    relevance, diversity = terms(objective, any_size)
+    return (
+        f"relevance: {relevance} · diversity: {diversity} · closest: cosine of the closest two · "
+        "gain: what a member adds to those above it"
+    )
 
 
 def print_side_by_side(
@@ -114,6 +120,7 @@ def print_side_by_side(
     *,
     pool: int | str | None = None,
     full: bool = False,
+    meaning: str | None = None,
 ) -> None:
     """Print two sets of n candidates beside each other, marking what differs, then what each is worth."""
     out = console()
@@ -140,6 +147,8 @@ def print_side_by_side(
     lines.add_row("", proof(right[1].selection, n, objective))
     if pool is not None:
         lines.add_row("", _enough(right[1], n, pool))
+    if meaning is not None:
+        lines.add_row("", Text(meaning, style="dim"))
     out.print(lines)
     out.print()
 

@@ -13,7 +13,7 @@ from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.locking import locked
 
 #: What a folder keeps, at most: the entries unused for longest go first, the one just used never does.
-KEPT_BYTES, KEPT_SECONDS = 20 << 30, 90 * 86_400
+KEPT_BYTES, KEPT_SECONDS = 20 * 10**9, 90 * 86_400
 
 #: How an entry is named; nothing else in the folder is ours to remove.
 _ENTRY = re.compile(r"[a-z0-9-]*-[0-9a-f]{24}")
