@@ -155,3 +155,15 @@ def test_ids_beyond_63_bits_may_be_excluded(connection):
     connection.execute("UPDATE items SET id = NULL WHERE id = ?", [ids[3]])
     with pytest.raises(ValueError, match="a row has a vector and no id"):
         index.search(rows[:1], 3, exclude=ids[:1])
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR COLLATE NOCASE", "ENUM"])
+def test_ids_are_told_apart_letter_for_letter(connection, kind):
+    X, ids = rows_of(n=20), [f"{'aA'[row % 2]}{row // 2}" for row in range(20)]
+    if kind == "ENUM":
+        kind = f"ENUM ({', '.join(map(repr, ids))})"
+    connection.execute(f"CREATE TABLE items (id {kind}, vector FLOAT[{D}], price INTEGER)")
+    rows = [(id, X[row].tolist(), row) for row, id in enumerate(ids)]
+    connection.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
+    index = DuckdbIndex(connection, "items")
+    assert_answers(index, X, name=ids.__getitem__, filter="price < 9", kept=np.arange(20) < 9)

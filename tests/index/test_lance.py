@@ -246,3 +246,9 @@ def test_a_table_that_is_checked_out_stays_there(db, tmp_path):
     lancedb.connect(tmp_path / "db").open_table("items").delete("id < 100")
     assert index.size == N
     assert table.version == 1
+
+
+def test_the_least_integer_is_an_id(db):
+    X = rows_of(n=20)
+    index = LanceIndex(fill(db, X, lambda row: row - 2**63))
+    assert_answers(index, X, name=lambda row: row - 2**63, filter="price < 9", kept=np.arange(20) < 9)

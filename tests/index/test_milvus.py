@@ -67,7 +67,7 @@ class TestMilvus(StoreTests):
     ways: ClassVar = METRIC_OF
     unit = ("IP",)
     inexact = ("IP",)
-    names: ClassVar = {"integers": int, "strings": lambda row: f'it\'s "n{row}" \\'}
+    names: ClassVar = {"integers": int, "strings": lambda row: f'it\'s\n\t"n{row}" \\'}
     draws = False
 
     @pytest.fixture

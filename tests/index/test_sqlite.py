@@ -156,3 +156,14 @@ def test_a_connection_that_is_closed():
     store.database.close()
     with pytest.raises(ConnectionError, match="table 'items': SQLite cannot read it"):
         index.search(queries_of(1), 3)
+
+
+def test_ids_are_told_apart_letter_for_letter():
+    X, ids = rows_of(n=20), [f"{'aA'[row % 2]}{row // 2}" for row in range(20)]
+    store = Lite()
+    store.database.execute("CREATE TABLE items (id TEXT COLLATE NOCASE, vector BLOB, color TEXT, price INT)")
+    for row, id in enumerate(ids):
+        values = (id, X[row].tobytes(), "red", row)
+        store.database.execute("INSERT INTO items VALUES (?, ?, ?, ?)", values)
+    index = SqliteIndex(store.database, "items")
+    assert_answers(index, X, name=ids.__getitem__, filter="price < 9", kept=np.arange(20) < 9)

@@ -88,6 +88,7 @@ class DuckdbIndex(StoreIndex):
                 "can be searched: cast it, in a view perhaps"
             )
         id_kind = types[checks.choice("id", id, list(types))]
+        id_kind = "VARCHAR" if id_kind.startswith("ENUM(") else id_kind
         if id_kind not in (*_INTEGERS, *_ID_KINDS):
             raise ValueError(
                 f"id: column {id!r} of {self.place} is of type {id_kind}; ids are integers, strings or UUIDs"
@@ -98,6 +99,8 @@ class DuckdbIndex(StoreIndex):
             "HUGEINT" if id_kind in _INTEGERS else id_kind,
         )
         self._vector, self._id = quoted(vector), quoted(id)
+        # Letter for letter, whatever the column's collation.
+        self._letters = f"{self._id}::VARCHAR COLLATE C" if id_kind == "VARCHAR" else self._id
         super().__init__(
             self.place,
             dim=int(array[2]),
@@ -112,7 +115,7 @@ class DuckdbIndex(StoreIndex):
         name, sign = SCORES[self.metric]
         condition, values = found_if(self._vector, filter)
         if exclude:
-            condition += f" AND ({self._id} IN (SELECT unnest(?::{self._ids_of}[]))) IS NOT TRUE"
+            condition += f" AND ({self._letters} IN (SELECT unnest(?::{self._ids_of}[]))) IS NOT TRUE"
             values = [*values, exclude]
         way = "DESC" if sign > 0 else "ASC"
         wanted = f", {self._vector}" if vectors else ""
@@ -138,7 +141,7 @@ class DuckdbIndex(StoreIndex):
             name, condition = quoted(checks.choice("groups", field, self._columns)), ""
         statement = (
             f"SELECT {self._id}, {name} FROM {self._table} "
-            f"WHERE {self._id} IN (SELECT unnest(?::{self._ids_of}[])){condition}"
+            f"WHERE {self._letters} IN (SELECT unnest(?::{self._ids_of}[])){condition}"
         )
         return [(self._named(one), value) for one, value in self._ask(statement, [ids])]
 

@@ -300,13 +300,14 @@ def _quoted(name: str) -> str:
 
 def _listed(ids: list[Any]) -> str:
     """Return ids as an SQL list."""
-    return (
-        "("
-        + ", ".join(
-            "'" + str(one).replace("'", "''") + "'" if isinstance(one, str) else str(one) for one in ids
-        )
-        + ")"
-    )
+    return f"({', '.join(map(_literal, ids))})"
+
+
+def _literal(one: Any) -> str:
+    """Return an id as SQL; LanceDB reads the least integer as a float, where it is one word."""
+    if isinstance(one, str):
+        return "'" + one.replace("'", "''") + "'"
+    return f"{one + 1} - 1" if one == -(2**63) else str(one)
 
 
 def _line(error: BaseException) -> str:

@@ -183,6 +183,10 @@ class MilvusIndex(StoreIndex):
             logger.disabled = before
 
 
+#: Characters that a literal cannot hold as they are.
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+
+
 def _listed(ids: list[Any]) -> str:
     """Return ids as a list of Milvus's expressions."""
     return ", ".join(_said(one) for one in ids)
@@ -192,4 +196,4 @@ def _said(one: Any) -> str:
     """Return an id as a literal."""
     if not isinstance(one, str):
         return str(one)
-    return '"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + one.translate(_ESCAPES) + '"'

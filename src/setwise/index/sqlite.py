@@ -139,7 +139,7 @@ class SqliteIndex(StoreIndex):
     ) -> list[Reply]:
         condition, values = found_if(self._vector, filter)
         if exclude:
-            condition += f" AND ({self._id} IN (SELECT value FROM json_each(?))) IS NOT TRUE"
+            condition += f" AND ({self._id} COLLATE BINARY IN (SELECT value FROM json_each(?))) IS NOT TRUE"
             values = [*values, json.dumps(exclude)]
         wanted = f", {self._vector}" if vectors else ""
         statement = (
@@ -165,7 +165,7 @@ class SqliteIndex(StoreIndex):
             name, condition = quoted(checks.choice("groups", field, self._columns)), ""
         rows = self._ask(
             f"SELECT {self._id}, {name} FROM {self._table} "
-            f"WHERE {self._id} IN (SELECT value FROM json_each(?)){condition}",
+            f"WHERE {self._id} COLLATE BINARY IN (SELECT value FROM json_each(?)){condition}",
             [json.dumps(ids)],
         )
         return [(one, _row(value) if field is None else value) for one, value in rows]
