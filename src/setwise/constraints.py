@@ -305,6 +305,8 @@ class Constraints:
 
 def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     """Return row numbers as int64, each of them a row there is, none twice."""
+    if isinstance(given, tuple) and not given:
+        return np.empty(0, np.int64)
     if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu":
         given = [given] if isinstance(given, Mapping) else as_list(given)
         for one in given:

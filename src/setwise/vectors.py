@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -515,6 +516,7 @@ def top_k(scores: Floats, k: int) -> NDArray[np.int64]:
     return found[np.argsort(-scores[found], kind="stable")]
 
 
+@lru_cache(maxsize=64)
 def dot_error(d: int, dtype: Any) -> float:
     """Return how far the inner product of two unit vectors of d entries, computed in a precision, may be off.
 

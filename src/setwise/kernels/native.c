@@ -1484,12 +1484,29 @@ struct ranked {
     int64_t at;
 };
 
-static int by_falling(const void *one, const void *other)
+/* Sort by falling relevance, of equals the first first: by merging, without branches that are hard to foresee. Both
+ * have an entry more; returns that of the two which is sorted. */
+static struct ranked *by_falling(struct ranked *from, struct ranked *to, ptrdiff_t n)
 {
-    const struct ranked *left = one, *right = other;
-    if (left->relevance != right->relevance)
-        return left->relevance < right->relevance ? 1 : -1;
-    return (left->at > right->at) - (left->at < right->at);
+    for (ptrdiff_t width = 1; width < n; width *= 2) {
+        from[n] = from[0]; /* which may be read, and is not taken */
+        for (ptrdiff_t start = 0; start < n; start += 2 * width) {
+            const ptrdiff_t middle = start + width < n ? start + width : n;
+            const ptrdiff_t end = middle + width < n ? middle + width : n;
+            ptrdiff_t left = start, right = middle;
+            for (ptrdiff_t at = start; at < end; at++) {
+                const ptrdiff_t later
+                    = (left == middle) | ((right < end) & (from[right].relevance > from[left].relevance));
+                to[at] = from[later ? right : left];
+                right += later;
+                left += 1 - later;
+            }
+        }
+        struct ranked *const sorted = to;
+        to = from;
+        from = sorted;
+    }
+    return from;
 }
 
 /* Write the squares of a pool's rows, with a query their relevance, and the candidates by falling relevance. ODD where
@@ -1497,7 +1514,7 @@ static int by_falling(const void *one, const void *other)
 static ptrdiff_t measure_and_rank(const struct pool *pool, double *squares, int64_t *order)
 {
     const ptrdiff_t n = pool->n, d = pool->rows.d;
-    struct ranked *ranked = malloc(sizeof *ranked * (size_t)n);
+    struct ranked *ranked = malloc(sizeof *ranked * (size_t)(2 * n + 2)), *sorted;
     ptrdiff_t done = ODD;
     if (ranked == NULL)
         return BARE;
@@ -1513,10 +1530,10 @@ static ptrdiff_t measure_and_rank(const struct pool *pool, double *squares, int6
             pool->relevance[place] *= 1.0 / sqrt(squares[place]);
         ranked[place] = (struct ranked){pool->relevance[place], place};
     }
-    qsort(ranked, (size_t)n, sizeof *ranked, by_falling);
+    sorted = by_falling(ranked, ranked + n + 1, n);
     for (ptrdiff_t place = 0; place < n; place++) {
-        order[place] = ranked[place].at;
-        if (place > 0 && ranked[place].relevance == ranked[place - 1].relevance)
+        order[place] = sorted[place].at;
+        if (place > 0 && sorted[place].relevance == sorted[place - 1].relevance)
             goto done;
     }
     done = 0;

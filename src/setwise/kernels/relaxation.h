@@ -274,7 +274,7 @@ done:
     return done;
 }
 
-/* The distance of two unit rows. */
+/* The distance of two unit rows, at a power above 1. */
 static double apart_exactly(const double *one, const double *other, ptrdiff_t d, double cosine, int power)
 {
     if (cosine <= 1.0 - CLOSE)
@@ -282,7 +282,7 @@ static double apart_exactly(const double *one, const double *other, ptrdiff_t d,
     double square = 0.0;
     for (ptrdiff_t i = 0; i < d; i++)
         square += (one[i] - other[i]) * (one[i] - other[i]);
-    return power == 1 ? square / 2.0 : -expm1(power * log1p(-square / 2.0));
+    return -expm1(power * log1p(-square / 2.0));
 }
 
 /* What a point proves, in double precision: f's gradient along x, the linear part of that, and the sum of the k
@@ -300,11 +300,34 @@ static void write_unit(const struct given *given, ptrdiff_t local, double *unit)
                                 given->rows.d);
 }
 
+/* Count rows from their mean, and write that and their total, each with its weight; return their squares' weighted sum.
+ * So little is lost where they are much alike: as `MaxSum.pull`. */
+static double center_rows(double *rows, const double *weights, ptrdiff_t count, ptrdiff_t d, double *center,
+                          double *total)
+{
+    const double part = 1.0 / (double)count;
+    double squares = 0.0;
+    memset(center, 0, sizeof *center * (size_t)d);
+    memset(total, 0, sizeof *total * (size_t)d);
+    for (ptrdiff_t at = 0; at < count; at++)
+        for (ptrdiff_t i = 0; i < d; i++)
+            center[i] += rows[at * d + i] * part;
+    for (ptrdiff_t at = 0; at < count; at++) {
+        for (ptrdiff_t i = 0; i < d; i++) {
+            rows[at * d + i] -= center[i];
+            total[i] += weights[at] * rows[at * d + i];
+        }
+        squares += weights[at] * use->square[DOUBLE](rows + at * d, d);
+    }
+    return squares;
+}
+
 /* As `bounds.concave_bound`; the point's weights and gradient are stretched to a total of k. 0 without memory. */
 static int prove(struct form *form, const struct given *given, struct point *point, double margin, struct proof *proof)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = given->rows.d, count = point->count;
-    double *rows = calloc((size_t)((count + 4) * d), sizeof(double)), *row = rows + (count + 3) * d; /* fours of them */
+    double *rows = calloc((size_t)((count + 6) * d), sizeof(double)), *row = rows + (count + 3) * d; /* fours of them */
+    double *center = row + d, *total = center + d, theirs = 0.0;
     int64_t *asked = malloc(sizeof(int64_t) * (size_t)(n + k)), *leaders = asked + n;
     ptrdiff_t number = count;
     double sum = 0.0;
@@ -334,20 +357,27 @@ static int prove(struct form *form, const struct given *given, struct point *poi
             asked[number++] = place;
     }
     proof->along = proof->linear = proof->ahead = 0.0;
+    if (form->pool.power == 1)
+        theirs = center_rows(rows, point->weights, count, d, center, total);
     for (ptrdiff_t at = 0; at < number; at++) {
         const ptrdiff_t local = (ptrdiff_t)asked[at];
         const double *unit = at < count ? rows + at * d : row;
         double pulled = 0.0;
         if (at >= count)
             write_unit(given, local, row);
-        for (ptrdiff_t first = 0; first < count; first += 4) {
-            double cosines[4];
-            use->four_double(unit, rows + first * d, d, cosines);
-            for (ptrdiff_t other = first; other < count && other < first + 4; other++)
-                if (other != at)
-                    pulled += point->weights[other]
-                        * apart_exactly(unit, rows + other * d, d, cosines[other - first], form->pool.power);
-        }
+        if (form->pool.power == 1) { /* 1 - e.e' is half the square of a difference */
+            for (ptrdiff_t i = 0; at >= count && i < d; i++)
+                row[i] -= center[i];
+            pulled = ((double)k * use->square[DOUBLE](unit, d) + theirs) / 2.0 - use->dot[DOUBLE](unit, total, d);
+        } else
+            for (ptrdiff_t first = 0; first < count; first += 4) {
+                double cosines[4];
+                use->four_double(unit, rows + first * d, d, cosines);
+                for (ptrdiff_t other = first; other < count && other < first + 4; other++)
+                    if (other != at)
+                        pulled += point->weights[other]
+                            * apart_exactly(unit, rows + other * d, d, cosines[other - first], form->pool.power);
+            }
         const double exact = form->linear[local] + 2.0 * form->pool.t * pulled;
         if (at < count) {
             proof->along += point->weights[at] * exact;

@@ -90,11 +90,12 @@ def rounding(problem: Problem) -> float:
 
     A bound that is computed in float64 may be off by as much.
     """
-    t = problem.objective.diversity
-    if problem.k == 1:  # relevance alone counts
-        return (1 - t) * UNITS * EPSILON * problem.relevance.largest + 64 * SUBNORMAL
-    largest = (1 - t) * problem.relevance.largest + t * reach_of(problem)
-    return UNITS * EPSILON * largest + 64 * SUBNORMAL + 4 * t * _distance_error(problem, np.float64)
+    if problem.rounding is None:
+        t, largest, far = problem.objective.diversity, problem.relevance.largest, 0.0
+        if problem.k > 1:  # else relevance alone counts
+            far = t * (UNITS * EPSILON * reach_of(problem) + 4 * _distance_error(problem, np.float64))
+        problem.rounding = (1 - t) * UNITS * EPSILON * largest + far + 64 * SUBNORMAL
+    return problem.rounding
 
 
 def _distance_error(problem: Problem, dtype: Any) -> float:

@@ -56,6 +56,8 @@ class Problem:
         Counts of the work done, filled in on the way.
     ends : float
         When a search for a proof that has no other end gives up, on the clock of `time.monotonic`.
+    rounding : float, optional
+        What `bounds.rounding` has found.
     """
 
     vectors: Vectors
@@ -68,6 +70,7 @@ class Problem:
     ends: float = field(init=False, default=np.inf)
     shown: NDArray[np.float64] = field(init=False)
     facets: FacetRelevance | None = field(init=False, default=None)
+    rounding: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.request.timed:
