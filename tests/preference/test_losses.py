@@ -256,6 +256,10 @@ def test_the_model_before_training_is_its_own_reference(tokenizer, tmp_path, mon
     made = PreferenceTrainer(adapted, config, train_dataset=rows, processing_class=tokenizer)
     for group, row, own in zip(made.train_dataset, rows, expected, strict=True):
         assert group.reference[len(row["chosen"])] == pytest.approx(sum(own), rel=1e-5)
+    (kept,) = tmp_path.rglob("reference_logps.npz")
+    for damage in (b"", kept.read_bytes()[:-30]):  # what is not whole is computed anew
+        kept.write_bytes(damage)
+        PreferenceTrainer(adapted, config, train_dataset=rows, processing_class=tokenizer)
     monkeypatch.setattr(PreferenceTrainer, "sequence_logps", None)
     again = PreferenceTrainer(adapted, config, train_dataset=rows, processing_class=tokenizer)
     for one, two in zip(again.train_dataset, made.train_dataset, strict=True):
