@@ -378,6 +378,30 @@ def test_scores_vectors_and_labels_of_candidates_are_joined_by_id(how):
         setwise.diversify(names, 3, relevance={"a": 1.0}, vectors=vectors)
 
 
+def test_rows_of_an_arrow_column_are_rows():
+    import pyarrow as pa
+
+    names, vectors, scores = (pa.array(one) for one in (COLUMNS["name"], VECTORS.tolist(), SCORES.tolist()))
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(VECTORS)
+    expected = setwise.diversify(names, 4, relevance=scores, vectors=vectors)
+    for rows in (vectors, tensors):
+        found = setwise.diversify(list(names), 4, relevance=list(scores), vectors=list(rows))
+        assert found.ids.tolist() == expected.ids.tolist()
+    with pytest.raises(ValueError, match=r"^ids: row 1 has no id"):
+        setwise.diversify(list(pa.array(["a", None])), 1, relevance=[1, 2], vectors=VECTORS[:2])
+
+
+def test_a_frame_of_masks_bars_by_its_rows():
+    barred = np.random.default_rng(9).random((3, N)) < 0.5
+    expected = setwise.select_many(VECTORS, 4, relevance=np.tile(SCORES, (3, 1)), exclude=barred)
+    for kind in ("pandas", "polars"):
+        frame = frame_of(kind, {f"i{at}": barred[:, at].tolist() for at in range(N)})
+        found = setwise.select_many(VECTORS, 4, relevance=np.tile(SCORES, (3, 1)), exclude=frame)
+        assert [one.indices.tolist() for one in found] == [one.indices.tolist() for one in expected]
+    with pytest.raises(TypeError, match="exclude: expected row numbers, got "):
+        setwise.select(VECTORS, 4, relevance=SCORES, exclude=frame_of("pandas", {"row": [1, 2]}))
+
+
 @needs("pandas")
 def test_uuids_are_ids_wherever_something_is_joined_by_them():
     import pandas as pd

@@ -77,13 +77,14 @@ def test_every_mark_of_a_missing_number_is_one(rows):
         [*lists[:2], [pd.NA] * D, *lists[3:]],
         pd.DataFrame(gap),
     ]
+    vectors += [list(pa.array(without)), list(pa.array(gap))]
     table = {f"c{at}": [row[at] for row in gap] for at in range(D)}
     vectors += [pd.DataFrame(gap, dtype="Float64"), pl.DataFrame(table), pa.table(table)]
     some = [*scores[:2], None, *scores[3:]]
     relevance = [some, np.array(some, object), np.ma.array(scores, mask=[row == 2 for row in range(N)])]
     relevance += [[*scores[:2], pd.NA, *scores[3:]], pl.Series(some)]
     relevance += [pd.Series(some, dtype=kind) for kind in ("double[pyarrow]", "Float64", object)]
-    relevance += [pa.array(some)]
+    relevance += [pa.array(some), list(pa.array(some))]
     expected = setwise.select(rows, 5, relevance=scores, exclude=[2]).indices.tolist()
     given = [(one, scores) for one in vectors] + [(rows, one) for one in relevance]
     for each, numbers in given:

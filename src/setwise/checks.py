@@ -18,8 +18,9 @@ def brief(value: Any, most: int = 60) -> str:
 
 
 def is_null(item: Any) -> bool:
-    """Return whether an item is None or pandas' own mark of a missing value."""
-    return item is None or type(item).__name__ in ("NAType", "NaTType")
+    """Return whether an item is None or another package's mark of a missing value."""
+    null = type(item).__name__ in ("NAType", "NaTType")
+    return item is None or null or getattr(item, "is_valid", True) is False  # the last of Arrow
 
 
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:

@@ -112,7 +112,8 @@ def diversify(
     elif strategy == "dpp":
         weight = 2 * (1 - t) * checks.positive("scale", scale)
         standard = (relevance - relevance.mean()) / (relevance.std() + np.finfo(np.float32).eps)
-        trade = 1 / (1 + weight)
+        narrow = 2.0 ** max(0, int(np.frexp(np.ptp(standard))[1]) - 1)  # relevance is to span less than 2
+        standard, trade = standard / narrow, 1 / (1 + narrow * weight)
         found = select(vectors, count, relevance=standard, objective="log-det", diversity=trade)
         gains = np.exp(found.gains / trade)
     else:

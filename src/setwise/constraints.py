@@ -310,7 +310,7 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu":
         given = [given] if isinstance(given, Mapping) else as_list(given)
         for one in given:
-            if isinstance(one, bool | np.bool_) or not hasattr(one, "__index__"):
+            if isinstance(one, bool | np.bool_) or np.ndim(one) or not hasattr(one, "__index__"):
                 mend = "; of a mask pass np.flatnonzero(mask)" if isinstance(one, bool | np.bool_) else ""
                 raise TypeError(f"{name}: expected row numbers, got {checks.brief(one, 40)}{mend}")
         given = [int(one) for one in given]

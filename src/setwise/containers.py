@@ -256,6 +256,8 @@ def _from_arrow(data: Any, name: str, flat: bool) -> NDArray[Any]:
     """
     if hasattr(data, "column_names"):
         return np.column_stack([_from_arrow(data.column(one), name, True) for one in data.column_names])
+    if hasattr(data, "as_py"):  # one row of a column
+        return to_numpy(data.to_numpy() if hasattr(data, "to_numpy") else data.as_py(), name, flat=flat)
     if not hasattr(data, "null_count"):
         mend = "its .to_numpy()" if hasattr(data, "to_numpy") else "one of its columns"
         raise TypeError(f"{name}: expected an Arrow column, got {type(data).__name__}; pass {mend}")

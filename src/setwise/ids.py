@@ -106,6 +106,7 @@ def plain_id(value: Any, place: str) -> int | str:
     Raises TypeError: it is something else than an integer or a string; ValueError: it is missing: None, NaN
     or another mark of that.
     """
+    value = value.as_py() if hasattr(value, "as_py") else value
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import checks
+from setwise import checks, frames
 from setwise.objectives import Objective, make
 from setwise.relevance import check_scale
 from setwise.solver_options import Distributed, FrankWolfe, Levels, Multilevel, options_of
@@ -142,8 +142,8 @@ class Request:
             raise TypeError("k: expected an integer, got None; only with a budget may it be left out")
         for name in ("include", "exclude"):
             rows: Any = getattr(self, name)
-            if getattr(rows, "ndim", 1) == 2:  # those of many queries
-                object.__setattr__(self, name, rows := list(rows))
+            if getattr(rows, "ndim", 1) == 2 or frames.kind_of(rows, name):  # those of many queries
+                object.__setattr__(self, name, rows := list(np.asarray(rows)))
             listed = hasattr(rows, "__iter__") and getattr(rows, "ndim", 1) == 1
             if listed and not hasattr(rows, "__getitem__"):  # a set has no order of its own
                 rows = sorted(rows, key=str) if isinstance(rows, Set) else list(rows)

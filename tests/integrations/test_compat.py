@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -94,3 +95,11 @@ def test_what_is_no_objective_of_ours_is_refused():
         compat.diversify(vectors, scores, 2, diversity=2)
     with pytest.raises(ValueError, match="row 1 is all zero"):
         compat.maximal_marginal_relevance([1.0, 0.0], [[1.0, 0.0], [0.0, 0.0]])
+
+
+def test_no_option_is_advised_that_the_call_has_not():
+    vectors, scores = some(40, 24, 0)
+    expected = compat.diversify(vectors, scores, 5).indices.tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compat.diversify(vectors, 1000 * scores, 5).indices.tolist() == expected
