@@ -216,7 +216,7 @@ def _ideal(aspects: Aspects, size: int, kept: float) -> NDArray[np.float64]:
     weight = np.ones(len(judged))
     gains = np.zeros(min(size, len(rest)))
     for step in range(len(gains)):
-        gain = rest @ weight
+        gain = np.add.accumulate(rest * weight, axis=1)[:, -1]  # one by one, as ndeval: rounding decides ties
         best = int(gain.argmax())
         gains[step] = gain[best]
         weight[rest[best]] *= kept
