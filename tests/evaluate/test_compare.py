@@ -1,6 +1,7 @@
 """Comparisons against plain loops over the definitions, their journals and reports, and the choice."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -128,6 +129,14 @@ def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
         (tmp_path / "journal").write_text(damage, encoding="utf-8", errors="surrogatepass")
         with pytest.raises(ValueError, match=r"journal: .* (is not JSON|nested too deeply|is not UTF-8)"):
             evaluate.compare(index, questions, **options)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_journal_on_a_full_disk(labelled):
+    X, questions = labelled
+    with pytest.raises(OSError, match="^the disk has no room for '/dev/full'; make some, or name another"):
+        evaluate.compare(setwise.Index.from_array(X), questions, k=4, journal="/dev/full")
+    assert os.path.exists("/dev/full")
 
 
 def test_a_map_is_of_the_best_configuration_on_the_question_in_the_middle(labelled):

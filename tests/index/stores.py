@@ -333,6 +333,41 @@ class StoreTests:
         store.put(gone[0], best)
         assert setwise.retrieve(Q[0], index, 1).ids.tolist() == [gone[0]]
 
+    @pytest.mark.parametrize("times", [1, 1000])
+    def test_rows_that_change_between_searches(self, store, times, monkeypatch):
+        """The best row is deleted or changed before a search: what is returned was there when asked."""
+        for few in ("ask.FIRST", "plan.FIRST", "plan.WIDE", "plan.WIDER"):
+            monkeypatch.setattr(f"setwise.retrieval.{few}", 20)
+        way, name = next(iter(self.ways)), next(iter(self.names.values()))
+        X = rows_of(unit=way in self.unit)
+        index, query = store.fill(X, name, way), queries_of(1)[0]
+        honest, done, versions = index.fetch, [], {name(row): [x] for row, x in enumerate(X)}
+
+        def fetch(queries, k, **options):
+            if 0 < len(done) <= times:
+                best = honest(queries, 1, **options)[0].ids.tolist()[0]
+                if len(done) % 2:
+                    store.delete([best])
+                else:
+                    other = X[(7 * len(done)) % N]
+                    store.put(best, other)
+                    versions[best].append(other)
+            done.append(k)
+            return honest(queries, k, **options)
+
+        index.fetch = fetch
+        hits = setwise.retrieve(query, index, 6, sharpness=1, diversity=0.8, groups="color", max_per_group=3)
+        assert len(done) > 1
+        assert len(set(hits.ids.tolist())) == 6
+        unit = query / np.linalg.norm(query)
+        for one, score in zip(hits.ids.tolist(), hits.scores, strict=True):
+            rows = np.array(versions[one], np.float64)
+            if index.metric == "cosine":
+                known = rows @ unit / np.linalg.norm(rows, axis=1)
+            else:
+                known = -np.linalg.norm(rows - query, axis=1)
+            assert np.abs(known - score).min() < 1e-4
+
     def test_awaited_is_the_same(self, store):
         index = store.fill(rows_of())
         awaited = asyncio.run(index.afetch(queries_of(), 9, exclude=[4]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from setwise import checks, metrics
 from setwise.evaluate.questions import Questions
 from setwise.evaluate.statistics import grouped, intervals
 from setwise.files.json_lines import parsed
+from setwise.files.parts import room_for
 from setwise.index.base import Index
 from setwise.retrieval import Retrieved
 from setwise.retrieval.search import retrieve
@@ -333,17 +335,28 @@ class _Journal:
         """Keep an answered question; the first makes the file, and its folder."""
         if self.path is None:
             return
-        if self._file is None:
-            self.path.parent.mkdir(exist_ok=True)
-            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
-            if self._file.tell() == 0:
-                self._file.write(json.dumps({"comparison": self.identity}) + "\n")
-        self._file.write(json.dumps([name, values]) + "\n")
-        self._file.flush()
+        with room_for(self.path):
+            if self._file is None:
+                self.path.parent.mkdir(exist_ok=True)
+                self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+                if self._file.tell() == 0:
+                    self._write({"comparison": self.identity})
+            self._write([name, values])
+
+    def _write(self, told: Any) -> None:
+        """Add a line; of one that the disk has no room for, nothing stays."""
+        line, before = json.dumps(told).encode() + b"\n", self._file.tell()
+        if self._file.write(line) < len(line):
+            self._file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def __enter__(self) -> _Journal:
         return self
 
     def __exit__(self, *details: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is None:
+            return
+        self._file.close()
+        path = self.path
+        if path is not None and path.is_file() and path.stat().st_size == 0:  # there was no room for a line
+            path.unlink()
