@@ -429,6 +429,7 @@ def run(kind: str, times: int, first: int, folder: str) -> tuple[Counter, list[s
     """Return how the cases of a kind went, and the faults among them."""
     counts: Counter = Counter()
     faults: list[str] = []
+    whole(kind, folder)  # here, so that each process has it
     before = _answer(kind, folder)
     seed = first
     while seed < first + times:

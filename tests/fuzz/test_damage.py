@@ -31,6 +31,7 @@ def test_damaged_files_are_refused_or_read(tmp_path):
         ("faiss", 101659, "refused"),  # and a method
         ("index", 101478, "refused"),  # a column with fewer values than rows
         ("index", 6564, "refused"),  # JSON nested too deeply
+        ("faiss", 7100819, "refused"),  # a member of an archive that is no array
         (".jsonl", 6266, "read"),  # an integer beyond all floats as a reward
         (".json", 8506, "read"),  # and in a column that need not be read as numbers
     ],

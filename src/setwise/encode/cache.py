@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from setwise._version import __version__
 from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows
 from setwise.encode.entries import FORMAT, GROWING, ROWS, STATE, VECTORS, prune
-from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, write_rows
+from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, read_archive, write_rows
 from setwise.files.checksums import Progress as Steps
 from setwise.files.folder import META
 from setwise.files.locking import locked
@@ -344,5 +344,4 @@ def _parted(blocks: Iterable[Sequence[str]], size: int) -> Iterator[Sequence[str
 
 def _restore(encoder: FittedEncoder, entry: Path) -> None:
     """Give an encoder what an entry says that it had learned."""
-    with np.load(entry / STATE, allow_pickle=False) as arrays:
-        encoder.restore({name: arrays[name] for name in arrays.files})
+    encoder.restore(read_archive(entry / STATE))

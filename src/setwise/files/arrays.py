@@ -30,6 +30,19 @@ DAMAGED_ARCHIVE = (
 _FORMAT = "setwise unfinished array 1"
 
 
+def read_archive(source: Path | io.BytesIO) -> dict[str, NDArray[Any]]:
+    """Return all arrays of an archive (.npz) by name.
+
+    Raises one of `DAMAGED_ARCHIVE`: it cannot be read, or a member is no array.
+    """
+    with np.load(source, allow_pickle=False) as archive:
+        found = dict(archive)
+    for name, one in found.items():
+        if not isinstance(one, np.ndarray):  # without the first bytes of one, NumPy returns what is there
+            raise ValueError(f"its {name} is no array")
+    return found
+
+
 def write_rows(file: Path, n: int, blocks: Iterable[NDArray[Any]]) -> None:
     """Write the rows of blocks, all of one shape and type, as one new .npy file; none is held for longer.
 

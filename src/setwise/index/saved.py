@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.files.arrays import DAMAGED_ARCHIVE
+from setwise.files.arrays import DAMAGED_ARCHIVE, read_archive
 from setwise.files.names import at_home, nearest
 from setwise.files.reading import read_array
 from setwise.files.where import as_arrow
@@ -316,8 +316,7 @@ class SavedIndex(Index):
         used = encoder(told["model"])
         if isinstance(used, FittedEncoder) and self._learned is not None:
             try:
-                with np.load(io.BytesIO(self._learned.tobytes()), allow_pickle=False) as state:
-                    used.restore(dict(state))
+                used.restore(read_archive(io.BytesIO(self._learned.tobytes())))
             except DAMAGED_ARCHIVE as error:
                 reason = " ".join(str(error).split())[:120]
                 raise ValueError(

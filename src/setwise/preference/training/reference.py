@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 
-from setwise.files.arrays import DAMAGED_ARCHIVE
+from setwise.files.arrays import DAMAGED_ARCHIVE, read_archive
 from setwise.files.writing import write_atomic
 from setwise.preference.training.groups import Groups
 
@@ -96,8 +96,8 @@ def _read(folder: Path, digest: str) -> np.ndarray[Any, Any] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return np.array(file[digest], np.float64) if digest in file.files else None
+        kept = read_archive(path).get(digest)
+        return None if kept is None else np.asarray(kept, np.float64)
     except DAMAGED_ARCHIVE:
         return None
 
@@ -107,6 +107,6 @@ def _write(folder: Path, digest: str, values: np.ndarray[Any, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     others: dict[str, Any] = {}
-    with contextlib.suppress(*DAMAGED_ARCHIVE), np.load(path, allow_pickle=False) as file:
-        others = {name: file[name] for name in file.files}
+    with contextlib.suppress(*DAMAGED_ARCHIVE):
+        others = read_archive(path)
     write_atomic(path, lambda stream: np.savez(stream, **{**others, digest: values}), force=True)
