@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from setwise.preference.rows.formats import FORMATS
 from setwise.preference.rows.rows import PreferenceRows
 
 N, K = 8, 3
@@ -74,6 +75,18 @@ def test_a_summary_and_the_rows(call, rows, tmp_path):
         facts["columns"].split(maxsplit=1)[1]
         == "prompt prompt · responses all_generated_responses · rewards all_rm_scores"
     )
+
+
+@pytest.mark.parametrize(
+    ("format", "count"),
+    [(each, 12 if each == "groups" else 12 * (K + (each == "unpaired"))) for each in FORMATS],
+)
+def test_every_format_is_written_and_counted(call, tmp_path, format, count):
+    ran = call("--format", format)
+    assert (ran.code, ran.err) == (0, "")
+    noun = {"groups": "groups", "unpaired": "labeled responses"}.get(format, "pairs")
+    assert ran.out.startswith(f"out.jsonl  {count} {noun} by opt-select in ")
+    assert len(written(tmp_path / "out.jsonl")) == count
 
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.parquet"])

@@ -34,7 +34,7 @@ def tell_notes(made: PreferenceRows) -> None:
 def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     """Print what came of the prompts, some lines."""
     summary = made.summary
-    noun = {"groups": "group", "pairs": "pair", "unpaired": "labeled response"}[made.format]
+    noun = {"groups": "group", "unpaired": "labeled response"}.get(made.format, "pair")
     lines = {
         "prompts": f"{summary.prompts:,}, of {summary.responses:,} responses"
         + (f"; {summary.skipped:,} skipped" if summary.skipped else "")
