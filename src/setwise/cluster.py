@@ -176,7 +176,13 @@ def sampled_rows(n: int, clusters: int, seed: int, most: int = ROWS_A_CLUSTER) -
 
 
 def learn_centers(
-    sample: Floats, clusters: int, *, spherical: bool, seed: int, iterations: int = ITERATIONS
+    sample: Floats,
+    clusters: int,
+    *,
+    spherical: bool,
+    seed: int,
+    iterations: int = ITERATIONS,
+    apart: bool = True,
 ) -> Floats:
     """Return the centers that Lloyd's iterations from k-means++ find in a sample, shape (clusters, d).
 
@@ -188,6 +194,9 @@ def learn_centers(
         At most m.
     spherical : bool
         Keep centers at unit length; rows are of unit length then.
+    apart : bool
+        Whether to start from rows that are far apart (k-means++), which takes as long as the rest; else from
+        rows drawn at random.
 
     Raises ImportError: FAISS is not installed.
     """
@@ -208,9 +217,13 @@ def learn_centers(
         max_points_per_centroid=len(rows),
     )
     rows = np.ascontiguousarray(rows, np.float32)
-    drawn = sampled_rows(len(rows), 1, seed, most=max(ROWS_TO_START, ROWS_A_START * clusters))
+    drawn = rows[sampled_rows(len(rows), 1, seed, most=max(ROWS_TO_START, ROWS_A_START * clusters))]
     with one_blas_thread():
-        means.train(rows, init_centroids=_first_centers(rows[drawn], clusters, seed))
+        if apart:
+            first = _first_centers(drawn, clusters, seed)
+        else:
+            first = drawn[sampled_rows(len(drawn), clusters, seed, most=1)]
+        means.train(rows, init_centroids=first)
     centers: Floats = np.asarray(means.centroids, np.float64).reshape(clusters, -1) * peak + shift
     return centers.astype(sample.dtype)
 

@@ -300,7 +300,7 @@ class _Cells:
         n = len(low)
         count = int(np.clip(2.0 * n**0.5, 1, min(4_096, max(1, n // 40))))
         sample = low[sampled_rows(n, count, seed, most=64)]
-        self._centers = learn_centers(sample, count, spherical=False, seed=seed, iterations=6)
+        self._centers = learn_centers(sample, count, spherical=False, seed=seed, iterations=6, apart=False)
         squares, labels = faiss.knn(low, self._centers, 1)
         self.labels = labels[:, 0].astype(np.int32)
         self._order = np.argsort(self.labels, kind="stable")
@@ -322,7 +322,7 @@ class _Cells:
     def near(
         self, probes: NDArray[np.float32], bound: float
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield pairs (probe, row) at a squared distance of at most ``bound``, by the probes' cells.
+        """Yield pairs (probe, row) at a squared distance of at most ``bound``, by the rows' cells.
 
         A row of another cell lies beyond the plane halfway between both centers, so that it is at least as
         far as that plane: (|q - c|² - |q - own|²) / (2 |c - own|). And it lies within its cell's radius of
@@ -331,34 +331,41 @@ class _Cells:
         """
         reach = float(np.sqrt(bound))
         squares = np.vecdot(probes, probes)
+        most = (self._radii * (1.0 + 1e-4) + reach) ** 2 + 1e-4 * bound
         step = max(1_024, 16_000_000 // len(self._centers))
         for start in range(0, len(probes), step):
             some = slice(start, min(start + step, len(probes)))
-            to_center = squares[some, None] + self._lengths - 2.0 * (probes[some] @ self._centers.T)
+            to_center = probes[some] @ self._centers.T
+            to_center *= -2.0
+            to_center += squares[some, None]
+            to_center += self._lengths
             own = to_center.argmin(axis=1)
-            gap = to_center - to_center.min(axis=1, keepdims=True)
-            reached = gap <= reach * self._apart[own] * (1.0 + 1e-4) + 1e-4 * bound
-            reached &= to_center <= (self._radii * (1.0 + 1e-4) + reach) ** 2 + 1e-4 * bound
-            if reached.mean() > OPEN:  # cells tell little apart here: rows as they come, in larger products
-                groups, runs_of = [np.arange(len(own))], np.ones((1, len(self._centers)), bool)
+            furthest = self._apart[own]
+            furthest *= reach * (1.0 + 1e-4)
+            furthest += (to_center[np.arange(len(own)), own] + 1e-4 * bound)[:, None]
+            reached = to_center <= furthest
+            if reached.mean() > OPEN:  # cells tell little apart here: all rows, in larger products
+                parts = [(0, len(self._low), np.arange(len(reached)))]
             else:
-                by_cell = np.argsort(own, kind="stable")
-                groups = np.split(by_cell, np.flatnonzero(np.diff(own[by_cell])) + 1)
-                runs_of = np.stack([reached[group].any(axis=0) for group in groups])
-            for group, cells in zip(groups, runs_of, strict=True):
-                few = max(1, PAIRS // RUN)
-                for which in np.split(group + start, range(few, len(group), few)):
-                    for begin, end in self._runs(cells):
-                        i, j = _close(probes[which], squares[which], self._low[begin:end], bound)
-                        yield which[i], self._order[begin + j]
-
-    def _runs(self, cells: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        """Yield ranges of rows that lie in these cells, cells beside each other as one, none too long."""
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], cells, [False]]).astype(np.int8)))
-        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            begin, end = int(self._starts[first]), int(self._starts[last])
-            for low in range(begin, end, RUN):
-                yield low, min(low + RUN, end)
+                cells, which = np.nonzero(np.ascontiguousarray(reached.T))
+                within = to_center[which, cells] <= most[cells]
+                cells, which = cells[within], which[within]
+                cuts = np.searchsorted(cells, np.arange(len(self._centers) + 1))
+                parts = [
+                    (int(begin), int(end), which[first:last])
+                    for begin, end, first, last in zip(
+                        self._starts[:-1], self._starts[1:], cuts[:-1], cuts[1:], strict=True
+                    )
+                    if last > first
+                ]
+            for low, high, which in parts:
+                for begin in range(low, high, RUN):
+                    end = min(begin + RUN, high)
+                    few = max(1, PAIRS // (end - begin))
+                    for first in range(0, len(which), few):
+                        these = which[first : first + few] + start
+                        i, j = _close(probes[these], squares[these], self._low[begin:end], bound)
+                        yield these[i], self._order[begin + j]
 
 
 def _augmented(rows: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:
