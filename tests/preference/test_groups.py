@@ -66,7 +66,7 @@ def test_responses_and_rewards_are_split(tokenizer, tmp_path):
 
 def test_long_responses_are_cut_off_and_counted(tokenizer, tmp_path):
     rows = [
-        {"prompt": "what is", "chosen": "a b c d", "rejected": ["a b", "a b c"]},
+        {"prompt": "what is", "chosen": "a b c d", "rejected": ["a b", "b b c"]},
         {"prompt": "what", "chosen": "a", "rejected": ["b"]},
     ]
     with pytest.warns(UserWarning, match="2 of 5 responses cut off at max_length=6"):
@@ -75,8 +75,18 @@ def test_long_responses_are_cut_off_and_counted(tokenizer, tmp_path):
     assert [tokens.tolist() for tokens in groups[0].responses] == [
         ids("a b c"),
         ids("a b </s>"),
-        ids("a b c"),
+        ids("b b c"),
     ]
+
+
+def test_a_negative_with_the_tokens_of_a_positive_is_left_out(tokenizer, tmp_path):
+    row = {"prompt": "what is", "responses": ["a", "b", "a", "c"], "rewards": [1.0, 0.5, 0.2, 0.0]}
+    (group,) = as_groups([row], tokenizer, settings(tmp_path))
+    assert [tokens.tolist() for tokens in group.responses] == [ids(f"{word} </s>") for word in "abc"]
+    assert (group.positive.tolist(), group.rewards.tolist()) == ([True, False, False], [1.0, 0.5, 0.0])
+    cut = {"prompt": "what is", "chosen": "a b c d", "rejected": ["a b c"]}
+    with pytest.raises(ValueError, match="row 0 has no negative response but its positive's tokens"):
+        as_groups([cut], tokenizer, settings(tmp_path, max_length=6))
 
 
 def test_the_batch(tokenizer, tmp_path):

@@ -112,6 +112,16 @@ def test_every_shape_is_a_prompt_with_its_responses(row, prompt):
     assert again.rewards.tolist() == pool.rewards.tolist()
 
 
+@pytest.mark.parametrize("beside", ["tool_calls", "reasoning_content"])
+def test_what_an_answer_says_beside_its_text_is_not_lost(beside):
+    told = {"role": "assistant", "content": GOOD, beside: None}
+    row = {"prompt": TALK, "chosen": [told], "rejected": BAD}
+    assert next(iter(PreferenceRows([row], 1)))["chosen"] == [{"role": "assistant", "content": GOOD}]
+    told[beside] = [{"function": {"name": "look"}}]
+    with pytest.raises(ValueError, match=f"chosen: row 0 has '{beside}' beside its text"):
+        next(iter(PreferenceRows([row], 1)))
+
+
 @pytest.mark.parametrize("name", ["implicit prompt", "implicit prompt of texts"])
 def test_an_implicit_prompt_is_the_one_that_trl_takes(name):
     trl = pytest.importorskip("trl")

@@ -12,6 +12,9 @@ from setwise.preference.rows.cells import Prompt, as_messages, as_text, is_messa
 #: Where a record of a response has its text.
 _TEXTS = ("response", "completion", "generation", "output", "text", "content")
 
+#: What a message says beside its text.
+_BESIDE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+
 
 def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]], str]:
     """Return the messages before a response, and its text.
@@ -23,7 +26,7 @@ def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]
     argument, place : str
         What it is and where it stands, for messages.
 
-    Raises TypeError: it is none of these.
+    Raises TypeError: it is none of these; ValueError: it calls tools or has thoughts beside its text.
     """
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
@@ -39,6 +42,12 @@ def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]
         return [], as_text(cell, argument, place)
     if isinstance(cell, list | tuple) and cell:
         *before, last = as_messages(cell, argument, place)
+        beside = next((name for name in _BESIDE if last.get(name)), None)
+        if beside is not None:
+            raise ValueError(
+                f"{argument}: {place} has {beside!r} beside its text, which would be left out; write it into "
+                "the text as the model does, or drop it"
+            )
         if last["role"] in ("assistant", "gpt", "model"):
             return before, as_text(last["content"], argument, place)
     raise TypeError(

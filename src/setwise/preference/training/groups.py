@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -292,7 +293,19 @@ class Reader:
                 raise ValueError(f"responses: {pool.place}, response {at} has no tokens")
             self.truncated += len(tokens) > room
             responses.append(np.array(tokens[:room], dtype=np.int32))
-        return Group(np.array(prompt, dtype=np.int32), tuple(responses), positive, rewards)
+        raised = {tokens.tobytes() for tokens in itertools.compress(responses, positive)}
+        kept = np.array([tokens.tobytes() not in raised for tokens in responses]) | positive
+        if positive[kept].all():
+            raise Unusable(
+                f"has no negative response but its positive's tokens (max_length={config.max_length}); leave "
+                "it out"
+            )
+        return Group(
+            np.array(prompt, dtype=np.int32),
+            tuple(itertools.compress(responses, kept)),
+            positive[kept],
+            None if rewards is None else rewards[kept],
+        )
 
     def _template_of(self, pool: ResponsePool) -> Any:
         """Return the variables of the chat template for a pool, with the tools that its row names."""
