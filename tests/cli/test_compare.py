@@ -143,6 +143,9 @@ def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
     (tmp_path / "taken.jsonl").write_text((json.dumps({"items": ["i1", "nowhere"]}) + "\n") * 5)
     assert "'nowhere', which is no id" in run(*words).err
     (tmp_path / "taken.jsonl").write_text(json.dumps({"items": ["i1"]}) + "\n")
+    few = "note: intervals over 5 questions or groups of them say little; label 10 or more"
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(one) + "\n" for one in users[:5]))
+    assert few in run("catalog", "tune", shop, tmp_path / "few.jsonl", "-k", 10, "--method", "greedy").err
     assert "folds: 5 of 1 groups of questions; bring more\n" in run(*words).err
     (tmp_path / "taken.jsonl").write_text(json.dumps({"items": "i1"}) + "\n")
     assert "items are no list of ids" in run(*words).err

@@ -18,6 +18,9 @@ _LEGEND = {
     "ILAD": "mean distance of two",
 }
 
+#: Questions below which the bootstrap's intervals are too narrow to go by.
+_FEW = 10
+
 #: Columns of a terminal that a method and its diversity take, and a measure.
 _NAMES, _NUMBER = 32, 9
 
@@ -114,3 +117,5 @@ def print_means(found: Comparison, k: int, measure: str = "aspect recall") -> No
     out.print(table)
     legend = " · ".join(f"{name}: {_LEGEND[name]}" for name in shown if name in _LEGEND)
     out.print(legend, style="dim")
+    if groups < _FEW:
+        output.note(f"intervals over {groups} questions or groups of them say little; label {_FEW} or more")
