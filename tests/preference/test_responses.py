@@ -352,7 +352,7 @@ def test_too_few_responses():
         (np.eye(4), [1, 2, np.nan, 3], {}, ValueError, "rewards: row 2 is nan; drop it or give it a finite"),
         (np.eye(4), [1, 2, np.inf, 3], {}, ValueError, "rewards: row 2 is inf"),
         (np.eye(4), [1, 2, 1e200, 3], {}, ValueError, "rewards: row 2 is 1e\\+200"),
-        (np.eye(4), ["a"] * 4, {}, TypeError, "rewards: dtype"),
+        (np.eye(4), ["a"] * 4, {}, TypeError, "rewards: row 0 has 'a'"),
         (np.eye(4), [[1, 2, 3, 4]], {}, ValueError, "rewards: expected one number a response"),
         (np.eye(4), None, {}, TypeError, "rewards: dtype object cannot be used.* no NoneType"),
         (np.full((4, 2), np.nan), [1, 2, 3, 4], {}, ValueError, "embeddings: row 0 has NaN"),
