@@ -161,6 +161,15 @@ def declared(command, path=()):
         yield from ((path, parameter) for parameter in command.params)
 
 
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_names_of_options_are_whole_in_help(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    out = run("finetune", "--help").out
+    assert "--example-text-column" in out
+    assert "--cluster-diversity" in run("catalog", "select", "--help").out
+    assert ("╭" in out) == (columns == "80")
+
+
 def test_every_line_of_help_says_what_it_does():
     found = [one for one in declared(typer.main.get_command(cli.app)) if one[1].name != "help"]
     assert len(found) > 60

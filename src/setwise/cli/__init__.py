@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -58,6 +59,9 @@ app.command()(doctor)
 
 #: Exit codes: bad input or a missing package, a defect, and Ctrl-C or a signal like it.
 REFUSED, DEFECT, INTERRUPTED = 2, 70, 130
+
+#: Columns of a terminal from which on help stands in boxes.
+_BOXES = 80
 
 #: Where nobody reads on what is printed; what the parser's package leaves with, too.
 READ_ENOUGH = 1
@@ -152,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str]) -> object:
     """Run a command, with a file's settings where the command line has none."""
+    # Help in boxes cuts the options' names where the terminal is narrow; without boxes it cuts nothing.
+    app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= _BOXES else None
     command = typer.main.get_command(app)
     completing = "_SETWISE_COMPLETE" in os.environ
     defaults = {} if completing else settings(command, file=named(words))
