@@ -145,6 +145,8 @@ def test_random_partitions_are_even_and_from_the_seed():
         ({"clusters": 21}, "more than the 20 items"),
         ({"clusters": 3, "quality_weight": 1.0}, "needs quality"),
         ({"clusters": 3, "quality_weight": -1.0}, "below 0"),
+        ({"clusters": 3, "quality_weight": np.inf}, "quality_weight: inf is not finite"),
+        ({"clusters": 3, "quality": np.full(20, 1e300), "quality_weight": 1e300}, "beyond float64"),
         ({"clusters": 3, "seed": -1}, "seed"),
     ],
 )

@@ -144,7 +144,7 @@ def renamed(**arguments: str) -> Iterator[None]:
     """Let errors call arguments of what is called inside by these names."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         argument, colon, told = str(error.args[0] if error.args else "").partition(":")
         name, bracket, key = argument.partition("[")
         if colon and name in arguments:

@@ -144,13 +144,16 @@ def k_means(
     fewer than 1, a seed below 0, or a weight below 0 or without quality; ImportError: FAISS is not installed.
     """
     count = count_of(clusters, vectors.n)
-    if not quality_weight >= 0.0:
+    if checks.finite("quality_weight", quality_weight) < 0.0:
         raise ValueError(f"quality_weight: {quality_weight} is below 0")
     if quality_weight and quality is None:
         raise ValueError("quality_weight: needs quality")
     extra = None
     if quality is not None and quality_weight:
-        extra = (np.sqrt(quality_weight) * quality).astype(vectors.dtype)
+        with np.errstate(over="ignore"):
+            extra = (np.sqrt(quality_weight) * quality).astype(vectors.dtype)
+        if not np.isfinite(extra).all():
+            raise ValueError(f"quality_weight: {quality_weight:g} times a quality is beyond {extra.dtype}")
     picked = sampled_rows(vectors.n, count, checks.integer("seed", seed, least=0))
     sample = vectors.rows(picked)
     if extra is not None:

@@ -102,7 +102,8 @@ class Constraints:
             self._read_wishes(request, n)
         elif request.max_per_group is not None:
             self.quota = request.max_per_group
-            self._read_groups(as_labels(request.groups, n), request.cap_argument)
+            named = "groups" if self.cap == "max_per_group" else f"groups[{self.cap!r}]"
+            self._read_groups(as_labels(request.groups, n, named), request.cap_argument)
 
     def _read_wishes(self, request: Request, n: int) -> None:
         """Take in limits and costs, and refuse what no set satisfies."""

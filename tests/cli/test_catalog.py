@@ -409,7 +409,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 5, "--limit", "kind"), "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'kind'"),
         (("-k", 5, "--max-per-group", 1), "group: needed with max_per_group"),
         (("-k", 5, "--include", "sku300"), "include: 'sku300' is not in the catalog"),
-        (("-k", 5, "--exclude-from", "gone.txt"), "from: no file or folder 'gone.txt'"),
+        (("-k", 5, "--exclude-from", "gone.txt"), "exclude_from: no file or folder 'gone.txt'"),
         (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalog has 300 items"),
         (
             ("-k", 5, "--quality", "few.csv", "--quality-column", "rate"),

@@ -293,6 +293,7 @@ def test_lengths_are_of_the_repositorys_rows_where_candidates_are_fewer():
         ({"rows": 3, "tokens": 3}, "rows and tokens are two budgets"),
         ({"rows": 0}, "rows: 0 is below 1"),
         ({"fraction": 0.0}, "fraction: 0.0 is not above 0"),
+        ({"rows": 10**17}, "rows: 100,000,000,000,000,000 rows do not fit into memory; draw fewer"),
         ({"fraction": 1.5}, "for more rows give rows"),
         ({"fraction": True}, "fraction: expected a number"),
         ({"tokens": 10}, "needs the length of every row"),

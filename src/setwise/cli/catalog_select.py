@@ -218,7 +218,8 @@ def select(
             catalog.set_quality(fresh)
         barred = ids_as_in(catalog, exclude or [], "--exclude")
         if exclude_from is not None:
-            listed, where_from, told = read_ids(exclude_from, None)
+            with checks.renamed(**{"from": "exclude_from"}):
+                listed, where_from, told = read_ids(exclude_from, None)
             barred = list(dict.fromkeys([*barred, *ids_as_in(catalog, listed, where_from)]))
             notes = (*notes, *([told] if told else []))
         settings["shown"] = ids_as_in(catalog, shown, "--shown") if shown else None

@@ -135,7 +135,10 @@ class Distribution:
         if replace:
             edges = np.cumsum(self.probabilities)
             edges /= edges[-1]
-            drawn = rng.random(n)
+            try:
+                drawn = rng.random(n)
+            except MemoryError:
+                raise ValueError(f"n: {n:,} rows do not fit into memory; draw fewer") from None
             places = np.argsort(drawn)  # looked up in order: millions at random miss the cache each time
             found = np.empty(n, np.int64)
             found[places] = self.indices[np.searchsorted(edges, drawn[places], side="right")]

@@ -78,7 +78,8 @@ def draw(
     places = None if of is None else np.asarray(of, np.int64)
     total = distribution.n if n is None else n
     if tokens is not None:
-        found = _until_full(distribution, tokens, lengths, places, total, epochs, seed, replace)
+        with checks.renamed(n="tokens"):
+            found = _until_full(distribution, tokens, lengths, places, total, epochs, seed, replace)
     else:
         size = count(total, rows=rows, fraction=fraction)
         most = len(distribution.indices)
@@ -87,7 +88,8 @@ def draw(
                 f"{given[0]}: {size:,} are more than the {most:,} rows of positive probability; draw with "
                 "replacement, ask for fewer, or spread the distribution (diversity, neighbors)"
             )
-        found = list(distribution.epochs(size, epochs, seed=seed, replace=replace))
+        with checks.renamed(n=given[0]):
+            found = list(distribution.epochs(size, epochs, seed=seed, replace=replace))
     return found if places is None else [places[drawn] for drawn in found]
 
 
