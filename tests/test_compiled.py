@@ -138,9 +138,10 @@ def test_a_bound_is_what_numpy_proves(name):
         X, r, rng = candidates(seed, ("float32", "float16")[seed % 2])
         k = int(rng.integers(2, min(len(X) - 1, 25) + 1))
         options = {"exclude": [0]} if seed > 4 and k < len(X) - 1 else {}
+        told = {"query": X[0].astype(float) + 0.1} if seed % 3 == 0 else {"relevance": r}
         for solver, sharpness, t in itertools.product(("auto", "greedy"), (1, 8), (0.3, 1.0)):
             call = partial(
-                setwise.select, X, k, relevance=r, **options, solver=solver, sharpness=sharpness, diversity=t
+                setwise.select, X, k, **told, **options, solver=solver, sharpness=sharpness, diversity=t
             )
             found, plain = (under(use, call) for use in (name, "0"))
             if found.indices.tolist() != plain.indices.tolist():
