@@ -244,3 +244,9 @@ def test_what_might_never_end_is_refused(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(ValueError, match=f"corpus: .*{name}' is a pipe or a device"):
         read_corpus(tmp_path / name)
+
+
+def test_a_column_that_is_no_ids_is_refused_with_a_mend_that_helps(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"id": true, "text": "tea"}\n{"id": false, "text": "jam"}\n')
+    with pytest.raises(ValueError, match="expected a string or an integer; name another column"):
+        read_corpus(tmp_path / "c.jsonl", id="id")

@@ -220,14 +220,14 @@ def _ids(
     for name in columns:
         try:
             ids = table.labels(name, "id")
-            problem = table.repeated(ids)
+            problem, mend = table.repeated(ids), "name a column without repeats"
         except TypeError as error:
-            problem = str(error)
+            problem, mend = str(error), "name another column"
         if problem is None:
             told = [f"{one}: column {name!r} is used instead" for one in problems[:1]]
             return ids, tuple(told), name
         if given:
-            raise ValueError(f"{problem}; name a column without repeats")
+            raise ValueError(f"{problem}; {mend}")
         problems.append(problem)
     return range(len(table)), tuple(f"{one}: rows are numbered instead" for one in problems[:1]), None
 
