@@ -191,6 +191,17 @@ def test_a_report_is_one_page_that_loads_nothing(labelled, tmp_path):
         evaluate.write_report(path, found)
 
 
+def test_the_parts_of_a_report_s_figures_have_names_of_their_own(labelled, tmp_path):
+    X, questions = labelled
+    found = evaluate.compare(setwise.Index.from_array(X), questions, k=[3, 4], diversities=(0.2,))
+    evaluate.write_report(tmp_path / "report.html", found)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    names = re.findall(r' id="([^"]*)"', page)
+    assert page.count("<svg") == 2
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]*)', page)) <= set(names)
+
+
 # ---------------------------------------------------------------------- questions
 
 

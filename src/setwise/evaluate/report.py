@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -163,7 +164,8 @@ def _svg(figure: Any, label: str) -> str:
     """Return a figure as a part of a page, with a name for who does not see it."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
+    mine = re.sub(r"\W+", "-", label)  # a page has several figures, whose parts are called alike
+    svg = re.sub(r'((?: id="|href="#|url\(#))', rf"\1{mine}-", text.getvalue())
     return svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{page.text(label)}" ', 1)
 
 
@@ -177,7 +179,8 @@ def _shown(one: Mapped) -> str:
         f"{method} at diversity {diversity:g}, the highest mean aspect recall at k = {k} beside top-k, on "
         f"the question in the middle by what it gains over top-k: {one.difference:+.4f}"
     )
-    label = f"Map of {len(one.shown.places)} candidates: {len(one.shown.came)} of the set are not in top-k"
+    label = f"Map of {len(one.shown.places)} candidates at k = {k}: "
+    label += f"{len(one.shown.came)} of the set are not in top-k"
     short = [""] * (k - len(one.chosen))  # a set may end before
     lists = page.table(
         [
