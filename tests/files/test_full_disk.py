@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optional import installed
+from setwise.files.parts import room_for
 
 pytestmark = pytest.mark.skipif(
     not installed("typer", "sklearn", "pyarrow", "faiss", "filelock"), reason="writing needs them"
@@ -173,3 +174,24 @@ if __name__ == "__main__":
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("workers: there is no room to share")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"),  # torch
+        type("SafetensorError", (Exception,), {})("Error while serializing: No space left on device"),
+        OSError("100 requested and 12 written"),  # NumPy
+    ],
+)
+def test_what_libraries_say_of_a_full_disk_is_one_line(error):
+    def write(place, error):
+        with room_for(place):
+            raise error
+
+    with pytest.raises(OSError, match="^the disk has no room for 'trained'; make some") as caught:
+        write("trained", error)
+    assert caught.value.errno == 28
+    with pytest.raises(KeyError, match="weight"):
+        write("trained", KeyError("weight"))

@@ -43,10 +43,10 @@ def room_for(place: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except NoRoom:  # the place that is named already is the nearer one
         raise
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         number, told = getattr(error, "errno", None), str(error)
-        if number is None:  # NumPy tells of a write that was cut short in words alone, FAISS of the reason
-            short = " requested and " in told
+        if number is None:  # NumPy and torch tell of a write that was cut short in words alone, others why
+            short = " requested and " in told or ". unexpected pos " in told
             number = next((one for one in _FULL if short or os.strerror(one) in told), None)
         if number not in _FULL:
             raise

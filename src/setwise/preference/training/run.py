@@ -11,6 +11,7 @@ from typing import Any
 
 import transformers
 
+from setwise.files.parts import room_for
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.trainer import PreferenceTrainer
@@ -81,12 +82,15 @@ def train(
         peft_config=peft_config,
         reference_model=reference_model,
     )
-    trainer.train(resume_from_checkpoint=start)
+    place = config.output_dir or "trainer_output"  # transformers' own name for it
+    with room_for(place):
+        trainer.train(resume_from_checkpoint=start)
     if eval_rows is not None and config.eval_strategy == "no":
         trainer.evaluate()
     if config.save_strategy != "no":
-        trainer.save_model()
-        trainer.save_state()
+        with room_for(place):
+            trainer.save_model()
+            trainer.save_state()
     return trainer
 
 
