@@ -371,6 +371,10 @@ def test_texts_are_encoded_and_columns_kept(run, tmp_path):
     )
     assert ran.code == 0, ran.err
     assert setwise.Catalog.load(tmp_path / "shop").fields.to_pylist()[-1] == {"name": "new pan", "kind": None}
+    words = ("catalog", "select", tmp_path / "shop", "-k", 6)
+    limited, grouped = run(*words, "--limit", "kind=3"), run(*words, "--group", "kind", "--max-per-group", 3)
+    assert limited.err.startswith("setwise: limit['kind']: row ")
+    assert grouped.err.startswith("setwise: group: row ")
 
 
 def test_texts_that_cannot_be_encoded(refused, tmp_path, arrays):
@@ -408,6 +412,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 5, "--limit", "kind=1"), "limit['kind']: the catalog keeps no column 'kind'"),
         (("-k", 5, "--limit", "kind"), "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'kind'"),
         (("-k", 5, "--max-per-group", 1), "group: needed with max_per_group"),
+        (("-k", 5, "--group", "kind"), "group: --group and --max-per-group go together"),
         (("-k", 5, "--include", "sku300"), "include: 'sku300' is not in the catalog"),
         (("-k", 5, "--exclude-from", "gone.txt"), "exclude_from: no file or folder 'gone.txt'"),
         (("-k", 5, "--quality", "plain.csv"), "plain.csv has 2 rows and no ids, the catalog has 300 items"),

@@ -25,7 +25,7 @@ IdOfTable = Annotated[
 
 
 #: What the command calls arguments of `Catalog.select`.
-_CALLED = {"filter": "where", "groups": "group", "limits": "limit", "facets": "facet"}
+_CALLED = {"filter": "where", "limits": "limit", "facets": "facet"}
 
 
 def select(
@@ -182,6 +182,7 @@ def select(
         raise ValueError("facet: --objective facets covers the columns that --facet names; give one or more")
     if objective == "max-sum":
         checks.choice("method", method, METHODS)
+    options.check_group(group, max_per_group)
     if quality is None:
         for name in ("quality_column", "id"):
             if options.given(context, name):
@@ -224,7 +225,8 @@ def select(
             notes = (*notes, *([told] if told else []))
         settings["shown"] = ids_as_in(catalog, shown, "--shown") if shown else None
         status.tell("selecting")
-        with output.notes_for_warnings(), checks.renamed(**_CALLED):
+        labels = "limit" if limit and group is None else "group"
+        with output.notes_for_warnings(), checks.renamed(**_CALLED, groups=labels):
             found = catalog.select(
                 **settings,
                 include=ids_as_in(catalog, include or [], "--include"),

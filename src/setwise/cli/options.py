@@ -283,6 +283,12 @@ def as_count(typed: str | None) -> int | str | None:
     return int(typed) if typed is not None and typed.isdecimal() else typed
 
 
+def check_group(column: str | None, most: int | None) -> None:
+    """Raise ValueError: a column of groups is named, and not how many of each."""
+    if column is not None and most is None:
+        raise ValueError("group: --group and --max-per-group go together")
+
+
 def as_limits(typed: list[str] | None) -> dict[str, Any] | None:
     """Return limits as `setwise.select` takes them: the most, or the least and the most, by column.
 

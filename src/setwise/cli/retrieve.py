@@ -242,6 +242,7 @@ def retrieve(
     }
     if tokens is None and options.given(context, "tokenizer"):
         raise ValueError("tokenizer: it counts for --tokens; give that, too")
+    options.check_group(group, max_per_group)
     size = k if tokens is None or options.given(context, "k") else None
     settings = {"k": size, "solver": solver, **wishes, "certify": certify}
     _check_names(model, compare, certify, {**measure, **settings})
@@ -270,8 +271,6 @@ def retrieve(
             )
             return
         assert corpus is not None
-        if group is not None and max_per_group is None:
-            raise ValueError("group: --group and --max-per-group go together")
         reading = {
             "text": text,
             "id": id,
