@@ -401,7 +401,7 @@ LABELS = {"document": [row % 5 for row in range(20)]}
             "retrieve",
             {"objective": "facets", "facets": ["a"]},
             TypeError,
-            "facets: a ArrayIndex takes vectors",
+            "facets: ArrayIndex takes vectors",
         ),
     ],
 )

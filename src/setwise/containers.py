@@ -15,6 +15,8 @@ from setwise import checks, frames
 #: How many bytes one number of an ``ml_dtypes`` type may have to be read as float32 without loss.
 NARROW = 2
 
+_UNPACK = "unpack packed bits by np.unpackbits"
+
 
 def as_matrix(data: Any, name: str = "vectors") -> NDArray[Any]:
     """Return two-dimensional numeric data as a NumPy array, without copying where that is possible.
@@ -131,8 +133,7 @@ def _from_numpy(array: NDArray[Any], name: str, flat: bool) -> NDArray[Any]:
             raise TypeError(f"{name} is {kind}, expected numbers")
         raise TypeError(f"{name}: dtype object cannot be used; pass an array or a list of rows, no {kind}")
     if array.dtype.kind in "SV" and array.dtype.names is None:
-        mend = "pass floats or integers; unpack packed bits by np.unpackbits"
-        raise TypeError(f"{name}: dtype {array.dtype} cannot be used; {mend}")
+        raise TypeError(f"{name}: dtype {array.dtype} cannot be used; pass floats or integers; {_UNPACK}")
     return array
 
 
@@ -143,7 +144,8 @@ def _refuse_cell(rows: NDArray[Any], name: str) -> None:
     if checks.is_null(cell):
         raise ValueError(f"{name}: row {row} has a null entry; drop it or pass an imputed value")
     kind = type(cell).__name__
-    raise TypeError(f"{name}: row {row} has {checks.brief(cell, 40)} ({kind}); pass floats or integers")
+    mend = f"; {_UNPACK}" if isinstance(cell, bytes) else ""
+    raise TypeError(f"{name}: row {row} has {checks.brief(cell, 40)} ({kind}); pass floats or integers{mend}")
 
 
 def _is_number(value: Any) -> bool:

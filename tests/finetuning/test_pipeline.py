@@ -41,7 +41,13 @@ def test_a_pipeline_takes_what_the_command_takes_with_its_defaults():
 
     own = {one.name: one.default for one in fields(Pipeline)}
     command = {name: one.default for name, one in inspect.signature(finetune).parameters.items()}
-    for name in ("sweep", "plot", "as_json", "no_cache"):  # what is printed; `sweep`; cache=None
+    for name in (
+        "context",
+        "sweep",
+        "plot",
+        "as_json",
+        "no_cache",
+    ):  # typer's; what is printed; `sweep`; cache=None
         del command[name]
     assert set(command) == set(own)
     assert own.pop("repository") is MISSING

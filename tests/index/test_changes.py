@@ -147,7 +147,7 @@ def test_groups_by_any_column(place):
 
 
 def test_words_need_an_index_with_an_encoder(place):
-    with pytest.raises(TypeError, match=r"query: a ArrayIndex takes vectors; .* setwise\.open_index"):
+    with pytest.raises(TypeError, match=r"query: ArrayIndex takes vectors; .* setwise\.open_index"):
         setwise.retrieve("red", setwise.Index.from_array(np.eye(3)), 1)
     encoder = built(place, some_rows(20))
     index = setwise.open_index(place, encoder=encoder)

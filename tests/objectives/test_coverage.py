@@ -223,7 +223,7 @@ def test_identical_candidates_cost_nothing():
         ([1, -1, 1, 1], ValueError, "weights: row 1 is -1.0; weights are finite and at least 0"),
         ([1, 1, np.nan, 1], ValueError, "weights: row 2 is nan"),
         ([0, 0, 0, 0], ValueError, "weights: all are 0"),
-        (["a"] * 4, TypeError, "weights: expected one number a candidate"),
+        (["a"] * 4, TypeError, r"weights: row 0 has 'a' \(str\)"),
         ([[1, 1, 1, 1]], TypeError, "weights: expected one number a candidate"),
     ],
 )
