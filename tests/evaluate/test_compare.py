@@ -191,6 +191,7 @@ def test_a_report_is_one_page_that_loads_nothing(labelled, tmp_path):
         evaluate.write_report(path, found)
 
 
+@needs("matplotlib")
 def test_the_parts_of_a_report_s_figures_have_names_of_their_own(labelled, tmp_path):
     X, questions = labelled
     found = evaluate.compare(setwise.Index.from_array(X), questions, k=[3, 4], diversities=(0.2,))

@@ -96,6 +96,17 @@ def test_without_weight_it_is_a_linear_program(seed):
     assert np.array_equal(quadratic_program(linear, X @ X.T, 1.0, m, np.ones(m)), np.ones(m))
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_grows_most_may_be_orthogonal_to_where_its_search_begins(exact):
+    """Two pairs of copies: x = (1, -1, -1, 1) grows most, and 1, 2, 3, 4 has no part of it."""
+    matrix = -np.abs(np.subtract.outer([1.0, 0, 0, 1], [1.0, 0, 0, 1]))
+    linear = np.array([4.0, 3.9999999991324016, 3.9999999991324016, 4.0])
+    for start in (*np.eye(4), np.full(4, 0.25)):
+        x = quadratic_program(linear, matrix, 1.0, 1, start, exact=exact)
+        assert x.sum() == pytest.approx(1)
+        assert -x @ matrix @ x == pytest.approx(0.5)  # 2 s (1 - s) for the share s of one pair
+
+
 # --- over a pool --------------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,7 @@ static void correct(const double *linear, double *block, double t, ptrdiff_t m, 
                     double *room, int64_t *places)
 {
     double *moved = room, *means = room + m, mean = 0.0, center = 0.0, most = 0.0, widest = 0.0, size = 0.0;
+    double peak = 0.0;
     if (total >= m) {
         for (ptrdiff_t i = 0; i < m; i++)
             x[i] = 1.0;
@@ -158,6 +159,7 @@ static void correct(const double *linear, double *block, double t, ptrdiff_t m, 
     }
     for (ptrdiff_t i = 0; i < m; i++) {
         moved[i] -= center;
+        peak = block[i * m + i] > peak ? block[i * m + i] : peak;
         size = fabs(moved[i]) > size ? fabs(moved[i]) : size;
     }
     /* The largest eigenvalue by a few power steps, a tenth on top: 1 over it is a safe step length. */
@@ -173,6 +175,8 @@ static void correct(const double *linear, double *block, double t, ptrdiff_t m, 
         multiply(block, direction, m, ahead);
         memcpy(direction, ahead, sizeof(double) * (size_t)m);
     }
+    if (length < 0.5 * peak) /* they began across what grows most: no less than it */
+        length = most * (double)m;
     const double step = 1.0 / (1.1 * length + 1e-12 * size + SMALL_NUMBER);
     for (ptrdiff_t i = 0; i < m; i++)
         moved[i] *= step;

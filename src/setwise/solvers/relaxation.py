@@ -201,7 +201,8 @@ def quadratic_program(
     hessian *= 2 * weight
     moved = linear - 2 * weight * total * means
     moved -= moved.mean()
-    if float(np.abs(hessian).max()) <= 1e-12 * weight * float(np.abs(matrix).max()):
+    most = float(np.abs(hessian).max())
+    if most <= 1e-12 * weight * float(np.abs(matrix).max()):
         x = np.zeros(m)  # nothing but linear terms is left
         x[top_k(linear, total)] = 1.0
         return x
@@ -209,7 +210,10 @@ def quadratic_program(
     direction = (1.0 + np.arange(m) % 7).astype(hessian.dtype)
     for _ in range(6):
         direction = hessian @ (direction / (np.sqrt(direction @ direction) + TINY))
-    step = 1.0 / (1.1 * float(np.sqrt(direction @ direction)) + 1e-12 * float(np.abs(moved).max()) + TINY)
+    largest = float(np.sqrt(direction @ direction))
+    if largest < 0.5 * float(np.diag(hessian).max()):  # they began across what grows most: no less than it
+        largest = m * most
+    step = 1.0 / (1.1 * largest + 1e-12 * float(np.abs(moved).max()) + TINY)
     x = start
     if not exact:
         return _projected_gradient(moved, hessian, total, x, step, 24)
