@@ -318,3 +318,110 @@ static double distances_of(const struct rows *rows, const char *first, const dou
     }
     return most;
 }
+
+static PyObject *medoids(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { COST, OWN, SIZES, PLACES, PRICES, LOWER, VECTORS };
+    enum { GREEDY, EXCHANGE, ASCEND };
+    PyObject *vectors[VECTORS];
+    Py_buffer views[VECTORS];
+    struct medoids problem = {0};
+    Py_ssize_t k, number, made = 0;
+    int task, given;
+    double *room = NULL;
+    int64_t *places = NULL;
+    if (!PyArg_ParseTuple(args, "iOOOOnnOpO", &task, &vectors[COST], &vectors[OWN], &vectors[SIZES], &vectors[PLACES], &k,
+                          &number, &vectors[PRICES], &given, &vectors[LOWER]))
+        return NULL;
+    for (int at = 0; at < VECTORS; at++)
+        if (open_vector(vectors[at], &views[at], at == PLACES ? "lq" : "d", 0, at < PLACES ? 0 : PyBUF_WRITABLE) < 0) {
+            while (at-- > 0)
+                PyBuffer_Release(&views[at]);
+            return NULL;
+        }
+    const ptrdiff_t count = views[SIZES].len / 8;
+    int64_t *sets = views[PLACES].buf;
+    if (count < 1 || k < 1 || views[COST].buf == NULL || views[OWN].buf == NULL || sets == NULL)
+        goto odd;
+    problem.k = k;
+    problem.m = views[OWN].len / 8 / count;
+    if (problem.m < k || views[OWN].len != count * problem.m * 8 || views[PLACES].len != count * k * 8)
+        goto odd;
+    problem.n = views[COST].len / 8 / (count * problem.m);
+    if (views[COST].len != count * problem.n * problem.m * 8 || number < 0 || (task == GREEDY && number > k)
+        || (task == ASCEND && (views[PRICES].len != count * problem.n * 8 || views[LOWER].len != count * 8)))
+        goto odd;
+    for (ptrdiff_t at = 0; at < count; at++)
+        if (!are_below(sets + at * k, task == GREEDY ? number : k, problem.m))
+            goto odd;
+    Py_BEGIN_ALLOW_THREADS
+    if (open_medoids(&problem, &room, &places))
+        for (ptrdiff_t at = 0; at < count; at++) {
+            problem.cost = (const double *)views[COST].buf + at * problem.n * problem.m;
+            problem.own = (const double *)views[OWN].buf + at * problem.m;
+            problem.size = ((const double *)views[SIZES].buf)[at];
+            if (task == GREEDY)
+                cover_greedily(&problem, sets + at * k, number);
+            else if (task == EXCHANGE)
+                made += exchange_medoids(&problem, sets + at * k, number);
+            else
+                ((double *)views[LOWER].buf)[at] = bound_cost(&problem, sets + at * k, number, given,
+                                                          (double *)views[PRICES].buf + at * problem.n);
+        }
+    else
+        made = BARE;
+    free(room);
+    free(places);
+    Py_END_ALLOW_THREADS
+    if (made == BARE)
+        PyErr_NoMemory();
+    goto done;
+odd:
+    PyErr_SetString(PyExc_ValueError, "medoids: the vectors do not belong together");
+done:
+    for (int at = 0; at < VECTORS; at++)
+        if (views[at].obj != NULL)
+            PyBuffer_Release(&views[at]);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(made);
+}
+
+static PyObject *distances(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { FREE, PRODUCTS, DISTANCES, VECTORS };
+    PyObject *array, *vectors[VECTORS];
+    struct rows rows;
+    Py_buffer views[VECTORS];
+    Py_ssize_t count;
+    double most = 0.0, *room = NULL;
+    if (!PyArg_ParseTuple(args, "OnOOO", &array, &count, &vectors[FREE], &vectors[PRODUCTS], &vectors[DISTANCES])
+        || open_rows(array, &rows) < 0)
+        return NULL;
+    const ptrdiff_t all = rows.n;
+    for (int at = 0; at < VECTORS; at++)
+        if (open_vector(vectors[at], &views[at], "d", all, at > FREE ? PyBUF_WRITABLE : 0) < 0) {
+            close_all(&rows, views, at);
+            return NULL;
+        }
+    rows.n = count < 1 ? 0 : all / count;
+    if (count < 1 || rows.n * count != all || views[FREE].len != all * 8
+        || views[PRODUCTS].len != all * rows.n * 8 || views[DISTANCES].len != all * rows.n * 8)
+        PyErr_SetString(PyExc_ValueError, "distances: the vectors do not belong to the rows");
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        room = malloc(sizeof *room * (size_t)((rows.n + 6) * rows.d));
+        for (ptrdiff_t at = 0; room != NULL && at < count; at++) {
+            const double found = distances_of(
+                &rows, rows.first + at * rows.n * rows.step, (const double *)views[FREE].buf + at * rows.n, room,
+                (double *)views[PRODUCTS].buf + at * rows.n * rows.n, (double *)views[DISTANCES].buf + at * rows.n * rows.n);
+            most = found > most ? found : most;
+        }
+        free(room);
+        Py_END_ALLOW_THREADS
+        if (room == NULL)
+            PyErr_NoMemory();
+    }
+    close_all(&rows, views, VECTORS);
+    return PyErr_Occurred() ? NULL : PyFloat_FromDouble(most);
+}

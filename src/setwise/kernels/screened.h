@@ -182,12 +182,10 @@ static void ascend_from_even(struct form *form, int64_t *set)
         add_up(form, set, k, NULL, ahead);
         for (ptrdiff_t i = 0; i < d; i++)
             bend += (ahead->sum[i] - total->sum[i]) * (ahead->sum[i] - total->sum[i]);
-        const double square = way_to(set, k, x, n, moved);
-        const double length = step(gap, twice * (ridge * square - bend * GRID * GRID), set, k, moved, x, n);
-        approach(total->sum, ahead->sum, length, d);
+        const double square = way_to(form, set, n, moved);
+        step(form, gap, twice * (ridge * square - bend * GRID * GRID), set, moved, n, total->sum, ahead->sum, d);
     }
-    leveled(x, n, form->keys);
-    largest(form->keys, n, k, set);
+    round_off(form, n, set);
 }
 
 /* Best single exchanges to a local maximum, as `swap.polish`. 0 without memory. */

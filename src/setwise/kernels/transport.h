@@ -113,3 +113,62 @@ static double limit_of(struct queries *queries, double bound, int *crossed)
         }
     }
 }
+
+static PyObject *transport(PyObject *module, PyObject *args)
+{
+    (void)module;
+    enum { INSIDE, SPENT, VECTORS };
+    PyObject *each, *distances, *vectors[VECTORS];
+    struct queries queries = {0};
+    Py_buffer views[VECTORS];
+    Py_ssize_t reach;
+    double bound, limit;
+    int crossed = 1;
+    if (!PyArg_ParseTuple(args, "OOnddOO", &each, &distances, &reach, &bound, &limit, &vectors[INSIDE], &vectors[SPENT])
+        || open_rows(each, &queries.each) < 0)
+        return NULL;
+    if (open_rows(distances, &queries.distances) < 0) {
+        PyBuffer_Release(&queries.each.view);
+        return NULL;
+    }
+    const ptrdiff_t m = queries.m = queries.each.n;
+    for (int at = 0; at < VECTORS; at++)
+        if (open_vector(vectors[at], &views[at], at == INSIDE ? "lq" : "d", m, PyBUF_WRITABLE) < 0) {
+            close_all(&queries.each, views, at);
+            PyBuffer_Release(&queries.distances.view);
+            return NULL;
+        }
+    queries.reach = reach;
+    if (queries.each.type != DOUBLE || queries.distances.type != DOUBLE || queries.distances.n != m || m < 1 || reach < 1
+        || reach > queries.each.d || reach > queries.distances.d || views[INSIDE].buf == NULL || views[SPENT].buf == NULL)
+        PyErr_SetString(PyExc_ValueError, "transport: the vectors do not belong together");
+    else {
+        double *room = calloc((size_t)m * 4, sizeof *room);
+        int64_t *places = calloc((size_t)m * 2, sizeof *places);
+        if (room != NULL && places != NULL) {
+            Py_BEGIN_ALLOW_THREADS
+            double cost;
+            int ran_out;
+            queries.whole = places;
+            queries.next_whole = places + m;
+            queries.spent = room;
+            queries.next_spent = room + m;
+            queries.paid = room + 2 * m;
+            queries.next_paid = room + 3 * m;
+            if (limit < 0.0)
+                limit = limit_of(&queries, bound, &crossed);
+            memset(room, 0, sizeof *room * (size_t)m * 4);
+            memset(places, 0, sizeof *places * (size_t)m);
+            follow_to(&queries, limit, &cost, &ran_out);
+            memcpy(views[INSIDE].buf, queries.next_whole, sizeof *places * (size_t)m);
+            memcpy(views[SPENT].buf, queries.next_spent, sizeof *room * (size_t)m);
+            Py_END_ALLOW_THREADS
+        } else
+            PyErr_NoMemory();
+        free(room);
+        free(places);
+    }
+    close_all(&queries.each, views, VECTORS);
+    PyBuffer_Release(&queries.distances.view);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("dO", limit, crossed ? Py_True : Py_False);
+}
