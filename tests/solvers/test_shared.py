@@ -6,6 +6,7 @@ import pytest
 import setwise
 from reference import make
 from reference.brute import best_subset
+from setwise import kernels
 from setwise.batch import one_matrix
 from setwise.solvers import shared
 
@@ -78,8 +79,9 @@ def test_no_set_is_better_than_is_proven(sharpness, monkeypatch):
     monkeypatch.setattr(one_matrix, "FEW", 1)
     rng = np.random.default_rng(sharpness)
     optimal = 0
-    for _ in range(25):
+    for turn in range(25):
         X, k, t = rng.standard_normal((14, 4)), int(rng.integers(2, 5)), float(rng.uniform(0.05, 0.95))
+        X = X.astype(np.float32 if turn % 2 else np.float64)  # what compiled kernels know, and do not
         scores = rng.standard_normal((5, 14)) * rng.choice([0.1, 1.0])
         many = setwise.select_many(X, k, relevance=scores, sharpness=sharpness, diversity=t)
         for one, own in zip(many, scores, strict=True):
@@ -89,6 +91,26 @@ def test_no_set_is_better_than_is_proven(sharpness, monkeypatch):
             if one.certificate.optimal:
                 assert one.value == pytest.approx(best, abs=1e-9)
     assert optimal > 0
+
+
+@pytest.mark.skipif(not kernels.available(), reason="no compiled kernels")
+@pytest.mark.parametrize("sharpness", [1, 8])
+def test_sets_and_bounds_are_those_without_kernels(shop, sharpness):
+    X, scores = shop
+    barred = [np.arange(user, N, 7) for user in range(M)]
+
+    def found():
+        return setwise.select_many(X, K, relevance=scores, exclude=barred, sharpness=sharpness, diversity=0.4)
+
+    compiled, before = found(), kernels.instructions()
+    kernels.use("0")
+    try:
+        plain = found()
+    finally:
+        kernels.use(before)
+    for one, other in zip(compiled, plain, strict=True):
+        assert one.indices.tolist() == other.indices.tolist()
+        assert one.certificate.upper_bound == pytest.approx(other.certificate.upper_bound, rel=1e-12)
 
 
 def test_what_pools_would_not_settle_is_solved_one_by_one(shop, monkeypatch):

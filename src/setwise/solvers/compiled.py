@@ -146,10 +146,18 @@ def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance:
 
 
 def relax_small(
-    problem: Problem, chosen: NDArray[np.int64], *, rounds: int, tolerance: float
+    problem: Problem,
+    chosen: NDArray[np.int64],
+    *,
+    rounds: int,
+    tolerance: float,
+    among: NDArray[np.int64] | None = None,
 ) -> Proof | None:
-    """Return what the relaxation proves from a set; None where no kernel knows the problem."""
-    found = _exchange(problem, chosen=chosen, rounds=rounds, tolerance=tolerance)
+    """Return what the relaxation proves from a set; None where no kernel knows the problem.
+
+    Of the candidates ``among`` (ascending, by default all), the set's among them.
+    """
+    found = _exchange(problem, among, chosen=chosen, rounds=rounds, tolerance=tolerance)
     if found is None:
         return None
     problem.count("relaxations")
@@ -178,23 +186,40 @@ def exchange_measured(
     )
 
 
-def _exchange(problem: Problem, *, rounds: int, **options: Any) -> Exchanged | None:
+def _exchange(
+    problem: Problem,
+    among: NDArray[np.int64] | None = None,
+    *,
+    rounds: int,
+    chosen: NDArray[np.int64] | None = None,
+    **options: Any,
+) -> Exchanged | None:
     """Return what the kernel finds; None where it does not know the problem."""
-    objective, vectors = problem.objective, problem.vectors
-    if vectors.squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
+    objective, vectors, values = problem.objective, problem.vectors, problem.relevance.values
+    squares, kept = vectors.squares, vectors.kept
+    if squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
         return None
     if problem.request.wishes or not isinstance(objective, MaxSum) or not know(objective):
         return None
-    return kernels.exchange(
+    order = problem.by_content(np.arange(problem.n) if among is None else among)
+    if among is not None:
+        values, squares, kept = values[among], squares[among], vectors.places(among)
+        order = np.searchsorted(among, order)
+        chosen = None if chosen is None else np.searchsorted(among, chosen)
+    found = kernels.exchange(
         vectors.raw,
-        problem.relevance.values,
-        order=problem.by_content(np.arange(problem.n)),
-        squares=vectors.squares,
+        values,
+        order=order,
+        squares=squares,
         k=problem.k,
         diversity=objective.diversity,
         sharpness=objective.sharpness,
-        kept=vectors.kept,
+        kept=kept,
         rounds=rounds,
         margin=rounding_margin(problem) if rounds else 0.0,
+        chosen=chosen,
         **options,
     )
+    if among is not None and found is not None and found.proof is not None:
+        return found._replace(proof=found.proof._replace(ids=among[found.proof.ids]))
+    return found

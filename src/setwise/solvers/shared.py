@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import MaxSum
-from setwise.solvers import auto, bounds, frank_wolfe, pairs, swap
+from setwise.solvers import auto, bounds, compiled, frank_wolfe, pairs, swap
 from setwise.solvers.max_sum import certificate_of
 from setwise.solvers.problem import POOLED, Pool, Problem, Solved, Whole
 from setwise.vectors import Floats, Vectors, top_k
@@ -27,8 +27,8 @@ LARGEST = 2048
 #: At most this many passes, where a proof is wanted.
 PASSES = 3
 
-#: Relative gap between the relaxation's bound and its point that is good enough.
-TOLERANCE = 1e-3
+#: Relative gap between the relaxation's bound and its point that is good enough, and steps at most.
+TOLERANCE, ROUNDS = 1e-3, 4
 
 Rows = NDArray[np.int64]
 Point = tuple[Rows, NDArray[np.float64]]
@@ -96,8 +96,22 @@ class _One:
 
     def relax(self) -> None:
         """Maximize the relaxation over the pool; its point is where the next pass looks from."""
-        pool = Pool(self.problem, np.union1d(self.ids, self.best))
-        relaxed = auto.relax(pool, tolerance=TOLERANCE, start=self.point, exact=False, rounds=4)
+        problem, ids = self.problem, self.ids
+        if len(self.best) == 0:  # from a set, which kernels do as well
+            start = self.point[0]
+            proof = compiled.relax_small(problem, start, rounds=ROUNDS, tolerance=TOLERANCE, among=ids)
+            if proof is not None:
+                self.point = proof.ids, proof.weights
+                return
+        pool = Pool(problem, np.union1d(ids, self.best))
+        relaxed = auto.relax(
+            pool,
+            tolerance=TOLERANCE,
+            start=self.point,
+            exact=False,
+            rounds=ROUNDS,
+            leaders=auto.SMALL_LEADERS,
+        )
         self.point = pool.ids[relaxed.local], relaxed.weights
 
     def solve(self) -> None:
