@@ -475,7 +475,7 @@ def kept(case, one):
         return f"{len(rows)} rows"
     if not set(case.include) <= set(rows):
         return f"rows {rows} lack a must-have one"
-    if case.groups is not None and np.bincount(case.groups[rows]).max() > case.most:
+    if case.groups is not None and np.bincount(case.groups[rows]).max(initial=0) > case.most:
         return f"rows {rows} have too many of a group"
     return ""
 

@@ -27,7 +27,7 @@ TIE = 4e-15
 PAIRED = 1 << 20
 
 #: Squared distances below this part of the squares they are the difference of are computed by subtraction.
-CLOSE = 1e-3
+CLOSE = 1e-2
 
 
 class Terms(NamedTuple):

@@ -93,7 +93,7 @@ def rounding(problem: Problem) -> float:
     if problem.rounding is None:
         t, largest, far = problem.objective.diversity, problem.relevance.largest, 0.0
         if problem.k > 1:  # else relevance alone counts
-            far = t * (UNITS * EPSILON * reach_of(problem) + 4 * _distance_error(problem, np.float64))
+            far = t * (UNITS * EPSILON * reach_of(problem) + _distance_error(problem, np.float64))
         problem.rounding = (1 - t) * UNITS * EPSILON * largest + far + 64 * SUBNORMAL
     return problem.rounding
 

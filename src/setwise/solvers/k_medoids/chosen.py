@@ -129,7 +129,7 @@ def _is_decided(problem: Problem) -> bool:
 
 
 def stack_of(problem: Problem, order: NDArray[np.int64]) -> Stack:
-    """Return a problem as a stack of one whose cost is minus the value. Memory: O(n²).
+    """Return a problem as a stack of one whose cost is what the value lacks of a constant. Memory: O(n²).
 
     Ties go to the lowest position: candidates stand in an order that their rows' numbers have no part in.
     """
@@ -138,9 +138,17 @@ def stack_of(problem: Problem, order: NDArray[np.int64]) -> Stack:
     cost = objective.distances(rows, rows)
     np.fill_diagonal(cost, 0.0)
     cost *= (objective.diversity * objective.shares[order])[:, None]
-    fixed = -(1 - objective.diversity) / problem.k * problem.relevance.at(order)
+    fixed = _lacking(problem, problem.relevance.at(order))
     among = _constraints(problem, order)
     return Stack(cost[None], np.ones((1, problem.n), bool), fixed[None], among)
+
+
+def _lacking(problem: Problem, relevance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each candidate's own part of the value lacks of the largest, at least 0.
+
+    Cosines next to 1 differ by little of themselves: sums of what they lack keep the digits that tell sets apart.
+    """
+    return np.asarray((1 - problem.objective.diversity) / problem.k * (relevance.max() - relevance))
 
 
 def _constraints(problem: Problem, ids: NDArray[np.int64]) -> Constraints:
@@ -211,7 +219,8 @@ def _certified(problem: Problem, solved: Solved, known: MedoidsKnown, size: floa
     # Unit rows are rounded, and so are the distances of all but equal directions, whatever they are.
     off = problem.objective.diversity * UNIT if problem.vectors.metric == "cosine" else 0.0
     off += ROUNDING * size  # the bound is a sum, too
-    certificate = _certificate(-cost, -lower + off, size, problem.n, True, off)
+    value = problem.value(chosen)
+    certificate = _certificate(value, value + (cost - lower) + off, size, problem.n, True, off)
     return replace(solved, chosen=chosen, certificate=certificate)
 
 
@@ -260,7 +269,7 @@ def _sampled_table(problem: Problem, order: NDArray[np.int64]) -> large.CostTabl
     cost[points, np.arange(size)] = np.where(np.isfinite(own), own, 0.0)
     weights = np.bincount(nearest, weights=objective.shares[order], minlength=size) * objective.diversity
     cost *= weights.astype(np.float32)
-    fixed = -(1 - objective.diversity) / problem.k * problem.relevance.values[order]
+    fixed = _lacking(problem, problem.relevance.values[order])
     return large.CostTable(cost, fixed, _constraints(problem, order))
 
 
@@ -288,7 +297,7 @@ def _settle(problem: Problem, chosen: NDArray[np.int64], order: NDArray[np.int64
     cost = table(ids)
     cost[np.arange(len(ids)), some] = 0.0
     cost *= (objective.diversity * objective.shares[order]).astype(np.float32)
-    fixed = -(1 - objective.diversity) / k * problem.relevance.values[ids]
+    fixed = _lacking(problem, problem.relevance.values[ids])
     held = large.CostTable(cost, fixed, _constraints(problem, ids))
     places, swaps = large.swap(held, np.searchsorted(some, place[chosen]))
     problem.count("swaps", swaps)
