@@ -146,7 +146,8 @@ def stack_of(problem: Problem, order: NDArray[np.int64]) -> Stack:
 def _lacking(problem: Problem, relevance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what each candidate's own part of the value lacks of the largest, at least 0.
 
-    Cosines next to 1 differ by little of themselves: sums of what they lack keep the digits that tell sets apart.
+    Cosines next to 1 differ by little of themselves; sums of what they lack keep the digits that tell sets
+    apart.
     """
     return np.asarray((1 - problem.objective.diversity) / problem.k * (relevance.max() - relevance))
 
