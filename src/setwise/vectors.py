@@ -407,17 +407,27 @@ class Vectors:
         return np.asarray(sums.sum(axis=0) / self.n)
 
     def radius(self) -> float:
-        """Return the largest distance of a (unit) row from the mean row, in two passes; it is kept."""
+        """Return the largest distance of a (unit) row from the mean row, in two passes; it is kept.
+
+        Where all but nothing is apart, it is that from the first row: rounding moves the mean of equal rows.
+        """
         if self._radius is None:
-            mean, squares = self.mean(), np.empty(self.n)
-
-            def measure(start: int, stop: int, block: Floats) -> None:
-                away = block - mean
-                np.vecdot(away, away, out=squares[start:stop])
-
-            self.map_blocks(measure)
-            self._radius = float(np.sqrt(squares.max()))
+            middle = self.mean()
+            self._radius = self._farthest(middle)
+            if self._radius <= 1e-12 * float(np.abs(middle).max()):
+                self._radius = self._farthest(self.rows(np.zeros(1, np.int64), np.float64)[0])
         return self._radius
+
+    def _farthest(self, point: NDArray[np.float64]) -> float:
+        """Return the largest distance of a (unit) row from a point."""
+        squares = np.empty(self.n)
+
+        def measure(start: int, stop: int, block: Floats) -> None:
+            away = block - point
+            np.vecdot(away, away, out=squares[start:stop])
+
+        self.map_blocks(measure)
+        return float(np.sqrt(squares.max()))
 
     def map_blocks(self, task: Callable[[int, int, Floats], None]) -> None:
         """Run ``task(start, stop, rows)`` over all rows (unit under cosine), in cache-sized blocks."""

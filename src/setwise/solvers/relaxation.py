@@ -335,6 +335,8 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
             return None
         shift = (float(solved[:, 0].sum()) - left) / column
         inside = solved[:, 0] - shift * solved[:, 1]
+        if abs(float(inside.sum()) - left) > 1e-6 * left:  # next to a curvature of nothing, digits are lost
+            return None
         gradient = slope - hessian[:, inner] @ inside
         # Violations: at 0 the gradient is at most the multiplier, at 1 at least that; inside, 0 <= x <= 1.
         wrong = np.where(state < 0, gradient - shift, shift - gradient)
