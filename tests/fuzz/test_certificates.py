@@ -18,7 +18,7 @@ def test_nothing_that_a_selection_says_of_itself_is_false():
         718,  # rows 1e-12 apart in two places 5 apart: more was put down to rounding than it takes
         22386,  # cosines that differ in the fourteenth digit, summed beside 1
         32844,  # distances of 1e-33 among candidates of equal relevance
-        35371,  # equal rows of length 1e99: their mean is 1e83 away from them, which is not how far they reach
+        35371,  # equal rows of length 1e99: their mean is 1e83 away, and they reach nowhere
     ],
 )
 def test_what_is_next_to_rounding_is_told_from_it(seed):
