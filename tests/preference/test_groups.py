@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -81,7 +82,10 @@ def test_long_responses_are_cut_off_and_counted(tokenizer, tmp_path):
 
 def test_a_negative_with_the_tokens_of_a_positive_is_left_out(tokenizer, tmp_path):
     row = {"prompt": "what is", "responses": ["a", "b", "a", "c"], "rewards": [1.0, 0.5, 0.2, 0.0]}
-    (group,) = as_groups([row], tokenizer, settings(tmp_path))
+    with pytest.warns(UserWarning, match="rows: 1 negatives have the tokens of their positive"):
+        groups = as_groups([row], tokenizer, settings(tmp_path))
+    (group,) = groups
+    assert groups.copies == 1
     assert [tokens.tolist() for tokens in group.responses] == [ids(f"{word} </s>") for word in "abc"]
     assert (group.positive.tolist(), group.rewards.tolist()) == ([True, False, False], [1.0, 0.5, 0.0])
     cut = {"prompt": "what is", "chosen": "a b c d", "rejected": ["a b c"]}
@@ -194,6 +198,39 @@ def test_variables_of_the_chat_template(tmp_path):
         assert group.prompt.tolist() == ids("fine <user> what is </s> <assistant>")
     with pytest.raises(ValueError, match="tools: row 0 has no list of JSON schemas"):
         as_groups([{**row, "tools": ["fine"]}], chat, settings(tmp_path))
+
+
+@needs("pyarrow")
+def test_messages_and_tools_read_alike_from_lines_and_from_parquet(tmp_path):
+    """Parquet gives every record the fields of all, with nulls, and templates ask which are there."""
+    from setwise.extras.arrow import arrow, parquet
+
+    chat = make_tokenizer(chat=True)
+    chat.chat_template = (
+        "{% for tool in tools or [] %}{{ tool.parameters.properties | length }} {% endfor %}"
+        "{% for m in messages %}{{ m | length }} {% if 'call' in m %}{{ m.call | length }} {% endif %}"
+        "{{ m['content'] }} </s> {% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+    )
+    asked = {"role": "user", "content": "what is"}
+    rows = [
+        {
+            "prompt": [asked, {"role": "assistant", "content": None, "call": call}, asked],
+            "tools": [{"name": name, "parameters": {"properties": {name: {"type": "string"}}}}],
+            "chosen": [{"role": "assistant", "content": "a", "name": None}],
+            "rejected": [{"role": "assistant", "content": "b", "name": "old"}],
+        }
+        for name, call in (("fine", {"a": "b"}), ("ugly", {"c": "d", "e": "f"}))
+    ]
+    parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines, cells = (
+        [group.prompt.tolist() for group in as_groups(tmp_path / name, chat, settings(tmp_path))]
+        for name in ("rows.jsonl", "rows.parquet")
+    )
+    text = chat.apply_chat_template(rows[0]["prompt"], tools=rows[0]["tools"], tokenize=False)
+    assert cells == lines
+    assert len(lines) == 2
+    assert text.startswith("1 2 what")
 
 
 def test_rewards_are_scaled_before_they_are_narrow(tokenizer, tmp_path):

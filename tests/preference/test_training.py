@@ -445,6 +445,29 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tokenizer, tmp_path, lora):
     assert torch.equal(weights(by_path.model), weights(straight.model))
 
 
+def test_a_checkpoint_that_finds_no_room_is_removed_and_a_whole_one_is_gone_on_from(tmp_path, monkeypatch):
+    tokenizer, rows, out = make_tokenizer(), make_rows(2), tmp_path / "out"
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 2}
+    full, save = "checkpoint-1", trainer_module.torch.save
+
+    def saved(value, place, *arguments, **named):
+        if full in str(place):
+            raise OSError(28, "No space left on device")
+        save(value, place, *arguments, **named)
+
+    monkeypatch.setattr("torch.save", saved)
+    with pytest.raises(OSError, match="the disk has no room for"):
+        train(make_model(), rows, settings(out, **options), tokenizer=tokenizer)
+    assert not out.exists()
+    full = "checkpoint-2"
+    with pytest.raises(OSError, match="the disk has no room for"):
+        train(make_model(), rows, settings(out, **options), tokenizer=tokenizer)
+    assert [one.name for one in out.iterdir()] == ["checkpoint-1"]
+    full = "nothing"
+    train(make_model(), rows, settings(out, **options), tokenizer=tokenizer, resume=True)
+    assert {"model.safetensors", "checkpoint-2"} <= {one.name for one in out.iterdir()}
+
+
 def test_what_is_saved_is_what_was_trained(tokenizer, tmp_path):
     options = {"max_steps": 2, "save_strategy": "epoch"}
     trainer = train(make_model(), CITIES, settings(tmp_path / "out", **options), tokenizer=tokenizer)

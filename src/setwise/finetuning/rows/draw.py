@@ -13,6 +13,9 @@ from setwise.files.lengths import counter
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.repository import Repository
 
+#: Epochs at most, and rows drawn in all of them: all are held, and in a folder each epoch is a file.
+MOST_EPOCHS, MOST_DRAWS = 10_000, 1 << 32
+
 
 def draw(
     distribution: Distribution,
@@ -49,7 +52,7 @@ def draw(
     n : int, optional
         Rows of the repository; by default those of ``distribution``.
     epochs : int
-        At least 1.
+        1 to 10,000.
     seed : int
     replace : bool
         Whether a row may be drawn again within an epoch.
@@ -64,8 +67,9 @@ def draw(
     TypeError
         A budget is no number.
     ValueError
-        None or several of the three are given; one is outside its range; fewer rows than asked for can be
-        drawn without replacement; or lengths are missing, do not fit, or let no row into the budget.
+        None or several of the three are given; one is outside its range; all epochs together have more than
+        2³² rows; fewer rows than asked for can be drawn without replacement; or lengths are missing, do not
+        fit, or let no row into the budget.
     """
     given = [
         name
@@ -75,6 +79,7 @@ def draw(
     if len(given) != 1:
         what = " and ".join(given) + " are two budgets; keep one" if given else "none of them is given"
         raise ValueError(f"rows: one of rows, fraction and tokens says how many to draw; {what}")
+    checks.integer("epochs", epochs, least=1, most=MOST_EPOCHS)
     places = None if of is None else np.asarray(of, np.int64)
     total = distribution.n if n is None else n
     if tokens is not None:
@@ -82,6 +87,7 @@ def draw(
             found = _until_full(distribution, tokens, lengths, places, total, epochs, seed, replace)
     else:
         size = count(total, rows=rows, fraction=fraction)
+        check_draws(given[0], size, epochs)
         most = len(distribution.indices)
         if not replace and size > most:
             raise ValueError(
@@ -106,6 +112,16 @@ def count(n: int, *, rows: int | None = None, fraction: float | None = None) -> 
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction: {fraction} is not above 0 and at most 1; for more rows give rows")
     return max(1, round(fraction * n))
+
+
+def check_draws(name: str, rows: int, epochs: int) -> None:
+    """Refuse epochs that have together more rows than are held at once.
+
+    Raises ValueError: they have; ``name`` is the budget that the message begins with.
+    """
+    if rows * epochs > MOST_DRAWS:
+        times = f"{rows:,} rows" + (f" in each of {epochs:,} epochs" if epochs > 1 else "")
+        raise ValueError(f"{name}: {times} are more than {MOST_DRAWS:,} in all; draw fewer")
 
 
 def text_lengths(repository: Repository, tokenizer: str = "tokens") -> NDArray[np.int64]:
@@ -164,6 +180,7 @@ def _until_full(
     size = int(1.1 * tokens / mean) + 16
     while True:
         size = size if replace else min(size, most)
+        check_draws("tokens", size, epochs)
         # More draws only go on where fewer ended, so an epoch does not depend on how many are asked for.
         found = list(distribution.epochs(size, epochs, seed=seed, replace=replace))
         sums = [np.cumsum(own[drawn]) for drawn in found]

@@ -95,7 +95,7 @@ class Policy:
         """
         from transformers import PrinterCallback, TrainerCallback
 
-        from setwise.preference.training.run import PreferenceTrainer, last_checkpoint
+        from setwise.preference.training.run import PreferenceTrainer, last_checkpoint, nothing_half
 
         class Tell(TrainerCallback):  # type: ignore[misc]
             """Steps as progress."""
@@ -108,7 +108,8 @@ class Policy:
         )
         trainer.remove_callback(PrinterCallback)
         begun = last_checkpoint(Path(settings.output_dir))
-        output = trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
+        with nothing_half(Path(settings.output_dir)):
+            output = trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
         # What mixed precision wrapped around the model's forward pass comes off again.
         self.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         self._device = self.model.device

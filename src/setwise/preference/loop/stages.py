@@ -13,7 +13,7 @@ from typing import Any
 from setwise.files.checksums import measure
 from setwise.files.folder import META, FolderFormat, FolderInfo
 from setwise.files.json_lines import parsed
-from setwise.files.parts import part_for, remove_dead
+from setwise.files.parts import part_for, remove_dead, room_for
 from setwise.files.writing import write_atomic
 
 #: Called with the stage, how much of it is done, and how much there is.
@@ -97,7 +97,8 @@ class Iteration:
     def __init__(self, run: Run, name: str) -> None:
         self._run = run
         self.folder = run.folder / name
-        self.folder.mkdir(exist_ok=True)
+        with room_for(self.folder):
+            self.folder.mkdir(exist_ok=True)
 
     def facts(self, stage: str) -> dict[str, Any] | None:
         """Return what a stage that is done has recorded, or None."""
@@ -142,7 +143,8 @@ class Iteration:
             All rows.
         """
         parts = self.folder / f".{name}.parts"
-        parts.mkdir(exist_ok=True)
+        with room_for(parts):
+            parts.mkdir(exist_ok=True)
         rows: list[Row] = []
         for start in range(0, count, size):
             stop = min(start + size, count)
@@ -164,8 +166,9 @@ class Iteration:
         remove_dead(target)
         part = part_for(target)
         try:
-            part.mkdir()
-            write(part)
+            with room_for(target):
+                part.mkdir()
+                write(part)
             if target.exists():
                 shutil.rmtree(target)
             os.rename(part, target)

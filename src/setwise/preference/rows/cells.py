@@ -59,7 +59,7 @@ def is_message(cell: Any) -> bool:
 
 
 def as_messages(cell: Any, argument: str, place: str) -> list[dict[str, Any]]:
-    """Return messages, each with its content as one text.
+    """Return messages, each with its content as one text, without fields that hold nothing.
 
     Raises TypeError: one has no role or no content, or a part of its content is no text.
     """
@@ -69,8 +69,19 @@ def as_messages(cell: Any, argument: str, place: str) -> list[dict[str, Any]]:
             message = {"role": _ROLES.get(message["from"], message["from"]), "content": message.get("value")}
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise TypeError(f"{argument}: {place} has a list that is not of messages (role, content)")
-        found.append({**message, "content": _content(message.get("content"), argument, place)})
+        found.append({**without_nulls(message), "content": _content(message.get("content"), argument, place)})
     return found
+
+
+def without_nulls(cell: Any) -> Any:
+    """Return records without the fields that hold nothing, at any depth.
+
+    Arrow writes a null where a record lacks what another has, and chat templates take a field that is there
+    for one that says something.
+    """
+    if isinstance(cell, Mapping):
+        return {name: without_nulls(value) for name, value in cell.items() if value is not None}
+    return [without_nulls(one) for one in cell] if isinstance(cell, list) else cell
 
 
 def as_prompt(cell: Any, name: str, place: str) -> Prompt:

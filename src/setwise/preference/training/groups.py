@@ -24,6 +24,7 @@ from setwise.preference.prompts import (
     special_tokens,
     uses_chat,
 )
+from setwise.preference.rows.cells import without_nulls
 from setwise.preference.rows.columns import find_columns
 from setwise.preference.rows.pools import ResponsePool, read_pools
 from setwise.preference.rows.sources import open_rows
@@ -50,6 +51,10 @@ class Group:
     reference: NDArray[np.float64] | None = None
 
 
+#: What is counted on the way from rows to groups.
+_COUNTS = ("truncated", "unscored", "copies", "dropped")
+
+
 class Groups(Sequence[Group]):
     """Groups in the order of their rows, and what happened to the rows on the way.
 
@@ -61,6 +66,8 @@ class Groups(Sequence[Group]):
         Responses that were cut off at `max_length`.
     unscored : int
         Responses left out since they have no reward where one is needed.
+    copies : int
+        Negatives left out since they have the tokens of a positive.
     dropped : int
         Rows left out because they cannot be trained on.
     """
@@ -72,12 +79,14 @@ class Groups(Sequence[Group]):
         end: int | None = None,
         truncated: int = 0,
         unscored: int = 0,
+        copies: int = 0,
         dropped: int = 0,
     ) -> None:
         self._groups = list(groups)
         self.end = end
         self.truncated = truncated
         self.unscored = unscored
+        self.copies = copies
         self.dropped = dropped
 
     def __len__(self) -> int:
@@ -89,7 +98,7 @@ class Groups(Sequence[Group]):
     def with_reference(self, logps: Sequence[NDArray[np.float64]]) -> Groups:
         """Return the groups with a reference model's log-probabilities, an array a group."""
         groups = [replace(group, reference=own) for group, own in zip(self._groups, logps, strict=True)]
-        counts = {"truncated": self.truncated, "unscored": self.unscored, "dropped": self.dropped}
+        counts = {name: getattr(self, name) for name in _COUNTS}
         return Groups(groups, end=self.end, **counts)
 
 
@@ -130,9 +139,8 @@ def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "
             raise share.failure
     made = sorted((one for share in shares for one in share.groups), key=lambda one: one[0])
     groups = [group for _, group in made]
-    dropped, unscored, truncated = (
-        sum(getattr(share, count) for share in shares) for count in ("dropped", "unscored", "truncated")
-    )
+    counts = {name: sum(getattr(share, name) for share in shares) for name in _COUNTS}
+    truncated, unscored, copies, dropped = counts.values()
     first = min((share.first for share in shares if share.first is not None), default=(0, ""))[1]
     if not groups:
         raise ValueError(f"{name}: there are none left of {dropped} ({first})")
@@ -144,13 +152,15 @@ def as_groups(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str = "
     responses = sum(len(group.responses) for group in groups)
     if unscored:
         checks.warn(f"{name}: {unscored:,} responses have no reward and are left out")
+    if copies:
+        checks.warn(f"{name}: {copies:,} negatives have the tokens of their positive and are left out")
     if truncated:
         checks.warn(
             f"{name}: {truncated:,} of {responses:,} responses cut off at max_length={config.max_length} "
             "tokens; they have no end"
         )
     end = next(share.end for share in shares if share.end is not None)
-    return Groups(groups, end=end, truncated=truncated, unscored=unscored, dropped=dropped)
+    return Groups(groups, end=end, **counts)
 
 
 def open_pools(
@@ -176,6 +186,7 @@ class _Share:
     dropped: int = 0
     unscored: int = 0
     truncated: int = 0
+    copies: int = 0
     first: tuple[int, str] | None = None
     end: int | None = None
     failure: Exception | None = None
@@ -198,7 +209,8 @@ def _share(
                     share.first = share.first or (row, f"{pool.place} {reason}")
     except (TypeError, ValueError) as failure:
         share.failure = failure
-    share.unscored, share.truncated, share.end = reader.unscored, reader.truncated, reader.end
+    for count in ("unscored", "truncated", "copies", "end"):
+        setattr(share, count, getattr(reader, count))
     return share
 
 
@@ -212,7 +224,7 @@ class Reader:
         self._ends: dict[bool, int] = {}
         self._opening: str | None = None
         self.end: int | None = None
-        self.truncated = self.unscored = 0
+        self.truncated = self.unscored = self.copies = 0
 
     def group(self, pool: ResponsePool) -> Group:
         """Return a pool in tokens."""
@@ -300,6 +312,7 @@ class Reader:
                 f"has no negative response but its positive's tokens (max_length={config.max_length}); leave "
                 "it out"
             )
+        self.copies += len(kept) - int(kept.sum())
         return Group(
             np.array(prompt, dtype=np.int32),
             tuple(itertools.compress(responses, kept)),
@@ -316,7 +329,7 @@ class Reader:
             return self._template
         if not isinstance(tools, list) or not all(isinstance(one, dict) for one in tools):
             raise ValueError(f"tools: {pool.place} has no list of JSON schemas; mend it, or drop the column")
-        return {**(self._template or {}), "tools": tools}
+        return {**(self._template or {}), "tools": without_nulls(tools)}
 
     def _encoded(self, pool: ResponsePool, prompt: list[int], chat: bool, template: Any) -> list[list[int]]:
         """Return the tokens of each response's text, and of what the chat template writes before it."""

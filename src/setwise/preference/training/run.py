@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.trainer import PreferenceTrainer
 
-__all__ = ["PreferenceConfig", "PreferenceTrainer", "last_checkpoint", "train"]
+__all__ = ["PreferenceConfig", "PreferenceTrainer", "last_checkpoint", "nothing_half", "train"]
 
 #: Files that say a folder holds a model already.
 _MODEL_FILES = ("config.json", "adapter_config.json", "model.safetensors", "adapter_model.safetensors")
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 def train(
@@ -73,24 +77,24 @@ def train(
     start = _checkpoint(config, resume)
     if tokenizer is None and not isinstance(model, str | os.PathLike):
         tokenizer = _saved_tokenizer(model)
-    trainer = PreferenceTrainer(
-        model,
-        config,
-        train_dataset=rows,
-        eval_dataset=eval_rows,
-        processing_class=tokenizer,
-        peft_config=peft_config,
-        reference_model=reference_model,
-    )
-    place = config.output_dir or "trainer_output"  # transformers' own name for it
-    with room_for(place):
+    place = Path(config.output_dir or "trainer_output")  # transformers' own name for it
+    with nothing_half(place):
+        trainer = PreferenceTrainer(
+            model,
+            config,
+            train_dataset=rows,
+            eval_dataset=eval_rows,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+            reference_model=reference_model,
+        )
         trainer.train(resume_from_checkpoint=start)
-    if eval_rows is not None and config.eval_strategy == "no":
-        trainer.evaluate()
-    if config.save_strategy != "no":
-        with room_for(place):
-            trainer.save_model()
-            trainer.save_state()
+        if eval_rows is not None and config.eval_strategy == "no":
+            trainer.evaluate()
+        if config.save_strategy != "no":
+            with nothing_half(place, files=True):
+                trainer.save_model()
+                trainer.save_state()
     return trainer
 
 
@@ -115,17 +119,46 @@ def _checkpoint(config: PreferenceConfig, resume: bool | str | os.PathLike[str])
     return os.fspath(resume)
 
 
+@contextlib.contextmanager
+def nothing_half(folder: Path, *, files: bool = False) -> Iterator[None]:
+    """Remove what training has half written into a folder where it ends in an error.
+
+    That are checkpoints that are not whole, with ``files`` also files that were not there before, and the
+    folder if it was not there and nothing is left in it.
+
+    Raises NoRoom: the disk is full.
+    """
+    fresh = not folder.exists()
+    before = set() if fresh else set(folder.iterdir())
+    try:
+        with room_for(folder):
+            yield
+    except BaseException:
+        for one in [] if not folder.is_dir() else list(folder.iterdir()):
+            if _CHECKPOINT.fullmatch(one.name):
+                if not _is_whole(one):
+                    shutil.rmtree(one, ignore_errors=True)
+            elif files and one.is_file() and one not in before:
+                one.unlink(missing_ok=True)
+        if fresh:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint that is whole: one whose state is there, which is written last."""
-    found = {}
-    for one in folder.glob("checkpoint-*"):
-        if number := re.fullmatch(r"checkpoint-(\d+)", one.name):
-            try:
-                json.loads((one / "trainer_state.json").read_bytes())
-            except (OSError, ValueError):
-                continue  # a run was killed that wrote it
-            found[int(number[1])] = one
-    return found[max(found)] if found else None
+    """Return the last checkpoint that is whole; a run may have been killed that wrote another."""
+    found = {int(name[1]): one for one in folder.glob("*") if (name := _CHECKPOINT.fullmatch(one.name))}
+    return next((found[number] for number in sorted(found, reverse=True) if _is_whole(found[number])), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Return whether a checkpoint has its state, which is written last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _saved_tokenizer(model: Any) -> Any:

@@ -63,10 +63,15 @@ class StreamedGroups(IterableDataset[Group]):
     def _groups(self, share: int, shares: int) -> Iterator[Group]:
         """Yield a share of one pass' groups."""
         found = False
+        told = {
+            "unscored": "responses without a reward; such are left out",
+            "truncated": f"responses cut off at max_length={self._config.max_length}; such have no end",
+            "copies": "negatives with the tokens of their positive; such are left out",
+        }
         for row, pool in enumerate(self._pools()):
             if row % shares != share:
                 continue
-            unscored, truncated = self._reader.unscored, self._reader.truncated
+            before = {name: getattr(self._reader, name) for name in told}
             try:
                 group = self._reader.group(pool)
             except Unusable as reason:
@@ -76,14 +81,9 @@ class StreamedGroups(IterableDataset[Group]):
                     ) from None
                 self._tell("unusable", f"{pool.place} {reason} (dropped, as others like it will be)")
                 continue
-            if self._reader.unscored > unscored:
-                self._tell("unscored", f"{pool.place} has responses without a reward; such are left out")
-            if self._reader.truncated > truncated:
-                self._tell(
-                    "truncated",
-                    f"{pool.place} has responses cut off at max_length={self._config.max_length} tokens; "
-                    "such have no end",
-                )
+            for kind, what in told.items():
+                if getattr(self._reader, kind) > before[kind]:
+                    self._tell(kind, f"{pool.place} has {what}")
             found = True
             yield group
         if not found:
