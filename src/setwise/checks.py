@@ -62,6 +62,13 @@ def integer(name: str, value: Any, *, least: int, most: int = LARGEST) -> int:
     return number
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool. Raises TypeError: it is none; a text such as "no" is never a yes."""
+    if type(value).__name__ not in ("bool", "bool_"):  # the second is NumPy's
+        raise TypeError(f"{name}: expected True or False, got {brief(value)}")
+    return bool(value)
+
+
 def fraction(name: str, value: Any, ends: str = "0 = relevance alone, 1 = diversity alone") -> float:
     """Return ``value`` as a float in [0, 1]; NaN, strings and bools are refused.
 

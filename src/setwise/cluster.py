@@ -144,7 +144,8 @@ def k_means(
     fewer than 1, a seed below 0, or a weight below 0 or without quality; ImportError: FAISS is not installed.
     """
     count = count_of(clusters, vectors.n)
-    if checks.finite("quality_weight", quality_weight) < 0.0:
+    quality_weight = checks.finite("quality_weight", quality_weight)
+    if quality_weight < 0.0:
         raise ValueError(f"quality_weight: {quality_weight} is below 0")
     if quality_weight and quality is None:
         raise ValueError("quality_weight: needs quality")

@@ -99,8 +99,8 @@ def diversify(
     t = checks.fraction("diversity", diversity)
     vectors = as_matrix(embeddings, "embeddings")
     relevance = as_relevance(scores, len(vectors), "scores")
-    parameters = {"scale": float(scale)} if strategy == "dpp" else {}
-    count = min(k, len(vectors))
+    parameters = {"scale": checks.positive("scale", scale)} if strategy == "dpp" else {}
+    count = _count(k, len(vectors))
     if count < 1:
         return DiversificationResult(np.empty(0, np.int64), np.empty(0), strategy, t, parameters)
     if t == 0:
@@ -110,7 +110,7 @@ def diversify(
         found = select(vectors, count, relevance=relevance, objective="mmr", diversity=t)
         gains = found.gains
     elif strategy == "dpp":
-        weight = 2 * (1 - t) * checks.positive("scale", scale)
+        weight = 2 * (1 - t) * parameters["scale"]
         standard = (relevance - relevance.mean()) / (relevance.std() + np.finfo(np.float32).eps)
         narrow = 2.0 ** max(0, int(np.frexp(np.ptp(standard))[1]) - 1)  # relevance is to span less than 2
         standard, trade = standard / narrow, 1 / (1 + narrow * weight)
@@ -150,12 +150,18 @@ def maximal_marginal_relevance(
     t = 1 - checks.fraction("lambda_mult", lambda_mult, "0 = diversity alone, 1 = relevance alone")
     empty = isinstance(embedding_list, Sized) and not len(embedding_list)
     vectors = np.empty((0, 1)) if empty else as_matrix(embedding_list, "embedding_list")
-    count = min(k, len(vectors))
+    count = _count(k, len(vectors))
     if count < 1:
         return []
     query = to_numpy(query_embedding, "query_embedding", flat=True)
-    found = select(vectors, count, query=query.reshape(-1), objective="mmr", diversity=t)
+    with checks.renamed(query="query_embedding", vectors="embedding_list"):
+        found = select(vectors, count, query=query.reshape(-1), objective="mmr", diversity=t)
     return [int(row) for row in found.indices]
+
+
+def _count(k: int, n: int) -> int:
+    """Return how many of n are asked for, 0 where k is below. Raises TypeError: it is no integer."""
+    return max(0, min(checks.integer("k", k, least=-(2**63)), n))
 
 
 def _summed(rows: NDArray[np.float64], relevance: NDArray[np.float64], t: float) -> NDArray[np.float64]:

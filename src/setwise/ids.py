@@ -117,7 +117,7 @@ def plain_id(value: Any, place: str) -> int | str:
         return str(value)
     if is_whole(value):
         return int(value)
-    if checks.is_null(value) or value is np.ma.masked or value != value:
+    if checks.is_null(value) or value is np.ma.masked or (value != value) is True:
         raise ValueError(f"{place} has no id ({value!r}); give it one, or drop it")
     shown = f"{checks.brief(value, 40)} ({type(value).__name__})"
     raise TypeError(f"{place} is {shown}, expected an integer or a string")

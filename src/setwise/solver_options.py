@@ -73,8 +73,7 @@ class Levels:
         scale = checks.positive("final_quality_scale", self.final_quality_scale)
         if scale > 1.0:
             raise ValueError(f"final_quality_scale: {scale} is outside (0, 1]")
-        if not isinstance(self.top_up, bool | np.bool_):
-            raise TypeError(f"top_up: expected True or False, got {self.top_up!r:.40}")
+        checks.flag("top_up", self.top_up)
         if self.per_cluster is not None:
             checks.integer("per_cluster", self.per_cluster, least=1)
         if not self.is_given and self.partition is not None:

@@ -46,7 +46,7 @@ def test_labels_by_hand_and_one_group(catalog):
     [
         ({"method": "muss", "limits": {"kind": (1, 9)}}, "limits: the 'muss' method cannot honor it; use"),
         ({"method": "k-dpp", "max_similarity": 0.9}, "max_similarity: "),
-        ({"limits": {"colour": 1}}, "limits\\['colour'\\]: the catalog keeps no column 'colour'"),
+        ({"limits": {"colour": 1}}, "limits\\['colour'\\]: the catalog has no column 'colour'"),
         ({"groups": SHOP[:5], "max_per_group": 1}, "groups: expected 120 labels, one an item, got 5"),
         ({"limits": {"kind": (9, 9)}}, "limits: kind: 27 candidates must be in a set of k = 12"),
     ],

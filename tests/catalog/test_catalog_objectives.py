@@ -101,9 +101,9 @@ def test_a_catalog_selects_what_select_does(catalog, name):
         ({"method": "random", "shown": ["s1"]}, ValueError, "shown: the 'random' method cannot honor it; "),
         ({"shown": ["s1"], "include": ["s1"]}, ValueError, "include: 's1' is in shown, too"),
         ({"shown": ["x"]}, KeyError, "\"shown: 'x' is not in the catalog"),
-        ({"costs": "prize", "budget": 3}, ValueError, "costs: the catalog keeps no column 'prize'; pass "),
+        ({"costs": "prize", "budget": 3}, ValueError, "costs: the catalog has no column 'prize'"),
         ({"costs": {"s1": 2}, "budget": 3}, ValueError, "costs: no number for 's0'"),
-        ({"objective": "facets", "facets": ["size"]}, ValueError, r"facets\['size'\]: the catalog keeps"),
+        ({"objective": "facets", "facets": ["size"]}, ValueError, r"facets\['size'\]: the catalog has no"),
         ({"objective": MaxSum(0.3, metric="euclidean")}, ValueError, "objective: it measures euclidean, the"),
     ],
 )

@@ -337,7 +337,7 @@ def test_limits_for_many_users_are_as_one_by_one(data, method):
         catalog.select_many(8, relevance=scores, limits={"kind": 3}, method="muss")
     with pytest.raises(ValueError, match="the 'top-k' method cannot honor it; use one of auto, greedy$"):
         catalog.select_many(8, relevance=scores, min_gain=0.1, method="top-k")
-    with pytest.raises(ValueError, match="the catalog keeps no column 'colour'"):
+    with pytest.raises(ValueError, match="the catalog has no column 'colour'"):
         catalog.select_many(8, relevance=scores, groups="colour", max_per_group=3)
 
 

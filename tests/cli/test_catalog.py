@@ -409,7 +409,7 @@ def test_integers_match_what_a_csv_has(arrays, tmp_path, data):
         (("-k", 5, "--id", "id"), "id: --id goes with --quality TABLE"),
         (("-k", 5, "--quality", "none.csv"), "quality: none.csv has no id of the catalog's 300 items"),
         (("-k", 5, "--include", "sku1", "--exclude", "sku1"), "include: 'sku1' is in exclude, too"),
-        (("-k", 5, "--limit", "kind=1"), "limit['kind']: the catalog keeps no column 'kind'"),
+        (("-k", 5, "--limit", "kind=1"), "limit['kind']: the catalog has no column 'kind' (columns: "),
         (("-k", 5, "--limit", "kind"), "limit: expected COLUMN=MOST or COLUMN=LEAST:MOST, got 'kind'"),
         (("-k", 5, "--max-per-group", 1), "group: needed with max_per_group"),
         (("-k", 5, "--group", "kind"), "group: --group and --max-per-group go together"),

@@ -125,7 +125,7 @@ def test_what_float16_cannot_hold(refused, tmp_path):
 
 def test_only_an_index_is_replaced(run, refused, corpus, index, tmp_path):
     words = ("index", "build", corpus, "--model", "lsa", "--out")
-    assert refused(*words, index) == f"out: {str(index)!r} exists; add --force (force=True) to replace it"
+    assert refused(*words, index) == f"out: {str(index)!r} exists; add --force to replace it"
     assert run(*words, index, "--force").code == 0
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").touch()

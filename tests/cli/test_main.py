@@ -241,7 +241,7 @@ def test_a_real_process(corpus, tmp_path):
     with command(*words) as process:
         shown, noted = process.communicate(timeout=60)
     assert (process.returncode, shown) == (2, "")
-    assert noted == f"setwise: out: {str(out)!r} exists; add --force (force=True) to replace it\n"
+    assert noted == f"setwise: out: {str(out)!r} exists; add --force to replace it\n"
 
 
 def test_a_real_interrupt(tmp_path):

@@ -140,7 +140,7 @@ def test_an_existing_output_is_refused_before_any_work(refused, tmp_path):
     out = tmp_path / "set.json"
     out.touch()
     message = refused("retrieve", "--corpus", tmp_path / "missing.jsonl", "--query", "x", "--out", out)
-    assert message == f"out: {str(out)!r} exists; add --force (force=True) to replace it"
+    assert message == f"out: {str(out)!r} exists; add --force to replace it"
 
 
 def test_the_cache_is_used_until_the_corpus_changes(retrieve, corpus):

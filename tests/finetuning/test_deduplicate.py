@@ -199,7 +199,6 @@ def test_one_row():
         ({"eps": -0.1}, "eps"),
         ({"eps": 1.5}, "eps"),
         ({"eps": float("nan")}, "eps"),
-        ({"eps": True}, "eps"),
         ({"keep": "last"}, "keep: 'last' is unknown"),
         ({"clusters": 0}, "clusters: 0 is below 1"),
         ({"clusters": 11}, "clusters: 11 is above 10"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import uuid
 
 import pytest
@@ -215,6 +216,9 @@ def test_an_encoder_of_ones_own(place):
     with pytest.raises(ValueError, match="open the index with encoder="):
         open_index(place).encode("apples")
     assert open_index(place, encoder=used).encode("apples").any()
+    copied = pickle.loads(pickle.dumps(open_index(place, encoder=used)))
+    assert np.array_equal(copied.encode("apples"), used.encode(["apples"])[0])
+    assert setwise.retrieve("apples", copied, 2).ids.tolist() == [0, 1]
     other = encoder("lsa")
     other.fit(TEXTS[:2])
     with pytest.raises(ValueError, match="build the index again"):

@@ -479,7 +479,7 @@ def test_what_is_saved_is_what_was_trained(tokenizer, tmp_path):
     again = train(str(tmp_path / "out"), CITIES, settings(tmp_path / "next", max_steps=1))
     assert again.state.global_step == 1
     with pytest.raises(
-        ValueError, match=r"output_dir: .*holds .* already; pass resume=True .--resume. or another"
+        ValueError, match=r"output_dir: .*holds .* already; add --resume .resume=True., or name another"
     ):
         train(make_model(), CITIES, settings(tmp_path / "out", **options), tokenizer=tokenizer)
 

@@ -14,7 +14,7 @@ from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS, called
-from setwise.ids import as_ids, check_ordered, counts_rows, in_rows_of, named_rows, same_rows
+from setwise.ids import as_ids, check_ordered, counts_rows, in_rows_of, listed_ids, named_rows, same_rows
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
@@ -124,7 +124,7 @@ def by_id(
         keys, values = _id_and_value(values, name)
     elif keys is None:
         keys, values = values.index.tolist(), values.to_numpy()
-    names = as_names(keys, len(keys))
+    names = as_names(keys, len(listed_ids(keys)))
     with named_rows(names):
         numbers, never = or_never(values, len(names), name) if len(names) else (np.empty(0), np.empty(0, int))
     numbers[never] = -np.inf

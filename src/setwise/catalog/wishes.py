@@ -16,6 +16,7 @@ from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.facets import are_texts, facets_by
+from setwise.files.names import column
 from setwise.ids import as_ids, by_plain_id, check_apart, in_order_of, named_rows
 from setwise.limits import OwnIfMissing, listed_labels
 from setwise.relevance import Relevance, or_never
@@ -158,9 +159,13 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
         return given.filled(labels_of_items(held, name, given.groups), held.ids.tolist())
     what = "number" if name.startswith(("costs", "facets")) else "label"
     if isinstance(given, str):
-        if held.fields is None or given not in held.fields.column_names:
-            raise ValueError(f"{name}: the catalog keeps no column {given!r}; pass one {what} an item")
-        given = held.fields[given].to_pylist()
+        kept = {} if held.fields is None else {one: held.fields[one] for one in held.fields.column_names}
+        values = kept[column(kept, given, name, "the catalog")].to_pylist()
+        if what == "label":
+            return values
+        given = {
+            one: value for one, value in zip(held.ids.tolist(), values, strict=True) if value is not None
+        }
     if isinstance(given, Mapping):
         given = by_plain_id(given)
         missing = next((one for one in held.ids.tolist() if one not in given), None)

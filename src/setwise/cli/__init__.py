@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -65,6 +66,9 @@ _BOXES = 80
 
 #: Where nobody reads on what is printed; what the parser's package leaves with, too.
 READ_ENOUGH = 1
+
+#: What messages say to those who call from Python alone.
+_PYTHON_ALONE = re.compile(r", as groups=setwise\..*| \([a-z_]+=True\)", re.DOTALL)
 
 #: Signals that end a command as Ctrl-C does: of ``kill`` and service managers, and of a closed terminal.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -199,7 +203,7 @@ def _refusal(error: BaseException) -> tuple[int, str]:
     if hasattr(error, "format_message"):
         return REFUSED, error.format_message()
     if isinstance(error, (ValueError, TypeError, ImportError, OSError)):
-        return REFUSED, str(error).partition(", as groups=setwise.")[0]  # what Python alone has
+        return REFUSED, _PYTHON_ALONE.sub("", str(error))
     if isinstance(error, KeyError) and ": " in str(error.args[0] if error.args else ""):
         return REFUSED, str(error.args[0])  # of an id that is not there; a defect's has the key alone
     told = f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -149,6 +149,7 @@ def load_pretrained(
     package is missing.
     """
     checks.choice("dtype", dtype, DTYPES)
+    checks.flag("trust_remote_code", trust_remote_code)
     transformers = require("transformers", "train", f"a {noun}")
     torch = require("torch", "train", f"a {noun}")
     place = locate(name, argument)

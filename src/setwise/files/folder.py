@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from setwise import checks
 from setwise._version import __version__
 from setwise.asked import asked_for
 from setwise.files import versions
@@ -251,7 +252,7 @@ class FolderFormat(Generic[Info]):
         """
         target = self.check_growing(path, argument=argument)
         shown = repr(str(path))
-        if target.exists() and not force:
+        if not checks.flag("force", force) and target.exists():
             raise FileExistsError(f"{argument}: {shown} exists; add --force (force=True) to replace it")
         asked_for(target)
         return target

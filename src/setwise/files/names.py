@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from setwise import checks
+
 #: Endings of tables whose cells tabs separate.
 TABBED = tuple(kind + packed for kind in (".tsv", ".tab") for packed in ("", ".gz", ".zst"))
 
@@ -64,8 +66,10 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
 def column(names: Iterable[str], wanted: str, argument: str, source: str) -> str:
     """Return ``wanted`` if the table has such a column.
 
-    Raises ValueError: it has not; the message lists the columns and names the nearest.
+    Raises TypeError: ``wanted`` is no string; ValueError: the table has none; the message lists the columns.
     """
+    if not isinstance(wanted, str):
+        raise TypeError(f"{argument}: expected a column's name, got {checks.brief(wanted)}")
     known = list(names)
     if wanted in known:
         return wanted

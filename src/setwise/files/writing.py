@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.asked import asked_for
 from setwise.files.names import at_home, ending
 from setwise.files.outputs import Outputs, together
@@ -50,7 +51,7 @@ def check_output(
         raise IsADirectoryError(f"{argument}: {str(path)!r} is a folder; name a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
-    if target.exists() and not force:
+    if not checks.flag("force", force) and target.exists():
         raise FileExistsError(f"{argument}: {str(path)!r} exists; add --force (force=True) to replace it")
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")

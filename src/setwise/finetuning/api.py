@@ -185,6 +185,8 @@ def swept(
     progress: Progress | None,
 ) -> Sweep:
     """Return the matches of several diversities; see `sweep`."""
+    if not isinstance(diversities, Iterable):
+        raise TypeError(f"diversities: expected a list of numbers, got {checks.brief(diversities)}")
     values = [checks.fraction("diversities", value) for value in diversities]
     if not values:
         raise ValueError("diversities: give at least one, in [0, 1]")

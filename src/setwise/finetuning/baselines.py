@@ -154,7 +154,8 @@ def doubly_greedy(candidates: Any, examples: Any, rows: int, *, threads: int | N
     arXiv 2602.14696, 2026.
     """
     probes = Vectors(examples, "cosine", name="examples")
-    return less(candidates, examples, rows, subtasks=range(probes.n), threads=threads)
+    with checks.renamed(train_features="candidates", example_features="examples"):
+        return less(candidates, examples, rows, subtasks=range(probes.n), threads=threads)
 
 
 def nearest(
@@ -188,7 +189,8 @@ def nearest(
     """
     index = candidates if isinstance(candidates, Index) else None
     if index is None:
-        index = ArrayIndex(candidates, metric=metric, threads=threads)
+        with checks.renamed(vectors="candidates"):
+            index = ArrayIndex(candidates, metric=metric, threads=threads)
     probes = Vectors(examples, index.metric, name="examples")
     if probes.d != index.dim:
         raise ValueError(f"examples: {probes.d} wide where the candidates are {index.dim}")

@@ -130,7 +130,7 @@ def deduplicate(
     section 3.
     """
     rows = Vectors(vectors, "cosine", workers=thread_count(threads))
-    _eps(eps)
+    checks.fraction("eps", eps, "pairs of cosine above 1 - eps go")
     checks.choice("keep", keep, KEEP)
     seed = checks.integer("seed", seed, least=0)
     if clusters is not None:
@@ -148,11 +148,6 @@ def deduplicate(
         representative = representative[representative]
     kept = np.flatnonzero(representative == np.arange(rows.n))
     return Deduplicated(kept, representative, exact)
-
-
-def _eps(eps: float) -> None:
-    if isinstance(eps, bool | str) or not 0.0 <= eps <= 1.0:
-        raise ValueError(f"eps: expected a number in [0, 1] (pairs of cosine above 1 - eps go), got {eps!r}")
 
 
 def _exact_copies(rows: Vectors) -> NDArray[np.int64]:

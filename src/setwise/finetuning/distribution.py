@@ -45,6 +45,8 @@ class Distribution:
             A weight is negative or not finite, or none is positive.
         """
         weights = np.asarray(weights, np.float64)
+        if weights.ndim != 1:
+            raise ValueError(f"weights: expected one number a row, got shape {weights.shape}")
         if not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError("weights: expected finite numbers of at least 0")
         rows = np.flatnonzero(weights).astype(np.int64)
@@ -55,8 +57,13 @@ class Distribution:
 
     @classmethod
     def uniform(cls, rows: NDArray[np.integer], n: int) -> Distribution:
-        """Return the distribution that gives each of these rows the same probability."""
-        distinct = np.unique(np.asarray(rows, np.int64))
+        """Return the distribution that gives each of these rows, of 0 to n - 1, the same probability.
+
+        Raises TypeError, ValueError: as `row_numbers`, or there is no row.
+        """
+        distinct = np.unique(row_numbers(rows, n, "rows"))
+        if not len(distinct):
+            raise ValueError("rows: empty, there is nothing to sample")
         return Distribution(distinct, np.full(len(distinct), 1.0 / len(distinct)), n)
 
     @property
@@ -116,14 +123,15 @@ class Distribution:
         """
         checks.integer("epochs", epochs, least=1)
         self._check(n, replace)
+        seed = _seed(seed)
         return (
-            self._draw(n, np.random.default_rng(np.random.SeedSequence([_seed(seed), epoch])), replace)
+            self._draw(n, np.random.default_rng(np.random.SeedSequence([seed, epoch])), replace)
             for epoch in range(epochs)
         )
 
     def _check(self, n: int, replace: bool) -> int:
         n = checks.integer("n", n, least=1)
-        if not replace and n > len(self.indices):
+        if not checks.flag("replace", replace) and n > len(self.indices):
             raise ValueError(
                 f"n: {n} is above the {len(self.indices)} rows of positive probability; draw with "
                 "replacement, ask for fewer, or spread the distribution (diversity, neighbors)"
@@ -176,6 +184,8 @@ class Distribution:
 
     def _framed(self, kind: str, candidates: Any) -> Any:
         frame = getattr(self, "candidates", None) if candidates is None else candidates
+        if frame is not None and frames.kind_of(frame, "candidates") is None:
+            raise TypeError(f"candidates: expected a frame, got {type(frame).__name__}")
         if frame is not None and len(frame) != self.n:
             raise ValueError(f"candidates: {len(frame)} rows, the repository has {self.n}")
         own = None if frame is None else frames.taken(frame, self.indices)
@@ -208,6 +218,21 @@ class Chosen(Distribution):
         """Return the distribution over distinct rows that were chosen in this order, of n in all."""
         even = Distribution.uniform(order, n)
         return cls(even.indices, even.probabilities, n, np.asarray(order, np.int64))
+
+
+def row_numbers(rows: Any, n: int, argument: str) -> NDArray[np.int64]:
+    """Return numbers of rows as int64.
+
+    Raises TypeError: they are no list of integers, such as a mask; ValueError: one is none of 0 to n - 1.
+    """
+    found = np.asarray(rows)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        mend = "; np.flatnonzero gives those of a mask" if found.dtype == bool else ""
+        raise TypeError(f"{argument}: expected a list of row numbers, got {checks.brief(rows)}{mend}")
+    outside = found[(found < 0) | (found >= n)]
+    if len(outside):
+        raise ValueError(f"{argument}: {outside[0]} is none of the rows 0 to {n - 1}")
+    return found.astype(np.int64)
 
 
 def _seed(seed: int) -> int:

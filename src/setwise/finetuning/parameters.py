@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from setwise import checks
+from setwise.finetuning.distribution import row_numbers
 from setwise.finetuning.repository_vectors import RepositoryVectors
 from setwise.objectives.transport import REGULARIZERS
 from setwise.vectors import Vectors
@@ -190,11 +191,10 @@ def kernel_width(near_duplicates: ArrayLike, groups: Iterable[Sequence[int]] | N
     rows = Vectors(near_duplicates, "euclidean", name="near_duplicates")
     every: NDArray[np.float64] = rows.rows(slice(0, rows.n)).astype(np.float64)
     named = [range(rows.n)] if groups is None else list(groups)
+    if groups is not None:
+        named = [row_numbers(group, rows.n, f"groups[{number}]") for number, group in enumerate(named)]
     if not any(len(group) > 1 for group in named):
         raise ValueError("near_duplicates: mark at least two rows that are near-duplicates of each other")
-    for number, group in enumerate(named):
-        for row in group:
-            checks.integer(f"groups[{number}]", row, least=0, most=rows.n - 1)
     largest = max(float(pdist(every[list(group)]).max(initial=0.0)) for group in named)
     if largest == 0.0:
         raise ValueError("near_duplicates: they are exact copies, so any small kernel_width serves; give one")

@@ -149,6 +149,9 @@ class Pipeline(Sources, MatchParameters):
             if self.method != of and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name}: it goes with the method {of}; {self.method} does not look at it")
         checks.integer("epochs", self.epochs, least=1, most=MOST_EPOCHS)
+        checks.flag("exclude_examples", self.exclude_examples)
+        if self.replace is not None:
+            checks.flag("replace", self.replace)
         if len(self.budgets) > 1:
             raise ValueError(f"rows: {' and '.join(self.budgets)} are two budgets; leave one out")
         if self.tokens is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from setwise import checks
 from setwise.containers import as_matrix, as_queries
 from setwise.files.names import existing
 from setwise.index.base import Everything, Found, Ids
-from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, scale_of, scores_of
+from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, optional, scale_of, scores_of
 from setwise.index.faiss_held import HeldVectors
 from setwise.index.local import RowIndex
 from setwise.vectors import Vectors, check_metric
@@ -99,9 +100,19 @@ class FaissIndex(RowIndex):
         self._fields = dict(fields or {})
         self._held = HeldVectors(index, positions=self._side is not None)
         self._checked = True
-        self._promised = exact
+        self._promised = optional(checks.flag, "exact", exact)
         if exact is None:
             self._lengths()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and other processes, get the FAISS index with its parameters, and wrap it again."""
+        named = {
+            "vectors": self._side,
+            "metric": self.metric,
+            "exact": self._promised,
+            "fields": self._fields,
+        }
+        return partial(type(self), **named), (self._index,)
 
     @property
     def size(self) -> int:

@@ -107,7 +107,7 @@ class LanceIndex(StoreIndex):
             dim=width,
             metric=metric,
             ids=ids,
-            exact=bool(exact) or not self._has_index(),
+            exact=bool(optional(checks.flag, "exact", exact)) or not self._has_index(),
             unit=self.distance == "dot",
             missing=missing,
             timeout=timeout,

@@ -97,7 +97,7 @@ class MilvusIndex(StoreIndex):
             dim=int(fields[self._vector]["params"]["dim"]),
             metric=METRIC_OF[way],
             ids="integers" if fields[key]["type"] == kinds.INT64 else "strings",
-            exact=(flat if exact is None else exact) and way != "IP",
+            exact=(flat if exact is None else checks.flag("exact", exact)) and way != "IP",
             unit=way == "IP",
             timeout=timeout,
         )

@@ -132,6 +132,7 @@ class PgvectorIndex(StoreIndex):
         self.table, self.schema = table, schema
         self.place = f"table {'.'.join(filter(None, (schema, table)))!r}"
         self.timeout = optional(checks.positive, "timeout", timeout)
+        exact = optional(checks.flag, "exact", exact)
         self._ef = optional(checks.integer, "ef_search", ef_search, least=1, most=MOST_EF)
         self._probes = optional(checks.integer, "probes", probes, least=1)
         self._database = Database(connection, self.place)

@@ -86,6 +86,7 @@ class QdrantIndex(StoreIndex):
         self.async_client = async_client
         self.place = f"collection {collection!r}"
         timeout = optional(checks.positive, "timeout", timeout)
+        exact = optional(checks.flag, "exact", exact)
         self._seconds = None if timeout is None else math.ceil(timeout)
         self._batch = checks.integer("batch", batch, least=1)
         local = isinstance(getattr(client, "_client", None), self._qdrant.local.qdrant_local.QdrantLocal)

@@ -94,6 +94,10 @@ class SavedIndex(Index):
         self._row_of: dict[str, int] = {}
         self._masks: dict[str, NDArray[np.bool_]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and other processes, open the folder again, as it is by then."""
+        return partial(open_index, encoder=self._encoder), (self.path.absolute(),)
+
     @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether its searches find the true best."""

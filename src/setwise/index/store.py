@@ -123,12 +123,15 @@ class StoreIndex(Index):
         self.dim = checks.integer("dim", dim, least=1)
         self.metric = check_metric(metric)
         self.ids = checks.choice("ids", ids, KINDS)
-        self.exact = exact
+        self.exact = checks.flag("exact", exact)
         self.unit = unit
         self.timeout = optional(checks.positive, "timeout", timeout)
 
     #: Whether the database leaves out vectors without a direction by itself, without a word.
     silent = False
+
+    def __getstate__(self) -> Any:
+        raise TypeError(f"{self.place}: an open connection cannot be copied; open the index where it is used")
 
     # ------------------------------------------------------------------ what an adapter answers
 

@@ -132,7 +132,7 @@ class SetwiseRanker:
         self.max_similarity = max_similarity
         self.min_gain = min_gain
         self.shown_weight = shown_weight
-        self.why = why
+        self.why = checks.flag("why", why)
         self.prefix = prefix
         # Facets come with a run; that there are some is asked for then.
         self._request(K, None, None, None, [[1.0]] if objective == "facets" else None)

@@ -107,6 +107,7 @@ def swepo_loss(
     """
     checks.choice("reduction", reduction, REDUCTIONS)
     checks.choice("eos_term", eos_term, [term for term in EOS_TERMS if term != "budget"])
+    checks.flag("length_normalized", length_normalized)
     gamma = checks.positive("gamma", gamma)
     eos_regularizer = checks.finite("eos_regularizer", eos_regularizer)
     if eos_regularizer and eos_logps is None:

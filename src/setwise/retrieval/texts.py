@@ -336,7 +336,7 @@ def prepare(
     """
     repeats = {} if corpus.texts is None else duplicates(corpus.texts)
     keep = np.ones(len(corpus), np.bool_)
-    if drop_duplicates:
+    if checks.flag("drop_duplicates", drop_duplicates):
         keep[list(repeats)] = False
     if corpus.vectors is not None:
         rows = np.flatnonzero(keep)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.files.lengths import counter
-from setwise.finetuning.distribution import Distribution
+from setwise.finetuning.distribution import Distribution, row_numbers
 from setwise.finetuning.rows.repository import Repository
 
 #: Epochs at most, and rows drawn in all of them: all are held, and in a folder each epoch is a file.
@@ -80,8 +80,12 @@ def draw(
         what = " and ".join(given) + " are two budgets; keep one" if given else "none of them is given"
         raise ValueError(f"rows: one of rows, fraction and tokens says how many to draw; {what}")
     checks.integer("epochs", epochs, least=1, most=MOST_EPOCHS)
-    places = None if of is None else np.asarray(of, np.int64)
-    total = distribution.n if n is None else n
+    if not isinstance(distribution, Distribution):
+        raise TypeError(f"distribution: expected a Distribution or a Match, got {checks.brief(distribution)}")
+    total = distribution.n if n is None else checks.integer("n", n, least=1)
+    places = None if of is None else row_numbers(of, checks.LARGEST if n is None else total, "of")
+    if places is not None and places.shape != (distribution.n,):
+        raise ValueError(f"of: expected one row a candidate, {distribution.n}; got shape {places.shape}")
     if tokens is not None:
         with checks.renamed(n="tokens"):
             found = _until_full(distribution, tokens, lengths, places, total, epochs, seed, replace)
@@ -89,7 +93,7 @@ def draw(
         size = count(total, rows=rows, fraction=fraction)
         check_draws(given[0], size, epochs)
         most = len(distribution.indices)
-        if not replace and size > most:
+        if not checks.flag("replace", replace) and size > most:
             raise ValueError(
                 f"{given[0]}: {size:,} are more than the {most:,} rows of positive probability; draw with "
                 "replacement, ask for fewer, or spread the distribution (diversity, neighbors)"

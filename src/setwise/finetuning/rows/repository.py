@@ -14,6 +14,7 @@ from setwise.files.json_lines import parsed
 from setwise.files.kinds import TOGETHER, common_kinds, holds_text, plain_type, text_columns, unchosen
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
+from setwise.finetuning.distribution import row_numbers
 from setwise.finetuning.rows.conversations import checked_roles, conversation_in, said
 from setwise.finetuning.rows.places import files_of
 from setwise.finetuning.rows.row_files import LINE, Block, InMemory, Lines, RowFile, open_rows
@@ -136,7 +137,7 @@ class Repository:
     def texts_of(self, rows: NDArray[np.integer]) -> list[str]:
         """Return the texts of some rows, in their order."""
         names = self.text_columns()
-        rows = np.asarray(rows, np.int64)
+        rows = row_numbers(rows, len(self), "rows")
         distinct, inverse = np.unique(rows, return_inverse=True)
         found: list[str] = []
         for table in self.take(distinct):
@@ -184,11 +185,13 @@ class Repository:
 
         Raises
         ------
+        TypeError
+            Rows are no integers.
         ValueError
-            A file has changed since it was opened, or has a value that the type of all files' columns does
-            not hold.
+            There is no such row; a file has changed since it was opened, or has a value that the type of all
+            files' columns does not hold.
         """
-        rows = np.asarray(rows, np.int64)
+        rows = row_numbers(rows, len(self), "rows")
         edges = np.searchsorted(rows, self._starts)
         schema = None if self.lines or len(self.files) == 1 else self.schema()
         for number, file in enumerate(self.files):

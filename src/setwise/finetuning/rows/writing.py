@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
 from setwise.engine import engine_for
 from setwise.files.checksums import Progress, is_whole, measure
 from setwise.files.folder import FolderFormat, FolderInfo
@@ -22,6 +23,7 @@ from setwise.files.locking import locked
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs
 from setwise.files.writing import check_output
+from setwise.finetuning.distribution import row_numbers
 from setwise.finetuning.rows.card import CARD, write_card
 from setwise.finetuning.rows.file_of_rows import EPOCH, Work, stamp, write_rows_to, written_by_worker
 from setwise.finetuning.rows.ordering import MEMORY
@@ -165,6 +167,7 @@ def write_file(
         has a column "epoch" of its own.
     """
     target = check_target(out, force=force)
+    epochs = _rows_of(repository, epochs)
     check_holds(repository, target)
     if len(epochs) > 1 and EPOCH in repository.columns:
         raise ValueError(
@@ -222,7 +225,8 @@ def write_epochs(
         Its ``meta.json`` is damaged, or a value has no place in the format.
     """
     folder = check_target(out, force=force)
-    kind = kind or _usual_kind(repository)
+    epochs = _rows_of(repository, epochs)
+    kind = _usual_kind(repository) if kind is None else checks.choice("kind", kind, KINDS)
     check_holds(repository, f"epoch-1{kind}")
     names = [f"epoch-{number}{kind}" for number in range(1, len(epochs) + 1)]
     marks = {name: _mark(repository, drawn) for name, drawn in zip(names, epochs, strict=True)}
@@ -268,6 +272,16 @@ def write_epochs(
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     return Written(tuple(folder / name for name in names), kept)
+
+
+def _rows_of(repository: Repository, epochs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Return the rows of every epoch. Raises TypeError, ValueError: as `row_numbers`, or one has none."""
+    if not isinstance(repository, Repository):
+        raise TypeError(f"repository: expected a Repository, got {checks.brief(repository)}")
+    found = [row_numbers(drawn, len(repository), f"epochs[{epoch}]") for epoch, drawn in enumerate(epochs)]
+    if not all(map(len, found)):
+        raise ValueError(f"epochs[{[*map(len, found)].index(0)}]: it has no rows; leave it out")
+    return found
 
 
 def _columns(folder: Path) -> Any:

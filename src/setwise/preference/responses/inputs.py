@@ -179,7 +179,7 @@ class Inputs:
     def _check_shape(self, rows: NDArray[Any], prompt: int) -> None:
         """Refuse a prompt's embeddings that are not one vector of numbers a reward."""
         name, size = self.name("embeddings", prompt), int(self.sizes[prompt])
-        if len(rows) == 0 == size:
+        if rows.shape[:1] == (0,) == (size,):
             return
         if rows.dtype.kind not in "fiu":
             raise TypeError(f"{name}: dtype {rows.dtype} cannot be used; pass floats or integers")

@@ -55,6 +55,6 @@ class ResponseRequest:
 def _check_weight(value: object) -> None:
     """Refuse a weight of rewards that is no finite number of at least 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"reward_weight: expected a number, got {value!r}")
+        raise TypeError(f"reward_weight: expected a number, got {checks.brief(value)}")
     if not 0 <= float(value) < float("inf"):
         raise ValueError(f"reward_weight: {value} is not finite and at least 0")

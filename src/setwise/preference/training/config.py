@@ -175,6 +175,11 @@ class PreferenceConfig(TrainingArguments):
         self.loading = as_options("loading", self.loading)
         checks.choice("split", self.split, SPLITS)
         checks.choice("unusable", self.unusable, UNUSABLE)
+        for name in ("streaming", "share_prompt", "lora"):
+            checks.flag(name, getattr(self, name))
+        for name in ("chat", "length_normalized"):
+            if getattr(self, name) is not None:
+                checks.flag(name, getattr(self, name))
         checks.integer("max_length", self.max_length, least=2)
         if self.max_prompt_length is not None:
             checks.integer("max_prompt_length", self.max_prompt_length, least=1, most=self.max_length - 1)

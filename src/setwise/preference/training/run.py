@@ -106,8 +106,8 @@ def _checkpoint(config: PreferenceConfig, resume: bool | str | os.PathLike[str])
         held = found or next((folder / name for name in _MODEL_FILES if (folder / name).exists()), None)
         if held is not None:
             raise ValueError(
-                f"output_dir: {str(folder)!r} holds {held.name} already; pass resume=True (--resume) or "
-                "another folder"
+                f"output_dir: {str(folder)!r} holds {held.name} already; add --resume (resume=True), or "
+                "name another folder"
             )
         return None
     if resume is True:
