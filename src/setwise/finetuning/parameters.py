@@ -190,12 +190,11 @@ def kernel_width(near_duplicates: ArrayLike, groups: Iterable[Sequence[int]] | N
     """
     rows = Vectors(near_duplicates, "euclidean", name="near_duplicates")
     every: NDArray[np.float64] = rows.rows(slice(0, rows.n)).astype(np.float64)
-    named = [range(rows.n)] if groups is None else list(groups)
-    if groups is not None:
-        named = [row_numbers(group, rows.n, f"groups[{number}]") for number, group in enumerate(named)]
+    given = [range(rows.n)] if groups is None else groups
+    named = [row_numbers(group, rows.n, f"groups[{number}]") for number, group in enumerate(given)]
     if not any(len(group) > 1 for group in named):
         raise ValueError("near_duplicates: mark at least two rows that are near-duplicates of each other")
-    largest = max(float(pdist(every[list(group)]).max(initial=0.0)) for group in named)
+    largest = max(float(pdist(every[group]).max(initial=0.0)) for group in named)
     if largest == 0.0:
         raise ValueError("near_duplicates: they are exact copies, so any small kernel_width serves; give one")
     return largest

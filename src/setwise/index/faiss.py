@@ -106,13 +106,8 @@ class FaissIndex(RowIndex):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and other processes, get the FAISS index with its parameters, and wrap it again."""
-        named = {
-            "vectors": self._side,
-            "metric": self.metric,
-            "exact": self._promised,
-            "fields": self._fields,
-        }
-        return partial(type(self), **named), (self._index,)
+        options: dict[str, Any] = {"metric": self.metric, "exact": self._promised, "fields": self._fields}
+        return partial(type(self), vectors=self._side, **options), (self._index,)
 
     @property
     def size(self) -> int:
