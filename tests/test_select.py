@@ -112,6 +112,8 @@ def test_progress_is_told_to_a_function_alone(capfd):
     quiet(X, 3, relevance=r, progress=True)
     out, err = capfd.readouterr()
     assert out == err == ""
+    with pytest.raises(TypeError, match="progress: expected True, False or a function of a text, got 3"):
+        quiet(X, 3, relevance=r, progress=3)
 
 
 @needs("faiss")

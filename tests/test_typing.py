@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ SNIPPET = """
 import asyncio
 import numpy as np
 import setwise
+import setwise.finetuning
+from setwise.preference import select_responses
 
 index = setwise.Index.from_array(np.eye(3))
 one = np.zeros(3)
@@ -35,13 +38,18 @@ setwise.retrieve(one, index, 2, diversty=0.5)
 setwise.retrieve(one, index, 2, diversity="much")
 setwise.retrieve(one, index, "2")
 setwise.retrieve(3, index)
+matched = setwise.finetuning.match(grid, grid, diversity=0.4)
+reveal_type(matched)
+setwise.finetuning.match(grid, grid, diversty=0.4)
+reveal_type(select_responses(grid, [0.5, 0.1], 1))
+select_responses(grid, [0.5, 0.1], 1, methd="coreset")
 """
 
 SAID = [
-    *("(9) Retrieved", "(10) Retrieved", "(11) Retrieved"),
-    *("(12) list[Retrieved]", "(13) list[Retrieved]", "(14) list[Retrieved]"),
-    *("(16) Retrieved", "(17) list[Retrieved]", "(18) error", "(19) error", "(20) error", "(21) error"),
-    "(22) error",
+    *("(11) Retrieved", "(12) Retrieved", "(13) Retrieved"),
+    *("(14) list[Retrieved]", "(15) list[Retrieved]", "(16) list[Retrieved]"),
+    *("(18) Retrieved", "(19) list[Retrieved]", "(20) error", "(21) error", "(22) error", "(23) error"),
+    *("(24) error", "(26) Match", "(27) error", "(28) ResponseSelection", "(29) error"),
 ]
 
 
@@ -70,5 +78,5 @@ def test_results_are_known_and_mistyped_options_are_errors(tmp_path):
         assert name == "snippet.py", line
         told = text.split('"')[1] if "Revealed" in text else kind.strip()
         if told != "note":
-            found.setdefault(int(number), told.replace("setwise.retrieval.retrieved.", ""))
+            found.setdefault(int(number), re.sub(r"\bsetwise(\.\w+)*\.", "", told))
     assert [f"({number}) {told}" for number, told in sorted(found.items())] == SAID, done.stdout

@@ -13,6 +13,7 @@ import numpy as np
 
 from setwise import frames, solvers
 from setwise import relevance as relevances
+from setwise.checks import brief
 from setwise.constraints import Constraints
 from setwise.containers import as_query
 from setwise.extras import require
@@ -144,10 +145,10 @@ def select(
     -----
     Memory: the input, O(n), and a pool of a few thousand rows.
 
-    With `budget` or `min_gain` sets have any size, and the value is that of the per-item form: Σ_i ((1-t)
-    r_i + t -
-    min_gain) less t/(κ-1) Σ_{i≠j} (1 - d_ij), where κ is k or else the budget over the mean cost. At size κ
-    it is κ times max-sum's own. For mmr and log-det it is the sum of the gains, each t larger; for max-min
+    With `budget` or `min_gain` sets have any size, and the value is that of the per-item form:
+    Σ_i ((1-t) r_i + t - min_gain) less t/(κ-1) Σ_{i≠j} (1 - d_ij), where κ is k or else the budget over the
+    mean cost. At size κ it is κ times max-sum's own. For mmr and log-det it is the sum of the gains, each t
+    larger; for max-min
     (1-t) Σ r_i + t κ times the least distance; for facets max-sum's with κ (1-t) times the coverage.
 
     Examples
@@ -181,6 +182,8 @@ def selected(
     began: float,
 ) -> Selection:
     """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
+    if not (progress is False or progress is True or callable(progress)):
+        raise TypeError(f"progress: expected True, False or a function of a text, got {brief(progress)}")
     if (
         missing == "raise"
         and (one := direct.select(request, vectors, relevance, query, pose, began)) is not None

@@ -18,7 +18,7 @@ class Certificate:
     upper_bound : float or None
         No feasible set of this size has a larger value. None where the objective has no such bound.
     gap : float or None
-        (upper_bound - value) / max(\\|value\\|, tiny), at least 0: how far, relatively, from the best
+        (upper_bound - value) over the value's size, at least 0: how far, relatively, from the best
         possible set the selection can be at most. Both are counted from what a set of the least relevance
         there is would be worth: a constant added to every relevance changes no gap.
     optimal : bool

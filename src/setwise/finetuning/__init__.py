@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from setwise.lazy import loader
 
 _HOMES = {
@@ -26,6 +28,38 @@ _HOMES = {
 
 _ROOMS = ("baselines", "deduplicate")
 
-__all__ = [*_HOMES]
+__all__ = [
+    "Distribution",
+    "Match",
+    "MatchParameters",
+    "Neighborhood",
+    "Pipeline",
+    "Repository",
+    "RowSelection",
+    "Sources",
+    "Sweep",
+    "draw",
+    "encode_examples",
+    "encoded_rows",
+    "kernel_width",
+    "match",
+    "sweep",
+    "write_epochs",
+    "write_file",
+]
 
-__getattr__, __dir__ = loader(__name__, _HOMES, _ROOMS)
+if TYPE_CHECKING:
+    from setwise.finetuning.api import match, sweep
+    from setwise.finetuning.distribution import Distribution
+    from setwise.finetuning.matched import Match, Sweep
+    from setwise.finetuning.neighborhood import Neighborhood
+    from setwise.finetuning.parameters import MatchParameters, kernel_width
+    from setwise.finetuning.pipeline import Pipeline
+    from setwise.finetuning.row_selection import RowSelection
+    from setwise.finetuning.rows.draw import draw
+    from setwise.finetuning.rows.encoding import encode_examples, encoded_rows
+    from setwise.finetuning.rows.repository import Repository
+    from setwise.finetuning.rows.writing import write_epochs, write_file
+    from setwise.finetuning.sources import Sources
+else:
+    __getattr__, __dir__ = loader(__name__, _HOMES, _ROOMS)

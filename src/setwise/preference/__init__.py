@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from setwise.lazy import loader
 
 _HOMES = {
@@ -27,6 +29,38 @@ _HOMES = {
     "train": "setwise.preference.training",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "HttpReward",
+    "OnPolicyConfig",
+    "OnPolicyResult",
+    "PipelineReward",
+    "PreferenceConfig",
+    "PreferenceRows",
+    "PreferenceTrainer",
+    "ResponseSelection",
+    "RewardModel",
+    "Server",
+    "embed",
+    "generate",
+    "load_model",
+    "on_policy",
+    "score",
+    "select_responses",
+    "select_responses_many",
+    "sequence_logps",
+    "swepo_loss",
+    "train",
+]
 
-__getattr__, __dir__ = loader(__name__, _HOMES)
+if TYPE_CHECKING:
+    from setwise.encode.models import load_model
+    from setwise.preference.loop import OnPolicyConfig, OnPolicyResult, RewardModel, on_policy
+    from setwise.preference.loss import sequence_logps, swepo_loss
+    from setwise.preference.responses import ResponseSelection, select_responses, select_responses_many
+    from setwise.preference.rows import PreferenceRows
+    from setwise.preference.stages import embed, generate, score
+    from setwise.preference.stages.score import HttpReward, PipelineReward
+    from setwise.preference.stages.server import Server
+    from setwise.preference.training import PreferenceConfig, PreferenceTrainer, train
+else:
+    __getattr__, __dir__ = loader(__name__, _HOMES)

@@ -95,8 +95,9 @@ def retrieve(
         A query, or many: those are searched for together, each search one call of the index. Texts need an
         index with an encoder (`setwise.open_index`).
     index : Index
-        Where the vectors are: `Index.from_array`, `.from_faiss`, `.from_qdrant`, `.from_pgvector`,
-        `.from_lance`, `.from_chroma`, `.from_milvus`, `.from_sqlite`, `.from_duckdb`, or your own subclass.
+        Where the vectors are: `Index.from_array`, `.from_faiss`, `.from_torch`, `.from_qdrant`,
+        `.from_pgvector`, `.from_lance`, `.from_chroma`, `.from_milvus`, `.from_sqlite`, `.from_duckdb`, or
+        your own subclass.
     k : int, optional
         At most the index's size, by default 10. Where a filter leaves fewer, those are returned, with a
         warning. With `budget` or `min_gain` the most there may be; with a budget by default as many as fit.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from setwise.lazy import loader
 
 _HOMES = {
@@ -15,4 +17,10 @@ _HOMES = {
 
 __all__ = ["Checkpoint", "GradientEncoder", "Row", "save_checkpoint", "usable_rows", "warm_up"]
 
-__getattr__, __dir__ = loader(__name__, _HOMES)
+if TYPE_CHECKING:
+    from setwise.encode.gradients.checkpoint import Checkpoint, save_checkpoint
+    from setwise.encode.gradients.encoder import GradientEncoder
+    from setwise.encode.gradients.rows import Row, usable_rows
+    from setwise.encode.gradients.training import warm_up
+else:
+    __getattr__, __dir__ = loader(__name__, _HOMES)
