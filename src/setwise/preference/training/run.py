@@ -28,7 +28,7 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 def train(
     model: Any,
-    rows: Iterable[Mapping[str, Any]] | Groups,
+    rows: str | os.PathLike[str] | Iterable[Mapping[str, Any]] | Groups,
     config: PreferenceConfig | None = None,
     *,
     tokenizer: Any = None,
@@ -43,10 +43,10 @@ def train(
     ----------
     model : transformers.PreTrainedModel, peft.PeftModel or str
         As in `PreferenceTrainer`.
-    rows : iterable of mapping, or Groups
-        Each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or several), ``rejected``
+    rows : path-like, iterable of mapping, or Groups
+        A file, or rows: each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or several), ``rejected``
         (responses) and ``rewards`` (the chosen's, then the rejected's), or ``responses`` and ``rewards``. A
-        `datasets.Dataset`, a list, or what `setwise prefer` writes.
+        `datasets.Dataset`, a list, or what ``setwise prefer select`` writes.
     config : PreferenceConfig, optional
     tokenizer : transformers.PreTrainedTokenizerBase, optional
         By default the one saved with the model.
