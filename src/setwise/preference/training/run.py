@@ -44,9 +44,9 @@ def train(
     model : transformers.PreTrainedModel, peft.PeftModel or str
         As in `PreferenceTrainer`.
     rows : path-like, iterable of mapping, or Groups
-        A file, or rows: each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or several), ``rejected``
-        (responses) and ``rewards`` (the chosen's, then the rejected's), or ``responses`` and ``rewards``. A
-        `datasets.Dataset`, a list, or what ``setwise prefer select`` writes.
+        A file, or rows, each with ``prompt`` (a text or messages) and either ``chosen`` (a response, or
+        several), ``rejected`` (responses) and ``rewards`` (the chosen's, then the rejected's), or
+        ``responses`` and ``rewards``. A `datasets.Dataset`, a list, or what ``setwise prefer select`` writes.
     config : PreferenceConfig, optional
     tokenizer : transformers.PreTrainedTokenizerBase, optional
         By default the one saved with the model.
