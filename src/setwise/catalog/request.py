@@ -203,7 +203,7 @@ def choose(n: int, k: int, diversity: float, metric: str, *, elsewhere: bool = F
     if elsewhere:
         return "muss", "partitions that run elsewhere are what its levels are for"
     if metric == "cosine":
-        return DEFAULT, "the highest objective in every measurement, in a few passes whatever k is"
+        return DEFAULT, "the highest objective of the methods measured, in a few passes whatever k is"
     if n * k <= EUCLIDEAN_WORK:
-        return DEFAULT, "the highest objective in every measurement, and few enough items for it"
+        return DEFAULT, "the highest objective of the methods measured, and few enough items for it"
     return "muss", f"passes over {n:,} items cost k times as much under euclidean as under cosine"
