@@ -106,7 +106,7 @@ def _published(
     rows: Any, lengths: NDArray[np.float32], quality: NDArray[np.float32], steps: int, t: float
 ) -> NDArray[np.int64]:
     """MUSS Algorithm 1 under cosine for some steps: one pass over the file a pick, in single precision."""
-    from setwise.vectors import widen_half
+    from setwise.blocks import widen_half
 
     n = len(rows)
     chosen = [int(quality.argmax())]

@@ -69,7 +69,7 @@ def test_threads_and_blocks_change_nothing(metric, split, monkeypatch):
     X, _ = make.clustered(n=3000, d=16, seed=3, clusters=30)
     X = 100 * X
     one = k_means(Vectors(X, metric), 25)
-    monkeypatch.setattr("setwise.vectors.BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr("setwise.blocks.BLOCK_BYTES", 1 << 12)
     for workers in (1, 2, 3):
         other = k_means(Vectors(X, metric, workers=workers), 25)
         assert np.array_equal(one.centroids, other.centroids)

@@ -8,7 +8,8 @@ import scipy.sparse
 
 import setwise
 from optional import lazily, needs
-from setwise.containers import as_matrix, as_query, to_numpy
+from setwise.containers import as_matrix, to_numpy
+from setwise.queries import as_query
 
 pa = lazily("pyarrow")
 torch = lazily("torch")

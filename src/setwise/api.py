@@ -15,12 +15,12 @@ from setwise import frames, solvers
 from setwise import relevance as relevances
 from setwise.checks import brief
 from setwise.constraints import Constraints
-from setwise.containers import as_query
 from setwise.extras import require
 from setwise.facets import facets_by
 from setwise.ids import in_rows_of
 from setwise.limits import OwnIfMissing
 from setwise.missing import Usable, check_missing
+from setwise.queries import as_query
 from setwise.relevance import Relevance
 from setwise.request import Options, Request, takes
 from setwise.selection import Selection

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.limits import Limit
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 __all__ = ["Bounded", "Sizes", "bound_of_budget"]
 

@@ -14,7 +14,7 @@ from setwise.ids import as_list
 from setwise.limits import Limit, as_labels, codes_of, limits_of
 from setwise.relevance import as_relevance
 from setwise.request import Request, Rows
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 
 class Constraints:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.containers import as_queries, to_numpy
+from setwise.containers import to_numpy
+from setwise.queries import as_queries
 from setwise.vectors import Floats, Vectors
 
 Vector = NDArray[np.float64]

@@ -214,3 +214,30 @@ def codes_of(labels: NDArray[Any] | list[Any]) -> tuple[list[Any], Codes]:
     number: dict[Any, int] = {}
     numbers = [number.setdefault(label, len(number)) for label in labels]
     return list(number), np.array(numbers, np.int64)
+
+
+def ranges_of(limits: Mapping[str, Any], shares: Mapping[str, Any]) -> dict[str, tuple[int, int | None]]:
+    """Return limits as (least, most); refuse them, and shares, where they are none."""
+    ranges = {name: _range(name, asked) for name, asked in limits.items()}
+    for name, asked in shares.items():
+        if not isinstance(asked, Mapping):
+            raise TypeError(
+                f"shares: {name} expected a mapping of labels to fractions, got {checks.brief(asked, 40)}"
+            )
+        parts = [
+            checks.fraction(f"shares: {name} {label!r}", part, "of the set") for label, part in asked.items()
+        ]
+        if sum(parts) > 1 + 1e-9:
+            raise ValueError(f"shares: those of {name} sum up to {sum(parts):g}, above 1")
+    return ranges
+
+
+def _range(name: str, asked: Any) -> tuple[int, int | None]:
+    """Return a limit as (least, most)."""
+    if isinstance(asked, tuple | list):
+        if len(asked) != 2:
+            got = checks.brief(asked, 40)
+            raise ValueError(f"limits: {name} expected the most, or (least, most), got {got}")
+        least = checks.integer(f"limits: {name}", asked[0], least=0)
+        return least, None if asked[1] is None else checks.integer(f"limits: {name}", asked[1], least=least)
+    return 0, checks.integer(f"limits: {name}", asked, least=0)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from setwise import checks, kernels
 from setwise.containers import to_numpy
+from setwise.rounding import dot_error
 from setwise.threads import run_ranges
-from setwise.vectors import Floats, Vectors, dot_error
+from setwise.vectors import Floats, Vectors
 
 #: Numbers of a block of rows that is read in float64.
 BLOCK = 1 << 19

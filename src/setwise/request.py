@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, frames
+from setwise.limits import ranges_of
 from setwise.objectives import Objective, make
 from setwise.relevance import check_scale
 from setwise.solver_options import Distributed, FrankWolfe, Levels, Multilevel, options_of
@@ -25,7 +26,6 @@ Certify = bool | Literal["full"]
 Rows = Sequence[Any] | NDArray[Any]
 Listed = Sequence[object] | NDArray[np.generic]
 Function = TypeVar("Function", bound=Callable[..., Any])
-Asked = TypeVar("Asked", bound="Request")
 
 
 class SetOptions(TypedDict, total=False):
@@ -195,18 +195,7 @@ class Request:
             raise ValueError("max_per_group: not with limits or shares; limits={name: most} says the same")
         if self.shares and not self.sized:
             raise ValueError("shares: they are of a set of k; with budget or min_gain pass limits")
-        limits = {name: _range(name, asked) for name, asked in (self.limits or {}).items()}
-        for name, asked in (self.shares or {}).items():
-            if not isinstance(asked, Mapping):
-                raise TypeError(
-                    f"shares: {name} expected a mapping of labels to fractions, got {checks.brief(asked, 40)}"
-                )
-            parts = [
-                checks.fraction(f"shares: {name} {label!r}", part, "of the set")
-                for label, part in asked.items()
-            ]
-            if sum(parts) > 1 + 1e-9:
-                raise ValueError(f"shares: those of {name} sum up to {sum(parts):g}, above 1")
+        limits = ranges_of(self.limits or {}, self.shares or {})
         object.__setattr__(self, "limits", limits)
         if len(limits) == 1 and not self.shares and isinstance(self.groups, Mapping):
             [(name, (least, most))] = limits.items()
@@ -306,31 +295,12 @@ class Request:
 
     @classmethod
     def of(cls, call: Callable[..., Any], options: SetOptions, **more: Any) -> Self:
-        """Return the request that a call's options make.
+        """Return the request that options of a call make, which `takes` them, with other fields.
 
-        Parameters
-        ----------
-        call : function
-            One that `takes` options, and says what some of them are where they are not given.
-        options : Options
-            As given.
-        **more
-            The other fields.
-
-        Raises
-        ------
-        TypeError
-            An option is not the call's, or a field of the wrong type.
-        ValueError
-            See `Request`.
+        Raises TypeError: an option is not the call's; TypeError, ValueError: as for `Request`.
         """
-        plain = True
-        for name, option in options.items():
-            if name not in _TAKEN[call]:
-                raise TypeError(f"{call.__qualname__}() got an unexpected keyword argument {name!r}")
-            plain = plain and type(option) in _PLAIN
-        asked = {**_USUAL[call], **options, **more}
-        if plain and all(type(one) in _PLAIN for one in more.values()):
+        asked = taken(call, options, **more)
+        if all(type(one) in _PLAIN for one in (*options.values(), *more.values())):
             made = cast(Self, _made(cast(Hashable, cls), **asked))
             made.check_shown()
             return made
@@ -345,71 +315,6 @@ class Request:
     def workers(self) -> int:
         """How many threads passes over the data may use."""
         return thread_count(self.threads)
-
-
-def split(request: Asked, count: int) -> list[Asked]:
-    """Return one request for each of many queries, where some wishes are given for each by itself.
-
-    Parameters
-    ----------
-    request : Request
-        Its `include` and `exclude` may be lists of rows or ids, one (or None) a query, or a mask of shape
-        (m, n); its `groups` of shape (m, n).
-    count : int
-        Number of queries, m.
-
-    Raises ValueError: there are not as many lists as queries.
-    """
-    own = own_wishes(request)
-    for name, wished in own.items():
-        if len(wished) != count:
-            raise ValueError(f"{name}: expected one list for each of {count} queries, got {len(wished)}")
-    if not own:
-        return [request] * count
-    return [replace(request, **{name: wished[one] for name, wished in own.items()}) for one in range(count)]
-
-
-def own_wishes(request: Request) -> dict[str, Any]:
-    """Return what is wished for each of many queries by itself, one entry a query; see `split`."""
-    own: dict[str, Any] = {}
-    for name in ("include", "exclude"):
-        wished = getattr(request, name)
-        if any(one is None or _is_listed(one) for one in wished):
-            own[name] = [_rows_of(one) for one in wished]
-    groups = request.groups
-    listed = isinstance(groups, list) and len(groups) > 0 and isinstance(groups[0], list | np.ndarray)
-    if listed or getattr(groups, "ndim", 1) == 2:
-        own["groups"] = groups
-    return own
-
-
-def _is_listed(one: Any) -> bool:
-    """Return whether one of some wishes is a list, an array or a column itself, and no row or id."""
-    sized = hasattr(one, "__len__") and not isinstance(one, str | bytes)
-    return sized and getattr(one, "ndim", 1) >= 1
-
-
-def _rows_of(wished: Any) -> Any:
-    """Return one query's rows or ids: nothing for None, the rows of a mask."""
-    if wished is None:
-        return ()
-    if isinstance(wished, set | frozenset):
-        return sorted(wished)
-    if hasattr(wished, "as_py"):  # a list in an Arrow column
-        return wished.as_py()
-    mask = np.asarray(wished) if hasattr(wished, "dtype") else None
-    return wished if mask is None or mask.dtype != np.bool_ else np.flatnonzero(mask)
-
-
-def _range(name: str, asked: Any) -> tuple[int, int | None]:
-    """Return a limit as (least, most)."""
-    if isinstance(asked, tuple | list):
-        if len(asked) != 2:
-            got = checks.brief(asked, 40)
-            raise ValueError(f"limits: {name} expected the most, or (least, most), got {got}")
-        least = checks.integer(f"limits: {name}", asked[0], least=0)
-        return least, None if asked[1] is None else checks.integer(f"limits: {name}", asked[1], least=least)
-    return 0, checks.integer(f"limits: {name}", asked, least=0)
 
 
 #: Types of what is told from everything else by its type and value; requests of these alone are made once.
@@ -428,7 +333,7 @@ _USUAL: dict[Callable[..., Any], dict[str, Any]] = {}
 
 
 def takes(
-    options: type = Options, request: type[Request] = Request, **usual: Any
+    options: type = Options, request: type[Any] = Request, **usual: Any
 ) -> Callable[[Function], Function]:
     """Let a call take options, spelled out in its signature for help and completion.
 
@@ -461,6 +366,14 @@ def takes(
         return call
 
     return spelled_out
+
+
+def taken(call: Callable[..., Any], options: Mapping[str, object], **more: Any) -> dict[str, Any]:
+    """Return what a call is told, with what is usual for it; refuse an option that it does not take."""
+    for name in options:
+        if name not in _TAKEN[call]:
+            raise TypeError(f"{call.__qualname__}() got an unexpected keyword argument {name!r}")
+    return {**_USUAL[call], **options, **more}
 
 
 def check_certify(certify: Any) -> None:

@@ -1,25 +1,22 @@
-"""The one door for arrays: check, normalize and scan vectors in blocks, without a second copy of them."""
+"""The one door for arrays: vectors checked, and scanned as of unit length, without a second copy of them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, kernels
+from setwise.blocks import Blocks, Floats
 from setwise.containers import as_matrix
 from setwise.threads import one_blas_thread, run_ranges
 
-__all__ = ["METRICS", "Floats", "Vectors", "as_matrix", "check_metric", "top_k", "widen_half"]
+__all__ = ["METRICS", "Floats", "Vectors", "as_matrix", "check_metric"]
 
 METRICS = ("cosine", "euclidean")
-
-#: Bytes of a block that is worked on while it is in the processor's cache.
-BLOCK_BYTES = 1 << 20
 
 #: Up to this many similarities are computed in double precision, whatever the data is.
 PRECISE = 8192
@@ -27,19 +24,11 @@ PRECISE = 8192
 #: Fewest multiplications that are worth starting a second thread for.
 THREAD_WORK = 4_000_000
 
-#: Fewest numbers to gather that are worth a second thread.
-GATHER_WORK = 200_000
-
-#: From this many scores on, the largest few are sifted before they are partitioned.
-SIFTED = 16_384
-
 #: Squares of lengths between these are computed without loss in double and in single precision.
 FINE = tuple((float(kind.tiny) * 1e6, float(kind.max) * 1e-6) for kind in map(np.finfo, ("d", "f")))
 
-Floats = NDArray[np.floating[Any]]
 
-
-class Vectors:
+class Vectors(Blocks):
     """Checked candidate vectors, read in blocks; of unit length under cosine, without being rewritten.
 
     One pass checks every row and measures its length; where a query is given, the same pass also
@@ -94,26 +83,16 @@ class Vectors:
         kept: NDArray[np.int64] | None = None,
         measured: tuple[NDArray[np.float64], NDArray[np.float64] | None] | None = None,
     ) -> None:
-        self.raw = as_matrix(data, name)
-        self.kept = kept
+        super().__init__(as_matrix(data, name), kept, workers)
         self.metric = metric
-        self.workers = workers
         self.name = name
-        self.n, self.d = len(self.raw) if kept is None else len(kept), self.raw.shape[1]
-        self.dtype: np.dtype[np.floating[Any]] = np.dtype(
-            np.float64
-            if self.raw.dtype.itemsize > 4 or (self.raw.dtype.kind != "f" and self.raw.dtype.itemsize > 2)
-            else np.float32
-        )
         self._radius: float | None = None
-        self._step = max(1, BLOCK_BYTES // (self.d * 4))  # rows of a block
         self._scale: Floats | None = None
         self._lengths: Floats | None = None  # squared, until `scale` is asked for
         self.unit = False
         self.similarity: NDArray[np.float64] | None = None
         self.squares: NDArray[np.float64] | None = None
         self.precise = False
-        self._finite = False
         if measured is None:
             self._check(query)
         else:
@@ -227,14 +206,7 @@ class Vectors:
             row = int(self.places(odd)[np.argmax((peaks > 1e150) | (peaks < 1e-150))])
             raise ValueError(f"{self.name}: row {row} has entries beyond 1e±150; rescale the vectors")
         self.dtype = np.dtype(np.float64)
-        squares = np.empty(self.n, np.float64)
-        scores = None if query is None else np.empty(self.n, np.float64)
-        for a, b, block in self._blocks(0, self.n):
-            np.vecdot(block, block, out=squares[a:b])
-            if scores is not None and query is not None:
-                delta = block if self.metric == "cosine" else block - query
-                scores[a:b] = np.vecdot(block, query) if self.metric == "cosine" else np.vecdot(delta, delta)
-        return squares, scores
+        return self._measured(query, np.float64)[:2]
 
     @property
     def scale(self) -> Floats | None:
@@ -245,23 +217,12 @@ class Vectors:
         return self._scale
 
     def queried(self, query: NDArray[np.float64]) -> Vectors:
-        """Return these vectors, checked already, with their similarity to a query: one pass.
-
-        The query is as `setwise.containers.as_queries` returns it, float64 of shape (d,).
-        """
+        """Return these vectors with their similarity to a query, as `as_queries` returns it, in one pass."""
         one = copy.copy(self)
         if self.metric == "cosine":
             one.similarity, one.precise = self.scan(query).astype(np.float64), False
             return one
-        far = np.empty(self.n)
-
-        def measure(start: int, stop: int) -> None:
-            for a, b, block in self._blocks(start, stop):
-                shifted = block.astype(np.float64) - query
-                np.vecdot(shifted, shifted, out=far[a:b])
-
-        run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
-        one.similarity = -np.sqrt(far)
+        one.similarity = -self._distances_to(query)
         return one
 
     def restricted(self, ids: NDArray[np.int64]) -> Vectors:
@@ -272,12 +233,6 @@ class Vectors:
         one.squares = None if self.squares is None else self.squares[ids]
         one.similarity = None if self.similarity is None else self.similarity[ids]
         return one
-
-    # ------------------------------------------------------------------ rows
-
-    def places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where in the data as given some rows stand."""
-        return ids if self.kept is None else self.kept[ids]
 
     def rows(self, ids: NDArray[np.int64] | slice, dtype: Any = None) -> Floats:
         """Return the given rows, of unit length under cosine, as an (m, d) array not to be written to.
@@ -307,34 +262,6 @@ class Vectors:
         if self.kept is not None or self.raw.dtype != self.dtype or not self.raw.flags.c_contiguous:
             return None
         return self.raw, None if self.unit else self.scale
-
-    def _gather(self, ids: NDArray[np.int64] | slice) -> Floats:
-        """Return rows as they are, fetched by several threads where they are many."""
-        if self.kept is not None:
-            ids = self.kept[ids]
-        if isinstance(ids, slice) or len(ids) * self.d < GATHER_WORK or self.workers == 1:
-            return self.raw[ids]
-        out = np.empty((len(ids), self.d), self.raw.dtype)
-
-        def fetch(start: int, stop: int) -> None:
-            np.take(self.raw, ids[start:stop], axis=0, out=out[start:stop], mode="clip")
-
-        run_ranges(fetch, len(ids), self.workers)
-        return out
-
-    def _blocks(self, start: int, stop: int, *, as_given: bool = False) -> Any:
-        """Yield (start, stop, rows) over a range in cache-sized blocks: unscaled, and of the working dtype if
-        not `as_given`."""
-        plain = as_given or (self.raw.dtype == self.dtype and self.raw.strides[1] == self.dtype.itemsize)
-        for a in range(start, stop, self._step):
-            b = min(stop, a + self._step)
-            block = self.raw[a:b] if self.kept is None else self.raw[self.kept[a:b]]
-            if not plain:
-                block = widen_half(block, finite=self._finite) if block.dtype == np.float16 else block
-                block = np.ascontiguousarray(block, dtype=self.dtype)
-            yield a, b, block
-
-    # ------------------------------------------------------------------ whole-matrix passes
 
     def scan(self, weights: Floats) -> Floats:
         """Return the inner product of every (unit) row with one vector, in one pass over the data.
@@ -413,13 +340,14 @@ class Vectors:
         """
         if self._radius is None:
             middle = self.mean()
-            self._radius = self._farthest(middle)
+            self._radius = float(self._distances_to(middle).max())
             if self._radius <= 1e-12 * float(np.abs(middle).max()):
-                self._radius = self._farthest(self.rows(np.zeros(1, np.int64), np.float64)[0])
+                first = self.rows(np.zeros(1, np.int64), np.float64)[0]
+                self._radius = float(self._distances_to(first).max())
         return self._radius
 
-    def _farthest(self, point: NDArray[np.float64]) -> float:
-        """Return the largest distance of a (unit) row from a point."""
+    def _distances_to(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distance of every (unit) row from a point, float64, in one pass."""
         squares = np.empty(self.n)
 
         def measure(start: int, stop: int, block: Floats) -> None:
@@ -427,7 +355,7 @@ class Vectors:
             np.vecdot(away, away, out=squares[start:stop])
 
         self.map_blocks(measure)
-        return float(np.sqrt(squares.max()))
+        return np.sqrt(squares)
 
     def map_blocks(self, task: Callable[[int, int, Floats], None]) -> None:
         """Run ``task(start, stop, rows)`` over all rows (unit under cosine), in cache-sized blocks."""
@@ -438,30 +366,6 @@ class Vectors:
 
         with one_blas_thread():
             self._over_blocks(part, least=1 + THREAD_WORK // self.d)
-
-    def _over_blocks(self, part: Callable[[int, int], None], *, least: int) -> None:
-        """Run ``part(start, stop)`` over all rows, cut where a block ends.
-
-        Blocks, and so what is computed of each row, are the same for any number of threads.
-        """
-        step = self._step
-
-        def rows(first: int, last: int) -> None:
-            part(first * step, min(self.n, last * step))
-
-        run_ranges(rows, -(-self.n // step), self.workers, least=-(-least // step))
-
-    def top(self, weights: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
-        """Return the k largest inner products with one vector and their rows; ties by lowest index.
-
-        Returns
-        -------
-        scores : ndarray of shape (k,), descending
-        ids : ndarray of shape (k,), int64
-        """
-        scores = self.scan(weights)
-        ids = top_k(scores, k)
-        return scores[ids], ids
 
     def sample(self, size: int, values: Floats) -> NDArray[np.int64]:
         """Return about ``size`` rows chosen by their content, so that reordering the rows changes nothing.
@@ -484,56 +388,6 @@ class Vectors:
 def _bits(values: NDArray[Any]) -> NDArray[np.uint32]:
     """Return numbers' bits in single precision."""
     return np.array(values, dtype=np.float32).view(np.uint32)
-
-
-def widen_half(block: NDArray[np.float16], *, finite: bool = False) -> NDArray[np.float32]:
-    """Return float16 as float32 by shifting bits, several times faster than NumPy's conversion.
-
-    Inf and NaN (exponent 31) are passed through NumPy's own conversion; with `finite` there are none.
-    """
-    bits = np.ascontiguousarray(block).view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= np.int32(-1879056384)  # 0x8FFFE000: the sign, exponent and mantissa bits
-    wide = bits.view(np.float32)
-    wide *= np.float32(2.0**112)
-    if not finite and wide.size and np.abs(wide).max() >= 65536.0:
-        return block.astype(np.float32)
-    return wide
-
-
-def top_k(scores: Floats, k: int) -> NDArray[np.int64]:
-    """Return the positions of the k, at most n, largest scores, descending; ties by lowest position."""
-    n = len(scores)
-    if k <= 0:
-        return np.empty(0, np.int64)
-    if n >= SIFTED and k <= n // 16:
-        # A sample guesses a level that about twice k scores reach; too few, and all are partitioned.
-        sample = scores[:: n // 4096]
-        rank = min(len(sample), 2 * k * len(sample) // n + 16)
-        reach = np.flatnonzero(scores >= np.partition(sample, len(sample) - rank)[len(sample) - rank])
-        if k <= len(reach) <= n // 2:
-            return np.asarray(reach[top_k(scores[reach], k)])
-    if k < n:
-        threshold = np.partition(scores, n - k)[n - k]
-        found = np.flatnonzero(scores >= threshold)
-        if len(found) > k:
-            above = found[scores[found] > threshold]
-            level = found[scores[found] == threshold]
-            found = np.concatenate([above, level[: k - len(above)]])
-            found.sort()
-    else:
-        found = np.arange(n)
-    return found[np.argsort(-scores[found], kind="stable")]
-
-
-@lru_cache(maxsize=64)
-def dot_error(d: int, dtype: Any) -> float:
-    """Return how far the inner product of two unit vectors of d entries, computed in a precision, may be off.
-
-    A blocked sum of d products errs by about d/8 + 16 roundings at the very most, that of the lengths
-    included.
-    """
-    return (d / 8 + 16) * float(np.finfo(dtype).eps) / 2
 
 
 def check_metric(metric: Any) -> str:

@@ -179,7 +179,8 @@ def test_empty_clusters_are_filled_over_shards_as_in_memory(items, shards, monke
     def learn(sample, clusters, *, spherical, seed):
         return np.vstack([sample[:4], np.repeat(-sample[:1] * 1e3, clusters - 4, axis=0)])
 
-    monkeypatch.setattr("setwise.cluster.learn_centers", learn)
+    for module in ("cluster", "catalog.shards.clusters"):
+        monkeypatch.setattr(f"setwise.{module}.learn_centers", learn)
     catalog = Catalog.build(*items, clusters=9, metric="euclidean")
     found = select_shards(shards, 30, method="muss", clusters=9, metric="euclidean", diversity=0.5)
     assert found.clustering.sizes.min() >= 1

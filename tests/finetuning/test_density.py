@@ -7,7 +7,7 @@ import pytest
 
 from optional import needs
 from reference import tsds
-from setwise.finetuning import density, search
+from setwise.finetuning import cells, density, search
 from setwise.finetuning.repository_vectors import RepositoryVectors
 
 pytestmark = needs("faiss")
@@ -28,7 +28,8 @@ def rows_with_copies(exact, near, other=300, d=6, seed=0):
 @pytest.mark.parametrize("limit", [1, 7, 60, 5000])
 @pytest.mark.parametrize("held", [64, 1 << 20])
 def test_it_is_the_sum_over_the_nearest(monkeypatch, limit, held):
-    monkeypatch.setattr(density, "PAIRS", held)
+    for module in (cells, density):
+        monkeypatch.setattr(module, "PAIRS", held)
     X = rows_with_copies(80, 90)
     expected = tsds.density(X.astype(float), 0.05, limit)
     for candidates in (
@@ -47,7 +48,8 @@ def test_it_is_the_sum_over_the_nearest(monkeypatch, limit, held):
 @pytest.mark.parametrize("kind", ["exact", "near"])
 def test_many_copies_take_no_memory(kind, monkeypatch):
     """2,500 of them are six million pairs: a hundred megabytes where all are held."""
-    monkeypatch.setattr(density, "PAIRS", 1 << 16)
+    for module in (cells, density):
+        monkeypatch.setattr(module, "PAIRS", 1 << 16)
     X = rows_with_copies(2500 if kind == "exact" else 1, 2500 if kind == "near" else 1)
     candidates = RepositoryVectors(X).folded()
     counted = density.Density(candidates, 0.05, 20)

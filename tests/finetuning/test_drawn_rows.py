@@ -432,7 +432,9 @@ def test_what_parquet_lacks_is_refused_before_anything_is_chosen(tmp_path, monke
         feather.write_feather(
             pa.table({"text": ["a", "b"], "meta": held}), source, compression="uncompressed"
         )
-        monkeypatch.setattr(Pipeline, "select", lambda *_: pytest.fail("rows were chosen"))
+        monkeypatch.setattr(
+            "setwise.finetuning.pipeline.selected_rows", lambda *_: pytest.fail("rows were chosen")
+        )
         asked = Pipeline(
             source, source, rows=1, out=tmp_path / "out.parquet", method="nearest", model="ngrams"
         )

@@ -63,7 +63,7 @@ def test_every_option_reaches_the_selection(monkeypatch):
         asked.append(request)
         return api.selected(request, *arguments, **options)
 
-    monkeypatch.setattr("setwise.retrieval.texts.selected", selected)
+    monkeypatch.setattr("setwise.retrieval.prepared.selected", selected)
     given = {
         "diversity": 0.7, "objective": "mmr", "sharpness": 1, "solver": "greedy", "metric": "euclidean",
         "relevance_scale": "rank", "certify": "full", "seed": 5, "threads": 1,

@@ -12,7 +12,8 @@ from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.solvers import bounds
 from setwise.solvers.bounds import Bound
-from setwise.solvers.problem import Problem, Whole
+from setwise.solvers.pools import Whole
+from setwise.solvers.problem import Problem
 from setwise.vectors import Vectors
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)

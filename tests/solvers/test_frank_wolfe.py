@@ -11,7 +11,7 @@ from reference import make
 from reference.frank_wolfe import frank_wolfe
 from setwise.solver_options import FrankWolfe
 from setwise.solvers.frank_wolfe import ascend
-from setwise.solvers.problem import Pool, Whole
+from setwise.solvers.pools import Pool, Whole
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
 

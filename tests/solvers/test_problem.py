@@ -8,7 +8,7 @@ import pytest
 from helpers import MEASURES, from_least, problem_of, summed_form, value_of
 from reference import make
 from reference.objectives import distance_matrix
-from setwise.solvers.problem import GRID, Pool, Whole
+from setwise.solvers.pools import GRID, Pool, Whole
 
 data = pytest.mark.parametrize("name", list(make.ALL))
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)

@@ -11,7 +11,7 @@ from reference import make
 from reference.brute import best_subset
 from reference.objectives import distance_matrix
 from setwise.solvers import bounds
-from setwise.solvers.problem import Pool, Whole
+from setwise.solvers.pools import Pool, Whole
 from setwise.solvers.relaxation import maximize, quadratic_program
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)

@@ -8,7 +8,7 @@ import pytest
 import setwise
 from helpers import MEASURES, assert_feasible, best_exchange, problem_of, value_of
 from reference import make
-from setwise.solvers.problem import Pool
+from setwise.solvers.pools import Pool
 from setwise.solvers.swap import polish
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)

@@ -142,7 +142,7 @@ def _from_stack(
         request = request.mapped(_in_a_row)
         known = None if relevance is None else relevance.reshape(-1)
         return select_usable(request, rows, cuts, queries, known, missing)
-    given = None if relevance is None else _reshaped(relevance, (count, n), "relevance")
+    given = None if relevance is None else _reshaped(relevance, (count, n))
     request = request.mapped(_in_a_row)
     try:
         return select_pools(request, rows, cuts, queries, given)
@@ -181,13 +181,13 @@ def _numbers(values: Any, n: int, name: str) -> NDArray[np.float64]:
     return found
 
 
-def _reshaped(values: Any, shape: tuple[int, int], name: str) -> NDArray[np.float64]:
+def _reshaped(values: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return (m, n) relevance as checked flat numbers."""
-    array = to_numpy(values, name)
+    array = to_numpy(values, "relevance")
     if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+        raise ValueError(f"relevance: expected shape {shape}, got {array.shape}")
     try:
-        return _numbers(array.reshape(-1), shape[0] * shape[1], name)
+        return _numbers(array.reshape(-1), shape[0] * shape[1], "relevance")
     except ValueError as error:
         raise ValueError(_in_stack(str(error), shape[1])) from None
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from setwise import api
 from setwise.constraints import Constraints
-from setwise.containers import as_matrix, as_queries, to_numpy
+from setwise.containers import as_matrix, to_numpy
+from setwise.each import own_wishes, split
+from setwise.queries import as_queries
 from setwise.relevance import Relevance, or_never
-from setwise.request import Request, own_wishes, split
+from setwise.request import Request
 from setwise.selection import Selection
 from setwise.solvers import shared
 from setwise.solvers.problem import Problem, Solved

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from setwise import api, solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.containers import as_matrix, as_queries, to_numpy
+from setwise.containers import as_matrix, to_numpy
+from setwise.each import split
 from setwise.facets import parts_of
 from setwise.limits import OwnIfMissing, listed_labels
+from setwise.queries import as_queries
 from setwise.relevance import Relevance
-from setwise.request import Request, split
+from setwise.request import Request
 from setwise.selection import Selection
 from setwise.solvers import auto, compiled, direct
 from setwise.solvers.problem import POOLED

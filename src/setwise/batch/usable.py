@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from setwise import api
 from setwise.batch.pools import of_each_pool
-from setwise.containers import as_matrix, as_queries, to_numpy
+from setwise.containers import as_matrix, to_numpy
+from setwise.each import split
 from setwise.missing import listed_numbers, unusable
-from setwise.request import Request, split
+from setwise.queries import as_queries
+from setwise.request import Request
 from setwise.selection import Selection
 from setwise.threads import beside
 

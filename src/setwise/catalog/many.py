@@ -16,7 +16,7 @@ from setwise.catalog.request import DEFAULT, CatalogRequest
 from setwise.catalog.selection import CatalogSelection
 from setwise.catalog.wishes import known_rows, labels_of_items, rows_in_order, with_facets, with_shown
 from setwise.containers import to_numpy
-from setwise.request import own_wishes, split
+from setwise.each import own_wishes, split
 
 __all__ = ["selected_for_each"]
 

@@ -14,11 +14,11 @@ from setwise.catalog.fields import mask_of
 from setwise.catalog.items import Items
 from setwise.catalog.request import CatalogRequest
 from setwise.constraints import Constraints
-from setwise.containers import as_query
 from setwise.facets import are_texts, facets_by
 from setwise.files.names import column
 from setwise.ids import as_ids, by_plain_id, check_apart, in_order_of, named_rows
 from setwise.limits import OwnIfMissing, listed_labels
+from setwise.queries import as_query
 from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem

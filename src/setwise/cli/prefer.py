@@ -221,9 +221,10 @@ def select(
     from setwise._version import __version__
     from setwise.cli import output
     from setwise.cli.prefer_output import print_summary, tell_notes
-    from setwise.preference.rows.rows import PreferenceRows, check_target
+    from setwise.files import check_output
+    from setwise.preference.rows.rows import OUTPUTS, PreferenceRows
 
-    check_target(out, force=force)
+    check_output(out, force=force, endings=OUTPUTS)
     checks.choice("certify", certify, options.CERTIFY)
     # Options have the names of the parameters.
     settings: dict[str, Any] = {"k": (1 if method == "best-vs-worst" else 7) if k is None else k}

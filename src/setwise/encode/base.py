@@ -69,18 +69,11 @@ class FittedEncoder(Encoder, Protocol):
         ...
 
 
-def unit_rows(rows: NDArray[Any], *, least: float = 1e-6) -> NDArray[np.float32]:
-    """Return rows scaled to length 1, and those shorter than ``least`` as zeros.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-    least : float
-        What is shorter than this is rounding noise without a direction.
-    """
+def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return rows scaled to length 1; those shorter than 1e-6, rounding noise without direction, as zeros."""
     vectors = np.ascontiguousarray(rows, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = lengths > least
+    known = lengths > 1e-6
     scaled: NDArray[np.float32] = np.where(known, vectors / np.where(known, lengths, 1), 0).astype(np.float32)
     return scaled
 

@@ -18,23 +18,23 @@ _UNSPACED = (
 )
 
 
-def checked_texts(texts: Iterable[str], argument: str = "texts") -> Iterator[str]:
+def checked_texts(texts: Iterable[str]) -> Iterator[str]:
     """Yield texts in composed spelling (NFC), so that a word is the same word whatever wrote it.
 
-    They are a sequence, a stream, or a column of a table or dataset; ``argument`` is its name in messages.
+    They are a sequence, a stream, or a column of a table or dataset.
 
     Raises TypeError: they are one text, a mapping or a table, or an item is no text; the message has its row.
     """
     what = type(texts).__name__
     if isinstance(texts, str | bytes):
-        raise TypeError(f"{argument}: expected a sequence of texts, got {what}; put it in a list")
+        raise TypeError(f"texts: expected a sequence of texts, got {what}; put it in a list")
     columns = any(hasattr(texts, name) for name in ("keys", "column_names", "columns"))
     if (columns and what != "Series") or getattr(texts, "ndim", 1) != 1:
-        raise TypeError(f"{argument}: expected a sequence of texts, got {what}; pass one column of it")
+        raise TypeError(f"texts: expected a sequence of texts, got {what}; pass one column of it")
     for row, item in enumerate(texts):
         text = item.as_py() if hasattr(item, "as_py") else item  # of an Arrow column
         if not isinstance(text, str):
-            raise TypeError(f"{argument}: row {row} is {type(text).__name__}, not a text")
+            raise TypeError(f"texts: row {row} is {type(text).__name__}, not a text")
         yield text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

@@ -84,7 +84,7 @@ def plain_type(kind: Any) -> Any:
     return kind
 
 
-def check_parquet(schema: Any, source: str, argument: str = "out") -> None:
+def check_parquet(schema: Any, source: str) -> None:
     """Refuse columns that Parquet does not hold: objects without any field, wherever they stand.
 
     Raises ValueError: there is one; the message names the column.
@@ -92,7 +92,7 @@ def check_parquet(schema: Any, source: str, argument: str = "out") -> None:
     for field in schema:
         if _has_empty_struct(field.type):
             raise ValueError(
-                f"{argument}: column {field.name!r} of {source} holds empty objects ({{}}), which Parquet "
+                f"out: column {field.name!r} of {source} holds empty objects ({{}}), which Parquet "
                 "has no place for; write .jsonl, or take the column out"
             )
 
@@ -247,13 +247,13 @@ def unchosen_ids(kinds: Mapping[str, str], used: str | None, taken: Collection[s
     return f"ids: {what}; others: {', '.join(others)}" if others else f"ids: {what}"
 
 
-def vector_column(kinds: Mapping[str, str], taken: Collection[str] = ()) -> str | None:
+def vector_column(kinds: Mapping[str, str]) -> str | None:
     """Return the column that vectors are read from when none is named.
 
     The first of `VECTOR_COLUMNS`, else the only column of lists; None where there is none or more than one.
     """
-    known = [name for name in called(kinds, VECTOR_COLUMNS) if name not in taken]
-    lists = [name for name, kind in kinds.items() if kind == "list" and name not in taken]
+    known = called(kinds, VECTOR_COLUMNS)
+    lists = [name for name, kind in kinds.items() if kind == "list"]
     return known[0] if known else lists[0] if len(lists) == 1 else None
 
 

@@ -11,28 +11,20 @@ from setwise.files.checksums import Progress
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.neighborhood import Neighborhood
 from setwise.finetuning.parameters import MatchOptions, MatchParameters
+from setwise.request import taken, takes
 
 #: The diversities that a sweep tries.
 DIVERSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
+@takes(MatchOptions, MatchParameters)
 def match(
     candidates: Any,
     examples: Any,
     *,
     diversity: float = 0.4,
-    regularizer: str = "kde",
-    scale: float | str = "auto",
-    kernel_width: float | str = "auto",
-    neighbors: int = 2_000,
-    density_neighbors: int = 1_000,
-    index: Any = "auto",
-    workers: int | str | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    quality: Any = None,
-    densities: Any = None,
     progress: Progress | None = None,
+    **parameters: Unpack[MatchOptions],
 ) -> Match:
     """Match a sampling distribution over a repository to a few examples of a task (TSDS).
 
@@ -103,25 +95,14 @@ def match(
     UserWarning
         The neighbors ran out before the optimum: the result is as good as they allow (``complete`` False).
     """
-    parameters = MatchParameters(
-        regularizer=regularizer,
-        scale=scale,
-        kernel_width=kernel_width,
-        neighbors=neighbors,
-        density_neighbors=density_neighbors,
-        index=index,
-        workers=workers,
-        seed=seed,
-        threads=threads,
-        quality=quality,
-        densities=densities,
-    )
-    found = matched(candidates, examples, diversity, parameters, progress)
+    asked = MatchParameters(**taken(match, parameters))
+    found = matched(candidates, examples, diversity, asked, progress)
     return (
         found if frames.kind_of(candidates, "candidates") is None else replace(found, candidates=candidates)
     )
 
 
+@takes(MatchOptions, MatchParameters)
 def sweep(
     candidates: Any,
     examples: Any,
@@ -156,7 +137,7 @@ def sweep(
     ValueError
         As for `match`, or no diversity is given, or one is outside [0, 1].
     """
-    return swept(candidates, examples, diversities, MatchParameters(**parameters), progress)
+    return swept(candidates, examples, diversities, MatchParameters(**taken(sweep, parameters)), progress)
 
 
 def matched(

@@ -19,7 +19,8 @@ from setwise.index.array import ArrayIndex
 from setwise.index.base import Index
 from setwise.limits import as_labels, codes_of
 from setwise.threads import thread_count
-from setwise.vectors import Vectors, top_k
+from setwise.top import top_k
+from setwise.vectors import Vectors
 
 __all__ = [
     "Importance",

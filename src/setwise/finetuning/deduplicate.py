@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.cluster import ROWS_A_CLUSTER, Clusters, k_means, rows_of_parts
+from setwise.centers import ROWS_A_CLUSTER
+from setwise.cluster import Clusters, k_means, rows_of_parts
 from setwise.finetuning.copies import lowest_copies
 from setwise.finetuning.distribution import Distribution
 from setwise.threads import thread_count

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from setwise import checks
 from setwise.finetuning.distribution import Distribution
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 #: Added to both probabilities of an n-gram bucket before the logarithm, as released.
 SMOOTHING = 1e-8

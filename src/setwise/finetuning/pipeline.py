@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, Field, dataclass, fields, replace
 from typing import Any
@@ -19,24 +18,18 @@ from setwise.finetuning.api import DIVERSITIES, swept
 from setwise.finetuning.importance import MIN_WORDS
 from setwise.finetuning.leakage import examined
 from setwise.finetuning.matched import Sweep
-from setwise.finetuning.methods import METHODS, choose
-from setwise.finetuning.outputs import check_outputs, write_selection
+from setwise.finetuning.methods import METHODS
+from setwise.finetuning.outputs import check_outputs
 from setwise.finetuning.parameters import MatchParameters, weights_of
 from setwise.finetuning.row_selection import RowSelection
-from setwise.finetuning.rows.draw import (
-    MOST_EPOCHS,
-    check_draws,
-    count,
-    draw,
-    text_lengths,
-    token_counts,
-)
+from setwise.finetuning.rows.draw import MOST_EPOCHS, check_draws, count
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
     check_holds,
 )
-from setwise.finetuning.shares import check_sum, checked_limits, limited
+from setwise.finetuning.selecting import selected_rows
+from setwise.finetuning.shares import check_sum, checked_limits
 from setwise.finetuning.sources import OpenSources, Sources
 
 #: The parameters that only the method "match" looks at.
@@ -44,9 +37,6 @@ _OF_MATCH = (
     "diversity",
     *(one.name for one in fields(MatchParameters) if one.name not in ("seed", "threads", "workers")),
 )
-
-#: Part of a budget of tokens below which an epoch is told of.
-_FULL = 0.9
 
 #: Parameters that only one other method looks at, and which.
 _OF_ONE = {"min_words": "dsir", "subtask_column": "less"}
@@ -250,7 +240,7 @@ class Pipeline(Sources, MatchParameters):
         """
         self.check_outputs()
         with self.opened(METHODS[self.method].needs, progress) as sources:
-            return self.select(sources, progress)
+            return selected_rows(self, sources, progress or (lambda step, done, total: None))
 
     def sweep(self, diversities: Iterable[float] = DIVERSITIES, *, progress: Progress | None = None) -> Sweep:
         """Match with several diversities, without drawing or writing rows; the neighbors are searched once.
@@ -356,77 +346,6 @@ class Pipeline(Sources, MatchParameters):
                 return
             with examined(self, sources, progress) as found:
                 yield found
-
-    def select(self, sources: OpenSources, progress: Progress | None = None) -> RowSelection:
-        """Choose, draw and write rows of sources that are open; see `run`."""
-        tell = progress or (lambda step, done, total: None)
-        repository = sources.repository
-        for name in ("out", "tokens"):
-            if repository is None and getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name}: the repository is vectors without rows; drawn (--drawn FILE) writes the "
-                    "numbers of those drawn, indices (--indices FILE) all probabilities"
-                )
-        notes = list(sources.notes)
-        lengths = None
-        if self.tokens is not None:
-            assert repository is not None
-            tell("counting", 0, 0)
-            if self.length_column is not None:
-                lengths = token_counts(repository, self.length_column)
-            else:
-                lengths = text_lengths(repository, self.tokenizer)
-                if self.tokenizer == "tokens":
-                    notes.append(
-                        "tokens are counted as words, numbers, marks and characters of scripts without "
-                        "spaces; --tokenizer names the model's own"
-                    )
-                if self.text_column:
-                    columns = ", ".join(repository.text)
-                    notes.append(f"tokens are those of {columns} alone; --length-column brings others")
-        began = time.perf_counter()
-        distribution = choose(self, sources, tell)
-        if self.limits:
-            assert repository is not None
-            rows = sources.rows_of(distribution.indices).tolist()
-            labels = {name: repository.labels(name, "limits") for name in self.limits}
-            by_row = {name: [of[row] for row in rows] for name, of in labels.items()}
-            distribution = limited(distribution, by_row, self.limits)
-        seconds = {"choosing": time.perf_counter() - began}
-        draws = []
-        if self.budgets:
-            draws = draw(
-                distribution,
-                rows=self.rows,
-                fraction=self.fraction,
-                tokens=self.tokens,
-                lengths=lengths,
-                of=sources.rows,
-                n=sources.n,
-                epochs=self.epochs,
-                seed=self.seed,
-                replace=self.replaces,
-            )
-        counts = [] if lengths is None else [int(lengths[drawn].sum()) for drawn in draws]
-        if self.tokens is not None and min(counts) < _FULL * self.tokens:
-            notes.append(
-                f"an epoch ends where the next row would pass the budget, so one has {min(counts):,} of "
-                f"{self.tokens:,} tokens; leave out rows that long, or raise the budget"
-            )
-        selection = RowSelection(
-            pipeline=self,
-            sources=replace(sources, candidates=None, examples=None),  # they may end with their context
-            distribution=distribution,
-            epochs=draws,
-            tokens=counts,
-            written=None,
-            notes=notes,
-            seconds=seconds,
-        )
-        began = time.perf_counter()
-        written = write_selection(selection, tell)
-        seconds["writing"] = time.perf_counter() - began
-        return replace(selection, written=written)
 
     def size_among(self, sources: OpenSources) -> int:
         """Return how many rows a method that counts them is to choose.

@@ -137,12 +137,12 @@ class RepositoryVectors:
         return self.rows(drawn if among is None else among[drawn])
 
 
-def offset_of(candidates: RepositoryVectors, seed: int = 0) -> Floats | None:
+def offset_of(candidates: RepositoryVectors) -> Floats | None:
     """Return the rows' mean where they lie far from the origin beside their spread, else None.
 
     Squared distances by inner products in float32 need rows moved there first, or little of them is left.
     """
-    some = candidates.sample(1_024, seed)
+    some = candidates.sample(1_024, 0)
     mean = some.mean(axis=0, dtype=np.float64)
     spread = float(some.astype(np.float64).var(axis=0).sum())
     return mean.astype(some.dtype) if float(mean @ mean) > 4.0 * spread else None

@@ -245,6 +245,9 @@ class Sources:
             named = named_examples(self.examples)
             worded = own is None or needs == "texts"
             sides = [self._examples(source, worded, needs, stack) for *_, source in named]
+            if needs != "texts":
+                for _, theirs in sides:
+                    _check_both(own, theirs)
             if needs == "texts":
                 with_rows = [shown for shown, _ in sides if shown is not None]
                 if repository is None or len(with_rows) < len(sides):
@@ -253,17 +256,19 @@ class Sources:
                     )
                 found, kept = self._plain(repository, None, with_rows, tell)
                 probes = [(np.empty((len(rows), 0), np.float32), rows) for rows in kept]
-                yield found.for_targets(_targets(named, sides, probes))
-                return
-            for _, theirs in sides:
-                _check_both(own, theirs)
-            if own is None:
+            elif own is None:
                 assert repository is not None
                 found, probes = self._encoded(repository, [shown for shown, _ in sides], stack, tell)
             else:
                 found = OpenSources(len(own), repository, None, own)
                 probes = [(theirs, np.arange(len(theirs))) for _, theirs in sides if theirs is not None]
-            yield found.for_targets(_targets(named, sides, probes))
+            each = zip(named, sides, probes, strict=True)
+            yield found.for_targets(
+                [
+                    Target(name, share, vectors, shown, rows)
+                    for (name, share, _), (shown, _), (vectors, rows) in each
+                ]
+            )
 
     def _examples(
         self, source: Source | None, encoded: bool, needs: str, stack: contextlib.ExitStack
@@ -349,18 +354,6 @@ class Sources:
             notes=tuple(notes),
         )
         return opened, [(theirs.vectors, theirs.rows) for theirs in found]
-
-
-def _targets(
-    named: Sequence[tuple[str, float, Source | None]],
-    sides: Sequence[tuple[Repository | None, NDArray[Any] | None]],
-    probes: Sequence[tuple[NDArray[Any], NDArray[np.int64]]],
-) -> list[Target]:
-    """Return the targets that examples are of, with the rows and vectors of each."""
-    return [
-        Target(name, share, vectors, shown, rows)
-        for (name, share, _), (shown, _), (vectors, rows) in zip(named, sides, probes, strict=True)
-    ]
 
 
 def _check_both(own: NDArray[Any] | None, theirs: NDArray[Any] | None) -> None:

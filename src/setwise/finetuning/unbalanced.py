@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.finetuning.distribution import Chosen
 from setwise.threads import thread_count
-from setwise.vectors import Vectors, top_k
+from setwise.top import top_k
+from setwise.vectors import Vectors
 
 #: Distances that are held at once.
 _HELD = 1 << 22

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, frames
-from setwise.containers import as_queries
 from setwise.index.base import Everything, Ids
 from setwise.index.checking import as_positions, narrowed
 from setwise.index.local import RowIndex
 from setwise.limits import listed_labels
 from setwise.missing import Usable, check_missing
+from setwise.queries import as_queries
 from setwise.threads import thread_count
-from setwise.vectors import Vectors, check_metric, top_k
+from setwise.top import top_k
+from setwise.vectors import Vectors, check_metric
 
 #: With a filter that leaves at most this part of the rows, only they are read.
 FEW = 0.2

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from setwise import checks
 from setwise.ids import as_ids
+from setwise.vectors import check_metric
 
 #: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
 UNIT = 1e-3
@@ -196,3 +198,26 @@ def optional(check: Callable[..., Checked], name: str, value: Any, **limits: Any
 def first_line(error: BaseException) -> str:
     """Return the first line of a store's message, or the name of the error."""
     return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
+
+def ranked_by(name: str, given: str | None, ways: Mapping[str, str], metric: str) -> str:
+    """Return what a database is to rank by: what was given, or the metric's first way.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    given : str, optional
+    ways : mapping of str to str
+        What the database knows, and the metric of each.
+    metric : {"cosine", "euclidean"}
+
+    Raises TypeError: the metric or the way is no string; ValueError: one of them is unknown, or the way is of
+    the other metric.
+    """
+    check_metric(metric)
+    if given is None:
+        return next(way for way, ranks in ways.items() if ranks == metric)
+    if ways[checks.choice(name, given, ways)] != metric:
+        raise ValueError(f"{name}: {given} ranks by {ways[given]}, not {metric}")
+    return given

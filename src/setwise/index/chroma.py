@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
+from setwise.index.answers import Reply
 from setwise.index.checking import first_line
-from setwise.index.store import Reply, StoreIndex
+from setwise.index.store import StoreIndex
 
 #: Chroma's spaces, and the metric of each.
 METRIC_OF = {"cosine": "cosine", "ip": "cosine", "l2": "euclidean"}

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
+from setwise.index.answers import Reply
 from setwise.index.checking import first_line, within
 from setwise.index.sql import found_if, quoted
-from setwise.index.store import Reply, StoreIndex
+from setwise.index.store import StoreIndex
 
 #: What scores each metric: a function of DuckDB, and what its result is multiplied by.
 SCORES = {"cosine": ("array_cosine_similarity", 1.0), "euclidean": ("array_distance", -1.0)}

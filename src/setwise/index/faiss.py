@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.containers import as_matrix, as_queries
+from setwise.containers import as_matrix
 from setwise.files.names import existing
 from setwise.index.base import Everything, Found, Ids
 from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, optional, scale_of, scores_of
 from setwise.index.faiss_held import HeldVectors
 from setwise.index.local import RowIndex
+from setwise.queries import as_queries
 from setwise.vectors import Vectors, check_metric
 
 #: How far from 1 the length of a vector may be that comes back from a quantized index.

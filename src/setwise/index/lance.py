@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
+from setwise.index.answers import Reply
 from setwise.index.base import Ids
-from setwise.index.checking import optional, scores_of
-from setwise.index.store import Reply, StoreIndex, ranked_by
+from setwise.index.checking import optional, ranked_by, scores_of
+from setwise.index.store import StoreIndex
 
 #: Distances of LanceDB, and the metric of each.
 DISTANCES = {"cosine": "cosine", "dot": "cosine", "l2": "euclidean"}

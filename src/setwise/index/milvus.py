@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
-from setwise.index.store import Reply, StoreIndex
+from setwise.index.answers import Reply
+from setwise.index.store import StoreIndex
 
 #: Milvus's metrics, and ours.
 METRIC_OF = {"COSINE": "cosine", "IP": "cosine", "L2": "euclidean"}

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.index.checking import optional
+from setwise.index.answers import Reply
+from setwise.index.checking import optional, ranked_by
 from setwise.index.postgres import Database, Execute, condition_of, quoted
-from setwise.index.store import Reply, StoreIndex, ranked_by
+from setwise.index.store import StoreIndex
 
 #: Operators of pgvector, and the metric of each.
 OPERATORS = {"<=>": "cosine", "<#>": "cosine", "<->": "euclidean"}

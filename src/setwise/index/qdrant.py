@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
+from setwise.index.answers import Reply
 from setwise.index.base import Found, Ids
 from setwise.index.checking import optional
-from setwise.index.store import Reply, StoreIndex
+from setwise.index.store import StoreIndex
 
 METRIC_OF = {"Cosine": "cosine", "Dot": "cosine", "Euclid": "euclidean"}
 

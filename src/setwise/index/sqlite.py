@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.extras import require
+from setwise.index.answers import Reply
 from setwise.index.checking import first_line, within
 from setwise.index.sql import found_if, quoted
-from setwise.index.store import Reply, StoreIndex
+from setwise.index.store import StoreIndex
 
 #: The function of sqlite-vec that measures each metric.
 DISTANCES = {"cosine": "vec_distance_cosine", "euclidean": "vec_distance_L2"}
@@ -120,11 +121,6 @@ class SqliteIndex(StoreIndex):
             if "no such function" not in str(error):
                 raise ConnectionError(f"{self.place}: SQLite cannot read it ({error})") from error
         path = require("sqlite_vec", "sqlite", "SqliteIndex").loadable_path()
-        if not isinstance(self.connection, sqlite3.Connection):
-            self.connection.enable_load_extension(True)
-            self.connection.load_extension(path)
-            self.connection.enable_load_extension(False)
-            return
         if not hasattr(self.connection, "enable_load_extension"):
             raise ImportError(
                 "connection: this Python's sqlite3 was built without loadable extensions; use "

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.containers import as_queries
 from setwise.extras import require
 from setwise.index.base import Ids
 from setwise.index.checking import as_positions
 from setwise.index.local import RowIndex
 from setwise.missing import check_missing
+from setwise.queries import as_queries
 from setwise.vectors import check_metric
 
 #: Rows of a narrow type that are widened at a time.

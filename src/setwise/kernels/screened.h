@@ -8,7 +8,7 @@ static void note_total(const struct form *form, struct total *total)
     const ptrdiff_t d = form->pool.rows.d;
     use->follow(NULL, total->sum, NULL, total->single, d);
     total->square = GRID * GRID * use->dot[DOUBLE](total->sum, total->sum, d);
-    /* at most d / 16 + 11 roundings of a sum, one of the total, sqrt(d) / 8 of the grid: as `vectors.dot_error` */
+    /* at most d / 16 + 11 roundings of a sum, one of the total, sqrt(d) / 8 of the grid: as `dot_error` */
     total->error = ((double)d / 8.0 + 16.0) * (double)FLT_EPSILON / 2.0 * sqrt(total->square);
 }
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from setwise import checks
 from setwise.objectives.scores import Scores, ScoresByGains
-from setwise.vectors import Floats, Vectors, as_matrix, check_metric, dot_error
+from setwise.rounding import dot_error
+from setwise.vectors import Floats, Vectors, as_matrix, check_metric
 
 #: Distances of rows of at most so many entries are computed by subtraction.
 FEW_ENTRIES = 8

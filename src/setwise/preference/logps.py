@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from setwise import checks
@@ -43,6 +44,21 @@ class ResponseLogps(NamedTuple):
     #: (B, T - 1): log-probability of the end-of-sequence token in place of each labeled token, which come
     #: first in each row, NaN after them; None without `every_end`.
     ends: torch.Tensor | None = None
+
+
+def rejoined(parts: Sequence[ResponseLogps], order: torch.Tensor) -> ResponseLogps:
+    """Return what some parts of a batch have, as of one, its sequences in another order."""
+    widest = max((part.ends.shape[1] for part in parts if part.ends is not None), default=0)
+
+    def joined(column: tuple[torch.Tensor | None, ...]) -> torch.Tensor | None:
+        given = [one for one in column if one is not None]
+        if given and given[0].ndim == 2:  # of ending, with NaN up to the width of the widest
+            given = [
+                torch.nn.functional.pad(one, (0, widest - one.shape[1]), value=torch.nan) for one in given
+            ]
+        return torch.cat(given)[order] if given else None
+
+    return ResponseLogps(*map(joined, zip(*parts, strict=True)))
 
 
 def sequence_logps(

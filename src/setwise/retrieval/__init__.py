@@ -2,10 +2,11 @@
 
 from setwise.retrieval.defaults import DIVERSITY, SHARPNESS, default_sharpness
 from setwise.retrieval.passages import NEAR_DUPLICATE, Passages
+from setwise.retrieval.prepared import PreparedCorpus
 from setwise.retrieval.rerank import diversify
 from setwise.retrieval.retrieved import Retrieved
 from setwise.retrieval.search import aretrieve, retrieve
-from setwise.retrieval.texts import PreparedCorpus, prepare, retrieve_texts
+from setwise.retrieval.texts import prepare, retrieve_texts
 
 __all__ = [
     "DIVERSITY",

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, solvers
-from setwise.containers import as_queries, to_numpy
+from setwise.containers import to_numpy
+from setwise.each import split
 from setwise.facets import are_texts, directions_of
 from setwise.ids import as_ids, check_apart, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
 from setwise.index.promised import Moved, check_vectors, is_known, sampled
-from setwise.request import Request, Rows, split
+from setwise.queries import as_queries
+from setwise.request import Request, Rows
 from setwise.retrieval.ask import MOST, Outcome
 from setwise.retrieval.pages import check_offset, check_pages, earlier, without
 from setwise.retrieval.plan import goes_along_gradients, reads_all

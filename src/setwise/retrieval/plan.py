@@ -20,10 +20,11 @@ from setwise.retrieval.ask import FIRST, GROWTH, MOST, Outcome, Plan, first_coun
 from setwise.retrieval.seen import Job, Seen, TooFew
 from setwise.retrieval.wished import with_wishes
 from setwise.solvers import auto, baselines, max_sum, unseen
-from setwise.solvers.problem import Pool, Problem, Solved, Whole
+from setwise.solvers.pools import Pool, Whole
+from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.relaxation import Relaxed
 from setwise.solvers.unseen import Unseen
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 Vector = NDArray[np.float64]
 

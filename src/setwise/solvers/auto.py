@@ -20,9 +20,10 @@ from setwise.kernels import Exchanged, Proof
 from setwise.objectives.base import TIE
 from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, relaxation, swap
 from setwise.solvers.bounds import Bound
-from setwise.solvers.problem import POOLED, Pool, Problem, Whole
+from setwise.solvers.pools import Pool, Whole
+from setwise.solvers.problem import POOLED, Problem
 from setwise.solvers.relaxation import Relaxed
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 #: Up to this many, a start without the relaxation is as good and faster.
 TINY = 2048

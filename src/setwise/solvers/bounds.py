@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from setwise.kernels import Proof
 from setwise.objectives import MaxSum
-from setwise.solvers.problem import Problem, Whole
-from setwise.vectors import dot_error
+from setwise.rounding import dot_error
+from setwise.solvers.pools import Whole
+from setwise.solvers.problem import Problem
 
 #: Sums of terms in float64 are off by at most so many units of the largest.
 UNITS = 16

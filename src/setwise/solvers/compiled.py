@@ -16,10 +16,11 @@ from setwise.kernels import Exchanged, Proof
 from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
 from setwise.objectives.log_det import NOISE
 from setwise.relevance import Relevance
+from setwise.rounding import dot_error
 from setwise.solvers.bounds import gradient_error, rounding_margin
 from setwise.solvers.problem import POOLED, Problem, Solved
 from setwise.threads import run_ranges
-from setwise.vectors import FINE, dot_error
+from setwise.vectors import FINE
 
 #: Relevance that is off by no more is as good as exact.
 ROUNDING = 1e-12

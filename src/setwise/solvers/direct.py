@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from setwise import kernels, solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.containers import as_matrix, as_query
+from setwise.containers import as_matrix
 from setwise.objectives import Objective
+from setwise.queries import as_query
 from setwise.relevance import WIDEST_SPAN, Relevance, or_never
 from setwise.request import Request
 from setwise.selection import Selection

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.constraints import Constraints
 from setwise.solvers.relaxation import _project, quadratic_program
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

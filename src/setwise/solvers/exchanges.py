@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from setwise.objectives.scores import ScoresByGains
 from setwise.solvers.greedy import pick_greedily
 from setwise.solvers.problem import Problem, Solved
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 #: At most so many rounds over the members.
 ROUNDS = 50

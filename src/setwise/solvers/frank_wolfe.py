@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.solver_options import FrankWolfe
-from setwise.solvers.problem import POOLED, TIED, Pool, Problem, Whole
+from setwise.solvers.pools import Pool, Whole
+from setwise.solvers.problem import POOLED, TIED, Problem
 
 #: Gap, relative to the gradient's size, at which a point counts as stationary. The paper waits for a gap
 #: of exactly zero, which single precision need not reach.

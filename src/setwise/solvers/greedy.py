@@ -15,7 +15,7 @@ from setwise.objectives.base import TIE
 from setwise.objectives.scores import SMALL, Scores
 from setwise.solvers import compiled
 from setwise.solvers.problem import Problem, Solved
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 #: Candidates whose scores differ by less than this are compared again in float64.
 NEAR = 4e-6

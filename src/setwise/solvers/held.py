@@ -12,7 +12,8 @@ from setwise.feasible import Feasible, Infeasible
 from setwise.objectives.base import euclidean
 from setwise.solvers.problem import Problem
 from setwise.threads import run_ranges
-from setwise.vectors import Floats, top_k
+from setwise.top import top_k
+from setwise.vectors import Floats
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

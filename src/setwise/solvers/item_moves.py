@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from setwise.objectives.wished import MaxSumWished
 from setwise.solvers.held import SUMS, Held
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -27,7 +27,8 @@ from setwise.solvers.item_bounds import Point, relax, search, survivors
 from setwise.solvers.item_moves import TRIED, ItemForm, moved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.wished import costs_of, pick
-from setwise.vectors import Floats, top_k
+from setwise.top import top_k
+from setwise.vectors import Floats
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

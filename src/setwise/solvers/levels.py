@@ -24,7 +24,8 @@ from setwise.solver_options import Distributed, Levels, Multilevel
 from setwise.solvers import greedy
 from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread, run_ranges
-from setwise.vectors import Floats, Vectors, top_k
+from setwise.top import top_k
+from setwise.vectors import Floats, Vectors
 
 Rows = NDArray[np.int64]
 

@@ -24,7 +24,8 @@ from setwise.solvers import (
     swap,
 )
 from setwise.solvers.bounds import Bound
-from setwise.solvers.problem import Pool, Problem, Solved, Whole
+from setwise.solvers.pools import Pool, Whole
+from setwise.solvers.problem import Problem, Solved
 
 #: Passes over the data: without a certificate, with one, and to convergence.
 PASSES = {False: 1, True: 3, "full": 50}

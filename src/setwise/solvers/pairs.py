@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from setwise.objectives.base import TIE
 from setwise.solvers import bounds
-from setwise.solvers.problem import Problem, Whole
-from setwise.vectors import top_k
+from setwise.solvers.pools import Whole
+from setwise.solvers.problem import Problem
+from setwise.top import top_k
 
 #: At most so many products of entries are summed, a pair counting as many at least; of more candidates than
 #: that allows the most promising are looked at.

@@ -16,7 +16,7 @@ from setwise.objectives.base import Terms, euclidean
 from setwise.pictures import MAPPED, MAPPED_TIMES, Floats, Frontier, Likeness, Map
 from setwise.solvers.held import ROUNDING, barred
 from setwise.solvers.problem import Problem
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 Rows = NDArray[np.int64]
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import Pool
-from setwise.vectors import Floats, top_k
+from setwise.solvers.pools import Pool
+from setwise.top import top_k
+from setwise.vectors import Floats
 
 Vector = NDArray[np.float64]
 
@@ -27,6 +28,9 @@ LEADERS = 64
 
 #: Added to what may be zero and is divided by.
 TINY = 1e-300
+
+#: How far an optimality condition of the exact solution may be off.
+OPTIMAL = 1e-8
 
 #: A weight below this counts as zero.
 ZERO = 1e-9
@@ -162,7 +166,6 @@ def quadratic_program(
     total: int,
     start: Vector,
     *,
-    tolerance: float = 1e-8,
     exact: bool = True,
     patience: int = 20,
 ) -> Vector:
@@ -219,7 +222,7 @@ def quadratic_program(
         return _projected_gradient(moved, hessian, total, x, step, 24)
     for iterations in (20, 40, 80):
         x = _projected_gradient(moved, hessian, total, x, step, iterations)
-        solution = _block_pivot(moved, hessian, total, x, tolerance)
+        solution = _block_pivot(moved, hessian, total, x)
         if solution is not None:
             return solution
     for _ in range(patience):  # pivoting has failed: plain steps, until the Frank-Wolfe gap is nothing
@@ -290,7 +293,7 @@ def _project(point: Vector, total: int, shift: float) -> tuple[Vector, float]:
     return x, shift
 
 
-def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, tolerance: float) -> Vector | None:
+def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector) -> Vector | None:
     """Return the exact maximizer, guessing from x which entries are at a bound; None if that fails.
 
     Given the guess (state -1: x = 0; 1: x = 1; 0: between), the optimality conditions are linear in the inner
@@ -314,7 +317,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
             gradient = linear - hessian @ solution
             inside, outside = np.flatnonzero(state == 1), np.flatnonzero(state == -1)
             worst, tempting = inside[gradient[inside].argmin()], outside[gradient[outside].argmax()]
-            if gradient[tempting] <= gradient[worst] + tolerance * size:
+            if gradient[tempting] <= gradient[worst] + OPTIMAL * size:
                 return solution
             state[worst] = state[tempting] = 0
             continue
@@ -342,7 +345,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, toleran
         wrong = np.where(state < 0, gradient - shift, shift - gradient)
         wrong /= size
         wrong[inner] = np.maximum(-inside, inside - 1.0)
-        bad = np.flatnonzero(wrong > tolerance)
+        bad = np.flatnonzero(wrong > OPTIMAL)
         if len(bad) == 0:
             solution = np.asarray(state == 1, np.float64)
             solution[inner] = np.clip(inside, 0.0, 1.0)

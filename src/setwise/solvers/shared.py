@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from setwise.objectives import MaxSum
 from setwise.solvers import auto, bounds, compiled, frank_wolfe, pairs, swap
 from setwise.solvers.max_sum import certificate_of
-from setwise.solvers.problem import POOLED, Pool, Problem, Solved, Whole
-from setwise.vectors import Floats, Vectors, top_k
+from setwise.solvers.pools import Pool, Whole
+from setwise.solvers.problem import POOLED, Problem, Solved
+from setwise.top import top_k
+from setwise.vectors import Floats, Vectors
 
 #: Candidates of a pool: at least this many, and this many times k.
 SIZE, TIMES = 192, 8

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import TIED, Pool, Whole
+from setwise.solvers.pools import Pool, Whole
+from setwise.solvers.problem import TIED
 from setwise.vectors import Floats
 
 #: An exchange must improve the summed form by more than this part of what distances add to its gradient, and

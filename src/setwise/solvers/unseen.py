@@ -18,7 +18,8 @@ from setwise.objectives.wished import MaxSumWished
 from setwise.solvers import auto, bounds, items, max_sum
 from setwise.solvers.bounds import Bound, rounding_margin
 from setwise.solvers.item_moves import ItemForm
-from setwise.solvers.problem import Problem, Solved, Whole
+from setwise.solvers.pools import Whole
+from setwise.solvers.problem import Problem, Solved
 
 Vector = NDArray[np.float64]
 

@@ -13,7 +13,8 @@ from setwise.catalog.request import CatalogRequest
 from setwise.catalog.shards.reading import as_rows, naming
 from setwise.objectives import Objective
 from setwise.solvers.levels import select_greedily
-from setwise.vectors import Vectors, top_k
+from setwise.top import top_k
+from setwise.vectors import Vectors
 
 __all__ = ["merge_batches", "select_batches", "select_inside"]
 

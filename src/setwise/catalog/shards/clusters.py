@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from setwise import cluster as clustering
 from setwise.catalog.request import CatalogRequest
 from setwise.catalog.shards.reading import Columns, Shard, StoredShard, store
+from setwise.centers import learn_centers, sampled_rows
 from setwise.engine import Engine
 from setwise.objectives import Objective
 from setwise.solvers.levels import select_clusters, select_greedily
-from setwise.vectors import Floats, Vectors, top_k
+from setwise.top import top_k
+from setwise.vectors import Floats, Vectors
 
 __all__ = ["ShardClusters", "ShardItems", "clustered_items"]
 
@@ -171,9 +173,9 @@ def _partition(
         filled = np.bincount(labels, minlength=len(centers)) > 0
         return (np.cumsum(filled) - 1).astype(np.int32)[labels], centers[filled]
     count = clustering.count_of(cast("int | None", clusters), rows.n)
-    sample = rows.unit(clustering.sampled_rows(rows.n, count, seed), metric)
+    sample = rows.unit(sampled_rows(rows.n, count, seed), metric)
     step = clustering.grid(rows.n, metric, sample)
-    centers = clustering.learn_centers(sample, count, spherical=metric == "cosine", seed=seed)
+    centers = learn_centers(sample, count, spherical=metric == "cosine", seed=seed)
     found = engine.map(assign_shard, [(one, centers, None, step, metric) for one in rows.stored])
     labels = np.concatenate([own for own, _ in found])
     if np.bincount(labels, minlength=count).min() == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.preference.responses import batches
 from setwise.preference.responses.inputs import Inputs
-from setwise.preference.responses.request import METHODS, SOLVERS, SPLITS, ResponseRequest
+from setwise.preference.responses.request import METHODS, SOLVERS, SPLITS, ResponseOptions, ResponseRequest
 from setwise.preference.responses.selection import ResponseSelection
-from setwise.request import Certify
+from setwise.request import taken, takes
 from setwise.threads import one_blas_thread, run_ranges, thread_count
 
 __all__ = [
@@ -31,22 +31,15 @@ __all__ = [
 TOO_FEW = ("refuse", "skip")
 
 
+@takes(ResponseOptions, ResponseRequest)
 def select_responses(
     embeddings: Any,
     rewards: Any,
     k: int,
     *,
-    method: str = "opt-select",
-    solver: str = "swap",
-    positives: int = 1,
-    split: str = "one-vs-k",
     texts: Sequence[str] | None = None,
     model: str = "auto",
-    certify: Certify = True,
-    time_limit: float = 60.0,
-    seed: int = 0,
-    reward_weight: float = 1.0,
-    formulation: str = "appendix-e",
+    **options: Unpack[ResponseOptions],
 ) -> ResponseSelection:
     """Choose which of a prompt's responses to train on: the best, and k negatives that cover the rest.
 
@@ -128,42 +121,26 @@ def select_responses(
     >>> len(chosen.negatives), chosen.gap < 0.05
     (7, True)
     """
-    request = ResponseRequest(
-        k=k,
-        method=method,
-        solver=solver,
-        positives=positives,
-        split=split,
-        certify=certify,
-        time_limit=time_limit,
-        seed=seed,
-        reward_weight=reward_weight,
-        formulation=formulation,
-    )
+    request = ResponseRequest(**taken(select_responses, options, k=k))
     given = None if embeddings is None else [embeddings]
     said = None if texts is None else [texts]
     with one_blas_thread():
-        return _choose(Inputs(given, [rewards], texts=said, model=model, seed=seed, one=True), request)[0]
+        return _choose(
+            Inputs(given, [rewards], texts=said, model=model, seed=request.seed, one=True), request
+        )[0]
 
 
+@takes(ResponseOptions, ResponseRequest)
 def select_responses_many(
     embeddings: Any,
     rewards: Any,
     k: int,
     *,
-    method: str = "opt-select",
-    solver: str = "swap",
-    positives: int = 1,
-    split: str = "one-vs-k",
     texts: Sequence[Sequence[str]] | None = None,
     model: str = "auto",
-    certify: Certify = True,
-    time_limit: float = 60.0,
-    seed: int = 0,
-    reward_weight: float = 1.0,
-    formulation: str = "appendix-e",
     too_few: str = "refuse",
     threads: int | None = None,
+    **options: Unpack[ResponseOptions],
 ) -> list[ResponseSelection | Any]:
     """Choose responses for many prompts: the same as `select_responses` for each, in batches.
 
@@ -191,22 +168,11 @@ def select_responses_many(
     TypeError, ValueError
         Where `select_responses` raises it for one of the prompts, which the message names.
     """
-    request = ResponseRequest(
-        k=k,
-        method=method,
-        solver=solver,
-        positives=positives,
-        split=split,
-        certify=certify,
-        time_limit=time_limit,
-        seed=seed,
-        reward_weight=reward_weight,
-        formulation=formulation,
-    )
+    request = ResponseRequest(**taken(select_responses_many, options, k=k))
     checks.choice("too_few", too_few, TOO_FEW)
     workers = thread_count(threads)
     with one_blas_thread():
-        inputs = Inputs(embeddings, rewards, texts=texts, model=model, seed=seed, one=False)
+        inputs = Inputs(embeddings, rewards, texts=texts, model=model, seed=request.seed, one=False)
         return _choose(inputs, request, too_few, workers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
+from typing import TypedDict
 
 from setwise import checks
 from setwise.request import Certify, check_certify
@@ -12,6 +13,20 @@ METHODS = ("opt-select", "coreset", "bottom-k", "sigma", "best-vs-worst", "rando
 SOLVERS = ("swap", "exact", "greedy")
 SPLITS = ("one-vs-k", "mean")
 FORMULATIONS = ("appendix-e", "equation-8")
+
+
+class ResponseOptions(TypedDict, total=False):
+    """The keywords of every call that chooses responses; `select_responses` says what each means."""
+
+    method: str
+    solver: str
+    positives: int
+    split: str
+    certify: Certify
+    time_limit: float
+    seed: int
+    reward_weight: float
+    formulation: str
 
 
 @dataclass(frozen=True, kw_only=True)

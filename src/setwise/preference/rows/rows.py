@@ -7,8 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +20,14 @@ from setwise.files.kinds import check_parquet
 from setwise.files.names import ending
 from setwise.preference.responses.choose import select_responses_many
 from setwise.preference.responses.inputs import encoded_once
-from setwise.preference.responses.request import ResponseRequest
+from setwise.preference.responses.request import ResponseOptions, ResponseRequest
 from setwise.preference.rows.columns import EACH, PoolColumns, find_columns
 from setwise.preference.rows.formats import FORMATS, as_rows, left_out, row_schema
 from setwise.preference.rows.pools import ResponsePool, read_pools
 from setwise.preference.rows.sieve import Sieve
 from setwise.preference.rows.sources import open_rows
 from setwise.preference.rows.summary import Summary
-from setwise.request import Certify
+from setwise.request import taken, takes
 
 if TYPE_CHECKING:
     import datasets
@@ -146,17 +145,12 @@ class PreferenceRows:
     ['Hello!']
     """
 
+    @takes(ResponseOptions, ResponseRequest, reward_weight=3.0)
     def __init__(
         self,
         responses: Any,
         k: int,
         *,
-        method: str = "opt-select",
-        solver: str = "swap",
-        positives: int = 1,
-        split: str = "one-vs-k",
-        reward_weight: float = 3.0,
-        formulation: str = "appendix-e",
         format: str = "groups",
         model: str = "auto",
         prompt: str | None = None,
@@ -171,24 +165,11 @@ class PreferenceRows:
         min_gap: float = 0.0,
         unscored: str = "drop",
         too_few: str = "refuse",
-        certify: Certify = True,
-        time_limit: float = 60.0,
-        seed: int = 0,
         threads: int | None = None,
         progress: Progress | None = None,
+        **options: Unpack[ResponseOptions],
     ) -> None:
-        self.request = ResponseRequest(
-            k=k,
-            method=method,
-            solver=solver,
-            positives=positives,
-            split=split,
-            certify=certify,
-            time_limit=time_limit,
-            seed=seed,
-            reward_weight=reward_weight,
-            formulation=formulation,
-        )
+        self.request = ResponseRequest(**taken(PreferenceRows.__init__, options, k=k))
         self.format = checks.choice("format", format, FORMATS)
         self.sieve = Sieve(
             self.request,
@@ -217,7 +198,7 @@ class PreferenceRows:
         if model != "auto":
             columns = columns.without_embeddings()
         self.columns: PoolColumns = columns
-        self.several = positives > 1 or split == "mean"
+        self.several = self.request.positives > 1 or self.request.split == "mean"
         self.summary = Summary()
         self._encoder: Encoder | None = None
         hidden = left_out(format)
@@ -259,7 +240,7 @@ class PreferenceRows:
         ValueError
             It ends in none of `OUTPUTS`, every prompt was skipped, or JSON cannot hold a cell.
         """
-        target = check_target(path, force=force)
+        target = check_output(path, force=force, endings=OUTPUTS)
         if ending(target) == ".parquet":
             write_atomic(target, self._write_parquet, force=force)
         else:
@@ -383,15 +364,6 @@ class PreferenceRows:
                 elif (place := int(rng.integers(seen))) < _LEARNED_FROM:
                     kept[place] = text
         return kept
-
-
-def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
-    """Return where rows will be written, refusing what could not be before any work.
-
-    Raises FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError, ValueError:
-    `setwise.files.check_output` refuses it.
-    """
-    return check_output(path, force=force, endings=OUTPUTS)
 
 
 def _unwritable(row: dict[str, Any]) -> str:

@@ -32,8 +32,8 @@ class Packed(NamedTuple):
     labels: torch.Tensor
 
 
-def pack(inputs: Mapping[str, Any], pad: int) -> Packed:
-    """Lay the responses of each group of a `GroupCollator` out behind their prompt, filled up by ``pad``."""
+def pack(inputs: Mapping[str, Any]) -> Packed:
+    """Lay the responses of each group of a `GroupCollator` out behind their prompt, filled up by 0."""
     ids, prompts, lengths = inputs["input_ids"], inputs["prompt_lengths"], inputs["attention_mask"].sum(dim=1)
     counts = inputs["mask"].sum(dim=1).tolist()
     device = ids.device
@@ -44,7 +44,7 @@ def pack(inputs: Mapping[str, Any], pad: int) -> Packed:
         for start, count in zip(starts, counts, strict=True)
     ]
     longest, most = max(totals), max(responses)
-    tokens = torch.full((len(counts), longest), pad, dtype=ids.dtype, device=device)
+    tokens = torch.zeros(len(counts), longest, dtype=ids.dtype, device=device)
     positions = torch.zeros_like(tokens)
     # Whose token each is: 0 the prompt's, from 1 the responses', -1 of the padding.
     owner = torch.full_like(tokens, -1)

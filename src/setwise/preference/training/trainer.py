@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -16,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
 from setwise.encode.models import weights_fingerprint, with_tokenizer
-from setwise.preference.logps import ResponseLogps, response_logps
+from setwise.preference.logps import ResponseLogps, rejoined, response_logps
 from setwise.preference.loss import ending, scores
 from setwise.preference.losses import LOSSES, end_term
 from setwise.preference.training.collate import GroupCollator
@@ -314,44 +313,34 @@ class PreferenceTrainer(transformers.Trainer):
                 parts.append(self._forward(model if rows is last else inner, part))
             else:
                 parts.append(checkpoint(self._forward, inner, part, use_reentrant=False))
-        back = order.argsort()
-        widest = max((part.ends.shape[1] for part in parts if part.ends is not None), default=0)
-        padded = [part._replace(ends=_widened(part.ends, widest)) for part in parts]
-        columns = (
-            None if column[0] is None else torch.cat(column)[back] for column in zip(*padded, strict=True)
-        )
-        return ResponseLogps(*columns)
+        return rejoined(parts, order.argsort())
 
     def _forward_shared(self, model: Any, inputs: Mapping[str, Any]) -> ResponseLogps:
         """Run each group as one sequence of its prompt and all its responses."""
-        packed = pack(inputs, 0)
-        device = packed.input_ids.device.type
+        packed = pack(inputs)
         dtype = torch.bfloat16 if self._casts else next(model.parameters()).dtype
         hidden = torch.zeros(packed.attention.shape, dtype=dtype, device=packed.attention.device)
         hidden = hidden.masked_fill(~packed.attention, torch.finfo(dtype).min)
         keep = packed.input_ids.shape[1] - int(packed.places[:, 0].min())
-        options = {"logits_to_keep": keep} if keeps_logits(model) else {}
-        with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
-            output = model(
-                input_ids=packed.input_ids,
-                attention_mask=hidden,
-                position_ids=packed.position_ids,
-                use_cache=False,
-                **options,
-            )
-        return self._logps(unpack(output.logits, packed), packed.labels)
+        logits = self._logits(model, packed.input_ids, hidden, keep, position_ids=packed.position_ids)
+        return self._logps(unpack(logits, packed), packed.labels)
 
     def _forward(self, model: Any, batch: Mapping[str, Any]) -> ResponseLogps:
         """Run sequences through the model; logits are made from the last token of the shortest prompt on."""
         tokens, labels = batch["input_ids"], batch["labels"]
         keep = tokens.shape[1] - int(batch["prompt_lengths"].min()) + 1
-        options = {"logits_to_keep": keep} if keeps_logits(model) else {}
-        device = tokens.device.type
-        with torch.autocast(device, torch.bfloat16) if self._casts else contextlib.nullcontext():
-            output = model(
-                input_ids=tokens, attention_mask=batch["attention_mask"], use_cache=False, **options
-            )
-        return self._logps(output.logits[:, -keep:], labels[:, -keep:])
+        logits = self._logits(model, tokens, batch["attention_mask"], keep)
+        return self._logps(logits[:, -keep:], labels[:, -keep:])
+
+    def _logits(
+        self, model: Any, tokens: torch.Tensor, attention: torch.Tensor, keep: int, **options: Any
+    ) -> torch.Tensor:
+        """Return the logits of the last tokens, at least `keep` of them."""
+        if keeps_logits(model):
+            options["logits_to_keep"] = keep
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self._casts):
+            output = model(input_ids=tokens, attention_mask=attention, use_cache=False, **options)
+        return cast(torch.Tensor, output.logits)
 
     def _logps(self, logits: torch.Tensor, labels: torch.Tensor) -> ResponseLogps:
         """Return log-probabilities, and those of ending where the loss has a term on it."""
@@ -405,10 +394,3 @@ class PreferenceTrainer(transformers.Trainer):
 def _as_grid(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Lay R values out over the True cells of a mask (B, G); 0 elsewhere."""
     return values.new_zeros(mask.shape).masked_scatter(mask, values)
-
-
-def _widened(ends: torch.Tensor | None, width: int) -> torch.Tensor | None:
-    """Return log-probabilities of ending with NaN up to a width."""
-    if ends is None:
-        return None
-    return torch.nn.functional.pad(ends, (0, width - ends.shape[1]), value=torch.nan)

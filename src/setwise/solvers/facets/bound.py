@@ -11,7 +11,7 @@ from setwise.bounded import Bounded
 from setwise.solvers.branching import Tree
 from setwise.solvers.facets.form import FacetsForm
 from setwise.solvers.moving import improved
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

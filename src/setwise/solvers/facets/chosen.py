@@ -18,7 +18,7 @@ from setwise.solvers.moving import improved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.unseen import Unseen, gradient_wished
 from setwise.solvers.wished import costs_of, pick
-from setwise.vectors import top_k
+from setwise.top import top_k
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]

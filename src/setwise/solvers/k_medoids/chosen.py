@@ -19,7 +19,8 @@ from setwise.solvers.k_medoids import dual, exact, large, search
 from setwise.solvers.k_medoids.stack import Stack, first_least
 from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread, run_ranges
-from setwise.vectors import Floats, Vectors, top_k
+from setwise.top import top_k
+from setwise.vectors import Floats, Vectors
 
 #: Up to this many candidates every distance between two is held (n² numbers) ...
 DENSE = 2048

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from setwise.constraints import Constraints
 from setwise.solvers.k_medoids.search import LEAST_GAIN
 from setwise.solvers.k_medoids.stack import ROUNDING, first_least
-from setwise.vectors import Floats, top_k
+from setwise.top import top_k
+from setwise.vectors import Floats
 
 #: Candidates whose exchanges are worked out together.
 BLOCK = 256
