@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ import pytest
 
 import setwise
 from optional import needs
-from setwise.ids import as_ids
+from setwise.ids import among, as_ids
 
 BIG = [2**64 - 1 - row for row in range(4)]
 MIXED = [7, "a", -3, "7"]
@@ -168,3 +169,19 @@ def test_ids_beyond_a_stores_own_are_refused_and_never_wrapped():
         with pytest.raises(TypeError, match="exclude: expected row numbers"):
             held.search(np.eye(1, 4), 2, exclude=wrong)
     assert setwise.retrieve([1.0, 0.5, 0, 0], held, 2, diversity=0.0, exclude=[5]).ids.tolist()[0] == -2
+
+
+def test_ids_among_others_are_told_in_time_that_grows_with_both():
+    """Twenty thousand each: every one beside every other, as np.isin compares objects, takes seconds."""
+    rng = np.random.default_rng(0)
+    numbers = [rng.integers(0, 40_000, 20_000) for _ in range(2)]
+    words = [np.array([f"id {one}" for one in some], object) for some in numbers]
+    before = time.process_time()
+    found = among(*words)
+    assert time.process_time() - before < 1
+    expected = np.isin(*numbers)
+    assert 5_000 < expected.sum() < 15_000
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(among(*numbers), expected)
+    assert among(np.array([7, "7", 2**70], object), np.array([7, 2**70])).tolist() == [True, False, True]
+    assert among(words[0][:3], np.empty(0, np.int64)).tolist() == [False] * 3

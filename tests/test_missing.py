@@ -249,7 +249,7 @@ def test_the_policy_has_three_names_and_two_that_frameworks_use():
         setwise.select(np.eye(2), 1, missing=None)
 
 
-@pytest.mark.parametrize("mark", [None, float("nan"), np.datetime64("NaT")])
+@pytest.mark.parametrize("mark", [None, float("nan"), np.datetime64("NaT", "D")])
 def test_candidates_without_a_label_are_groups_of_their_own_on_request(rows, mark):
     labels = [["x", "y"][row % 2] for row in range(N)]
     apart = list(labels)

@@ -108,6 +108,7 @@ def test_distance_to_a_query_far_from_the_origin(offset):
     assert sel.relevance == pytest.approx(true[best].mean(), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("size", [1e30, 1e100, 1e300])
 def test_a_huge_query_under_euclidean_selects_or_says_why(size):
     X = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)

@@ -24,6 +24,14 @@ _ROW = re.compile(r"([^:]+): row (\d+)\b")
 PLAIN = {int, str}
 
 
+def among(ids: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which ids are among others, shape (n,), in time that grows with both, not with their product."""
+    if ids.dtype.kind == others.dtype.kind == "i":
+        return np.isin(ids, others)
+    known = set(others.tolist())  # np.isin compares each object with each other
+    return np.fromiter((one in known for one in ids.tolist()), np.bool_, len(ids))
+
+
 def as_ids(ids: Any, name: str = "ids") -> NDArray[Any]:
     """Return ids as int64 where all are integers that fit, else as an object array of integers and strings.
 

@@ -157,7 +157,7 @@ class Vectors(Blocks):
         cosine = self.metric == "cosine"
         squares = np.empty(self.n, working)
         scores = None if query is None else np.empty(self.n, working if cosine else np.float64)
-        probe = None if query is None else query.astype(working)
+        probe = None if query is None else query.astype(working if cosine else np.float64)
 
         def measure(start: int, stop: int) -> None:
             for a, b, block in self._blocks(start, stop):

@@ -434,7 +434,7 @@ def stopping(self, texts, progress=None):
         time.sleep(600)
     return encode(self, texts, progress)
 
-LSA.encode = stopping
+LSA.encode, LSA.chunk = stopping, 256
 main()
 """
 
@@ -442,7 +442,7 @@ main()
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupt_leaves_no_half_file(tmp_path, number):
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": text_of(row)}) + "\n" for row in range(2_500)))
+    path.write_text("".join(json.dumps({"text": text_of(row)}) + "\n" for row in range(300)))
     (tmp_path / "e.jsonl").write_text(json.dumps({"text": text_of(0)}) + "\n")
     words = ["finetune", "--repository", path, "--examples", tmp_path / "e.jsonl", "--rows", "100"]
     words += ["--out", tmp_path / "o.jsonl", "--model", "lsa"]

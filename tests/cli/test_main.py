@@ -123,7 +123,7 @@ def test_an_interruption_that_python_wraps_is_one(monkeypatch, run):
 
 
 def test_a_full_disk_behind_stdout_is_one_line(corpus):
-    words = ["retrieve", "--corpus", corpus, "--query", "school", "--model", "lsa", "-k", "2"]
+    words = ["retrieve", "--corpus", corpus, "--query", "school", "--model", "ngrams", "-k", "2"]
     for more in ([], ["--json"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
@@ -227,7 +227,7 @@ def test_a_real_process(corpus, tmp_path):
         "-k",
         3,
         "--model",
-        "lsa",
+        "ngrams",
         "--out",
         out,
     ]
@@ -238,10 +238,6 @@ def test_a_real_process(corpus, tmp_path):
     assert "\x1b" not in shown + noted
     assert noted == f"note: wrote {out}\n"
     assert len(out.read_text().splitlines()) == 4
-    with command(*words) as process:
-        shown, noted = process.communicate(timeout=60)
-    assert (process.returncode, shown) == (2, "")
-    assert noted == f"setwise: out: {str(out)!r} exists; add --force to replace it\n"
 
 
 def test_a_real_interrupt(tmp_path):

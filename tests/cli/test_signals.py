@@ -33,7 +33,7 @@ main()
 def _prefer(folder):
     row = {"prompt": "Hi", "responses": ["Hello!", "No.", "Go away."], "rewards": [1.0, 0.1, 0.0]}
     (folder / "in.jsonl").write_text(json.dumps(row))
-    return ["prefer", "--responses", "in.jsonl", "-k", "1", "--model", "lsa", "--out", "out.jsonl"]
+    return ["prefer", "--responses", "in.jsonl", "-k", "1", "--model", "ngrams", "--out", "out.jsonl"]
 
 
 def _finetune(folder):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
 from optional import needs
-from setwise.files.arrays import UnfinishedArray, write_rows
+from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, read_archive, write_rows
 
 ROWS = np.arange(24, dtype=np.float32).reshape(8, 3)
 
@@ -27,6 +29,18 @@ def test_blocks_of_rows(tmp_path, dtype, step):
     with pytest.raises(FileExistsError):
         write_rows(tmp_path / "a.npy", 8, [rows])
     assert np.array_equal(np.load(tmp_path / "a.npy"), rows)
+
+
+def test_a_damaged_archive_is_not_left_open(tmp_path):
+    np.savez(tmp_path / "a.npz", rows=ROWS)
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(DAMAGED_ARCHIVE):
+            read_archive(tmp_path / "a.npz")
+        gc.collect()
+    assert [one.message for one in told if one.category is ResourceWarning] == []
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_every_writing_command_on_a_full_disk(tmp_path):
 @needs_mounts
 def test_a_full_cache(tmp_path):
     """A command whose cache has no room does without; where the vectors have no other place, it says so."""
-    texts = [f"{'red' if row % 2 else 'blue'} glass {row}" for row in range(3000)]
+    texts = [f"{'red' if row % 2 else 'blue'} glass {row}" for row in range(600)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     (tmp_path / "few.jsonl").write_text(json.dumps({"text": texts[0]}) + "\n")
     at, place = str(tmp_path), str(tmp_path / "place")

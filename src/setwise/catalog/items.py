@@ -14,7 +14,16 @@ from setwise import checks, frames
 from setwise.cluster import Clusters
 from setwise.containers import to_numpy
 from setwise.files.kinds import ID_COLUMNS, called
-from setwise.ids import as_ids, check_ordered, counts_rows, in_rows_of, listed_ids, named_rows, same_rows
+from setwise.ids import (
+    among,
+    as_ids,
+    check_ordered,
+    counts_rows,
+    in_rows_of,
+    listed_ids,
+    named_rows,
+    same_rows,
+)
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
@@ -266,7 +275,7 @@ def joined(ids: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
     already: the first such.
     """
     ids, new = _alike(ids, new)
-    known = np.flatnonzero(_among(new, ids))
+    known = np.flatnonzero(among(new, ids))
     if len(known):
         name = plain(new[known[0]])
         raise ValueError(
@@ -287,7 +296,7 @@ def rows_of(
     if names.size == 0:
         return np.empty(0, np.int64)
     ids, names = _alike(ids, names, argument)
-    there = _among(names, ids)
+    there = among(names, ids)
     if not there.all():
         strange = np.flatnonzero(~there)
         first = plain(names[strange[0]])
@@ -296,7 +305,7 @@ def rows_of(
         raise KeyError(
             f"{argument}: {len(strange):,} of these {len(names):,} are not in the catalog, such as {first!r}"
         )
-    return np.flatnonzero(_among(ids, names))
+    return np.flatnonzero(among(ids, names))
 
 
 def _alike(
@@ -307,14 +316,6 @@ def _alike(
     if own in ("integers", "strings") and own != other:
         raise TypeError(f"{argument}: the catalog's ids are {own}, these are {other}; pass the same kind")
     return ids, others
-
-
-def _among(names: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which names are among others."""
-    if names.dtype.kind == others.dtype.kind == "i":
-        return np.isin(names, others)
-    known = set(others.tolist())  # np.isin compares objects one by one
-    return np.fromiter((name in known for name in names.tolist()), np.bool_, len(names))
 
 
 def plain(name: Any) -> Any:

@@ -35,7 +35,8 @@ def read_archive(source: Path | io.BytesIO) -> dict[str, NDArray[Any]]:
 
     Raises one of `DAMAGED_ARCHIVE`: it cannot be read, or a member is no array.
     """
-    with np.load(source, allow_pickle=False) as archive:
+    opened = source if isinstance(source, io.BytesIO) else source.open("rb")
+    with opened, np.load(opened, allow_pickle=False) as archive:  # NumPy leaves a damaged one open
         found = dict(archive)
     for name, one in found.items():
         if not isinstance(one, np.ndarray):  # without the first bytes of one, NumPy returns what is there

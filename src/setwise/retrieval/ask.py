@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.certificate import unbounded
+from setwise.ids import among
 from setwise.index.base import Found, Ids
 from setwise.retrieval.seen import Job, Seen
 from setwise.solvers.problem import Problem, Solved
@@ -79,7 +80,7 @@ def cut(found: Found, barred: Ids, count: int) -> Found:
 
     What is cut off or was not returned scores at most the last that stays, or the floor of all.
     """
-    kept = np.flatnonzero(~np.isin(found.ids, barred))
+    kept = np.flatnonzero(~among(found.ids, barred))
     if len(kept) <= count:
         return Found(found.ids[kept], found.scores[kept], found.vectors[kept], found.floor)
     assert found.floor is not None

@@ -13,7 +13,7 @@ from setwise import checks, solvers
 from setwise.containers import to_numpy
 from setwise.each import split
 from setwise.facets import are_texts, directions_of
-from setwise.ids import as_ids, check_apart, listed_ids
+from setwise.ids import among, as_ids, check_apart, listed_ids
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
 from setwise.index.promised import Moved, check_vectors, is_known, sampled
@@ -322,7 +322,7 @@ def _without(found: Found | None, ids: Ids) -> Found | None:
     """Return what was found without some ids."""
     if found is None or len(ids) == 0:
         return found
-    kept = ~np.isin(found.ids, ids)
+    kept = ~among(found.ids, ids)
     return Found(found.ids[kept], found.scores[kept], found.vectors[kept])
 
 

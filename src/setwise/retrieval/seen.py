@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.constraints import Constraints
-from setwise.ids import as_ids, by_plain_id
+from setwise.ids import among, as_ids, by_plain_id
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING, Moved, are_other
@@ -104,7 +104,7 @@ class Seen:
             return 0
         ids, first = np.unique(found.ids, return_index=True)
         if len(self):
-            new = ~np.isin(ids, self.ids)
+            new = ~among(ids, self.ids)
             ids, first = ids[new], first[new]
         if len(ids):
             self._waiting.append((ids, found.vectors[first]))
@@ -135,9 +135,9 @@ class Seen:
 
     def _check_there(self, weights: Vector, found: Found, ids: Ids, rows: NDArray[Any]) -> None:
         """Refuse a search that left out one of some candidates, though it scores more than the floor."""
-        others = ~np.isin(ids, found.ids)
+        others = ~among(ids, found.ids)
         if self.job.known is not None:
-            others &= ~np.isin(ids, self.job.known.ids)
+            others &= ~among(ids, self.job.known.ids)
         if not others.any():
             return
         metric = self.job.request.goal.metric
@@ -157,7 +157,7 @@ class Seen:
 
         Raises Moved: the message names the index and the candidate.
         """
-        again = np.isin(found.ids, self.ids)
+        again = among(found.ids, self.ids)
         if not again.any():
             return
         ids, rows = found.ids[again], found.vectors[again]
