@@ -1,6 +1,7 @@
 """Mistakes at the doors beside `select`: one line that has the door's own name for what was passed."""
 
 import copy
+import os
 import pickle
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import setwise
 from optional import needs
 from setwise import compat
+from setwise.files import read_corpus
 from setwise.finetuning import (
     Distribution,
     Repository,
@@ -202,7 +204,50 @@ def test_a_database_is_not_copied():
 @needs("pyarrow")
 @pytest.mark.parametrize("wish", [{"objective": "facets", "facets": ["a"]}, {"costs": "a", "budget": 9}])
 def test_an_item_without_a_number_is_named_by_its_id(wish):
-    columns = {"a": [1.0] * 4 + [None] + [1.0] * 4}
+    columns = {"a": [1.0] * 4 + [None] + [1.0] * 4, "b": ["x"] * 9}
     catalog = setwise.Catalog.build(X, R, clusters=2, ids=[f"i{row}" for row in range(9)], fields=columns)
     with pytest.raises(ValueError, match=r"^(facets\['a'\]|costs): no number for 'i4'; give each item one$"):
         catalog.select(3, **wish)
+    with pytest.raises(ValueError, match=r"^facets\['b'\]: no number for 'i0'; give each item one$"):
+        catalog.select(3, objective="facets", facets=["b"])
+    with pytest.raises(ValueError, match="^filter: it and exclude leave no item; loosen them$"):
+        catalog.select(3, exclude=[f"i{row}" for row in range(9)])
+
+
+@needs("pyarrow")
+@pytest.mark.parametrize(
+    "head", ["id, text", " id ,text ", "\ufeff\ufeffid,text", "\0\0id,text", "ID\t,\tText"]
+)
+def test_names_of_columns_are_known_with_blanks_and_marks_around_them(tmp_path, head):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{head}\na,hello\nb,you\n", encoding="utf-8")
+    corpus = read_corpus(path)
+    assert list(corpus.ids) == ["a", "b"]
+    assert list(corpus.texts) == ["hello", "you"]
+    assert Repository(path).texts_of(np.array([1])) == ["you"]
+
+
+@needs("pyarrow")
+def test_what_is_wrong_with_a_path_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "gone.jsonl").symlink_to("moved.jsonl")
+    for path, error, message in (
+        ("gone.jsonl", FileNotFoundError, "'gone.jsonl' is a link to 'moved.jsonl', and nothing is there"),
+        ("loop.jsonl", FileNotFoundError, "'loop.jsonl' is a link to 'loop.jsonl', and nothing is there"),
+        ("x" * 300 + ".jsonl", ValueError, "'x+'… is no path here \\(File name too long\\)"),
+    ):
+        with pytest.raises(error, match=f"^corpus: {message}$"):
+            read_corpus(path)
+    folder = tmp_path / "~nobody-of-this-name"
+    setwise.Catalog.build(X, R, clusters=2).save(folder.name)
+    assert setwise.Catalog.load(folder.name).select(2).indices.tolist() and folder.is_dir()
+
+
+@needs("pyarrow")
+def test_what_may_not_be_read_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n')
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
+    with pytest.raises(PermissionError, match="^corpus: '.*' may not be read by this user; change its mode$"):
+        read_corpus(path)

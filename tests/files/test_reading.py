@@ -376,7 +376,7 @@ def test_a_csv_that_is_not_utf8(tmp_path):
 def test_a_column_that_stands_there_twice(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,text\n1,a\n")
-    assert "'text' stands there more than once" in refused(path)
+    assert "has more than one column 'text'; rename one" in refused(path)
 
 
 def wrong(tmp_path, rows, reading, error=TypeError):

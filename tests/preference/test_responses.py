@@ -495,7 +495,7 @@ def test_every_cost_is_the_least_of_all_sets(weight, printed):
 
 @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
 def test_a_weight_out_of_range_is_refused(value):
-    with pytest.raises(ValueError, match="reward_weight: .* is not finite and at least 0"):
+    with pytest.raises(ValueError, match="reward_weight: .* is (not finite|outside)"):
         select_responses(np.eye(4), [1, 2, 3, 4], 2, reward_weight=value)
 
 

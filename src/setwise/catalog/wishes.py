@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -103,7 +105,7 @@ def wished(held: Items, request: CatalogRequest, relevance: Any, query: Any, fil
     else:
         kept = np.flatnonzero(left)
         if len(kept) == 0 or (request.sized and request.size > len(kept)):
-            if not request.sized:
+            if len(kept) == 0:
                 raise ValueError("filter: it and exclude leave no item; loosen them")
             raise ValueError(
                 f"k: {request.size} is more than the {len(kept):,} items that may be selected; ask for at "
@@ -164,7 +166,9 @@ def labels_of_items(held: Items, name: str, given: Any) -> Any:
         if what == "label":
             return values
         given = {
-            one: value for one, value in zip(held.ids.tolist(), values, strict=True) if value is not None
+            one: value
+            for one, value in zip(held.ids.tolist(), values, strict=True)
+            if isinstance(value, Real | Decimal)
         }
     if isinstance(given, Mapping):
         given = by_plain_id(given)

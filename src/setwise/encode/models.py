@@ -117,7 +117,7 @@ def load_model(
 
 def _adapter_alone(name: str) -> Path | None:
     """Return the folder of an adapter without a model beside it, such as a checkpoint's, if it is one."""
-    folder = home(Path(name).expanduser())
+    folder = home(Path(os.path.expanduser(name)))
     return folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
 
 
@@ -249,7 +249,7 @@ def locate(name: str, argument: str = "model") -> str:
         raise TypeError(f"{argument}: expected a folder or a name, got {name!r}")
     if name == PACKAGED:
         return str(_unpacked(packaged()))
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix == ".gguf":
         if not path.is_file():
             raise FileNotFoundError(f"{argument}: no file {name!r}")

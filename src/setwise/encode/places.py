@@ -28,7 +28,7 @@ def folder_for(source: Path | None, name: str | os.PathLike[str] | None = None) 
     Raises PermissionError: the folder that was asked for is not writable.
     """
     if name is not None:
-        folder = Path(name).expanduser()
+        folder = Path(os.path.expanduser(name))
         if not _writable(folder):
             raise PermissionError(
                 f"cache: folder {str(name)!r} is not writable; name another, or leave the cache out"

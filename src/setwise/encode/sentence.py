@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def _locate(model: str | None) -> tuple[str, str]:
         if found is not None and found.submodule_search_locations:
             return str(Path(next(iter(found.submodule_search_locations)), "model")), "all-MiniLM-L6-v2"
         model = _MODEL
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     return (str(folder), folder.resolve().name) if folder.is_dir() else (model, model)
 
 

@@ -34,7 +34,7 @@ _OF_IDS = ("string", "integer", "number", "uuid", "null")
 _CALLED_ID = re.compile(r"(?:^|[ _.-])(?:id|ID|Id)$|[a-z](?:Id|ID)$")
 
 
-def arrow_kinds(schema: Any) -> dict[str, str]:
+def arrow_kinds(schema: Any, source: str = "the table") -> dict[str, str]:
     """Return an Arrow schema's columns, each with the kind of what it holds.
 
     That is "string" (of every width, category or not), "integer", "number", "boolean", "uuid", "time",
@@ -44,7 +44,7 @@ def arrow_kinds(schema: Any) -> dict[str, str]:
     """
     repeated = [name for name, count in Counter(schema.names).items() if count > 1]
     if repeated:
-        raise ValueError(f"column {repeated[0]!r} stands there more than once; rename one")
+        raise ValueError(f"{source} has more than one column {repeated[0]!r}; rename one")
     return {field.name: arrow_kind(field.type) for field in schema}
 
 
@@ -162,10 +162,14 @@ def wider(held: str, new: str) -> str:
 
 
 def called(columns: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Return the columns that are called by one of some names, the likeliest first, in capitals last."""
+    """Return the columns that are called by one of some names, the likeliest first, in capitals last.
+
+    Blanks around a name, as after the commas of a CSV file, and stray marks of an encoding do not count.
+    """
     places = {name: place for place, name in enumerate(names)}
-    found = [column for column in columns if str(column).casefold() in places]
-    return sorted(found, key=lambda column: (column not in places, places[str(column).casefold()]))
+    plain = {column: str(column).strip(" \t\r\0\ufeff").casefold() for column in columns}
+    found = [column for column, name in plain.items() if name in places]
+    return sorted(found, key=lambda column: (column not in places, places[plain[column]]))
 
 
 def text_columns(

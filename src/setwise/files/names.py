@@ -32,27 +32,42 @@ def ending(path: str | os.PathLike[str]) -> str:
 def at_home(path: str | os.PathLike[str]) -> Path:
     """Return a path, ``~`` at its start being the home folder where nothing of that name is there.
 
+    ``~name`` stays as it is where there is no such user, as in a shell.
+
     Raises TypeError: it is no path.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path: expected a path, got {type(path).__name__}")
     found = Path(path)
-    return found if not str(path).startswith("~") or found.exists() else found.expanduser()
+    return found if not str(path).startswith("~") or found.exists() else Path(os.path.expanduser(path))
 
 
 def existing(path: str | os.PathLike[str], argument: str) -> Path:
     """Return the path of a file or folder that is there.
 
-    Raises FileNotFoundError: it is not; the message names a neighbor whose name is close; ValueError: it is
-    empty, or neither a file nor a folder: a pipe or a device, which might never end; TypeError: it is no
-    path.
+    Raises FileNotFoundError: it is not, or is a link to nothing; the message names a neighbor whose name is
+    close; PermissionError: it may not be read; ValueError: it is empty, longer than names can be, or neither a
+    file nor a folder: a pipe or a device, which might never end; TypeError: it is no path.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
     if not os.fspath(path):
         raise ValueError(f"{argument}: the path is empty; name a file or folder")
-    found = at_home(path)
-    if found.exists():
+    try:
+        found = at_home(path)
+        there = found.exists()
+        link = os.readlink(found) if found.is_symlink() and not there else None
+    except PermissionError:
+        raise PermissionError(
+            f"{argument}: {str(path)!r} is in a folder that this user may not open"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{argument}: {str(path)[:60]!r}… is no path here ({error.strerror})") from None
+    if link is not None:
+        raise FileNotFoundError(f"{argument}: {str(path)!r} is a link to {link!r}, and nothing is there")
+    if there:
+        if not os.access(found, os.R_OK | (os.X_OK if found.is_dir() else 0)):
+            raise PermissionError(f"{argument}: {str(path)!r} may not be read by this user; change its mode")
         if not found.is_file() and not found.is_dir():
             raise ValueError(f"{argument}: {str(path)!r} is a pipe or a device; write it to a file first")
         return found

@@ -55,13 +55,13 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
                 raise ValueError(f"{path.name} has no rows")
             return kinds
         if kind in DELIMITED:
-            return arrow_kinds(csv_schema(path))
+            return arrow_kinds(csv_schema(path), path.name)
         if kind == ".parquet":
             from setwise.extras.arrow import parquet
 
-            return arrow_kinds(parquet.read_schema(path))
+            return arrow_kinds(parquet.read_schema(path), path.name)
         with open_arrow(path) as reader:
-            return arrow_kinds(reader.schema)
+            return arrow_kinds(reader.schema, path.name)
 
 
 def read_table(path: Path, columns: Iterable[str], argument: str = "file") -> Table:
@@ -176,7 +176,7 @@ class Frame:
         if not len(self.table):
             raise ValueError(f"{argument}: {self.name} has no rows")
         try:
-            return arrow_kinds(self.table.schema)
+            return arrow_kinds(self.table.schema, self.name)
         except ValueError as error:
             raise ValueError(f"{argument}: {error}") from None
 

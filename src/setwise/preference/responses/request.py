@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -13,6 +12,9 @@ METHODS = ("opt-select", "coreset", "bottom-k", "sigma", "best-vs-worst", "rando
 SOLVERS = ("swap", "exact", "greedy")
 SPLITS = ("one-vs-k", "mean")
 FORMULATIONS = ("appendix-e", "equation-8")
+
+#: Of rewards: an exponential of more is no float64.
+MOST_WEIGHT = 500
 
 
 class ResponseOptions(TypedDict, total=False):
@@ -57,7 +59,8 @@ class ResponseRequest:
             checks.choice(name, getattr(self, name), known)
         if self.method == "best-vs-worst" and self.k != 1:
             raise ValueError(f"k: method='best-vs-worst' rejects the one worst response, got k={self.k}")
-        _check_weight(self.reward_weight)
+        if not 0 <= checks.finite("reward_weight", self.reward_weight) <= MOST_WEIGHT:
+            raise ValueError(f"reward_weight: {self.reward_weight} is outside [0, {MOST_WEIGHT}]")
         check_certify(self.certify)
         object.__setattr__(self, "time_limit", checks.seconds("time_limit", self.time_limit))
 
@@ -65,11 +68,3 @@ class ResponseRequest:
     def needed(self) -> int:
         """How many responses a prompt has to have."""
         return self.k + self.positives
-
-
-def _check_weight(value: object) -> None:
-    """Refuse a weight of rewards that is no finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"reward_weight: expected a number, got {checks.brief(value)}")
-    if not 0 <= float(value) < float("inf"):
-        raise ValueError(f"reward_weight: {value} is not finite and at least 0")
