@@ -46,7 +46,7 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
     """Return the path of a file or folder that is there.
 
     Raises FileNotFoundError: it is not, or is a link to nothing; the message names a neighbor whose name is
-    close; PermissionError: it may not be read; ValueError: it is empty, too long for a name, or neither a file
+    close; PermissionError: it may not be read; ValueError: it is empty, too long, or neither a file
     nor a folder: a pipe or a device, which might never end; TypeError: it is no path.
     """
     if not isinstance(path, str | os.PathLike):
