@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 import traceback
 import warnings
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import setwise
+from fuzz.outcomes import Outcome, run_all
 from reference.objectives import mmr_value
 from setwise.index import Found, Index
 from setwise.solvers import SOLVERS, solver_of
@@ -410,15 +410,6 @@ def called(case) -> list[Any]:
     return [setwise.retrieve(case.query, index, k, **case.options("metric", "relevance_scale"))]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a case: whether a set was proven best, and what is false of what was said."""
-
-    bounded: bool = False
-    optimal: bool = False
-    wrong: str = ""
-
-
 def run(seed) -> Outcome | None:
     """Select once; None where there is nothing to compare with."""
     case = case_of(seed)
@@ -540,22 +531,5 @@ def compared(case, one, sets, r, error) -> Outcome:
     return Outcome(True, optimal, f"{case}: {said}" if said else "")
 
 
-def main() -> None:
-    """Run cases for a time, and say what was wrong."""
-    seconds, seed = float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    began, done, wrong = time.monotonic(), [], 0
-    while time.monotonic() - began < seconds:
-        outcome = run(seed)
-        if outcome is not None:
-            done.append(outcome)
-            if outcome.wrong:
-                wrong += 1
-                print(f"seed {seed}: {outcome.wrong}", flush=True)
-        seed += 1
-    counts = f"{sum(one.bounded for one in done)} bounded, {sum(one.optimal for one in done)} proven best"
-    print(f"{len(done)} selections, {counts}, {wrong} wrong; the next seed is {seed}")
-    raise SystemExit(wrong > 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_all(run, "selections")

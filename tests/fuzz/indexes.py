@@ -9,10 +9,9 @@ seed alone.
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import setwise
+from fuzz.outcomes import Outcome, run_all
 from reference.brute import best_subset
 from setwise.index import Found, Index
 
@@ -132,15 +132,6 @@ def indexed(rng, kind, X, metric):
     return Index.from_faiss(index, metric=metric), X
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a case: whether a set was proven best, and what is false of its certificate."""
-
-    bounded: bool
-    optimal: bool
-    wrong: str
-
-
 def run(seed) -> Outcome | None:
     """Retrieve once; None where no set keeps the constraints."""
     rng = np.random.default_rng(seed)
@@ -225,22 +216,5 @@ def run(seed) -> Outcome | None:
     return Outcome(told.upper_bound is not None, told.optimal, "")
 
 
-def main() -> None:
-    """Run cases for a time, and say what was wrong."""
-    seconds, seed = float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    began, done, wrong = time.monotonic(), [], 0
-    while time.monotonic() - began < seconds:
-        outcome = run(seed)
-        if outcome is not None:
-            done.append(outcome)
-            if outcome.wrong:
-                wrong += 1
-                print(f"seed {seed}: {outcome.wrong}")
-        seed += 1
-    counts = f"{sum(one.bounded for one in done)} bounded, {sum(one.optimal for one in done)} proven best"
-    print(f"{len(done)} retrievals, {counts}, {wrong} wrong; the next seed is {seed}")
-    raise SystemExit(wrong > 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_all(run, "retrievals")

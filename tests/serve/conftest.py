@@ -50,3 +50,21 @@ def app(folder):
 @pytest.fixture
 def ask(app):
     return Asked(app)
+
+
+@pytest.fixture
+def made():
+    """Makes applications that encode nothing, and lets go of them."""
+    from setwise.serve import Settings, create_app
+
+    opened = []
+
+    def make(**settings):
+        app = create_app(Settings(**{"model": "none", **settings}))
+        opened.append(app)
+        return app
+
+    yield make
+    for app in opened:
+        with closing(app):
+            pass

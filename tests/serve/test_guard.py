@@ -5,29 +5,13 @@ import json
 import logging
 
 import pytest
-from asking import Asked, closing
+from asking import Asked
 
 from optional import lazily, needs
 
 pytestmark = needs("fastapi", "prometheus_client", "httpx")
 
 serve = lazily("setwise.serve")
-
-
-@pytest.fixture
-def made():
-    """Makes applications that encode nothing, and lets go of them."""
-    opened = []
-
-    def make(**settings):
-        app = serve.create_app(serve.Settings(**{"model": "none", **settings}))
-        opened.append(app)
-        return app
-
-    yield make
-    for app in opened:
-        with closing(app):
-            pass
 
 
 def test_a_page_that_was_pointed_at_this_machine_is_refused(made):

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from asking import Asked, closing
+from asking import Asked
 
 from optional import lazily, needs
 
@@ -20,18 +20,8 @@ BODY = {"vectors": [[1, 0], [0, 1], [1, 1]], "relevance": [1, 2, 3], "k": 2}
 
 
 @pytest.fixture
-def made():
-    opened = []
-
-    def make(**limits):
-        app = serve.create_app(serve.Settings(model="none", limits=serve.Limits(**{"threads": 1, **limits})))
-        opened.append(app)
-        return app
-
-    yield make
-    for app in opened:
-        with closing(app):
-            pass
+def limited(made):
+    return lambda **limits: made(limits=serve.Limits(**{"threads": 1, **limits}))
 
 
 class Busy:
@@ -55,8 +45,8 @@ def client_of(app):
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_read(made):
-    ask = Asked(made(body=1000))
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(limited):
+    ask = Asked(limited(body=1000))
     told = ask.post("/v1/select", {**BODY, "more": "x" * 2000})
     assert told.status_code == 413
     assert told.json()["message"].startswith("body: more than 1,000 bytes")
@@ -71,19 +61,19 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(made):
     assert ask.post("/v1/select", BODY).status_code == 200
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(made):
+def test_a_body_that_does_not_come_is_not_waited_for(limited):
     async def slow():
         yield b"{"
         await asyncio.sleep(20)
 
-    told = Asked(made(seconds=0.1)).post(
+    told = Asked(limited(seconds=0.1)).post(
         "/v1/select", content=slow(), headers={"content-type": "application/json"}
     )
     assert told.status_code == 408
 
 
-def test_more_than_may_wait_are_told_to_come_again(made):
-    app = made(waiting=2)
+def test_more_than_may_wait_are_told_to_come_again(limited):
+    app = limited(waiting=2)
 
     async def scene():
         busy = Busy(app)
@@ -105,8 +95,8 @@ def test_more_than_may_wait_are_told_to_come_again(made):
     assert Asked(app).get("/readyz").status_code == 200
 
 
-def test_what_takes_too_long_is_answered_so_and_the_next_are_served(made):
-    app = made(seconds=0.5)
+def test_what_takes_too_long_is_answered_so_and_the_next_are_served(limited):
+    app = limited(seconds=0.5)
     assert Asked(app).post("/v1/select", BODY).status_code == 200  # what is loaded at first takes its time
 
     async def scene():
@@ -124,8 +114,8 @@ def test_what_takes_too_long_is_answered_so_and_the_next_are_served(made):
     assert served.status_code == 200
 
 
-def test_a_long_proof_ends_with_the_time_there_is(made, rng):
-    app = made(seconds=1.0)
+def test_a_long_proof_ends_with_the_time_there_is(limited, rng):
+    app = limited(seconds=1.0)
     vectors = rng.standard_normal((60, 8)).round(3).tolist()
     began = time.perf_counter()
     told = Asked(app).post("/v1/select", {"vectors": vectors, "k": 20, "certify": "full", "diversity": 0.9})
@@ -133,9 +123,9 @@ def test_a_long_proof_ends_with_the_time_there_is(made, rng):
     assert told.status_code in (200, 504)
 
 
-def test_work_that_nobody_waits_for_is_not_done(made):
+def test_work_that_nobody_waits_for_is_not_done(limited):
     """Clients that leave free their places: the next ones are not refused, and only theirs is worked on."""
-    app = made(waiting=3)
+    app = limited(waiting=3)
     asked = []
 
     async def leave(client_gone):
@@ -204,8 +194,8 @@ def test_a_selection_that_runs_ends_when_its_client_has_gone():
         job.check("the next step")
 
 
-def test_a_service_that_ends_takes_no_more(made):
-    app = made()
+def test_a_service_that_ends_takes_no_more(limited):
+    app = limited()
     app.state.service.work.close()
     told = Asked(app).post("/v1/select", BODY)
     assert told.status_code == 503
