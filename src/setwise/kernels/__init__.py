@@ -245,13 +245,24 @@ class Proof(NamedTuple):
     threshold: float
 
 
+class Alone(NamedTuple):
+    """The linear part of the summed form, where it proves a set.
+
+    ahead : the sum of its k largest entries; threshold : the k-th largest; beyond : the one after that.
+    """
+
+    ahead: float
+    threshold: float
+    beyond: float
+
+
 class Exchanged(NamedTuple):
     """What `exchange` finds.
 
     chosen : candidates, in selection order where there are numbers; numbers : each one's summed distances to
     those before it, None where a candidate outside may equal a member; steps, swaps : of Frank-Wolfe, and
-    exchanges; proof : None if not asked for, or where relevance alone proves the set; squares : of each
-    candidate's length.
+    exchanges; proof : None if not asked for, or where relevance alone proves the set; alone : by this;
+    squares : of each candidate's length.
     """
 
     chosen: NDArray[np.int64]
@@ -259,6 +270,7 @@ class Exchanged(NamedTuple):
     steps: int
     swaps: int
     proof: Proof | None
+    alone: Alone | None
     squares: NDArray[np.float64]
 
 
@@ -326,14 +338,15 @@ def exchange(
         order, squares = np.empty(n, np.int64), np.empty(n)
     size = n if rounds else 0
     ids, weights, gradient = np.empty(size, np.int64), np.empty(size), np.empty(size)
-    done, steps, swaps, count, *sums = _native.exchange(
+    done, steps, swaps, count, along, linear, ahead, threshold = _native.exchange(
         rows, kept, measured, fine, query, order, squares, relevance, diversity, sharpness,
         known, with_greedy, found, numbers, tolerance, rounds, margin, ids, weights, gradient,
     )  # fmt: skip
     if done < 0:
         return None
-    proof = Proof(ids[:count], weights[:count], gradient, *sums) if count else None
-    return Exchanged(found, numbers if done else None, steps, swaps, proof, squares)
+    proof = Proof(ids[:count], weights[:count], gradient, along, linear, ahead, threshold) if count else None
+    alone = None if count or not rounds else Alone(ahead, threshold, linear)
+    return Exchanged(found, numbers if done else None, steps, swaps, proof, alone, squares)
 
 
 def exchange_each(

@@ -244,7 +244,12 @@ static PyObject *exchange(PyObject *module, PyObject *args)
             done = BARE;
         else if (done == 0)
             done = known ? 0 : search(&form, &given, with_greedy, chosen, views[NUMBERS].buf);
-        if (done >= 0 && rounds > 0 && (known || !is_proven(&form))) {
+        if (done >= 0 && rounds > 0 && !known && is_proven(&form)) { /* no point, but what relevance proves it by */
+            for (ptrdiff_t at = 0; at < k; at++)
+                proof.ahead += form.linear[at];
+            proof.linear = form.linear[k];
+            proof.threshold = form.linear[k - 1];
+        } else if (done >= 0 && rounds > 0) {
             point = (struct point){.local = ids, .weights = weights, .gradient = gradient};
             if (!bound_from(&form, &given, chosen, tolerance, rounds, margin, &point, &proof))
                 done = BARE;

@@ -226,12 +226,18 @@ class MaxSum(Objective):
         """Return what `evaluate` does, given the sum of each member's distances to those before it."""
         k, t = relevance.shape[-1], self.diversity
         gains = (1 - t) * relevance
+        if k > 1:
+            gains[..., 1:] += sums[..., 1:] * (t / _before(k))
+        return gains, self.worth(sums, relevance)
+
+    def worth(self, sums: Vector, relevance: Vector) -> Terms:
+        """Return what a set is worth: the second of what `summarize` returns."""
+        k, t = relevance.shape[-1], self.diversity
         mean = np.add.reduce(relevance, axis=-1) / k
         if k == 1:
-            return gains, Terms((1 - t) * mean, mean, np.zeros_like(mean)[()])
-        gains[..., 1:] += sums[..., 1:] * (t / _before(k))
+            return Terms((1 - t) * mean, mean, np.zeros_like(mean)[()])
         spread = 2.0 * np.add.reduce(sums, axis=-1) / (k * (k - 1))
-        return gains, Terms((1 - t) * mean + t * spread, mean, spread)
+        return Terms((1 - t) * mean + t * spread, mean, spread)
 
     def arrange(self, rows: Floats, relevance: Vector, indices: Rows, first: int) -> Rows:
         between = self.distances(rows, rows)

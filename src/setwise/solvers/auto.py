@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.kernels import Exchanged, Proof
+from setwise.kernels import Alone, Exchanged, Proof
 from setwise.objectives.base import TIE
 from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, relaxation, swap
 from setwise.solvers.bounds import Bound
@@ -53,6 +53,8 @@ class Incumbent:
         The relaxation's solution.
     numbers : ndarray of shape (k,), float64, optional
         As of `Solved`: the set is in selection order then.
+    alone : Alone, optional
+        What relevance alone may prove it by.
     """
 
     chosen: NDArray[np.int64]
@@ -61,6 +63,7 @@ class Incumbent:
     bound: Bound | None = None
     point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     numbers: NDArray[np.float64] | None = None
+    alone: Alone | None = None
 
     def take_in(self, problem: Problem, proof: Proof) -> Bound:
         """Note the point that compiled kernels have found, and its bound; return the bound."""
@@ -138,7 +141,7 @@ def stats_of(found: Exchanged) -> dict[str, Any]:
 
 def incumbent(problem: Problem, found: Exchanged) -> Incumbent:
     """Return what compiled kernels found among all candidates."""
-    known = Incumbent(found.chosen, problem.n, True, numbers=found.numbers)
+    known = Incumbent(found.chosen, problem.n, True, numbers=found.numbers, alone=found.alone)
     if found.proof is not None:
         known.take_in(problem, found.proof)
     return known

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.kernels import Proof
+from setwise.kernels import Alone, Proof
 from setwise.objectives import MaxSum
 from setwise.rounding import dot_error
 from setwise.solvers.pools import Whole
@@ -180,8 +180,23 @@ def relevance_bound(problem: Problem) -> Bound | None:
     if objective.reach != 1.0:
         return None
     gradient = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.values
-    margin = float((1 - objective.diversity) * (problem.k - 1) * problem.relevance.error)
-    chosen = problem.constraints.best(gradient)
-    upper = float(gradient[chosen].sum()) + problem.k * margin
-    upper += (objective.diversity + rounding(problem)) * problem.scale()
-    return Bound(upper, gradient, float(gradient[chosen].min()), 2 * margin)
+    ahead = gradient[problem.constraints.best(gradient)]
+    upper, margin = _above(problem, float(ahead.sum()))
+    return Bound(upper, gradient, float(ahead.min()), margin)
+
+
+def relevance_alone(problem: Problem, found: Alone, value: float) -> float | None:
+    """Return the bound on values of `relevance_bound` where it leaves k candidates for a set above this one.
+
+    None where it leaves more.
+    """
+    upper, margin = _above(problem, found.ahead)
+    left = found.beyond >= found.threshold - (upper - value * problem.scale()) - margin
+    return None if left else upper / problem.scale()
+
+
+def _above(problem: Problem, ahead: float) -> tuple[float, float]:
+    """Return the bound that the k largest entries of the linear part prove, and its margin."""
+    t, k = problem.objective.diversity, problem.k
+    margin = float((1 - t) * (k - 1) * problem.relevance.error)
+    return ahead + k * margin + (t + rounding(problem)) * problem.scale(), 2 * margin

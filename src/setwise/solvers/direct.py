@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from setwise.constraints import Constraints
 from setwise.containers import as_matrix
 from setwise.objectives import Objective
 from setwise.queries import as_query
-from setwise.relevance import WIDEST_SPAN, Relevance, or_never
+from setwise.relevance import WIDEST_SPAN, Relevance, as_numbers
 from setwise.request import Request
 from setwise.selection import Selection
 from setwise.solvers import auto, compiled, max_sum
@@ -77,9 +78,9 @@ def select(
         return None
     given, probe, wide = None, None, False
     if relevance is not None:
-        given, never = or_never(relevance, n)
+        given = as_numbers(relevance, n)
         least, most = kernels.span(given)
-        if len(never):
+        if not isfinite(most - least):
             return None
         wide = most - least > WIDEST_SPAN and 0 < goal.diversity < 1
         counted = given - least  # see `Relevance.from_least`

@@ -134,10 +134,15 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     if solved.numbers is None:
         value = problem.value(chosen)
     else:
-        value = float(problem.max_sum().summarize(solved.numbers, problem.relevance.at(chosen))[1].value)
+        value = float(problem.max_sum().worth(solved.numbers, problem.relevance.at(chosen)).value)
     if _is_decided(problem):
         best = problem.value(baselines.most_relevant(problem))
         return replace(solved, certificate=certificate_of(problem, value, best, problem.n, True))
+    if found is not None and found.alone is not None:
+        upper = bounds.relevance_alone(problem, found.alone, value)
+        if upper is not None:  # nothing else is in a better set
+            upper = min(upper, value + bounds.rounding(problem))
+            return replace(solved, certificate=certificate_of(problem, value, upper, problem.n, True))
     improve = found is not None
     if found is None and problem.n <= auto.TINY and effort != "full":
         found = auto.Incumbent(chosen, problem.n, True)
