@@ -336,16 +336,19 @@ def exchange(
     numbers = np.empty(k)
     if order is None or squares is None:
         order, squares = np.empty(n, np.int64), np.empty(n)
-    size = n if rounds else 0
-    ids, weights, gradient = np.empty(size, np.int64), np.empty(size), np.empty(size)
+    ids, weights, gradient = (np.empty(n, np.int64), np.empty(n), np.empty(n)) if rounds else (None,) * 3
     done, steps, swaps, count, along, linear, ahead, threshold = _native.exchange(
         rows, kept, measured, fine, query, order, squares, relevance, diversity, sharpness,
         known, with_greedy, found, numbers, tolerance, rounds, margin, ids, weights, gradient,
     )  # fmt: skip
     if done < 0:
         return None
-    proof = Proof(ids[:count], weights[:count], gradient, along, linear, ahead, threshold) if count else None
-    alone = None if count or not rounds else Alone(ahead, threshold, linear)
+    proof, alone = None, None
+    if ids is not None and weights is not None and gradient is not None:
+        if count:
+            proof = Proof(ids[:count], weights[:count], gradient, along, linear, ahead, threshold)
+        else:
+            alone = Alone(ahead, threshold, linear)
     return Exchanged(found, numbers if done else None, steps, swaps, proof, alone, squares)
 
 

@@ -174,7 +174,10 @@ def exchange_measured(
 ) -> Exchanged | None:
     """Return what `search_small` does of rows that the kernel measures itself; see `kernels.exchange`."""
     assert isinstance(objective, MaxSum)
-    error = 0.0 if query is None else dot_error(rows.shape[1], np.float64)
+    margin = 0.0
+    if options["rounds"]:
+        error = 0.0 if query is None else dot_error(rows.shape[1], np.float64)
+        margin = gradient_error(objective, options["k"], rows.shape[1], error)
     return kernels.exchange(
         rows,
         relevance,
@@ -182,7 +185,7 @@ def exchange_measured(
         diversity=objective.diversity,
         sharpness=objective.sharpness,
         fine=FINE[True],
-        margin=gradient_error(objective, options["k"], rows.shape[1], error),
+        margin=margin,
         **options,
     )
 

@@ -120,7 +120,7 @@ def select(
     if wide and given is not None:
         Relevance(given, None).warn_if_wide()
     return Selection.of(
-        partial(_terms, goal, numbers, (counted if given is None else given)[indices]),
+        partial(_terms, goal, numbers, counted if given is None else given, indices),
         indices=indices,
         certificate=unbounded(n, True) if request.certify else None,
         solver=label,
@@ -130,9 +130,11 @@ def select(
     )
 
 
-def _terms(goal: Objective, numbers: NDArray[np.float64], relevance: NDArray[np.float64]) -> dict[str, Any]:
+def _terms(
+    goal: Objective, numbers: NDArray[np.float64], relevance: NDArray[np.float64], chosen: NDArray[np.int64]
+) -> dict[str, Any]:
     """Return what a set is worth: fields of `Selection`."""
-    gains, terms = goal.summarize(numbers, relevance)
+    gains, terms = goal.summarize(numbers, relevance[chosen])
     return {
         "gains": gains,
         "value": float(terms.value),
