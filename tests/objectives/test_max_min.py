@@ -71,6 +71,26 @@ def picks_of_the_sweep(X, r, k, t, metric):
     return [form.held.ids[chosen].tolist() for chosen in every if chosen is not None]
 
 
+def test_a_threshold_takes_the_most_relevant_that_are_as_far_apart():
+    kept, failed = 0, 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X, r, k = rng.standard_normal((30, 3)), rng.random(30), int(rng.integers(2, 9))
+        include = rng.choice(30, size=seed % 3, replace=False).tolist()
+        form = MaxMinForm(hold(pose(Request(k=k, objective=MaxMin(0.5), include=include), X, relevance=r)))
+        for level in form.levels[::4].tolist():
+            taken = form.held.feasible.include.tolist()
+            for j in np.argsort(-form.scores).tolist():
+                if len(taken) < k and j not in taken and (form.apart[j, taken] >= level).all():
+                    taken.append(j)
+            apart = form.reach(np.array(taken)) >= level and len(taken) == k
+            found = pick_apart(form, level)
+            assert (found.tolist() if apart else found) == (taken if apart else None)
+            kept, failed = kept + bool(apart), failed + (not apart)
+    assert kept > 300
+    assert failed > 300
+
+
 @pytest.mark.parametrize(("metric", "part"), [("euclidean", 0.5), ("cosine", 0.25)])
 def test_the_sweep_is_worth_half_the_best(metric, part):
     """GIST Theorem 3.1 against enumeration; 1 - cos is half a square, so a half of it is a quarter."""

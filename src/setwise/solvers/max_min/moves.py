@@ -33,6 +33,8 @@ class MaxMinForm:
         Distance to the nearest of what was shown; infinite where nothing was.
     scores : ndarray of shape (m,)
         Weighted relevance.
+    order : ndarray of shape (m,), int64
+        By falling scores; those that tie by place.
     levels : ndarray, ascending
         Thresholds: 0 and, of few candidates, every distance of two.
     above : ndarray
@@ -51,6 +53,7 @@ class MaxMinForm:
         worth, self.per = self.objective.weights(held.problem.k)
         self.scores = worth * held.relevance
         self.worth = worth
+        self.order = np.argsort(-self.scores, kind="stable")
         found = np.concatenate([self.apart[np.isfinite(self.apart)], self.away[np.isfinite(self.away)]])
         if held.feasible.most < 2 and np.isinf(self.away).all():
             found = found[:0]  # a set of one has no distance
@@ -119,9 +122,11 @@ class MaxMinForm:
         most = np.full(len(chosen), with_first[outside].max(initial=-np.inf))
         np.maximum.at(most, first[outside], with_second[outside])
         most += scores.sum() - scores
-        for slot in slots:
+        tempting = most >= least() - self.off(least())
+        tempting[list(moving)] = True
+        for slot in np.array(slots, np.int64)[tempting[slots]].tolist():
             if slot not in moving and most[slot] < least() - self.off(least()):
-                continue
+                continue  # a better one has been found since
             start, reach = np.delete(chosen, slot), least_of_set
             if slot in moving:
                 others = among.copy()
@@ -171,6 +176,17 @@ def pick_apart(form: MaxMinForm, level: float) -> Rows | None:
         if (form.apart[np.ix_(chosen, chosen)] < level).any() or not free[chosen].all():
             return None
         free &= (form.apart[chosen] >= level).all(axis=0)
+    if not (feasible.limits or feasible.costs is not None or feasible.alike is not None):
+        free[chosen] = False
+        taken = chosen.tolist()
+        for place in form.order.tolist():
+            if len(taken) == feasible.most or (not sized and form.scores[place] <= 0.0 and len(taken) >= 2):
+                break
+            if free[place]:
+                taken.append(place)
+                free &= form.apart[place] >= level
+        chosen = np.array(taken, np.int64)
+        return chosen if feasible.keeps(chosen) else None
     while len(chosen) < feasible.most:
         able = feasible.open(chosen) & free
         if not able.any():
