@@ -132,6 +132,7 @@ class Handler(BaseHTTPRequestHandler):
         data = json.dumps(answer if status == 200 else {"error": {"message": word}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        data = self.server.cut(data)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -141,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
 def service():
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.lock, made.asked, made.failures, made.tgi = threading.Lock(), [], [], False
-    made.odd = {}
+    made.odd, made.cut = {}, bytes
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
     made.url = f"http://127.0.0.1:{made.server_port}/v1"
@@ -207,6 +208,18 @@ def test_what_a_refused_request_leaves_is_gone_on_with(service, tmp_path):
     gone = preference.Server(service.url, retries=0, timeout=2)
     with pytest.raises(ValueError, match=r"did not answer \(API"):
         preference.generate(PROMPTS, tmp_path / "none.jsonl", server=gone, **options)
+
+
+def test_half_a_character_or_half_an_answer_of_a_server(service, tmp_path):
+    server = preference.Server(service.url, retries=0)
+    service.odd = {"choices": [{"message": {"content": "a \U0001f34e b \ud83c c \ud83c"}}]}
+    preference.generate(PROMPTS, tmp_path / "out.jsonl", server=server, responses=1)
+    assert rows(tmp_path / "out.jsonl")[0]["responses"] == ["a \U0001f34e b \ufffd c \ufffd"]
+    service.cut = lambda data: data[:9]
+    with pytest.raises(ValueError, match=r"^server: http.* did not answer \(JSONDecodeError"):
+        preference.generate(PROMPTS, tmp_path / "none.jsonl", server=server, responses=1)
+    with pytest.raises(ValueError, match=r"^reward: http.* did not answer \(JSONDecodeError"):
+        preference.score(POOLS, tmp_path / "none.jsonl", service.url)
 
 
 @pytest.mark.parametrize(

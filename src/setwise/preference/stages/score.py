@@ -149,7 +149,7 @@ class HttpReward:
             found = self._client.post(
                 self._url, cast_to=object, body={"prompts": list(prompts), "responses": list(responses)}
             )
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, ValueError) as error:  # the second: what was sent is no JSON
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"reward: {self._url} did not answer ({type(error).__name__}: {reason})"

@@ -112,14 +112,16 @@ class Server:
                     raise
                 # TGI takes no 1, and nothing for it; for nothing, others take a default of their own.
                 found = client.chat.completions.create(**{**asked, "top_p": None})
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, ValueError) as error:  # the second: what was sent is no JSON
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"server: {self.url} did not answer ({type(error).__name__}: {reason})"
             ) from None
         try:
             choice = found.choices[0]
-            text = choice.message.content or ""
+            # A character may be cut in half where the tokens end.
+            halves = (choice.message.content or "").encode("utf-16", "surrogatepass")
+            text = halves.decode("utf-16", "replace")
             finished = choice.finish_reason in _ENDED
             count = int(getattr(getattr(found, "usage", None), "completion_tokens", 0) or 0)
             return Answer(text.removeprefix(begun), count, finished)
