@@ -219,7 +219,7 @@ def test_half_a_character_or_half_an_answer_of_a_server(service, tmp_path):
     with pytest.raises(ValueError, match=r"^server: http.* did not answer \(JSONDecodeError"):
         preference.generate(PROMPTS, tmp_path / "none.jsonl", server=server, responses=1)
     with pytest.raises(ValueError, match=r"^reward: http.* did not answer \(JSONDecodeError"):
-        preference.score(POOLS, tmp_path / "none.jsonl", service.url)
+        preference.score(POOLS, tmp_path / "scored.jsonl", service.url)
 
 
 @pytest.mark.parametrize(
