@@ -53,6 +53,16 @@ class Policy:
         count = sum(parameter.numel() for parameter in self.model.parameters())
         return f"{type(self.model).__name__}, {count:,} parameters"
 
+    def settle(self, device: Any) -> None:
+        """Move a model that is not on an accelerator yet to where it will be trained.
+
+        Otherwise the trainer would do so after the first responses, and a run that goes on, whose model is
+        read before any training, would draw the next ones on another device than the run that it continues.
+        """
+        if self._device.type == "cpu" and device.type != "cpu":
+            self.model.to(device)
+            self._device = self.model.device
+
     def expect(self, weights: str) -> None:
         """Remember what the parameters were when the run was started."""
         self._expected = weights

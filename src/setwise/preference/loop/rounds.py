@@ -59,7 +59,7 @@ class Rounds:
             uses_chat(held_out, self.tokenizer, config.chat, "evaluation_prompts")
             self._held_out = _Prompts(list(held_out), self._tokens("evaluation_prompts", held_out))
         self._team = Team()
-        self._settings_to_train(Path(os.fspath(out)), 0)
+        self._policy.settle(self._settings_to_train(Path(os.fspath(out)), 0).device)
         settings = {
             "config": config.settings(),
             "model": self._policy.architecture,
