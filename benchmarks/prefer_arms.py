@@ -157,7 +157,7 @@ def fit(
         "logging_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": True,
+        "use_cpu": start.device.type == "cpu",
         "bf16": False,
         "seed": seed,
     }
@@ -238,6 +238,7 @@ def _of_trl(
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
     words = copy.deepcopy(words)
+    words.pad_token = words.pad_token or words.eos_token
     if words.chat_template is None:
         words.bos_token = None  # it would be put before every prompt, and the toy has not seen it
     rest["processing_class"] = words

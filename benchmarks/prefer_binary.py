@@ -74,13 +74,18 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--questions", type=int, default=8, help="to train on; twice as many are judged")
     parser.add_argument("--tokens", type=int, default=3_000)
+    parser.add_argument("--longest", type=int, default=220, help="letters of a solution")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--setting", default="", help="a name for other sizes than the defaults")
     given = parser.parse_args(words)
     from setwise.preference import load_model
 
     torch.set_num_threads(1)
     lines = given.rows.read_text(encoding="utf-8").splitlines() if given.rows.exists() else []
-    known = {(row["seed"], row["arm"]) for row in map(json.loads, lines)}
-    every = pools(given.data, 220)
+    known = {
+        (row["seed"], row["arm"]) for row in map(json.loads, lines) if row.get("setting", "") == given.setting
+    }
+    every = pools(given.data, given.longest)
     start, tokenizer = load_model("smollm2", dtype="bfloat16")
     for seed in range(given.seeds):
         order = np.random.default_rng([seed, 17]).permutation(len(every))
@@ -101,12 +106,13 @@ def main(words: Sequence[str] | None = None) -> None:
                         prompts=[],
                         reward=None,
                         sampling={},
-                        schedule=Schedule(given.tokens, 8, 1e-3, tuple(range(24, 30))),
+                        schedule=Schedule(given.tokens, 8, given.learning_rate, tuple(range(24, 30))),
                         gamma=2.0,
                         seed=seed,
                         folder=Path(folder),
                     )
             row = {
+                **({"setting": given.setting} if given.setting else {}),
                 "seed": seed,
                 "arm": name,
                 "accuracy": round(accuracy(model, tokenizer, others), 6),

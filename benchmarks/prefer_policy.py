@@ -7,7 +7,8 @@
 The shape of AMPO's Table 1 (arms), Figure 3 (``--temperatures`` of the answers that are judged) and Figure 4
 (``--gammas``). "toy" is the grammar of benchmarks/prefer_toy.py, minutes in all, "toy-long" the same with
 three times the training. "smollm2" is SmolLM2-135M with adapters on AlpacaEval's prompts; a ridge regression
-on MiniLM's vectors, fitted to the rewards of other prompts' responses, is the reward; hours. A line a
+on MiniLM's vectors, fitted to the rewards of other prompts' responses, is the reward; hours.
+"smollm2-large" is more of the same, with the paper's 32 responses and seven negatives, for a GPU. A line a
 measurement is added to ``--rows``; what is there already is not measured again, so an interrupted run goes on
 with the same command.
 """
@@ -27,7 +28,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ class Setting:
         Of the vectors that responses are chosen by.
     responses, held_out_responses, max_new_tokens : int
     schedule : Schedule
+    negatives : int
+        A prompt, of the arms that choose several.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Setting:
     held_out_responses: int
     max_new_tokens: int
     schedule: Schedule
+    negatives: int = 3
 
 
 def toy(seed: int, given: argparse.Namespace, name: str = "toy", tokens: int = 4_000) -> Setting:
@@ -100,8 +104,11 @@ def toy(seed: int, given: argparse.Namespace, name: str = "toy", tokens: int = 4
     )
 
 
-def smollm2(seed: int, given: argparse.Namespace) -> Setting:
-    """Return SmolLM2 on AlpacaEval's prompts, other ones for each seed, with a reward of a fixed fit."""
+def smollm2(seed: int, given: argparse.Namespace, *, large: bool = False) -> Setting:
+    """Return SmolLM2 on AlpacaEval's prompts, other ones for each seed, with a reward of a fixed fit.
+
+    The large one has the paper's 32 responses a prompt and seven negatives: for a GPU.
+    """
     from pyarrow import parquet
 
     from setwise.encode import encoder
@@ -127,21 +134,26 @@ def smollm2(seed: int, given: argparse.Namespace) -> Setting:
         found = ((reader.encode(answers) - middle) @ weights).tolist()
         return [value if text.strip() else -10.0 for value, text in zip(found, answers, strict=True)]
 
-    drawn = np.random.default_rng([seed, 16]).permutation(brief[40:])[:24]
+    prompts, held_out = (48, 48) if large else (8, 16)
+    drawn = np.random.default_rng([seed, 16]).permutation(brief[40:])[: prompts + held_out]
     rows = [{"prompt": [{"role": "user", "content": asked[int(one)] + BRIEFLY}]} for one in drawn]
     return Setting(
-        name="smollm2",
+        name="smollm2-large" if large else "smollm2",
         policy=lambda _: load_model("smollm2", dtype="bfloat16"),
-        prompts=rows[:8],
-        held_out=rows[8:],
+        prompts=rows[:prompts],
+        held_out=rows[prompts:],
         reward=reward,
         encoder="sentence",
-        responses=16,
-        held_out_responses=2,
-        max_new_tokens=24,
+        responses=32 if large else 16,
+        held_out_responses=4 if large else 2,
+        max_new_tokens=48 if large else 24,
         schedule=Schedule(
-            tokens=given.tokens or 4_000, sequences=8, learning_rate=1e-3, layers=tuple(range(24, 30))
+            tokens=given.tokens or (60_000 if large else 4_000),
+            sequences=16 if large else 8,
+            learning_rate=2e-4 if large else 1e-3,
+            layers=tuple(range(30) if large else range(24, 30)),
         ),
+        negatives=7 if large else 3,
     )
 
 
@@ -149,6 +161,7 @@ SETTINGS: dict[str, Callable[[int, argparse.Namespace], Setting]] = {
     "toy": toy,
     "toy-long": lambda seed, given: toy(seed, given, "toy-long", 12_000),
     "smollm2": smollm2,
+    "smollm2-large": lambda seed, given: smollm2(seed, given, large=True),
 }
 
 
@@ -172,7 +185,7 @@ class Answers:
                 responses=count,
                 temperature=temperature,
                 max_new_tokens=self._setting.max_new_tokens,
-                batch_size=64,
+                batch_size=64 if model.device.type == "cpu" else 512,
                 seed=seed,
                 force=True,
             )
@@ -265,7 +278,7 @@ def measure(
         if late():
             return
         began = time.process_time()
-        how = ARMS[arm]
+        how = ARMS[arm] if ARMS[arm].k == 1 else replace(ARMS[arm], k=setting.negatives)
         rows = rows_of(how, pools, encoder=setting.encoder, seed=seed) if how.method else []
         choice = chosen_in(rows) if rows else ""
         at = missing(arm, gamma)
@@ -312,6 +325,7 @@ def main(words: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--work", type=Path, help="folder of the samples, to be kept for a run that goes on")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder with alpaca_eval")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="for seeds that run beside each other")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--temperatures", nargs="+", type=float, default=[TEMPERATURE])
     parser.add_argument("--gammas", nargs="+", type=float, default=[GAMMA])
@@ -339,7 +353,7 @@ def main(words: Sequence[str] | None = None) -> list[dict[str, Any]]:
         print(*(row[name] for name in KEY), f"{row['evaluation_reward']:.4f}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as temporary:
-        for seed in range(given.seeds):
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
             if late():
                 break
             folder = (given.work or Path(temporary)) / f"{given.setting}-{seed}"
