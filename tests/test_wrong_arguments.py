@@ -16,7 +16,6 @@ from setwise.finetuning import (
     Repository,
     draw,
     kernel_width,
-    match,
     sweep,
     write_epochs,
     write_file,
@@ -84,7 +83,7 @@ CALLS = {
         r"groups\[0\]: expected a list of row numbers, got 1",
     ),
     "diversities": (lambda: sweep(X, E, 0.4), TypeError, "diversities: expected a list of numbers, got 0.4"),
-    "no frame": (lambda: match(X, E).to_pandas(X), TypeError, "candidates: expected a frame, got ndarray"),
+    "no frame": (lambda: even.to_pandas(X), TypeError, "candidates: expected a frame, got ndarray"),
     "one value": (
         lambda: select_responses(3.0, R, 3),
         ValueError,
