@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve().parent
 RAW = HERE / "results" / "finetune-downstream.jsonl"
+ACCURACY = HERE / "results" / "finetune-accuracy.jsonl"
 PAGE = HERE.parent / "docs" / "finetune-measured.md"
 
 #: Where a table stands in the page.
@@ -189,6 +190,30 @@ def copies_measure(results: Results, measure: str, digits: int, scale: float) ->
     )
 
 
+def accuracy(results: Results) -> str:
+    """Accuracy on held-out questions, and differences from random rows paired by seed."""
+    targets = list(dict.fromkeys(one["target"] for one in results))
+
+    def of(name: str, target: str) -> dict[int, float]:
+        mine = [one for one in results if (one["method"], one["target"]) == (name, target)]
+        return {one["seed"]: 100 * one["accuracy"] for one in mine}
+
+    def cells(name: str, target: str) -> list[str]:
+        mine, other = of(name, target), of("random", target)
+        both = sorted(mine.keys() & other.keys())
+        apart = np.array([mine[seed] - other[seed] for seed in both])
+        told = within(apart) if name != "random" and len(both) > 1 else ""
+        values = np.array(list(mine.values()))
+        return [str(len(mine)), f"{values[0]:.1f}" if len(values) == 1 else shown(values, 1), told]
+
+    titles = [title for target in targets for title in ("seeds", target, f"{target}, against random")]
+    names = ["base", "full", "random", "DSIR", "RDS+", "KNN-Uniform", "KNN-KDE"]
+    return markdown(
+        ["method", *titles],
+        [[name, *(cell for target in targets for cell in cells(name, target))] for name in names],
+    )
+
+
 def encoders(by_encoder: dict[str, Results]) -> str:
     """The perplexity after the same selectors over the vectors of several encoders."""
     first, *others = by_encoder
@@ -292,6 +317,10 @@ def whole(results: Results) -> Results:
 def tables(results: Results) -> dict[str, str]:
     """Return every table that there are results for, by its name in the page."""
     found: dict[str, str] = {}
+    if ACCURACY.exists():
+        found["accuracy"] = accuracy(
+            [json.loads(line) for line in ACCURACY.read_text(encoding="utf-8").splitlines()]
+        )
 
     def of(part: str, share: float | None = None) -> Results:
         return whole(
