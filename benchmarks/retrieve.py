@@ -282,6 +282,43 @@ def together(rows: Any, queries: Any) -> None:
     )
 
 
+def halves(rows: Any, queries: Any) -> None:
+    """The same rows in half precision, in memory and in a mapped file, beside single precision."""
+    import tempfile
+
+    import numpy as np
+
+    import setwise
+
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/rows.npy", rows.astype(np.float16))
+        held = {
+            "float32, array": rows,
+            "float16, array": rows.astype(np.float16),
+            "float16, mapped file": np.load(f"{folder}/rows.npy", mmap_mode="r"),
+        }
+        indexes = {name: setwise.Index.from_array(each) for name, each in held.items()}
+        calls = {
+            "the 10 nearest": lambda index, q: index.search(q[None], 10),
+            "the 1,000 nearest": lambda index, q: index.search(q[None], 1000),
+            "retrieve, k = 10": lambda index, q: setwise.retrieve(q, index, 10),
+        }
+        lines = []
+        for call, run in calls.items():
+            taken: dict[str, list[float]] = {name: [] for name in indexes}
+            for query in queries:
+                for _ in range(15):  # in turn
+                    for name, index in indexes.items():
+                        taken[name].append(timed(lambda i=index, q=query, run=run: run(i, q), 1)[0])
+            single, *others = [1e3 * statistics.median(times) for times in taken.values()]
+            lines.append([call, f"{single:.1f}", *[f"{other:.1f}, {other / single:.2f}" for other in others]])
+    table(
+        f"rows in half precision (kernels: {setwise.kernels.instructions()}): ms, and times float32's",
+        ["call", *held],
+        lines,
+    )
+
+
 def on_device(rows: Any, queries: Any) -> None:
     """The same on a GPU, where there is one."""
     import torch
@@ -318,7 +355,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="BLAS threads, one run each")
     parser.add_argument("--n", type=int, default=1_000_000, help="vectors")
     parser.add_argument("--queries", type=int, default=3)
-    parser.add_argument("--only", choices=["array", "faiss", "growth", "together", "device"])
+    parser.add_argument("--only", choices=["array", "faiss", "growth", "together", "halves", "device"])
     parser.add_argument("--tables", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.tables:
@@ -339,6 +376,7 @@ def main() -> None:
         ("faiss", lambda: approximate(rows, queries, lists, (16, 32))),
         ("growth", lambda: growth(rows, queries)),
         ("together", lambda: together(rows, queries)),
+        ("halves", lambda: halves(rows, queries)),
         ("device", lambda: on_device(rows, queries)),
     ):
         if arguments.only in (None, name):

@@ -260,6 +260,49 @@ def test_rows_are_measured_by_their_definition(dtype):
         np.testing.assert_allclose(cosines * np.sqrt(squares), wide @ query, rtol=1e-11, atol=1e-12)
 
 
+def test_halves_are_scanned_by_their_definition(runnable):
+    """Of any width and step, also halves below the normal range; to the same bits with any instructions."""
+    rng = np.random.default_rng(4)
+    for d in (*range(1, 70), 127, 128, 129, 383, 768, 1100):
+        wide = np.zeros((9, d + 3), np.float16)
+        rows = wide[::2, 1 : d + 1]
+        rows[:] = rng.standard_normal((5, d))
+        rows[1] *= np.float16(2.0**-14)
+        other, found = rng.standard_normal(d).astype(np.float32), np.empty(5, np.float32)
+        bits = {under(name, lambda: kernels.scan(rows, other, found) or found.tobytes()) for name in runnable}  # noqa: B023
+        assert len(bits) == 1, d
+        exact, size = rows.astype(np.float64) @ other, np.abs(rows.astype(np.float64)) @ np.abs(other)
+        assert (np.abs(found - exact) <= (d / 16 + 8) * np.finfo(np.float32).eps * size).all(), d
+
+
+@pytest.mark.parametrize("kept", [None, np.arange(0, 500, 3)])
+def test_vectors_of_halves_score_alike_with_and_without_kernels(kept):
+    rows = np.random.default_rng(5).standard_normal((500, 37)).astype(np.float16)
+    query = np.random.default_rng(6).standard_normal(37)
+    compiled, plain = (
+        under(name, lambda: Vectors(rows, kept=kept, workers=2).scan(query)) for name in (None, "0")
+    )
+    np.testing.assert_allclose(compiled, plain, atol=1e-6 * np.abs(plain).max())
+
+
+def test_a_scan_of_anything_else_is_refused():
+    rows, other, products = np.ones((4, 3), np.float16), np.ones(3, np.float32), np.empty(4, np.float32)
+    kernels.scan(rows, other, products)
+    assert products.tolist() == [3.0] * 4
+    for wrong in (
+        (rows.astype(np.float32), other, products),
+        (rows[:, ::2], other, products),
+        (rows, other[:2], products),
+        (rows, other.astype(np.float64), products),
+        (rows, other, products[:3]),
+        (rows, other, products.astype(np.float64)),
+        (rows, None, products),
+        (rows, other, None),
+    ):
+        with pytest.raises((ValueError, BufferError)):
+            kernels.scan(*wrong)
+
+
 def arrays():
     """The same rows, told in other ways."""
     X = np.random.default_rng(2).standard_normal((60, 21)).astype(np.float32)

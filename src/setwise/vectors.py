@@ -276,10 +276,14 @@ class Vectors(Blocks):
         """
         probe = np.ascontiguousarray(weights, dtype=self.dtype)
         out = np.empty(self.n, self.dtype)
+        halves = self.raw.dtype == np.float16 and kernels.available() and kernels.readable(self.raw)
 
         def part(start: int, stop: int) -> None:
-            # np.vecdot sums each row by itself, so a row's score does not depend on where it stands.
-            if self.raw.dtype == self.dtype and self.kept is None:
+            # Each row is summed by itself, so its score does not depend on where it stands.
+            if halves:
+                for a, b, block in self._blocks(start, stop, as_given=True):
+                    kernels.scan(block, probe, out[a:b])
+            elif self.raw.dtype == self.dtype and self.kept is None:
                 np.vecdot(self.raw[start:stop], probe, out=out[start:stop])
             else:
                 for a, b, block in self._blocks(start, stop):

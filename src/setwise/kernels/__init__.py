@@ -130,6 +130,20 @@ def measure(
     return found
 
 
+def scan(rows: NDArray[np.float16], other: NDArray[np.float32], products: NDArray[np.float32]) -> None:
+    """Write the inner product of each row with a vector, in single precision, in one pass.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d), float16
+        `readable`.
+    other : ndarray of shape (d,), float32
+    products : ndarray of shape (n,), float32
+        Written to.
+    """
+    _native.scan(rows, other, products)
+
+
 def span(numbers: NDArray[np.float64]) -> tuple[float, float]:
     """Return the least and the largest of some numbers, both NaN where one is.
 

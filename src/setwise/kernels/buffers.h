@@ -38,8 +38,9 @@ static int open_vector(PyObject *array, Py_buffer *view, const char *type, ptrdi
         return 0;
     if (PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags) < 0)
         return -1;
-    if (strlen(view->format) != 1 || strchr(type, view->format[0]) == NULL || view->itemsize != 8
-        || view->len < least * view->itemsize || (uintptr_t)view->buf % 8) {
+    if (strlen(view->format) != 1 || strchr(type, view->format[0]) == NULL
+        || view->itemsize != (type[0] == 'f' ? 4 : 8) || view->len < least * view->itemsize
+        || (uintptr_t)view->buf % (size_t)view->itemsize) {
         PyBuffer_Release(view);
         PyErr_Format(PyExc_ValueError, "expected a vector of %zd numbers of type %s", least, type);
         return -1;

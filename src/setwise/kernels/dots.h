@@ -427,6 +427,7 @@ static const struct kernels NAME(kernels) = {
     NAME(rough),
     NAME(rough_both),
     NAME(rough_four),
+    NAME(scan_half),
     NAME(single),
     NAME(follow),
     NAME(bounds),

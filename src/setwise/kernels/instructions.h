@@ -27,6 +27,7 @@ struct kernels {
     float (*rough)(const float *row, const float *other, ptrdiff_t d);
     float (*rough_both)(const float *row, const float *other, ptrdiff_t d, float *square);
     void (*rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products);
+    void (*scan_half)(const char *first, ptrdiff_t step, ptrdiff_t count, const float *other, ptrdiff_t d, float *out);
     void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
     void (*follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d);
     double (*bounds)(const double *upper, const int64_t *seen, const double *rise, double *bounds, ptrdiff_t n);

@@ -1,9 +1,9 @@
-/* The compiled kernels: rows measured, and greedy selection of small pools.
+/* The compiled kernels: rows measured and scanned, and selection among small pools.
  *
  * Arrays come as buffers and are checked for type and shape; what they hold has been checked by the caller. All
- * arithmetic is in double precision, and the same on every processor. setwise.kernels says what each function
- * does; the NumPy code beside it is their definition. The headers are parts of this one file, each an idea, in the order in
- * which they rest on each other.
+ * arithmetic is the same on every processor, and in double precision but for what only screens or scans.
+ * setwise.kernels says what each function does; the NumPy code beside it is their definition. The headers are parts
+ * of this one file, each an idea, in the order in which they rest on each other.
  */
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
@@ -71,6 +71,33 @@ static PyObject *measure(PyObject *module, PyObject *args)
     Py_END_ALLOW_THREADS
     close_all(&rows, views, 3);
     return Py_BuildValue("dd", least, most);
+}
+
+static PyObject *scan(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *array, *vectors[2];
+    struct rows rows;
+    Py_buffer views[2];
+    if (!PyArg_ParseTuple(args, "OOO", &array, &vectors[0], &vectors[1]) || open_rows(array, &rows) < 0)
+        return NULL;
+    for (int place = 0; place < 2; place++)
+        if (open_vector(vectors[place], &views[place], "f", place == 0 ? rows.d : rows.n, place ? PyBUF_WRITABLE : 0)
+            < 0) {
+            close_all(&rows, views, place);
+            return NULL;
+        }
+    if (rows.type != HALF || views[0].buf == NULL || views[1].buf == NULL)
+        PyErr_SetString(PyExc_ValueError, "scan: expected rows of half precision, and vectors of single precision");
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        use->scan_half(rows.first, rows.step, rows.n, views[0].buf, rows.d, views[1].buf);
+        Py_END_ALLOW_THREADS
+    }
+    close_all(&rows, views, 2);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *span(PyObject *module, PyObject *array)
@@ -341,6 +368,7 @@ static PyMethodDef methods[] = {
     {"instructions", instructions, METH_O,
      "Use an instruction set by name, or the widest for None; return its name, None where it does not run here."},
     {"measure", measure, METH_VARARGS, "measure(rows, squares, query or None, cosines or None)"},
+    {"scan", scan, METH_VARARGS, "scan(rows of halves, vector of singles, products)"},
     {"span", span, METH_O, "Return the least and the largest of some numbers, both NaN where one is."},
     {"greedy", greedy, METH_VARARGS,
      "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "

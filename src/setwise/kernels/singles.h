@@ -94,3 +94,54 @@ static TARGET float NAME(rough_both)(const float *row, const float *other, ptrdi
 {
     return NAME(products)(row, other, d, square);
 }
+
+/* The inner products of rows of halves with a vector, in single precision. Every sum is over HALF_LANES partial sums,
+ * whatever the width of a register: all instruction sets give the same bits. */
+#define HALF_LANES 16
+static inline TARGET void NAME(load_halves)(const uint16_t *x, float *wide)
+{
+#if defined(HALVES) && PART == 8
+    _mm512_storeu_ps(wide, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)x)));
+#elif defined(HALVES)
+    for (int part = 0; part < HALF_LANES; part += 8)
+        _mm256_storeu_ps(wide + part, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + part))));
+#else
+    for (int part = 0; part < HALF_LANES; part += LANES)
+        widen(x + part, wide + part, LANES);
+#endif
+}
+static TARGET void NAME(scan_half)(const char *first, ptrdiff_t step, ptrdiff_t count, const float *other, ptrdiff_t d,
+                                   float *out)
+{
+    for (; count > 0; count--, first += step) {
+        const uint16_t *x = (const uint16_t *)(const void *)first;
+        float sums[4][HALF_LANES] = {{0}}, wide[HALF_LANES];
+        ptrdiff_t i = 0;
+#ifdef __GNUC__
+        NAME(singles) parts[4][HALF_LANES / (2 * PART)] = {{{0}}};
+        for (; i + 4 * HALF_LANES <= d; i += 4 * HALF_LANES)
+            for (int turn = 0; turn < 4; turn++) {
+                float block[HALF_LANES];
+                NAME(load_halves)(x + i + turn * HALF_LANES, block);
+                for (int part = 0; part < HALF_LANES / (2 * PART); part++)
+                    parts[turn][part] += *(const NAME(singles) *)(const void *)(block + part * 2 * PART)
+                        * *(const NAME(singles) *)(const void *)(other + i + turn * HALF_LANES + part * 2 * PART);
+            }
+        memcpy(sums, parts, sizeof sums);
+#endif
+        for (int turn = 0; i < d; i += HALF_LANES, turn = (turn + 1) % 4) {
+            const int some = d - i < HALF_LANES ? (int)(d - i) : HALF_LANES;
+            for (int part = 0; part < some; part += LANES)
+                widen(x + i + part, wide + part, some - part < LANES ? some - part : LANES);
+            for (int lane = 0; lane < some; lane++)
+                sums[turn][lane] += wide[lane] * other[i + lane];
+        }
+        for (int lane = 0; lane < HALF_LANES; lane++)
+            sums[0][lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
+        for (int half = HALF_LANES / 2; half > 0; half /= 2)
+            for (int lane = 0; lane < half; lane++)
+                sums[0][lane] += sums[0][lane + half];
+        *out++ = sums[0][0];
+    }
+}
+#undef HALF_LANES
