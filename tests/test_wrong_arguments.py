@@ -106,9 +106,13 @@ CALLS = {
     ),
     "quality_weight": (lambda: setwise.Catalog.build(X, R, clusters=2, quality_weight=10**30), None, ""),
 }
+#: Those that get as far as clustering.
+CLUSTERED = {"one id", "quality_weight"}
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=needs("faiss") if one in CLUSTERED else ()) for one in CALLS]
+)
 def test_a_mistake_is_named_as_the_door_names_it(name):
     call, error, message = CALLS[name]
     if error is None:
