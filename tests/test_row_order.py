@@ -55,7 +55,7 @@ def both(X, k, order, told, **options):
 @pytest.mark.parametrize(("objective", "metric", "sharpness"), CASES)
 def test_the_set_is_the_same(objective, metric, sharpness):
     """With relevance or a query; diversity alone too, but where the first picks tie."""
-    for seed in range(30):
+    for seed in range(22):
         X, r, query, k, t, order = instance(seed)
         if t == 1.0 and (objective == "log-det" or sharpness == 8):
             t = 0.8  # residuals are all 1 at first; powers of small cosines vanish beside 1
