@@ -366,6 +366,9 @@ def run(name: str, times: int, rng: random.Random) -> dict[str, int]:
             _finish(command, command.first or command.words)
         how = rng.choice([signal.SIGKILL, signal.SIGTERM])
         words = command.words + (command.over() if there else ())
+        killed = set(
+            os.listdir()
+        )  # with what a run that was killed has left, should this one not get to clear it
         code = ended(forked(words), rng.uniform(0, 1.1 * whole), how)
         noted = Path("noted").read_text()
         assert code in (0, 130, -how), noted
@@ -373,7 +376,7 @@ def run(name: str, times: int, rng: random.Random) -> dict[str, int]:
         counts["finished" if code == 0 else "killed"] += 1
         found = [each for each in outputs if os.path.exists(each)]
         if code == 130:
-            left = set(os.listdir()) - before - set(kept)
+            left = set(os.listdir()) - before - set(kept) - killed
             assert not left, f"{name}: SIGTERM left {left}"
             said = "was written before" in noted or "goes on from there" in noted
             assert said or "nothing was written" in noted, noted
