@@ -277,17 +277,15 @@ class Vectors(Blocks):
         probe = np.ascontiguousarray(weights, dtype=self.dtype)
         out = np.empty(self.n, self.dtype)
         halves = self.raw.dtype == np.float16 and kernels.available() and kernels.readable(self.raw)
+        products = kernels.scan if halves else np.vecdot
 
         def part(start: int, stop: int) -> None:
             # Each row is summed by itself, so its score does not depend on where it stands.
-            if halves:
-                for a, b, block in self._blocks(start, stop, as_given=True):
-                    kernels.scan(block, probe, out[a:b])
-            elif self.raw.dtype == self.dtype and self.kept is None:
-                np.vecdot(self.raw[start:stop], probe, out=out[start:stop])
+            if (halves or self.raw.dtype == self.dtype) and self.kept is None:
+                products(self.raw[start:stop], probe, out[start:stop])
             else:
-                for a, b, block in self._blocks(start, stop):
-                    np.vecdot(block, probe, out=out[a:b])
+                for a, b, block in self._blocks(start, stop, as_given=halves):
+                    products(block, probe, out[a:b])
             if self.scale is not None:
                 out[start:stop] *= self.scale[start:stop]
 
