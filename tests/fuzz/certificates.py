@@ -173,10 +173,11 @@ def stored(rng, X, metric):
     """The vectors as they are passed: of some dtype and some strides."""
     dtype = np.dtype(str(rng.choice(DTYPES)))
     with np.errstate(over="ignore", under="ignore"):
+        largest = np.abs(X).max() or 1.0
         if dtype.kind == "i":
-            X = np.clip(np.round(20 * X / np.abs(X).max()), -127, 127)
+            X = np.clip(np.round(20 * X / largest), -127, 127)
         elif dtype == np.float16:
-            X = X / np.abs(X).max()
+            X = X / largest
         stored = X.astype(dtype)
     if not np.isfinite(stored.astype(np.float64)).all():
         stored = X.astype(np.float64)
