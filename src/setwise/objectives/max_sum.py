@@ -10,15 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from setwise import checks
-from setwise.objectives.base import (
-    NEAR,
-    Objective,
-    Terms,
-    euclidean,
-    euclidean_error,
-    from_cosines,
-    in_turn,
-)
+from setwise.objectives.base import NEAR, Objective, Terms, euclidean, euclidean_error, from_cosines, in_turn
 from setwise.objectives.scores import PoolScores, Rows, Vector
 from setwise.rounding import dot_error
 from setwise.vectors import Floats, Vectors

@@ -116,7 +116,7 @@ def certify(problem: Problem, solved: Solved) -> Solved:
     if problem.n <= DENSE:
         order = problem.by_content(np.arange(problem.n))
         known = solved.known or MedoidsKnown(stack_of(problem, order), order)
-        return _certified(problem, solved, known, size)
+        return _certified(problem, solved, known, value, size)
     # Relevance alone bounds the value: a cost is never below 0.
     if t == 1.0:
         return replace(solved, certificate=unbounded(problem.n, False))
@@ -198,8 +198,11 @@ def _search_table(problem: Problem, table: large.CostTable, exchanges: bool) -> 
     return chosen
 
 
-def _certified(problem: Problem, solved: Solved, known: MedoidsKnown, size: float) -> Solved:
-    """Bound the best possible value with all distances at hand; `size` is that of the relevance part."""
+def _certified(problem: Problem, solved: Solved, known: MedoidsKnown, value: float, size: float) -> Solved:
+    """Bound the best possible value with all distances at hand.
+
+    `value` is the set's, and `size` that of the relevance part.
+    """
     stack, order, lower, improve = known
     chosen, effort = solved.chosen, problem.effort
     places = np.argsort(order)[chosen][None]
@@ -216,12 +219,13 @@ def _certified(problem: Problem, solved: Solved, known: MedoidsKnown, size: floa
             found = exact.best_set(stack, problem.k, best[0], limit=problem.request.time_limit)
             best, lower = found.places[None], max(lower, found.lower)
     if improve and stack.cheaper(best, places)[0]:
-        chosen, cost = order[best[0]], float(stack.totals(best)[0])
+        chosen, before = order[best[0]], cost
+        cost = float(stack.totals(best)[0])
+        value += before - cost
     size += float(stack.cost.sum(axis=1).max())
     # Unit rows are rounded, and so are the distances of all but equal directions, whatever they are.
     off = problem.objective.diversity * UNIT if problem.vectors.metric == "cosine" else 0.0
     off += ROUNDING * size  # the bound is a sum, too
-    value = problem.value(chosen)
     certificate = _certificate(value, value + (cost - lower) + off, size, problem.n, True, off)
     return replace(solved, chosen=chosen, certificate=certificate)
 
