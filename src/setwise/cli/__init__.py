@@ -31,7 +31,7 @@ from setwise.cli.explore import explore
 from setwise.cli.finetune import finetune
 from setwise.cli.index import app as index_app
 from setwise.cli.mcp import mcp
-from setwise.cli.options import option
+from setwise.cli.options import described, option
 from setwise.cli.prefer import app as prefer_app
 from setwise.cli.retrieve import retrieve
 from setwise.cli.serve import serve
@@ -81,25 +81,18 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
+@described("""
+    --verbose -v  Say on stderr what the library does: what it reads, encodes, searches.
+    --config FILE.toml  Read settings from this file (tune --out writes one), or none, instead of
+            setwise.toml.
+""")
 def _options(
     version: Annotated[
         bool,
         option("--version -V", "Print the version and leave.", None, callback=_print_version, is_eager=True),
     ] = False,
-    verbose: Annotated[
-        bool,
-        option(
-            "--verbose -v", "Say on stderr what the library does: what it reads, encodes, searches.", None
-        ),
-    ] = False,
-    config: Annotated[
-        str | None,
-        option(
-            "--config FILE.toml",
-            "Read settings from this file (tune --out writes one), or none, instead of setwise.toml.",
-            None,
-        ),
-    ] = None,
+    verbose: bool = False,
+    config: str | None = None,
 ) -> None:
     if verbose:
         _log_to_stderr()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from setwise.cli import folders
-from setwise.cli.options import AsJson, option
+from setwise.cli.options import AsJson, described
 
 app = typer.Typer(help="Look at encoded texts that are kept, and remove them.", no_args_is_help=True)
 
@@ -56,21 +56,14 @@ def info(path: _Place = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+@described("""
+    --unused DAYS  Only what no run has used for this long. [default: all]
+    --above MEGABYTES  Only what makes all of it larger than this, the longest unused first. [default: all]
+""")
 def clear(
     path: _Place = None,
-    unused: Annotated[
-        int | None,
-        option("--unused DAYS", "Only what no run has used for this long.", panel=None, show_default="all"),
-    ] = None,
-    above: Annotated[
-        int | None,
-        option(
-            "--above MEGABYTES",
-            "Only what makes all of it larger than this, the longest unused first.",
-            panel=None,
-            show_default="all",
-        ),
-    ] = None,
+    unused: int | None = None,
+    above: int | None = None,
 ) -> None:
     """Remove what is kept, but for what other runs work on."""
     from setwise import checks

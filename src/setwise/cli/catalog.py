@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,46 +10,51 @@ import typer
 from setwise.cli import folders, options
 from setwise.cli.catalog_select import Folder, IdOfTable, select
 from setwise.cli.catalog_tune import tune
-from setwise.cli.options import option, read_option
+from setwise.cli.options import described, read_described, read_option
 
 app = typer.Typer(
     help="Cluster items once, keep them in a folder, and select k by quality and spread every hour.",
     no_args_is_help=True,
 )
 
-#: Declarations of options under a heading of its own.
-_cluster = partial(option, panel="How to cluster")
+#: Options of the commands that read items.
+_ITEMS = read_described("""
+    What to read
+        --vectors COLUMN|FILE.npy  The items' vectors: a column of the table, or a .npy file. [default: column
+            vector, vectors, embedding or embeddings]
+        --quality COLUMN|FILE.npy  How good each item is, a number of at least 0: a column of the table, or a
+            .npy file. [default: column quality]
+""")
 
 
 @app.command()
+@described(
+    """
+    What to read
+        --text COLUMN  Column of texts (titles, descriptions) to make the items' vectors from.
+    How to cluster
+        --clusters COUNT  How many clusters to make; no more than there are items. By default 200, or a fifth
+            of the items where that is fewer.
+        --quality-weight NUMBER  Weight of quality beside the vectors when items are clustered; 0 clusters by
+            the vectors alone.
+""",
+    _ITEMS,
+)
 def build(
     context: typer.Context,
     items: options.Items,
     out: options.NewFolder,
-    vectors: options.ItemVectors = None,
-    text: options.ItemText = None,
-    model: options.Model = "auto",
-    quality: options.ItemQuality = None,
-    id: options.IdColumn = None,
-    clusters: Annotated[
-        int | None,
-        _cluster(
-            "--clusters COUNT",
-            "How many clusters to make; no more than there are items. By default 200, or a "
-            "fifth of the items where that is fewer.",
-        ),
-    ] = None,
-    metric: options.Metric = "cosine",
-    quality_weight: Annotated[
-        float,
-        _cluster(
-            "--quality-weight NUMBER",
-            "Weight of quality beside the vectors when items are clustered; 0 clusters by the vectors alone.",
-        ),
-    ] = 0.0,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    force: options.Force = False,
+    vectors: str | None = None,
+    text: str | None = None,
+    model: str = "auto",
+    quality: str | None = None,
+    id: str | None = None,
+    clusters: int | None = None,
+    metric: str = "cosine",
+    quality_weight: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    force: bool = False,
 ) -> None:
     """Read items, cluster them, and keep both in a folder, with the columns that the table has beside."""
     import numpy as np
@@ -110,13 +114,14 @@ def build(
 
 
 @app.command()
+@described(also=_ITEMS)
 def add(
     path: Folder,
     items: options.Items,
-    vectors: options.ItemVectors = None,
-    quality: options.ItemQuality = None,
-    id: options.IdColumn = None,
-    threads: options.Threads = None,
+    vectors: str | None = None,
+    quality: str | None = None,
+    id: str | None = None,
+    threads: int | None = None,
 ) -> None:
     """Add items to a catalog, each to the nearest cluster; the folder is replaced in one step."""
     from setwise.catalog import Catalog
@@ -146,6 +151,7 @@ def add(
 
 
 @app.command()
+@described()
 def remove(
     path: Folder,
     ids: Annotated[
@@ -161,7 +167,7 @@ def remove(
         ),
     ] = None,
     id: IdOfTable = None,
-    threads: options.Threads = None,
+    threads: int | None = None,
 ) -> None:
     """Remove items from a catalog by their ids; the folder is replaced in one step."""
     from setwise.catalog import Catalog
@@ -197,6 +203,7 @@ app.command()(tune)
 
 
 @app.command()
+@described()
 def info(
     path: Folder,
     check: options.Verify = False,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from setwise.cli import options
-from setwise.cli.options import option, read_option, run_option, set_option
-
-#: Declarations of options under a heading of its own.
-_method = partial(option, panel="How to find it")
+from setwise.cli.options import described, read_option
 
 #: A saved catalog, and the ids of a table beside it.
 Folder = Annotated[str, options.folder_made_by("setwise catalog build")]
@@ -28,144 +24,78 @@ IdOfTable = Annotated[
 _CALLED = {"filter": "where", "limits": "limit", "facets": "facet"}
 
 
+@described("""
+    What to read
+        --quality FILE.npy|TABLE  New qualities: a .npy file in the items' order, or a table that gives them
+            by id. [default: those saved]
+        --quality-column COLUMN  Column of that table with the qualities.
+    What a good set is
+        --include ID  Id of an item that must be in the set; may be repeated.
+        --exclude ID  Id of an item that must not; may be repeated.
+        --exclude-from FILE  A file of ids that must not: a table, a .npy array, or a .txt with one a line.
+        --objective NAME  What is weighed against quality: mean distance (max-sum), the least distance
+            (max-min), distance to the nearest (mmr), volume (log-det), what is good at each --facet (facets).
+        --sharpness 1|EVEN  Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.
+        --facet COLUMN  Kept column of numbers that the set should cover; sets --objective facets. Repeat for
+            several.
+        --costs COLUMN  Kept column of what each item costs, for --budget.
+        --budget NUMBER  Select as many as cost this together; -k, where given, is the most. [default: no
+            budget]
+    How to find it
+        --method NAME  How the set is found: auto (the best of them for this size), frank-wolfe+swap, muss,
+            dgds, greedy, clustering, top-k (quality alone), …
+        --clusters COUNT  muss: clusters to keep, the best of them; dgds: parts to cut the items into.
+            [default: muss: half of them; dgds: as many as there are]
+        --per-cluster COUNT  muss, dgds: items to select inside each cluster or part. [default: k / 10]
+        --cluster-diversity 0…1  muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the
+            most different alone).
+        --no-top-up  muss: choose at the end among the clusters' items alone, without the k of highest
+            quality.
+        --final-quality-scale NUMBER  muss, dgds: what quality is multiplied by in the last step.
+        --criterion sum|min  muss, dgds, greedy: distance of an item to those chosen, as their sum or the
+            least.
+    How to run
+        --workers COUNT|ray|ADDRESS  muss, dgds: work on the parts in this many processes, or on Ray (ray, or
+            its address). [default: in this process]
+""")
 def select(
     context: typer.Context,
     path: Folder,
-    quality: Annotated[
-        str | None,
-        read_option(
-            "--quality FILE.npy|TABLE",
-            "New qualities: a .npy file in the items' order, or a table that gives them by id.",
-            show_default="those saved",
-        ),
-    ] = None,
-    quality_column: Annotated[
-        str, read_option("--quality-column COLUMN", "Column of that table with the qualities.")
-    ] = "quality",
+    quality: str | None = None,
+    quality_column: str = "quality",
     id: IdOfTable = None,
-    include: Annotated[
-        list[str] | None,
-        set_option("--include ID", "Id of an item that must be in the set; may be repeated."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, set_option("--exclude ID", "Id of an item that must not; may be repeated.")
-    ] = None,
-    where: options.Where = None,
-    exclude_from: Annotated[
-        str | None,
-        set_option(
-            "--exclude-from FILE",
-            "A file of ids that must not: a table, a .npy array, or a .txt with one a line.",
-        ),
-    ] = None,
-    k: options.K = 500,
-    diversity: options.Diversity = 0.1,
-    objective: Annotated[
-        str,
-        set_option(
-            "--objective NAME",
-            "What is weighed against quality: mean distance (max-sum), the least distance (max-min), "
-            "distance to the nearest (mmr), volume (log-det), what is good at each --facet (facets).",
-        ),
-    ] = "max-sum",
-    sharpness: Annotated[
-        int,
-        set_option(
-            "--sharpness 1|EVEN",
-            "Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
-        ),
-    ] = 1,
-    facet: Annotated[
-        list[str] | None,
-        set_option(
-            "--facet COLUMN",
-            "Kept column of numbers that the set should cover; sets --objective facets. Repeat for several.",
-        ),
-    ] = None,
-    costs: Annotated[
-        str | None, set_option("--costs COLUMN", "Kept column of what each item costs, for --budget.")
-    ] = None,
-    budget: Annotated[
-        float | None,
-        set_option(
-            "--budget NUMBER",
-            "Select as many as cost this together; -k, where given, is the most.",
-            show_default="no budget",
-        ),
-    ] = None,
-    min_gain: options.MinGain = None,
-    shown: options.Shown = None,
-    limit: options.Limit = None,
-    group: options.GroupColumn = None,
-    max_per_group: options.MaxPerGroup = None,
-    max_similarity: options.MaxSimilarity = None,
-    certify: options.Certify = "none",
-    time_limit: options.TimeLimit = 60.0,
-    method: Annotated[
-        str,
-        _method(
-            "--method NAME",
-            "How the set is found: auto (the best of them for this size), frank-wolfe+swap, muss, "
-            "dgds, greedy, clustering, top-k (quality alone), …",
-        ),
-    ] = "auto",
-    clusters: Annotated[
-        int | None,
-        _method(
-            "--clusters COUNT",
-            "muss: clusters to keep, the best of them; dgds: parts to cut the items into.",
-            show_default="muss: half of them; dgds: as many as there are",
-        ),
-    ] = None,
-    per_cluster: Annotated[
-        int | None,
-        _method(
-            "--per-cluster COUNT",
-            "muss, dgds: items to select inside each cluster or part.",
-            show_default="k / 10",
-        ),
-    ] = None,
-    cluster_diversity: Annotated[
-        float,
-        _method(
-            "--cluster-diversity 0…1",
-            "muss: the trade-off when clusters are kept, from 0 (the best alone) to 1 (the most "
-            "different alone).",
-        ),
-    ] = 0.5,
-    no_top_up: Annotated[
-        bool,
-        _method(
-            "--no-top-up",
-            "muss: choose at the end among the clusters' items alone, without the k of highest quality.",
-        ),
-    ] = False,
-    final_quality_scale: Annotated[
-        float,
-        _method(
-            "--final-quality-scale NUMBER", "muss, dgds: what quality is multiplied by in the last step."
-        ),
-    ] = 1.0,
-    criterion: Annotated[
-        str,
-        _method(
-            "--criterion sum|min",
-            "muss, dgds, greedy: distance of an item to those chosen, as their sum or the least.",
-        ),
-    ] = "sum",
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    workers: Annotated[
-        str | None,
-        run_option(
-            "--workers COUNT|ray|ADDRESS",
-            "muss, dgds: work on the parts in this many processes, or on Ray (ray, or its address).",
-            show_default="in this process",
-        ),
-    ] = None,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    where: str | None = None,
+    exclude_from: str | None = None,
+    k: int = 500,
+    diversity: float = 0.1,
+    objective: str = "max-sum",
+    sharpness: int = 1,
+    facet: list[str] | None = None,
+    costs: str | None = None,
+    budget: float | None = None,
+    min_gain: float | None = None,
+    shown: list[str] | None = None,
+    limit: list[str] | None = None,
+    group: str | None = None,
+    max_per_group: int | None = None,
+    max_similarity: float | None = None,
+    certify: str = "none",
+    time_limit: float = 60.0,
+    method: str = "auto",
+    clusters: int | None = None,
+    per_cluster: int | None = None,
+    cluster_diversity: float = 0.5,
+    no_top_up: bool = False,
+    final_quality_scale: float = 1.0,
+    criterion: str = "sum",
+    seed: int = 0,
+    threads: int | None = None,
+    workers: str | None = None,
     as_json: options.AsJson = False,
     out: options.SetFile = None,
-    force: options.Force = False,
+    force: bool = False,
 ) -> None:
     """Select k items by quality and spread."""
     from setwise import checks

@@ -7,10 +7,20 @@ from typing import Annotated
 import typer
 
 from setwise.cli.catalog_select import Folder
-from setwise.cli.compare import Folds, TunedFile
-from setwise.cli.options import AsJson, Force, K, Seed, set_option
+from setwise.cli.compare import LABELED
+from setwise.cli.options import AsJson, described
 
 
+@described(
+    """
+    What a good set is
+        --diversity 0…1  A diversity to try; repeat for several. [default: 0.05, 0.1, 0.3, 0.5]
+        --method NAME  A method to try beside top-k; repeat for several: frank-wolfe, greedy, muss, …
+            [default: these three]
+        --measure NAME  What to raise: recall (the share of a user's items that is in the set), precision, …
+""",
+    LABELED,
+)
 def tune(
     path: Folder,
     taken: Annotated[
@@ -21,33 +31,15 @@ def tune(
             metavar="TABLE",
         ),
     ],
-    k: K = 500,
-    diversity: Annotated[
-        list[float] | None,
-        set_option(
-            "--diversity 0…1", "A diversity to try; repeat for several.", show_default="0.05, 0.1, 0.3, 0.5"
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        set_option(
-            "--method NAME",
-            "A method to try beside top-k; repeat for several: frank-wolfe, greedy, muss, …",
-            show_default="these three",
-        ),
-    ] = None,
-    measure: Annotated[
-        str,
-        set_option(
-            "--measure NAME",
-            "What to raise: recall (the share of a user's items that is in the set), precision, …",
-        ),
-    ] = "recall",
-    folds: Folds = 5,
-    seed: Seed = 0,
+    k: int = 500,
+    diversity: list[float] | None = None,
+    method: list[str] | None = None,
+    measure: str = "recall",
+    folds: int = 5,
+    seed: int = 0,
     as_json: AsJson = False,
-    out: TunedFile = None,
-    force: Force = False,
+    out: str | None = None,
+    force: bool = False,
 ) -> None:
     """Choose a method and a diversity by what users took later, or learn that quality alone is best."""
     from setwise import checks, evaluate

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from setwise.cli import options
-from setwise.cli.options import keep_option, read_option, run_option, set_option
+from setwise.cli.options import described, read_described
 
 if TYPE_CHECKING:
     from setwise.evaluate import Comparison, Questions
@@ -26,80 +26,52 @@ _QUESTIONS: dict[str, Any] = {
 }
 Asked = Annotated[str, typer.Argument(**_QUESTIONS)]
 AskedOrNone = Annotated[str | None, typer.Argument(**_QUESTIONS, show_default="the corpus alone")]
-Judged = Annotated[
-    str | None,
-    read_option(
-        "--qrels FILE", "TREC judgments, for topics of TREC; or a BEIR folder's other than qrels/test.tsv."
-    ),
-]
-Asking = Annotated[
-    str | None,
-    read_option("--question-vectors FILE.npy", "The questions' vectors, where --vectors are yours."),
-]
-Absent = Annotated[
-    str,
-    read_option(
-        "--missing raise|drop", "What becomes of an answer's id that the corpus has not: raise, or drop it."
-    ),
-]
-Sizes = Annotated[
-    list[int] | None, set_option("-k COUNT", "Size of the sets; repeat for several.", show_default="10")
-]
-Diversities = Annotated[
-    list[float] | None,
-    set_option(
-        "--diversity 0…1", "A diversity to try; repeat for several.", show_default="0.1, 0.2, 0.3, 0.5, 0.7"
-    ),
-]
-Methods = Annotated[
-    list[str] | None,
-    set_option(
-        "--method NAME",
-        "A method to try beside top-k; repeat for several: max-sum, 'max-sum, sharpness 8', MMR, "
-        "'MMR of 5 k', log-det.",
-        show_default="all of them",
-    ),
-]
-Workers = Annotated[int, run_option("--workers COUNT", "Questions that are answered at once.")]
-Measure = Annotated[
-    str, set_option("--measure NAME", "What to raise: aspect recall, alpha-nDCG, recall, all answers, …")
-]
-Folds = Annotated[
-    int, run_option("--folds COUNT", "Parts of the questions, each judged by the others' choice.")
-]
-TunedFile = Annotated[
-    str | None,
-    keep_option(
-        "--out FILE.toml", "Write the choice as settings, which setwise --config and setwise.toml take."
-    ),
-]
+#: Options of both commands, and of catalog tune.
+LABELED = read_described("""
+    What to read
+        --qrels FILE  TREC judgments, for topics of TREC; or a BEIR folder's other than qrels/test.tsv.
+        --question-vectors FILE.npy  The questions' vectors, where --vectors are yours.
+        --missing raise|drop  What becomes of an answer's id that the corpus has not: raise, or drop it.
+    What a good set is
+        --diversity 0…1  A diversity to try; repeat for several. [default: 0.1, 0.2, 0.3, 0.5, 0.7]
+        --method NAME  A method to try beside top-k; repeat for several: max-sum, 'max-sum, sharpness 8', MMR,
+            'MMR of 5 k', log-det. [default: all of them]
+    How to run
+        --workers COUNT  Questions that are answered at once.
+        --folds COUNT  Parts of the questions, each judged by the others' choice.
+    What to print and keep
+        --out FILE.toml  Write the choice as settings, which setwise --config and setwise.toml take.
+""")
 
 
+@described(
+    """
+    What to print and keep
+        --out DIR  Folder for report.html, every figure (figures.parquet) and their means (means.csv). A run
+            that was stopped goes on there.
+    What a good set is
+        -k COUNT  Size of the sets; repeat for several. [default: 10]
+""",
+    LABELED,
+)
 def compare(
     corpus: Source,
     questions: Asked,
-    out: Annotated[
-        str,
-        keep_option(
-            "--out DIR",
-            "Folder for report.html, every figure (figures.parquet) and their means (means.csv). A run "
-            "that was stopped goes on there.",
-        ),
-    ],
-    qrels: Judged = None,
-    question_vectors: Asking = None,
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    model: options.Model = "auto",
-    missing: Absent = "raise",
-    k: Sizes = None,
-    diversity: Diversities = None,
-    method: Methods = None,
-    workers: Workers = 1,
-    force: options.Force = False,
-    cache: options.Cache = None,
-    no_cache: options.NoCache = False,
+    out: str,
+    qrels: str | None = None,
+    question_vectors: str | None = None,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    model: str = "auto",
+    missing: str = "raise",
+    k: list[int] | None = None,
+    diversity: list[float] | None = None,
+    method: list[str] | None = None,
+    workers: int = 1,
+    force: bool = False,
+    cache: str | None = None,
+    no_cache: bool = False,
 ) -> None:
     """Compare ways to select on labeled questions: methods, diversities and sizes, with intervals."""
     from setwise.asked import asked_for
@@ -143,28 +115,36 @@ def compare(
     output.note(f"wrote {report}, {figures.name} and {means.name}")
 
 
+@described(
+    """
+    What a good set is
+        -k COUNT  Size of the set.
+        --measure NAME  What to raise: aspect recall, alpha-nDCG, recall, all answers, …
+""",
+    LABELED,
+)
 def tune(
     corpus: Source,
     questions: AskedOrNone = None,
-    qrels: Judged = None,
-    question_vectors: Asking = None,
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    model: options.Model = "auto",
-    missing: Absent = "raise",
-    k: Annotated[int, set_option("-k COUNT", "Size of the set.")] = 10,
-    diversity: Diversities = None,
-    method: Methods = None,
-    measure: Measure = "aspect recall",
-    folds: Folds = 5,
-    seed: options.Seed = 0,
-    workers: Workers = 1,
+    qrels: str | None = None,
+    question_vectors: str | None = None,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    model: str = "auto",
+    missing: str = "raise",
+    k: int = 10,
+    diversity: list[float] | None = None,
+    method: list[str] | None = None,
+    measure: str = "aspect recall",
+    folds: int = 5,
+    seed: int = 0,
+    workers: int = 1,
     as_json: options.AsJson = False,
-    out: TunedFile = None,
-    force: options.Force = False,
-    cache: options.Cache = None,
-    no_cache: options.NoCache = False,
+    out: str | None = None,
+    force: bool = False,
+    cache: str | None = None,
+    no_cache: bool = False,
 ) -> None:
     """Choose a method and a diversity from labeled questions, or learn that nothing beats top-k here.
 

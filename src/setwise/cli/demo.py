@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from setwise.cli.options import Diversity, K, Model, NoCache, read_option
+from setwise.cli.options import described
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,21 +31,18 @@ LIBRARY_QUERIES = ("read bytes from a stream", "parse a date and time", "parse X
 FLOOR = 0.3
 
 
+@described("""
+    What to read
+        --query -q TEXT  What to look for, instead of the demo's own questions.
+        --library  Search the thousands of docstrings of this Python's standard library instead of the inbox.
+""")
 def demo(
-    query: Annotated[
-        str | None, read_option("--query -q TEXT", "What to look for, instead of the demo's own questions.")
-    ] = None,
-    k: K = 5,
-    diversity: Diversity = 0.6,
-    library: Annotated[
-        bool,
-        read_option(
-            "--library",
-            "Search the thousands of docstrings of this Python's standard library instead of the inbox.",
-        ),
-    ] = False,
-    model: Model = "auto",
-    no_cache: NoCache = False,
+    query: str | None = None,
+    k: int = 5,
+    diversity: float = 0.6,
+    library: bool = False,
+    model: str = "auto",
+    no_cache: bool = False,
 ) -> None:
     """Search a shop's inbox twice: the k most relevant messages, and the best set of k."""
     from setwise import checks, encode

@@ -9,48 +9,36 @@ from typing import Annotated, Any
 import typer
 
 from setwise.cli import folders, options
-from setwise.cli.options import keep_option, run_option
+from setwise.cli.options import described
 
 #: What vectors are written to.
 _ENDINGS = (".npy", ".parquet", ".jsonl")
 
 
+@described("""
+    What to print and keep
+        --out FILE  File to write: .npy for one row a text, .parquet or .jsonl for ids, texts and vectors.
+    How to run
+        --rank NUMBER  Which of several processes this is, from 0: it encodes its own share, and the last to
+            finish joins them into the file. [default: RANK, where torchrun or accelerate launch sets it]
+        --world-size COUNT  How many processes encode the corpus together, all with the same options.
+            [default: WORLD_SIZE, where it is set]
+""")
 def encode(
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
-    out: Annotated[
-        str,
-        keep_option(
-            "--out FILE",
-            "File to write: .npy for one row a text, .parquet or .jsonl for ids, texts and vectors.",
-        ),
-    ],
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    chunk: options.Chunk = None,
-    overlap: options.Overlap = None,
-    model: options.Model = "auto",
-    rank: Annotated[
-        int | None,
-        run_option(
-            "--rank NUMBER",
-            "Which of several processes this is, from 0: it encodes its own share, and the last to "
-            "finish joins them into the file.",
-            show_default="RANK, where torchrun or accelerate launch sets it",
-        ),
-    ] = None,
-    world_size: Annotated[
-        int | None,
-        run_option(
-            "--world-size COUNT",
-            "How many processes encode the corpus together, all with the same options.",
-            show_default="WORLD_SIZE, where it is set",
-        ),
-    ] = None,
-    threads: options.Threads = None,
+    out: str,
+    text: str | None = None,
+    id: str | None = None,
+    chunk: str | None = None,
+    overlap: int | None = None,
+    model: str = "auto",
+    rank: int | None = None,
+    world_size: int | None = None,
+    threads: int | None = None,
     as_json: options.AsJson = False,
-    force: options.Force = False,
-    cache: options.Cache = None,
-    no_cache: options.NoCache = False,
+    force: bool = False,
+    cache: str | None = None,
+    no_cache: bool = False,
 ) -> None:
     """Write the vectors of a corpus's texts to a file."""
     import numpy as np

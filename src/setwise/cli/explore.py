@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from setwise.cli import options
-from setwise.cli.options import read_option, run_option
+from setwise.cli.options import described, run_option
 
 if TYPE_CHECKING:
     from setwise.serve.explore import ExploredSource
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _OF_CORPUS = ("text", "id", "vectors", "chunk", "overlap", "model", "drop_duplicates", "cache", "no_cache")
 
 
+@described("""
+    What to read
+        --index DIR  Instead of a corpus: a folder made by setwise index build.
+        --query -q TEXT  What the page looks for when it opens.
+    How to run
+        --host ADDRESS  Address to listen on; any other than this machine's own lets others read the corpus.
+""")
 def explore(
     context: typer.Context,
     corpus: Annotated[
@@ -26,33 +33,23 @@ def explore(
             help=f"{options.CORPORA} Or a folder made by setwise index build.", metavar="[CORPUS]"
         ),
     ] = None,
-    index: Annotated[
-        str | None, read_option("--index DIR", "Instead of a corpus: a folder made by setwise index build.")
-    ] = None,
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    chunk: options.Chunk = None,
-    overlap: options.Overlap = None,
-    model: options.Model = "auto",
-    drop_duplicates: options.DropDuplicates = False,
-    query: Annotated[
-        str | None, read_option("--query -q TEXT", "What the page looks for when it opens.")
-    ] = None,
-    host: Annotated[
-        str,
-        run_option(
-            "--host ADDRESS",
-            "Address to listen on; any other than this machine's own lets others read the corpus.",
-        ),
-    ] = "127.0.0.1",
+    index: str | None = None,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    chunk: str | None = None,
+    overlap: int | None = None,
+    model: str = "auto",
+    drop_duplicates: bool = False,
+    query: str | None = None,
+    host: str = "127.0.0.1",
     port: Annotated[
         int, run_option("--port NUMBER", "Port to listen on; 0 takes one that is free.", min=0, max=65535)
     ] = 8765,
-    threads: options.Threads = None,
-    seed: options.Seed = 0,
-    cache: options.Cache = None,
-    no_cache: options.NoCache = False,
+    threads: int | None = None,
+    seed: int = 0,
+    cache: str | None = None,
+    no_cache: bool = False,
 ) -> None:
     """Open a page on a corpus or an index: sliders, the set beside the most relevant, and why."""
     from setwise.index.folder import FORMAT

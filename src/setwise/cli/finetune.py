@@ -5,238 +5,146 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from setwise.cli import folders, options
 from setwise.cli.finetune_options import (
-    Densities,
-    Epochs,
-    ExcludeExamples,
-    Fraction,
-    LengthColumn,
-    Quality,
     Replace,
-    Rows,
     ShareLimit,
-    Tokens,
-    Unit,
     as_shares,
     as_targets,
 )
-from setwise.cli.options import keep_option, option, read_option, run_option
+from setwise.cli.options import described, option
 
 if TYPE_CHECKING:
     from setwise.finetuning import Pipeline
 
-#: Declarations of options under a heading of its own.
-_choose = partial(option, panel="How rows are chosen")
 
-#: Endings of files of numbers, in words.
-_NUMBERS = ".npy, .csv, .parquet or .jsonl"
-
-
+@described("""
+    What to read
+        --repository PATH  Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json, .csv or
+            .tsv; text also as .gz or .zst), a folder of such files of one kind, or a .npy file of vectors.
+        --examples PATH|NAME=PATH  A few rows that show the task, in one of the same formats. Repeat the
+            option for several targets, NAME=PATH or NAME=PATH:WEIGHT: each has its share of the draws.
+        --text-column COLUMN  Column with a row's text; repeat the option to join the texts of several
+            columns. [default: text, messages, instruction with input and output, or other usual names]
+        --example-text-column COLUMN  Column with an example's text, where it is called differently. [default:
+            as --text-column]
+        --roles ROLE  Whose turns of a conversation are encoded: system, user, assistant, tool or all; repeat
+            the option for several. The rows written keep all turns. [default: all but system]
+        --vectors COLUMN|FILE.npy  Use vectors of your own and encode no text: a column of the repository, or
+            a .npy file with one vector a row.
+        --example-vectors COLUMN|FILE.npy  The examples' vectors, from the same encoder: a column of theirs,
+            or a .npy file.
+        --empty drop|refuse  Rows without a word that the encoder knows: leave them out, or stop with an
+            error.
+    How rows are chosen
+        --method match|nearest|doubly-greedy|less|uot|dsir|random  match spreads over the rows around each
+            example. The others are there to compare with: nearest lets the examples take turns, doubly-greedy
+            takes the rows nearest to any example, less those most similar to the examples of a subtask, uot
+            those that get most of the examples' mass by unbalanced transport, dsir those that use their
+            words, random any.
+        --min-words COUNT  For dsir: rows of fewer words are left out, as its authors' package does; 0 keeps
+            all.
+        --diversity 0…1  How widely each example spreads, from 0 (to its nearest row alone) to 1 (over the
+            whole repository).
+        --regularizer kde|uniform|tv  How near-duplicates count: together as one row (kde), or each as a row
+            of its own (uniform, tv); tv leaves nearly all probability with the row nearest to each example.
+        --scale auto|NUMBER  Number that distances are divided by; it only shifts what a --diversity means.
+            auto is 5 times the vectors' typical length.
+        --kernel-width auto|NUMBER  Distance below which two rows are near-duplicates, for kde; auto is a
+            quarter of the median distance from a row to its nearest.
+        --neighbors COUNT  Rows around each example that are searched, at most; the summary says where they
+            are too few.
+        --density-neighbors COUNT  Near-duplicates of a row that are counted, at most, for kde.
+        --index auto|exact|FACTORY|DIR  How neighbors are searched: exact compares with every row; a FAISS
+            factory string such as IVF4096,Flat builds an index; a folder is one made by setwise index build.
+            auto is exact until that takes minutes.
+    What rows are worth
+        --quality COLUMN  Column with a number above 0: where all else is equal, a row of twice the quality is
+            twice as likely.
+        --densities COLUMN  Column that says how many near-duplicates each row has, itself among them; none
+            are counted then.
+        --exclude-examples  Leave out rows that are examples, or nearer to one than near-duplicates are to
+            each other.
+    How many rows
+        --rows COUNT  Draw this many rows for each epoch.
+        --fraction SHARE  Draw this share of the repository's rows for each epoch, such as 0.01.
+        --tokens COUNT  Draw as many rows for each epoch as have this many tokens in all, or just fewer.
+        --tokenizer UNIT  What --tokens counts: tokens (words, numbers, marks, and characters of scripts
+            without spaces), words, characters, tiktoken:ENCODING, or tokenizers: and a tokenizer.json or a
+            model's folder.
+        --length-column COLUMN  Column with the number of tokens in each row, for --tokens. [default: the
+            tokens of its text are counted]
+        --epochs COUNT  How many epochs to draw, each afresh; 10,000 at most.
+    How to run
+        --workers COUNT|ray|ADDRESS  Encode with a model, search, and write epochs, in this many processes or
+            on Ray (ray, or its address); the rows are the same.
+    What to print and keep
+        --out FILE|DIR  Write the rows drawn, in the order to train on them: to one .parquet or .jsonl file,
+            or to a folder with one file an epoch.
+        --indices FILE  Write the number and the probability of every row that can be drawn: .npy, .csv,
+            .parquet or .jsonl.
+        --drawn FILE  Write the numbers of the rows drawn, in order, with their epoch: .npy, .csv, .parquet or
+            .jsonl.
+        --sweep  Print how far nine values of --diversity would spread; choose and write nothing.
+        --plot FILE  Also draw what --sweep prints: .png, .svg or .pdf.
+""")
 def finetune(
     context: typer.Context,
-    repository: Annotated[
-        str,
-        read_option(
-            "--repository PATH",
-            "Rows to choose from: a table (.parquet, .arrow, .feather, .jsonl, .json, .csv or .tsv; "
-            "text also as .gz or .zst), a folder of such files of one kind, or a .npy file of vectors.",
-        ),
-    ],
-    examples: Annotated[
-        list[str] | None,
-        read_option(
-            "--examples PATH|NAME=PATH",
-            "A few rows that show the task, in one of the same formats. Repeat the option for several "
-            "targets, NAME=PATH or NAME=PATH:WEIGHT: each has its share of the draws.",
-        ),
-    ] = None,
-    text_column: Annotated[
-        list[str] | None,
-        read_option(
-            "--text-column COLUMN",
-            "Column with a row's text; repeat the option to join the texts of several columns.",
-            show_default="text, messages, instruction with input and output, or other usual names",
-        ),
-    ] = None,
-    example_text_column: Annotated[
-        list[str] | None,
-        read_option(
-            "--example-text-column COLUMN",
-            "Column with an example's text, where it is called differently.",
-            show_default="as --text-column",
-        ),
-    ] = None,
-    roles: Annotated[
-        list[str] | None,
-        read_option(
-            "--roles ROLE",
-            "Whose turns of a conversation are encoded: system, user, assistant, tool or all; repeat "
-            "the option for several. The rows written keep all turns.",
-            show_default="all but system",
-        ),
-    ] = None,
-    vectors: Annotated[
-        str | None,
-        read_option(
-            "--vectors COLUMN|FILE.npy",
-            "Use vectors of your own and encode no text: a column of the repository, or a .npy file "
-            "with one vector a row.",
-        ),
-    ] = None,
-    example_vectors: Annotated[
-        str | None,
-        read_option(
-            "--example-vectors COLUMN|FILE.npy",
-            "The examples' vectors, from the same encoder: a column of theirs, or a .npy file.",
-        ),
-    ] = None,
-    model: options.Model = "auto",
-    empty: Annotated[
-        str,
-        read_option(
-            "--empty drop|refuse",
-            "Rows without a word that the encoder knows: leave them out, or stop with an error.",
-        ),
-    ] = "drop",
-    method: Annotated[
-        str,
-        _choose(
-            "--method match|nearest|doubly-greedy|less|uot|dsir|random",
-            "match spreads over the rows around each example. The others are there to compare with: "
-            "nearest lets the examples take turns, doubly-greedy takes the rows nearest to any example, less "
-            "those most similar to the examples of a subtask, uot those that get most of the examples' mass "
-            "by unbalanced transport, dsir those that use their words, random any.",
-        ),
-    ] = "match",
-    min_words: Annotated[
-        int,
-        _choose(
-            "--min-words COUNT",
-            "For dsir: rows of fewer words are left out, as its authors' package does; 0 keeps all.",
-        ),
-    ] = 100,
+    repository: str,
+    examples: list[str] | None = None,
+    text_column: list[str] | None = None,
+    example_text_column: list[str] | None = None,
+    roles: list[str] | None = None,
+    vectors: str | None = None,
+    example_vectors: str | None = None,
+    model: str = "auto",
+    empty: str = "drop",
+    method: str = "match",
+    min_words: int = 100,
     subtask_column: Annotated[
         str | None,
-        _choose(
+        option(
             "--subtask COLUMN",
             "For less: column of the examples that names each one's subtask; a row counts by the "
             "subtask that it serves best.",
+            "How rows are chosen",
             show_default="all examples are one",
         ),
     ] = None,
-    diversity: Annotated[
-        float,
-        _choose(
-            "--diversity 0…1",
-            "How widely each example spreads, from 0 (to its nearest row alone) to 1 (over the whole "
-            "repository).",
-        ),
-    ] = 0.4,
-    regularizer: Annotated[
-        str,
-        _choose(
-            "--regularizer kde|uniform|tv",
-            "How near-duplicates count: together as one row (kde), or each as a row of its own "
-            "(uniform, tv); tv leaves nearly all probability with the row nearest to each example.",
-        ),
-    ] = "kde",
-    scale: Annotated[
-        str,
-        _choose(
-            "--scale auto|NUMBER",
-            "Number that distances are divided by; it only shifts what a --diversity means. auto is 5 "
-            "times the vectors' typical length.",
-        ),
-    ] = "auto",
-    kernel_width: Annotated[
-        str,
-        _choose(
-            "--kernel-width auto|NUMBER",
-            "Distance below which two rows are near-duplicates, for kde; auto is a quarter of the "
-            "median distance from a row to its nearest.",
-        ),
-    ] = "auto",
-    neighbors: Annotated[
-        int,
-        _choose(
-            "--neighbors COUNT",
-            "Rows around each example that are searched, at most; the summary says where they are too few.",
-        ),
-    ] = 2000,
-    density_neighbors: Annotated[
-        int,
-        _choose("--density-neighbors COUNT", "Near-duplicates of a row that are counted, at most, for kde."),
-    ] = 1000,
-    index: Annotated[
-        str,
-        _choose(
-            "--index auto|exact|FACTORY|DIR",
-            "How neighbors are searched: exact compares with every row; a FAISS factory string such "
-            "as IVF4096,Flat builds an index; a folder is one made by setwise index build. auto is exact "
-            "until that takes minutes.",
-        ),
-    ] = "auto",
-    quality: Quality = None,
-    densities: Densities = None,
+    diversity: float = 0.4,
+    regularizer: str = "kde",
+    scale: str = "auto",
+    kernel_width: str = "auto",
+    neighbors: int = 2000,
+    density_neighbors: int = 1000,
+    index: str = "auto",
+    quality: str | None = None,
+    densities: str | None = None,
     limits: ShareLimit = None,
-    exclude_examples: ExcludeExamples = False,
-    rows: Rows = None,
-    fraction: Fraction = None,
-    tokens: Tokens = None,
-    tokenizer: Unit = "tokens",
-    length_column: LengthColumn = None,
-    epochs: Epochs = 1,
+    exclude_examples: bool = False,
+    rows: int | None = None,
+    fraction: float | None = None,
+    tokens: int | None = None,
+    tokenizer: str = "tokens",
+    length_column: str | None = None,
+    epochs: int = 1,
     replace: Replace = None,
-    workers: Annotated[
-        str | None,
-        run_option(
-            "--workers COUNT|ray|ADDRESS",
-            "Encode with a model, search, and write epochs, in this many processes or on Ray (ray, or "
-            "its address); the rows are the same.",
-        ),
-    ] = None,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    out: Annotated[
-        str | None,
-        keep_option(
-            "--out FILE|DIR",
-            "Write the rows drawn, in the order to train on them: to one .parquet or .jsonl file, or "
-            "to a folder with one file an epoch.",
-        ),
-    ] = None,
-    indices: Annotated[
-        str | None,
-        keep_option(
-            "--indices FILE",
-            f"Write the number and the probability of every row that can be drawn: {_NUMBERS}.",
-        ),
-    ] = None,
-    drawn: Annotated[
-        str | None,
-        keep_option(
-            "--drawn FILE", f"Write the numbers of the rows drawn, in order, with their epoch: {_NUMBERS}."
-        ),
-    ] = None,
-    sweep: Annotated[
-        bool,
-        keep_option(
-            "--sweep", "Print how far nine values of --diversity would spread; choose and write nothing."
-        ),
-    ] = False,
-    plot: Annotated[
-        str | None, keep_option("--plot FILE", "Also draw what --sweep prints: .png, .svg or .pdf.")
-    ] = None,
+    workers: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    out: str | None = None,
+    indices: str | None = None,
+    drawn: str | None = None,
+    sweep: bool = False,
+    plot: str | None = None,
     as_json: options.AsJson = False,
-    force: options.Force = False,
-    cache: options.Cache = None,
-    no_cache: options.NoCache = False,
+    force: bool = False,
+    cache: str | None = None,
+    no_cache: bool = False,
 ) -> None:
     """Choose the rows of a repository to finetune on, matched to a few examples of the task.
 

@@ -2,79 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from setwise.cli.options import option
 
-_worth = partial(option, panel="What rows are worth")
-_count = partial(option, panel="How many rows")
-
-Quality = Annotated[
-    str | None,
-    _worth(
-        "--quality COLUMN",
-        "Column with a number above 0: where all else is equal, a row of twice the quality is twice as "
-        "likely.",
-    ),
-]
-Densities = Annotated[
-    str | None,
-    _worth(
-        "--densities COLUMN",
-        "Column that says how many near-duplicates each row has, itself among them; none are counted then.",
-    ),
-]
 ShareLimit = Annotated[
     list[str] | None,
-    _worth(
+    option(
         "--limit COLUMN=SHARE",
         "How much of the draws may be of one label in a column: source=0.3 at most 0.3, source=0.05:0.3 "
         "from 0.05 to 0.3. Repeat for several.",
+        "What rows are worth",
     ),
 ]
-ExcludeExamples = Annotated[
-    bool,
-    _worth(
-        "--exclude-examples",
-        "Leave out rows that are examples, or nearer to one than near-duplicates are to each other.",
-    ),
-]
-Rows = Annotated[int | None, _count("--rows COUNT", "Draw this many rows for each epoch.")]
-Fraction = Annotated[
-    float | None,
-    _count("--fraction SHARE", "Draw this share of the repository's rows for each epoch, such as 0.01."),
-]
-Tokens = Annotated[
-    int | None,
-    _count(
-        "--tokens COUNT", "Draw as many rows for each epoch as have this many tokens in all, or just fewer."
-    ),
-]
-Unit = Annotated[
-    str,
-    _count(
-        "--tokenizer UNIT",
-        "What --tokens counts: tokens (words, numbers, marks, and characters of scripts without "
-        "spaces), words, characters, tiktoken:ENCODING, or tokenizers: and a tokenizer.json or a model's "
-        "folder.",
-    ),
-]
-LengthColumn = Annotated[
-    str | None,
-    _count(
-        "--length-column COLUMN",
-        "Column with the number of tokens in each row, for --tokens.",
-        show_default="the tokens of its text are counted",
-    ),
-]
-Epochs = Annotated[int, _count("--epochs COUNT", "How many epochs to draw, each afresh; 10,000 at most.")]
 Replace = Annotated[
     bool | None,
-    _count(
+    option(
         "--with-replacement/--without-replacement",
         "Whether one epoch may hold a row several times.",
+        "How many rows",
         show_default="with for match, without for the other methods",
     ),
 ]

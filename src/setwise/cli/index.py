@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from setwise.cli import folders, options
-from setwise.cli.options import option
+from setwise.cli.options import described
 
 if TYPE_CHECKING:
     from setwise.files import Corpus
@@ -22,65 +22,40 @@ app = typer.Typer(
     help="Encode a corpus once and keep it in a folder, for setwise retrieve --index.", no_args_is_help=True
 )
 
-#: Declaration of options under a heading of the help.
-_build = partial(option, panel="What to build")
-
 
 @app.command()
+@described("""
+    What to build
+        --storage float32|float16  Type of the stored numbers; float16 halves the size and keeps three digits.
+            [default: float32, or as your vectors are]
+        --kind array|faiss  array: every search reads all vectors and is exact; faiss: searches go by a FAISS
+            index.
+        --factory STRING  The FAISS index to build, as its factory string: Flat, IVF1024,Flat, HNSW32, … With
+            --kind faiss. [default: Flat below 20,000 vectors, else 4 √n lists]
+        --nprobe COUNT  Lists that a search of an IVF index reads; more take longer and miss less. [default: a
+            sixteenth, at least 8]
+        --ef COUNT  Candidates that a search of an HNSW index keeps; more take longer and miss less. [default:
+            128]
+""")
 def build(
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     out: options.NewFolder,
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    group: options.GroupColumn = None,
-    chunk: options.Chunk = None,
-    overlap: options.Overlap = None,
-    drop_duplicates: options.DropDuplicates = False,
-    model: options.Model = "auto",
-    metric: options.Metric = "cosine",
-    storage: Annotated[
-        str | None,
-        _build(
-            "--storage float32|float16",
-            "Type of the stored numbers; float16 halves the size and keeps three digits.",
-            show_default="float32, or as your vectors are",
-        ),
-    ] = None,
-    kind: Annotated[
-        str,
-        _build(
-            "--kind array|faiss",
-            "array: every search reads all vectors and is exact; faiss: searches go by a FAISS index.",
-        ),
-    ] = "array",
-    factory: Annotated[
-        str | None,
-        _build(
-            "--factory STRING",
-            "The FAISS index to build, as its factory string: Flat, IVF1024,Flat, HNSW32, … With --kind "
-            "faiss.",
-            show_default="Flat below 20,000 vectors, else 4 √n lists",
-        ),
-    ] = None,
-    nprobe: Annotated[
-        int | None,
-        _build(
-            "--nprobe COUNT",
-            "Lists that a search of an IVF index reads; more take longer and miss less.",
-            show_default="a sixteenth, at least 8",
-        ),
-    ] = None,
-    ef: Annotated[
-        int | None,
-        _build(
-            "--ef COUNT",
-            "Candidates that a search of an HNSW index keeps; more take longer and miss less.",
-            show_default="128",
-        ),
-    ] = None,
-    threads: options.Threads = None,
-    force: options.Force = False,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    group: str | None = None,
+    chunk: str | None = None,
+    overlap: int | None = None,
+    drop_duplicates: bool = False,
+    model: str = "auto",
+    metric: str = "cosine",
+    storage: str | None = None,
+    kind: str = "array",
+    factory: str | None = None,
+    nprobe: int | None = None,
+    ef: int | None = None,
+    threads: int | None = None,
+    force: bool = False,
 ) -> None:
     """Read a corpus, encode its texts, and keep both in a folder."""
     from setwise import checks, encode
@@ -155,16 +130,17 @@ def build(
 
 
 @app.command()
+@described()
 def add(
     path: Annotated[str, options.folder_made_by("setwise index build")],
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    group: options.GroupColumn = None,
-    chunk: options.Chunk = None,
-    overlap: options.Overlap = None,
-    threads: options.Threads = None,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    group: str | None = None,
+    chunk: str | None = None,
+    overlap: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Add the rows of a corpus; ids that are there already are refused."""
     from setwise.index import changes
@@ -174,19 +150,21 @@ def add(
 
 
 @app.command()
+@described("""
+    What to build
+        --keep  Keep the ids that the corpus lacks.
+""")
 def update(
     path: Annotated[str, options.folder_made_by("setwise index build")],
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
-    keep: Annotated[
-        bool, option("--keep", "Keep the ids that the corpus lacks.", panel="What to build")
-    ] = False,
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    group: options.GroupColumn = None,
-    chunk: options.Chunk = None,
-    overlap: options.Overlap = None,
-    threads: options.Threads = None,
+    keep: bool = False,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    group: str | None = None,
+    chunk: str | None = None,
+    overlap: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Let an index hold what a corpus holds now; a text that it has keeps its vector."""
     from setwise.index import changes
@@ -196,16 +174,15 @@ def update(
 
 
 @app.command()
+@described("""
+    What to read
+        --where CONDITION  Remove rows of which this is true of their columns: "year < 2020".
+""")
 def remove(
     path: Annotated[str, options.folder_made_by("setwise index build")],
     ids: Annotated[list[str] | None, typer.Argument(help="Ids to remove.", metavar="ID")] = None,
-    where: Annotated[
-        str | None,
-        options.read_option(
-            "--where CONDITION", 'Remove rows of which this is true of their columns: "year < 2020".'
-        ),
-    ] = None,
-    threads: options.Threads = None,
+    where: str | None = None,
+    threads: int | None = None,
 ) -> None:
     """Remove rows by id, by a condition on their columns, or by both."""
     from setwise.index import changes
@@ -274,6 +251,7 @@ def _change(path: str, make: Callable[..., Change], threads: int | None, notes: 
 
 
 @app.command()
+@described()
 def info(
     path: Annotated[str, options.folder_made_by("setwise index build")],
     check: options.Verify = False,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-from setwise.cli.serve import Encoding, Served
+from setwise.cli.options import described
+from setwise.cli.serve import SERVED
 
 
-def mcp(index: Served = None, model: Encoding = "auto") -> None:
+@described(also=SERVED)
+def mcp(index: list[str] | None = None, model: str = "auto") -> None:
     """Offer retrieve, select and explain to an assistant that starts this command (MCP over stdio)."""
     import warnings
 

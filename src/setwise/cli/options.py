@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import textwrap
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import typer
 
@@ -41,6 +44,104 @@ def option(declared: str, help: str, panel: str | None, **more: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, **more)
 
 
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def read_described(text: str) -> dict[str, Any]:
+    """Return the options of a text in the form that `described` takes, by the names of their parameters."""
+    found: dict[str, Any] = {}
+    panel: str | None = None
+    for entry in re.split(r"\n(?= {0,4}\S)", textwrap.dedent(text).strip("\n")):
+        declared, _, told = entry.strip().partition("  ")
+        if not told:
+            panel = declared
+            continue
+        told, _, default = " ".join(told.split()).partition(" [default: ")
+        longest = max((word for word in declared.split() if word.startswith("-")), key=len)
+        shown = default.removesuffix("]") or True
+        found[longest.lstrip("-").replace("-", "_")] = option(declared, told, panel, show_default=shown)
+    return found
+
+
+#: Options that several commands have.
+SHARED = read_described("""
+    What to read
+        --text COLUMN  Column with the texts. [default: text, content, passage or another usual name]
+        --id COLUMN  Column with the ids; where there is none, rows are numbered from 0. [default: id, _id,
+            pid or another usual name]
+        --vectors COLUMN|FILE.npy  Use vectors of your own and encode no text: a column, or a .npy file with
+            one row a text.
+        --group COLUMN  Column with a label a row (its document, its author), for --max-per-group.
+        --chunk COUNT|paragraph|file  What a passage of a document is: a section, or as many of its tokens
+            (words, marks); a paragraph; or the file. [default: 256 in a folder, paragraph of one document]
+        --overlap COUNT  Tokens at the end of a passage that the next one of its section begins with.
+            [default: 0]
+        --where CONDITION  Only rows of which this is true of their columns, such as "year >= 2020 and lang =
+            'en'".
+        --model NAME  What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER,
+            hidden:FOLDER (a language model's hidden states) or gradients:FOLDER (what a text would teach it).
+        --drop-duplicates  Keep only the first of texts that are the same word for word.
+        --metric cosine|euclidean  How vectors are compared.
+    What a good set is
+        -k COUNT  How many to select.
+        --diversity 0…1  The trade-off, from 0 (relevance or quality alone) to 1 (diversity alone).
+        --tokens COUNT  Select as many as fit into this many tokens; -k, where given, is the most. [default:
+            no budget]
+        --tokenizer UNIT  What --tokens counts: tokens, words, characters, tiktoken:ENCODING,
+            tokenizers:FILE.json, or a column of numbers.
+        --limit COLUMN=MOST  How many may have the same label in a column: kind=2 at most 2, kind=1:3 from 1
+            to 3. Repeat for several.
+        --solver-option NAME=VALUE  What the solver is told: penalty=4, or partition=topic (a column of
+            clusters). Repeat for several.
+        --max-per-group COUNT  Select at most this many with the same label in --group. [default: no limit]
+        --max-similarity -1…1  Select no two with a larger cosine. [default: no limit]
+        --min-gain NUMBER  End where nothing adds this much, in the unit of relevance. [default: exactly k]
+        --shown ID  Id that was shown before: it counts for diversity and is not selected. Repeat for several.
+        --facet TEXT  Sub-question that the set should answer, too; sets --objective facets. Repeat for
+            several.
+        --certify none|bounded|full  Work spent on proving how close the set is to the best possible one.
+        --time-limit SECONDS  Seconds that --solver exact and --certify full may take for a set; then it is
+            the best so far, with what is proven of it.
+    How to run
+        --seed NUMBER  Seed of what is random: the same seed gives the same result.
+        --threads COUNT  Use at most this many processor threads. [default: all processors]
+    What to print and keep
+        --force  Replace the output where it exists.
+        --cache DIR  Folder that keeps encoded texts for the next run. [default: .setwise-cache beside what is
+            read]
+        --no-cache  Keep no encoded texts.
+""")
+
+
+def described(text: str = "", also: dict[str, Any] | None = None) -> Callable[[Command], Command]:
+    """Return a decorator that makes a command's parameters the options that are described by their names.
+
+    A parameter that is `Annotated` already stays as it is; one without a description has that of `SHARED`.
+
+    Parameters
+    ----------
+    text : str
+        Headings of the command's help, and below each its options, four deeper: names and metavar, two
+        spaces, and what it does, in the end ``[default: …]`` where the default does not speak for itself.
+        Lines that go on are eight deeper than headings.
+    also : dict, optional
+        Options of this and another command, as `read_described` returns them.
+    """
+    own = read_described(text)
+    known = SHARED | (also or {}) | own
+
+    def declare(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        assert own.keys() <= hints.keys(), f"described, but no parameters: {own.keys() - hints.keys()}"
+        for name, hint in hints.items():
+            if name != "return" and hint is not typer.Context and get_origin(hint) is not Annotated:
+                hints[name] = Annotated[hint, known[name]]
+        command.__annotations__ = hints
+        return command
+
+    return declare
+
+
 #: Declarations of options under the headings that several commands have.
 read_option = partial(option, panel="What to read")
 set_option = partial(option, panel="What a good set is")
@@ -53,197 +154,9 @@ def folder_made_by(command: str) -> Any:
     return typer.Argument(help=f"A folder made by {command}.", metavar="DIR")
 
 
-# ---------------------------------------------------------------------- what to read
-
-TextColumn = Annotated[
-    str | None,
-    read_option(
-        "--text COLUMN", "Column with the texts.", show_default="text, content, passage or another usual name"
-    ),
-]
-IdColumn = Annotated[
-    str | None,
-    read_option(
-        "--id COLUMN",
-        "Column with the ids; where there is none, rows are numbered from 0.",
-        show_default="id, _id, pid or another usual name",
-    ),
-]
-OwnVectors = Annotated[
-    str | None,
-    read_option(
-        "--vectors COLUMN|FILE.npy",
-        "Use vectors of your own and encode no text: a column, or a .npy file with one row a text.",
-    ),
-]
-GroupColumn = Annotated[
-    str | None,
-    read_option(
-        "--group COLUMN", "Column with a label a row (its document, its author), for --max-per-group."
-    ),
-]
-Chunk = Annotated[
-    str | None,
-    read_option(
-        "--chunk COUNT|paragraph|file",
-        "What a passage of a document is: a section, or as many of its tokens (words, marks); a "
-        "paragraph; or the file.",
-        show_default="256 in a folder, paragraph of one document",
-    ),
-]
-Overlap = Annotated[
-    int | None,
-    read_option(
-        "--overlap COUNT",
-        "Tokens at the end of a passage that the next one of its section begins with.",
-        show_default="0",
-    ),
-]
-Where = Annotated[
-    str | None,
-    read_option(
-        "--where CONDITION",
-        "Only rows of which this is true of their columns, such as \"year >= 2020 and lang = 'en'\".",
-    ),
-]
-Model = Annotated[
-    str,
-    read_option(
-        "--model NAME",
-        "What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER, "
-        "hidden:FOLDER (a language model's hidden states) or gradients:FOLDER (what a text would teach it).",
-    ),
-]
-DropDuplicates = Annotated[
-    bool, read_option("--drop-duplicates", "Keep only the first of texts that are the same word for word.")
-]
-Metric = Annotated[str, read_option("--metric cosine|euclidean", "How vectors are compared.")]
 Items = Annotated[
     str, typer.Argument(help=f"The items: a .npy file of vectors, or a table ({_TABLES}).", metavar="ITEMS")
 ]
-ItemVectors = Annotated[
-    str | None,
-    read_option(
-        "--vectors COLUMN|FILE.npy",
-        "The items' vectors: a column of the table, or a .npy file.",
-        show_default="column vector, vectors, embedding or embeddings",
-    ),
-]
-ItemText = Annotated[
-    str | None,
-    read_option("--text COLUMN", "Column of texts (titles, descriptions) to make the items' vectors from."),
-]
-ItemQuality = Annotated[
-    str | None,
-    read_option(
-        "--quality COLUMN|FILE.npy",
-        "How good each item is, a number of at least 0: a column of the table, or a .npy file.",
-        show_default="column quality",
-    ),
-]
-
-# ---------------------------------------------------------------------- what a good set is
-
-K = Annotated[int, set_option("-k COUNT", "How many to select.")]
-Diversity = Annotated[
-    float,
-    set_option(
-        "--diversity 0…1", "The trade-off, from 0 (relevance or quality alone) to 1 (diversity alone)."
-    ),
-]
-Tokens = Annotated[
-    int | None,
-    set_option(
-        "--tokens COUNT",
-        "Select as many as fit into this many tokens; -k, where given, is the most.",
-        show_default="no budget",
-    ),
-]
-Tokenizer = Annotated[
-    str,
-    set_option(
-        "--tokenizer UNIT",
-        "What --tokens counts: tokens, words, characters, tiktoken:ENCODING, tokenizers:FILE.json, or a "
-        "column of numbers.",
-    ),
-]
-Limit = Annotated[
-    list[str] | None,
-    set_option(
-        "--limit COLUMN=MOST",
-        "How many may have the same label in a column: kind=2 at most 2, kind=1:3 from 1 to 3. Repeat "
-        "for several.",
-    ),
-]
-SolverOption = Annotated[
-    list[str] | None,
-    set_option(
-        "--solver-option NAME=VALUE",
-        "What the solver is told: penalty=4, or partition=topic (a column of clusters). Repeat for several.",
-    ),
-]
-MaxPerGroup = Annotated[
-    int | None,
-    set_option(
-        "--max-per-group COUNT",
-        "Select at most this many with the same label in --group.",
-        show_default="no limit",
-    ),
-]
-MaxSimilarity = Annotated[
-    float | None,
-    set_option("--max-similarity -1…1", "Select no two with a larger cosine.", show_default="no limit"),
-]
-MinGain = Annotated[
-    float | None,
-    set_option(
-        "--min-gain NUMBER",
-        "End where nothing adds this much, in the unit of relevance.",
-        show_default="exactly k",
-    ),
-]
-Shown = Annotated[
-    list[str] | None,
-    set_option(
-        "--shown ID",
-        "Id that was shown before: it counts for diversity and is not selected. Repeat for several.",
-    ),
-]
-Facet = Annotated[
-    list[str] | None,
-    set_option(
-        "--facet TEXT",
-        "Sub-question that the set should answer, too; sets --objective facets. Repeat for several.",
-    ),
-]
-Certify = Annotated[
-    str,
-    set_option(
-        "--certify none|bounded|full", "Work spent on proving how close the set is to the best possible one."
-    ),
-]
-
-TimeLimit = Annotated[
-    float,
-    set_option(
-        "--time-limit SECONDS",
-        "Seconds that --solver exact and --certify full may take for a set; then it is the best so far, "
-        "with what is proven of it.",
-    ),
-]
-
-# ---------------------------------------------------------------------- how to run
-
-Seed = Annotated[
-    int, run_option("--seed NUMBER", "Seed of what is random: the same seed gives the same result.")
-]
-Threads = Annotated[
-    int | None,
-    run_option("--threads COUNT", "Use at most this many processor threads.", show_default="all processors"),
-]
-
-# ---------------------------------------------------------------------- what to print and keep
-
 AsJson = Annotated[bool, keep_option("--json", "Print one JSON object instead of a table.")]
 SetFile = Annotated[
     str | None,
@@ -253,29 +166,13 @@ SetFile = Annotated[
     ),
 ]
 NewFolder = Annotated[str, keep_option("--out DIR", "Folder to write; it appears whole or not at all.")]
-Force = Annotated[bool, keep_option("--force", "Replace the output where it exists.")]
-Cache = Annotated[
-    str | None,
-    keep_option(
-        "--cache DIR",
-        "Folder that keeps encoded texts for the next run.",
-        show_default=".setwise-cache beside what is read",
-    ),
-]
-NoCache = Annotated[bool, keep_option("--no-cache", "Keep no encoded texts.")]
 Verify = Annotated[bool, option("--verify", "Read every file and compare its checksum.", panel=None)]
-
-
-# ---------------------------------------------------------------------- what values stand for
 
 
 def given(context: typer.Context, name: str) -> bool:
     """Return whether a parameter was written on the command line, its default or not."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name not in (
-        "DEFAULT",
-        "DEFAULT_MAP",
-    )  # the latter: a file's settings
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")  # the latter: of a file
 
 
 def as_count(typed: str | None) -> int | str | None:

@@ -10,61 +10,59 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from setwise.cli import folders
-from setwise.cli.options import AsJson, Force, Seed, keep_option, read_option, run_option, set_option
+from setwise.cli.options import AsJson, described, read_described, run_option, set_option
 
-Responses = Annotated[int, set_option("-n --responses COUNT", "Responses a prompt.")]
-Temperature = Annotated[float, set_option("--temperature NUMBER", "0 takes the likeliest token each time.")]
-TopP = Annotated[float, set_option("--top-p SHARE", "Draw from the likeliest tokens of this probability.")]
-Tokens = Annotated[int, set_option("--max-new-tokens COUNT", "Tokens of a response at most.")]
-Split = Annotated[str | None, read_option("--dataset-split NAME", "Which split of a saved dataset.")]
-Policy = Annotated[
-    str, read_option("--model NAME", "The model: a folder, a name on Hugging Face, a .gguf file, or smollm2.")
-]
-Prompts = Annotated[str, read_option("--prompts PATH", "Prompts, one a row: .jsonl or .parquet.")]
-Rewarding = Annotated[
-    str,
-    read_option(
-        "--reward WHAT",
-        "A service (http://…), a Python function (module:function, file.py:function), or a Hugging "
-        "Face reward model's folder or name.",
-    ),
-]
+#: Options of several stages.
+_STAGES = read_described("""
+    What to read
+        --prompts PATH  Prompts, one a row: .jsonl or .parquet.
+        --model NAME  The model: a folder, a name on Hugging Face, a .gguf file, or smollm2.
+        --reward WHAT  A service (http://…), a Python function (module:function, file.py:function), or a
+            Hugging Face reward model's folder or name.
+        --dataset-split NAME  Which split of a saved dataset.
+    What a good set is
+        -n --responses COUNT  Responses a prompt.
+        --temperature NUMBER  0 takes the likeliest token each time.
+        --max-new-tokens COUNT  Tokens of a response at most.
+""")
 Settings = Annotated[
     list[str],
     set_option("--set NAME=VALUE", "A further setting, its value as JSON or a text; may be given again."),
 ]
 
 
+@described(
+    """
+    What to print and keep
+        --out FILE  A .jsonl file.
+    What to read
+        --server URL  An OpenAI-compatible endpoint (vLLM, llama.cpp, TGI): http://localhost:8000/v1.
+        --model NAME  With --server, what it calls the model; else a model to load: a folder, a name on
+            Hugging Face, a .gguf file, or smollm2.
+        --prompt COLUMN  Column with the prompts.
+    What a good set is
+        --top-p SHARE  Draw from the likeliest tokens of this probability.
+    How to run
+        --concurrency COUNT  Requests at once.
+        --batch-size COUNT  Responses a loaded model makes at once.
+        --retries COUNT  How often a request that failed is sent again.
+""",
+    _STAGES,
+)
 def generate(
-    prompts: Prompts,
-    out: Annotated[str, keep_option("--out FILE", "A .jsonl file.")],
-    server: Annotated[
-        str | None,
-        read_option(
-            "--server URL", "An OpenAI-compatible endpoint (vLLM, llama.cpp, TGI): http://localhost:8000/v1."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        read_option(
-            "--model NAME",
-            "With --server, what it calls the model; else a model to load: a folder, a name on "
-            "Hugging Face, a .gguf file, or smollm2.",
-        ),
-    ] = None,
-    prompt: Annotated[str | None, read_option("--prompt COLUMN", "Column with the prompts.")] = None,
-    dataset_split: Split = None,
-    responses: Responses = 32,
-    temperature: Temperature = 0.8,
-    top_p: TopP = 1.0,
-    max_new_tokens: Tokens = 512,
-    concurrency: Annotated[int, run_option("--concurrency COUNT", "Requests at once.")] = 16,
-    batch_size: Annotated[
-        int, run_option("--batch-size COUNT", "Responses a loaded model makes at once.")
-    ] = 32,
-    retries: Annotated[
-        int, run_option("--retries COUNT", "How often a request that failed is sent again.")
-    ] = 5,
+    prompts: str,
+    out: str,
+    server: str | None = None,
+    model: str | None = None,
+    prompt: str | None = None,
+    dataset_split: str | None = None,
+    responses: int = 32,
+    temperature: float = 0.8,
+    top_p: float = 1.0,
+    max_new_tokens: int = 512,
+    concurrency: int = 16,
+    batch_size: int = 32,
+    retries: int = 5,
     api_key: Annotated[
         str,
         run_option(
@@ -78,9 +76,9 @@ def generate(
             "A further field of each request to --server, such as top_k=-1; may be given again.",
         ),
     ] = [],  # noqa: B006 typer makes a new list each time
-    seed: Seed = 0,
+    seed: int = 0,
     as_json: AsJson = False,
-    force: Force = False,
+    force: bool = False,
 ) -> None:
     """Sample responses to prompts, by a server or a model; goes on where it was interrupted."""
     from setwise.preference.stages import generate as make
@@ -111,16 +109,25 @@ def generate(
     _say(out, rows, f"prompts with {responses} responses each", as_json)
 
 
+@described(
+    """
+    What to read
+        --responses PATH  Prompts with a list of responses each: .jsonl or .parquet.
+    What to print and keep
+        --out FILE  A .jsonl file.
+    How to run
+        --concurrency COUNT  Rows a service scores at once.
+""",
+    _STAGES,
+)
 def score(
-    responses: Annotated[
-        str, read_option("--responses PATH", "Prompts with a list of responses each: .jsonl or .parquet.")
-    ],
-    reward: Rewarding,
-    out: Annotated[str, keep_option("--out FILE", "A .jsonl file.")],
-    dataset_split: Split = None,
-    concurrency: Annotated[int, run_option("--concurrency COUNT", "Rows a service scores at once.")] = 1,
+    responses: str,
+    reward: str,
+    out: str,
+    dataset_split: str | None = None,
+    concurrency: int = 1,
     as_json: AsJson = False,
-    force: Force = False,
+    force: bool = False,
 ) -> None:
     """Score the responses of a file; goes on where it was interrupted."""
     from setwise.preference.stages import score as make
@@ -138,29 +145,38 @@ def score(
     _say(out, rows, "prompts with scored responses", as_json)
 
 
+@described(
+    """
+    What to read
+        --rows PATH  What setwise prefer select has written, or any rows that it reads.
+        --eval-rows PATH  Rows to evaluate on.
+    What to print and keep
+        --out DIR  Folder for the trained model or adapter.
+    What a good set is
+        --loss refa|swepo|mpo|infonca|nca|listwise-dpo|simpo|dpo  What is minimized.
+        --learning-rate RATE  Step size of the optimizer. [default: 1e-6; 1e-4 with --lora]
+        --epochs COUNT  Passes over the rows.
+        --batch-size COUNT  Prompts an update.
+        --lora  Train an adapter, not all weights.
+    How to run
+        --resume  Go on from the last checkpoint.
+""",
+    _STAGES,
+)
 def train(
-    rows: Annotated[
-        str, read_option("--rows PATH", "What setwise prefer select has written, or any rows that it reads.")
-    ],
-    model: Policy,
-    out: Annotated[str, keep_option("--out DIR", "Folder for the trained model or adapter.")],
-    eval_rows: Annotated[str | None, read_option("--eval-rows PATH", "Rows to evaluate on.")] = None,
-    dataset_split: Split = None,
-    loss: Annotated[
-        str, set_option("--loss refa|swepo|mpo|infonca|nca|listwise-dpo|simpo|dpo", "What is minimized.")
-    ] = "refa",
-    learning_rate: Annotated[
-        float | None,
-        set_option(
-            "--learning-rate RATE", "Step size of the optimizer.", show_default="1e-6; 1e-4 with --lora"
-        ),
-    ] = None,
-    epochs: Annotated[float, set_option("--epochs COUNT", "Passes over the rows.")] = 1.0,
-    batch_size: Annotated[int, set_option("--batch-size COUNT", "Prompts an update.")] = 16,
-    lora: Annotated[bool, set_option("--lora", "Train an adapter, not all weights.")] = False,
+    rows: str,
+    model: str,
+    out: str,
+    eval_rows: str | None = None,
+    dataset_split: str | None = None,
+    loss: str = "refa",
+    learning_rate: float | None = None,
+    epochs: float = 1.0,
+    batch_size: int = 16,
+    lora: bool = False,
     setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time
-    resume: Annotated[bool, run_option("--resume", "Go on from the last checkpoint.")] = False,
-    seed: Seed = 0,
+    resume: bool = False,
+    seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on preference rows."""
@@ -199,21 +215,31 @@ def train(
     print(f"{Path(out).name}  trained on {len(trainer.train_dataset):,} prompts by {loss}: {figures}")
 
 
+@described(
+    """
+    What to print and keep
+        --out DIR  Folder of the run.
+    What to read
+        --evaluation-prompts PATH  Prompts held out to measure on.
+    What a good set is
+        --iterations COUNT  Rounds of all stages.
+        -k COUNT  Rejected a prompt.
+""",
+    _STAGES,
+)
 def loop(
-    prompts: Prompts,
-    model: Policy,
-    reward: Rewarding,
-    out: Annotated[str, keep_option("--out DIR", "Folder of the run.")],
-    evaluation_prompts: Annotated[
-        str | None, read_option("--evaluation-prompts PATH", "Prompts held out to measure on.")
-    ] = None,
-    iterations: Annotated[int, set_option("--iterations COUNT", "Rounds of all stages.")] = 3,
-    responses: Responses = 32,
-    k: Annotated[int, set_option("-k COUNT", "Rejected a prompt.")] = 7,
-    temperature: Temperature = 0.8,
-    max_new_tokens: Tokens = 512,
+    prompts: str,
+    model: str,
+    reward: str,
+    out: str,
+    evaluation_prompts: str | None = None,
+    iterations: int = 3,
+    responses: int = 32,
+    k: int = 7,
+    temperature: float = 0.8,
+    max_new_tokens: int = 512,
     setting: Settings = [],  # noqa: B006 typer reads the default and makes a new list each time
-    seed: Seed = 0,
+    seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
     """Generate, score, select and train, again and again; goes on where it was interrupted.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from setwise.cli import options
-from setwise.cli.options import keep_option, read_option, set_option
+from setwise.cli.options import described
 
 #: Options that only a corpus takes, and only an index.
 _OF_CORPUS = (
@@ -31,6 +31,39 @@ _SETTLED = {
 }
 
 
+@described(f"""
+    What to read
+        --corpus PATH  {options.CORPORA}
+        --index DIR  Instead of --corpus: a folder made by setwise index build.
+        --query -q TEXT  What to find passages for, in words; repeat for several sets.
+        --queries FILE  A file of queries: one a line, or a table with a column 'query' and perhaps ids.
+        --query-vector FILE.npy  Instead of --query: a .npy file with the query's vector, or a row for each of
+            several.
+        --relevance COLUMN  Instead of --query: column with each row's relevance, a number, higher is better.
+    What a good set is
+        --objective NAME  What is weighed against relevance: mean distance (max-sum), distance to the nearest
+            (mmr), volume (log-det), the least distance (max-min), an answer to each --facet (facets); or that
+            no candidate is far from the set (coverage).
+        --sharpness 1|EVEN  Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.
+            [default: 8; 1 for --metric euclidean]
+        --solver NAME  How the set is found: auto (best for most), greedy, frank-wolfe, swap, exact (few
+            candidates), top-k (relevance alone), …
+        --relevance-scale SCALE  Rescale relevance first: none, minmax (to 0…1), zscore (to standard
+            deviations) or rank.
+        --include ID  Id that must be in the set; repeat for several.
+        --exclude ID  Id that must not be in the set; repeat for several.
+        --per-document COUNT  Select at most this many passages of one document. [default: no limit]
+        --offset COUNT  Pass over this many and select the next k: with -k 10, page 2 is --offset 10. Only
+            with --index.
+        --after CURSOR  Instead of --offset: the cursor that --json prints of the page before. Only with
+            --index.
+        --pool auto|COUNT  Candidates to fetch and choose among; auto fetches until more are proven useless.
+            Only with --index.
+    What to print and keep
+        --compare SOLVER  Show the set of another solver beside it; top-k is a plain ranking.
+        --why  Also say why each was chosen, and why the most relevant of the others were not.
+        --full  Print texts whole, however long they are.
+""")
 def retrieve(
     context: typer.Context,
     words: Annotated[
@@ -41,147 +74,55 @@ def retrieve(
             metavar="[SOURCE] [QUERY]...",
         ),
     ] = None,
-    corpus: Annotated[str | None, read_option("--corpus PATH", options.CORPORA)] = None,
-    index: Annotated[
-        str | None, read_option("--index DIR", "Instead of --corpus: a folder made by setwise index build.")
-    ] = None,
-    query: Annotated[
-        list[str] | None,
-        read_option("--query -q TEXT", "What to find passages for, in words; repeat for several sets."),
-    ] = None,
-    queries: Annotated[
-        str | None,
-        read_option(
-            "--queries FILE",
-            "A file of queries: one a line, or a table with a column 'query' and perhaps ids.",
-        ),
-    ] = None,
-    text: options.TextColumn = None,
-    id: options.IdColumn = None,
-    vectors: options.OwnVectors = None,
-    query_vector: Annotated[
-        str | None,
-        read_option(
-            "--query-vector FILE.npy",
-            "Instead of --query: a .npy file with the query's vector, or a row for each of several.",
-        ),
-    ] = None,
-    relevance: Annotated[
-        str | None,
-        read_option(
-            "--relevance COLUMN",
-            "Instead of --query: column with each row's relevance, a number, higher is better.",
-        ),
-    ] = None,
-    group: options.GroupColumn = None,
-    where: options.Where = None,
-    chunk: options.Chunk = None,
-    overlap: options.Overlap = None,
-    model: options.Model = "auto",
-    drop_duplicates: options.DropDuplicates = False,
-    k: options.K = 10,
-    diversity: options.Diversity = 0.3,
-    objective: Annotated[
-        str,
-        set_option(
-            "--objective NAME",
-            "What is weighed against relevance: mean distance (max-sum), distance to the nearest "
-            "(mmr), volume (log-det), the least distance (max-min), an answer to each --facet (facets); or "
-            "that no candidate is far from the set (coverage).",
-        ),
-    ] = "max-sum",
-    sharpness: Annotated[
-        int | None,
-        set_option(
-            "--sharpness 1|EVEN",
-            "Which likeness max-sum avoids: 1 = a common topic, too; 8 = near-duplicates alone.",
-            show_default="8; 1 for --metric euclidean",
-        ),
-    ] = None,
-    solver: Annotated[
-        str,
-        set_option(
-            "--solver NAME",
-            "How the set is found: auto (best for most), greedy, frank-wolfe, swap, exact (few "
-            "candidates), top-k (relevance alone), …",
-        ),
-    ] = "auto",
-    solver_option: options.SolverOption = None,
-    metric: options.Metric = "cosine",
-    relevance_scale: Annotated[
-        str,
-        set_option(
-            "--relevance-scale SCALE",
-            "Rescale relevance first: none, minmax (to 0…1), zscore (to standard deviations) or rank.",
-        ),
-    ] = "none",
-    include: Annotated[
-        list[str] | None, set_option("--include ID", "Id that must be in the set; repeat for several.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, set_option("--exclude ID", "Id that must not be in the set; repeat for several.")
-    ] = None,
-    max_per_group: options.MaxPerGroup = None,
-    per_document: Annotated[
-        int | None,
-        set_option(
-            "--per-document COUNT",
-            "Select at most this many passages of one document.",
-            show_default="no limit",
-        ),
-    ] = None,
-    offset: Annotated[
-        int,
-        set_option(
-            "--offset COUNT",
-            "Pass over this many and select the next k: with -k 10, page 2 is --offset 10. Only with "
-            "--index.",
-        ),
-    ] = 0,
-    after: Annotated[
-        str | None,
-        set_option(
-            "--after CURSOR",
-            "Instead of --offset: the cursor that --json prints of the page before. Only with --index.",
-        ),
-    ] = None,
-    pool: Annotated[
-        str,
-        set_option(
-            "--pool auto|COUNT",
-            "Candidates to fetch and choose among; auto fetches until more are proven useless. Only "
-            "with --index.",
-        ),
-    ] = "auto",
-    tokens: options.Tokens = None,
-    tokenizer: options.Tokenizer = "tokens",
-    limit: options.Limit = None,
-    max_similarity: options.MaxSimilarity = None,
-    min_gain: options.MinGain = None,
-    shown: options.Shown = None,
-    facet: options.Facet = None,
-    certify: options.Certify = "bounded",
-    time_limit: options.TimeLimit = 60.0,
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    compare: Annotated[
-        str | None,
-        keep_option(
-            "--compare SOLVER", "Show the set of another solver beside it; top-k is a plain ranking."
-        ),
-    ] = None,
-    why: Annotated[
-        bool,
-        keep_option(
-            "--why", "Also say why each was chosen, and why the most relevant of the others were not."
-        ),
-    ] = False,
-    full: Annotated[bool, keep_option("--full", "Print texts whole, however long they are.")] = False,
+    corpus: str | None = None,
+    index: str | None = None,
+    query: list[str] | None = None,
+    queries: str | None = None,
+    text: str | None = None,
+    id: str | None = None,
+    vectors: str | None = None,
+    query_vector: str | None = None,
+    relevance: str | None = None,
+    group: str | None = None,
+    where: str | None = None,
+    chunk: str | None = None,
+    overlap: int | None = None,
+    model: str = "auto",
+    drop_duplicates: bool = False,
+    k: int = 10,
+    diversity: float = 0.3,
+    objective: str = "max-sum",
+    sharpness: int | None = None,
+    solver: str = "auto",
+    solver_option: list[str] | None = None,
+    metric: str = "cosine",
+    relevance_scale: str = "none",
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    max_per_group: int | None = None,
+    per_document: int | None = None,
+    offset: int = 0,
+    after: str | None = None,
+    pool: str = "auto",
+    tokens: int | None = None,
+    tokenizer: str = "tokens",
+    limit: list[str] | None = None,
+    max_similarity: float | None = None,
+    min_gain: float | None = None,
+    shown: list[str] | None = None,
+    facet: list[str] | None = None,
+    certify: str = "bounded",
+    time_limit: float = 60.0,
+    seed: int = 0,
+    threads: int | None = None,
+    compare: str | None = None,
+    why: bool = False,
+    full: bool = False,
     as_json: options.AsJson = False,
     out: options.SetFile = None,
-    force: options.Force = False,
-    cache: options.Cache = None,
-    no_cache: options.NoCache = False,
+    force: bool = False,
+    cache: str | None = None,
+    no_cache: bool = False,
 ) -> None:
     """Select k passages of a corpus for each query: relevant, and no two saying the same."""
     from setwise import checks

@@ -3,94 +3,60 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from setwise.cli.options import option, read_option, run_option
-
-_limit = partial(option, panel="How much may be asked")
+from setwise.cli.options import described, read_described
 
 #: The environment variable that holds the token.
 TOKEN = "SETWISE_TOKEN"
 
-Served = Annotated[
-    list[str] | None,
-    read_option(
-        "--index [NAME=]DIR",
-        "A folder made by setwise index build that may be asked, under its own name or another. Repeat "
-        "for several.",
-    ),
-]
-Encoding = Annotated[
-    str,
-    read_option(
-        "--model NAME",
-        "What turns texts into vectors: auto (static), ngrams, sentence, sentence:FOLDER, or none.",
-    ),
-]
-TokenFile = Annotated[
-    str | None,
-    run_option(
-        "--token-file FILE",
-        f"File with a token that every request has to bring; else {TOKEN} in the environment.",
-        show_default="no token",
-    ),
-]
+#: Options of this command and of mcp.
+SERVED = read_described("""
+    What to read
+        --index [NAME=]DIR  A folder made by setwise index build that may be asked, under its own name or
+            another. Repeat for several.
+        --model NAME  What turns texts into vectors: auto (static), ngrams, sentence, sentence:FOLDER, or
+            none.
+""")
 
 
+@described(
+    """
+    How to run
+        --host ADDRESS  Address to listen on; 0.0.0.0 for all.
+        --port NUMBER  Port to listen on; 0 for a free one.
+        --workers COUNT  Processes that share the port and the indexes.
+        --threads COUNT  Requests that each process works on at a time. [default: processors / workers]
+        --token-file FILE  File with a token that every request has to bring; else SETWISE_TOKEN in the
+            environment. [default: no token]
+        --allow-host NAME  Name that requests may call the service by; on loopback beside loopback's own.
+            Repeat for several. [default: any, unless on loopback]
+        --allow-origin ORIGIN  Origin of web pages that may read answers, as in https://app.example. Repeat
+            for several. [default: none]
+    How much may be asked
+        --max-body MB  Megabytes of a request's body.
+        --max-documents COUNT  Documents or vectors of one request.
+        --max-waiting COUNT  Requests that a process works on or lets wait; further ones are answered 429.
+        --timeout SECONDS  Seconds that a request may take; then 504.
+""",
+    SERVED,
+)
 def serve(
-    index: Served = None,
-    model: Encoding = "auto",
-    host: Annotated[
-        str, run_option("--host ADDRESS", "Address to listen on; 0.0.0.0 for all.")
-    ] = "127.0.0.1",
-    port: Annotated[int, run_option("--port NUMBER", "Port to listen on; 0 for a free one.")] = 8765,
-    workers: Annotated[
-        int, run_option("--workers COUNT", "Processes that share the port and the indexes.")
-    ] = 1,
-    threads: Annotated[
-        int | None,
-        run_option(
-            "--threads COUNT",
-            "Requests that each process works on at a time.",
-            show_default="processors / workers",
-        ),
-    ] = None,
-    token_file: TokenFile = None,
-    allow_host: Annotated[
-        list[str] | None,
-        run_option(
-            "--allow-host NAME",
-            "Name that requests may call the service by; on loopback beside loopback's own. Repeat for "
-            "several.",
-            show_default="any, unless on loopback",
-        ),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        run_option(
-            "--allow-origin ORIGIN",
-            "Origin of web pages that may read answers, as in https://app.example. Repeat for several.",
-            show_default="none",
-        ),
-    ] = None,
-    max_body: Annotated[int, _limit("--max-body MB", "Megabytes of a request's body.")] = 32,
-    max_documents: Annotated[
-        int, _limit("--max-documents COUNT", "Documents or vectors of one request.")
-    ] = 2000,
-    max_waiting: Annotated[
-        int,
-        _limit(
-            "--max-waiting COUNT",
-            "Requests that a process works on or lets wait; further ones are answered 429.",
-        ),
-    ] = 64,
-    timeout: Annotated[
-        float, _limit("--timeout SECONDS", "Seconds that a request may take; then 504.")
-    ] = 30.0,
+    index: list[str] | None = None,
+    model: str = "auto",
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    workers: int = 1,
+    threads: int | None = None,
+    token_file: str | None = None,
+    allow_host: list[str] | None = None,
+    allow_origin: list[str] | None = None,
+    max_body: int = 32,
+    max_documents: int = 2000,
+    max_waiting: int = 64,
+    timeout: float = 30.0,
 ) -> None:
     """Serve reranking, selection and retrieval over HTTP, until Ctrl-C or SIGTERM."""
     from setwise import checks
