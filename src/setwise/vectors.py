@@ -24,6 +24,9 @@ PRECISE = 8192
 #: Fewest multiplications that are worth starting a second thread for.
 THREAD_WORK = 4_000_000
 
+#: Rows that are widened and brought to unit length while they are in the processor's cache.
+ROWS_AT_ONCE = 256
+
 #: Squares of lengths between these are computed without loss in double and in single precision.
 FINE = tuple((float(kind.tiny) * 1e6, float(kind.max) * 1e-6) for kind in map(np.finfo, ("d", "f")))
 
@@ -249,12 +252,15 @@ class Vectors(Blocks):
         picked = self._gather(ids)
         if self.unit and dtype == np.float32 and picked.flags.c_contiguous:
             return picked
-        rows: Floats = np.array(picked, dtype=dtype, order="C")
-        if self.metric == "cosine":
-            if dtype == np.float64:
-                rows /= np.sqrt(np.vecdot(rows, rows))[:, None]
-            elif (scale := self.scale) is not None:
-                rows *= scale[ids][:, None].astype(dtype, copy=False)
+        rows: Floats = np.empty(picked.shape, dtype)
+        scale = self.scale[ids] if self.scale is not None and dtype != np.float64 else None
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            part[...] = picked[start : start + ROWS_AT_ONCE]
+            if scale is not None:
+                part *= scale[start : start + ROWS_AT_ONCE, None].astype(dtype, copy=False)
+            elif self.metric == "cosine":
+                part /= np.sqrt(np.vecdot(part, part))[:, None]
         return rows
 
     def plain(self) -> tuple[Floats, Floats | None] | None:

@@ -254,12 +254,12 @@ def some_of_each(problem: Problem, most: int) -> NDArray[np.int64]:
     A pool of the leaders alone would hold the copies of a few of them. A set may hold k copies of one: there
     are as many of each, or where that were more than `most` rows, fewer.
     """
-    levels = np.unique(problem.relevance.values)
-    if len(levels) > min(POOLED, problem.n // 2):
+    values, few = problem.relevance.values, min(POOLED, problem.n // 2)
+    if len(np.unique(values[: 2 * few])) > few or len(levels := np.unique(values)) > few:
         return np.empty(0, np.int64)
     rows = problem.by_content(np.arange(problem.n))
-    rows = rows[np.argsort(problem.relevance.values[rows], kind="stable")]
-    counts = np.unique(problem.relevance.values[rows], return_counts=True)[1]
+    rows = rows[np.argsort(values[rows], kind="stable")]
+    counts = np.unique(values[rows], return_counts=True)[1]
     nth = np.arange(problem.n) - np.repeat(np.cumsum(counts) - counts, counts)
     return rows[nth < min(problem.k, max(1, most // len(levels)))]
 

@@ -17,6 +17,9 @@ from setwise.vectors import Floats
 #: Numbers computed of equal rows differ by at most this many units of rounding of the largest.
 UNITS = 64
 
+#: Cells that numbers are sorted into before they are looked at.
+CELLS = 1 << 16
+
 
 def first_of_equals(
     problem: Problem, chosen: NDArray[np.int64], *, among_themselves: bool = False
@@ -89,6 +92,15 @@ def _near(numbers: Floats, levels: Floats, margin: float) -> NDArray[np.bool_]:
     margin += UNITS * float(np.finfo(levels.dtype).eps) * float(max(-levels[0], levels[-1]))
     near: NDArray[np.bool_] = (numbers >= levels[0] - margin) & (numbers <= levels[-1] + margin)
     some = numbers[near]
+    cell = (float(levels[-1]) - float(levels[0]) + 2 * margin) / CELLS
+    if (
+        len(some) > CELLS // 4 and 2 * margin < cell < np.inf
+    ):  # most numbers lie in cells that no level is near
+        low = levels[0] - margin
+        held = np.zeros(CELLS + 4, np.bool_)
+        held[((levels - 2 * margin - low) / cell).astype(np.int32)[:, None] + np.arange(4)] = True
+        kept = held[((some - low) / cell).astype(np.int32)]
+        near[near], some = kept, some[kept]
     above = np.searchsorted(levels, some)
     over = levels[np.minimum(above, len(levels) - 1)] - some
     under = some - levels[np.maximum(above - 1, 0)]
