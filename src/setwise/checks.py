@@ -7,7 +7,7 @@ import math
 import operator
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,17 @@ def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     near = difflib.get_close_matches(value.lower().replace("_", "-"), names, n=1, cutoff=0.4)
     hint = f"; did you mean {names[near[0]]!r}?" if near else ""
     raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {listed})")
+
+
+def names(name: str, value: Any) -> tuple[str, ...]:
+    """Return one or several strings, or None for none of them, as a tuple.
+
+    Raises TypeError: ``value`` is something else.
+    """
+    found = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(found, Sequence) or not all(isinstance(one, str) for one in found):
+        raise TypeError(f"{name}: expected a string or a list of strings, got {brief(value)}")
+    return tuple(found)
 
 
 #: The largest integer that arrays can hold.

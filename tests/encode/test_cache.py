@@ -113,6 +113,36 @@ def test_an_encoder_that_gives_nan_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("made", "shown"),
+    [
+        (lambda n: np.ones((n + 1, 2), np.float32), r"float32 of shape \(41, 2\) for 40 texts"),
+        (lambda n: np.ones(n, np.float32), r"float32 of shape \(40,\)"),
+        (lambda n: np.ones((n, n % 3 + 1), np.float32), r"float32 of shape \(3, 1\) for 3 texts"),
+        (lambda n: np.full((n, 2), "a"), "<U1 of shape"),
+        (lambda n: None, "object of shape"),
+    ],
+)
+def test_an_encoder_that_gives_no_vector_a_text_is_refused(tmp_path, made, shown):
+    """One row too many was once written over by the next texts' first."""
+
+    class Broken(Counting):
+        chunk = 40
+
+        def encode(self, texts, progress=None):
+            return made(len(texts))
+
+    for folder in (None, tmp_path):
+        with pytest.raises(ValueError, match=rf"model: counting gives {shown}.*a vector of numbers a text"):
+            encode_texts(TEXTS[:43], Broken(), folder)
+
+
+def test_what_is_no_encoder_is_refused():
+    for other in ("lsa", None, Counting, object()):
+        with pytest.raises(TypeError, match="encoder: expected an encoder, with name, key and encode"):
+            encode_texts(TEXTS, other)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda texts: [*texts[:-1], texts[-1] + "!"],
@@ -258,8 +288,12 @@ def test_a_run_killed_while_it_finishes_does_not_encode_again(tmp_path, monkeypa
         encode_texts(texts, Counting(), tmp_path)
     monkeypatch.undo()
     second = Counting()
+    (entry,) = entries(tmp_path)
+    for left in ("growing.npy.progress.json", "growing.npy.part.lock", ".rows.npy.host~1~0~0.part"):
+        (entry / left).write_text("{}")  # as a kill leaves it that comes a step later, or between two links
     assert encode_texts(texts, second, tmp_path).cached
     assert second.seen == 0
+    assert sorted(os.listdir(entry)) == [META, "rows.npy", "vectors.npy"]
     assert encode_texts(texts, second, tmp_path).unknown.tolist() == [len(TEXTS)]
 
 

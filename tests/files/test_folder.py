@@ -80,6 +80,8 @@ def test_another_thing_is_not_grown(tmp_path):
         DIARY.check_growing(tmp_path / "mine" / "notes.txt")
     with pytest.raises(FileNotFoundError, match="create it first"):
         DIARY.check_growing(tmp_path / "no" / "such")
+    with pytest.raises(ValueError, match="out: 'x*' cannot be written here .*name too long"):
+        DIARY.check_growing("x" * 300)
 
 
 @pytest.mark.parametrize("name", ["../day-1.txt", "photos/../../day-1.txt", "day-1.csv", "/day-1.txt"])

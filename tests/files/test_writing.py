@@ -134,6 +134,11 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(tmp_path):
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         check_output(tmp_path / "folder.json", force=True)
+    for name in ("x" * 300, "x" * 240, "a\0b"):  # the second is too long with what it has until it is whole
+        with pytest.raises(ValueError, match="drawn: .* cannot be written here .*; name another"):
+            check_output(tmp_path / f"{name}.json", force=True, argument="drawn")
+    with pytest.raises(TypeError, match="drawn: expected a path, got int"):
+        check_output(5, force=True, argument="drawn")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from optional import lazily, needs
+from setwise.files import read_corpus, read_table
 from setwise.finetuning import Pipeline, Repository
 from setwise.finetuning.rows.draw import text_lengths
 from setwise.finetuning.rows.writing import write_epochs
@@ -284,3 +285,33 @@ def test_epochs_whose_rows_have_other_entries_are_loaded_in_order(tmp_path):
     odd = Repository(write_lines(tmp_path / "b.jsonl", [{"n": 1}, {"n": "one"}]))
     write_epochs(odd, [np.array([0, 1])], tmp_path / "odd")
     assert "dataset_info" not in (tmp_path / "odd" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("value", [5, b"user", ["user", 5], {"user": 1}])
+def test_what_is_no_name_is_refused_before_any_work(tmp_path, value):
+    rows = write_lines(tmp_path / "rows.jsonl", [{"messages": TALK}])
+    for name in ("text_column", "roles"):
+        with pytest.raises(TypeError, match=f"^{name}: expected a string or a list of strings"):
+            Repository(rows, **{name: value})
+    for name in ("text_column", "example_text_column", "roles"):
+        with pytest.raises(TypeError, match=f"^{name}: expected a string or a list of strings"):
+            Pipeline(rows, rows, **{name: value})
+    with pytest.raises(TypeError, match="^model: expected an encoder"):
+        Pipeline(rows, rows, model=value)
+    assert texts(Repository(rows, text_column=None, roles=None)) == texts(Repository(rows))
+
+
+def test_of_a_key_that_a_row_has_twice_the_last_counts_in_every_reader(tmp_path):
+    """As JSON is read in Python; the lines are written as they stand."""
+    twice = '{"text": "first pear", "text": "second pear"}'
+    (tmp_path / "lines.jsonl").write_text(twice + "\n")
+    (tmp_path / "list.json").write_text(f"[{twice}]")
+    with gzip.open(tmp_path / "packed.jsonl.gz", "wt") as file:
+        file.write(twice + "\n")
+    for name in ("lines.jsonl", "list.json", "packed.jsonl.gz"):
+        repository = Repository(tmp_path / name)
+        assert texts(repository) == repository.texts_of(np.array([0])) == ["second pear"]
+        assert read_corpus(tmp_path / name).texts == ["second pear"]
+        assert read_table(tmp_path / name, ["text"]).texts("text") == ["second pear"]
+    write_epochs(Repository(tmp_path / "lines.jsonl"), [np.array([0])], tmp_path / "run")
+    assert (tmp_path / "run" / "epoch-1.jsonl").read_text() == twice + "\n"

@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise import checks
+
 #: Called with how many texts are done and how many there are.
 Progress = Callable[[int, int], object]
 
@@ -67,6 +69,16 @@ class FittedEncoder(Encoder, Protocol):
             The arrays are not such a state.
         """
         ...
+
+
+def checked_encoder(encoder: Any, argument: str = "encoder") -> Encoder:
+    """Return an encoder as it is. Raises TypeError: it is none, or a class of them."""
+    if isinstance(encoder, type) or not isinstance(encoder, Encoder):
+        raise TypeError(
+            f"{argument}: expected an encoder, with name, key and encode(texts, progress), as "
+            f"setwise.encode.encoder(name) returns; got {checks.brief(encoder)}"
+        )
+    return encoder
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:

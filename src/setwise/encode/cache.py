@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise._version import __version__
-from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows
+from setwise.encode.base import Encoder, FittedEncoder, Progress, checked_encoder, known_rows
 from setwise.encode.entries import FORMAT, GROWING, ROWS, STATE, VECTORS, prune
 from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, read_archive, write_rows
 from setwise.files.checksums import Progress as Steps
@@ -105,6 +105,7 @@ def encode_texts(
         if progress is not None and step == "encoding":
             progress(done, total)
 
+    checked_encoder(encoder)
     n = len(texts)
     if folder is not None and n:
         with contextlib.suppress(OSError):
@@ -126,6 +127,7 @@ def entry_name(texts: Sequence[str], encoder: Encoder) -> str:
 
 def encode_alike(texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Encoded:
     """Encode texts in memory with an encoder as it is, such as one that has learned; see `encode_texts`."""
+    checked_encoder(encoder)
     n = len(texts)
     tell = (lambda step, done, total: None) if progress is None else (lambda step, *done: progress(*done))
     vectors = np.concatenate(list(_chunks(_blocks(texts), 0, n, encoder, tell)))
@@ -165,6 +167,7 @@ def encode_blocks(
     Raises OSError: the folder cannot be written, or the disk is full; ValueError: an encoder that learns
     finds no word in any text, or one returns NaN.
     """
+    checked_encoder(encoder)
     tell = progress or (lambda step, done, total: None)
     name, sample = _survey(blocks(), n, encoder, learn, tell)
     entry = folder / name
@@ -284,6 +287,9 @@ def _made(
         write_rows(entry / VECTORS, len(rows), parts)
         (entry / GROWING).unlink()
     write_array(entry / ROWS, rows, force=True)
+    for left in entry.iterdir():  # by runs that were killed
+        if left.name not in FORMAT.files:
+            left.unlink()
     FORMAT.write(entry, {"encoder": encoder.key, "texts": n})
     vectors = np.load(entry / VECTORS, mmap_mode="r", allow_pickle=False)
     return Encoded(vectors, rows, n, encoder, found, len(sample))
@@ -316,7 +322,7 @@ def _chunks(
     blocks: Iterable[Sequence[str]], done: int, n: int, encoder: Encoder, tell: Callable[..., object]
 ) -> Iterator[NDArray[np.float32]]:
     """Encode the texts after those that are done, a block at once; a slow encoder's in parts of it."""
-    seen = 0
+    seen, d = 0, None
     for texts in _parted(blocks, chunk_of(encoder)):
         fresh, seen = texts[max(0, done - seen) :], seen + len(texts)
         if done and seen <= done:
@@ -326,7 +332,13 @@ def _chunks(
             tell("encoding", before + some, n)
 
         tell("encoding", done, n)
-        vectors = encoder.encode(fresh, within)
+        vectors = np.asarray(encoder.encode(fresh, within))
+        d = d or vectors.shape[-1:]
+        if vectors.dtype.kind not in "fiu" or vectors.shape != (len(fresh), *d):
+            raise ValueError(
+                f"model: {encoder.name} gives {vectors.dtype} of shape {vectors.shape} for {len(fresh):,} "
+                "texts; expected a vector of numbers a text, all of one length"
+            )
         if not np.isfinite(vectors).all():
             bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise ValueError(f"model: {encoder.name} gives NaN for text {done + bad}; use another")

@@ -17,6 +17,7 @@ from setwise.files import versions
 from setwise.files.checksums import Progress, alterations_of, digest, faults_of, is_among, measure
 from setwise.files.json_lines import parsed
 from setwise.files.names import at_home, existing
+from setwise.files.outputs import place_of
 from setwise.files.writing import write_json
 
 META = "meta.json"
@@ -263,7 +264,7 @@ class FolderFormat(Generic[Info]):
         Raises FileExistsError: it holds something else; FileNotFoundError, NotADirectoryError,
         PermissionError: its parent is missing or not writable, or it is a file.
         """
-        target = Path(os.path.realpath(at_home(path)))
+        target = place_of(path, argument)
         if not target.parent.is_dir():
             raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
         if not os.access(target if target.is_dir() else target.parent, os.W_OK):

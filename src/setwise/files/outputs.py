@@ -12,6 +12,26 @@ from setwise.files.names import at_home
 from setwise.files.parts import part_for, remove_dead, room_for
 
 
+def place_of(path: str | os.PathLike[str], argument: str) -> Path:
+    """Return where an output will stand, links followed.
+
+    Raises TypeError: it is no path; ValueError: no file can have that name here, or one that it has until it
+    is whole.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
+    try:
+        target = Path(os.path.realpath(at_home(path)))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            os.lstat(part_for(target))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{argument}: {str(path)[:60]!r} cannot be written here ({reason}); name another"
+        ) from None
+    return target
+
+
 class Outputs:
     """Files that are written one after the other and appear together, once all are; see `together`."""
 

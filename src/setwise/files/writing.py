@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.asked import asked_for
-from setwise.files.names import at_home, ending
-from setwise.files.outputs import Outputs, together
+from setwise.files.names import ending
+from setwise.files.outputs import Outputs, place_of, together
 
 Columns = Mapping[str, Sequence[Any]]
 Add = Callable[[Columns], object]
@@ -44,7 +44,7 @@ def check_output(
     FileNotFoundError, IsADirectoryError, PermissionError, ValueError
         Its folder is missing or not writable, it is a folder, or its ending is none of ``endings``.
     """
-    target = Path(os.path.realpath(at_home(path)))
+    target = place_of(path, argument)
     if ending(path) not in endings:
         raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(endings)}")
     if target.is_dir():

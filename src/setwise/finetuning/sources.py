@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks, encode
+from setwise.encode.base import checked_encoder
 from setwise.encode.places import folder_for
 from setwise.encode.words import has_word
 from setwise.files.checksums import Progress
@@ -178,8 +179,12 @@ class Sources:
     def __post_init__(self) -> None:
         if isinstance(self.model, str):
             encode.parse(self.model)
+        else:
+            checked_encoder(self.model, "model")
         checks.choice("empty", self.empty, EMPTY)
         checked_roles(self.roles)
+        for name in ("text_column", "example_text_column"):
+            checks.names(name, getattr(self, name))
         named_examples(self.examples)
         checks.integer("seed", self.seed, least=0)
 

@@ -30,7 +30,7 @@ _JSON = re.compile(r"\s*\[\s*\{")
 
 def checked_roles(roles: str | Sequence[str]) -> tuple[str, ...]:
     """Return roles as a tuple. Raises TypeError, ValueError: one of them is none of `ROLES`."""
-    named = (roles,) if isinstance(roles, str) else tuple(roles)
+    named = checks.names("roles", roles)
     for role in named:
         checks.choice("roles", role, ROLES)
     return named

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from setwise import checks
-from setwise.encode.base import Encoder, FittedEncoder
+from setwise.encode.base import Encoder, FittedEncoder, checked_encoder
 from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
 from setwise.files.checksums import Progress
 from setwise.files.parts import scratch
-from setwise.finetuning.rows.repository import Repository
+from setwise.finetuning.rows.repository import Repository, checked_repository
 
 EMPTY = ("drop", "refuse")
 
@@ -64,7 +64,8 @@ def encoded_rows(
         while it was read.
     """
     checks.choice("empty", empty, EMPTY)
-    n, name = len(repository), repository.source.name
+    checked_encoder(encoder)
+    n, name = len(checked_repository(repository)), repository.source.name
 
     def blocks() -> Iterator[list[str]]:
         # Full ones, however the rows lie in files: what is read together decides how fast a model is.

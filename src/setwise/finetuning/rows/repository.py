@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import frames
+from setwise import checks, frames
 from setwise.files import Table
 from setwise.files.json_lines import parsed
 from setwise.files.kinds import TOGETHER, common_kinds, holds_text, plain_type, text_columns, unchosen
@@ -93,10 +93,10 @@ class Repository:
         self._schema: Any = None
         self._numbers: dict[str, NDArray[np.float64]] = {}
         self._starts = np.cumsum([0, *(file.rows for file in self.files)])
-        named = [text_column] if isinstance(text_column, str) else list(text_column)
+        named = checks.names(_text_argument(argument), text_column)
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
-        self.text = tuple(named) or text_columns(self.columns, together=TOGETHER, holds=self._holds_text)
+        self.text = named or text_columns(self.columns, together=TOGETHER, holds=self._holds_text)
         columns = "" if named else unchosen(self.columns, self.text)
         self.told = "; ".join(filter(None, (split, columns)))
 
@@ -322,6 +322,13 @@ class Repository:
                     except (ValueError, arrow.ArrowTypeError, OverflowError) as error:
                         raise _no_type(f"{self.argument}: {file.path.name}", name, error) from None
         return schema
+
+
+def checked_repository(repository: Any) -> Repository:
+    """Return a repository as it is. Raises TypeError: it is none."""
+    if not isinstance(repository, Repository):
+        raise TypeError(f"repository: expected a Repository, got {checks.brief(repository)}")
+    return repository
 
 
 def _no_type(where: str, name: str, error: Exception) -> ValueError:

@@ -21,13 +21,13 @@ from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.kinds import check_parquet, json_holds
 from setwise.files.locking import locked
 from setwise.files.names import ending
-from setwise.files.outputs import Outputs
+from setwise.files.outputs import Outputs, place_of
 from setwise.files.writing import check_output
 from setwise.finetuning.distribution import row_numbers
 from setwise.finetuning.rows.card import CARD, write_card
 from setwise.finetuning.rows.file_of_rows import EPOCH, Work, stamp, write_rows_to, written_by_worker
 from setwise.finetuning.rows.ordering import MEMORY
-from setwise.finetuning.rows.repository import Repository
+from setwise.finetuning.rows.repository import Repository, checked_repository
 from setwise.finetuning.rows.row_files import InMemory
 
 KINDS = (".parquet", ".jsonl")
@@ -99,6 +99,7 @@ def check_target(path: str | os.PathLike[str], *, force: bool) -> Path:
     IsADirectoryError, NotADirectoryError: a folder has the name of a file, or a file that of a folder;
     ValueError: the ending is none of `KINDS`.
     """
+    place_of(path, "out")
     end = ending(path)
     if end in KINDS:
         return check_output(path, force=force)
@@ -276,8 +277,7 @@ def write_epochs(
 
 def _rows_of(repository: Repository, epochs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
     """Return the rows of every epoch. Raises TypeError, ValueError: as `row_numbers`, or one has none."""
-    if not isinstance(repository, Repository):
-        raise TypeError(f"repository: expected a Repository, got {checks.brief(repository)}")
+    repository = checked_repository(repository)
     found = [row_numbers(drawn, len(repository), f"epochs[{epoch}]") for epoch, drawn in enumerate(epochs)]
     if not all(map(len, found)):
         raise ValueError(f"epochs[{[*map(len, found)].index(0)}]: it has no rows; leave it out")
