@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 import setwise
 from setwise import kernels
+from setwise.kernels import pools
 from setwise.objectives.transport import Transport
 from setwise.preference.responses.batches import distances_of
 from setwise.solvers import matching
@@ -368,7 +369,7 @@ def test_arguments_that_do_not_fit_are_refused():
     squares, relevance = np.full(n, 3.0), np.zeros(n)
     right = {"rows": X, "squares": squares, "relevance": relevance, "k": 2}
     options = {"objective": "mmr", "diversity": 0.5, "sharpness": 1}
-    assert kernels.greedy(**right, **options)[1].tolist() == [[0, 1]]
+    assert pools.greedy(**right, **options)[1].tolist() == [[0, 1]]
     wrong = {
         "rows": [X[:4], X.astype(int), X[0], X[:, ::2]],
         "kept": [np.array([0, 1, 2, 3, 5]), np.array([0, 1, 2, 3, -1]), np.arange(4)],
@@ -383,13 +384,13 @@ def test_arguments_that_do_not_fit_are_refused():
     for name, values in wrong.items():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
-                kernels.greedy(**{**right, **options, name: value})
+                pools.greedy(**{**right, **options, name: value})
     with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
-        kernels.greedy(**{**right, **options, "squares": None, "kept": np.arange(n)})
+        pools.greedy(**{**right, **options, "squares": None, "kept": np.arange(n)})
     wrong_order = [np.arange(4), np.array([0, 1, 2, 3, 5]), np.array([0, 1, 2, 3, -1])]
     single = {"rows": X.astype(np.float32), "order": np.arange(n), "squares": squares}
     single |= {"relevance": relevance, "k": 2, "diversity": 0.5, "sharpness": 1, "with_greedy": True}
-    assert kernels.exchange(**single)[0].tolist() == [0, 1]
+    assert pools.exchange(**single)[0].tolist() == [0, 1]
     for name, values in {
         "rows": [X, single["rows"][:, ::2]],
         "order": wrong_order,
@@ -401,7 +402,7 @@ def test_arguments_that_do_not_fit_are_refused():
     }.items():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
-                kernels.exchange(**{**single, name: value})
+                pools.exchange(**{**single, name: value})
     many = {
         "rows": single["rows"],
         "relevance": np.linspace(0.0, 1.0, n),
@@ -410,7 +411,7 @@ def test_arguments_that_do_not_fit_are_refused():
         "diversity": 0.5,
     }
     many |= {"sharpness": 1, "with_greedy": True, "fine": (0.0, np.inf)}
-    assert kernels.exchange_each(**many)[0].tolist() == [2]
+    assert pools.exchange_each(**many)[0].tolist() == [2]
     for name, values in {
         "rows": [X, single["rows"][:4]],
         "relevance": [relevance[:4]],
@@ -421,7 +422,7 @@ def test_arguments_that_do_not_fit_are_refused():
     }.items():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
-                kernels.exchange_each(**{**many, name: value})
+                pools.exchange_each(**{**many, name: value})
     for squares, query, cosines in ((np.empty(4), None, None), (np.empty(5), np.ones(2), np.empty(5))):
         with pytest.raises(ValueError):  # noqa: PT011 - of the module itself
             kernels.measure(X, squares, query, cosines)

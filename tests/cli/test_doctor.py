@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import tomllib
+import types
 from importlib import metadata
 from pathlib import Path
 
@@ -42,7 +44,10 @@ def test_what_is_said_is_so(run, tmp_path, monkeypatch):
     assert (ran.code, ran.err) == (0, "")
     found = json.loads(ran.out)
     assert found["base"]["numpy"] == np.__version__
-    assert found["kernels"] == {"installed": kernels.installed(), "instructions": kernels.instructions()}
+    why = kernels.reason()
+    said = {"installed": kernels.installed(), "instructions": kernels.instructions(), "reason": why}
+    assert found["kernels"] == said
+    assert bool(why) != kernels.available()
     assert found["threads"] >= 1
     assert found["caches"][".setwise-cache"] == {"entries": 0, "bytes": 0}
     for one in found["extras"].values():
@@ -54,6 +59,21 @@ def test_what_is_said_is_so(run, tmp_path, monkeypatch):
     told = run("doctor").out
     for word in ("kernels", "threads", "cache", "retrieve", "prefer", np.__version__):
         assert word in told
+
+
+def test_kernels_of_another_version_are_left_alone_and_named(run, monkeypatch):
+    """A module that was compiled before the Python beside it was changed takes other arguments."""
+    old = types.ModuleType("setwise.kernels._native")
+    monkeypatch.setitem(sys.modules, "setwise.kernels._native", old)
+    with pytest.warns(UserWarning, match="from another version of setwise; install it again"):
+        found, why = kernels._load()
+    assert found is None
+    monkeypatch.setattr(kernels, "_installed", None)
+    monkeypatch.setattr(kernels, "_native", None)
+    monkeypatch.setattr(kernels, "_lacking", why)
+    assert "NumPy computes: compiled from another version" in " ".join(run("doctor").out.split())
+    old.INTERFACE = kernels.INTERFACE
+    assert kernels._load() == (old, "")
 
 
 def test_what_would_be_missing_is_named_with_its_mend(run, monkeypatch):

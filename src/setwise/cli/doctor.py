@@ -59,8 +59,9 @@ def examined() -> dict[str, Any]:
     -------
     dict
         ``setwise``, ``python``, ``platform``; ``base`` (versions of what is always there); ``kernels``
-        (``installed``, ``instructions``), ``threads``, ``blas``; ``caches`` (of each folder the ``entries``
-        and ``bytes``); ``extras`` (of each the ``packages`` with their versions, and what it ``lacks``; none
+        (``installed``, ``instructions``, the ``reason`` why NumPy computes), ``threads``, ``blas``;
+        ``caches`` (of each folder the ``entries`` and ``bytes``); ``extras`` (of each the ``packages`` with
+        their versions, and what it ``lacks``; none
         where setwise is run from its source alone); ``commands`` (of each, in words, what it would lack).
     """
     import platform
@@ -78,7 +79,11 @@ def examined() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "base": {name: _version(name) for name in ("numpy", "scipy", "threadpoolctl")},
-        "kernels": {"installed": kernels.installed(), "instructions": kernels.instructions()},
+        "kernels": {
+            "installed": kernels.installed(),
+            "instructions": kernels.instructions(),
+            "reason": kernels.reason(),
+        },
         "threads": thread_count(),
         "blas": [
             f"{one['internal_api']} {one['version']}, {many} thread{'s'[: many > 1]}"
@@ -99,7 +104,7 @@ def _lines(record: dict[str, Any]) -> dict[str, str]:
     """Return the facts about what computes and what is kept, one a line."""
     base = ", ".join(f"{name} {version}" for name, version in record["base"].items())
     known = record["kernels"]
-    compiled = f"compiled, {known['instructions']}" if known["installed"] else "not compiled: NumPy computes"
+    why, compiled = known["reason"], f"compiled, {known['instructions']}"
     kept = {
         f"cache {folder}": f"{one['entries']:,} kept, {folders.size_of(one['bytes'])}"
         for folder, one in record["caches"].items()
@@ -108,7 +113,7 @@ def _lines(record: dict[str, Any]) -> dict[str, str]:
         "setwise": record["setwise"],
         "python": f"{record['python']}, {record['platform']}",
         "base": base,
-        "kernels": compiled,
+        "kernels": f"NumPy computes: {why}" if why else compiled,
         "threads": f"{record['threads']:,}; {'; '.join(record['blas']) or 'no BLAS is known'}",
         **kept,
     }

@@ -11,41 +11,46 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: What the compiled module's functions take and mean; native.c has the same number.
+INTERFACE = 1
 
-def _load() -> Any:
-    """Return the compiled module, None where it is not installed."""
+
+def _load() -> tuple[Any, str]:
+    """Return the compiled module; None where there is none that fits, and why."""
     try:
-        return importlib.import_module("setwise.kernels._native")
+        found = importlib.import_module("setwise.kernels._native")
     except ImportError:
-        return None
+        return None, "not compiled"
+    if getattr(found, "INTERFACE", 0) == INTERFACE:
+        return found, ""
+    stale = "compiled from another version of setwise; install it again, as by pip install -e ."
+    warnings.warn(f"setwise's kernels are {stale}. NumPy does their work until then.", stacklevel=2)
+    return None, stale
 
 
 __all__ = [
     "available",
-    "exchange",
-    "exchange_each",
-    "greedy",
     "installed",
     "instructions",
     "measure",
     "native",
     "readable",
+    "reason",
+    "scan",
     "span",
     "use",
 ]
 
-#: What objectives are called by the kernels.
-OBJECTIVES = {"max-sum": 0, "mmr": 1, "log-det": 2}
-
 #: Types of numbers that are read where they lie.
 TYPES = (np.float16, np.float32, np.float64)
 
-_installed = _load()
+_installed, _lacking = _load()
 _native: Any = None
 _instructions = "numpy"
 
@@ -79,6 +84,11 @@ def installed() -> bool:
 def available() -> bool:
     """Return whether compiled kernels are installed and used."""
     return _native is not None
+
+
+def reason() -> str:
+    """Return why NumPy does the work of the kernels; "" where they do it."""
+    return "" if available() else _lacking or "turned off by SETWISE_KERNELS=0"
 
 
 def native() -> Any:
@@ -155,275 +165,6 @@ def span(numbers: NDArray[np.float64]) -> tuple[float, float]:
         return float(numbers.min()), float(numbers.max())
     found: tuple[float, float] = _native.span(numbers)
     return found
-
-
-def greedy(
-    rows: NDArray[Any],
-    squares: NDArray[np.float64] | None,
-    relevance: NDArray[np.float64],
-    *,
-    objective: str,
-    diversity: float,
-    sharpness: int,
-    k: int,
-    fine: tuple[float, float] = (0.0, np.inf),
-    queries: NDArray[np.float64] | None = None,
-    cuts: NDArray[np.int64] | None = None,
-    kept: NDArray[np.int64] | None = None,
-    first: NDArray[np.int64] | None = None,
-    groups: NDArray[np.int64] | None = None,
-    quota: int = 0,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Select k of each pool of candidates under cosine, as `setwise.solvers.greedy.pick_greedily` does.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (m, d)
-        `readable`.
-    squares : ndarray of shape (n,), optional
-        Of their lengths, as `measure` writes them; by default they are measured.
-    relevance : ndarray of shape (n,), float64
-        Written to where there are queries.
-    objective : str
-        One of `OBJECTIVES`.
-    diversity : float
-    sharpness : int
-        Of max-sum; else 1.
-    k : int
-    fine : (float, float)
-        Rows are left to others where the square of a length is not between these.
-    queries : ndarray of shape (p, d), float64, optional
-        What each pool's relevance is the cosine to: of unit length.
-    cuts : ndarray of shape (p + 1,), int64, optional
-        Where the p pools begin, and n. Default: one pool.
-    kept : ndarray of shape (n,), int64, optional
-        The rows that count, of one pool alone and with `squares`; by default all.
-    first : ndarray of int64, optional
-        The candidates that come first, of one pool alone.
-    groups : ndarray of shape (n,), int64, optional
-        Numbers below m.
-    quota : int
-        At most this many of each.
-
-    Returns
-    -------
-    counts : ndarray of shape (p,), int64
-        How many are chosen of each pool: k, but where fewer may be; negative where a row is not `fine`.
-    chosen : ndarray of shape (p, k), int64
-        Counted from where the pool begins.
-    numbers : ndarray of shape (p, k), float64
-        What each had when it joined those before it: for mmr the largest similarity to one of them, for
-        max-sum the sum of the distances, for log-det the residual.
-    """
-    pools = 1 if cuts is None else len(cuts) - 1
-    counts, chosen, numbers = np.empty(pools, np.int64), np.empty((pools, k), np.int64), np.empty((pools, k))
-    given = 0 if first is None else len(first)
-    if first is not None:
-        chosen[0, :given] = first
-    _native.greedy(
-        rows,
-        kept,
-        squares,
-        fine,
-        queries,
-        relevance,
-        groups,
-        quota,
-        OBJECTIVES[objective],
-        diversity,
-        sharpness,
-        k,
-        cuts,
-        chosen,
-        given,
-        counts,
-        numbers,
-    )
-    return counts, chosen, numbers
-
-
-class Proof(NamedTuple):
-    """What a point of max-sum's concave relaxation proves.
-
-    ids, weights : where x is not zero, and x there; gradient : of f at x, for every candidate; threshold :
-    the k-th largest of it. In double precision from the rows as given, along : the gradient times x; linear :
-    its linear part times x; ahead : the sum of its k largest entries.
-    """
-
-    ids: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    gradient: NDArray[np.float64]
-    along: float
-    linear: float
-    ahead: float
-    threshold: float
-
-
-class Alone(NamedTuple):
-    """The linear part of the summed form, where it proves a set.
-
-    ahead : the sum of its k largest entries; threshold : the k-th largest; beyond : the one after that.
-    """
-
-    ahead: float
-    threshold: float
-    beyond: float
-
-
-class Exchanged(NamedTuple):
-    """What `exchange` finds.
-
-    chosen : candidates, in selection order where there are numbers; numbers : each one's summed distances to
-    those before it, None where a candidate outside may equal a member; steps, swaps : of Frank-Wolfe, and
-    exchanges; proof : None if not asked for, or where relevance alone proves the set; alone : by this;
-    squares : of each candidate's length.
-    """
-
-    chosen: NDArray[np.int64]
-    numbers: NDArray[np.float64] | None
-    steps: int
-    swaps: int
-    proof: Proof | None
-    alone: Alone | None
-    squares: NDArray[np.float64]
-
-
-def exchange(
-    rows: NDArray[Any],
-    relevance: NDArray[np.float64],
-    *,
-    k: int,
-    diversity: float,
-    sharpness: int,
-    order: NDArray[np.int64] | None = None,
-    squares: NDArray[np.float64] | None = None,
-    fine: tuple[float, float] = (0.0, np.inf),
-    query: NDArray[np.float64] | None = None,
-    with_greedy: bool = False,
-    kept: NDArray[np.int64] | None = None,
-    chosen: NDArray[np.int64] | None = None,
-    rounds: int = 0,
-    tolerance: float = 0.0,
-    margin: float = 0.0,
-) -> Exchanged | None:
-    """Find a set for max-sum under cosine by Frank-Wolfe, greedy selection and exchanges, and bound the best.
-
-    That is `setwise.solvers.auto.search_small` and `setwise.solvers.relaxation.maximize` without
-    constraints, on rows of single or half precision.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (m, d)
-        `readable`, not of double precision.
-    relevance : ndarray of shape (n,), float64
-        Of each candidate. Written to where there is a query.
-    k : int
-        Below n.
-    diversity : float
-    sharpness : int
-    order : ndarray of shape (n,), int64, optional
-        The candidates in the pool's own order: by falling relevance. Default: they are sorted here, and the
-        rows measured.
-    squares : ndarray of shape (n,), float64, optional
-        Of each candidate's length, with an order.
-    fine, query
-        As of `greedy`, without an order.
-    with_greedy : bool
-        Whether greedy selection's set is a start, too.
-    kept : ndarray of shape (n,), int64, optional
-        The candidates' rows, with an order; by default all.
-    chosen : ndarray of shape (k,), int64, optional
-        The set, where only a bound is asked for.
-    rounds : int
-        Of the relaxation: at most this many. 0 for no bound.
-    tolerance : float
-        Relative gap between the bound and the relaxation's value to stop at.
-    margin : float
-        What an entry of the gradient may be off by.
-
-    Returns
-    -------
-    Exchanged, or None where rows are measured and one is not `fine`, or two candidates are as relevant
-    """
-    known, measured, n = chosen is not None, order is not None, len(relevance)
-    found = np.empty(k, np.int64) if chosen is None else np.array(chosen, np.int64)
-    numbers = np.empty(k)
-    if order is None or squares is None:
-        order, squares = np.empty(n, np.int64), np.empty(n)
-    ids, weights, gradient = (np.empty(n, np.int64), np.empty(n), np.empty(n)) if rounds else (None,) * 3
-    done, steps, swaps, count, along, linear, ahead, threshold = _native.exchange(
-        rows, kept, measured, fine, query, order, squares, relevance, diversity, sharpness,
-        known, with_greedy, found, numbers, tolerance, rounds, margin, ids, weights, gradient,
-    )  # fmt: skip
-    if done < 0:
-        return None
-    proof, alone = None, None
-    if ids is not None and weights is not None and gradient is not None:
-        if count:
-            proof = Proof(ids[:count], weights[:count], gradient, along, linear, ahead, threshold)
-        else:
-            alone = Alone(ahead, threshold, linear)
-    return Exchanged(found, numbers if done else None, steps, swaps, proof, alone, squares)
-
-
-def exchange_each(
-    rows: NDArray[Any],
-    relevance: NDArray[np.float64],
-    cuts: NDArray[np.int64],
-    *,
-    k: int,
-    diversity: float,
-    sharpness: int,
-    with_greedy: bool,
-    fine: tuple[float, float],
-    queries: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Find a set in each of many pools, as `exchange` does, measured on the way.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d)
-        Of all pools, one after the other: `readable`, not of double precision.
-    relevance : ndarray of shape (n,), float64
-        Written to where there are queries.
-    cuts : ndarray of shape (p + 1,), int64
-        Where the p pools begin, and n; each holds more than k.
-    k, diversity, sharpness, with_greedy
-        As of `exchange`.
-    fine, queries
-        As of `greedy`.
-
-    Returns
-    -------
-    counts : ndarray of shape (p,), int64
-        k; less where a pool is left to others: a row is not `fine`, two candidates have the same relevance,
-        or one outside a set may equal a member.
-    chosen : ndarray of shape (p, k), int64
-        Counted from where the pool begins, in selection order.
-    numbers : ndarray of shape (p, k), float64
-        Each one's summed distances to those before it.
-    work : ndarray of shape (p, 2), int64
-        Steps of Frank-Wolfe, and exchanges.
-    """
-    pools = len(cuts) - 1
-    counts, work = np.empty(pools, np.int64), np.empty((pools, 2), np.int64)
-    chosen, numbers = np.empty((pools, k), np.int64), np.empty((pools, k))
-    _native.exchange_each(
-        rows,
-        fine,
-        queries,
-        cuts,
-        relevance,
-        diversity,
-        sharpness,
-        with_greedy,
-        k,
-        chosen,
-        counts,
-        numbers,
-        work,
-    )
-    return counts, chosen, numbers, work
 
 
 use(os.environ.get("SETWISE_KERNELS"))

@@ -386,7 +386,15 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+/* What the functions take and mean, as setwise.kernels.INTERFACE: both grow whenever that changes. */
+#define INTERFACE 1
+
+static int fill_module(PyObject *module)
+{
+    return PyModule_AddIntMacro(module, INTERFACE);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)fill_module}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "setwise.kernels._native", "The compiled kernels; see setwise.kernels.", 0, methods, slots,

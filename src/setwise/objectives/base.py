@@ -146,7 +146,7 @@ class Objective(ABC):
         Parameters
         ----------
         numbers : ndarray of shape (…, k), float64
-            See `setwise.kernels.greedy`.
+            See `setwise.kernels.pools.greedy`.
         relevance : ndarray of shape (…, k)
         """
         raise NotImplementedError  # no kernel knows it

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.kernels import Alone, Exchanged, Proof
+from setwise.kernels.pools import Alone, Exchanged, Proof
 from setwise.objectives.base import TIE
 from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, relaxation, swap
 from setwise.solvers.bounds import Bound

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.kernels import Alone, Proof
+from setwise.kernels.pools import Alone, Proof
 from setwise.objectives import MaxSum
 from setwise.rounding import dot_error
 from setwise.solvers.pools import Whole

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import kernels
-from setwise.kernels import Exchanged, Proof
+from setwise.kernels import pools
+from setwise.kernels.pools import Exchanged, Proof
 from setwise.objectives import LogDet, MaxMarginal, MaxSum, Objective
 from setwise.objectives.log_det import NOISE
 from setwise.relevance import Relevance
@@ -47,7 +48,7 @@ def pick_greedily(problem: Problem, first: NDArray[np.int64]) -> Solved | None:
     objective, vectors = problem.objective, problem.vectors
     if vectors.squares is None or problem.n > POOLED or not know(objective) or problem.request.wishes:
         return None
-    counts, chosen, numbers = kernels.greedy(
+    counts, chosen, numbers = pools.greedy(
         vectors.raw,
         vectors.squares,
         _precisely(problem.relevance, problem.n),
@@ -73,10 +74,10 @@ def are_summarized(objective: Objective, numbers: NDArray[np.float64]) -> Any:
 
 
 def pick_measured(
-    objective: Objective, rows: NDArray[Any], relevance: NDArray[np.float64], k: int, **pools: Any
+    objective: Objective, rows: NDArray[Any], relevance: NDArray[np.float64], k: int, **each: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return what the greedy kernel selects of rows that it measures itself; see `kernels.greedy`."""
-    return kernels.greedy(
+    """Return what the greedy kernel selects of rows that it measures itself; see `kernels.pools.greedy`."""
+    return pools.greedy(
         rows,
         None,
         relevance,
@@ -85,7 +86,7 @@ def pick_measured(
         sharpness=getattr(objective, "sharpness", 1),
         k=k,
         fine=FINE[rows.dtype != np.float64],
-        **pools,
+        **each,
     )
 
 
@@ -119,7 +120,7 @@ def pick_of_each(
         part = slice(int(cuts[first]), int(cuts[last]))
         own = None if queries is None else queries[first:last]
         if with_greedy is not None and isinstance(objective, MaxSum):
-            return kernels.exchange_each(
+            return pools.exchange_each(
                 rows[part],
                 relevance[part],
                 cuts[first : last + 1] - cuts[first],
@@ -172,13 +173,13 @@ def exchange_measured(
     query: NDArray[np.float64] | None,
     **options: Any,
 ) -> Exchanged | None:
-    """Return what `search_small` does of rows that the kernel measures itself; see `kernels.exchange`."""
+    """Return what `search_small` does of rows measured on the way; see `kernels.pools.exchange`."""
     assert isinstance(objective, MaxSum)
     margin = 0.0
     if options["rounds"]:
         error = 0.0 if query is None else dot_error(rows.shape[1], np.float64)
         margin = gradient_error(objective, options["k"], rows.shape[1], error)
-    return kernels.exchange(
+    return pools.exchange(
         rows,
         relevance,
         query=query,
@@ -210,7 +211,7 @@ def _exchange(
         values, squares, kept = values[among], squares[among], vectors.places(among)
         order = np.searchsorted(among, order)
         chosen = None if chosen is None else np.searchsorted(among, chosen)
-    found = kernels.exchange(
+    found = pools.exchange(
         vectors.raw,
         values,
         order=order,
