@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from setwise.limits import Limit
 from setwise.top import top_k
 
-__all__ = ["Bounded", "Sizes", "bound_of_budget"]
-
 Vector = NDArray[np.float64]
 
 #: At most so many prices of a unit of cost are tried; each gives a bound.

@@ -18,8 +18,6 @@ from setwise.containers import as_matrix, to_numpy
 from setwise.relevance import as_relevance
 from setwise.selection import Selection
 
-__all__ = ["STRATEGIES", "DiversificationResult", "diversify", "maximal_marginal_relevance"]
-
 #: pyversity's strategies that are an objective of setwise's.
 STRATEGIES = ("dpp", "mmr", "msd")
 

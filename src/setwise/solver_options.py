@@ -10,8 +10,6 @@ import numpy as np
 
 from setwise import checks
 
-__all__ = ["OPTIONS", "Distributed", "FrankWolfe", "Levels", "Multilevel", "options_of"]
-
 #: The most that the relaxation's penalty may be.
 WEIGHTIEST = 1e9
 

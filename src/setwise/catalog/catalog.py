@@ -25,8 +25,6 @@ from setwise.request import takes
 from setwise.threads import one_blas_thread, thread_count
 from setwise.vectors import Vectors, check_metric
 
-__all__ = ["Catalog"]
-
 
 class Catalog(Held):
     """Items with vectors and a quality, partitioned into clusters.

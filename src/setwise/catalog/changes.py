@@ -17,8 +17,6 @@ from setwise.containers import as_matrix
 from setwise.ids import in_order_of
 from setwise.vectors import Vectors
 
-__all__ = ["grown", "shrunk"]
-
 #: Rows that are measured at once.
 _BLOCK = 8192
 

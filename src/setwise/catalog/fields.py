@@ -12,8 +12,6 @@ from setwise import checks
 from setwise.extras import require
 from setwise.ids import in_order_of
 
-__all__ = ["as_fields", "grown_fields", "mask_of"]
-
 #: Names that a filter may use beside the kept columns.
 _OWN = ("id", "quality")
 

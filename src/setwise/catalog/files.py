@@ -19,8 +19,6 @@ from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.reading import read_array
 from setwise.vectors import Floats, Vectors
 
-__all__ = ["FORMAT", "CatalogInfo", "read", "write"]
-
 #: Every file that may stand beside ``meta.json``.
 VECTORS, SCALES, QUALITY, LABELS, CENTROIDS, JOINT, RADII, NUMBERS, NAMES, FIELDS = FILES = (
     *("vectors.npy", "scales.npy", "quality.npy", "labels.npy", "centroids.npy", "joint.npy", "radii.npy"),

@@ -27,21 +27,6 @@ from setwise.ids import (
 from setwise.relevance import or_never
 from setwise.vectors import Vectors
 
-__all__ = [
-    "Items",
-    "as_integers",
-    "as_names",
-    "as_quality",
-    "by_id",
-    "following",
-    "is_by_id",
-    "joined",
-    "kind_of",
-    "of_frame",
-    "rows_of",
-    "spread",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Items:

@@ -18,8 +18,6 @@ from setwise.catalog.wishes import known_rows, labels_of_items, rows_in_order, w
 from setwise.containers import to_numpy
 from setwise.each import own_wishes, split
 
-__all__ = ["selected_for_each"]
-
 #: Methods for max-sum that look at all items at once, and the core's solver that each is.
 TOGETHER = {DEFAULT: "auto", "greedy": "greedy", "top-k": "top-k"}
 

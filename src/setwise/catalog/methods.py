@@ -21,8 +21,6 @@ from setwise.solvers.described import describe
 from setwise.solvers.problem import Problem, Solved
 from setwise.threads import one_blas_thread
 
-__all__ = ["find", "selected"]
-
 
 def selected(
     held: Items, request: CatalogRequest, *, relevance: Any = None, query: Any = None, filter: Any = None

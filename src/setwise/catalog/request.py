@@ -11,8 +11,6 @@ from setwise.objectives import MaxMarginal, Objective
 from setwise.request import Request, SetOptions
 from setwise.solver_options import Multilevel
 
-__all__ = ["DEFAULT", "LEVELS", "METHODS", "CatalogOptions", "CatalogRequest", "ManyOptions", "choose"]
-
 #: Most n · k for which ``auto`` takes Frank-Wolfe under euclidean: some ten seconds.
 EUCLIDEAN_WORK = 50_000_000
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from setwise.files.writing import plain_value
 from setwise.selection import Selection
 
-__all__ = ["CatalogSelection"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CatalogSelection(Selection):

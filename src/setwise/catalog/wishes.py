@@ -25,16 +25,6 @@ from setwise.relevance import Relevance, or_never
 from setwise.request import Rows
 from setwise.solvers.problem import Problem
 
-__all__ = [
-    "WishedItems",
-    "known_rows",
-    "labels_of_items",
-    "rows_in_order",
-    "wished",
-    "with_facets",
-    "with_shown",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class WishedItems:

@@ -29,8 +29,6 @@ from setwise.index.saving import BLOCK, Content, write_content
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["Change", "add", "remove", "update"]
-
 
 @dataclass(frozen=True)
 class Change:

@@ -8,8 +8,6 @@ from typing import Any
 
 from setwise.files.folder import FolderFormat, FolderInfo
 
-__all__ = ["ENCODER", "FAISS", "FORMAT", "ROWS", "VECTORS", "IndexInfo"]
-
 #: Every file that may stand beside ``meta.json``.
 VECTORS, ROWS, FAISS, ENCODER = FILES = ("vectors.npy", "rows.parquet", "index.faiss", "encoder.npz")
 

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["GROUP", "SavedIndex", "open_index"]
-
 #: The field that holds the groups.
 GROUP = "group"
 

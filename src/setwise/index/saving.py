@@ -26,8 +26,6 @@ from setwise.vectors import Vectors, check_metric
 if TYPE_CHECKING:
     from setwise.encode import Encoder
 
-__all__ = ["KINDS", "STORAGE", "Content", "save", "write_content"]
-
 KINDS, STORAGE = ("array", "faiss"), ("float32", "float16")
 
 #: Rows that are written at once.

@@ -18,8 +18,6 @@ from setwise.retrieval import DIVERSITY
 with needs("haystack", "setwise.integrations.haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
 
-__all__ = ["SetwiseRanker"]
-
 #: How documents are read.
 READING = Reading(lambda one: one.id, lambda one: one.content or "", lambda one: one.meta)
 

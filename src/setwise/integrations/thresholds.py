@@ -10,8 +10,6 @@ import numpy as np
 from setwise import checks
 from setwise.missing import reasons
 
-__all__ = ["check_threshold", "cosines_to", "tell_how_many"]
-
 
 def cosines_to(rows: Sequence[Any], query: Any) -> list[float | None]:
     """Return each vector's cosine to a query, None where it is missing or cannot be used."""

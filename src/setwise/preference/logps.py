@@ -13,8 +13,6 @@ from setwise.extras import needs
 with needs("torch", "setwise.preference.logps"):
     import torch
 
-__all__ = ["IGNORED", "ResponseLogps", "SequenceLogps", "response_logps", "sequence_logps"]
-
 #: Numbers of a block of logits that are worked on at a time: about what a processor's cache holds (4 MB in
 #: float32), and enough to fill a GPU (64 MB).
 BLOCKS = {"cpu": 1 << 20, "gpu": 1 << 24}

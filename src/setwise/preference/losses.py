@@ -15,22 +15,6 @@ from setwise.extras import needs
 with needs("torch", "setwise.preference.losses"):
     import torch
 
-__all__ = [
-    "EOS_TERMS",
-    "LOSSES",
-    "PAIRS",
-    "REWARD_SCALES",
-    "Loss",
-    "contrastive",
-    "effective_negatives",
-    "end_term",
-    "infonca",
-    "nca",
-    "pairwise",
-    "plackett_luce",
-    "scale_rewards",
-]
-
 REWARD_SCALES = ("minmax", "zscore", "none")
 EOS_TERMS = ("target", "shorten", "budget", "mean")
 PAIRS = ("best-vs-worst", "all")

@@ -16,8 +16,6 @@ from setwise.solvers.levels import select_greedily
 from setwise.top import top_k
 from setwise.vectors import Vectors
 
-__all__ = ["merge_batches", "select_batches", "select_inside"]
-
 
 def select_batches(
     batches: Iterable[Any],

@@ -19,8 +19,6 @@ from setwise.solvers.levels import select_clusters, select_greedily
 from setwise.top import top_k
 from setwise.vectors import Floats, Vectors
 
-__all__ = ["ShardClusters", "ShardItems", "clustered_items"]
-
 
 @dataclass(frozen=True, eq=False)
 class ShardItems:

@@ -17,8 +17,6 @@ from setwise.extras import require
 from setwise.files.arrays import write_rows
 from setwise.vectors import Vectors
 
-__all__ = ["Columns", "Shard", "StoredShard", "as_rows", "ids_of", "naming", "store"]
-
 #: Rows that are read at a time.
 BATCH = 16_384
 

@@ -23,8 +23,6 @@ from setwise.objectives import Objective
 from setwise.solvers.levels import select_greedily
 from setwise.vectors import Vectors
 
-__all__ = ["ShardSelection", "select_shards"]
-
 #: What `select_shards` takes as method.
 METHODS = ("dgds", "muss")
 

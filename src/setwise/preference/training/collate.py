@@ -10,8 +10,6 @@ import torch
 from setwise.preference.logps import IGNORED
 from setwise.preference.training.groups import Group
 
-__all__ = ["GroupCollator"]
-
 
 @dataclass(frozen=True)
 class GroupCollator:

@@ -12,8 +12,6 @@ from transformers import TrainingArguments
 from setwise import checks
 from setwise.files.json_lines import parsed
 
-__all__ = ["PreferenceConfig"]
-
 SPLITS = ("auto", "given", "one-vs-k", "mean")
 UNUSABLE = ("error", "drop")
 

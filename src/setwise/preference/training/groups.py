@@ -32,8 +32,6 @@ from setwise.preference.rows.sources import open_rows
 if TYPE_CHECKING:
     from setwise.preference.training.config import PreferenceConfig
 
-__all__ = ["Group", "Groups", "as_groups"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:

@@ -9,8 +9,6 @@ import torch
 from setwise import checks
 from setwise.preference.losses import effective_negatives
 
-__all__ = ["METRICS", "Metrics", "of_groups"]
-
 #: What is logged, each a mean over groups; the first four under the names that TRL's trainers use.
 METRICS = ("rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "negatives/effective")
 

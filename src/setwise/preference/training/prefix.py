@@ -9,8 +9,6 @@ import torch
 
 from setwise.preference.logps import IGNORED
 
-__all__ = ["Packed", "pack", "refuse_otherwise", "unpack"]
-
 #: Of a token's log-probability, on average over a response.
 ROUNDING = 0.02
 

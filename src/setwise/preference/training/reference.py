@@ -16,8 +16,6 @@ from setwise.files.arrays import DAMAGED_ARCHIVE, read_archive
 from setwise.files.writing import write_atomic
 from setwise.preference.training.groups import Groups
 
-__all__ = ["NAME", "reference_model", "with_reference"]
-
 #: The file that keeps them, in the folder of the run.
 NAME = "reference_logps.npz"
 

@@ -11,8 +11,6 @@ from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Group, Groups, as_groups
 from setwise.preference.training.stream import StreamedGroups
 
-__all__ = ["as_dataset", "end_of", "keeps_logits", "longest_of", "with_adapters"]
-
 
 def as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> Any:
     """Return rows as groups; groups, None and mappings of names stay what they are."""

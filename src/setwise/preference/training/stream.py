@@ -12,8 +12,6 @@ from setwise import checks
 from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Group, Unusable, open_pools
 
-__all__ = ["StreamedGroups"]
-
 
 class StreamedGroups(IterableDataset[Group]):
     """Groups in the order of their rows, over and over: `max_steps` says when it is enough.

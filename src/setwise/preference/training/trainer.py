@@ -27,9 +27,6 @@ from setwise.preference.training.reference import reference_model, with_referenc
 from setwise.preference.training.setup import as_dataset, end_of, keeps_logits, longest_of, with_adapters
 from setwise.preference.training.stream import StreamedGroups
 
-__all__ = ["PreferenceTrainer"]
-
-
 #: Attention that takes a mask of tokens by tokens.
 SHARED = ("eager", "sdpa")
 
