@@ -23,6 +23,13 @@ IdOfTable = Annotated[
 #: What the command calls arguments of `Catalog.select`.
 _CALLED = {"filter": "where", "limits": "limit", "facets": "facet"}
 
+#: Its arguments that a record of the set has; most are called as the options are.
+_SETTINGS = (
+    *("k", "diversity", "objective", "sharpness", "facets", "method", "clusters", "per_cluster"),
+    *("cluster_diversity", "top_up", "final_quality_scale", "criterion", "seed", "groups", "max_per_group"),
+    *("limits", "costs", "budget", "min_gain", "max_similarity", "shown"),
+)
+
 
 @described("""
     What to read
@@ -117,28 +124,13 @@ def select(
         for name in ("quality_column", "id"):
             if options.given(context, name):
                 raise ValueError(f"{name}: --{name.replace('_', '-')} goes with --quality TABLE")
-    settings: dict[str, Any] = {
+    settings: dict[str, Any] = {name: context.params.get(name) for name in _SETTINGS} | {
         "k": k if budget is None or options.given(context, "k") else None,
-        "diversity": diversity,
         "objective": objective,
-        "sharpness": sharpness,
         "facets": facet or None,
-        "method": method,
-        "clusters": clusters,
-        "per_cluster": per_cluster,
-        "cluster_diversity": cluster_diversity,
         "top_up": not no_top_up,
-        "final_quality_scale": final_quality_scale,
-        "criterion": criterion,
-        "seed": seed,
         "groups": group,
-        "max_per_group": max_per_group,
         "limits": options.as_limits(limit),
-        "costs": costs,
-        "budget": budget,
-        "min_gain": min_gain,
-        "max_similarity": max_similarity,
-        "shown": shown or None,
     }
     notes: tuple[str, ...] = ()
     with output.Status() as status, options.at_most(threads):

@@ -55,6 +55,7 @@ LABELED = read_described("""
     LABELED,
 )
 def compare(
+    context: typer.Context,
     corpus: Source,
     questions: Asked,
     out: str,
@@ -89,19 +90,10 @@ def compare(
     if folder.is_dir():
         check_output(report, force=force, endings=(".html",))
     with output.Status() as status:
-        index, asked, names = _prepared(
-            status,
-            {"path": corpus, "text": text, "id": id, "vectors": vectors},
-            {"path": questions, "qrels": qrels},
-            question_vectors,
-            model=model,
-            missing=missing,
-            cache=(cache, no_cache),
-        )
-        asked_for(folder / "journal.jsonl")
-        found = _compared(
-            status, index, asked, k, diversity, method, workers, folder / "journal.jsonl", names
-        )
+        index, asked, names = _prepared(context, status)
+        journal = folder / "journal.jsonl"
+        asked_for(journal)
+        found = _compared(context, status, index, asked, names, k or [10], journal)
         sizes = list(dict.fromkeys(one.k for one in found.configurations))
         status.tell("drawing")
         maps = [mapped(index, asked, found, k=size, ids=names, methods=method or None) for size in sizes]
@@ -109,7 +101,7 @@ def compare(
     write_table(means, found.summary(), force=True)
     title = f"{Path(questions).name} on {Path(corpus).name}"
     write_report(report, found, maps=maps, title=title, force=force)
-    (folder / "journal.jsonl").unlink()
+    journal.unlink()
     for size in sizes:
         print_means(found, size)
     output.note(f"wrote {report}, {figures.name} and {means.name}")
@@ -124,6 +116,7 @@ def compare(
     LABELED,
 )
 def tune(
+    context: typer.Context,
     corpus: Source,
     questions: AskedOrNone = None,
     qrels: str | None = None,
@@ -154,24 +147,15 @@ def tune(
     from setwise.cli import output, tuned
     from setwise.evaluate.tune import check_tune
 
-    read = {"path": corpus, "text": text, "id": id, "vectors": vectors}
     if questions is None:
         asked_only = out or qrels or question_vectors or diversity or method
-        _print_crowding(read, model, k, (cache, no_cache), asked=asked_only is not None)
+        _print_crowding(context, k, asked=asked_only is not None)
         return
     target = None if out is None else tuned.checked(out, force)
     with output.Status() as status:
-        index, asked, names = _prepared(
-            status,
-            read,
-            {"path": questions, "qrels": qrels},
-            question_vectors,
-            model=model,
-            missing=missing,
-            cache=(cache, no_cache),
-        )
+        index, asked, names = _prepared(context, status)
         check_tune(len(set(asked.groups)), measure, folds, seed)
-        found = _compared(status, index, asked, [k], diversity, method, workers, None, names)
+        found = _compared(context, status, index, asked, names, [k])
     chosen = evaluate.tune(found, measure=measure, folds=folds, seed=seed)
     crowded = evaluate.crowding(index, _vectors(asked), k=k) if k > 1 else None
     tuned.tell(
@@ -185,9 +169,7 @@ def tune(
     )
 
 
-def _print_crowding(
-    corpus: dict[str, Any], model: str, k: int, cache: tuple[str | None, bool], *, asked: bool
-) -> None:
+def _print_crowding(context: typer.Context, k: int, *, asked: bool) -> None:
     """Print how much the nearest of the corpus's own passages repeat each other."""
     import numpy as np
 
@@ -201,7 +183,7 @@ def _print_crowding(
             "questions; name them"
         )
     with output.Status() as status:
-        candidates, _ = _read(status, corpus, model, cache)
+        candidates, _ = _read(context, status)
         places = np.unique(np.linspace(0, len(candidates.vectors) - 1, SAMPLED).astype(np.int64))
         found = evaluate.crowding(
             Index.from_array(candidates.vectors), np.asarray(candidates.vectors)[places], k=k
@@ -209,30 +191,21 @@ def _print_crowding(
     output.console().print(output.plain(f"{found} (asked by {len(places):,} of the corpus's own passages)"))
 
 
-def _read(
-    status: Any, corpus: dict[str, Any], model: str, cache: tuple[str | None, bool]
-) -> tuple[Any, list[str | int]]:
+def _read(context: typer.Context, status: Any) -> tuple[Any, list[str | int]]:
     """Return a corpus with vectors, and the names of their rows."""
     from setwise.cli.sources import cache_folder
     from setwise.files import read_corpus
     from setwise.retrieval import prepare
 
+    given = context.params
     status.tell("reading")
-    read = read_corpus(**corpus)
-    candidates = prepare(read, model, cache=cache_folder(read, *cache), progress=status.encoding)
+    read = read_corpus(given["corpus"], **options.reading(context))
+    cache = cache_folder(read, given["cache"], given["no_cache"])
+    candidates = prepare(read, given["model"], cache=cache, progress=status.encoding)
     return candidates, [read.ids[row] for row in candidates.rows.tolist()]
 
 
-def _prepared(
-    status: Any,
-    corpus: dict[str, Any],
-    questions: dict[str, Any],
-    question_vectors: str | None,
-    *,
-    model: str,
-    missing: str,
-    cache: tuple[str | None, bool],
-) -> tuple[Index, Questions, list[str | int]]:
+def _prepared(context: typer.Context, status: Any) -> tuple[Index, Questions, list[str | int]]:
     """Return the corpus as an index, the questions with vectors, and the name of each of the index's rows."""
     from dataclasses import replace
 
@@ -244,14 +217,15 @@ def _prepared(
     from setwise.files import read_array
     from setwise.index.base import Index
 
-    checks.choice("missing", missing, ("raise", "drop"))
+    given = context.params
+    checks.choice("missing", given["missing"], ("raise", "drop"))
     status.tell("reading")
     with output.notes_for_warnings():
-        asked = read_questions(**questions)
-        if question_vectors is not None:
-            asked = replace(asked, vectors=read_array(Path(question_vectors), "question-vectors"))
-        candidates, names = _read(status, corpus, model, cache)
-        asked = asked.located(names, missing=missing)
+        asked = read_questions(given["questions"], qrels=given["qrels"])
+        if given["question_vectors"] is not None:
+            asked = replace(asked, vectors=read_array(Path(given["question_vectors"]), "question-vectors"))
+        candidates, names = _read(context, status)
+        asked = asked.located(names, missing=given["missing"])
     if asked.vectors is None:
         assert asked.texts is not None
         asked = replace(asked, vectors=np.stack([candidates.encode(one) for one in asked.texts]))
@@ -259,29 +233,28 @@ def _prepared(
 
 
 def _compared(
+    context: typer.Context,
     status: Any,
     index: Index,
     asked: Questions,
-    k: list[int] | None,
-    diversity: list[float] | None,
-    method: list[str] | None,
-    workers: int,
-    journal: Path | None,
     names: list[str | int],
+    sizes: list[int],
+    journal: Path | None = None,
 ) -> Comparison:
     """Return the comparison that the options ask for."""
     from setwise import evaluate
     from setwise.cli import output
 
-    diversities: dict[str, Any] = {} if not diversity else {"diversities": diversity}
+    given = context.params
+    diversities = {"diversities": given["diversity"]} if given["diversity"] else {}
     with output.notes_for_warnings():
         return evaluate.compare(
             index,
             asked,
             ids=names,
-            k=k or [10],
-            methods=method or None,
-            workers=workers,
+            k=sizes,
+            methods=given["method"] or None,
+            workers=given["workers"],
             journal=journal,
             progress=lambda done, total: status.tell(f"question {done:,} of {total:,}"),
             **diversities,

@@ -72,15 +72,7 @@ def explore(
             source = _opened(index, threads)
         else:
             assert corpus is not None
-            reading = {
-                "text": text,
-                "id": id,
-                "vectors": vectors,
-                "chunk": options.as_count(chunk),
-                "overlap": overlap,
-            }
-            kept = {"model": model, "drop_duplicates": drop_duplicates, "cache": cache, "no_cache": no_cache}
-            source = _encoded(corpus, reading, kept, seed, threads)
+            source = _encoded(corpus, options.reading(context), context.params, seed, threads)
         serve(source, socket, query or "", tell=typer.echo)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,6 +38,7 @@ app = typer.Typer(
             128]
 """)
 def build(
+    context: typer.Context,
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     out: options.NewFolder,
     text: str | None = None,
@@ -74,14 +75,9 @@ def build(
     if storage is not None:
         checks.choice("storage", storage, STORAGE)
     began = time.perf_counter()
-    reading: dict[str, Any] = {
-        "text": text,
-        "id": id,
-        "vectors": vectors,
-        "group": group,
-        "chunk": options.as_count(chunk) or (CHUNK if Path(corpus).is_dir() else None),
-        "overlap": overlap,
-    }
+    reading = options.reading(context)
+    if reading["chunk"] is None and Path(corpus).is_dir():
+        reading["chunk"] = CHUNK
     with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
         read = read_corpus(corpus, **reading)
@@ -132,6 +128,7 @@ def build(
 @app.command()
 @described()
 def add(
+    context: typer.Context,
     path: Annotated[str, options.folder_made_by("setwise index build")],
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     text: str | None = None,
@@ -145,7 +142,7 @@ def add(
     """Add the rows of a corpus; ids that are there already are refused."""
     from setwise.index import changes
 
-    read = _read_again(path, corpus, text, id, vectors, group, chunk, overlap)
+    read = _read_again(context, path, corpus)
     _change(path, partial(changes.add, path, read, threads=threads), threads, read.notes)
 
 
@@ -155,6 +152,7 @@ def add(
         --keep  Keep the ids that the corpus lacks.
 """)
 def update(
+    context: typer.Context,
     path: Annotated[str, options.folder_made_by("setwise index build")],
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     keep: bool = False,
@@ -169,7 +167,7 @@ def update(
     """Let an index hold what a corpus holds now; a text that it has keeps its vector."""
     from setwise.index import changes
 
-    read = _read_again(path, corpus, text, id, vectors, group, chunk, overlap)
+    read = _read_again(context, path, corpus)
     _change(path, partial(changes.update, path, read, keep=keep, threads=threads), threads, read.notes)
 
 
@@ -192,34 +190,18 @@ def remove(
     _change(path, partial(changes.remove, path, ids or (), where=where, threads=threads), threads)
 
 
-def _read_again(
-    path: str,
-    corpus: str,
-    text: str | None,
-    id: str | None,
-    vectors: str | None,
-    group: str | None,
-    chunk: str | None,
-    overlap: int | None,
-) -> Corpus:
+def _read_again(context: typer.Context, path: str, corpus: str) -> Corpus:
     """Read a corpus as the one that an index was built of, but for what is asked now."""
     from setwise.files import read_corpus
     from setwise.files.documents import KINDS
     from setwise.files.names import ending
     from setwise.index.folder import FORMAT
 
+    asked = {name: value for name, value in options.reading(context).items() if value is not None}
     before = dict(FORMAT.read(path)[1].reading)
-    asked: dict[str, Any] = {
-        "text": text,
-        "id": id,
-        "vectors": vectors,
-        "group": group,
-        "chunk": options.as_count(chunk),
-        "overlap": overlap,
-    }
     if Path(corpus).is_file() and ending(corpus) not in KINDS:
         before = {name: value for name, value in before.items() if name not in ("chunk", "overlap")}
-    return read_corpus(corpus, **before | {name: value for name, value in asked.items() if value is not None})
+    return read_corpus(corpus, **before | asked)
 
 
 def _change(path: str, make: Callable[..., Change], threads: int | None, notes: tuple[str, ...] = ()) -> None:

@@ -180,6 +180,13 @@ def as_count(typed: str | None) -> int | str | None:
     return int(typed) if typed is not None and typed.isdecimal() else typed
 
 
+def reading(context: typer.Context) -> dict[str, Any]:
+    """Return a command's options that say how a corpus is read, as `setwise.files.read_corpus` takes them."""
+    names = ("text", "id", "vectors", "relevance", "group", "chunk", "overlap")
+    found = {name: context.params[name] for name in names if name in context.params}
+    return found | ({"chunk": as_count(found["chunk"])} if "chunk" in found else {})
+
+
 def check_group(column: str | None, most: int | None) -> None:
     """Raise ValueError: a column of groups is named, and not how many of each."""
     if column is not None and most is None:

@@ -212,17 +212,7 @@ def retrieve(
             )
             return
         assert corpus is not None
-        reading = {
-            "text": text,
-            "id": id,
-            "vectors": vectors,
-            "relevance": relevance,
-            "group": group,
-            "chunk": options.as_count(chunk),
-            "overlap": overlap,
-        }
-        kept = {"cache": cache, "no_cache": no_cache, "model": model, "drop_duplicates": drop_duplicates}
-        source = encoded(corpus, size, reading, kept, wishes, settings)
+        source = encoded(corpus, size, options.reading(context), context.params, wishes, settings)
         answers.give(source, asked, source.note_how_it_was_read)
 
 
