@@ -10,7 +10,9 @@ from training_toys import BOS, EOS, ids, make_tokenizer, settings
 
 from optional import lazily, needs
 
+torch = lazily("torch")
 GroupCollator = lazily("setwise.preference.training.collate", "GroupCollator")
+first_groups = lazily("setwise.preference.training.collate", "first_groups")
 as_groups = lazily("setwise.preference.training.groups", "as_groups")
 
 pytestmark = needs("torch", "transformers")
@@ -111,6 +113,14 @@ def test_the_batch(tokenizer, tmp_path):
         assert batch["attention_mask"][place].tolist() == [1] * (6 - padding) + [0] * padding
         assert batch["labels"][place].tolist() == [-100] * len(prompt) + answer + [-100] * padding
         assert int(batch["prompt_lengths"][place]) == len(prompt)
+    # What a process keeps of a batch that accelerate has filled up: one group, or none that counts.
+    for count in (1, 0, -1):
+        kept = first_groups(batch, count)
+        assert kept.pop("repeated", False) == (count < 1)
+        assert {name: len(cells) for name, cells in kept.items()} == {
+            name: 1 if name in ("mask", "positive", "rewards") else 2 for name in batch
+        }
+        assert all(torch.equal(cells, batch[name][: len(cells)]) for name, cells in kept.items())
 
 
 # Where a response ends

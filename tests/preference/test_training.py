@@ -373,21 +373,34 @@ def test_evaluation_is_a_mean_over_groups(tokenizer, tmp_path):
     assert found["eval_two_rewards/margins"] == pytest.approx(np.mean(margins[:2]), rel=1e-4)
 
 
-@pytest.mark.parametrize(("options", "told"), [({"loss": "swepo"}, 1), ({"beta": 0.5}, 0)])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"loss": "swepo"}, "take loss='refa', or lower beta"),
+        ({"beta": 100.0}, "lower beta"),
+        ({"loss": "simpo"}, "take pairs='all', or loss='refa'"),
+        ({"beta": 0.5}, None),
+    ],
+)
 def test_a_gradient_on_one_negative_is_told_of(tokenizer, tmp_path, options, told):
     """Three negatives, one of them short: of sums of log-probabilities, its is by far the largest."""
     rejected = ["ugly", "old old old fine fine fine", "fine old fine old fine old fine"]
-    rows = [{"prompt": "what is the best city", "chosen": "rome", "rejected": rejected}] * 40
+    rewards = [1.0, 0.3, 0.2, 0.1]
+    rows = [
+        {"prompt": "what is the best city", "chosen": "rome", "rejected": rejected, "rewards": rewards}
+    ] * 40
     config = settings(tmp_path, max_steps=10, per_device_train_batch_size=4, learning_rate=0.0, **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer = train(make_model(), rows, config, tokenizer=tokenizer)
     messages = [str(one.message) for one in caught if str(one.message).startswith("loss: ")]
-    assert len(messages) == told
-    assert all("of 3.0 negatives a group, the gradient reaches 1.0" in message for message in messages)
+    assert len(messages) == (told is not None)
+    for message in messages:
+        assert "of 3.0 negatives a group, the gradient reaches 1.0" in message
+        assert message.endswith(f"groups); {told}")
     logs = [log["negatives/effective"] for log in trainer.state.log_history if "loss" in log]
     assert len(logs) == 10
-    assert all((log < 1.1) == bool(told) for log in logs)
+    assert all((log < 1.1) == (told is not None) for log in logs)
 
 
 def stop_at(step):
@@ -706,18 +719,20 @@ import training_toys as t
 from setwise.preference import train
 
 out, size = sys.argv[1], int(sys.argv[2])
-for part in (None, 2, "stream"):
+# Five groups are two steps of four: in the second one process has a group, and the other none.
+for part, count in ((None, 5), (2, 7), ("stream", 8)):
     model = t.make_model().double()
     folder = os.path.join(out, str(part))
     how = {"streaming": True, "max_steps": 3, "loss": "refa"} if part == "stream" else {
-        "responses_per_forward": part, "num_train_epochs": 1, "loss": "mpo"}
+        "responses_per_forward": part, "num_train_epochs": 2, "loss": "mpo"}
     config = t.settings(folder, per_device_train_batch_size=size, per_device_eval_batch_size=size,
                         ddp_backend="gloo" if size == 2 else None, **how)
     other = t.make_model().double()
     with torch.no_grad():
         other.lm_head.weight *= 0.5
     # Seven rows to evaluate on: neither a whole number of batches nor the same for each process.
-    trainer = train(model, t.make_rows(8), config, tokenizer=t.make_tokenizer(), eval_rows=t.make_rows(7, 5),
+    rows, held_out = t.make_rows(count), t.make_rows(7, 5)
+    trainer = train(model, rows, config, tokenizer=t.make_tokenizer(), eval_rows=held_out,
                     reference_model=None if part == "stream" else other)
     if trainer.is_world_process_zero():
         torch.save((t.weights(model), trainer.state.log_history), os.path.join(folder, "weights.pt"))

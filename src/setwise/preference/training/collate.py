@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -80,3 +81,15 @@ class GroupCollator:
                 reference[row, : len(group.responses)] = torch.from_numpy(group.reference)
             batch["reference_logps"] = reference
         return batch
+
+
+def first_groups(batch: dict[str, Any], count: int) -> dict[str, Any]:
+    """Return the first groups of a batch; where that is none, the first one, marked ``repeated``.
+
+    A process has to run something in every step, since the others wait for its gradient.
+    """
+    kept = max(count, 1)
+    responses = int(batch["mask"][:kept].sum())
+    by_group = ("mask", "positive", "rewards", "reference_logps")
+    made = {name: cells[: kept if name in by_group else responses] for name, cells in batch.items()}
+    return made if count > 0 else {**made, "repeated": True}

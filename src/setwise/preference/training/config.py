@@ -224,6 +224,13 @@ class PreferenceConfig(TrainingArguments):
             raise ValueError("eos_target: needed by eos_term='budget'; give the tokens of the budget")
 
     @property
+    def more_negatives(self) -> str:
+        """What spreads the gradient over more of a group's negatives."""
+        if self.pairs == "best-vs-worst":
+            return "take pairs='all', or loss='refa'"
+        return "lower beta" if self.loss == "refa" else "take loss='refa', or lower beta"
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the loss compares with a reference model."""
         from setwise.preference.losses import LOSSES

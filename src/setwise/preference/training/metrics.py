@@ -64,10 +64,12 @@ class Metrics:
     Parameters
     ----------
     accelerator : accelerate.Accelerator
+    advice : str
+        What to do where the gradient leaves most negatives alone.
     """
 
-    def __init__(self, accelerator: Any) -> None:
-        self._accelerator = accelerator
+    def __init__(self, accelerator: Any, advice: str) -> None:
+        self._accelerator, self._advice = accelerator, advice
         self._sums: dict[str, torch.Tensor] = {}
         self._watched, self._warned = self._zeros(), False
 
@@ -114,7 +116,7 @@ class Metrics:
             self._warned = True
             checks.warn(
                 f"loss: of {held / groups:.1f} negatives a group, the gradient reaches {spread / groups:.2f} "
-                f"(mean over {groups:.0f} groups); take the defaults of loss='refa', or lower beta"
+                f"(mean over {groups:.0f} groups); {self._advice}"
             )
 
     @staticmethod

@@ -18,7 +18,7 @@ from setwise.encode.models import weights_fingerprint, with_tokenizer
 from setwise.preference.logps import ResponseLogps, rejoined, response_logps
 from setwise.preference.loss import ending, scores
 from setwise.preference.losses import LOSSES, end_term
-from setwise.preference.training.collate import GroupCollator
+from setwise.preference.training.collate import GroupCollator, first_groups
 from setwise.preference.training.config import PreferenceConfig, as_options
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.metrics import Metrics, of_groups
@@ -128,7 +128,7 @@ class PreferenceTrainer(transformers.Trainer):
             **options,
         )
         self.model_accepts_loss_kwargs = True
-        self.metrics = Metrics(self.accelerator)
+        self.metrics = Metrics(self.accelerator, args.more_negatives)
         self._end = end_of(self.train_dataset, self.eval_dataset)
         if args.share_prompt:
             self._try_sharing()
@@ -201,10 +201,10 @@ class PreferenceTrainer(transformers.Trainer):
             watched = s.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(each_loss(watched).sum(), watched)
         mode = "train" if model.training else "eval"
-        self.metrics.add(
-            mode, of_groups(each.detach(), logps.detach(), implied.detach(), gradient, positive, negative)
-        )
-        total = each.sum()
+        figures = of_groups(each.detach(), logps.detach(), implied.detach(), gradient, positive, negative)
+        counted = 0 if inputs.get("repeated") else len(mask)
+        self.metrics.add(mode, figures[:counted])
+        total = each[:counted].sum()
         loss = total / (len(mask) if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and settings.average_tokens_across_devices:
             # Gradients are averaged over the processes, each of which has divided by the groups of all.
@@ -379,13 +379,20 @@ class PreferenceTrainer(transformers.Trainer):
         super().log(logs, *arguments, **options)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> torch.Tensor | None:
-        """Count the groups of an accumulated batch, over all processes."""
+        """Count the groups of an accumulated batch, over all processes, each once."""
         if not batch_samples:
             return None
-        count = torch.tensor(sum(len(batch["mask"]) for batch in batch_samples), device=device)
+        state = self.accelerator.gradient_state
+        if state.end_of_dataloader and state.remainder > 0:
+            # accelerate has filled up the last batches, in the order of the processes, by an epoch's first.
+            last = batch_samples[-1]
+            before = self.accelerator.process_index * len(last["mask"])
+            batch_samples[-1] = first_groups(last, state.remainder - before)
+        own = sum(len(batch["mask"]) for batch in batch_samples if not batch.get("repeated"))
+        count = torch.tensor(own, device=device)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             count = self.accelerator.gather(count).sum() / self.get_tp_size()
-        return count
+        return count.clamp(min=1)
 
 
 def _as_grid(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
