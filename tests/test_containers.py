@@ -208,6 +208,14 @@ def test_polars_columns_and_frames():
     listed = polars.Series("v", [[float(x) for x in row] for row in ROWS])
     assert np.array_equal(as_matrix(listed), ROWS)
     assert np.array_equal(as_matrix(listed.cast(polars.Array(polars.Float32, 3))), ROWS)
+    assert as_matrix(listed.cast(polars.List(polars.Float32))).dtype == np.float32
+    assert np.array_equal(as_matrix(polars.concat([listed, listed])[1:]), np.vstack([ROWS, ROWS])[1:])
+    with pytest.raises(ValueError, match="x: row 0 has a null entry"):
+        as_matrix(polars.Series([[1.0, None], [2.0, 3.0]]), "x")
+    with pytest.raises(ValueError, match="x: row 1 has"):
+        as_matrix(polars.Series([[1.0, 2.0], [], [1.0, 2.0]]), "x")
+    with pytest.raises(ValueError, match="x: row 1 has"):
+        as_matrix(polars.Series([[1.0, 2.0], [3.0], [1.0, 2.0, 3.0]]), "x")
     assert np.array_equal(as_matrix(polars.DataFrame(ROWS, orient="row")), ROWS)
     assert np.array_equal(to_numpy(polars.Series([1.0, 2.0]), "x", flat=True), [1.0, 2.0])
     with pytest.raises(ValueError, match="vectors: row 1 is null"):

@@ -98,8 +98,23 @@ def test_strides_and_byte_orders_change_nothing(dtype):
         other = Vectors(view)
         assert np.allclose(other.scan(weights), plain.scan(weights), rtol=1e-5, atol=1e-6)
         assert np.array_equal(other.rows(slice(0, 200), np.float64), plain.rows(slice(0, 200), np.float64))
+        assert np.array_equal(other.scale, plain.scale)
         first, second = setwise.select(X, 5, query=weights), setwise.select(view, 5, query=weights)
         assert np.array_equal(first.indices, second.indices)
+        assert first.value == second.value
+        assert first.certificate == second.certificate
+        assert first.stats == second.stats  # none is left to a slower way
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_small_whole_numbers_are_selected_from_as_the_floats_they_are(dtype):
+    X = rows_of("float32", 60, 12)
+    X = np.round(np.abs(X) * 60).astype(dtype)
+    query = np.arange(12.0)
+    first, second = setwise.select(X, 5, query=query), setwise.select(X.astype(np.float32), 5, query=query)
+    assert np.array_equal(first.indices, second.indices)
+    assert first.certificate == second.certificate
+    assert first.stats == second.stats
 
 
 def test_float16_is_scanned_as_float32():

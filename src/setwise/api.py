@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from setwise import frames, solvers
+from setwise import frames, kernels, solvers
 from setwise import relevance as relevances
 from setwise.checks import brief
 from setwise.constraints import Constraints
@@ -184,11 +184,6 @@ def selected(
     """Return what `select` does, for a request; `began` is when, in `time.perf_counter`'s seconds."""
     if not (progress is False or progress is True or callable(progress)):
         raise TypeError(f"progress: expected True, False or a function of a text, got {brief(progress)}")
-    if (
-        missing == "raise"
-        and (one := direct.select(request, vectors, relevance, query, pose, began)) is not None
-    ):
-        return one
     solvers.check(request)
     if check_missing(missing) != "raise":
         usable = Usable(vectors, relevance, request.goal.metric, missing, request.include, request.exclude)
@@ -203,8 +198,11 @@ def selected(
         rest = usable.left[: max(0, (request.k or 0) - len(found))]
         gains = np.concatenate([found.gains, np.zeros(len(rest))])
         return replace(found, indices=np.concatenate([found.indices, rest]), gains=gains)
+    data = kernels.legible(as_matrix(vectors))
+    if (one := direct.select(request, data, relevance, query, pose, began)) is not None:
+        return one
     with one_blas_thread():
-        problem = pose(request, vectors, relevance=relevance, query=query)
+        problem = pose(request, data, relevance=relevance, query=query)
         if progress is False:
             return run(problem, began)
         with _Progress(progress) as tell:

@@ -234,9 +234,25 @@ def _from_polars(data: Any, name: str, flat: bool) -> NDArray[Any]:
     if data.__class__.__name__ == "DataFrame":
         return np.column_stack([_from_polars(column, name, True) for column in data.get_columns()])
     if data.dtype.is_nested():
+        numbers = None if flat else _even_lists(data)
+        if numbers is not None:
+            return numbers
         return _from_numpy(np.asarray([None, *data.to_list()], object)[1:], name, flat)
     array: NDArray[Any] = data.to_numpy()
     return _from_numpy(array, name, flat)
+
+
+def _even_lists(data: Any) -> NDArray[Any] | None:
+    """Return a polars column of lists of equally many numbers without making lists of them; else None."""
+    inner = getattr(data.dtype, "inner", None)
+    if inner is None or not inner.is_numeric() or inner.is_decimal() or len(data) == 0 or data.null_count():
+        return None
+    if not hasattr(data.dtype, "size") and data.list.len().n_unique() > 1:
+        return None
+    numbers = data.explode()
+    if numbers.null_count() or len(numbers) % len(data):
+        return None
+    return np.asarray(numbers.to_numpy()).reshape(len(data), -1)
 
 
 def _from_dataset(data: Any, name: str, flat: bool) -> NDArray[Any]:

@@ -112,16 +112,20 @@ def vectors_in(frame: Any, argument: str = "vectors") -> Any:
 
     Raises TypeError: no column holds vectors, or several do.
     """
+    plain = kind_of(frame) == "pandas" and frame.columns.is_unique
+    if plain and all(getattr(dtype, "kind", "O") in "fiub" for dtype in frame.dtypes):
+        return None
     names = column_names(frame)
-    held = [name for name in names if _is_vectors(column(frame, name, argument))]
+    columns = {name: column(frame, name, argument) for name in names}
+    held = [name for name in names if _is_vectors(columns[name])]
     if len(held) == 1:
-        return column(frame, held[0], argument)
+        return columns[held[0]]
     if held:
         raise TypeError(
             f"{argument}: the columns {', '.join(map(repr, held))} hold vectors; pass one of them, as in "
             f"frame[{held[0]!r}]"
         )
-    strange = [name for name in names if not _is_number(column(frame, name, argument))]
+    strange = [name for name in names if not _is_number(columns[name])]
     if strange:
         raise TypeError(
             f"{argument}: no column of the frame holds vectors, and {strange[0]!r} holds no numbers; pass "

@@ -86,7 +86,7 @@ class Vectors(Blocks):
         kept: NDArray[np.int64] | None = None,
         measured: tuple[NDArray[np.float64], NDArray[np.float64] | None] | None = None,
     ) -> None:
-        super().__init__(as_matrix(data, name), kept, workers)
+        super().__init__(kernels.legible(as_matrix(data, name)), kept, workers)
         self.metric = metric
         self.name = name
         self._radius: float | None = None

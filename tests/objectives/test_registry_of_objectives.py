@@ -58,3 +58,21 @@ def test_any_dtype_is_worked_in_float64(objective, dtype):
     assert objective.terms(X, np.arange(6)) == objective.terms(wide, np.arange(6.0))
     assert objective.gains(X, np.arange(6), X[:2]).dtype == np.float64
     assert np.array_equal(objective.gains(X.tolist(), [0] * 6, []), np.zeros(6))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("width", [3, 40])
+def test_where_nothing_is_worth_its_place_nothing_is_selected(metric, width):
+    X = np.random.default_rng(0).standard_normal((12, width))
+    told = {"relevance": np.full(12, -9.0), "metric": metric}
+    for objective in ("max-sum", "max-min"):
+        found = setwise.select(
+            X, 4, **told, objective=objective, diversity=0.1, costs=np.ones(12), budget=5.0
+        )
+        assert len(found) == 0
+        assert found.value == 0.0
+    for objective in ("max-sum", "mmr", "log-det"):
+        found = setwise.select(X, 4, **told, objective=objective, min_gain=1e9)
+        assert len(found) == 0
+        assert found.value == 0.0
+        assert (found.certificate.upper_bound or 0.0) >= 0.0

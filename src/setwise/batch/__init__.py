@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise import api, frames, solvers
+from setwise import api, frames, kernels, solvers
 from setwise import relevance as relevances
 from setwise.batch.one_matrix import select_each
 from setwise.batch.pools import select_pools
@@ -112,7 +112,7 @@ def select_many(
                     "offsets: not with vectors of shape (m, n, d), whose pools are already apart"
                 )
             return _from_stack(request, data, queries, relevance, policy)
-        data = as_matrix(data)
+        data = kernels.legible(as_matrix(data))
         cuts = None if offsets is None else _cuts(offsets, len(data))
         asked = queries is not None or relevance is not None or cuts is not None
         if policy != "raise" and asked and not all_usable(data, relevance, metric):
@@ -135,7 +135,7 @@ def _from_stack(
     if count == 0 or n == 0:
         raise ValueError("vectors: empty, there is nothing to select from")
     cuts = np.arange(count + 1, dtype=np.int64) * n
-    rows = as_matrix(stack.reshape(count * n, d))
+    rows = kernels.legible(as_matrix(stack.reshape(count * n, d)))
     if missing != "raise" and not all_usable(rows, relevance, request.goal.metric):
         if relevance is not None and relevance.shape != (count, n):
             raise ValueError(f"relevance: expected shape {(count, n)}, got {relevance.shape}")

@@ -38,6 +38,7 @@ __all__ = [
     "available",
     "installed",
     "instructions",
+    "legible",
     "measure",
     "native",
     "readable",
@@ -49,6 +50,9 @@ __all__ = [
 
 #: Types of numbers that are read where they lie.
 TYPES = (np.float16, np.float32, np.float64)
+
+#: Up to so many numbers are copied where kernels cannot read them as they lie.
+FEW_NUMBERS = 4_000_000
 
 _installed, _lacking = _load()
 _native: Any = None
@@ -110,6 +114,19 @@ def readable(rows: NDArray[Any]) -> bool:
         and (rows.strides[1] == rows.itemsize or rows.shape[1] == 1)
         and rows.strides[0] % rows.itemsize == 0
     )
+
+
+def legible(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return rows as kernels read them: few that lie otherwise, or are whole numbers, in one clear copy.
+
+    Whole numbers become the floats that hold them, and so rows of every layout give the same bits.
+    """
+    if readable(rows) or rows.size > FEW_NUMBERS:
+        return rows
+    kind = rows.dtype.newbyteorder("=")
+    if kind.kind != "f":
+        kind = np.dtype(np.float32 if kind.itemsize <= 2 else np.float64)
+    return np.ascontiguousarray(rows, kind)
 
 
 def measure(

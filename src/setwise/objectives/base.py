@@ -298,6 +298,8 @@ def euclidean(left: Floats, right: Floats) -> NDArray[np.float64]:
             apart = one[:, None] - other
             squares += np.multiply(apart, apart, out=apart)
         return np.asarray(np.sqrt(squares, out=squares))
+    if not (len(left) and len(right)):
+        return np.zeros((len(left), len(right)))
     offset = left[0] if len(left) == 1 else right[0]
     a = np.asarray(left, np.float64) - offset
     b = np.asarray(right, np.float64) - offset

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from setwise import kernels, solvers
 from setwise.certificate import unbounded
 from setwise.constraints import Constraints
-from setwise.containers import as_matrix
 from setwise.objectives import Objective
 from setwise.queries import as_query
 from setwise.relevance import WIDEST_SPAN, Relevance, as_numbers
@@ -52,14 +51,21 @@ def by_exchanges(request: Request, data: NDArray[Any], least: int, most: int) ->
 
 
 def select(
-    request: Request, vectors: Any, relevance: Any, query: Any, pose: Callable[..., Problem], began: float
+    request: Request,
+    data: NDArray[Any],
+    relevance: Any,
+    query: Any,
+    pose: Callable[..., Problem],
+    began: float,
 ) -> Selection | None:
     """Return what `setwise.select` does; None where a problem is to be posed, or something to be refused.
 
     Parameters
     ----------
     request : Request
-    vectors, relevance, query
+    data : ndarray of shape (n, d)
+        As `as_matrix` returns them.
+    relevance, query
         As for `setwise.select`.
     pose : callable (request, vectors, relevance=, query=) -> Problem
         What explanations need.
@@ -69,7 +75,6 @@ def select(
     if not request.plain or not kernels.available() or (relevance is not None and query is not None):
         return None
     goal, k = request.goal, request.size
-    data = as_matrix(vectors)
     n, d = data.shape
     if not k <= n <= POOLED or data.size >= THREAD_WORK or not kernels.readable(data):
         return None
