@@ -343,7 +343,7 @@ def test_rows_all_alike(objective, metric, sharpness, n):
 
 @cases
 @pytest.mark.parametrize("solver", ["auto", "greedy", "frank-wolfe", "swap"])
-@pytest.mark.parametrize("n", [20, 700, 5000])
+@pytest.mark.parametrize("n", [20, 700, 4200])
 def test_of_equal_rows_the_first_is_taken(objective, metric, sharpness, solver, n):
     """Every row is there twice: no second copy without the first."""
     if solver_of(objective, solver) is None:
@@ -351,7 +351,7 @@ def test_of_equal_rows_the_first_is_taken(objective, metric, sharpness, solver, 
     for seed in range({20: 3, 700: 2}.get(n, 1)):
         X, r = generic(seed, n=n)
         X, r = np.concatenate([X, X]), np.concatenate([r, r])
-        for t, k in ((0.1, 6), (0.5, 6), (0.5, 15)):
+        for t, k in ((0.1, 6), (0.5, 15)):
             sel = quiet(
                 X,
                 k,

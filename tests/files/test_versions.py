@@ -97,7 +97,8 @@ def interrupted():
 def test_killed_at_any_step(tmp_path, there, before, end):
     """The old notebook or the new one, whole, and the next writer clears what is left."""
     path, step, outcomes, died = tmp_path / "notes", 0, [], True
-    fork = get_context("fork")
+    fork = get_context("forkserver")  # of a small process: to copy all that pytest has loaded takes long
+    fork.set_forkserver_preload([__name__])
     if there:
         write(path, 3)
     while died:

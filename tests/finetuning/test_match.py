@@ -209,8 +209,9 @@ def test_an_open_index_and_memory_maps_and_shards_give_the_same(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2, pytest.param("ray", marks=pytest.mark.slow)])
 def test_workers_find_the_same(workers, tmp_path, monkeypatch):
-    X, Q = rows(11, 6_000, 12, copies=300).astype(np.float32), rows(12, 30, 12).astype(np.float32)
-    X[2_400:2_700] = X[:300]
+    X, Q = rows(11, 3_000, 12, copies=300).astype(np.float32), rows(12, 30, 12).astype(np.float32)
+    X[1_100:1_400] = X[:300]
+    Q[:3] = X[-3:]  # among copies, whose density is not 1
     settings = {
         "kernel_width": 0.4,
         "neighbors": 400,
@@ -220,9 +221,10 @@ def test_workers_find_the_same(workers, tmp_path, monkeypatch):
     }
     monkeypatch.setattr("setwise.finetuning.neighbors.PLAIN", 0)  # large data's way
     alone = match(X, Q, **settings)
-    np.save(tmp_path / "a.npy", X[:2_500])
-    np.save(tmp_path / "b.npy", X[2_500:])
-    for given in (X, [tmp_path / "a.npy", tmp_path / "b.npy"]):
+    np.save(tmp_path / "a.npy", X[:1_250])
+    np.save(tmp_path / "b.npy", X[1_250:])
+    files = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for given in [X, files] if workers == 1 else [[files[0], X[1_250:]]]:  # processes take a second each
         found = match(given, Q, workers=workers, **settings)
         np.testing.assert_array_equal(found.indices, alone.indices)
         np.testing.assert_allclose(found.probabilities, alone.probabilities, rtol=1e-12)

@@ -48,5 +48,5 @@ CATALOG = ("catalog", "shelves")
     "door", [pytest.param(one, marks=needs("faiss") if one in CATALOG else ()) for one in wishes.DOORS[1:]]
 )
 def test_every_call_keeps_wishes(door):
-    kinds = [wishes.check(seed, ("max-sum", "max-min", "facets")[seed % 3], door) for seed in range(900, 906)]
+    kinds = [wishes.check(seed, ("max-sum", "max-min", "facets")[seed % 3], door) for seed in range(900, 904)]
     assert kinds.count("optimal") > 0

@@ -264,11 +264,11 @@ def test_include_and_exclude(corpus, query):
 )
 def test_each_query_bars_its_own(corpus, names, options, exact):
     """The same as one by one; those with few barred ids are searched for together."""
-    rng = np.random.default_rng(0)
-    queries = corpus[[5, 900, 2500, 4000]] + 0.05 * rng.standard_normal((4, 16))
+    rng, corpus = np.random.default_rng(0), corpus[:1500]
+    queries = corpus[[5, 400, 900, 1300]] + 0.05 * rng.standard_normal((4, 16))
     index = Plain(corpus, start=7, names=names, exact=exact)
     near = [index.named(np.argsort(-corpus @ query)) for query in queries]
-    barred = [near[0][:9].tolist(), None, near[2][:3].tolist(), near[3][:5000].tolist()]
+    barred = [near[0][:9].tolist(), None, near[2][:3].tolist(), near[3][:1250].tolist()]
     index.calls.clear()
     many = setwise.retrieve(queries, index, 6, exclude=barred, **options)
     assert max(count for count, _ in index.calls) == 3
@@ -350,7 +350,7 @@ def test_pages_neither_overlap_nor_skip(corpus, query, sharpness, objective):
 )
 def test_a_cursor_goes_on_where_a_page_ended(corpus, query, sharpness, objective, names):
     options = {"diversity": 0.4, "sharpness": sharpness, "objective": objective, "include": []}
-    index = Plain(corpus, names=names)
+    index = Plain(corpus[:1500], names=names)
     options["include"] = index.named(np.array([7])).tolist()
     page = first = setwise.retrieve(query, index, 6, **options)
     assert first.ids[0] == options["include"][0]
