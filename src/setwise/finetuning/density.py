@@ -169,13 +169,16 @@ class NearPairs:
             found = self._by_blocks(wide)
         held: list[Pairs] = [(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))]
         size, most = 0, PAIRS
-        for pair in found:
-            held.append(pair)
-            size += len(pair[0])
+        least = np.zeros(len(probes))  # of the pairs held, where there are enough: no smaller one counts
+        for which, kernel, times in found:
+            larger = kernel > least[which]
+            held.append((which[larger], kernel[larger], times[larger]))
+            size += len(held[-1][0])
             if size > most:
                 held = [largest(joined(held), len(probes), limit)]
                 size = len(held[0][0])
                 most = max(PAIRS, 2 * size)
+                least = _least(held[0], len(probes), limit)
         return joined(held)
 
     def _by_cells(self, probes: Floats) -> Iterator[tuple[NDArray[np.int64], Floats, NDArray[np.int64]]]:
@@ -271,6 +274,14 @@ def largest(pairs: Pairs, count: int, limit: int) -> Pairs:
         np.concatenate([kernel[~many], theirs]),
         np.concatenate([times[~many], copies]),
     )
+
+
+def _least(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
+    """Return the least kernel of each probe near to ``limit`` rows or more, 0 for others, shape (count,)."""
+    which, kernel, times = pairs
+    found = np.ones(count)
+    np.minimum.at(found, which, kernel)
+    return np.where(np.bincount(which, times, minlength=count) < limit, 0.0, found)
 
 
 def kernel_sums(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
