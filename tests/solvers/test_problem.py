@@ -99,3 +99,35 @@ def test_what_relevance_alone_bounds_is_not_read():
     assert (found >= exact - 1e-9).all()
     assert (found[~above] <= np.maximum(floor, exact[~above]) + 1e-9).all()
     assert (found != exact).any(), "nothing was left unread"
+
+
+def test_what_a_moved_point_cannot_raise_is_not_read():
+    """Near another point gradients are exact where they may exceed the floor, and the k largest anyway."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 12)) + 0.4
+    read = []
+    for step, above, few in [
+        (0.02, 300, 150),
+        (0.02, 3900, 150),
+        (0.3, 300, 150),
+        (0.3, 3900, 150),
+        (0.02, 300, 600),
+    ]:
+        problem = problem_of(X, X @ X[0] / 20, 6, 0.4)
+        whole, S, ones = Whole(problem), rng.permutation(4000)[:12], np.full(12, 0.5)
+        moved = ones + step * np.repeat([1.0, -1.0], 6)
+        whole.gradient_above(S, ones, 0.0, few)
+        exact = whole.gradient(S, moved)
+        floor, k_th = np.sort(exact)[[-above, -6]]
+        passes = problem.stats["passes"]
+        found = whole.gradient_above(S, moved, floor, few)
+        assert (found >= exact - 1e-9).all()
+        same = np.abs(found - exact) < 1e-9
+        assert same[exact >= k_th].all()
+        assert (found[~same] < k_th).all()
+        if above < 3900:
+            assert same[exact > floor].all()
+            assert (found[~same] <= floor).all()
+        read.append((int(same.sum()), problem.stats["passes"] - passes))
+    assert [whole for _, whole in read] == [0, 0, 1, 1, 1], "passes over all"
+    assert max(count for count, whole in read if not whole) <= 500

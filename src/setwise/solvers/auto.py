@@ -186,7 +186,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         # gap is not known before there is a set; 2 % of the point's value is more than it usually is.
         floor = float(np.partition(relaxed.gradient, len(pool) - k)[len(pool) - k])
         floor -= max(0.0, relaxed.bound - (best_value if best is not None else 0.98 * relaxed.value))
-        gradient = whole.gradient_above(*point, floor)
+        gradient = whole.gradient_above(*point, floor, 4 * close)
         leaders = top_k(gradient, min(problem.n, close))
         bound = bounds.concave_bound(whole, *point, gradient, leaders)
         if tightest is None or bound.upper < tightest.upper:
@@ -203,6 +203,8 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
                 break
             if few:
                 ids = np.union1d(ids, survivors)
+            elif tight and number > 1 and bool(np.isin(leaders[: close // 2], pool.ids).all()):
+                break  # the next pool is all but the last one
         if problem.constraints.any:  # the leaders alone need not hold a feasible set
             ids = np.union1d(ids, problem.constraints.best(gradient))
         pool = Pool(problem, ids)

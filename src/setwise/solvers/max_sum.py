@@ -302,9 +302,23 @@ def exchange_test(problem: Problem, chosen: NDArray[np.int64], known: list[Bound
 
     False also where more than `most` candidates would have to be looked at.
     """
-    whole = Whole(problem)
-    gradient = whole.gradient(chosen, np.ones(problem.k))
+    whole, vectors, n = Whole(problem), problem.vectors, problem.n
     suspects = survivors_of(known, problem.value(chosen) * problem.scale())
+    gradient = None
+    if most is not None and problem.max_sum().low_rank:
+        members = vectors.rows(chosen, np.float64).sum(axis=0)
+        if len(suspects) > 2 * most:  # where some of them tell that far too many are left, no more are read
+            some = vectors.sample(4096, problem.relevance.values)
+            least = whole.gradient_among(np.sort(chosen), members, problem.k).min()
+            tempting = some[whole.gradient_among(some, members, problem.k) > least]
+            if np.count_nonzero(np.isin(tempting, suspects)) * n > 2 * most * len(some):
+                return False
+        elif len(suspects) <= n // 8:
+            some = np.union1d(suspects, chosen)
+            gradient = np.full(n, -np.inf)
+            gradient[some] = whole.gradient_among(some, members, problem.k)
+    if gradient is None:
+        gradient = whole.gradient(chosen, np.ones(problem.k))
     suspects = suspects[gradient[suspects] > gradient[chosen].min()]
     if most is not None and len(suspects) > most:
         return False

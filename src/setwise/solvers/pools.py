@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.solvers.problem import Problem
+from setwise.solvers.problem import POOLED, Problem
 from setwise.vectors import Floats
 
 #: Products of multiples of this, which are multiples of its square, add up to less than 2 without rounding.
@@ -118,6 +118,7 @@ class Whole:
         self.objective = problem.max_sum()
         self.weight = self.objective.diversity
         self.linear = (1 - self.weight) * (problem.k - 1) * problem.relevance.values
+        self._last: tuple[NDArray[np.float64], float, NDArray[np.float64]] | None = None
 
     def __len__(self) -> int:
         return self.problem.n
@@ -144,14 +145,36 @@ class Whole:
             pulled[start : start + 4096] = self.objective.pull(rows, support, weights, (own, near[own]))
         return linear + 2 * self.weight * pulled
 
-    def gradient_above(
-        self, ids: NDArray[np.int64], weights: NDArray[np.float64], floor: float
+    def gradient_among(
+        self, some: NDArray[np.int64] | None, members: NDArray[np.float64], total: float
     ) -> NDArray[np.float64]:
-        """Return the gradient where it may exceed a floor, and an upper bound at most that floor elsewhere.
+        """Return the gradient at some candidates, or all, for a Σ x_i e_i (cosine, sharpness 1 alone)."""
+        pulled = self.problem.vectors.scan(members, some).astype(np.float64)
+        np.subtract(total, pulled, out=pulled)
+        pulled *= 2 * self.weight
+        pulled += self.linear if some is None else self.linear[some]
+        return np.asarray(pulled)
+
+    def gradient_above(
+        self, ids: NDArray[np.int64], weights: NDArray[np.float64], floor: float, few: int = POOLED
+    ) -> NDArray[np.float64]:
+        """Return the gradient where it may exceed a floor, and an upper bound elsewhere.
+
+        Those of the best feasible set are no bounds. Bounds exceed the floor only where more than `few`
+        candidates do.
 
         With an even sharpness distances are at most 1, so relevance alone bounds the gradient and most
-        candidates need not be read at all.
+        candidates need not be read at all. With sharpness 1, of candidates whose gradient at another point is
+        known those are read that it can have risen enough for: by at most 2t times what Σ x_i e_i has moved.
         """
+        if self.objective.low_rank:
+            members, total = weights @ self.problem.vectors.rows(ids, np.float64), float(weights.sum())
+            near = None if self._last is None else self._moved(members, total, floor, few, *self._last)
+            if near is None:
+                self.problem.count("passes")
+                near = self.gradient_among(None, members, total)
+                self._last = members, total, near
+            return near
         objective, vectors = self.objective, self.problem.vectors
         if objective.reach == 1.0:
             gradient = self.linear + 2 * self.weight * float(weights.sum())
@@ -167,6 +190,34 @@ class Whole:
                 gradient[ids] = self.linear[ids] + 2 * self.weight * among
                 return gradient
         return self.gradient(ids, weights)
+
+    def _moved(
+        self,
+        members: NDArray[np.float64],
+        total: float,
+        floor: float,
+        few: int,
+        before: NDArray[np.float64],
+        weighed: float,
+        gradient: NDArray[np.float64],
+    ) -> NDArray[np.float64] | None:
+        """Return `gradient_above` from the gradient at another point; None where a pass is cheaper."""
+        away, n = members - before, len(self)
+        rise = 2 * self.weight * float(np.sqrt(away @ away)) * (1 + 1e-9)
+        upper = gradient + (2 * self.weight * (total - weighed) + rise)
+        most = n // 8
+        if few >= most:
+            return None
+        level = float(np.partition(upper, n - few)[n - few])
+        if level > floor:
+            if np.count_nonzero(upper > floor) <= most:
+                level = floor
+            elif np.count_nonzero(upper > floor + 2 * rise) <= few:
+                return None  # how many can be in a better set is not known
+        read = upper > level
+        near = np.flatnonzero(read)
+        upper[near] = self.gradient_among(near, members, total)
+        return upper if read[self.best(upper)].all() else None
 
     def pull_evenly(self) -> NDArray[np.float64]:
         """Return W x for x = k/n everywhere (cosine with sharpness 1 alone), in two passes."""
