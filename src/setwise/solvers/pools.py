@@ -169,12 +169,12 @@ class Whole:
         """
         if self.objective.low_rank:
             members, total = weights @ self.problem.vectors.rows(ids, np.float64), float(weights.sum())
-            near = None if self._last is None else self._moved(members, total, floor, few, *self._last)
-            if near is None:
+            found = None if self._last is None else self._moved(members, total, floor, few, *self._last)
+            if found is None:
                 self.problem.count("passes")
-                near = self.gradient_among(None, members, total)
-                self._last = members, total, near
-            return near
+                found = self.gradient_among(None, members, total)
+                self._last = members, total, found
+            return found
         objective, vectors = self.objective, self.problem.vectors
         if objective.reach == 1.0:
             gradient = self.linear + 2 * self.weight * float(weights.sum())
