@@ -250,8 +250,7 @@ def as_numbers(data: Any, n: int, name: str = "relevance") -> NDArray[np.float64
         array = array.reshape(-1)
     if array.shape != (n,):
         raise ValueError(f"{name}: expected {n} numbers, one a candidate, got shape {array.shape}")
-    values: NDArray[np.float64] = array.astype(np.float64)
-    return values
+    return array.astype(np.float64)
 
 
 def _check_finite(values: NDArray[np.float64], fine: NDArray[np.bool_], name: str) -> None:

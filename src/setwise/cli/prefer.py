@@ -20,8 +20,7 @@ class _SelectByDefault(TyperGroup):
     def parse_args(self, context: Any, words: list[str]) -> list[str]:
         if words and words[0].startswith("-") and words[0] not in context.help_option_names:
             words = ["select", *words]
-        found: list[str] = super().parse_args(context, words)
-        return found
+        return super().parse_args(context, words)
 
 
 app = typer.Typer(

@@ -86,8 +86,7 @@ def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
     vectors = np.ascontiguousarray(rows, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     known = lengths > 1e-6
-    scaled: NDArray[np.float32] = np.where(known, vectors / np.where(known, lengths, 1), 0).astype(np.float32)
-    return scaled
+    return np.where(known, vectors / np.where(known, lengths, 1), 0).astype(np.float32)
 
 
 def known_rows(vectors: NDArray[Any]) -> NDArray[np.bool_]:

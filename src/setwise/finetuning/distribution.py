@@ -153,8 +153,7 @@ class Distribution:
             return found
         keys = np.log(self.probabilities) + rng.gumbel(size=len(self.indices))
         first = np.argpartition(-keys, n - 1)[:n]
-        order: NDArray[np.int64] = self.indices[first[np.argsort(-keys[first], kind="stable")]]
-        return order
+        return self.indices[first[np.argsort(-keys[first], kind="stable")]]
 
     def to_pandas(self, candidates: Any = None) -> pandas.DataFrame:
         """Return the rows of positive probability as a pandas frame: row and probability.

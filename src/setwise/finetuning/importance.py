@@ -278,8 +278,7 @@ def _totals(blocks: Iterable[sparse.csr_matrix], buckets: int) -> tuple[NDArray[
 def _words(block: sparse.csr_matrix, n: int) -> NDArray[np.int64]:
     """Return each text's words, from how many n-grams it has up to length n (as released)."""
     grams = np.asarray(block.sum(axis=1), np.int64).ravel()
-    words: NDArray[np.int64] = (grams + n * (n - 1) // 2) // n
-    return words
+    return (grams + n * (n - 1) // 2) // n
 
 
 def _by_target(

@@ -122,8 +122,7 @@ class RowSelection:
         known = self.sources.rows_of(found.indices)  # ascending, as a distribution's are
 
         def likely(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-            mass: NDArray[np.float64] = found.probabilities[np.searchsorted(known, rows)]
-            return mass
+            return found.probabilities[np.searchsorted(known, rows)]
 
         times: list[int | None] = [None] * most
         if self.epochs:

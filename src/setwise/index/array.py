@@ -145,8 +145,7 @@ class ArrayIndex(RowIndex):
         """Return every row's score for every query, shape (m, n), in one pass over the rows."""
         vectors = self._vectors
         if self.metric == "cosine" and len(probes) == 1:
-            found: NDArray[Any] = vectors.scan(probes[0])[None]
-            return found
+            return vectors.scan(probes[0])[None]
         scores = np.empty((len(probes), vectors.n), vectors.dtype)
         if self.metric == "cosine":
 

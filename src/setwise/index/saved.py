@@ -290,8 +290,7 @@ class SavedIndex(Index):
                 raise ValueError(
                     f"query: {used.name} knows no word of {text!r}; use other words, or another model"
                 )
-        encoded: NDArray[np.float32] = vectors[0] if isinstance(query, str) else vectors
-        return encoded
+        return vectors[0] if isinstance(query, str) else vectors
 
     def encoder(self) -> Encoder:
         """Return the encoder as it was when the index was built; it is loaded once.

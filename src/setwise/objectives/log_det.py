@@ -77,8 +77,7 @@ class LogDet(Objective):
     def kernel(self, left: Floats, right: Floats) -> Floats:
         """Return the kernel between every two rows (of unit length under cosine), shape (…, a, b)."""
         if self.metric == "cosine":
-            found: Floats = left @ right.mT
-            return found
+            return left @ right.mT
         if self.bandwidth is None:
             raise ValueError("bandwidth: needed for the Gaussian kernel; pass one, or call fitted")
         distances = euclidean(left, right)

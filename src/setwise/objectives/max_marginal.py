@@ -34,8 +34,7 @@ class MaxMarginal(Objective):
         """Return the similarity between every two rows (of unit length under cosine), shape (…, a, b)."""
         if self.metric == "euclidean":
             return -euclidean(left, right)
-        found: Floats = left @ right.mT
-        return found
+        return left @ right.mT
 
     def relevance_weight(self, k: int) -> float:
         return 1 - self.diversity

@@ -123,8 +123,7 @@ class PreparedCorpus:
             raise ValueError(
                 f"model: {used.name} does not fit vectors of {d} d; name the model that made them"
             )
-        encoded: NDArray[np.float32] = vectors[0] if isinstance(query, str) else vectors
-        return encoded
+        return vectors[0] if isinstance(query, str) else vectors
 
     @takes(diversity=DIVERSITY)
     def select(

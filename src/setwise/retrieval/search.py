@@ -227,10 +227,7 @@ async def aretrieve(
     """
     metric = metric_of(index)
     request = request_of(aretrieve, options, k=k, sharpness=sharpness, metric=metric)
-    found: Retrieved | list[Retrieved] = await arun(
-        retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after)
-    )
-    return found
+    return await arun(retrieving(request, query, index, pool=pool, filter=filter, offset=offset, after=after))
 
 
 def metric_of(index: Any) -> str:

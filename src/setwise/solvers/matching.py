@@ -66,8 +66,7 @@ class Plan:
         columns = int(counts.max())
         if columns == counts.min():
             return np.ascontiguousarray(table[:, :columns]).reshape(-1)
-        found: NDArray[Any] = table[:, :columns][np.arange(columns) < counts[:, None]]
-        return found
+        return table[:, :columns][np.arange(columns) < counts[:, None]]
 
 
 class Sums:

@@ -223,8 +223,7 @@ class Whole:
         """Return W x for x = k/n everywhere (cosine with sharpness 1 alone), in two passes."""
         vectors = self.problem.vectors
         self.problem.count("passes", 2)
-        pulled: NDArray[np.float64] = self.problem.k * (1.0 - vectors.scan(vectors.mean()).astype(np.float64))
-        return pulled
+        return self.problem.k * (1.0 - vectors.scan(vectors.mean()).astype(np.float64))
 
     def best(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the feasible set of largest summed scores, largest first."""

@@ -158,8 +158,7 @@ class _Distances:
             self.where[missing] = len(self.known) + np.arange(len(missing))
             self.known = np.concatenate([self.known, missing])
             self.table = np.concatenate([self.table, new])
-        found: Floats = self.table[self.where[outside]]
-        return found
+        return self.table[self.where[outside]]
 
     def exchange(self, slot: int, comes: int) -> None:
         """Put another candidate in a member's place."""

@@ -105,8 +105,7 @@ def judged(pool: ResponsePool) -> ResponsePool:
 
 def scored(pool: ResponsePool) -> list[int]:
     """Return which of a pool's responses have a score."""
-    found: list[int] = np.flatnonzero(~np.isnan(pool.rewards)).tolist()
-    return found
+    return np.flatnonzero(~np.isnan(pool.rewards)).tolist()
 
 
 def sift(

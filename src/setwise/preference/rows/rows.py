@@ -249,8 +249,7 @@ class PreferenceRows:
 
     def to_dataset(self) -> datasets.Dataset:
         """Return the rows as a Hugging Face dataset in memory."""
-        made: datasets.Dataset = require("datasets", "train", "a dataset").Dataset(self.to_arrow())
-        return made
+        return require("datasets", "train", "a dataset").Dataset(self.to_arrow())
 
     def to_arrow(self) -> pyarrow.Table:
         """Return the rows as an Arrow table in memory."""
@@ -258,8 +257,7 @@ class PreferenceRows:
 
         schema = self.schema()
         tables = [arrow.Table.from_pylist(rows, schema=schema) for rows in self._batches()]
-        made: pyarrow.Table = arrow.concat_tables(tables)
-        return made
+        return arrow.concat_tables(tables)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a pandas frame."""

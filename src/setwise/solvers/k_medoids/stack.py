@@ -80,8 +80,7 @@ class Stack:
 
     def near(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return what each point costs when each member of a set serves it, shape (B, k, N)."""
-        found: NDArray[np.float64] = self.cost[np.arange(len(self))[:, None], :, places]
-        return found
+        return self.cost[np.arange(len(self))[:, None], :, places]
 
     def totals(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the cost of a set of each problem, shape (B,)."""
