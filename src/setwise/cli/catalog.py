@@ -96,13 +96,9 @@ def build(
         made = Catalog.build(
             read.vectors,
             np.ones(len(read.vectors)) if read.quality is None else read.quality,
-            clusters=clusters,
             ids=read.ids,
             fields=read.fields,
-            metric=metric,
-            quality_weight=quality_weight,
-            seed=seed,
-            threads=threads,
+            **options.values_of(context, "clusters", "metric", "quality_weight", "seed", "threads"),
         )
         tell("writing", 0, 0)
         made.save(out, force=force)

@@ -25,6 +25,7 @@ _ENDINGS = (".npy", ".parquet", ".jsonl")
             [default: WORLD_SIZE, where it is set]
 """)
 def encode(
+    context: typer.Context,
     corpus: Annotated[str, typer.Argument(help=options.CORPORA, metavar="CORPUS")],
     out: str,
     text: str | None = None,
@@ -57,7 +58,7 @@ def encode(
     began = time.perf_counter()
     with folders.step_bar() as tell, options.at_most(threads):
         tell("reading", 0, 0)
-        read = read_corpus(corpus, text=text, id=id, chunk=options.as_count(chunk), overlap=overlap)
+        read = read_corpus(corpus, **options.reading(context))
         if read.texts is None:
             raise ValueError(f"corpus: {Path(corpus).name} has no texts to encode")
         if kind in encoders.OF_MODELS:

@@ -98,16 +98,10 @@ def build(
             columns={name: [values[row] for row in rows] for name, values in read.columns.items()},
             encoder=used,
             model=used.key.split()[0] if used is not None and model == "auto" else model,
-            metric=metric,
-            storage=storage,
-            kind=kind,
-            factory=factory,
-            nprobe=nprobe,
-            ef=ef,
+            **options.values_of(context, "metric", "storage", "kind", "factory", "nprobe", "ef"),
             source=Path(corpus).resolve().name,
             reading={name: value for name, value in reading.items() if value is not None},
-            force=force,
-            threads=threads,
+            **options.values_of(context, "force", "threads"),
             progress=tell,
         )
     for line in read.notes:

@@ -180,10 +180,15 @@ def as_count(typed: str | None) -> int | str | None:
     return int(typed) if typed is not None and typed.isdecimal() else typed
 
 
+def values_of(context: typer.Context, *names: str) -> dict[str, Any]:
+    """Return some of a command's options, for a call whose parameters have the same names."""
+    return {name: context.params[name] for name in names}
+
+
 def reading(context: typer.Context) -> dict[str, Any]:
     """Return a command's options that say how a corpus is read, as `setwise.files.read_corpus` takes them."""
     names = ("text", "id", "vectors", "relevance", "group", "chunk", "overlap")
-    found = {name: context.params[name] for name in names if name in context.params}
+    found = values_of(context, *(name for name in names if name in context.params))
     return found | ({"chunk": as_count(found["chunk"])} if "chunk" in found else {})
 
 

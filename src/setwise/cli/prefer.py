@@ -136,14 +136,13 @@ def select(
     checks.choice("certify", certify, options.CERTIFY)
     # Options have the names of the parameters.
     settings: dict[str, Any] = {"k": (1 if method == "best-vs-worst" else 7) if k is None else k}
-    settings |= {name: context.params[name] for name in SETTINGS}
+    settings |= options.values_of(context, *SETTINGS)
     began = time.perf_counter()
     with folders.step_bar() as tell, options.at_most(threads), output.notes_for_warnings():
         made = PreferenceRows(
             responses,
-            **{name: context.params[name] for name in COLUMNS},
+            **options.values_of(context, *COLUMNS, "time_limit"),
             certify=options.CERTIFY[certify],
-            time_limit=time_limit,
             progress=lambda done, total: tell("rows", done, total),
             **settings,
         )

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from setwise.cli import folders
-from setwise.cli.options import AsJson, described, read_described, run_option, set_option
+from setwise.cli.options import AsJson, described, read_described, run_option, set_option, values_of
 
 #: Options of several stages.
 _STAGES = read_described("""
@@ -50,6 +52,7 @@ Settings = Annotated[
     _STAGES,
 )
 def generate(
+    context: typer.Context,
     prompts: str,
     out: str,
     server: str | None = None,
@@ -94,16 +97,8 @@ def generate(
             out,
             server=asked,
             model=None if server else model,
-            responses=responses,
-            temperature=temperature,
-            top_p=top_p,
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            concurrency=concurrency,
-            prompt=prompt,
-            dataset_split=dataset_split,
-            seed=seed,
-            force=force,
+            **values_of(context, "responses", "temperature", "top_p", "max_new_tokens", "prompt"),
+            **values_of(context, "concurrency", "batch_size", "dataset_split", "seed", "force"),
             progress=lambda done, total: tell("prompts", done, total),
         )
     _say(out, rows, f"prompts with {responses} responses each", as_json)
@@ -228,6 +223,7 @@ def train(
     _STAGES,
 )
 def loop(
+    context: typer.Context,
     prompts: str,
     model: str,
     reward: str,
@@ -258,15 +254,8 @@ def loop(
             options[name] = value
     asked = _prompts(prompts)
     held_out = [] if evaluation_prompts is None else _prompts(evaluation_prompts)
-    config = OnPolicyConfig(
-        iterations=iterations,
-        responses=responses,
-        k=k,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        **options,
-    )
+    drawn = values_of(context, "iterations", "responses", "k", "temperature", "max_new_tokens", "seed")
+    config = OnPolicyConfig(**drawn, **options)
     with folders.step_bar() as tell:
         result = on_policy(
             model,

@@ -171,15 +171,12 @@ def retrieve(
         "limits": options.as_limits(limit),
         "costs": None if tokens is None else tokenizer,
         "budget": tokens,
-        "max_similarity": max_similarity,
-        "min_gain": min_gain,
+        **options.values_of(context, "max_similarity", "min_gain"),
         "shown": shown or None,
         "facets": facet or None,
         "where": where,
-        **({} if index is None else {"offset": offset, "after": after, "pool": pool}),
-        "time_limit": time_limit,
-        "seed": seed,
-        "threads": threads,
+        **({} if index is None else options.values_of(context, *_OF_INDEX)),
+        **options.values_of(context, "time_limit", "seed", "threads"),
     }
     if tokens is None and options.given(context, "tokenizer"):
         raise ValueError("tokenizer: it counts for --tokens; give that, too")
@@ -191,15 +188,10 @@ def retrieve(
         many=many,
         solver=solver,
         certify=options.CERTIFY[certify],
-        compare=compare,
         objective=objective,
         offset=before,
-        why=why,
-        as_json=as_json,
-        out=out,
         target=target,
-        force=force,
-        full=full,
+        **options.values_of(context, "compare", "why", "as_json", "out", "force", "full"),
         any_size=tokens is not None or min_gain is not None,
     )
     called = {"costs": "tokenizer", "budget": "tokens", "groups": "group", "limits": "limit"}

@@ -59,29 +59,19 @@ def _random(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress)
     return baselines.random(sources.m)
 
 
-def _nearest(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    near, threads = (sources.candidates, sources.examples), pipeline.threads
-    return baselines.nearest(*near, min(size, sources.m), metric="euclidean", threads=threads)
+def _by_vectors(name: str, **fixed: Any) -> Callable[[Pipeline, OpenSources, int, Progress], Distribution]:
+    """Return how the baseline of a name chooses rows by their vectors and the examples'."""
 
+    def chosen(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
+        tell("choosing", 0, 0)
+        given = dict(fixed)
+        if pipeline.subtask_column is not None:  # of less alone
+            given["subtasks"] = sources.example_labels(pipeline.subtask_column)
+        both, choose = (sources.candidates, sources.examples), getattr(baselines, name)
+        found: Distribution = choose(*both, min(size, sources.m), threads=pipeline.threads, **given)
+        return found
 
-def _less(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    subtasks = None if pipeline.subtask_column is None else sources.example_labels(pipeline.subtask_column)
-    both, threads = (sources.candidates, sources.examples), pipeline.threads
-    return baselines.less(*both, min(size, sources.m), subtasks=subtasks, threads=threads)
-
-
-def _doubly_greedy(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    both = (sources.candidates, sources.examples)
-    return baselines.doubly_greedy(*both, min(size, sources.m), threads=pipeline.threads)
-
-
-def _uot(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
-    tell("choosing", 0, 0)
-    both = (sources.candidates, sources.examples)
-    return baselines.uot(*both, min(size, sources.m), threads=pipeline.threads)
+    return chosen
 
 
 def _dsir(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
@@ -102,9 +92,9 @@ def _dsir(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -
 METHODS = {
     "match": Method(_match),
     "random": Method(_random, needs="rows"),
-    "nearest": Method(_nearest, counts=True),
-    "doubly-greedy": Method(_doubly_greedy, counts=True),
-    "less": Method(_less, counts=True),
-    "uot": Method(_uot, counts=True),
+    "nearest": Method(_by_vectors("nearest", metric="euclidean"), counts=True),
+    "doubly-greedy": Method(_by_vectors("doubly_greedy"), counts=True),
+    "less": Method(_by_vectors("less"), counts=True),
+    "uot": Method(_by_vectors("uot"), counts=True),
     "dsir": Method(_dsir, needs="texts"),
 }
