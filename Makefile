@@ -99,7 +99,7 @@ bench: $(VENV)/.bench        ## the tables in the README and in docs/
 	$(BIN)/python benchmarks/small.py
 	$(BIN)/python benchmarks/retrieve.py
 
-bench-quality: $(VENV)/.bench ## what diversity is worth on labelled questions (docs/retrieval-quality.md)
+bench-quality: $(VENV)/.bench ## what diversity is worth on labeled questions (docs/retrieval-quality.md)
 	$(BIN)/python benchmarks/quality.py
 
 bench-finetune: $(VENV)/.bench ## the tables in docs/finetune-measured.md

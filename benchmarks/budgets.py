@@ -3,7 +3,7 @@
     python benchmarks/budgets.py            # up to 80 questions a set, three budgets, some minutes
     python benchmarks/budgets.py --quick    # 20 questions a set, one budget; the page stays as it is
 
-The labelled sets are looked for in --data (by default ../shared/data beside the project); a set that is not
+The labeled sets are looked for in --data (by default ../shared/data beside the project); a set that is not
 there is named and left out. A budget is so many times what a passage costs on average, in words and marks
 (``setwise.files.lengths``). Every method sees the same most relevant passages. Differences are from packing,
 paired by question; intervals are 95 %, by bootstrap over groups of questions that belong together. The table
@@ -32,7 +32,7 @@ import numpy as np
 from benchmarks import quality_report as report
 from benchmarks import truth
 from benchmarks.evidence import intervals
-from benchmarks.truth import Labelled, Question
+from benchmarks.truth import Labeled, Question
 from numpy.typing import NDArray
 
 import setwise
@@ -100,29 +100,29 @@ METHODS: dict[str, Picks] = {
 }
 
 
-def answer(labelled: Labelled, costs: NDArray[Any], question: Question, budget: float) -> NDArray[Any]:
+def answer(labeled: Labeled, costs: NDArray[Any], question: Question, budget: float) -> NDArray[Any]:
     """Return each method's aspect recall, tokens spent and passages, shape (methods, 3)."""
-    ids = np.arange(len(labelled.vectors)) if question.pool is None else question.pool
-    relevance = labelled.vectors[ids] @ question.vector
+    ids = np.arange(len(labeled.vectors)) if question.pool is None else question.pool
+    relevance = labeled.vectors[ids] @ question.vector
     ids = ids[np.argsort(-relevance, kind="stable")][:POOL]
     found = []
     for pick in METHODS.values():
-        chosen = ids[pick(labelled.vectors[ids], question.vector, costs[ids].astype(float), budget)]
+        chosen = ids[pick(labeled.vectors[ids], question.vector, costs[ids].astype(float), budget)]
         recall = metrics.aspect_recall(chosen, question.aspects) if len(chosen) else 0.0
         found.append([recall, float(costs[chosen].sum()), float(len(chosen))])
     return np.array(found)
 
 
-def measure(labelled: Labelled, limit: int, sizes: tuple[int, ...]) -> dict[str, Any]:
+def measure(labeled: Labeled, limit: int, sizes: tuple[int, ...]) -> dict[str, Any]:
     """Return what every method found within every budget, for at most `limit` questions spread evenly."""
-    costs = np.array(lengths(labelled.texts))
-    count = len(labelled.questions)
+    costs = np.array(lengths(labeled.texts))
+    count = len(labeled.questions)
     numbers = np.unique(np.linspace(0, count - 1, min(limit, count)).astype(int))
-    asked = [labelled.questions[number] for number in numbers]
+    asked = [labeled.questions[number] for number in numbers]
     budgets = [round(size * float(costs.mean())) for size in sizes]
-    values = [[answer(labelled, costs, one, budget).tolist() for one in asked] for budget in budgets]
+    values = [[answer(labeled, costs, one, budget).tolist() for one in asked] for budget in budgets]
     return {
-        "name": labelled.name,
+        "name": labeled.name,
         "questions": len(asked),
         "budgets": budgets,
         "groups": [one.group for one in asked],
@@ -160,7 +160,7 @@ def table(measured: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure every labelled set that is at hand; print the table, and write it into the page."""
+    """Measure every labeled set that is at hand; print the table, and write it into the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 questions a set, one budget, no page")
     arguments = parser.parse_args()
     limit, sizes = (20, SIZES[1:2]) if arguments.quick else (arguments.limit, SIZES)
-    measured = truth.measured(parser, arguments, lambda labelled: [measure(labelled, limit, sizes)])
+    measured = truth.measured(parser, arguments, lambda labeled: [measure(labeled, limit, sizes)])
     parts = (
         {f"budgets-{size}": table([_of(one, place) for one in measured]) for place, size in enumerate(SIZES)}
         if not arguments.quick

@@ -2,7 +2,7 @@
 
     python benchmarks/catalog.py                       # 2,000,000 × 256 and 100,000 × 1024, 2 BLAS threads
     python benchmarks/catalog.py --n 250000 --dim 256
-    python benchmarks/catalog.py --only labelled       # catalogs with labels
+    python benchmarks/catalog.py --only labeled       # catalogs with labels
     python benchmarks/catalog.py --only ray            # over shards, in processes and on Ray
     python benchmarks/catalog.py --only disk           # 2,000,000 × 1024 float16 in a file of 4.1 GB
 
@@ -125,9 +125,9 @@ def growth(n: int, d: int) -> None:
     )
 
 
-def labelled(folder: Path, seeds: int = 5) -> None:
+def labeled(folder: Path, seeds: int = 5) -> None:
     """Every method on catalogs with labels, over seeds; and what m, l, k' and the rest change."""
-    from benchmarks import labelled as sets
+    from benchmarks import labeled as sets
 
     import setwise
 
@@ -136,7 +136,7 @@ def labelled(folder: Path, seeds: int = 5) -> None:
         loaded = [("games: items of a shop, label = bought next by another user", vectors, quality, labels)]
         loaded.append(("books: titles and authors, rating", *sets.books(folder), None))
     except FileNotFoundError as missing:
-        print(f"\nthe labelled catalogs are left out: {missing.args[0].name} is not here")
+        print(f"\nthe labeled catalogs are left out: {missing.args[0].name} is not here")
         return
     every = [name for name, _ in METHODS] + ["clustering"]
     for title, vectors, quality, labels in loaded:
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, help="items, instead of the sizes of the tables")
     parser.add_argument("--dim", type=int, help="dimensions; 256, 128 with --only ray, 1024 with --only disk")
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data")
-    parser.add_argument("--only", choices=("labelled", "ray", "disk"), help="one part alone")
+    parser.add_argument("--only", choices=("labeled", "ray", "disk"), help="one part alone")
     parser.add_argument(
         "--steps", type=int, default=10, help="picks of the published MMR, with --only disk (500: all)"
     )
@@ -222,8 +222,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     heading()
     n, d = arguments.n, arguments.dim
-    if arguments.only == "labelled":
-        labelled(arguments.data)
+    if arguments.only == "labeled":
+        labeled(arguments.data)
     elif arguments.only == "ray":
         from benchmarks.catalog_shards import elsewhere
 
@@ -240,7 +240,7 @@ def main() -> None:
         methods(100_000, 1024, 200)
         methods(2_000_000, d or 256, 200)
         growth(2_000_000, d or 256)
-        labelled(arguments.data)
+        labeled(arguments.data)
 
 
 if __name__ == "__main__":

@@ -82,14 +82,14 @@ def _write(file: Path, n: int, d: int, *, clusters: int = 1000, seed: int = 0) -
 
     common = rng.standard_normal(d).astype(np.float32)
     common /= np.linalg.norm(common)
-    centres = directions(clusters)
+    centers = directions(clusters)
     with file.open("xb") as stream:
         header = {"descr": "<f2", "fortran_order": False, "shape": (n, d)}
         np.lib.format.write_array_header_1_0(stream, header)
         for start in range(0, n, BLOCK):
             count = min(BLOCK, n - start)
             part = rng.zipf(1.3, count) % clusters
-            mixed = 0.6 * common + 0.8 * centres[part] + 0.7 * directions(count)
+            mixed = 0.6 * common + 0.8 * centers[part] + 0.7 * directions(count)
             mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
             stream.write(mixed.astype(np.float16).data)
 

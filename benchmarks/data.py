@@ -29,12 +29,12 @@ def clustered(
 
     common = rng.standard_normal(d).astype(np.float32)
     common /= np.linalg.norm(common)
-    centres = directions(clusters)
+    centers = directions(clusters)
     labels = rng.zipf(1.3, n) % clusters
     rows = np.empty((n, d), np.float32)
     for start in range(0, n, 20_000):
         part = labels[start : start + 20_000]
-        mixed = 0.6 * common + 0.8 * centres[part] + 0.7 * directions(len(part))
+        mixed = 0.6 * common + 0.8 * centers[part] + 0.7 * directions(len(part))
         rows[start : start + 20_000] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     near = rows[rng.integers(n, size=queries)]
     asked = near + rng.standard_normal((queries, d), dtype=np.float32) * (0.5 / np.sqrt(d))

@@ -32,7 +32,7 @@ import numpy as np
 from benchmarks import quality_report as report
 from benchmarks import truth
 from benchmarks.evidence import intervals
-from benchmarks.truth import Labelled, Question
+from benchmarks.truth import Labeled, Question
 from numpy.typing import NDArray
 
 import setwise
@@ -63,13 +63,13 @@ def features(rows: NDArray[Any], relevance: NDArray[Any], k: int) -> list[float]
     return [float((near.max(axis=1) > 0.8).mean()), float((near**SHARPNESS).mean()), fall]
 
 
-def answer(labelled: Labelled, question: Question, k: int) -> tuple[list[float], list[list[float]]]:
+def answer(labeled: Labeled, question: Question, k: int) -> tuple[list[float], list[list[float]]]:
     """Return the features, and aspect recall and α-nDCG at every diversity."""
-    ids = np.arange(len(labelled.vectors)) if question.pool is None else question.pool
-    relevance = labelled.vectors[ids] @ question.vector
+    ids = np.arange(len(labeled.vectors)) if question.pool is None else question.pool
+    relevance = labeled.vectors[ids] @ question.vector
     order = np.argsort(-relevance, kind="stable")[:POOL]
     ids, relevance = ids[order], relevance[order]
-    rows = labelled.vectors[ids]
+    rows = labeled.vectors[ids]
     found = []
     for diversity in DIVERSITIES:
         options = {"diversity": diversity, "sharpness": SHARPNESS, "certify": False, "threads": 1}
@@ -83,14 +83,14 @@ def answer(labelled: Labelled, question: Question, k: int) -> tuple[list[float],
     return features(rows, relevance, k), found
 
 
-def measure(labelled: Labelled, k: int, limit: int) -> dict[str, Any]:
+def measure(labeled: Labeled, k: int, limit: int) -> dict[str, Any]:
     """Return what was found for at most `limit` questions, spread evenly."""
-    count = len(labelled.questions)
+    count = len(labeled.questions)
     numbers = np.unique(np.linspace(0, count - 1, min(limit, count)).astype(int))
-    asked = [labelled.questions[number] for number in numbers]
-    told, values = zip(*(answer(labelled, one, k) for one in asked), strict=True)
+    asked = [labeled.questions[number] for number in numbers]
+    told, values = zip(*(answer(labeled, one, k) for one in asked), strict=True)
     groups = [one.group for one in asked]
-    return {"name": labelled.name, "k": k, "groups": groups, "features": told, "values": values}
+    return {"name": labeled.name, "k": k, "groups": groups, "features": told, "values": values}
 
 
 def judged(sets: list[dict[str, Any]], seed: int = 0) -> tuple[list[NDArray[Any]], list[str]]:
@@ -157,7 +157,7 @@ def table(sets: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure every labelled set that is at hand; print the tables, and write them into the page."""
+    """Measure every labeled set that is at hand; print the tables, and write them into the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -166,9 +166,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 questions a set, k = 10, no page")
     arguments = parser.parse_args()
     sizes, limit = ([10], 20) if arguments.quick else (arguments.k, arguments.limit)
-    measured = truth.measured(
-        parser, arguments, lambda labelled: [measure(labelled, k, limit) for k in sizes]
-    )
+    measured = truth.measured(parser, arguments, lambda labeled: [measure(labeled, k, limit) for k in sizes])
     parts = {
         f"by-query-{k}": table([one for one in measured if one["k"] == k])
         for k in dict.fromkeys(one["k"] for one in measured)

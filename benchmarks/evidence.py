@@ -22,7 +22,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured on a labelled set.
+    """What was measured on a labeled set.
 
     Attributes
     ----------

@@ -112,7 +112,7 @@ def instructions(
     """Return a repository of instructions and targets whose own tasks are not in it; or generated ones."""
     path = SHARED / "instruct_mix" / "instruct_mix.parquet"
     if not path.exists():
-        return generated(limit, examples, held, labelled=False, seed=seed, encoder=encoder)
+        return generated(limit, examples, held, labeled=False, seed=seed, encoder=encoder)
     table = _read(path)
     text = [
         "\n".join(part for part in parts if part)
@@ -149,14 +149,14 @@ def instructions(
 
 
 def domains(limit: int, *, examples: int = 300, held: int = 800, seed: int = 0) -> Problem:
-    """Return a repository of sentences of four fields among instructions, and the fields' labelled tasks.
+    """Return a repository of sentences of four fields among instructions, and the fields' labeled tasks.
 
     Half of a field's training sentences (and its development set) are in the repository, without labels;
     the others are what examples are drawn from. No test sentence is on either side.
     """
     path, mix = SHARED / "domains" / "domains.parquet", SHARED / "instruct_mix" / "instruct_mix.parquet"
     if not (path.exists() and mix.exists()):
-        return generated(limit, examples, held, labelled=True, seed=seed)
+        return generated(limit, examples, held, labeled=True, seed=seed)
     table = _read(path)
     text = [" ".join(MARKS.sub(" ", one).split()) for one in table["text"]]
     field, split, label = (np.array(table[name]) for name in ("domain", "split", "label"))
@@ -167,7 +167,7 @@ def domains(limit: int, *, examples: int = 300, held: int = 800, seed: int = 0) 
     side = dict(zip(distinct, (rng.random(len(distinct)) < 0.5).tolist(), strict=True))
     annotated = np.array([side[one] for one in text]) & (split == "train")
     clean = np.array([one not in tested for one in text])
-    unlabelled = np.array([not side[one] for one in text]) & (split != "test") & clean
+    unlabeled = np.array([not side[one] for one in text]) & (split != "test") & clean
     targets = []
     for name, shown in DOMAINS.items():
         mine = field == name
@@ -188,12 +188,12 @@ def domains(limit: int, *, examples: int = 300, held: int = 800, seed: int = 0) 
         )
     other = _read(mix)
     rows = [row for row, one in enumerate(other["split"]) if one == "train"]
-    mine_count = int(unlabelled.sum())
+    mine_count = int(unlabeled.sum())
     rows = rng.permutation(rows)[: max(mine_count, limit - mine_count)].tolist()
-    texts = [text[row] for row in np.flatnonzero(unlabelled)] + [
+    texts = [text[row] for row in np.flatnonzero(unlabeled)] + [
         other["input"][row] or other["instruction"][row] for row in rows
     ]
-    families = np.concatenate([field[unlabelled], np.full(len(rows), "instructions")])
+    families = np.concatenate([field[unlabeled], np.full(len(rows), "instructions")])
     wordy = [row for row, one in enumerate(texts) if re.search(r"\w\w", one)]
     kept = np.sort(rng.permutation(wordy)[:limit])
     return _problem("domains among instructions", texts, families, families, kept, targets)
@@ -204,7 +204,7 @@ def generated(
     examples: int,
     held: int,
     *,
-    labelled: bool,
+    labeled: bool,
     seed: int = 0,
     encoder: Encoder | None = None,
 ) -> Problem:
@@ -244,11 +244,11 @@ def generated(
                 [write(task, int(label)) for label in first],
                 [write(task, int(label)) for label in rest],
                 np.full(len(first), f"task {task}"),
-                frozenset() if labelled else frozenset([f"task {task}"]),
+                frozenset() if labeled else frozenset([f"task {task}"]),
                 frozenset([f"family {task % 3}"]),
                 examples,
-                first if labelled else None,
-                rest if labelled else None,
+                first if labeled else None,
+                rest if labeled else None,
             )
         )
     names = np.array([f"task {task}" for task in tasks])

@@ -8,7 +8,7 @@
 Every method gets the same examples of a target, the same budget of words, and its choice trains the same
 models: a trigram language model, tested by its perplexity on held-out texts of the target, and, where there
 are labels, a representation (latent semantic analysis) on which a classifier is trained with the target's
-own labelled examples, tested by macro F1. A seed draws the examples, the sample and the rows that are
+own labeled examples, tested by macro F1. A seed draws the examples, the sample and the rows that are
 copied; what is printed is the mean over seeds and its standard error. Without ../shared/data, generated
 texts of made-up topics are used. With --out, what is in the file already is not measured again.
 """

@@ -87,9 +87,9 @@ def arrays(keep: Record) -> Arrays:
     try:
         if keep.options.tiny:
             raise AbsentError
-        labelled = load("perspectrum", keep.options.data)
-        rows, asked = labelled.vectors, np.stack([one.vector for one in labelled.questions])
-        every = [one.aspects for one in labelled.questions]
+        labeled = load("perspectrum", keep.options.data)
+        rows, asked = labeled.vectors, np.stack([one.vector for one in labeled.questions])
+        every = [one.aspects for one in labeled.questions]
         about = f"claims of Perspectrum, the {n:,} most relevant of {len(rows):,} perspectives each"
     except AbsentError:
         rows, asked, every = sets.made_up(d=64)

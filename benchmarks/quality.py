@@ -4,7 +4,7 @@
     python benchmarks/quality.py --quick    # some questions and some diversities, about half a minute
     python benchmarks/quality.py --k 5 10 20 --out quality.json
 
-The labelled sets are looked for in --data (by default ../shared/data beside the project); a set that is not
+The labeled sets are looked for in --data (by default ../shared/data beside the project); a set that is not
 there is named and left out. Every method answers the same questions in the same process on the same vectors.
 Differences from top-k are paired by question; intervals are 95 %, by bootstrap over groups of questions that
 belong together. Unless --quick, the tables in docs/retrieval-quality.md and its pictures are written anew.
@@ -38,7 +38,7 @@ import numpy as np
 from benchmarks import quality_report as report
 from benchmarks import truth
 from benchmarks.evidence import BASELINES, Measured
-from benchmarks.truth import AbsentError, Labelled, Question
+from benchmarks.truth import AbsentError, Labeled, Question
 from numpy.typing import NDArray
 
 import setwise
@@ -97,26 +97,26 @@ class Plan:
 
 # ---------------------------------------------------------------------- answering one question
 
-_LABELLED: dict[str, Labelled] = {}
+_LABELED: dict[str, Labeled] = {}
 
 
-def _adopt(labelled: Labelled) -> None:
-    """Keep a labelled set in a worker process."""
-    _LABELLED["here"] = labelled
+def _adopt(labeled: Labeled) -> None:
+    """Keep a labeled set in a worker process."""
+    _LABELED["here"] = labeled
     warnings.simplefilter("ignore", UserWarning)
 
 
 def _answer(number: int, plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the measures of every configuration on one question, and which pools are proven sufficient."""
-    labelled, k = _LABELLED["here"], plan.k
-    question = labelled.questions[number]
-    ids = np.arange(len(labelled.vectors)) if question.pool is None else question.pool
-    relevance = labelled.vectors[ids] @ question.vector
+    labeled, k = _LABELED["here"], plan.k
+    question = labeled.questions[number]
+    ids = np.arange(len(labeled.vectors)) if question.pool is None else question.pool
+    relevance = labeled.vectors[ids] @ question.vector
     ids = ids[np.argsort(-relevance, kind="stable")]
-    rows = labelled.vectors[ids]
+    rows = labeled.vectors[ids]
 
     def measured(chosen: NDArray[np.int64]) -> list[float]:
-        return measures(labelled.vectors, question, chosen, k)
+        return measures(labeled.vectors, question, chosen, k)
 
     found = [measured(ids[:k])]
     draws = [setwise.select(rows, k, solver="random", seed=seed, certify=False) for seed in range(SEEDS)]
@@ -139,7 +139,7 @@ def _answer(number: int, plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.bo
             found.append(measured(chosen))
             least = float(rows[size - 1] @ question.vector)
             proven[place, step] = size == len(ids) or sufficient(
-                labelled.vectors[chosen],
+                labeled.vectors[chosen],
                 question.vector,
                 least,
                 diversity,
@@ -200,29 +200,29 @@ def sufficient(
     return bool((gains <= 0).all())
 
 
-# ---------------------------------------------------------------------- a labelled set
+# ---------------------------------------------------------------------- a labeled set
 
 
-def measure(labelled: Labelled, plan: Plan, workers: int, limit: int | None) -> Measured:
-    """Answer a labelled set's questions (at most `limit`, spread evenly) in every configuration."""
-    count = len(labelled.questions)
+def measure(labeled: Labeled, plan: Plan, workers: int, limit: int | None) -> Measured:
+    """Answer a labeled set's questions (at most `limit`, spread evenly) in every configuration."""
+    count = len(labeled.questions)
     numbers = np.arange(count) if limit is None else np.unique(np.linspace(0, count - 1, limit).astype(int))
     answers, proven = [], []
-    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(labelled,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(labeled,)) as pool:
         each = len(numbers)
         jobs = pool.map(_answer, numbers.tolist(), [plan] * each, chunksize=4)
         for done, (values, enough) in enumerate(jobs, start=1):
             answers.append(values)
             proven.append(enough)
             if sys.stderr.isatty():
-                print(f"\r{labelled.name}: {done} of {each} questions", end="", file=sys.stderr)
+                print(f"\r{labeled.name}: {done} of {each} questions", end="", file=sys.stderr)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    _, groups = np.unique([labelled.questions[number].group for number in numbers], return_inverse=True)
+    _, groups = np.unique([labeled.questions[number].group for number in numbers], return_inverse=True)
     shares = np.mean(proven, axis=0)
     return Measured(
-        name=labelled.name,
-        about=labelled.about,
+        name=labeled.name,
+        about=labeled.about,
         k=plan.k,
         configurations=[(label, None) for label in BASELINES]
         + [(label, diversity) for label in plan.methods for diversity in plan.diversities],
@@ -240,12 +240,12 @@ def measure(labelled: Labelled, plan: Plan, workers: int, limit: int | None) -> 
 
 
 def main() -> None:
-    """Measure every labelled set that is at hand, and print, write and draw what was found."""
+    """Measure every labeled set that is at hand, and print, write and draw what was found."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     shared = HERE.parents[1] / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=shared, help="folder of the labelled sets")
+    parser.add_argument("--data", type=Path, default=shared, help="folder of the labeled sets")
     parser.add_argument("--sets", nargs="*", choices=list(truth.SETS), default=list(truth.SETS))
     parser.add_argument("--k", type=int, nargs="*", default=[10], help="sizes of the sets")
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
@@ -261,7 +261,7 @@ def main() -> None:
     else:
         measured, machine = run(arguments)
     if not measured:
-        parser.exit(2, "no labelled set is at hand; nothing was measured\n")
+        parser.exit(2, "no labeled set is at hand; nothing was measured\n")
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(report.plain(measured, machine)), encoding="utf-8")
     pages = report.pages(measured)
@@ -282,13 +282,13 @@ def run(arguments: argparse.Namespace) -> tuple[list[Measured], str]:
     measured = []
     for name in arguments.sets:
         try:
-            labelled = truth.load(name, arguments.data)
+            labeled = truth.load(name, arguments.data)
         except AbsentError as error:
             print(f"{name}: left out. {error}", file=sys.stderr)
             continue
         for k in arguments.k:
             plan = Plan(k, diversities, tuple(arguments.methods))
-            measured.append(measure(labelled, plan, arguments.workers, limit))
+            measured.append(measure(labeled, plan, arguments.workers, limit))
     seconds = time.perf_counter() - began
     return measured, (
         f"{platform.machine()}, {arguments.workers} processes of one thread, {seconds:.0f} s; "

@@ -22,7 +22,7 @@ SPLITS = 100
 #: How far the close-up reaches, from top-k's ILAD to the largest.
 CLOSE = 0.25
 
-#: Colours that remain apart for readers who see few, and markers.
+#: Colors that remain apart for readers who see few, and markers.
 LOOKS = {
     "MMR": ("#E69F00", "s", "-"),
     "MMR of 5 k": ("#E69F00", "s", ":"),
@@ -50,7 +50,7 @@ def pages(measured: Sequence[Measured]) -> dict[str, str]:
 
 
 def tables(measured: Measured) -> str:
-    """Return a labelled set's tables: methods down, diversities across, a measure each."""
+    """Return a labeled set's tables: methods down, diversities across, a measure each."""
     means = measured.values.mean(axis=1)
     low, high = intervals(measured.differences(), measured.groups)
     lines = [f"{measured.about[:1].upper()}{measured.about[1:]}. k = {measured.k}."]
@@ -201,15 +201,15 @@ def draw(measured: Measured, path: Path) -> None:
         axis, top = axes[row, measure], means[0, measure]
         axis.axhline(top, color="0.5", linewidth=0.8, linestyle="--", zorder=1)
         for label in measured.methods:
-            colour, marker, line = LOOKS[label]
+            color, marker, line = LOOKS[label]
             places = [measured.of(label, t) for t in measured.diversities]
             x, y = means[places, far], means[places, measure]
             ends = np.clip([y - (top + low[places, measure]), (top + high[places, measure]) - y], 0, None)
             hollow, front = line == ":", label == CHOSEN
             axis.errorbar(
-                x, y, yerr=ends, color=colour, marker=marker, linestyle=line, label=label,
+                x, y, yerr=ends, color=color, marker=marker, linestyle=line, label=label,
                 markersize=6 if front else 5, linewidth=2.4 if front else 1.3, elinewidth=0.6, capsize=2,
-                markerfacecolor="white" if hollow else colour, zorder=4 if front else 2,
+                markerfacecolor="white" if hollow else color, zorder=4 if front else 2,
             )  # fmt: skip
         drawn = measured.of("random")
         axis.plot(means[drawn, far], means[drawn, measure], "X", color="0.35", markersize=10, linestyle="")

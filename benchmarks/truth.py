@@ -1,4 +1,4 @@
-"""Questions with several right answers, and which passages give each: loaded from public labelled sets.
+"""Questions with several right answers, and which passages give each: loaded from public labeled sets.
 
 The sets are not part of the project. `load` takes the folder that holds them and says which file it misses.
 """
@@ -26,7 +26,7 @@ CACHE = Path(tempfile.gettempdir()) / "setwise-quality"
 
 
 class AbsentError(Exception):
-    """A labelled set, or the model to encode it with, is not at hand; the message says which."""
+    """A labeled set, or the model to encode it with, is not at hand; the message says which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +53,8 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
-    """A labelled set.
+class Labeled:
+    """A labeled set.
 
     Attributes
     ----------
@@ -76,10 +76,10 @@ class Labelled:
 
 
 def add_options(parser: argparse.ArgumentParser, limit: int) -> None:
-    """Add the options of a script that measures labelled sets and writes a table into a page."""
+    """Add the options of a script that measures labeled sets and writes a table into a page."""
     root = Path(__file__).resolve().parents[1]
     parser.add_argument(
-        "--data", type=Path, default=root.parent / "shared" / "data", help="folder of the labelled sets"
+        "--data", type=Path, default=root.parent / "shared" / "data", help="folder of the labeled sets"
     )
     parser.add_argument("--sets", nargs="*", choices=list(SETS), default=list(SETS))
     parser.add_argument("--limit", type=int, default=limit, help="questions a set")
@@ -91,28 +91,28 @@ def add_options(parser: argparse.ArgumentParser, limit: int) -> None:
 def measured(
     parser: argparse.ArgumentParser,
     options: argparse.Namespace,
-    each: Callable[[Labelled], list[dict[str, Any]]],
+    each: Callable[[Labeled], list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    """Return what is measured of every labelled set that is at hand, or was by an earlier run."""
+    """Return what is measured of every labeled set that is at hand, or was by an earlier run."""
     found: list[dict[str, Any]] = []
     for path in options.redo or ():
         found += json.loads(path.read_text(encoding="utf-8"))
     for name in options.sets if options.redo is None else ():
         try:
-            labelled = load(name, options.data)
+            labeled = load(name, options.data)
         except AbsentError as error:
             print(f"{name}: left out. {error}", file=sys.stderr)
             continue
-        found += each(labelled)
+        found += each(labeled)
     if not found:
-        parser.exit(2, "no labelled set is at hand; nothing was measured\n")
+        parser.exit(2, "no labeled set is at hand; nothing was measured\n")
     if options.out is not None:
         options.out.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
-def load(name: str, folder: Path) -> Labelled:
-    """Return a labelled set by its name in `SETS`.
+def load(name: str, folder: Path) -> Labeled:
+    """Return a labeled set by its name in `SETS`.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def load(name: str, folder: Path) -> Labelled:
     return SETS[name](folder)
 
 
-def _perspectrum(folder: Path, *, several: bool) -> Labelled:
+def _perspectrum(folder: Path, *, several: bool) -> Labeled:
     """Claims, and clusters of perspectives on them; the passages are the perspectives on all claims."""
     place = folder / "perspectrum"
     perspectives = list(_lines(place / "perspectives.jsonl"))
@@ -149,10 +149,10 @@ def _perspectrum(folder: Path, *, several: bool) -> Labelled:
         f"{len(questions)} claims {which}; {len(vectors):,} perspectives, those on all claims; "
         "a right answer is a cluster of perspectives of one meaning"
     )
-    return Labelled(name, about, vectors, questions, [entry["text"] for entry in perspectives])
+    return Labeled(name, about, vectors, questions, [entry["text"] for entry in perspectives])
 
 
-def _argkp(folder: Path) -> Labelled:
+def _argkp(folder: Path) -> Labeled:
     """Topics with a stance, and arguments matched to key points; the passages are that side's arguments."""
     place = folder / "argkp2021"
     arguments = list(_lines(place / "arguments.jsonl"))
@@ -175,10 +175,10 @@ def _argkp(folder: Path) -> Labelled:
         f"{len(questions)} topics with a stance; {len(arguments):,} arguments, of which those on the topic "
         "with that stance are to choose from; a right answer is a key point"
     )
-    return Labelled("argkp2021", about, vectors, questions, [entry["text"] for entry in arguments])
+    return Labeled("argkp2021", about, vectors, questions, [entry["text"] for entry in arguments])
 
 
-def _multihop(folder: Path, name: str) -> Labelled:
+def _multihop(folder: Path, name: str) -> Labeled:
     """Questions that need two to four passages at once: each of those is a right answer of its own."""
     place = folder / "multihop100"
     passages = list(_lines(place / f"{name}_corpus.jsonl"))
@@ -199,11 +199,11 @@ def _multihop(folder: Path, name: str) -> Labelled:
         f"{len(questions)} questions of several hops; {len(texts):,} passages; a right answer is a passage "
         "that the answer rests on"
     )
-    return Labelled(name, about, vectors[: len(texts)], questions, texts)
+    return Labeled(name, about, vectors[: len(texts)], questions, texts)
 
 
-#: Every labelled set by name.
-SETS: dict[str, Callable[[Path], Labelled]] = {
+#: Every labeled set by name.
+SETS: dict[str, Callable[[Path], Labeled]] = {
     "perspectrum": lambda folder: _perspectrum(folder, several=True),
     "argkp2021": _argkp,
     "hotpotqa": lambda folder: _multihop(folder, "hotpotqa"),
@@ -218,7 +218,7 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise AbsentError(
-            f"{path}: no such file; pass --data FOLDER, the folder of the labelled sets"
+            f"{path}: no such file; pass --data FOLDER, the folder of the labeled sets"
         ) from None
 
 
@@ -233,7 +233,7 @@ def _vectors(path: Path) -> NDArray[np.float32]:
         rows = np.load(path).astype(np.float32)
     except (FileNotFoundError, NotADirectoryError):
         raise AbsentError(
-            f"{path}: no such file; pass --data FOLDER, the folder of the labelled sets"
+            f"{path}: no such file; pass --data FOLDER, the folder of the labeled sets"
         ) from None
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows

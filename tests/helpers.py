@@ -1,5 +1,7 @@
 """What several test modules need: plain float64 checks on a selection, and problems made for solvers."""
 
+import warnings
+
 import numpy as np
 
 from reference.greedy import RANK_TOLERANCE, allowed
@@ -13,6 +15,20 @@ from setwise.vectors import Vectors
 
 MEASURES = [("cosine", 1), ("cosine", 2), ("cosine", 8), ("euclidean", 1)]
 """(metric, sharpness) that max-sum takes."""
+
+
+def quiet(function, *arguments, **options):
+    """What a call returns, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments, **options)
+
+
+def with_value(array, place, value):
+    """A copy with one entry replaced."""
+    changed = np.array(array, np.float64)
+    changed[place] = value
+    return changed
 
 
 def from_least(data):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import setwise
-from helpers import MEASURES
+from helpers import MEASURES, quiet, with_value
 from optional import lazily, needs
 from reference import make
 
@@ -19,12 +19,6 @@ CASES = [("max-sum", metric, sharpness) for metric, sharpness in MEASURES] + [
     (name, metric, 1) for name in ("mmr", "log-det") for metric in ("cosine", "euclidean")
 ]
 cases = pytest.mark.parametrize(("objective", "metric", "sharpness"), CASES)
-
-
-def quiet(function, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **options)
 
 
 def proven(selection):
@@ -278,13 +272,6 @@ def test_containers():
 # --- refused, with the pool or query named ------------------------------------------------------------------
 
 
-def spoil(array, place, value):
-    """A copy with one entry replaced."""
-    changed = np.array(array, np.float64)
-    changed[place] = value
-    return changed
-
-
 V, R, OFFSETS = pools_of([10, 8, 12])
 QUERIES = np.random.default_rng(0).standard_normal((3, 12))
 STACK, RS = V[:24].reshape(3, 8, 12), R[:24].reshape(3, 8)
@@ -304,8 +291,13 @@ BAD = [
     ),
     ((V, 3), {"queries": QUERIES[:, :5]}, ValueError, r"queries.*: expected 12 numbers"),
     ((V, 3), {"queries": QUERIES[0]}, ValueError, r"queries: expected shape \(n, d\), got \(12,\)"),
-    ((V, 3), {"queries": spoil(QUERIES, (1, 4), np.nan)}, ValueError, r"queries\[1\]: has NaN or Inf"),
-    ((V, 3), {"queries": spoil(QUERIES, 2, 0.0)}, ValueError, r"queries\[2\]: all zero has no direction"),
+    ((V, 3), {"queries": with_value(QUERIES, (1, 4), np.nan)}, ValueError, r"queries\[1\]: has NaN or Inf"),
+    (
+        (V, 3),
+        {"queries": with_value(QUERIES, 2, 0.0)},
+        ValueError,
+        r"queries\[2\]: all zero has no direction",
+    ),
     (
         (V, 3),
         {"queries": QUERIES[:2], "offsets": OFFSETS},
@@ -323,14 +315,14 @@ BAD = [
     ),
     (
         (V, 3),
-        {"relevance": spoil(np.ones((2, 30)), (1, 4), np.nan)},
+        {"relevance": with_value(np.ones((2, 30)), (1, 4), np.nan)},
         ValueError,
         r"relevance\[1\]: row 4 is NaN",
     ),
-    ((STACK, 3), {"relevance": spoil(RS, (2, 5), np.nan)}, ValueError, r"relevance\[2\]: row 5 is NaN"),
-    ((spoil(STACK, (2, 5, 1), np.nan), 3), {}, ValueError, r"vectors\[2\]: row 5 has NaN"),
-    ((spoil(V, (12, 1), np.inf), 3), {"offsets": OFFSETS}, ValueError, "vectors: row 12 has Inf"),
-    ((spoil(V, 12, 0.0), 3), {"offsets": OFFSETS}, ValueError, "vectors: row 12 is all zero"),
+    ((STACK, 3), {"relevance": with_value(RS, (2, 5), np.nan)}, ValueError, r"relevance\[2\]: row 5 is NaN"),
+    ((with_value(STACK, (2, 5, 1), np.nan), 3), {}, ValueError, r"vectors\[2\]: row 5 has NaN"),
+    ((with_value(V, (12, 1), np.inf), 3), {"offsets": OFFSETS}, ValueError, "vectors: row 12 has Inf"),
+    ((with_value(V, 12, 0.0), 3), {"offsets": OFFSETS}, ValueError, "vectors: row 12 is all zero"),
     ((STACK, 3), {"offsets": OFFSETS}, ValueError, r"offsets: not with vectors of shape \(m, n, d\)"),
     ((V, 3), {"offsets": [0, 10, 18, 29]}, ValueError, "offsets: must run from 0 to n = 30, got 0 to 29"),
     ((V, 3), {"offsets": [1, 10, 30]}, ValueError, "offsets: must run from 0 to n = 30, got 1 to 30"),

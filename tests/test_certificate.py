@@ -2,7 +2,7 @@
 
 import itertools
 import re
-import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import setwise
-from helpers import MEASURES, value_of
+from helpers import MEASURES, quiet, value_of
 from optional import needs
 from reference import make
 from reference.brute import best_subset
@@ -84,10 +84,7 @@ DATA = {
 }
 
 
-def select(X, k, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return setwise.select(X, k, **options)
+select = partial(quiet, setwise.select)
 
 
 def assert_true(sel, best, X, r, t, sharpness, metric):

@@ -23,7 +23,7 @@ NAMES = list("abcdefgh")
 CUT = {"offsets": [0, 4, 8], "relevance": SCORES}
 
 #: Calls that take a label a candidate; each returns what was chosen.
-LABELLED = {
+LABELED = {
     "select": lambda g: setwise.select(VECTORS, 3, relevance=SCORES, groups=g, max_per_group=1).indices,
     "pools": lambda g: [
         one.indices for one in setwise.select_many(VECTORS, 2, groups=g, max_per_group=1, **CUT)
@@ -50,7 +50,7 @@ def catalog():
     return setwise.Catalog.build(VECTORS, SCORES, ids=NAMES, clusters=2)
 
 
-@pytest.mark.parametrize("call", LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize("call", LABELED.values(), ids=LABELED)
 def test_labels_are_told_apart_by_what_they_stand_for(call):
     import pyarrow as pa
     import torch

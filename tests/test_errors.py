@@ -7,18 +7,12 @@ import pytest
 import scipy.sparse
 
 import setwise
+from helpers import with_value
 from optional import installed
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((8, 3))
 R = rng.random(8)
-
-
-def with_value(array, place, value):
-    """A copy with one entry replaced."""
-    changed = np.array(array, np.float64)
-    changed[place] = value
-    return changed
 
 
 NAN = float("nan")

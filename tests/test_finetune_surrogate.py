@@ -153,16 +153,16 @@ def test_errors_are_those_of_the_mean():
     assert found.tied == (0, 1)
 
 
-def labelled(rng, n=300, d=5):
-    centres = np.eye(d)[:3] * 3
+def labeled(rng, n=300, d=5):
+    centers = np.eye(d)[:3] * 3
     y = rng.integers(3, size=n)
-    return centres[y] + rng.standard_normal((n, d)), np.array(["a", "b", "c"])[y]
+    return centers[y] + rng.standard_normal((n, d)), np.array(["a", "b", "c"])[y]
 
 
 @needs("sklearn")
-def test_labelled_vectors_are_scored_by_macro_f1(rng):
-    X, y = labelled(rng)
-    V, truth = labelled(rng, 200)
+def test_labeled_vectors_are_scored_by_macro_f1(rng):
+    X, y = labeled(rng)
+    V, truth = labeled(rng, 200)
     found = choose(
         {
             "one class": Distribution.uniform(np.flatnonzero(y == "a"), 300),
@@ -185,8 +185,8 @@ def test_labelled_vectors_are_scored_by_macro_f1(rng):
 def test_f1_is_sklearns_over_the_classes_of_the_truth(rng):
     from sklearn.linear_model import LogisticRegression
 
-    X, y = labelled(rng)
-    V, truth = labelled(rng, 100)
+    X, y = labeled(rng)
+    V, truth = labeled(rng, 100)
     guess = LogisticRegression(C=10.0, max_iter=1000).fit(X, y).predict(V)
     each = []
     for one in "abc":

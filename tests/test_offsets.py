@@ -1,13 +1,12 @@
 """Proofs hold at any offset and scale of the input: against every set, in the digits that are left."""
 
 import itertools
-import warnings
 
 import numpy as np
 import pytest
 
 import setwise
-from helpers import MEASURES
+from helpers import MEASURES, quiet
 from optional import needs
 from reference.objectives import distance_matrix
 from setwise.objectives.base import Objective, Terms
@@ -18,12 +17,6 @@ OFFSETS = [0.0, 1e3, -1e6, 1e8, 1.7e9, -1.7e9]
 ULPS = 1e-14
 
 measures = pytest.mark.parametrize(("metric", "sharpness"), MEASURES)
-
-
-def quiet(function, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **options)
 
 
 def values_of_all(D, r, k, t):

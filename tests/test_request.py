@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import itertools
-import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 import setwise
-from helpers import MEASURES
+from helpers import MEASURES, quiet
 from optional import needs
 from reference import make
 from setwise import retrieval
@@ -32,12 +31,6 @@ CALLS = {
     "PreparedCorpus.select": retrieval.PreparedCorpus.select,
 }
 calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-
-
-def quiet(function, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **options)
 
 
 # --- options ------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import setwise
-from helpers import MEASURES, assert_feasible, value_of
+from helpers import MEASURES, assert_feasible, quiet, value_of
 from optional import needs
 from reference import make
 from reference.greedy import dpp, max_sum_greedy, mmr
@@ -32,10 +32,7 @@ def generic(seed, n=60, d=12):
     return X, r + 0.01 * np.random.default_rng(seed).random(n)
 
 
-def quiet(X, k, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return setwise.select(X, k, **options)
+select = partial(quiet, setwise.select)
 
 
 def members(sel):
@@ -50,7 +47,7 @@ def members(sel):
 def test_values_are_the_definitions(objective, metric, sharpness, t):
     """Value and both terms recomputed from the rows by tests/reference."""
     X, r = generic(1)
-    sel = quiet(X, 7, relevance=r, diversity=t, objective=objective, metric=metric, sharpness=sharpness)
+    sel = select(X, 7, relevance=r, diversity=t, objective=objective, metric=metric, sharpness=sharpness)
     S = sel.indices
     if objective == "max-sum":
         expected = value_of(X, r, S, t, sharpness, metric)
@@ -92,12 +89,12 @@ def test_a_query_is_its_similarity(metric, objective):
     query = np.random.default_rng(0).standard_normal(12)
     cosine = X @ query / np.linalg.norm(query)
     r = cosine if metric == "cosine" else -np.linalg.norm(X - query, axis=1)
-    by_query = quiet(X, 6, query=query, metric=metric, objective=objective)
-    by_number = quiet(X, 6, relevance=r, metric=metric, objective=objective)
+    by_query = select(X, 6, query=query, metric=metric, objective=objective)
+    by_number = select(X, 6, relevance=r, metric=metric, objective=objective)
     assert np.array_equal(by_query.indices, by_number.indices)
     assert by_query.value == pytest.approx(by_number.value, abs=1e-12)
     if metric == "cosine":
-        longer = quiet(X, 6, query=7 * query, metric=metric, objective=objective)
+        longer = select(X, 6, query=7 * query, metric=metric, objective=objective)
         assert np.array_equal(by_query.indices, longer.indices)
 
 
@@ -105,26 +102,26 @@ def test_progress_is_told_to_a_function_alone(capfd):
     X, r = generic(5, n=300)
     told = []
     for solver in ("auto", "greedy", "frank-wolfe", "exact"):
-        quiet(X, 3, relevance=r, diversity=0.05, solver=solver, progress=told.append)
-    quiet(X, 3, relevance=r, objective="mmr", progress=told.append)
+        select(X, 3, relevance=r, diversity=0.05, solver=solver, progress=told.append)
+    select(X, 3, relevance=r, objective="mmr", progress=told.append)
     assert told
     assert all(isinstance(text, str) for text in told)
-    quiet(X, 3, relevance=r, progress=True)
+    select(X, 3, relevance=r, progress=True)
     out, err = capfd.readouterr()
     assert out == err == ""
     with pytest.raises(TypeError, match="progress: expected True, False or a function of a text, got 3"):
-        quiet(X, 3, relevance=r, progress=3)
+        select(X, 3, relevance=r, progress=3)
 
 
 @needs("faiss")
 def test_the_same_seed_gives_the_same_set():
     X, r = generic(6, n=400)
     for solver, seed in itertools.product(("auto", "random", "clustering"), (0, 5, 2**40)):
-        one = quiet(X, 6, relevance=r, solver=solver, seed=seed)
-        two = quiet(X, 6, relevance=r, solver=solver, seed=seed)
+        one = select(X, 6, relevance=r, solver=solver, seed=seed)
+        two = select(X, 6, relevance=r, solver=solver, seed=seed)
         assert np.array_equal(one.indices, two.indices)
         assert one.value == two.value
-    auto = [quiet(X, 6, relevance=r, seed=seed).indices.tolist() for seed in range(3)]
+    auto = [select(X, 6, relevance=r, seed=seed).indices.tolist() for seed in range(3)]
     assert auto[0] == auto[1] == auto[2]
 
 
@@ -145,7 +142,7 @@ def test_every_prefix_is_sensible(objective, metric, sharpness, solver):
             metric=metric,
             **({"sharpness": sharpness} if objective == "max-sum" else {}),
         ).fitted(Vectors(X, metric))
-        sel = quiet(X, 8, relevance=r, objective=copy.copy(made), solver=solver, include=include)
+        sel = select(X, 8, relevance=r, objective=copy.copy(made), solver=solver, include=include)
         S = sel.indices
         assert S[: len(include)].tolist() == include
         for step in range(len(S)):
@@ -162,7 +159,7 @@ def test_greedy_gains_are_the_references(objective, metric, sharpness):
     method = {"max-sum": max_sum_greedy, "mmr": mmr, "log-det": dpp}[objective]
     power = {"sharpness": sharpness} if objective == "max-sum" else {}
     S, gains = method(X, r, 8, 0.4, metric=metric, **power)
-    sel = quiet(
+    sel = select(
         X, 8, relevance=r, objective=objective, metric=metric, diversity=0.4, solver="greedy", **power
     )
     assert np.array_equal(sel.indices, S)
@@ -191,8 +188,8 @@ def test_the_order_of_the_rows_does_not_matter(seed, case, t, k, solver):
         "sharpness": sharpness,
         "solver": solver,
     }
-    here = quiet(X, k, relevance=r, **options)
-    there = quiet(X[order], k, relevance=r[order], **options)
+    here = select(X, k, relevance=r, **options)
+    there = select(X[order], k, relevance=r[order], **options)
     if objective == "log-det" and t == 1.0:  # the first is row 0, whichever that is
         return
     assert members(here) == set(order[there.indices].tolist())
@@ -207,8 +204,8 @@ def test_the_order_of_many_rows_does_not_matter(many, metric, options):
     X, r = many
     order = np.random.default_rng(0).permutation(len(r))
     for t in (0.2, 0.6):
-        here = quiet(X, 12, relevance=r, diversity=t, metric=metric, **options)
-        there = quiet(X[order], 12, relevance=r[order], diversity=t, metric=metric, **options)
+        here = select(X, 12, relevance=r, diversity=t, metric=metric, **options)
+        there = select(X[order], 12, relevance=r[order], diversity=t, metric=metric, **options)
         assert members(here) == set(order[there.indices].tolist())
 
 
@@ -220,9 +217,9 @@ def test_lengths_of_rows_do_not_matter_under_cosine(seed, case, t, k):
     options = {"relevance": r, "diversity": t, "objective": objective}
     options["sharpness"] = sharpness if objective == "max-sum" else 1
     scale = np.exp(np.random.default_rng(seed).uniform(-9, 9, (60, 1)))
-    assert members(quiet(X, k, **options)) == members(quiet(X * scale, k, **options))
+    assert members(select(X, k, **options)) == members(select(X * scale, k, **options))
     powers = 2.0 ** np.random.default_rng(seed).integers(-9, 9, (60, 1))
-    assert np.array_equal(quiet(X, k, **options).indices, quiet(X * powers, k, **options).indices)
+    assert np.array_equal(select(X, k, **options).indices, select(X * powers, k, **options).indices)
 
 
 @settings(max_examples=80)
@@ -241,7 +238,7 @@ def test_turning_and_moving_all_rows_does_not_matter(seed, case, t, k):
         "metric": metric,
         "sharpness": sharpness,
     }
-    assert members(quiet(X, k, **options)) == members(quiet(Y, k, **options))
+    assert members(select(X, k, **options)) == members(select(Y, k, **options))
 
 
 @settings(max_examples=80)
@@ -252,8 +249,8 @@ def test_single_precision_gives_the_same_set(seed, case, t, k):
     X = X.astype(np.float32)
     options = {"diversity": t, "objective": objective, "metric": metric, "sharpness": sharpness}
     for given_ in ({"relevance": r}, {"query": X[seed % 60]}):
-        single = quiet(X, k, **given_, **options)
-        double = quiet(X.astype(np.float64), k, **given_, **options)
+        single = select(X, k, **given_, **options)
+        double = select(X.astype(np.float64), k, **given_, **options)
         assert members(single) == members(double)
         assert single.value == pytest.approx(double.value, abs=1e-12)
 
@@ -271,7 +268,7 @@ def test_diversity_0_is_top_k(seed, case, solver, k, ties):
     X, r = generic(seed % 500)
     if ties:
         r = np.round(r * 4) / 4
-    sel = quiet(
+    sel = select(
         X, k, relevance=r, diversity=0, objective=objective, metric=metric, sharpness=sharpness, solver=solver
     )
     assert np.array_equal(sel.indices, np.argsort(-r, kind="stable")[:k])
@@ -289,11 +286,11 @@ def test_k_1_is_the_most_relevant_and_k_n_is_all(objective, metric, sharpness, t
         "metric": metric,
         "sharpness": sharpness,
     }
-    one = quiet(X, 1, **options)
+    one = select(X, 1, **options)
     if objective != "log-det" or t < 1:
         assert one.indices.tolist() == [int(np.argmax(r))]
     assert one.value == pytest.approx((1 - t) * r[one.indices[0]])
-    everything = quiet(X, 12, **options)
+    everything = select(X, 12, **options)
     assert members(everything) == set(range(12))
     if objective == "max-sum":
         assert one.certificate.optimal
@@ -303,10 +300,10 @@ def test_k_1_is_the_most_relevant_and_k_n_is_all(objective, metric, sharpness, t
 @cases
 def test_one_candidate(objective, metric, sharpness):
     for t in (0.0, 0.5, 1.0):
-        sel = quiet([[1.0, 2.0]], 1, diversity=t, objective=objective, metric=metric, sharpness=sharpness)
+        sel = select([[1.0, 2.0]], 1, diversity=t, objective=objective, metric=metric, sharpness=sharpness)
         assert sel.indices.tolist() == [0]
         assert sel.value == 0
-        sel = quiet(
+        sel = select(
             [[3.0]], 1, query=[2.0], diversity=t, objective=objective, metric=metric, sharpness=sharpness
         )
         assert sel.relevance == pytest.approx(1.0 if metric == "cosine" else -1.0)
@@ -317,7 +314,7 @@ def test_one_dimension(objective, metric, sharpness):
     rng = np.random.default_rng(0)
     X, r = rng.standard_normal((50, 1)), rng.random(50)
     for t in (0.1, 0.9):
-        sel = quiet(X, 5, relevance=r, diversity=t, objective=objective, metric=metric, sharpness=sharpness)
+        sel = select(X, 5, relevance=r, diversity=t, objective=objective, metric=metric, sharpness=sharpness)
         if objective != "log-det":
             assert_feasible(sel.indices, 50, 5)
             assert np.isfinite(sel.value)
@@ -331,14 +328,14 @@ def test_rows_all_alike(objective, metric, sharpness, n):
     r = np.random.default_rng(0).random(n)
     if objective == "log-det":
         X = X + 0.0
-        sel = quiet(X, 3, relevance=r, diversity=0.5, objective=objective, metric=metric)
+        sel = select(X, 3, relevance=r, diversity=0.5, objective=objective, metric=metric)
         assert sel.indices.tolist() == [int(np.argmax(r))]
         return
     for t in (0.3, 0.9):
         options = {"diversity": t, "objective": objective, "metric": metric, "sharpness": sharpness}
         options["certify"] = sharpness == 1 or n == 7
-        assert members(quiet(X, 5, relevance=r, **options)) == set(np.argsort(-r)[:5].tolist())
-        assert quiet(X, 5, **options).indices.tolist() == [0, 1, 2, 3, 4]
+        assert members(select(X, 5, relevance=r, **options)) == set(np.argsort(-r)[:5].tolist())
+        assert select(X, 5, **options).indices.tolist() == [0, 1, 2, 3, 4]
 
 
 @cases
@@ -352,7 +349,7 @@ def test_of_equal_rows_the_first_is_taken(objective, metric, sharpness, solver, 
         X, r = generic(seed, n=n)
         X, r = np.concatenate([X, X]), np.concatenate([r, r])
         for t, k in ((0.1, 6), (0.5, 15)):
-            sel = quiet(
+            sel = select(
                 X,
                 k,
                 relevance=r,
@@ -371,8 +368,8 @@ def test_of_equal_rows_the_first_is_taken(objective, metric, sharpness, solver, 
 def test_relevance_moved_by_a_constant_changes_nothing_but_the_value(objective, metric, sharpness):
     X, r = generic(10)
     options = {"diversity": 0.4, "objective": objective, "metric": metric, "sharpness": sharpness}
-    here = quiet(X, 7, relevance=r, **options)
-    there = quiet(X, 7, relevance=r - 3.5, **options)
+    here = select(X, 7, relevance=r, **options)
+    there = select(X, 7, relevance=r - 3.5, **options)
     assert members(here) == members(there)
     assert np.array_equal(here.indices, there.indices)
 
@@ -382,14 +379,14 @@ def test_euclidean_selections_do_not_depend_on_the_unit(factor):
     """Distances and relevance in another unit, the same set; log-det takes its bandwidth from the data."""
     X, r = generic(11)
     for objective in ("max-sum", "mmr"):
-        here = quiet(X, 7, relevance=r, metric="euclidean", objective=objective, diversity=0.4)
-        there = quiet(
+        here = select(X, 7, relevance=r, metric="euclidean", objective=objective, diversity=0.4)
+        there = select(
             X * factor, 7, relevance=r * factor, metric="euclidean", objective=objective, diversity=0.4
         )
         assert np.array_equal(here.indices, there.indices)
         assert there.value == pytest.approx(here.value * factor)
-    here = quiet(X, 7, relevance=r, metric="euclidean", objective="log-det", diversity=0.4)
-    there = quiet(X * factor, 7, relevance=r, metric="euclidean", objective="log-det", diversity=0.4)
+    here = select(X, 7, relevance=r, metric="euclidean", objective="log-det", diversity=0.4)
+    there = select(X * factor, 7, relevance=r, metric="euclidean", objective="log-det", diversity=0.4)
     assert np.array_equal(here.indices, there.indices)
 
 
@@ -399,8 +396,8 @@ def test_euclidean_far_from_the_origin_in_single_precision(objective, offset):
     """What float32 stores of the rows decides, exactly."""
     X, r = generic(12, n=300)
     X = (X + offset).astype(np.float32)
-    single = quiet(X, 8, relevance=r, metric="euclidean", objective=objective, diversity=0.3)
-    double = quiet(
+    single = select(X, 8, relevance=r, metric="euclidean", objective=objective, diversity=0.3)
+    double = select(
         X.astype(np.float64), 8, relevance=r, metric="euclidean", objective=objective, diversity=0.3
     )
     assert members(single) == members(double)
@@ -411,7 +408,7 @@ def test_euclidean_far_from_the_origin_in_single_precision(objective, offset):
 def test_include_in_full(objective):
     """The must-have rows are the set."""
     X, r = generic(13)
-    sel = quiet(X, 3, relevance=r, objective=objective, include=[40, 2, 17])
+    sel = select(X, 3, relevance=r, objective=objective, include=[40, 2, 17])
     assert sel.indices.tolist() == [40, 2, 17]
     if objective == "max-sum":
         assert sel.certificate.optimal
@@ -421,13 +418,13 @@ def test_include_in_full(objective):
 @given(seeds, st.sampled_from(OBJECTIVES), trades)
 def test_including_what_is_taken_anyway_changes_nothing(seed, objective, t):
     X, r = generic(seed % 500)
-    free = quiet(X, 7, relevance=r, objective=objective, diversity=t, solver="greedy")
-    again = quiet(
+    free = select(X, 7, relevance=r, objective=objective, diversity=t, solver="greedy")
+    again = select(
         X, 7, relevance=r, objective=objective, diversity=t, solver="greedy", include=free.indices[:3]
     )
     assert np.array_equal(free.indices, again.indices)
     if objective == "max-sum":
-        full = quiet(X, 4, relevance=r, diversity=t, certify="full")
-        held = quiet(X, 4, relevance=r, diversity=t, certify="full", include=full.indices[1:3])
+        full = select(X, 4, relevance=r, diversity=t, certify="full")
+        held = select(X, 4, relevance=r, diversity=t, certify="full", include=full.indices[1:3])
         assert full.certificate.optimal
         assert held.value == pytest.approx(full.value, abs=1e-9)

@@ -1,4 +1,4 @@
-"""Checking, normalising and scanning vectors: right for every dtype, without a second copy of the data."""
+"""Checking, normalizing and scanning vectors: right for every dtype, without a second copy of the data."""
 
 import tracemalloc
 
@@ -248,13 +248,13 @@ def test_a_memory_map_is_never_copied(tmp_path, dtype, options):
     n, d = 30_000, 256
     X = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", dtype, (n, d))
     rng = np.random.default_rng(0)
-    centres = rng.integers(-60, 60, (20, d))
+    centers = rng.integers(-60, 60, (20, d))
     for start in range(0, n, 5000):
         noise = rng.integers(-30, 30, (5000, d))
-        X[start : start + 5000] = centres[rng.integers(20, size=5000)] + noise
+        X[start : start + 5000] = centers[rng.integers(20, size=5000)] + noise
     X.flush()
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    query = centres[0]
+    query = centers[0]
     setwise.select(mapped[:3000], 5, query=query, **options)  # imports
     copy = n * d * (8 if dtype == "float64" else 4)
     peak = peak_of(lambda: setwise.select(mapped, 10, query=query, diversity=0.2, certify=False, **options))

@@ -126,7 +126,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add this script's options."""
     parser.add_argument("--n", type=int, default=100_000, help="sentences of the part on time")
     parser.add_argument("--readers", type=int, default=6, help="questions that the reader answers")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="labelled sets of Figure 1")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="labeled sets of Figure 1")
     parser.add_argument("--qampari", type=Path, help="folder with dev_data.jsonl and psgs_w100.tsv")
     parser.add_argument("--asqa", type=Path, help="folder with ASQA.json and psgs_w100.tsv")
 

@@ -8,12 +8,12 @@ import numpy as np
 from benchmarks.papers import record, sets
 from benchmarks.papers.ccbqp_ways import METHODS, SIZES, THETAS, chosen_by
 from benchmarks.papers.record import Record, Row, paired, told
-from benchmarks.truth import AbsentError, Labelled, Question, load
+from benchmarks.truth import AbsentError, Labeled, Question, load
 from numpy.typing import NDArray
 
 from setwise import metrics
 
-#: The labelled sets, by their names in `benchmarks.truth`.
+#: The labeled sets, by their names in `benchmarks.truth`.
 SETS = ("perspectrum", "argkp2021", "hotpotqa", "musique")
 
 RESAMPLES = 500
@@ -22,18 +22,18 @@ RESAMPLES = 500
 def frontier(keep: Record) -> None:
     """Recall against ILAD for θ from 0.1 to 0.9."""
     names = keep.options.sets
-    _frontier(keep, [one for name in names if (one := labelled_set(keep, name)) is not None], "")
+    _frontier(keep, [one for name in names if (one := labeled_set(keep, name)) is not None], "")
 
 
-def labelled_set(keep: Record, name: str) -> Labelled | None:
-    """Return a labelled set, or None where it is not there; with --tiny a made-up one."""
+def labeled_set(keep: Record, name: str) -> Labeled | None:
+    """Return a labeled set, or None where it is not there; with --tiny a made-up one."""
     if keep.options.tiny:
         rows, asked, aspects = sets.made_up()
         questions = [
             Question(str(place), str(place), vector, own)
             for place, (vector, own) in enumerate(zip(asked, aspects, strict=True))
         ]
-        return Labelled(f"made up ({name})", "made up", rows, questions) if name == "perspectrum" else None
+        return Labeled(f"made up ({name})", "made up", rows, questions) if name == "perspectrum" else None
     try:
         if name in ("hotpotqa", "musique"):
             return _strings(name, *sets.hops(keep.options.data, name))
@@ -46,13 +46,13 @@ def labelled_set(keep: Record, name: str) -> Labelled | None:
         return None
 
 
-def _frontier(keep: Record, labelled: Sequence[Labelled], what: str) -> None:
+def _frontier(keep: Record, labeled: Sequence[Labeled], what: str) -> None:
     """Measure each set at each size, and say at equal spread who finds more."""
-    if not labelled:
-        raise FileNotFoundError("every labelled set")
+    if not labeled:
+        raise FileNotFoundError("every labeled set")
     points: list[Row] = []
     summary: list[Row] = []
-    for one in labelled:
+    for one in labeled:
         questions = [
             one.questions[place] for place in sets.spread_evenly(len(one.questions), keep.options.questions)
         ]
@@ -109,7 +109,7 @@ def _counted(differences: list[list[float]]) -> str:
     )
 
 
-def _found(one: Labelled, question: Question, method: str, k: int, theta: float) -> tuple[float, float]:
+def _found(one: Labeled, question: Question, method: str, k: int, theta: float) -> tuple[float, float]:
     """Return aspect recall and ILAD of one set."""
     ids = np.arange(len(one.vectors)) if question.pool is None else question.pool
     chosen = ids[chosen_by(method, one.vectors[ids], question.vector, k, theta)]
@@ -206,10 +206,10 @@ def _draw(keep: Record, points: list[Row], name: str) -> None:
 
 def copies(keep: Record) -> None:
     """Recall where every fifth passage stands there once, twice, or ten times more, slightly changed."""
-    labelled = labelled_set(keep, "perspectrum")
-    if labelled is None:
+    labeled = labeled_set(keep, "perspectrum")
+    if labeled is None:
         raise FileNotFoundError("perspectrum")
-    numbers = sets.spread_evenly(len(labelled.questions), keep.options.questions)
+    numbers = sets.spread_evenly(len(labeled.questions), keep.options.questions)
     k = 5 if keep.options.tiny else 25
     ways = [("top-k", 1.0)] + [(method, theta) for method in METHODS for theta in (0.5, 0.7, 0.9)]
     table: dict[tuple[str, float], Row] = {
@@ -217,17 +217,17 @@ def copies(keep: Record) -> None:
     }
     recalls: dict[tuple[str, float, int], list[float]] = {}
     rng = np.random.default_rng(keep.options.seed)
-    n, d = labelled.vectors.shape
+    n, d = labeled.vectors.shape
     repeated = rng.permutation(n)[: n // 5]
     for times in (0, 1, 10):
         origin = np.concatenate([np.arange(n), np.tile(repeated, times)])
-        rows = labelled.vectors[origin].copy()
+        rows = labeled.vectors[origin].copy()
         rows[n:] += (0.1 / np.sqrt(d)) * rng.standard_normal((len(rows) - n, d)).astype(np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         for method, theta in ways:
             found = []
             for number in numbers:
-                question = labelled.questions[number]
+                question = labeled.questions[number]
                 chosen = chosen_by("MMR" if method == "top-k" else method, rows, question.vector, k, theta)
                 found.append(metrics.aspect_recall(np.unique(origin[chosen]), question.aspects, k))
             recalls[method, theta, times] = found
@@ -236,7 +236,7 @@ def copies(keep: Record) -> None:
     keep.table(
         f"CCBQP, the limitation it names: a redundant corpus, k = {k}",
         lines,
-        f"{labelled.name}, {len(numbers)} questions, {n:,} passages, a fifth of which (drawn) stands there "
+        f"{labeled.name}, {len(numbers)} questions, {n:,} passages, a fifth of which (drawn) stands there "
         "0, 1 or 10 times "
         "more with a cosine of about 0.995 to the first; recall of right answers, copies counted as what "
         "they copy.",
@@ -284,11 +284,11 @@ def own(keep: Record) -> None:
     _frontier(keep, found, ", the paper's own sets")
 
 
-def _strings(name: str, texts: list[str], asked: list[sets.Asked]) -> Labelled:
-    """Return passages and questions as a labelled set, encoded as setwise does by default."""
+def _strings(name: str, texts: list[str], asked: list[sets.Asked]) -> Labeled:
+    """Return passages and questions as a labeled set, encoded as setwise does by default."""
     rows = sets.encoded([*texts, *(one.text for one in asked)])
     questions = [
         Question(one.text, str(place), rows[len(texts) + place], one.aspects)
         for place, one in enumerate(asked)
     ]
-    return Labelled(name, name, rows[: len(texts)], questions)
+    return Labeled(name, name, rows[: len(texts)], questions)

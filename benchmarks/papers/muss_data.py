@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from benchmarks.labelled import Shop, shop
+from benchmarks.labeled import Shop, shop
 from benchmarks.papers.record import CACHE, Record, paired
 from numpy.typing import NDArray
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
-from benchmarks.labelled import Shop
+from benchmarks.labeled import Shop
 from benchmarks.papers import muss_paper as paper
 from benchmarks.papers.muss_data import FIRST, SLOW, gained, games, measured, ways
 from benchmarks.papers.record import Record, Row, told

@@ -45,7 +45,7 @@ Result = dict[str, Any]
 def _problems(keep: Record) -> dict[str, data.Problem]:
     """Return the repositories: instructions and fields; with --tiny a made-up one."""
     if keep.options.tiny:
-        return {"made up": data.generated(500, 30, 60, labelled=True)}
+        return {"made up": data.generated(500, 30, 60, labeled=True)}
     if not (keep.options.data / "domains" / "domains.parquet").exists():
         raise FileNotFoundError(keep.options.data / "domains" / "domains.parquet")
     limit = keep.options.rows

@@ -15,7 +15,7 @@ pytestmark = needs("matplotlib", "pyarrow")
 
 
 @pytest.fixture
-def labelled(tmp_path):
+def labeled(tmp_path):
     """Vectors of crowded topics in a table, and questions about them by id."""
     rng = np.random.default_rng(0)
     topics = rng.standard_normal((12, 16))
@@ -40,10 +40,10 @@ def labelled(tmp_path):
     )
 
 
-def test_a_folder_of_figures_means_and_a_page(run, labelled, tmp_path):
+def test_a_folder_of_figures_means_and_a_page(run, labeled, tmp_path):
     out = tmp_path / "out"
     words = ("-k", 3, "-k", 5, "--diversity", 0.3, "--method", "MMR", "--out", out)
-    ran = run("compare", *labelled, *words)
+    ran = run("compare", *labeled, *words)
     assert ran.code == 0, ran.err
     assert "k = 3, 12 questions" in ran.out
     assert sorted(one.name for one in out.iterdir()) == ["figures.parquet", "means.csv", "report.html"]
@@ -56,14 +56,14 @@ def test_a_folder_of_figures_means_and_a_page(run, labelled, tmp_path):
         ("MMR", "5"),
     ]
     assert float(means[1]["aspect recall"]) > float(means[0]["aspect recall"])
-    again = run("compare", *labelled, *words)
+    again = run("compare", *labeled, *words)
     assert again.code == 2
     assert "report.html' exists" in again.err
-    assert run("compare", *labelled, *words, "--force").code == 0
+    assert run("compare", *labeled, *words, "--force").code == 0
 
 
-def test_what_tune_prints_is_what_retrieve_takes(run, labelled, monkeypatch):
-    ran = run("tune", *labelled, "-k", 4, "--json")
+def test_what_tune_prints_is_what_retrieve_takes(run, labeled, monkeypatch):
+    ran = run("tune", *labeled, "-k", 4, "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert found["helps"]
@@ -71,34 +71,34 @@ def test_what_tune_prints_is_what_retrieve_takes(run, labelled, monkeypatch):
     low, high = found["interval"]
     assert 0 < low <= found["gain"] <= high
     monkeypatch.setenv("COLUMNS", "40")
-    ran = run("tune", *labelled, "-k", 4)
+    ran = run("tune", *labeled, "-k", 4)
     assert "…" not in ran.out  # fewer measures, none of them cut
     assert "aspect recall: share of the right" in ran.out
     assert "setwise retrieve " in ran.out
     assert "near-duplicate" in ran.out
 
 
-def test_what_tune_writes_is_what_every_command_reads(run, labelled, tmp_path):
+def test_what_tune_writes_is_what_every_command_reads(run, labeled, tmp_path):
     out = tmp_path / "tuned.toml"
     words = ("-k", 4, "--method", "MMR of 5 k", "--diversity", 0.2, "--out", out)
-    ran = run("tune", *labelled, *words)
+    ran = run("tune", *labeled, *words)
     assert ran.code == 0, ran.err
     assert "setwise retrieve --diversity 0.2 -k 4 --objective mmr --pool 20" in " ".join(ran.out.split())
     text = out.read_text()
     assert text.startswith("# MMR of 5 k, diversity 0.2 at k = 4")
     assert tomllib.loads(text) == {"retrieve": {"diversity": 0.2, "k": 4, "objective": "mmr", "pool": 20}}
-    corpus, _, *vectors, _, _ = labelled
+    corpus, _, *vectors, _, _ = labeled
     np.save(tmp_path / "one.npy", np.load(tmp_path / "asked.npy")[0])
     asking = ("--corpus", corpus, *vectors, "--query-vector", tmp_path / "one.npy", "--json")
     found = json.loads(run("--config", out, "retrieve", *asking).out)["settings"]
     assert (found["k"], found["diversity"], found["objective"]) == (4, 0.2, "mmr")
     assert json.loads(run(f"--config={out}", "retrieve", *asking, "-k", 2).out)["settings"]["k"] == 2
-    assert "exists; add --force" in run("tune", *labelled, *words).err
+    assert "exists; add --force" in run("tune", *labeled, *words).err
     assert run("--config", tmp_path / "no.toml", "demo").err.startswith("setwise: config: no file ")
 
 
-def test_without_questions_tune_says_whether_the_corpus_repeats_itself(run, labelled, tmp_path):
-    corpus, _, *vectors, _, _ = labelled
+def test_without_questions_tune_says_whether_the_corpus_repeats_itself(run, labeled, tmp_path):
+    corpus, _, *vectors, _, _ = labeled
     ran = run("tune", corpus, *vectors, "-k", 4)
     assert ran.code == 0, ran.err
     said = " ".join(ran.out.split())
@@ -163,25 +163,25 @@ def test_a_catalog_is_tuned_by_what_users_took(run, tmp_path):
         (("--missing", "skip"), "missing: 'skip' is unknown"),
     ],
 )
-def test_what_is_refused(run, labelled, tmp_path, words, message):
-    ran = run("compare", *labelled, *words, "--out", tmp_path / "out")
+def test_what_is_refused(run, labeled, tmp_path, words, message):
+    ran = run("compare", *labeled, *words, "--out", tmp_path / "out")
     assert ran.code == 2
     assert message in ran.err
     assert ran.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_an_answer_that_is_not_there(run, labelled, tmp_path):
+def test_an_answer_that_is_not_there(run, labeled, tmp_path):
     with open(tmp_path / "asked.jsonl", "a") as file:
         file.write(json.dumps({"id": "more", "query": "x", "answers": [["p1", "p999"]]}) + "\n")
     np.save(tmp_path / "asked.npy", np.concatenate([np.load(tmp_path / "asked.npy"), np.ones((1, 16))]))
-    ran = run("tune", *labelled, "-k", 4)
+    ran = run("tune", *labeled, "-k", 4)
     assert ran.code == 2
     assert "'more' has the answer 'p999', which is no id of the corpus (1 of 182 are not)" in ran.err
     drop = ("-k", 4, "--missing", "drop", "--method", "MMR", "--diversity", 0.2)
-    assert run("tune", *labelled, *drop).code == 0
+    assert run("tune", *labeled, *drop).code == 0
     lines = (tmp_path / "asked.jsonl").read_text()
     (tmp_path / "asked.jsonl").write_text(lines.replace('["p1", "p999"]', '["p999"]'))
-    ran = run("tune", *labelled, *drop)
+    ran = run("tune", *labeled, *drop)
     assert ran.code == 0
     assert "1 of 13 are left out: they have not an answer that is an id of the corpus" in ran.err

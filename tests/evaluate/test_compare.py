@@ -14,7 +14,7 @@ from setwise import evaluate, metrics
 
 
 @pytest.fixture(scope="module")
-def labelled():
+def labeled():
     """Passages in crowded topics: each of a question's answers has many copies."""
     rng = np.random.default_rng(0)
     topics = rng.standard_normal((20, 24))
@@ -26,8 +26,8 @@ def labelled():
     return X, evaluate.Questions(tuple(f"q{t}" for t in range(20)), answers, vectors=queries)
 
 
-def test_every_figure_is_that_of_a_call_and_a_definition(labelled):
-    X, questions = labelled
+def test_every_figure_is_that_of_a_call_and_a_definition(labeled):
+    X, questions = labeled
     index = setwise.Index.from_array(X)
     found = evaluate.compare(index, questions, k=(3, 6), diversities=(0.2, 0.6), methods=["MMR", "max-sum"])
     assert len(found.configurations) == 2 * (1 + 2 * 2)
@@ -49,8 +49,8 @@ def test_every_figure_is_that_of_a_call_and_a_definition(labelled):
     assert rows["question"][20 * 3 + 7] == "q7"
 
 
-def test_diversity_finds_what_is_repeated_and_tune_says_so(labelled):
-    X, questions = labelled
+def test_diversity_finds_what_is_repeated_and_tune_says_so(labeled):
+    X, questions = labeled
     index = setwise.Index.from_array(X)
     found = evaluate.compare(index, questions, k=4, diversities=(0.1, 0.3), methods=["max-sum, sharpness 8"])
     tuned = evaluate.tune(found)
@@ -103,8 +103,8 @@ def test_differences_that_cancel_are_none():
     assert low[0] == high[0] == 0
 
 
-def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
-    X, questions = labelled
+def test_a_stopped_comparison_goes_on_where_it_was(labeled, tmp_path):
+    X, questions = labeled
     index = setwise.Index.from_array(X)
     options = {"k": 4, "diversities": (0.2,), "methods": ["MMR"], "journal": tmp_path / "journal"}
     whole = evaluate.compare(index, questions, **options | {"journal": None})
@@ -132,15 +132,15 @@ def test_a_stopped_comparison_goes_on_where_it_was(labelled, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
-def test_a_journal_on_a_full_disk(labelled):
-    X, questions = labelled
+def test_a_journal_on_a_full_disk(labeled):
+    X, questions = labeled
     with pytest.raises(OSError, match="^the disk has no room for '/dev/full'; make some, or name another"):
         evaluate.compare(setwise.Index.from_array(X), questions, k=4, journal="/dev/full")
     assert os.path.exists("/dev/full")
 
 
-def test_a_map_is_of_the_best_configuration_on_the_question_in_the_middle(labelled):
-    X, questions = labelled
+def test_a_map_is_of_the_best_configuration_on_the_question_in_the_middle(labeled):
+    X, questions = labeled
     ids = [f"p{row}" for row in range(len(X))]
     index, methods = setwise.Index.from_array(X), ["MMR", "max-sum"]
     named = tuple(tuple(tuple(ids[row] for row in answer) for answer in one) for one in questions.answers)
@@ -176,8 +176,8 @@ def test_a_map_is_of_the_best_configuration_on_the_question_in_the_middle(labell
 
 
 @needs("matplotlib")
-def test_a_report_is_one_page_that_loads_nothing(labelled, tmp_path):
-    X, questions = labelled
+def test_a_report_is_one_page_that_loads_nothing(labeled, tmp_path):
+    X, questions = labeled
     found = evaluate.compare(setwise.Index.from_array(X), questions, k=4, diversities=(0.2, 0.5))
     path = tmp_path / "report.html"
     evaluate.write_report(path, found, tuned=[evaluate.tune(found)], title="<b>Ours</b>", command="x < y")
@@ -192,8 +192,8 @@ def test_a_report_is_one_page_that_loads_nothing(labelled, tmp_path):
 
 
 @needs("matplotlib")
-def test_the_parts_of_a_report_s_figures_have_names_of_their_own(labelled, tmp_path):
-    X, questions = labelled
+def test_the_parts_of_a_report_s_figures_have_names_of_their_own(labeled, tmp_path):
+    X, questions = labeled
     found = evaluate.compare(setwise.Index.from_array(X), questions, k=[3, 4], diversities=(0.2,))
     evaluate.write_report(tmp_path / "report.html", found)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -285,9 +285,9 @@ def test_a_beir_folder_and_trec_files_read_alike(tmp_path):
         evaluate.read_questions(tmp_path)
 
 
-def test_questions_of_the_same_words_are_one_group(labelled):
+def test_questions_of_the_same_words_are_one_group(labeled):
     """A question that is asked twice is no second witness: intervals are those of the different ones."""
-    _, questions = labelled
+    _, questions = labeled
     texts = tuple(f"question {place}" for place in range(20))
     once = replace(questions, texts=texts, groups=())
     many = evaluate.Questions(
@@ -296,7 +296,7 @@ def test_questions_of_the_same_words_are_one_group(labelled):
         texts * 5,
         np.tile(once.vectors, (5, 1)),
     )
-    index = setwise.Index.from_array(labelled[0])
+    index = setwise.Index.from_array(labeled[0])
     options = {"k": 4, "diversities": (0.3,), "methods": ["MMR"]}
     one, five = (evaluate.compare(index, each, **options) for each in (once, many))
     assert five.groups.max() == 19

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 
 from optional import lazily
+from reference.objectives import unit_rows
 from setwise.finetuning import Distribution, baselines, unbalanced
 from setwise.index.array import ArrayIndex
 from setwise.vectors import Vectors
@@ -18,14 +19,9 @@ counts = lazily("setwise.encode.ngrams", "counts")
 WORDS = [f"w{one}" for one in range(60)]
 
 
-def unit(X):
-    X = np.asarray(X, np.float64)
-    return X / np.linalg.norm(X, axis=1, keepdims=True)
-
-
-def texts_of(rng, count, favoured=(), length=12):
+def texts_of(rng, count, favored=(), length=12):
     weight = np.ones(len(WORDS))
-    weight[list(favoured)] = 8.0
+    weight[list(favored)] = 8.0
     drawn = rng.choice(len(WORDS), (count, length), p=weight / weight.sum())
     return [" ".join(WORDS[one] for one in row) for row in drawn]
 
@@ -46,7 +42,7 @@ def test_random_is_uniform():
 
 def plain_less(train, examples, rows, subtasks=None):
     labels = [0] * len(examples) if subtasks is None else list(subtasks)
-    influence = unit(train) @ unit(examples).T
+    influence = unit_rows(train) @ unit_rows(examples).T
     names = sorted(set(labels))
     of = [influence[:, [one == label for one in labels]].mean(axis=1) for label in names]
     scores = np.max(of, axis=0)
@@ -141,7 +137,7 @@ def plain_dsir(raw, target, n, smoothing=1e-8):
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_dsir_equals_its_definition_where_no_bucket_is_shared(rng, n):
-    raw, target = texts_of(rng, 40), texts_of(rng, 10, favoured=range(5))
+    raw, target = texts_of(rng, 40), texts_of(rng, 10, favored=range(5))
     raw += ["Some words, twice: some words!", "!?", ""]
     found = baselines.dsir(raw, target, buckets=2**21, n=n, min_words=0)
     np.testing.assert_allclose(found.log_weights, plain_dsir(raw, target, n), rtol=1e-9, atol=1e-9)
@@ -150,7 +146,7 @@ def test_dsir_equals_its_definition_where_no_bucket_is_shared(rng, n):
 
 
 def test_dsir_with_shared_buckets_is_the_same_from_counts(rng):
-    raw, target = texts_of(rng, 300), texts_of(rng, 20, favoured=range(5))
+    raw, target = texts_of(rng, 300), texts_of(rng, 20, favored=range(5))
     found = baselines.dsir(raw, target, buckets=50, min_words=0)
     C, T = counts(raw, buckets=50).toarray(), counts(target, buckets=50).toarray()
     p, q = C.sum(axis=0) / C.sum(), T.sum(axis=0) / T.sum()
@@ -160,14 +156,14 @@ def test_dsir_with_shared_buckets_is_the_same_from_counts(rng):
 
 
 def test_dsir_prefers_texts_like_the_examples(rng):
-    raw = texts_of(rng, 400) + texts_of(rng, 100, favoured=range(5))
-    found = baselines.dsir(raw, texts_of(rng, 50, favoured=range(5)), min_words=0)
+    raw = texts_of(rng, 400) + texts_of(rng, 100, favored=range(5))
+    found = baselines.dsir(raw, texts_of(rng, 50, favored=range(5)), min_words=0)
     assert (found.sample(50, replace=False) >= 400).mean() > 0.9
 
 
 def test_dsir_reads_streams_in_batches(rng, monkeypatch):
     monkeypatch.setattr("setwise.finetuning.importance._BATCH", 7)
-    raw, target = texts_of(rng, 40), texts_of(rng, 10, favoured=range(5))
+    raw, target = texts_of(rng, 40), texts_of(rng, 10, favored=range(5))
     whole = baselines.dsir(raw, target, min_words=0)
     streamed = baselines.dsir(lambda: (text for text in raw), (text for text in target), min_words=0)
     np.testing.assert_array_equal(whole.log_weights, streamed.log_weights)
@@ -310,7 +306,7 @@ def test_dsir_says_that_all_texts_are_too_short():
 def plain_nearest(candidates, examples, rows, metric):
     E, Q = np.asarray(candidates, np.float64), np.asarray(examples, np.float64)
     if metric == "cosine":
-        score = unit(Q) @ unit(E).T
+        score = unit_rows(Q) @ unit_rows(E).T
     else:
         score = -np.linalg.norm(Q[:, None] - E[None], axis=2)
     taken = []
@@ -327,7 +323,7 @@ def plain_nearest(candidates, examples, rows, metric):
 
 def test_doubly_greedy_takes_the_rows_most_similar_to_any_example(rng):
     X, Q = rng.standard_normal((200, 5)).astype(np.float32), rng.standard_normal((6, 5))
-    best = (unit(X) @ unit(Q).T).max(axis=1)
+    best = (unit_rows(X) @ unit_rows(Q).T).max(axis=1)
     found = baselines.doubly_greedy(X, Q, 30)
     assert set(found.indices) == set(np.argsort(-best, kind="stable")[:30])
     # One example with many rows near it takes them all, where turns would give each example its own.
@@ -340,7 +336,7 @@ def test_uot_is_the_plan_of_pot(rng, monkeypatch, relaxation):
     ot = pytest.importorskip("ot")
     monkeypatch.setattr(unbalanced, "_HELD", 128)  # many blocks
     X, Q = rng.standard_normal((150, 4)), rng.standard_normal((7, 4))
-    cost = (1 - unit(Q) @ unit(X).T) / 2
+    cost = (1 - unit_rows(Q) @ unit_rows(X).T) / 2
     plan = ot.unbalanced.sinkhorn_unbalanced(
         np.full(7, 1 / 7),
         np.full(150, 1 / 150),
@@ -352,7 +348,7 @@ def test_uot_is_the_plan_of_pot(rng, monkeypatch, relaxation):
         stopThr=1e-14,
     )
     data = Vectors(X, "cosine")
-    mass = unbalanced._received(data, unit(Q), 0.01, relaxation)
+    mass = unbalanced._received(data, unit_rows(Q), 0.01, relaxation)
     np.testing.assert_allclose(mass, plan.sum(axis=0), rtol=1e-7)
     assert mass.sum() == pytest.approx(1.0)
     found = baselines.uot(X, Q, 20, relaxation=relaxation)
@@ -384,7 +380,7 @@ def test_nearest_looks_deeper_where_examples_share_neighbors(rng):
     X = rng.standard_normal((300, 6))
     Q = np.repeat(rng.standard_normal((1, 6)), 40, axis=0)
     found = baselines.nearest(X, Q, 100)
-    assert found.indices.tolist() == np.sort(np.argsort(-(unit(X) @ unit(Q[:1])[0]))[:100]).tolist()
+    assert found.indices.tolist() == np.sort(np.argsort(-(unit_rows(X) @ unit_rows(Q[:1])[0]))[:100]).tolist()
 
 
 def test_nearest_searches_examples_in_batches(rng, monkeypatch):
@@ -396,8 +392,8 @@ def test_nearest_searches_examples_in_batches(rng, monkeypatch):
 
 def test_nearest_of_an_index_passes_over_what_is_not_found(rng):
     faiss = pytest.importorskip("faiss")
-    X = unit(rng.standard_normal((400, 6))).astype(np.float32)
-    Q = unit(rng.standard_normal((5, 6))).astype(np.float32)
+    X = unit_rows(rng.standard_normal((400, 6))).astype(np.float32)
+    Q = unit_rows(rng.standard_normal((5, 6))).astype(np.float32)
     quantizer = faiss.IndexFlatIP(6)
     index = faiss.IndexIVFFlat(quantizer, 6, 40, faiss.METRIC_INNER_PRODUCT)
     index.train(X)

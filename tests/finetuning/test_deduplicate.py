@@ -3,29 +3,25 @@
 import numpy as np
 import pytest
 
+from reference.objectives import unit_rows
 from setwise.finetuning import Distribution, copies
 from setwise.finetuning import deduplicate as module
 from setwise.finetuning.deduplicate import deduplicate
 
 
-def unit(X):
-    X = np.asarray(X, np.float64)
-    return X / np.linalg.norm(X, axis=1, keepdims=True)
-
-
 def families(rng, groups=60, most=5, d=16, noise=0.02):
     """Rows in groups of near-duplicates, shuffled, and each row's group."""
-    centres = unit(rng.standard_normal((groups, d)))
+    centers = unit_rows(rng.standard_normal((groups, d)))
     sizes = rng.integers(1, most + 1, groups)
     labels = np.repeat(np.arange(groups), sizes)
-    X = unit(centres[labels] + noise * rng.standard_normal((len(labels), d)))
+    X = unit_rows(centers[labels] + noise * rng.standard_normal((len(labels), d)))
     order = rng.permutation(len(X))
     return X[order].astype(np.float32), labels[order]
 
 
 def plain(X, eps, order):
     """Visit rows in an order; drop a row if a kept one is more similar than 1 - eps. All pairs, float64."""
-    E = unit(X)
+    E = unit_rows(X)
     kept, leader = [], np.arange(len(X))
     for row in order:
         close = [(float(E[row] @ E[one]), one) for one in kept]
@@ -39,7 +35,7 @@ def plain(X, eps, order):
 
 def check(found, X, eps):
     """What holds for any result: fixed points, no dropped row without a kept one that close."""
-    E = unit(X)
+    E = unit_rows(X)
     assert found.representative.shape == (len(X),)
     np.testing.assert_array_equal(found.kept, np.unique(found.representative))
     np.testing.assert_array_equal(found.representative[found.kept], found.kept)
@@ -67,9 +63,9 @@ def test_equals_brute_force_within_clusters_and_keeps_the_row_asked_for(rng, mon
     monkeypatch.setattr(module, "_parted", lambda *given: seen.setdefault("labels", parted(*given)))
     found = deduplicate(X, eps=0.02, keep=keep, clusters=clusters)
     labels, away = seen["labels"]
-    E = unit(X)
-    centre = np.stack([unit(E[labels == one].mean(axis=0)[None])[0] for one in range(clusters)])
-    np.testing.assert_allclose(away, 1 - np.vecdot(E, centre[labels]), atol=0.02)
+    E = unit_rows(X)
+    center = np.stack([unit_rows(E[labels == one].mean(axis=0)[None])[0] for one in range(clusters)])
+    np.testing.assert_allclose(away, 1 - np.vecdot(E, center[labels]), atol=0.02)
     assert len(np.unique(labels)) == clusters
     leader = np.arange(len(X))
     for one in range(clusters):
@@ -85,7 +81,7 @@ def test_equals_brute_force_within_clusters_and_keeps_the_row_asked_for(rng, mon
 def test_no_two_kept_rows_are_near_duplicates_and_each_group_keeps_one(rng):
     X, labels = families(rng, noise=0.005)
     found = deduplicate(X, eps=0.02)
-    G = unit(X[found.kept]) @ unit(X[found.kept]).T
+    G = unit_rows(X[found.kept]) @ unit_rows(X[found.kept]).T
     assert (G - 2 * np.eye(len(G))).max() <= 0.98 + 1e-6
     assert len(found.kept) == len(np.unique(labels))
     np.testing.assert_array_equal(labels[found.representative], labels)

@@ -209,7 +209,7 @@ def test_refused_at_run(bad, says):
         asyncio.run(SetwiseRanker().run_async(documents(), **bad))
 
 
-def test_serialised():
+def test_serialized():
     ranker = SetwiseRanker(7, lambda_threshold=0.0, objective="mmr", missing="append", prefix=None)
     data = ranker.to_dict()
     assert data["type"] == "setwise.integrations.haystack.SetwiseRanker"

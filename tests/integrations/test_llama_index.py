@@ -197,7 +197,7 @@ def test_the_postprocessor_refuses(bad, says):
         DiverseNodePostprocessor(**bad)
 
 
-def test_serialised():
+def test_serialized():
     chosen = DiverseNodePostprocessor(top_n=3, mmr_threshold=0.5, objective="mmr", vectors=VECTORS)
     data = chosen.to_dict()
     assert data["class_name"] == DiverseNodePostprocessor.class_name() == "SetwiseDiverseNodePostprocessor"

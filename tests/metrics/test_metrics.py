@@ -50,7 +50,7 @@ def plain_distances(X, metric):
     return found
 
 
-judgements = st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=5), min_size=1, max_size=6)
+judgments = st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=5), min_size=1, max_size=6)
 rankings = st.permutations(range(12)).flatmap(lambda order: st.integers(1, 12).map(lambda s: order[:s]))
 
 
@@ -104,7 +104,7 @@ def test_greedy_ideal_can_be_missed():
     assert wide > 1
 
 
-@given(rankings, judgements, st.integers(1, 14), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+@given(rankings, judgments, st.integers(1, 14), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_answers_against_plain_definitions(ranked, aspects, k, alpha):
     relevant = {one for ids in aspects for one in ids}
     found = set(ranked[:k]) & relevant
@@ -117,7 +117,7 @@ def test_answers_against_plain_definitions(ranked, aspects, k, alpha):
     assert got == pytest.approx(plain_alpha_ndcg(ranked, aspects, k, alpha), abs=1e-12)
 
 
-@given(rankings, judgements)
+@given(rankings, judgments)
 def test_names_of_ids_do_not_matter(ranked, aspects):
     """Integers, NumPy integers, strings and arrays of objects give the same figures."""
     expected = [f(ranked, aspects) for f in (metrics.aspect_recall, metrics.alpha_ndcg)]
@@ -130,7 +130,7 @@ def test_names_of_ids_do_not_matter(ranked, aspects):
     assert metrics.alpha_ndcg(np.array(ranked), arrays) == expected[1]
 
 
-@given(judgements)
+@given(judgments)
 def test_one_aspect_each_is_recall(aspects):
     relevant = sorted({one for ids in aspects for one in ids})
     ranked = [3, 0, 7, 11]

@@ -44,7 +44,7 @@ def test_measures_of_aspects_are_those_of_ndeval():
                 assert value == pytest.approx(theirs[name], abs=1e-9), (seed, name)
 
 
-def test_runs_and_judgements_are_read_by_ndeval_as_by_us(tmp_path):
+def test_runs_and_judgments_are_read_by_ndeval_as_by_us(tmp_path):
     rng = np.random.default_rng(0)
     qrels, run = {}, {}
     for topic in ("t1", "t2", "t3"):

@@ -15,8 +15,8 @@ import pytest
 import tiny_policy
 from optional import lazily, needs
 from setwise.encode import models
+from setwise.preference.loop import OnPolicyConfig, on_policy
 from setwise.preference.loop.policy import Policy
-from setwise.preference.loop.run import OnPolicyConfig, on_policy
 from setwise.preference.loop.stages import Run
 
 torch = lazily("torch")

@@ -12,8 +12,8 @@ from scipy.spatial.distance import cdist
 from optional import needs
 from reference import ampo
 from setwise.preference import ResponseSelection, select_responses, select_responses_many
-from setwise.preference.responses.choose import METHODS as EVERY
-from setwise.preference.responses.choose import SOLVERS
+from setwise.preference.responses.request import METHODS as EVERY
+from setwise.preference.responses.request import SOLVERS
 
 #: Those that choose k; "best-vs-worst" chooses one.
 METHODS = tuple(method for method in EVERY if method != "best-vs-worst")

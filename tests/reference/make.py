@@ -10,9 +10,9 @@ def clustered(n=12, d=6, seed=0, clusters=3, spread=0.4, cone=0.5):
     rng = np.random.default_rng(seed)
     scales = 0.8 ** np.arange(d)
     mean = cone * rng.standard_normal(d)
-    centres = mean + rng.standard_normal((clusters, d)) * scales
-    E = unit_rows(centres[rng.integers(clusters, size=n)] + spread * rng.standard_normal((n, d)) * scales)
-    query = unit_rows((centres[0] + spread * rng.standard_normal(d) * scales)[None])[0]
+    centers = mean + rng.standard_normal((clusters, d)) * scales
+    E = unit_rows(centers[rng.integers(clusters, size=n)] + spread * rng.standard_normal((n, d)) * scales)
+    query = unit_rows((centers[0] + spread * rng.standard_normal(d) * scales)[None])[0]
     return E, E @ query
 
 
