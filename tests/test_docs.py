@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_table_of_solvers_is_the_registry():
     page = (ROOT / "docs" / "solvers.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)`" + r" \| (\w+)" * (len(NAMES) + 2) + r" \|", page, re.MULTILINE)
+    assert rows, f"the table has no column for each of {', '.join(NAMES)}"
     told = {name: tuple(cell == "yes" for cell in cells) for name, *cells in rows}
     known = {}
     for name in SOLVERS:
@@ -30,9 +31,9 @@ def test_the_readme_says_the_same_of_each_solver():
     """One row may be of several solvers; `auto`'s names what it runs."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     told = {}
-    for solvers, *cells in re.findall(
-        r"^\| (`.*?)" + r" \| ([^|]+?)" * (len(NAMES) + 2) + r" \|$", page, re.MULTILINE
-    ):
+    rows = re.findall(r"^\| (`.*?)" + r" \| ([^|]+?)" * (len(NAMES) + 2) + r" \|$", page, re.MULTILINE)
+    assert rows, f"the table has no column for each of {', '.join(NAMES)}"
+    for solvers, *cells in rows:
         for name in re.findall(r"`([\w-]+)`", solvers.partition("(")[0]):
             told[name] = [cell.strip("`") for cell in cells]
     assert set(told) == set(SOLVERS)

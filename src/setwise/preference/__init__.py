@@ -24,7 +24,7 @@ _HOMES = {
     "score": "setwise.preference.stages",
     "select_responses": "setwise.preference.responses",
     "select_responses_many": "setwise.preference.responses",
-    "sequence_logps": "setwise.preference.loss",
+    "sequence_logps": "setwise.preference.logps",
     "swepo_loss": "setwise.preference.loss",
     "train": "setwise.preference.training",
 }
@@ -54,8 +54,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from setwise.encode.models import load_model
+    from setwise.preference.logps import sequence_logps
     from setwise.preference.loop import OnPolicyConfig, OnPolicyResult, RewardModel, on_policy
-    from setwise.preference.loss import sequence_logps, swepo_loss
+    from setwise.preference.loss import swepo_loss
     from setwise.preference.responses import ResponseSelection, select_responses, select_responses_many
     from setwise.preference.rows import PreferenceRows
     from setwise.preference.stages import embed, generate, score

@@ -7,21 +7,10 @@ from typing import Any
 
 from setwise import checks
 from setwise.extras import needs
-from setwise.preference.logps import SequenceLogps, sequence_logps
 from setwise.preference.losses import EOS_TERMS, contrastive, end_term
 
 with needs("torch", "setwise.preference.loss"):
     import torch
-
-__all__ = [
-    "SequenceLogps",
-    "ending",
-    "mean_split",
-    "one_vs_k",
-    "scores",
-    "sequence_logps",
-    "swepo_loss",
-]
 
 REDUCTIONS = ("mean", "none", "sum")
 

@@ -105,7 +105,8 @@ class Policy:
         """
         from transformers import PrinterCallback, TrainerCallback
 
-        from setwise.preference.training.run import PreferenceTrainer, last_checkpoint, nothing_half
+        from setwise.preference.training import PreferenceTrainer
+        from setwise.preference.training.run import last_checkpoint, nothing_half
 
         class Tell(TrainerCallback):  # type: ignore[misc]
             """Steps as progress."""

@@ -233,7 +233,7 @@ class Rounds:
 
     def _settings_to_train(self, work: Path, number: int) -> Any:
         """Return the `PreferenceConfig` of an iteration, which says what is wrong with an argument of it."""
-        from setwise.preference.training.run import PreferenceConfig
+        from setwise.preference.training import PreferenceConfig
 
         known = [one.name for one in fields(PreferenceConfig)]
         for name in self._config.training:

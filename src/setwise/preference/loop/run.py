@@ -10,11 +10,9 @@ from typing import Any
 
 from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.rounds import Rounds
-from setwise.preference.loop.score import Reward, RewardModel
+from setwise.preference.loop.score import Reward
 from setwise.preference.loop.stages import Progress, Row
 from setwise.preference.prompts import Prompt
-
-__all__ = ["OnPolicyConfig", "OnPolicyResult", "RewardModel", "on_policy"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,20 +12,10 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.preference.responses import batches
 from setwise.preference.responses.inputs import Inputs
-from setwise.preference.responses.request import METHODS, SOLVERS, SPLITS, ResponseOptions, ResponseRequest
+from setwise.preference.responses.request import ResponseOptions, ResponseRequest
 from setwise.preference.responses.selection import ResponseSelection
 from setwise.request import taken, takes
 from setwise.threads import one_blas_thread, run_ranges, thread_count
-
-__all__ = [
-    "METHODS",
-    "SOLVERS",
-    "SPLITS",
-    "TOO_FEW",
-    "ResponseSelection",
-    "select_responses",
-    "select_responses_many",
-]
 
 #: What becomes of a prompt with too few responses.
 TOO_FEW = ("refuse", "skip")

@@ -18,8 +18,6 @@ from setwise.preference.training.config import PreferenceConfig
 from setwise.preference.training.groups import Groups
 from setwise.preference.training.trainer import PreferenceTrainer
 
-__all__ = ["PreferenceConfig", "PreferenceTrainer", "last_checkpoint", "nothing_half", "train"]
-
 #: Files that say a folder holds a model already.
 _MODEL_FILES = ("config.json", "adapter_config.json", "model.safetensors", "adapter_model.safetensors")
 
