@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,41 @@ def test_an_interruption_between_two_names(tmp_path, monkeypatch, names, call, t
             assert held(tmp_path) == before
     assert sorted(os.listdir(tmp_path)) == sorted(names)
     assert all(text.split()[-2] == "2" for text in held(tmp_path).values())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether another process is alive is asked on POSIX alone")
+@pytest.mark.parametrize("call", ["link", "unlink"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_kill_while_outputs_appear_leaves_nothing_that_stops_the_same_call(tmp_path, call, step, there):
+    """Half of them once stood there, and the same call was refused; nothing that is whole goes unasked."""
+    if there:
+        write(tmp_path, 1)
+    child = os.fork()
+    if not child:
+        inner, count = getattr(os, call), 0
+
+        def killed(*words, **more):
+            nonlocal count
+            count += 1
+            inner(*words, **more)
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(os, call, killed)
+        write(tmp_path, 2, force=there)
+        os._exit(0)
+    os.waitpid(child, 0)
+    was = {name: text for name, text in held(tmp_path).items() if name in NAMES}
+    if there or call == "unlink":  # then all had appeared
+        with pytest.raises(FileExistsError, match="add --force"):
+            write(tmp_path, 3)
+        assert {name: text for name, text in held(tmp_path).items() if name in NAMES} == was
+        write(tmp_path, 3, force=True)
+    else:
+        write(tmp_path, 3)
+    assert sorted(os.listdir(tmp_path)) == sorted(NAMES)
+    assert all(text.split()[-2] == "3" for text in held(tmp_path).values())
 
 
 def _refuse(*words):

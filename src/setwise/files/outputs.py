@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from setwise.files.names import at_home
-from setwise.files.parts import part_for, remove_dead, room_for
+from setwise.files.parts import is_half_done, kept_for, part_for, remove_dead, room_for
 
 
 def place_of(path: str | os.PathLike[str], argument: str) -> Path:
@@ -23,7 +23,7 @@ def place_of(path: str | os.PathLike[str], argument: str) -> Path:
     try:
         target = Path(os.path.realpath(at_home(path)))
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            os.lstat(part_for(target))
+            os.lstat(kept_for(target))  # the longest name that is needed
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(
@@ -49,6 +49,7 @@ class Outputs:
     def opened(self, path: str | os.PathLike[str], *, force: bool) -> Iterator[IO[bytes]]:
         """Give a file to write to as it comes, which has another name until all are written."""
         target = Path(os.path.realpath(at_home(path)))
+        force = force or is_half_done(target)
         if target.exists() and not force:
             raise _is_there(path)
         remove_dead(target)
@@ -66,7 +67,7 @@ class Outputs:
         try:
             for part, target, force in self._parts:
                 if force and target.exists():
-                    before[target] = part_for(target)
+                    before[target] = kept_for(target)
                     _linked(target, before[target])
                 if force or not _linked(part, target):
                     os.replace(part, target)

@@ -32,6 +32,11 @@ def part_for(target: Path) -> Path:
     return target.with_name(f".{target.name}.{_host()}~{os.getpid()}~{_RUN}~{secrets.token_hex(4)}.part")
 
 
+def kept_for(target: Path) -> Path:
+    """Return a name beside ``target`` for what it was, as long as it may have to be that again."""
+    return part_for(target.with_name(f"{target.name}.before"))
+
+
 @contextlib.contextmanager
 def room_for(place: str | os.PathLike[str]) -> Iterator[None]:
     """Say in one line what was to be written where the disk turns out to be full.
@@ -74,17 +79,33 @@ def scratch(folder: str | os.PathLike[str] | None = None) -> Iterator[Path]:
 
 def remove_dead(target: Path) -> None:
     """Remove what runs that were killed on this machine have left of their attempts to write ``target``."""
-    if os.name != "posix":  # elsewhere a process cannot be asked whether it is alive without ending it
-        return
     with contextlib.suppress(OSError):
-        for entry in target.parent.glob(f".{_escaped(target.name)}.*.part"):
-            found = PART.fullmatch(entry.name)
-            if found is None or found["host"] != _host() or _is_alive(int(found["process"]), found["run"]):
-                continue
+        for entry in _dead(target):
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)
+
+
+def is_half_done(target: Path) -> bool:
+    """Return whether a file is there because a run was killed while its outputs appeared: it has two names.
+
+    One that such a run was about to replace has a second name, too, but another (`kept_for`).
+    """
+    with contextlib.suppress(OSError):
+        mine = f".{target.name}.{_host()}~"
+        return any(entry.name.startswith(mine) and entry.samefile(target) for entry in _dead(target))
+    return False
+
+
+def _dead(target: Path) -> Iterator[Path]:
+    """Yield what runs that were killed on this machine have left of their attempts to write ``target``."""
+    if os.name != "posix":  # elsewhere a process cannot be asked whether it is alive without ending it
+        return
+    for entry in target.parent.glob(f".{_escaped(target.name)}.*.part"):
+        found = PART.fullmatch(entry.name)
+        if found and found["host"] == _host() and not _is_alive(int(found["process"]), found["run"]):
+            yield entry
 
 
 def _host() -> str:

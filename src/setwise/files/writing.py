@@ -22,6 +22,7 @@ from setwise import checks
 from setwise.asked import asked_for
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs, place_of, together
+from setwise.files.parts import is_half_done
 
 Columns = Mapping[str, Sequence[Any]]
 Add = Callable[[Columns], object]
@@ -51,7 +52,7 @@ def check_output(
         raise IsADirectoryError(f"{argument}: {str(path)!r} is a folder; name a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
-    if not checks.flag("force", force) and target.exists():
+    if not checks.flag("force", force) and target.exists() and not is_half_done(target):
         raise FileExistsError(f"{argument}: {str(path)!r} exists; add --force (force=True) to replace it")
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")
