@@ -96,7 +96,20 @@ def test_the_loop_tells_all_figures(tmp_path):
     start = evaluate.logps_of(tiny_policy.model(), tokens, lines[0], 4)
     assert after["kl_from_start"] == pytest.approx(np.mean(np.array(start) - np.array(now)), rel=1e-4)
     assert after["kl_from_start"] > 0
-    head, *rest = result.table().splitlines()
-    assert head.split()[0] == "iteration"
-    assert "KL" in head
+    above, head, *rest = result.table().splitlines()
+    assert above.split() == ["held", "equal"]
+    assert head.split() == [
+        "round",
+        "reward",
+        "out",
+        "±",
+        "wins",
+        "length",
+        "tokens",
+        "finished",
+        "distinct",
+        "KL",
+    ]
     assert len(rest) == 2
+    long = {**after, "kl_from_start": -4.3e-4, "mean_reward": -12.345, "evaluation_reward": -12.345}
+    assert max(map(len, evaluate.table([before, long]).splitlines())) <= 80

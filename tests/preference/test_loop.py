@@ -218,7 +218,7 @@ def stop_at(place, error):
     seen = {"count": 0}
 
     def progress(stage, done, total):
-        if stage == place[0]:
+        if stage == place[0] and done:
             seen["count"] += 1
             if seen["count"] == place[1]:
                 raise error
@@ -267,8 +267,18 @@ def test_a_restart_repeats_at_most_a_chunk(tmp_path):
             raise Interrupt
         return tiny_policy.share_of_good(prompts, responses)
 
+    told = []
+
+    def progress(stage, done, total):
+        told.append((stage, done, total))
+
+    # Five responses a batch, of chunks of two prompts' 24: prompts that are answered are told within a chunk.
     with pytest.raises(Interrupt):
-        run(tmp_path / "run", reward, held_out=(), iterations=1)
+        run(tmp_path / "run", reward, held_out=(), iterations=1, batch_size=5, progress=progress)
+    within = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6]
+    assert [one for one in told if "responses" in one[0]] == [
+        ("iteration-001: responses", done, 6) for done in within
+    ]
     run(tmp_path / "run", reward, held_out=(), iterations=1)
     chunks = [sorted(PROMPTS[start : start + 2]) for start in (0, 2, 4)]
     assert asked == [chunks[0], chunks[1], chunks[1], chunks[2]]

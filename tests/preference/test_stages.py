@@ -56,6 +56,9 @@ def test_an_interrupted_stage_goes_on_and_ends_as_an_uninterrupted_one(tmp_path)
         if done == 2:
             raise KeyboardInterrupt
 
+    def broken(done, count):
+        raise RuntimeError("broken")
+
     with pytest.raises(KeyboardInterrupt):
         sample(tmp_path / "again.jsonl", progress=stop)
     kept = tmp_path / ".again.jsonl.unfinished"
@@ -71,6 +74,18 @@ def test_an_interrupted_stage_goes_on_and_ends_as_an_uninterrupted_one(tmp_path)
     assert [path.name for path in tmp_path.iterdir()].count(kept.name) == 0
     with pytest.raises(FileExistsError, match=r"again\.jsonl' exists"):
         sample(tmp_path / "again.jsonl")
+    # What is refused before there is a row leaves nothing; rows that are kept stay, and are not proposed.
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="prompts: row 0 has 3 tokens"):
+        sample(tmp_path / "no.jsonl", max_new_tokens=10_000)
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(KeyboardInterrupt):
+        sample(tmp_path / "kept.jsonl", progress=stop)
+    with pytest.raises(RuntimeError, match="broken"):
+        sample(tmp_path / "kept.jsonl", progress=broken)
+    assert (tmp_path / ".kept.jsonl.unfinished").exists()
+    with pytest.raises(FileNotFoundError, match=r"no file or folder '.*kept\.jsonl'(?!.*unfinished)"):
+        preference.score(tmp_path / "kept.jsonl", tmp_path / "scored.jsonl", lambda prompts, texts: [])
 
 
 def test_an_unfinished_stage_does_not_go_on_with_other_rows_or_weights(tmp_path):

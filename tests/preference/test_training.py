@@ -392,7 +392,15 @@ def test_a_gradient_on_one_negative_is_told_of(tokenizer, tmp_path, options, tol
     config = settings(tmp_path, max_steps=10, per_device_train_batch_size=4, learning_rate=0.0, **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer = train(make_model(), rows, config, tokenizer=tokenizer)
+        steps = []
+        trainer = train(
+            make_model(),
+            rows,
+            config,
+            tokenizer=tokenizer,
+            progress=lambda done, of: steps.append((done, of)),
+        )
+    assert steps == [(step, 10) for step in range(11)]
     messages = [str(one.message) for one in caught if str(one.message).startswith("loss: ")]
     assert len(messages) == (told is not None)
     for message in messages:

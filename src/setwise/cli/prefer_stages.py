@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from setwise.cli import folders
+from setwise.cli import folders, output
 from setwise.cli.options import AsJson, described, read_described, run_option, set_option, values_of
 
 #: Options of several stages.
@@ -91,7 +91,8 @@ def generate(
     if extra and not server:
         raise ValueError("--field: a field of requests to --server; leave it out, or name a server")
     asked = Server(server, model or "default", key=api_key, retries=retries, extra=extra) if server else None
-    with folders.step_bar() as tell:
+    with folders.step_bar() as tell, output.notes_for_warnings():
+        tell("loading", 0, 0)
         rows = make(
             prompts,
             out,
@@ -127,7 +128,7 @@ def score(
     """Score the responses of a file; goes on where it was interrupted."""
     from setwise.preference.stages import score as make
 
-    with folders.step_bar() as tell:
+    with folders.step_bar() as tell, output.notes_for_warnings():
         rows = make(
             responses,
             out,
@@ -193,9 +194,20 @@ def train(
     }
     config = PreferenceConfig(output_dir=out, **options)
     # What transformers prints on the way is for whoever looks on, not for the output.
-    aside = sys.stderr if sys.stderr.isatty() else io.StringIO()
-    with contextlib.redirect_stdout(aside):
-        trainer = run(model, rows, config, eval_rows=eval_rows, resume=resume)
+    with folders.step_bar() as tell, output.notes_for_warnings():
+        tell("loading", 0, 0)
+        aside = sys.stderr if sys.stderr.isatty() else io.StringIO()
+        with contextlib.redirect_stdout(aside):
+            trainer = run(
+                model,
+                rows,
+                config,
+                eval_rows=eval_rows,
+                resume=resume,
+                progress=lambda done, total: tell("steps", done, total),
+            )
+    if not trainer.is_world_process_zero():
+        return
     logs = trainer.state.log_history
     last: dict[str, Any] = {}
     for entry in logs:
@@ -243,6 +255,7 @@ def loop(
     With --set, a setting of OnPolicyConfig, or of its training: training.lora=true.
     """
     from setwise.preference import OnPolicyConfig, on_policy
+    from setwise.preference.loop.team import Team
     from setwise.preference.stages.score import reward_of
 
     options: dict[str, Any] = {}
@@ -256,7 +269,8 @@ def loop(
     held_out = [] if evaluation_prompts is None else _prompts(evaluation_prompts)
     drawn = values_of(context, "iterations", "responses", "k", "temperature", "max_new_tokens", "seed")
     config = OnPolicyConfig(**drawn, **options)
-    with folders.step_bar() as tell:
+    with folders.step_bar() as tell, output.notes_for_warnings():
+        tell("loading", 0, 0)
         result = on_policy(
             model,
             asked,
@@ -266,7 +280,8 @@ def loop(
             evaluation_prompts=held_out,
             progress=lambda stage, done, total: tell(stage, done, total),
         )
-    print("\n".join(json.dumps(row) for row in result.metrics) if as_json else result.table())
+    if Team().first:
+        print("\n".join(json.dumps(row) for row in result.metrics) if as_json else result.table())
 
 
 def _prompts(path: str) -> list[Any]:

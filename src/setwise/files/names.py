@@ -72,7 +72,8 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
             raise ValueError(f"{argument}: {str(path)!r} is a pipe or a device; write it to a file first")
         return found
     try:
-        neighbors = [entry.name for entry in found.parent.iterdir()]
+        hidden = found.name.startswith(".")  # what runs keep for themselves is not to be named
+        neighbors = [one.name for one in found.parent.iterdir() if hidden or not one.name.startswith(".")]
     except OSError:
         neighbors = []
     raise FileNotFoundError(f"{argument}: no file or folder {str(path)!r}{nearest(found.name, neighbors)}")

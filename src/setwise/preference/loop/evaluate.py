@@ -14,12 +14,12 @@ from setwise.preference.loop.stages import Row
 
 #: Columns of `table`, and what they are called.
 _COLUMNS = {
-    "iteration": "iteration",
+    "iteration": "round",
     "mean_reward": "reward",
     "evaluation_reward": "held out",
     "evaluation_error": "±",
     "win_rate": "wins",
-    "length_controlled_win_rate": "at equal length",
+    "length_controlled_win_rate": "equal length",
     "evaluation_tokens": "tokens",
     "evaluation_finished": "finished",
     "evaluation_distinct": "distinct",
@@ -133,13 +133,20 @@ def logps_of(
     return [part.tolist() for part in np.split(np.array(found), ends)[:-1]]
 
 
+def _short(value: float) -> str:
+    """Return a number in six characters or so."""
+    return f"{value:.0e}" if 0 < abs(value) < 1e-2 else f"{value:.3g}"
+
+
 def table(metrics: Sequence[Row]) -> str:
-    """Return the figures of a run, a line an iteration."""
+    """Return the figures of a run, a line an iteration, in 80 columns."""
     names = [name for name in _COLUMNS if any(row.get(name) is not None for row in metrics)]
-    cells = [[_COLUMNS[name] for name in names]]
+    above = [_COLUMNS[name].rpartition(" ") for name in names]
+    cells = [[first for first, _, _ in above], [last for *_, last in above]]
     for row in metrics:
-        cells.append(["" if row.get(name) is None else f"{row[name]:.4g}" for name in names])
+        cells.append(["" if row.get(name) is None else _short(row[name]) for name in names])
     widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
     return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
     )

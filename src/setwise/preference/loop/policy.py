@@ -103,19 +103,13 @@ class Policy:
         dict
             ``loss`` (mean over the training) and ``steps``.
         """
-        from transformers import PrinterCallback, TrainerCallback
+        from transformers import PrinterCallback
 
         from setwise.preference.training import PreferenceTrainer
-        from setwise.preference.training.run import last_checkpoint, nothing_half
-
-        class Tell(TrainerCallback):  # type: ignore[misc]
-            """Steps as progress."""
-
-            def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-                tell(state.global_step, state.max_steps)
+        from setwise.preference.training.run import Steps, last_checkpoint, nothing_half
 
         trainer = PreferenceTrainer(
-            self.model, settings, train_dataset=rows, processing_class=self.tokenizer, callbacks=[Tell()]
+            self.model, settings, train_dataset=rows, processing_class=self.tokenizer, callbacks=[Steps(tell)]
         )
         trainer.remove_callback(PrinterCallback)
         begun = last_checkpoint(Path(settings.output_dir))

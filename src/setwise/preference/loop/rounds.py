@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,13 +314,18 @@ class Rounds:
             count, temperature, config.top_p, config.max_new_tokens, config.batch_size
         )
         engine: generating.TextGenerator | None = None
+        stage = name.removesuffix(".jsonl")
+
+        def told(start: int, stop: int, done: int, of: int) -> None:
+            if done < of:  # what is whole is told once it is written
+                self._tell(iteration, stage, start + (stop - start) * done // of, len(prompts.given))
 
         def make(start: int, stop: int) -> list[Row]:
             nonlocal engine
             if engine is None:
                 engine = self._engine(trainings, sampling)
             keys = [(config.seed, *key, row) for row in range(start, stop)]
-            found = engine.generate(prompts.tokens[start:stop], keys)
+            found = engine.generate(prompts.tokens[start:stop], keys, partial(told, start, stop))
             return [
                 {
                     "prompt_id": row,
@@ -358,6 +364,7 @@ class Rounds:
 
     def _in_chunks(self, iteration: Iteration, name: str, count: int, make: Make) -> list[Row]:
         stage = name.removesuffix(".jsonl")
+        self._tell(iteration, stage, 0, count)
         return iteration.in_chunks(
             name, count, self._config.chunk_size, make, lambda done: self._tell(iteration, stage, done, count)
         )

@@ -61,13 +61,14 @@ def embed(
     encoder = encode.encoder(model, seed=seed)
     if isinstance(encoder, FittedEncoder):
         encoder.fit(list(dict.fromkeys(text for some in texts for text in some)))
-    partial = Partial(out, {"encoder": encoder.name, "rows": digest_of(rows)}, force=force)
-    missing = partial.missing(len(rows))
-    for start in range(0, len(missing), _ROWS):
-        told(progress, len(partial), len(rows))
-        part = missing[start : start + _ROWS]
-        for number, vectors in zip(part, encoded_once(encoder, [texts[row] for row in part]), strict=True):
-            partial.add(number, {**rows[number][1], "embeddings": vectors.tolist()})
-    partial.finish()
+    with Partial(out, {"encoder": encoder.name, "rows": digest_of(rows)}, force=force) as partial:
+        missing = partial.missing(len(rows))
+        for start in range(0, len(missing), _ROWS):
+            told(progress, len(partial), len(rows))
+            part = missing[start : start + _ROWS]
+            found = encoded_once(encoder, [texts[row] for row in part])
+            for number, vectors in zip(part, found, strict=True):
+                partial.add(number, {**rows[number][1], "embeddings": vectors.tolist()})
+        partial.finish()
     told(progress, len(rows), len(rows))
     return len(rows)

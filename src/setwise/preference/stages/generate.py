@@ -122,7 +122,6 @@ def generate(
         "max_new_tokens": max_new_tokens,
         "seed": seed,
     }
-    partial = Partial(out, settings, force=force)
     others = [{name: cell for name, cell in row.items() if name != column} for _, row in rows]
 
     def row_of(number: int, found: Sampled) -> Row:
@@ -130,21 +129,22 @@ def generate(
         made |= {"tokens": found.tokens, "finished": found.finished}
         return made if found.token_ids is None else {**made, "token_ids": found.token_ids}
 
-    if server is not None:
-        _from_server(server, asked, sampling, seed, concurrency, partial, row_of, progress)
-    else:
-        _from_model(
-            with_tokenizer(model, tokenizer, dtype="auto", loading=loading),
-            asked,
-            sampling,
-            seed,
-            chat,
-            chat_template_kwargs,
-            partial,
-            row_of,
-            progress,
-        )
-    partial.finish()
+    with Partial(out, settings, force=force) as partial:
+        if server is not None:
+            _from_server(server, asked, sampling, seed, concurrency, partial, row_of, progress)
+        else:
+            _from_model(
+                with_tokenizer(model, tokenizer, dtype="auto", loading=loading),
+                asked,
+                sampling,
+                seed,
+                chat,
+                chat_template_kwargs,
+                partial,
+                row_of,
+                progress,
+            )
+        partial.finish()
     return len(rows)
 
 

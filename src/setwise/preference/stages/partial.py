@@ -24,6 +24,8 @@ Progress = Callable[[int, int], object]
 class Partial:
     """The rows of one output by number, beside it in a hidden file until all are there.
 
+    As a context, it leaves no file behind where work ends in an error before there is a row.
+
     Parameters
     ----------
     out : path-like
@@ -47,11 +49,20 @@ class Partial:
         self._lock = threading.Lock()
         self._places: dict[int, tuple[int, int]] = {}
         known = json.loads(json.dumps(dict(settings), allow_nan=False))
+        head = json.dumps(known).encode() + b"\n"
+        self._head = len(head)
         if self.path.exists():
             self._read(known)
         else:
             with room_for(self._target):
-                self.path.write_bytes(json.dumps(known).encode() + b"\n")
+                self.path.write_bytes(head)
+
+    def __enter__(self) -> Partial:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not self and self.path.exists() and self.path.stat().st_size == self._head:
+            self.path.unlink()
 
     def __len__(self) -> int:
         return len(self._places)

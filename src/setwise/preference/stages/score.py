@@ -73,11 +73,10 @@ def score(
     prompts = [as_prompt(row.get(name), name, place) for place, row in rows]
     for (place, row), prompt in zip(rows, prompts, strict=True):
         check_context(row, prompt, columns.context, place)
-    partial = Partial(
-        out,
-        {"reward": reward if isinstance(reward, str) else reward_name(reward), "rows": digest_of(rows)},
-        force=force,
-    )
+    settings = {
+        "reward": reward if isinstance(reward, str) else reward_name(reward),
+        "rows": digest_of(rows),
+    }
 
     def work(number: int) -> dict[str, Any]:
         place, row = rows[number]
@@ -85,8 +84,9 @@ def score(
         texts = [as_answer(cell, "responses", f"{place}, response {at}")[1] for at, cell in enumerate(cells)]
         return {**row, "rewards": scores_of(asked, [prompts[number]], [texts], first=number)[0]}
 
-    at_once(work, partial, len(rows), threads=concurrency, progress=progress)
-    partial.finish()
+    with Partial(out, settings, force=force) as partial:
+        at_once(work, partial, len(rows), threads=concurrency, progress=progress)
+        partial.finish()
     return len(rows)
 
 

@@ -1,4 +1,5 @@
 """Training on groups of responses: rows in, a trained model and its metrics out."""
+# mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ _MODEL_FILES = ("config.json", "adapter_config.json", "model.safetensors", "adap
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
+class Steps(transformers.TrainerCallback):
+    """Tells the optimizer's steps done, and all steps."""
+
+    def __init__(self, tell: Callable[[int, int], object]) -> None:
+        self._tell = tell
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Tell where the training starts."""
+        self._tell(state.global_step, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Tell a step."""
+        self._tell(state.global_step, state.max_steps)
+
+
 def train(
     model: Any,
     rows: str | os.PathLike[str] | Iterable[Mapping[str, Any]] | Groups,
@@ -34,6 +50,7 @@ def train(
     resume: bool | str | os.PathLike[str] = False,
     peft_config: Any = None,
     reference_model: Any = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> PreferenceTrainer:
     """Train a model on groups of responses, and save it in ``config.output_dir``.
 
@@ -56,6 +73,8 @@ def train(
     peft_config : peft.PeftConfig, optional
     reference_model : transformers.PreTrainedModel or str, optional
         As in `PreferenceTrainer`.
+    progress : callable, optional
+        Called with the optimizer's steps done, and all steps.
 
     Returns
     -------
@@ -85,6 +104,7 @@ def train(
             processing_class=tokenizer,
             peft_config=peft_config,
             reference_model=reference_model,
+            callbacks=[] if progress is None else [Steps(progress)],
         )
         trainer.train(resume_from_checkpoint=start)
         if eval_rows is not None and config.eval_strategy == "no":
