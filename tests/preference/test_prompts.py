@@ -269,21 +269,25 @@ def test_records_without_a_text_are_refused():
         list(PreferenceRows([row], k=1))
 
 
-@pytest.mark.parametrize("format", ["openrlhf", "axolotl", "llama-factory"])
+@pytest.mark.parametrize("format", ["pairs", "unpaired", "openrlhf", "axolotl", "llama-factory"])
 def test_an_answer_that_has_begun_is_whole_in_the_formats_that_do_not_go_on_with_it(format):
     from setwise.preference import PreferenceRows
 
     prompt = [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "It is the"}]
-    row = {"prompt": prompt, "responses": [" Nile", " sun"], "rewards": [1.0, 0.0]}
-    (pair,) = PreferenceRows([row], k=1, format=format, model="ngrams")
+    row = {"prompt": prompt, "responses": [" Nile", " sun"], "rewards": [1.0, 0.0], "token_ids": [[1], [2]]}
+    made = list(PreferenceRows([row], k=1, format=format, model="ngrams"))
+    assert all("token_ids" not in one for one in made)
     who, what = ("from", "value") if format == "llama-factory" else ("role", "content")
-    alone = [
-        pair[name] if isinstance(pair[name], dict) else pair[name][-1] for name in ("chosen", "rejected")
+    asked = [{who: "human" if who == "from" else "user", what: "Name a river."}]
+    answers = [
+        {who: "gpt" if who == "from" else "assistant", what: f"It is the {word}"} for word in ("Nile", "sun")
     ]
-    assert [answer[what] for answer in alone] == ["It is the Nile", "It is the sun"]
-    before = (
-        pair["chosen"][:-1]
-        if format == "openrlhf"
-        else pair[{"axolotl": "messages"}.get(format, "conversations")]
-    )
-    assert [turn[who] for turn in before] == ["human" if format == "llama-factory" else "user"]
+    if format == "unpaired":
+        assert [(one["prompt"], one["completion"]) for one in made] == [(asked, [one]) for one in answers]
+        return
+    (pair,) = made
+    chosen, rejected = pair["chosen"], pair["rejected"]
+    found = [one if isinstance(one, dict) else one[-1] for one in (chosen, rejected)]
+    assert found == answers
+    before = {"pairs": "prompt", "axolotl": "messages", "llama-factory": "conversations"}
+    assert (chosen[:-1] if format == "openrlhf" else pair[before[format]]) == asked

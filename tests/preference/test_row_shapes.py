@@ -223,6 +223,11 @@ def test_pairs_in_the_words_of_other_trainers(format, prompt, tmp_path):
     back = parquet.read_table(tmp_path / "again.parquet").to_pylist()
     wanted = {"prompt": TALK, "chosen": said("", GOOD)[1:], "rejected": said("", BAD)[1:]}
     assert wanted in [{name: row[name] for name in wanted} for row in back]
+    # Tools and calls of them, which a trainer would not be told of, are not lost without a word.
+    called = [*TALK, {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}]
+    for beside, name in (({"tools": [{"name": "f"}]}, "tools"), ({"prompt": called}, "tool_calls")):
+        with pytest.raises(ValueError, match=f"format: row 0 .*'{name}', for which '{format}' has no place"):
+            list(PreferenceRows([{**POOL, **beside}], k=2, format=format, model="lsa"))
 
 
 def test_tokens_and_ends_follow_the_responses(tmp_path):

@@ -13,7 +13,7 @@ from setwise.preference.rows.cells import Prompt, as_messages, as_text, is_messa
 _TEXTS = ("response", "completion", "generation", "output", "text", "content")
 
 #: What a message says beside its text.
-_BESIDE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+BESIDE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
 
 def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]], str]:
@@ -42,7 +42,7 @@ def as_answer(cell: Any, argument: str, place: str) -> tuple[list[dict[str, Any]
         return [], as_text(cell, argument, place)
     if isinstance(cell, list | tuple) and cell:
         *before, last = as_messages(cell, argument, place)
-        beside = next((name for name in _BESIDE if last.get(name)), None)
+        beside = next((name for name in BESIDE if last.get(name)), None)
         if beside is not None:
             raise ValueError(
                 f"{argument}: {place} has {beside!r} beside its text, which would be left out; write it into "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from setwise.preference.prompts import asked_and_begun
 from setwise.preference.responses.selection import ResponseSelection
+from setwise.preference.rows.answers import BESIDE
 from setwise.preference.rows.cells import Prompt
 from setwise.preference.rows.columns import PoolColumns
 from setwise.preference.rows.pools import ResponsePool
@@ -60,16 +61,21 @@ def as_rows(
         Where the prompt is a conversation, responses are messages of the assistant. What long form has of
         each response is, in groups and pairs, a list of the chosen's and then the rejected's.
     """
-    prompt = pool.prompt
+    prompt, begun = pool.prompt, ""
+    if format != "groups" and not isinstance(prompt, str):
+        # No other trainer goes on with an answer that has begun: the whole of it is the answer there.
+        prompt, begun = asked_and_begun(prompt)
     hidden = left_out(format)
     others = {name: value for name, value in pool.others.items() if name not in hidden}
 
     def of(members: Sequence[int]) -> dict[str, list[Any]]:
         kept = {name: cells for name, cells in pool.each.items() if name not in hidden}
+        if begun:
+            kept.pop("token_ids", None)  # those of the words that were begun are not known
         return {name: [cells[one] for one in members] for name, cells in kept.items()}
 
     def text(one: int) -> Any:
-        return _as_said(pool.responses[one], prompt)
+        return _as_said(begun + pool.responses[one], prompt)
 
     rewards = pool.rewards.tolist()
     positives, negatives = selection.positives.tolist(), selection.negatives.tolist()
@@ -87,13 +93,13 @@ def as_rows(
             for place, one in enumerate(members)
         ]
     if format in BARE:
-        said = [pool.responses[one] for one in members]
-        pairs = [
-            (said[better], said[worse])
-            for better in range(len(positives))
-            for worse in range(len(positives), len(said))
+        _refuse_beside(pool, format)
+        said = pool.responses
+        return [
+            _bare(format, prompt, begun + said[better], begun + said[worse])
+            for better in positives
+            for worse in negatives
         ]
-        return [_bare(format, prompt, *pair) for pair in pairs]
     if format == "pairs":
         return [
             {
@@ -123,11 +129,24 @@ def as_rows(
     ]
 
 
+def _refuse_beside(pool: ResponsePool, format: str) -> None:
+    """Refuse a pool with what has no place in another trainer's rows.
+
+    Raises ValueError: the row has tools, or a message calls some or has thoughts beside its text.
+    """
+    messages = [] if isinstance(pool.prompt, str) else pool.prompt
+    found = next((name for one in messages for name in BESIDE if one.get(name)), None)
+    if found or pool.tools:
+        raise ValueError(
+            f"format: {pool.place} has {found or 'tools'!r}, for which {format!r} has no place; write "
+            "'pairs' or 'groups', or drop it"
+        )
+
+
 def _bare(format: str, prompt: Prompt, chosen: str, rejected: str) -> dict[str, Any]:
     """Return a pair as another trainer reads it."""
-    # None of them goes on with an answer that has begun: the whole of it is the answer there.
-    asked, begun = asked_and_begun(prompt)
-    answers = [{"role": "assistant", "content": begun + text} for text in (chosen, rejected)]
+    asked, _ = asked_and_begun(prompt)
+    answers = [{"role": "assistant", "content": text} for text in (chosen, rejected)]
     if format == "openrlhf":
         return {"chosen": [*asked, answers[0]], "rejected": [*asked, answers[1]]}
     if format == "axolotl":

@@ -62,6 +62,11 @@ class ResponsePool:
     def __len__(self) -> int:
         return len(self.responses)
 
+    @property
+    def tools(self) -> Any:
+        """What the row says of tools; nothing or an empty list where it says nothing."""
+        return self.others.get("tools") or next(iter(self.each.get("tools", ())), None)
+
     def only(self, kept: list[int]) -> ResponsePool:
         """Return the pool with some of its responses."""
         return replace(

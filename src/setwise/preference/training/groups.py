@@ -320,7 +320,7 @@ class Reader:
 
     def _template_of(self, pool: ResponsePool) -> Any:
         """Return the variables of the chat template for a pool, with the tools that its row names."""
-        tools = pool.others.get("tools") or next(iter(pool.each.get("tools", ())), None)
+        tools = pool.tools
         if isinstance(tools, str):
             tools = parsed(tools.encode("utf-8", "surrogatepass"), f"tools: {pool.place}")
         if not tools:
