@@ -79,15 +79,42 @@ static double bound_one(const struct pool *pool, struct state *state, ptrdiff_t 
     return state->upper[place] = state->base[place] + pool->t * (term + state->error);
 }
 
-/* Bring the bound of a candidate's score up to date with all members, and return it. */
-static double screen(const struct pool *pool, struct state *state, ptrdiff_t place)
+/* Write four candidates' rows in single precision, of those from the first on; past the last the first stands. */
+static void four_singles(const struct pool *pool, const int64_t *places, ptrdiff_t count, float *room,
+                         const float *rows[4])
+{
+    for (ptrdiff_t one = 0; one < 4; one++)
+        rows[one] = one < count ? single_of(pool, (ptrdiff_t)places[one], room + one * pool->rows.d) : rows[0];
+}
+
+/* Bring the bounds of some candidates' scores up to date with all members; return what the largest score surely is. */
+static double screen(const struct pool *pool, struct state *state, const int64_t *places, ptrdiff_t number)
 {
     const ptrdiff_t d = pool->rows.d, count = state->count;
-    const float *row = single_of(pool->single == NULL ? pool : pool->single, place, state->singles + (pool->k + 1) * d);
-    const double scale = pool->single == NULL ? state->scale[place] : pool->inverse[place];
-    for (ptrdiff_t seen = pool->objective == MMR ? (ptrdiff_t)state->seen[place] : count - 1; seen < count; seen++)
-        note_cosine(pool, state, place, seen, use->rough(row, state->singles + (seen + 1) * d, d) * scale);
-    return bound_one(pool, state, place, 1.0 / (double)count);
+    const struct pool *single = pool->single == NULL ? pool : pool->single;
+    const double *scale = pool->single == NULL ? state->scale : pool->inverse, part = 1.0 / (double)count;
+    float *room = state->singles + (pool->k + 1) * d, along[4];
+    double most = -INFINITY;
+    for (ptrdiff_t first = 0; pool->objective == MAX_SUM && first < number; first += 4) {
+        const float *rows[4];
+        four_singles(single, places + first, number - first, room, rows);
+        use->rough_four(rows, state->singles + count * d, d, along);
+        for (ptrdiff_t one = 0; one < 4 && first + one < number; one++) {
+            const ptrdiff_t place = (ptrdiff_t)places[first + one];
+            note_cosine(pool, state, place, count - 1, along[one] * scale[place]);
+            bound_one(pool, state, place, part);
+        }
+    }
+    for (ptrdiff_t at = 0; pool->objective == MMR && at < number; at++) {
+        const ptrdiff_t place = (ptrdiff_t)places[at];
+        const float *row = single_of(single, place, room);
+        for (ptrdiff_t seen = (ptrdiff_t)state->seen[place]; seen < count; seen++)
+            note_cosine(pool, state, place, seen, use->rough(row, state->singles + (seen + 1) * d, d) * scale[place]);
+        bound_one(pool, state, place, part);
+    }
+    for (ptrdiff_t at = 0; at < number; at++)
+        most = state->upper[places[at]] > most ? state->upper[places[at]] : most;
+    return most - 2.0 * pool->t * state->error - ROUNDING;
 }
 
 /* Measure all rows in single precision, together with their cosine to the first member. Returns whether all are well
@@ -96,16 +123,21 @@ static int screen_all(const struct pool *pool, struct state *state)
 {
     const ptrdiff_t d = pool->rows.d;
     const double least = 1e8 * pool->least, most = pool->most / 2.0;
-    float square;
-    for (ptrdiff_t place = 0; place < pool->n; place++) {
-        const float *row = single_of(pool, place, state->singles + (pool->k + 1) * d);
-        const float along = use->rough_both(row, state->singles + d, d, &square);
-        if (!(square > least && square < most))
-            return 0;
-        if (state->exact[place] == UNMEASURED)
-            state->scale[place] = 1.0F / sqrtf(square);
-        note_cosine(pool, state, place, 0, along * state->scale[place]);
-        bound_one(pool, state, place, 1.0);
+    float along[4], squares[4];
+    for (ptrdiff_t first = 0; first < pool->n; first += 4) {
+        const int64_t places[4] = {first, first + 1, first + 2, first + 3};
+        const float *rows[4];
+        four_singles(pool, places, pool->n - first, state->singles + (pool->k + 1) * d, rows);
+        use->rough_both(rows, state->singles + d, d, along, squares);
+        for (ptrdiff_t one = 0; one < 4 && first + one < pool->n; one++) {
+            const ptrdiff_t place = first + one;
+            if (!(squares[one] > least && squares[one] < most))
+                return 0;
+            if (state->exact[place] == UNMEASURED)
+                state->scale[place] = 1.0F / sqrtf(squares[one]);
+            note_cosine(pool, state, place, 0, along[one] * state->scale[place]);
+            bound_one(pool, state, place, 1.0);
+        }
     }
     return 1;
 }
@@ -158,7 +190,7 @@ static void follow_rise(const struct pool *pool, struct state *state, double alo
 static void measure_rise(const struct pool *pool, struct state *state, ptrdiff_t seen)
 {
     const ptrdiff_t d = pool->rows.d, count = state->count;
-    if (state->totals == NULL || seen == 0 || state->looked[seen])
+    if (seen == 0 || state->looked[seen])
         return;
     const double now = (double)count, then = (double)seen;
     const double across = state->screened
@@ -201,16 +233,10 @@ static void take(const struct pool *pool, struct state *state, ptrdiff_t place)
     follow_rise(pool, state, along);
 }
 
-/* The lowest place of those whose number ties with the largest; -1 where that is -inf. */
-static ptrdiff_t first_of_best(const double *numbers, ptrdiff_t n, const struct state *fresh, double best)
+/* What ties with a score, or is above it; any that may be chosen where there is none. */
+static double least_of(double score)
 {
-    if (best == -INFINITY)
-        return -1;
-    const double least = best - TIE * (1.0 + fabs(best));
-    for (ptrdiff_t place = 0; place < n; place++)
-        if (numbers[place] >= least && (fresh == NULL || fresh->exact[place] == fresh->count))
-            return place;
-    return -1;
+    return score == -INFINITY ? -DBL_MAX : score - TIE * (1.0 + fabs(score));
 }
 
 /* The candidate of best score, -1 where none may be chosen. */
@@ -223,32 +249,50 @@ static ptrdiff_t next(const struct pool *pool, struct state *state)
             lead[place] = pool->objective == LOG_DET && pool->t == 1.0 ? 0.0 : pool->relevance[place];
             best = lead[place] > best ? lead[place] : best;
         }
-        return first_of_best(lead, pool->n, NULL, best);
+        for (ptrdiff_t place = 0; place < pool->n; place++)
+            if (lead[place] >= least_of(best))
+                return place;
+        return -1;
     }
-    const ptrdiff_t leader = bound_all(pool, state);
-    if (state->screened && state->seen[leader] < state->count)
-        screen(pool, state, leader);
-    best = refresh(pool, state, leader);
-    double least = best - TIE * (1.0 + fabs(best));
-    if (best == -INFINITY)
-        least = -DBL_MAX;
+    int64_t *rivals = state->rivals;
+    ptrdiff_t number = 1, screened = 1;
+    rivals[0] = bound_all(pool, state);
+    double surely = state->screened ? screen(pool, state, rivals, 1) : refresh(pool, state, (ptrdiff_t)rivals[0]);
+    double least = least_of(surely);
     for (ptrdiff_t place = 0; place < pool->n; place++) {
-        if (!(state->bounds[place] >= least))
+        if (!(state->bounds[place] >= least) || place == rivals[0])
             continue;
-        if (state->totals != NULL && state->seen[place] < state->count) {
-            measure_rise(pool, state, (ptrdiff_t)state->seen[place]);
-            if (state->upper[place] + state->rise[state->seen[place]] < least)
+        if (state->totals != NULL) {
+            const ptrdiff_t seen = (ptrdiff_t)state->seen[place];
+            measure_rise(pool, state, seen);
+            if (state->upper[place] + state->rise[seen] < least)
                 continue;
         }
-        if (state->screened && state->seen[place] < state->count && screen(pool, state, place) < least)
-            continue;
-        double score = state->exact[place] < state->count ? refresh(pool, state, place) : state->upper[place];
-        if (score > best) {
-            best = score;
-            least = best - TIE * (1.0 + fabs(best));
+        rivals[number++] = place;
+        if (state->screened && number == screened + 4) {
+            surely = screen(pool, state, rivals + screened, 4);
+            least = least_of(surely) > least ? least_of(surely) : least;
+            screened = number;
         }
     }
-    return first_of_best(state->upper, pool->n, state, best);
+    if (state->screened)
+        screen(pool, state, rivals + screened, number - screened);
+    for (ptrdiff_t at = 0; at < number; at++) {
+        const ptrdiff_t place = (ptrdiff_t)rivals[at];
+        if ((state->screened ? state->upper : state->bounds)[place] < least)
+            continue;
+        const double score = state->exact[place] < state->count ? refresh(pool, state, place) : state->upper[place];
+        if (score > best) {
+            best = score;
+            least = least_of(best) > least ? least_of(best) : least;
+        }
+    }
+    ptrdiff_t first = -1; /* of those that tie with the best */
+    for (ptrdiff_t at = 0; at < number; at++)
+        if (state->exact[rivals[at]] == state->count && state->upper[rivals[at]] >= least_of(best)
+            && (first < 0 || rivals[at] < first))
+            first = (ptrdiff_t)rivals[at];
+    return first;
 }
 
 /* Write the sum of each member's distances to those before it: what it had when it was taken, but where little is
@@ -307,10 +351,11 @@ static ptrdiff_t select_greedily(const struct pool *pool, int64_t *chosen, ptrdi
     const int measured = !screened || pool->squares != NULL || pool->query != NULL;
     double *memory = malloc(sizeof(double) * (size_t)(7 * n + 3 * (k + 1) + k * d + (summed ? (k + 1) * d : 0)));
     double *columns = factored ? malloc(sizeof(double) * (size_t)(n * k)) : NULL;
-    float *singles = screened ? malloc(sizeof(float) * (size_t)((k + 2) * d)) : NULL;
-    int64_t *counts = calloc((size_t)(3 * n + pool->rows.n), sizeof(int64_t));
+    float *singles = screened ? malloc(sizeof(float) * (size_t)((k + 5) * d)) : NULL;
+    int64_t *counts = calloc((size_t)(4 * n + pool->rows.n), sizeof(int64_t));
     struct state state = {.columns = columns, .singles = singles, .chosen = chosen, .seen = counts,
-                          .exact = counts + n, .closest = counts + 2 * n, .held = counts + 3 * n, .screened = screened,
+                          .exact = counts + n, .closest = counts + 2 * n, .rivals = counts + 3 * n, .held = counts + 4 * n,
+                          .screened = screened,
                           .error = rough_error(d)};
     ptrdiff_t place = 0;
     if (memory == NULL || counts == NULL || (factored && columns == NULL) || (screened && singles == NULL)) {

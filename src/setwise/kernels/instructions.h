@@ -25,8 +25,8 @@ struct kernels {
     void (*each_grid)(const int32_t *const rows[4], const double *other, ptrdiff_t d, double *products);
     void (*add_on_grid)(const float *const rows[4], const double *scales, int64_t *sums, ptrdiff_t d);
     float (*rough)(const float *row, const float *other, ptrdiff_t d);
-    float (*rough_both)(const float *row, const float *other, ptrdiff_t d, float *square);
     void (*rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products);
+    void (*rough_both)(const float *const rows[4], const float *other, ptrdiff_t d, float *products, float *squares);
     void (*scan_half)(const char *first, ptrdiff_t step, ptrdiff_t count, const float *other, ptrdiff_t d, float *out);
     void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
     void (*follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d);
@@ -47,6 +47,9 @@ static inline void widen(const uint16_t *half, float *wide, int count)
         wide[lane] *= 0x1p112f;
 }
 
+#ifdef __GNUC__
+typedef float fours __attribute__((vector_size(4 * sizeof(float))));
+#endif
 #define TARGET
 #define NAME(x) x##_baseline
 #define PART 2

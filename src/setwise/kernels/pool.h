@@ -47,9 +47,10 @@ struct state {
     double *members;   /* (k, d), of unit length */
     double *totals;    /* (k + 1, d), sums of the first members: max-sum with power 1 alone */
     double *columns;   /* (n, k), of the Cholesky factor: log-det alone */
-    float *singles;    /* (k + 1, d), what cosines are to in single precision: members, or totals; (d) beside it */
+    float *singles;    /* (k + 1, d), what cosines are to in single precision: members, or totals; (4, d) beside it */
     int64_t *held;     /* members of each group */
     int64_t *seen, *exact, *closest;
+    int64_t *rivals;   /* room */
     int64_t *chosen;
     ptrdiff_t count;
     int screened;

@@ -57,9 +57,7 @@ static void products_of(const struct form *form, const struct total *total, cons
     for (ptrdiff_t first = 0; first < count; first += 4) {
         const float *rows[4];
         float along[4];
-        for (ptrdiff_t one = 0; one < 4; one++)
-            rows[one] = single_of(&form->single, (ptrdiff_t)places[first + one < count ? first + one : first],
-                                  (float *)(void *)form->four + one * d);
+        four_singles(&form->single, places + first, count - first, (float *)(void *)form->four, rows);
         use->rough_four(rows, total->single, d, along);
         for (ptrdiff_t one = 0; one < 4 && first + one < count; one++) {
             const ptrdiff_t place = (ptrdiff_t)places[first + one];
@@ -145,11 +143,9 @@ static void add_all(const struct form *form, int64_t *sums)
     for (ptrdiff_t first = 0; first < n; first += 4) {
         const float *rows[4];
         double scales[4];
-        for (ptrdiff_t one = 0; one < 4; one++) { /* in the order of memory */
-            const ptrdiff_t place = (ptrdiff_t)form->where[first + one < n ? first + one : first];
-            rows[one] = single_of(&form->single, place, (float *)(void *)form->four + one * d);
-            scales[one] = first + one < n ? form->scale[place] : 0.0;
-        }
+        four_singles(&form->single, form->where + first, n - first, (float *)(void *)form->four, rows);
+        for (ptrdiff_t one = 0; one < 4; one++) /* in the order of memory */
+            scales[one] = first + one < n ? form->scale[form->where[first + one]] : 0.0;
         use->add_on_grid(rows, scales, sums, d);
     }
 }

@@ -1,98 +1,92 @@
 /* Inner products in single precision, for one instruction set: included by dots.h, whose names it uses. */
 
-/* In single precision, off by less than `rough_error`: the inner product of two rows and, where it is asked for, the
- * square of the first one's length. */
+/* In single precision, off by less than `rough_error`: the inner product of two rows. */
 #ifdef __GNUC__
 typedef float NAME(singles) __attribute__((vector_size(2 * PART * sizeof(float)), aligned(4), may_alias));
 #define SINGLES (2 * PART)
 #define AT(x) (*(const NAME(singles) *)(const void *)(x))
 static inline TARGET float NAME(across)(NAME(singles) sum, float rest)
 {
-    float lanes[SINGLES], four[4];
-    memcpy(lanes, &sum, sizeof sum);
-    for (int lane = 0; lane < 4; lane++)
-        four[lane] = SINGLES == 4 ? lanes[lane]
-            : SINGLES == 8        ? lanes[lane] + lanes[(lane + 4) % SINGLES]
-                                  : (lanes[lane] + lanes[(lane + 4) % SINGLES])
-                + (lanes[(lane + 8) % SINGLES] + lanes[(lane + 12) % SINGLES]);
-    return ((four[0] + four[2]) + (four[1] + four[3])) + rest;
+    fours parts[SINGLES / 4];
+    memcpy(parts, &sum, sizeof sum);
+    for (int half = SINGLES / 8; half > 0; half /= 2)
+        for (int part = 0; part < half; part++)
+            parts[part] += parts[part + half];
+    return ((parts[0][0] + parts[0][2]) + (parts[0][1] + parts[0][3])) + rest;
 }
-static inline TARGET float NAME(products)(const float *row, const float *other, ptrdiff_t d, float *square)
+static TARGET float NAME(rough)(const float *row, const float *other, ptrdiff_t d)
 {
-    NAME(singles) sums[4] = {{0}}, squares[4] = {{0}};
-    float sum = 0.0F, own = 0.0F;
+    NAME(singles) sums[4] = {{0}};
+    float rest = 0.0F;
     ptrdiff_t i = 0;
     for (; i + 4 * SINGLES <= d; i += 4 * SINGLES)
-        for (int part = 0; part < 4; part++) {
-            const NAME(singles) x = AT(row + i + part * SINGLES);
-            sums[part] += x * AT(other + i + part * SINGLES);
-            if (square != NULL)
-                squares[part] += x * x;
-        }
-    for (; i + SINGLES <= d; i += SINGLES) {
+        for (int part = 0; part < 4; part++)
+            sums[part] += AT(row + i + part * SINGLES) * AT(other + i + part * SINGLES);
+    for (; i + SINGLES <= d; i += SINGLES)
         sums[0] += AT(row + i) * AT(other + i);
-        if (square != NULL)
-            squares[0] += AT(row + i) * AT(row + i);
-    }
-    for (; i < d; i++) {
-        sum += row[i] * other[i];
-        own += row[i] * row[i];
-    }
-    if (square != NULL)
-        *square = NAME(across)((squares[0] + squares[1]) + (squares[2] + squares[3]), own);
-    return NAME(across)((sums[0] + sums[1]) + (sums[2] + sums[3]), sum);
+    for (; i < d; i++)
+        rest += row[i] * other[i];
+    return NAME(across)((sums[0] + sums[1]) + (sums[2] + sums[3]), rest);
 }
-/* Of four rows beside each other, with as many partial sums each. */
-static TARGET void NAME(rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products)
+/* Of four rows beside each other, with as many partial sums each; and the squares of their lengths. */
+static inline TARGET void NAME(beside)(const float *const rows[4], const float *other, ptrdiff_t d, float *products,
+                                       float *squares)
 {
-    NAME(singles) sums[4][16 / SINGLES] = {{{0}}};
-    float rest[4] = {0};
+    NAME(singles) sums[4][16 / SINGLES] = {{{0}}}, own[4][16 / SINGLES] = {{{0}}};
+    float rest[4] = {0}, own_rest[4] = {0};
     ptrdiff_t i = 0;
     for (; i + 16 <= d; i += 16)
         for (int part = 0; part < 16 / SINGLES; part++)
-            for (int row = 0; row < 4; row++)
-                sums[row][part] += AT(rows[row] + i + part * SINGLES) * AT(other + i + part * SINGLES);
+            for (int row = 0; row < 4; row++) {
+                const NAME(singles) x = AT(rows[row] + i + part * SINGLES);
+                sums[row][part] += x * AT(other + i + part * SINGLES);
+                if (squares != NULL)
+                    own[row][part] += x * x;
+            }
     for (; i < d; i++)
-        for (int row = 0; row < 4; row++)
+        for (int row = 0; row < 4; row++) {
             rest[row] += rows[row][i] * other[i];
+            own_rest[row] += rows[row][i] * rows[row][i];
+        }
     for (int row = 0; row < 4; row++) {
-        NAME(singles) sum = sums[row][0];
-        for (int part = 1; part < 16 / SINGLES; part++)
-            sum += sums[row][part];
-        products[row] = NAME(across)(sum, rest[row]);
+        for (int part = 1; part < 16 / SINGLES; part++) {
+            sums[row][0] += sums[row][part];
+            own[row][0] += own[row][part];
+        }
+        products[row] = NAME(across)(sums[row][0], rest[row]);
+        if (squares != NULL)
+            squares[row] = NAME(across)(own[row][0], own_rest[row]);
     }
 }
 #undef SINGLES
 #undef AT
 #else
-static float NAME(products)(const float *row, const float *other, ptrdiff_t d, float *square)
+static float NAME(rough)(const float *row, const float *other, ptrdiff_t d)
 {
-    float sums[16] = {0}, squares[16] = {0};
-    for (ptrdiff_t i = 0; i < d; i++) {
+    float sums[16] = {0};
+    for (ptrdiff_t i = 0; i < d; i++)
         sums[i % 16] += row[i] * other[i];
-        squares[i % 16] += row[i] * row[i];
-    }
-    for (int lane = 1; lane < 16; lane++) {
+    for (int lane = 1; lane < 16; lane++)
         sums[0] += sums[lane];
-        squares[0] += squares[lane];
-    }
-    if (square != NULL)
-        *square = squares[0];
     return sums[0];
 }
-static void NAME(rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products)
+static void NAME(beside)(const float *const rows[4], const float *other, ptrdiff_t d, float *products, float *squares)
 {
-    for (int row = 0; row < 4; row++)
-        products[row] = NAME(products)(rows[row], other, d, NULL);
+    for (int row = 0; row < 4; row++) {
+        products[row] = NAME(rough)(rows[row], other, d);
+        if (squares != NULL)
+            squares[row] = NAME(rough)(rows[row], rows[row], d);
+    }
 }
 #endif
-static TARGET float NAME(rough)(const float *row, const float *other, ptrdiff_t d)
+static TARGET void NAME(rough_four)(const float *const rows[4], const float *other, ptrdiff_t d, float *products)
 {
-    return NAME(products)(row, other, d, NULL);
+    NAME(beside)(rows, other, d, products, NULL);
 }
-static TARGET float NAME(rough_both)(const float *row, const float *other, ptrdiff_t d, float *square)
+static TARGET void NAME(rough_both)(const float *const rows[4], const float *other, ptrdiff_t d, float *products,
+                                    float *squares)
 {
-    return NAME(products)(row, other, d, square);
+    NAME(beside)(rows, other, d, products, squares);
 }
 
 /* The inner products of rows of halves with a vector, in single precision. Every sum is over HALF_LANES partial sums,
