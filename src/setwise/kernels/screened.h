@@ -121,7 +121,8 @@ static void lead(struct form *form, const struct total *total, double sum, doubl
     roughly(form, total, sum, ridge, level);
     largest(form->gradient, n, count, leaders);
     const double rough = form->gradient[leaders[count - 1]];
-    const double least = rough - 4.0 * form->pool.t * total->error - ROUNDING * fabs(rough);
+    const double tied = in_levels ? ldexp(fabs(form->gradient[leaders[0]]), 2 - TIED) : 0.0; /* a level, or two */
+    const double least = rough - 4.0 * form->pool.t * total->error - ROUNDING * fabs(rough) - tied;
     for (ptrdiff_t place = 0; place < n; place++)
         if (form->gradient[place] >= least)
             form->places[number++] = place;
