@@ -264,6 +264,7 @@ APART(half)
 /* A row's entries times a number, rounded to multiples of 1 / GRID, in those. */
 SCALED(grid_half, half, uint16_t, int32_t, ON_THE_GRID)
 SCALED(grid_float, float, float, int32_t, ON_THE_GRID)
+SCALED(grid_double, double, double, int32_t, ON_THE_GRID)
 #undef SCALED
 #undef AS_IT_IS
 #undef ON_THE_GRID
@@ -416,7 +417,7 @@ static const struct kernels NAME(kernels) = {
     NAME(dots_double),
     {NAME(both_half), NAME(both_float), NAME(both_double)},
     {NAME(unit_half), NAME(unit_float), NAME(unit_double), NAME(unit_grid)},
-    {NAME(grid_half), NAME(grid_float)},
+    {NAME(grid_half), NAME(grid_float), NAME(grid_double)},
     NAME(four_float),
     NAME(four_double),
     NAME(four_grid),

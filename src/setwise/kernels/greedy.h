@@ -54,7 +54,10 @@ static const float *single_of(const struct pool *pool, ptrdiff_t place, float *r
     const void *row = row_of(pool, place);
     if (pool->rows.type == FLOAT)
         return row;
-    use->single(row, room, pool->rows.d);
+    if (pool->rows.type == DOUBLE)
+        use->follow(NULL, row, NULL, room, pool->rows.d);
+    else
+        use->single(row, room, pool->rows.d);
     return room;
 }
 

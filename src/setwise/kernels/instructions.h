@@ -16,7 +16,7 @@ struct kernels {
                         double *out);
     double (*both[3])(const void *row, const double *other, ptrdiff_t d, double *square);
     void (*unit[4])(const void *row, double *out, double scale, ptrdiff_t d);
-    void (*grid[2])(const void *row, int32_t *grid, double scale, ptrdiff_t d);
+    void (*grid[3])(const void *row, int32_t *grid, double scale, ptrdiff_t d);
     void (*four_float)(const void *row, const double *others, ptrdiff_t d, double *products);
     void (*four_double)(const void *row, const double *others, ptrdiff_t d, double *products);
     void (*four_grid)(const void *row, const double *others, ptrdiff_t d, double *products);

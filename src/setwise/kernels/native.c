@@ -243,9 +243,9 @@ static PyObject *exchange(PyObject *module, PyObject *args)
     given.relevance = views[RELEVANCE].buf;
     form.pool.objective = MAX_SUM;
     if (given.order == NULL || given.squares == NULL || given.relevance == NULL || chosen == NULL
-        || views[NUMBERS].buf == NULL || given.rows.type == DOUBLE
+        || views[NUMBERS].buf == NULL
         || (rounds > 0 && (ids == NULL || weights == NULL || gradient == NULL))) {
-        PyErr_SetString(PyExc_ValueError, "exchange: a vector is missing, or the rows are doubles");
+        PyErr_SetString(PyExc_ValueError, "exchange: a vector is missing");
         close_all(&given.rows, views, VECTORS);
         return NULL;
     }

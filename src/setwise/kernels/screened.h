@@ -141,7 +141,12 @@ static void add_all(const struct form *form, int64_t *sums)
 {
     const ptrdiff_t n = form->pool.n, d = form->pool.rows.d;
     memset(sums, 0, sizeof *sums * (size_t)d);
-    for (ptrdiff_t first = 0; first < n; first += 4) {
+    for (ptrdiff_t place = 0; form->given->rows.type == DOUBLE && place < n; place++) {
+        const int32_t *row = grid_of(form, place);
+        for (ptrdiff_t i = 0; i < d; i++)
+            sums[i] += row[i];
+    }
+    for (ptrdiff_t first = 0; form->given->rows.type != DOUBLE && first < n; first += 4) {
         const float *rows[4];
         double scales[4];
         four_singles(&form->single, form->where + first, n - first, (float *)(void *)form->four, rows);

@@ -10,7 +10,7 @@ to matter. (ARCHITECTURE.md, section 1.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ SMALL_LEADERS = 32
 #: Sets up to this size also get a greedy start, which costs k steps; sets 16 times as large do in small
 #: problems and where distances have no low rank, whose relaxation is a poorer guide.
 GREEDY_START = 12
+
+
+#: Distances of which rounding rows to `pools.GRID` is a small part.
+COARSE = 1e-3
 
 
 @dataclass
@@ -65,11 +69,11 @@ class Incumbent:
     numbers: NDArray[np.float64] | None = None
     alone: Alone | None = None
 
-    def take_in(self, problem: Problem, proof: Proof) -> Bound:
-        """Note the point that compiled kernels have found, and its bound; return the bound."""
+    def take_in(self, problem: Problem, proof: Proof) -> None:
+        """Note the point that compiled kernels have found, and its bound but for rows of double precision."""
         self.point = proof.ids, proof.weights
-        self.bound = bounds.of_proof(problem, proof)
-        return self.bound
+        if problem.vectors.dtype == np.float32:
+            self.bound = bounds.of_proof(problem, proof)
 
 
 def search(problem: Problem, *, tolerance: float, passes: int, exact: bool = True) -> Incumbent:
@@ -122,15 +126,37 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
     found = compiled.search_small(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
     if found is not None:
         problem.stats.update(stats_of(found))
-        return incumbent(problem, found)
-    pool = Pool(problem)
+        known = incumbent(problem, found)
+    else:
+        known = Incumbent(_search_pool(Pool(problem, coarse=True)), problem.n, True)
+    return _refined(problem, known) if problem.vectors.dtype == np.float64 else known
+
+
+def _search_pool(pool: Pool) -> NDArray[np.int64]:
+    """Return the rows of the best set from Frank-Wolfe and greedy selection, each polished by exchanges."""
     starts = [frank_wolfe.ascend(pool)]
-    if with_greedy:
+    if has_greedy_start(pool.problem.k):
         starts += greedy_starts(pool)
-    if problem.constraints.any:
+    if pool.problem.constraints.any:
         starts.append(pool.best(pool.linear))
-    chosen = best_polished(pool, starts)
-    return Incumbent(chosen, len(pool), True)
+    return best_polished(pool, starts)
+
+
+def _refined(problem: Problem, known: Incumbent) -> Incumbent:
+    """Return a set that was found among rounded rows after exchanges in double precision.
+
+    Where all rows are so close that rounding may have decided, the search begins anew without it.
+    """
+    if problem.max_sum().metric != "cosine":
+        return known
+    pool = Pool(problem)
+    chosen = best_polished(pool, [pool.locate(known.chosen)])
+    worth = pool.value(pool.locate(chosen)) - problem.k * float(pool.linear.min())
+    if worth < COARSE * pool.weight * problem.scale():
+        chosen = _search_pool(pool)
+    if np.array_equal(np.sort(chosen), np.sort(known.chosen)):
+        return known
+    return replace(known, chosen=chosen, numbers=None)
 
 
 def stats_of(found: Exchanged) -> dict[str, Any]:

@@ -191,6 +191,12 @@ def exchange_measured(
     )
 
 
+def _are_single(squares: NDArray[np.float64]) -> bool:
+    """Return whether rows of these lengths can be screened in single precision."""
+    least, most = kernels.span(squares)
+    return FINE[True][0] < least and most < FINE[True][1]
+
+
 def _exchange(
     problem: Problem,
     among: NDArray[np.int64] | None = None,
@@ -202,7 +208,9 @@ def _exchange(
     """Return what the kernel finds; None where it does not know the problem."""
     objective, vectors, values = problem.objective, problem.vectors, problem.relevance.values
     squares, kept = vectors.squares, vectors.kept
-    if squares is None or vectors.raw.dtype == np.float64 or problem.constraints.any:
+    if squares is None or problem.constraints.any:
+        return None
+    if vectors.dtype == np.float64 and not _are_single(squares):
         return None
     if problem.request.wishes or not isinstance(objective, MaxSum) or not know(objective):
         return None

@@ -193,13 +193,18 @@ def survivors_of(known: list[Bound], value: float) -> NDArray[np.int64]:
 def bound_of_all(problem: Problem, found: auto.Incumbent, effort: Certify) -> Bound:
     """Return the relaxation's bound where all candidates fit into one pool."""
     full, tolerance = effort == "full", TOLERANCE[effort]
-    if found.point is None and not full and problem.n <= auto.TINY:
+    coarse = not full and problem.n <= auto.TINY
+    if coarse and problem.vectors.dtype == np.float64 and bounds.reach_of(problem) < auto.COARSE:
+        found.point, coarse = None, False  # it was found among rounded rows, which are too much alike
+    if found.point is None and coarse:
         proof = compiled.relax_small(problem, found.chosen, rounds=auto.SMALL_ROUNDS, tolerance=tolerance)
         if proof is not None:
-            return found.take_in(problem, proof)
+            found.take_in(problem, proof)
+    if found.bound is not None:
+        return found.bound
     whole = Whole(problem)
     if found.point is None:
-        pool = Pool(problem)
+        pool = Pool(problem, coarse=coarse)
         relaxed = auto.relax(
             pool,
             tolerance=tolerance,

@@ -22,6 +22,8 @@ class Pool:
     ----------
     ids : ndarray of int64, ascending, optional
         Which candidates; all of them by default. `self.ids` holds them in the pool's own order, by content.
+    coarse : bool
+        Whether rows of double precision, too, are held as those of single precision are.
 
     Attributes
     ----------
@@ -31,14 +33,17 @@ class Pool:
         in which it adds, so that no solver takes another turn elsewhere.
     """
 
-    def __init__(self, problem: Problem, ids: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, problem: Problem, ids: NDArray[np.int64] | None = None, *, coarse: bool = False
+    ) -> None:
         self.problem = problem
         self.objective = problem.max_sum()
         self._ascending = np.arange(problem.n) if ids is None else ids
         self.ids = problem.by_content(self._ascending)
         self._places = np.argsort(self.ids)
         self.rows: Floats = problem.vectors.rows(self.ids, np.float64)
-        self._gridded = problem.vectors.dtype == np.float32 and self.objective.metric == "cosine"
+        single = problem.vectors.dtype == np.float32
+        self._gridded = (single or coarse) and self.objective.metric == "cosine"
         if self._gridded:
             self.rows *= 1 / GRID
             np.rint(self.rows, out=self.rows)
