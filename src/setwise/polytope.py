@@ -96,9 +96,10 @@ class Polytope:
                     lengths.append(len(clique))
                     low.append(-np.inf)
                     high.append(1.0)
-            pointers = np.concatenate([[0], np.cumsum(lengths)])
+            pointers = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+            places = np.concatenate(columns).astype(np.int32)  # older SciPy's programs read no wider ones
             matrix = sparse.csr_array(
-                (np.concatenate(values), np.concatenate(columns), pointers), shape=(len(lengths), self.m)
+                (np.concatenate(values), places, pointers), shape=(len(lengths), self.m)
             )
             self._system = matrix, np.array(low), np.array(high)
         return self._system

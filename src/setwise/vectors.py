@@ -53,13 +53,15 @@ class Vectors(Blocks):
         The rows that count; by default all. The others are never read, and rows are counted without them.
     measured : (squares, cosines or None), each an ndarray of shape (n,), float64, optional
         Of rows under cosine that compiled kernels have measured and found fine.
+    stored : bool
+        Whether `raw` is the data as it is, to be written; else few rows may be copied for the kernels.
 
     Attributes
     ----------
     n, d : int
         Number of rows that count, and their width.
     raw : ndarray of shape (n, d)
-        The data as given (a memory map is not read whole).
+        The data as given, or as `kernels.legible` copies it (a memory map is not read whole).
     scale : ndarray of shape (n,) or None
         Under cosine, the inverse of each row's length.
     similarity : ndarray of shape (n,), float64, or None
@@ -85,8 +87,10 @@ class Vectors(Blocks):
         name: str = "vectors",
         kept: NDArray[np.int64] | None = None,
         measured: tuple[NDArray[np.float64], NDArray[np.float64] | None] | None = None,
+        stored: bool = False,
     ) -> None:
-        super().__init__(kernels.legible(as_matrix(data, name)), kept, workers)
+        rows = as_matrix(data, name)
+        super().__init__(rows if stored else kernels.legible(rows), kept, workers)
         self.metric = metric
         self.name = name
         self._radius: float | None = None

@@ -111,7 +111,8 @@ def test_times():
 HOSTILE = "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\r\x08e\u202ef\ud800g"
 
 
-def test_no_command_to_a_terminal_gets_through(capsys):
+def test_no_command_to_a_terminal_gets_through(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)  # no colors of its own
     harmless = "a[31mb]0;titlec2Jd efg"
     assert plain(HOSTILE) == harmless
     output.note(HOSTILE)

@@ -103,7 +103,7 @@ class Catalog(Held):
             quality, ids = items.of_frame(vectors, quality, ids)
         elif same_rows(quality, beside := cast(Any, ids)):
             quality = in_rows_of(quality, beside, "quality").to_numpy()
-        checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads))
+        checked = Vectors(vectors, check_metric(metric), workers=thread_count(threads), stored=True)
         named = np.arange(checked.n) if ids is None else items.as_names(ids, checked.n)
         if ids is not None and items.is_by_id(quality, named, "quality"):
             values, given = items.by_id(quality, named, "quality")

@@ -41,7 +41,7 @@ def grown(
         raise ValueError(
             f"vectors: rows have {raw.shape[1]} entries, the catalog's have {old.d}; encode them alike"
         )
-    new = Vectors(_as_stored(raw, old.raw.dtype), old.metric, workers=old.workers)
+    new = Vectors(_as_stored(raw, old.raw.dtype), old.metric, workers=old.workers, stored=True)
     named = items.following(before.ids, new.n) if ids is None else items.as_names(ids, new.n)
     known = items.as_quality(in_order_of(quality, named, "quality", ids), new.n)
     names = items.joined(before.ids, named)
@@ -55,7 +55,7 @@ def grown(
     radii = clusters.radii.copy()
     np.maximum.at(radii, labels, away)
     return Items(
-        Vectors(np.concatenate([old.raw, new.raw]), old.metric, workers=old.workers),
+        Vectors(np.concatenate([old.raw, new.raw]), old.metric, workers=old.workers, stored=True),
         np.concatenate([before.quality, known]),
         replace(clusters, labels=np.concatenate([clusters.labels, labels]), radii=radii),
         names,
@@ -77,7 +77,7 @@ def shrunk(before: Items, ids: Sequence[Any] | NDArray[Any]) -> Items:
     kept = np.ones(len(before), np.bool_)
     kept[rows] = False
     vectors, clusters = before.vectors, before.clusters
-    rest = Vectors(vectors.raw[kept], vectors.metric, workers=vectors.workers)
+    rest = Vectors(vectors.raw[kept], vectors.metric, workers=vectors.workers, stored=True)
     lost = np.bincount(clusters.labels[~kept], minlength=len(clusters)) > 0
     filled = np.bincount(clusters.labels[kept], minlength=len(clusters)) > 0
     labels = (np.cumsum(filled) - 1).astype(np.int32)[clusters.labels[kept]]

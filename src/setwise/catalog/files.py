@@ -80,7 +80,7 @@ class _Measured(Vectors):
         self, raw: NDArray[Any], info: CatalogInfo, scale: Floats | None, workers: int, name: str
     ) -> None:
         self._known = scale, info.unit, np.dtype(info.working)
-        super().__init__(raw, info.metric, workers=workers, name=name)
+        super().__init__(raw, info.metric, workers=workers, name=name, stored=True)
 
     def _check(self, query: NDArray[np.float64] | None) -> None:
         self._scale, self.unit, self.dtype = self._known
