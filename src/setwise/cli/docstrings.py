@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from setwise.files import Corpus
+from setwise.progress import tell
 
 #: Packages of the installation that are no library: tests, an editor, a converter, what others installed.
 _NOT_LIBRARY = {
@@ -56,8 +57,7 @@ def standard_library(progress: Callable[[int], object] | None = None, folder: Pa
         module = ".".join(part for part in parts if part != "__init__")
         for name, text in _docstrings(path):
             found.setdefault(text, f"{module}.{name}" if name else module)
-        if progress is not None:
-            progress(len(found))
+        tell(progress, len(found))
     texts = {name: text for text, name in found.items()}
     if not texts:
         raise FileNotFoundError(

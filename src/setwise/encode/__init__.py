@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from setwise import checks
-from setwise.encode.base import Encoder, FittedEncoder, Progress, known_rows, unit_rows
+from setwise.encode.base import Encoder, FittedEncoder, known_rows, unit_rows
+from setwise.progress import Progress
 
 NAMES = ("auto", "lsa", "static", "sentence", "hidden", "gradients", "ngrams")
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-
-#: Called with how many texts are done and how many there are.
-Progress = Callable[[int, int], object]
+from setwise.progress import Progress
 
 
 @runtime_checkable

@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise._version import __version__
-from setwise.encode.base import Encoder, FittedEncoder, Progress, checked_encoder, known_rows
+from setwise.encode.base import Encoder, FittedEncoder, checked_encoder, known_rows
 from setwise.encode.entries import FORMAT, GROWING, ROWS, STATE, VECTORS, prune
 from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, read_archive, write_rows
-from setwise.files.checksums import Progress as Steps
 from setwise.files.folder import META
 from setwise.files.locking import locked
 from setwise.files.parts import room_for
 from setwise.files.writing import write_array, write_atomic
+from setwise.progress import Progress, StepProgress
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def encode_blocks(
     folder: Path,
     *,
     learn: int,
-    progress: Steps | None = None,
+    progress: StepProgress | None = None,
 ) -> Encoded:
     """Encode texts that do not fit into memory, or read their vectors from the cache.
 
@@ -191,7 +191,7 @@ def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _survey(
-    blocks: Iterable[Sequence[str]], n: int, encoder: Encoder, learn: int, tell: Steps
+    blocks: Iterable[Sequence[str]], n: int, encoder: Encoder, learn: int, tell: StepProgress
 ) -> tuple[str, list[str]]:
     """Read all texts once: return the name of their entry, and the texts that an encoder learns from."""
     learns = isinstance(encoder, FittedEncoder)
@@ -213,7 +213,7 @@ def _survey(
 
 
 @contextlib.contextmanager
-def _held(entry: Path, n: int, tell: Steps) -> Iterator[None]:
+def _held(entry: Path, n: int, tell: StepProgress) -> Iterator[None]:
     """Have an entry to oneself, and say so where another run has to be waited for."""
     with contextlib.ExitStack() as stack:
         try:
@@ -224,7 +224,7 @@ def _held(entry: Path, n: int, tell: Steps) -> Iterator[None]:
         yield
 
 
-def _opened(entry: Path, encoder: Encoder, n: int, learned: int, tell: Steps) -> Encoded | None:
+def _opened(entry: Path, encoder: Encoder, n: int, learned: int, tell: StepProgress) -> Encoded | None:
     """Return a finished entry's vectors, and give the encoder back what it had learned.
 
     None where it is unfinished or not there; one that is damaged is removed.
@@ -251,7 +251,7 @@ def _made(
     n: int,
     encoder: Encoder,
     sample: Sequence[str],
-    tell: Steps,
+    tell: StepProgress,
 ) -> Encoded:
     """Make an entry, or go on with it."""
     if isinstance(encoder, FittedEncoder):
@@ -296,7 +296,7 @@ def _made(
 
 
 def _grown(
-    entry: Path, blocks: Callable[[], Iterable[Sequence[str]]], n: int, encoder: Encoder, tell: Steps
+    entry: Path, blocks: Callable[[], Iterable[Sequence[str]]], n: int, encoder: Encoder, tell: StepProgress
 ) -> tuple[NDArray[np.float32], int]:
     """Return the vectors of all texts, NaN where no word is known, and how many an earlier run had made."""
     with contextlib.suppress(OSError, ValueError):

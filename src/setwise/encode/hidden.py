@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode.base import Progress, unit_rows
+from setwise.encode.base import unit_rows
 from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.models import load_model, weights_fingerprint
 from setwise.encode.words import begins_itself, checked_texts, has_word
 from setwise.extras import require
+from setwise.progress import Progress, tell
 
 #: Tokens, padding among them, that the model reads at once on an accelerator.
 _TOGETHER = 8_192
@@ -88,8 +89,7 @@ class Hidden:
                 some = self._means([tokens[place] for place in places])
                 vectors[[wordy[place] for place in places]] = unit_rows(some)
                 done += len(places)
-                if progress is not None:
-                    progress(done, len(wordy))
+                tell(progress, done, len(wordy))
         return vectors
 
     def _tokens(self, text: str) -> list[int]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from setwise import checks
-from setwise.encode.base import Progress, unit_rows
+from setwise.encode.base import unit_rows
 from setwise.encode.words import checked_texts, words_and_pairs
 from setwise.extras import needs
+from setwise.progress import Progress, tell
 from setwise.threads import one_blas_thread
 
 with needs("text", "the lsa encoder"):
@@ -115,8 +116,7 @@ class LSA:
             batch = texts[start : start + _BATCH]
             weighted = self._weigh(self._counter.transform(batch))
             vectors[start : start + len(batch)] = unit_rows(weighted @ self._projection)
-            if progress is not None:
-                progress(start + len(batch), len(texts))
+            tell(progress, start + len(batch), len(texts))
         return vectors
 
     def state(self) -> Mapping[str, NDArray[Any]]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from setwise import checks
-from setwise.encode.base import Progress, unit_rows
+from setwise.encode.base import unit_rows
 from setwise.encode.words import checked_texts, has_word, words
 from setwise.extras import needs
+from setwise.progress import Progress, tell
 
 with needs("text", "the ngrams encoder"):
     import sklearn
@@ -120,8 +121,7 @@ class Ngrams:
             wordy = np.array(list(map(has_word, batch)))
             projected = (damped @ self._projection).toarray()
             vectors[start : start + len(batch)] = unit_rows(projected * wordy[:, None])
-            if progress is not None:
-                progress(start + len(batch), len(texts))
+            tell(progress, start + len(batch), len(texts))
         return vectors
 
 

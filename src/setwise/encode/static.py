@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from setwise.encode.base import Progress, unit_rows
+from setwise.encode.base import unit_rows
 from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
+from setwise.progress import Progress, tell
 
 #: Texts that are encoded at once.
 _BATCH = 2048
@@ -87,8 +88,7 @@ class Static:
             stop = start + len(batch)
             wordy = np.array(list(map(has_word, batch)))
             vectors[start:stop] = unit_rows((self._count(batch) @ self._weighted) * wordy[:, None])
-            if progress is not None:
-                progress(stop, len(texts))
+            tell(progress, stop, len(texts))
         return vectors
 
     def _weigh(self, weights: NDArray[np.float32]) -> None:

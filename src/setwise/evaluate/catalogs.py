@@ -12,6 +12,7 @@ from setwise.catalog.catalog import Catalog
 from setwise.evaluate.compare import MEASURES, TOP, Comparison, answered, configurations_of, told
 from setwise.evaluate.questions import Questions
 from setwise.evaluate.statistics import grouped
+from setwise.progress import tell
 
 #: Ways to select, as `Catalog.select` is told.
 CATALOG_METHODS: dict[str, dict[str, Any]] = {
@@ -75,8 +76,7 @@ def compare_catalog(
         ids = np.asarray(found).tolist()
         for row, answers in enumerate(users.answers):
             values[place, row] = [*answered(ids, answers, one.k), found.diversity, found.relevance, seconds]
-        if progress is not None:
-            progress(place + 1, len(configurations))
+        tell(progress, place + 1, len(configurations))
     return Comparison(users.names, grouped(users.groups), configurations, values)
 
 

@@ -23,6 +23,7 @@ from setwise.evaluate.statistics import grouped, intervals
 from setwise.files.json_lines import parsed
 from setwise.files.parts import room_for
 from setwise.index.base import Index
+from setwise.progress import tell
 from setwise.retrieval import Retrieved
 from setwise.retrieval.search import retrieve
 
@@ -214,8 +215,7 @@ def compare(
                 answered[located.names[place]] = values
                 kept.add(located.names[place], values)
                 done += 1
-                if progress is not None:
-                    progress(done, len(located))
+                tell(progress, done, len(located))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

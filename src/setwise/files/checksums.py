@@ -10,11 +10,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from setwise.progress import StepProgress, tell
+
 #: Bytes that are read at once.
 _CHUNK = 1 << 22
-
-#: Called with the step, how much of it is done, and how much there is.
-Progress = Callable[[str, int, int], object]
 
 
 def measure(file: Path) -> dict[str, Any]:
@@ -53,18 +52,17 @@ def faults_of(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 
 def alterations_of(
-    folder: Path, files: Mapping[str, Mapping[str, Any]], progress: Progress | None = None
+    folder: Path, files: Mapping[str, Mapping[str, Any]], progress: StepProgress | None = None
 ) -> dict[str, str]:
     """Return what is wrong with files as far as their contents tell, by name."""
     found: dict[str, str] = {}
     total, before = sum(int(facts["bytes"]) for facts in files.values()), 0
     for name, facts in files.items():
 
-        def tell(read: int, before: int = before) -> None:
-            if progress is not None:
-                progress("checking", before + read, total)
+        def told(read: int, before: int = before) -> None:
+            tell(progress, "checking", before + read, total)
 
-        if checksum(folder / name, tell) != facts["blake2b"]:
+        if checksum(folder / name, told) != facts["blake2b"]:
             found[name] = "was altered (its checksum differs)"
         before += int(facts["bytes"])
     return found

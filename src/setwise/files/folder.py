@@ -14,11 +14,12 @@ from setwise import checks
 from setwise._version import __version__
 from setwise.asked import asked_for
 from setwise.files import versions
-from setwise.files.checksums import Progress, alterations_of, digest, faults_of, is_among, measure
+from setwise.files.checksums import alterations_of, digest, faults_of, is_among, measure
 from setwise.files.json_lines import parsed
 from setwise.files.names import at_home, existing
 from setwise.files.outputs import place_of
 from setwise.files.writing import write_json
+from setwise.progress import StepProgress
 
 META = "meta.json"
 
@@ -100,7 +101,7 @@ class FolderFormat(Generic[Info]):
         *,
         sizes: bool = True,
         contents: Sequence[str] = (),
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
     ) -> tuple[Path, Info]:
         """Return the folder that holds the files, and what its ``meta.json`` says.
 
@@ -130,7 +131,7 @@ class FolderFormat(Generic[Info]):
         *,
         sizes: bool = True,
         contents: Sequence[str] = (),
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
     ) -> Used:
         """Return what ``use`` makes of what `read` returns.
 
@@ -179,7 +180,7 @@ class FolderFormat(Generic[Info]):
         folder: Path,
         sizes: bool,
         contents: Sequence[str],
-        progress: Progress | None,
+        progress: StepProgress | None,
     ) -> tuple[Path, Info]:
         """Return a content's folder, and what its ``meta.json`` says; see `read`."""
         shown, meta = repr(str(path)), folder / META
@@ -211,7 +212,7 @@ class FolderFormat(Generic[Info]):
             raise self.damaged(path, f"{name} {fault}")
         return folder, info
 
-    def verify(self, path: str | os.PathLike[str], progress: Progress | None = None) -> Info:
+    def verify(self, path: str | os.PathLike[str], progress: StepProgress | None = None) -> Info:
         """Read every file of a folder and compare its checksum.
 
         Parameters

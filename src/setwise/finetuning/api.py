@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from setwise import checks, frames
-from setwise.files.checksums import Progress
 from setwise.finetuning.matched import Match, Sweep
 from setwise.finetuning.neighborhood import Neighborhood
 from setwise.finetuning.parameters import MatchOptions, MatchParameters
+from setwise.progress import StepProgress
 from setwise.request import taken, takes
 
 #: The diversities that a sweep tries.
@@ -23,7 +23,7 @@ def match(
     examples: Any,
     *,
     diversity: float = 0.4,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     **parameters: Unpack[MatchOptions],
 ) -> Match:
     """Match a sampling distribution over a repository to a few examples of a task (TSDS).
@@ -108,7 +108,7 @@ def sweep(
     examples: Any,
     diversities: Iterable[float] = DIVERSITIES,
     *,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     **parameters: Unpack[MatchOptions],
 ) -> Sweep:
     """Match with several diversities; the neighbors are searched once.
@@ -141,7 +141,11 @@ def sweep(
 
 
 def matched(
-    candidates: Any, examples: Any, diversity: float, parameters: MatchParameters, progress: Progress | None
+    candidates: Any,
+    examples: Any,
+    diversity: float,
+    parameters: MatchParameters,
+    progress: StepProgress | None,
 ) -> Match:
     """Return the match of one diversity; see `match`."""
     checks.fraction("diversity", diversity)
@@ -163,7 +167,7 @@ def swept(
     examples: Any,
     diversities: Iterable[float],
     parameters: MatchParameters,
-    progress: Progress | None,
+    progress: StepProgress | None,
 ) -> Sweep:
     """Return the matches of several diversities; see `sweep`."""
     if not isinstance(diversities, Iterable):

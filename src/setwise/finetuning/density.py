@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.checksums import Progress
 from setwise.finetuning.cells import PAIRS, RUN, Cells, directions
 from setwise.finetuning.repository_vectors import BLOCK, RepositoryVectors
+from setwise.progress import StepProgress, tell
 from setwise.threads import run_ranges
 from setwise.vectors import Floats
 
@@ -65,7 +65,7 @@ class Density:
         self.among = among
         self._finder = NearPairs(candidates, width, among=among, seed=seed)
 
-    def of(self, ids: NDArray[np.int64], progress: Progress | None = None) -> NDArray[np.float64]:
+    def of(self, ids: NDArray[np.int64], progress: StepProgress | None = None) -> NDArray[np.float64]:
         """Return the density of some candidates, at least 1, shape (m,), float64."""
         found = np.empty(len(ids))
         order = self._finder.by_cell(ids)
@@ -79,8 +79,7 @@ class Density:
                 return kernel_sums(pairs, len(probes), self.limit)
 
             found[some] = np.concatenate(run_ranges(measure, len(some), self.workers, least=64))
-            if progress is not None:
-                progress("counting near-duplicates", min(start + step, len(ids)), len(ids))
+            tell(progress, "counting near-duplicates", min(start + step, len(ids)), len(ids))
         return np.maximum(found, 1.0)  # a row is at distance 0 of itself, whatever rounding says
 
 

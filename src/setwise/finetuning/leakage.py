@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from setwise.files.arrays import write_rows
-from setwise.files.checksums import Progress
 from setwise.files.parts import scratch
 from setwise.finetuning.parameters import MatchParameters, width_of
 from setwise.finetuning.repository_vectors import RepositoryVectors, offset_of
 from setwise.finetuning.search import EXACT, check_examples
+from setwise.progress import StepProgress, tell
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -104,7 +104,9 @@ def leaked(candidates: Any, examples: Any, width: float) -> Leaked:
 
 
 @contextlib.contextmanager
-def examined(pipeline: Pipeline, sources: OpenSources, progress: Progress | None) -> Iterator[OpenSources]:
+def examined(
+    pipeline: Pipeline, sources: OpenSources, progress: StepProgress | None
+) -> Iterator[OpenSources]:
     """Look for examples among the candidates, and yield sources without them where that is asked for."""
     found = _found(pipeline, sources, progress)
     if found is None:
@@ -131,10 +133,9 @@ def examined(pipeline: Pipeline, sources: OpenSources, progress: Progress | None
         yield replace(sources, rows=own, candidates=left)
 
 
-def _found(pipeline: Pipeline, sources: OpenSources, progress: Progress | None) -> Leaked | None:
+def _found(pipeline: Pipeline, sources: OpenSources, progress: StepProgress | None) -> Leaked | None:
     """Return what leaks; None where nothing is known of the examples, or looking would take long."""
-    if progress is not None:
-        progress("looking for examples", 0, 0)
+    tell(progress, "looking for examples", 0, 0)
     if sources.candidates is None:
         texts = sources.example_texts() if sources.repository is not None else None
         if not texts:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from setwise.files.checksums import Progress
 from setwise.finetuning import baselines
 from setwise.finetuning.api import matched
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.importance import Importance
 from setwise.finetuning.sources import OpenSources
 from setwise.finetuning.targets import Mixture, Target
+from setwise.progress import StepProgress
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -30,12 +30,12 @@ class Method(NamedTuple):
         Whether it chooses a number of rows; others weigh all.
     """
 
-    choose: Callable[[Pipeline, OpenSources, int, Progress], Distribution]
+    choose: Callable[[Pipeline, OpenSources, int, StepProgress], Distribution]
     needs: str = "vectors"
     counts: bool = False
 
 
-def choose(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribution:
+def choose(pipeline: Pipeline, sources: OpenSources, tell: StepProgress) -> Distribution:
     """Return the distribution of a pipeline's method; of several targets a `Mixture`, each with its share."""
     method = METHODS[pipeline.method]
     size = pipeline.size_among(sources) if method.counts else 0
@@ -51,18 +51,20 @@ def choose(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> Distribu
     return Mixture.of(names, shares, [of(target) for target in sources.targets])
 
 
-def _match(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
+def _match(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgress) -> Distribution:
     return matched(sources.candidates, sources.examples, pipeline.diversity, pipeline.matching(sources), tell)
 
 
-def _random(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
+def _random(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgress) -> Distribution:
     return baselines.random(sources.m)
 
 
-def _by_vectors(name: str, **fixed: Any) -> Callable[[Pipeline, OpenSources, int, Progress], Distribution]:
+def _by_vectors(
+    name: str, **fixed: Any
+) -> Callable[[Pipeline, OpenSources, int, StepProgress], Distribution]:
     """Return how the baseline of a name chooses rows by their vectors and the examples'."""
 
-    def chosen(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
+    def chosen(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgress) -> Distribution:
         tell("choosing", 0, 0)
         given = dict(fixed)
         if pipeline.subtask_column is not None:  # of less alone
@@ -74,7 +76,7 @@ def _by_vectors(name: str, **fixed: Any) -> Callable[[Pipeline, OpenSources, int
     return chosen
 
 
-def _dsir(pipeline: Pipeline, sources: OpenSources, size: int, tell: Progress) -> Distribution:
+def _dsir(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgress) -> Distribution:
     """Weigh by words; of several targets each has its share of what is drawn, as the package has it."""
     tell("choosing", 0, 0)
     texts, least = sources.example_texts() or [], pipeline.min_words

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.checksums import Progress
 from setwise.finetuning import search
 from setwise.finetuning.density import Density
 from setwise.finetuning.matched import Match
@@ -23,6 +22,7 @@ from setwise.finetuning.parameters import MatchParameters, scale_of, weights_of,
 from setwise.finetuning.repository_vectors import RepositoryVectors
 from setwise.objectives.base import euclidean
 from setwise.objectives.transport import Transport
+from setwise.progress import StepProgress
 from setwise.solvers import matching
 from setwise.threads import thread_count
 
@@ -46,7 +46,7 @@ class Neighborhood:
     scale: float
     kernel_width: float
     threads: int
-    progress: Progress | None
+    progress: StepProgress | None
     seconds: dict[str, float]
     weights: NDArray[np.float64] | None = None
     _densities: NDArray[np.float64] = field(init=False, repr=False)
@@ -81,7 +81,7 @@ class Neighborhood:
 
     @classmethod
     def of(
-        cls, candidates: Any, examples: Any, parameters: MatchParameters, progress: Progress | None = None
+        cls, candidates: Any, examples: Any, parameters: MatchParameters, progress: StepProgress | None = None
     ) -> Neighborhood:
         """Check the vectors and search; see `match` for the arguments."""
         threads = thread_count(parameters.threads)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from setwise.files.checksums import Progress
 from setwise.finetuning.repository_vectors import RepositoryVectors, offset_of
+from setwise.progress import StepProgress, tell
 from setwise.threads import run_ranges
 from setwise.vectors import Floats
 
@@ -53,7 +53,7 @@ def nearest(
     examples: NDArray[Any],
     count: int,
     *,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     ids: NDArray[np.int64] | None = None,
 ) -> Neighbors:
     """Find the ``count`` nearest candidates of every example, by comparing with all.
@@ -91,8 +91,7 @@ def nearest(
                 near, places = _search(probes[some], moved, min(count, len(block)))
             best, best_ids = _merged(best, best_ids, near, names, places, count)
             done += len(block)
-            if progress is not None:
-                progress("searching", number * total + done, len(groups) * total)
+            tell(progress, "searching", number * total + done, len(groups) * total)
         if not plain:
             best = _refined(candidates, examples[some], best_ids)
         order = np.lexsort((best_ids, best), axis=1)

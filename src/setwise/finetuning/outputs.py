@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files import check_output, write_array, write_table
-from setwise.files.checksums import Progress
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs, together
 from setwise.finetuning.matched import Match
 from setwise.finetuning.rows.sides import as_path
 from setwise.finetuning.rows.writing import KINDS, Written, check_target, write_epochs, write_file
 from setwise.finetuning.targets import named_examples
+from setwise.progress import StepProgress
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -59,7 +59,7 @@ def _check_apart(pipeline: Pipeline, name: str, path: Path) -> None:
         )
 
 
-def write_selection(selection: RowSelection, tell: Progress) -> Written | None:
+def write_selection(selection: RowSelection, tell: StepProgress) -> Written | None:
     """Write what is asked for: all files of it appear, or none; finished epochs in a folder stay."""
     found, draws, pipeline = selection.distribution, selection.epochs, selection.pipeline
     with together() as outputs:
@@ -74,7 +74,7 @@ def write_selection(selection: RowSelection, tell: Progress) -> Written | None:
         return None if pipeline.out is None else _write_rows(selection, tell, outputs)
 
 
-def _write_rows(selection: RowSelection, tell: Progress, outputs: Outputs) -> Written:
+def _write_rows(selection: RowSelection, tell: StepProgress, outputs: Outputs) -> Written:
     found, draws, pipeline = selection.distribution, selection.epochs, selection.pipeline
     repository = selection.sources.repository
     assert repository is not None

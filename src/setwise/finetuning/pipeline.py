@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from setwise import checks, encode
-from setwise.files.checksums import Progress
 from setwise.files.lengths import counter
 from setwise.files.names import column
 from setwise.finetuning.api import DIVERSITIES, swept
@@ -31,6 +30,7 @@ from setwise.finetuning.rows.writing import (
 from setwise.finetuning.selecting import selected_rows
 from setwise.finetuning.shares import check_sum, checked_limits
 from setwise.finetuning.sources import OpenSources, Sources
+from setwise.progress import StepProgress
 
 #: The parameters that only the method "match" looks at.
 _OF_MATCH = (
@@ -205,7 +205,7 @@ class Pipeline(Sources, MatchParameters):
             "exclude_examples": self.exclude_examples,
         }
 
-    def run(self, progress: Progress | None = None) -> RowSelection:
+    def run(self, progress: StepProgress | None = None) -> RowSelection:
         """Read, choose, draw and write.
 
         Parameters
@@ -242,7 +242,9 @@ class Pipeline(Sources, MatchParameters):
         with self.opened(METHODS[self.method].needs, progress) as sources:
             return selected_rows(self, sources, progress or (lambda step, done, total: None))
 
-    def sweep(self, diversities: Iterable[float] = DIVERSITIES, *, progress: Progress | None = None) -> Sweep:
+    def sweep(
+        self, diversities: Iterable[float] = DIVERSITIES, *, progress: StepProgress | None = None
+    ) -> Sweep:
         """Match with several diversities, without drawing or writing rows; the neighbors are searched once.
 
         Raises
@@ -260,7 +262,7 @@ class Pipeline(Sources, MatchParameters):
         sources: OpenSources,
         diversities: Iterable[float] = DIVERSITIES,
         *,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
     ) -> Sweep:
         """Match sources that are open with several diversities; see `sweep`.
 
@@ -332,7 +334,7 @@ class Pipeline(Sources, MatchParameters):
         return MatchParameters(**found)
 
     @contextlib.contextmanager
-    def opened(self, needs: str = "vectors", progress: Progress | None = None) -> Iterator[OpenSources]:
+    def opened(self, needs: str = "vectors", progress: StepProgress | None = None) -> Iterator[OpenSources]:
         """Read the repository and the examples, and look for examples among the rows; see `Sources.opened`.
 
         Raises

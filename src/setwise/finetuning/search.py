@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.checksums import Progress
 from setwise.finetuning.density import NearPairs, Pairs, joined, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, merged, nearest
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.repository_vectors import RepositoryVectors
 from setwise.index.base import Index
 from setwise.index.factory import build, default_factory
+from setwise.progress import StepProgress, tell
 
 #: Multiplications of an exact search above which "auto" takes an index: some minutes of two processors.
 EXACT = 4e13
@@ -29,7 +29,7 @@ def find(
     candidates: RepositoryVectors,
     examples: NDArray[Any],
     parameters: MatchParameters,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Neighbors:
     """Find neighbors exactly, or in the paper's two stages (TSDS Appendix C).
 
@@ -77,7 +77,7 @@ def find_in_parts(
     examples: NDArray[Any],
     count: int,
     workers: int | str,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Neighbors:
     """Find neighbors exactly, each part of the candidates in a worker: as `find`, to the last tie.
 
@@ -88,8 +88,7 @@ def find_in_parts(
 
     with engine_for(workers) as engine, _parts(engine, candidates, workers) as parts:
         found = engine.map(nearest_in_part, [(handle, part, examples, count) for handle, part in parts])
-    if progress is not None:
-        progress("searching", candidates.n, candidates.n)
+    tell(progress, "searching", candidates.n, candidates.n)
     return replace(merged(found, count), kind="exact in parts")
 
 
@@ -180,7 +179,7 @@ def _parts(
 
 
 @contextlib.contextmanager
-def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Progress | None) -> Any:
+def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: StepProgress | None) -> Any:
     """Yield an open index, what it is called, and the fold of its rows where it has all."""
     from setwise.extras.faiss import faiss, read_index
 

@@ -6,13 +6,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from setwise.files.checksums import Progress
 from setwise.finetuning.methods import choose
 from setwise.finetuning.outputs import write_selection
 from setwise.finetuning.row_selection import RowSelection
 from setwise.finetuning.rows.draw import draw, text_lengths, token_counts
 from setwise.finetuning.shares import limited
 from setwise.finetuning.sources import OpenSources
+from setwise.progress import StepProgress
 
 if TYPE_CHECKING:
     from setwise.finetuning.pipeline import Pipeline
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FULL = 0.9
 
 
-def selected_rows(pipeline: Pipeline, sources: OpenSources, tell: Progress) -> RowSelection:
+def selected_rows(pipeline: Pipeline, sources: OpenSources, tell: StepProgress) -> RowSelection:
     """Choose, draw and write rows of sources that are open; see `Pipeline.run`."""
     repository = sources.repository
     for name in ("out", "tokens"):

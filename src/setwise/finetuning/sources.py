@@ -16,7 +16,6 @@ from setwise import checks, encode
 from setwise.encode.base import checked_encoder
 from setwise.encode.places import folder_for
 from setwise.encode.words import has_word
-from setwise.files.checksums import Progress
 from setwise.files.names import ending
 from setwise.finetuning.leakage import Leaked
 from setwise.finetuning.rows.conversations import checked_roles
@@ -24,6 +23,7 @@ from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_row
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import Source, as_path, opened_side, vectors_of
 from setwise.finetuning.targets import Target, named_examples
+from setwise.progress import StepProgress
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +217,7 @@ class Sources:
         """Refuse, before any work, rows that could not be written after it; here nothing is written."""
 
     @contextlib.contextmanager
-    def opened(self, needs: str = "vectors", progress: Progress | None = None) -> Iterator[OpenSources]:
+    def opened(self, needs: str = "vectors", progress: StepProgress | None = None) -> Iterator[OpenSources]:
         """Read the repository and the examples; vectors that are kept nowhere last as long as the context.
 
         Parameters
@@ -292,7 +292,7 @@ class Sources:
         repository: Repository | None,
         own: NDArray[Any] | None,
         sides: Sequence[Repository],
-        tell: Progress,
+        tell: StepProgress,
     ) -> tuple[OpenSources, list[NDArray[np.int64]]]:
         """Return a repository that is not encoded, and each side's rows; without those without text."""
         if repository is None:
@@ -319,7 +319,7 @@ class Sources:
         repository: Repository,
         sides: Sequence[Repository | None],
         stack: contextlib.ExitStack,
-        tell: Progress,
+        tell: StepProgress,
     ) -> tuple[OpenSources, list[tuple[NDArray[Any], NDArray[np.int64]]]]:
         """Encode a repository and examples alike; return it, and the vectors and rows of each side."""
         repository.text_columns()
@@ -383,7 +383,7 @@ def _texts_of(rows: Repository | None, places: NDArray[np.integer]) -> list[str]
     return None if rows is None or not rows.text else rows.texts_of(places)
 
 
-def _with_text(rows: Repository, tell: Progress) -> NDArray[np.int64]:
+def _with_text(rows: Repository, tell: StepProgress) -> NDArray[np.int64]:
     """Return the rows whose text has a letter or digit."""
     found = []
     done = 0

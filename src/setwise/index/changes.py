@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from setwise.encode import Encoder, known_rows
 from setwise.files import versions
-from setwise.files.checksums import Progress
 from setwise.files.corpus import Corpus
 from setwise.files.reading import read_array
 from setwise.files.where import as_arrow
 from setwise.index.folder import ENCODER, FAISS, FORMAT, VECTORS, IndexInfo
 from setwise.index.saved import SavedIndex, open_index
 from setwise.index.saving import BLOCK, Content, write_content
+from setwise.progress import StepProgress
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def add(
     *,
     encoder: Encoder | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Change:
     """Add the rows of a corpus to a saved index.
 
@@ -100,7 +100,7 @@ def update(
     keep: bool = False,
     encoder: Encoder | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Change:
     """Let a saved index hold what a corpus holds: new ids are added, others replaced where they differ.
 
@@ -134,7 +134,7 @@ def remove(
     *,
     where: Any = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Change:
     """Take rows out of a saved index.
 
@@ -219,7 +219,7 @@ class _Plan:
         return {name: as_arrow(values, name).to_pylist() for name, values in given.items()}
 
 
-def _changed(plan: _Plan, threads: int | None, progress: Progress | None) -> Change:
+def _changed(plan: _Plan, threads: int | None, progress: StepProgress | None) -> Change:
     """Write the rows of a plan."""
     saved, info, home = plan.saved, plan.saved.info, versions.home(plan.saved.path)
     if plan.corpus is not None:
@@ -301,7 +301,7 @@ class _Vectors:
     encoded: int = 0
 
     @classmethod
-    def of(cls, plan: _Plan, progress: Progress | None) -> _Vectors:
+    def of(cls, plan: _Plan, progress: StepProgress | None) -> _Vectors:
         """Take vectors that are there, and encode the texts that are new."""
         saved, corpus = plan.saved, plan.corpus
         sources = np.array([-1 if old is None else old for _, old in plan.pairs], np.int64)
@@ -341,7 +341,7 @@ class _Vectors:
             yield block
 
 
-def _encoded(saved: SavedIndex, texts: Sequence[str], progress: Progress | None) -> NDArray[np.float32]:
+def _encoded(saved: SavedIndex, texts: Sequence[str], progress: StepProgress | None) -> NDArray[np.float32]:
     """Encode texts as those of the index were."""
     told, used = saved.info.encoder, saved.encoder()
     if told is not None and told["model"] not in (None, "lsa") and used.key != told["key"]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from setwise import checks
+from setwise.progress import StepProgress, tell
 from setwise.vectors import Vectors
 
 #: Rows that are added at once.
@@ -33,7 +33,7 @@ def build(
     nprobe: int | None = None,
     ef: int | None = None,
     seed: int = 0,
-    progress: Callable[[str, int, int], object] | None = None,
+    progress: StepProgress | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Make a FAISS index of all rows, by inner product of unit vectors (cosine) or L2 (euclidean).
 
@@ -80,8 +80,7 @@ def build(
         _train(index, lists, vectors, seed, progress)
         for start in range(0, vectors.n, BLOCK):
             index.add(np.asarray(vectors.rows(slice(start, start + BLOCK)), np.float32))
-            if progress is not None:
-                progress("indexing", min(start + BLOCK, vectors.n), vectors.n)
+            tell(progress, "indexing", min(start + BLOCK, vectors.n), vectors.n)
     except RuntimeError as error:
         raise ValueError(
             f"factory: {factory!r} cannot be built of {vectors.n:,} vectors ({_reason(error)}); "
@@ -123,13 +122,12 @@ def _train(
     lists: Any,
     vectors: Vectors,
     seed: int,
-    progress: Callable[[str, int, int], object] | None,
+    progress: StepProgress | None,
 ) -> None:
     """Train an index on rows drawn over the whole, where it needs that."""
     if index.is_trained:
         return
-    if progress is not None:
-        progress("training", 0, 1)
+    tell(progress, "training", 0, 1)
     wanted = TRAINED
     if lists is not None:
         wanted = max(wanted, PER_LIST * int(lists.nlist))
@@ -139,8 +137,7 @@ def _train(
     if wanted < vectors.n:
         rows = np.sort(np.random.default_rng(seed).choice(vectors.n, wanted, replace=False))
     index.train(np.asarray(vectors.rows(rows), np.float32))
-    if progress is not None:
-        progress("training", 1, 1)
+    tell(progress, "training", 1, 1)
 
 
 def _reason(error: RuntimeError) -> str:

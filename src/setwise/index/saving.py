@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.containers import as_matrix
 from setwise.files.arrays import write_rows
-from setwise.files.checksums import Progress
 from setwise.index import rows
 from setwise.index.checking import narrowed
 from setwise.index.folder import ENCODER, FAISS, FORMAT, ROWS, VECTORS, IndexInfo
+from setwise.progress import StepProgress, tell
 from setwise.threads import thread_count
 from setwise.vectors import Vectors, check_metric
 
@@ -98,7 +98,7 @@ def save(
     force: bool = False,
     seed: int = 0,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> IndexInfo:
     """Save vectors, and what belongs to them, as a folder that `open_index` reads through a memory map.
 
@@ -195,7 +195,7 @@ def write_content(
     *,
     force: bool,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> IndexInfo:
     """Write a content into the folder at ``path``; see `save`."""
     workers = thread_count(threads)
@@ -210,8 +210,7 @@ def write_content(
             shutil.copyfile(content.learned, folder / ENCODER)
         elif content.learned is not None:
             _write_encoder(folder / ENCODER, content.learned, content.d)
-        if progress is not None:
-            progress("finishing", 0, 1)
+        tell(progress, "finishing", 0, 1)
         return FORMAT.write(
             folder,
             {
@@ -233,10 +232,9 @@ def write_content(
         )
 
 
-def _write_vectors(file: Path, content: Content, progress: Progress | None) -> NDArray[Any]:
+def _write_vectors(file: Path, content: Content, progress: StepProgress | None) -> NDArray[Any]:
     """Write rows; return them as a memory map."""
-    if progress is not None:
-        progress("writing", 0, content.n)
+    tell(progress, "writing", 0, content.n)
     dtype, done = np.dtype(content.storage), 0
 
     def blocks() -> Iterator[NDArray[Any]]:
@@ -251,7 +249,7 @@ def _write_vectors(file: Path, content: Content, progress: Progress | None) -> N
 
 
 def _write_faiss(
-    file: Path, checked: Vectors, content: Content, progress: Progress | None
+    file: Path, checked: Vectors, content: Content, progress: StepProgress | None
 ) -> tuple[bool, dict[str, Any]]:
     """Build a FAISS index, or add to the one there was; return whether it is exact, and what it is."""
     from setwise.extras.faiss import faiss, read_index

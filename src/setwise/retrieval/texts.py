@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode import Encoder, Progress, encoder
+from setwise.encode import Encoder, encoder
 from setwise.files.corpus import Corpus, duplicates
+from setwise.progress import Progress
 from setwise.request import Options, takes
 from setwise.retrieval.defaults import DIVERSITY
 from setwise.retrieval.passages import Passages

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode.base import Progress
 from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.checkpoint import Checkpoint
@@ -22,6 +21,7 @@ from setwise.encode.models import weights_fingerprint
 from setwise.extras import require
 from setwise.files import check_output
 from setwise.files.arrays import UnfinishedArray
+from setwise.progress import Progress, tell
 
 KINDS = ("train", "target")
 
@@ -183,8 +183,7 @@ class GradientEncoder:
                     if time.monotonic() - begun > _NOTE_EVERY:
                         sink.note(done)
                         begun = time.monotonic()
-                    if progress is not None:
-                        progress(done, total)
+                    tell(progress, done, total)
         except BaseException:
             sink.note(done)
             raise

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.encode.base import Progress, unit_rows
+from setwise.encode.base import unit_rows
 from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.projection import projector
@@ -18,6 +18,7 @@ from setwise.encode.gradients.rows import Tokenizer, Tokens
 from setwise.encode.models import load_model, weights_fingerprint
 from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
+from setwise.progress import Progress, tell
 
 #: The layers of a fresh adapter (LESS's); of a model that has none of them all linear ones.
 _LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -131,8 +132,7 @@ class Gradients:
             unit = torch.where(lengths > 0, found / lengths.clamp_min(1e-300), 0).float()
             vectors[[rows[place] for place in places]] = unit_rows(self._mapped.project(unit).cpu().numpy())
             done += len(places)
-            if progress is not None:
-                progress(done, len(rows))
+            tell(progress, done, len(rows))
         return vectors
 
     def _tokens(self, texts: Sequence[str]) -> tuple[list[int], list[Tokens]]:

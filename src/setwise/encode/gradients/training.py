@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from setwise import checks
-from setwise.encode.base import Progress
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.checkpoint import Checkpoint, save_checkpoint
 from setwise.encode.gradients.rows import Row, Tokenizer
 from setwise.extras import require
+from setwise.progress import Progress, tell
 
 #: Share of the steps over which the learning rate rises; it falls to 0 over the rest.
 _RISE = 0.03
@@ -140,8 +140,7 @@ def warm_up(
                                 "learning_rate, or load the model in float32"
                             )
                         (value / len(chosen)).backward()
-                        if progress is not None:
-                            progress(epoch * len(rows) + step * batch + at + 1, epochs * len(rows))
+                        tell(progress, epoch * len(rows) + step * batch + at + 1, epochs * len(rows))
                     optimizer.step()
                     optimizer.zero_grad()
                 mean = sum(rates) / len(rates)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from setwise import checks
 from setwise.encode.base import Encoder, FittedEncoder, checked_encoder
 from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
-from setwise.files.checksums import Progress
 from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository, checked_repository
+from setwise.progress import StepProgress, tell
 
 EMPTY = ("drop", "refuse")
 
@@ -26,7 +27,7 @@ def encoded_rows(
     folder: Path | None = None,
     *,
     empty: str = "drop",
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Iterator[Encoded]:
     """Encode a repository's texts, or read their vectors where an earlier run has kept them.
 
@@ -105,7 +106,7 @@ def encoded_rows(
 
 
 def encode_examples(
-    texts: Sequence[str], encoder: Encoder, folder: Path | None = None, progress: Progress | None = None
+    texts: Sequence[str], encoder: Encoder, folder: Path | None = None, progress: StepProgress | None = None
 ) -> Encoded:
     """Encode examples as a repository was, or read their vectors where an earlier run has kept them.
 
@@ -123,10 +124,7 @@ def encode_examples(
         Its ``rows`` are the examples that have a word which the encoder knows.
     """
 
-    def tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress("examples", done, total)
-
+    told = partial(tell, progress, "examples")
     if isinstance(encoder, FittedEncoder):
-        return encode_alike(texts, encoder, tell)
-    return encode_texts(texts, encoder, folder, tell)
+        return encode_alike(texts, encoder, told)
+    return encode_texts(texts, encoder, folder, told)

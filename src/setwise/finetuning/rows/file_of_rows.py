@@ -12,13 +12,14 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from setwise.files.checksums import Progress, measure
+from setwise.files.checksums import measure
 from setwise.files.names import ending
 from setwise.files.outputs import Outputs
 from setwise.files.writing import write_atomic
 from setwise.finetuning.rows.ordering import in_order
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.row_files import LINE, InMemory
+from setwise.progress import StepProgress, tell
 
 #: The column that says which epoch a row is of, where one file holds several.
 EPOCH = "epoch"
@@ -34,7 +35,7 @@ def write_rows_to(
     numbered: bool,
     force: bool,
     memory: float,
-    progress: Progress | None,
+    progress: StepProgress | None,
     among: Outputs | None = None,
 ) -> None:
     """Write the rows of some epochs to one file, whole or not at all."""
@@ -46,8 +47,7 @@ def write_rows_to(
             for table in in_order(repository, drawn, memory=memory, beside=target.parent):
                 yield number, table
                 done += table.num_rows
-                if progress is not None:
-                    progress("writing", done, total)
+                tell(progress, "writing", done, total)
 
     def write(stream: IO[bytes]) -> None:
         if ending(target) == ".parquet":

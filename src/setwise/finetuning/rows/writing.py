@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.engine import engine_for
-from setwise.files.checksums import Progress, is_whole, measure
+from setwise.files.checksums import is_whole, measure
 from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.kinds import check_parquet, json_holds
 from setwise.files.locking import locked
@@ -29,6 +29,7 @@ from setwise.finetuning.rows.file_of_rows import EPOCH, Work, stamp, write_rows_
 from setwise.finetuning.rows.ordering import MEMORY
 from setwise.finetuning.rows.repository import Repository, checked_repository
 from setwise.finetuning.rows.row_files import InMemory
+from setwise.progress import StepProgress, tell
 
 KINDS = (".parquet", ".jsonl")
 
@@ -135,7 +136,7 @@ def write_file(
     *,
     force: bool = False,
     memory: float = MEMORY,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     among: Outputs | None = None,
 ) -> Written:
     """Write the rows of all epochs to one file; where they are several, a column tells them apart.
@@ -189,7 +190,7 @@ def write_epochs(
     force: bool = False,
     memory: float = MEMORY,
     workers: int | str | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Written:
     """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
 
@@ -297,13 +298,13 @@ def _made(
     folder: Path,
     memory: float,
     workers: int | str | None,
-    progress: Progress | None,
+    progress: StepProgress | None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Write the epochs that are left, and yield each one's name, size and checksum when it is there."""
     if workers is None or len(left) < 2 or any(isinstance(file, InMemory) for file in repository.files):
         for name, drawn in left.items():
-            tell = None if progress is None else _named(progress, name)
-            write_rows_to(repository, [drawn], folder / name, False, True, memory, tell)
+            told = None if progress is None else _named(progress, name)
+            write_rows_to(repository, [drawn], folder / name, False, True, memory, told)
             yield name, measure(folder / name)
         return
     source, known, home = str(repository.source.absolute()), stamp(repository), folder.absolute()
@@ -313,8 +314,7 @@ def _made(
             some = names[start : start + engine.slots]
             work: list[Work] = [(source, known, left[name], str(home / name), memory) for name in some]
             yield from zip(some, engine.map(written_by_worker, work), strict=True)
-            if progress is not None:
-                progress("writing epochs", start + len(some), len(names))
+            tell(progress, "writing epochs", start + len(some), len(names))
 
 
 def _usual_kind(repository: Repository) -> str:
@@ -339,5 +339,5 @@ def _mark(repository: Repository, drawn: NDArray[np.int64]) -> str:
     return found.hexdigest()
 
 
-def _named(progress: Progress, name: str) -> Progress:
+def _named(progress: StepProgress, name: str) -> StepProgress:
     return lambda step, done, total: progress(f"{step} {name}", done, total)

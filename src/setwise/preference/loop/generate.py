@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.extras import require
+from setwise.progress import Progress, tell
 
 ENGINES = ("transformers", "vllm")
 
@@ -22,9 +23,6 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 #: A row of integers a prompt: its tokens, or what seeds its random numbers.
 Rows = Sequence[Sequence[int]]
-
-#: Called with how many responses are done and how many there are.
-Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,7 @@ class TransformersEngine:
                     for place in places
                 ]
                 drawn += self._batch([prompts[place // count] for place in places], np.stack(uniforms))
-                if progress is not None:
-                    progress(len(drawn), len(prompts) * count)
+                tell(progress, len(drawn), len(prompts) * count)
         found = []
         for row in range(len(prompts)):
             texts, tokens, finished = zip(*drawn[row * count : (row + 1) * count], strict=True)
@@ -259,8 +256,7 @@ class VLLMEngine:
             for key in keys
         ]
         outputs = self._engine.generate(tokens, settings, lora_request=self._lora, use_tqdm=False)
-        if progress is not None:
-            progress(len(prompts) * sampling.responses, len(prompts) * sampling.responses)
+        tell(progress, len(prompts) * sampling.responses, len(prompts) * sampling.responses)
         return [
             Sampled(
                 [one.text for one in output.outputs],

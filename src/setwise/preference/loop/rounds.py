@@ -21,9 +21,10 @@ from setwise.preference.loop import generate as generating
 from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.policy import Policy
 from setwise.preference.loop.score import Reward, reward_name, score
-from setwise.preference.loop.stages import Iteration, Make, Progress, Row, Run
+from setwise.preference.loop.stages import Iteration, Make, Row, Run
 from setwise.preference.loop.team import Team
 from setwise.preference.prompts import Prompt, all_tokens, end_of_turn, uses_chat
+from setwise.progress import StepProgress
 
 #: What seeds the responses to train on, and those to measure by: the latter are the same at every iteration.
 _TRAINING, _EVALUATION = 0, 1
@@ -44,7 +45,7 @@ class Rounds:
         out: str | os.PathLike[str],
         tokenizer: Any,
         held_out: Sequence[Prompt],
-        progress: Progress | None,
+        progress: StepProgress | None,
     ) -> None:
         self._config, self._reward, self._progress = config, reward, progress
         if config.engine == "vllm":

@@ -11,8 +11,9 @@ from typing import Any
 from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.rounds import Rounds
 from setwise.preference.loop.score import Reward
-from setwise.preference.loop.stages import Progress, Row
+from setwise.preference.loop.stages import Row
 from setwise.preference.prompts import Prompt
+from setwise.progress import StepProgress
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +68,7 @@ def on_policy(
     out: str | os.PathLike[str],
     tokenizer: Any = None,
     evaluation_prompts: Sequence[Prompt] = (),
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> OnPolicyResult:
     """Train a policy on responses of its own, selected anew at every iteration.
 

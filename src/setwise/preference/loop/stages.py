@@ -16,9 +16,6 @@ from setwise.files.json_lines import parsed
 from setwise.files.parts import part_for, remove_dead, room_for
 from setwise.files.writing import write_atomic
 
-#: Called with the stage, how much of it is done, and how much there is.
-Progress = Callable[[str, int, int], object]
-
 #: Makes the rows of the items from a start to a stop.
 Make = Callable[[int, int], list[dict[str, Any]]]
 

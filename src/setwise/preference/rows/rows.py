@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Unpack
 
@@ -27,6 +27,7 @@ from setwise.preference.rows.pools import ResponsePool, read_pools
 from setwise.preference.rows.sieve import Sieve
 from setwise.preference.rows.sources import open_rows
 from setwise.preference.rows.summary import Summary
+from setwise.progress import Progress
 from setwise.request import taken, takes
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ _PROMPTS = 256
 
 #: Responses that an encoder which learns from its texts learns from at most.
 _LEARNED_FROM = 50_000
-
-#: Called with the rows read and how many there are (0 if that is unknown).
-Progress = Callable[[int, int], object]
 
 
 class PreferenceRows:

@@ -11,7 +11,8 @@ from setwise.preference.responses.inputs import encoded_once
 from setwise.preference.rows.answers import as_answer
 from setwise.preference.rows.cells import as_list
 from setwise.preference.rows.columns import find_columns
-from setwise.preference.stages.partial import Partial, Progress, digest_of, rows_of, told
+from setwise.preference.stages.partial import Partial, digest_of, rows_of
+from setwise.progress import Progress, tell
 
 #: Rows that are encoded at once.
 _ROWS = 64
@@ -64,11 +65,11 @@ def embed(
     with Partial(out, {"encoder": encoder.name, "rows": digest_of(rows)}, force=force) as partial:
         missing = partial.missing(len(rows))
         for start in range(0, len(missing), _ROWS):
-            told(progress, len(partial), len(rows))
+            tell(progress, len(partial), len(rows))
             part = missing[start : start + _ROWS]
             found = encoded_once(encoder, [texts[row] for row in part])
             for number, vectors in zip(part, found, strict=True):
                 partial.add(number, {**rows[number][1], "embeddings": vectors.tolist()})
         partial.finish()
-    told(progress, len(rows), len(rows))
+    tell(progress, len(rows), len(rows))
     return len(rows)

@@ -13,8 +13,9 @@ from setwise.preference.loop.generate import Sampled, Sampling, TransformersEngi
 from setwise.preference.prompts import Prompt, all_tokens, end_of_turn, uses_chat
 from setwise.preference.rows.cells import as_prompt, check_context
 from setwise.preference.rows.columns import PROMPT_COLUMNS, context_of
-from setwise.preference.stages.partial import Partial, Progress, Row, at_once, digest_of, rows_of, told
+from setwise.preference.stages.partial import Partial, Row, at_once, digest_of, rows_of
 from setwise.preference.stages.server import Server
+from setwise.progress import Progress, tell
 
 
 def generate(
@@ -207,9 +208,9 @@ def _from_model(
     missing = partial.missing(len(asked))
     together = max(1, sampling.batch_size // sampling.responses)
     for start in range(0, len(missing), together):
-        told(progress, len(partial), len(asked))
+        tell(progress, len(partial), len(asked))
         part = missing[start : start + together]
         found = engine.generate([tokens[row] for row in part], [(seed, row) for row in part])
         for number, one in zip(part, found, strict=True):
             partial.add(number, row_of(number, one))
-    told(progress, len(partial), len(asked))
+    tell(progress, len(partial), len(asked))

@@ -14,11 +14,9 @@ from setwise.files import check_output, write_atomic
 from setwise.files.json_lines import parsed
 from setwise.files.parts import room_for
 from setwise.preference.rows.sources import RowSource, open_rows
+from setwise.progress import Progress, tell
 
 Row = dict[str, Any]
-
-#: Called with the rows done and all rows.
-Progress = Callable[[int, int], object]
 
 
 class Partial:
@@ -148,12 +146,6 @@ def digest_of(rows: Sequence[tuple[str, Row]]) -> str:
     return digest.hexdigest()
 
 
-def told(progress: Progress | None, done: int, count: int) -> None:
-    """Tell how far a stage is."""
-    if progress is not None:
-        progress(done, count)
-
-
 def at_once(
     work: Callable[[int], Row],
     partial: Partial,
@@ -169,13 +161,13 @@ def at_once(
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     numbers: Sequence[int] = partial.missing(count)
-    told(progress, len(partial), count)
+    tell(progress, len(partial), count)
     with ThreadPoolExecutor(threads) as pool:
         running = {pool.submit(work, number): number for number in numbers}
         try:
             for done in as_completed(running):
                 partial.add(running[done], done.result())
-                told(progress, len(partial), count)
+                tell(progress, len(partial), count)
         except BaseException:
             for one in running:
                 one.cancel()

@@ -16,7 +16,8 @@ from setwise.preference.prompts import Prompt
 from setwise.preference.rows.answers import as_answer
 from setwise.preference.rows.cells import as_list, as_prompt, check_context
 from setwise.preference.rows.columns import find_columns
-from setwise.preference.stages.partial import Partial, Progress, at_once, digest_of, rows_of
+from setwise.preference.stages.partial import Partial, at_once, digest_of, rows_of
+from setwise.progress import Progress
 
 
 def score(
