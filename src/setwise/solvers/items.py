@@ -26,7 +26,7 @@ from setwise.solvers.held import ROUNDING, Held, barred, hold, of_blocks
 from setwise.solvers.item_bounds import Point, relax, search, survivors
 from setwise.solvers.item_moves import TRIED, ItemForm, moved
 from setwise.solvers.problem import Problem, Solved
-from setwise.solvers.wished import costs_of, pick
+from setwise.solvers.wished import costs_of, first_best, pick
 from setwise.top import top_k
 from setwise.vectors import Floats
 
@@ -57,7 +57,7 @@ def by_greedy(problem: Problem) -> Solved:
     """Select greedily by gain; with costs also by gain per cost, and keep the better set."""
     form = ItemForm(hold(problem))
     sets = [pick(form.held, form.gains, cost) for cost in costs_of(form.held)]
-    best = sets[int(np.argmax([form.value(chosen) for chosen in sets]))]
+    best = first_best(sets, [form.value(chosen) for chosen in sets])
     return Solved(form.held.ids[best], ordered=True, known=ItemsKnown(form, best))
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.objectives.base import TIE
 from setwise.solvers.held import Held, hold
 from setwise.solvers.problem import Problem, Solved
 
@@ -23,8 +24,7 @@ def by_greedy(problem: Problem) -> Solved:
     """Select greedily by gain; with costs also by gain per cost, and keep the better set."""
     held = hold(problem)
     sets = [pick(held, _gains_of(held), cost) for cost in costs_of(held)]
-    values = [worth(held, chosen) for chosen in sets]
-    return _found(held, sets[int(np.argmax(values))])
+    return _found(held, first_best(sets, [worth(held, chosen) for chosen in sets]))
 
 
 def top(problem: Problem) -> Solved:
@@ -33,7 +33,15 @@ def top(problem: Problem) -> Solved:
     values = held.relevance
     sets = [pick(held, lambda _: values, cost, stops=False) for cost in costs_of(held)]
     sums = [float(values[chosen].sum()) for chosen in sets]
-    return replace(_found(held, sets[int(np.argmax(sums))]), ordered=False)
+    return replace(_found(held, first_best(sets, sums)), ordered=False)
+
+
+def first_best(sets: list[Rows], values: list[float]) -> Rows:
+    """Return the first set of the largest value; a value that is higher by rounding alone is none."""
+    best = max(values)
+    return next(
+        one for one, value in zip(sets, values, strict=True) if value >= best - TIE * (1.0 + abs(best))
+    )
 
 
 def costs_of(held: Held) -> list[Vector | None]:

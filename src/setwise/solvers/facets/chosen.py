@@ -17,7 +17,7 @@ from setwise.solvers.held import HELD, Held, barred, hold
 from setwise.solvers.moving import improved
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.unseen import Unseen, gradient_wished
-from setwise.solvers.wished import costs_of, pick
+from setwise.solvers.wished import costs_of, first_best, pick
 from setwise.top import top_k
 
 Vector = NDArray[np.float64]
@@ -159,7 +159,7 @@ def _greedily(form: FacetsForm) -> list[Rows]:
 
 def _found(form: FacetsForm, sets: list[Rows]) -> Solved:
     """Return the best of some sets."""
-    best = sets[int(np.argmax([form.value(one) for one in sets]))]
+    best = first_best(sets, [form.value(one) for one in sets])
     return Solved(form.held.ids[best], known=FacetsKnown(form, best))
 
 
