@@ -33,13 +33,15 @@ ABOUT = {
     "prompts, 16 "
     "answers each, are judged by the true reward.",
     "toy-long": "`--setting toy-long --seeds 3`. The same, trained three times as long: on 12,000 tokens.",
-    "smollm2": "`--setting smollm2 --seeds 3`. "
+    "smollm2": "`--setting smollm2 --seeds 3`, and `--seeds 1 --gammas 1 2 3 4 --arms bottom-k coreset "
+    "opt-select`. "
     "SmolLM2-135M-Instruct in bfloat16, adapters of rank 8 on its last six layers, learning "
     "rate 1e-3, on 4,000 "
     "tokens: 8 prompts of AlpacaEval, 16 responses each of at most 24 tokens. 16 other prompts, 2 "
     "answers each, "
     "are judged by the reward that was trained for, a ridge regression on MiniLM's vectors fitted to "
-    "AlpacaEval's rewards of other prompts' responses. Prompts differ from seed to seed.",
+    "AlpacaEval's rewards of other prompts' responses. Prompts differ from seed to seed. Gamma was varied on "
+    "one seed alone, which tells no gamma from another.",
     "smollm2-large": "`--setting smollm2-large --seeds 5 --temperatures 0.75 0 0.25 0.5 1`. "
     "The same model and reward on a GPU (one NVIDIA H200, one run): adapters of rank 8 on all layers, "
     "learning rate 2e-4, on 60,000 tokens: 48 prompts, the paper's 32 responses each of at most 48 tokens, "
@@ -158,12 +160,23 @@ def main_table(found: Measured) -> list[str]:
 
 
 def sweep(found: Measured, name: str, values: Sequence[float]) -> list[str]:
-    """Return rewards and win rates against the start by temperature or by gamma."""
+    """Return rewards and win rates against the start by temperature or by gamma.
+
+    Gammas are compared on the seeds that have all of them.
+    """
     arms = [arm for arm in found.arms if name == "heat" or arm in VARIED]
+    each = [set(found.of(arm, "evaluation_reward", gamma=value)) for arm in arms for value in values]
+    seeds = None if name == "heat" else set.intersection(*each)
 
     def cell(arm: str, value: float) -> str:
-        where = {name: value} if arm != "start" or name == "heat" else {}
-        rewards, wins = (found.values(arm, figure, **where) for figure in ("evaluation_reward", "win_rate"))
+        rewards, wins = (
+            [
+                one
+                for seed, one in found.of(arm, figure, **{name: value}).items()
+                if not seeds or seed in seeds
+            ]
+            for figure in ("evaluation_reward", "win_rate")
+        )
         return shown(rewards) + (f"; wins {np.mean(wins):.2f}" if wins else "")
 
     return table(
