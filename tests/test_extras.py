@@ -70,7 +70,7 @@ MISSING = [
     ),
     ("import setwise.integrations.llama_index", "llama-index", "setwise.integrations.llama_index needs"),
     ("import setwise.integrations.haystack", "haystack", "setwise.integrations.haystack needs haystack"),
-    ("setwise.preference.swepo_loss", "torch", "setwise.preference.logps needs torch"),
+    ("setwise.preference.swepo_loss", "torch", "setwise.preference.losses needs torch"),
     ("setwise.preference.train", "train", "training on preferences needs"),
     ("setwise.preference.load_model('here')", "train", "a causal language model needs"),
     ("setwise.engine.engine_for('ray')", "ray", "workers='ray' needs ray"),
