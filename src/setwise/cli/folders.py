@@ -92,6 +92,9 @@ def step_bar() -> Iterator[Callable[[str, int, int], None]]:
                 for old in task:
                     bar.remove_task(old)
                 task[:] = [bar.add_task(step, total=total if known else None, count=count)]
-            bar.update(task[0], completed=done, total=total if known else None, count=count)
+            bar.update(task[0], completed=done, total=total if known else None)
+            speed = bar.tasks[-1].speed
+            rate = "" if not (count and speed) else f", {speed:,.0f}/s" if speed >= 10 else f", {speed:.2g}/s"
+            bar.update(task[0], count=count + rate)
 
         yield tell
