@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optional import lazily, needs
 
 torch = lazily("torch")
-sequence_logps = lazily("setwise.preference.loss", "sequence_logps")
+sequence_logps = lazily("setwise.preference.logps", "sequence_logps")
 swepo_loss = lazily("setwise.preference.loss", "swepo_loss")
 mean_split = lazily("setwise.preference.loss", "mean_split")
 one_vs_k = lazily("setwise.preference.loss", "one_vs_k")
