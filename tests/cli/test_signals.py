@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -121,3 +122,26 @@ def test_a_command_runs_in_a_thread_too(monkeypatch):
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+class Interrupted:
+    """What is interrupted while it is destroyed, where Python drops the interrupt."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_that_python_drops_comes_again(run, monkeypatch):
+    def work(_):
+        Interrupted()
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    monkeypatch.setattr(cli, "_run", work)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        done = run("--help")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done.code == 130
+    assert "Traceback" not in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import os
@@ -176,11 +177,24 @@ def _signals_as_interrupts() -> Iterator[None]:
     taken = []
     if threading.current_thread() is threading.main_thread():
         taken = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    before = sys.unraisablehook
+
+    def once_more(lost: sys.UnraisableHookArgs) -> None:
+        """Interrupt again, where Python drops an interrupt: while an object is being destroyed."""
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            before(lost)
+            return
+        again = threading.Timer(0.01, _thread.interrupt_main, [*taken, signal.SIGINT][:1])
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = once_more
     try:
         for number in taken:
             signal.signal(number, signal.default_int_handler)
         yield
     finally:
+        sys.unraisablehook = before
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
 
