@@ -387,7 +387,7 @@ static PyMethodDef methods[] = {
 };
 
 /* What the functions take and mean, as setwise.kernels.INTERFACE: both grow whenever that changes. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 static int fill_module(PyObject *module)
 {
