@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.kernels import working
 from setwise.threads import run_ranges
 
 #: Bytes of a block that is worked on while it is in the processor's cache.
@@ -36,11 +37,7 @@ class Blocks:
         self.kept = kept
         self.workers = workers
         self.n, self.d = len(raw) if kept is None else len(kept), raw.shape[1]
-        self.dtype: np.dtype[np.floating[Any]] = np.dtype(
-            np.float64
-            if raw.dtype.itemsize > 4 or (raw.dtype.kind != "f" and raw.dtype.itemsize > 2)
-            else np.float32
-        )
+        self.dtype = working(raw.dtype)
         self._step = max(1, BLOCK_BYTES // (self.d * 4))  # rows of a block
         self._finite = False  # whether every number is known to be
 

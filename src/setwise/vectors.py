@@ -273,21 +273,17 @@ class Vectors(Blocks):
             return None
         return self.raw, None if self.unit else self.scale
 
-    def scan(self, weights: Floats, ids: NDArray[np.int64] | None = None) -> Floats:
+    def scan(self, weights: Floats) -> Floats:
         """Return the inner product of every (unit) row with one vector, in one pass over the data.
 
         Parameters
         ----------
         weights : ndarray of shape (d,)
-        ids : ndarray of int64, ascending, optional
-            These rows alone.
 
         Returns
         -------
         ndarray of shape (n,), of the working dtype
         """
-        if ids is not None:
-            return self.restricted(ids).scan(weights)
         probe = np.ascontiguousarray(weights, dtype=self.dtype)
         out = np.empty(self.n, self.dtype)
         halves = self.raw.dtype == np.float16 and kernels.available() and kernels.readable(self.raw)

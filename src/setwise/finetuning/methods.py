@@ -60,18 +60,17 @@ def _random(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgr
 
 
 def _by_vectors(
-    name: str, **fixed: Any
+    baseline: Callable[..., Distribution], **fixed: Any
 ) -> Callable[[Pipeline, OpenSources, int, StepProgress], Distribution]:
-    """Return how the baseline of a name chooses rows by their vectors and the examples'."""
+    """Return how a baseline chooses rows by their vectors and the examples'."""
 
     def chosen(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgress) -> Distribution:
         tell("choosing", 0, 0)
         given = dict(fixed)
         if pipeline.subtask_column is not None:  # of less alone
             given["subtasks"] = sources.example_labels(pipeline.subtask_column)
-        both, choose = (sources.candidates, sources.examples), getattr(baselines, name)
-        found: Distribution = choose(*both, min(size, sources.m), threads=pipeline.threads, **given)
-        return found
+        both = sources.candidates, sources.examples
+        return baseline(*both, min(size, sources.m), threads=pipeline.threads, **given)
 
     return chosen
 
@@ -94,9 +93,9 @@ def _dsir(pipeline: Pipeline, sources: OpenSources, size: int, tell: StepProgres
 METHODS = {
     "match": Method(_match),
     "random": Method(_random, needs="rows"),
-    "nearest": Method(_by_vectors("nearest", metric="euclidean"), counts=True),
-    "doubly-greedy": Method(_by_vectors("doubly_greedy"), counts=True),
-    "less": Method(_by_vectors("less"), counts=True),
-    "uot": Method(_by_vectors("uot"), counts=True),
+    "nearest": Method(_by_vectors(baselines.nearest, metric="euclidean"), counts=True),
+    "doubly-greedy": Method(_by_vectors(baselines.doubly_greedy), counts=True),
+    "less": Method(_by_vectors(baselines.less), counts=True),
+    "uot": Method(_by_vectors(baselines.uot), counts=True),
     "dsir": Method(_dsir, needs="texts"),
 }

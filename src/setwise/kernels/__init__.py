@@ -123,10 +123,14 @@ def legible(rows: NDArray[Any]) -> NDArray[Any]:
     """
     if readable(rows) or rows.size > FEW_NUMBERS:
         return rows
-    kind = rows.dtype.newbyteorder("=")
-    if kind.kind != "f":
-        kind = np.dtype(np.float32 if kind.itemsize <= 2 else np.float64)
-    return np.ascontiguousarray(rows, kind)
+    floats = rows.dtype.kind == "f"
+    return np.ascontiguousarray(rows, rows.dtype.newbyteorder("=") if floats else working(rows.dtype))
+
+
+def working(kind: np.dtype[Any]) -> np.dtype[np.floating[Any]]:
+    """Return the floats that numbers of a type are worked on in: float64 where float32 may lose some."""
+    wide = kind.itemsize > (4 if kind.kind == "f" else 2)
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def measure(

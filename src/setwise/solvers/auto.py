@@ -36,7 +36,6 @@ SMALL_LEADERS = 32
 #: problems and where distances have no low rank, whose relaxation is a poorer guide.
 GREEDY_START = 12
 
-
 #: Distances of which rounding rows to `pools.GRID` is a small part.
 COARSE = 1e-3
 
@@ -129,7 +128,8 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
         known = incumbent(problem, found)
     else:
         known = Incumbent(_search_pool(Pool(problem, coarse=True)), problem.n, True)
-    return _refined(problem, known) if problem.vectors.dtype == np.float64 else known
+    rounded = problem.vectors.dtype == np.float64 and problem.max_sum().metric == "cosine"
+    return _refined(problem, known) if rounded else known
 
 
 def _search_pool(pool: Pool) -> NDArray[np.int64]:
@@ -147,8 +147,6 @@ def _refined(problem: Problem, known: Incumbent) -> Incumbent:
 
     Where all rows are so close that rounding may have decided, the search begins anew without it.
     """
-    if problem.max_sum().metric != "cosine":
-        return known
     pool = Pool(problem)
     chosen = best_polished(pool, [pool.locate(known.chosen)])
     worth = pool.value(pool.locate(chosen)) - problem.k * float(pool.linear.min())

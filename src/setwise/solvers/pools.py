@@ -151,14 +151,11 @@ class Whole:
         return linear + 2 * self.weight * pulled
 
     def gradient_among(
-        self, some: NDArray[np.int64] | None, members: NDArray[np.float64], total: float
+        self, some: NDArray[np.int64], members: NDArray[np.float64], total: float
     ) -> NDArray[np.float64]:
-        """Return the gradient at some candidates, or all, for a Σ x_i e_i (cosine, sharpness 1 alone)."""
-        pulled = self.problem.vectors.scan(members, some).astype(np.float64)
-        np.subtract(total, pulled, out=pulled)
-        pulled *= 2 * self.weight
-        pulled += self.linear if some is None else self.linear[some]
-        return np.asarray(pulled)
+        """Return the gradient at some candidates, ascending, for a Σ x_i e_i (cosine, sharpness 1 alone)."""
+        along = self.problem.vectors.restricted(some).scan(members).astype(np.float64)
+        return np.asarray((total - along) * (2 * self.weight) + self.linear[some])
 
     def gradient_above(
         self, ids: NDArray[np.int64], weights: NDArray[np.float64], floor: float, few: int = POOLED
@@ -176,8 +173,7 @@ class Whole:
             members, total = weights @ self.problem.vectors.rows(ids, np.float64), float(weights.sum())
             found = None if self._last is None else self._moved(members, total, floor, few, *self._last)
             if found is None:
-                self.problem.count("passes")
-                found = self.gradient_among(None, members, total)
+                found = self.gradient(ids, weights)
                 self._last = members, total, found
             return found
         objective, vectors = self.objective, self.problem.vectors

@@ -93,9 +93,8 @@ def _near(numbers: Floats, levels: Floats, margin: float) -> NDArray[np.bool_]:
     near: NDArray[np.bool_] = (numbers >= levels[0] - margin) & (numbers <= levels[-1] + margin)
     some = numbers[near]
     cell = (float(levels[-1]) - float(levels[0]) + 2 * margin) / CELLS
-    if (
-        len(some) > CELLS // 4 and 2 * margin < cell < np.inf
-    ):  # most numbers lie in cells that no level is near
+    if len(some) > CELLS // 4 and 2 * margin < cell < np.inf:
+        # Most numbers lie in cells that no level is near.
         low = levels[0] - margin
         held = np.zeros(CELLS + 4, np.bool_)
         held[((levels - 2 * margin - low) / cell).astype(np.int32)[:, None] + np.arange(4)] = True
