@@ -1,11 +1,13 @@
-"""Public names that are loaded when they are first used, so that importing a package stays fast."""
+"""What is fetched when it is needed: public names, so that imports stay fast; docstrings that are dropped."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+Shown = TypeVar("Shown", bound=Callable[..., Any])
 
 
 def loader(
@@ -36,3 +38,17 @@ def loader(
         return sorted([*vars(sys.modules[package]), *homes, *rooms])
 
     return find, names
+
+
+def documented(shown: Shown) -> Shown:
+    """Return a function or class whose docstring people read: ``python -OO`` drops it, its source has it."""
+    if sys.flags.optimize > 1 and not shown.__doc__:
+        import ast
+        import contextlib
+        import inspect
+        import textwrap
+
+        with contextlib.suppress(OSError):  # installed without sources
+            tree = ast.parse(textwrap.dedent(inspect.getsource(shown)))
+            shown.__doc__ = ast.get_docstring(tree.body[0])  # type: ignore[arg-type]
+    return shown

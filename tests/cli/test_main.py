@@ -281,17 +281,25 @@ def test_a_real_interrupt(tmp_path):
     assert os.listdir(tmp_path) == ["slow.jsonl"]
 
 
-def test_help_is_fast_and_imports_nothing_heavy():
+def told(command):
+    """What the help of a command and of those below it begins with."""
+    return [command.help, *map(told, getattr(command, "commands", {}).values())]
+
+
+def test_help_is_fast_and_whole_where_docstrings_are_dropped_and_imports_nothing_heavy(run):
     code = (
-        "import sys\n"
-        "from setwise.cli import main\n"
-        "try: main(['--help'])\n"
+        "import json, sys, typer\n"
+        "from setwise import cli\n"
+        "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = ('sklearn', 'torch', 'wordllama', 'pyarrow', 'scipy', 'numpy', 'faiss')\n"
-        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+        "told = lambda one: [one.help, *map(told, getattr(one, 'commands', {}).values())]\n"
+        "found = [name for name in heavy if name in sys.modules]\n"
+        "print(json.dumps([found, told(typer.main.get_command(cli.app))]), file=sys.stderr)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stderr.strip() == "[]"
+    ran = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stderr) == [[], told(typer.main.get_command(cli.app))]
+    assert ran.stdout == run("--help").out
 
 
 @pytest.mark.parametrize("how", ["--json", "--full"])

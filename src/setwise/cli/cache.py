@@ -26,6 +26,7 @@ _Place = Annotated[
 
 
 @app.command()
+@described()
 def info(path: _Place = None, as_json: AsJson = False) -> None:
     """List what is kept: how large it is, and when it was used last."""
     from setwise.cli import output

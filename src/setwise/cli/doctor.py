@@ -7,7 +7,7 @@ from typing import Any
 
 from setwise._version import __version__
 from setwise.cli import folders
-from setwise.cli.options import AsJson
+from setwise.cli.options import AsJson, described
 
 #: What each command uses, the most needed first; what is said of an extra it can do without.
 COMMANDS: dict[str, dict[str, str]] = {
@@ -39,6 +39,7 @@ _REQUIREMENT = re.compile(
 )
 
 
+@described()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is installed here, what computes, what is kept, and what each command would lack."""
     from setwise.cli import output

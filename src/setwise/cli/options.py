@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import typer
 
+from setwise.lazy import documented
+
 #: What ``--certify`` takes, as the library's ``certify``.
 CERTIFY: dict[str, Any] = {"none": False, "bounded": True, "full": "full"}
 
@@ -137,7 +139,7 @@ def described(text: str = "", also: dict[str, Any] | None = None) -> Callable[[C
             if name != "return" and hint is not typer.Context and get_origin(hint) is not Annotated:
                 hints[name] = Annotated[hint, known[name]]
         command.__annotations__ = hints
-        return command
+        return documented(command)
 
     return declare
 

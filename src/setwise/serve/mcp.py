@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, Strict, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from setwise._version import __version__
+from setwise.lazy import documented
 from setwise.serve import shapes
 from setwise.serve.bodies import told_of
 from setwise.serve.errors import Refused, refused_by
@@ -118,6 +119,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         return await done(rerank, query=query, texts=texts, top_n=size, **wishes)
 
     @server.tool(name="retrieve")
+    @documented
     async def retrieve_tool(
         query: Query,
         index: Name = None,
@@ -141,6 +143,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         return ChosenTexts(members=members, proof=_proof(found["setwise"]), cursor=found["cursor"])
 
     @server.tool(name="select")
+    @documented
     async def select_tool(
         query: Query,
         texts: Texts,
@@ -160,6 +163,7 @@ def mcp_server(service: Service) -> MCPServer[Any]:
         return ChosenTexts(members=members, proof=_proof(told))
 
     @server.tool(name="explain")
+    @documented
     async def explain_tool(
         query: Query,
         texts: Annotated[list[str] | None, Field(description="The texts; or name an index.")] = None,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
+from setwise.lazy import documented
 from setwise.serve import metrics, shapes
 from setwise.serve.answers import Ranked, Reranked, RetrievedAnswer, Selected
 from setwise.serve.errors import Refusal, Refused
@@ -134,7 +135,7 @@ def _post(
         route,
         methods=["POST"],
         summary=summary,
-        description=inspect.cleandoc(body.__doc__ or ""),
+        description=inspect.cleandoc(documented(body).__doc__ or ""),
         operation_id=path.strip("/").replace("/", "_"),
         response_model=answer,
         responses=_REFUSALS,
