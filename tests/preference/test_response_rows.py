@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import importlib
 import json
 from decimal import Decimal
 
@@ -800,12 +801,22 @@ def tiny(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("talks", [False, True])
 @pytest.mark.parametrize(
-    ("trainer", "format", "count"), [("DPO", "pairs", 4 * K), ("KTO", "unpaired", 4 * (1 + K))]
+    ("place", "trainer", "format", "count"),
+    [
+        ("trl", "DPO", "pairs", 4 * K),
+        ("trl", "Reward", "pairs", 4 * K),
+        ("trl", "KTO", "unpaired", 4 * (1 + K)),
+        ("trl.experimental.cpo", "CPO", "pairs", 4 * K),
+        ("trl.experimental.orpo", "ORPO", "pairs", 4 * K),
+    ],
 )
-def test_trl_trains_on_rows(tiny, trainer, format, count, talks, tmp_path):
-    import trl
+def test_trl_trains_on_rows(tiny, place, trainer, format, count, talks, tmp_path):
+    from transformers import LlamaForSequenceClassification
 
+    trl = importlib.import_module(place)
     model, tokenizer = tiny
+    if trainer == "Reward":
+        model = LlamaForSequenceClassification.from_pretrained(model.name_or_path, num_labels=1)
     rows = make(4)
     for row in rows:
         row["prompt"] = [{"role": "user", "content": row["prompt"]}] if talks else row["prompt"]
@@ -817,12 +828,17 @@ def test_trl_trains_on_rows(tiny, trainer, format, count, talks, tmp_path):
         report_to=[],
         use_cpu=True,
         save_strategy="no",
+        max_length=64,
     )
     training = getattr(trl, f"{trainer}Trainer")(
         model, args=settings, train_dataset=made, processing_class=tokenizer
     )
     assert len(training.train_dataset) == count
-    assert all(len(row["prompt_ids"]) > 1 for row in training.train_dataset)
+    # What each trainer reads of a row: the tokens of its prompt, or of the prompt with a response.
+    read = {"Reward": "chosen_ids", "CPO": "prompt_input_ids", "ORPO": "prompt_input_ids"}
+    tokens = [row[read.get(trainer, "prompt_ids")] for row in training.train_dataset]
+    known = tokenizer.convert_tokens_to_ids("Question")
+    assert all(known in one for one in tokens)
     assert np.isfinite(training.train().training_loss)
 
 
