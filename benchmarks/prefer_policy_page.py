@@ -33,15 +33,11 @@ ABOUT = {
     "prompts, 16 "
     "answers each, are judged by the true reward.",
     "toy-long": "`--setting toy-long --seeds 3`. The same, trained three times as long: on 12,000 tokens.",
-    "smollm2": "`--setting smollm2 --seeds 3`, and `--seeds 2 --gammas 1 2 3 4 --arms bottom-k coreset "
-    "opt-select`. "
-    "SmolLM2-135M-Instruct in bfloat16, adapters of rank 8 on its last six layers, learning "
-    "rate 1e-3, on 4,000 "
-    "tokens: 8 prompts of AlpacaEval, 16 responses each of at most 24 tokens. 16 other prompts, 2 "
-    "answers each, "
-    "are judged by the reward that was trained for, a ridge regression on MiniLM's vectors fitted to "
-    "AlpacaEval's rewards of other prompts' responses. Prompts differ from seed to seed. Gamma was varied on "
-    "two seeds alone, which tell little apart.",
+    "smollm2": "`--setting smollm2 --seeds 3 --gammas 1 2 3 4`. SmolLM2-135M-Instruct in bfloat16, adapters of "
+    "rank 8 on its last six layers, learning rate 1e-3, on 4,000 tokens: 8 prompts of AlpacaEval, 16 responses "
+    "each of at most 24 tokens. 16 other prompts, 2 answers each, are judged by the reward that was trained "
+    "for, a ridge regression on MiniLM's vectors fitted to AlpacaEval's rewards of other prompts' responses. "
+    "Prompts differ from seed to seed.",
     "smollm2-large": "`--setting smollm2-large --seeds 5 --temperatures 0.75 0 0.25 0.5 1`. "
     "The same model and reward on a GPU (one NVIDIA H200, one run): adapters of rank 8 on all layers, "
     "learning rate 2e-4, on 60,000 tokens: 48 prompts, the paper's 32 responses each of at most 48 tokens, "
