@@ -411,6 +411,14 @@ def test_a_gradient_on_one_negative_is_told_of(tokenizer, tmp_path, options, tol
     assert all((log < 1.1) == (told is not None) for log in logs)
 
 
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_model_is_as_good_as_itself(tokenizer, tmp_path, together):
+    """Before the first step all ratios are 0 but for rounding, which is the batch's and says nothing."""
+    config = settings(tmp_path, loss="mpo", per_device_train_batch_size=together, max_steps=1)
+    trainer = train(make_model(), make_rows(together), config, tokenizer=tokenizer)
+    assert trainer.state.log_history[0]["rewards/accuracies"] == 0.5
+
+
 def stop_at(step):
     """A callback that ends a run early, as a machine that is taken away does after its last checkpoint."""
 

@@ -15,14 +15,19 @@ METRICS = ("rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejec
 #: The columns of `of_groups`.
 _COLUMNS = ("loss", *METRICS, "negatives")
 
+#: Of a log-probability's size, in single precision: what the rest of a batch, which it was run in, changes.
+ROUNDING = 2.0**-19
+
 #: Over so many groups the gradient is to reach this many negatives on average, where there are more.
 WATCHED, ENOUGH = 32, 2.0
 
 
+@torch.no_grad()
 def of_groups(
     loss: torch.Tensor,
     logps: torch.Tensor,
     implied: torch.Tensor,
+    sizes: torch.Tensor,
     gradient: torch.Tensor,
     positive: torch.Tensor,
     negative: torch.Tensor,
@@ -34,12 +39,17 @@ def of_groups(
     loss : tensor of shape (B,)
     logps, implied : tensor of shape (B, G)
         Log-probabilities, and the rewards that they imply.
+    sizes : tensor of shape (B, G)
+        Of those rewards before a reference's are taken off. Pairs that rounding keeps apart are ties, half in
+        order: else it would be the batch that says how many of a model's own ratios to itself are.
     gradient : tensor of shape (B, G)
         Of the loss by the scores.
     positive, negative : bool tensor of shape (B, G)
     """
     pairs = positive[:, :, None] & negative[:, None, :]
-    ranked = (implied[:, :, None] > implied[:, None, :]) & pairs
+    gap = implied[:, :, None] - implied[:, None, :]
+    tied = gap.abs() <= ROUNDING * (sizes[:, :, None] + sizes[:, None, :])
+    ranked = torch.where(tied, 0.5, (gap > 0).to(loss.dtype)) * pairs
 
     def average(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
         return (values * members).sum(dim=1) / members.sum(dim=1)

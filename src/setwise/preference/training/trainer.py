@@ -41,7 +41,7 @@ class PreferenceTrainer(transformers.Trainer):
         Mean implicit reward (beta · log-probability, a token's if `length_normalized`) of the positives minus
         that of the negatives.
     ``rewards/accuracies``
-        Share of pairs of a positive and a negative whose implicit rewards are in the right order.
+        Share of pairs of a positive and a negative whose implicit rewards are in the right order, ties half.
     ``logps/chosen``, ``logps/rejected``
         Mean log-probability of a positive, of a negative.
     ``negatives/effective``
@@ -200,10 +200,10 @@ class PreferenceTrainer(transformers.Trainer):
         with torch.enable_grad():
             watched = s.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(each_loss(watched).sum(), watched)
-        mode = "train" if model.training else "eval"
-        figures = of_groups(each.detach(), logps.detach(), implied.detach(), gradient, positive, negative)
+        sizes = scores(logps, **{**scoring, "reference_logps": None}).abs()
+        figures = of_groups(each, logps, implied, sizes, gradient, positive, negative)
         counted = 0 if inputs.get("repeated") else len(mask)
-        self.metrics.add(mode, figures[:counted])
+        self.metrics.add("train" if model.training else "eval", figures[:counted])
         total = each[:counted].sum()
         loss = total / (len(mask) if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and settings.average_tokens_across_devices:
