@@ -212,7 +212,7 @@ def test_what_was_left_out_is_said(call, rows, pools):
         "them for such",
     ]
     assert "11, of 86 responses; 1 skipped" in ran.out
-    assert "1 responses repeat another of their prompt, left out" in ran.out
+    assert "1 response repeats another of their prompt, left out" in ran.out
     assert "ties" not in ran.out
     assert "kept" in call("--too-few", "skip", "--duplicates", "keep", "--force").out
 
@@ -220,7 +220,7 @@ def test_what_was_left_out_is_said(call, rows, pools):
 def test_ties_are_said(call, rows, pools):
     rows[0]["all_rm_scores"][:3] = [9, 9, 9]
     pools.write_text("\n".join(map(json.dumps, rows)))
-    assert "2 responses are as good as a chosen one and were left out" in call().out
+    assert "2 responses are as good as a chosen one, left out" in call().out
     assert "ties" not in call("--ties", "keep", "--force").out
 
 

@@ -57,6 +57,9 @@ def test_from_ultrafeedback_to_an_adapter(run, policy, tmp_path):
     again = run(*words)
     assert again.code == 2
     assert "holds" in again.err
+    whole = run(*words[:-5], "--out", tmp_path / "whole", "--set", "use_cpu=true", "--set", "max_steps=1")
+    assert (whole.code, whole.err) == (0, "")  # no bars of transformers', which saves the weights in shards
+    assert (tmp_path / "whole" / "model.safetensors").is_file()
 
 
 def test_generate_and_score(run, policy, tmp_path):

@@ -41,12 +41,13 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     }
     if summary.duplicates:
         what = "left out" if made.sieve.duplicates == "drop" else "kept"
-        lines["repeated"] = f"{summary.duplicates:,} responses repeat another of their prompt, {what}"
+        told = _responses(summary.duplicates, "repeats", "repeat")
+        lines["repeated"] = f"{told} another of their prompt, {what}"
     if summary.near_copies:
-        near = made.sieve.near
-        lines["near-copies"] = f"{summary.near_copies:,} responses are {near:.0%} a better one, left out"
+        told = _responses(summary.near_copies)
+        lines["near-copies"] = f"{told} {made.sieve.near:.0%} a better one, left out"
     if summary.ties:
-        lines["ties"] = f"{summary.ties:,} responses are as good as a chosen one and were left out"
+        lines["ties"] = f"{_responses(summary.ties)} as good as a chosen one, left out"
     lines["reward"] = f"chosen {summary.chosen_reward:.4g} · rejected {summary.rejected_reward:.4g}, means"
     proof = "not compared with the best possible choice"
     if summary.gap is not None:
@@ -61,3 +62,8 @@ def print_summary(name: str, made: PreferenceRows, seconds: float) -> None:
     lines["vectors"] = f"your own, column {made.columns.embeddings}" if encoder is None else encoder
     rows = f"{summary.rows:,} {noun}{'' if summary.rows == 1 else 's'}"
     output.print_facts(name, f"{rows} by {made.request.method} in {output.milliseconds(seconds)}", lines)
+
+
+def _responses(count: int, one: str = "is", several: str = "are") -> str:
+    """Return how many responses do what is said next."""
+    return f"{count:,} response {one}" if count == 1 else f"{count:,} responses {several}"

@@ -176,6 +176,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on preference rows."""
+    from setwise.encode.models import quietly
     from setwise.preference import PreferenceConfig
     from setwise.preference import train as run
 
@@ -193,8 +194,8 @@ def train(
         **_pairs(setting),
     }
     config = PreferenceConfig(output_dir=out, **options)
-    # What transformers prints on the way is for whoever looks on, not for the output.
-    with folders.step_bar() as tell, output.notes_for_warnings():
+    # What transformers prints on the way is for whoever looks on, not for the output; its bars are for none.
+    with folders.step_bar() as tell, output.notes_for_warnings(), quietly():
         tell("loading", 0, 0)
         aside = sys.stderr if sys.stderr.isatty() else io.StringIO()
         with contextlib.redirect_stdout(aside):
@@ -254,6 +255,7 @@ def loop(
 
     With --set, a setting of OnPolicyConfig, or of its training: training.lora=true.
     """
+    from setwise.encode.models import quietly
     from setwise.preference import OnPolicyConfig, on_policy
     from setwise.preference.loop.team import Team
     from setwise.preference.stages.score import reward_of
@@ -269,7 +271,7 @@ def loop(
     held_out = [] if evaluation_prompts is None else _prompts(evaluation_prompts)
     drawn = values_of(context, "iterations", "responses", "k", "temperature", "max_new_tokens", "seed")
     config = OnPolicyConfig(**drawn, **options)
-    with folders.step_bar() as tell, output.notes_for_warnings():
+    with folders.step_bar() as tell, output.notes_for_warnings(), quietly():
         tell("loading", 0, 0)
         result = on_policy(
             model,
