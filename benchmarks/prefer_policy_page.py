@@ -33,11 +33,11 @@ ABOUT = {
     "prompts, 16 "
     "answers each, are judged by the true reward.",
     "toy-long": "`--setting toy-long --seeds 3`. The same, trained three times as long: on 12,000 tokens.",
-    "smollm2": "`--setting smollm2 --seeds 3 --gammas 1 2 3 4`. SmolLM2-135M-Instruct in bfloat16, adapters of "
-    "rank 8 on its last six layers, learning rate 1e-3, on 4,000 tokens: 8 prompts of AlpacaEval, 16 responses "
-    "each of at most 24 tokens. 16 other prompts, 2 answers each, are judged by the reward that was trained "
-    "for, a ridge regression on MiniLM's vectors fitted to AlpacaEval's rewards of other prompts' responses. "
-    "Prompts differ from seed to seed.",
+    "smollm2": "`--setting smollm2 --seeds 3 --gammas 1 2 3 4`. SmolLM2-135M-Instruct in bfloat16, adapters "
+    "of rank 8 on its last six layers, learning rate 1e-3, on 4,000 tokens: 8 prompts of AlpacaEval, 16 "
+    "responses each of at most 24 tokens. 16 other prompts, 2 answers each, are judged by the reward that "
+    "was trained for, a ridge regression on MiniLM's vectors fitted to AlpacaEval's rewards of other "
+    "prompts' responses. Prompts differ from seed to seed.",
     "smollm2-large": "`--setting smollm2-large --seeds 5 --temperatures 0.75 0 0.25 0.5 1`. "
     "The same model and reward on a GPU (one NVIDIA H200, one run): adapters of rank 8 on all layers, "
     "learning rate 2e-4, on 60,000 tokens: 48 prompts, the paper's 32 responses each of at most 48 tokens, "
@@ -85,6 +85,23 @@ def shown(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f}" if np.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
+def differing(
+    pairs: Sequence[tuple[str, dict[int, float], str, dict[int, float]]],
+) -> list[tuple[str, str, float, float]]:
+    """Return the pairs that differ seed by seed: the names, better first, mean and half the interval."""
+    found = []
+    for one, these, other, those in pairs:
+        mean, half = interval([these[seed] - those[seed] for seed in these if seed in those])
+        if not np.isnan(half) and abs(mean) > half:
+            found.append((one, other, mean, half) if mean > 0 else (other, one, -mean, half))
+    return sorted(found, key=lambda pair: -pair[2])
+
+
+def listed(apart: Sequence[tuple[str, str, float, float]]) -> str:
+    """Return pairs that differ in words."""
+    return "; ".join(f"{one} before {other} by {mean:.3f} ± {half:.3f}" for one, other, mean, half in apart)
+
+
 class Measured:
     """The measurements of one setting.
 
@@ -120,15 +137,9 @@ class Measured:
         return list(combinations(several, 2))
 
     def apart(self) -> list[tuple[str, str, float, float]]:
-        """Return the pairs of arms whose rewards differ, paired by seed: mean and half width of the "
-        "interval."""
-        found = []
-        for one, other in self.pairs:
-            these, those = (self.of(arm, "evaluation_reward") for arm in (one, other))
-            mean, half = interval([these[seed] - those[seed] for seed in these if seed in those])
-            if not np.isnan(half) and abs(mean) > half:
-                found.append((one, other, mean, half) if mean > 0 else (other, one, -mean, half))
-        return sorted(found, key=lambda pair: -pair[2])
+        """Return the pairs of arms whose rewards differ, paired by seed: mean and half the interval."""
+        rewards = {arm: self.of(arm, "evaluation_reward") for arm in self.arms}
+        return differing([(one, rewards[one], other, rewards[other]) for one, other in self.pairs])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -191,8 +202,20 @@ def verdict(name: str, found: Measured) -> str:
     )
     if not apart:
         return f"{said}none of the {pairs} pairs of arms can be told apart"
-    best = [f"{one} before {other} by {mean:.3f} ± {half:.3f}" for one, other, mean, half in apart[:3]]
-    return f"{said}{len(apart)} of the {pairs} pairs of arms can be told apart ({'; '.join(best)})"
+    return f"{said}{len(apart)} of the {pairs} pairs of arms can be told apart ({listed(apart[:3])})"
+
+
+def by_gamma(found: Measured, gammas: Sequence[float]) -> str:
+    """Return which gammas of an arm can be told apart, in a sentence."""
+    rewards = {(arm, one): found.of(arm, "evaluation_reward", gamma=one) for arm in VARIED for one in gammas}
+    pairs = [(arm, one, other) for arm in VARIED for one, other in combinations(gammas, 2)]
+    apart = differing(
+        [(f"{arm} at {a:g}", rewards[arm, a], f"{arm} at {b:g}", rewards[arm, b]) for arm, a, b in pairs]
+    )
+    told = f" ({listed(apart)})" if apart else ""
+    return (
+        f"Seed by seed, {len(apart) or 'none'} of the {len(pairs)} pairs of gammas can be told apart{told}."
+    )
 
 
 def _above(values: Sequence[float]) -> bool:
@@ -260,7 +283,7 @@ def page(rows: Sequence[Row], solved: Sequence[Row] = ()) -> str:
         gammas = sorted({row["gamma"] for row in own if row["gamma"] is not None})
         if len(gammas) > 1:
             lines += ["", f"{name} by gamma, at temperature {TEMPERATURE:g} (the shape of Figure 4):", ""]
-            lines += sweep(found, "gamma", gammas)
+            lines += [*sweep(found, "gamma", gammas), "", by_gamma(found, gammas)]
     if solved:
         lines += binary(solved)
     wrapped = [
