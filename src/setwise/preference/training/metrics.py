@@ -22,7 +22,6 @@ ROUNDING = 2.0**-19
 WATCHED, ENOUGH = 32, 2.0
 
 
-@torch.no_grad()
 def of_groups(
     loss: torch.Tensor,
     logps: torch.Tensor,
@@ -95,7 +94,7 @@ class Metrics:
         """
         if mode == "eval":
             figures = self._accelerator.gather_for_metrics(figures.contiguous())
-        wide = figures.to("cpu", torch.float64)
+        wide = figures.detach().to("cpu", torch.float64)
         sums = torch.cat([torch.tensor([float(len(wide))], dtype=torch.float64), wide.sum(dim=0)])
         self._sums[mode] = self._sums[mode] + sums if mode in self._sums else sums
         if mode == "train" and not self._warned:
