@@ -117,9 +117,9 @@ def test_must_have_items_come_first_whatever_the_filter(catalog, data, method):
     assert len(set(ids(found))) == 20
 
 
-def test_partitions_in_processes_are_the_same(catalog):
+def test_partitions_in_processes_are_the_same(catalog, processes):
     options = {"method": "muss", "exclude": names_of(range(40)), "include": ["sku99"]}
-    assert ids(catalog.select(20, workers=2, **options)) == ids(catalog.select(20, **options))
+    assert ids(catalog.select(20, workers=processes, **options)) == ids(catalog.select(20, **options))
 
 
 def test_a_filter_that_empties_clusters(catalog):

@@ -93,14 +93,14 @@ def test_ray_gives_the_local_result(items, shards, ray):
 
 
 @pytest.mark.parametrize("method", ["muss", "dgds", "muss-random-clusters", "muss-random-partition"])
-def test_processes_give_the_threads_result(items, method, tmp_path):
+def test_processes_give_the_threads_result(items, method, tmp_path, processes):
     options = {"diversity": 0.4, "method": method, "clusters": 4, "criterion": "sum"}
     catalog = Catalog.build(*items, clusters=9)
     here = catalog.select(25, **options)
-    assert catalog.select(25, workers=2, **options).indices.tolist() == here.indices.tolist()
+    assert catalog.select(25, workers=processes, **options).indices.tolist() == here.indices.tolist()
     np.save(tmp_path / "rows.npy", items[0])
     mapped = Catalog.build(np.load(tmp_path / "rows.npy", mmap_mode="r"), items[1], clusters=9)
-    assert mapped.select(25, workers=2, **options).indices.tolist() == here.indices.tolist()
+    assert mapped.select(25, workers=processes, **options).indices.tolist() == here.indices.tolist()
 
 
 def test_npy_shards(items, tmp_path):

@@ -104,9 +104,9 @@ def test_the_catalogs_selection_from_the_same_seed(items, shards, metric, here, 
     assert np.allclose(made.radii, catalog.clusters.radii[made.kept], atol=1e-6)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, "processes"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_given_centroids_by_definition(items, shards, metric, workers):
+def test_given_centroids_by_definition(items, shards, metric, workers, request):
     X, q = items
     centroids = X[::77].astype(np.float64) * 1.01
     t, m, inside, k = 0.35, 6, 8, 25
@@ -125,7 +125,7 @@ def test_given_centroids_by_definition(items, shards, metric, workers):
         kept=m,
         per_cluster=inside,
         metric=metric,
-        workers=workers,
+        workers=workers if workers == 1 else request.getfixturevalue(workers),
     )
     assert rows_of(found) == expected.tolist()
     assert found.clusters.tolist() == labels[expected].tolist()
@@ -133,10 +133,10 @@ def test_given_centroids_by_definition(items, shards, metric, workers):
     assert np.array_equal(found.clustering.medians, medians)
 
 
-def test_parquet_processes_and_small_batches_change_nothing(items, tables, shards, monkeypatch):
+def test_parquet_processes_and_small_batches_change_nothing(items, tables, shards, monkeypatch, processes):
     options = {"method": "muss", "clusters": 15, "diversity": 0.5, "seed": 1}
     one = select_shards(shards, 40, **options)
-    two = select_shards(tables, 40, workers=2, **options)
+    two = select_shards(tables, 40, workers=processes, **options)
     assert rows_of(two) == rows_of(one)
     assert two.ids.tolist() == [f"item {row}" for row in rows_of(one)]
     assert two.value == one.value
