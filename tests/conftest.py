@@ -1,6 +1,8 @@
 """Fixtures and settings that all tests share."""
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: threads of each would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -41,3 +43,17 @@ def many():
 def split(monkeypatch):
     """Make every pass over the data worth a second thread, however small the data."""
     monkeypatch.setattr("setwise.vectors.THREAD_WORK", 64)
+
+
+@pytest.fixture(scope="session")
+def pool():
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as made:
+        yield made
+
+
+@pytest.fixture
+def processes(pool, monkeypatch):
+    """Two processes that work for all calls; each would start its own, and end them (tests/engine)."""
+    monkeypatch.setattr("setwise.engine.local.ProcessPoolExecutor", lambda *_, **__: pool)
+    monkeypatch.setattr("setwise.engine.local.LocalEngine.close", lambda *_, **__: None)
+    return 2

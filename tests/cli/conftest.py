@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from optional import installed, lazily
@@ -52,6 +53,21 @@ def corpus(tmp_path):
         rows.append({"id": f"p{row}", "text": text, "topic": topic, "score": 1 - row / 10, "vector": vector})
     path.write_text("\n".join(map(json.dumps, rows)))
     return path
+
+
+@pytest.fixture
+def by_vector(corpus, tmp_path):
+    """Words of a command that encodes nothing, for processes of their own: encoders take seconds to load."""
+    np.save(tmp_path / "query.npy", [0.0, 1.0, 1.0])
+    return [
+        "retrieve",
+        "--corpus",
+        str(corpus),
+        "--vectors",
+        "vector",
+        "--query-vector",
+        str(tmp_path / "query.npy"),
+    ]
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
@@ -29,6 +27,7 @@ def library(tmp_path_factory):
     return home
 
 
+@pytest.mark.slow
 def test_the_real_library_has_thousands_of_docstrings():
     corpus = standard_library()
     assert len(corpus) > 2500
@@ -137,9 +136,10 @@ def test_a_query_of_ones_own(run, library, monkeypatch, refused):
     assert refused("demo", "--model", "x").startswith("model: 'x' is unknown")
 
 
-def test_the_demo_as_a_real_process(tmp_path):
-    begin = [sys.executable, "-c", "from setwise.cli import main; main()", "demo", "-q"]
-    ran = subprocess.run([*begin, "lost parcel"], capture_output=True, text=True, check=True, timeout=120)
-    assert "64 messages to a shop" in ran.stdout
-    assert "parcel" in ran.stdout
-    assert "\x1b" not in ran.stdout
+@needs("wordllama")
+def test_the_demo_as_it_is_run(run):
+    ran = run("demo", "-q", "lost parcel")
+    assert (ran.code, ran.err) == (0, "")
+    assert "64 messages to a shop" in ran.out
+    assert "parcel" in ran.out
+    assert "\x1b" not in ran.out

@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from setwise.encode import encoder
+from setwise.encode.static import Static
 from setwise.finetuning import Pipeline, match
 from setwise.finetuning.baselines import dsir
 
@@ -422,9 +423,9 @@ def test_fewer_candidates_than_neighbors_are_all_looked_at(run, arrays):
 STOPS = """
 import time
 from setwise.cli import main
-from setwise.encode.lsa import LSA
+from setwise.encode.static import Static
 
-encode = LSA.encode
+encode = Static.encode
 seen = []
 
 def stopping(self, texts, progress=None):
@@ -434,18 +435,18 @@ def stopping(self, texts, progress=None):
         time.sleep(600)
     return encode(self, texts, progress)
 
-LSA.encode, LSA.chunk = stopping, 256
+Static.encode, Static.chunk = stopping, 256
 main()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interrupt_leaves_no_half_file(tmp_path, number):
+def test_an_interrupt_leaves_no_half_file(tmp_path, number, monkeypatch, run):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": text_of(row)}) + "\n" for row in range(300)))
     (tmp_path / "e.jsonl").write_text(json.dumps({"text": text_of(0)}) + "\n")
     words = ["finetune", "--repository", path, "--examples", tmp_path / "e.jsonl", "--rows", "100"]
-    words += ["--out", tmp_path / "o.jsonl", "--model", "lsa"]
+    words += ["--out", tmp_path / "o.jsonl", "--model", "static"]
     command = [sys.executable, "-c", STOPS, *map(str, words)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "one chunk is encoded\n"
@@ -454,8 +455,11 @@ def test_an_interrupt_leaves_no_half_file(tmp_path, number):
     assert process.returncode == 130
     assert "the same command goes on from there" in error
     assert sorted(os.listdir(tmp_path)) == [".setwise-cache", "e.jsonl", "rows.jsonl"]
-    # The chunk that is left and the examples; not the first chunk again.
-    command[2] = STOPS.replace("== 2", "== 3").replace("time.sleep(600)", "raise SystemExit('again')")
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    encode, counts = Static.encode, []
+    monkeypatch.setattr(Static, "chunk", 256, raising=False)
+    monkeypatch.setattr(
+        Static, "encode", lambda self, texts, *more: counts.append(len(texts)) or encode(self, texts, *more)
+    )
+    assert run(*words).code == 0
+    assert counts == [44, 1]  # the chunk that is left and the examples; not the first chunk again
     assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 100

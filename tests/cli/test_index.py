@@ -133,45 +133,46 @@ def test_only_an_index_is_replaced(run, refused, corpus, index, tmp_path):
     assert os.listdir(tmp_path / "mine") == ["a.txt"]
 
 
-@pytest.mark.parametrize("step", ["training", "indexing", "finishing"])
-def test_an_interrupt_leaves_nothing(tmp_path, step):
+def test_an_interrupt_leaves_nothing(tmp_path, run):
     """Ctrl-C while the folder is being written, an index that is there included."""
     np.save(tmp_path / "v.npy", np.random.default_rng(0).standard_normal((500, 4)))
-    code = (
-        "import sys, time, setwise.cli.folders as folders\n"
-        "from contextlib import contextmanager\n"
-        "@contextmanager\n"
-        "def bar():\n"
-        "    def tell(step, done, total):\n"
-        f"        if step == {step!r} and len(sys.argv) > 7:\n"
-        "            print(step, flush=True)\n"
-        "            time.sleep(60)\n"
-        "    yield tell\n"
-        "folders.step_bar = bar\n"
-        "from setwise.cli import main; main()"
-    )
+    steps = ["training", "indexing", "finishing"]
+    code = f"""
+import sys, time, setwise.cli.folders as folders
+from contextlib import contextmanager
+from setwise.cli import main
+
+@contextmanager
+def bar():
+    def tell(step, done, total):
+        if step == wanted:
+            print(step, flush=True)
+            time.sleep(60)
+    yield tell
+
+folders.step_bar = bar
+for wanted in {steps}:
+    try: main()
+    except SystemExit as left: print(left.code, flush=True)
+"""
     words = ["index", "build", str(tmp_path / "v.npy"), "--out", str(tmp_path / "ix"), "--kind=faiss"]
-
-    def start(*more):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *words, *more],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            # A run in the background passes on that it ignores Ctrl-C; a person's does not.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
-
-    with start() as process:
-        assert process.communicate(timeout=60)[1] == ""
+    assert run(*words).err == ""
     before = (home(tmp_path / "ix") / "meta.json").read_bytes()
-    with start("--factory=IVF4,Flat", "--force") as process:
-        assert process.stdout.readline() == f"{step}\n"
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words, "--factory=IVF4,Flat", "--force"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A run in the background passes on that it ignores Ctrl-C; a person's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        for step in steps:
+            assert process.stdout.readline() == f"{step}\n"
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "130\n"
+            assert sorted(os.listdir(tmp_path)) == ["ix", "v.npy"]
+            assert (home(tmp_path / "ix") / "meta.json").read_bytes() == before
         _, noted = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert noted.strip() == "setwise: interrupted; nothing was written"
-    assert sorted(os.listdir(tmp_path)) == ["ix", "v.npy"]
-    assert (home(tmp_path / "ix") / "meta.json").read_bytes() == before
+    assert noted == "setwise: interrupted; nothing was written\n" * len(steps)
 
 
 # ---------------------------------------------------------------- info
@@ -409,7 +410,7 @@ def test_a_bar_on_a_terminal(corpus, tmp_path):
     import pty
 
     mine, theirs = pty.openpty()
-    words = ["index", "build", str(corpus), "--out", str(tmp_path / "ix"), "--model", "lsa"]
+    words = ["index", "build", str(corpus), "--out", str(tmp_path / "ix"), "--model", "static"]
     with subprocess.Popen(
         [sys.executable, "-c", "from setwise.cli import main; main()", *words],
         stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"},

@@ -122,12 +122,11 @@ def test_an_interruption_that_python_wraps_is_one(monkeypatch, run):
     assert err == "setwise: interrupted; nothing was written\n"
 
 
-def test_a_full_disk_behind_stdout_is_one_line(corpus):
-    words = ["retrieve", "--corpus", corpus, "--query", "school", "--model", "ngrams", "-k", "2"]
+def test_a_full_disk_behind_stdout_is_one_line(by_vector):
     for more in ([], ["--json"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [sys.executable, "-c", "from setwise.cli import main; main()", *map(str, words), *more],
+                [sys.executable, "-c", "from setwise.cli import main; main()", *by_vector, "-k2", *more],
                 stdout=full,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -216,22 +215,9 @@ def command(*words, **more):
     )  # fmt: skip
 
 
-def test_a_real_process(corpus, tmp_path):
+def test_a_real_process(by_vector, tmp_path):
     out = tmp_path / "set.csv"
-    words = [
-        "retrieve",
-        "--corpus",
-        corpus,
-        "--query",
-        "school uniforms",
-        "-k",
-        3,
-        "--model",
-        "ngrams",
-        "--out",
-        out,
-    ]
-    with command(*words) as process:
+    with command(*by_vector, "-k", 3, "--out", out) as process:
         shown, noted = process.communicate(timeout=60)
     assert process.returncode == 0, noted
     assert "School uniforms" in shown
@@ -303,10 +289,9 @@ def test_help_is_fast_and_whole_where_docstrings_are_dropped_and_imports_nothing
 
 
 @pytest.mark.parametrize("how", ["--json", "--full"])
-def test_an_encoding_that_lacks_a_character_is_no_error(tmp_path, how):
-    source = tmp_path / "texts.jsonl"
-    source.write_text('{"id": "🐟", "text": "fish — café"}\n', encoding="utf-8")
-    words = ["retrieve", str(source), "fish", "-k", "1", "--model", "ngrams", "--no-cache", how]
+def test_an_encoding_that_lacks_a_character_is_no_error(corpus, by_vector, how):
+    corpus.write_text('{"id": "🐟", "text": "fish — café", "vector": [0, 1, 1]}\n', encoding="utf-8")
+    words = [*by_vector, "-k", "1", how]
     ran = subprocess.run(
         [sys.executable, "-m", "setwise", *words],
         check=False,
@@ -324,13 +309,11 @@ def test_an_encoding_that_lacks_a_character_is_no_error(tmp_path, how):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
-def test_closed_streams_are_no_defect(tmp_path):
-    source = tmp_path / "texts.jsonl"
-    source.write_text('{"text": "fish"}\n', encoding="utf-8")
-    start = f"{sys.executable} -m setwise retrieve {source} -k 1 --model ngrams --no-cache"
+def test_closed_streams_are_no_defect(corpus, by_vector):
+    start = f"{sys.executable} -m setwise"
     ran = [
         subprocess.run(f"{start} {rest}", shell=True, check=False, capture_output=True, timeout=60)
-        for rest in ("--queries - <&-", "--query fish >&-")
+        for rest in (f"retrieve {corpus} --queries - <&-", f"{' '.join(by_vector)} -k 1 >&-")
     ]
     assert [one.returncode for one in ran] == [2, 0], ran
     assert b"standard input: it is closed" in ran[0].stderr

@@ -249,11 +249,10 @@ def test_a_folder_does_not_go_to_standard_output(refused, corpus):
     assert refused("index", "build", corpus, "--out", "-").startswith("out: it is a folder, which cannot go")
 
 
-def test_an_interrupt_says_how_far_it_came_and_leaves_whole_lines(corpus, tmp_path):
-    (tmp_path / "q.txt").write_text("\n".join(f"school {number}" for number in range(100_000)))
-    words = ["retrieve", "--corpus", corpus, "--queries", tmp_path / "q.txt", "-k", "2", "--model", "ngrams"]
+def test_an_interrupt_says_how_far_it_came_and_leaves_whole_lines(by_vector, tmp_path):
+    np.save(tmp_path / "query.npy", np.ones((100_000, 3), np.float32))
     process = subprocess.Popen(
-        [sys.executable, "-m", "setwise", *map(str, words), "--json", "--no-cache"],
+        [sys.executable, "-m", "setwise", *by_vector, "-k2", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -269,7 +268,7 @@ def test_an_interrupt_says_how_far_it_came_and_leaves_whole_lines(corpus, tmp_pa
 
 
 def test_a_query_is_read_as_utf8_whatever_the_locale(corpus):
-    words = ["retrieve", corpus, "--query", "école", "-k", "1", "--model", "ngrams", "--no-cache", "--json"]
+    words = ["retrieve", corpus, "--query", "école", "-k", "1", "--model", "static", "--no-cache", "--json"]
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     ran = subprocess.run(
         [sys.executable, "-m", "setwise", *words], env=plain, capture_output=True, check=True

@@ -15,10 +15,10 @@ import pytest
 
 from setwise import cli
 
-#: A command that, once its output's bytes are on the way to the disk, says so and goes no further. It sleeps
-#: in short steps: a signal that comes just before a system call is seen after it.
+#: Commands, one a line on standard input. Once an output's bytes are on the way to the disk, one says so and
+#: goes no further. It sleeps in short steps: a signal that comes just before a system call is seen after it.
 STALLED = """
-import os, time
+import os, sys, time
 
 def stalled(_):
     print("writing", flush=True)
@@ -27,14 +27,16 @@ def stalled(_):
 
 os.fsync = stalled
 from setwise.cli import main
-main()
+while words := sys.stdin.readline().split():
+    try: main(words)
+    except SystemExit as left: print(left.code, flush=True)
 """
 
 
 def _prefer(folder):
     row = {"prompt": "Hi", "responses": ["Hello!", "No.", "Go away."], "rewards": [1.0, 0.1, 0.0]}
-    (folder / "in.jsonl").write_text(json.dumps(row))
-    return ["prefer", "--responses", "in.jsonl", "-k", "1", "--model", "ngrams", "--out", "out.jsonl"]
+    (folder / "in.jsonl").write_text(json.dumps(row | {"embeddings": [[0, 1], [1, 0], [1, 1]]}))
+    return ["prefer", "--responses", "in.jsonl", "-k", "1", "--out", "out.jsonl"]
 
 
 def _finetune(folder):
@@ -50,38 +52,35 @@ def _index(folder):
 COMMANDS = {"prefer": _prefer, "finetune": _finetune, "index build": _index}
 
 
-def ended(words, folder, number):
-    """Run a stalled command and send it a signal; return what it left with."""
+def test_a_signal_while_writing_leaves_nothing(tmp_path):
+    """One process for all: what it loads takes longer than the commands."""
+    words = {command: make(tmp_path) for command, make in COMMANDS.items()}
+    before = sorted(os.listdir(tmp_path))
+    sent = [*((command, signal.SIGTERM) for command in COMMANDS)]
+    sent += [("finetune", signal.SIGHUP), ("finetune", signal.SIGINT)]
     with subprocess.Popen(
-        [sys.executable, "-c", STALLED, *words],
-        cwd=folder,
+        [sys.executable, "-c", STALLED],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A run in the background passes on what it ignores; a person's ignores nothing.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for _, number in sent],
     ) as process:
         try:
-            assert process.stdout.readline() == "writing\n", process.communicate()[1]
-            begun = sorted(os.listdir(folder))
-            process.send_signal(number)
+            for command, number in sent:
+                print(*words[command], file=process.stdin, flush=True)
+                assert process.stdout.readline() == "writing\n", process.communicate()[1]
+                begun = [name for name in os.listdir(tmp_path) if name.endswith(".part")]
+                assert begun, "it was not writing yet"
+                process.send_signal(number)
+                assert process.stdout.readline() == "130\n"
+                assert sorted(os.listdir(tmp_path)) == before
             _, noted = process.communicate()
         finally:
             process.kill()
-    return process.returncode, noted, begun
-
-
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [*((command, "SIGTERM") for command in COMMANDS), ("finetune", "SIGHUP"), ("finetune", "SIGINT")],
-)
-def test_a_signal_while_writing_leaves_nothing(tmp_path, command, name):
-    words = COMMANDS[command](tmp_path)
-    before = sorted(os.listdir(tmp_path))
-    code, noted, begun = ended(words, tmp_path, getattr(signal, name))
-    assert [each for each in begun if each.endswith(".part")], "it was not writing yet"
-    assert (code, noted) == (130, "setwise: interrupted; nothing was written\n")
-    assert sorted(os.listdir(tmp_path)) == before
+    assert noted == "setwise: interrupted; nothing was written\n" * len(sent)
 
 
 def test_outside_of_a_command_signals_are_as_they_were(run, monkeypatch):

@@ -262,25 +262,25 @@ def test_dsir_is_that_of_the_released_package(rng, tmp_path):
     targets = {name: [" ".join(rng.choice(words[part], size=50)) for _ in range(9)] for name, part in
                (("a", slice(0, 6)), ("b", slice(4, 12)))}  # fmt: skip
     both = [*targets["a"], *targets["b"]]
-    theirs, kept, _ = released(tmp_path, raw, {"both": both}, num_buckets=2**22)
+    theirs, kept, _ = released(tmp_path, raw, {"both": both}, num_buckets=2**20)
     assert 0 < kept.sum() < 60
     with pytest.warns(
         UserWarning, match=f"{60 - kept.sum()} of 60 texts have fewer than 100 words; left out"
     ):
-        ours = baselines.dsir(raw, both, buckets=2**22)
+        ours = baselines.dsir(raw, both, buckets=2**20)
     np.testing.assert_array_equal(ours.indices, np.flatnonzero(kept))
     np.testing.assert_allclose(ours.log_weights, theirs[kept], rtol=1e-9)
     labels = ["a"] * 9 + ["b"] * 9
     theirs, kept, made = released(
-        tmp_path, raw, targets, num_buckets=2**22, min_example_length=95, separate_targets=True
+        tmp_path, raw, targets, num_buckets=2**20, min_example_length=95, separate_targets=True
     )
     with pytest.warns(UserWarning, match="fewer than 95 words"):
-        ours = baselines.dsir(raw, both, buckets=2**22, min_words=95, targets=labels)
+        ours = baselines.dsir(raw, both, buckets=2**20, min_words=95, targets=labels)
     np.testing.assert_allclose(ours.log_weights, theirs[kept].T, rtol=1e-9)
     np.testing.assert_allclose(ours.shares, made.target_proportions)
     # what each target is given: by log weights this far apart, the best of what the targets before have left
     shares = {"b": 2, "a": 6}
-    ours = baselines.dsir(raw, both, buckets=2**22, min_words=0, targets=labels, shares=shares)
+    ours = baselines.dsir(raw, both, buckets=2**20, min_words=0, targets=labels, shares=shares)
     first = np.argsort(-ours.log_weights[0])[:9]
     second = [row for row in np.argsort(-ours.log_weights[1]) if row not in first][:3]
     drawn = ours.sample(12, replace=False)

@@ -208,7 +208,7 @@ def test_an_open_index_and_memory_maps_and_shards_give_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2, pytest.param("ray", marks=pytest.mark.slow)])
-def test_workers_find_the_same(workers, tmp_path, monkeypatch):
+def test_workers_find_the_same(workers, tmp_path, monkeypatch, processes):
     X, Q = rows(11, 3_000, 12, copies=300).astype(np.float32), rows(12, 30, 12).astype(np.float32)
     X[1_100:1_400] = X[:300]
     Q[:3] = X[-3:]  # among copies, whose density is not 1

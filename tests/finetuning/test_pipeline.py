@@ -200,7 +200,7 @@ def test_quality_beside_vectors_is_one_number_a_row():
 
 def test_commands_that_run_at_once_over_one_cache_all_succeed(rows, examples, tmp_path):
     words = [sys.executable, "-c", "from setwise.cli import main; main()", "finetune"]
-    words += ["--repository", rows, "--examples", examples, "--model", "lsa", "--rows", "9", "--out"]
+    words += ["--repository", rows, "--examples", examples, "--model", "static", "--rows", "9", "--out"]
     runs = [
         subprocess.Popen([*map(str, words), str(out)], stderr=subprocess.PIPE, text=True)
         for out in (tmp_path / "a.jsonl", tmp_path / "b.jsonl")

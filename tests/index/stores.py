@@ -153,7 +153,8 @@ class StoreTests:
         assert (index.dim, index.metric, index.exact) == (D, metric, way not in self.inexact)
         assert_answers(index, X, metric, name, store.colored("red"), colors_of() == "red")
 
-    def test_sets_are_those_of_an_array(self, store, way, kind):
+    def test_sets_are_those_of_an_array(self, store, pair):
+        way, kind = pair
         X, name, metric = rows_of(unit=way in self.unit), self.names[kind], self.ways[way]
         index = store.fill(X, name, way)
         array = Index.from_array(X, metric=metric, fields={"color": colors_of()})
