@@ -203,7 +203,7 @@ def _change(path: str, make: Callable[..., Change], threads: int | None, notes: 
     from setwise.cli import output
 
     began = time.perf_counter()
-    with folders.step_bar() as tell, options.at_most(threads), output.notes_for_warnings():
+    with output.notes_for_warnings(), folders.step_bar() as tell, options.at_most(threads):
         change = make(progress=tell)
     for line in notes:
         output.note(line)

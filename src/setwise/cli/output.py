@@ -73,7 +73,7 @@ def note(message: str) -> None:
 
 @contextmanager
 def notes_for_warnings() -> Iterator[None]:
-    """Print the warnings raised inside as notes, each once."""
+    """Print the warnings raised inside as notes, each once; a bar has to be inside, gone by then."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         yield

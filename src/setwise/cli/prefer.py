@@ -138,7 +138,7 @@ def select(
     settings: dict[str, Any] = {"k": (1 if method == "best-vs-worst" else 7) if k is None else k}
     settings |= options.values_of(context, *SETTINGS)
     began = time.perf_counter()
-    with folders.step_bar() as tell, options.at_most(threads), output.notes_for_warnings():
+    with output.notes_for_warnings(), folders.step_bar() as tell, options.at_most(threads):
         made = PreferenceRows(
             responses,
             **options.values_of(context, *COLUMNS, "time_limit"),
