@@ -23,6 +23,10 @@ def is_null(item: Any) -> bool:
     return item is None or null or getattr(item, "is_valid", True) is False  # the last of Arrow
 
 
+#: More names than these nobody reads.
+_LISTED = 40
+
+
 def choice(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return ``value`` if it is one of ``allowed``, else raise with the nearest name.
 
@@ -36,7 +40,8 @@ def choice(name: str, value: Any, allowed: Collection[str]) -> str:
         raise TypeError(f"{name}: expected one of {listed}; got {type(value).__name__}")
     near = difflib.get_close_matches(value.lower().replace("_", "-"), names, n=1, cutoff=0.4)
     hint = f"; did you mean {names[near[0]]!r}?" if near else ""
-    raise ValueError(f"{name}: {value!r} is unknown{hint} (one of {listed})")
+    told = f" (one of {listed})" if len(allowed) <= _LISTED else ""
+    raise ValueError(f"{name}: {value!r} is unknown{hint}{told}")
 
 
 def names(name: str, value: Any) -> tuple[str, ...]:

@@ -111,3 +111,60 @@ def test_the_loop(run, policy, tmp_path):
     assert (out / "iteration-001" / "checkpoint" / "model.safetensors").is_file()
     wrong = run(*words[:-1], "--set", "encoder")
     assert (wrong.code, wrong.err) == (2, "setwise: --set: 'encoder' is not NAME=VALUE\n")
+
+
+TRAIN = ("prefer", "train", "--rows", "rows.jsonl", "--model", "policy", "--out", "trained")
+GENERATE = ("prefer", "generate", "--prompts", "rows.jsonl", "--out", "drawn.jsonl")
+LOOP = ("prefer", "loop", "--prompts", "rows.jsonl", "--model", "policy", "--reward", "reward.py:one")
+SCORE = ("prefer", "score", "--responses", "rows.jsonl", "--out", "scored.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((*TRAIN, "--rows", "none.jsonl"), "rows: no file or folder 'none.jsonl'"),
+        ((*TRAIN, "--rows", "half.jsonl"), "responses: line 2 of half.jsonl, response 0 is empty"),
+        ((*TRAIN, "--eval-rows", "none.jsonl"), "eval_rows: no file or folder 'none.jsonl'"),
+        ((*TRAIN, "--batch-size", 0), "batch_size: 0 is below 1"),
+        ((*TRAIN, "--batch-size", -2), "batch_size: -2 is below 1"),
+        ((*TRAIN, "--epochs", 0), "num_train_epochs: 0 is not a finite number above 0"),
+        ((*TRAIN, "--epochs", "nan"), "num_train_epochs: nan is not"),
+        ((*TRAIN, "--learning-rate", -1), "learning_rate: -1.0 is not finite and at least 0"),
+        ((*TRAIN, "--seed", -1), "seed: -1 is below 0"),
+        ((*TRAIN, "--out", "reward.py"), "output_dir: 'reward.py' is a file"),
+        # A text is true, whatever it says.
+        ((*TRAIN, "--set", "bf16=False"), "bf16: expected True or False, got 'False'"),
+        ((*TRAIN, "--set", "max_steps=x"), "max_steps: expected a number, got 'x'"),
+        ((*TRAIN, "--set", "gradient_accumulation_steps=0"), "gradient_accumulation_steps: 0 is below 1"),
+        ((*TRAIN, "--set", "report_to=nothing"), "report_to: 'nothing' is unknown or not installed"),
+        ((*TRAIN, "--set", "learning_rte=1"), "--set: 'learning_rte' is unknown; did you mean"),
+        ((*TRAIN, "--set", "output_dir=x"), "--set: output_dir is said by an option of its own"),
+        ((*TRAIN, "--set", "loading.type=x"), "loading: 'type' is unknown"),
+        ((*GENERATE, "--model", "policy", "--seed", -1), "seed: -1 is below 0"),
+        ((*GENERATE, "--model", "policy", "--set", "seed=1"), "--set: 'seed' is unknown"),
+        ((*GENERATE, "--model", "policy", "--set", "loading.type=x"), "loading: 'type' is unknown"),
+        ((*GENERATE, "--prompts", "none.jsonl", "--model", "policy"), "prompts: no file or folder"),
+        ((*GENERATE, "--server", "localhost:1"), "server: 'localhost:1' is no address"),
+        ((*GENERATE, "--server", "http://localhost:1", "--retries", -1), "retries: -1 is below 0"),
+        ((*GENERATE, "--server", "http://localhost:1", "--set", "chat=true"), "--set: of a model that is"),
+        ((*LOOP, "--out", "run", "--set", "training.learning_rte=1"), "training: 'learning_rte' is unknown"),
+        ((*LOOP, "--out", "run", "--set", "seed=1"), "--set: seed is said by an option of its own"),
+        ((*LOOP, "--out", "reward.py"), "out: 'reward.py' is a file; name a folder"),
+        ((*LOOP, "--out", "run", "--prompts", "none.jsonl"), "prompts: no file or folder 'none.jsonl'"),
+        ((*SCORE, "--reward", "reward.py:two"), "reward: 'reward.py' has no function 'two'"),
+        ((*SCORE, "--reward", "broken.py:one"), "reward: 'broken.py' is no Python (invalid syntax"),
+        ((*SCORE, "--reward", "no.such:one"), "reward: 'no.such' cannot be imported"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_is_loaded(refused, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "setwise.encode.models.load_model", lambda *_, **__: pytest.fail("a model was loaded")
+    )
+    tiny_policy.tokenizer().save_pretrained("policy")
+    row = {"prompt": "what is it", "chosen": "good", "rejected": ["bad"], "rewards": [1, 0]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    (tmp_path / "half.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "chosen": ""}))
+    (tmp_path / "reward.py").write_text("two = 2\n\ndef one(prompts, responses):\n    pass\n")
+    (tmp_path / "broken.py").write_text("def (:")
+    assert told in refused(*words)

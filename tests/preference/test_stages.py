@@ -316,7 +316,7 @@ def test_rewards_of_a_function_a_file_a_service_and_a_pipeline(service, tmp_path
     ("reward", "error", "message"),
     [
         ("none.py:good", FileNotFoundError, "reward: no file 'none.py'"),
-        ("json:good", ValueError, "reward: 'json' has no 'good'"),
+        ("json:good", ValueError, "reward: 'json' has no function 'good'"),
         (3, TypeError, "reward: expected a callable or a text, got int"),
     ],
 )

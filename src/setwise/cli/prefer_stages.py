@@ -6,11 +6,14 @@ import contextlib
 import io
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from setwise import checks
 from setwise.cli import folders, output
 from setwise.cli.options import AsJson, described, read_described, run_option, set_option, values_of
 
@@ -29,7 +32,10 @@ _STAGES = read_described("""
 """)
 Settings = Annotated[
     list[str],
-    set_option("--set NAME=VALUE", "A further setting, its value as JSON or a text; may be given again."),
+    set_option(
+        "--set NAME=VALUE",
+        "A further setting, its value as JSON or a text; A.B=VALUE is B of A; may be given again.",
+    ),
 ]
 
 
@@ -72,32 +78,40 @@ def generate(
             "--api-key KEY", "The key that the server asks for.", envvar="SETWISE_API_KEY", show_default=False
         ),
     ] = "none",
-    fields: Annotated[
+    field: Annotated[
         list[str],
         set_option(
             "--field NAME=VALUE",
             "A further field of each request to --server, such as top_k=-1; may be given again.",
         ),
     ] = [],  # noqa: B006 typer makes a new list each time
+    setting: Settings = [],  # noqa: B006 typer makes a new list each time
     seed: int = 0,
     as_json: AsJson = False,
     force: bool = False,
 ) -> None:
-    """Sample responses to prompts, by a server or a model; goes on where it was interrupted."""
+    """Sample responses to prompts, by a server or a model; goes on where it was interrupted.
+
+    With --set, of a model that is loaded: loading.dtype=bfloat16, chat_template_kwargs.enable_thinking=false.
+    """
     from setwise.preference.stages import generate as make
     from setwise.preference.stages.server import Server
 
-    extra = _pairs(fields, "--field")
+    extra = _pairs(field, "--field")
     if extra and not server:
         raise ValueError("--field: a field of requests to --server; leave it out, or name a server")
+    how = _settings(setting, ("chat", "chat_template_kwargs", "loading"))
+    if how and server:
+        raise ValueError("--set: of a model that is loaded; a server is told by --field")
     asked = Server(server, model or "default", key=api_key, retries=retries, extra=extra) if server else None
-    with folders.step_bar() as tell, output.notes_for_warnings():
+    with output.notes_for_warnings(), folders.step_bar() as tell:
         tell("loading", 0, 0)
         rows = make(
             prompts,
             out,
             server=asked,
             model=None if server else model,
+            **how,
             **values_of(context, "responses", "temperature", "top_p", "max_new_tokens", "prompt"),
             **values_of(context, "concurrency", "batch_size", "dataset_split", "seed", "force"),
             progress=lambda done, total: tell("prompts", done, total),
@@ -128,7 +142,7 @@ def score(
     """Score the responses of a file; goes on where it was interrupted."""
     from setwise.preference.stages import score as make
 
-    with folders.step_bar() as tell, output.notes_for_warnings():
+    with output.notes_for_warnings(), folders.step_bar() as tell:
         rows = make(
             responses,
             out,
@@ -182,20 +196,20 @@ def train(
 
     options: dict[str, Any] = {
         "loss": loss,
-        "learning_rate": learning_rate or (1e-4 if lora else 1e-6),
+        "learning_rate": (1e-4 if lora else 1e-6) if learning_rate is None else learning_rate,
         "num_train_epochs": epochs,
-        "gradient_accumulation_steps": batch_size,
+        "gradient_accumulation_steps": checks.integer("batch_size", batch_size, least=1),
         "lora": lora,
         "seed": seed,
         "dataset_split": dataset_split,
         "report_to": "none",
         "disable_tqdm": True,
         "save_strategy": "epoch",
-        **_pairs(setting),
+        **_settings(setting, [one.name for one in fields(PreferenceConfig)], ("output_dir",)),
     }
     config = PreferenceConfig(output_dir=out, **options)
     # What transformers prints on the way is for whoever looks on, not for the output; its bars are for none.
-    with folders.step_bar() as tell, output.notes_for_warnings(), quietly():
+    with output.notes_for_warnings(), folders.step_bar() as tell, quietly():
         tell("loading", 0, 0)
         aside = sys.stderr if sys.stderr.isatty() else io.StringIO()
         with contextlib.redirect_stdout(aside):
@@ -260,18 +274,12 @@ def loop(
     from setwise.preference.loop.team import Team
     from setwise.preference.stages.score import reward_of
 
-    options: dict[str, Any] = {}
-    for name, value in _pairs(setting).items():
-        above, dot, own = name.partition(".")
-        if dot:
-            options.setdefault(above, {})[own] = value
-        else:
-            options[name] = value
-    asked = _prompts(prompts)
-    held_out = [] if evaluation_prompts is None else _prompts(evaluation_prompts)
+    asked = _prompts(prompts, "prompts")
+    held_out = [] if evaluation_prompts is None else _prompts(evaluation_prompts, "evaluation_prompts")
     drawn = values_of(context, "iterations", "responses", "k", "temperature", "max_new_tokens", "seed")
-    config = OnPolicyConfig(**drawn, **options)
-    with folders.step_bar() as tell, output.notes_for_warnings(), quietly():
+    further = _settings(setting, [one.name for one in fields(OnPolicyConfig)], list(drawn))
+    config = OnPolicyConfig(**drawn, **further)
+    with output.notes_for_warnings(), folders.step_bar() as tell, quietly():
         tell("loading", 0, 0)
         result = on_policy(
             model,
@@ -286,15 +294,30 @@ def loop(
         print("\n".join(json.dumps(row) for row in result.metrics) if as_json else result.table())
 
 
-def _prompts(path: str) -> list[Any]:
-    """Return the prompts of a file."""
+def _prompts(path: str, name: str) -> list[Any]:
+    """Return the prompts of a file, called by a name in messages."""
     from setwise.preference.rows.cells import as_prompt
     from setwise.preference.rows.columns import PROMPT_COLUMNS
     from setwise.preference.rows.sources import open_rows
 
-    source = open_rows(path)
+    source = open_rows(path, name=name)
     column = next((name for name in PROMPT_COLUMNS if name in source.columns), "prompt")
     return [as_prompt(row.get(column), column, place) for place, row in source.rows()]
+
+
+def _settings(given: list[str], known: Sequence[str], own: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what --set has set of what is known; a.b is b of a. `own` have options of their own."""
+    found: dict[str, Any] = {}
+    for name, value in _pairs(given).items():
+        above, dot, part = name.partition(".")
+        if above in own:
+            raise ValueError(f"--set: {above} is said by an option of its own; leave it out")
+        checks.choice("--set", above, known)
+        if dot:
+            found.setdefault(above, {})[part] = value
+        else:
+            found[above] = value
+    return found
 
 
 def _pairs(settings: list[str], name_of: str = "--set") -> dict[str, Any]:

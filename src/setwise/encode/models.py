@@ -88,8 +88,7 @@ def load_model(
     """
     alone = None if adapter is not None or not isinstance(name, str) else _adapter_alone(name)
     if alone is not None:
-        adapter = alone
-        name = parsed((alone / ADAPTER).read_bytes(), f"adapter: {ADAPTER}")["base_model_name_or_path"]
+        adapter, name = alone, _adapted_by(alone)
     if adapter is not None and not (Path(adapter) / ADAPTER).is_file():
         raise FileNotFoundError(f"adapter: no {ADAPTER} in {os.fspath(adapter)!r}")
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
@@ -119,6 +118,11 @@ def _adapter_alone(name: str) -> Path | None:
     """Return the folder of an adapter without a model beside it, such as a checkpoint's, if it is one."""
     folder = home(Path(os.path.expanduser(name)))
     return folder if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file() else None
+
+
+def _adapted_by(adapter: Path) -> str:
+    """Return the model that an adapter names."""
+    return str(parsed((adapter / ADAPTER).read_bytes(), f"adapter: {ADAPTER}")["base_model_name_or_path"])
 
 
 def load_pretrained(
@@ -153,20 +157,52 @@ def load_pretrained(
     transformers = require("transformers", "train", f"a {noun}")
     torch = require("torch", "train", f"a {noun}")
     place = locate(name, argument)
-    try:
+    with _found(name, noun, argument), quietly():
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
-        with quietly():
-            model = getattr(transformers, auto).from_pretrained(
-                place, dtype=dtype, trust_remote_code=trust_remote_code, **options
-            )
+        model = getattr(transformers, auto).from_pretrained(
+            place, dtype=dtype, trust_remote_code=trust_remote_code, **options
+        )
+    if "quantization_config" in options:  # it stands where it was quantized
+        return model, tokenizer
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+@contextlib.contextmanager
+def _found(name: str, noun: str, argument: str) -> Iterator[None]:
+    """Say that there is no such model where transformers says why it cannot be read."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(
             f"{argument}: {name!r} is neither a folder with a {noun} nor the name of one ({reason})"
         ) from None
-    if "quantization_config" in options:  # it stands where it was quantized
-        return model, tokenizer
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+def tokenizer_of(
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    argument: str = "tokenizer",
+    loading: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the tokenizer of `with_tokenizer`, without loading a model: what it reads can be wrong before.
+
+    The parameters and errors are those of `with_tokenizer`.
+    """
+    if tokenizer is not None:
+        return tokenizer
+    if not isinstance(model, str | os.PathLike):
+        return with_tokenizer(model, argument=argument)[1]
+    for name in loading or ():
+        checks.choice("loading", name, LOADING)
+    name = os.fspath(model)
+    alone = _adapter_alone(name)
+    place = locate(name if alone is None else _adapted_by(alone))
+    trusted = checks.flag("trust_remote_code", (loading or {}).get("trust_remote_code", False))
+    transformers = require("transformers", "train", "a causal language model")
+    with _found(name, "causal language model", "model"):
+        return transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=trusted)
 
 
 def with_tokenizer(

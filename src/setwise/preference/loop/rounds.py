@@ -8,14 +8,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from setwise import checks
 from setwise.preference.loop import evaluate as evaluating
 from setwise.preference.loop import generate as generating
 from setwise.preference.loop.config import OnPolicyConfig
@@ -237,14 +236,6 @@ class Rounds:
         """Return the `PreferenceConfig` of an iteration, which says what is wrong with an argument of it."""
         from setwise.preference.training import PreferenceConfig
 
-        known = [one.name for one in fields(PreferenceConfig)]
-        for name in self._config.training:
-            checks.choice("training", name, known)
-            if name in ("fsdp", "fsdp_config", "deepspeed") and self._config.training[name]:
-                raise ValueError(
-                    f"training: {name} would shard the policy, which the first process samples from whole; "
-                    "leave it out, or train on a round's selection.jsonl with setwise.preference.train"
-                )
         longest = max(map(len, self._prompts.tokens)) + self._config.max_new_tokens
         given = {
             "report_to": "none",

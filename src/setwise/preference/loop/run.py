@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from setwise import checks
 from setwise.preference.loop.config import OnPolicyConfig
 from setwise.preference.loop.rounds import Rounds
 from setwise.preference.loop.score import Reward
-from setwise.preference.loop.stages import Row
+from setwise.preference.loop.stages import FORMAT, Row
 from setwise.preference.prompts import Prompt
 from setwise.progress import StepProgress
 
@@ -124,6 +125,23 @@ def on_policy(
         raise TypeError(f"config: expected an OnPolicyConfig, got {type(config).__name__}")
     if not callable(reward):
         raise TypeError(f"reward: expected a callable, got {type(reward).__name__}")
+    # What is wrong is said before a model is loaded.
+    FORMAT.check_growing(out)
+    _check_training(config.training)
     rounds = Rounds(model, prompts, reward, config, out, tokenizer, evaluation_prompts, progress)
     metrics = rounds.run()
     return OnPolicyResult(rounds.model(), rounds.tokenizer, metrics, rounds.folder)
+
+
+def _check_training(training: Mapping[str, Any]) -> None:
+    """Refuse arguments that `PreferenceConfig` does not have, and those that would shard the policy."""
+    from setwise.preference.training import PreferenceConfig
+
+    known = [one.name for one in fields(PreferenceConfig)]
+    for name in training:
+        checks.choice("training", name, known)
+        if name in ("fsdp", "fsdp_config", "deepspeed") and training[name]:
+            raise ValueError(
+                f"training: {name} would shard the policy, which the first process samples from whole; "
+                "leave it out, or train on a round's selection.jsonl with setwise.preference.train"
+            )

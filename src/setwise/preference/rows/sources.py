@@ -27,7 +27,7 @@ ENDINGS = (*JSON, ".parquet")
 _MESSAGE = "responses"
 
 #: Rows in memory that need no name beside their number.
-_PLAIN = ("responses", "rows")
+_PLAIN = ("prompts", "responses", "rows")
 
 
 class RowSource(Protocol):
@@ -71,7 +71,7 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
     split : str, optional
         Which split of several.
     name : str
-        What rows in memory are called in messages.
+        What the rows are called in messages.
 
     Raises FileNotFoundError: there is no such file or folder; TypeError: ``source`` is no path, data set or
     iterable of mappings, or a dataset with a transform; ValueError: the file is damaged or of an unknown
@@ -85,7 +85,7 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
         if frames.kind_of(source, _MESSAGE) is not None:
             return _Frame(source, name)
         return _Records(source, name)
-    path = existing(source, _MESSAGE)
+    path = existing(source, name)
     if path.is_dir():
         return _of_folder(path, split)
     if split is not None:
@@ -93,10 +93,10 @@ def open_rows(source: Any, split: str | None = None, name: str = _MESSAGE) -> Ro
     kind = ending(path)
     if kind not in ENDINGS:
         raise ValueError(
-            f"{_MESSAGE}: {path.name!r} ends in none of {', '.join(ENDINGS)}, and is no folder of a dataset"
+            f"{name}: {path.name!r} ends in none of {', '.join(ENDINGS)}, and is no folder of a dataset"
         )
     if path.stat().st_size == 0:
-        raise ValueError(f"{_MESSAGE}: {path.name} is empty")
+        raise ValueError(f"{name}: {path.name} is empty")
     return _Parquet(path) if kind == ".parquet" else _JsonLines(path)
 
 

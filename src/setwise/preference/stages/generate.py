@@ -89,6 +89,7 @@ def generate(
         raise ValueError("server: give either a server or a model")
     checks.integer("concurrency", concurrency, least=1)
     checks.integer("batch_size", batch_size, least=1)
+    checks.integer("seed", seed, least=0)
     sampling = Sampling(
         checks.integer("responses", responses, least=1),
         checks.nonnegative("temperature", temperature),
@@ -98,7 +99,7 @@ def generate(
     )
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p: {top_p} is not above 0 and at most 1")
-    source, rows = rows_of(prompts, dataset_split)
+    source, rows = rows_of(prompts, dataset_split, "prompts")
     column = prompt or next((name for name in PROMPT_COLUMNS if name in source.columns), "prompt")
     asked = [as_prompt(row.get(column), column, place) for place, row in rows]
     context = context_of(source.columns, prompt)

@@ -132,9 +132,11 @@ class Partial:
             stream.truncate(end)
 
 
-def rows_of(source: Any, split: str | None = None) -> tuple[RowSource, list[tuple[str, Row]]]:
-    """Return a source and its rows with their places."""
-    opened = open_rows(source, split)
+def rows_of(
+    source: Any, split: str | None = None, name: str = "responses"
+) -> tuple[RowSource, list[tuple[str, Row]]]:
+    """Return a source, called by a name in messages, and its rows with their places."""
+    opened = open_rows(source, split, name)
     return opened, list(opened.rows())
 
 

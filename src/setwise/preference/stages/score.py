@@ -110,12 +110,18 @@ def reward_of(text: str) -> Reward:
             if spec is None or spec.loader is None:
                 raise ImportError(f"reward: {place!r} is no module")
             module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except SyntaxError as error:
+                raise ValueError(f"reward: {place!r} is no Python ({error})") from None
         else:
-            module = importlib.import_module(place)
+            try:
+                module = importlib.import_module(place)
+            except ModuleNotFoundError as error:
+                raise ModuleNotFoundError(f"reward: {place!r} cannot be imported ({error})") from None
         found: Reward | None = getattr(module, function, None)
-        if found is None:
-            raise ValueError(f"reward: {place!r} has no {function!r}")
+        if not callable(found):
+            raise ValueError(f"reward: {place!r} has no function {function!r}")
         return found
     return RewardModel(text)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from setwise import checks
 from setwise.extras import require
 from setwise.preference.loop.generate import Sampling
 from setwise.preference.prompts import Prompt, asked_and_begun
@@ -65,6 +66,8 @@ class Server:
     ------
     ImportError
         The openai package is not installed.
+    ValueError
+        The address is none, or `retries` is below 0.
     """
 
     url: str
@@ -73,6 +76,11 @@ class Server:
     retries: int = 5
     timeout: float = 600.0
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"server: {self.url!r} is no address; it begins with http:// or https://")
+        checks.integer("retries", self.retries, least=0)
 
     def client(self) -> Any:
         """Return a client of the openai package, which several threads may use."""

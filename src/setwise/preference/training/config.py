@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from transformers import TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from setwise import checks
 from setwise.files.json_lines import parsed
@@ -167,6 +168,7 @@ class PreferenceConfig(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check the fields that are not TrainingArguments'."""
+        self._check_types()
         super().__post_init__()
         self._settle_loss()
         self.chat_template_kwargs = as_options("chat_template_kwargs", self.chat_template_kwargs)
@@ -178,6 +180,23 @@ class PreferenceConfig(TrainingArguments):
         for name in ("chat", "length_normalized"):
             if getattr(self, name) is not None:
                 checks.flag(name, getattr(self, name))
+        for name in (
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+        ):
+            checks.integer(name, getattr(self, name), least=1)
+        there = get_available_reporting_integrations()
+        for one in self.report_to:
+            if one not in there:
+                raise ValueError(
+                    f"report_to: {one!r} is unknown or not installed (there: {', '.join(there)})"
+                )
+        checks.integer("max_steps", self.max_steps, least=-1)
+        checks.integer("seed", self.seed, least=0, most=2**32 - 1)
+        checks.nonnegative("learning_rate", self.learning_rate)
+        if self.max_steps < 1:
+            checks.positive("num_train_epochs", self.num_train_epochs)
         checks.integer("max_length", self.max_length, least=2)
         if self.max_prompt_length is not None:
             checks.integer("max_prompt_length", self.max_prompt_length, least=1, most=self.max_length - 1)
@@ -192,6 +211,15 @@ class PreferenceConfig(TrainingArguments):
             raise ValueError(f"lora_dropout: {self.lora_dropout} is outside [0, 1]")
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns: must be False; groups are not the model's own arguments")
+
+    def _check_types(self) -> None:
+        """Refuse a text where a number or a switch is meant, such as "False", which would be true."""
+        for name, kind in get_type_hints(type(self)).items():
+            kinds = set(get_args(kind) or [kind]) - {type(None)}
+            value = getattr(self, name, None)
+            if isinstance(value, str) and kinds and kinds <= {bool, int, float}:
+                wanted = "True or False" if kinds == {bool} else "a number"
+                raise TypeError(f"{name}: expected {wanted}, got {value!r}")
 
     def _settle_loss(self) -> None:
         """Fill in what the loss takes, having checked what was given."""

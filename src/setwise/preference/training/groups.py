@@ -355,7 +355,12 @@ class Reader:
         if drawn is None:
             encoded = self._encoded(pool, prompt, chat, template)
         else:
-            encoded = [[int(token) for token in tokens] for tokens in drawn]
+            try:
+                encoded = [[int(token) for token in tokens] for tokens in drawn]
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"token_ids: {pool.place} has no lists of tokens' numbers; leave the column out"
+                ) from None
             for at, (tokens, text) in enumerate(zip(encoded, pool.responses, strict=True)):
                 if self._tokenizer.decode(tokens, skip_special_tokens=True) != text:
                     raise ValueError(

@@ -85,8 +85,9 @@ def train(
     ------
     TypeError, ValueError
         `PreferenceTrainer` refuses the model or the rows.
-    ValueError
-        The output folder holds a model or a checkpoint already; or, with `resume`, there is no checkpoint.
+    NotADirectoryError, ValueError
+        The output folder is a file, or holds a model or a checkpoint already; or, with `resume`, there is no
+        checkpoint.
     """
     config = PreferenceConfig() if config is None else config
     if not isinstance(config, PreferenceConfig):
@@ -119,6 +120,8 @@ def train(
 def _checkpoint(config: PreferenceConfig, resume: bool | str | os.PathLike[str]) -> str | None:
     """Return the checkpoint to go on from, having checked that nothing is overwritten."""
     folder = Path(config.output_dir)
+    if folder.is_file():
+        raise NotADirectoryError(f"output_dir: {str(folder)!r} is a file; name a folder")
     found = last_checkpoint(folder)
     if resume is False:
         held = found or next((folder / name for name in _MODEL_FILES if (folder / name).exists()), None)

@@ -12,6 +12,13 @@ from setwise.preference.training.groups import Group, Groups, as_groups
 from setwise.preference.training.stream import StreamedGroups
 
 
+def as_datasets(rows: Any, eval_rows: Any, tokenizer: Any, config: PreferenceConfig) -> tuple[Any, Any]:
+    """Return the rows to train on and to evaluate on as groups, the first as a stream if asked for."""
+    streamed = config.streaming and rows is not None
+    groups = StreamedGroups if streamed else as_dataset
+    return groups(rows, tokenizer, config, "rows"), as_dataset(eval_rows, tokenizer, config, "eval_rows")
+
+
 def as_dataset(rows: Any, tokenizer: Any, config: PreferenceConfig, name: str) -> Any:
     """Return rows as groups; groups, None and mappings of names stay what they are."""
     if rows is None or isinstance(rows, Groups):

@@ -14,7 +14,7 @@ from accelerate import DistributedType
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
-from setwise.encode.models import weights_fingerprint, with_tokenizer
+from setwise.encode.models import tokenizer_of, weights_fingerprint, with_tokenizer
 from setwise.preference.logps import ResponseLogps, rejoined, response_logps
 from setwise.preference.loss import ending, scores
 from setwise.preference.losses import LOSSES, end_term
@@ -24,7 +24,7 @@ from setwise.preference.training.groups import Groups
 from setwise.preference.training.metrics import Metrics, of_groups
 from setwise.preference.training.prefix import pack, refuse_otherwise, unpack
 from setwise.preference.training.reference import reference_model, with_reference
-from setwise.preference.training.setup import as_dataset, end_of, keeps_logits, longest_of, with_adapters
+from setwise.preference.training.setup import as_datasets, end_of, keeps_logits, longest_of, with_adapters
 from setwise.preference.training.stream import StreamedGroups
 
 #: Attention that takes a mask of tokens by tokens.
@@ -102,9 +102,11 @@ class PreferenceTrainer(transformers.Trainer):
             args = PreferenceConfig()
         if not isinstance(args, PreferenceConfig):
             raise TypeError(f"args: expected a PreferenceConfig, got {type(args).__name__}")
-        model, processing_class = with_tokenizer(
-            model, processing_class, argument="processing_class", loading=as_options("loading", args.loading)
-        )
+        how: Any = {"argument": "processing_class", "loading": as_options("loading", args.loading)}
+        # What is wrong with a row is said before a model is loaded.
+        processing_class = tokenizer_of(model, processing_class, **how)
+        train_dataset, eval_dataset = as_datasets(train_dataset, eval_dataset, processing_class, args)
+        model, _ = with_tokenizer(model, processing_class, **how)
         transformers.set_seed(args.seed)  # adapters start from random numbers
         model = with_adapters(model, args, peft_config)
         if not any(weight.requires_grad for weight in model.parameters()):
@@ -120,10 +122,8 @@ class PreferenceTrainer(transformers.Trainer):
             args=args,
             data_collator=data_collator
             or GroupCollator(processing_class.eos_token_id if pad is None else pad),
-            train_dataset=StreamedGroups(train_dataset, processing_class, args, "rows")
-            if args.streaming and train_dataset is not None
-            else as_dataset(train_dataset, processing_class, args, "rows"),
-            eval_dataset=as_dataset(eval_dataset, processing_class, args, "eval_rows"),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
             processing_class=processing_class,
             **options,
         )
