@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -24,8 +25,8 @@ import io, json, os, subprocess, sys, tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from setwise.cli import main
 
-place, size, *_ = sys.argv[1:]
-for words in json.loads(sys.stdin.read()):
+place = sys.argv[1]
+for size, words in json.loads(sys.stdin.read()):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", place], check=True)
     noted, code = io.StringIO(), None
     with redirect_stderr(noted), redirect_stdout(io.StringIO()):
@@ -55,9 +56,10 @@ APART = apart()
 needs_mounts = pytest.mark.skipif(APART is None, reason="no small disk can be mounted here")
 
 
-def ran(place, size, commands):
+def ran(place, commands):
+    """What commands leave with, say, and leave behind, each on a disk of so many KiB."""
     done = subprocess.run(
-        [*APART, sys.executable, "-c", ON_A_SMALL_DISK, place, str(size)],
+        [*APART, sys.executable, "-c", ON_A_SMALL_DISK, place],
         input=json.dumps(commands),
         capture_output=True,
         text=True,
@@ -94,19 +96,17 @@ def test_every_writing_command_on_a_full_disk(tmp_path):
         "epochs": [*finetune, "--epochs", "2", "--out", f"{place}/epochs"],
         "prefer": ["prefer", "--responses", f"{at}/pools.jsonl", "-k", "2", "--out", f"{place}/pairs.jsonl"],
     }
-    outcomes = {}
-    for size in (100, 420):
-        outcomes[size] = dict(zip(commands, ran(place, size, list(commands.values())), strict=True))
-    for size, found in outcomes.items():
-        for name, (code, noted, left) in found.items():
-            if size == 420 and name == "index":  # there is just enough
-                assert (code, noted) == (0, "")
-                continue
-            assert code == 2, (size, name, noted)
-            line = noted.splitlines()[-1]
-            assert line.startswith(f"setwise: the disk has no room for '{place}/"), (size, name, noted)
-            assert line.endswith("; make some, or name another place")
-            assert left == [], (size, name)
+    cases = list(itertools.product((100, 420), commands))
+    outcomes = ran(place, [(size, commands[name]) for size, name in cases])
+    for (size, name), (code, noted, left) in zip(cases, outcomes, strict=True):
+        if size == 420 and name == "index":  # there is just enough
+            assert (code, noted) == (0, "")
+            continue
+        assert code == 2, (size, name, noted)
+        line = noted.splitlines()[-1]
+        assert line.startswith(f"setwise: the disk has no room for '{place}/"), (size, name, noted)
+        assert line.endswith("; make some, or name another place")
+        assert left == [], (size, name)
 
 
 @needs_mounts
@@ -117,13 +117,12 @@ def test_a_full_cache(tmp_path):
     (tmp_path / "few.jsonl").write_text(json.dumps({"text": texts[0]}) + "\n")
     at, place = str(tmp_path), str(tmp_path / "place")
     os.mkdir(place)
-    words = ["--model", "lsa", "--cache", f"{place}/cache"]
+    words = ["--model", "static", "--cache", f"{place}/cache"]
     done, refused = ran(
         place,
-        100,
         [
-            ["retrieve", "--corpus", f"{at}/rows.jsonl", "--query", "red", *words],
-            ["finetune", "--repository", f"{at}/rows.jsonl", "--examples", f"{at}/few.jsonl", *words],
+            (100, ["retrieve", "--corpus", f"{at}/rows.jsonl", "--query", "red", *words]),
+            (100, ["finetune", "--repository", f"{at}/rows.jsonl", "--examples", f"{at}/few.jsonl", *words]),
         ],
     )
     assert (done[0], done[2]) == (0, ["cache/.gitignore"])

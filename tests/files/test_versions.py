@@ -162,13 +162,13 @@ def test_readers_while_another_saves(tmp_path):
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for number in range(1, 60):
+    for number in range(1, 30):
         write(path, number)
     done.set()
     for reader in readers:
         reader.join()
     assert len(set(found)) > 5
-    assert number_in(path) == 59
+    assert number_in(path) == 29
 
 
 def test_what_is_open_stays_as_it_was(tmp_path):

@@ -341,7 +341,14 @@ def test_of_equal_rows_the_first_is_taken(n, solver):
 NAMES = {"Nehalem": "SSE42", "Haswell": "AVX2", "SkylakeX": "AVX512_SKX"}
 
 
-@pytest.mark.parametrize("kernel", [*NAMES, "NumPy's baseline"])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "Nehalem",
+        "NumPy's baseline",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in NAMES if one != "Nehalem"),
+    ],
+)
 def test_equal_costs_are_settled_alike_on_every_processor(kernel):
     features = np._core._multiarray_umath.__cpu_features__
     if kernel in NAMES and not features.get(NAMES[kernel]):
