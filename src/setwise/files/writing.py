@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import numpy as np
@@ -193,7 +194,9 @@ def _as_lines(stream: IO[bytes]) -> Iterator[Add]:
 @contextlib.contextmanager
 def _as_csv(stream: IO[bytes]) -> Iterator[Add]:
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-    writer, named = csv.writer(text, lineterminator="\n"), False
+    # Only where rows end with one does csv (before Python 3.13) quote what has a carriage return within.
+    rows = SimpleNamespace(write=lambda row: text.write(row.removesuffix("\r\n") + "\n"))
+    writer, named = csv.writer(rows), False
 
     def add(columns: Columns) -> None:
         nonlocal named
