@@ -329,6 +329,7 @@ BAD = [
     ((V, 3), {"offsets": [0, 10, 10, 30]}, ValueError, "offsets: pool 1 is empty; offsets must ascend"),
     ((V, 3), {"offsets": [0, 20, 10, 30]}, ValueError, "offsets: pool 1 .*offsets must ascend"),
     ((V, 3), {"offsets": [0.0, 30.0]}, TypeError, r"offsets: expected m \+ 1 integers, from 0 to n"),
+    ((V, 3), {"offsets": np.ma.masked_array([0, 30], [0, 1])}, TypeError, r"offsets: expected m \+ 1"),
     ((V, 3), {"offsets": [0]}, TypeError, r"offsets: expected m \+ 1 integers"),
     ((V, 3), {"offsets": 30}, TypeError, r"offsets: expected m \+ 1 integers"),
     (

@@ -317,6 +317,7 @@ BAD_NUMPY = [
     (np.full((2, 2), "1", object), TypeError, r"vectors: row 0 has '1' \(str\); pass floats"),
     (np.ones((2, 2), "datetime64[s]"), TypeError, r"vectors: dtype datetime64.* cannot be used"),
     (np.ma.masked_equal(np.eye(2), 0), TypeError, r"vectors: masked arrays cannot be used; fill"),
+    ([np.eye(2)[0], np.ma.masked_equal([0, 1], 0)], TypeError, r"vectors: row 1: masked arrays cannot be"),
     (np.ones(3), ValueError, r"vectors: expected shape \(n, d\), got \(3,\); .*reshape"),
     (np.ones((2, 2, 2)), ValueError, r"vectors: expected shape \(n, d\), got \(2, 2, 2\)"),
     (np.float64(3), ValueError, r"vectors: expected shape \(n, d\), got \(\)"),

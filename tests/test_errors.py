@@ -178,6 +178,8 @@ BAD = [
     ({"relevance": R, "query": [1, 2, 3]}, ValueError, "relevance: pass relevance or query, not both"),
     # constraints
     ({"include": [8]}, ValueError, "include: 8 is not a row of the 8 candidates"),
+    ({"include": np.ma.masked_array([1, 2], [1, 0])}, TypeError, "include: expected row numbers, got None"),
+    ({"diversity": np.True_}, TypeError, "diversity: expected a number in "),
     ({"include": [-1]}, ValueError, "include: -1 is not a row of the 8 candidates"),
     ({"include": [2, 5, 2]}, ValueError, "include: row 2 is named twice"),
     ({"include": [0, 1, 2, 3]}, ValueError, "include: 4 rows do not fit into k = 3"),

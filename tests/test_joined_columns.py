@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,92 @@ def test_columns_beside_a_frame_are_joined_in_a_batch_too():
     by_row = [one.indices.tolist() for one in setwise.select_many(VECTORS, 1, **cut)]
     mixed = setwise.select_many(frame, 1, **{**cut, "relevance": scores.iloc[::-1]})
     assert [one.indices.tolist() for one in mixed] == by_row
+
+
+def indexes_of(rows, tmp_path):
+    """Every index over rows at hand, with what names its rows."""
+    from setwise.index.saving import save
+
+    save(tmp_path / "saved", rows, ids=list("abcdef"))
+    yield setwise.Index.from_array(rows), range(6)
+    yield setwise.open_index(tmp_path / "saved"), "abcdef"
+    for package, made in (("faiss", _faiss), ("torch", _torch)):
+        if importlib.util.find_spec(package):
+            yield made(rows), range(6)
+
+
+def _faiss(rows):
+    import faiss
+
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    return setwise.Index.from_faiss(index)
+
+
+def _torch(rows):
+    import torch
+
+    return setwise.Index.from_torch(torch.from_numpy(rows))
+
+
+UNIT = VECTORS / np.linalg.norm(VECTORS, axis=1)[:, None]
+
+
+@needs("pyarrow")
+def test_a_mask_is_joined_by_the_ids_of_an_index_and_masked_or_missing_is_refused(tmp_path):
+    import pandas as pd
+
+    mask = np.array([True, False, True, True, False, False])
+    order = [3, 1, 5, 0, 2, 4]
+    for index, names in indexes_of(UNIT, tmp_path):
+        wish = {"query": VECTORS[1], "index": index, "k": 3}
+        expected = setwise.retrieve(**wish, filter=mask).ids.tolist()
+        assert sorted(expected) == [names[row] for row in (0, 2, 3)]
+        whole = pd.Series(mask, list(names))
+        for given in (
+            whole.iloc[order],
+            whole.iloc[order].astype("boolean"),
+            mask.astype(object),
+            pd.Series(mask),
+        ):
+            assert setwise.retrieve(**wish, filter=given).ids.tolist() == expected
+        with pytest.raises(TypeError, match="^filter: masked arrays cannot be used"):
+            setwise.retrieve(**wish, filter=np.ma.masked_array(mask, mask))
+        with pytest.raises(TypeError, match="^filter: masked arrays cannot be used"):
+            setwise.retrieve(**wish, filter=np.ma.masked_array(list(names), mask))
+        gap = whole.astype("boolean")
+        gap.iloc[1] = pd.NA
+        with pytest.raises(ValueError, match="^filter: row 1 is <NA>, neither True nor False"):
+            setwise.retrieve(**wish, filter=gap)
+
+
+def test_columns_beside_an_indexs_frame_are_in_the_order_of_its_rows():
+    """The frame's labels are numbers in another order: they are no ids, which are row numbers."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"v": list(VECTORS), "g": list("aabbcc"), "c": np.arange(1.0, 7)}, [3, 1, 5, 0, 2, 4]
+    )
+    index, plain = setwise.Index.from_array(frame), setwise.Index.from_array(VECTORS)
+    groups, costs, mixed = list("aabbcc"), np.arange(1.0, 7), frame.iloc[::-1]
+    for wish, given in (
+        ({"groups": groups, "max_per_group": 1}, {"groups": mixed["g"], "max_per_group": 1}),
+        (
+            {"groups": groups, "max_per_group": 1},
+            {"groups": setwise.OwnIfMissing(frame["g"]), "max_per_group": 1},
+        ),
+        ({"groups": {"x": groups}, "limits": {"x": 1}}, {"groups": {"x": frame["g"]}, "limits": {"x": 1}}),
+        ({"costs": costs, "budget": 7}, {"costs": mixed["c"], "budget": 7}),
+        ({"filter": costs > 2}, {"filter": mixed["c"] > 2}),
+    ):
+        expected = setwise.retrieve(VECTORS[0], plain, 3, **wish).ids.tolist()
+        assert setwise.retrieve(VECTORS[0], index, 3, **given).ids.tolist() == expected
+    expected = setwise.retrieve(VECTORS[0], plain, 3, groups=groups, max_per_group=1).ids.tolist()
+    for fields, vectors in (
+        (mixed[["g"]].rename(columns={"g": "h"}), frame),
+        ({"h": pd.Series(groups)}, VECTORS),
+    ):
+        held = setwise.Index.from_array(vectors, fields=fields)
+        assert setwise.retrieve(VECTORS[0], held, 3, groups="h", max_per_group=1).ids.tolist() == expected
+    with pytest.raises(ValueError, match="groups: its index has 0 twice"):
+        setwise.retrieve(VECTORS[0], plain, 3, groups=pd.Series(groups, [0, 0, 1, 2, 3, 4]), max_per_group=1)

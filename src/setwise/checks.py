@@ -152,7 +152,7 @@ def nonnegative(name: str, value: Any) -> float:
 
 def _real(name: str, value: Any, where: str) -> float:
     """Return ``value`` as a float; strings and bools are refused."""
-    if isinstance(value, bool | str | bytes):
+    if isinstance(value, bool | str | bytes) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         raise TypeError(f"{name}: expected a number {where}, got {brief(value)}")
     try:
         return float(value)

@@ -308,7 +308,7 @@ def _as_rows(name: str, given: Rows, n: int) -> NDArray[np.int64]:
     """Return row numbers as int64, each of them a row there is, none twice."""
     if isinstance(given, tuple) and not given:
         return np.empty(0, np.int64)
-    if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu":
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu" or np.ma.isMA(given):
         given = [given] if isinstance(given, Mapping) else as_list(given)
         for one in given:
             if isinstance(one, bool | np.bool_) or np.ndim(one) or not hasattr(one, "__index__"):

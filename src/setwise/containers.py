@@ -76,7 +76,7 @@ def to_numpy(data: Any, name: str, *, flat: bool = False) -> NDArray[Any]:
                 return to_numpy(held, name)
         if reader is not None:
             return reader(data, name, flat)
-        if isinstance(data, list | tuple) and len(data) and _is_container(data[0]):
+        if isinstance(data, list | tuple) and len(data) and (_is_container(data[0]) or _has_masks(data)):
             return _stacked(data, name, flat)
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
         if array.dtype.kind in "US" and isinstance(data, list | tuple):  # numbers became texts beside one
@@ -107,6 +107,11 @@ def _line(error: Exception) -> str:
 def _is_container(item: Any) -> bool:
     """Return whether a sequence's item is an array of some package, to be read by itself."""
     return _package(item) in _READERS or (isinstance(item, np.ndarray) and _is_odd(item.dtype))
+
+
+def _has_masks(rows: Sequence[Any]) -> bool:
+    """Return whether some row is a masked array, whose mask NumPy would leave out."""
+    return any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, rows)))
 
 
 def _is_odd(dtype: np.dtype[Any]) -> bool:

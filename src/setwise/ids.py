@@ -241,6 +241,17 @@ def in_rows_of(values: Any, beside: Any, name: str) -> Any:
     return values.loc[other]
 
 
+def listed_beside(values: Any, beside: Any, name: str) -> Any:
+    """Return a pandas column beside a pandas frame as a list in the order of the frame's rows; others as they
+    are, and columns beside a frame whose index only counts its rows.
+
+    Raises ValueError: as `in_rows_of`.
+    """
+    if not hasattr(values, "iloc") or not hasattr(beside, "iloc") or counts_rows(beside.index, len(beside)):
+        return values
+    return as_list(in_rows_of(values, beside, name))
+
+
 def _is_twice(labels: list[Any], among: set[Any]) -> bool:
     """Return whether one of some labels is there twice."""
     known = [one for one in labels if one in among]

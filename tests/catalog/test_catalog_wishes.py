@@ -151,7 +151,7 @@ def test_a_filter_that_empties_clusters(catalog):
             ValueError,
             "include: the 'clustering' method cannot",
         ),
-        ({"filter": np.ones(4, bool)}, ValueError, "filter: expected 300 bools"),
+        ({"filter": np.ones(4, bool)}, ValueError, "filter: expected a mask of 300 rows"),
         ({"filter": "year > 3"}, ValueError, "filter: .*year"),
         ({"filter": [1, 2]}, TypeError, "filter: expected a mask of bools"),
         ({"filter": np.arange(N) < 9}, ValueError, "k: 10 is more than the 9 items that may be selected"),

@@ -303,6 +303,18 @@ def test_a_file_is_opened_by_any_path_or_refused_in_one_line(rows, tmp_path):
         (lambda X: FaissIndex(build("IDMap,Flat", X)).vectors([901]), KeyError, "901"),
         (lambda X: FaissIndex(build("Flat", X)).search(X[:1], 3, filter=["a"]), TypeError, "filter"),
         (lambda X: FaissIndex(build("Flat", X)).values([1], "colour"), ValueError, "no field"),
+        (
+            lambda X: FaissIndex(build("IDMap,Flat", X, start=9)).search(
+                X[:1], 3, filter=np.ones(len(X), bool)
+            ),
+            TypeError,
+            "filter: a mask is over ids 0 … n - 1, and the index has others",
+        ),
+        (
+            lambda X: FaissIndex(build("Flat", X), fields={"kind": "ab"}).values([1, 2], "kind"),
+            ValueError,
+            "groups: field 'kind' has no value for id 2",
+        ),
     ],
 )
 def test_bad_input(rows, make, error, match):

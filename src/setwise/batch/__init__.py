@@ -163,15 +163,15 @@ def _in_a_row(name: str, given: Any) -> Any:
 
 def _cuts(offsets: Any, n: int) -> NDArray[np.int64]:
     """Return checked offsets."""
-    cuts = np.asarray(offsets)
-    if cuts.dtype.kind not in "iu" or cuts.ndim != 1 or len(cuts) < 2:
+    cuts: NDArray[Any] = np.asanyarray(offsets)
+    if cuts.dtype.kind not in "iu" or np.ma.isMA(cuts) or cuts.ndim != 1 or len(cuts) < 2:
         raise TypeError("offsets: expected m + 1 integers, from 0 to n")
     if cuts[0] != 0 or cuts[-1] != n:
         raise ValueError(f"offsets: must run from 0 to n = {n}, got {cuts[0]} to {cuts[-1]}")
     falls = np.flatnonzero(np.diff(cuts.astype(np.int64)) <= 0)
     if len(falls):
         raise ValueError(f"offsets: pool {int(falls[0])} is empty; offsets must ascend")
-    return cuts.astype(np.int64)
+    return np.asarray(cuts, np.int64)
 
 
 def _numbers(values: Any, n: int, name: str) -> NDArray[np.float64]:

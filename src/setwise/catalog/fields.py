@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.extras import require
 from setwise.ids import in_order_of
+from setwise.index.checking import as_mask
 
 #: Names that a filter may use beside the kept columns.
 _OWN = ("id", "quality")
@@ -110,11 +111,9 @@ def mask_of(
                 table = table.append_column(name, arrow.array(column.tolist()))
         with checks.renamed(where="filter"):
             return cast("NDArray[np.bool_]", where.mask(table, filter))
-    mask = np.asarray(in_order_of(filter, ids, "filter"))
-    if mask.dtype != np.bool_:
+    mask = as_mask(in_order_of(filter, ids, "filter"), lambda: ids, len(ids))
+    if mask is None:
         raise TypeError(
             f"filter: expected a mask of bools, a condition or an expression, got {type(filter).__name__}"
         )
-    if mask.shape != (len(ids),):
-        raise ValueError(f"filter: expected {len(ids):,} bools, one an item, got shape {mask.shape}")
     return mask

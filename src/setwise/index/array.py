@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from setwise import checks, frames
 from setwise.index.base import Everything, Ids
-from setwise.index.checking import as_positions, narrowed
-from setwise.index.local import RowIndex
+from setwise.index.checking import as_mask, as_positions, narrowed
+from setwise.index.local import RowIndex, by_row
 from setwise.limits import listed_labels
 from setwise.missing import Usable, check_missing
 from setwise.queries import as_queries
@@ -84,10 +84,7 @@ class ArrayIndex(RowIndex):
         self._vectors = Vectors(vectors, check_metric(metric), workers=workers, kept=kept)
         self.metric = self._vectors.metric
         self.dim = self._vectors.d
-        self._fields = dict(fields or {})
-        for name, column in self._fields.items():
-            if len(column) != self._total:
-                raise ValueError(f"fields: {name!r} has {len(column)} values for {self._total} vectors")
+        self._fields = by_row(fields, self._total, self.frame)
 
     @property
     def size(self) -> int:
@@ -190,13 +187,11 @@ class ArrayIndex(RowIndex):
         if callable(filter):
             call: Callable[[int], Any] = filter
             return np.fromiter((bool(call(row)) for row in range(self._total)), np.bool_, self._total)
-        values = np.asarray(filter)
-        if values.dtype == np.bool_:
-            if values.shape != (self._total,):
-                raise ValueError(f"filter: expected a mask of {self._total} rows, got shape {values.shape}")
-            return values
+        given = as_mask(filter, lambda: np.arange(self._total), self._total, self.frame)
+        if given is not None:
+            return given
         mask = np.zeros(self._total, np.bool_)
-        mask[as_positions(values, self._total, "filter")] = True
+        mask[as_positions(filter, self._total, "filter")] = True
         return mask
 
     def vectors(self, ids: Sequence[Any] | Ids) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from setwise import checks
-from setwise.ids import as_ids
+from setwise.ids import as_ids, in_order_of, listed_beside
 from setwise.vectors import check_metric
 
 #: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
@@ -26,7 +26,7 @@ Checked = TypeVar("Checked")
 
 def as_whole(ids: Any, name: str) -> NDArray[np.int64]:
     """Return ids as int64 of shape (m,). Raises TypeError: one is no whole number."""
-    rows = np.asarray(ids if hasattr(ids, "__len__") else list(ids))
+    rows = np.asanyarray(ids if hasattr(ids, "__len__") else list(ids))  # a masked array stays one
     if rows.size == 0:
         return np.empty(0, np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in "iuO":
@@ -50,6 +50,45 @@ def as_positions(
     if len(bad):
         raise missing(f"{name}: {rows[bad[0]]} is not one of the {size} rows")
     return rows
+
+
+def as_mask(filter: Any, ids: Callable[[], Any], size: int, beside: Any = None) -> NDArray[np.bool_] | None:
+    """Return a filter that is a mask in the order of an index's rows, shape (n,); None for any other.
+
+    Parameters
+    ----------
+    filter : object
+        Of a pandas column the labels say which ids it is for.
+    ids : callable
+        Returns those of all rows, as an array.
+    size : int
+        How many rows there are.
+    beside : object, optional
+        The frame that the rows came in.
+
+    Raises TypeError: it is a masked array; ValueError: it is a mask of another length, lacks an id, or is
+    neither True nor False somewhere.
+    """
+    if getattr(getattr(filter, "dtype", None), "kind", "") == "b" and hasattr(filter, "iloc"):
+        filter = listed_beside(filter, beside, "filter")
+        filter = in_order_of(filter, ids(), "filter") if hasattr(filter, "iloc") else filter
+    if isinstance(filter, np.ma.MaskedArray):
+        raise TypeError("filter: masked arrays cannot be used; fill the masked entries")
+    values = np.asarray(filter)
+    if values.dtype == object and values.ndim and any(map(_is_bool, values.flat)):
+        for row, one in enumerate(values.flat):
+            if not _is_bool(one):
+                raise ValueError(f"filter: row {row} is {checks.brief(one, 40)}, neither True nor False")
+        values = values.astype(np.bool_)
+    if values.dtype != np.bool_:
+        return None
+    if values.shape != (size,):
+        raise ValueError(f"filter: expected a mask of {size} rows, got shape {values.shape}")
+    return values
+
+
+def _is_bool(one: Any) -> bool:
+    return isinstance(one, bool | np.bool_)
 
 
 def narrowed(raw: NDArray[Any], dtype: DTypeLike, *, first: int = 0) -> Iterator[NDArray[Any]]:

@@ -14,7 +14,17 @@ from setwise import checks
 from setwise.containers import as_matrix
 from setwise.files.names import existing
 from setwise.index.base import Everything, Found, Ids
-from setwise.index.checking import CLOSE, UNIT, as_whole, check_unit, compare, optional, scale_of, scores_of
+from setwise.index.checking import (
+    CLOSE,
+    UNIT,
+    as_mask,
+    as_whole,
+    check_unit,
+    compare,
+    optional,
+    scale_of,
+    scores_of,
+)
 from setwise.index.faiss_held import HeldVectors
 from setwise.index.local import RowIndex
 from setwise.queries import as_queries
@@ -98,7 +108,7 @@ class FaissIndex(RowIndex):
                 f"vectors: expected shape {(self.size, self.dim)}, one row a stored vector, got "
                 f"{self._side.shape}"
             )
-        self._fields = dict(fields or {})
+        self._fields = {} if fields is None else dict(fields)
         self._held = HeldVectors(index, positions=self._side is not None)
         self._checked = True
         self._promised = optional(checks.flag, "exact", exact)
@@ -242,13 +252,12 @@ class FaissIndex(RowIndex):
             if isinstance(filter, faiss.IDSelector):
                 parts.append(filter)
             else:
-                allowed = np.asarray(filter)
-                if allowed.dtype == np.bool_:
-                    if allowed.shape != (self.size,):
-                        raise ValueError(
-                            f"filter: expected a mask of {self.size} ids, got shape {allowed.shape}"
-                        )
-                    allowed = np.flatnonzero(allowed)
+                mask = as_mask(filter, lambda: np.arange(self.size), self.size)
+                if mask is not None and self._held.ids().max(initial=0) >= self.size:
+                    raise TypeError(
+                        "filter: a mask is over ids 0 … n - 1, and the index has others; pass ids"
+                    )
+                allowed = np.asanyarray(filter) if mask is None else np.flatnonzero(mask)
                 if allowed.size and allowed.dtype.kind not in "iu":
                     raise TypeError("filter: expected ids, a mask over them, or a faiss.IDSelector")
                 batch = np.ascontiguousarray(as_whole(allowed, "filter"))

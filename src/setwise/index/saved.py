@@ -29,9 +29,11 @@ from setwise.files.arrays import DAMAGED_ARCHIVE, read_archive
 from setwise.files.names import at_home, nearest
 from setwise.files.reading import read_array
 from setwise.files.where import as_arrow
+from setwise.ids import as_ids
 from setwise.index import rows
 from setwise.index.array import ArrayIndex
 from setwise.index.base import Everything, Found, Ids, Index
+from setwise.index.checking import as_mask
 from setwise.index.folder import ENCODER, FAISS, FORMAT, ROWS, VECTORS, IndexInfo
 from setwise.index.rows import Column, Rows
 
@@ -225,11 +227,9 @@ class SavedIndex(Index):
         if not hasattr(filter, "__len__"):
             what = "a condition, an Arrow expression, a mask or ids"
             raise TypeError(f"filter: expected {what}, got {type(filter).__name__}")
-        values = np.asarray(filter)
-        if values.dtype == np.bool_:
-            if values.shape != (self.size,):
-                raise ValueError(f"filter: expected a mask of {self.size} rows, got shape {values.shape}")
-            return values
+        given = as_mask(filter, lambda: as_ids(list(self.ids)), self.size)
+        if given is not None:
+            return given
         allowed = np.zeros(self.size, np.bool_)
         allowed[self.rows_of(filter, "filter")] = True
         return allowed

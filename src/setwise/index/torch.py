@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.extras import require
 from setwise.index.base import Ids
-from setwise.index.checking import as_positions
-from setwise.index.local import RowIndex
+from setwise.index.checking import as_mask, as_positions
+from setwise.index.local import RowIndex, by_row
 from setwise.missing import check_missing
 from setwise.queries import as_queries
 from setwise.vectors import check_metric
@@ -83,7 +83,7 @@ class TorchIndex(RowIndex):
         self._squares = self._measured()
         self._left_out = self._unusable(check_missing(missing, ("raise", "drop")))
         self._kept = None if self._left_out is None else np.flatnonzero(~self._left_out.cpu().numpy())
-        self._fields = dict(fields or {})
+        self._fields = by_row(fields, self._total)
 
     def _blocks(self) -> Any:
         """Yield (start, stop, rows in the working dtype)."""
@@ -172,17 +172,11 @@ class TorchIndex(RowIndex):
             return self._left_out
         barred = torch.zeros(self._total, dtype=torch.bool, device=self._rows.device)
         if filter is not None:
-            allowed = filter if isinstance(filter, torch.Tensor) else np.asarray(filter)
-            if allowed.dtype in (torch.bool, np.bool_):
-                if tuple(allowed.shape) != (self._total,):
-                    raise ValueError(
-                        f"filter: expected a mask of {self._total} rows, got shape {tuple(allowed.shape)}"
-                    )
-                barred |= ~torch.as_tensor(allowed, device=self._rows.device)
-            else:
-                listed = allowed.cpu().numpy() if isinstance(allowed, torch.Tensor) else allowed
-                barred[:] = True
-                barred[self._moved(as_positions(listed, self._total, "filter"))] = False
+            listed = filter.cpu().numpy() if isinstance(filter, torch.Tensor) else filter
+            mask = as_mask(listed, lambda: np.arange(self._total), self._total)
+            rows = as_positions(listed, self._total, "filter") if mask is None else np.flatnonzero(mask)
+            barred[:] = True
+            barred[self._moved(rows)] = False
         barred[self._moved(gone)] = True
         return barred if self._left_out is None else barred | self._left_out
 

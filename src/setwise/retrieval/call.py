@@ -148,7 +148,7 @@ class Call:
                 raise Moved(error.args[0] if error.args else "an id is gone") from None
 
         def of_ids(name: str, given: Any) -> Any:
-            find = labels_of(given, stored, name)
+            find = labels_of(given, stored, name, getattr(index, "frame", None))
             return lambda ids: find(index.as_given(ids))
 
         request = request.mapped(of_ids, fields=True)

@@ -138,12 +138,12 @@ def diversified(
     relevance = in_order_of(relevance, keys, "relevance", ids)
     if not isinstance(vectors, Index):
         vectors = in_order_of(vectors, keys, "vectors", ids)
-    before = without(earlier(after), as_ids(request.exclude))
+    before = without(earlier(after), as_ids(request.exclude, "exclude"))
     check_pages(request, "after", len(before) > 0)
     if len(before):
         if check_missing(missing) == "append":
             raise ValueError("after: what missing='append' appends ends a page; use missing='drop'")
-        both = as_ids([*before.tolist(), *without(as_ids(request.include), before).tolist()])
+        both = as_ids([*before.tolist(), *without(as_ids(request.include, "include"), before).tolist()])
         most = len(names) - len(request.exclude)
         request = replace(request, include=both, k=min(len(before) + request.size, most))
     if not names:

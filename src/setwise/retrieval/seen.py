@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from setwise import checks
 from setwise.constraints import Constraints
-from setwise.ids import among, as_ids, by_plain_id
+from setwise.ids import among, as_ids, by_plain_id, listed_beside
 from setwise.index.base import Found, Ids, Index
 from setwise.index.checking import scale_of, scores_of
 from setwise.index.promised import ROUNDING, Moved, are_other
@@ -217,7 +217,9 @@ class Seen:
         return np.asarray(np.searchsorted(self.ids, ids), np.int64)
 
 
-def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str = "groups") -> Labels:
+def labels_of(
+    given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str = "groups", frame: Any = None
+) -> Labels:
     """Return what finds the label, or the cost, of ids.
 
     Parameters
@@ -228,16 +230,24 @@ def labels_of(given: Any, values: Callable[[Ids, str], Sequence[Any]], name: str
         The index's own.
     name : str
         The argument's, in messages.
+    frame : object, optional
+        What the candidates came in.
+
+    Raises ValueError: a pandas column's index has a label twice, or lacks one of a frame's.
     """
     if isinstance(given, OwnIfMissing):
-        find = labels_of(given.groups, values, name)
+        find = labels_of(given.groups, values, name, frame)
         return lambda ids: given.filled(find(ids), ids.tolist())
     if isinstance(given, str):
         return lambda ids: _stored(values, ids, given, name)
     if callable(given):
         return lambda ids: [given(one) for one in ids.tolist()]
     what = "cost" if name == "costs" else "label"
-    if hasattr(given, "index") and hasattr(given, "to_dict"):  # a pandas Series: by its index
+    given = listed_beside(given, frame, name)
+    if hasattr(given, "iloc"):  # a pandas column: by its index
+        if not given.index.is_unique:
+            twice = given.index[given.index.duplicated()].tolist()[0]
+            raise ValueError(f"{name}: its index has {twice!r} twice; give each id one {what}")
         given = given.to_dict()
     if isinstance(given, Mapping):
         known = by_plain_id(given)
