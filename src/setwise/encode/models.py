@@ -174,8 +174,9 @@ def _found(name: str, noun: str, argument: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
+        more = "; pass trust_remote_code=True if you trust it" if "custom code" in reason else ""
         raise ValueError(
-            f"{argument}: {name!r} is neither a folder with a {noun} nor the name of one ({reason})"
+            f"{argument}: {name!r} is neither a folder with a {noun} nor the name of one ({reason}){more}"
         ) from None
 
 
