@@ -196,7 +196,7 @@ COMMANDS = {
         _epochs,
         (),
         (),
-        "epochs/meta.json",
+        "epochs/.meta.json",
     ),
     "prefer select": Command(
         ("prefer", "--responses", "pools.jsonl", "-k", "2", "--model", "lsa", "--out", "pairs.jsonl"),

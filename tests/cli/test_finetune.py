@@ -176,14 +176,14 @@ def test_epochs_in_a_folder_are_gone_on_with(run, rows, examples, tmp_path):
         *("--out", tmp_path / "out", "--model", "lsa"),
     )
     first = run(*words)
-    names = ["epoch-1.parquet", "epoch-2.parquet", "epoch-3.parquet", "meta.json"]
-    assert sorted(os.listdir(tmp_path / "out")) == ["README.md", *names]
+    names = ["epoch-00001.parquet", "epoch-00002.parquet", "epoch-00003.parquet"]
+    assert sorted(os.listdir(tmp_path / "out")) == [".meta.json", "README.md", *names]
     assert "24 in each of 3 epochs" in first.out
-    before = {name: (tmp_path / "out" / name).read_bytes() for name in names[:3]}
-    (tmp_path / "out" / "epoch-2.parquet").unlink()
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in names}
+    (tmp_path / "out" / "epoch-00002.parquet").unlink()
     again = run(*words)
     assert "2 of them had been finished before" in again.err
-    assert {name: (tmp_path / "out" / name).read_bytes() for name in names[:3]} == before
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == before
     assert "there already" in run(*words).err
     other = run(*words, "--seed", 1)
     assert other.code == 2

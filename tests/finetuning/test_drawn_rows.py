@@ -18,7 +18,6 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 from pyarrow import csv, feather, parquet
 
-from setwise.files.folder import META
 from setwise.finetuning import Pipeline
 from setwise.finetuning.distribution import Distribution
 from setwise.finetuning.rows.card import CARD
@@ -533,6 +532,8 @@ def test_one_file_of_several_epochs_has_a_column(sharded, lines, tmp_path):
 
 # ---------------------------------------------------------------- epochs
 
+META = FORMAT.meta
+
 
 @pytest.fixture
 def drawn():
@@ -541,7 +542,11 @@ def drawn():
 
 def test_a_file_an_epoch(sharded, table, drawn, tmp_path):
     written = write_epochs(Repository(sharded), drawn, tmp_path / "out", settings={"seed": 0})
-    assert sorted(os.listdir(tmp_path / "out")) == [CARD, *(f"epoch-{i}.parquet" for i in (1, 2, 3)), META]
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        META,
+        CARD,
+        *(f"epoch-{i:05d}.parquet" for i in (1, 2, 3)),
+    ]
     assert written.kept == ()
     for file, rows in zip(written.files, drawn, strict=True):
         assert parquet.read_table(file).equals(table.take(rows))
@@ -558,7 +563,7 @@ def test_a_file_an_epoch(sharded, table, drawn, tmp_path):
 
 
 def test_a_repository_that_has_changed_is_not_written_by_workers(sharded, drawn, tmp_path):
-    before, file = stamp(Repository(sharded)), tmp_path / "epoch-1.parquet"
+    before, file = stamp(Repository(sharded)), tmp_path / "epoch-00001.parquet"
     assert written_by_worker((str(sharded), before, drawn[0], str(file), 1e8))["bytes"] == file.stat().st_size
     os.utime(sharded / "b.parquet", ns=(1, 1))
     with pytest.raises(ValueError, match=r"repository: shards has changed while it was read"):
@@ -569,16 +574,16 @@ def test_an_interrupted_run_keeps_what_is_finished(sharded, table, drawn, tmp_pa
     out = tmp_path / "out"
 
     def stop(step, done, total):
-        if "epoch-2" in step:
+        if "epoch-00002" in step:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write_epochs(Repository(sharded), drawn, out, progress=stop)
-    assert sorted(os.listdir(out)) == [CARD, "epoch-1.parquet", META]
-    before = os.stat(out / "epoch-1.parquet").st_mtime_ns
+    assert sorted(os.listdir(out)) == [META, CARD, "epoch-00001.parquet"]
+    before = os.stat(out / "epoch-00001.parquet").st_mtime_ns
     written = write_epochs(Repository(sharded), drawn, out)
-    assert written.kept == ("epoch-1.parquet",)
-    assert os.stat(out / "epoch-1.parquet").st_mtime_ns == before
+    assert written.kept == ("epoch-00001.parquet",)
+    assert os.stat(out / "epoch-00001.parquet").st_mtime_ns == before
     for file, rows in zip(written.files, drawn, strict=True):
         assert parquet.read_table(file).equals(table.take(rows))
 
@@ -600,12 +605,12 @@ def test_a_run_that_is_interrupted_before_an_epoch_is_finished_leaves_nothing(sh
 def test_a_damaged_epoch_is_written_anew(sharded, table, drawn, tmp_path):
     out = tmp_path / "out"
     write_epochs(Repository(sharded), drawn, out)
-    data = bytearray((out / "epoch-2.parquet").read_bytes())
+    data = bytearray((out / "epoch-00002.parquet").read_bytes())
     data[100] ^= 1
-    (out / "epoch-2.parquet").write_bytes(data)
-    (out / "epoch-3.parquet").unlink()
+    (out / "epoch-00002.parquet").write_bytes(data)
+    (out / "epoch-00003.parquet").unlink()
     written = write_epochs(Repository(sharded), drawn, out)
-    assert written.kept == ("epoch-1.parquet",)
+    assert written.kept == ("epoch-00001.parquet",)
     assert parquet.read_table(written.files[1]).equals(table.take(drawn[1]))
 
 
@@ -617,7 +622,7 @@ def test_other_rows_are_replaced_only_when_asked(sharded, drawn, tmp_path):
         write_epochs(Repository(sharded), other, out)
     assert len(os.listdir(out)) == 5
     write_epochs(Repository(sharded), other, out, force=True)
-    assert sorted(os.listdir(out)) == [CARD, "epoch-1.parquet", "epoch-2.parquet", META]
+    assert sorted(os.listdir(out)) == [META, CARD, "epoch-00001.parquet", "epoch-00002.parquet"]
 
 
 def test_of_two_runs_into_one_folder_one_says_that_the_other_is_at_it(sharded, drawn, tmp_path):

@@ -43,7 +43,7 @@ def count_and_die_once(work):
 def write_and_die_once(work):
     """As `writing.written_by_worker`, by a worker that dies the first time that it has written epoch 2."""
     found = _written_by_worker(work)
-    die_once("writing", "epoch-2" in work[3])
+    die_once("writing", "epoch-00002" in work[3])
     return found
 
 
@@ -91,5 +91,5 @@ def test_the_rows_are_those_of_one_process_though_a_worker_is_killed(workers, tm
     for one, other in zip(alone.epochs, found.epochs, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found.distribution.stats["search"] == "exact in parts"
-    for name in ("epoch-1.jsonl", "epoch-2.jsonl"):
+    for name in ("epoch-00001.jsonl", "epoch-00002.jsonl"):
         assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "spread" / name).read_bytes()

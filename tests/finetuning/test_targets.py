@@ -129,7 +129,7 @@ def test_targets_in_files_are_encoded_with_the_repository_once(tmp_path):
     assert [steps[at] for at in range(1, len(steps)) if steps[at - 1] != steps[at]].count("encoding") <= 1
     drawn = np.concatenate(found.epochs) % 2
     assert 0.3 < drawn.mean() < 0.7
-    made_of = json.loads((tmp_path / "run" / "meta.json").read_text())["provenance"]["examples"]
+    made_of = json.loads((tmp_path / "run" / ".meta.json").read_text())["provenance"]["examples"]
     assert {name: facts["files"][0]["name"] for name, facts in made_of.items()} == {
         "sums": "sums.jsonl",
         "letters": "letters.jsonl",

@@ -225,7 +225,7 @@ def test_the_record_says_what_it_was_made_of(files, tmp_path):
     rows, task = files
     out = tmp_path / "run"
     selection = Pipeline(rows, task, rows=9, epochs=2, out=out, **VECTORS).run()
-    record = json.loads((out / "meta.json").read_text())
+    record = json.loads((out / ".meta.json").read_text())
     made_of = record["provenance"]
     assert made_of == json.loads(json.dumps(selection.to_dict()["provenance"]))
     for side, path in zip(("repository", "examples"), files, strict=True):

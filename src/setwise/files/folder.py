@@ -81,6 +81,8 @@ class FolderFormat(Generic[Info]):
         Every file that may stand beside ``meta.json``: names, or patterns such as ``epoch-*.jsonl``.
     make, again : str
         How to make one, and how to make a damaged one anew, in messages.
+    meta : str
+        What ``meta.json`` is called in it.
     """
 
     noun: str
@@ -89,6 +91,7 @@ class FolderFormat(Generic[Info]):
     files: tuple[str, ...]
     make: str
     again: str
+    meta: str = META
 
     @property
     def name(self) -> str:
@@ -160,7 +163,7 @@ class FolderFormat(Generic[Info]):
     def stamp(self, path: str | os.PathLike[str]) -> tuple[str, int, int] | None:
         """Return what is another when another content has taken a folder's place; None of none."""
         try:
-            meta = versions.home(at_home(path)) / META
+            meta = versions.home(at_home(path)) / self.meta
             facts = os.stat(meta)
         except (OSError, ValueError):
             return None
@@ -183,26 +186,26 @@ class FolderFormat(Generic[Info]):
         progress: StepProgress | None,
     ) -> tuple[Path, Info]:
         """Return a content's folder, and what its ``meta.json`` says; see `read`."""
-        shown, meta = repr(str(path)), folder / META
+        shown, meta = repr(str(path)), folder / self.meta
         if not meta.is_file():
-            what = f"a folder without {META}" if at_home(path).is_dir() else "a file"
+            what = f"a folder without {self.meta}" if at_home(path).is_dir() else "a file"
             raise ValueError(f"{self.noun}: {shown} is {what}, no {self.name}; {self.make}")
         try:
-            record = parsed(meta.read_bytes(), META)
+            record = parsed(meta.read_bytes(), self.meta)
         except ValueError:
-            raise self.damaged(path, f"{META} is no JSON") from None
+            raise self.damaged(path, f"{self.meta} is no JSON") from None
         if not isinstance(record, dict) or record.get("format") != self.name:
-            raise ValueError(f"{self.noun}: {shown} is no {self.name} (its {META} is of something else)")
+            raise ValueError(f"{self.noun}: {shown} is no {self.name} (its {self.meta} is of something else)")
         if record.get("version") != self.version:
             raise ValueError(
                 f"{self.noun}: {shown} has format version {record.get('version')!r}, this setwise reads "
                 f"{self.version}; {self.again}, or use the setwise that built it"
             )
         if record.pop("checksum", None) != digest(record):
-            raise self.damaged(path, f"{META} was altered")
+            raise self.damaged(path, f"{self.meta} was altered")
         known = {entry.name for entry in fields(self.info)}
         if set(record) != known or not all(map(self._is_file, record["files"])):
-            raise self.damaged(path, f"{META} lacks entries or has unknown ones")
+            raise self.damaged(path, f"{self.meta} lacks entries or has unknown ones")
         info = self.info(**record)
         faults = faults_of(folder, info.files) if sizes else {}
         if not faults and contents:
@@ -242,7 +245,7 @@ class FolderFormat(Generic[Info]):
         saved = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         head = {"format": self.name, "version": self.version, "setwise": __version__, "saved": saved}
         record = {**head, **facts, "files": {name: dict(one) for name, one in files.items()}}
-        write_json(folder / META, {**record, "checksum": digest(record)}, force=True)
+        write_json(folder / self.meta, {**record, "checksum": digest(record)}, force=True)
         return self.info(**record)
 
     def check_target(self, path: str | os.PathLike[str], *, force: bool, argument: str = "out") -> Path:
@@ -315,7 +318,7 @@ class FolderFormat(Generic[Info]):
     def is_ours(self, folder: Path) -> bool:
         """Return whether a folder's ``meta.json`` is of this format, of any version."""
         try:
-            record = parsed((versions.home(folder) / META).read_bytes(), META)
+            record = parsed((versions.home(folder) / self.meta).read_bytes(), self.meta)
         except (OSError, ValueError):
             return False
         return isinstance(record, dict) and record.get("format") == self.name

@@ -22,7 +22,9 @@ def write_card(folder: Path, names: Sequence[str], schema: Any = None) -> None:
         (folder / CARD).unlink(missing_ok=True)
         return
     whole = "".join(f"    - {name}\n" for name in names)
-    each = "".join(f"  - split: {Path(name).stem.replace('-', '_')}\n    path: {name}\n" for name in names)
+    numbers = [int(Path(name).stem.removeprefix("epoch-")) for name in names]
+    splits = zip(numbers, names, strict=True)
+    each = "".join(f"  - split: epoch_{number}\n    path: {name}\n" for number, name in splits)
     info = "" if schema is None else _info(schema)
     text = f"""---
 configs:
@@ -34,7 +36,7 @@ configs:
   data_files:
 {each}{info}---
 
-Rows in the order in which to train on them, an epoch a file; `meta.json` says how they were drawn.
+Rows in the order in which to train on them, an epoch a file; `.meta.json` says how they were drawn.
 
 `load_dataset(folder, split="train")` has all epochs one after the other, and
 `load_dataset(folder, "epochs", split="epoch_1")` one of them. Train without shuffling.

@@ -36,7 +36,7 @@ KINDS = (".parquet", ".jsonl")
 
 @dataclass(frozen=True, kw_only=True)
 class EpochsInfo(FolderInfo):
-    """What the ``meta.json`` of a folder of epochs says.
+    """What the ``.meta.json`` of a folder of epochs says.
 
     Of each file it also says how many ``rows`` it has, and by ``rows_digest`` of which rows of which files.
 
@@ -57,11 +57,12 @@ class EpochsInfo(FolderInfo):
 
 FORMAT = FolderFormat(
     "epochs",
-    1,
+    2,
     EpochsInfo,
     (*(f"epoch-*{kind}" for kind in KINDS), CARD),
     make="setwise finetune --epochs writes one",
     again="name another folder",
+    meta=".meta.json",  # hidden: `datasets` takes all that is not for data
 )
 
 
@@ -192,9 +193,9 @@ def write_epochs(
     workers: int | str | None = None,
     progress: StepProgress | None = None,
 ) -> Written:
-    """Write one file an epoch into a folder: epoch-1.parquet, epoch-2.parquet, …
+    """Write one file an epoch into a folder: epoch-00001.parquet, epoch-00002.parquet, …
 
-    A run that was interrupted is gone on with: files that are finished, as the folder's ``meta.json`` says
+    A run that was interrupted is gone on with: files that are finished, as the folder's ``.meta.json`` says
     by size and checksum, are kept if they are of the same rows; others are written anew. A card makes
     ``datasets.load_dataset(folder)`` read the epochs in order, and nothing else.
 
@@ -207,7 +208,7 @@ def write_epochs(
     kind : {".parquet", ".jsonl"}, optional
         By default .jsonl where the repository is JSONL, else .parquet.
     settings, provenance : mapping, optional
-        Plain values that ``meta.json`` keeps: seed, diversity and the like; and what the rows come from.
+        Plain values that ``.meta.json`` keeps: seed, diversity and the like; and what the rows come from.
     force : bool
         Replace epochs of other rows.
     workers : int or str, optional
@@ -224,13 +225,13 @@ def write_epochs(
     TimeoutError
         Another process is writing into it.
     ValueError
-        Its ``meta.json`` is damaged, or a value has no place in the format.
+        Its ``.meta.json`` is damaged, or a value has no place in the format.
     """
     folder = check_target(out, force=force)
     epochs = _rows_of(repository, epochs)
     kind = _usual_kind(repository) if kind is None else checks.choice("kind", kind, KINDS)
-    check_holds(repository, f"epoch-1{kind}")
-    names = [f"epoch-{number}{kind}" for number in range(1, len(epochs) + 1)]
+    check_holds(repository, f"epoch-00001{kind}")
+    names = [f"epoch-{number:05d}{kind}" for number in range(1, len(epochs) + 1)]
     marks = {name: _mark(repository, drawn) for name, drawn in zip(names, epochs, strict=True)}
     with locked(folder, "out"):
         before = _files(folder)
