@@ -365,6 +365,10 @@ def test_uot_names_what_is_wrong(rng):
         baselines.uot(X, Q[:, :3], 2)
     with pytest.raises(ValueError, match="entropy: 0 is not"):
         baselines.uot(X, Q, 2, entropy=0)
+    with pytest.raises(ValueError, match=r"entropy: 0\.0005 is below 0\.002"):
+        baselines.uot(X, Q, 2, entropy=0.0005)
+    with pytest.warns(UserWarning, match="relaxation: not converged in 1,000 steps"):
+        baselines.uot(X, Q, 2, relaxation=10.0)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

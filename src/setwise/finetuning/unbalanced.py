@@ -20,6 +20,9 @@ _HELD = 1 << 22
 #: Change of the logarithms of an example's scaling below which it has converged, and steps to get there.
 _CLOSE, _STEPS = 1e-12, 1_000
 
+#: The least entropy: costs are up to 1.
+_LEAST = 0.002
+
 
 def uot(
     candidates: Any,
@@ -45,7 +48,7 @@ def uot(
     rows : int
         How many to choose, 1 to n. Ties by lowest row.
     entropy, relaxation : float
-        Above 0; by default those of the authors' code.
+        Above 0, ``entropy`` at least 0.002; by default those of the authors' code.
     threads : int, optional
 
     Returns
@@ -54,7 +57,12 @@ def uot(
         Uniform over the chosen rows.
 
     Raises TypeError: vectors or numbers are none; ValueError: vectors have NaN, a zero row or different
-    widths; ``rows`` is below 1 or above n; or a weight is not above 0.
+    widths; ``rows`` is below 1 or above n; or a weight is out of range.
+
+    Warns
+    -----
+    UserWarning
+        It has not converged: far more relaxation than entropy takes many steps.
 
     References
     ----------
@@ -67,6 +75,10 @@ def uot(
     if probes.d != data.d:
         raise ValueError(f"examples: {probes.d} wide where the candidates are {data.d}")
     entropy, relaxation = checks.positive("entropy", entropy), checks.positive("relaxation", relaxation)
+    if entropy < _LEAST:
+        raise ValueError(
+            f"entropy: {entropy:g} is below {_LEAST:g}, where exp(-cost / entropy) is no float64"
+        )
     unit = np.asarray(probes.rows(slice(None), np.float64), np.float64)
     received = _received(data, unit, entropy, relaxation)
     # A block's product rounds equal rows apart by where they stand: what is that close ties.
@@ -96,10 +108,12 @@ def _received(
             mass[rows] = reached * weights / n
             sums += weights @ nearness
         after = n / sums
-        settled = float(np.abs(np.log(after / scaling)).max()) < _CLOSE
+        moved = float(np.abs(np.log(after / scaling)).max())
         scaling = after
-        if settled:
+        if moved < _CLOSE:
             break
+    else:
+        checks.warn(f"relaxation: not converged in {_STEPS:,} steps (the last moved {moved:.1g}); lower it")
     return mass
 
 
