@@ -7,8 +7,10 @@ From a repository of instructions without GSM8K's, rows are selected for MMLU (i
 questions of each of its 27 tasks) and, where asked for, GSM8K (100 of its test questions). LoRA on
 SmolLM2-135M-Instruct for as many tokens of each method's choice ("full" is one pass over all rows), then
 held-out questions: MMLU by the likeliest of the four letters, BBH and GSM8K by exact match of what is
-generated. RDS+, KNN-Uniform and KNN-KDE look at hidden states of the model that is trained, DSIR at n-grams.
-A line a measurement is added to ``--rows``, and what is there is not measured again.
+generated. RDS+, KNN-Uniform and KNN-KDE look at hidden states of the model that is trained, LESS at its
+gradients (``gradients:``; MMLU's subjects and BBH's tasks are its subtasks), DSIR at n-grams.
+A line a measurement is added to ``--rows``, and what is there is not measured again; with ``--work`` the
+representations go on where they stopped, too.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +31,15 @@ import torch
 from benchmarks.data import SHARED
 from numpy.typing import NDArray
 
+from setwise.encode.base import Encoder
+from setwise.encode.cache import encode_texts
 from setwise.encode.ngrams import counts
 from setwise.finetuning import baselines, match
 
 ROWS = Path(__file__).resolve().parent / "results" / "finetune-accuracy.jsonl"
 
-#: The model, the tokens of a question or an answer that are read, rows an update.
-MODEL, READ, BATCH = "smollm2", 256, 32
+#: The model, the tokens of a question or an answer that are read.
+MODEL, READ = "smollm2", 256
 
 #: Tokens that an answer may have, by target; GSM8K's are a calculation.
 LONGEST = {"BBH": 12, "GSM8K": 160}
@@ -42,7 +47,10 @@ LONGEST = {"BBH": 12, "GSM8K": 160}
 #: Those whose choice is the same for every target.
 BLIND = ("base", "full", "random")
 
-METHODS = ("base", "full", "random", "DSIR", "RDS+", "KNN-Uniform", "KNN-KDE")
+METHODS = ("base", "full", "random", "DSIR", "LESS", "RDS+", "KNN-Uniform", "KNN-KDE")
+
+#: The regularizers of those that match.
+WAYS = {"KNN-Uniform": "uniform", "KNN-KDE": "kde"}
 
 
 class Questions:
@@ -72,7 +80,8 @@ class Questions:
         else:
             examples = test[:100]
         rest = test[~np.isin(test, examples)]
-        self.examples = [(ask(table, row), table["output"][row]) for row in examples]
+        self.examples = ["\n".join((ask(table, row), table["output"][row])) for row in examples]
+        self.subtasks = table["task"][examples]
         self.held = [(ask(table, row), table["output"][row]) for row in rest[:held]]
 
 
@@ -111,7 +120,9 @@ class Trained:
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
         return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
 
-    def train(self, rows: Sequence[tuple[str, str]], *, tokens: int, rate: float, seed: int) -> Any:
+    def train(
+        self, rows: Sequence[tuple[str, str]], *, tokens: int, rate: float, batch: int, seed: int
+    ) -> Any:
         """Return the model with an adapter trained on rows for some tokens, and how many they were."""
         from peft import LoraConfig, get_peft_model
 
@@ -130,39 +141,50 @@ class Trained:
         optimizer = torch.optim.AdamW([one for one in tuned.parameters() if one.requires_grad], lr=rate)
         rng, seen, queue = np.random.default_rng([seed, 5]), 0, []
         while seen < tokens:
-            if len(queue) < BATCH:
+            if len(queue) < batch:
                 queue += rng.permutation(len(rows)).tolist()
-            drawn, queue = queue[:BATCH], queue[BATCH:]
-            full, starts = [], []
-            for row in drawn:
-                asked = self.ids(rows[row][0])[-READ:]
-                said = self.words(rows[row][1], add_special_tokens=False)["input_ids"]
-                said = [*said[:READ], self._end]
-                full.append(asked + said)
-                starts.append(len(said))
-            ids, mask = self.batch(full)
-            truth = ids.masked_fill(mask == 0, -100)
-            for place, length in enumerate(starts):
-                truth[place, : ids.shape[1] - length] = -100
+            drawn, queue = queue[:batch], queue[batch:]
+            parts = [self._tokens(rows[row]) for row in drawn]
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, 1.05 - seen / tokens)
-            counted = truth[:, 1:] != -100
-            with torch.autocast(self.device, torch.bfloat16):
-                states = decoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, :-1]
-                logits = head(states[counted])
-            torch.nn.functional.cross_entropy(logits.float(), truth[:, 1:][counted]).backward()
+            counted = sum(said for _, said in parts)
+            # A processor has no memory for all of them at once.
+            parts.sort(key=lambda part: len(part[0]))
+            few = batch if self.device == "cuda" else 4
+            for start in range(0, len(parts), few):
+                some = parts[start : start + few]
+                (self._loss(decoder, head, some) / counted).backward()
+                seen += sum(len(ids) for ids, _ in some)
             optimizer.step()
             optimizer.zero_grad()
-            seen += int(mask.sum())
         return tuned.eval(), seen
+
+    def _tokens(self, row: tuple[str, str]) -> tuple[list[int], int]:
+        """Return a row's tokens, and how many of them, at the end, are its answer's."""
+        said = self.words(row[1], add_special_tokens=False)["input_ids"]
+        said = [*said[:READ], self._end]
+        return self.ids(row[0])[-READ:] + said, len(said)
+
+    def _loss(self, decoder: Any, head: Any, parts: Sequence[tuple[list[int], int]]) -> Any:
+        """Return the summed negative log-likelihood of answers."""
+        ids, mask = self.batch([tokens for tokens, _ in parts])
+        truth = ids.masked_fill(mask == 0, -100)
+        for place, (_, length) in enumerate(parts):
+            truth[place, : ids.shape[1] - length] = -100
+        counted = truth[:, 1:] != -100
+        with torch.autocast(self.device, torch.bfloat16):
+            states = decoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, :-1]
+            logits = head(states[counted])
+        return torch.nn.functional.cross_entropy(logits.float(), truth[:, 1:][counted], reduction="sum")
 
     @torch.no_grad()
     def accuracy(self, model: Any, target: Questions) -> float:
         """Return the share of held-out questions that are answered right."""
         order = sorted(range(len(target.held)), key=lambda one: len(target.held[one][0]))
         right = 0
-        for start in range(0, len(order), 128):
-            chosen = [target.held[one] for one in order[start : start + 128]]
+        few = 128 if self.device == "cuda" else 32
+        for start in range(0, len(order), few):
+            chosen = [target.held[one] for one in order[start : start + few]]
             ids, mask = self.batch([self.ids(question) for question, _ in chosen])
             with torch.autocast(self.device, torch.bfloat16):
                 if target.name == "MMLU":
@@ -203,17 +225,9 @@ class Repository:
     folder : Path
         Where representations are kept.
     trained : Trained
-    targets : list of Questions
     """
 
-    def __init__(
-        self,
-        table: dict[str, NDArray],
-        rows: int,
-        folder: Path,
-        trained: Trained,
-        targets: list[Questions],
-    ) -> None:
+    def __init__(self, table: dict[str, NDArray], rows: int, folder: Path, trained: Trained) -> None:
         own = ["gsm8k", "cot_gsm8k"]
         usable = np.flatnonzero((table["split"] == "train") & ~np.isin(table["task"], own))
         usable = np.array([row for row in usable if table["output"][row].strip() and ask(table, row).strip()])
@@ -223,22 +237,29 @@ class Repository:
         measured = trained.words(self.texts, add_special_tokens=False)["input_ids"]
         self.lengths = np.array([min(len(one), 2 * READ) for one in measured])
         self.counts = counts(self.texts)
-        asked = {target.name: target.examples for target in targets}
-        self.hidden, self.hidden_of = self._hidden(asked, folder, trained)
+        self._folder, self._device = folder, trained.device
 
-    def _hidden(
-        self, asked: dict[str, Any], folder: Path, trained: Trained
-    ) -> tuple[NDArray, dict[str, NDArray]]:
-        from setwise.encode.cache import encode_texts
+    @cached_property
+    def hidden(self) -> Encoder:
+        """The encoder of hidden states."""
         from setwise.encode.hidden import Hidden
 
-        reader = Hidden(MODEL, max_tokens=READ, dtype="bfloat16", device=trained.device)
+        return Hidden(MODEL, max_tokens=READ, dtype="bfloat16", device=self._device)
+
+    @cached_property
+    def gradients(self) -> Encoder:
+        """The encoder of gradients."""
+        from setwise.encode.gradients.texts import Gradients
+
+        return Gradients(MODEL, max_tokens=READ, dtype="bfloat16", device=self._device)
+
+    def encoded(self, texts: Sequence[str], reader: Encoder) -> NDArray:
+        """Return the vectors of texts, which are kept."""
         began = time.perf_counter()
-        found = encode_texts(self.texts, reader, folder / "hidden").vectors
-        print(f"hidden states: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        return found, {
-            name: reader.encode(["\n".join(row) for row in examples]) for name, examples in asked.items()
-        }
+        found = encode_texts(texts, reader, self._folder).vectors
+        taken = time.perf_counter() - began
+        print(f"{reader.name}: {len(texts)} texts in {taken:.0f} s", file=sys.stderr, flush=True)
+        return found
 
     def chosen(self, method: str, target: Questions, tokens: int, seed: int) -> list[int]:
         """Return the rows that a method takes for a target, of so many tokens in all."""
@@ -249,16 +270,20 @@ class Repository:
         if method == "random":
             order = rng.permutation(len(self.rows))
         elif method == "DSIR":
-            found = baselines.dsir_counts(self.counts, counts(["\n".join(row) for row in target.examples]))
+            found = baselines.dsir_counts(self.counts, counts(target.examples))
             order = found.sample(min(many, len(found)), seed=seed, replace=False)
-        elif method == "RDS+":
-            order = baselines.nearest(self.hidden, self.hidden_of[target.name], many).indices
         else:
-            way = {"KNN-Uniform": "uniform", "KNN-KDE": "kde"}[method]
+            reader = self.gradients if method == "LESS" else self.hidden
+            vectors, examples = (self.encoded(texts, reader) for texts in (self.texts, target.examples))
+        if method == "LESS":
+            order = baselines.less(vectors, examples, many, subtasks=target.subtasks).indices
+        elif method == "RDS+":
+            order = baselines.nearest(vectors, examples, many).indices
+        elif method in WAYS:
             order = match(
-                self.hidden,
-                self.hidden_of[target.name],
-                regularizer=way,
+                vectors,
+                examples,
+                regularizer=WAYS[method],
                 neighbors=min(2_000, len(self.rows)),
                 kernel_width=0.1,
             ).sample(many, seed=seed)
@@ -283,6 +308,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=float, default=2.0, help="passes over what is chosen, in tokens")
     parser.add_argument("--held", type=int, default=1_000, help="questions of a target that are judged")
     parser.add_argument("--rate", type=float, default=2e-4, help="learning rate")
+    parser.add_argument("--batch", type=int, default=32, help="rows an update")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--targets", nargs="+", default=["MMLU", "BBH"])
@@ -291,7 +317,8 @@ def main(words: Sequence[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     columns = ["task", "split", "instruction", "input", "output"]
     read = parquet.read_table(given.data / "instruct_mix" / "instruct_mix.parquet", columns=columns)
-    table = {name: np.array(read.column(name).to_pylist()) for name in columns}
+    kinds = {"task": str, "split": str}  # texts as wide as the longest would take gigabytes
+    table = {name: np.array(read.column(name).to_pylist(), kinds.get(name, object)) for name in columns}
     trained = Trained(device)
     targets = [Questions(name, table, given.held) for name in given.targets]
     lines = given.rows.read_text(encoding="utf-8").splitlines() if given.rows.exists() else []
@@ -299,7 +326,7 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = given.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        every = Repository(table, given.repository, work, trained, targets)
+        every = Repository(table, given.repository, work, trained)
         tokens = round(given.share * int(every.lengths.sum()))
         for seed in range(given.first_seed, given.first_seed + given.seeds):
             for method in given.methods:
@@ -334,7 +361,11 @@ def measured(
         found["tokens"] = int(every.lengths[chosen].sum())
         whole = found["tokens"] if method == "full" else round(given.epochs * tokens)
         model, found["trained_tokens"] = trained.train(
-            [every.rows[row] for row in chosen], tokens=whole, rate=given.rate, seed=seed
+            [every.rows[row] for row in chosen],
+            tokens=whole,
+            rate=given.rate,
+            batch=given.batch,
+            seed=seed,
         )
     lines = [
         {
