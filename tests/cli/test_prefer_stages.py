@@ -133,8 +133,9 @@ SCORE = ("prefer", "score", "--responses", "rows.jsonl", "--out", "scored.jsonl"
         ((*TRAIN, "--seed", -1), "seed: -1 is below 0"),
         ((*TRAIN, "--out", "reward.py"), "output_dir: 'reward.py' is a file"),
         # A text is true, whatever it says.
-        ((*TRAIN, "--set", "bf16=False"), "bf16: expected True or False, got 'False'"),
-        ((*TRAIN, "--set", "max_steps=x"), "max_steps: expected a number, got 'x'"),
+        ((*TRAIN, "--set", "bf16=no"), "bf16: expected True or False, got 'no'"),
+        ((*TRAIN, "--set", "lora=False", "--set", "seed=-1"), "seed: -1 is below 0"),
+        ((*TRAIN, "--set", "max_steps=x"), "max_steps: expected a number"),
         ((*TRAIN, "--set", "gradient_accumulation_steps=0"), "gradient_accumulation_steps: 0 is below 1"),
         ((*TRAIN, "--set", "report_to=nothing"), "report_to: 'nothing' is unknown or not installed"),
         ((*TRAIN, "--set", "learning_rte=1"), "--set: 'learning_rte' is unknown; did you mean"),

@@ -30,6 +30,9 @@ _STAGES = read_described("""
         --temperature NUMBER  0 takes the likeliest token each time.
         --max-new-tokens COUNT  Tokens of a response at most.
 """)
+#: What is no JSON, and as a text would be true.
+_PYTHONS = {"True": True, "False": False, "None": None}
+
 Settings = Annotated[
     list[str],
     set_option(
@@ -321,7 +324,7 @@ def _settings(given: list[str], known: Sequence[str], own: Sequence[str] = ()) -
 
 
 def _pairs(settings: list[str], name_of: str = "--set") -> dict[str, Any]:
-    """Return NAME=VALUE as names and values, these read as JSON where they are."""
+    """Return NAME=VALUE as names and values, these read as JSON where they are, or as Python's constants."""
     from setwise.files.json_lines import parsed
 
     found: dict[str, Any] = {}
@@ -332,7 +335,7 @@ def _pairs(settings: list[str], name_of: str = "--set") -> dict[str, Any]:
         try:
             found[name] = parsed(value, name)
         except ValueError:
-            found[name] = value
+            found[name] = _PYTHONS.get(value, value)
     return found
 
 

@@ -218,7 +218,7 @@ class PreferenceConfig(TrainingArguments):
             kinds = set(get_args(kind) or [kind]) - {type(None)}
             value = getattr(self, name, None)
             if isinstance(value, str) and kinds and kinds <= {bool, int, float}:
-                wanted = "True or False" if kinds == {bool} else "a number"
+                wanted = "True or False" if kinds == {bool} else "a number (YAML's is 1.0e-6, not 1e-6)"
                 raise TypeError(f"{name}: expected {wanted}, got {value!r}")
 
     def _settle_loss(self) -> None:
