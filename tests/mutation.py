@@ -41,6 +41,17 @@ SLICE = {
         "tests/solvers/test_bounds.py",
         "-k=percent or rounding or words or never_below and cosine-8",
     ],
+    "solvers/unseen.py": [
+        "tests/retrieval/test_retrieve.py",
+        "tests/retrieval/test_promises.py",
+        "tests/fuzz/test_wishes.py",
+        "-k=certificates_hold or no_exchange_with or honest_index or euclidean or few_were_seen",
+    ],
+    "catalog/shards/select.py": [
+        "tests/catalog/test_shards.py",
+        "tests/catalog/test_shards_muss.py",
+        "-k=not ray and not processes and not main_guard and not dgds_with",
+    ],
     "solvers/matching.py": ["tests/solvers/test_matching.py"],
     "solvers/max_sum.py": [
         "tests/solvers/test_exact.py",

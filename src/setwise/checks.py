@@ -151,8 +151,9 @@ def nonnegative(name: str, value: Any) -> float:
 
 
 def _real(name: str, value: Any, where: str) -> float:
-    """Return ``value`` as a float; strings and bools are refused."""
-    if isinstance(value, bool | str | bytes) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
+    """Return ``value`` as a float; strings, bools and arrays of one (which older NumPy takes) are refused."""
+    of_bools = getattr(getattr(value, "dtype", None), "kind", "") == "b"
+    if isinstance(value, bool | str | bytes) or of_bools or getattr(value, "ndim", 0):
         raise TypeError(f"{name}: expected a number {where}, got {brief(value)}")
     try:
         return float(value)
