@@ -142,6 +142,7 @@ SCORE = ("prefer", "score", "--responses", "rows.jsonl", "--out", "scored.jsonl"
         ((*TRAIN, "--set", "output_dir=x"), "--set: output_dir is said by an option of its own"),
         ((*TRAIN, "--set", "loading.type=x"), "loading: 'type' is unknown"),
         ((*GENERATE, "--model", "policy", "--seed", -1), "seed: -1 is below 0"),
+        ((*GENERATE, "--model", "policy", "--set", "loading.device=moon"), "device: 'moon' is not there"),
         ((*GENERATE, "--model", "policy", "--set", "seed=1"), "--set: 'seed' is unknown"),
         ((*GENERATE, "--model", "policy", "--set", "loading.type=x"), "loading: 'type' is unknown"),
         ((*GENERATE, "--prompts", "none.jsonl", "--model", "policy"), "prompts: no file or folder"),
@@ -159,9 +160,8 @@ SCORE = ("prefer", "score", "--responses", "rows.jsonl", "--out", "scored.jsonl"
 )
 def test_what_is_wrong_is_said_before_a_model_is_loaded(refused, tmp_path, monkeypatch, words, told):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "setwise.encode.models.load_model", lambda *_, **__: pytest.fail("a model was loaded")
-    )
+    loader = "transformers.AutoModelForCausalLM.from_pretrained"
+    monkeypatch.setattr(loader, lambda *_, **__: pytest.fail("a model was loaded"))
     tiny_policy.tokenizer().save_pretrained("policy")
     row = {"prompt": "what is it", "chosen": "good", "rejected": ["bad"], "rewards": [1, 0]}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))

@@ -157,6 +157,11 @@ def load_pretrained(
     transformers = require("transformers", "train", f"a {noun}")
     torch = require("torch", "train", f"a {noun}")
     place = locate(name, argument)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device: {device!r} is not there ({' '.join(str(error).split())[:80]})") from None
     with _found(name, noun, argument), quietly():
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
         model = getattr(transformers, auto).from_pretrained(
@@ -164,7 +169,7 @@ def load_pretrained(
         )
     if "quantization_config" in options:  # it stands where it was quantized
         return model, tokenizer
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+    return model.to(device), tokenizer
 
 
 @contextlib.contextmanager

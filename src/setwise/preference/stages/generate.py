@@ -93,7 +93,7 @@ def generate(
     sampling = Sampling(
         checks.integer("responses", responses, least=1),
         checks.nonnegative("temperature", temperature),
-        top_p,
+        checks.nonnegative("top_p", top_p),
         checks.integer("max_new_tokens", max_new_tokens, least=1),
         batch_size,
     )
@@ -111,6 +111,8 @@ def generate(
                 "share by chat_template_kwargs (of a server, by a field), and drop the column"
             )
     named = isinstance(model, str | os.PathLike)
+    if server is None and not named:
+        with_tokenizer(model, tokenizer, loading=loading)  # says what is wrong with them
     who = server.model if server is not None else os.fspath(model) if named else weights_fingerprint(model)
     settings = {
         "model": who,

@@ -78,7 +78,7 @@ class Server:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
+        if not str(self.url).startswith(("http://", "https://")):
             raise ValueError(f"server: {self.url!r} is no address; it begins with http:// or https://")
         checks.integer("retries", self.retries, least=0)
 

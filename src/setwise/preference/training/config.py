@@ -190,7 +190,7 @@ class PreferenceConfig(TrainingArguments):
         for one in self.report_to:
             if one not in there:
                 raise ValueError(
-                    f"report_to: {one!r} is unknown or not installed (there: {', '.join(there)})"
+                    f"report_to: {one!r} is unknown or not installed (there: {', '.join(there) or 'none'})"
                 )
         checks.integer("max_steps", self.max_steps, least=-1)
         checks.integer("seed", self.seed, least=0, most=2**32 - 1)

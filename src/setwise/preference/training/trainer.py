@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -240,10 +239,8 @@ class PreferenceTrainer(transformers.Trainer):
 
     def _take_reference(self, given: Any) -> None:
         """Give the groups a reference's log-probabilities."""
-        if isinstance(given, str | os.PathLike):
+        if given is not None:
             given = with_tokenizer(given, self.processing_class, device=self.args.device)[0]
-        elif given is not None:
-            given = given.to(self.args.device)
         key = weights_fingerprint(self.model if given is None else given)
         key += " without adapters" if given is None and hasattr(self.model, "disable_adapter") else ""
         folder = None if self.args.save_strategy == "no" else Path(self.args.output_dir)
