@@ -107,7 +107,7 @@ def test_rows_are_those_of_match_and_sample(run, rows, examples, tmp_path):
     )
     assert far[0]["row"] == int(np.argmax(direct.nearest))
     assert found["notes"] == [
-        f"rows.parquet: 2 of {N} rows left out, without a word that the encoder knows",
+        f"rows.parquet: 2 of {N} rows left out, without a word that the encoder knows in text",
         "1 row is an example, or nearly (1 within 0.258): --exclude-examples leaves them out",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,15 @@ def test_a_folder_that_was_asked_for_must_work(tmp_path):
 def test_a_folder_that_exists_is_left_without_gitignore(tmp_path):
     folder_for(None, str(tmp_path))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder_for(None, str(tmp_path / "cache"))
+    assert os.listdir(tmp_path) == []
+    assert os.listdir(folder_for(None, str(tmp_path / "cache"))) == [".gitignore"]

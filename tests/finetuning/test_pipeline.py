@@ -85,7 +85,8 @@ def test_sources_can_be_opened_alone(rows, examples):
         found = match(sources.candidates, sources.examples)
         assert sources.texts_of(sources.rows_of(found.indices[:1]))[0].startswith("note")
         assert sources.example_texts([1]) == ["a note of apples and pears, 1"]
-        assert sources.notes == ("rows.jsonl: 1 of 150 rows left out, without a word that the encoder knows",)
+        left = "rows.jsonl: 1 of 150 rows left out, without a word that the encoder knows in text"
+        assert sources.notes == (left,)
 
 
 def test_a_sweep_is_that_of_the_vectors(rows, examples):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from setwise.files.names import existing
+from setwise.files.parts import part_for, remove_dead
 
 FOLDER = ".setwise-cache"
 
@@ -61,10 +64,22 @@ def user_folder() -> Path:
 def _writable(folder: Path) -> bool:
     """Return whether a folder can be made (it is, where it is not there) and written to."""
     try:
-        fresh = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            (folder / ".gitignore").write_text("*\n")
+        if not folder.exists():
+            _make(folder)
     except OSError:
         return False
-    return os.access(folder, os.W_OK)
+    return folder.is_dir() and os.access(folder, os.W_OK)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that git passes over, whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_dead(folder)
+    part = part_for(folder)
+    try:
+        part.mkdir()
+        (part / ".gitignore").write_text("*\n")
+        with contextlib.suppress(OSError):  # another process was first
+            os.rename(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -301,17 +301,17 @@ class Sources:
         n = len(repository)
         if not repository.text and not sides:
             return OpenSources(n, repository), []
-        rows = _with_text(repository, tell)
+        rows, notes = _with_text(repository, tell), _told(repository, *sides)
         examples = [_with_text(side, lambda *_: None) for side in sides]
-        notes = _told(repository, *sides)
         for each, kept in ((repository, rows), *zip(sides, examples, strict=True)):
-            missing = len(each) - len(kept)
+            missing, where = len(each) - len(kept), ", ".join(each.text)
             if not len(kept):
-                raise ValueError(f"{each.argument}: every row of {each.source.name} has no text")
+                raise ValueError(f"{each.argument}: no row of {each.source.name} has text in {where}")
             if missing and self.empty == "refuse":
                 raise _is_empty(each, int(np.setdiff1d(np.arange(len(each)), kept)[0]))
             if missing:
-                notes.append(f"{each.source.name}: {missing:,} of {len(each):,} rows left out, without text")
+                lost = f"{missing:,} of {len(each):,} rows left out, without text in {where}"
+                notes.append(f"{each.source.name}: {lost}")
         return OpenSources(n, repository, rows if len(rows) < n else None, notes=tuple(notes)), examples
 
     def _encoded(
@@ -342,7 +342,7 @@ class Sources:
                 raise _is_empty(side, int(theirs.unknown[0]))
         notes += [
             f"{each.source.name}: {own.n - len(own.rows):,} of {own.n:,} rows left out, without a word "
-            "that the encoder knows"
+            f"that the encoder knows in {', '.join(each.text)}"
             for each, own in encoded
             if len(own.rows) < own.n
         ]
@@ -396,6 +396,6 @@ def _with_text(rows: Repository, tell: StepProgress) -> NDArray[np.int64]:
 
 def _is_empty(rows: Repository, row: int) -> ValueError:
     return ValueError(
-        f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all; mend it, or "
-        "leave it out with empty 'drop'"
+        f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all, in "
+        f"{', '.join(rows.text)}; mend it, or leave it out with empty 'drop'"
     )
