@@ -57,8 +57,10 @@ def test_from_ultrafeedback_to_an_adapter(run, policy, tmp_path):
     again = run(*words)
     assert again.code == 2
     assert "holds" in again.err
-    whole = run(*words[:-5], "--out", tmp_path / "whole", "--set", "use_cpu=true", "--set", "max_steps=1")
+    words = (*words[:-5], "--out", tmp_path / "whole", "--set", "use_cpu=true", "--set", "streaming=true")
+    whole = run(*words, "--set", "max_steps=1", "--set", "loss=swepo")
     assert (whole.code, whole.err) == (0, "")  # no bars of transformers', which saves the weights in shards
+    assert whole.out.startswith("whole  trained on 1 step by swepo: train_loss ")
     assert (tmp_path / "whole" / "model.safetensors").is_file()
 
 

@@ -119,7 +119,7 @@ def generate(
             **values_of(context, "concurrency", "batch_size", "dataset_split", "seed", "force"),
             progress=lambda done, total: tell("prompts", done, total),
         )
-    _say(out, rows, f"prompts with {responses} responses each", as_json)
+    _say(out, rows, f"prompts with {responses} response{'' if responses == 1 else 's'} each", as_json)
 
 
 @described(
@@ -230,14 +230,17 @@ def train(
     last: dict[str, Any] = {}
     for entry in logs:
         last |= {name: value for name, value in entry.items() if isinstance(value, int | float)}
+    prompts = None if config.streaming else len(trainer.train_dataset)
     if as_json:
-        print(json.dumps({"out": out, "rows": len(trainer.train_dataset), **last}))
+        print(json.dumps({"out": out, "rows": prompts, **last}))
         return
     told = {
         name: last[name] for name in ("train_loss", "eval_loss", "eval_rewards/accuracies") if name in last
     }
     figures = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
-    print(f"{Path(out).name}  trained on {len(trainer.train_dataset):,} prompts by {loss}: {figures}")
+    done, unit = (trainer.state.global_step, "step") if prompts is None else (prompts, "prompt")
+    several = "" if done == 1 else "s"
+    print(f"{Path(out).name}  trained on {done:,} {unit}{several} by {config.loss}: {figures}")
 
 
 @described(
