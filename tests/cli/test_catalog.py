@@ -194,10 +194,12 @@ def test_a_set_on_the_terminal(run, shop):
     assert "guarantee" not in ran.out
 
 
-def test_ranks_and_numbers_are_whole_on_a_narrow_terminal(run, shop, monkeypatch):
+@pytest.mark.parametrize("kind", ["xterm", "dumb"])
+def test_ranks_and_numbers_are_whole_on_a_narrow_terminal(run, shop, monkeypatch, kind):
     words = ("catalog", "select", shop, "-k", 3, "--certify", "none")
     found = json.loads(run(*words, "--json").out)["set"]["items"]
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", kind)
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = re.sub(r"\x1b\[[0-9;]*m", "", run(*words).out)
     for one in found:

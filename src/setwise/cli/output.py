@@ -55,7 +55,8 @@ class _Console(Console):
 
 def console(*, stderr: bool = False) -> Console:
     """Return where results go, or what is no result; without color where that is no terminal."""
-    return _Console(highlight=False, stderr=stderr or output_is_taken())
+    # With a height, rich takes COLUMNS on a dumb terminal, too, which else has 80.
+    return _Console(highlight=False, stderr=stderr or output_is_taken(), height=25)
 
 
 def print_json(record: Mapping[str, Any]) -> None:
