@@ -137,6 +137,7 @@ SCORE = ("prefer", "score", "--responses", "rows.jsonl", "--out", "scored.jsonl"
         # A text is true, whatever it says.
         ((*TRAIN, "--set", "bf16=no"), "bf16: expected True or False, got 'no'"),
         ((*TRAIN, "--set", "lora=False", "--set", "seed=-1"), "seed: -1 is below 0"),
+        ((*TRAIN, "--set", "label_smoothing_factor=0.1"), "label_smoothing_factor: these losses have none"),
         ((*TRAIN, "--set", "max_steps=x"), "max_steps: expected a number"),
         ((*TRAIN, "--set", "gradient_accumulation_steps=0"), "gradient_accumulation_steps: 0 is below 1"),
         ((*TRAIN, "--set", "report_to=nothing"), "report_to: 'nothing' is unknown or not installed"),

@@ -209,6 +209,8 @@ class PreferenceConfig(TrainingArguments):
         checks.finite("lora_dropout", self.lora_dropout)
         if not 0.0 <= self.lora_dropout <= 1.0:
             raise ValueError(f"lora_dropout: {self.lora_dropout} is outside [0, 1]")
+        if self.label_smoothing_factor:
+            raise ValueError("label_smoothing_factor: these losses have none; leave it out")
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns: must be False; groups are not the model's own arguments")
 
