@@ -45,7 +45,8 @@ SLICE = {
         "tests/retrieval/test_retrieve.py",
         "tests/retrieval/test_promises.py",
         "tests/fuzz/test_wishes.py",
-        "-k=certificates_hold or no_exchange_with or honest_index or euclidean or few_were_seen",
+        "tests/solvers/test_unseen.py",
+        "-k=certificates_hold or no_exchange_with or honest_index or few_were_seen or unseen",
     ],
     "catalog/shards/select.py": [
         "tests/catalog/test_shards.py",
