@@ -216,7 +216,7 @@ class PreferenceConfig(TrainingArguments):
 
     def _check_types(self) -> None:
         """Refuse a text where a number or a switch is meant, such as "False", which would be true."""
-        for name, kind in get_type_hints(type(self)).items():
+        for name, kind in get_type_hints(PreferenceConfig).items():
             kinds = set(get_args(kind) or [kind]) - {type(None)}
             value = getattr(self, name, None)
             if isinstance(value, str) and kinds and kinds <= {bool, int, float}:
