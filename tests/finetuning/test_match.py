@@ -102,6 +102,17 @@ def test_more_copies_than_neighbors_share_the_mass(regularizer, index):
     assert p[400:3_400].sum() > 0.9 / 6
 
 
+def test_more_copies_than_are_counted_are_told(recwarn):
+    X, Q = rows(32, 200, 4), rows(33, 2, 4)
+    many = np.concatenate([X, np.tile(Q[:1], (40, 1))])
+    with pytest.warns(UserWarning, match="density_neighbors: a row has 40 copies, of which 20 are counted"):
+        match(many, Q, density_neighbors=20, kernel_width=0.05, scale=1.0)
+    recwarn.clear()
+    match(many, Q, density_neighbors=40, kernel_width=0.05, scale=1.0)
+    match(many, Q, density_neighbors=20, kernel_width=0.05, scale=1.0, regularizer="uniform")
+    assert not recwarn.list
+
+
 def test_rows_are_copies_where_all_their_values_are_the_same():
     X = np.zeros((6, 40), np.float32)
     X[1, 7] = X[4, 7] = 1.0  # alike in the columns that are looked at first
