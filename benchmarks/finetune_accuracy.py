@@ -276,9 +276,9 @@ class Repository:
             reader = self.gradients if method == "LESS" else self.hidden
             vectors, examples = (self.encoded(texts, reader) for texts in (self.texts, target.examples))
         if method == "LESS":
-            order = baselines.less(vectors, examples, many, subtasks=target.subtasks).indices
+            order = baselines.less(vectors, examples, many, subtasks=target.subtasks).order
         elif method == "RDS+":
-            order = baselines.nearest(vectors, examples, many).indices
+            order = baselines.nearest(vectors, examples, many).order
         elif method in WAYS:
             order = match(
                 vectors,
