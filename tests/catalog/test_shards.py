@@ -55,12 +55,12 @@ def ray():
     ray.shutdown()
 
 
-def expected_union(X, q, k, inside, t):
+def expected_union(X, q, k, inside, t, top_up=True):
     rows = np.concatenate(
         [alg1(X, q, np.arange(a, b), inside, t) for a, b in [(0, 250), (250, 600), (600, 900)]]
     )
     tops = [a + np.argsort(-q[a:b], kind="stable")[:k] for a, b in [(0, 250), (250, 600), (600, 900)]]
-    return np.unique(np.concatenate([rows, *tops]))
+    return np.unique(np.concatenate([rows, *tops] if top_up else [rows]))
 
 
 def test_shards_are_dgds_with_its_top_up(items, shards):
@@ -103,15 +103,19 @@ def test_processes_give_the_threads_result(items, method, tmp_path, processes):
     assert mapped.select(25, workers=processes, **options).indices.tolist() == here.indices.tolist()
 
 
-def test_npy_shards(items, tmp_path):
+@pytest.mark.parametrize(("top_up", "scale"), [(True, 1.0), (False, 0.5)])
+def test_npy_shards(items, tmp_path, top_up, scale):
     X, q = items
     parts = []
     for number, (a, b) in enumerate([(0, 250), (250, 600), (600, 900)]):
         np.save(tmp_path / f"{number}.npy", X[a:b])
         np.save(tmp_path / f"q{number}.npy", q[a:b])
         parts.append(Shard(str(tmp_path / f"{number}.npy"), str(tmp_path / f"q{number}.npy")))
-    found = select_shards(parts, 20, diversity=0.3, per_shard=15)
-    chosen = alg1(X, q, expected_union(X, q, 20, 15, 0.3), 20, 0.3)
+    options = {"per_shard": 15, "top_up": top_up, "final_quality_scale": scale}
+    found = select_shards(parts, 20, diversity=0.3, **options)
+    union = expected_union(X, q, 20, 15, 0.3, top_up)
+    chosen = alg1(X, scale * q, union, 20, 0.3)
+    assert found.union == len(union)
     assert (np.array([0, 250, 600])[found.shards] + found.rows).tolist() == chosen.tolist()
 
 
