@@ -251,17 +251,17 @@ def test_a_folder_does_not_go_to_standard_output(refused, corpus):
 
 def test_an_interrupt_says_how_far_it_came_and_leaves_whole_lines(by_vector, tmp_path):
     np.save(tmp_path / "query.npy", np.ones((100_000, 3), np.float32))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "setwise", *by_vector, "-k2", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    lines = [process.stdout.readline() for _ in range(3)]
-    process.send_signal(signal.SIGINT)
-    lines += process.stdout.read().splitlines()  # communicate would leave out what came along with the third
-    err = process.stderr.read()
-    assert process.wait(60) == 130
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        lines += process.stdout.read().splitlines()  # communicate leaves out what came along with the third
+        err = process.stderr.read()
+    assert process.returncode == 130
     assert [json.loads(line)["query_id"] for line in lines] == list(range(1, len(lines) + 1))
     told = [f"{count:,} of 100,000 queries; no file was written" for count in (len(lines), len(lines) - 1)]
     assert err.strip().removeprefix("setwise: interrupted after ") in told
