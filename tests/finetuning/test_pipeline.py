@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields, replace
@@ -139,6 +140,38 @@ def refusals():
 def test_what_cannot_be_is_refused_before_anything_is_read(options, message):
     with pytest.raises(ValueError, match=message):
         Pipeline("there is no such file", "nor this", **options)
+
+
+class Unasked:
+    """An encoder that must not be asked."""
+
+    name, key = "unasked", "unasked 1"
+
+    def encode(self, texts, progress=None):
+        raise AssertionError("it was asked")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": 50, "length_column": "id", "rows": None}, "length_column: rows.jsonl, row 3 has -1"),
+        ({"method": "less", "subtask_column": "task"}, "subtask_column: task.jsonl has no column 'task'"),
+        ({"index": "."}, "index: '.' is a folder without meta.json, no setwise index"),
+        ({"index": "IVFx"}, "index: FAISS does not understand 'IVFx'"),
+        ({"index": "./none"}, "index: no file or folder './none'"),
+        ({"rows": 151, "replace": False}, "rows: 151 are more than the 150 there are"),
+        ({"rows": 151, "method": "nearest"}, "rows: 151 are more than the 150 there are"),
+        ({"tokens": 50, "rows": None, "tokenizer": "tiktoken:none"}, "tokenizer: 'none' is unknown"),
+    ],
+)
+def test_what_does_not_fit_the_rows_is_refused_before_they_are_encoded(rows, examples, options, message):
+    if options.get("length_column"):
+        rows.write_text(rows.read_text().replace('"id": 3,', '"id": -1,'))
+    if "tiktoken" in str(options):
+        pytest.importorskip("tiktoken")
+    asked = {"rows": 5, "model": Unasked(), "cache": None, **options}
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        Pipeline(rows, examples, **asked).run()
 
 
 def test_outputs_are_refused_before_anything_is_read(rows, examples, tmp_path):

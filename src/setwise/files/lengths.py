@@ -36,7 +36,10 @@ def counter(unit: str) -> Callable[[str], int]:
     """
     kind, _, named = unit.partition(":")
     if kind == "tiktoken":
-        encoding = require("tiktoken", "tokens", f"counting in {unit}").get_encoding(named or "o200k_base")
+        found = require("tiktoken", "tokens", f"counting in {unit}")
+        encoding = found.get_encoding(
+            checks.choice("tokenizer", named or "o200k_base", found.list_encoding_names())
+        )
         return lambda text: len(encoding.encode_ordinary(text))
     if kind == "tokenizers" and named:
         file = existing(Path(named), "tokenizer")

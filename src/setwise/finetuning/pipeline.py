@@ -9,10 +9,10 @@ from dataclasses import KW_ONLY, Field, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from setwise import checks, encode
 from setwise.files.lengths import counter
-from setwise.files.names import column
 from setwise.finetuning.api import DIVERSITIES, swept
 from setwise.finetuning.importance import MIN_WORDS
 from setwise.finetuning.leakage import examined
@@ -21,12 +21,13 @@ from setwise.finetuning.methods import METHODS
 from setwise.finetuning.outputs import check_outputs
 from setwise.finetuning.parameters import MatchParameters, weights_of
 from setwise.finetuning.row_selection import RowSelection
-from setwise.finetuning.rows.draw import MOST_EPOCHS, check_draws, count
+from setwise.finetuning.rows.draw import MOST_EPOCHS, check_draws, count, token_counts
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
     check_holds,
 )
+from setwise.finetuning.search import check_index
 from setwise.finetuning.selecting import selected_rows
 from setwise.finetuning.shares import check_sum, checked_limits
 from setwise.finetuning.sources import OpenSources, Sources
@@ -297,7 +298,8 @@ class Pipeline(Sources, MatchParameters):
         TypeError
             A column of numbers or labels holds something else.
         ValueError
-            A column is missing, has a number that is not above 0, or holds what the output's format does not.
+            A column is missing, has a number that is out of range, or holds what the output's format does
+            not; there are fewer rows than are to be different; or the index is no index.
         """
         for name in ("quality", "densities", "limits"):
             asked = getattr(self, name)
@@ -311,7 +313,19 @@ class Pipeline(Sources, MatchParameters):
         for name, (_, most) in checked_limits(self.limits).items():
             check_sum(name, len(set(repository.labels(name, "limits"))), 0.0, most)
         if self.length_column is not None:
-            column(repository.columns, self.length_column, "length_column", repository.source.name)
+            token_counts(repository, self.length_column)
+        if self.rows is not None and not self.replaces and self.rows > len(repository):
+            raise ValueError(
+                f"rows: {self.rows:,} are more than the {len(repository):,} there are to choose from"
+            )
+        if self.method == "match":
+            check_index(self.index)
+
+    def _examples(self, *given: Any) -> tuple[Repository | None, NDArray[Any] | None]:
+        shown, vectors = super()._examples(*given)
+        if self.subtask_column is not None and shown is not None:
+            shown.labels(self.subtask_column, "subtask_column")
+        return shown, vectors
 
     def matching(self, sources: OpenSources) -> MatchParameters:
         """Return the parameters of `match` over sources that are open, with a number for each candidate."""

@@ -178,6 +178,32 @@ def _parts(
         yield parts
 
 
+def check_index(index: Any) -> None:
+    """Refuse, before any work, a folder that is no saved index, and a name that FAISS cannot read.
+
+    Raises FileNotFoundError, ValueError: as `find`.
+    """
+    if not isinstance(index, str | Path) or index in ("auto", "exact") or Path(index).is_file():
+        return
+    if Path(index).is_dir():
+        from setwise.index.folder import FORMAT
+
+        FORMAT.read(index, sizes=False)
+    elif isinstance(index, str) and os.sep not in index and not index.startswith("."):
+        from setwise.extras.faiss import faiss
+
+        try:
+            faiss.index_factory(5_040, index)  # a width that most numbers of parts divide
+        except RuntimeError as error:
+            if "could not parse" in str(error):
+                mend = "try Flat, HNSW32 or IVF1024,Flat, or a saved index that is there"
+                raise ValueError(f"index: FAISS does not understand {index!r}; {mend}") from None
+    else:
+        raise FileNotFoundError(
+            f"index: no file or folder {str(index)!r}; name a saved index, 'exact' or a FAISS factory string"
+        )
+
+
 @contextlib.contextmanager
 def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: StepProgress | None) -> Any:
     """Yield an open index, what it is called, and the fold of its rows where it has all."""
