@@ -367,8 +367,15 @@ def refusals(rows, examples, tmp_path):
     yield (*base, "--rows", 3, *out, "--method", "near"), "did you mean 'nearest'?"
     yield (*base, "--rows", 3, *out, "--method", "less", "--diversity", 0.1), "less does not look at it"
     yield (*base, "--tokens", 3, *out, "--method", "less"), "less chooses a number of rows"
-    yield (*base, "--rows", 999, *out, "--method", "nearest"), "more than the 238 there are"
-    yield (*base, "--rows", 999, *out, "--without-replacement"), "rows of positive probability"
+    for rest, message in (
+        (("--method", "nearest"), "238 there are"),
+        (
+            ("--without-replacement",),
+            "rows of positive probability",
+        ),
+    ):
+        yield (*base, "--rows", 241, *out, *rest), "rows: 241 are more than the 240 there are"
+        yield (*base, "--rows", 239, *out, *rest), message
     yield (*base, "--rows", 3, "--sweep"), "sweep: it prints a table"
     yield (*base, "--plot", tmp_path / "s.png"), "add --sweep"
     yield (*base, "--epochs", 3), "epochs: it goes with a number of rows"
