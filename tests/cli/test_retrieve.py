@@ -388,3 +388,11 @@ def test_a_refused_run_writes_nothing(refused, corpus, tmp_path):
     refused("retrieve", "--corpus", corpus, "--query", "xyzzy", "--model", "lsa", "--no-cache", "--out",
             tmp_path / "set.json")  # fmt: skip
     assert os.listdir(tmp_path) == ["corpus.jsonl"]
+
+
+def test_a_limit_without_end_is_null_in_json(run, by_vector, tmp_path):
+    for more in ([], ["--out", tmp_path / "set.json"]):
+        ran = run(*by_vector, "-k", 2, "--certify", "full", "--time-limit", "inf", "--json", *more)
+        assert ran.code == 0
+        assert json.loads(ran.out)["settings"]["time_limit"] is None
+    assert json.loads((tmp_path / "set.json").read_text())["settings"]["time_limit"] is None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from setwise._version import __version__
 from setwise.cli.streams import shown
-from setwise.files import plain_value, write_array, write_json, write_table
+from setwise.files import plain_value, without_gaps, write_array, write_json, write_table
 from setwise.files.names import ending
 from setwise.retrieval import Passages, PreparedCorpus, Retrieved
 
@@ -50,7 +50,7 @@ def as_record(
         "setwise": __version__,
         "corpus": None if corpus.source is None else shown(str(corpus.source)),
         "query": query,
-        "settings": settings,
+        "settings": without_gaps(settings),
         "encoder": None if candidates.encoder is None else candidates.encoder.name,
         "candidates": len(candidates),
         "unknown": list(candidates.unknown),
@@ -84,7 +84,7 @@ def as_index_record(
         "setwise": __version__,
         "index": path,
         "query": query,
-        "settings": settings,
+        "settings": without_gaps(settings),
         "encoder": None if saved.info.encoder is None else saved.info.encoder["name"],
         "candidates": len(saved),
         "set": as_set(hits),
