@@ -715,6 +715,15 @@ def test_what_cannot_be_streamed_is_refused(tmp_path):
         train(make_model(), rows, config, tokenizer=tokenizer)
 
 
+def test_processes_that_would_each_train_alone_are_refused(tmp_path, monkeypatch):
+    """Of several processes on processors accelerate makes one only where it is told that they are such."""
+    config = settings(tmp_path)  # of one process, as accelerate says
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match="use_cpu: 2 processes were started, .* each would train by itself"):
+        config.__post_init__()
+
+
 def test_sharding_that_would_not_happen_is_refused(tmp_path):
     """accelerate leaves a model whole on processors and on one process, and says nothing."""
     with pytest.raises(ValueError, match="fsdp: .* would leave it whole"):

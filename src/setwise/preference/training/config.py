@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
@@ -170,6 +171,12 @@ class PreferenceConfig(TrainingArguments):
         """Check the fields that are not TrainingArguments'."""
         self._check_types()
         super().__post_init__()
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started > 1 and "LOCAL_RANK" in os.environ and self.world_size == 1:
+            raise ValueError(
+                f"use_cpu: {started} processes were started, and without an accelerator each would train by "
+                "itself; pass use_cpu=True"
+            )
         self._settle_loss()
         self.chat_template_kwargs = as_options("chat_template_kwargs", self.chat_template_kwargs)
         self.loading = as_options("loading", self.loading)
