@@ -235,3 +235,22 @@ def test_columns_beside_an_indexs_frame_are_in_the_order_of_its_rows():
         assert setwise.retrieve(VECTORS[0], held, 3, groups="h", max_per_group=1).ids.tolist() == expected
     with pytest.raises(ValueError, match="groups: its index has 0 twice"):
         setwise.retrieve(VECTORS[0], plain, 3, groups=pd.Series(groups, [0, 0, 1, 2, 3, 4]), max_per_group=1)
+
+
+def test_qualities_and_rewards_beside_a_frame_are_joined_by_its_index():
+    import pandas as pd
+
+    frame = pd.DataFrame({"v": list(VECTORS), "score": SCORES}, index=list("abcdef"))
+    mixed, examples = frame["score"].iloc[[3, 1, 5, 0, 2, 4]], VECTORS[:2] + 0.1
+    match, choose = setwise.finetuning.match, setwise.preference.select_responses
+    for wish in ("quality", "densities"):
+        expected = match(VECTORS, examples, **{wish: SCORES})
+        found = match(frame, examples, **{wish: mixed})
+        assert found.indices.tolist() == expected.indices.tolist()
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        with pytest.raises(TypeError, match=f"^{wish}: masked arrays cannot be used"):
+            match(VECTORS, examples, **{wish: np.ma.masked_array(SCORES, SCORES > 0.5)})
+    expected = choose(VECTORS, SCORES, 2)
+    assert choose(frame, mixed, 2).negatives.tolist() == expected.negatives.tolist()
+    with pytest.raises(ValueError, match="^rewards: its index lacks 'a'"):
+        choose(frame, frame["score"].iloc[1:], 2)

@@ -88,7 +88,7 @@ class Neighborhood:
         began = time.perf_counter()
         rows = RepositoryVectors(candidates, threads)
         probes = search.check_examples(examples, rows)
-        weights = weights_of(parameters, rows.n)
+        weights = weights_of(parameters, rows.n, candidates)
         counted = parameters.regularizer == "kde" and parameters.densities is None
         width = width_of(rows, parameters) if counted else float("nan")
         scale = scale_of(rows, parameters)

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from setwise import checks
+from setwise.containers import to_numpy
 from setwise.finetuning.distribution import row_numbers
 from setwise.finetuning.repository_vectors import RepositoryVectors
+from setwise.ids import in_rows_of
 from setwise.objectives.transport import REGULARIZERS
 from setwise.vectors import Vectors
 
@@ -90,24 +92,25 @@ class MatchOptions(TypedDict, total=False):
     densities: Any
 
 
-def weights_of(parameters: MatchParameters, n: int) -> NDArray[np.float64] | None:
+def weights_of(parameters: MatchParameters, n: int, beside: Any = None) -> NDArray[np.float64] | None:
     """Return what each of n rows weighs beside its counted density: q over its mean, or q/ρ of given ρ.
 
-    None where every row weighs 1. Raises TypeError, ValueError: qualities or densities are not n finite
-    numbers above 0.
+    None where every row weighs 1. Of pandas columns beside a frame, by its index.
+
+    Raises TypeError, ValueError: qualities or densities are not n finite numbers above 0.
     """
     weights = None
     if parameters.quality is not None:
-        weights = _above_zero("quality", parameters.quality, n)
+        weights = _above_zero("quality", in_rows_of(parameters.quality, beside, "quality"), n)
         weights = weights / weights.mean()
     if parameters.densities is not None:
-        given = _above_zero("densities", parameters.densities, n)
+        given = _above_zero("densities", in_rows_of(parameters.densities, beside, "densities"), n)
         weights = (1.0 if weights is None else weights) / given
     return weights
 
 
 def _above_zero(name: str, values: Any, n: int) -> NDArray[np.float64]:
-    found = np.asarray(values)
+    found = to_numpy(values, name, flat=True)
     if found.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected one number a row, got {found.dtype}")
     if found.shape != (n,):

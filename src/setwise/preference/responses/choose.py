@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.ids import in_rows_of
 from setwise.preference.responses import batches
 from setwise.preference.responses.inputs import Inputs
 from setwise.preference.responses.request import ResponseOptions, ResponseRequest
@@ -114,6 +115,7 @@ def select_responses(
     request = ResponseRequest(**taken(select_responses, options, k=k))
     given = None if embeddings is None else [embeddings]
     said = None if texts is None else [texts]
+    rewards = in_rows_of(rewards, embeddings, "rewards")
     with one_blas_thread():
         return _choose(
             Inputs(given, [rewards], texts=said, model=model, seed=request.seed, one=True), request
