@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
@@ -153,6 +154,19 @@ def test_a_frame_of_numbers_alone_is_a_matrix(kind):
     )
     expected = setwise.select(VECTORS, 4, query=VECTORS[0])
     assert setwise.select(frame, 4, query=VECTORS[0]).indices.tolist() == expected.indices.tolist()
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "datasets"])
+def test_decimals_beside_numbers_are_numbers(kind):
+    """As the columns of a table whose database has NUMERIC ones."""
+    numbers = np.round(VECTORS.astype(float), 3)
+    columns = {"a": [Decimal(str(one)) for one in numbers[:, 0].tolist()]}
+    columns |= {f"c{at}": numbers[:, at].tolist() for at in range(1, D)}
+    expected = setwise.select(numbers, 4, query=VECTORS[0])
+    assert (
+        setwise.select(frame_of(kind, columns), 4, query=VECTORS[0]).indices.tolist()
+        == expected.indices.tolist()
+    )
 
 
 def test_frames_without_or_with_several_columns_of_vectors():

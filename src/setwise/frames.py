@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,8 @@ def _is_vectors(values: Any) -> bool:
 def _is_number(values: Any) -> bool:
     """Return whether a column holds numbers."""
     first = _first(values)
-    return first is None or (np.asarray(first).ndim == 0 and np.asarray(first).dtype.kind in "fiub")
+    plain = np.asarray(first)
+    return first is None or isinstance(first, Decimal) or (plain.ndim == 0 and plain.dtype.kind in "fiub")
 
 
 def _first(values: Any) -> Any:
