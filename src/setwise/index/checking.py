@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from setwise import checks
-from setwise.ids import as_ids, in_order_of, listed_beside
+from setwise.ids import as_ids, counts_rows, in_order_of, listed_beside
 from setwise.vectors import check_metric
 
 #: How far from 1 a length may lie that counts as 1: twice the rounding of half precision.
@@ -71,7 +71,8 @@ def as_mask(filter: Any, ids: Callable[[], Any], size: int, beside: Any = None) 
     """
     if getattr(getattr(filter, "dtype", None), "kind", "") == "b" and hasattr(filter, "iloc"):
         filter = listed_beside(filter, beside, "filter")
-        filter = in_order_of(filter, ids(), "filter") if hasattr(filter, "iloc") else filter
+        if hasattr(filter, "iloc") and not counts_rows(filter.index, len(filter)):
+            filter = in_order_of(filter, ids(), "filter")
     if isinstance(filter, np.ma.MaskedArray):
         raise TypeError("filter: masked arrays cannot be used; fill the masked entries")
     values = np.asarray(filter)
