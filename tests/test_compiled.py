@@ -146,6 +146,34 @@ def test_the_default_solver_finds_what_numpy_finds(runnable, dtype):
     assert compared > 150
 
 
+@pytest.mark.parametrize("n", [2100, 2600, 17_000])
+def test_among_thousands_as_well(runnable, n):
+    """Pools of some candidates: what the relaxation gives, rounded, and exchanged from several starts."""
+    for seed in range(5 if n < 10_000 else 2):
+        rng = np.random.default_rng([n, seed])
+        X = rng.standard_normal((9, 16))[rng.integers(9, size=n)] + 0.5 * rng.standard_normal((n, 16))
+        r = rng.random(n)
+        if seed == 1:
+            X, r = X[rng.integers(n // 3, size=n)], r.round(2)
+        elif seed == 3:
+            X = X[rng.integers(n // 2, size=n)] + 1e-7 * rng.standard_normal((n, 16))
+        X = X.astype("float16" if seed == 2 else "float32")
+        told = {"relevance": r} if seed % 2 else {"query": X[0].astype(float) + 0.1}
+        call = partial(
+            setwise.select, X, 4 + 9 * seed, **told, diversity=(0.3, 0.7, 1.0)[seed % 3],
+            sharpness=(1, 1, 2)[(n + seed) % 3], certify=bool(seed % 2),
+        )  # fmt: skip
+        plain = under("0", call)
+        for name in {runnable[0], runnable[-1]}:
+            found = under(name, call)
+            assert found.indices.tolist() == plain.indices.tolist(), (name, seed)
+            assert found.value == pytest.approx(plain.value, rel=1e-9)
+            if seed % 2:
+                bounds = [one.certificate.upper_bound for one in (found, plain)]
+                assert bounds[0] == pytest.approx(bounds[1], rel=1e-6)
+                assert min(bounds) >= found.value
+
+
 def test_a_bound_is_what_numpy_proves(runnable):
     """Of the default solver's sets and of greedy selection's: the relaxation takes the same steps."""
     proven = 0
@@ -394,6 +422,12 @@ def test_arguments_that_do_not_fit_are_refused():
     for name, values in {
         "rows": [X[:4], single["rows"][:, ::2]],
         "order": wrong_order,
+        "starts": [np.array([[0, 5]]), np.array([[0, 1, 2]]), np.array([[0, -1], [0, 1]])],
+        "start": [
+            (np.array([0, 5]), np.ones(2)),
+            (np.array([-1]), np.ones(1)),
+            (np.array([2, 9]), np.ones(2)),
+        ],
         "squares": [squares[:4]],
         "kept": wrong_order,
         "relevance": [relevance[:4]],
@@ -402,7 +436,7 @@ def test_arguments_that_do_not_fit_are_refused():
     }.items():
         for value in values:
             with pytest.raises((ValueError, BufferError)):
-                pools.exchange(**{**single, name: value})
+                pools.exchange(**{**single, name: value, "rounds": 2 * (name == "start")})
     many = {
         "rows": single["rows"],
         "relevance": np.linspace(0.0, 1.0, n),

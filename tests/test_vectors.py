@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import setwise
 from reference.objectives import unit_rows
+from setwise import kernels
 from setwise.blocks import widen_half
 from setwise.top import top_k
 from setwise.vectors import Vectors
@@ -415,3 +416,18 @@ def test_rows_that_do_not_count_are_as_if_cut_out(metric, dtype):
         vectors.map_blocks(lambda start, stop, block, into=into: into.__setitem__(slice(start, stop), block))
     assert np.array_equal(*read)
     assert read[0].any(axis=1).all()
+
+
+def test_relevance_is_as_precise_without_kernels():
+    """Many rows as well as few: what is selected does not hang on what is installed."""
+    X = rows_of("float32", n=9000, d=40)
+    query = np.random.default_rng(1).standard_normal(40)
+    before = kernels.instructions()
+    kernels.use("0")
+    try:
+        found = Vectors(X, "cosine", query=query / np.linalg.norm(query)).similarity
+    finally:
+        kernels.use("0" if before == "numpy" else before)
+    wide = X.astype(np.float64)
+    right = wide @ query / np.linalg.norm(wide, axis=1) / np.linalg.norm(query)
+    np.testing.assert_allclose(found, right, rtol=0, atol=1e-14)

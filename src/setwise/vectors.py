@@ -18,9 +18,6 @@ __all__ = ["METRICS", "Floats", "Vectors", "as_matrix", "check_metric"]
 
 METRICS = ("cosine", "euclidean")
 
-#: Up to this many similarities are computed in double precision, whatever the data is.
-PRECISE = 8192
-
 #: Fewest multiplications that are worth starting a second thread for.
 THREAD_WORK = 4_000_000
 
@@ -111,7 +108,7 @@ class Vectors(Blocks):
         """Measure and check each row (and score it against the query) in one pass."""
         cosine = self.metric == "cosine"
         compiled = cosine and kernels.available() and kernels.readable(self.raw)
-        precise = cosine and (compiled or (query is not None and self.n <= PRECISE))
+        precise = cosine and (compiled or query is not None)
         measured = self._measured_by_kernels if compiled else self._measured
         squares, scores, least, most = measured(query, np.float64 if precise else self.dtype)
         tiny, huge = FINE[self.dtype == np.float32]

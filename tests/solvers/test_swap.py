@@ -8,6 +8,7 @@ import pytest
 import setwise
 from helpers import MEASURES, assert_feasible, best_exchange, problem_of, value_of
 from reference import make
+from setwise.solvers import swap
 from setwise.solvers.pools import Pool
 from setwise.solvers.swap import polish
 
@@ -140,3 +141,17 @@ def test_among_twenty_thousand_with_constraints(many, metric, sharpness, solver)
                 allowed = tolerance(X, r, S, t, sharpness, metric) + 1e-6
                 assert best_exchange(X, r, S, t, sharpness, metric, **options) <= allowed
     assert judged > 1
+
+
+@measures
+def test_the_best_exchange_is_found_whatever_is_tried_first(metric, sharpness, monkeypatch):
+    """Those of largest gradient are tried before others, which may gain more as they lie further away."""
+    for seed, limits in itertools.product(range(4), ({}, {"groups": np.arange(300) % 7, "max_per_group": 2})):
+        X, r = make.clustered(n=300, d=5, seed=seed)
+        pool = Pool(problem_of(X, r, 9, (0.2, 0.8)[seed % 2], sharpness, metric, **limits))
+        start = pool.best(np.random.default_rng(seed).random(300))
+        found = []
+        for front in (1, 5, 10_000):
+            monkeypatch.setattr(swap, "FRONT", front)
+            found.append(polish(pool, start).tolist())
+        assert found[0] == found[1] == found[2]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: What the compiled module's functions take and mean; native.c has the same number.
-INTERFACE = 2
+INTERFACE = 3
 
 
 def _load() -> tuple[Any, str]:

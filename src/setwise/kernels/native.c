@@ -217,13 +217,15 @@ static PyObject *exchange(PyObject *module, PyObject *args)
     struct form form = {0};
     struct point point = {0};
     struct proof proof = {0};
-    double tolerance, margin;
-    int measured, known, with_greedy, rounds;
+    struct effort effort;
+    int measured, known, with_greedy;
+    Py_ssize_t starts;
     ptrdiff_t done = 0;
-    if (!PyArg_ParseTuple(args, "OOp(dd)OOOOdippOOdidOOO", &array, &vectors[KEPT], &measured, &pool.least, &pool.most,
+    if (!PyArg_ParseTuple(args, "OOp(dd)OOOOdipnpOO(iidd)nOOO", &array, &vectors[KEPT], &measured, &pool.least, &pool.most,
                           &vectors[QUERY], &vectors[ORDER], &vectors[SQUARES], &vectors[RELEVANCE], &form.pool.t,
-                          &form.pool.power, &known, &with_greedy, &vectors[CHOSEN], &vectors[NUMBERS], &tolerance,
-                          &rounds, &margin, &vectors[IDS], &vectors[WEIGHTS], &vectors[GRADIENT])
+                          &form.pool.power, &known, &starts, &with_greedy, &vectors[CHOSEN], &vectors[NUMBERS],
+                          &effort.rounds, &effort.leaders, &effort.tolerance, &effort.margin, &point.count,
+                          &vectors[IDS], &vectors[WEIGHTS], &vectors[GRADIENT])
         || open_rows(array, &given.rows) < 0)
         return NULL;
     for (int place = 0; place < VECTORS; place++) {
@@ -244,24 +246,27 @@ static PyObject *exchange(PyObject *module, PyObject *args)
     form.pool.objective = MAX_SUM;
     if (given.order == NULL || given.squares == NULL || given.relevance == NULL || chosen == NULL
         || views[NUMBERS].buf == NULL
-        || (rounds > 0 && (ids == NULL || weights == NULL || gradient == NULL))) {
+        || (effort.rounds > 0 && (ids == NULL || weights == NULL || gradient == NULL))) {
         PyErr_SetString(PyExc_ValueError, "exchange: a vector is missing");
         close_all(&given.rows, views, VECTORS);
         return NULL;
     }
-    const ptrdiff_t n = form.pool.n = views[ORDER].len / 8, k = form.pool.k = views[CHOSEN].len / 8;
+    const ptrdiff_t n = form.pool.n = views[ORDER].len / 8, k = form.pool.k = views[NUMBERS].len / 8;
+    const ptrdiff_t sets = starts > 0 ? starts : 1;
     pool.rows = given.rows;
     pool.n = n;
     pool.query = views[QUERY].buf;
     pool.relevance = views[RELEVANCE].buf;
-    if (views[SQUARES].len != n * 8 || views[RELEVANCE].len != n * 8 || views[NUMBERS].len != k * 8 || k < 1 || k >= n
+    if (views[SQUARES].len != n * 8 || views[RELEVANCE].len != n * 8 || k < 1 || k >= n
+        || starts < 0 || views[CHOSEN].len != sets * k * 8
         || !is_sharpness(form.pool.power) || (measured ? !are_below(given.order, n, n) : given.kept != NULL)
         || (pool.query != NULL && (measured || views[QUERY].len != given.rows.d * 8))
-        || (known && !are_below(chosen, k, n))
+        || ((known || starts) && !are_below(chosen, sets * k, n))
         || (given.kept == NULL ? given.rows.n != n
                                : views[KEPT].len != n * 8 || !are_below(given.kept, n, given.rows.n))
-        || (rounds > 0
-            && (views[IDS].len != n * 8 || views[WEIGHTS].len != n * 8 || views[GRADIENT].len != n * 8)))
+        || (effort.rounds > 0
+            && (views[IDS].len != n * 8 || views[WEIGHTS].len != n * 8 || views[GRADIENT].len != n * 8
+                || point.count < 0 || point.count > n || !are_below(ids, point.count, n))))
         PyErr_SetString(PyExc_ValueError, "exchange: the vectors do not belong to the rows");
     else {
         Py_BEGIN_ALLOW_THREADS
@@ -270,15 +275,17 @@ static PyObject *exchange(PyObject *module, PyObject *args)
         if (done == 0 && !open_form(&form, &given))
             done = BARE;
         else if (done == 0)
-            done = known ? 0 : search(&form, &given, with_greedy, chosen, views[NUMBERS].buf);
-        if (done >= 0 && rounds > 0 && !known && is_proven(&form)) { /* no point, but what relevance proves it by */
+            done = known ? 0 : search(&form, &given, starts, with_greedy, chosen, views[NUMBERS].buf);
+        if (done >= 0 && effort.rounds > 0 && !known && is_proven(&form)) { /* no point, but what relevance proves it by */
             for (ptrdiff_t at = 0; at < k; at++)
                 proof.ahead += form.linear[at];
             proof.linear = form.linear[k];
             proof.threshold = form.linear[k - 1];
-        } else if (done >= 0 && rounds > 0) {
-            point = (struct point){.local = ids, .weights = weights, .gradient = gradient};
-            if (!bound_from(&form, &given, chosen, tolerance, rounds, margin, &point, &proof))
+        } else if (done >= 0 && effort.rounds > 0) {
+            point.local = ids;
+            point.weights = weights;
+            point.gradient = gradient;
+            if (!bound_from(&form, &given, chosen, &effort, &point, &proof))
                 done = BARE;
         }
         close_form(&form);
@@ -289,8 +296,9 @@ static PyObject *exchange(PyObject *module, PyObject *args)
     close_all(&given.rows, views, VECTORS);
     if (PyErr_Occurred())
         return NULL;
-    return Py_BuildValue("nnnndddd", (Py_ssize_t)done, (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps,
-                         (Py_ssize_t)point.count, proof.along, proof.linear, proof.ahead, proof.threshold);
+    return Py_BuildValue("nnnndddd(dddi)", (Py_ssize_t)done, (Py_ssize_t)form.steps, (Py_ssize_t)form.swaps,
+                         (Py_ssize_t)point.count, proof.along, proof.linear, proof.ahead, proof.threshold, form.value,
+                         point.value, point.bound, point.rounds);
 }
 
 static PyObject *exchange_each(PyObject *module, PyObject *args)
@@ -374,8 +382,8 @@ static PyMethodDef methods[] = {
      "greedy(rows, kept, squares, range, queries, relevance, groups, quota, objective, diversity, sharpness, k, cuts, chosen, given, "
      "counts, numbers)"},
     {"exchange", exchange, METH_VARARGS,
-     "exchange(rows, kept, measured, range, query, order, squares, relevance, diversity, sharpness, known, with_greedy, chosen, numbers, "
-     "tolerance, rounds, margin, ids, weights, gradient)"},
+     "exchange(rows, kept, measured, range, query, order, squares, relevance, diversity, sharpness, known, starts, with_greedy, chosen, "
+     "numbers, (rounds, leaders, tolerance, margin), count, ids, weights, gradient)"},
     {"exchange_each", exchange_each, METH_VARARGS,
      "exchange_each(rows, range, queries, cuts, relevance, diversity, sharpness, with_greedy, k, chosen, counts, "
      "numbers, work)"},
@@ -387,7 +395,7 @@ static PyMethodDef methods[] = {
 };
 
 /* What the functions take and mean, as setwise.kernels.INTERFACE: both grow whenever that changes. */
-#define INTERFACE 2
+#define INTERFACE 3
 
 static int fill_module(PyObject *module)
 {

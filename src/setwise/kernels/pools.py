@@ -115,6 +115,21 @@ class Proof(NamedTuple):
     threshold: float
 
 
+class Point(NamedTuple):
+    """A point of max-sum's concave relaxation.
+
+    ids, weights : where x is not zero, and x there; gradient : of f at x, for every candidate; value : f(x);
+    bound : an upper bound on f; rounds : steps that were taken.
+    """
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    value: float
+    bound: float
+    rounds: int
+
+
 class Alone(NamedTuple):
     """The linear part of the summed form, where it proves a set.
 
@@ -132,7 +147,8 @@ class Exchanged(NamedTuple):
     chosen : candidates, in selection order where there are numbers; numbers : each one's summed distances to
     those before it, None where a candidate outside may equal a member; steps, swaps : of Frank-Wolfe, and
     exchanges; proof : None if not asked for, or where relevance alone proves the set; alone : by this;
-    squares : of each candidate's length.
+    squares : of each candidate's length; value : f of a set that was polished; point : of which nothing is
+    proven.
     """
 
     chosen: NDArray[np.int64]
@@ -142,6 +158,8 @@ class Exchanged(NamedTuple):
     proof: Proof | None
     alone: Alone | None
     squares: NDArray[np.float64]
+    value: float
+    point: Point | None
 
 
 def exchange(
@@ -158,9 +176,12 @@ def exchange(
     with_greedy: bool = False,
     kept: NDArray[np.int64] | None = None,
     chosen: NDArray[np.int64] | None = None,
+    starts: NDArray[np.int64] | None = None,
     rounds: int = 0,
+    leaders: int = 32,
     tolerance: float = 0.0,
-    margin: float = 0.0,
+    margin: float | None = None,
+    start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
 ) -> Exchanged | None:
     """Find a set for max-sum under cosine by Frank-Wolfe, greedy selection and exchanges, and bound the best.
 
@@ -190,36 +211,54 @@ def exchange(
         The candidates' rows, with an order; by default all.
     chosen : ndarray of shape (k,), int64, optional
         The set, where only a bound is asked for.
+    starts : ndarray of shape (s, k), int64, optional
+        Sets that are polished, rather than Frank-Wolfe's.
     rounds : int
         Of the relaxation: at most this many. 0 for no bound.
+    leaders : int
+        As of `relaxation.maximize`.
     tolerance : float
         Relative gap between the bound and the relaxation's value to stop at.
-    margin : float
-        What an entry of the gradient may be off by.
+    margin : float, optional
+        What an entry of the gradient may be off by; without it there is a point, and no proof.
+    start : (ids, weights), optional
+        Where the relaxation begins. Default: at the set.
 
     Returns
     -------
     Exchanged, or None where rows are measured and one is not `fine`, or two candidates are as relevant
     """
     known, measured, n = chosen is not None, order is not None, len(relevance)
-    found = np.empty(k, np.int64) if chosen is None else np.array(chosen, np.int64)
+    given = starts if chosen is None else chosen
+    found = np.empty(k, np.int64) if given is None else np.array(given, np.int64).ravel()
     numbers = np.empty(k)
     if order is None or squares is None:
         order, squares = np.empty(n, np.int64), np.empty(n)
     ids, weights, gradient = (np.empty(n, np.int64), np.empty(n), np.empty(n)) if rounds else (None,) * 3
-    done, steps, swaps, count, along, linear, ahead, threshold = kernels.native().exchange(
+    count = 0
+    if start is not None and ids is not None and weights is not None:
+        count = len(start[0])
+        ids[:count], weights[:count] = start
+    effort, sets = (
+        (rounds, leaders, tolerance, -1.0 if margin is None else margin),
+        0 if starts is None else len(starts),
+    )
+    done, steps, swaps, count, along, linear, ahead, threshold, heights = kernels.native().exchange(
         rows, kept, measured, fine, query, order, squares, relevance, diversity, sharpness,
-        known, with_greedy, found, numbers, tolerance, rounds, margin, ids, weights, gradient,
+        known, sets, with_greedy, found, numbers, effort, count, ids, weights, gradient,
     )  # fmt: skip
+    value, height, bound, walked = heights
     if done < 0:
         return None
-    proof, alone = None, None
+    proof, alone, point = None, None, None
     if ids is not None and weights is not None and gradient is not None:
-        if count:
+        if count and margin is None:
+            point = Point(ids[:count], weights[:count], gradient, height, bound, walked)
+        elif count:
             proof = Proof(ids[:count], weights[:count], gradient, along, linear, ahead, threshold)
         else:
             alone = Alone(ahead, threshold, linear)
-    return Exchanged(found, numbers if done else None, steps, swaps, proof, alone, squares)
+    return Exchanged(found[:k], numbers if done else None, steps, swaps, proof, alone, squares, value, point)
 
 
 def exchange_each(

@@ -2,11 +2,10 @@
  * bounded effort and without constraints. Part of native.c.
  */
 
-/* As in relaxation.py, and auto.py's SMALL_LEADERS. */
+/* As in relaxation.py. */
 #define SMALL_NUMBER 1e-300
 #define ZERO 1e-9
 #define CLIMBS 24
-#define LEADERS 32
 
 /* A point, and what is known there. */
 struct point {
@@ -14,7 +13,15 @@ struct point {
     double *weights;    /* x there */
     ptrdiff_t count;
     double *gradient;   /* of f, for the whole pool */
-    double bound;
+    double value, bound;
+    int rounds;         /* that it took to look no further */
+};
+
+/* How far to go: at most so many rounds, each of which lets so many leaders join, to a relative gap; and what an entry
+ * of the gradient may be off by, or less than 0 where nothing is to be proven. */
+struct effort {
+    int rounds, leaders;
+    double tolerance, margin;
 };
 
 /* out = matrix x, for a square matrix. */
@@ -185,11 +192,12 @@ static void correct(const double *linear, double *block, double t, ptrdiff_t m, 
     climb(moved, block, m, (double)total, x, room + m, places);
 }
 
-/* Maximize the relaxation from a set, as `relaxation.maximize` with so many rounds; 0 without memory. */
-static int relax(struct form *form, const int64_t *set, double tolerance, int rounds, struct point *best)
+/* Maximize the relaxation from x, which is above zero where a candidate is inside: as `relaxation.maximize`, not exactly.
+ * 0 without memory. */
+static int relax(struct form *form, const struct effort *effort, struct point *best)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k;
-    const ptrdiff_t extra = k <= 128 ? (k > LEADERS ? k : LEADERS) : (k / 2 > 256 ? k / 2 : 256);
+    const ptrdiff_t extra = k <= 128 ? (k > effort->leaders ? k : effort->leaders) : (k / 2 > 256 ? k / 2 : 256);
     const ptrdiff_t front = k + extra < n ? k + extra : n;
     double *x = malloc(sizeof(double) * (size_t)(8 * n)), *linear = x + n, *room = linear + n;
     int64_t *working = malloc(sizeof(int64_t) * (size_t)(3 * n)), *leaders = working + n, *places = leaders + n;
@@ -197,17 +205,12 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
     if (x == NULL || working == NULL)
         goto done;
     best->bound = INFINITY;
-    memset(form->inside, 0, (size_t)n);
-    memset(form->x, 0, sizeof(double) * (size_t)n);
-    for (ptrdiff_t at = 0; at < k; at++) {
-        form->x[set[at]] = 1.0;
-        form->inside[set[at]] = 1;
-    }
     form->near = front > form->near ? front : form->near;
     for (ptrdiff_t at = 0; at < front; at++) /* the most relevant */
         leaders[at] = at;
     for (int round = 0;; round++) {
         ptrdiff_t m = 0;
+        best->rounds = round + 1;
         for (ptrdiff_t at = 0; at < front; at++)
             form->inside[leaders[at]] = 1;
         for (ptrdiff_t place = 0; place < n; place++)
@@ -260,7 +263,8 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
             ahead += form->gradient[leaders[at]];
         const double bound = here + ahead - along;
         if (bound < best->bound) {
-            best->bound = bound;
+            best->value = here;
+            best->bound = bound > here ? bound : here;
             best->count = m;
             memcpy(best->local, working, sizeof *working * (size_t)m);
             memcpy(best->weights, x, sizeof *x * (size_t)m);
@@ -268,7 +272,8 @@ static int relax(struct form *form, const int64_t *set, double tolerance, int ro
         }
         for (ptrdiff_t at = 0; at < front; at++)
             fresh += !form->inside[leaders[at]];
-        if ((bound - here) / (fabs(here) + SMALL_NUMBER) <= tolerance || fresh == 0 || round + 1 == rounds)
+        if ((bound - here) / (fabs(here) + SMALL_NUMBER) <= effort->tolerance || fresh == 0
+            || round + 1 == effort->rounds)
             break;
     }
     done = 1;
@@ -398,20 +403,22 @@ static int prove(struct form *form, const struct given *given, struct point *poi
     return 1;
 }
 
-/* Relax from a set, and prove a bound there; the point is then told by candidates. 0 without memory. */
-static int bound_from(struct form *form, const struct given *given, const int64_t *chosen, double tolerance,
-                      int rounds, double margin, struct point *point, struct proof *proof)
+/* Relax from a set, or from the point where there is one, and prove a bound there, where it is wanted; the point is told by
+ * candidates. 0 without memory. */
+static int bound_from(struct form *form, const struct given *given, const int64_t *chosen, const struct effort *effort,
+                      struct point *point, struct proof *proof)
 {
-    const ptrdiff_t n = form->pool.n, k = form->pool.k;
-    int64_t *set = malloc(sizeof(int64_t) * (size_t)k);
-    int done = set != NULL;
-    for (ptrdiff_t at = 0; done && at < k; at++) {
-        set[at] = form->where[chosen[at]];
-        form->near = set[at] >= form->near ? (ptrdiff_t)set[at] + 1 : form->near;
+    const ptrdiff_t n = form->pool.n, count = point->count ? point->count : form->pool.k;
+    const int64_t *start = point->count ? point->local : chosen;
+    memset(form->inside, 0, (size_t)n);
+    memset(form->x, 0, sizeof(double) * (size_t)n);
+    for (ptrdiff_t at = 0; at < count; at++) {
+        const ptrdiff_t place = (ptrdiff_t)form->where[start[at]];
+        form->x[place] = point->count ? point->weights[at] : 1.0;
+        form->inside[place] = 1;
+        form->near = place >= form->near ? place + 1 : form->near;
     }
-    done = done && relax(form, set, tolerance, rounds, point) && prove(form, given, point, margin, proof);
-    free(set);
-    if (!done)
+    if (!relax(form, effort, point) || (effort->margin >= 0.0 && !prove(form, given, point, effort->margin, proof)))
         return 0;
     for (ptrdiff_t at = 0; at < point->count; at++)
         point->local[at] = given->order[point->local[at]];

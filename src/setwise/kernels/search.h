@@ -136,27 +136,30 @@ static ptrdiff_t start_greedily(struct form *form, int64_t *set)
 }
 
 /* Find a set, as `auto.search_small` without constraints; BARE without memory, else how many of `numbers` are written:
- * k, or 0 where the set has yet to be put in order. */
-static ptrdiff_t search(struct form *form, const struct given *given, int with_greedy, int64_t *chosen,
-                        double *numbers)
+ * k, or 0 where the set has yet to be put in order. From `given_starts` sets that are chosen already, where there are any,
+ * rather than from Frank-Wolfe's. */
+static ptrdiff_t search(struct form *form, const struct given *given, ptrdiff_t given_starts, int with_greedy,
+                        int64_t *chosen, double *numbers)
 {
-    const ptrdiff_t n = form->pool.n, k = form->pool.k;
-    const ptrdiff_t starts = !with_greedy ? 1 : 1 < form->levels && form->levels <= n / 2 ? 3 : 2;
-    int64_t *sets = malloc(sizeof(int64_t) * (size_t)(11 * k));
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, first = given_starts ? given_starts : 1;
+    const ptrdiff_t starts = first + (!with_greedy ? 0 : 1 < form->levels && form->levels <= n / 2 ? 2 : 1);
+    int64_t *sets = malloc(sizeof(int64_t) * (size_t)((3 * starts + 2) * k));
     ptrdiff_t done = BARE;
     int is_pulled = 0;
     if (sets == NULL)
         goto done;
-    if (form->pool.power == 1)
+    for (ptrdiff_t at = 0; at < given_starts * k; at++)
+        sets[at] = form->where[chosen[at]];
+    if (given_starts == 0 && form->pool.power == 1)
         ascend_from_even(form, sets);
-    else if (!ascend(form, sets, &is_pulled))
+    else if (given_starts == 0 && !ascend(form, sets, &is_pulled))
         goto done;
     const ptrdiff_t near = form->near;
-    if (starts > 1 && start_greedily(form, sets + k) < k)
+    if (starts > first && start_greedily(form, sets + first * k) < k)
         goto done;
-    if (starts > 2) { /* the same candidates by row, which then breaks ties */
+    if (starts > first + 1) { /* the same candidates by row, which then breaks ties */
         struct pool pool = form->pool;
-        int64_t *set = sets + 2 * k;
+        int64_t *set = sets + (first + 1) * k;
         pool.single = NULL;
         pool.kept = form->where;
         for (ptrdiff_t place = 0; place < n; place++)
@@ -171,7 +174,7 @@ static ptrdiff_t search(struct form *form, const struct given *given, int with_g
         goto done;
     for (ptrdiff_t at = 0; at < k; at++)
         chosen[at] = given->order[sets[at]];
-    done = has_equals(form, sets) ? 0 : arrange(form, given, chosen, numbers);
+    done = given_starts || has_equals(form, sets) ? 0 : arrange(form, given, chosen, numbers);
 done:
     free(sets);
     return done;
@@ -264,7 +267,7 @@ static ptrdiff_t search_pool(struct form *form, const struct pool *pool, int wit
     if (done == 0) {
         given.rows.n = n;
         *form = (struct form){.pool = {.n = n, .k = pool->k, .objective = MAX_SUM, .t = pool->t, .power = pool->power}};
-        done = open_form(form, &given) ? search(form, &given, with_greedy, chosen, numbers) : BARE;
+        done = open_form(form, &given) ? search(form, &given, 0, with_greedy, chosen, numbers) : BARE;
         close_form(form);
     }
     free(order);

@@ -285,7 +285,7 @@ def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: I
     if best is not None:
         old = seen.locate(best)
         more = [pool.locate(old)] if np.isin(old, pool.ids).all() else []
-    chosen = pool.ids[auto.round_and_polish(pool, relaxed, more)]
+    chosen, _ = auto.round_and_polish(pool, relaxed, more)
     if best is not None and problem.value(old) > problem.value(chosen):
         chosen = old
     return seen.ids[chosen]

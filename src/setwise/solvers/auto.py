@@ -103,7 +103,7 @@ def _search(problem: Problem, tolerance: float, passes: int, exact: bool) -> Inc
         pool = Pool(problem)
         relaxed = relax(pool, tolerance=tolerance, exact=exact)
         more = [] if _guides(problem) else [frank_wolfe.ascend(pool)]
-        chosen = pool.ids[round_and_polish(pool, relaxed, more)]
+        chosen = round_and_polish(pool, relaxed, more)[0]
         return Incumbent(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
     return search_large(problem, tolerance=tolerance, passes=passes, exact=exact)
 
@@ -135,11 +135,9 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
 def _search_pool(pool: Pool) -> NDArray[np.int64]:
     """Return the rows of the best set from Frank-Wolfe and greedy selection, each polished by exchanges."""
     starts = [frank_wolfe.ascend(pool)]
-    if has_greedy_start(pool.problem.k):
-        starts += greedy_starts(pool)
     if pool.problem.constraints.any:
         starts.append(pool.best(pool.linear))
-    return best_polished(pool, starts)
+    return best_polished(pool, starts, with_greedy=has_greedy_start(pool.problem.k))[0]
 
 
 def _refined(problem: Problem, known: Incumbent) -> Incumbent:
@@ -148,7 +146,7 @@ def _refined(problem: Problem, known: Incumbent) -> Incumbent:
     Where all rows are so close that rounding may have decided, the search begins anew without it.
     """
     pool = Pool(problem)
-    chosen = best_polished(pool, [pool.locate(known.chosen)])
+    chosen = best_polished(pool, [pool.locate(known.chosen)])[0]
     worth = pool.value(pool.locate(chosen)) - problem.k * float(pool.linear.min())
     if worth < COARSE * pool.weight * problem.scale():
         chosen = _search_pool(pool)
@@ -235,10 +233,9 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         relaxed = relax(pool, tolerance=tolerance, start=point, exact=exact, rounds=25 if passes > 3 else 8)
         point = (pool.ids[relaxed.local], relaxed.weights)
         starts = [] if best is None else [pool.locate(best)]
-        local = round_and_polish(pool, relaxed, starts)
-        value = pool.value(local)
+        chosen, value = round_and_polish(pool, relaxed, starts)
         if best is None or value > best_value:
-            best, best_value = pool.ids[local], value
+            best, best_value = chosen, value
         # Sufficient: whatever could be in a better set has been looked at.
         survivors = tightest.survivors(best_value)
         sufficient = len(survivors) <= 4 * close and bool(np.isin(survivors, pool.ids).all())
@@ -251,7 +248,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         first = problem.constraints.include if len(problem.constraints.include) else problem.most_relevant(1)
         rivals = [best, greedy.pick_greedily(problem, first), frank_wolfe.over_all(problem)]
         pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
-        best = best_polished(pool, [pool.locate(rival) for rival in rivals])
+        best = best_polished(pool, [pool.locate(rival) for rival in rivals])[0]
     return Incumbent(best, len(pool), sufficient, tightest, point)
 
 
@@ -271,7 +268,7 @@ def _one_pass(
         parts.append(problem.constraints.best(gradient))
     pool = Pool(problem, np.unique(np.concatenate(parts)))
     relaxed = relax(pool, tolerance=tolerance, start=point, exact=False, rounds=8)
-    return Incumbent(pool.ids[round_and_polish(pool, relaxed)], len(pool), False)
+    return Incumbent(round_and_polish(pool, relaxed)[0], len(pool), False)
 
 
 def some_of_each(problem: Problem, most: int) -> NDArray[np.int64]:
@@ -299,18 +296,18 @@ def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArra
         best = start
     elif problem.n <= POOLED:
         pool = Pool(problem)
-        return best_polished(pool, greedy_starts(pool))
+        return best_polished(pool, greedy_starts(pool))[0]
     else:
         best = problem.constraints.best(problem.relevance.values)
         pool = Pool(problem, np.union1d(problem.most_relevant(close), best))
-        best = best_polished(pool, greedy_starts(pool))
+        best = best_polished(pool, greedy_starts(pool))[0]
     for _ in range(50):
         gradient = whole.gradient(best, np.ones(problem.k))
         gaining = swap.improving(whole, best, gradient)
         if len(gaining) == 0:
             break
         pool = Pool(problem, np.union1d(gaining[:close], best))
-        best = best_polished(pool, [pool.locate(best)])
+        best = best_polished(pool, [pool.locate(best)])[0]
     return best
 
 
@@ -327,41 +324,55 @@ def relax(
     problem = pool.problem
     fixed = pool.locate(problem.constraints.include) if len(problem.constraints.include) else None
     local = None if start is None else (pool.locate(start[0]), start[1])
-    found = relaxation.maximize(
+    found = compiled.relax(
         pool,
-        problem.k,
-        fixed=fixed,
-        start=local,
-        tolerance=tolerance,
-        exact=exact,
+        local,
+        tolerance=relaxation.nearly(tolerance) if exact else tolerance,
         rounds=rounds,
         leaders=leaders,
     )
+    if found is None or exact:
+        found = relaxation.maximize(
+            pool,
+            problem.k,
+            fixed=fixed,
+            start=local,
+            tolerance=tolerance,
+            exact=exact,
+            after=found,
+            rounds=rounds,
+            leaders=leaders,
+        )
     problem.count("relaxations")
     return found
 
 
 def round_and_polish(
     pool: Pool, relaxed: Relaxed, more: list[NDArray[np.int64]] | None = None
-) -> NDArray[np.int64]:
-    """Return the best set (positions in the pool) from the relaxation's heaviest and other starts."""
+) -> tuple[NDArray[np.int64], float]:
+    """Return the best set, as rows, from the relaxation's heaviest and other starts, and its summed form."""
     heavy = np.full(len(pool), -1.0)
     heavy[relaxed.local] = relaxed.weights
     # Ties among the weightless are broken by the gradient; what rounding alone sets apart is a tie.
     spread = float(np.abs(relaxed.gradient).max()) or 1.0
     heavy = np.round(heavy, 7) + 1e-9 * np.round(relaxed.gradient / spread, 9)
+    most = GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START
     starts = [pool.best(heavy), *(more or [])]
-    if pool.problem.k <= (GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START) or _coarse(pool):
-        starts += greedy_starts(pool)
-    return pool.locate(best_polished(pool, starts))
+    return best_polished(pool, starts, with_greedy=pool.problem.k <= most or _coarse(pool))
 
 
-def best_polished(pool: Pool, starts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Polish each start by exchanges and return the rows of the best set; ties by the earlier start."""
+def best_polished(
+    pool: Pool, starts: list[NDArray[np.int64]], *, with_greedy: bool = False
+) -> tuple[NDArray[np.int64], float]:
+    """Polish each start by exchanges, and greedy selection's sets if asked to; return the rows of the best
+    set, ties by the earlier start, and its summed form."""
+    found = compiled.polish(pool, starts, with_greedy)
+    if found is not None:
+        return found
     kept = pool.locate(pool.problem.constraints.include)
     best, best_value = starts[0], -np.inf
     done: set[bytes] = set()
-    for start in starts:
+    for start in [*starts, *(greedy_starts(pool) if with_greedy else [])]:
         key = np.sort(start).tobytes()
         if key in done:
             continue
@@ -371,7 +382,7 @@ def best_polished(pool: Pool, starts: list[NDArray[np.int64]]) -> NDArray[np.int
         value = pool.value(chosen)
         if value > best_value + 1e-12 * abs(value):
             best, best_value = chosen, value
-    return pool.ids[best]
+    return pool.ids[best], best_value
 
 
 def greedy_starts(pool: Pool) -> list[NDArray[np.int64]]:

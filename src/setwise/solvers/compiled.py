@@ -19,9 +19,14 @@ from setwise.objectives.log_det import NOISE
 from setwise.relevance import Relevance
 from setwise.rounding import dot_error
 from setwise.solvers.bounds import gradient_error, rounding_margin
+from setwise.solvers.pools import Pool
 from setwise.solvers.problem import POOLED, Problem, Solved
+from setwise.solvers.relaxation import Relaxed
 from setwise.threads import run_ranges
 from setwise.vectors import FINE
+
+#: Up to so many distances, of a pool's candidates to the members of a set, are held.
+ROOM = 2**22
 
 #: Relevance that is off by no more is as good as exact.
 ROUNDING = 1e-12
@@ -148,22 +153,44 @@ def search_small(problem: Problem, *, with_greedy: bool, rounds: int, tolerance:
 
 
 def relax_small(
-    problem: Problem,
-    chosen: NDArray[np.int64],
-    *,
-    rounds: int,
-    tolerance: float,
-    among: NDArray[np.int64] | None = None,
+    problem: Problem, chosen: NDArray[np.int64], *, rounds: int, tolerance: float
 ) -> Proof | None:
-    """Return what the relaxation proves from a set; None where no kernel knows the problem.
-
-    Of the candidates ``among`` (ascending, by default all), the set's among them.
-    """
-    found = _exchange(problem, among, chosen=chosen, rounds=rounds, tolerance=tolerance)
+    """Return what the relaxation proves from a set; None where no kernel knows the problem."""
+    found = _exchange(problem, chosen=chosen, rounds=rounds, tolerance=tolerance)
     if found is None:
         return None
     problem.count("relaxations")
     return found.proof
+
+
+def relax(
+    pool: Pool, start: tuple[NDArray[np.int64], NDArray[np.float64]] | None, **effort: Any
+) -> Relaxed | None:
+    """Return what `relaxation.maximize` finds, not exactly; None where no kernel knows the problem.
+
+    ``start`` is in positions in the pool; ``effort`` is the rounds, leaders and tolerance.
+    """
+    order = pool.order
+    first = order[: pool.problem.k]  # the most relevant
+    within = None if start is None else (order[start[0]], start[1])
+    found = _exchange(pool.problem, pool, chosen=first, start=within, **effort)
+    if found is None or found.point is None:
+        return None
+    ids, weights, gradient, value, bound, rounds = found.point
+    local = pool.places[ids]
+    ascending = np.argsort(local)
+    return Relaxed(local[ascending], weights[ascending], gradient[order], value, bound, rounds)
+
+
+def polish(
+    pool: Pool, starts: list[NDArray[np.int64]], with_greedy: bool
+) -> tuple[NDArray[np.int64], float] | None:
+    """Return what `auto.best_polished` finds; None where no kernel knows the problem."""
+    found = _exchange(pool.problem, pool, starts=pool.order[np.stack(starts)], with_greedy=with_greedy)
+    if found is None:
+        return None
+    pool.problem.count("swaps", found.swaps)
+    return pool.ascending[found.chosen], found.value
 
 
 def exchange_measured(
@@ -198,28 +225,25 @@ def _are_single(squares: NDArray[np.float64]) -> bool:
 
 
 def _exchange(
-    problem: Problem,
-    among: NDArray[np.int64] | None = None,
-    *,
-    rounds: int,
-    chosen: NDArray[np.int64] | None = None,
-    **options: Any,
+    problem: Problem, pool: Pool | None = None, *, rounds: int = 0, **options: Any
 ) -> Exchanged | None:
-    """Return what the kernel finds; None where it does not know the problem."""
+    """Return what the kernel finds among all candidates or in a pool; None where it cannot."""
     objective, vectors, values = problem.objective, problem.vectors, problem.relevance.values
     squares, kept = vectors.squares, vectors.kept
     if squares is None or problem.constraints.any:
         return None
-    if vectors.dtype == np.float64 and not _are_single(squares):
-        return None
     if problem.request.wishes or not isinstance(objective, MaxSum) or not know(objective):
         return None
-    order = problem.by_content(np.arange(problem.n) if among is None else among)
-    if among is not None:
-        values, squares, kept = values[among], squares[among], vectors.places(among)
-        order = np.searchsorted(among, order)
-        chosen = None if chosen is None else np.searchsorted(among, chosen)
-    found = pools.exchange(
+    if pool is None:
+        if vectors.dtype == np.float64 and not _are_single(squares):
+            return None
+        order = problem.by_content(np.arange(problem.n))
+    else:
+        if vectors.dtype == np.float64 or not problem.k < len(pool) <= ROOM // problem.k:
+            return None
+        ids, order = pool.ascending, pool.order
+        values, squares, kept = values[ids], squares[ids], vectors.places(ids)
+    return pools.exchange(
         vectors.raw,
         values,
         order=order,
@@ -229,10 +253,6 @@ def _exchange(
         sharpness=objective.sharpness,
         kept=kept,
         rounds=rounds,
-        margin=rounding_margin(problem) if rounds else 0.0,
-        chosen=chosen,
+        margin=rounding_margin(problem) if rounds and pool is None else None,
         **options,
     )
-    if among is not None and found is not None and found.proof is not None:
-        return found._replace(proof=found.proof._replace(ids=among[found.proof.ids]))
-    return found

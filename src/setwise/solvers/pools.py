@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,8 @@ class Pool:
 
     Attributes
     ----------
+    ascending : ndarray of shape (size,), int64
+        The candidates; `places` says where in `ids` each is.
     rows : ndarray of shape (size, d), float64
         In the order of `ids`. Unit rows of single precision are rounded to multiples of `GRID`: the products
         of two such rows and their sums are exact then, whatever the processor's instructions and the order
@@ -38,19 +42,31 @@ class Pool:
     ) -> None:
         self.problem = problem
         self.objective = problem.max_sum()
-        self._ascending = np.arange(problem.n) if ids is None else ids
-        self.ids = problem.by_content(self._ascending)
-        self._places = np.argsort(self.ids)
-        self.rows: Floats = problem.vectors.rows(self.ids, np.float64)
+        self.ascending = np.arange(problem.n) if ids is None else ids
+        self.ids = problem.by_content(self.ascending)
+        self.places = np.argsort(self.ids)
         single = problem.vectors.dtype == np.float32
         self._gridded = (single or coarse) and self.objective.metric == "cosine"
-        if self._gridded:
-            self.rows *= 1 / GRID
-            np.rint(self.rows, out=self.rows)
-            self.rows *= GRID
         self.relevance = problem.relevance.values[self.ids]
         self.linear = (1 - self.objective.diversity) * (problem.k - 1) * self.relevance
         self.weight = self.objective.diversity
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Where in `ascending` each of `ids` is."""
+        order = np.empty(len(self), np.int64)
+        order[self.places] = np.arange(len(self))
+        return order
+
+    @cached_property
+    def rows(self) -> Floats:
+        """The rows; read when they are first asked for, as compiled kernels read them where they lie."""
+        rows: Floats = self.problem.vectors.rows(self.ids, np.float64)
+        if self._gridded:
+            rows *= 1 / GRID
+            np.rint(rows, out=rows)
+            rows *= GRID
+        return rows
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,7 +117,7 @@ class Pool:
 
     def locate(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of candidates in the pool."""
-        return np.asarray(self._places[np.searchsorted(self._ascending, ids)])
+        return np.asarray(self.places[np.searchsorted(self.ascending, ids)])
 
     def value(self, local: NDArray[np.int64]) -> float:
         """Return the summed form f of a set of members, in the pool's precision."""

@@ -40,7 +40,7 @@ class Relaxed(NamedTuple):
     """A point of the relaxation over a pool.
 
     local : positions in the pool where x is not zero; weights : x there; gradient : of f at x, for the
-    whole pool; value : f(x); bound : an upper bound on f over the pool.
+    whole pool; value : f(x); bound : an upper bound on f over the pool; rounds : steps to it.
     """
 
     local: NDArray[np.int64]
@@ -48,6 +48,12 @@ class Relaxed(NamedTuple):
     gradient: Vector
     value: float
     bound: float
+    rounds: int
+
+
+def nearly(tolerance: float) -> float:
+    """Return the relative gap from which quadratic programs are worth solving exactly."""
+    return max(10 * tolerance, 2e-3)
 
 
 def maximize(
@@ -59,6 +65,7 @@ def maximize(
     tolerance: float = 1e-4,
     rounds: int = 25,
     exact: bool = True,
+    after: Relaxed | None = None,
     leaders: int = LEADERS,
 ) -> Relaxed:
     """Maximize the relaxation over a pool.
@@ -78,6 +85,8 @@ def maximize(
     exact : bool
         Whether the last steps solve their quadratic programs exactly. The bound is valid either way, and
         tighter if they do.
+    after : Relaxed, optional
+        What the first steps have found, not exactly: those that are left go on from there, exactly.
     leaders : int
         Each step adds the candidates of largest gradient: as many as the set has room for, and again as many,
         but at least this many.
@@ -96,10 +105,13 @@ def maximize(
         chosen = np.arange(size) if free else held
         gradient = pool.gradient(chosen, np.ones(len(chosen)))
         value = pool.value(chosen)
-        return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value)
+        return Relaxed(chosen, np.ones(len(chosen)), gradient, value, value, 0)
     # The working set: where x may be above zero. Each step adds the leaders by gradient, some more than fit.
     extra = max(free, leaders) if free <= 128 else max(256, free // 2)
-    masked = np.where(open_, linear, -np.inf) if len(held) else linear
+    sharp, leading = after is not None, linear
+    if after is not None:
+        start, leading, rounds = after[:2], after.gradient, max(1, rounds - after.rounds)
+    masked = np.where(open_, leading, -np.inf) if len(held) else leading
     if start is None:
         working = top_k(masked, min(free + extra, int(open_.sum())))
         weights = np.zeros(len(working))
@@ -110,8 +122,7 @@ def maximize(
         added = np.setdiff1d(top_k(masked, min(free + extra, int(open_.sum()))), working)
         working, weights = _joined(working, weights, added)
     best: Relaxed | None = None
-    sharp = False
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         # Correction: the best x on the working set.
         distances = pool.block(working)
         weights = quadratic_program(
@@ -138,6 +149,7 @@ def maximize(
             gradient,
             here + offset,
             max(bound, here) + offset,
+            number,
         )
         if best is None or point.bound < best.bound:
             best = point
@@ -146,7 +158,7 @@ def maximize(
         gap = (bound - here) / (abs(here + offset) + TINY)
         if gap <= tolerance or (len(new) == 0 and (sharp or not exact)):
             break
-        sharp = exact and (sharp or gap <= max(10 * tolerance, 2e-3) or len(new) == 0)
+        sharp = exact and (sharp or gap <= nearly(tolerance) or len(new) == 0)
         working, weights = _joined(working, weights, new)
     assert best is not None
     return best

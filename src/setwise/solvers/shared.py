@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import MaxSum
-from setwise.solvers import auto, bounds, compiled, frank_wolfe, pairs, swap
+from setwise.solvers import auto, bounds, frank_wolfe, pairs, swap
 from setwise.solvers.max_sum import certificate_of
 from setwise.solvers.pools import Pool, Whole
 from setwise.solvers.problem import POOLED, Problem, Solved
@@ -98,14 +98,7 @@ class _One:
 
     def relax(self) -> None:
         """Maximize the relaxation over the pool; its point is where the next pass looks from."""
-        problem, ids = self.problem, self.ids
-        if len(self.best) == 0:  # from a set, which kernels do as well
-            start = self.point[0]
-            proof = compiled.relax_small(problem, start, rounds=ROUNDS, tolerance=TOLERANCE, among=ids)
-            if proof is not None:
-                self.point = proof.ids, proof.weights
-                return
-        pool = Pool(problem, np.union1d(ids, self.best))
+        pool = Pool(self.problem, np.union1d(self.ids, self.best))
         relaxed = auto.relax(
             pool,
             tolerance=TOLERANCE,
@@ -124,7 +117,7 @@ class _One:
         starts = [frank_wolfe.ascend(pool), pool.best(heavy)]
         if len(self.best):
             starts.append(pool.locate(self.best))
-        chosen = auto.best_polished(pool, starts)
+        chosen, _ = auto.best_polished(pool, starts)
         value = self.problem.value(chosen)
         if value > self.value:
             self.best, self.value, self.settled = chosen, value, False

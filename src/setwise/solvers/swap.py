@@ -13,9 +13,8 @@ from setwise.vectors import Floats
 #: this part of what relevance does: the former is computed in single precision, the latter is not.
 PRECISION, EXACT = 4e-7, 4e-15
 
-#: Outsiders of largest gradient that are tried before all.
+#: So many outsiders of largest gradient are tried first: what they gain, few of the others can.
 FRONT = 192
-LARGE = 2048  # only in pools beyond this size
 
 
 def polish(
@@ -52,17 +51,9 @@ def polish(
     tie = TIED * float(np.abs(gradient[chosen]).max())
     double = 2 * pool.weight
     table = _Distances(pool, chosen)
-    narrow = True
-    for _ in range(most):
-        # A set of copies hides nothing; what the next one hides must not pass for a gain.
-        least_gain = max(least_gain, least_of(gradient[chosen], pool.linear[chosen]))
-        leaving = np.where(movable, gradient[chosen], np.inf)
-        outside = ((gradient > leaving.min() + least_gain) & ~inside).nonzero()[0]
-        if len(outside) == 0:
-            break
-        cut = narrow and len(outside) > FRONT and len(pool) > LARGE
-        if cut:
-            outside = outside[np.argpartition(-gradient[outside], FRONT)[:FRONT]]
+
+    def gains(outside: NDArray[np.int64], leaving: NDArray[np.float64]) -> Floats:
+        """Return what f gains where outsiders come for each member, shape (m, k)."""
         change = table.of(outside) * -double
         change += gradient[outside, None]
         change -= leaving
@@ -70,14 +61,24 @@ def polish(
             held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
             full = held[codes[outside]] >= constraints.quota
             change[full[:, None] & (codes[outside][:, None] != codes[chosen])] = -np.inf
+        return change
+
+    for _ in range(most):
+        # A set of copies hides nothing; what the next one hides must not pass for a gain.
+        least_gain = max(least_gain, least_of(gradient[chosen], pool.linear[chosen]))
+        leaving = np.where(movable, gradient[chosen], np.inf)
+        outside = ((gradient > leaving.min() + least_gain) & ~inside).nonzero()[0]
+        if len(outside) == 0:
+            break
+        if len(outside) > FRONT:  # no gain is above the difference of gradients
+            front = outside[np.argpartition(-gradient[outside], FRONT)[:FRONT]]
+            least = max(float(gains(front, leaving).max()), least_gain) - tie
+            outside = outside[gradient[outside] - leaving.min() >= least]
+        change = gains(outside, leaving)
         # Of exchanges that tie, but for rounding, the first.
         row, slot = divmod(int((change >= change.max() - tie).argmax()), k)
         if not change[row, slot] > least_gain:
-            if not cut:
-                break
-            narrow = False  # none of the most tempting can gain: look at all
-            continue
-        narrow = True
+            break
         comes, goes = int(outside[row]), int(chosen[slot])
         gradient += double * pool.pull_change(comes, goes)
         table.exchange(slot, comes)
