@@ -108,9 +108,8 @@ class Vectors(Blocks):
         """Measure and check each row (and score it against the query) in one pass."""
         cosine = self.metric == "cosine"
         compiled = cosine and kernels.available() and kernels.readable(self.raw)
-        precise = cosine and (compiled or query is not None)
         measured = self._measured_by_kernels if compiled else self._measured
-        squares, scores, least, most = measured(query, np.float64 if precise else self.dtype)
+        squares, scores, least, most = measured(query, np.float64 if cosine else self.dtype)
         tiny, huge = FINE[self.dtype == np.float32]
         if not (least > tiny and most < huge):  # NaN fails both
             squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
@@ -122,7 +121,7 @@ class Vectors(Blocks):
             if cosine:
                 if not compiled:
                     self.similarity *= 1.0 / np.sqrt(squares)
-                self.precise = precise
+                self.precise = True
             else:
                 np.negative(np.sqrt(self.similarity), out=self.similarity)
 
