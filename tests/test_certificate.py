@@ -319,7 +319,7 @@ def test_a_bound_below_the_value_is_rounding_and_a_gap_within_it_is_none():
     assert bounded(0.5, 0.5 + 1e-9, **given_) == Certificate(0.5 + 1e-9, 0.0, True, 7, True)
     assert bounded(-0.5, -0.4, **given_) == Certificate(-0.4, pytest.approx(0.2), False, 7, True)
     assert bounded(1e-8, 0.3, **given_).gap == pytest.approx(0.3), "relative to the terms, not to nothing"
-    assert bounded(0.5, np.inf, **given_) == unbounded(7, True)
+    assert bounded(0.5, np.inf, **given_) == unbounded(7, True) == Certificate(None, None, False, 7, True)
     assert bounded(0.5, 0.6, **given_, scope="returned").scope == "returned"
     assert bounded(0.5, 0.6, **given_).at_least(0.7).upper_bound == 0.7
     assert bounded(0.5, 0.6, **given_).at_least(0.55).upper_bound == 0.6

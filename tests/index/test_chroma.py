@@ -21,7 +21,7 @@ NUMBER = itertools.count()
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     return chromadb.PersistentClient(
-        tmp_path_factory.mktemp("chroma"), chromadb.Settings(anonymized_telemetry=False)
+        str(tmp_path_factory.mktemp("chroma")), chromadb.Settings(anonymized_telemetry=False)
     )
 
 
@@ -138,11 +138,11 @@ def test_rows_that_another_process_deletes_are_not_found(tmp_path):
     import setwise
 
     settings = chromadb.Settings(anonymized_telemetry=False)
-    own = Chroma(chromadb.PersistentClient(tmp_path, settings))
+    own = Chroma(chromadb.PersistentClient(str(tmp_path), settings))
     index = own.fill(rows_of())
     gone = setwise.retrieve(queries_of(1)[0], index, 8).ids.tolist()
     chromadb.api.shared_system_client.SharedSystemClient.clear_system_cache()
-    other = chromadb.PersistentClient(tmp_path, settings).get_collection(own.collection.name)
+    other = chromadb.PersistentClient(str(tmp_path), settings).get_collection(own.collection.name)
     other.delete(ids=[str(one) for one in gone])
     first = own.collection.query(query_embeddings=queries_of(1).astype(np.float32), n_results=1)
     assert int(first["ids"][0][0]) in gone, "Chroma finds it"

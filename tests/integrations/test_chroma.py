@@ -81,7 +81,7 @@ def test_what_another_process_deletes_is_no_longer_found(tmp_path):
     from setwise.integrations import langchain, llama_index
 
     settings = chromadb.Settings(anonymized_telemetry=False)
-    client = chromadb.PersistentClient(tmp_path, settings)
+    client = chromadb.PersistentClient(str(tmp_path), settings)
     collection = client.create_collection("nodes", embedding_function=None)
     store = ChromaVectorStore(chroma_collection=collection)
     store.add([TextNode(id_=name, text=name, embedding=list(vector)) for name, vector in VECTORS.items()])
@@ -95,7 +95,7 @@ def test_what_another_process_deletes_is_no_longer_found(tmp_path):
     ]
     gone = {text for retrieve in retrievers for text in retrieve()}
     chromadb.api.shared_system_client.SharedSystemClient.clear_system_cache()
-    chromadb.PersistentClient(tmp_path, settings).get_collection("nodes").delete(ids=sorted(gone))
+    chromadb.PersistentClient(str(tmp_path), settings).get_collection("nodes").delete(ids=sorted(gone))
     assert gone <= set(collection.query(query_embeddings=[list(QUERY)], n_results=len(VECTORS))["ids"][0])
     for retrieve in retrievers:
         assert sorted(retrieve()) == sorted(set(VECTORS) - gone)[:3]
