@@ -57,7 +57,7 @@ PARTS = ("instructions", "domains", "copies", "encoders")
 
 #: Encoders, targets, examples, rows, share of the words and tokens read, where language models are compared
 #: with what needs none: a processor reads some 200 tokens a second.
-ENCODERS = ("auto", "hidden")
+ENCODERS = ("auto", "lsa", "sentence", "hidden", "gradients")
 ENCODED_TARGETS = ("GSM8K", "StrategyQA", "emotion", "task 0")
 ENCODED = {"examples": 50, "held": 400}
 ENCODED_SHARE, TOKENS = 0.1, 64
@@ -253,14 +253,19 @@ def _copies(part: str, problem: data.Problem, raw: Raw, options: argparse.Namesp
 
 def _encoders(raw: Raw, options: argparse.Namespace) -> None:
     """Select from a small repository by the vectors of several encoders."""
+    from setwise.encode import encoder
+    from setwise.encode.gradients.texts import Gradients
     from setwise.encode.hidden import Hidden
 
     for name in ENCODERS:
-        model = None if name == "auto" else Hidden("smollm2", max_tokens=TOKENS)
+        if name == "gradients":
+            model: Any = Gradients("smollm2", max_tokens=TOKENS, dtype="bfloat16")
+        else:
+            model = Hidden("smollm2", max_tokens=TOKENS) if name == "hidden" else encoder(name)
         problem = data.instructions(
             300 if options.quick else 1_500, **ENCODED, encoder=model, only=ENCODED_TARGETS
         )
-        if model is not None:
+        if name not in ("auto", "lsa"):  # slow, and nothing that they learn
             problem = data.remembered(problem, model)
         adopt(problem)
         tasks = [
