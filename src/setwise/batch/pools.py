@@ -22,7 +22,7 @@ from setwise.queries import as_queries
 from setwise.relevance import Relevance
 from setwise.request import Request
 from setwise.selection import Selection
-from setwise.solvers import auto, compiled, direct
+from setwise.solvers import compiled, direct, polished
 from setwise.solvers.problem import POOLED
 from setwise.threads import beside
 from setwise.vectors import Vectors
@@ -183,7 +183,7 @@ class _Pools:
             self.probes,
             k,
             workers,
-            with_greedy=None if greedily else auto.has_greedy_start(k),
+            with_greedy=None if greedily else polished.has_greedy_start(k),
         )
         if greedily and counts.min() < 0:
             return None

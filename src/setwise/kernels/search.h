@@ -29,7 +29,7 @@ static int by_place(const void *one, const void *other)
     return (left > right) - (left < right);
 }
 
-/* Polish each of some starts and write the best set over the first; as `auto.best_polished`. Sets are looked at once. */
+/* Polish each of some starts and write the best set over the first; as `polished.best`. Sets are looked at once. */
 static int best_polished(struct form *form, int64_t *sets, ptrdiff_t count, int64_t *seen, int is_pulled)
 {
     const ptrdiff_t k = form->pool.k;

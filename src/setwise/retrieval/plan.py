@@ -19,7 +19,7 @@ from setwise.retrieval import proven_greedy
 from setwise.retrieval.ask import FIRST, GROWTH, MOST, Outcome, Plan, first_count, nothing, search
 from setwise.retrieval.seen import Job, Seen, TooFew
 from setwise.retrieval.wished import with_wishes
-from setwise.solvers import auto, baselines, max_sum, unseen
+from setwise.solvers import auto, baselines, max_sum, polished, unseen
 from setwise.solvers.pools import Pool, Whole
 from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.relaxation import Relaxed
@@ -285,7 +285,7 @@ def _rounded(seen: Seen, problem: Problem, pool: Pool, relaxed: Relaxed, best: I
     if best is not None:
         old = seen.locate(best)
         more = [pool.locate(old)] if np.isin(old, pool.ids).all() else []
-    chosen, _ = auto.round_and_polish(pool, relaxed, more)
+    chosen, _ = polished.of_point(pool, relaxed, more)
     if best is not None and problem.value(old) > problem.value(chosen):
         chosen = old
     return seen.ids[chosen]

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.kernels.pools import Alone, Exchanged, Proof
-from setwise.objectives.base import TIE
-from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, relaxation, swap
+from setwise.solvers import bounds, compiled, frank_wolfe, greedy, pairs, polished, relaxation, swap
 from setwise.solvers.bounds import Bound
 from setwise.solvers.pools import Pool, Whole
 from setwise.solvers.problem import POOLED, Problem
@@ -31,10 +30,6 @@ TINY = 2048
 #: In small pools, with bounded effort: relaxation steps, and the least number of leaders that each adds.
 SMALL_ROUNDS = 3
 SMALL_LEADERS = 32
-
-#: Sets up to this size also get a greedy start, which costs k steps; sets 16 times as large do in small
-#: problems and where distances have no low rank, whose relaxation is a poorer guide.
-GREEDY_START = 12
 
 #: Distances of which rounding rows to `pools.GRID` is a small part.
 COARSE = 1e-3
@@ -102,18 +97,10 @@ def _search(problem: Problem, tolerance: float, passes: int, exact: bool) -> Inc
     if problem.n <= POOLED:
         pool = Pool(problem)
         relaxed = relax(pool, tolerance=tolerance, exact=exact)
-        more = [] if _guides(problem) else [frank_wolfe.ascend(pool)]
-        chosen = round_and_polish(pool, relaxed, more)[0]
+        more = [] if polished.is_guided(problem) else [frank_wolfe.ascend(pool)]
+        chosen = polished.of_point(pool, relaxed, more)[0]
         return Incumbent(chosen, len(pool), True, point=(pool.ids[relaxed.local], relaxed.weights))
     return search_large(problem, tolerance=tolerance, passes=passes, exact=exact)
-
-
-def _guides(problem: Problem) -> bool:
-    """Return whether the relaxation's solution is a good guide to a set: where W has low rank.
-
-    Elsewhere more of its weights are fractions, and other starts are worth what they cost.
-    """
-    return problem.max_sum().low_rank
 
 
 def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> Incumbent:
@@ -121,7 +108,7 @@ def search_small(problem: Problem, rounds: int = 0, tolerance: float = 0.0) -> I
 
     Compiled kernels may take `rounds` of that as well, to that tolerance, while they hold the pool.
     """
-    with_greedy = has_greedy_start(problem.k)
+    with_greedy = polished.has_greedy_start(problem.k)
     found = compiled.search_small(problem, with_greedy=with_greedy, rounds=rounds, tolerance=tolerance)
     if found is not None:
         problem.stats.update(stats_of(found))
@@ -137,7 +124,7 @@ def _search_pool(pool: Pool) -> NDArray[np.int64]:
     starts = [frank_wolfe.ascend(pool)]
     if pool.problem.constraints.any:
         starts.append(pool.best(pool.linear))
-    return best_polished(pool, starts, with_greedy=has_greedy_start(pool.problem.k))[0]
+    return polished.best(pool, starts, with_greedy=polished.has_greedy_start(pool.problem.k))[0]
 
 
 def _refined(problem: Problem, known: Incumbent) -> Incumbent:
@@ -146,7 +133,7 @@ def _refined(problem: Problem, known: Incumbent) -> Incumbent:
     Where all rows are so close that rounding may have decided, the search begins anew without it.
     """
     pool = Pool(problem)
-    chosen = best_polished(pool, [pool.locate(known.chosen)])[0]
+    chosen = polished.best(pool, [pool.locate(known.chosen)])[0]
     worth = pool.value(pool.locate(chosen)) - problem.k * float(pool.linear.min())
     if worth < COARSE * pool.weight * problem.scale():
         chosen = _search_pool(pool)
@@ -169,14 +156,9 @@ def incumbent(problem: Problem, found: Exchanged) -> Incumbent:
     return known
 
 
-def has_greedy_start(k: int) -> bool:
-    """Return whether greedy selection's set is a start, too, in small problems."""
-    return k <= 16 * GREEDY_START
-
-
 def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool) -> Incumbent:
     """Find a set with pools that passes over all candidates propose."""
-    whole, guided = Whole(problem), _guides(problem)
+    whole, guided = Whole(problem), polished.is_guided(problem)
     k = problem.k
     values = problem.relevance.values
     close = max(2048, 8 * k)
@@ -233,7 +215,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         relaxed = relax(pool, tolerance=tolerance, start=point, exact=exact, rounds=25 if passes > 3 else 8)
         point = (pool.ids[relaxed.local], relaxed.weights)
         starts = [] if best is None else [pool.locate(best)]
-        chosen, value = round_and_polish(pool, relaxed, starts)
+        chosen, value = polished.of_point(pool, relaxed, starts)
         if best is None or value > best_value:
             best, best_value = chosen, value
         # Sufficient: whatever could be in a better set has been looked at.
@@ -248,7 +230,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         first = problem.constraints.include if len(problem.constraints.include) else problem.most_relevant(1)
         rivals = [best, greedy.pick_greedily(problem, first), frank_wolfe.over_all(problem)]
         pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
-        best = best_polished(pool, [pool.locate(rival) for rival in rivals])[0]
+        best = polished.best(pool, [pool.locate(rival) for rival in rivals])[0]
     return Incumbent(best, len(pool), sufficient, tightest, point)
 
 
@@ -268,7 +250,7 @@ def _one_pass(
         parts.append(problem.constraints.best(gradient))
     pool = Pool(problem, np.unique(np.concatenate(parts)))
     relaxed = relax(pool, tolerance=tolerance, start=point, exact=False, rounds=8)
-    return Incumbent(round_and_polish(pool, relaxed)[0], len(pool), False)
+    return Incumbent(polished.of_point(pool, relaxed)[0], len(pool), False)
 
 
 def some_of_each(problem: Problem, most: int) -> NDArray[np.int64]:
@@ -296,18 +278,18 @@ def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArra
         best = start
     elif problem.n <= POOLED:
         pool = Pool(problem)
-        return best_polished(pool, greedy_starts(pool))[0]
+        return polished.best(pool, polished.greedy_starts(pool))[0]
     else:
         best = problem.constraints.best(problem.relevance.values)
         pool = Pool(problem, np.union1d(problem.most_relevant(close), best))
-        best = best_polished(pool, greedy_starts(pool))[0]
+        best = polished.best(pool, polished.greedy_starts(pool))[0]
     for _ in range(50):
         gradient = whole.gradient(best, np.ones(problem.k))
         gaining = swap.improving(whole, best, gradient)
         if len(gaining) == 0:
             break
         pool = Pool(problem, np.union1d(gaining[:close], best))
-        best = best_polished(pool, [pool.locate(best)])[0]
+        best = polished.best(pool, [pool.locate(best)])[0]
     return best
 
 
@@ -345,82 +327,3 @@ def relax(
         )
     problem.count("relaxations")
     return found
-
-
-def round_and_polish(
-    pool: Pool, relaxed: Relaxed, more: list[NDArray[np.int64]] | None = None
-) -> tuple[NDArray[np.int64], float]:
-    """Return the best set, as rows, from the relaxation's heaviest and other starts, and its summed form."""
-    heavy = np.full(len(pool), -1.0)
-    heavy[relaxed.local] = relaxed.weights
-    # Ties among the weightless are broken by the gradient; what rounding alone sets apart is a tie.
-    spread = float(np.abs(relaxed.gradient).max()) or 1.0
-    heavy = np.round(heavy, 7) + 1e-9 * np.round(relaxed.gradient / spread, 9)
-    most = GREEDY_START if _guides(pool.problem) else 16 * GREEDY_START
-    starts = [pool.best(heavy), *(more or [])]
-    return best_polished(pool, starts, with_greedy=pool.problem.k <= most or _coarse(pool))
-
-
-def best_polished(
-    pool: Pool, starts: list[NDArray[np.int64]], *, with_greedy: bool = False
-) -> tuple[NDArray[np.int64], float]:
-    """Polish each start by exchanges, and greedy selection's sets if asked to; return the rows of the best
-    set, ties by the earlier start, and its summed form."""
-    found = compiled.polish(pool, starts, with_greedy)
-    if found is not None:
-        return found
-    kept = pool.locate(pool.problem.constraints.include)
-    best, best_value = starts[0], -np.inf
-    done: set[bytes] = set()
-    for start in [*starts, *(greedy_starts(pool) if with_greedy else [])]:
-        key = np.sort(start).tobytes()
-        if key in done:
-            continue
-        done.add(key)
-        chosen = swap.polish(pool, start, kept=kept)
-        done.add(np.sort(chosen).tobytes())
-        value = pool.value(chosen)
-        if value > best_value + 1e-12 * abs(value):
-            best, best_value = chosen, value
-    return pool.ids[best], best_value
-
-
-def greedy_starts(pool: Pool) -> list[NDArray[np.int64]]:
-    """Return the sets that greedy selection picks within a pool, as positions.
-
-    Ties go by content; where relevance has few levels, and so decides little, by row as well, as those of
-    greedy selection over all do.
-    """
-    order = np.arange(len(pool))
-    return [_pick(pool, ties) for ties in ([order, np.argsort(pool.ids)] if _coarse(pool) else [order])]
-
-
-def _coarse(pool: Pool) -> bool:
-    """Return whether relevance has few levels, as among copies: it decides little, and Frank-Wolfe less."""
-    return 1 < len(np.unique(pool.relevance)) <= len(pool) // 2
-
-
-def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return greedy selection's set, as positions, given the order of all positions that breaks ties."""
-    problem = pool.problem
-    constraints = problem.constraints
-    taken = list(pool.locate(constraints.include))
-    base = pool.linear / max(problem.k - 1, 1)
-    summed = np.zeros(len(pool))
-    if taken:
-        summed = pool.distances(np.array(taken)).sum(axis=1, dtype=np.float64)
-    open_ = base.copy()
-    open_[taken] = -np.inf
-    while len(taken) < problem.k:
-        if constraints.codes is not None:
-            open_[constraints.blocked(pool.ids[taken], pool.ids)] = -np.inf
-        # The first is the most relevant, at diversity 1 too.
-        score = open_ + (pool.weight / len(taken)) * summed if taken else pool.relevance
-        lead = score[ties]
-        best = float(lead.max())
-        place = int(ties[(lead >= best - TIE * (1.0 + abs(best))).argmax()])
-        taken.append(place)
-        open_[place] = -np.inf
-        if len(taken) < problem.k:
-            summed += pool.distances(np.array([place]))[:, 0]
-    return np.array(taken, np.int64)

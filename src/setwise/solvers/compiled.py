@@ -185,7 +185,7 @@ def relax(
 def polish(
     pool: Pool, starts: list[NDArray[np.int64]], with_greedy: bool
 ) -> tuple[NDArray[np.int64], float] | None:
-    """Return what `auto.best_polished` finds; None where no kernel knows the problem."""
+    """Return what `polished.best` finds; None where no kernel knows the problem."""
     found = _exchange(pool.problem, pool, starts=pool.order[np.stack(starts)], with_greedy=with_greedy)
     if found is None:
         return None

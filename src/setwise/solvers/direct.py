@@ -19,7 +19,7 @@ from setwise.queries import as_query
 from setwise.relevance import WIDEST_SPAN, Relevance, as_numbers
 from setwise.request import Request
 from setwise.selection import Selection
-from setwise.solvers import auto, compiled, max_sum
+from setwise.solvers import auto, compiled, max_sum, polished
 from setwise.solvers.described import describe
 from setwise.solvers.problem import POOLED, Problem
 from setwise.solvers.reasons import Reasoner
@@ -106,7 +106,7 @@ def select(
             counted,
             probe,
             k=k,
-            with_greedy=auto.has_greedy_start(k),
+            with_greedy=polished.has_greedy_start(k),
             rounds=auto.SMALL_ROUNDS if request.certify else 0,
             tolerance=max_sum.TOLERANCE[request.certify],
         )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import MaxSum
-from setwise.solvers import auto, bounds, frank_wolfe, pairs, swap
+from setwise.solvers import auto, bounds, frank_wolfe, pairs, polished, swap
 from setwise.solvers.max_sum import certificate_of
 from setwise.solvers.pools import Pool, Whole
 from setwise.solvers.problem import POOLED, Problem, Solved
@@ -117,7 +117,7 @@ class _One:
         starts = [frank_wolfe.ascend(pool), pool.best(heavy)]
         if len(self.best):
             starts.append(pool.locate(self.best))
-        chosen, _ = auto.best_polished(pool, starts)
+        chosen, _ = polished.best(pool, starts)
         value = self.problem.value(chosen)
         if value > self.value:
             self.best, self.value, self.settled = chosen, value, False
