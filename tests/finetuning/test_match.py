@@ -82,7 +82,7 @@ def test_copies_that_are_searched_as_one_give_the_linear_programs_value(regulari
 
 @pytest.mark.parametrize("index", ["exact", "IVF4,Flat"])
 @pytest.mark.parametrize("regularizer", ["kde", "uniform"])
-@pytest.mark.filterwarnings("ignore:density_neighbors: a row has 3,000 copies")
+@pytest.mark.filterwarnings("ignore:density_neighbors")
 def test_more_copies_than_neighbors_share_the_mass(regularizer, index):
     X, Q = rows(30, 400, 5), rows(31, 6, 5)
     many = np.concatenate([X, np.tile(Q[:1], (3_000, 1)), X[:2]]).astype(np.float32)
