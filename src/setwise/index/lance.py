@@ -305,9 +305,11 @@ def _listed(ids: list[Any]) -> str:
 
 
 def _literal(one: Any) -> str:
-    """Return an id as SQL; LanceDB reads the least integer as a float, where it is one word."""
+    """Return an id as SQL; as one word LanceDB loses the least integer, before 0.38 those above int64 too."""
     if isinstance(one, str):
         return "'" + one.replace("'", "''") + "'"
+    if one >= 2**63:
+        return f"arrow_cast('{one}', 'UInt64')"
     return f"{one + 1} - 1" if one == -(2**63) else str(one)
 
 
