@@ -166,6 +166,7 @@ def test_among_thousands_as_well(runnable, n):
         plain = under("0", call)
         for name in {runnable[0], runnable[-1]}:
             found = under(name, call)
+            assert (found.stats["kernel"], plain.stats["kernel"]) == ("compiled", "numpy")
             assert found.indices.tolist() == plain.indices.tolist(), (name, seed)
             assert found.value == pytest.approx(plain.value, rel=1e-9)
             if seed % 2:

@@ -8,6 +8,8 @@
 #define TIED 40
 #define STEPS 200
 #define EXCHANGES 1000
+#define FRONT 16
+#define MANY 8
 
 /* What is selected from, as it was given. */
 struct given {

@@ -190,11 +190,64 @@ static void ascend_from_even(struct form *form, int64_t *set)
     round_off(form, n, set);
 }
 
+/* The most that an exchange gains of one of some outsiders, whose gradient is exact, for a member: more than `best`, or
+ * else that. */
+static double most_gained(struct form *form, const int64_t *set, const int64_t *places, ptrdiff_t count, double least,
+                          double best)
+{
+    const double twice = 2.0 * form->pool.t;
+    for (ptrdiff_t one = 0; one < count; one++)
+        for (ptrdiff_t at = 0; at < form->pool.k; at++) {
+            const ptrdiff_t place = (ptrdiff_t)places[one], member = (ptrdiff_t)set[at];
+            const double more = form->gradient[place] - form->gradient[member];
+            if (more <= least || more <= best)
+                continue; /* distances are not negative */
+            const double change = more - twice * apart(form, place, form->columns[member], member);
+            best = change > best ? change : best;
+        }
+    return best;
+}
+
+/* The largest of some numbers, less a multiple of a column. */
+static double most_beside(const double *numbers, const double *column, double multiple, ptrdiff_t n)
+{
+    double lanes[8], most = -INFINITY;
+    ptrdiff_t at = 0;
+    for (int lane = 0; lane < 8; lane++)
+        lanes[lane] = -INFINITY;
+    for (; at + 8 <= n; at += 8)
+        for (int lane = 0; lane < 8; lane++) {
+            const double number = numbers[at + lane] - multiple * column[at + lane];
+            lanes[lane] = number > lanes[lane] ? number : lanes[lane];
+        }
+    for (; at < n; at++)
+        most = numbers[at] - multiple * column[at] > most ? numbers[at] - multiple * column[at] : most;
+    for (int lane = 0; lane < 8; lane++)
+        most = lanes[lane] > most ? lanes[lane] : most;
+    return most;
+}
+
+/* The most that an exchange gains of many outsiders for a member, by whole columns: for each member, and of all. */
+static double most_of_each(struct form *form, const int64_t *set, const int64_t *places, ptrdiff_t count, double *each)
+{
+    double best = -INFINITY;
+    for (ptrdiff_t place = 0; place < form->pool.n; place++)
+        form->keys[place] = -INFINITY;
+    for (ptrdiff_t one = 0; one < count; one++)
+        form->keys[places[one]] = form->gradient[places[one]];
+    for (ptrdiff_t at = 0; at < form->pool.k; at++) {
+        each[at] = most_beside(form->keys, form->columns[set[at]], 2.0 * form->pool.t, form->pool.n)
+            - form->gradient[set[at]];
+        best = each[at] > best ? each[at] : best;
+    }
+    return best;
+}
+
 /* Best single exchanges to a local maximum, as `swap.polish`. 0 without memory. */
 static int polish_by_total(struct form *form, int64_t *set)
 {
     struct total *total = &form->total;
-    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d, front = n - k < FRONT ? n - k : FRONT;
     const double twice = 2.0 * form->pool.t;
     double *gradient = form->gradient, least = 0.0, tie = 0.0;
     memset(form->inside, 0, (size_t)n);
@@ -220,31 +273,37 @@ static int polish_by_total(struct form *form, int64_t *set)
         tie = round == 0 ? ldexp(most, -TIED) : tie;
         roughly(form, total, (double)k, 0.0, leaving + least);
         for (ptrdiff_t at = 0; at < k; at++)
+            gradient[set[at]] = -INFINITY;
+        largest(gradient, n, front, form->places); /* what these gain, few of the others can */
+        exactly(form, total, (double)k, 0.0, form->places, front);
+        for (ptrdiff_t at = 0; at < k; at++)
             gradient[set[at]] = form->keys[at];
+        best = most_gained(form, set, form->places, front, least, best);
+        const double reach = leaving + (best - tie > least ? best - tie : least);
         for (ptrdiff_t place = 0; place < n; place++)
-            if (!form->inside[place] && gradient[place] + twice * total->error > leaving + least)
+            if (!form->inside[place] && gradient[place] + twice * total->error >= reach)
                 form->places[close++] = place;
         exactly(form, total, (double)k, 0.0, form->places, close);
         for (ptrdiff_t at = 0; at < close; at++)
-            if (gradient[form->places[at]] > leaving + least)
+            if (gradient[form->places[at]] >= reach && gradient[form->places[at]] > leaving + least)
                 form->places[rivals++] = form->places[at];
-        for (ptrdiff_t rival = 0; rival < rivals; rival++) {
-            const ptrdiff_t place = (ptrdiff_t)form->places[rival];
-            for (ptrdiff_t at = 0; at < k; at++) {
-                const ptrdiff_t member = (ptrdiff_t)set[at];
-                const double more = gradient[place] - gradient[member];
-                if (more <= least || more <= best)
-                    continue; /* distances are not negative */
-                const double change = more - twice * apart(form, place, form->columns[member], member);
-                best = change > best ? change : best;
-            }
-        }
+        double *each = form->sums; /* the most that is gained for each member, where that is known */
+        for (ptrdiff_t at = 0; at < k; at++)
+            each[at] = INFINITY;
+        if (rivals < n / MANY)
+            best = most_gained(form, set, form->places, rivals, least, best);
+        else if (fill(form, set, k))
+            best = most_of_each(form, set, form->places, rivals, each);
+        else
+            return 0;
         if (!(best > least))
             break;
         int found = 0;
         for (ptrdiff_t rival = 0; rival < rivals && !found; rival++) /* the first of those that tie */
             for (ptrdiff_t at = 0; at < k && !found; at++) {
                 const ptrdiff_t member = (ptrdiff_t)set[at];
+                if (each[at] < best - tie)
+                    continue;
                 comes = (ptrdiff_t)form->places[rival];
                 const double more = gradient[comes] - gradient[member];
                 slot = at;

@@ -313,7 +313,7 @@ def relax(
         rounds=rounds,
         leaders=leaders,
     )
-    if found is None or exact:
+    if found is None or (exact and found.gap > tolerance):
         found = relaxation.maximize(
             pool,
             problem.k,

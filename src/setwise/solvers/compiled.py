@@ -243,6 +243,7 @@ def _exchange(
             return None
         ids, order = pool.ascending, pool.order
         values, squares, kept = values[ids], squares[ids], vectors.places(ids)
+        problem.stats["kernel"] = "compiled"
     return pools.exchange(
         vectors.raw,
         values,

@@ -50,6 +50,11 @@ class Relaxed(NamedTuple):
     bound: float
     rounds: int
 
+    @property
+    def gap(self) -> float:
+        """How far the bound is above the value, relative to it."""
+        return (self.bound - self.value) / (abs(self.value) + TINY)
+
 
 def nearly(tolerance: float) -> float:
     """Return the relative gap from which quadratic programs are worth solving exactly."""
@@ -132,7 +137,8 @@ def maximize(
             free,
             weights,
             exact=sharp,
-            patience=20 if rounds > BOUNDED else 1,
+            patience=20 if rounds > BOUNDED else 2,
+            rank=pool.problem.vectors.d if pool.objective.low_rank else size,
         )
         support = weights > ZERO
         working, weights = working[support], weights[support]
@@ -155,10 +161,9 @@ def maximize(
             best = point
         new = np.setdiff1d(front, working)
         # Done when the gap is closed, or the leaders are all in the working set and it is solved as asked.
-        gap = (bound - here) / (abs(here + offset) + TINY)
-        if gap <= tolerance or (len(new) == 0 and (sharp or not exact)):
+        if point.gap <= tolerance or (len(new) == 0 and (sharp or not exact)):
             break
-        sharp = exact and (sharp or gap <= nearly(tolerance) or len(new) == 0)
+        sharp = exact and (sharp or point.gap <= nearly(tolerance) or len(new) == 0)
         working, weights = _joined(working, weights, new)
     assert best is not None
     return best
@@ -180,6 +185,7 @@ def quadratic_program(
     *,
     exact: bool = True,
     patience: int = 20,
+    rank: int | None = None,
 ) -> Vector:
     """Return the x, shape (m,), that maximizes linear·x - weight · xᵀMx over 0 <= x <= 1, Σx = total.
 
@@ -201,6 +207,8 @@ def quadratic_program(
         If False, stop after the projected gradient steps: good to about three digits.
     patience : int
         Where the exact solution is not found, at most this many times a hundred steps more.
+    rank : int, optional
+        The matrix has no more, on vectors that sum to zero.
     """
     m = len(linear)
     if total >= m:
@@ -234,7 +242,9 @@ def quadratic_program(
         return _projected_gradient(moved, hessian, total, x, step, 24)
     for iterations in (20, 40, 80):
         x = _projected_gradient(moved, hessian, total, x, step, iterations)
-        solution = _block_pivot(moved, hessian, total, x)
+        if rank is not None and np.count_nonzero((x > 1e-6) & (x < 1 - 1e-6)) > rank + 1:
+            break
+        solution = _block_pivot(moved, hessian, total, x, m if rank is None else rank)
         if solution is not None:
             return solution
     for _ in range(patience):  # pivoting has failed: plain steps, until the Frank-Wolfe gap is nothing
@@ -305,7 +315,7 @@ def _project(point: Vector, total: int, shift: float) -> tuple[Vector, float]:
     return x, shift
 
 
-def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector) -> Vector | None:
+def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector, rank: int) -> Vector | None:
     """Return the exact maximizer, guessing from x which entries are at a bound; None if that fails.
 
     Given the guess (state -1: x = 0; 1: x = 1; 0: between), the optimality conditions are linear in the inner
@@ -333,7 +343,7 @@ def _block_pivot(linear: Vector, hessian: Vector, total: int, x: Vector) -> Vect
                 return solution
             state[worst] = state[tempting] = 0
             continue
-        if not 0 < left < count:
+        if not 0 < left < count or count > rank + 1:  # with more inner entries than that, none are determined
             return None
         # H_II x_I = slope_I - shift·1 with Σ x_I = left: one factorization for both right-hand sides.
         slope = linear - hessian[:, ones].sum(axis=1) if len(ones) else linear
