@@ -525,7 +525,7 @@ def compared(case, one, sets, r, error) -> Outcome:
         said = f"gap {certificate.gap}, optimal {optimal}"
     elif seen and (base := abs(float(value + (moved if absolute else 0)))) > 1e-3 * (size + single / EPSILON):
         off = abs(certificate.gap * base - float(upper - value))
-        if not optimal and off > 1e-3 * certificate.gap * base + 4 * told:
+        if not optimal and off > 1e-3 * certificate.gap * base + (4 + certificate.gap) * told:
             said = f"gap {certificate.gap} of {base!r}, bound {float(upper)!r}"
     elif case.solver == "exact" and case.door == "select" and not optimal:
         said = "the exact solver proved nothing"
