@@ -314,6 +314,9 @@ static int polish_by_total(struct form *form, int64_t *set)
         use->add_grid(total->sum, grid_of(form, comes), 1.0 / (GRID * GRID), d); /* exact */
         use->add_grid(total->sum, grid_of(form, (ptrdiff_t)set[slot]), -1.0 / (GRID * GRID), d);
         note_total(form, total);
+        free(form->columns[set[slot]]); /* or many exchanges hold many columns */
+        form->columns[set[slot]] = NULL;
+        form->filled[set[slot]] = 0;
         form->inside[set[slot]] = 0;
         form->inside[comes] = 1;
         set[slot] = comes;
