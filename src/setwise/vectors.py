@@ -109,7 +109,7 @@ class Vectors(Blocks):
         cosine = self.metric == "cosine"
         compiled = cosine and kernels.available() and kernels.readable(self.raw)
         measured = self._measured_by_kernels if compiled else self._measured
-        squares, scores, least, most = measured(query, np.float64 if cosine else self.dtype)
+        squares, scores, least, most = measured(query)
         tiny, huge = FINE[self.dtype == np.float32]
         if not (least > tiny and most < huge):  # NaN fails both
             squares, scores = self._measure_odd_rows(squares, scores, query, tiny, huge)
@@ -132,11 +132,11 @@ class Vectors(Blocks):
         self.unit = self.raw.dtype == np.float32 == self.dtype and least > 1 - 1e-6 and most < 1 + 1e-6
 
     def _measured_by_kernels(
-        self, query: NDArray[np.float64] | None, working: Any
+        self, query: NDArray[np.float64] | None
     ) -> tuple[Floats, Floats | None, float, float]:
         """Return what `_measured` does, but cosines for products."""
-        squares = np.empty(self.n, working)
-        cosines = None if query is None else np.empty(self.n, working)
+        squares = np.empty(self.n)
+        cosines = None if query is None else np.empty(self.n)
         if self.kept is None and self.workers == 1:
             return squares, cosines, *kernels.measure(self.raw, squares, query, cosines)
 
@@ -150,28 +150,25 @@ class Vectors(Blocks):
         ends = [end for part in parts for end in part]
         return squares, cosines, min(low for low, _ in ends), max(high for _, high in ends)
 
-    def _measured(
-        self, query: NDArray[np.float64] | None, working: Any
-    ) -> tuple[Floats, Floats | None, float, float]:
+    def _measured(self, query: NDArray[np.float64] | None) -> tuple[Floats, Floats | None, float, float]:
         """Return each row's squared length and product with the query, and the least and largest square.
 
         Under euclidean the square of their distance stands for the product.
         """
         cosine = self.metric == "cosine"
+        working = np.dtype(np.float64) if cosine else self.dtype
         squares = np.empty(self.n, working)
-        scores = None if query is None else np.empty(self.n, working if cosine else np.float64)
-        probe = None if query is None else query.astype(working if cosine else np.float64)
+        scores = None if query is None else np.empty(self.n)
 
         def measure(start: int, stop: int) -> None:
             for a, b, block in self._blocks(start, stop):
-                block = block.astype(working, copy=False)
-                np.vecdot(block, block, out=squares[a:b])
-                if probe is not None and scores is not None:
-                    if cosine:
-                        np.vecdot(block, probe, out=scores[a:b])
-                    else:
-                        shifted = block.astype(np.float64) - query
-                        np.vecdot(shifted, shifted, out=scores[a:b])
+                for first in range(a, b, ROWS_AT_ONCE):
+                    some = slice(first, min(first + ROWS_AT_ONCE, b))
+                    rows = block[some.start - a : some.stop - a].astype(working, copy=False)
+                    np.vecdot(rows, rows, out=squares[some])
+                    if query is not None and scores is not None:
+                        away = rows if cosine else rows - query
+                        np.vecdot(away, query if cosine else away, out=scores[some])
 
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             run_ranges(measure, self.n, self.workers, least=1 + THREAD_WORK // self.d)
@@ -209,7 +206,7 @@ class Vectors(Blocks):
             row = int(self.places(odd)[np.argmax((peaks > 1e150) | (peaks < 1e-150))])
             raise ValueError(f"{self.name}: row {row} has entries beyond 1e±150; rescale the vectors")
         self.dtype = np.dtype(np.float64)
-        return self._measured(query, np.float64)[:2]
+        return self._measured(query)[:2]
 
     @property
     def scale(self) -> Floats | None:
