@@ -8,7 +8,8 @@
 #define TIED 40
 #define STEPS 200
 #define EXCHANGES 1000
-#define FRONT 16
+#define FRONT 16 /* outsiders that are tried first in sets of more than FEW */
+#define FEW 24
 #define MANY 8
 
 /* What is selected from, as it was given. */

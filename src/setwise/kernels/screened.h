@@ -247,7 +247,8 @@ static double most_of_each(struct form *form, const int64_t *set, const int64_t 
 static int polish_by_total(struct form *form, int64_t *set)
 {
     struct total *total = &form->total;
-    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d, front = n - k < FRONT ? n - k : FRONT;
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const ptrdiff_t front = k <= FEW ? 0 : n - k < FRONT ? n - k : FRONT;
     const double twice = 2.0 * form->pool.t;
     double *gradient = form->gradient, least = 0.0, tie = 0.0;
     memset(form->inside, 0, (size_t)n);
@@ -272,9 +273,10 @@ static int polish_by_total(struct form *form, int64_t *set)
         least = hidden > least ? hidden : least;
         tie = round == 0 ? ldexp(most, -TIED) : tie;
         roughly(form, total, (double)k, 0.0, leaving + least);
-        for (ptrdiff_t at = 0; at < k; at++)
+        for (ptrdiff_t at = 0; front && at < k; at++)
             gradient[set[at]] = -INFINITY;
-        largest(gradient, n, front, form->places); /* what these gain, few of the others can */
+        if (front)
+            largest(gradient, n, front, form->places); /* what these gain, few of the others can */
         exactly(form, total, (double)k, 0.0, form->places, front);
         for (ptrdiff_t at = 0; at < k; at++)
             gradient[set[at]] = form->keys[at];
@@ -290,7 +292,7 @@ static int polish_by_total(struct form *form, int64_t *set)
         double *each = form->sums; /* the most that is gained for each member, where that is known */
         for (ptrdiff_t at = 0; at < k; at++)
             each[at] = INFINITY;
-        if (rivals < n / MANY)
+        if (k <= FEW || rivals < n / MANY)
             best = most_gained(form, set, form->places, rivals, least, best);
         else if (fill(form, set, k))
             best = most_of_each(form, set, form->places, rivals, each);
@@ -314,9 +316,11 @@ static int polish_by_total(struct form *form, int64_t *set)
         use->add_grid(total->sum, grid_of(form, comes), 1.0 / (GRID * GRID), d); /* exact */
         use->add_grid(total->sum, grid_of(form, (ptrdiff_t)set[slot]), -1.0 / (GRID * GRID), d);
         note_total(form, total);
-        free(form->columns[set[slot]]); /* or many exchanges hold many columns */
-        form->columns[set[slot]] = NULL;
-        form->filled[set[slot]] = 0;
+        if (front) { /* or many exchanges hold many columns */
+            free(form->columns[set[slot]]);
+            form->columns[set[slot]] = NULL;
+            form->filled[set[slot]] = 0;
+        }
         form->inside[set[slot]] = 0;
         form->inside[comes] = 1;
         set[slot] = comes;
