@@ -178,7 +178,7 @@ def exchange(
     chosen: NDArray[np.int64] | None = None,
     starts: NDArray[np.int64] | None = None,
     rounds: int = 0,
-    leaders: int = 32,
+    leaders: int = 0,
     tolerance: float = 0.0,
     margin: float | None = None,
     start: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
@@ -239,10 +239,8 @@ def exchange(
     if start is not None and ids is not None and weights is not None:
         count = len(start[0])
         ids[:count], weights[:count] = start
-    effort, sets = (
-        (rounds, leaders, tolerance, -1.0 if margin is None else margin),
-        0 if starts is None else len(starts),
-    )
+    effort = rounds, leaders, tolerance, -1.0 if margin is None else margin
+    sets = 0 if starts is None else len(starts)
     done, steps, swaps, count, along, linear, ahead, threshold, heights = kernels.native().exchange(
         rows, kept, measured, fine, query, order, squares, relevance, diversity, sharpness,
         known, sets, with_greedy, found, numbers, effort, count, ids, weights, gradient,

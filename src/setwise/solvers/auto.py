@@ -27,9 +27,8 @@ from setwise.top import top_k
 #: Up to this many, a start without the relaxation is as good and faster.
 TINY = 2048
 
-#: In small pools, with bounded effort: relaxation steps, and the least number of leaders that each adds.
+#: In small pools, with bounded effort: relaxation steps.
 SMALL_ROUNDS = 3
-SMALL_LEADERS = 32
 
 #: Distances of which rounding rows to `pools.GRID` is a small part.
 COARSE = 1e-3

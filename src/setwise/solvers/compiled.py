@@ -21,7 +21,7 @@ from setwise.rounding import dot_error
 from setwise.solvers.bounds import gradient_error, rounding_margin
 from setwise.solvers.pools import Pool
 from setwise.solvers.problem import POOLED, Problem, Solved
-from setwise.solvers.relaxation import Relaxed
+from setwise.solvers.relaxation import SMALL_LEADERS, Relaxed
 from setwise.threads import run_ranges
 from setwise.vectors import FINE
 
@@ -213,6 +213,7 @@ def exchange_measured(
         diversity=objective.diversity,
         sharpness=objective.sharpness,
         fine=FINE[True],
+        leaders=SMALL_LEADERS,
         margin=margin,
         **options,
     )
@@ -225,7 +226,12 @@ def _are_single(squares: NDArray[np.float64]) -> bool:
 
 
 def _exchange(
-    problem: Problem, pool: Pool | None = None, *, rounds: int = 0, **options: Any
+    problem: Problem,
+    pool: Pool | None = None,
+    *,
+    rounds: int = 0,
+    leaders: int = SMALL_LEADERS,
+    **options: Any,
 ) -> Exchanged | None:
     """Return what the kernel finds among all candidates or in a pool; None where it cannot."""
     objective, vectors, values = problem.objective, problem.vectors, problem.relevance.values
@@ -254,6 +260,7 @@ def _exchange(
         sharpness=objective.sharpness,
         kept=kept,
         rounds=rounds,
+        leaders=leaders,
         margin=rounding_margin(problem) if rounds and pool is None else None,
         **options,
     )

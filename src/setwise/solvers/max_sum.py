@@ -211,7 +211,7 @@ def bound_of_all(problem: Problem, found: auto.Incumbent, effort: Certify) -> Bo
             start=(found.chosen, np.ones(problem.k)),
             exact=full,
             rounds=25 if full else auto.SMALL_ROUNDS,
-            leaders=relaxation.LEADERS if full else auto.SMALL_LEADERS,
+            leaders=relaxation.LEADERS if full else relaxation.SMALL_LEADERS,
         )
         found.point = (pool.ids[relaxed.local], relaxed.weights)
     gradient = whole.gradient(*found.point)

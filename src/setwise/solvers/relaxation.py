@@ -23,8 +23,8 @@ Vector = NDArray[np.float64]
 #: With at most this many steps the effort is bounded: no long search for the exact solution.
 BOUNDED = 8
 
-#: See `maximize`.
-LEADERS = 64
+#: See `maximize`; and in small pools.
+LEADERS, SMALL_LEADERS = 64, 32
 
 #: Added to what may be zero and is divided by.
 TINY = 1e-300

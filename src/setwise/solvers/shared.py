@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.objectives import MaxSum
-from setwise.solvers import auto, bounds, frank_wolfe, pairs, polished, swap
+from setwise.solvers import auto, bounds, frank_wolfe, pairs, polished, relaxation, swap
 from setwise.solvers.max_sum import certificate_of
 from setwise.solvers.pools import Pool, Whole
 from setwise.solvers.problem import POOLED, Problem, Solved
@@ -105,7 +105,7 @@ class _One:
             start=self.point,
             exact=False,
             rounds=ROUNDS,
-            leaders=auto.SMALL_LEADERS,
+            leaders=relaxation.SMALL_LEADERS,
         )
         self.point = pool.ids[relaxed.local], relaxed.weights
 

@@ -57,10 +57,7 @@ def polish(
         change = table.of(outside) * -double
         change += gradient[outside, None]
         change -= leaving
-        if codes is not None:
-            held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
-            full = held[codes[outside]] >= constraints.quota
-            change[full[:, None] & (codes[outside][:, None] != codes[chosen])] = -np.inf
+        _bar_full(change, codes, outside, chosen, constraints.quota)
         return change
 
     for _ in range(most):
@@ -127,13 +124,24 @@ def improving(
         part = suspects[start : start + 8192]
         change = problem.max_sum().distances(problem.vectors.rows(part), members) * (-2.0 * whole.weight)
         change = change + gradient[part, None] - leaving
-        if codes is not None:
-            held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
-            full = held[codes[part]] >= constraints.quota
-            change[full[:, None] & (codes[part][:, None] != codes[chosen])] = -np.inf
+        _bar_full(change, codes, part, chosen, constraints.quota)
         gains[start : start + 8192] = change.max(axis=1) if k else -np.inf
     better = np.flatnonzero(gains > margin)
     return np.asarray(suspects[better[np.argsort(-gains[better], kind="stable")]])
+
+
+def _bar_full(
+    change: Floats,
+    codes: NDArray[np.int64] | None,
+    outside: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    quota: int,
+) -> None:
+    """Let no outsider of a group that is full come but for a member of it."""
+    if codes is not None:
+        held = np.bincount(codes[chosen], minlength=int(codes.max()) + 1)
+        full = held[codes[outside]] >= quota
+        change[full[:, None] & (codes[outside][:, None] != codes[chosen])] = -np.inf
 
 
 def least_of(gradient: NDArray[np.float64], linear: NDArray[np.float64]) -> float:
