@@ -197,6 +197,22 @@ def test_epochs_are_loaded_in_order_and_nothing_else_is(tmp_path, monkeypatch, k
     assert whole.column_names == ["id", "text"]
     tenth = load_dataset(str(tmp_path / "run"), "epochs", cache_dir=cache, split="epoch_10")
     assert tenth["id"][:] == found.epochs[9].tolist()
+    # Other rows of a folder of this name, which `datasets` keeps by that and by the card alone.
+    again = Pipeline(
+        tmp_path / f"rows.{kind}",
+        path,
+        method="random",
+        rows=5,
+        epochs=11,
+        out=tmp_path / "run",
+        seed=1,
+        force=True,
+    ).run()
+    assert np.concatenate(again.epochs).tolist() != np.concatenate(found.epochs).tolist()
+    whole = load_dataset(str(tmp_path / "run"), cache_dir=cache, split="train")
+    assert whole["id"][:] == np.concatenate(again.epochs).tolist()
+    tenth = load_dataset(str(tmp_path / "run"), "epochs", cache_dir=cache, split="epoch_10")
+    assert tenth["id"][:] == again.epochs[9].tolist()
     # Without the card, too: names sort as epochs do, and what is not for data is hidden.
     builder = "json" if kind == "jsonl" else kind
     bare = load_dataset(builder, data_dir=str(tmp_path / "run"), cache_dir=cache, split="train")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from setwise.files.checksums import digest
 from setwise.files.writing import write_atomic
 
 CARD = "README.md"
 
 
-def write_card(folder: Path, names: Sequence[str], schema: Any = None) -> None:
-    """Write the card of some files: all in their order as split "train", and each a split of "epochs".
+def write_card(folder: Path, names: Mapping[str, Mapping[str, Any]], schema: Any = None) -> None:
+    """Write the card of measured files: all in their order as split "train", and each a split of "epochs".
 
     Where there are none, there is no card either. With an Arrow schema it says what all files' columns are:
-    ``datasets`` takes those of lines of JSON from the first, and ends at an entry that only others have.
+    ``datasets`` takes those of lines of JSON from the first, and ends at an entry that only others have. It
+    keeps what it has read by the folder's name and the card alone: a description tells other rows apart.
     """
     if not names:
         (folder / CARD).unlink(missing_ok=True)
@@ -25,14 +27,17 @@ def write_card(folder: Path, names: Sequence[str], schema: Any = None) -> None:
     numbers = [int(Path(name).stem.removeprefix("epoch-")) for name in names]
     splits = zip(numbers, names, strict=True)
     each = "".join(f"  - split: epoch_{number}\n    path: {name}\n" for number, name in splits)
+    rows = digest({name: facts["blake2b"] for name, facts in names.items()})
     info = "" if schema is None else _info(schema)
     text = f"""---
 configs:
 - config_name: default
+  description: "{rows}"
   data_files:
   - split: train
     path:
 {whole}- config_name: epochs
+  description: "{rows}"
   data_files:
 {each}{info}---
 

@@ -260,7 +260,7 @@ def write_epochs(
         def record() -> None:
             done = {name: files[name] for name in names if name in files}
             FORMAT.write(folder, about, done)
-            write_card(folder, list(done))
+            write_card(folder, done)
 
         record()
         try:
@@ -269,7 +269,7 @@ def write_epochs(
                 files[name] = {"rows": len(left[name]), "rows_digest": marks[name], **facts}
                 record()
             if kind == ".jsonl":
-                write_card(folder, names, _columns(folder))
+                write_card(folder, {name: files[name] for name in names}, _columns(folder))
         except BaseException:
             if fresh and not files:  # there is nothing to go on from
                 shutil.rmtree(folder, ignore_errors=True)
