@@ -167,3 +167,16 @@ def test_ids_are_told_apart_letter_for_letter(connection, kind):
     connection.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
     index = DuckdbIndex(connection, "items")
     assert_answers(index, X, name=ids.__getitem__, filter="price < 9", kept=np.arange(20) < 9)
+
+
+def test_doubles_are_not_rounded(connection):
+    """Places in meters: as single precision they are half a meter off."""
+    X = np.array([5e6, 1e6, 3e6]) + np.random.default_rng(0).standard_normal((12, 3))
+    index = Duck(connection, "DOUBLE").fill(X, way="euclidean")
+    (found,) = index.fetch(X[:1], 12)
+    away = np.linalg.norm(X - X[0], axis=1)
+    np.testing.assert_allclose(-found.scores, np.sort(away), atol=1e-8)
+    for rows in (found.vectors, index.vectors(found.ids)):
+        np.testing.assert_array_equal(rows, X[found.ids])
+    drawn = index.sample()
+    np.testing.assert_array_equal(drawn.vectors, X[drawn.ids])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from stores import COLORS, D, N, Store, StoreTests, assert_answers, colors_of, queries_of, rows_of
 
+import setwise
 from optional import lazily, needs
 from setwise.index import Index
 from setwise.index.sqlite import SqliteIndex
@@ -167,3 +168,25 @@ def test_ids_are_told_apart_letter_for_letter():
         store.database.execute("INSERT INTO items VALUES (?, ?, ?, ?)", values)
     index = SqliteIndex(store.database, "items")
     assert_answers(index, X, name=ids.__getitem__, filter="price < 9", kept=np.arange(20) < 9)
+
+
+@pytest.mark.parametrize("kind", ["vec0", "view", "without"])
+def test_rows_that_have_no_number(kind):
+    """Along gradients a retrieval starts from some drawn over all: by ids, where rows are not numbered."""
+    X = rows_of(n=30)
+    store = Lite(vec0=kind == "vec0")
+    index, table = store.fill(X), "items"
+    if kind != "vec0":
+        table = "others"
+        create = "CREATE VIEW others AS SELECT * FROM items"
+        if kind == "without":
+            create = "CREATE TABLE others (id INTEGER PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+        store.database.execute(create)
+        if kind == "without":
+            store.database.execute("INSERT INTO others SELECT id, vector FROM items")
+        index = SqliteIndex(store.database, table)
+    assert index.sample(9).ids.tolist() == index.sample(9).ids.tolist()
+    assert sorted(index.sample().ids.tolist()) == list(range(30))
+    hits = setwise.retrieve(X[0], index, 4, sharpness=1, diversity=0.5)
+    same = setwise.retrieve(X[0], Index.from_array(X), 4, sharpness=1, diversity=0.5)
+    assert hits.ids.tolist() == same.ids.tolist()

@@ -115,3 +115,12 @@ def test_rows_that_cannot_be_used_are_left_out_on_request(rows, device, metric):
     assert not {40, 2999} & set(drawn.ids.tolist())
     with pytest.raises(KeyError, match="row 2999 cannot be used"):
         index.vectors([1, 2999])
+
+
+def test_rows_far_from_zero_are_measured_by_differences():
+    rows = (np.random.default_rng(0).standard_normal((40, 3)) + 3e3).astype(np.float32)
+    index = setwise.Index.from_torch(torch.from_numpy(rows), metric="euclidean")
+    scores, _ = index.search(rows[:2].astype(float), 40)
+    away = np.linalg.norm(rows[:2, None].astype(float) - rows, axis=2)
+    np.testing.assert_allclose(-scores, np.sort(away), rtol=1e-5, atol=1e-7)
+    assert setwise.retrieve(rows[0], index, 3, diversity=0.0).certificate.optimal

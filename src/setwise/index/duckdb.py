@@ -99,6 +99,7 @@ class DuckdbIndex(StoreIndex):
             kind,
             "HUGEINT" if id_kind in _INTEGERS else id_kind,
         )
+        self._dtype = np.float32 if array[1] == "FLOAT" else np.float64
         self._vector, self._id = quoted(vector), quoted(id)
         # Letter for letter, whatever the column's collation.
         self._letters = f"{self._id}::VARCHAR COLLATE C" if id_kind == "VARCHAR" else self._id
@@ -128,7 +129,7 @@ class DuckdbIndex(StoreIndex):
         for query in queries:
             rows = self._ask(statement, [query.tolist(), *values])
             scores = np.array([row[1] for row in rows], np.float64)
-            found = [np.asarray(row[2], np.float32) for row in rows] if vectors else None
+            found = [np.asarray(row[2], self._dtype) for row in rows] if vectors else None
             answers.append(Reply([self._named(row[0]) for row in rows], sign * scores, found))
         return answers
 
@@ -144,14 +145,15 @@ class DuckdbIndex(StoreIndex):
             f"SELECT {self._id}, {name} FROM {self._table} "
             f"WHERE {self._letters} IN (SELECT unnest(?::{self._ids_of}[])){condition}"
         )
-        return [(self._named(one), value) for one, value in self._ask(statement, [ids])]
+        read = [(self._named(one), value) for one, value in self._ask(statement, [ids])]
+        return read if field is not None else [(one, np.asarray(row, self._dtype)) for one, row in read]
 
     def draw(self, count: int) -> tuple[list[Any], Any] | None:
         rows = self._ask(
             f"SELECT {self._id}, {self._vector} FROM {self._table} WHERE {self._vector} IS NOT NULL "
             f"ORDER BY hash({self._id}), {self._id} LIMIT {count}"
         )
-        return [self._named(row[0]) for row in rows], [np.asarray(row[1], np.float32) for row in rows]
+        return [self._named(row[0]) for row in rows], [np.asarray(row[1], self._dtype) for row in rows]
 
     def _named(self, one: Any) -> Any:
         """Return an id of DuckDB as this index writes it."""

@@ -21,6 +21,9 @@ from setwise.index.store import StoreIndex
 #: The function of sqlite-vec that measures each metric.
 DISTANCES = {"cosine": "vec_distance_cosine", "euclidean": "vec_distance_L2"}
 
+#: Draws the rows of a sample.
+SEED = 0
+
 
 class SqliteIndex(StoreIndex):
     """An index over a column of float32 vectors in an SQLite table, or in a ``vec0`` table of sqlite-vec.
@@ -167,12 +170,13 @@ class SqliteIndex(StoreIndex):
         return [(one, _row(value) if field is None else value) for one, value in rows]
 
     def draw(self, count: int) -> tuple[list[Any], Any] | None:
-        # Row numbers in an order of no meaning, the same each time (Knuth's multiplicative hash).
-        rows = self._ask(
-            f"SELECT {self._id}, {self._vector} FROM {self._table} WHERE {self._vector} IS NOT NULL "
-            f"ORDER BY (rowid * 2654435761) & 4294967295 LIMIT {count}"
+        # By ids: a view, a vec0 table and a table WITHOUT ROWID number no rows.
+        ids = self._ask(
+            f"SELECT {self._id} FROM {self._table} WHERE {self._vector} IS NOT NULL ORDER BY {self._id}"
         )
-        return [row[0] for row in rows], [_row(row[1]) for row in rows]
+        picked = np.sort(np.random.default_rng(SEED).permutation(len(ids))[:count])
+        rows = list(self.read([ids[place][0] for place in picked], None))
+        return [row[0] for row in rows], [row[1] for row in rows]
 
     def _ask(self, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""

@@ -158,11 +158,10 @@ class TorchIndex(RowIndex):
 
     def _scored(self, block: Any, probes: Any, squares: Any) -> Any:
         """Return a block's scores for every query, shape (m, rows)."""
-        products = probes @ block.T
         if self.metric == "cosine":
-            return products * squares.rsqrt()
-        far = (squares - 2 * products + (probes * probes).sum(1, keepdim=True)).clamp_min(0)
-        return -far.sqrt()
+            return (probes @ block.T) * squares.rsqrt()
+        # By differences: of rows far from 0, squares less products are mostly rounding.
+        return -self._torch.cdist(probes, block, compute_mode="donot_use_mm_for_euclid_dist")
 
     def _barred(self, filter: Any, exclude: Sequence[Any] | Ids) -> Any:
         """Return a mask of what may not be found, on the device, or None."""
