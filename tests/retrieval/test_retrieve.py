@@ -15,6 +15,7 @@ import setwise
 from helpers import best_exchange, full_scan, value_of
 from reference import make
 from reference.brute import best_subset
+from reference.objectives import distance_matrix
 from setwise.index.base import Index
 from setwise.objectives import MaxSum
 
@@ -469,6 +470,27 @@ def test_a_fixed_pool_is_kept_to_and_judged(corpus, query):
     assert not small.certificate.pool_sufficient
     with pytest.raises(ValueError, match="pool: 9 is below 10"):
         setwise.retrieve(query, index, 10, pool=9)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_max_min_over_a_pool_is_bounded_by_every_set(metric):
+    """Of what no search has returned any may be in the best set; of k candidates, too."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X, k, t = rng.standard_normal((9, 3)), int(rng.integers(2, 4)), rng.choice([0.2, 0.5, 1.0])
+        index, pool = setwise.Index.from_array(X, metric=metric), k + int(rng.integers(0, 2))
+        hits = setwise.retrieve(X[0], index, k, objective="max-min", diversity=t, pool=pool)
+        apart, relevance = distance_matrix(X, metric=metric), -distance_matrix(X, metric=metric)[0]
+        if metric == "cosine":
+            relevance += 1.0
+        best = max(
+            (1 - t) * relevance[list(one)].mean()
+            + t * min(apart[pair] for pair in itertools.combinations(one, 2))
+            for one in itertools.combinations(range(9), k)
+        )
+        bound = hits.certificate.upper_bound
+        assert bound is None or bound >= best - 1e-9
+        assert not hits.certificate.optimal or hits.value >= best - 1e-9
 
 
 @pytest.mark.parametrize(("k", "options"), [(4, {"pool": 2**50}), (2**50, {"min_gain": -1.0})])

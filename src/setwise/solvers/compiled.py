@@ -241,7 +241,7 @@ def _exchange(
     if problem.request.wishes or not isinstance(objective, MaxSum) or not know(objective):
         return None
     if pool is None:
-        if vectors.dtype == np.float64 and not _are_single(squares):
+        if problem.k >= problem.n or (vectors.dtype == np.float64 and not _are_single(squares)):
             return None
         order = problem.by_content(np.arange(problem.n))
     else:

@@ -89,8 +89,9 @@ class Thresholds:
         self.exact, self.picks = exact, picks
         self.best, self.value = chosen, -np.inf if chosen is None else form.value(chosen)
         held = form.held
-        self.above = form.above
-        if np.isfinite(outside.score):  # others may be at any distance, and farther than any two held
+        self.above, others = form.above, bool(np.isfinite(outside.score))
+        self.plain = form.plain and not others  # what is held is all that a set can be of
+        if others:  # others may be at any distance, and farther than any two held
             self.above = np.append(form.levels[1:], max(float(form.levels[-1]), outside.apart))
         self.coin = 0.0
         if held.feasible.costs is not None:  # what a unit of cost is worth, whatever the distances
@@ -112,7 +113,7 @@ class Thresholds:
         looked = 0
         while True:
             top = heap[0]
-            good = not form.plain or top.less >= 0.0 or self.value >= -top.less * form.objective.metric_part
+            good = not self.plain or top.less >= 0.0 or self.value >= -top.less * form.objective.metric_part
             if -top.less <= self.value + form.off(self.value) or problem.is_late:
                 break
             if looked >= MOST or (looked >= most and good):
@@ -143,9 +144,9 @@ class Thresholds:
         if level > form.reach(form.held.feasible.include):
             return -np.inf
         upper = self._by_cliques(level)
-        if self.picks or form.plain:
+        if self.picks or self.plain:
             closer = pick_apart(form, level * form.objective.metric_part * (1 - 1e-9))
-            if form.plain:  # the balls around those taken hold all candidates, and a set has one of each
+            if self.plain:  # the balls around those taken hold all candidates, and a set has one of each
                 summed = -np.inf if closer is None else float(form.scores[closer].sum())
                 upper = min(upper, summed + form.off(summed))
             if self.picks:
