@@ -12,6 +12,12 @@ Progress = Callable[[int, int], object]
 StepProgress = Callable[[str, int, int], object]
 
 
+def check_progress(progress: Any) -> None:
+    """Refuse, before any work, what cannot be told how far it is. Raises TypeError: it is no function."""
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: expected a function or None, got {type(progress).__name__}")
+
+
 def tell(progress: Callable[..., object] | None, *how_far: Any) -> None:
     """Call what was given to be told how far work is, if anything was."""
     if progress is not None:

@@ -135,10 +135,24 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         check_output(tmp_path / "folder.json", force=True)
     for name in ("x" * 300, "x" * 240, "a\0b"):  # the second is too long with what it has until it is whole
-        with pytest.raises(ValueError, match="drawn: .* cannot be written here .*; name another"):
+        with pytest.raises(ValueError, match="drawn: .* here.*; name another"):
             check_output(tmp_path / f"{name}.json", force=True, argument="drawn")
     with pytest.raises(TypeError, match="drawn: expected a path, got int"):
         check_output(5, force=True, argument="drawn")
+    for name, told in (("", "empty"), ("  ", "blank")):
+        with pytest.raises(ValueError, match=f"drawn: the path is {told}; name a file or folder"):
+            check_output(name, force=True, argument="drawn")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="out: .*file' is a file; name a folder"):
+        check_output(tmp_path / "file" / "a.json", force=True)
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        check_output(tmp_path, force=True)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no such file system")
+def test_a_folder_that_takes_no_file_is_refused_whatever_its_mode_says():
+    with pytest.raises(PermissionError, match="out: folder '/proc' is not writable"):
+        check_output("/proc/a.json", force=False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from setwise.encode import encoder
-from setwise.finetuning import Pipeline, Sources, match
+from setwise.engine.local import LocalEngine
+from setwise.finetuning import Pipeline, Sources, encode_examples, match
 from setwise.finetuning.baselines import less
 from setwise.finetuning.pipeline import METHODS
 
@@ -162,6 +164,23 @@ class Unasked:
         ({"rows": 151, "replace": False}, "rows: 151 are more than the 150 there are"),
         ({"rows": 151, "method": "nearest"}, "rows: 151 are more than the 150 there are"),
         ({"tokens": 50, "rows": None, "tokenizer": "tiktoken:none"}, "tokenizer: 'none' is unknown"),
+        ({"tokens": 50, "rows": None, "tokenizer": 3}, "tokenizer: expected one of"),
+        ({"index": 3}, "index: expected 'auto', 'exact', a FAISS factory string"),
+        ({"index": Path(__file__)}, "index: test_pipeline.py is damaged, or no FAISS index"),
+        ({"index": "a" * 300}, "index: FAISS does not understand 'aaa"),
+        ({"workers": 0}, "workers: 0 is below 1"),
+        ({"workers": 2.5}, "workers: expected an integer, got 2.5"),
+        ({"workers": "localhost:1"}, "workers: "),  # no Ray there, or no Ray at all
+        ({"limits": "source"}, "limits: expected a mapping of columns to shares, got 'source'"),
+        ({"limits": {"id": (0.1,)}}, "limits: 'id' has (0.1,); expected a most, or (least, most)"),
+        ({"fraction": np.ones((9, 9)), "rows": None}, "fraction: expected a number above 0 and at most 1"),
+        ({"examples": {"sums": ("x",)}}, "examples: 'sums' has 1 values; expected (source, weight)"),
+        ({"examples": ""}, "examples: the path is empty; name a file or folder"),
+        ({"vectors": "a\0b"}, "vectors: 'a\\x00b' is no path here (null character)"),
+        ({"cache": 3}, "cache: expected a path, got int"),
+        ({"cache": ""}, "cache: the path is empty; name a folder"),
+        ({"out": ""}, "out: the path is empty; name a file or folder"),
+        ({"drawn": " "}, "drawn: the path is blank; name a file or folder"),
     ],
 )
 def test_what_does_not_fit_the_rows_is_refused_before_they_are_encoded(rows, examples, options, message):
@@ -170,8 +189,44 @@ def test_what_does_not_fit_the_rows_is_refused_before_they_are_encoded(rows, exa
     if "tiktoken" in str(options):
         pytest.importorskip("tiktoken")
     asked = {"rows": 5, "model": Unasked(), "cache": None, **options}
-    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
-        Pipeline(rows, examples, **asked).run()
+    with pytest.raises((TypeError, ValueError, OSError, ImportError), match=re.escape(message)) as refused:
+        Pipeline(rows, **{"examples": examples, **asked}).run()
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_told_or_tried_is_refused_before_rows_are_encoded(rows, examples):
+    pipeline = Pipeline(rows, examples, model=Unasked(), cache=None)
+    short = Pipeline(examples, rows, model=Unasked(), cache=None, tokens=3)
+    for call, message in (
+        (lambda: pipeline.run(progress=3), "progress: expected a function or None, got int"),
+        (short.run, "tokens: 3 hold no row; the shortest has 8. Raise the budget"),
+        (lambda: pipeline.sweep(0.5), "diversities: expected a list of numbers, got 0.5"),
+        (lambda: pipeline.sweep([0.5, 2.0]), "diversities: 2.0 is outside [0, 1]"),
+        (lambda: pipeline.opened("rwos").__enter__(), "needs: 'rwos' is unknown; did you mean 'rows'?"),
+        (lambda: encode_examples("a text", Unasked()), "texts: expected a list of strings, got 'a text'"),
+        (lambda: encode_examples(["a", None], Unasked()), "texts: text 1 is None, expected a string"),
+        (lambda: encode_examples(["a"], Unasked(), 3), "folder: expected a path, got int"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+            call()
+
+
+def test_one_engine_serves_a_job_from_its_first_step_to_its_last(rows, examples, tmp_path, monkeypatch):
+    made = []
+
+    class Counted(LocalEngine):
+        def __init__(self, workers):
+            made.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr("setwise.engine.local.LocalEngine", Counted)
+    asked = {"model": "ngrams", "cache": None, "rows": 5, "epochs": 2, "neighbors": 100}
+    found = Pipeline(rows, examples, workers=1, out=tmp_path / "run", **asked).run()
+    assert made == [1]
+    alone = Pipeline(rows, examples, **asked).run()
+    np.testing.assert_array_equal(found.epochs, alone.epochs)
+    match(np.eye(9), np.eye(9)[:2], workers=1)
+    assert made == [1, 1]
 
 
 def test_outputs_are_refused_before_anything_is_read(rows, examples, tmp_path):

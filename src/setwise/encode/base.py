@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,16 @@ def checked_encoder(encoder: Any, argument: str = "encoder") -> Encoder:
             f"setwise.encode.encoder(name) returns; got {checks.brief(encoder)}"
         )
     return encoder
+
+
+def checked_texts(texts: Any, argument: str = "texts") -> Sequence[str]:
+    """Return texts as they are. Raises TypeError: they are no list of strings."""
+    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__") or isinstance(texts, Mapping):
+        raise TypeError(f"{argument}: expected a list of strings, got {checks.brief(texts)}")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{argument}: text {number} is {checks.brief(text)}, expected a string")
+    return cast(Sequence[str], texts)
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -23,14 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise._version import __version__
-from setwise.encode.base import Encoder, FittedEncoder, checked_encoder, known_rows
+from setwise.encode.base import Encoder, FittedEncoder, checked_encoder, checked_texts, known_rows
 from setwise.encode.entries import FORMAT, GROWING, ROWS, STATE, VECTORS, prune
 from setwise.files.arrays import DAMAGED_ARCHIVE, UnfinishedArray, read_archive, write_rows
 from setwise.files.folder import META
 from setwise.files.locking import locked
+from setwise.files.names import at_home, named
 from setwise.files.parts import room_for
 from setwise.files.writing import write_array, write_atomic
-from setwise.progress import Progress, StepProgress
+from setwise.progress import Progress, StepProgress, check_progress
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def encode_texts(
     progress : callable, optional
         Called with the number of texts done and the number of texts.
 
-    Raises ValueError: an encoder that learns finds no word in any text, or one returns NaN.
+    Raises TypeError: an argument is of another type; ValueError: an encoder that learns finds no word in any
+    text, or one returns NaN.
     """
 
     def tell(step: str, done: int, total: int) -> None:
@@ -106,7 +108,8 @@ def encode_texts(
             progress(done, total)
 
     checked_encoder(encoder)
-    n = len(texts)
+    check_progress(progress)
+    n = len(checked_texts(texts))
     if folder is not None and n:
         with contextlib.suppress(OSError):
             return encode_blocks(lambda: _blocks(texts), n, encoder, folder, learn=n, progress=tell)
@@ -128,7 +131,8 @@ def entry_name(texts: Sequence[str], encoder: Encoder) -> str:
 def encode_alike(texts: Sequence[str], encoder: Encoder, progress: Progress | None = None) -> Encoded:
     """Encode texts in memory with an encoder as it is, such as one that has learned; see `encode_texts`."""
     checked_encoder(encoder)
-    n = len(texts)
+    check_progress(progress)
+    n = len(checked_texts(texts))
     tell = (lambda step, done, total: None) if progress is None else (lambda step, *done: progress(*done))
     vectors = np.concatenate(list(_chunks(_blocks(texts), 0, n, encoder, tell)))
     rows = np.flatnonzero(known_rows(vectors))
@@ -168,7 +172,9 @@ def encode_blocks(
     finds no word in any text, or one returns NaN.
     """
     checked_encoder(encoder)
+    check_progress(progress)
     tell = progress or (lambda step, done, total: None)
+    folder = at_home(named(folder, "folder", "folder"))
     name, sample = _survey(blocks(), n, encoder, learn, tell)
     entry = folder / name
     with room_for(folder), _held(entry, n, tell):

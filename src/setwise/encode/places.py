@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from setwise.files.names import existing
+from setwise.files.names import existing, named
 from setwise.files.parts import part_for, remove_dead
 
 FOLDER = ".setwise-cache"
@@ -28,10 +28,11 @@ def folder_for(source: Path | None, name: str | os.PathLike[str] | None = None) 
     Path or None
         Where that place is not writable, a folder in the user's cache; None if that is not either.
 
-    Raises PermissionError: the folder that was asked for is not writable.
+    Raises PermissionError: the folder that was asked for is not writable; TypeError, ValueError: it is no
+    path, or an empty one.
     """
     if name is not None:
-        folder = Path(os.path.expanduser(name))
+        folder = Path(os.path.expanduser(named(name, "cache", "folder")))
         if not _writable(folder):
             raise PermissionError(
                 f"cache: folder {str(name)!r} is not writable; name another, or leave the cache out"

@@ -17,7 +17,7 @@ from setwise.files import versions
 from setwise.files.checksums import alterations_of, digest, faults_of, is_among, measure
 from setwise.files.json_lines import parsed
 from setwise.files.names import at_home, existing
-from setwise.files.outputs import place_of
+from setwise.files.outputs import check_folder, place_of
 from setwise.files.writing import write_json
 from setwise.progress import StepProgress
 
@@ -269,13 +269,7 @@ class FolderFormat(Generic[Info]):
         PermissionError: its parent is missing or not writable, or it is a file.
         """
         target = place_of(path, argument)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
-        if not os.access(target if target.is_dir() else target.parent, os.W_OK):
-            named = target if target.is_dir() else target.parent
-            raise PermissionError(f"{argument}: folder {str(named)!r} is not writable")
-        if target.exists() and not target.is_dir():
-            raise NotADirectoryError(f"{argument}: {str(path)!r} is a file; name a folder")
+        check_folder(target if target.exists() else target.parent, argument)
         if target.exists() and not versions.is_free(target) and not self.is_ours(target):
             raise FileExistsError(
                 f"{argument}: {str(path)!r} is no {self.name}, so nothing replaces it; name another folder"

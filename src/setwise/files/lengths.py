@@ -32,9 +32,9 @@ def counter(unit: str) -> Callable[[str], int]:
         model with its tokenizer.json.
 
     Raises FileNotFoundError: the tokenizer's file is missing; ImportError: the package that counts is not
-    installed; ValueError: the unit is unknown.
+    installed; TypeError, ValueError: the unit is none, or unknown.
     """
-    kind, _, named = unit.partition(":")
+    kind, _, named = unit.partition(":") if isinstance(unit, str) else ("", "", "")
     if kind == "tiktoken":
         found = require("tiktoken", "tokens", f"counting in {unit}")
         encoding = found.get_encoding(
@@ -49,7 +49,7 @@ def counter(unit: str) -> Callable[[str], int]:
         model.no_truncation()  # the file of many a model keeps that of its training, and padding up to it
         model.no_padding()
         return lambda text: len(model.encode(text, add_special_tokens=False).ids)
-    if unit not in PLAIN:
+    if not isinstance(unit, str) or unit not in PLAIN:
         checks.choice("tokenizer", unit, [*PLAIN, "tiktoken", "tokenizers:FILE.json"])
     return PLAIN[unit]
 

@@ -42,6 +42,21 @@ def at_home(path: str | os.PathLike[str]) -> Path:
     return found if not str(path).startswith("~") or found.exists() else Path(os.path.expanduser(path))
 
 
+def named(path: str | os.PathLike[str], argument: str, what: str = "file or folder") -> str:
+    """Return a path as text.
+
+    Raises TypeError: it is no path; ValueError: it is empty or blank, or has a null character.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
+    if not text.strip():
+        raise ValueError(f"{argument}: the path is {'blank' if text else 'empty'}; name a {what}")
+    if "\0" in text:
+        raise ValueError(f"{argument}: {text[:60]!r} is no path here (null character); name another")
+    return text
+
+
 def existing(path: str | os.PathLike[str], argument: str) -> Path:
     """Return the path of a file or folder that is there.
 
@@ -49,10 +64,7 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
     close; PermissionError: it may not be read; ValueError: it is empty, too long, or neither a file
     nor a folder: a pipe or a device, which might never end; TypeError: it is no path.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
-    if not os.fspath(path):
-        raise ValueError(f"{argument}: the path is empty; name a file or folder")
+    named(path, argument)
     try:
         found = at_home(path)
         there = found.exists()

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from setwise.files.names import at_home
+from setwise.files.names import at_home, named
 from setwise.files.parts import is_half_done, kept_for, part_for, remove_dead, room_for
 
 
 def place_of(path: str | os.PathLike[str], argument: str) -> Path:
     """Return where an output will stand, links followed.
 
-    Raises TypeError: it is no path; ValueError: no file can have that name here, or one that it has until it
-    is whole.
+    Raises TypeError: it is no path; ValueError: it is empty, or no file can have that name here, or one that
+    it has until it is whole.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{argument}: expected a path, got {type(path).__name__}")
+    named(path, argument)
     try:
         target = Path(os.path.realpath(at_home(path)))
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -30,6 +30,24 @@ def place_of(path: str | os.PathLike[str], argument: str) -> Path:
             f"{argument}: {str(path)[:60]!r} cannot be written here ({reason}); name another"
         ) from None
     return target
+
+
+def check_folder(folder: Path, argument: str) -> None:
+    """Refuse a folder that no file can be written into: what may be written is tried, and leaves no trace.
+
+    Raises FileNotFoundError, NotADirectoryError: it is missing, or none; PermissionError: it takes no file.
+    """
+    if not folder.is_dir():
+        if folder.exists():
+            raise NotADirectoryError(f"{argument}: {str(folder)!r} is a file; name a folder")
+        raise FileNotFoundError(f"{argument}: no folder {str(folder)!r}; create it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"{argument}: folder {str(folder)!r} is not writable ({error.strerror}); name another"
+        ) from None
 
 
 class Outputs:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.asked import asked_for
 from setwise.files.names import ending
-from setwise.files.outputs import Outputs, place_of, together
+from setwise.files.outputs import Outputs, check_folder, place_of, together
 from setwise.files.parts import is_half_done
 
 Columns = Mapping[str, Sequence[Any]]
@@ -43,20 +43,17 @@ def check_output(
     ------
     FileExistsError
         The file is there and ``force`` is not given.
-    FileNotFoundError, IsADirectoryError, PermissionError, ValueError
-        Its folder is missing or not writable, it is a folder, or its ending is none of ``endings``.
+    FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError
+        Its folder is missing, none, or not writable; it is a folder, or its ending is none of ``endings``.
     """
     target = place_of(path, argument)
-    if ending(path) not in endings:
-        raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(endings)}")
     if target.is_dir():
         raise IsADirectoryError(f"{argument}: {str(path)!r} is a folder; name a file in it")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{argument}: no folder {str(target.parent)!r}; create it first")
+    if ending(path) not in endings:
+        raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(endings)}")
     if not checks.flag("force", force) and target.exists() and not is_half_done(target):
         raise FileExistsError(f"{argument}: {str(path)!r} exists; add --force (force=True) to replace it")
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(f"{argument}: folder {str(target.parent)!r} is not writable")
+    check_folder(target.parent, argument)
     asked_for(target)
     return target
 

@@ -150,8 +150,9 @@ def matched(
 ) -> Match:
     """Return the match of one diversity; see `match`."""
     checks.fraction("diversity", diversity)
-    hood = Neighborhood.of(candidates, examples, parameters, progress)
-    found = hood.match(diversity)
+    with parameters.at_work():
+        hood = Neighborhood.of(candidates, examples, parameters, progress)
+        found = hood.match(diversity)
     if not found.complete:
         mend = f"raise neighbors (to {min(2 * hood.reach, hood.candidates.n):,} first), or lower diversity"
         if found.short_of_index:
@@ -179,10 +180,17 @@ def swept(
     progress: StepProgress | None,
 ) -> Sweep:
     """Return the matches of several diversities; see `sweep`."""
+    values = checked_diversities(diversities)
+    with parameters.at_work():
+        hood = Neighborhood.of(candidates, examples, parameters, progress)
+        return Sweep([hood.match(value) for value in values])
+
+
+def checked_diversities(diversities: Iterable[float]) -> list[float]:
+    """Return diversities as a list. Raises TypeError, ValueError: there is none, or one is not in [0, 1]."""
     if not isinstance(diversities, Iterable):
         raise TypeError(f"diversities: expected a list of numbers, got {checks.brief(diversities)}")
     values = [checks.fraction("diversities", value) for value in diversities]
     if not values:
         raise ValueError("diversities: give at least one, in [0, 1]")
-    hood = Neighborhood.of(candidates, examples, parameters, progress)
-    return Sweep([hood.match(value) for value in values])
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -74,6 +75,14 @@ class MatchParameters:
             checks.integer("workers", self.workers, least=1)
         if not (isinstance(self.index, str) and self.index in ("auto", "exact")):
             raise ValueError("workers: parts are searched exactly; leave index at 'exact'")
+
+    def at_work(self) -> contextlib.AbstractContextManager[object]:
+        """Return a context in which the workers, if there are any, stay from one step to the next."""
+        if self.workers is None:
+            return contextlib.nullcontext()
+        from setwise.engine import at_work
+
+        return at_work(self.workers)
 
 
 class MatchOptions(TypedDict, total=False):

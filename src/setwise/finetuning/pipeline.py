@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from setwise import checks, encode
 from setwise.files.lengths import counter
-from setwise.finetuning.api import DIVERSITIES, swept
+from setwise.finetuning.api import DIVERSITIES, checked_diversities, swept
 from setwise.finetuning.importance import MIN_WORDS
 from setwise.finetuning.leakage import examined
 from setwise.finetuning.matched import Sweep
@@ -21,7 +21,7 @@ from setwise.finetuning.methods import METHODS
 from setwise.finetuning.outputs import check_outputs
 from setwise.finetuning.parameters import MatchParameters, weights_of
 from setwise.finetuning.row_selection import RowSelection
-from setwise.finetuning.rows.draw import MOST_EPOCHS, check_draws, count, token_counts
+from setwise.finetuning.rows.draw import MOST_EPOCHS, check_draws, count, text_lengths, token_counts
 from setwise.finetuning.rows.repository import Repository
 from setwise.finetuning.rows.sides import as_path, name_of
 from setwise.finetuning.rows.writing import (
@@ -155,10 +155,9 @@ class Pipeline(Sources, MatchParameters):
             raise ValueError("rows: say how many to draw, by rows, fraction or tokens")
         if METHODS[self.method].counts and (self.tokens is not None or not self.budgets):
             raise ValueError(f"rows: {self.method} chooses a number of rows; give rows or fraction")
-        if self.tokenizer != "tokens":
-            if self.tokens is None or self.length_column is not None:
-                raise ValueError("tokenizer: it counts for tokens, where length_column does not")
-            counter(self.tokenizer)
+        counter(self.tokenizer)
+        if self.tokenizer != "tokens" and (self.tokens is None or self.length_column is not None):
+            raise ValueError("tokenizer: it counts for tokens, where length_column does not")
         if self.length_column is not None and self.tokens is None:
             raise ValueError("length_column: it goes with tokens")
         if not self.budgets and (self.epochs > 1 or self.replace is not None):
@@ -255,6 +254,7 @@ class Pipeline(Sources, MatchParameters):
         ValueError
             As for `Sources.opened`, or no diversity is given, or one is outside [0, 1].
         """
+        diversities = checked_diversities(diversities)
         with self.opened(progress=progress) as sources:
             return self.swept(sources, diversities, progress=progress)
 
@@ -312,14 +312,20 @@ class Pipeline(Sources, MatchParameters):
         weights_of(self._matching(repository), len(repository))
         for name, (_, most) in checked_limits(self.limits).items():
             check_sum(name, len(set(repository.labels(name, "limits"))), 0.0, most)
-        if self.length_column is not None:
-            token_counts(repository, self.length_column)
+        if self.tokens is not None and int((lengths := self.lengths_in(repository)).min()) > self.tokens:
+            raise ValueError(
+                f"tokens: {self.tokens:,} hold no row; the shortest has {lengths.min():,}. Raise the budget"
+            )
         if self.rows is not None and not self.replaces and self.rows > len(repository):
             raise ValueError(
                 f"rows: {self.rows:,} are more than the {len(repository):,} there are to choose from"
             )
-        if self.method == "match":
-            check_index(self.index)
+
+    def lengths_in(self, repository: Repository) -> NDArray[np.int64]:
+        """Return the tokens of every row, shape (n,): of a column, or counted once."""
+        if self.length_column is not None:
+            return token_counts(repository, self.length_column)
+        return text_lengths(repository, self.tokenizer)
 
     def _examples(self, *given: Any) -> tuple[Repository | None, NDArray[Any] | None]:
         shown, vectors = super()._examples(*given)
@@ -356,7 +362,9 @@ class Pipeline(Sources, MatchParameters):
         FileNotFoundError, TypeError, ValueError
             As for `Sources.opened`; or no row is left where examples are excluded.
         """
-        with super().opened(needs, progress) as sources:
+        if self.method == "match":
+            check_index(self.index)
+        with self.at_work(), super().opened(needs, progress) as sources:
             if needs == "rows":
                 yield sources
                 return

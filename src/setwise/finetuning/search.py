@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from setwise.files.names import named
 from setwise.finetuning.density import NearPairs, Pairs, joined, kernel_sums, largest
 from setwise.finetuning.neighbors import Neighbors, merged, nearest
 from setwise.finetuning.parameters import MatchParameters
@@ -84,9 +85,9 @@ def find_in_parts(
     Parts are the candidates' shards; of a single array as many ranges as there are workers, which are local
     processes, or run on Ray.
     """
-    from setwise.engine import engine_for
+    from setwise.engine import at_work
 
-    with engine_for(workers) as engine, _parts(engine, candidates, workers) as parts:
+    with at_work(workers) as engine, _parts(engine, candidates, workers) as parts:
         found = engine.map(nearest_in_part, [(handle, part, examples, count) for handle, part in parts])
     tell(progress, "searching", candidates.n, candidates.n)
     return replace(merged(found, count), kind="exact in parts")
@@ -104,11 +105,11 @@ def density_in_parts(
     candidates: RepositoryVectors, ids: NDArray[np.int64], width: float, limit: int, workers: int | str
 ) -> NDArray[np.float64]:
     """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
-    from setwise.engine import engine_for
+    from setwise.engine import at_work
 
     rows = candidates.rows(ids)
     with (
-        engine_for(workers) as engine,
+        at_work(workers) as engine,
         _parts(engine, candidates, workers) as parts,
         engine.share(rows) as probes,
     ):
@@ -179,19 +180,26 @@ def _parts(
 
 
 def check_index(index: Any) -> None:
-    """Refuse, before any work, a folder that is no saved index, and a name that FAISS cannot read.
+    """Refuse, before any work, what is no index: a folder or file of none, or a name that FAISS cannot read.
 
-    Raises FileNotFoundError, ValueError: as `find`.
+    Raises FileNotFoundError, TypeError, ValueError: as `find`.
     """
-    if not isinstance(index, str | Path) or index in ("auto", "exact") or Path(index).is_file():
+    if isinstance(index, Index) or (isinstance(index, str) and index in ("auto", "exact")):
         return
-    if Path(index).is_dir():
+    from setwise.extras.faiss import faiss, read_index
+
+    if isinstance(index, faiss.Index):
+        return
+    if not isinstance(index, str | Path):
+        raise _no_index(index)
+    named(index, "index")
+    if os.path.isdir(index):
         from setwise.index.folder import FORMAT
 
         FORMAT.read(index, sizes=False)
+    elif os.path.isfile(index):
+        read_index(Path(index), faiss.IO_FLAG_MMAP)
     elif isinstance(index, str) and os.sep not in index and not index.startswith("."):
-        from setwise.extras.faiss import faiss
-
         try:
             faiss.index_factory(5_040, index)  # a width that most numbers of parts divide
         except RuntimeError as error:
@@ -199,9 +207,18 @@ def check_index(index: Any) -> None:
                 mend = "try Flat, HNSW32 or IVF1024,Flat, or a saved index that is there"
                 raise ValueError(f"index: FAISS does not understand {index!r}; {mend}") from None
     else:
-        raise FileNotFoundError(
-            f"index: no file or folder {str(index)!r}; name a saved index, 'exact' or a FAISS factory string"
-        )
+        raise _no_index(index)
+
+
+def _no_index(index: Any) -> Exception:
+    """Return the refusal of a path where nothing is, or of what is no path."""
+    if isinstance(index, str | Path):
+        where = f"index: no file or folder {str(index)[:60]!r}"
+        return FileNotFoundError(f"{where}; name a saved index, 'exact' or a FAISS factory string")
+    return TypeError(
+        "index: expected 'auto', 'exact', a FAISS factory string, a saved index or an open one; "
+        f"got {type(index).__name__}"
+    )
 
 
 @contextlib.contextmanager
@@ -213,18 +230,14 @@ def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Step
         yield index, type(index).__name__, candidates.fold
     elif isinstance(index, faiss.Index):
         yield _of_faiss(index), type(index).__name__, candidates.fold
-    elif isinstance(index, str | Path) and Path(index).is_dir():
+    elif isinstance(index, str | Path) and os.path.isdir(index):
         from setwise.index.saved import open_index
 
         with open_index(index).index as saved:
             yield saved, "saved index", candidates.fold
-    elif isinstance(index, str | Path) and Path(index).is_file():
+    elif isinstance(index, str | Path) and os.path.isfile(index):
         yield _of_faiss(read_index(Path(index))), "saved FAISS index", candidates.fold
-    elif isinstance(index, Path) or (isinstance(index, str) and (os.sep in index or index.startswith("."))):
-        raise FileNotFoundError(
-            f"index: no file or folder {str(index)!r}; name a saved index, 'exact' or a FAISS factory string"
-        )
-    elif isinstance(index, str):
+    elif isinstance(index, str) and os.sep not in index and not index.startswith("."):
         if len(candidates.parts) > 1:
             raise ValueError("index: it is built of one array; pass one, or a saved index of all shards")
         part = candidates.parts[0]
@@ -237,10 +250,7 @@ def _opened(index: Any, candidates: RepositoryVectors, seed: int, progress: Step
             raise ValueError(f"index: {reason}{other}") from None
         yield _of_faiss(made), str(facts["factory"]), None
     else:
-        raise TypeError(
-            "index: expected 'auto', 'exact', a FAISS factory string, a saved index or an open one; "
-            f"got {type(index).__name__}"
-        )
+        raise _no_index(index)
 
 
 def _of_faiss(index: Any) -> Index:

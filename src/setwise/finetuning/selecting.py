@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from setwise.finetuning.methods import choose
 from setwise.finetuning.outputs import write_selection
 from setwise.finetuning.row_selection import RowSelection
-from setwise.finetuning.rows.draw import draw, text_lengths, token_counts
+from setwise.finetuning.rows.draw import draw
 from setwise.finetuning.shares import limited
 from setwise.finetuning.sources import OpenSources
 from setwise.progress import StepProgress
@@ -34,11 +34,8 @@ def selected_rows(pipeline: Pipeline, sources: OpenSources, tell: StepProgress) 
     lengths = None
     if pipeline.tokens is not None:
         assert repository is not None
-        tell("counting", 0, 0)
-        if pipeline.length_column is not None:
-            lengths = token_counts(repository, pipeline.length_column)
-        else:
-            lengths = text_lengths(repository, pipeline.tokenizer)
+        lengths = pipeline.lengths_in(repository)
+        if pipeline.length_column is None:
             if pipeline.tokenizer == "tokens":
                 notes.append(
                     "tokens are counted as words, numbers, marks and characters of scripts without "

@@ -27,9 +27,14 @@ def checked_limits(limits: Mapping[str, Any] | None) -> dict[str, tuple[float, f
     Raises TypeError, ValueError: a limit is no share in [0, 1] or pair of shares, the most is 0, or the least
     is above the most.
     """
+    if not isinstance(limits, Mapping | None):
+        raise TypeError(f"limits: expected a mapping of columns to shares, got {checks.brief(limits)}")
     found = {}
     for name, limit in (limits or {}).items():
-        least, most = limit if isinstance(limit, tuple | list) else (0.0, limit)
+        ends = limit if isinstance(limit, tuple | list) else (0.0, limit)
+        if len(ends) != 2:
+            raise ValueError(f"limits: {name!r} has {checks.brief(limit)}; expected a most, or (least, most)")
+        least, most = ends
         low, high = (checks.fraction("limits", one, "a share of the draws") for one in (least, most))
         if not high > 0.0 or low > high:
             raise ValueError(f"limits: {name!r} has {low:g} to {high:g}; expected a least and a larger most")

@@ -15,15 +15,25 @@ from numpy.typing import NDArray
 from setwise import checks, encode
 from setwise.encode.base import checked_encoder
 from setwise.encode.places import folder_for
-from setwise.encode.words import has_word
-from setwise.files.names import ending
+from setwise.files.names import ending, named
 from setwise.finetuning.leakage import Leaked
 from setwise.finetuning.rows.conversations import checked_roles
 from setwise.finetuning.rows.encoding import EMPTY, encode_examples, encoded_rows
 from setwise.finetuning.rows.repository import Repository
-from setwise.finetuning.rows.sides import Source, as_path, opened_side, vectors_of
+from setwise.finetuning.rows.sides import (
+    Source,
+    as_path,
+    check_path,
+    is_empty,
+    opened_side,
+    vectors_of,
+    with_text,
+)
 from setwise.finetuning.targets import Target, named_examples
-from setwise.progress import StepProgress
+from setwise.progress import StepProgress, check_progress
+
+#: What may be looked at of sources.
+NEEDS = ("vectors", "texts", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +168,7 @@ class Sources:
     Raises
     ------
     ValueError
-        The model or ``empty`` is unknown, or the seed is below 0.
+        The model or ``empty`` is unknown, a path is empty, or the seed is below 0.
     TypeError
         One of them is of another type.
     """
@@ -185,7 +195,12 @@ class Sources:
         checked_roles(self.roles)
         for name in ("text_column", "example_text_column"):
             checks.names(name, getattr(self, name))
-        named_examples(self.examples)
+        for name in ("repository", "vectors", "example_vectors"):
+            check_path(getattr(self, name), name)
+        for *_, source in named_examples(self.examples):
+            check_path(source, "examples")
+        if self.cache is not None:
+            named(self.cache, "cache", "folder")
         checks.integer("seed", self.seed, least=0)
 
     @property
@@ -237,6 +252,8 @@ class Sources:
             A file is damaged or empty; a column is not there or not known; rows, vectors and examples do not
             fit together; or a text has no word, under "refuse".
         """
+        checks.choice("needs", needs, NEEDS)
+        check_progress(progress)
         tell = progress or (lambda step, done, total: None)
         tell("reading", 0, 0)
         with contextlib.ExitStack() as stack:
@@ -247,9 +264,9 @@ class Sources:
             if needs == "rows":
                 yield self._plain(repository, own, (), tell)[0]
                 return
-            named = named_examples(self.examples)
+            targets = named_examples(self.examples)
             worded = own is None or needs == "texts"
-            sides = [self._examples(source, worded, needs, stack) for *_, source in named]
+            sides = [self._examples(source, worded, needs, stack) for *_, source in targets]
             if needs != "texts":
                 for _, theirs in sides:
                     _check_both(own, theirs)
@@ -267,7 +284,7 @@ class Sources:
             else:
                 found = OpenSources(len(own), repository, None, own)
                 probes = [(theirs, np.arange(len(theirs))) for _, theirs in sides if theirs is not None]
-            each = zip(named, sides, probes, strict=True)
+            each = zip(targets, sides, probes, strict=True)
             yield found.for_targets(
                 [
                     Target(name, share, vectors, shown, rows)
@@ -301,14 +318,14 @@ class Sources:
         n = len(repository)
         if not repository.text and not sides:
             return OpenSources(n, repository), []
-        rows, notes = _with_text(repository, tell), _told(repository, *sides)
-        examples = [_with_text(side, lambda *_: None) for side in sides]
+        rows, notes = with_text(repository, tell), _told(repository, *sides)
+        examples = [with_text(side, lambda *_: None) for side in sides]
         for each, kept in ((repository, rows), *zip(sides, examples, strict=True)):
             missing, where = len(each) - len(kept), ", ".join(each.text)
             if not len(kept):
                 raise ValueError(f"{each.argument}: no row of {each.source.name} has text in {where}")
             if missing and self.empty == "refuse":
-                raise _is_empty(each, int(np.setdiff1d(np.arange(len(each)), kept)[0]))
+                raise is_empty(each, int(np.setdiff1d(np.arange(len(each)), kept)[0]))
             if missing:
                 lost = f"{missing:,} of {len(each):,} rows left out, without text in {where}"
                 notes.append(f"{each.source.name}: {lost}")
@@ -339,7 +356,7 @@ class Sources:
                     f"examples: no row of {side.source.name} has a word that the encoder knows in {where}"
                 )
             if len(theirs.unknown) and self.empty == "refuse":
-                raise _is_empty(side, int(theirs.unknown[0]))
+                raise is_empty(side, int(theirs.unknown[0]))
         notes += [
             f"{each.source.name}: {own.n - len(own.rows):,} of {own.n:,} rows left out, without a word "
             f"that the encoder knows in {', '.join(each.text)}"
@@ -381,21 +398,3 @@ def _told(*sides: Repository | None) -> list[str]:
 
 def _texts_of(rows: Repository | None, places: NDArray[np.integer]) -> list[str] | None:
     return None if rows is None or not rows.text else rows.texts_of(places)
-
-
-def _with_text(rows: Repository, tell: StepProgress) -> NDArray[np.int64]:
-    """Return the rows whose text has a letter or digit."""
-    found = []
-    done = 0
-    for texts in rows.texts():
-        found += [done + place for place, text in enumerate(texts) if has_word(text)]
-        done += len(texts)
-        tell("reading", done, len(rows))
-    return np.asarray(found, np.int64)
-
-
-def _is_empty(rows: Repository, row: int) -> ValueError:
-    return ValueError(
-        f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all, in "
-        f"{', '.join(rows.text)}; mend it, or leave it out with empty 'drop'"
-    )

@@ -137,7 +137,10 @@ def named_examples(examples: Any) -> list[tuple[str, float, Source | None]]:
         raise ValueError("examples: there is no target; give at least one")
     found = []
     for name, given in examples.items():
-        source, weight = given if isinstance(given, tuple) else (given, 1.0)
+        pair = given if isinstance(given, tuple) else (given, 1.0)
+        if len(pair) != 2:
+            raise ValueError(f"examples: {name!r} has {len(pair)} values; expected (source, weight)")
+        source, weight = pair
         found.append((str(name), checks.positive(f"examples: the weight of {name!r}", weight), source))
     total = sum(weight for _, weight, _ in found)
     return [(name, weight / total, source) for name, weight, source in found]

@@ -112,7 +112,7 @@ def count(n: int, *, rows: int | None = None, fraction: float | None = None) -> 
     if rows is not None:
         return checks.integer("rows", rows, least=1)
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
-        raise TypeError(f"fraction: expected a number above 0 and at most 1, got {fraction!r}")
+        raise TypeError(f"fraction: expected a number above 0 and at most 1, got {checks.brief(fraction)}")
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction: {fraction} is not above 0 and at most 1; for more rows give rows")
     return max(1, round(fraction * n))
@@ -129,13 +129,15 @@ def check_draws(name: str, rows: int, epochs: int) -> None:
 
 
 def text_lengths(repository: Repository, tokenizer: str = "tokens") -> NDArray[np.int64]:
-    """Return how long each row's text is, what all roles of a conversation say: shape (n,), int64.
+    """Return how long each row's text is, what all roles of a conversation say: shape (n,), int64; kept.
 
     Raises FileNotFoundError, ImportError, ValueError: as `setwise.files.lengths.counter`, of the tokenizer.
     """
     count = counter(tokenizer)
-    texts = chain.from_iterable(repository.texts(roles=("all",)))
-    return np.fromiter(map(count, texts), np.int64, len(repository))
+    if tokenizer not in repository.lengths:
+        texts = chain.from_iterable(repository.texts(roles=("all",)))
+        repository.lengths[tokenizer] = np.fromiter(map(count, texts), np.int64, len(repository))
+    return repository.lengths[tokenizer]
 
 
 def token_counts(repository: Repository, name: str) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from setwise.encode.base import Encoder, FittedEncoder, checked_encoder
 from setwise.encode.cache import CHUNK, Encoded, encode_alike, encode_blocks, encode_texts
 from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository, checked_repository
-from setwise.progress import StepProgress, tell
+from setwise.progress import StepProgress, check_progress, tell
 
 EMPTY = ("drop", "refuse")
 
@@ -123,7 +123,7 @@ def encode_examples(
     Encoded
         Its ``rows`` are the examples that have a word which the encoder knows.
     """
-
+    check_progress(progress)
     told = partial(tell, progress, "examples")
     if isinstance(encoder, FittedEncoder):
         return encode_alike(texts, encoder, told)

@@ -56,6 +56,8 @@ class Repository:
     text : tuple of str
         Empty where nothing is known to be a text.
     roles : tuple of str
+    lengths : dict of str to ndarray of shape (n,)
+        Every row's, by what has counted them; see `setwise.finetuning.rows.draw.text_lengths`.
     told : str
         Which split rows are of and which columns texts are read from, where that was not asked for and there
         are others; else empty.
@@ -92,6 +94,7 @@ class Repository:
         self.columns = _common_columns(self.files, argument)
         self._schema: Any = None
         self._numbers: dict[str, NDArray[np.float64]] = {}
+        self.lengths: dict[str, NDArray[np.int64]] = {}
         self._starts = np.cumsum([0, *(file.rows for file in self.files)])
         named = checks.names(_text_argument(argument), text_column)
         for name in named:

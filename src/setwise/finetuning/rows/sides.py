@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import frames
+from setwise.encode.words import has_word
 from setwise.files import read_array
 from setwise.files.arrays import write_rows
-from setwise.files.names import column, ending, existing
+from setwise.files.names import column, ending, existing, named
 from setwise.files.parts import scratch
 from setwise.finetuning.rows.repository import Repository
+from setwise.progress import StepProgress
 
 #: A file, or vectors in memory.
 Source: TypeAlias = str | os.PathLike[str] | NDArray[Any]
@@ -25,6 +27,12 @@ Source: TypeAlias = str | os.PathLike[str] | NDArray[Any]
 def as_path(source: Any) -> Path | None:
     """Return the path of a source that is a file or folder, else None."""
     return Path(source) if isinstance(source, str | os.PathLike) else None
+
+
+def check_path(source: Any, argument: str) -> None:
+    """Refuse a source that is an empty path. Raises ValueError: it is one."""
+    if isinstance(source, str | os.PathLike):
+        named(source, argument)
 
 
 def name_of(source: Any) -> str | None:
@@ -126,3 +134,22 @@ def vectors_of(source: Source, argument: str) -> NDArray[Any]:
         shown = "the array" if path is None else path.name
         raise ValueError(f"{argument}: {shown} has shape {array.shape}, expected (n, d) with n of at least 1")
     return array
+
+
+def with_text(rows: Repository, tell: StepProgress) -> NDArray[np.int64]:
+    """Return the rows whose text has a letter or digit."""
+    found = []
+    done = 0
+    for texts in rows.texts():
+        found += [done + place for place, text in enumerate(texts) if has_word(text)]
+        done += len(texts)
+        tell("reading", done, len(rows))
+    return np.asarray(found, np.int64)
+
+
+def is_empty(rows: Repository, row: int) -> ValueError:
+    """Return the refusal of a row without text."""
+    return ValueError(
+        f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all, in "
+        f"{', '.join(rows.text)}; mend it, or leave it out with empty 'drop'"
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
-from setwise.engine import engine_for
+from setwise.engine import at_work
 from setwise.files.checksums import is_whole, measure
 from setwise.files.folder import FolderFormat, FolderInfo
 from setwise.files.kinds import check_parquet, json_holds
@@ -310,7 +310,7 @@ def _made(
         return
     source, known, home = str(repository.source.absolute()), stamp(repository), folder.absolute()
     names = list(left)
-    with engine_for(workers) as engine:
+    with at_work(workers) as engine:
         for start in range(0, len(names), engine.slots):
             some = names[start : start + engine.slots]
             work: list[Work] = [(source, known, left[name], str(home / name), memory) for name in some]
