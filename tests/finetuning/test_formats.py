@@ -83,6 +83,76 @@ def test_a_conversation_is_what_some_roles_say(tmp_path, column):
         Pipeline(path, path, roles="users", rows=1)
 
 
+ALPACA = {
+    "instruction": "And add",
+    "input": "2",
+    "output": "6",
+    "system": SYSTEM,
+    "history": [["Add 1 and 2", "3"], ["Add 1", "4"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [
+        ((), "Add 1 and 2\n3\nAdd 1\n4\nAnd add\n2\n6"),
+        ("user", "Add 1 and 2\nAdd 1\nAnd add\n2"),
+        ("assistant", "3\n4\n6"),
+        ("system", SYSTEM),
+        ("all", f"{SYSTEM}\nAdd 1 and 2\n3\nAdd 1\n4\nAnd add\n2\n6"),
+    ],
+)
+def test_earlier_turns_and_the_system_prompt_stand_in_columns_of_their_own(tmp_path, roles, expected):
+    """As LLaMA-Factory describes them: history is prompt-response pairs, system the system prompt."""
+    path = write_lines(tmp_path / "a.jsonl", [ALPACA, {**ALPACA, "system": None, "history": []}])
+    parquet.write_table(pa.Table.from_pylist([ALPACA, {**ALPACA, "history": None}]), tmp_path / "a.parquet")
+    for file in (path, tmp_path / "a.parquet"):
+        rows = Repository(file, roles=roles)
+        assert texts(rows)[0] == expected
+        assert text_lengths(rows, "words")[0] == len(f"{SYSTEM} Add 1 and 2 3 Add 1 4 And add 2 6".split())
+    last = [line for line in expected.split("\n") if line in ("And add", "2", "6")]
+    assert texts(Repository(path, roles=roles))[1] == "\n".join(last)
+    if roles == "user":
+        told = "texts: columns 'history', 'instruction', 'input'; others: 'output', 'system'"
+        assert Repository(path, roles=roles).told == told
+        with pytest.raises(ValueError, match=r"every row of a.jsonl has .*, in history \(said by tool\)"):
+            Pipeline(path, path, roles="tool", model="ngrams", cache=None).run()
+
+
+def test_conversations_in_other_spellings_are_read(tmp_path):
+    turns = [{"human": "Add 1", "assistant": "4"}, {"human": "Add 2", "assistant": "6"}]
+    spelled = {
+        "Add 1\n4\nAdd 2\n6": {"conversation": turns},
+        "A\nB": {"system": SYSTEM, "query": "A", "response": "B", "history": []},
+        "I cannot.\nA\nNo.": {
+            "messages": [
+                {"role": "developer", "content": SYSTEM},
+                {"role": "user", "content": None},
+                {"role": "assistant", "content": None, "refusal": "I cannot."},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "text", "text": "A"}, {"type": "refusal", "refusal": "No."}],
+                },
+            ]
+        },
+        "A\nC": {
+            "conversations": [{"from": "human", "value": "A"}, {"from": "gpt", "value": "C"}],
+            "system": SYSTEM,
+            "tools": "[]",
+        },
+    }
+    for number, (expected, row) in enumerate(spelled.items()):
+        assert texts(Repository(write_lines(tmp_path / f"{number}.jsonl", [row]))) == [expected]
+    ranked = {
+        "conversations": SHAREGPT[:2],
+        "chosen": SHAREGPT[2],
+        "rejected": {"from": "gpt", "value": "No."},
+    }
+    path = write_lines(tmp_path / "ranked.jsonl", [ranked])
+    named = Repository(path, text_column=("conversations", "chosen"))
+    assert texts(named) == ["What is\nthis?\nA pear."]
+
+
 def test_a_long_system_prompt_does_not_make_rows_alike(tmp_path):
     """Half of the rows with one prompt would otherwise be one cloud near any example that has it."""
     rng = np.random.default_rng(0)

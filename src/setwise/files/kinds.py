@@ -18,6 +18,7 @@ TOGETHER = (
     ("instruction", "response"),
     ("prompt", "completion"),
     ("prompt", "response"),
+    ("query", "response"),
     ("question", "answer"),
 )
 

@@ -321,7 +321,7 @@ class Sources:
         rows, notes = with_text(repository, tell), _told(repository, *sides)
         examples = [with_text(side, lambda *_: None) for side in sides]
         for each, kept in ((repository, rows), *zip(sides, examples, strict=True)):
-            missing, where = len(each) - len(kept), ", ".join(each.text)
+            missing, where = len(each) - len(kept), each.where
             if not len(kept):
                 raise ValueError(f"{each.argument}: no row of {each.source.name} has text in {where}")
             if missing and self.empty == "refuse":
@@ -351,7 +351,7 @@ class Sources:
         notes, encoded = _told(repository, *shown), [(repository, made), *zip(shown, found, strict=True)]
         for side, theirs in encoded[1:]:
             if not len(theirs.rows):
-                where = ", ".join(side.text)
+                where = side.where
                 raise ValueError(
                     f"examples: no row of {side.source.name} has a word that the encoder knows in {where}"
                 )
@@ -359,7 +359,7 @@ class Sources:
                 raise is_empty(side, int(theirs.unknown[0]))
         notes += [
             f"{each.source.name}: {own.n - len(own.rows):,} of {own.n:,} rows left out, without a word "
-            f"that the encoder knows in {', '.join(each.text)}"
+            f"that the encoder knows in {each.where}"
             for each, own in encoded
             if len(own.rows) < own.n
         ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from setwise import checks
 from setwise.files.json_lines import parsed
+from setwise.files.kinds import TOGETHER
 
 #: The roles whose turns can be asked for, and a word for all.
 ROLES = ("system", "user", "assistant", "tool", "all")
@@ -21,8 +22,18 @@ _CALLED = {
     "developer": "system",
 }
 
+#: Who says what of a pair.
+_PAIR = ("user", "assistant")
+
 #: What a message of a conversation says, and who says it, in the two spellings there are.
 _SAYS, _WHO = ("content", "value"), ("role", "from")
+
+#: Whose the usual columns are, where what they hold names nobody.
+_OF_COLUMNS = {
+    "system": "system",
+    **dict.fromkeys(("instruction", "input", "context", "prompt", "query", "question"), "user"),
+    **dict.fromkeys(("output", "response", "completion", "answer"), "assistant"),
+}
 
 #: How a list of objects begins in JSON.
 _JSON = re.compile(r"\s*\[\s*\{")
@@ -36,11 +47,48 @@ def checked_roles(roles: str | Sequence[str]) -> tuple[str, ...]:
     return named
 
 
+def with_earlier(text: tuple[str, ...], kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the usual columns of a text with those that go before it: a system prompt, and earlier turns."""
+    if text not in TOGETHER:
+        return text
+    before = {"system": "string", "history": "list"}
+    return (*(name for name, kind in before.items() if kinds.get(name) == kind and name not in text), *text)
+
+
+def says(column: str, roles: Collection[str]) -> bool:
+    """Return whether what stands in one of the usual columns is said by some roles; see `said`."""
+    return _counts(_OF_COLUMNS.get(column), roles)
+
+
 def conversation_in(value: Any) -> list[Any] | None:
-    """Return the turns of a conversation, one that is written as JSON in a text among them; else None."""
+    """Return the turns of a conversation, one that is written as JSON in a text among them; else None.
+
+    One turn alone is a conversation, and so are pairs of what a user and the assistant have said.
+    """
     if isinstance(value, str):
         return _written(value) if _JSON.match(value) else None
-    return value if isinstance(value, list) and all(isinstance(turn, dict) for turn in value) else None
+    turns = [value] if isinstance(value, dict) and any(key in value for key in _SAYS) else value
+    if not isinstance(turns, list):
+        return None
+    if turns and all(map(_is_pair, turns)):
+        return [{"role": who, "content": one} for pair in turns for who, one in zip(_PAIR, pair, strict=True)]
+    return [one for turn in turns for one in _spelled_out(turn)] if all(map(_is_turn, turns)) else None
+
+
+def _is_pair(turn: Any) -> bool:
+    return isinstance(turn, list) and len(turn) == 2 and all(isinstance(one, str | None) for one in turn)
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, dict)
+
+
+def _spelled_out(turn: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a turn; of one that has texts by the names of who says them, as {"human": …}, one for each."""
+    if any(key in turn for key in (*_SAYS, *_WHO)):
+        return [turn]
+    spoken = [{"role": who, "content": one} for who, one in turn.items() if who in (*ROLES, *_CALLED)]
+    return spoken or [turn]
 
 
 def _written(text: str) -> list[Any] | None:
@@ -61,11 +109,14 @@ def said(turns: Sequence[Mapping[str, Any]], roles: Collection[str] = ()) -> str
 
     By default all of `ROLES` but the system's prompt. A turn of nobody counts always.
     """
-    return "\n".join(_text(turn) for turn in turns if _counts(turn, roles))
+    return "\n".join(filter(None, (_text(turn) for turn in turns if _counts(_who(turn), roles))))
 
 
-def _counts(turn: Mapping[str, Any], roles: Collection[str]) -> bool:
-    who = next((turn[key] for key in _WHO if isinstance(turn.get(key), str)), None)
+def _who(turn: Mapping[str, Any]) -> str | None:
+    return next((turn[key] for key in _WHO if isinstance(turn.get(key), str)), None)
+
+
+def _counts(who: str | None, roles: Collection[str]) -> bool:
     if who is None or "all" in roles:
         return True
     role = _CALLED.get(who.lower(), who.lower())
@@ -73,8 +124,14 @@ def _counts(turn: Mapping[str, Any], roles: Collection[str]) -> bool:
 
 
 def _text(turn: Mapping[str, Any]) -> str:
-    """Return what a turn says: its text, or texts among its parts, and its calls of tools, a line each."""
-    return "\n".join(filter(None, (_content(turn), *_calls(turn))))
+    """Return what a turn says: its text, or texts among its parts, and its calls of tools, a line each.
+
+    What it refuses with is a text, too.
+    """
+    refusal = turn.get("refusal")
+    return "\n".join(
+        filter(None, (_content(turn), refusal if isinstance(refusal, str) else None, *_calls(turn)))
+    )
 
 
 def _content(turn: Mapping[str, Any]) -> str:
@@ -82,7 +139,9 @@ def _content(turn: Mapping[str, Any]) -> str:
     if isinstance(content, str):
         return content
     listed = [content] if isinstance(content, Mapping) else content
-    parts = [part.get("text") if isinstance(part, Mapping) else part for part in listed]
+    parts = [
+        part.get("text") or part.get("refusal") if isinstance(part, Mapping) else part for part in listed
+    ]
     parts = [part.get("value") if isinstance(part, Mapping) else part for part in parts]
     return "\n".join(text for text in parts if isinstance(text, str))
 

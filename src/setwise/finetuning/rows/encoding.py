@@ -93,7 +93,7 @@ def encoded_rows(
             raise ValueError(f"{repository.argument}: {str(error).removeprefix('corpus: ')}") from None
         what = "no word that the encoder knows, or no text at all"
         if not len(made.rows):
-            where = f"{name} has {what}, in {', '.join(repository.text)}"
+            where = f"{name} has {what}, in {repository.where}"
             raise ValueError(f"{repository.argument}: every row of {where}")
         bare = made.unknown
         if len(bare) and empty == "refuse":

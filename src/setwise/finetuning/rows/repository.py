@@ -15,7 +15,7 @@ from setwise.files.kinds import TOGETHER, common_kinds, holds_text, plain_type, 
 from setwise.files.names import column, ending, existing
 from setwise.files.reading import JSON
 from setwise.finetuning.distribution import row_numbers
-from setwise.finetuning.rows.conversations import checked_roles, conversation_in, said
+from setwise.finetuning.rows.conversations import checked_roles, conversation_in, said, says, with_earlier
 from setwise.finetuning.rows.places import files_of
 from setwise.finetuning.rows.row_files import LINE, Block, InMemory, Lines, RowFile, open_rows
 
@@ -38,10 +38,11 @@ class Repository:
         The columns that a row's text is made of, joined by line breaks; a column may hold strings or
         conversations (lists of objects with "content" or "value"). By default the first of `TEXT_COLUMNS`
         that there is, else messages, else the first of the usual pairs and triples such as instruction,
-        input and output, else the only column of strings.
+        input and output, else the only column of strings. With the usual ones their ``system`` and
+        ``history`` are read: earlier turns as pairs of what a user and the assistant said.
     roles : str or sequence of str
         Whose turns of a conversation are its text: of "system", "user", "assistant", "tool" and "all". By
-        default all but the system's.
+        default all but the system's. The usual columns are somebody's, too: output is the assistant's.
     argument : str
         The argument's name in messages.
 
@@ -99,12 +100,21 @@ class Repository:
         named = checks.names(_text_argument(argument), text_column)
         for name in named:
             column(self.columns, name, _text_argument(argument), self.source.name)
-        self.text = named or text_columns(self.columns, together=TOGETHER, holds=self._holds_text)
-        columns = "" if named else unchosen(self.columns, self.text)
+        found = named or text_columns(self.columns, together=TOGETHER, holds=self._holds_text)
+        self.text = named or with_earlier(found, self.columns)
+        self._usual = () if named or found not in TOGETHER else self.text
+        self._read = tuple(name for name in self.text if name not in self._usual or says(name, self.roles))
+        columns = "" if named else unchosen(self.columns, self._read)
         self.told = "; ".join(filter(None, (split, columns)))
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def where(self) -> str:
+        """Where texts are read from, in words."""
+        columns = ", ".join(self._read)
+        return f"{columns} (said by {', '.join(self.roles)})" if self.roles else columns
 
     @property
     def lines(self) -> bool:
@@ -293,7 +303,8 @@ class Repository:
 
     def _texts(self, block: Block, roles: tuple[str, ...]) -> list[str]:
         argument = _text_argument(self.argument)
-        parts = [_as_strings(block, name, roles).texts(name, argument) for name in self.text]
+        unsaid = [name for name in self._usual if not says(name, roles)]
+        parts = [_as_strings(block, name, roles, name in unsaid).texts(name, argument) for name in self.text]
         if len(parts) == 1:
             return parts[0]
         return ["\n".join(part for part in row if part) for row in zip(*parts, strict=True)]
@@ -360,12 +371,15 @@ def _common_columns(files: Sequence[RowFile], argument: str) -> dict[str, str]:
     return common_kinds(file.types for file in files)
 
 
-def _as_strings(block: Block, name: str, roles: tuple[str, ...]) -> Table:
-    """Return a block whose conversations are texts."""
+def _as_strings(block: Block, name: str, roles: tuple[str, ...], unsaid: bool) -> Table:
+    """Return a block whose conversations are texts; where strings are not of these roles, without them."""
     values = block.columns[name]
     values = list(values) if isinstance(values, list) else values.to_pylist()
     turns = map(conversation_in, values)
-    values = [value if one is None else said(one, roles) for value, one in zip(values, turns, strict=True)]
+    values = [
+        said(one, roles) if one is not None else "" if unsaid and isinstance(value, str) else value
+        for value, one in zip(values, turns, strict=True)
+    ]
     return Block(block.source, {name: values}, None, block.where)
 
 

@@ -151,5 +151,5 @@ def is_empty(rows: Repository, row: int) -> ValueError:
     """Return the refusal of a row without text."""
     return ValueError(
         f"empty: row {row} of {rows.source.name} has no word that is known, or no text at all, in "
-        f"{', '.join(rows.text)}; mend it, or leave it out with empty 'drop'"
+        f"{rows.where}; mend it, or leave it out with empty 'drop'"
     )
