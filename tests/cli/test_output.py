@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -175,3 +176,56 @@ def test_a_status_on_a_terminal_comes_late_and_goes(monkeypatch, capsys):
         status._began -= 10
         status.encoding(1, 2000)
         assert status._line.status == "encoding 1 of 2,000 texts"
+
+
+@pytest.fixture
+def inputs(corpus, tmp_path):
+    """Files that commands read, by name."""
+    rows = [
+        {"prompt": f"Q{row}?", "responses": ["a", "b c", "d e f"], "rewards": [3, 2, 1]} for row in (1, 2)
+    ]
+    (tmp_path / "responses.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    np.save(tmp_path / "query.npy", [0.0, 1.0, 1.0])
+    (tmp_path / "bars.jsonl").write_text(json.dumps({"id": "p1"}))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"query": "school"}))
+    return {file.name: file for file in tmp_path.iterdir()}
+
+
+READS = [
+    ("retrieve --corpus corpus.jsonl --vectors vector --query-vector query.npy -k 2", "corpus.jsonl"),
+    ("retrieve --corpus corpus.jsonl --vectors vector --query-vector query.npy -k 2", "query.npy"),
+    (
+        "retrieve --corpus corpus.jsonl --queries queries.jsonl --model ngrams --no-cache",
+        "queries.jsonl",
+    ),
+    ("catalog select cat -k 2 --exclude-from bars.jsonl", "bars.jsonl"),
+    ("catalog select cat -k 2 --quality corpus.jsonl --quality-column score", "corpus.jsonl"),
+    ("encode corpus.jsonl --model ngrams --no-cache", "corpus.jsonl"),
+    ("finetune --repository corpus.jsonl --examples bars.jsonl --rows 2 --method nearest", "corpus.jsonl"),
+    ("prefer select --responses responses.jsonl -k 1 --model lsa", "responses.jsonl"),
+    ("prefer generate --prompts responses.jsonl --server http://127.0.0.1:9", "responses.jsonl"),
+]
+
+
+@pytest.mark.parametrize(("words", "source"), READS)
+def test_what_is_read_is_not_replaced(refused, run, inputs, tmp_path, monkeypatch, words, source):
+    """By none of its names: --force replaces what an earlier run wrote, not what this one is to read."""
+    monkeypatch.chdir(tmp_path)
+    if words.startswith("catalog"):
+        words_to_build = "catalog build corpus.jsonl --vectors vector --quality score --out cat --clusters 2"
+        assert run(*words_to_build.split()).code == 0
+    file = inputs[source]
+    before = file.read_bytes()
+    (tmp_path / f"link{file.suffix}").symlink_to(file)
+    (tmp_path / f"other{file.suffix}").hardlink_to(file)
+    for out in (source, f"../{tmp_path.name}/{source}", file, f"link{file.suffix}", f"other{file.suffix}"):
+        told = refused(*words.split(), "--out", out, "--force")
+        assert re.match(r"out: .* is (the file that .* is read from; name another|read as )", told)
+        assert file.read_bytes() == before
+
+
+def test_a_file_beside_a_report_is_not_replaced_unasked(refused, inputs, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "means.csv").write_text("mine")
+    words = ("compare", inputs["corpus.jsonl"], inputs["bars.jsonl"], "--out", tmp_path / "out")
+    assert "means.csv' exists; add --force" in refused(*words)

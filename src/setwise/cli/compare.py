@@ -87,11 +87,12 @@ def compare(
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"out: no folder {str(folder.parent)!r}; create it first")
     report, means, figures = folder / "report.html", folder / "means.csv", folder / "figures.parquet"
-    if folder.is_dir():
-        check_output(report, force=force, endings=(".html",))
+    journal = folder / "journal.jsonl"
+    for file in (report, means, figures) if folder.is_dir() else ():
+        again = file != report and journal.exists()  # what an interrupted run has written goes on
+        check_output(file, force=force or again, endings=(file.suffix,))
     with output.Status() as status:
         index, asked, names = _prepared(context, status)
-        journal = folder / "journal.jsonl"
         asked_for(journal)
         found = _compared(context, status, index, asked, names, k or [10], journal)
         sizes = list(dict.fromkeys(one.k for one in found.configurations))

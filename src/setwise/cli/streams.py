@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from setwise.asked import read_from
+
 #: Files that stand for the two streams are called so, with an ending.
 INPUT, OUTPUT = "standard-input", "standard-output"
 
@@ -132,6 +134,8 @@ def _spooled(folder: Path) -> Path:
     if sys.stdin is None:
         raise ValueError("standard input: it is closed; pass a file, or a pipe")
     source = sys.stdin.buffer
+    with contextlib.suppress(OSError):  # a stream of Python's own has no number
+        read_from(sys.stdin.fileno(), "standard input")
     start = source.read(64)
     bare = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     kind = next((kind for mark, kind in _ENDINGS.items() if bare.startswith(mark)), ".txt")

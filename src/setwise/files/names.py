@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from setwise import checks
+from setwise.asked import read_from
 
 #: Endings of tables whose cells tabs separate.
 TABBED = tuple(kind + packed for kind in (".tsv", ".tab") for packed in ("", ".gz", ".zst"))
@@ -62,7 +63,8 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
 
     Raises FileNotFoundError: it is not, or is a link to nothing; the message names a neighbor whose name is
     close; PermissionError: it may not be read; ValueError: it is empty, too long, or neither a file
-    nor a folder: a pipe or a device, which might never end; TypeError: it is no path.
+    nor a folder: a pipe or a device, which might never end; or the command at work would replace it;
+    TypeError: it is no path.
     """
     named(path, argument)
     try:
@@ -82,6 +84,7 @@ def existing(path: str | os.PathLike[str], argument: str) -> Path:
             raise PermissionError(f"{argument}: {str(path)!r} may not be read by this user; change its mode")
         if not found.is_file() and not found.is_dir():
             raise ValueError(f"{argument}: {str(path)!r} is a pipe or a device; write it to a file first")
+        read_from(found, argument)
         return found
     try:
         hidden = found.name.startswith(".")  # what runs keep for themselves is not to be named

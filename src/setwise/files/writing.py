@@ -44,7 +44,8 @@ def check_output(
     FileExistsError
         The file is there and ``force`` is not given.
     FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError
-        Its folder is missing, none, or not writable; it is a folder, or its ending is none of ``endings``.
+        Its folder is missing, none, or not writable; it is a folder, its ending is none of ``endings``; or
+        the command at work reads it, too.
     """
     target = place_of(path, argument)
     if target.is_dir():
@@ -54,7 +55,7 @@ def check_output(
     if not checks.flag("force", force) and target.exists() and not is_half_done(target):
         raise FileExistsError(f"{argument}: {str(path)!r} exists; add --force (force=True) to replace it")
     check_folder(target.parent, argument)
-    asked_for(target)
+    asked_for(target, argument)
     return target
 
 
