@@ -139,6 +139,37 @@ def test_finetune_chooses_by_the_name_of_a_model(folder, model, tmp_path):
     assert (made.epochs[0] % 2).sum() >= 7  # "what house …" all but alone
 
 
+def test_what_a_model_has_no_places_for_is_not_read(tmp_path):
+    import transformers
+
+    sizes = {"vocab_size": 18, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, n_positions=12)).save_pretrained(tmp_path)
+    tiny_policy.tokenizer().save_pretrained(tmp_path)
+    made = encoder(f"gradients:{tmp_path},dimensions=64,rank=2")
+    text = " ".join(tiny_policy.WORDS * 3)
+    found = made.encode([text, f"{text} bad house", "good tree"])
+    assert found.shape == (3, 64)
+    np.testing.assert_array_equal(found[0], found[1])
+    model, words = made._model, tiny_policy.tokenizer()
+    ids = torch.tensor([words(text)["input_ids"][:12]])
+    weights = [weight for _, weight in sorted(model.named_parameters()) if weight.requires_grad]
+    parts = torch.autograd.grad(model(ids, labels=ids).loss, weights)
+    exact = torch.cat([part.reshape(-1) for part in parts])
+    expected = made._mapped.project((exact / exact.norm())[None])[0].numpy()
+    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_a_model_that_peft_has_no_adapter_for_is_refused(tmp_path):
+    import transformers
+
+    sizes = {"vocab_size": 18, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+    transformers.MambaForCausalLM(transformers.MambaConfig(**sizes)).save_pretrained(tmp_path)
+    tiny_policy.tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="^model: peft has no adapter for MambaForCausalLM"):
+        encoder(f"gradients:{tmp_path}")
+
+
 def test_names_and_settings_that_cannot_be(folder):
     assert parse("gradients:smollm2") == ("gradients", "smollm2")
     with pytest.raises(ValueError, match="model: name the language model, as in gradients:FOLDER"):

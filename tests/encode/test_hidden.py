@@ -65,6 +65,73 @@ def test_what_is_beyond_the_limit_is_not_read(folder):
     assert short.key != hidden.Hidden(str(folder), device="cpu").key
 
 
+def saved(folder, config, **options):
+    """Save a model drawn at random from a configuration, and a tokenizer beside it."""
+    import transformers
+
+    torch.manual_seed(0)
+    auto = getattr(transformers, options.pop("auto", "AutoModelForCausalLM"))
+    auto.from_config(config).save_pretrained(folder)
+    words = tiny_policy.tokenizer()
+    for name, value in options.items():
+        setattr(words, name, value)
+    words.save_pretrained(folder)
+    return folder
+
+
+def of_places(name):
+    """A configuration with twelve places for tokens; OPT's states are half as long as those inside it."""
+    import transformers
+
+    sizes = {"vocab_size": 18, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    if name == "gpt2":
+        return transformers.GPT2Config(**sizes, n_positions=12)
+    return transformers.OPTConfig(
+        **sizes, ffn_dim=16, word_embed_proj_dim=8, max_position_embeddings=12, do_layer_norm_before=False
+    )
+
+
+@pytest.mark.parametrize(("name", "size"), [("gpt2", 16), ("opt", 8)])
+def test_a_text_is_read_from_its_start_as_far_as_a_model_has_places(tmp_path, name, size):
+    text = " ".join(tiny_policy.WORDS * 3)
+    folder = saved(tmp_path, of_places(name), truncation_side="left", padding_side="left", pad_token=None)
+    made = hidden.Hidden(str(folder), device="cpu")
+    assert made.max_tokens == 12
+    found = made.encode([text, "good tree"])
+    assert found.shape == (2, size)
+    np.testing.assert_allclose(found[0], by_definition(folder, " ".join(text.split()[:12])), atol=1e-5)
+    np.testing.assert_allclose(found[1], by_definition(folder, "good tree"), atol=1e-5)
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path):
+    import transformers
+
+    sizes = {"vocab_size": 18, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    config = transformers.BertConfig(**sizes, num_hidden_layers=1)
+    folder = saved(tmp_path, config, auto="AutoModelForMaskedLM")
+    with pytest.raises(ValueError, match="is no causal language model: what it makes of a token hangs on"):
+        encoder(f"hidden:{folder}")
+
+
+def test_settings_follow_the_name(folder):
+    made = encoder(f"hidden:{folder},dtype=bfloat16,max_tokens=3")
+    assert (made.max_tokens, made._dtype) == (3, "bfloat16")
+    found = made.encode(["good tree is red", "good tree is blue house"])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    plain = hidden.Hidden(str(folder), max_tokens=3, device="cpu").encode(["good tree is"])
+    assert 0 < abs(found[:1] - plain).max() < 0.02
+    for asked, message in (
+        ("max_token=3", "setting of hidden: 'max_token' is unknown; did you mean 'max_tokens'"),
+        ("max_tokens=few", "model: max_tokens=few is no whole number"),
+        ("rank=3", "setting of hidden: 'rank' is unknown"),
+        ("dtype=bf16", "dtype: 'bf16' is unknown; did you mean 'bfloat16'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            encoder(f"hidden:{folder},{asked}")
+    with pytest.raises(ValueError, match="max_token"):
+        parse("gradients:smollm2,max_token=3")  # before anything is read
+
+
 def test_by_name(folder):
     made = encoder(f"hidden:{folder}")
     assert made.encode(["good tree"]).shape == (1, 16)

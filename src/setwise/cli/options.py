@@ -81,7 +81,8 @@ SHARED = read_described("""
         --where CONDITION  Only rows of which this is true of their columns, such as "year >= 2020 and lang =
             'en'".
         --model NAME  What turns texts into vectors: auto (static), lsa, ngrams, sentence, sentence:FOLDER,
-            hidden:FOLDER (a language model's hidden states) or gradients:FOLDER (what a text would teach it).
+            hidden:FOLDER (a language model's hidden states) or gradients:FOLDER (what a text would teach it);
+            as in hidden:FOLDER,dtype=bfloat16,max_tokens=512.
         --drop-duplicates  Keep only the first of texts that are the same word for word.
         --metric cosine|euclidean  How vectors are compared.
     What a good set is

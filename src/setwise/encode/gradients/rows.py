@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise import checks
+from setwise.encode.models import most_tokens
 from setwise.encode.words import text_tokens
 
 #: A text, all of which is learned; or a prompt and the completion, which alone is learned.
@@ -48,11 +49,14 @@ class Tokenizer:
     tokenizer : transformers tokenizer
     max_tokens : int
         At least 2; what is beyond is left out.
+    model : optional
+        Beyond its places it reads nothing.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Any, max_tokens: int, model: Any = None) -> None:
         self._tokenizer = tokenizer
-        self.max_tokens = checks.integer("max_tokens", max_tokens, least=2)
+        checks.integer("max_tokens", max_tokens, least=2)
+        self.max_tokens = max_tokens if model is None else most_tokens(model, max_tokens)
 
     def __call__(self, row: Any, number: int) -> Tokens:
         """Return a row's tokens.

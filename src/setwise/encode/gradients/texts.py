@@ -15,7 +15,7 @@ from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.projection import projector
 from setwise.encode.gradients.rows import Tokenizer, Tokens
-from setwise.encode.models import load_model, weights_fingerprint
+from setwise.encode.models import load_model, weights_fingerprint, width_of_states
 from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
 from setwise.progress import Progress, tell
@@ -46,7 +46,7 @@ class Gradients:
     rank : int
         Of a fresh adapter.
     max_tokens : int
-        Of a text; what is beyond is not read.
+        Of a text; what is beyond is not read, nor what a model has no places for.
     dtype : str
         As for `load_model`.
     device : str, optional
@@ -81,16 +81,18 @@ class Gradients:
         seed: int = 0,
     ) -> None:
         self.dimensions = checks.integer("dimensions", dimensions, least=1, most=2**30)
-        self.max_tokens = checks.integer("max_tokens", max_tokens, least=2)
+        checks.integer("max_tokens", max_tokens, least=2)
         checks.integer("rank", rank, least=1)
         self._seed = checks.integer("seed", seed, least=0, most=2**63 - 1)
         require("peft", "train", "gradients")
         whole, words = load_model(model, dtype=dtype, device=device)
+        width_of_states(whole, model)  # refuses what looks ahead
         if not hasattr(whole, "peft_config"):
             whole = _with_fresh_adapter(whole, rank, self._seed)
         self._model = whole.eval()
         self._weights = adapter.trainable(self._model)
-        self._tokenizer = Tokenizer(words, self.max_tokens)
+        self._tokenizer = Tokenizer(words, max_tokens, whole)
+        self.max_tokens = self._tokenizer.max_tokens
         length = sum(weight.numel() for weight in self._weights.values())
         self._mapped = projector(
             "count-sketch", length, self.dimensions, seed=self._seed, stream=0, device=self._model.device
@@ -159,7 +161,11 @@ def _with_fresh_adapter(model: Any, rank: int, seed: int) -> Any:
         target_modules=list(_LAYERS) if has else "all-linear",
         task_type="CAUSAL_LM",
     )
-    wrapped = peft.get_peft_model(model, config)
+    try:
+        wrapped = peft.get_peft_model(model, config)
+    except ValueError as error:  # Mamba's layers take none
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"model: peft has no adapter for {type(model).__name__} ({reason})") from None
     random = np.random.default_rng(seed)
     for name, weight in adapter.trainable(wrapped).items():
         if ".lora_A." not in name and "lora_embedding_A" not in name:

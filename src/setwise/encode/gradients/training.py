@@ -111,7 +111,7 @@ def warm_up(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"out: {str(out)!r} is there and not an empty folder; name another")
     model, tokenizer = adapter.load(model, tokenizer, device, loading)
-    words = Tokenizer(tokenizer, max_tokens)
+    words = Tokenizer(tokenizer, max_tokens, model)
     words.check(rows)
     torch = require("torch", "train", "a warm-up")
     used = {weight.device.index for weight in model.parameters() if weight.device.type == "cuda"}
