@@ -387,6 +387,36 @@ static TARGET double NAME(bounds)(const double *upper, const int64_t *seen, cons
     return best[0];
 }
 
+/* The largest of some numbers less a multiple of 1 less cosines, where those are known; write the largest number where
+ * they are not. */
+static TARGET double NAME(most_left)(const double *numbers, const float *cosines, double multiple, ptrdiff_t n,
+                                     double *unknown)
+{
+    double most[2 * LANES], rest[2 * LANES];
+    const ptrdiff_t whole = n - n % (2 * LANES);
+    for (int lane = 0; lane < 2 * LANES; lane++)
+        most[lane] = rest[lane] = -INFINITY;
+    for (ptrdiff_t at = 0; at < whole; at += 2 * LANES)
+        for (int lane = 0; lane < 2 * LANES; lane++) {
+            const double left = numbers[at + lane] - multiple * (1.0 - cosines[at + lane]);
+            const double open = cosines[at + lane] == cosines[at + lane] ? -INFINITY : numbers[at + lane];
+            most[lane] = left > most[lane] ? left : most[lane];
+            rest[lane] = open > rest[lane] ? open : rest[lane];
+        }
+    for (ptrdiff_t at = whole; at < n; at++) {
+        const double left = numbers[at] - multiple * (1.0 - cosines[at]);
+        const double open = cosines[at] == cosines[at] ? -INFINITY : numbers[at];
+        most[0] = left > most[0] ? left : most[0];
+        rest[0] = open > rest[0] ? open : rest[0];
+    }
+    for (int lane = 1; lane < 2 * LANES; lane++) {
+        most[0] = most[lane] > most[0] ? most[lane] : most[0];
+        rest[0] = rest[lane] > rest[0] ? rest[lane] : rest[0];
+    }
+    *unknown = rest[0];
+    return most[0];
+}
+
 /* Sum over points what each candidate costs, but no more than the point pays. */
 static TARGET void NAME(least_sums)(const double *cost, const double *prices, ptrdiff_t n, ptrdiff_t m, double *sums)
 {
@@ -432,6 +462,7 @@ static const struct kernels NAME(kernels) = {
     NAME(single),
     NAME(follow),
     NAME(bounds),
+    NAME(most_left),
     NAME(least_sums),
     NAME(exchanged),
 };

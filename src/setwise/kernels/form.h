@@ -8,9 +8,9 @@
 #define TIED 40
 #define STEPS 200
 #define EXCHANGES 1000
-#define FRONT 16 /* outsiders that are tried first in sets of more than FEW */
-#define FEW 24
-#define MANY 8
+#define FRONT 16 /* outsiders that are tried first */
+#define FEW 24   /* of sets up to this, in pools up to MANY, those who leave are remembered */
+#define MANY 4096
 
 /* What is selected from, as it was given. */
 struct given {
@@ -34,6 +34,7 @@ struct form {
     const struct given *given;
     double *linear;     /* it falls */
     double **columns;   /* W's, of each candidate, and its row behind it; NULL or NaN where not yet computed */
+    float **near_to;    /* each candidate's cosines in single precision; NULL or NaN where not yet computed */
     double *scale;      /* the inverse of each length */
     double *gradient, *x, *pulled, *ahead, *keys;
     struct total total, other;
@@ -190,11 +191,12 @@ static int open_form(struct form *form, const struct given *given)
     form->grid = malloc(sizeof(int32_t) * (size_t)(n * d));
     form->where = malloc(sizeof(int64_t) * (size_t)(3 * n));
     form->columns = calloc((size_t)n, sizeof *form->columns);
+    form->near_to = calloc((size_t)n, sizeof *form->near_to);
     form->filled = calloc((size_t)n, sizeof *form->filled);
     form->inside = malloc((size_t)n);
     form->gridded = calloc((size_t)n, 1);
     if (form->memory == NULL || form->grid == NULL || form->where == NULL || form->columns == NULL
-        || form->filled == NULL || form->inside == NULL || form->gridded == NULL)
+        || form->near_to == NULL || form->filled == NULL || form->inside == NULL || form->gridded == NULL)
         return 0;
     double *ones = form->memory, *relevance = ones + n;
     form->linear = relevance + n;
@@ -245,7 +247,10 @@ static void close_form(struct form *form)
     if (form->columns != NULL)
         for (ptrdiff_t place = 0; place < form->pool.n; place++)
             free(form->columns[place]);
+    for (ptrdiff_t place = 0; form->near_to != NULL && place < form->pool.n; place++)
+        free(form->near_to[place]);
     free(form->columns);
+    free(form->near_to);
     free(form->filled);
     free(form->inside);
     free(form->gridded);

@@ -31,6 +31,7 @@ struct kernels {
     void (*single)(const uint16_t *row, float *out, ptrdiff_t d);
     void (*follow)(const double *before, const double *member, double *total, float *single, ptrdiff_t d);
     double (*bounds)(const double *upper, const int64_t *seen, const double *rise, double *bounds, ptrdiff_t n);
+    double (*most_left)(const double *numbers, const float *cosines, double multiple, ptrdiff_t n, double *unknown);
     void (*least_sums)(const double *cost, const double *prices, ptrdiff_t n, ptrdiff_t m, double *sums);
     void (*exchanged)(const double *cost, double least, double second, ptrdiff_t m, double *joins, double *change);
 };

@@ -49,6 +49,12 @@ static void exactly(const struct form *form, const struct total *total, double s
     }
 }
 
+static void fetch(const char *row, ptrdiff_t bytes)
+{
+    for (ptrdiff_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(row + at);
+}
+
 /* Write the products of some candidates' rows with a total in single precision. */
 static void products_of(const struct form *form, const struct total *total, const int64_t *places, ptrdiff_t count,
                         double *out)
@@ -58,6 +64,8 @@ static void products_of(const struct form *form, const struct total *total, cons
         const float *rows[4];
         float along[4];
         four_singles(&form->single, places + first, count - first, (float *)(void *)form->four, rows);
+        for (ptrdiff_t next = first + 4; next < first + 8 && next < count; next++)
+            fetch(row_of(&form->single, (ptrdiff_t)places[next]), form->single.rows.d * 4);
         use->rough_four(rows, total->single, d, along);
         for (ptrdiff_t one = 0; one < 4 && first + one < count; one++) {
             const ptrdiff_t place = (ptrdiff_t)places[first + one];
@@ -190,56 +198,154 @@ static void ascend_from_even(struct form *form, int64_t *set)
     round_off(form, n, set);
 }
 
-/* The most that an exchange gains of one of some outsiders, whose gradient is exact, for a member: more than `best`, or
- * else that. */
-static double most_gained(struct form *form, const int64_t *set, const int64_t *places, ptrdiff_t count, double least,
-                          double best)
+/* An exchange that is looked for. Below a floor, what it gains in single precision does not matter. */
+struct exchange {
+    const int64_t *set;
+    float *members; /* (k, d), in single precision */
+    double error;   /* of a gain there */
+    double leaving, least, tie, best; /* the least gradient inside; what must be gained; the most that is, there */
+    ptrdiff_t comes, slot;
+};
+
+/* How far a distance in single precision may be off: as a cosine, and by the grid of two rows. */
+static double apart_error(ptrdiff_t d)
 {
+    return rough_error(d) + (sqrt((double)d) / 4.0 + 4.0) * (double)FLT_EPSILON / 2.0;
+}
+
+static double floor_of(const struct exchange *exchange)
+{
+    const double most = exchange->best > exchange->least ? exchange->best : exchange->least;
+    return most - exchange->tie - 3.0 * exchange->error;
+}
+
+/* Make room for a member's distances in single precision. 0 without memory. */
+static int open_member(struct form *form, const struct exchange *exchange, ptrdiff_t slot)
+{
+    const ptrdiff_t n = form->pool.n, d = form->pool.rows.d, member = (ptrdiff_t)exchange->set[slot];
+    float *row = exchange->members + slot * d, *near = form->near_to[member];
+    const float *single = single_of(&form->single, member, row);
+    if (single != row)
+        memcpy(row, single, sizeof *row * (size_t)d);
+    if (near == NULL && (near = form->near_to[member] = malloc(sizeof *near * (size_t)n)) != NULL)
+        for (ptrdiff_t place = 0; place < n; place++)
+            near[place] = NAN;
+    return near != NULL;
+}
+
+/* Look at what is gained in single precision where some outsiders come for members, of some. No distance is negative. */
+static void look_at(struct form *form, struct exchange *exchange, const int64_t *places, ptrdiff_t count,
+                    const int64_t *slots, ptrdiff_t members)
+{
+    const ptrdiff_t d = form->pool.rows.d;
     const double twice = 2.0 * form->pool.t;
-    for (ptrdiff_t one = 0; one < count; one++)
-        for (ptrdiff_t at = 0; at < form->pool.k; at++) {
-            const ptrdiff_t place = (ptrdiff_t)places[one], member = (ptrdiff_t)set[at];
-            const double more = form->gradient[place] - form->gradient[member];
-            if (more <= least || more <= best)
-                continue; /* distances are not negative */
-            const double change = more - twice * apart(form, place, form->columns[member], member);
-            best = change > best ? change : best;
+    double floor = floor_of(exchange);
+    for (ptrdiff_t one = 0; one < count; one++) {
+        const ptrdiff_t place = (ptrdiff_t)places[one];
+        const double gradient = form->gradient[place];
+        const float *row = NULL, *rows[4];
+        ptrdiff_t missing[4];
+        int size = 0;
+        if (gradient - exchange->leaving < floor)
+            continue;
+        if (one + 1 < count)
+            fetch(row_of(&form->single, (ptrdiff_t)places[one + 1]), 4 * d);
+        for (ptrdiff_t at = 0; at < members; at++) {
+            const ptrdiff_t slot = (ptrdiff_t)slots[at], member = (ptrdiff_t)exchange->set[slot];
+            if (isnan(form->near_to[member][place]) && gradient - form->gradient[member] >= floor) {
+                rows[size] = exchange->members + slot * d;
+                missing[size++] = member;
+            } else {
+                const double gain = gradient - form->gradient[member] - twice * (1.0 - form->near_to[member][place]);
+                exchange->best = gain > exchange->best ? gain : exchange->best;
+            }
+            if (size == 0 || (size < 4 && at < members - 1))
+                continue;
+            float along[4];
+            if (row == NULL)
+                row = single_of(&form->single, place, (float *)(void *)form->four);
+            if (size == 4)
+                use->rough_four(rows, row, d, along);
+            for (int other = 0; other < size; other++) {
+                if (size < 4)
+                    along[other] = use->rough(rows[other], row, d);
+                const double cosine = along[other] * form->scale[missing[other]] * form->scale[place];
+                const double gain = gradient - form->gradient[missing[other]] - twice * (1.0 - cosine);
+                form->near_to[missing[other]][place] = (float)cosine;
+                exchange->best = gain > exchange->best ? gain : exchange->best;
+            }
+            floor = floor_of(exchange);
+            size = 0;
         }
-    return best;
-}
-
-/* The largest of some numbers, less a multiple of a column. */
-static double most_beside(const double *numbers, const double *column, double multiple, ptrdiff_t n)
-{
-    double lanes[8], most = -INFINITY;
-    ptrdiff_t at = 0;
-    for (int lane = 0; lane < 8; lane++)
-        lanes[lane] = -INFINITY;
-    for (; at + 8 <= n; at += 8)
-        for (int lane = 0; lane < 8; lane++) {
-            const double number = numbers[at + lane] - multiple * column[at + lane];
-            lanes[lane] = number > lanes[lane] ? number : lanes[lane];
-        }
-    for (; at < n; at++)
-        most = numbers[at] - multiple * column[at] > most ? numbers[at] - multiple * column[at] : most;
-    for (int lane = 0; lane < 8; lane++)
-        most = lanes[lane] > most ? lanes[lane] : most;
-    return most;
-}
-
-/* The most that an exchange gains of many outsiders for a member, by whole columns: for each member, and of all. */
-static double most_of_each(struct form *form, const int64_t *set, const int64_t *places, ptrdiff_t count, double *each)
-{
-    double best = -INFINITY;
-    for (ptrdiff_t place = 0; place < form->pool.n; place++)
-        form->keys[place] = -INFINITY;
-    for (ptrdiff_t one = 0; one < count; one++)
-        form->keys[places[one]] = form->gradient[places[one]];
-    for (ptrdiff_t at = 0; at < form->pool.k; at++) {
-        each[at] = most_beside(form->keys, form->columns[set[at]], 2.0 * form->pool.t, form->pool.n)
-            - form->gradient[set[at]];
-        best = each[at] > best ? each[at] : best;
     }
+}
+
+/* Write the members by whose leaving as much as a floor may be gained, or where that is yet unknown, may be. `keys` has
+ * the gradient of outsiders, and -inf for members. */
+static ptrdiff_t may_leave(struct form *form, struct exchange *exchange, int is_known, int64_t *slots)
+{
+    const ptrdiff_t k = form->pool.k;
+    double *gains = form->sums, unknown;
+    ptrdiff_t count = 0;
+    for (ptrdiff_t at = 0; at < k; at++) {
+        const ptrdiff_t member = (ptrdiff_t)exchange->set[at];
+        const double most = use->most_left(form->keys, form->near_to[member], 2.0 * form->pool.t, form->pool.n, &unknown)
+            - form->gradient[member];
+        exchange->best = most > exchange->best ? most : exchange->best;
+        gains[at] = is_known ? most : unknown - form->gradient[member];
+    }
+    for (ptrdiff_t at = 0; at < k; at++)
+        if (gains[at] >= floor_of(exchange))
+            slots[count++] = at;
+    return count;
+}
+
+/* Find the best exchange: of those that tie the first. What it gains, in double precision. */
+static double best_exchange(struct form *form, struct exchange *exchange, int64_t *slots)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
+    const double twice = 2.0 * form->pool.t;
+    double best = -INFINITY, *row = form->four;
+    double floor = floor_of(exchange);
+    ptrdiff_t members = k, count = 0;
+    for (ptrdiff_t place = 0; place < n; place++)
+        if (form->keys[place] - exchange->leaving >= floor)
+            form->places[count++] = place;
+    const int are_many = count > n / 8;
+    if (are_many)
+        members = may_leave(form, exchange, 0, slots);
+    look_at(form, exchange, form->places, count, slots, members);
+    if (are_many)
+        members = may_leave(form, exchange, 1, slots);
+    floor = floor_of(exchange);
+    for (int is_last = 0; is_last < 2; is_last++) /* the most that is gained, then who gains it */
+        for (ptrdiff_t one = 0; one < count; one++) {
+            const ptrdiff_t place = (ptrdiff_t)form->places[one];
+            int is_exact = 0;
+            if (form->keys[place] - exchange->leaving < floor)
+                continue;
+            for (ptrdiff_t at = 0; at < members; at++) {
+                const ptrdiff_t slot = (ptrdiff_t)slots[at], member = (ptrdiff_t)exchange->set[slot];
+                const double cosine = form->near_to[member][place];
+                if (!(form->keys[place] - form->gradient[member] - twice * (1.0 - cosine) >= floor))
+                    continue; /* or it is yet unknown, and cannot matter */
+                if (!is_exact)
+                    exactly(form, &form->total, (double)k, 0.0, form->places + one, 1);
+                is_exact = 1;
+                if (!(form->gradient[place] > exchange->leaving + exchange->least))
+                    break;
+                use->unit[GRIDDED](grid_of(form, member), row, 1.0 / (GRID * GRID), d);
+                const double apart = between(form, place, member, use->dot[GRIDDED](grid_of(form, place), row, d));
+                const double gain = form->gradient[place] - form->gradient[member] - twice * apart;
+                if (!is_last)
+                    best = gain > best ? gain : best;
+                else if (gain >= best - exchange->tie) {
+                    exchange->comes = place;
+                    exchange->slot = slot;
+                    return best;
+                }
+            }
+        }
     return best;
 }
 
@@ -248,83 +354,61 @@ static int polish_by_total(struct form *form, int64_t *set)
 {
     struct total *total = &form->total;
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
-    const ptrdiff_t front = k <= FEW ? 0 : n - k < FRONT ? n - k : FRONT;
+    const ptrdiff_t front = n - k < FRONT ? n - k : FRONT;
     const double twice = 2.0 * form->pool.t;
-    double *gradient = form->gradient, least = 0.0, tie = 0.0;
-    memset(form->inside, 0, (size_t)n);
-    for (ptrdiff_t at = 0; at < k; at++) {
-        form->inside[set[at]] = 1;
-        if (column_of(form, (ptrdiff_t)set[at]) == NULL)
-            return 0;
-    }
+    double *gradient = form->gradient;
+    int done = 0;
+    int64_t *slots = malloc(sizeof *slots * (size_t)k);
+    struct exchange exchange = {.set = set, .members = malloc(sizeof(float) * (size_t)(k * d))};
+    if (slots == NULL || exchange.members == NULL)
+        goto done;
+    for (ptrdiff_t at = 0; at < k; at++)
+        if (!open_member(form, &exchange, at))
+            goto done;
     add_up(form, set, k, NULL, total);
     for (int round = 0; round < EXCHANGES; round++) {
-        double leaving = INFINITY, best = -INFINITY, spread = 0.0, size = 0.0, most = 0.0;
-        ptrdiff_t comes = 0, slot = 0, close = 0, rivals = 0;
+        double spread = 0.0, size = 0.0, most = 0.0;
+        exchange.leaving = INFINITY;
+        exchange.best = -INFINITY;
+        exchange.error = twice * (total->error + apart_error(d));
         exactly(form, total, (double)k, 0.0, set, k);
         for (ptrdiff_t at = 0; at < k; at++) {
-            const double linear = form->linear[set[at]], exact = form->keys[at] = gradient[set[at]];
-            leaving = exact < leaving ? exact : leaving;
+            const double linear = form->linear[set[at]], exact = form->sums[at] = gradient[set[at]];
+            exchange.leaving = exact < exchange.leaving ? exact : exchange.leaving;
             most = fabs(exact) > most ? fabs(exact) : most;
             spread = fabs(exact - linear) > spread ? fabs(exact - linear) : spread;
             size = fabs(linear) > size ? fabs(linear) : size;
         }
         const double hidden = PRECISION * spread + EXACT * size;
-        least = hidden > least ? hidden : least;
-        tie = round == 0 ? ldexp(most, -TIED) : tie;
-        roughly(form, total, (double)k, 0.0, leaving + least);
-        for (ptrdiff_t at = 0; front && at < k; at++)
-            gradient[set[at]] = -INFINITY;
-        if (front)
-            largest(gradient, n, front, form->places); /* what these gain, few of the others can */
-        exactly(form, total, (double)k, 0.0, form->places, front);
-        for (ptrdiff_t at = 0; at < k; at++)
-            gradient[set[at]] = form->keys[at];
-        best = most_gained(form, set, form->places, front, least, best);
-        const double reach = leaving + (best - tie > least ? best - tie : least);
-        for (ptrdiff_t place = 0; place < n; place++)
-            if (!form->inside[place] && gradient[place] + twice * total->error >= reach)
-                form->places[close++] = place;
-        exactly(form, total, (double)k, 0.0, form->places, close);
-        for (ptrdiff_t at = 0; at < close; at++)
-            if (gradient[form->places[at]] >= reach && gradient[form->places[at]] > leaving + least)
-                form->places[rivals++] = form->places[at];
-        double *each = form->sums; /* the most that is gained for each member, where that is known */
-        for (ptrdiff_t at = 0; at < k; at++)
-            each[at] = INFINITY;
-        if (k <= FEW || rivals < n / MANY)
-            best = most_gained(form, set, form->places, rivals, least, best);
-        else if (fill(form, set, k))
-            best = most_of_each(form, set, form->places, rivals, each);
-        else
-            return 0;
-        if (!(best > least))
-            break;
-        int found = 0;
-        for (ptrdiff_t rival = 0; rival < rivals && !found; rival++) /* the first of those that tie */
-            for (ptrdiff_t at = 0; at < k && !found; at++) {
-                const ptrdiff_t member = (ptrdiff_t)set[at];
-                if (each[at] < best - tie)
-                    continue;
-                comes = (ptrdiff_t)form->places[rival];
-                const double more = gradient[comes] - gradient[member];
-                slot = at;
-                found = more >= best - tie && more - twice * apart(form, comes, form->columns[member], member) >= best - tie;
-            }
-        if (column_of(form, comes) == NULL)
-            return 0;
-        use->add_grid(total->sum, grid_of(form, comes), 1.0 / (GRID * GRID), d); /* exact */
-        use->add_grid(total->sum, grid_of(form, (ptrdiff_t)set[slot]), -1.0 / (GRID * GRID), d);
-        note_total(form, total);
-        if (front) { /* or many exchanges hold many columns */
-            free(form->columns[set[slot]]);
-            form->columns[set[slot]] = NULL;
-            form->filled[set[slot]] = 0;
+        exchange.least = hidden > exchange.least ? hidden : exchange.least;
+        exchange.tie = round == 0 ? ldexp(most, -TIED) : exchange.tie;
+        roughly(form, total, (double)k, 0.0, exchange.leaving + floor_of(&exchange));
+        memcpy(form->keys, gradient, sizeof *gradient * (size_t)n);
+        for (ptrdiff_t at = 0; at < k; at++) {
+            gradient[set[at]] = form->sums[at];
+            form->keys[set[at]] = -INFINITY;
+            slots[at] = at;
         }
-        form->inside[set[slot]] = 0;
-        form->inside[comes] = 1;
-        set[slot] = comes;
+        largest(form->keys, n, front, form->places); /* what these gain, few of the others can */
+        look_at(form, &exchange, form->places, front, slots, k);
+        if (!(best_exchange(form, &exchange, slots) > exchange.least))
+            break;
+        const ptrdiff_t comes = exchange.comes, goes = (ptrdiff_t)set[exchange.slot];
+        use->add_grid(total->sum, grid_of(form, comes), 1.0 / (GRID * GRID), d); /* exact */
+        use->add_grid(total->sum, grid_of(form, goes), -1.0 / (GRID * GRID), d);
+        note_total(form, total);
+        if (n > MANY || k > FEW) { /* many exchanges would hold much */
+            free(form->near_to[goes]);
+            form->near_to[goes] = NULL;
+        }
+        set[exchange.slot] = comes;
         form->swaps++;
+        if (!open_member(form, &exchange, exchange.slot))
+            goto done;
     }
-    return 1;
+    done = 1;
+done:
+    free(slots);
+    free(exchange.members);
+    return done;
 }

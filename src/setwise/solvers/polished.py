@@ -90,7 +90,7 @@ def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
     base = pool.linear / max(problem.k - 1, 1)
     summed = np.zeros(len(pool))
     if taken:
-        summed = pool.distances(np.array(taken)).sum(axis=1, dtype=np.float64)
+        summed = pool.pull(np.array(taken), np.ones(len(taken)))
     open_ = base.copy()
     open_[taken] = -np.inf
     while len(taken) < problem.k:
@@ -104,5 +104,5 @@ def _pick(pool: Pool, ties: NDArray[np.int64]) -> NDArray[np.int64]:
         taken.append(place)
         open_[place] = -np.inf
         if len(taken) < problem.k:
-            summed += pool.distances(np.array([place]))[:, 0]
+            summed += pool.pull(np.array([place]), np.ones(1))
     return np.array(taken, np.int64)
