@@ -146,6 +146,34 @@ def test_the_default_solver_finds_what_numpy_finds(runnable, dtype):
     assert compared > 150
 
 
+def test_a_greedy_start_among_near_copies_is_numpys(runnable):
+    """Four copies to the seventh digit and one other row: which copies join it, is of rounding's making alone."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((2, 58))[[0, 0, 0, 1, 0]] + 1e-7 * rng.standard_normal((5, 58))
+        call = partial(setwise.select, X.astype(np.float32), 3, diversity=0.5, certify=False)
+        plain = under("0", call)
+        for name in runnable:
+            assert under(name, call).indices.tolist() == plain.indices.tolist(), (name, seed)
+
+
+@pytest.mark.parametrize(("n", "k", "spread"), [(700, 40, 1.0), (300, 60, 1e-3), (900, 30, 0.05)])
+def test_exchanges_where_every_outsider_is_a_rival_are_numpys(runnable, n, k, spread):
+    """Rows all about as far from each other: single precision rules few out, or where they are close, none."""
+    for seed in range(3):
+        rng = np.random.default_rng([n, seed])
+        X = rng.standard_normal(48) * (1.0 - spread) + spread * rng.standard_normal((n, 48))
+        call = partial(
+            setwise.select, X.astype(np.float32), k, relevance=spread**2 * rng.random(n), diversity=0.7,
+            certify=False,
+        )  # fmt: skip
+        plain = under("0", call)
+        for name in runnable:
+            found = under(name, call)
+            assert found.indices.tolist() == plain.indices.tolist(), (name, seed)
+            assert found.stats["swaps"] == plain.stats.get("swaps", 0), (name, seed)
+
+
 @pytest.mark.parametrize("n", [2100, 2600, 17_000])
 def test_among_thousands_as_well(runnable, n):
     """Pools of some candidates: what the relaxation gives, rounded, and exchanged from several starts."""

@@ -9,8 +9,10 @@
 #define STEPS 200
 #define EXCHANGES 1000
 #define FRONT 16 /* outsiders that are tried first */
-#define FEW 24   /* of sets up to this, in pools up to MANY, those who leave are remembered */
-#define MANY 4096
+#define MANY 8   /* more of the pool than this part of it are looked at by columns */
+#define ASKED 0.25 /* so much of what is to be gained, when columns are completed: or they would be asked for again */
+#define FEW 24   /* of sets up to this, in pools up to BROAD, those who leave are remembered */
+#define BROAD 4096
 
 /* What is selected from, as it was given. */
 struct given {

@@ -55,9 +55,9 @@ static void fetch(const char *row, ptrdiff_t bytes)
         __builtin_prefetch(row + at);
 }
 
-/* Write the products of some candidates' rows with a total in single precision. */
-static void products_of(const struct form *form, const struct total *total, const int64_t *places, ptrdiff_t count,
-                        double *out)
+/* Write the products of some candidates' rows of unit length with a vector, in single precision. */
+static void along_single(const struct form *form, const float *vector, const int64_t *places, ptrdiff_t count,
+                         double *out)
 {
     const ptrdiff_t d = form->pool.rows.d;
     for (ptrdiff_t first = 0; first < count; first += 4) {
@@ -66,12 +66,20 @@ static void products_of(const struct form *form, const struct total *total, cons
         four_singles(&form->single, places + first, count - first, (float *)(void *)form->four, rows);
         for (ptrdiff_t next = first + 4; next < first + 8 && next < count; next++)
             fetch(row_of(&form->single, (ptrdiff_t)places[next]), form->single.rows.d * 4);
-        use->rough_four(rows, total->single, d, along);
+        use->rough_four(rows, vector, d, along);
         for (ptrdiff_t one = 0; one < 4 && first + one < count; one++) {
             const ptrdiff_t place = (ptrdiff_t)places[first + one];
-            out[place] = along[one] * GRID * form->scale[place];
+            out[place] = along[one] * form->scale[place];
         }
     }
+}
+
+static void products_of(const struct form *form, const struct total *total, const int64_t *places, ptrdiff_t count,
+                        double *out)
+{
+    along_single(form, total->single, places, count, out);
+    for (ptrdiff_t one = 0; one < count; one++)
+        out[places[one]] *= GRID;
 }
 
 /* Write the gradient in single precision, where it may be above a level; elsewhere what it is below at least. As the
@@ -202,6 +210,7 @@ static void ascend_from_even(struct form *form, int64_t *set)
 struct exchange {
     const int64_t *set;
     float *members; /* (k, d), in single precision */
+    double *gains;  /* (k) */
     double error;   /* of a gain there */
     double leaving, least, tie, best; /* the least gradient inside; what must be gained; the most that is, there */
     ptrdiff_t comes, slot;
@@ -225,8 +234,8 @@ static int open_member(struct form *form, const struct exchange *exchange, ptrdi
     const ptrdiff_t n = form->pool.n, d = form->pool.rows.d, member = (ptrdiff_t)exchange->set[slot];
     float *row = exchange->members + slot * d, *near = form->near_to[member];
     const float *single = single_of(&form->single, member, row);
-    if (single != row)
-        memcpy(row, single, sizeof *row * (size_t)d);
+    for (ptrdiff_t i = 0; i < d; i++)
+        row[i] = (float)(single[i] * form->scale[member]);
     if (near == NULL && (near = form->near_to[member] = malloc(sizeof *near * (size_t)n)) != NULL)
         for (ptrdiff_t place = 0; place < n; place++)
             near[place] = NAN;
@@ -269,7 +278,7 @@ static void look_at(struct form *form, struct exchange *exchange, const int64_t 
             for (int other = 0; other < size; other++) {
                 if (size < 4)
                     along[other] = use->rough(rows[other], row, d);
-                const double cosine = along[other] * form->scale[missing[other]] * form->scale[place];
+                const double cosine = along[other] * form->scale[place];
                 const double gain = gradient - form->gradient[missing[other]] - twice * (1.0 - cosine);
                 form->near_to[missing[other]][place] = (float)cosine;
                 exchange->best = gain > exchange->best ? gain : exchange->best;
@@ -280,61 +289,110 @@ static void look_at(struct form *form, struct exchange *exchange, const int64_t 
     }
 }
 
-/* Write the members by whose leaving as much as a floor may be gained, or where that is yet unknown, may be. `keys` has
- * the gradient of outsiders, and -inf for members. */
-static ptrdiff_t may_leave(struct form *form, struct exchange *exchange, int is_known, int64_t *slots)
+/* Write what is yet unknown of a member's cosines in single precision, to outsiders that may gain what matters, or some of
+ * it, or else would be asked for soon: and where those are most of them, to all. */
+static void complete(struct form *form, const struct exchange *exchange, ptrdiff_t slot, double level)
 {
-    const ptrdiff_t k = form->pool.k;
-    double *gains = form->sums, unknown;
-    ptrdiff_t count = 0;
-    for (ptrdiff_t at = 0; at < k; at++) {
-        const ptrdiff_t member = (ptrdiff_t)exchange->set[at];
-        const double most = use->most_left(form->keys, form->near_to[member], 2.0 * form->pool.t, form->pool.n, &unknown)
-            - form->gradient[member];
-        exchange->best = most > exchange->best ? most : exchange->best;
-        gains[at] = is_known ? most : unknown - form->gradient[member];
+    const ptrdiff_t n = form->pool.n, member = (ptrdiff_t)exchange->set[slot];
+    const float *row = exchange->members + slot * form->pool.rows.d;
+    float *near = form->near_to[member];
+    ptrdiff_t count = 0, open = 0;
+    level = (level > 0.0 ? ASKED * level : level) + form->gradient[member];
+    for (ptrdiff_t place = 0; place < n; place++) {
+        form->places[count] = place;
+        open += isnan(near[place]);
+        count += isnan(near[place]) && form->keys[place] >= level;
     }
+    if (2 * count > open) {
+        count = 0;
+        for (ptrdiff_t place = 0; place < n; place++)
+            if (isnan(near[place]))
+                form->places[count++] = place;
+    }
+    along_single(form, row, form->places, count, form->ahead);
+    for (ptrdiff_t one = 0; one < count; one++)
+        near[form->places[one]] = (float)form->ahead[form->places[one]];
+}
+
+/* The most that is gained, where it is known, by the leaving of a member, and of what is not a bound. `keys` has the
+ * gradient of outsiders, and -inf for members. */
+static double most_by(struct form *form, struct exchange *exchange, ptrdiff_t slot, double *unknown)
+{
+    const ptrdiff_t member = (ptrdiff_t)exchange->set[slot];
+    double most = use->most_left(form->keys, form->near_to[member], 2.0 * form->pool.t, form->pool.n, unknown);
+    most -= form->gradient[member];
+    *unknown -= form->gradient[member];
+    exchange->best = most > exchange->best ? most : exchange->best;
+    return most;
+}
+
+/* Look at all outsiders: at few by rows, and at many by columns. Write the members by whose leaving enough may be gained,
+ * and where in the pool those are who may come; both return how many. */
+static ptrdiff_t look_at_all(struct form *form, struct exchange *exchange, int is_first, int64_t *slots, ptrdiff_t *number)
+{
+    const ptrdiff_t n = form->pool.n, k = form->pool.k;
+    ptrdiff_t count = 0, members = 0;
+    double unknown;
+    for (ptrdiff_t place = 0; place < n; place++)
+        if (form->keys[place] - exchange->leaving >= floor_of(exchange))
+            form->places[count++] = place;
+    const int are_many = count > n / MANY;
+    for (ptrdiff_t at = 0; at < k; at++) {
+        unknown = INFINITY;
+        if (are_many && !is_first)
+            exchange->gains[at] = most_by(form, exchange, at, &unknown);
+        if (unknown >= floor_of(exchange))
+            slots[members++] = at;
+    }
+    if (is_first || !are_many || members <= FEW)
+        look_at(form, exchange, form->places, count, slots, members);
+    else
+        for (ptrdiff_t at = 0; at < members; at++)
+            complete(form, exchange, (ptrdiff_t)slots[at], floor_of(exchange));
+    for (ptrdiff_t at = 0; are_many && at < members; at++)
+        exchange->gains[slots[at]] = most_by(form, exchange, (ptrdiff_t)slots[at], &unknown);
+    members = 0;
+    const double floor = floor_of(exchange);
     for (ptrdiff_t at = 0; at < k; at++)
-        if (gains[at] >= floor_of(exchange))
-            slots[count++] = at;
-    return count;
+        if (!are_many || exchange->gains[at] >= floor)
+            slots[members++] = at;
+    *number = 0;
+    for (ptrdiff_t place = 0; place < n; place++)
+        if (form->keys[place] - exchange->leaving >= floor)
+            form->places[(*number)++] = place;
+    return members;
 }
 
 /* Find the best exchange: of those that tie the first. What it gains, in double precision. */
-static double best_exchange(struct form *form, struct exchange *exchange, int64_t *slots)
+static double best_exchange(struct form *form, struct exchange *exchange, int is_first, int64_t *slots)
 {
     const ptrdiff_t n = form->pool.n, k = form->pool.k, d = form->pool.rows.d;
     const double twice = 2.0 * form->pool.t;
     double best = -INFINITY, *row = form->four;
-    double floor = floor_of(exchange);
-    ptrdiff_t members = k, count = 0;
-    for (ptrdiff_t place = 0; place < n; place++)
-        if (form->keys[place] - exchange->leaving >= floor)
-            form->places[count++] = place;
-    const int are_many = count > n / 8;
-    if (are_many)
-        members = may_leave(form, exchange, 0, slots);
-    look_at(form, exchange, form->places, count, slots, members);
-    if (are_many)
-        members = may_leave(form, exchange, 1, slots);
-    floor = floor_of(exchange);
+    ptrdiff_t count;
+    const ptrdiff_t members = look_at_all(form, exchange, is_first, slots, &count);
+    const double floor = floor_of(exchange);
+    exchange->comes = n;
+    memset(form->inside, 0, (size_t)n); /* whose gradient is exact */
     for (int is_last = 0; is_last < 2; is_last++) /* the most that is gained, then who gains it */
-        for (ptrdiff_t one = 0; one < count; one++) {
-            const ptrdiff_t place = (ptrdiff_t)form->places[one];
-            int is_exact = 0;
-            if (form->keys[place] - exchange->leaving < floor)
-                continue;
-            for (ptrdiff_t at = 0; at < members; at++) {
-                const ptrdiff_t slot = (ptrdiff_t)slots[at], member = (ptrdiff_t)exchange->set[slot];
+        for (ptrdiff_t at = 0; at < members; at++) {
+            const ptrdiff_t slot = (ptrdiff_t)slots[at], member = (ptrdiff_t)exchange->set[slot];
+            int is_written = 0;
+            for (ptrdiff_t one = 0; one < count; one++) {
+                const ptrdiff_t place = (ptrdiff_t)form->places[one];
                 const double cosine = form->near_to[member][place];
                 if (!(form->keys[place] - form->gradient[member] - twice * (1.0 - cosine) >= floor))
                     continue; /* or it is yet unknown, and cannot matter */
-                if (!is_exact)
-                    exactly(form, &form->total, (double)k, 0.0, form->places + one, 1);
-                is_exact = 1;
-                if (!(form->gradient[place] > exchange->leaving + exchange->least))
+                if (is_last && place >= exchange->comes)
                     break;
-                use->unit[GRIDDED](grid_of(form, member), row, 1.0 / (GRID * GRID), d);
+                if (!form->inside[place])
+                    exactly(form, &form->total, (double)k, 0.0, form->places + one, 1);
+                form->inside[place] = 1;
+                if (!(form->gradient[place] > exchange->leaving + exchange->least))
+                    continue;
+                if (!is_written)
+                    use->unit[GRIDDED](grid_of(form, member), row, 1.0 / (GRID * GRID), d);
+                is_written = 1;
                 const double apart = between(form, place, member, use->dot[GRIDDED](grid_of(form, place), row, d));
                 const double gain = form->gradient[place] - form->gradient[member] - twice * apart;
                 if (!is_last)
@@ -342,7 +400,6 @@ static double best_exchange(struct form *form, struct exchange *exchange, int64_
                 else if (gain >= best - exchange->tie) {
                     exchange->comes = place;
                     exchange->slot = slot;
-                    return best;
                 }
             }
         }
@@ -359,8 +416,9 @@ static int polish_by_total(struct form *form, int64_t *set)
     double *gradient = form->gradient;
     int done = 0;
     int64_t *slots = malloc(sizeof *slots * (size_t)k);
-    struct exchange exchange = {.set = set, .members = malloc(sizeof(float) * (size_t)(k * d))};
-    if (slots == NULL || exchange.members == NULL)
+    struct exchange exchange = {.set = set, .members = malloc(sizeof(float) * (size_t)(k * d)),
+                                .gains = malloc(sizeof(double) * (size_t)k)};
+    if (slots == NULL || exchange.members == NULL || exchange.gains == NULL)
         goto done;
     for (ptrdiff_t at = 0; at < k; at++)
         if (!open_member(form, &exchange, at))
@@ -391,13 +449,13 @@ static int polish_by_total(struct form *form, int64_t *set)
         }
         largest(form->keys, n, front, form->places); /* what these gain, few of the others can */
         look_at(form, &exchange, form->places, front, slots, k);
-        if (!(best_exchange(form, &exchange, slots) > exchange.least))
+        if (!(best_exchange(form, &exchange, round == 0, slots) > exchange.least))
             break;
         const ptrdiff_t comes = exchange.comes, goes = (ptrdiff_t)set[exchange.slot];
         use->add_grid(total->sum, grid_of(form, comes), 1.0 / (GRID * GRID), d); /* exact */
         use->add_grid(total->sum, grid_of(form, goes), -1.0 / (GRID * GRID), d);
         note_total(form, total);
-        if (n > MANY || k > FEW) { /* many exchanges would hold much */
+        if (k > FEW || n > BROAD) { /* many exchanges would hold much */
             free(form->near_to[goes]);
             form->near_to[goes] = NULL;
         }
@@ -410,5 +468,6 @@ static int polish_by_total(struct form *form, int64_t *set)
 done:
     free(slots);
     free(exchange.members);
+    free(exchange.gains);
     return done;
 }
