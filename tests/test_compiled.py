@@ -147,7 +147,7 @@ def test_the_default_solver_finds_what_numpy_finds(runnable, dtype):
 
 
 def test_a_greedy_start_among_near_copies_is_numpys(runnable):
-    """Four copies to the seventh digit and one other row: which copies join it, is of rounding's making alone."""
+    """Four copies to the seventh digit and one other row: which copies join it, rounding alone decides."""
     for seed in range(60):
         rng = np.random.default_rng(seed)
         X = rng.standard_normal((2, 58))[[0, 0, 0, 1, 0]] + 1e-7 * rng.standard_normal((5, 58))
@@ -159,7 +159,7 @@ def test_a_greedy_start_among_near_copies_is_numpys(runnable):
 
 @pytest.mark.parametrize(("n", "k", "spread"), [(700, 40, 1.0), (300, 60, 1e-3), (900, 30, 0.05)])
 def test_exchanges_where_every_outsider_is_a_rival_are_numpys(runnable, n, k, spread):
-    """Rows all about as far from each other: single precision rules few out, or where they are close, none."""
+    """Rows all about as far from each other: single precision rules few out, and none where all are close."""
     for seed in range(3):
         rng = np.random.default_rng([n, seed])
         X = rng.standard_normal(48) * (1.0 - spread) + spread * rng.standard_normal((n, 48))
