@@ -1,11 +1,14 @@
 """Hidden states read together are those read one by one, and their means the definition's."""
 
+import json
+
 import numpy as np
 import pytest
 
 import tiny_policy
 from optional import lazily, needs
 from setwise.encode import encoder, hidden, parse
+from setwise.encode.cache import encode_texts
 
 pytestmark = needs("torch", "transformers", "tokenizers")
 torch = lazily("torch")
@@ -111,6 +114,35 @@ def test_a_model_that_looks_ahead_is_refused(tmp_path):
     folder = saved(tmp_path, config, auto="AutoModelForMaskedLM")
     with pytest.raises(ValueError, match="is no causal language model: what it makes of a token hangs on"):
         encoder(f"hidden:{folder}")
+
+
+def test_states_that_are_not_finite_are_refused_and_no_unknown_words(folder):
+    made = hidden.Hidden(str(folder), device="cpu")
+    with torch.no_grad():
+        next(made._model.norm.parameters())[0] = float("nan")
+    with pytest.raises(ValueError, match="gives NaN for text 0; use another"):
+        encode_texts(["good tree"], made)
+
+
+@pytest.mark.parametrize("kind", ["hidden", pytest.param("gradients", marks=needs("peft"))])
+def test_a_tokenizer_of_another_model_is_refused(tmp_path, kind):
+    tiny_policy.saved(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    known = json.loads(file.read_text())
+    known["model"]["vocab"]["house"] = 99
+    file.write_text(json.dumps(known))
+    made = encoder(f"{kind}:{tmp_path}")
+    assert made.encode(["good tree"]).any()
+    with pytest.raises(ValueError, match="model: its tokenizer gives token 99, and it knows 18; they do not"):
+        made.encode(["good tree", "good house"])
+
+
+def test_a_file_of_weights_that_was_cut_off_is_refused(tmp_path):
+    tiny_policy.saved(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ValueError, match="is neither a folder with a causal language model nor"):
+        encoder(f"hidden:{tmp_path}")
 
 
 def test_settings_follow_the_name(folder):

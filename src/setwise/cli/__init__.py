@@ -209,7 +209,7 @@ def _refusal(error: BaseException) -> tuple[int, str]:
     # What the parser raises is told apart by duck typing: typer has changed its base class.
     if hasattr(error, "format_message"):
         return REFUSED, error.format_message()
-    if isinstance(error, (ValueError, TypeError, ImportError, OSError)):
+    if isinstance(error, (ValueError, TypeError, ImportError, OSError, FloatingPointError)):
         return REFUSED, _PYTHON_ALONE.sub("", str(error))
     if isinstance(error, KeyError) and ": " in str(error.args[0] if error.args else ""):
         return REFUSED, str(error.args[0])  # of an id that is not there; a defect's has the key alone

@@ -90,10 +90,13 @@ def checked_texts(texts: Any, argument: str = "texts") -> Sequence[str]:
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Return rows scaled to length 1; those shorter than 1e-6, rounding noise without direction, as zeros."""
+    """Return rows scaled to length 1; those shorter than 1e-6, rounding noise without direction, as zeros.
+
+    What is not finite stays so, for whoever asked to say.
+    """
     vectors = np.ascontiguousarray(rows, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = lengths > 1e-6
+    known = ~(lengths <= 1e-6)
     return np.where(known, vectors / np.where(known, lengths, 1), 0).astype(np.float32)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from setwise import checks
 from setwise.encode.base import unit_rows
 from setwise.encode.batches import alike_long, tokens_together
-from setwise.encode.models import load_model, most_tokens, weights_fingerprint, width_of_states
+from setwise.encode.models import check_tokens, load_model, most_tokens, weights_fingerprint, width_of_states
 from setwise.encode.words import begins_itself, checked_texts, has_word
 from setwise.extras import require
 from setwise.progress import Progress, tell
@@ -83,6 +83,7 @@ class Hidden:
         texts = list(checked_texts(texts))
         wordy = [row for row, text in enumerate(texts) if has_word(text)]
         tokens = [self._tokens(texts[row]) for row in wordy]
+        check_tokens(self._model, tokens)
         vectors = np.zeros((len(texts), self._size), np.float32)
         together, done = tokens_together(self._model.device, _TOGETHER), 0
         with torch.inference_mode():

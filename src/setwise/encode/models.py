@@ -9,7 +9,8 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,9 @@ def _found(name: str, noun: str, argument: str) -> Iterator[None]:
     """Say that there is no such model where transformers says why it cannot be read."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError | ValueError) and type(error).__name__ != "SafetensorError":
+            raise
         reason = " ".join(str(error).split())[:160]
         more = "; pass trust_remote_code=True if you trust it" if "custom code" in reason else ""
         raise ValueError(
@@ -285,6 +288,16 @@ def most_tokens(model: Any, asked: int) -> int:
     return min([asked, *(place for place in places if place > 0)])
 
 
+def check_tokens(model: Any, texts: Sequence[Any]) -> None:
+    """Raise ValueError where a tokenizer gives tokens that its model does not know, as another's does."""
+    known = model.get_input_embeddings().weight.shape[0]
+    most = max((max(ids) for ids in texts), default=0)
+    if most >= known:
+        raise ValueError(
+            f"model: its tokenizer gives token {most}, and it knows {known:,}; they do not belong together"
+        )
+
+
 def weights_fingerprint(model: Any) -> str:
     """Return a hash of every parameter's name, shape, type and of entries spread evenly over it.
 
@@ -302,12 +315,14 @@ def weights_fingerprint(model: Any) -> str:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep transformers from drawing progress bars of its own while a model loads."""
+    """Keep transformers from drawing bars, and peft from telling its plans, while a model loads."""
     its_logging: Any = importlib.import_module("transformers.utils.logging")
     shown = its_logging.is_progress_bar_enabled()
     its_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         if shown:
             its_logging.enable_progress_bar()

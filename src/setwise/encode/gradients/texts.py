@@ -15,7 +15,7 @@ from setwise.encode.batches import alike_long, tokens_together
 from setwise.encode.gradients import adapter
 from setwise.encode.gradients.projection import projector
 from setwise.encode.gradients.rows import Tokenizer, Tokens
-from setwise.encode.models import load_model, weights_fingerprint, width_of_states
+from setwise.encode.models import check_tokens, load_model, quietly, weights_fingerprint, width_of_states
 from setwise.encode.words import checked_texts, has_word
 from setwise.extras import require
 from setwise.progress import Progress, tell
@@ -119,6 +119,7 @@ class Gradients:
         torch = require("torch", "train", "gradients")
         texts = list(checked_texts(texts))
         rows, tokens = self._tokens(texts)
+        check_tokens(self._model, [one.ids for one in tokens])
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
         together = tokens_together(self._model.device, _TOKENS)
         most, done = max(1, _HELD // (4 * self._mapped.length)), 0
@@ -162,7 +163,8 @@ def _with_fresh_adapter(model: Any, rank: int, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        wrapped = peft.get_peft_model(model, config)
+        with quietly():
+            wrapped = peft.get_peft_model(model, config)
     except ValueError as error:  # Mamba's layers take none
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"model: peft has no adapter for {type(model).__name__} ({reason})") from None
