@@ -146,9 +146,12 @@ class Selection:
         ValueError
             The candidates are not known: the selection was read or sent from elsewhere.
         """
+        most = checks.integer("most", most, least=0)
         if self.reasoner is None:
-            raise ValueError(f"explain: {_UNKNOWN}")
-        explained: Explanation = self.reasoner.explain(checks.integer("most", most, least=0), self.members)
+            if len(self):
+                raise ValueError(f"explain: {_UNKNOWN}")
+            return Explanation((), ())  # nothing passed the filter
+        explained: Explanation = self.reasoner.explain(most, self.members)
         return explained
 
     def plot(

@@ -32,6 +32,7 @@ def test_langchains_store(client):
     assert len(found) == 3
     assert not {"a", "a again"} <= set(found)
     assert [one.page_content for one in asyncio.run(retriever.ainvoke("?"))] == found
+    assert retriever.invoke("?", filter={"row": 9}) == []
     ranked = store.similarity_search_by_vector(QUERY, 4)
     kept = DiverseCompressor(k=3, diversity=0.5, vectors=store).compress_documents(ranked, "?")
     assert len(kept) == 3

@@ -231,6 +231,28 @@ def test_a_least_relevance(crowd, over):
         DiverseRetriever(score_threshold=float("nan"), **source)
 
 
+def test_a_least_relevance_beside_limits_and_what_was_shown(crowd):
+    """k is of what reaches it and was not shown: a limit is asked of no more, as over a store."""
+    vectors, query = crowd
+    rows = np.array(list(vectors.values()))[:20]
+    index = setwise.Index.from_array(rows, fields={"kind": ["x"] * 20})
+    cosines = np.array([cosine(row, query) for row in rows])
+    first, second = np.argsort(-cosines)[:2].tolist()
+    documents = [Document(id=text, page_content=text) for text in vectors][:20]
+    made = DiverseRetriever(
+        index=index, documents=documents, embeddings=Known(*crowd), k=3, shown=[first], why=True
+    )
+    with pytest.warns(UserWarning, match="1 of the 3 asked for reach"):
+        found = made.invoke("?", score_threshold=float(cosines[second]) - 1e-6, limits={"kind": 1})
+    assert texts(found) == [documents[second].page_content]
+    with pytest.warns(UserWarning, match="none reaches the score"):
+        assert made.invoke("?", score_threshold=float(cosines[first]) - 1e-6) == []
+    with pytest.warns(UserWarning, match="nothing in the index passes the filter"):
+        assert made.invoke("?", filter=np.zeros(20, bool)) == []
+    with pytest.raises(ValueError, match="limits: kind: only 1 candidates may be chosen"):
+        made.invoke("?", limits={"kind": 1})
+
+
 def test_what_was_deleted_or_changed_between_two_calls(crowd):
     """No ghost comes back, and what is as it is now is what is chosen among."""
     vectors, query = crowd

@@ -242,6 +242,7 @@ def test_a_filter_that_leaves_few_or_none(corpus, query):
                 none = setwise.retrieve(query, index, 10, filter=few & False, sharpness=sharpness)
             assert len(none) == 0
             assert none.to_dict()["ids"] == []
+            assert list(none.explain()) == []
 
 
 def test_include_and_exclude(corpus, query):

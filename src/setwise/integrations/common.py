@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from setwise import checks, solvers
 from setwise.facets import are_texts
+from setwise.feasible import Infeasible
 from setwise.files.lengths import counter, length
+from setwise.ids import as_ids
 from setwise.index import Index
 from setwise.index.base import Found
 from setwise.integrations.lookup import as_rows
@@ -22,7 +24,7 @@ from setwise.request import Request
 from setwise.retrieval import Retrieved, default_sharpness
 from setwise.retrieval.rerank import diversified
 from setwise.retrieval.search import retrieving
-from setwise.retrieval.seen import shown_of
+from setwise.retrieval.seen import TooFew, shown_of
 from setwise.steps import Step, Work, run
 
 #: How many are selected where nothing is said: as many as `setwise.retrieve` does.
@@ -147,27 +149,36 @@ class Search:
                 raise ValueError("tokens: texts of an index are counted where they are passed with it")
             request = replace(request, costs=lambda name: count(text(name)))
         pool: int | str = "auto" if self.fetch_k is None else min(self.fetch_k, size)
-        found: Retrieved = yield from retrieving(
-            request, np.asarray(query, np.float64), index, pool=pool, filter=self.filter
-        )
-        if self.threshold is None or not len(found) or found.scores.min() >= self.threshold:
-            return found
-        reaching = yield from self._reaching(index, np.asarray(query, np.float64))
-        tell_how_many(len(reaching), self.request.size, self.threshold, float(found.scores.max()), "results")
+        query = np.asarray(query, np.float64)
+        try:
+            found: Retrieved = yield from retrieving(request, query, index, pool=pool, filter=self.filter)
+            if self.threshold is None or not len(found) or found.scores.min() >= self.threshold:
+                return found
+        except (Infeasible, TooFew):  # of fewer that reach the threshold fewer are wanted
+            if self.threshold is None:
+                raise
+        best, reaching = yield from self._reaching(index, query)
+        tell_how_many(len(reaching), self.request.size, self.threshold, best, "results")
         if not len(reaching):
             return None
         few = replace(request, k=min(request.size, len(reaching)))
         return diversified(few, index.as_given(reaching.ids), reaching.scores, index)
 
-    def _reaching(self, index: Index, query: NDArray[np.float64]) -> Work[Found]:
-        """Return all of an index that reaches the threshold, or what does of `fetch_k` candidates."""
+    def _reaching(self, index: Index, query: NDArray[np.float64]) -> Work[tuple[float, Found]]:
+        """Return the best score, and all of an index that reaches the threshold, or of `fetch_k` candidates.
+
+        What was shown is not among them.
+        """
         probe = query / np.linalg.norm(query) if index.metric == "cosine" else query
+        _, seen = shown_of(self.request, index)
+        where = {"filter": self.filter, "exclude": index.as_searched(as_ids(seen)) if seen else ()}
         count = self.fetched
         while True:
-            (found,) = yield Step.of(index.fetch, index.afetch, probe[None], count, filter=self.filter)
+            (found,) = yield Step.of(index.fetch, index.afetch, probe[None], count, **where)
             enough = found.scores >= self.threshold
             if not enough.all() or len(found) < count or self.fetch_k is not None:
-                return Found(found.ids[enough], found.scores[enough], found.vectors[enough])
+                best = float(found.scores.max(initial=-np.inf))
+                return best, Found(found.ids[enough], found.scores[enough], found.vectors[enough])
             count *= 4
 
 

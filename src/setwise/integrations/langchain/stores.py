@@ -90,6 +90,8 @@ class ChromaReader(StoreReader):
     def vectors(self, store: Any, documents: Sequence[Document]) -> Sequence[Any]:
         names = [document_id(document) for document in documents]
         known = [str(name) for name in names if name is not None]
+        if not known:  # which Chroma refuses to be asked for
+            return [None] * len(names)
         kept = store._collection.get(ids=known, include=["embeddings"])
         found = dict(zip(kept["ids"], kept["embeddings"], strict=True))
         return [found.get(str(name)) for name in names]
