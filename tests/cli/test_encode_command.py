@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from optional import needs
 from setwise import encode
 from setwise.files import read_corpus
 
@@ -71,3 +75,25 @@ def test_what_cannot_be_encoded(refused, corpus, three, tmp_path):
     three.write_text('{"text": "…"}')
     assert "knows no word of any text" in refused(*words, three, "--out", tmp_path / "w.npy")
     assert not (tmp_path / "w.npy").exists()
+
+
+@needs("scipy", "threadpoolctl")
+def test_threads_are_bounded_of_libraries_that_are_loaded_later():
+    """A language model's, too: it is read when the command runs already."""
+    code = (
+        "import os; from setwise.cli.options import at_most\n"
+        "with at_most(1):\n"
+        "    import numpy, scipy.linalg, threadpoolctl\n"
+        "    print({one['num_threads'] for one in threadpoolctl.threadpool_info()})\n"
+        "print(os.environ.get('OMP_NUM_THREADS'), 'MKL_NUM_THREADS' in os.environ)\n"
+    )
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines() == ["{1}", "2 False"]

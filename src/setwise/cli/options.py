@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
@@ -239,15 +240,24 @@ def as_solver_options(typed: list[str] | None) -> dict[str, Any] | None:
     return found or None
 
 
-def at_most(threads: int | None) -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which numeric libraries use at most this many threads; None sets no limit."""
+@contextlib.contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """Have numeric libraries use at most this many threads, those that are loaded later too; None: as set."""
     if threads is None:
-        return contextlib.nullcontext()
+        yield
+        return
     from threadpoolctl import threadpool_limits
 
     from setwise import checks
+    from setwise.engine.local import ONE_THREAD
 
-    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(
-        checks.integer("threads", threads, least=1)
-    )
-    return limits
+    checks.integer("threads", threads, least=1)
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, str(threads)))
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
