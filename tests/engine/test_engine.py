@@ -140,3 +140,6 @@ def test_an_unreachable_ray_is_one_clear_error():
         ray.shutdown()
     with pytest.raises(ConnectionError, match=r"workers: no Ray at '127\.0\.0\.1:1'"):
         engine_for("127.0.0.1:1")
+    for address in ("127.0.0.1:x", "127.0.0.1:-1", ":6379", "ray://127.0.0.1:99999"):
+        with pytest.raises(ConnectionError, match=r"workers: no Ray at .* \(a host and a port"):
+            engine_for(address)

@@ -147,6 +147,8 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(tmp_path):
         check_output(tmp_path / "file" / "a.json", force=True)
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         check_output(tmp_path, force=True)
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        check_output(f"{tmp_path}/new.json/", force=True)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no such file system")

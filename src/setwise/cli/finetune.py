@@ -163,7 +163,7 @@ def finetune(
         "text_column": tuple(text_column or ()),
         "example_text_column": tuple(example_text_column or ()),
         "roles": tuple(roles or ()),
-        "cache": None if no_cache else cache or "auto",
+        "cache": None if no_cache else "auto" if cache is None else cache,
         "scale": _number_or_auto("scale", scale),
         "kernel_width": _number_or_auto("kernel_width", kernel_width),
         "workers": options.as_count(workers),

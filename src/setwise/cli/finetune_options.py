@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated, Any
 
 from setwise.cli.options import option
@@ -53,7 +53,7 @@ def as_targets(typed: list[str] | None) -> Any:
 
     Raises ValueError: of several one has no name, or two have the same.
     """
-    if not typed or (len(typed) == 1 and (Path(typed[0]).exists() or "=" not in typed[0])):
+    if not typed or (len(typed) == 1 and (os.path.exists(typed[0]) or "=" not in typed[0])):
         return typed[0] if typed else None
     found: dict[str, tuple[str, float]] = {}
     for one in typed:
@@ -64,7 +64,7 @@ def as_targets(typed: list[str] | None) -> Any:
             raise ValueError(f"examples: two targets are called {name!r}")
         head, colon, tail = path.rpartition(":")
         weight = 1.0
-        if colon and head and not Path(path).exists():
+        if colon and head and not os.path.exists(path):
             try:
                 path, weight = head, float(tail)
             except ValueError:

@@ -85,11 +85,13 @@ class RayEngine(Engine):
 def _check_reachable(address: str) -> None:
     """Refuse a host and port where nothing listens, which Ray itself would ask for minutes.
 
-    Raises ConnectionError: nothing listens there.
+    Raises ConnectionError: nothing listens there, or the port is no number.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():  # "auto" and names that Ray looks up itself
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or "://" in host:  # "auto" and names that Ray looks up itself
         return
+    if not host or not (port.isdecimal() and int(port) < 1 << 16):
+        raise ConnectionError(f"workers: no Ray at {address[:60]!r} (a host and a port are HOST:NUMBER)")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()
     except OSError as error:

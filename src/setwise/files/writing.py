@@ -48,7 +48,7 @@ def check_output(
         the command at work reads it, too.
     """
     target = place_of(path, argument)
-    if target.is_dir():
+    if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         raise IsADirectoryError(f"{argument}: {str(path)!r} is a folder; name a file in it")
     if ending(path) not in endings:
         raise ValueError(f"{argument}: {str(path)!r} ends in none of {', '.join(endings)}")
