@@ -374,3 +374,40 @@ def test_the_floor_allows_for_what_faiss_loses(monkeypatch):
         lost += best > one.scores[-1]
         assert best <= one.floor
     assert lost
+
+
+@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize(("kind", "nprobe"), [("IVF4,Flat", 4), ("IVF4,Flat", 2), ("IDMap,Flat", 0)])
+def test_rows_replaced_by_as_many(kind, nprobe, other):
+    """No ghost of what was removed is drawn, found or read, whether the id that comes is new or the same."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((60, 6)).astype(np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    index = faiss.index_factory(6, kind, faiss.METRIC_INNER_PRODUCT)
+    if nprobe:
+        index.cp.min_points_per_centroid, index.nprobe = 1, nprobe
+    index.train(X)
+    index.add_with_ids(X, np.arange(60))
+    mine, query = FaissIndex(index), X[7].astype(np.float64)
+    live = dict(enumerate(X))
+    for turn in range(4):
+        hits = setwise.retrieve(query, mine, 5, diversity=0.9, sharpness=1)
+        drawn = mine.sample()
+        assert set(hits.ids.tolist()) <= set(live)
+        np.testing.assert_allclose(hits.scores, [live[one] @ query for one in hits.ids.tolist()], atol=1e-5)
+        assert set(drawn.ids.tolist()) == set(live) == set(mine.everything().ids.tolist())
+        np.testing.assert_allclose(drawn.vectors, [live[one] for one in drawn.ids.tolist()], atol=1e-6)
+        # One that was found, and the last, which stays what it was, go and come again.
+        gone, last = int(hits.ids[-1]), list(live)[-1]
+        index.remove_ids(np.array([gone, last]))
+        back = np.array([gone + 100 * other, last])
+        rows = np.stack([X[(gone + 11 + turn) % 60], live[last]])
+        del live[gone]
+        index.add_with_ids(rows, back)
+        kept = live.pop(last)
+        live |= {int(back[0]): rows[0], last: kept}
+    with pytest.raises(KeyError, match="no id 999"):
+        mine.vectors([999])
+    if other:
+        with pytest.raises(KeyError, match=f"include: .*{gone}"):
+            setwise.retrieve(query, mine, 5, include=[gone])

@@ -40,7 +40,7 @@ class FaissIndex(RowIndex):
     Under cosine the index must hold vectors of unit length, ranked by inner product or L2 (for those it is
     the same order). Ids are FAISS's own: positions, or those of an IndexIDMap. FAISS's -1, where it finds
     fewer than asked for, never leaves this class. The FAISS index may be added to and removed from: what is
-    known of it is read anew when its number of vectors or its last one changes.
+    known of it is read anew when its number of vectors changes, an id, or one of those that are looked at.
 
     Parameters
     ----------
@@ -321,6 +321,8 @@ class FaissIndex(RowIndex):
         self, *, filter: Any = None, exclude: Sequence[Any] | Ids = (), include: Sequence[Any] | Ids = ()
     ) -> Everything:
         self._look()
+        if self._held.lists is not None:
+            self._held.forget()
         names = self._held.ids()
         selector, keep = self._selector(filter, exclude)
         if selector is not None:
@@ -341,6 +343,16 @@ class FaissIndex(RowIndex):
     def sample(self, count: int = 4096) -> Found | None:
         """Return up to ``count`` of the vectors that are stored now."""
         self._look()
+        if self._held.lists is None or self._side is not None:
+            return super().sample(count)
+        try:
+            drawn = super().sample(count)
+            if drawn is not None and np.array_equal(drawn.vectors, self.vectors(drawn.ids)):
+                return drawn
+        except KeyError:
+            pass
+        self._held.forget()  # others have come in the place of some
+        self._sample = None
         return super().sample(count)
 
     def __repr__(self) -> str:

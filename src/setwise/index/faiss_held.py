@@ -15,6 +15,9 @@ from setwise.index.checking import as_positions, as_whole, check_unit
 #: Rows that are measured at a time.
 BLOCK = 65_536
 
+#: Vectors that are compared with what they were before.
+LOOKED_AT = 256
+
 
 class HeldVectors:
     """The vectors of a FAISS index, which others may add to and remove from.
@@ -66,22 +69,35 @@ class HeldVectors:
     def changed(self) -> bool:
         """Return whether it holds others than before, and forget what was known of those.
 
-        It does where their number, the last id or the last vector is another: what FAISS adds comes last.
+        It does where their number is another, an id, or one of the vectors that are looked at: what FAISS
+        adds comes last. Of lists that are not all searched the number alone counts; `places` finds the rest.
         """
-        rows, last = self._rows(), None
-        if self.size and not self.plain:
-            last = int(self.core.id_map.at(self.size - 1))
-        stamp = (self.size, last, b"" if rows is None else rows[-1:].tobytes())
+        parts: list[Any] = []
+        rows = self._rows()
+        if rows is not None:
+            parts += [rows[-1:], rows[:: self.size // LOOKED_AT + 1]]
+        if isinstance(self.base, self._faiss.IndexFlat) and not self.plain:
+            parts.append(self._faiss.vector_to_array(self.core.id_map))
+        elif self.size and not self.plain:  # these let nothing be removed
+            parts.append(np.array(self.core.id_map.at(self.size - 1)))
+        if isinstance(self.base, self._faiss.IndexIVFFlat) and self.base.nprobe >= self.base.nlist:
+            for ids, codes in self._by_list():
+                parts += [ids, codes[-self.lists.code_size :]]
+        stamp = (self.size, *(hash(part.tobytes()) for part in parts))
         with self._lock:
             if stamp == self._stamp:
                 return False
             # What is removed from lists leaves a gap in the ids.
             self._positions = self._positions and (self._stamp is None or self.lists is None)
             self._stamp = stamp
-            self._ids: NDArray[np.int64] | None = None
-            self._order: NDArray[np.int64] | None = None
-            self._lengths: tuple[float, float] | None = None
+            self.forget()
             return True
+
+    def forget(self) -> None:
+        """Read the ids and lengths anew when they are next asked for."""
+        self._ids: NDArray[np.int64] | None = None
+        self._order: NDArray[np.int64] | None = None
+        self._lengths: tuple[float, float] | None = None
 
     def _rows(self) -> NDArray[np.float32] | None:
         """Return the vectors without a copy, where they lie in one piece."""
@@ -156,6 +172,8 @@ class HeldVectors:
             return as_positions(ids, self.size, "ids", missing=KeyError)
         wanted = as_whole(ids, "ids")
         with self._lock:
+            if self.lists is not None and not np.isin(wanted, self.ids()).all():
+                self.forget()  # perhaps they were added in place of others
             known = self.ids()
             if self._order is None:
                 self._order = np.argsort(known)
@@ -169,7 +187,7 @@ class HeldVectors:
     def reconstructed(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return vectors as FAISS stores them.
 
-        Raises ValueError: this kind of index cannot give them back.
+        Raises ValueError: this kind of index cannot give them back; KeyError: one is stored no more.
         """
         rows = self._rows()
         if rows is not None:
@@ -180,6 +198,9 @@ class HeldVectors:
         try:
             return np.asarray(self.base.reconstruct_batch(places))
         except RuntimeError as error:
+            if self.lists is not None:
+                self.forget()
+                self.places(places)
             raise ValueError(
                 f"index: a {type(self.base).__name__} cannot give its vectors back; pass vectors=, the array "
                 "they were added from"
