@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from optional import needs
 from reference import tsds
@@ -38,10 +39,13 @@ def test_it_is_the_sum_over_the_nearest(monkeypatch, limit, held):
         RepositoryVectors([X[:99], X[99:]]).folded(),
     ):
         ids, own = np.arange(candidates.n), slice(None) if candidates.fold is None else candidates.fold.kept
-        found = density.Density(candidates, 0.05, limit).of(ids)
-        np.testing.assert_allclose(found, expected[own], rtol=1e-5)
-        parted = search.density_in_parts(candidates, ids, 0.05, limit, 1)
-        np.testing.assert_allclose(parted, expected[own], rtol=1e-5)
+        near = (cdist(X, X) < 0.05).sum(axis=1) > limit
+        for found in (
+            density.Density(candidates, 0.05, limit).of(ids),
+            search.density_in_parts(candidates, ids, 0.05, limit, 1),
+        ):
+            np.testing.assert_allclose(found.rho, expected[own], rtol=1e-5)
+            np.testing.assert_array_equal(found.more, near[own])
     assert candidates.n == len(X) - 79
 
 
@@ -58,5 +62,6 @@ def test_many_copies_take_no_memory(kind, monkeypatch):
     found = counted.of(ids)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.max() == pytest.approx(20, rel=1e-2)
+    assert found.rho.max() == pytest.approx(20, rel=1e-2)
+    assert found.more.any()
     assert peak < 25e6

@@ -106,9 +106,18 @@ def test_more_copies_than_neighbors_share_the_mass(regularizer, index):
 def test_more_copies_than_are_counted_are_told(recwarn):
     X, Q = rows(32, 200, 4), rows(33, 2, 4)
     many = np.concatenate([X, np.tile(Q[:1], (40, 1))])
-    with pytest.warns(UserWarning, match="density_neighbors: a row has 40 copies, of which 20 are counted"):
-        match(many, Q, density_neighbors=20, kernel_width=0.05, scale=1.0)
+    weigh = "20 are counted, so that together they weigh as 2.0 rows, not one; raise it"
+    with pytest.warns(UserWarning, match=f"density_neighbors: a row has 40 copies, of which {weigh}"):
+        found = match(many, Q, density_neighbors=20, kernel_width=0.05, scale=1.0)
+    np.testing.assert_allclose((1 / found.densities[np.isin(found.indices, range(200, 240))]).sum(), 2.0)
+    near = many.copy()
+    near[200:] += 1e-4 * rows(34, 40, 4)
+    told = "density_neighbors: of a row's near-duplicates 20 are counted, and it has more"
+    for workers in (None, 1):
+        with pytest.warns(UserWarning, match=told):
+            match(near, Q, density_neighbors=20, kernel_width=0.05, scale=1.0, workers=workers)
     recwarn.clear()
+    match(near, Q, density_neighbors=40, kernel_width=0.05, scale=1.0)
     match(many, Q, density_neighbors=40, kernel_width=0.05, scale=1.0)
     match(many, Q, density_neighbors=20, kernel_width=0.05, scale=1.0, regularizer="uniform")
     assert not recwarn.list

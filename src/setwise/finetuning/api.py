@@ -94,7 +94,7 @@ def match(
     -----
     UserWarning
         The neighbors ran out before the optimum: the result is as good as they allow (``complete`` False); or
-        a row has more copies than ``density_neighbors``, and they weigh more than one row.
+        a row has more near-duplicates than ``density_neighbors``, and they weigh more than one row.
     """
     asked = MatchParameters(**taken(match, parameters))
     found = matched(candidates, examples, diversity, asked, progress)
@@ -161,14 +161,8 @@ def matched(
             f"neighbors: {hood.reach:,} ran out before the optimum for diversity {diversity:g} was reached; "
             f"{mend}"
         )
-    fold, counted = hood.candidates.fold, parameters.density_neighbors
-    if fold is not None and parameters.regularizer == "kde" and parameters.densities is None:
-        most = int(fold.counts[fold.group[found.indices]].max())
-        if most > counted:
-            checks.warn(
-                f"density_neighbors: a row has {most:,} copies, of which {counted:,} are counted, so that "
-                "together they weigh more than one row; raise it"
-            )
+    if told := hood.uncounted(found):
+        checks.warn(told)
     return found
 
 

@@ -12,6 +12,7 @@ Exact copies are one row that counts several times, where the candidates are fol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,13 @@ USELESS = 0.01
 
 #: The probe of each near pair, its kernel, and how many copies of the near row there are.
 Pairs = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+
+
+class Counted(NamedTuple):
+    """The density of some rows, at least 1, and whether more rows are near to each than count."""
+
+    rho: NDArray[np.float64]
+    more: NDArray[np.bool_]
 
 
 class Density:
@@ -65,22 +73,23 @@ class Density:
         self.among = among
         self._finder = NearPairs(candidates, width, among=among, seed=seed)
 
-    def of(self, ids: NDArray[np.int64], progress: StepProgress | None = None) -> NDArray[np.float64]:
-        """Return the density of some candidates, at least 1, shape (m,), float64."""
-        found = np.empty(len(ids))
+    def of(self, ids: NDArray[np.int64], progress: StepProgress | None = None) -> Counted:
+        """Return the density of some candidates, shape (m,)."""
+        found, more = np.empty(len(ids)), np.empty(len(ids), bool)
         order = self._finder.by_cell(ids)
         step = self.workers * max(64, min(ROWS, PAIRS // self.limit))
         for start in range(0, len(ids), step):
             some = order[start : start + step]
 
-            def measure(low: int, high: int, some: NDArray[np.int64] = some) -> NDArray[np.float64]:
+            def measure(low: int, high: int, some: NDArray[np.int64] = some) -> Counted:
                 probes = self.candidates.rows(ids[some[low:high]])
-                pairs = self._finder.kernels(probes, self.limit)
-                return kernel_sums(pairs, len(probes), self.limit)
+                return counted(self._finder.kernels(probes, self.limit + 1), len(probes), self.limit)
 
-            found[some] = np.concatenate(run_ranges(measure, len(some), self.workers, least=64))
+            parts = run_ranges(measure, len(some), self.workers, least=64)
+            found[some] = np.concatenate([part.rho for part in parts])
+            more[some] = np.concatenate([part.more for part in parts])
             tell(progress, "counting near-duplicates", min(start + step, len(ids)), len(ids))
-        return np.maximum(found, 1.0)  # a row is at distance 0 of itself, whatever rounding says
+        return Counted(found, more)
 
 
 class NearPairs:
@@ -283,7 +292,9 @@ def _least(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
     return np.where(np.bincount(which, times, minlength=count) < limit, 0.0, found)
 
 
-def kernel_sums(pairs: Pairs, count: int, limit: int) -> NDArray[np.float64]:
-    """Return the sum of each probe's kernels, of at most ``limit`` of the largest, shape (count,)."""
+def counted(pairs: Pairs, count: int, limit: int) -> Counted:
+    """Return the sums of probes' kernels, of at most ``limit`` of the largest, and which have more."""
+    more = np.bincount(pairs[0], pairs[2], minlength=count) > limit
     which, kernel, times = largest(pairs, count, limit)
-    return np.asarray(np.bincount(which, kernel * times, minlength=count), np.float64)
+    sums = np.bincount(which, kernel * times, minlength=count)
+    return Counted(np.maximum(sums, 1.0), more)  # a row is at distance 0 of itself, whatever rounding says

@@ -50,6 +50,7 @@ class Neighborhood:
     seconds: dict[str, float]
     weights: NDArray[np.float64] | None = None
     _densities: NDArray[np.float64] = field(init=False, repr=False)
+    _more: NDArray[np.bool_] = field(init=False, repr=False)
     _sums: matching.Sums = field(init=False, repr=False)
     _counter: Density | None = field(init=False, default=None, repr=False)
     _counted: int = field(init=False, default=0, repr=False)
@@ -57,7 +58,7 @@ class Neighborhood:
     _together: NDArray[np.float64] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._densities = np.full(0, np.nan)
+        self._densities, self._more = np.full(0, np.nan), np.zeros(0, bool)
         fold = self.candidates.fold
         if fold is not None:
             self._together = self.candidates.times(np.arange(self.candidates.n)).astype(np.float64)
@@ -103,6 +104,23 @@ class Neighborhood:
     def reach(self) -> int:
         """L: neighbors of each example."""
         return self.near.reach
+
+    def uncounted(self, found: Match) -> str:
+        """Return what to tell of rows that have more near-duplicates than are counted; mostly nothing."""
+        fold, limit = self.candidates.fold, self.parameters.density_neighbors
+        own = found.indices if fold is None else fold.group[found.indices]
+        if not len(self._more) or not self._more[own].any():
+            return ""
+        times = self.candidates.times(own)
+        most = int(times.max())
+        told, weigh = (
+            f"of a row's near-duplicates {limit:,} are counted, and it has more",
+            "more than one row",
+        )
+        if most > limit:
+            told = f"a row has {most:,} copies, of which {limit:,} are counted"
+            weigh = f"as {most / found.densities[times.argmax()]:,.1f} rows, not one"
+        return f"density_neighbors: {told}, so that together they weigh {weigh}; raise it"
 
     def match(self, diversity: float) -> Match:
         """Return the match of a diversity, in [0, 1]."""
@@ -170,12 +188,13 @@ class Neighborhood:
         """Count the densities of some rows, unless they are known (ComputeKDE of Algorithm 2)."""
         if not len(self._densities):
             self._densities = np.full(self.candidates.n, np.nan)
+            self._more = np.zeros(self.candidates.n, bool)
         new = rows[np.isnan(self._densities[rows])]
         if not len(new):
             return
         limit, workers = self.parameters.density_neighbors, self.parameters.workers
         if workers is not None:
-            rho = search.density_in_parts(self.candidates, new, self.kernel_width, limit, workers)
+            found = search.density_in_parts(self.candidates, new, self.kernel_width, limit, workers)
         else:
             if self._counter is None:
                 self._counter = Density(
@@ -186,8 +205,9 @@ class Neighborhood:
                     seed=self.parameters.seed,
                     workers=self.threads,
                 )
-            rho = self._counter.of(new, self.progress)
-        self._densities[new] = rho
+            found = self._counter.of(new, self.progress)
+        rho = self._densities[new] = found.rho
+        self._more[new] = found.more
         self._counted += len(new)
         self._weight += float((self._weighed(new) / rho).sum())
 

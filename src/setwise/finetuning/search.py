@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from setwise.files.names import named
-from setwise.finetuning.density import NearPairs, Pairs, joined, kernel_sums, largest
+from setwise.finetuning.density import Counted, NearPairs, Pairs, counted, joined, largest
 from setwise.finetuning.neighbors import Neighbors, merged, nearest
 from setwise.finetuning.parameters import MatchParameters
 from setwise.finetuning.repository_vectors import RepositoryVectors
@@ -103,7 +103,7 @@ def nearest_in_part(work: tuple[Any, _Part, NDArray[Any], int]) -> Neighbors:
 
 def density_in_parts(
     candidates: RepositoryVectors, ids: NDArray[np.int64], width: float, limit: int, workers: int | str
-) -> NDArray[np.float64]:
+) -> Counted:
     """Count the density of some candidates among all, each part in a worker; see `Density.of`."""
     from setwise.engine import at_work
 
@@ -114,11 +114,11 @@ def density_in_parts(
         engine.share(rows) as probes,
     ):
         found = engine.map(kernels_in_part, [(handle, part, probes, width, limit) for handle, part in parts])
-    return np.maximum(kernel_sums(joined(found), len(rows), limit), 1.0)
+    return counted(joined(found), len(rows), limit)
 
 
 def kernels_in_part(work: tuple[Any, _Part, Any, float, int]) -> Pairs:
-    """Return the near pairs of some rows with one part, at most ``limit`` a row; run by a worker."""
+    """Return near pairs of some rows with one part, ``limit`` + 1 a row at most; run by a worker."""
     from setwise.engine.base import opened
 
     handle, part, shared, width, limit = work
@@ -128,7 +128,7 @@ def kernels_in_part(work: tuple[Any, _Part, Any, float, int]) -> Pairs:
     order = finder.probes_by_cell(probes)
     for low in range(0, len(order), 8_192):
         some = order[low : low + 8_192]
-        which, kernel, times = largest(finder.kernels(probes[some], limit), len(some), limit)
+        which, kernel, times = largest(finder.kernels(probes[some], limit + 1), len(some), limit + 1)
         parts.append((some[which], kernel, times))
     return joined(parts)
 
