@@ -245,6 +245,15 @@ def test_questions_that_cannot_be_asked(refused, corpus, tmp_path, monkeypatch, 
     assert said.startswith(message)
 
 
+def test_an_id_that_is_a_dash_is_no_stream(run, tmp_path):
+    rows = [{"id": name, "text": text} for name, text in (("-", "school"), ("a", "school bus"), ("b", "zoo"))]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ("retrieve", "--corpus", tmp_path / "rows.jsonl", "-q", "school", "-k", 1, "--json")
+    for option, kept in (("--include=-", "-"), ("--exclude=-", "a")):
+        ran = run(*words, "--model", "ngrams", "--no-cache", option)
+        assert json.loads(ran.out)["set"]["items"][0]["id"] == kept
+
+
 def test_a_folder_does_not_go_to_standard_output(refused, corpus):
     assert refused("index", "build", corpus, "--out", "-").startswith("out: it is a folder, which cannot go")
 

@@ -239,6 +239,20 @@ def test_lines_that_are_compressed_otherwise(tmp_path):
         read_table(tmp_path / "a.jsonl.zst", ["text"]).texts("text")
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv"])
+def test_ids_that_look_like_dates_are_ids(tmp_path, name):
+    """In a CSV file all is text: what is called an id is read as one, and no row is numbered instead."""
+    mark = "," if name.endswith("csv") else "\t"
+    rows = [
+        ("id", "text", "day"),
+        ("2020-01-02", "apples", "2021-01-01"),
+        ("2020-01-03", "pears", "2021-01-02"),
+    ]
+    (tmp_path / name).write_text("".join(f"{mark.join(row)}\n" for row in rows))
+    assert column_types(tmp_path / name) == {"id": "string", "text": "string", "day": "time"}
+    assert list(read_corpus(tmp_path / name).ids) == ["2020-01-02", "2020-01-03"]
+
+
 def test_json_dates_stay_strings(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "2020-01-01"}\n')

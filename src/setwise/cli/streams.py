@@ -29,7 +29,8 @@ _ENDINGS = {
 }
 
 #: Options whose value is never a file, options that name an output, and commands whose output is a folder.
-_WORDS, _OUT, _FOLDERS = ("--query", "-q"), ("--out",), (("index", "build"), ("catalog", "build"))
+_WORDS = ("--query", "-q", "--include", "--exclude", "--shown")
+_OUT, _FOLDERS = ("--out",), (("index", "build"), ("catalog", "build"))
 
 #: Commands whose arguments are ids.
 _IDS = (("index", "remove"), ("catalog", "remove"))

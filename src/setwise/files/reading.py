@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from setwise import frames
 from setwise.files.delimited import csv_batches, csv_schema, read_csv
 from setwise.files.json_lines import is_array, json_rows
-from setwise.files.kinds import arrow_kinds, holds_text, json_kinds
+from setwise.files.kinds import ID_COLUMNS, arrow_kinds, called, holds_text, json_kinds
 from setwise.files.names import DELIMITED, ending, existing
 from setwise.files.table import Table
 
@@ -55,7 +55,9 @@ def column_types(path: Path, argument: str = "file") -> dict[str, str]:
                 raise ValueError(f"{path.name} has no rows")
             return kinds
         if kind in DELIMITED:
-            return arrow_kinds(csv_schema(path), path.name)
+            kinds = arrow_kinds(csv_schema(path), path.name)
+            ids = called(kinds, ID_COLUMNS)  # those that look like dates are texts, as all cells are
+            return kinds | {name: "string" for name in ids if kinds[name] == "time"}
         if kind == ".parquet":
             from setwise.extras.arrow import parquet
 
