@@ -151,6 +151,21 @@ def test_proving_never_worsens_the_set(many, metric, sharpness):
         assert proven.certificate.upper_bound >= max(plain.value, proven.value) - 1e-12
 
 
+def test_where_the_hull_holds_the_best_total_nothing_is_solved_exactly():
+    """Rows in all directions: the bound is the one at sight, and passes at the set look for exchanges."""
+    k, t = 6, 0.8
+    rng = np.random.default_rng(1)
+    X, query = rng.standard_normal((20_000, 8)).astype(np.float32), rng.standard_normal(8)
+    sel = setwise.select(X, k, query=query, diversity=t)
+    at_sight = t * k / (k - 1) + (1 - t) ** 2 * (k - 1) / (4 * t * k)
+    assert sel.certificate.upper_bound == pytest.approx(at_sight, rel=1e-12)
+    assert sel.certificate.gap < 0.005
+    assert (sel.stats["relaxations"], sel.stats["passes"]) == (2, 3)
+    assert sel.value >= setwise.select(X, k, query=query, diversity=t, certify=False).value
+    wider = setwise.select(X, k, query=query, diversity=0.1)
+    assert wider.certificate.upper_bound < 0.9 * (0.1 * k / (k - 1) + 0.81 * (k - 1) / (0.4 * k))
+
+
 def test_more_than_a_thousand():
     """k = 1,200: the set, its certificate, in seconds."""
     X, r = make.clustered(n=3000, d=16, seed=0, clusters=20)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+import setwise
 from helpers import MEASURES, distances_to, from_least, problem_of
 from reference import make
 from setwise.constraints import Constraints
@@ -119,7 +120,7 @@ def test_relevance_alone_bounds_where_distances_are_at_most_one(sharpness, optio
     X, r = from_least(make.clustered(n=12, seed=8))
     k, t = 4, 0.3
     problem = problem_of(X, r, k, t, sharpness, **options)
-    found = bounds.relevance_bound(problem)
+    found = bounds.bound_at_sight(problem)
     most = r[sets_of(12, k, **options)].mean(axis=1).max()
     assert found.upper / (k * (k - 1)) == pytest.approx((1 - t) * most + t, rel=1e-12)
     np.testing.assert_allclose(found.gradient, (1 - t) * (k - 1) * r, rtol=1e-12)
@@ -131,7 +132,7 @@ def test_relevance_alone_bounds_where_distances_are_at_most_one(sharpness, optio
 @pytest.mark.parametrize(("metric", "sharpness"), [("cosine", 1), ("euclidean", 1)])
 def test_relevance_alone_bounds_nothing_where_distances_may_be_more(metric, sharpness):
     X, r = make.clustered(n=12, seed=8)
-    assert bounds.relevance_bound(problem_of(X, r, 4, 0.3, sharpness, metric)) is None
+    assert bounds.bound_at_sight(problem_of(X, r, 4, 0.3, sharpness, metric)) is None
 
 
 def asked(X, query, k, t, sharpness, dtype):
@@ -141,6 +142,41 @@ def asked(X, query, k, t, sharpness, dtype):
     request = Request(k=k, objective=goal)
     relevance = Relevance(scanned.scan(query).astype(np.float64), scanned, query)
     return Problem(vectors, relevance, request, Constraints(len(X), request))
+
+
+@pytest.mark.parametrize("d", [2, 3, 12])
+def test_with_a_query_no_total_of_rows_is_above_the_bound_at_sight(d):
+    """f = (1-t)(k-1) q·Σ + t (k² - |Σ|²) at the best Σ is above every set."""
+    closest = np.inf
+    for seed in range(12):
+        rng = np.random.default_rng([d, seed])
+        X, query = rng.standard_normal((14, d)), rng.standard_normal(d)
+        k, t = int(rng.integers(2, 5)), float(rng.choice([0.2, 0.5, 0.8, 1.0]))
+        found = bounds.bound_at_sight(asked(X, query / np.linalg.norm(query), k, t, 1, np.float32))
+        E, q = X / np.linalg.norm(X, axis=1, keepdims=True), query / np.linalg.norm(query)
+        inner, sets = E @ E.T, sets_of(14, k)
+        spread = np.array([sum(1 - inner[i, j] for i in s for j in s if i != j) for s in sets])
+        values = (1 - t) * (E @ q)[sets].mean(axis=1) + t * spread / (k * (k - 1))
+        upper = found.upper / (k * (k - 1))
+        assert upper >= values.max()
+        assert found.survivors(values.max() * k * (k - 1)).tolist() == list(range(14))
+        closest = min(closest, upper - values.max())
+    assert closest < 0.2
+
+
+def test_a_set_whose_total_is_the_best_of_all_is_proven_at_sight():
+    """Two rows of unit length at the angle where 2 cos is (1-t) / 2t, among others: nothing is above them."""
+    t = 0.5
+    angle = np.arccos((1 - t) / (4 * t))
+    turned = np.concatenate([[angle, -angle], np.linspace(1.5, 3.0, 40)])
+    X = np.column_stack([np.cos(turned), np.sin(turned)])
+    best = setwise.select(X, 2, query=[1.0, 0.0], diversity=t)
+    assert sorted(best.indices.tolist()) == [0, 1]
+    assert best.certificate.optimal
+    problem = asked(X, np.array([1.0, 0.0]), 2, t, 1, np.float64)
+    assert bounds.bound_at_sight(problem).upper / 2 == pytest.approx(best.value, rel=1e-12)
+    assert bounds.bound_at_sight(problem_of(X, X[:, 0], 2, t, 1)) is None  # it is not known to be a cosine
+    assert bounds.bound_at_sight(asked(X, np.array([1.0, 0.0]), 2, 0.0, 1, np.float64)) is None
 
 
 @pytest.mark.parametrize("sharpness", [1, 2, 8])
@@ -163,7 +199,7 @@ def test_the_margin_is_a_dots_rounding_and_relevances(sharpness):
     assert bounds.rounding_margin(wider) == pytest.approx(relevances + double, rel=1e-14)
     if sharpness == 1:
         return
-    found = bounds.relevance_bound(problem)
+    found = bounds.bound_at_sight(problem)
     exact = np.sort(problem.relevance.values)[-k:].sum() * (1 - t) * (k - 1)
     assert found.upper == pytest.approx(exact + k * relevances + t * k * (k - 1), rel=1e-5)
     assert found.upper >= exact + k * relevances + t * k * (k - 1)

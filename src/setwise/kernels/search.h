@@ -181,7 +181,7 @@ done:
 }
 
 /* Whether relevance alone proves that no candidate but k is in a set above the one found: as
- * `bounds.relevance_bound`, where no distance is above 1. Rounding is the caller's; so much is left to it. */
+ * `bounds.bound_at_sight`, where no distance is above 1. Rounding is the caller's; so much is left to it. */
 static int is_proven(const struct form *form)
 {
     const ptrdiff_t k = form->pool.k;

@@ -30,6 +30,9 @@ TINY = 2048
 #: In small pools, with bounded effort: relaxation steps.
 SMALL_ROUNDS = 3
 
+#: The relaxation's point is as good as any when it is within so many tolerances of the bound at sight.
+FREE = 3
+
 #: Distances of which rounding rows to `pools.GRID` is a small part.
 COARSE = 1e-3
 
@@ -179,7 +182,8 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         passes = 2
     best: NDArray[np.int64] | None = None
     best_value = -np.inf
-    tightest: Bound | None = None
+    tightest = bounds.bound_at_sight(problem) if guided else None
+    most = np.inf if tightest is None else tightest.upper
     sufficient = False
     for number in range(passes):
         if best is not None and problem.is_late:
@@ -211,7 +215,8 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         if problem.constraints.any:  # the leaders alone need not hold a feasible set
             ids = np.union1d(ids, problem.constraints.best(gradient))
         pool = Pool(problem, ids)
-        relaxed = relax(pool, tolerance=tolerance, start=point, exact=exact, rounds=25 if passes > 3 else 8)
+        rounds = 25 if passes > 3 else 8
+        relaxed = relax(pool, tolerance=tolerance, start=point, exact=exact, rounds=rounds, most=most)
         point = (pool.ids[relaxed.local], relaxed.weights)
         starts = [] if best is None else [pool.locate(best)]
         chosen, value = polished.of_point(pool, relaxed, starts)
@@ -223,6 +228,9 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         gap = tightest.upper - relaxed.value
         if sufficient and gap <= tolerance * abs(relaxed.value):
             break
+        if most - relaxed.value <= FREE * tolerance * abs(relaxed.value):
+            best, pool = _exchanged(whole, best, apart, close, passes - number - 1)
+            break
     assert best is not None
     if not sufficient and not guided:
         # Relevance prunes little here, and two passes may not have seen what matters.
@@ -231,6 +239,27 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         pool = Pool(problem, np.unique(np.concatenate([pool.ids, *rivals])))
         best = polished.best(pool, [pool.locate(rival) for rival in rivals])[0]
     return Incumbent(best, len(pool), sufficient, tightest, point)
+
+
+def _exchanged(
+    whole: Whole, best: NDArray[np.int64], apart: NDArray[np.int64], close: int, passes: int
+) -> tuple[NDArray[np.int64], Pool]:
+    """Return a set after exchanges within pools that passes at it propose, and the last pool.
+
+    Where the relaxation is as good as it may be, whatever the rows are, its gradient is the same for all.
+    """
+    problem, pool = whole.problem, Pool(whole.problem, best)
+    for _ in range(passes):
+        if problem.is_late:
+            break
+        problem.tell(f"a pass over {problem.n:,} candidates for exchanges")
+        gradient = whole.gradient(best, np.ones(problem.k))
+        pool = Pool(problem, np.union1d(np.union1d(top_k(gradient, min(problem.n, close)), apart), best))
+        chosen = polished.best(pool, [pool.locate(best)])[0]
+        if np.array_equal(np.sort(chosen), np.sort(best)):
+            break
+        best = chosen
+    return best, pool
 
 
 def _one_pass(
@@ -300,8 +329,12 @@ def relax(
     exact: bool = True,
     rounds: int = 25,
     leaders: int = relaxation.LEADERS,
+    most: float = np.inf,
 ) -> Relaxed:
-    """Maximize the relaxation over a pool, must-have rows held at one; `start` is in rows."""
+    """Maximize the relaxation over a pool, must-have rows held at one.
+
+    ``start`` is in rows; no point is worth more than ``most``.
+    """
     problem = pool.problem
     fixed = pool.locate(problem.constraints.include) if len(problem.constraints.include) else None
     local = None if start is None else (pool.locate(start[0]), start[1])
@@ -312,6 +345,8 @@ def relax(
         rounds=rounds,
         leaders=leaders,
     )
+    if found is not None and most - found.value <= FREE * tolerance * abs(found.value):
+        exact = False
     if found is None or (exact and found.gap > tolerance):
         found = relaxation.maximize(
             pool,

@@ -170,23 +170,39 @@ def of_proof(problem: Problem, proof: Proof) -> Bound:
     return Bound(upper, proof.gradient, proof.threshold, 2 * rounding_margin(problem))
 
 
-def relevance_bound(problem: Problem) -> Bound | None:
-    """Return the bound that relevance alone proves where distances are at most 1 (an even sharpness).
+def bound_at_sight(problem: Problem) -> Bound | None:
+    """Return the bound that takes no look at distances, where there is one.
 
-    A set is worth at most (1-t) times the mean of the k largest relevances, plus t. For small sets of
-    sharp distances this is far tighter than the relaxation.
+    With an even sharpness they are at most 1: a set is worth at most (1-t) times the mean of the k largest
+    relevances, plus t. For small sets of sharp distances this is far tighter than the relaxation.
+
+    With sharpness 1, where relevance is the cosine to a query q, f = (1-t)(k-1) q·Σ + t (k² - |Σ|²), with Σ
+    the sum of a set's rows: at most t k² + ((1-t)(k-1))² / 4t, whatever Σ is. As the relaxation has the hull
+    of the rows to choose Σ from, it is no tighter where that holds the best of all; but it is never looser.
     """
     objective = problem.max_sum()
     if objective.reach != 1.0:
-        return None
+        return _bound_of_total(problem) if objective.low_rank else None
     gradient = (1 - objective.diversity) * (problem.k - 1) * problem.relevance.values
     ahead = gradient[problem.constraints.best(gradient)]
     upper, margin = _above(problem, float(ahead.sum()))
     return Bound(upper, gradient, float(ahead.min()), margin)
 
 
+def _bound_of_total(problem: Problem) -> Bound | None:
+    """See `bound_at_sight`: with sharpness 1."""
+    t, k, query = problem.objective.diversity, problem.k, problem.relevance.query
+    if query is None or t == 0.0:
+        return None
+    part = (1 - t) * (k - 1)
+    off = (part + 2 * t * k) * k * dot_error(problem.vectors.d, np.float64)
+    upper = t * k * k + part * part * float(query @ query) / (4 * t)
+    level = np.broadcast_to(0.0, problem.n)  # the gradient there is the same for all
+    return Bound(upper + off + rounding(problem) * problem.scale(), level, 0.0, 2 * rounding_margin(problem))
+
+
 def relevance_alone(problem: Problem, found: Alone, value: float) -> float | None:
-    """Return the bound on values of `relevance_bound` where it leaves k candidates for a set above this one.
+    """Return the bound on values of `bound_at_sight` where it leaves k candidates for a set above this one.
 
     None where it leaves more.
     """

@@ -172,7 +172,7 @@ def known_bounds(
 
     Relevance's alone, where it leaves no more than k candidates for a set above a `value` that one has.
     """
-    simple = bounds.relevance_bound(problem)
+    simple = bounds.bound_at_sight(problem)
     if simple is None:
         return [found.bound or bound_of_all(problem, found, effort)]
     if value is not None and found.bound is None:

@@ -178,7 +178,9 @@ def certify(
     assert found.point is not None
     scale = problem.scale()
     part = (1 - whole.weight) * (problem.k - 1)
-    limits = [unseen.gradient(problem, *found.point), part * unseen.relevance(problem)]
+    # The bound at sight: with an even sharpness relevance is the gradient, and else that is the same for all.
+    at_sight = 0.0 if problem.max_sum().low_rank else part * unseen.relevance(problem)
+    limits = [unseen.gradient(problem, *found.point), at_sight]
     if searched is not None:
         gradient = whole.gradient(*searched)
         known.insert(0, bounds.concave_bound(whole, *searched, gradient))
