@@ -231,6 +231,8 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         if most - relaxed.value <= FREE * tolerance * abs(relaxed.value):
             best, pool = _exchanged(whole, best, apart, close, passes - number - 1)
             break
+        if number > 0 and gap <= tolerance * abs(relaxed.value) and len(survivors) > 4 * close:
+            break  # the bound is as tight as it gets, and leaves too many to look at
     assert best is not None
     if not sufficient and not guided:
         # Relevance prunes little here, and two passes may not have seen what matters.
