@@ -109,6 +109,8 @@ bench-quality: $(VENV)/.bench ## what diversity is worth on labeled questions (d
 bench-finetune: $(VENV)/.bench ## the tables in docs/finetune-measured.md
 	$(BIN)/python benchmarks/finetune.py
 	$(BIN)/python benchmarks/finetune_downstream.py
+	$(BIN)/python -m benchmarks.finetune_surrogate
+	$(BIN)/python -m benchmarks.finetune_deduplicate
 
 bench-prefer: $(VENV)/.dev   ## the tables in docs/prefer*.md
 	$(BIN)/python benchmarks/prefer.py

@@ -92,7 +92,7 @@ SCRIPTS = {
     "papers.muss": {
         *("tables", "reading", "sizes", "choices", "maps", "time", "categories", "rises", "users"),
     },
-    "papers.tsds": {"tasks", "copies", "ablations"},
+    "papers.tsds": {"example", "tasks", "labels", "epochs", "copies", "whole", "ablations"},
     "papers.ampo": {"pictures"},
     "leaderboard": {"board"},
 }
