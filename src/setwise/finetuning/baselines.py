@@ -165,7 +165,8 @@ def nearest(
     """Let the examples choose in turns, each the nearest row that is not taken, until there are ``rows``.
 
     Round robin in the order of the examples, as RDS+ has it (Ivison et al., Large-scale data selection for
-    instruction tuning, 2025): an example whose nearest row is taken takes the next one in the same turn.
+    instruction tuning, 2025): an example whose nearest row is taken takes the next one in the same turn,
+    where RDS+'s code lets the turn pass.
 
     Parameters
     ----------
