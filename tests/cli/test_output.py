@@ -229,3 +229,32 @@ def test_a_file_beside_a_report_is_not_replaced_unasked(refused, inputs, tmp_pat
     (tmp_path / "out" / "means.csv").write_text("mine")
     words = ("compare", inputs["corpus.jsonl"], inputs["bars.jsonl"], "--out", tmp_path / "out")
     assert "means.csv' exists; add --force" in refused(*words)
+
+
+def test_ids_stay_on_the_narrowest_terminal_and_whole_in_a_pipe(run, corpus, tmp_path, monkeypatch):
+    np.save(tmp_path / "query.npy", [0.0, 1.0, 1.0])
+    words = ("retrieve", "--corpus", corpus, "--vectors", "vector", "--query-vector", tmp_path / "query.npy")
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    narrow = re.sub(r"\x1b\[[0-9;]*m", "", run(*words, "-k", 2).out)
+    assert re.search(r"^ 1   p\d .*\n(.*\n)* 2   p\d ", narrow, re.MULTILINE)
+    assert max(map(len, narrow.splitlines())) <= 20
+    monkeypatch.delenv("FORCE_COLOR")
+    name = "long " * 20 + "name"
+    corpus.write_text(json.dumps({"id": name, "text": "apples", "vector": [1, 2, 3]}))
+    assert f" 1   {name}   " in run(*words, "-k", 1).out
+
+
+def test_ids_and_conditions_where_the_locale_lacks_a_letter(run, tmp_path):
+    """As words come there: bytes that the encoding has not, each for itself."""
+    rows = [{"id": name, "text": f"{name} apples", "kind": name} for name in ("ä", "ö")]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    index = tmp_path / "ix"
+    assert run("index", "build", tmp_path / "rows.jsonl", "--out", index, "--model", "ngrams").code == 0
+    given = "ö".encode().decode("ascii", "surrogateescape")
+    words = ("retrieve", index, "-q", "apples", "-k", 1, "--json")
+    for more in (("--include", given), (f"--include={given}",), ("--where", f"kind = '{given}'")):
+        assert json.loads(run(*words, *more).out)["set"]["items"][0]["id"] == "ö"
+    assert run("index", "remove", index, given).code == 0
+    assert json.loads(run(*words).out)["set"]["items"][0]["id"] == "ä"

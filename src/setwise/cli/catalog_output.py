@@ -102,8 +102,12 @@ def print_selection(
     """Print the first members of a set, then what it is worth, and how it was found."""
     out = output.console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left", title_style="bold")
-    narrow = out.is_terminal and out.width < _WIDE
-    for label in ("", "id", "gain", "quality", *(() if narrow else ("cluster",))):
+    if not out.is_terminal:  # what is piped has its ids whole
+        out.width = max(out.width, 60 + max((len(str(one)) for one in columns["id"][:_SHOWN]), default=0))
+    narrow = out.width < _WIDE
+    some = 2 if out.width < output.SLIM else 4 if narrow else 5
+    labels = ("", "id", "gain", "quality", "cluster")[:some]
+    for label in labels:
         table.add_column(label, justify="left" if label == "id" else "right", no_wrap=True)
     beside = [] if narrow else list(found.fields)[:_BESIDE]
     id_width = out.width // 3 if out.is_terminal else sys.maxsize
@@ -111,14 +115,14 @@ def print_selection(
         table.add_column(label, overflow="fold")  # wrapped, so that ids and numbers stay whole
     for row in range(min(_SHOWN, len(found))):
         gain = columns["gain"][row]
-        table.add_row(
+        cells = (
             Text(str(columns["rank"][row]), style="dim"),
             middle(output.one_line(str(columns["id"][row])), id_width, "bold"),
             Text("" if gain is None else f"{gain:.4g}", style="dim"),
             f"{columns['quality'][row]:.4g}",
-            *(() if narrow else (str(columns["cluster"][row]),)),
-            *(_cell(found.fields[label][row]) for label in beside),
+            str(columns["cluster"][row]),
         )
+        table.add_row(*cells[:some], *(_cell(found.fields[label][row]) for label in beside))
     out.print(table)
     if len(found) > _SHOWN:
         rest = f"… and {len(found) - _SHOWN:,} more"

@@ -38,6 +38,9 @@ _TERMS = {
     "coverage": ("mean over the set", "minus the mean distance of all to the nearest member"),
 }
 
+#: Below so many columns a table of members has no numbers: ranks and ids would be cut to nothing.
+SLIM = 36
+
 #: Seconds of silence before a status line appears.
 _PATIENCE = 0.4
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from setwise.cli.output import console, enough, milliseconds, one_line, proof, terms
+from setwise.cli.output import SLIM, console, enough, milliseconds, one_line, proof, terms
 from setwise.retrieval import Passages, PreparedCorpus
 
 if TYPE_CHECKING:
@@ -73,12 +73,15 @@ def print_hits(
     out = console()
     longest = max(len(_identity(name)) for name in hits.ids)
     id_width = max(2, min(longest, out.width // 3)) if out.is_terminal else longest
+    if not out.is_terminal:  # what is piped has its ids whole
+        out.width = max(out.width, longest + 40)
+    numbers = ("relevance", "gain") if out.width >= SLIM else ()
     text_width = max(16, out.width - id_width - 32)
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=Text(heading, style="bold"), title_justify="left"
     )
-    for label, justify in (("", "right"), ("id", "left"), ("relevance", "right"), ("gain", "right")):
-        table.add_column(label, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for label in ("", "id", *numbers):
+        table.add_column(label, justify="left" if label == "id" else "right", no_wrap=True)
     if hits.texts is not None:
         table.add_column("text", max_width=text_width)
     for position in range(len(hits)):
@@ -87,7 +90,7 @@ def print_hits(
             middle(_identity(hits.ids[position]), id_width, "bold"),
             Text(_number(hits.relevances[position])),
             Text(_number(hits.selection.gains[position]), style="dim"),
-        ]
+        ][: 2 + len(numbers)]
         if hits.texts is not None:
             text = Text().append_text(_echo(hits.echoes, position)).append(one_line(hits.texts[position]))
             cells.append(Text("\n").join(_fit(out, text, text_width, None if full else _LINES)))

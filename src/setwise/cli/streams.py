@@ -29,7 +29,7 @@ _ENDINGS = {
 }
 
 #: Options whose value is never a file, options that name an output, and commands whose output is a folder.
-_WORDS = ("--query", "-q", "--include", "--exclude", "--shown")
+_WORDS = ("--query", "-q", "--include", "--exclude", "--shown", "--where")
 _OUT, _FOLDERS = ("--out",), (("index", "build"), ("catalog", "build"))
 
 #: Commands whose arguments are ids.
@@ -84,7 +84,7 @@ def replaced(words: Sequence[str]) -> Iterator[list[str]]:
     global _taken, _folder
     reached("")
     _folder = ""
-    found = list(words)
+    found = _as_text(words)
     places: dict[str, int] = {}
     for at, word in enumerate(found):
         if word == "--":
@@ -123,6 +123,19 @@ def replaced(words: Sequence[str]) -> Iterator[list[str]]:
             with target.open("rb") as stream_out:
                 shutil.copyfileobj(stream_out, sys.stdout.buffer)
             sys.stdout.flush()
+
+
+def _as_text(words: Sequence[str]) -> list[str]:
+    """Return words, those that name no file as UTF-8 also where the locale's encoding has not all of it."""
+    found = list(words)
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        option = equals and name in _WORDS
+        if option or (at and words[at - 1] in _WORDS) or (at > 2 and tuple(words[:2]) in _IDS):
+            with contextlib.suppress(UnicodeError):
+                text = (value if option else word).encode("utf-8", "surrogateescape").decode()
+                found[at] = f"{name}={text}" if option else text
+    return found
 
 
 def _put(words: list[str], at: int, path: Path) -> None:
