@@ -197,8 +197,14 @@ struct ranked {
     int64_t at;
 };
 
-/* Sort by falling relevance, of equals the first first: by merging, without branches that are hard to foresee. Both
- * have an entry more; returns that of the two which is sorted. */
+/* Which of two places, without a branch: that is hard to foresee. */
+static inline ptrdiff_t either(ptrdiff_t one, ptrdiff_t other, int is_other)
+{
+    return one ^ ((one ^ other) & -(ptrdiff_t)is_other);
+}
+
+/* Sort by falling relevance, of equals the first first, by merging: runs of one length from both ends at once, as each
+ * step waits for the one before. Both have an entry more; returns that of the two which is sorted. */
 static struct ranked *by_falling(struct ranked *from, struct ranked *to, ptrdiff_t n)
 {
     for (ptrdiff_t width = 1; width < n; width *= 2) {
@@ -206,13 +212,23 @@ static struct ranked *by_falling(struct ranked *from, struct ranked *to, ptrdiff
         for (ptrdiff_t start = 0; start < n; start += 2 * width) {
             const ptrdiff_t middle = start + width < n ? start + width : n;
             const ptrdiff_t end = middle + width < n ? middle + width : n;
-            ptrdiff_t left = start, right = middle;
-            for (ptrdiff_t at = start; at < end; at++) {
-                const ptrdiff_t later
+            ptrdiff_t left = start, right = middle, last = middle - 1, least = end - 1;
+            for (ptrdiff_t at = 0; end - middle == width && at < width; at++) {
+                const int is_later = from[right].relevance > from[left].relevance;
+                const int is_less = from[least].relevance > from[last].relevance;
+                to[start + at] = from[either(left, right, is_later)];
+                to[end - 1 - at] = from[either(least, last, is_less)];
+                right += is_later;
+                left += 1 - is_later;
+                last -= is_less;
+                least -= 1 - is_less;
+            }
+            for (ptrdiff_t at = start; end - middle < width && at < end; at++) {
+                const int is_later
                     = (left == middle) | ((right < end) & (from[right].relevance > from[left].relevance));
-                to[at] = from[later ? right : left];
-                right += later;
-                left += 1 - later;
+                to[at] = from[either(left, right, is_later)];
+                right += is_later;
+                left += 1 - is_later;
             }
         }
         struct ranked *const sorted = to;
