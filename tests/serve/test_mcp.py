@@ -54,6 +54,12 @@ def test_texts_go_in_and_a_set_within_a_budget_comes_out(call, notes):
     assert len(told["members"]) == 3
 
 
+def test_an_argument_that_there_is_not_is_refused(call):
+    failed, _, told = call("retrieve", query=QUERY, diversty=0.9)
+    assert failed
+    assert told == "diversty: retrieve takes no such argument; did you mean 'diversity'?"
+
+
 def test_sub_questions_are_facets(call, folder):
     parts = ["pears", "how to store fruit"]
     found = setwise.retrieve(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, Strict, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from setwise._version import __version__
+from setwise.files.names import nearest
 from setwise.lazy import documented
 from setwise.serve import shapes
 from setwise.serve.bodies import told_of
@@ -84,6 +85,10 @@ class _Server(MCPServer[Any]):
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool by name."""
+        tools = {tool.name: tool.input_schema["properties"] for tool in await self.list_tools()}
+        for one in arguments if name in tools else ():  # by itself the protocol's package drops them
+            if one not in tools[name]:
+                raise ToolError(f"{one}: {name} takes no such argument{nearest(one, tools[name])}")
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
