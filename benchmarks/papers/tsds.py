@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import finetune_data as data
 from benchmarks import finetune_downstream as downstream
 from benchmarks import finetune_methods as methods
-from benchmarks.finetune_page import interval, shown, within
+from benchmarks.finetune_page import column, interval, percent, ratio, shown, within
 from benchmarks.papers import record
 from benchmarks.papers import tsds_more as more
 from benchmarks.papers.record import Record, Row
@@ -99,13 +99,16 @@ def tasks(keep: Record) -> None:
         for method in methods.METHODS:
             change = _ratio(found, method, "random")
             gains[name][method] = change
+            told = percent(ratio(found, {"method": method}, {"method": "random"}))
             line: Row = {
                 "repository": name,
                 "method": method,
                 "right family %": 100 * _mean(found, "precision", method=method),
                 "near-duplicates %": 100 * _mean(found, "near-duplicates", method=method),
-                "perplexity, against random %": change,
-                "macro F1": 100 * _mean(found, "macro F1", method=method) if "macro F1" in found[0] else None,
+                "perplexity, against random %": "0" if method == "random" else told,
+                "macro F1": shown(column(found, "macro F1", method=method), 1, 100)
+                if "macro F1" in found[0]
+                else None,
             }
             theirs = PAPER.get(method, (None,) * 5)
             titles = ("paper TydiQA", "paper MMLU", "paper BBH") if name == "instructions" else ()
@@ -119,8 +122,8 @@ def tasks(keep: Record) -> None:
     keep.table(
         "TSDS, the shape of Tables 2 and 4",
         lines,
-        f"{'; '.join(sizes)}. {share:.0%} of the words are selected, {keep.options.seeds} seeds. The "
-        "paper's: accuracy or F1 "
+        f"{'; '.join(sizes)}. {share:.0%} of the words are selected, {keep.options.seeds} seeds; "
+        "95 % intervals. The paper's: accuracy or F1 "
         "of Llama-2-7b at 0.5 %, and F1 of ALBERT with 1,000 annotated rows.",
         digits=1,
     )
@@ -154,7 +157,7 @@ def copies(keep: Record) -> None:
         for times in levels:
             found += downstream.selected_among_copies((0, seed, share, size, times))
     lines: list[Row] = []
-    change: dict[str, float] = {}
+    change: dict[str, Any] = {}
     for method in methods.METHODS:
         line: Row = {"method": method}
         for times in levels:
@@ -162,32 +165,34 @@ def copies(keep: Record) -> None:
                 found, "different rows", method=method, times=times
             )
         for times in levels:
-            line[f"perplexity, × {times:,}"] = _mean(found, "perplexity", method=method, times=times)
-        change[method] = 100 * (line[f"perplexity, × {levels[-1]:,}"] / line["perplexity, × 0"] - 1)
+            line[f"perplexity, × {times:,}"] = shown(column(found, "perplexity", method=method, times=times))
+        both = ({"method": method, "times": times} for times in (levels[-1], 0))
+        change[method] = ratio(found, *both)
+        line[f"change by × {levels[-1]:,}, %"] = percent(change[method])
         lines.append(line)
     keep.table(
         "TSDS, Figure 2: near-duplicates",
         lines,
         f"{size:,} rows of {problem.name}, 1 % of them copied, {problem.targets[0].name}, {share:.0%} of "
         "the words, "
-        f"{keep.options.seeds} seeds; perplexity of held-out texts (lower is better).",
+        f"{keep.options.seeds} seeds; perplexity of held-out texts (lower is better): mean ± standard "
+        "error, and the change with its 95 % interval.",
         digits=1,
     )
     kde, others = change["KNN-KDE"], {one: change[one] for one in ("random", "DSIR", "KNN-Uniform")}
     keep.claim(
         "With 1 % of the rows copied a thousand times KNN-KDE alone keeps its quality, to 5 %.",
-        kde < 5 and min(others.values()) > 5,
-        f"Perplexity {kde:+.1f} %; "
-        + ", ".join(f"{one} {value:+.1f} %" for one, value in others.items())
+        interval(kde)[2] < np.log(1.05) and all(interval(values)[1] > 0 for values in others.values()),
+        f"Perplexity {percent(kde)} %; "
+        + ", ".join(f"{one} {percent(values)} %" for one, values in others.items())
         + ".",
     )
-    best = min(
-        change, key=lambda one: lines[list(methods.METHODS).index(one)][f"perplexity, × {levels[-1]:,}"]
-    )
+    least = {one: _mean(found, "perplexity", method=one, times=levels[-1]) for one in methods.METHODS}
+    best = min(least, key=least.__getitem__)
     keep.claim(
         "With copies, KNN-KDE as the paper has it trains the model of the lowest perplexity.",
         best == "KNN-KDE",
-        f"The lowest is {best}'s ({keep.options.seeds} seeds, too few for an interval).",
+        f"The lowest is {best}'s, {least[best]:,.0f}; KNN-KDE's is {least['KNN-KDE']:,.0f}.",
         ours=True,
     )
 
