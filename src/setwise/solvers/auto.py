@@ -163,7 +163,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
     whole, guided = Whole(problem), polished.is_guided(problem)
     k = problem.k
     values = problem.relevance.values
-    close = max(2048, 8 * k)
+    close = leading(problem)
     # The first pool, without a pass: the most relevant, and where diversity may favor others a sample of all.
     proposed = [problem.most_relevant(min(problem.n, max(1024, 4 * k)))]
     if problem.constraints.any:
@@ -229,7 +229,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         if sufficient and gap <= tolerance * abs(relaxed.value):
             break
         if most - relaxed.value <= FREE * tolerance * abs(relaxed.value):
-            best, pool = _exchanged(whole, best, apart, close, passes - number - 1)
+            best, pool = _exchanged(whole, best, pool, apart, passes - number - 1)
             break
         if number > 0 and gap <= tolerance * abs(relaxed.value) and len(survivors) > 4 * close:
             break  # the bound is as tight as it gets, and leaves too many to look at
@@ -243,14 +243,20 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
     return Incumbent(best, len(pool), sufficient, tightest, point)
 
 
+def leading(problem: Problem) -> int:
+    """Return how many candidates of largest gradient join a pool."""
+    return max(2048, 8 * problem.k)
+
+
 def _exchanged(
-    whole: Whole, best: NDArray[np.int64], apart: NDArray[np.int64], close: int, passes: int
+    whole: Whole, best: NDArray[np.int64], pool: Pool, apart: NDArray[np.int64], passes: int
 ) -> tuple[NDArray[np.int64], Pool]:
-    """Return a set after exchanges within pools that passes at it propose, and the last pool.
+    """Return a pool's set after exchanges within others that passes at it propose, and the last pool.
 
     Where the relaxation is as good as it may be, whatever the rows are, its gradient is the same for all.
     """
-    problem, pool = whole.problem, Pool(whole.problem, best)
+    problem = whole.problem
+    close = leading(problem)
     for _ in range(passes):
         if problem.is_late:
             break
@@ -303,7 +309,7 @@ def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArra
     """Return a set (by default greedy's) polished by single exchanges; passes over all candidates propose
     outsiders."""
     whole = Whole(problem)
-    close = max(2048, 8 * problem.k)
+    close = leading(problem)
     if start is not None:
         best = start
     elif problem.n <= POOLED:
