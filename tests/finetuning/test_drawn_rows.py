@@ -25,7 +25,7 @@ from setwise.finetuning.rows.draw import count, draw, text_lengths, token_counts
 from setwise.finetuning.rows.file_of_rows import stamp, written_by_worker
 from setwise.finetuning.rows.ordering import in_order
 from setwise.finetuning.rows.repository import Repository
-from setwise.finetuning.rows.row_files import _line_starts
+from setwise.finetuning.rows.row_files import Lines, _line_starts
 from setwise.finetuning.rows.writing import FORMAT, write_epochs, write_file
 
 N = 1000
@@ -150,6 +150,19 @@ def test_places_of_lines_do_not_depend_on_how_the_file_is_read(lines, monkeypatc
         monkeypatch.setattr("setwise.finetuning.rows.row_files._CHUNK", size)
         assert _line_starts(lines).tolist() == expected
     assert len(Repository(lines)) == 4
+
+
+def test_where_a_line_stands_is_looked_for_only_where_it_cannot_be_read(lines, monkeypatch):
+    """It takes a pass over the file: for each line, time would grow with the square of the rows."""
+    asked = []
+    monkeypatch.setattr(Lines, "line_of", lambda self, row: asked.append(row) or f"line {row}")
+    assert sum(map(len, Repository(lines).texts())) == 4
+    assert asked == []
+    monkeypatch.undo()
+    repository = Repository(lines)
+    lines.write_bytes(lines.read_bytes() + b"\n[1]\n")
+    with pytest.raises(ValueError, match=r"rows.jsonl, line \d+ is not a JSON object but list"):
+        repository.labels("id", "limits")
 
 
 @pytest.mark.parametrize(

@@ -247,8 +247,11 @@ class Lines:
 
         Raises ValueError: it is not JSON, not UTF-8, or not an object.
         """
-        place = f"{self.argument}: {self.path.name}, {self.line_of(row)}"
-        return as_object(parsed(line, place), place)
+        try:
+            return as_object(parsed(line, ""), "")
+        except ValueError:  # only now is it worth a pass over the file to tell where it stands
+            place = f"{self.argument}: {self.path.name}, {self.line_of(row)}"
+            return as_object(parsed(line, place), place)
 
     def line_of(self, row: int) -> str:
         """Return the line that a row stands on, counted with the blank ones; made for messages only."""
