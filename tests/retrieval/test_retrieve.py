@@ -503,6 +503,23 @@ def test_no_more_is_asked_for_than_there_is(corpus, query, k, options):
     assert len(found) == min(k, 9)
 
 
+def test_log_det_looks_beyond_copies_of_the_best():
+    """Where the candidates looked at first are copies, those that are not are looked for, without a word."""
+    X = np.random.default_rng(0).standard_normal((900, 8))
+    X[:450] = X[0]
+    index, options = Plain(X), {"objective": "log-det", "diversity": 0.5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hits = setwise.retrieve(X[0], index, 5, **options)
+    whole = setwise.select(X, 5, query=X[0], **options)
+    assert hits.ids.tolist() == whole.indices.tolist()
+    assert hits.certificate.pool_sufficient
+    with pytest.warns(UserWarning, match="log-det: only 1 of the 5 .* of the 300 looked at"):
+        few = setwise.retrieve(X[0], index, 5, pool=300, **options)
+    assert len(few) == 1
+    assert not few.certificate.pool_sufficient
+
+
 @pytest.mark.parametrize("solver", ["auto", "greedy", "frank-wolfe", "swap", "top-k", "exact"])
 @pytest.mark.parametrize("sharpness", [1, 8])
 def test_every_solver_it_takes(corpus, query, solver, sharpness):

@@ -296,10 +296,17 @@ class Call:
                 job.stats,
             )
             return retrieved(empty, outcome.ids, none, none, metric)
-        few = job.request.sized and len(found.chosen) < job.request.size and problem.n < job.request.size
-        if few and not len(self.before):  # pages end some time
-            size = job.request.size
-            checks.warn(f"k: only {problem.n} of the {size} asked for are in the index or pass the filter")
+        size, count = job.request.size, len(found.chosen)
+        if job.request.sized and count < size and not len(self.before):  # pages end some time
+            if problem.n < size:
+                checks.warn(
+                    f"k: only {problem.n} of the {size} asked for are in the index or pass the filter"
+                )
+            elif problem.open:
+                checks.warn(
+                    f"{problem.objective.name}: only {count} of the {size} asked for are selected of the "
+                    f"{problem.n:,} looked at, {problem.objective.shortage}"
+                )
         selection = describe(problem, found, label, began)
         names = self.index.as_given(outcome.ids)
         selection = replace(selection, reasoner=selection.reasoner.named(names))

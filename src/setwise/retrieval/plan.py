@@ -130,6 +130,7 @@ def _solve(job: Job, seen: Seen, problem: Problem, rest: Unseen, before: Ids | N
     if asked.goal.name in solvers.UNSEEN:
         known = None if before is None else seen.locate(before)
         return _solve_max_sum(job, seen, problem, rest, known)
+    problem.open = not rest.exhausted
     found = solvers.find(problem, asked.solver)
     proven = found.sufficient and proven_greedy.is_proven(problem, found.chosen, rest)
     certificate = unbounded(len(seen), proven, job.scope) if asked.certify else None

@@ -13,6 +13,8 @@ def is_proven(problem: Problem, chosen: NDArray[np.int64], rest: Unseen) -> bool
     """Return whether the greedy picks are those of a scan over all candidates, unseen ones included."""
     if rest.exhausted:
         return True
+    if len(chosen) < problem.k:  # those seen add nothing more (log-det's rank); an unseen one may
+        return False
     scores = problem.scores()
     for step, row in enumerate(chosen.tolist()):
         if step >= len(problem.constraints.include):

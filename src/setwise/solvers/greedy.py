@@ -64,7 +64,7 @@ def _picked(problem: Problem, first: NDArray[np.int64]) -> Solved:
     if found is None:
         found = Solved(_pick(problem, first.tolist()), ordered=True, sufficient=True)
     problem.stats.setdefault("pool_size", problem.n)
-    if (count := len(found.chosen)) < problem.k:
+    if (count := len(found.chosen)) < problem.k and not problem.open:
         checks.warn(
             f"{problem.objective.name}: only {count} of the {problem.k} asked for are selected, "
             f"{problem.objective.shortage}"

@@ -57,6 +57,8 @@ class Problem:
         When a search for a proof that has no other end gives up, on the clock of `time.monotonic`.
     rounding : float, optional
         What `bounds.rounding` has found.
+    open : bool
+        Whether there are candidates beside these, which may join.
     """
 
     vectors: Vectors
@@ -70,6 +72,7 @@ class Problem:
     shown: NDArray[np.float64] = field(init=False)
     facets: FacetRelevance | None = field(init=False, default=None)
     rounding: float | None = field(init=False, default=None)
+    open: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         if self.request.timed:
