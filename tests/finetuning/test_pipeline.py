@@ -243,8 +243,10 @@ def test_outputs_are_refused_before_anything_is_read(rows, examples, tmp_path):
     (folder / "rows.jsonl").write_bytes(rows.read_bytes())
     with pytest.raises(ValueError, match="would be read as a part of it"):
         Pipeline(folder, examples, rows=2, out=folder / "more.jsonl").run()
-    with pytest.raises(ValueError, match="indices: .* is read as examples"):
-        Pipeline(rows, examples, indices=examples, force=True).run()
+    (tmp_path / "other.jsonl").hardlink_to(examples)
+    for same in (examples, tmp_path / "other.jsonl"):
+        with pytest.raises(ValueError, match="indices: .* is read as examples"):
+            Pipeline(rows, examples, indices=same, force=True).run()
     assert (tmp_path / "there.jsonl").read_text() == "mine"
 
 

@@ -49,7 +49,7 @@ def _check_apart(pipeline: Pipeline, name: str, path: Path) -> None:
     sources += [("examples", source) for *_, source in named_examples(pipeline.examples)]
     for role, given in sources:
         source = as_path(given)
-        if source is not None and path.resolve() == source.resolve():
+        if source is not None and _is_same(path, source):
             raise ValueError(f"{name}: {str(path)!r} is read as {role}; name another file")
     repository = as_path(pipeline.repository)
     if repository is not None and path.suffix and path.resolve().parent == repository.resolve():
@@ -57,6 +57,11 @@ def _check_apart(pipeline: Pipeline, name: str, path: Path) -> None:
             f"{name}: {str(path)!r} lies in the repository's folder and would be read as a part of it; "
             "name a file elsewhere"
         )
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    """Return whether two paths are of one file, by whatever name or link."""
+    return path.samefile(source) if path.exists() and source.exists() else path.resolve() == source.resolve()
 
 
 def write_selection(selection: RowSelection, tell: StepProgress) -> Written | None:
