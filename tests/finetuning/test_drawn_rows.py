@@ -162,7 +162,7 @@ def test_where_a_line_stands_is_looked_for_only_where_it_cannot_be_read(lines, m
     repository = Repository(lines)
     lines.write_bytes(lines.read_bytes() + b"\n[1]\n")
     with pytest.raises(ValueError, match=r"rows.jsonl, line \d+ is not a JSON object but list"):
-        repository.labels("id", "limits")
+        list(repository.texts())
 
 
 @pytest.mark.parametrize(
