@@ -117,3 +117,11 @@ def test_the_sample_is_drawn_once_and_is_of_the_index(rows):
 def test_bad_input(rows, call, error, match):
     with pytest.raises(error, match=match):
         call(ArrayIndex(rows), rows[:3])
+
+
+def test_rows_changed_in_place_are_noticed_where_they_are_found():
+    X = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
+    index, query = ArrayIndex(X), np.ones(4)
+    X[7] = 50
+    with pytest.raises(ValueError, match="ArrayIndex scores id 7 .* in place need an index made anew"):
+        setwise.retrieve(query, index, 3)

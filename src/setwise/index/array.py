@@ -56,6 +56,8 @@ class ArrayIndex(RowIndex):
     Notes
     -----
     A filter is a boolean mask of shape (n,), an array of row numbers, or a function of a row number.
+
+    Rows that are changed in place need an index made anew: certificates are of the rows measured here.
     """
 
     exact = True

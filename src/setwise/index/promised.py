@@ -163,7 +163,10 @@ def checked(
         if exact:
             true = scores_of(query, answer.vectors, index.metric, dtype=answer.vectors.dtype)
             most = CLOSE * scale_of(query, answer.vectors, index.metric)
-            off = compare(f"index: {name} is exact, it says, and", answer.ids, answer.scores, true, most)
+            who, mend = f"index: {name} is exact, it says, and", ""
+            if is_known(index):  # one that measures its rows when it is made
+                who, mend = f"index: {name}", "; rows that were changed in place need an index made anew"
+            off = compare(who, answer.ids, answer.scores, true, most, mend)
         if exact and filter is None and len(answer) < asked:
             there = min(held, index.counted(asked + len(barred))) - len(barred)
             if len(answer) + answer.left_out < there:

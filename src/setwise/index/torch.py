@@ -57,6 +57,8 @@ class TorchIndex(RowIndex):
     Notes
     -----
     A filter is a boolean mask of shape (n,) (an array, or a tensor on the device) or row numbers.
+
+    Rows that are changed in place need an index made anew: certificates are of the rows measured here.
     """
 
     exact = True
