@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -49,6 +51,15 @@ def always_lost(argument):
 
 def failing(argument):
     raise ValueError(f"no {argument}")
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")  # one that has ended may not have been waited for
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def slow(argument):
@@ -125,6 +136,25 @@ def test_where_memory_for_sharing_is_full(items, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="workers: there is no room to share 43,200 bytes"):
         LocalEngine(2).share(items[0]).__enter__()
     assert os.listdir(tmp_path / "memory") == os.listdir(tmp_path / "disk") == []
+
+
+def test_workers_end_with_a_process_that_was_killed():
+    code = (
+        "import os, time; from setwise.engine.local import LocalEngine\n"
+        "from multiprocessing import active_children\n"
+        "engine = LocalEngine(2); engine.map(time.sleep, [0.01])\n"
+        "print(*(one.pid for one in active_children()), flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    workers = list(map(int, parent.stdout.readline().split()))
+    assert workers
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(is_running, workers))
+    parent.stdout.close()
 
 
 def test_what_is_no_engine():

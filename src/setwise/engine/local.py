@@ -78,7 +78,7 @@ class LocalEngine(Engine):
         """Hand arguments to the processes; those that are lacking are started."""
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=spawn)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_end_with_parent)
         futures: dict[int, Future[Any]] = {}
         # A process may be lost before all is handed over: what is left is in the next round.
         with _environment(ONE_THREAD), _main_left_alone(), contextlib.suppress(BrokenProcessPool):
@@ -105,6 +105,18 @@ class LocalEngine(Engine):
                 OSError
             ):  # some systems keep a file that is mapped; the next run removes it
                 file.unlink()
+
+
+def _end_with_parent() -> None:
+    """Let this worker end where the process that has started it was killed: nobody else would tell it to."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _written(array: NDArray[Any]) -> Path:
