@@ -30,6 +30,9 @@ SOLVERS = ("auto", "auto", "auto", "greedy", "swap", "exact")
 OTHERS = ("auto", "auto", "greedy", "exact")
 
 
+#: What an instance without wishes has.
+PLAIN = {"diversity", "sharpness", "certify", "objective", "facets"}
+
 #: The calls that an instance is asked of.
 DOORS = ("select", "many", "pools", "diversify", "catalog", "shelves")
 
@@ -267,6 +270,8 @@ def check_retrieved(seed, objective="max-sum"):
     X, k, options = instance_of(objective, seed)
     rng = np.random.default_rng([seed, 1])
     X, k = X.astype(np.float32), k or len(X) // 2
+    if seed % 4 == 3:  # without a wish
+        options = {name: options[name] for name in PLAIN & set(options)}
     if isinstance(options.get("facets"), dict):  # relevance to each is no index's
         options["facets"] = rng.standard_normal((2, X.shape[1]))
     query = rng.standard_normal(X.shape[1])
@@ -312,7 +317,8 @@ def main():
     count, first, objective = int(given[0]), int(given[1]), given[2]
     kinds = {}
     for seed in range(first, first + count):
-        kind = check(seed, objective, given[3] or DOORS[seed % len(DOORS)])
+        door = given[3] or (*DOORS, "retrieve")[seed % (len(DOORS) + 1)]
+        kind = check_retrieved(seed, objective) if door == "retrieve" else check(seed, objective, door)
         kinds[kind] = kinds.get(kind, 0) + 1
     print(f"{count} instances of {objective} from seed {first}: {kinds}")
 
