@@ -20,6 +20,10 @@ from setwise.vectors import check_metric
 #: Rows of a narrow type that are widened at a time.
 BLOCK = 262_144
 
+#: Squared distances below this part of the squared lengths are computed again, by differences; where more
+#: than so many are, all are.
+NEAR, MANY = 0.05, 16_384
+
 
 class TorchIndex(RowIndex):
     """Exact search over the rows of a torch tensor, where it lies: on a GPU, or on the CPU.
@@ -162,8 +166,14 @@ class TorchIndex(RowIndex):
         """Return a block's scores for every query, shape (m, rows)."""
         if self.metric == "cosine":
             return (probes @ block.T) * squares.rsqrt()
-        # By differences: of rows far from 0, squares less products are mostly rounding.
-        return -self._torch.cdist(probes, block, compute_mode="donot_use_mm_for_euclid_dist")
+        lengths = squares + (probes * probes).sum(1, keepdim=True)
+        far = lengths - 2 * (probes @ block.T)
+        # Where little of the squares is left, that is mostly rounding: those by differences.
+        one, row = (far < NEAR * lengths).nonzero(as_tuple=True)
+        if len(row) > MANY:
+            return -self._torch.cdist(probes, block, compute_mode="donot_use_mm_for_euclid_dist")
+        far[one, row] = (probes[one] - block[row]).square().sum(1)
+        return -far.sqrt()
 
     def _barred(self, filter: Any, exclude: Sequence[Any] | Ids) -> Any:
         """Return a mask of what may not be found, on the device, or None."""
