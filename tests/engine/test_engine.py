@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from setwise.engine import engine_for, local, opened, shared_rows
+from setwise.engine import at_work, engine_for, local, opened, shared_rows
 from setwise.engine.local import LocalEngine
 
 
@@ -155,6 +155,20 @@ def test_workers_end_with_a_process_that_was_killed():
         time.sleep(0.02)
     assert not any(map(is_running, workers))
     parent.stdout.close()
+
+
+def test_jobs_that_end_in_another_order_leave_no_engine_behind():
+    one, other = at_work(1), at_work(2)
+    first, second = one.__enter__(), other.__enter__()
+    with at_work(1) as again:
+        assert again is first
+    one.__exit__(None, None, None)
+    with at_work(2) as again:
+        assert again is second
+    other.__exit__(None, None, None)
+    for workers, before in ((1, first), (2, second)):
+        with at_work(workers) as again:
+            assert again is not before
 
 
 def test_what_is_no_engine():

@@ -228,6 +228,7 @@ def test_an_open_index_and_memory_maps_and_shards_give_the_same(tmp_path):
     np.testing.assert_array_equal(found.dense()[:1_200], found.dense()[:1_199:-1])
 
 
+@pytest.mark.filterwarnings("ignore:density_neighbors")
 @pytest.mark.parametrize("workers", [1, 2, pytest.param("ray", marks=pytest.mark.slow)])
 def test_workers_find_the_same(workers, tmp_path, monkeypatch, processes):
     X, Q = rows(11, 3_000, 12, copies=300).astype(np.float32), rows(12, 30, 12).astype(np.float32)

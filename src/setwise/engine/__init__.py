@@ -11,8 +11,8 @@ from setwise.engine.base import Engine, opened, shared_rows
 
 __all__ = ["Engine", "at_work", "engine_for", "opened", "shared_rows"]
 
-#: The engine of the job that is under way, and what it was asked for by.
-_held: ContextVar[tuple[int | str, Engine] | None] = ContextVar("held", default=None)
+#: The engines of jobs that are under way, each with what it was asked for by.
+_held: ContextVar[tuple[tuple[int | str, Engine], ...]] = ContextVar("held", default=())
 
 
 def engine_for(workers: int | str) -> Engine:
@@ -52,13 +52,14 @@ def at_work(workers: int | str) -> Iterator[Engine]:
 
     Raises TypeError, ValueError, ImportError, ConnectionError: as `engine_for`.
     """
-    before = _held.get()
-    if before is not None and before[0] == workers:
-        yield before[1]
-        return
+    for asked, engine in _held.get():
+        if asked == workers:
+            yield engine
+            return
     with engine_for(workers) as engine:
-        _held.set((workers, engine))
+        own = (workers, engine)
+        _held.set((*_held.get(), own))
         try:
             yield engine
-        finally:
-            _held.set(before)
+        finally:  # jobs need not end in the order in which they began
+            _held.set(tuple(one for one in _held.get() if one is not own))
