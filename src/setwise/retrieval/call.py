@@ -296,16 +296,16 @@ class Call:
                 job.stats,
             )
             return retrieved(empty, outcome.ids, none, none, metric)
-        size, count = job.request.size, len(found.chosen)
-        if job.request.sized and count < size and not len(self.before):  # pages end some time
-            if problem.n < size:
+        asked, count = job.request, len(found.chosen)
+        if asked.sized and count < asked.size and not len(self.before):  # pages end some time
+            if problem.n < asked.size:
                 checks.warn(
-                    f"k: only {problem.n} of the {size} asked for are in the index or pass the filter"
+                    f"k: only {problem.n} of the {asked.size} asked for are in the index or pass the filter"
                 )
             elif problem.open:
                 checks.warn(
-                    f"{problem.objective.name}: only {count} of the {size} asked for are selected of the "
-                    f"{problem.n:,} looked at, {problem.objective.shortage}"
+                    f"{problem.objective.name}: only {count} of the {asked.size} asked for are selected of "
+                    f"the {problem.n:,} looked at, {problem.objective.shortage}"
                 )
         selection = describe(problem, found, label, began)
         names = self.index.as_given(outcome.ids)
