@@ -239,6 +239,7 @@ def test_lines_that_are_compressed_otherwise(tmp_path):
         read_table(tmp_path / "a.jsonl.zst", ["text"]).texts("text")
 
 
+@needs("pyarrow")
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tsv"])
 def test_ids_that_look_like_dates_are_ids(tmp_path, name):
     """In a CSV file all is text: what is called an id is read as one, and no row is numbered instead."""
