@@ -269,6 +269,8 @@ class FolderFormat(Generic[Info]):
         PermissionError: its parent is missing or not writable, or it is a file.
         """
         target = place_of(path, argument)
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(f"{argument}: {str(path)!r} is a file; name a folder")
         check_folder(target if target.exists() else target.parent, argument)
         if target.exists() and not versions.is_free(target) and not self.is_ours(target):
             raise FileExistsError(
