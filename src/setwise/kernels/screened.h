@@ -49,10 +49,17 @@ static void exactly(const struct form *form, const struct total *total, double s
     }
 }
 
-static void fetch(const char *row, ptrdiff_t bytes)
+/* Have a candidate's row in cache by the time that it is read. */
+static void fetch(const struct form *form, ptrdiff_t place)
 {
-    for (ptrdiff_t at = 0; at < bytes; at += 64)
+#ifdef __GNUC__
+    const char *row = row_of(&form->single, place);
+    for (ptrdiff_t at = 0; at < 4 * form->single.rows.d; at += 64)
         __builtin_prefetch(row + at);
+#else
+    (void)form;
+    (void)place;
+#endif
 }
 
 /* Write the products of some candidates' rows of unit length with a vector, in single precision. */
@@ -65,7 +72,7 @@ static void along_single(const struct form *form, const float *vector, const int
         float along[4];
         four_singles(&form->single, places + first, count - first, (float *)(void *)form->four, rows);
         for (ptrdiff_t next = first + 4; next < first + 8 && next < count; next++)
-            fetch(row_of(&form->single, (ptrdiff_t)places[next]), form->single.rows.d * 4);
+            fetch(form, (ptrdiff_t)places[next]);
         use->rough_four(rows, vector, d, along);
         for (ptrdiff_t one = 0; one < 4 && first + one < count; one++) {
             const ptrdiff_t place = (ptrdiff_t)places[first + one];
@@ -258,7 +265,7 @@ static void look_at(struct form *form, struct exchange *exchange, const int64_t 
         if (gradient - exchange->leaving < floor)
             continue;
         if (one + 1 < count)
-            fetch(row_of(&form->single, (ptrdiff_t)places[one + 1]), 4 * d);
+            fetch(form, (ptrdiff_t)places[one + 1]);
         for (ptrdiff_t at = 0; at < members; at++) {
             const ptrdiff_t slot = (ptrdiff_t)slots[at], member = (ptrdiff_t)exchange->set[slot];
             if (isnan(form->near_to[member][place]) && gradient - form->gradient[member] >= floor) {

@@ -228,7 +228,7 @@ def search_large(problem: Problem, *, tolerance: float, passes: int, exact: bool
         gap = tightest.upper - relaxed.value
         if sufficient and gap <= tolerance * abs(relaxed.value):
             break
-        if most - relaxed.value <= FREE * tolerance * abs(relaxed.value):
+        if is_free(relaxed, most, tolerance):
             best, pool = _exchanged(whole, best, pool, apart, passes - number - 1)
             break
         if number > 0 and gap <= tolerance * abs(relaxed.value) and len(survivors) > 4 * close:
@@ -329,6 +329,11 @@ def exchange(problem: Problem, start: NDArray[np.int64] | None = None) -> NDArra
     return best
 
 
+def is_free(relaxed: Relaxed, most: float, tolerance: float) -> bool:
+    """Return whether a point is worth, but for `FREE` tolerances, the most that any is, whatever the rows."""
+    return most - relaxed.value <= FREE * tolerance * abs(relaxed.value)
+
+
 def relax(
     pool: Pool,
     *,
@@ -353,7 +358,7 @@ def relax(
         rounds=rounds,
         leaders=leaders,
     )
-    if found is not None and most - found.value <= FREE * tolerance * abs(found.value):
+    if found is not None and is_free(found, most, tolerance):
         exact = False
     if found is None or (exact and found.gap > tolerance):
         found = relaxation.maximize(

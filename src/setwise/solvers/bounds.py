@@ -37,12 +37,15 @@ class Bound:
         The k-th largest of it.
     margin : float
         Rounding allowed for in an entry of the gradient.
+    point : (ids, weights), optional
+        The relaxation's point that proves it; None at sight.
     """
 
     upper: float
     gradient: NDArray[np.float64]
     threshold: float
     margin: float
+    point: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
 
     def survivors(self, best: float) -> NDArray[np.int64]:
         """Return the candidates that may be in a set better than one with f = best (reduced-cost fixing).
@@ -158,16 +161,17 @@ def concave_bound(
             refined = whole.gradient_at(front, ids, weights)
             chosen_here = problem.constraints.best(refined, front)
             ahead = float(refined[chosen_here].sum())
-            return Bound(here + ahead - along, gradient, threshold, 2 * margin)
+            return Bound(here + ahead - along, gradient, threshold, 2 * margin, (ids, weights))
     ahead = float(gradient[chosen].sum()) + problem.k * margin
-    return Bound(here + ahead - along, gradient, threshold, 2 * margin)
+    return Bound(here + ahead - along, gradient, threshold, 2 * margin, (ids, weights))
 
 
 def of_proof(problem: Problem, proof: Proof) -> Bound:
     """Return the bound that compiled kernels prove; as `concave_bound`."""
     here = 0.5 * (proof.along + proof.linear) + rounding(problem) * problem.scale()
     upper = here + proof.ahead - proof.along
-    return Bound(upper, proof.gradient, proof.threshold, 2 * rounding_margin(problem))
+    point = proof.ids, proof.weights
+    return Bound(upper, proof.gradient, proof.threshold, 2 * rounding_margin(problem), point)
 
 
 def bound_at_sight(problem: Problem) -> Bound | None:

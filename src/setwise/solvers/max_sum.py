@@ -168,9 +168,9 @@ def certify(problem: Problem, solved: Solved) -> Solved:
 def known_bounds(
     problem: Problem, found: auto.Incumbent, effort: Certify, value: float | None = None
 ) -> list[Bound]:
-    """Return every bound on the best set's summed form: the relaxation's, and relevance's if any.
+    """Return every bound on the best set's summed form: the relaxation's, and that at sight if any.
 
-    Relevance's alone, where it leaves no more than k candidates for a set above a `value` that one has.
+    That at sight alone, where it leaves no more than k candidates for a set above a `value` that one has.
     """
     simple = bounds.bound_at_sight(problem)
     if simple is None:

@@ -175,18 +175,15 @@ def certify(
     whole, chosen, effort = Whole(problem), solved.chosen, problem.effort
     found = solved.known or auto.Incumbent(chosen, problem.n, True)
     known = max_sum.known_bounds(problem, found, effort)
-    assert found.point is not None
     scale = problem.scale()
-    part = (1 - whole.weight) * (problem.k - 1)
-    # The bound at sight: with an even sharpness relevance is the gradient, and else that is the same for all.
-    at_sight = 0.0 if problem.max_sum().low_rank else part * unseen.relevance(problem)
-    limits = [unseen.gradient(problem, *found.point), at_sight]
     if searched is not None:
-        gradient = whole.gradient(*searched)
-        known.insert(0, bounds.concave_bound(whole, *searched, gradient))
-        limits.insert(0, unseen.gradient(problem, *searched))
+        known.insert(0, bounds.concave_bound(whole, *searched, whole.gradient(*searched)))
+    # A bound at sight: with an even sharpness relevance is the gradient, and else that is the same for all.
+    part = (1 - whole.weight) * (problem.k - 1)
+    at_sight = 0.0 if problem.max_sum().low_rank else part * unseen.relevance(problem)
+    limits = [at_sight if one.point is None else unseen.gradient(problem, *one.point) for one in known]
     # A set with an unseen candidate has the bound of the best set, less what that candidate is short of.
-    beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=False)) / scale
+    beyond = min(_with(problem, bound, limit) for bound, limit in zip(known, limits, strict=True)) / scale
     value = problem.value(chosen)
     upper = min(bound.upper for bound in known) / scale  # on sets of seen candidates
     if max(upper, beyond) - value > max_sum.ROUNDINGS * bounds.rounding(problem):
