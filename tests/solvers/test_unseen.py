@@ -10,9 +10,10 @@ from setwise.constraints import Constraints
 from setwise.objectives import MaxSum
 from setwise.relevance import Relevance
 from setwise.request import Request
-from setwise.solvers import unseen
+from setwise.solvers import auto, bounds, unseen
 from setwise.solvers.bounds import Bound
-from setwise.solvers.problem import Problem
+from setwise.solvers.pools import Whole
+from setwise.solvers.problem import Problem, Solved
 from setwise.solvers.unseen import Unseen
 from setwise.vectors import Vectors
 
@@ -107,3 +108,24 @@ def test_a_search_that_found_all_leaves_none(data):
         assert known.exhausted == exhausted
         assert (known.most_similar(query) == -np.inf) == exhausted
         assert exhausted or known.relevance(posed(X, query)) == pytest.approx(0.1)
+
+
+def test_a_bound_prices_what_is_unseen_where_it_is_proven(data, rng):
+    """Wherever the relaxation has gone on to since: what no search has returned is priced there alone."""
+    X, query = data
+    problem = posed(X, query)
+    least = float(np.sort(X @ query)[0])
+    chosen = np.argsort(-(X @ query))[:K]
+    at = bounds.concave_bound(Whole(problem), IDS, WEIGHTS, Whole(problem).gradient(IDS, WEIGHTS))
+    assert all(np.array_equal(one, other) for one, other in zip(at.point, (IDS, WEIGHTS), strict=True))
+    assert bounds.bound_at_sight(problem).point is None
+    told = []
+    for later in ((IDS, WEIGHTS), (chosen, np.ones(K)), (np.arange(9), np.full(9, K / 9))):
+        known = auto.Incumbent(chosen, 9, True, bound=at, point=later)
+        rest = Unseen(query, "cosine")
+        rest.note(query, least, 9, 20)
+        found = unseen.certify(
+            problem, Solved(chosen, ordered=True, known=known), rest, improve=False, scope="all"
+        )
+        told.append(found.certificate.upper_bound)
+    assert told == [told[0]] * 3
